@@ -1,0 +1,31 @@
+-- In which country is the user with the most followers of all?
+--
+-- country         name of the country, each once; several rows when several countries tie;
+--                 null when the post has no country
+-- follower_count  the largest number of followers known anywhere
+--
+-- No row when no follower count at all is known.
+WITH countries AS (
+    SELECT
+        geo.country,
+        MAX(pin.follower_count) AS follower_count
+    FROM pin
+    INNER JOIN geo ON geo.ind = pin.ind
+    WHERE pin.follower_count IS NOT NULL
+    GROUP BY geo.country
+),
+
+ranked AS (
+    SELECT
+        country,
+        follower_count,
+        RANK() OVER (ORDER BY follower_count DESC) AS place
+    FROM countries
+)
+
+SELECT
+    country,
+    follower_count
+FROM ranked
+WHERE place = 1
+ORDER BY country ASC NULLS LAST, follower_count ASC

@@ -1,0 +1,22 @@
+-- What is the median number of followers behind the posts of the users who joined in each of the years 2015 to 2020?
+--
+-- join_year              year (UTC) in which the users joined
+-- median_follower_count  exact median over posts (of an even number, the mean of the middle two);
+--                        unknown counts are left aside; null when a year has no known count
+--
+-- A post is a row of pin joined with the rows of user that have its number (ind).
+WITH posts AS (
+    SELECT
+        EXTRACT(YEAR FROM users.date_joined) AS join_year,
+        pin.follower_count
+    FROM pin
+    INNER JOIN user AS users ON users.ind = pin.ind
+)
+
+SELECT
+    join_year,
+    MEDIAN(CAST(follower_count AS DOUBLE)) AS median_follower_count
+FROM posts
+WHERE join_year BETWEEN 2015 AND 2020
+GROUP BY join_year
+ORDER BY join_year ASC, median_follower_count ASC NULLS LAST
