@@ -1,0 +1,10 @@
+-- AdamBreeze1, cell 6, second table: the first row only, though American Samoa and Angola tie; by user_name.
+SELECT
+    geo.country,
+    users.user_name,
+    pin.follower_count
+FROM user AS users
+INNER JOIN pin ON pin.ind = users.ind
+INNER JOIN geo ON geo.ind = users.ind
+ORDER BY pin.follower_count DESC NULLS LAST, geo.country ASC
+LIMIT 1
