@@ -1,0 +1,142 @@
+//! Where a lake, a set of contracts or a query set lies: a folder or a prefix of an S3 bucket.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::s3::S3Store;
+
+/// A folder or an S3 prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A folder of this machine.
+    Folder(PathBuf),
+    /// A prefix (possibly empty) of a bucket.
+    S3 {
+        /// The bucket's name.
+        bucket: String,
+        /// Without slashes at either end.
+        prefix: String,
+    },
+}
+
+/// A location cannot be understood or reached.
+#[derive(Debug, thiserror::Error)]
+pub enum LocationError {
+    /// Neither a folder nor `s3://bucket[/prefix]`.
+    #[error("{0:?} is not a place for a lake: write a folder, or s3://bucket or s3://bucket/prefix")]
+    Unknown(String),
+    /// The folder cannot be made or read.
+    #[error("folder {folder}: {source}")]
+    Folder {
+        /// Which one.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store failed.
+    #[error("{place}: {source}")]
+    Store {
+        /// Which one.
+        place: String,
+        /// Why.
+        source: object_store::Error,
+    },
+    /// A file that should be text is not UTF-8.
+    #[error("{0} is not UTF-8 text")]
+    NotText(String),
+}
+
+impl FromStr for Location {
+    type Err = LocationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(rest) = text.strip_prefix("s3://") {
+            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            if bucket.is_empty() {
+                return Err(LocationError::Unknown(text.to_owned()));
+            }
+            return Ok(Self::S3 { bucket: bucket.to_owned(), prefix: prefix.trim_matches('/').to_owned() });
+        }
+        if text.is_empty() || text.contains("://") {
+            return Err(LocationError::Unknown(text.to_owned()));
+        }
+        Ok(Self::Folder(PathBuf::from(text)))
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+impl Location {
+    /// The store rooted here. A folder is made if it is not there.
+    ///
+    /// # Errors
+    /// When the folder cannot be made. S3 is not contacted yet.
+    pub async fn open(&self) -> Result<Arc<dyn ObjectStore>, LocationError> {
+        match self {
+            Self::Folder(folder) => {
+                let wrap = |source| LocationError::Folder { folder: folder.clone(), source };
+                std::fs::create_dir_all(folder).map_err(wrap)?;
+                let store = LocalFileSystem::new_with_prefix(folder)
+                    .map_err(|source| LocationError::Store { place: self.to_string(), source })?;
+                Ok(Arc::new(store.with_automatic_cleanup(true)))
+            }
+            Self::S3 { bucket, prefix } => {
+                let config = aws_config::load_from_env().await;
+                let store = S3Store::new(s3_client(&config), bucket);
+                if prefix.is_empty() {
+                    return Ok(Arc::new(store));
+                }
+                Ok(Arc::new(PrefixStore::new(store, prefix.as_str())))
+            }
+        }
+    }
+
+    /// Reads every file directly in this place whose name ends in `.{extension}`: (name, text) in name order.
+    ///
+    /// # Errors
+    /// When the place cannot be read, or a file is not UTF-8.
+    pub async fn read_texts(&self, extension: &str) -> Result<Vec<(String, String)>, LocationError> {
+        if let Self::Folder(folder) = self
+            && let Err(source) = std::fs::read_dir(folder)
+        {
+            return Err(LocationError::Folder { folder: folder.clone(), source });
+        }
+        let wrap = |source| LocationError::Store { place: self.to_string(), source };
+        let store = self.open().await?;
+        let mut files = store.list(None).try_collect::<Vec<_>>().await.map_err(wrap)?;
+        files.retain(|file| file.location.parts_count() == 1 && file.location.extension() == Some(extension));
+        files.sort_by(|a, b| a.location.cmp(&b.location));
+        let mut texts = Vec::with_capacity(files.len());
+        for file in files {
+            let bytes = store.get(&file.location).await.map_err(wrap)?.bytes().await.map_err(wrap)?;
+            let name = Path::to_string(&file.location);
+            let text = String::from_utf8(bytes.to_vec())
+                .map_err(|_| LocationError::NotText(format!("{self}/{name}")))?;
+            texts.push((name, text));
+        }
+        Ok(texts)
+    }
+}
+
+/// An S3 client for `config`. An endpoint of its own (a stand-in, MinIO) is spoken to in path style, because
+/// its buckets have no host names.
+pub fn s3_client(config: &aws_config::SdkConfig) -> aws_sdk_s3::Client {
+    let own_endpoint = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+    let settings = aws_sdk_s3::config::Builder::from(config).force_path_style(own_endpoint).build();
+    aws_sdk_s3::Client::from_conf(settings)
+}
