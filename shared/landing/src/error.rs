@@ -1,0 +1,45 @@
+//! What can go wrong with the landing area.
+
+/// A failure, with the path it happened at. [`LandingError::is_permanent`] decides what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum LandingError {
+    /// The store did not do as asked; trying again may help.
+    #[error("{path}: {source}")]
+    Store {
+        /// Where.
+        path: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// The object is not what its name says; trying again will not help.
+    #[error("{path} cannot be read: {why}; move it out of landing/ and load its records again from raw/")]
+    Corrupt {
+        /// Which object.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Rows could not be written as Parquet.
+    #[error("rows of {dataset} cannot be written as Parquet: {why}")]
+    Encode {
+        /// Whose rows.
+        dataset: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl LandingError {
+    pub(crate) fn store(path: impl ToString) -> impl FnOnce(object_store::Error) -> Self {
+        move |source| Self::Store { path: path.to_string(), source }
+    }
+
+    pub(crate) fn corrupt(path: impl ToString, why: impl ToString) -> Self {
+        Self::Corrupt { path: path.to_string(), why: why.to_string() }
+    }
+
+    /// Whether the same call would fail again.
+    pub fn is_permanent(&self) -> bool {
+        !matches!(self, Self::Store { .. })
+    }
+}
