@@ -1,0 +1,107 @@
+//! What is wrong with a contract, told to the person who wrote it.
+
+use std::fmt;
+
+/// One mistake in one contract file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContractError {
+    /// The file, as it was named to the catalog.
+    pub file: String,
+    /// Line of the mistake, from 1.
+    pub line: usize,
+    /// Column of the mistake in characters, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub problem: String,
+    /// What to write instead.
+    pub help: String,
+    /// The line of the file, without its end; empty when the file has none.
+    pub excerpt: String,
+    /// How many characters of the line are meant.
+    pub width: usize,
+}
+
+impl ContractError {
+    /// Points at `span`, a range of bytes of `text`.
+    pub(crate) fn at(
+        file: &str,
+        text: &str,
+        span: std::ops::Range<usize>,
+        problem: impl Into<String>,
+        help: impl Into<String>,
+    ) -> ContractError {
+        let start = floor_char_boundary(text, span.start);
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let end = floor_char_boundary(text, span.end).clamp(start, line_end);
+        ContractError {
+            file: file.to_owned(),
+            line: text[..start].matches('\n').count() + 1,
+            column: text[line_start..start].chars().count() + 1,
+            problem: problem.into(),
+            help: help.into(),
+            excerpt: text[line_start..line_end].trim_end_matches('\r').to_owned(),
+            width: text[start..end].chars().count().max(1),
+        }
+    }
+}
+
+fn floor_char_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len()))
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0)
+}
+
+impl fmt::Display for ContractError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gutter = " ".repeat(self.line.to_string().len());
+        writeln!(f, "error: {}", self.problem)?;
+        writeln!(f, "{gutter}--> {}:{}:{}", self.file, self.line, self.column)?;
+        if !self.excerpt.is_empty() {
+            writeln!(f, "{gutter} |")?;
+            writeln!(f, "{} | {}", self.line, self.excerpt)?;
+            writeln!(
+                f,
+                "{gutter} | {}{}",
+                " ".repeat(self.column - 1),
+                "^".repeat(self.width)
+            )?;
+        }
+        write!(f, "{gutter} = {}", self.help)
+    }
+}
+
+/// Every mistake of every file: nothing of a catalog is used until all are mended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContractErrors {
+    /// The mistakes, by file, then in the order of its lines. Never empty.
+    pub errors: Vec<ContractError>,
+}
+
+impl ContractErrors {
+    pub(crate) fn from_vec(mut errors: Vec<ContractError>) -> ContractErrors {
+        errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        ContractErrors { errors }
+    }
+}
+
+impl fmt::Display for ContractErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for error in &self.errors {
+            writeln!(f, "{error}\n")?;
+        }
+        let files: std::collections::BTreeSet<&str> =
+            self.errors.iter().map(|error| error.file.as_str()).collect();
+        let (mistakes, files) = (self.errors.len(), files.len());
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{mistakes} mistake{} in {files} contract file{}; no contract was taken",
+            plural(mistakes),
+            plural(files)
+        )
+    }
+}
+
+impl std::error::Error for ContractErrors {}

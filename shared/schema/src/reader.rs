@@ -1,0 +1,660 @@
+//! Reads contract files, and finds every mistake in them before giving up.
+//!
+//! The file is walked as a tree of spanned values rather than through serde, which would stop at the first
+//! mistake and could not say what to write instead.
+
+mod suggest;
+mod toml_tree;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+
+use crate::catalog::ROUTES_FILE;
+use crate::contract::{
+    Column, Contract, Declared, FieldNames, Identity, Misrouted, Route, Scalar, Source, Type,
+};
+use crate::mistake::ContractError;
+use crate::timestamp::{self, TimeFormat};
+use crate::{KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
+use suggest::{list, nearest};
+use toml_tree::{Mistakes, Section, Spanned};
+
+/// What the files say together.
+#[derive(Default)]
+pub(crate) struct Read {
+    pub(crate) contracts: Vec<Contract>,
+    pub(crate) shared_streams: Vec<String>,
+    pub(crate) mistakes: Vec<ContractError>,
+}
+
+/// A contract and where its file makes the claims that others could make too.
+struct Located<'a> {
+    declared: Declared,
+    file: &'a str,
+    text: &'a str,
+    name: Range<usize>,
+    claims: Vec<Claim>,
+}
+
+struct Claim {
+    kind: ClaimKind,
+    value: String,
+    span: Range<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ClaimKind {
+    Topic,
+    Stream,
+    PartitionKey,
+    File,
+    Shape,
+}
+
+impl ClaimKind {
+    fn what(self) -> &'static str {
+        match self {
+            ClaimKind::Topic => "topics",
+            ClaimKind::Stream => "streams",
+            ClaimKind::PartitionKey => "the partition key",
+            ClaimKind::File => "files",
+            ClaimKind::Shape => "records with the fields",
+        }
+    }
+
+    fn collides(self, left: &str, right: &str) -> bool {
+        match self {
+            ClaimKind::Topic | ClaimKind::Stream | ClaimKind::File => pattern::overlap(left, right),
+            ClaimKind::PartitionKey | ClaimKind::Shape => left == right,
+        }
+    }
+}
+
+/// Reads all files, each given by its name for messages and its text.
+pub(crate) fn read_files(files: &[(String, String)]) -> Read {
+    let mut read = Read::default();
+    let mut located: Vec<Located<'_>> = Vec::new();
+    for (file, text) in files {
+        let mut mistakes = Mistakes::new(file, text);
+        if let Some(document) = mistakes.document() {
+            let base = file.rsplit(['/', '\\']).next().unwrap_or(file);
+            if base == ROUTES_FILE {
+                read.shared_streams.extend(routes_file(&document, &mut mistakes));
+            } else if base.starts_with('_') {
+                mistakes.add(
+                    0..0,
+                    format!("`{base}` is not a file of the catalog"),
+                    format!("name it `{ROUTES_FILE}`, or without the underscore when it is a dataset"),
+                );
+            } else {
+                located.extend(contract_file(&document, &mut mistakes));
+            }
+        }
+        read.mistakes.extend(mistakes.found);
+    }
+    between_files(&located, &mut read.mistakes);
+    read.contracts = located
+        .into_iter()
+        .map(|located| Contract::new(located.declared))
+        .collect();
+    read
+}
+
+/// Two contracts must not claim the same records.
+fn between_files(located: &[Located<'_>], mistakes: &mut Vec<ContractError>) {
+    let mut names: HashMap<&str, &str> = HashMap::new();
+    for (at, own) in located.iter().enumerate() {
+        let mut add = |span: &Range<usize>, problem: String, help: String| {
+            mistakes.push(ContractError::at(own.file, own.text, span.clone(), problem, help));
+        };
+        if let Some(other) = names.insert(&own.declared.name, own.file) {
+            add(
+                &own.name,
+                format!("dataset `{}` is already in {other}", own.declared.name),
+                "give it a name of its own, or remove one of the files".into(),
+            );
+        }
+        for claim in &own.claims {
+            for other in &located[..at] {
+                let theirs = other.claims.iter().find(|theirs| {
+                    theirs.kind == claim.kind && claim.kind.collides(&theirs.value, &claim.value)
+                });
+                if let Some(theirs) = theirs {
+                    add(
+                        &claim.span,
+                        format!(
+                            "{} `{}` overlap with `{}` of dataset `{}` ({})",
+                            claim.kind.what(),
+                            claim.value,
+                            theirs.value,
+                            other.declared.name,
+                            other.file
+                        ),
+                        "make one of them narrower: a record must have one dataset".into(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn routes_file(document: &Section<'_>, mistakes: &mut Mistakes<'_>) -> Vec<String> {
+    document.only(&["shared_streams"], mistakes);
+    values(document.strings("shared_streams", mistakes))
+}
+
+fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
+    spanned.into_iter().map(|item| item.value).collect()
+}
+
+const CONTRACT_KEYS: [&str; 6] = ["name", "version", "description", "identity", "route", "column"];
+const ROUTE_KEYS: [&str; 6] = [
+    "topics",
+    "streams",
+    "partition_keys",
+    "files",
+    "shape",
+    "misrouted",
+];
+const COLUMN_KEYS: [&str; 12] = [
+    "name",
+    "type",
+    "description",
+    "from",
+    "join",
+    "separator",
+    "array_of",
+    "null",
+    "required",
+    "counts",
+    "remove_prefix",
+    "formats",
+];
+
+fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Mistakes<'a>) -> Option<Located<'a>> {
+    document.only(&CONTRACT_KEYS, mistakes);
+    let name = document.required_string("name", "name = \"pin\"", mistakes);
+    if let Some(name) = &name
+        && !is_dataset_name(&name.value)
+    {
+        mistakes.add(
+            name.span.clone(),
+            format!("`{}` cannot be the name of a dataset", name.value),
+            "write a lower-case letter, then at most 63 of a-z, 0-9 and _",
+        );
+    }
+    let version = document.required_integer("version", "version = 1", mistakes);
+    if let Some(version) = &version
+        && !(1..=i64::from(u32::MAX)).contains(&version.value)
+    {
+        mistakes.add(
+            version.span.clone(),
+            format!("{} cannot be a version", version.value),
+            "count the contract's versions from 1",
+        );
+    }
+    let description = document
+        .string("description", mistakes)
+        .map(|text| text.value)
+        .unwrap_or_default();
+    let is_quarantine = name.as_ref().is_some_and(|name| name.value == QUARANTINE);
+
+    let mut claims = Vec::new();
+    let route = match document.section("route", mistakes) {
+        Some(section) if is_quarantine => {
+            mistakes.add(
+                section.span.clone(),
+                "quarantine takes no records from outside",
+                "remove [route]",
+            );
+            Route::default()
+        }
+        Some(section) => route(&section, &mut claims, mistakes),
+        None => Route::default(),
+    };
+
+    let sections = document.sections("column", mistakes);
+    if sections.is_empty() && !document.has("column") {
+        mistakes.add(
+            document.span.clone(),
+            "the contract has no columns",
+            "add a [[column]] with a name and a type",
+        );
+    }
+    let mut columns: Vec<Column> = Vec::new();
+    let mut complete = true;
+    for section in &sections {
+        match column(section, is_quarantine, mistakes) {
+            Some((column, name_span)) => {
+                if let Some(twin) = columns
+                    .iter()
+                    .find(|twin| twin.name.eq_ignore_ascii_case(&column.name))
+                {
+                    let problem = format!(
+                        "column `{}` is there twice: `{}` came before",
+                        column.name, twin.name
+                    );
+                    mistakes.add(
+                        name_span,
+                        problem,
+                        "remove one of them, or rename it; upper and lower case are the same",
+                    );
+                }
+                columns.push(column);
+            }
+            None => complete = false,
+        }
+    }
+    if is_quarantine && complete {
+        quarantine_columns(&columns, document, mistakes);
+    }
+    let identity = identity(document, &columns, complete, mistakes);
+    let (name, version) = (name?, version?);
+    if !complete {
+        return None;
+    }
+    let declared = Declared {
+        name: name.value,
+        version: u32::try_from(version.value).unwrap_or(1),
+        description,
+        route,
+        identity,
+        columns,
+    };
+    Some(Located {
+        declared,
+        file: mistakes.file,
+        text: mistakes.text,
+        name: name.span,
+        claims,
+    })
+}
+
+fn is_dataset_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Mistakes<'_>) -> Route {
+    section.only(&ROUTE_KEYS, mistakes);
+    let mut claimed = |key: &str, kind: ClaimKind, mistakes: &mut Mistakes<'_>| {
+        let items = section.strings(key, mistakes);
+        claims.extend(items.iter().map(|item| Claim {
+            kind,
+            value: item.value.clone(),
+            span: item.span.clone(),
+        }));
+        values(items)
+    };
+    let topics = claimed("topics", ClaimKind::Topic, mistakes);
+    let streams = claimed("streams", ClaimKind::Stream, mistakes);
+    let partition_keys = claimed("partition_keys", ClaimKind::PartitionKey, mistakes);
+    let files = claimed("files", ClaimKind::File, mistakes);
+
+    let shape = section.strings("shape", mistakes);
+    if let (Some(first), Some(last)) = (shape.first(), shape.last()) {
+        let sorted: BTreeSet<&str> = shape.iter().map(|field| field.value.as_str()).collect();
+        let value = sorted.into_iter().collect::<Vec<_>>().join(", ");
+        claims.push(Claim {
+            kind: ClaimKind::Shape,
+            value,
+            span: first.span.start..last.span.end,
+        });
+    }
+    let misrouted = match section.string("misrouted", mistakes) {
+        None => Misrouted::default(),
+        Some(word) => match word.value.as_str() {
+            "quarantine" => Misrouted::Quarantine,
+            "reroute" => Misrouted::Reroute,
+            other => {
+                mistakes.add(
+                    word.span,
+                    format!("`{other}` is nothing that can be done with a misrouted record"),
+                    "write \"quarantine\" or \"reroute\"",
+                );
+                Misrouted::default()
+            }
+        },
+    };
+    Route {
+        topics,
+        streams,
+        partition_keys,
+        files,
+        shape: values(shape),
+        misrouted,
+    }
+}
+
+fn identity(
+    document: &Section<'_>,
+    columns: &[Column],
+    complete: bool,
+    mistakes: &mut Mistakes<'_>,
+) -> Identity {
+    const HELP: &str = "write \"row\", \"record\", or a list of columns such as [\"ind\"]";
+    match document.get("identity") {
+        None => Identity::Row,
+        Some(item) if item.as_str() == Some("row") => Identity::Row,
+        Some(item) if item.as_str() == Some("record") => Identity::Record,
+        Some(item) if item.is_list() => {
+            let named = document.strings("identity", mistakes);
+            if named.is_empty() || !complete {
+                return Identity::Row;
+            }
+            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+            for own in named.iter().filter(|own| !names.contains(&own.value.as_str())) {
+                let help = match nearest(&own.value, &names) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("its columns are {}", list(&names)),
+                };
+                mistakes.add(
+                    own.span.clone(),
+                    format!("identity names `{}`, which is not a column", own.value),
+                    help,
+                );
+            }
+            let sure = columns
+                .iter()
+                .any(|column| column.required && named.iter().any(|own| own.value == column.name));
+            if let Some(first) = named.first().filter(|_| !sure) {
+                mistakes.add(
+                    first.span.clone(),
+                    "every column of the identity may be null, and all rows without them would count as one",
+                    format!("add `required = true` to the column `{}`", first.value),
+                );
+            }
+            Identity::Columns(values(named))
+        }
+        Some(item) => {
+            mistakes.add(item.span(), format!("{} is not an identity", item.shown()), HELP);
+            Identity::Row
+        }
+    }
+}
+
+fn quarantine_columns(columns: &[Column], document: &Section<'_>, mistakes: &mut Mistakes<'_>) {
+    let right = columns.len() == QUARANTINE_COLUMNS.len()
+        && QUARANTINE_COLUMNS.iter().all(|(name, scalar)| {
+            columns
+                .iter()
+                .any(|column| column.name == *name && column.data_type == Type::Scalar(*scalar))
+        });
+    if !right {
+        let wanted: Vec<String> = QUARANTINE_COLUMNS
+            .iter()
+            .map(|(name, scalar)| format!("{name} {}", scalar.as_str()))
+            .collect();
+        mistakes.add(
+            document.span.clone(),
+            "the columns of quarantine are fixed, because the cleaner fills them",
+            format!("write these columns: {}", wanted.join(", ")),
+        );
+    }
+}
+
+fn column(
+    section: &Section<'_>,
+    cleaner: bool,
+    mistakes: &mut Mistakes<'_>,
+) -> Option<(Column, Range<usize>)> {
+    section.only(&COLUMN_KEYS, mistakes);
+    let name = section.required_string("name", "name = \"ind\"", mistakes);
+    if let Some(name) = &name {
+        if name.value.is_empty()
+            || name.value.len() > 128
+            || name.value.contains(|char: char| " ,;{}()\n\t=".contains(char))
+        {
+            mistakes.add(
+                name.span.clone(),
+                format!("`{}` cannot be the name of a column", name.value),
+                "write 1 to 128 characters, none of them a blank or one of , ; { } ( ) =",
+            );
+        }
+        if name.value.eq_ignore_ascii_case(KEY_COLUMN) {
+            mistakes.add(
+                name.span.clone(),
+                format!("`{KEY_COLUMN}` is kept for the rows' keys"),
+                "choose another name",
+            );
+        }
+    }
+    let data_type = section
+        .required_string("type", "type = \"string\"", mistakes)
+        .and_then(|written| data_type(&written, mistakes).map(|data_type| (data_type, written.span)));
+    let description = section
+        .string("description", mistakes)
+        .map(|text| text.value)
+        .unwrap_or_default();
+    let required = section.boolean("required", mistakes).unwrap_or(false);
+    let counts = section.boolean("counts", mistakes).unwrap_or(false);
+    let null = values(section.strings("null", mistakes));
+    let remove_prefix = section.string("remove_prefix", mistakes).map(|text| text.value);
+    let mut formats = formats(section, mistakes);
+    let source = source(section, name.as_ref().map(|name| name.value.as_str()), mistakes);
+    let (name, (data_type, type_span), source) = (name?, data_type?, source?);
+
+    let mut misfit = |key: &str, fits: bool, wanted: &str| {
+        if let Some(span) = section.key_span(key).filter(|_| !fits) {
+            mistakes.add(
+                span,
+                format!("`{key}` does not go with the type {data_type}"),
+                format!("{wanted}, or remove `{key}`"),
+            );
+        }
+    };
+    let scalar = data_type.scalar();
+    let is_array = matches!(data_type, Type::Array(_));
+    let is_number = matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64);
+    let is_time = matches!(scalar, Scalar::Timestamp | Scalar::Date);
+    misfit(
+        "counts",
+        is_number && !is_array,
+        "make it int64, int32 or float64",
+    );
+    misfit(
+        "remove_prefix",
+        data_type == Type::Scalar(Scalar::String),
+        "make it string",
+    );
+    misfit("formats", is_time, "make it timestamp or date");
+    misfit(
+        "join",
+        data_type == Type::Scalar(Scalar::String),
+        "make it string",
+    );
+    misfit("array_of", is_array, "make it an array such as array<float64>");
+    if data_type == Type::Array(Scalar::Json) {
+        mistakes.add(
+            type_span,
+            "an array of json is not a type",
+            "write \"json\": it keeps an array whole",
+        );
+    }
+    if section.has("separator") && !section.has("join") {
+        let span = section.key_span("separator").unwrap_or_default();
+        mistakes.add(
+            span,
+            "`separator` stands between the fields of `join`, and there is no `join`",
+            "add `join`, or remove `separator`",
+        );
+    }
+    if cleaner {
+        for key in [
+            "from",
+            "join",
+            "array_of",
+            "null",
+            "counts",
+            "remove_prefix",
+            "formats",
+        ] {
+            if let Some(span) = section.key_span(key) {
+                mistakes.add(
+                    span,
+                    format!("`{key}` has no meaning in quarantine"),
+                    "remove it: the cleaner fills these columns",
+                );
+            }
+        }
+    }
+    if is_time && formats.is_empty() && !cleaner {
+        formats = default_formats(scalar);
+    }
+    let source = if cleaner { Source::Cleaner } else { source };
+    let span = name.span;
+    Some((
+        Column {
+            name: name.value,
+            data_type,
+            description,
+            source,
+            null,
+            required,
+            counts,
+            remove_prefix,
+            formats,
+        },
+        span,
+    ))
+}
+
+fn default_formats(scalar: Scalar) -> Vec<TimeFormat> {
+    let patterns: &[&str] = match scalar {
+        Scalar::Date => &["%Y-%m-%d"],
+        _ => &["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"],
+    };
+    patterns
+        .iter()
+        .filter_map(|pattern| TimeFormat::parse(pattern).ok())
+        .collect()
+}
+
+fn formats(section: &Section<'_>, mistakes: &mut Mistakes<'_>) -> Vec<TimeFormat> {
+    let mut formats = Vec::new();
+    for written in section.strings("formats", mistakes) {
+        match TimeFormat::parse(&written.value) {
+            Ok(format) => formats.push(format),
+            Err(why) => {
+                let help = match nearest(&written.value, &timestamp::WORDS) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "write a pattern such as \"%Y-%m-%d %H:%M:%S\", or \"$date\", \"unix_seconds\", \"unix_millis\"".to_owned(),
+                };
+                mistakes.add(
+                    written.span,
+                    format!("`{}` is not a format of dates: {why}", written.value),
+                    help,
+                );
+            }
+        }
+    }
+    formats
+}
+
+fn source(section: &Section<'_>, name: Option<&str>, mistakes: &mut Mistakes<'_>) -> Option<Source> {
+    let given: Vec<&str> = ["from", "join", "array_of"]
+        .into_iter()
+        .filter(|key| section.has(key))
+        .collect();
+    if let [first, second, ..] = given[..] {
+        let span = section.key_span(second).unwrap_or_default();
+        mistakes.add(
+            span,
+            format!("`{first}` and `{second}` both say where the value comes from"),
+            "keep one of them",
+        );
+        return None;
+    }
+    Some(match given.first().copied() {
+        None => Source::Field(vec![name?.to_owned()]),
+        Some("from") => Source::Field(values(section.strings("from", mistakes))),
+        Some("join") => {
+            let separator = section
+                .string("separator", mistakes)
+                .map(|text| text.value)
+                .unwrap_or_default();
+            Source::Join {
+                fields: fields(section, "join", mistakes),
+                separator,
+            }
+        }
+        Some(key) => Source::ArrayOf(fields(section, key, mistakes)),
+    })
+}
+
+/// A list of fields, each a name or a list of alternative names.
+fn fields(section: &Section<'_>, key: &str, mistakes: &mut Mistakes<'_>) -> Vec<FieldNames> {
+    section
+        .string_lists(key, mistakes)
+        .into_iter()
+        .map(values)
+        .collect()
+}
+
+fn data_type(written: &Spanned<String>, mistakes: &mut Mistakes<'_>) -> Option<Type> {
+    let text = written.value.trim();
+    let (inner, is_array) = match text
+        .strip_prefix("array<")
+        .and_then(|rest| rest.strip_suffix('>'))
+    {
+        Some(inner) => (inner.trim(), true),
+        None => (text, false),
+    };
+    let names = Scalar::ALL.map(Scalar::as_str);
+    let Some(scalar) = Scalar::ALL.into_iter().find(|scalar| scalar.as_str() == inner) else {
+        let known: BTreeMap<&str, &str> = OTHER_TYPE_NAMES.into_iter().collect();
+        let lower = inner.to_ascii_lowercase();
+        let near = known
+            .get(lower.as_str())
+            .copied()
+            .or_else(|| nearest(&lower, &names));
+        let wrap = |name: &str| {
+            if is_array {
+                format!("array<{name}>")
+            } else {
+                name.to_owned()
+            }
+        };
+        let help = match near {
+            Some(near) => format!("did you mean `{}`?", wrap(near)),
+            None => format!("types are {}, and array<...> of one of them", list(&names)),
+        };
+        mistakes.add(
+            written.span.clone(),
+            format!("unknown type `{}`", written.value),
+            help,
+        );
+        return None;
+    };
+    Some(if is_array {
+        Type::Array(scalar)
+    } else {
+        Type::Scalar(scalar)
+    })
+}
+
+/// What other systems call our types.
+const OTHER_TYPE_NAMES: [(&str, &str); 19] = [
+    ("str", "string"),
+    ("text", "string"),
+    ("varchar", "string"),
+    ("utf8", "string"),
+    ("uuid", "string"),
+    ("int", "int64"),
+    ("integer", "int64"),
+    ("long", "int64"),
+    ("bigint", "int64"),
+    ("i64", "int64"),
+    ("i32", "int32"),
+    ("double", "float64"),
+    ("float", "float64"),
+    ("number", "float64"),
+    ("f64", "float64"),
+    ("bool", "boolean"),
+    ("datetime", "timestamp"),
+    ("bytes", "binary"),
+    ("array", "array<float64>"),
+];

@@ -1,0 +1,118 @@
+//! The partition key of a record on the stream: what ingest knew about its lines.
+//!
+//! Form: `<dataset>/<request id>/<index of the first line>[/<client key>]`, with `-` for a dataset that nobody
+//! named. The second line of a record has the next index, and so on, so (request id, index) names a line for
+//! good. A key of another producer does not have this form: [`StreamKey::parse`] gives `None`, and the record is
+//! routed by what it is, not by what its key seems to say.
+//!
+//! Kinesis allows 256 characters in a key (API reference of `PutRecord`), counted here as UTF-16 units, the
+//! strictest reading. The client's key is cut to fit: it is kept for readers of the old API, and decides nothing.
+//!
+//! ```
+//! use pinlake_schema::stream_key::StreamKey;
+//!
+//! let key = StreamKey { dataset: Some("pin"), request: "7d3c", index: 0, client_key: Some("partition-1") };
+//! assert_eq!(key.to_string(), "pin/7d3c/0/partition-1");
+//! assert_eq!(StreamKey::parse("pin/7d3c/0/partition-1"), Some(key));
+//! assert_eq!(StreamKey::parse("partition-1"), None);
+//! ```
+
+use std::fmt;
+
+/// The most UTF-16 units in a partition key.
+pub const MAX_LENGTH: usize = 256;
+
+const UNROUTED: &str = "-";
+
+/// A partition key in pinlake's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamKey<'a> {
+    /// The dataset of every line in the record; `None`: to be decided by the record's shape.
+    pub dataset: Option<&'a str>,
+    /// The request that brought the lines: an Idempotency-Key or a Lambda request id. Not empty, without `/`.
+    pub request: &'a str,
+    /// Index, within the request, of the record's first line.
+    pub index: u64,
+    /// The key that the client itself gave.
+    pub client_key: Option<&'a str>,
+}
+
+impl<'a> StreamKey<'a> {
+    /// Reads a key of this form; `None` for anything else.
+    pub fn parse(key: &'a str) -> Option<Self> {
+        let mut parts = key.splitn(4, '/');
+        let (dataset, request, index) = (parts.next()?, parts.next()?, parts.next()?);
+        let client_key = parts.next();
+        // Display writes an index in one way only; "+1" or "01" was written by somebody else.
+        let canonical = index == "0" || (index.bytes().all(|b| b.is_ascii_digit()) && !index.starts_with('0'));
+        if dataset.is_empty() || request.is_empty() || !canonical {
+            return None;
+        }
+        let dataset = (dataset != UNROUTED).then_some(dataset);
+        Some(Self { dataset, request, index: index.parse().ok()?, client_key })
+    }
+}
+
+impl fmt::Display for StreamKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = format!("{}/{}/{}", self.dataset.unwrap_or(UNROUTED), self.request, self.index);
+        f.write_str(&head)?;
+        let Some(client_key) = self.client_key else { return Ok(()) };
+        let room = MAX_LENGTH.saturating_sub(utf16_length(&head) + 1);
+        let kept = utf16_prefix(client_key, room);
+        if kept.is_empty() { Ok(()) } else { write!(f, "/{kept}") }
+    }
+}
+
+fn utf16_length(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+/// The longest prefix of whole characters that takes at most `room` UTF-16 units.
+fn utf16_prefix(text: &str, room: usize) -> &str {
+    let mut used = 0;
+    for (at, c) in text.char_indices() {
+        used += c.len_utf16();
+        if used > room {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for (dataset, client_key) in [(Some("geo"), None), (None, Some("a/b/c")), (Some("user"), Some("é😀"))] {
+            let key = StreamKey { dataset, request: "c0ffee-1", index: 4_294_967_296, client_key };
+            assert_eq!(StreamKey::parse(&key.to_string()), Some(key));
+        }
+        assert_eq!(StreamKey { dataset: None, request: "r", index: 7, client_key: None }.to_string(), "-/r/7");
+    }
+
+    #[test]
+    fn keys_of_other_producers_are_not_taken_for_ours() {
+        for key in ["", "pin", "partition-1", "a/b", "a/b/", "a/b/x", "/b/0", "a//0", "a/b/+1", "a/b/01", "a/b/-1"] {
+            assert_eq!(StreamKey::parse(key), None, "{key}");
+        }
+        assert_eq!(StreamKey::parse("a/b/99999999999999999999999"), None, "an index beyond 64 bits");
+    }
+
+    #[test]
+    fn a_long_client_key_is_cut_at_a_character() {
+        for client_key in ["k".repeat(300), "é".repeat(300), "😀".repeat(300)] {
+            let key = StreamKey { dataset: Some("pin"), request: "r", index: 0, client_key: Some(&client_key) };
+            let text = key.to_string();
+            let length = text.encode_utf16().count();
+            assert!((MAX_LENGTH - 1..=MAX_LENGTH).contains(&length), "{length}");
+            let kept = StreamKey::parse(&text).unwrap().client_key.unwrap();
+            assert!(client_key.starts_with(kept));
+        }
+        let request = "r".repeat(250);
+        let full = StreamKey { dataset: Some("pin"), request: &request, index: 0, client_key: Some("key") };
+        assert_eq!(full.to_string().len(), 256, "no room is left: the client's key goes");
+    }
+}
