@@ -1,0 +1,95 @@
+# What a developer does with pinlake, by name. `make` alone lists it. Needs cargo, Python 3.11 or later, and make;
+# everything else comes into .venv and target.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# One target triple, one profile and one set of features for everything that is built here, so that the demo, the tests
+# and `sam build` share what they compile: target/<triple>/debug.
+export CARGO_BUILD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+CARGO_BIN := target/$(CARGO_BUILD_TARGET)/debug
+
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+VENV := .venv/bin
+LOCAL := $(VENV)/python -m local
+LINT_REGION := us-east-1
+
+.PHONY: help
+help: ## Show this list
+	@echo 'make <target>:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: tools
+tools:
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust from https://rustup.rs' >&2; exit 2; }
+	@test -n '$(CARGO_BUILD_TARGET)' || { echo 'rustc -vV names no host: reinstall Rust from https://rustup.rs' >&2; exit 2; }
+
+# The environment of Python programs, made anew whenever what it holds changes.
+.venv/ready: local/requirements.lock
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or later is missing; or name it: make PYTHON=/path/to/python3' >&2; exit 2; }
+	@echo 'setting up .venv (a minute or two, about 1 GB)' >&2
+	@$(PYTHON) -m venv --clear .venv || { echo 'this Python has no venv; on Debian: apt install python3-venv' >&2; exit 2; }
+	@$(VENV)/pip install --quiet --disable-pip-version-check --requirement local/requirements.lock
+	@touch $@
+
+.PHONY: lock
+lock: ## Pin anew what local/requirements.txt brings
+	rm -rf target/lock && $(PYTHON) -m venv target/lock
+	target/lock/bin/pip install --quiet --disable-pip-version-check --requirement local/requirements.txt
+	{ echo "# pip freeze of requirements.txt in a new environment of Python 3.11; 'make lock' writes it."; \
+	  target/lock/bin/pip freeze; } > local/requirements.lock
+	rm -rf target/lock
+
+.PHONY: build
+build: tools ## Build the program and the functions, quick profile
+	@test -x $(CARGO_BIN)/pinlake || \
+		echo 'building pinlake; the first time takes 10 to 15 minutes on 2 cores, less on more' >&2
+	cargo build --workspace --bins
+	@ln -sfn $(CARGO_BUILD_TARGET)/debug/pinlake target/pinlake
+
+.PHONY: up
+up: build .venv/ready ## Bring the stack up on this machine; target/demo/stack.json says where
+	@$(LOCAL) up
+
+.PHONY: demo
+demo: build .venv/ready ## From input to answers on this machine: make demo [INPUT=DIR]
+	@$(LOCAL) demo $(if $(INPUT),--input '$(INPUT)')
+
+.PHONY: down
+down: ## Stop what up or demo started
+	@if test -e .venv/ready; then $(LOCAL) down; else echo 'nothing was ever started here' >&2; fi
+
+.PHONY: test
+test: build .venv/ready ## Run every test, those of the whole stack included
+	@local/test.sh
+
+.PHONY: check
+check: tools .venv/ready ## Formatting, lints, docs, the template
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	$(VENV)/ruff check local tests
+	$(VENV)/ruff format --check local tests
+	$(VENV)/cfn-lint template.yaml
+	SAM_CLI_TELEMETRY=0 $(VENV)/sam validate --lint --template template.yaml --region $(LINT_REGION)
+
+.PHONY: fmt
+fmt: tools .venv/ready ## Format Rust and Python
+	cargo fmt --all
+	$(VENV)/ruff check --fix --quiet local tests
+	$(VENV)/ruff format local tests
+
+# Release builds, for arm64 by default; zig, which comes with cargo-lambda, cross-compiles on other machines.
+.PHONY: deploy
+deploy: export PATH := $(CURDIR)/$(VENV):$(PATH)
+deploy: tools .venv/ready ## Build for AWS and deploy to the account of your credentials
+	@if command -v rustup >/dev/null; then rustup target add aarch64-unknown-linux-gnu x86_64-unknown-linux-gnu; fi
+	sam build --build-dir target/deploy
+	sam deploy --template-file target/deploy/template.yaml
+
+.PHONY: clean
+clean: down ## Remove everything that was built or set up
+	rm -rf target .venv

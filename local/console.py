@@ -1,0 +1,52 @@
+"""What the user reads while things run: one line a phase, with the time since the start, on stderr."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_STARTED = time.monotonic()
+
+
+class Failure(Exception):
+    """Something that the user has to know or do; the message says what. ``exit_code`` is the program's."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def say(message: str) -> None:
+    """Prints one line with the time since the start."""
+    minutes, seconds = divmod(int(time.monotonic() - _STARTED), 60)
+    print(f"[{minutes:02}:{seconds:02}] {message}", file=sys.stderr, flush=True)
+
+
+def run(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    *,
+    what: str,
+    stdout: int | None = None,
+    log: Path | None = None,
+) -> str:
+    """Runs a program to its end and gives what it printed if ``stdout`` is a pipe.
+
+    With ``log``, both its outputs go to that file, and its last lines are shown if it fails. Raises Failure with the
+    program's exit code.
+    """
+    command = [str(part) for part in command]
+    if log is None:
+        done = subprocess.run(command, env=environment, stdout=stdout, text=True, check=False)
+    else:
+        with log.open("w") as file:
+            done = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if done.returncode == 0:
+        return done.stdout or ""
+    if log is not None:
+        print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-40:]), file=sys.stderr)
+    # A program that a signal ended has a negative code here; shells say 128 + signal.
+    code = done.returncode if done.returncode > 0 else 128 - done.returncode
+    where = f"; all that it said is in {log}" if log else ""
+    raise Failure(f"{what} ended with exit code {code}: {' '.join(command)}{where}", code)

@@ -1,0 +1,75 @@
+"""Files, addresses and the environment of child processes."""
+
+import os
+import platform
+from pathlib import Path
+
+from local.console import Failure
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV_BIN = ROOT / ".venv" / "bin"
+DEMO = ROOT / "target" / "demo"
+STACK_JSON = DEMO / "stack.json"
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+STACK_NAME = "pinlake"
+
+# What the user has set for AWS and its tools: the stand-in must never be taken for an account, nor an account for it.
+_FOREIGN = ("AWS_", "SAM_", "CARGO_LAMBDA_", "MINISTACK_", "LOCALSTACK_")
+
+
+def port() -> int:
+    """The stand-in's port: PINLAKE_PORT, or 4566, where such stand-ins usually listen."""
+    given = os.environ.get("PINLAKE_PORT", "4566")
+    if not (given.isdecimal() and 0 < int(given) < 65536):
+        raise Failure(f"PINLAKE_PORT is {given!r}; give a port number, for example PINLAKE_PORT=4600", 2)
+    return int(given)
+
+
+def architecture() -> str:
+    """This machine's processor, in AWS's words."""
+    machine = platform.machine().lower()
+    known = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
+    if machine not in known:
+        raise Failure(f"this machine's processor is {machine!r}; the functions build for x86_64 and arm64")
+    return known[machine]
+
+
+def rust_target() -> str:
+    """The target triple that the Makefile builds for; the artefacts lie in target/<triple>/debug."""
+    triple = os.environ.get("CARGO_BUILD_TARGET")
+    if not triple:
+        raise Failure("CARGO_BUILD_TARGET is not set; run this through make", 2)
+    return triple
+
+
+def program() -> Path:
+    """The pinlake program as `make build` leaves it."""
+    return ROOT / "target" / rust_target() / "debug" / "pinlake"
+
+
+def forget_aws_settings() -> None:
+    """Frees this process and its children of the user's own AWS settings: profile, credentials, endpoints."""
+    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+        del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """The environment of everything that talks to the stand-in at ``endpoint``, and to nothing else."""
+    not_proxied = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+    no_proxy = ",".join(filter(None, [not_proxied, HOST, "localhost"]))
+    return dict(os.environ) | {
+        "PATH": f"{VENV_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "SAM_CLI_TELEMETRY": "0",
+        "__SAM_CLI_APP_DIR": str(DEMO / "sam"),
+    }
