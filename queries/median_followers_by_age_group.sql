@@ -20,7 +20,7 @@ WITH posts AS (
 
 SELECT
     age_group,
-    MEDIAN(CAST(follower_count AS DOUBLE)) AS median_follower_count
+    MEDIAN(follower_count) AS median_follower_count
 FROM posts
 WHERE age_group IS NOT NULL
 GROUP BY age_group

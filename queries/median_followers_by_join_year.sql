@@ -15,7 +15,7 @@ WITH posts AS (
 
 SELECT
     join_year,
-    MEDIAN(CAST(follower_count AS DOUBLE)) AS median_follower_count
+    MEDIAN(follower_count) AS median_follower_count
 FROM posts
 WHERE join_year BETWEEN 2015 AND 2020
 GROUP BY join_year

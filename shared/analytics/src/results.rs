@@ -1,0 +1,125 @@
+//! The answers of one run, as they are stored and handed on.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::AnalyticsError;
+
+/// The answer to one query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueryResult {
+    /// Names of the columns, in order.
+    pub columns: Vec<String>,
+    /// Rows of cells, one cell a column.
+    pub rows: Vec<Vec<Value>>,
+    /// Version of each table that the query read; null where the table did not exist yet.
+    #[serde(default)]
+    pub versions: BTreeMap<String, Option<u64>>,
+}
+
+/// The answers of one run, by the result's name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Results {
+    results: BTreeMap<String, QueryResult>,
+}
+
+impl Results {
+    /// In name order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &QueryResult)> {
+        self.results.iter().map(|(name, result)| (name.as_str(), result))
+    }
+
+    /// One result.
+    pub fn get(&self, name: &str) -> Option<&QueryResult> {
+        self.results.get(name)
+    }
+
+    /// Number of results.
+    pub fn len(&self) -> usize {
+        self.results.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    /// `{"<result>":{"columns":["..."],"rows":[[...]],"versions":{"<table>":3}}}`, in name order.
+    pub fn to_json(&self) -> Value {
+        let results = self.iter().map(|(name, result)| {
+            let QueryResult {
+                columns,
+                rows,
+                versions,
+            } = result;
+            (
+                name.to_owned(),
+                json!({"columns": columns, "rows": rows, "versions": versions}),
+            )
+        });
+        Value::Object(results.collect())
+    }
+
+    /// Reads what [`Results::to_json`] wrote. Further fields are passed over.
+    ///
+    /// # Errors
+    /// [`AnalyticsError::Stored`] when it has not that form, or a row has not one cell a column.
+    pub fn from_json(json: Value) -> Result<Results, AnalyticsError> {
+        let results: BTreeMap<String, QueryResult> =
+            serde_json::from_value(json).map_err(|error| AnalyticsError::Stored(error.to_string()))?;
+        for (name, result) in &results {
+            if let Some(row) = result
+                .rows
+                .iter()
+                .position(|row| row.len() != result.columns.len())
+            {
+                return Err(AnalyticsError::Stored(format!(
+                    "{name}: row {row} has not one cell a column"
+                )));
+            }
+        }
+        Ok(Results { results })
+    }
+}
+
+impl FromIterator<(String, QueryResult)> for Results {
+    fn from_iter<I: IntoIterator<Item = (String, QueryResult)>>(results: I) -> Self {
+        Results {
+            results: results.into_iter().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_results_read_back_equal() {
+        let stored = json!({
+            "a": {"columns": ["n", "x"], "rows": [[1, 124000.0], [null, null]], "versions": {"pin": 3, "geo": null}},
+        });
+        let results = Results::from_json(stored.clone()).unwrap();
+        assert_eq!(
+            results.to_json().to_string(),
+            stored
+                .to_string()
+                .replace(r#"{"pin":3,"geo":null}"#, r#"{"geo":null,"pin":3}"#)
+        );
+        assert_eq!(Results::from_json(results.to_json()).unwrap(), results);
+    }
+
+    #[test]
+    fn what_is_no_result_is_refused() {
+        assert!(Results::from_json(json!([])).is_err());
+        let ragged = json!({"a": {"columns": ["n"], "rows": [[1, 2]]}});
+        assert!(
+            Results::from_json(ragged)
+                .unwrap_err()
+                .to_string()
+                .contains("a: row 0")
+        );
+    }
+}

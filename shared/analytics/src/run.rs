@@ -1,0 +1,243 @@
+//! Running a query set.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use datafusion::{
+    common::{TableReference, tree_node::TreeNodeRecursion},
+    dataframe::DataFrame,
+    error::DataFusionError,
+    execution::{context::SQLOptions, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
+    logical_expr::LogicalPlan,
+    prelude::{SessionConfig, SessionContext},
+    sql::{parser::Statement, sqlparser::ast},
+};
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+use serde_json::Value;
+use url::Url;
+
+use crate::{
+    AnalyticsError, FailureKind, Query, QueryFailure, QueryResult, QuerySet, Results, TableInput,
+    cell::append_rows,
+    table::{PinnedTable, STORE_URL},
+};
+
+/// What a run may use.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Memory of all queries together, in bytes. Joins, sorts and groups over it go to the system's folder for
+    /// temporary files; what cannot (a median holds its values) fails the query.
+    pub memory: usize,
+    /// Queries that run at the same time.
+    pub concurrent: usize,
+    /// Time for one query.
+    pub query_time: Duration,
+    /// Rows of one result.
+    pub result_rows: usize,
+}
+
+impl Default for Limits {
+    /// 512 MiB, four queries at a time, five minutes each, 100,000 rows a result.
+    fn default() -> Self {
+        Limits {
+            memory: 512 * 1024 * 1024,
+            concurrent: 4,
+            query_time: Duration::from_secs(300),
+            result_rows: 100_000,
+        }
+    }
+}
+
+/// Answers every query of the set over the given tables, within the default [`Limits`].
+///
+/// # Errors
+/// See [`run_with`].
+pub async fn run(
+    store: Arc<dyn ObjectStore>,
+    tables: Vec<TableInput>,
+    queries: &QuerySet,
+) -> Result<Results, AnalyticsError> {
+    run_with(store, tables, queries, &Limits::default()).await
+}
+
+/// Answers every query of the set over the given tables.
+///
+/// # Errors
+/// [`AnalyticsError::Tables`] when two tables have one name; [`AnalyticsError::Queries`] with every query that failed.
+pub async fn run_with(
+    store: Arc<dyn ObjectStore>,
+    tables: Vec<TableInput>,
+    queries: &QuerySet,
+    limits: &Limits,
+) -> Result<Results, AnalyticsError> {
+    let versions: BTreeMap<String, Option<u64>> = tables
+        .iter()
+        .map(|table| (table.name.clone(), table.version))
+        .collect();
+    if versions.len() != tables.len() {
+        return Err(AnalyticsError::Tables(
+            "two tables have the same name; give each table once".to_owned(),
+        ));
+    }
+    let context = session(store, tables, limits).map_err(|e| AnalyticsError::Tables(e.strip_backtrace()))?;
+
+    let answers = futures::stream::iter(queries.queries())
+        .map(|query| {
+            let (context, versions) = (&context, &versions);
+            async move {
+                let answer =
+                    tokio::time::timeout(limits.query_time, answer(context, query, versions, limits));
+                let answer = answer.await.unwrap_or_else(|_| {
+                    let problem = format!("not done after {} seconds", limits.query_time.as_secs());
+                    Err(QueryFailure::new(&query.file, FailureKind::Limit, problem))
+                });
+                answer.map(|result| (query.name.clone(), result))
+            }
+        })
+        .buffered(limits.concurrent.max(1))
+        .collect::<Vec<_>>()
+        .await;
+
+    let mut results = Vec::new();
+    let mut failures = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(result) => results.push(result),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if failures.is_empty() {
+        Ok(results.into_iter().collect())
+    } else {
+        Err(AnalyticsError::Queries(failures))
+    }
+}
+
+/// A session that knows these tables and nothing else.
+fn session(
+    store: Arc<dyn ObjectStore>,
+    tables: Vec<TableInput>,
+    limits: &Limits,
+) -> Result<SessionContext, DataFusionError> {
+    let mut config = SessionConfig::new();
+    // Places in the SQL for the messages.
+    config.options_mut().sql_parser.collect_spans = true;
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory)))
+        .build_arc()?;
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    let url = Url::parse(STORE_URL).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    context.register_object_store(&url, store);
+    for table in tables {
+        // A bare name: a table's name is never taken apart at its dots nor folded to lower case.
+        let name = TableReference::bare(table.name.clone());
+        context.register_table(name, Arc::new(PinnedTable::new(table)?))?;
+    }
+    Ok(context)
+}
+
+async fn answer(
+    context: &SessionContext,
+    query: &Query,
+    versions: &BTreeMap<String, Option<u64>>,
+    limits: &Limits,
+) -> Result<QueryResult, QueryFailure> {
+    let engine = |error: DataFusionError| QueryFailure::from_engine(&query.file, &error);
+
+    let state = context.state();
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = state.sql_to_statement(&query.sql, &dialect).map_err(engine)?;
+    let ordered = orders_its_rows(&statement);
+    let plan = state.statement_to_plan(statement).await.map_err(engine)?;
+    read_only().verify_plan(&plan).map_err(engine)?;
+    let read = tables_read(&plan).map_err(engine)?;
+    let columns = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+
+    let mut batches = DataFrame::new(state, plan)
+        .execute_stream()
+        .await
+        .map_err(engine)?;
+    let mut rows = Vec::new();
+    while let Some(batch) = batches.try_next().await.map_err(engine)? {
+        if rows.len() + batch.num_rows() > limits.result_rows {
+            let problem = format!("the result has more than {} rows", limits.result_rows);
+            return Err(QueryFailure::new(&query.file, FailureKind::Limit, problem));
+        }
+        append_rows(&batch, &mut rows).map_err(|error| engine(error.into()))?;
+    }
+    if !ordered {
+        rows.sort_by_cached_key(|row| row.iter().map(sort_key).collect::<Vec<_>>());
+    }
+
+    let versions = versions.iter().filter(|(table, _)| read.contains(*table));
+    Ok(QueryResult {
+        columns,
+        rows,
+        versions: versions.map(|(table, v)| (table.clone(), *v)).collect(),
+    })
+}
+
+/// A query of the set reads. It can create, change, write or configure nothing.
+fn read_only() -> SQLOptions {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+}
+
+fn orders_its_rows(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(statement) => {
+            matches!(statement.as_ref(), ast::Statement::Query(query) if query.order_by.is_some())
+        }
+        _ => false,
+    }
+}
+
+/// The order of rows that a query leaves open: by cells, missing ones last, texts by their bytes.
+fn sort_key(cell: &Value) -> (bool, Option<OrderedNumber>, String) {
+    match cell {
+        Value::Null => (true, None, String::new()),
+        Value::Number(number) => (false, number.as_f64().map(OrderedNumber), number.to_string()),
+        Value::String(text) => (false, None, text.clone()),
+        other => (false, None, other.to_string()),
+    }
+}
+
+/// A number of a cell; never NaN.
+#[derive(PartialEq)]
+struct OrderedNumber(f64);
+
+impl Eq for OrderedNumber {}
+
+impl Ord for OrderedNumber {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for OrderedNumber {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+fn tables_read(plan: &LogicalPlan) -> Result<BTreeSet<String>, DataFusionError> {
+    let mut tables = BTreeSet::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            tables.insert(scan.table_name.table().to_owned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(tables)
+}

@@ -1,0 +1,513 @@
+//! Query sets over Parquet files in a store, as the functions and the program run them.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono::NaiveDate;
+use object_store::{ObjectStoreExt, local::LocalFileSystem, memory::InMemory, path::Path};
+use parquet::arrow::ArrowWriter;
+use pinlake_analytics::{AnalyticsError, FailureKind, Limits, QuerySet, Results, TableInput, run, run_with};
+use serde_json::{Value, json};
+
+fn parquet(batch: &RecordBatch) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+/// A lake in memory with the three tables, each in as many files as batches were given.
+struct Lake {
+    store: Arc<InMemory>,
+    tables: Vec<TableInput>,
+}
+
+impl Lake {
+    fn new() -> Lake {
+        Lake {
+            store: Arc::new(InMemory::new()),
+            tables: Vec::new(),
+        }
+    }
+
+    async fn table(mut self, name: &str, schema: SchemaRef, batches: &[RecordBatch]) -> Lake {
+        let mut files = Vec::new();
+        for (n, batch) in batches.iter().enumerate() {
+            // A blank in the path: it is encoded once, not twice.
+            let path = Path::from(format!("tables/{name}/part {n}.parquet"));
+            let bytes = parquet(batch);
+            files.push((path.clone(), bytes.len() as u64));
+            self.store.put(&path, bytes.into()).await.unwrap();
+        }
+        let version = (!files.is_empty()).then_some(batches.len() as u64);
+        self.tables.push(TableInput {
+            name: name.to_owned(),
+            version,
+            schema,
+            files,
+        });
+        self
+    }
+
+    async fn posts(pins: &[Pin<'_>], geos: &[Geo<'_>], users: &[User]) -> Lake {
+        let half = pins.len() / 2;
+        Lake::new()
+            .table(
+                "pin",
+                pin_schema(),
+                &[pin_batch(&pins[..half]), pin_batch(&pins[half..])],
+            )
+            .await
+            .table("geo", geo_schema(), &[geo_batch(geos)])
+            .await
+            .table("user", user_schema(), &[user_batch(users)])
+            .await
+    }
+
+    async fn answers(&self) -> Results {
+        run(
+            self.store.clone(),
+            self.tables.clone(),
+            &QuerySet::embedded().unwrap(),
+        )
+        .await
+        .unwrap()
+    }
+
+    async fn ask(&self, sql: &str) -> Result<Results, AnalyticsError> {
+        run(
+            self.store.clone(),
+            self.tables.clone(),
+            &queries(&[("q.sql", sql)]),
+        )
+        .await
+    }
+}
+
+fn queries(files: &[(&str, &str)]) -> QuerySet {
+    QuerySet::from_files(
+        files
+            .iter()
+            .map(|(file, sql)| ((*file).to_owned(), (*sql).to_owned())),
+    )
+    .unwrap()
+}
+
+type Pin<'a> = (i64, Option<&'a str>, Option<i64>, Option<&'a str>);
+type Geo<'a> = (i64, Option<&'a str>, Option<i32>);
+type User = (i64, Option<i64>, Option<i32>);
+
+fn utc() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+fn pin_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("ind", DataType::Int64, false),
+        Field::new("poster_name", DataType::Utf8, true),
+        Field::new("follower_count", DataType::Int64, true),
+        Field::new("category", DataType::Utf8, true),
+    ]))
+}
+
+fn geo_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("ind", DataType::Int64, false),
+        Field::new("country", DataType::Utf8, true),
+        Field::new("timestamp", utc(), true),
+    ]))
+}
+
+fn user_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("ind", DataType::Int64, false),
+        Field::new("age", DataType::Int64, true),
+        Field::new("date_joined", utc(), true),
+    ]))
+}
+
+fn pin_batch(rows: &[Pin<'_>]) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0))),
+        Arc::new(StringArray::from_iter(rows.iter().map(|r| r.1))),
+        Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.2))),
+        Arc::new(StringArray::from_iter(rows.iter().map(|r| r.3))),
+    ];
+    RecordBatch::try_new(pin_schema(), columns).unwrap()
+}
+
+/// The last microsecond of a year in UTC: any other zone but those west of it would count it to the next.
+fn end_of(year: i32) -> i64 {
+    let time = NaiveDate::from_ymd_opt(year, 12, 31)
+        .unwrap()
+        .and_hms_micro_opt(23, 59, 59, 999_999)
+        .unwrap();
+    time.and_utc().timestamp_micros()
+}
+
+fn geo_batch(rows: &[Geo<'_>]) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0))),
+        Arc::new(StringArray::from_iter(rows.iter().map(|r| r.1))),
+        Arc::new(
+            TimestampMicrosecondArray::from_iter(rows.iter().map(|r| r.2.map(end_of))).with_timezone("UTC"),
+        ),
+    ];
+    RecordBatch::try_new(geo_schema(), columns).unwrap()
+}
+
+fn user_batch(rows: &[User]) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0))),
+        Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.1))),
+        Arc::new(
+            TimestampMicrosecondArray::from_iter(rows.iter().map(|r| r.2.map(end_of))).with_timezone("UTC"),
+        ),
+    ];
+    RecordBatch::try_new(user_schema(), columns).unwrap()
+}
+
+fn rows(results: &Results, name: &str) -> Value {
+    json!(results.get(name).unwrap().rows)
+}
+
+#[tokio::test]
+async fn the_ten_results_keep_their_rules() {
+    let pins = [
+        (1, Some("Ann"), Some(5_000), Some("art")),
+        (2, Some("Ann"), Some(7_000), Some("travel")), // the larger of two counts of one poster
+        (3, Some("Bob"), Some(7_000), Some("art")),    // ties with Ann
+        (4, None, Some(1), None),                      // no name, no category: groups of their own
+        (5, Some("Cy"), None, Some("art")),            // a count that nobody knows
+        (6, Some("Dee"), Some(9_000), Some("beauty")), // no geo row, no user row
+        (7, Some("Eve"), Some(4_000), Some("Zoo")),
+        (7, Some("Eve"), Some(6_001), Some("Zoo")), // the same post changed: both rows count
+    ];
+    let geos = [
+        (1, Some("Peru"), Some(2018)),
+        (2, Some("Peru"), Some(2018)),
+        (3, Some("Peru"), Some(2022)),
+        (4, None, Some(2017)),
+        (5, Some("Chad"), Some(2023)),
+        (7, Some("Åland"), None),
+        (99, Some("Nowhere"), Some(2020)),
+    ];
+    let users = [
+        (1, Some(17), Some(2015)),
+        (2, Some(18), Some(2015)),
+        (3, Some(24), Some(2020)),
+        (4, Some(51), Some(2014)),
+        (5, Some(50), Some(2016)),
+        (7, Some(25), Some(2021)),
+        (8, None, Some(2020)),
+        (9, Some(36), None),
+    ];
+    let results = Lake::posts(&pins, &geos, &users).await.answers().await;
+
+    assert_eq!(
+        rows(&results, "popular_category_by_country"),
+        json!([
+            ["Chad", "art", 1],
+            ["Peru", "art", 2],
+            ["Åland", "Zoo", 2],
+            [null, null, 1]
+        ])
+    );
+    assert_eq!(
+        rows(&results, "posts_by_year_and_category"),
+        json!([[2018, "art", 1], [2018, "travel", 1], [2022, "art", 1]])
+    );
+    assert_eq!(
+        rows(&results, "popular_category_by_year"),
+        json!([[2018, "art", 1], [2018, "travel", 1], [2022, "art", 1]])
+    );
+    assert_eq!(
+        rows(&results, "top_user_by_country"),
+        json!([
+            ["Peru", "Ann", 7000],
+            ["Peru", "Bob", 7000],
+            ["Åland", "Eve", 6001],
+            [null, null, 1]
+        ])
+    );
+    assert_eq!(rows(&results, "country_of_top_user"), json!([["Peru", 7000]]));
+    assert_eq!(
+        rows(&results, "popular_category_by_age_group"),
+        json!([
+            ["+50", null, 1],
+            ["18-24", "art", 1],
+            ["18-24", "travel", 1],
+            ["25-35", "Zoo", 2],
+            ["36-50", "art", 1]
+        ])
+    );
+    assert_eq!(
+        rows(&results, "median_followers_by_age_group").to_string(),
+        r#"[["+50",1.0],["18-24",7000.0],["25-35",5000.5],["36-50",null]]"#
+    );
+    assert_eq!(
+        rows(&results, "users_joined_by_year"),
+        json!([[2015, 2], [2016, 1], [2020, 2]])
+    );
+    assert_eq!(
+        rows(&results, "median_followers_by_join_year").to_string(),
+        "[[2015,6000.0],[2016,null],[2020,7000.0]]"
+    );
+    assert_eq!(
+        rows(&results, "median_followers_by_join_year_and_age_group").to_string(),
+        r#"[[2015,"18-24",7000.0],[2016,"36-50",null],[2020,"18-24",7000.0]]"#
+    );
+    let versions = &results.get("country_of_top_user").unwrap().versions;
+    assert_eq!(
+        json!(versions),
+        json!({"geo": 1, "pin": 2}),
+        "only the tables that the query read"
+    );
+}
+
+#[tokio::test]
+async fn countries_of_equal_top_users_are_all_named_once() {
+    let pins = [
+        (1, Some("A"), Some(8), None),
+        (2, Some("B"), Some(8), None),
+        (3, Some("C"), Some(8), None),
+    ];
+    let geos = [
+        (1, Some("Peru"), None),
+        (2, Some("Peru"), None),
+        (3, Some("Chad"), None),
+    ];
+    let results = Lake::posts(&pins, &geos, &[]).await.answers().await;
+    assert_eq!(
+        rows(&results, "country_of_top_user"),
+        json!([["Chad", 8], ["Peru", 8]])
+    );
+}
+
+#[tokio::test]
+async fn tables_that_do_not_exist_yet_give_results_without_rows() {
+    let lake = Lake::new()
+        .table("pin", pin_schema(), &[])
+        .await
+        .table("geo", geo_schema(), &[])
+        .await
+        .table("user", user_schema(), &[])
+        .await;
+    let results = lake.answers().await;
+    assert_eq!(results.len(), 10);
+    for (name, result) in results.iter() {
+        assert!(result.rows.is_empty(), "{name}");
+        assert!(result.columns.len() > 1, "{name}");
+        assert!(result.versions.values().all(Option::is_none), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_from_before_a_column_was_added_has_nulls_in_it() {
+    let old = RecordBatch::try_from_iter([("ind", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
+    let new = pin_batch(&[(2, None, Some(5), Some("art"))]);
+    let lake = Lake::new().table("pin", pin_schema(), &[old, new]).await;
+    let results = lake
+        .ask("SELECT ind, category FROM pin WHERE follower_count IS NULL OR ind = 2")
+        .await
+        .unwrap();
+    assert_eq!(rows(&results, "q"), json!([[1, null], [2, "art"]]));
+}
+
+#[tokio::test]
+async fn only_the_given_files_are_read() {
+    let lake = Lake::new()
+        .table("pin", pin_schema(), &[pin_batch(&[(1, None, None, None)])])
+        .await;
+    let stray = Path::from("tables/pin/part 1.parquet");
+    lake.store
+        .put(&stray, parquet(&pin_batch(&[(2, None, None, None)])).into())
+        .await
+        .unwrap();
+    let results = lake.ask("SELECT ind FROM pin").await.unwrap();
+    assert_eq!(rows(&results, "q"), json!([[1]]));
+}
+
+#[tokio::test]
+async fn rows_without_an_order_of_their_own_are_sorted_by_their_cells() {
+    let lake = Lake::new()
+        .table(
+            "pin",
+            pin_schema(),
+            &[pin_batch(&[
+                (10, Some("b"), None, None),
+                (9, Some("b"), None, None),
+                (2, Some("a"), None, None),
+                (1, None, None, None),
+            ])],
+        )
+        .await;
+    let results = lake.ask("SELECT poster_name, ind FROM pin").await.unwrap();
+    assert_eq!(
+        rows(&results, "q"),
+        json!([["a", 2], ["b", 9], ["b", 10], [null, 1]])
+    );
+    let results = lake
+        .ask("SELECT ind FROM pin ORDER BY ind DESC;\n")
+        .await
+        .unwrap();
+    assert_eq!(rows(&results, "q"), json!([[10], [9], [2], [1]]));
+}
+
+fn failures(error: AnalyticsError) -> Vec<pinlake_analytics::QueryFailure> {
+    match error {
+        AnalyticsError::Queries(failures) => failures,
+        other => panic!("not failed queries: {other}"),
+    }
+}
+
+#[tokio::test]
+async fn every_failed_query_is_named_with_its_line() {
+    let lake = Lake::new()
+        .table("pin", pin_schema(), &[pin_batch(&[(1, None, None, None)])])
+        .await;
+    let set = queries(&[
+        ("q/column.sql", "-- a comment\nSELECT\n    colour\nFROM pin"),
+        ("q/fine.sql", "SELECT ind FROM pin"),
+        ("q/syntax.sql", "SELECT ind\nFORM pin\nWHERE"),
+        ("q/table.sql", "SELECT 1\nFROM pins"),
+        ("q/two.sql", "SELECT 1; SELECT 2"),
+    ]);
+    let error = run(lake.store.clone(), lake.tables.clone(), &set)
+        .await
+        .unwrap_err();
+    assert!(!error.is_transient());
+    let failures = failures(error);
+    let places: Vec<_> = failures
+        .iter()
+        .map(|f| (f.file.as_str(), f.line, f.kind))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ("q/column.sql", Some(3), FailureKind::Query),
+            ("q/syntax.sql", Some(3), FailureKind::Query),
+            ("q/table.sql", Some(2), FailureKind::Query),
+            ("q/two.sql", None, FailureKind::Query),
+        ],
+        "{failures:#?}"
+    );
+    let text = failures[0].to_string();
+    assert!(
+        text.starts_with("q/column.sql:3: ") && text.contains("colour") && text.ends_with("; mend the query"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_query_can_only_read() {
+    let lake = Lake::new()
+        .table("pin", pin_schema(), &[pin_batch(&[(1, None, None, None)])])
+        .await;
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("out.csv");
+    let copy = format!("COPY (SELECT 1) TO '{}' STORED AS CSV", target.display());
+    for sql in [
+        copy.as_str(),
+        "CREATE TABLE t AS SELECT 1",
+        "DROP TABLE pin",
+        "INSERT INTO pin VALUES (1)",
+        "SET datafusion.execution.batch_size = 1",
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+    ] {
+        let failures = failures(lake.ask(sql).await.unwrap_err());
+        assert_eq!(failures[0].kind, FailureKind::Query, "{sql}: {}", failures[0]);
+    }
+    assert!(!target.exists());
+}
+
+#[tokio::test]
+async fn limits_end_a_query_and_say_so() {
+    let lake = Lake::new()
+        .table(
+            "pin",
+            pin_schema(),
+            &[pin_batch(
+                &(0..5_000).map(|n| (n, None, Some(n), None)).collect::<Vec<_>>(),
+            )],
+        )
+        .await;
+    let ask = async |sql: &str, limits: Limits| {
+        let set = queries(&[("q.sql", sql)]);
+        failures(
+            run_with(lake.store.clone(), lake.tables.clone(), &set, &limits)
+                .await
+                .unwrap_err(),
+        )
+        .remove(0)
+    };
+    let failure = ask(
+        "SELECT ind FROM pin",
+        Limits {
+            result_rows: 4_999,
+            ..Limits::default()
+        },
+    )
+    .await;
+    assert_eq!(failure.kind, FailureKind::Limit);
+    assert!(failure.to_string().contains("more than 4999 rows"), "{failure}");
+
+    let failure = ask(
+        "SELECT MEDIAN(follower_count) FROM pin GROUP BY ind",
+        Limits {
+            memory: 1_000,
+            ..Limits::default()
+        },
+    )
+    .await;
+    assert_eq!(failure.kind, FailureKind::Limit, "{failure}");
+
+    let none = Limits {
+        query_time: std::time::Duration::ZERO,
+        ..Limits::default()
+    };
+    let failure = ask(
+        "SELECT COUNT(*) FROM pin AS a CROSS JOIN pin AS b CROSS JOIN pin AS c",
+        none,
+    )
+    .await;
+    assert!(
+        failure.to_string().contains("not done after 0 seconds"),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_a_matter_of_storage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap());
+    let files = vec![(Path::from("tables/pin/gone.parquet"), 1_000)];
+    let pin = TableInput {
+        name: "pin".into(),
+        version: Some(0),
+        schema: pin_schema(),
+        files,
+    };
+    let error = run(store, vec![pin], &queries(&[("q.sql", "SELECT ind FROM pin")]))
+        .await
+        .unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(error.to_string().contains("gone.parquet"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_given_twice_is_refused() {
+    let table = TableInput {
+        name: "pin".into(),
+        version: None,
+        schema: pin_schema(),
+        files: vec![],
+    };
+    let set = queries(&[("q.sql", "SELECT 1")]);
+    let error = run(Arc::new(InMemory::new()), vec![table.clone(), table], &set)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, AnalyticsError::Tables(_)), "{error}");
+}
