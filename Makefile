@@ -71,9 +71,10 @@ check: tools .venv/ready ## Formatting, lints, docs, the template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-	$(VENV)/ruff check local tests
-	$(VENV)/ruff format --check local tests
+	$(VENV)/ruff check --quiet local tests
+	$(VENV)/ruff format --check --quiet local tests
 	$(VENV)/cfn-lint template.yaml
+	$(VENV)/python tests/template/check.py
 	SAM_CLI_TELEMETRY=0 $(VENV)/sam validate --lint --template template.yaml --region $(LINT_REGION)
 
 .PHONY: fmt
