@@ -1,7 +1,4 @@
-"""What template.yaml promises beyond being valid, which cfn-lint does not look at. Run by `make check`.
-
-    .venv/bin/python tests/template/check.py
-"""
+"""What template.yaml promises beyond being valid, which cfn-lint does not look at; `make check` runs it."""
 
 import sys
 from collections.abc import Iterator
