@@ -42,6 +42,7 @@ mod fingerprint;
 mod mistake;
 mod pattern;
 mod reader;
+pub mod stream_key;
 mod timestamp;
 
 pub use catalog::{Catalog, StreamRoute};
