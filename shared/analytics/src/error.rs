@@ -113,6 +113,11 @@ impl QueryFailure {
             .map(|span| span.start.line)
             .filter(|line| *line > 0)
             .or_else(|| line_in(&text));
+        let text = match error.find_root() {
+            DataFusionError::SQL(error, _) => error.to_string(),
+            // The session's own names for where tables are mean nothing to whoever wrote the query.
+            _ => text.replace("datafusion.public.", ""),
+        };
         // The engine's texts go over several lines at times; a failure is one line.
         let problem = text.split_whitespace().collect::<Vec<_>>().join(" ");
         QueryFailure {

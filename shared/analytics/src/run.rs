@@ -13,7 +13,10 @@ use datafusion::{
     execution::{context::SQLOptions, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
     logical_expr::LogicalPlan,
     prelude::{SessionConfig, SessionContext},
-    sql::{parser::Statement, sqlparser::ast},
+    sql::{
+        parser::{DFParser, Statement},
+        sqlparser::ast,
+    },
 };
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
@@ -149,8 +152,7 @@ async fn answer(
     let engine = |error: DataFusionError| QueryFailure::from_engine(&query.file, &error);
 
     let state = context.state();
-    let dialect = state.config_options().sql_parser.dialect;
-    let statement = state.sql_to_statement(&query.sql, &dialect).map_err(engine)?;
+    let statement = only_statement(query)?;
     let ordered = orders_its_rows(&statement);
     let plan = state.statement_to_plan(statement).await.map_err(engine)?;
     read_only().verify_plan(&plan).map_err(engine)?;
@@ -184,6 +186,20 @@ async fn answer(
         rows,
         versions: versions.map(|(table, v)| (table.clone(), *v)).collect(),
     })
+}
+
+fn only_statement(query: &Query) -> Result<Statement, QueryFailure> {
+    let statements =
+        DFParser::parse_sql(&query.sql).map_err(|error| QueryFailure::from_engine(&query.file, &error))?;
+    let count = statements.len();
+    let mut statements = statements.into_iter();
+    match (statements.next(), count) {
+        (Some(statement), 1) => Ok(statement),
+        _ => {
+            let problem = format!("{count} statements, where a file is one query");
+            Err(QueryFailure::new(&query.file, FailureKind::Query, problem))
+        }
+    }
 }
 
 /// A query of the set reads. It can create, change, write or configure nothing.

@@ -374,6 +374,7 @@ async fn every_failed_query_is_named_with_its_line() {
         ("q/syntax.sql", "SELECT ind\nFORM pin\nWHERE"),
         ("q/table.sql", "SELECT 1\nFROM pins"),
         ("q/two.sql", "SELECT 1; SELECT 2"),
+        ("q/none.sql", "-- nothing but a comment"),
     ]);
     let error = run(lake.store.clone(), lake.tables.clone(), &set)
         .await
@@ -388,11 +389,17 @@ async fn every_failed_query_is_named_with_its_line() {
         places,
         [
             ("q/column.sql", Some(3), FailureKind::Query),
-            ("q/syntax.sql", Some(3), FailureKind::Query),
+            ("q/none.sql", None, FailureKind::Query),
+            ("q/syntax.sql", Some(2), FailureKind::Query),
             ("q/table.sql", Some(2), FailureKind::Query),
             ("q/two.sql", None, FailureKind::Query),
         ],
         "{failures:#?}"
+    );
+    assert!(
+        failures[3].problem.contains("table 'pins' not found"),
+        "{}",
+        failures[3]
     );
     let text = failures[0].to_string();
     assert!(
