@@ -1,1 +1,75 @@
-fn main() {}
+//! Wires ingest to AWS: settings, clients, the handler.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
+use ingest::app::{Access, App, Report};
+use ingest::stream::KinesisStream;
+use ingest::writer::Patience;
+use lambda_http::{Error, Request, run, service_fn};
+use pinlake_effects::Effects;
+use pinlake_platform::settings;
+use pinlake_platform::telemetry::{self, Metrics, Unit};
+use pinlake_schema::Catalog;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let metrics = Metrics::of("ingest");
+    let effects = Effects::system();
+    let app = App {
+        stream: KinesisStream::new(kinesis().await, settings::required("PINLAKE_STREAM")?),
+        catalog: Arc::new(Catalog::embedded()?),
+        access: if settings::parsed("PINLAKE_ANONYMOUS", false)? {
+            Access::Anyone
+        } else {
+            Access::Signed
+        },
+        patience: Patience::default(),
+        effects: effects.clone(),
+    };
+    run(service_fn(async |request: Request| {
+        let response = app.handle(request).await;
+        if let Some(report) = response.extensions().get::<Report>() {
+            measure(&metrics, &effects, report);
+        }
+        Ok::<_, Infallible>(response)
+    }))
+    .await
+}
+
+/// A client that does not retry: the writer does, for the records that need it.
+async fn kinesis() -> aws_sdk_kinesis::Client {
+    let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_timeout(Duration::from_secs(4))
+        .build();
+    let config = Builder::from(&shared)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts)
+        .build();
+    aws_sdk_kinesis::Client::from_conf(config)
+}
+
+fn measure(metrics: &Metrics, effects: &Effects, report: &Report) {
+    let count = |holds: bool| if holds { 1.0 } else { 0.0 };
+    let values = [
+        ("requests", Unit::Count, 1.0),
+        (
+            "requests_rejected",
+            Unit::Count,
+            count((400..500).contains(&report.status)),
+        ),
+        ("requests_failed", Unit::Count, count(report.status >= 500)),
+        ("bytes", Unit::Bytes, report.bytes as f64),
+        ("records_stored", Unit::Count, report.stored as f64),
+        ("records_failed", Unit::Count, report.failed as f64),
+        ("retries", Unit::Count, report.retries as f64),
+    ];
+    metrics.emit(effects.clock.now(), report.dataset.as_deref(), &values);
+}

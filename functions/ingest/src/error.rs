@@ -1,0 +1,148 @@
+//! Why a request was not served.
+//!
+//! A [`Rejection`] says what happened and what to do about it, in one sentence for the client; its kind decides
+//! the status. Each API dresses it in its own style (`kafka_rest::error_body` and its siblings). What only the
+//! operator may know (the stream's name, AWS' answers) is logged where it happens and is not in here.
+
+use http::StatusCode;
+
+use crate::compact::{Malformed, Position};
+
+/// A request that was not served, or not wholly.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The body is not JSON.
+    #[error("malformed JSON at {position}: {problem}; nothing of this request was stored")]
+    Malformed {
+        /// Where, in the client's (decompressed) body.
+        position: Position,
+        /// What is wrong there.
+        problem: &'static str,
+    },
+    /// The body is JSON, but not what this endpoint takes.
+    #[error("{0}; nothing of this request was stored")]
+    Shape(String),
+    /// Nothing was sent.
+    #[error("the body is empty: send at least one record")]
+    Empty,
+    /// A header, or the compression of the body, cannot be understood.
+    #[error("{0}")]
+    Undecodable(String),
+    /// The function URL was called without a signature.
+    #[error(
+        "this pipeline takes no anonymous requests: sign the request with AWS Signature Version 4 (service lambda)"
+    )]
+    Forbidden,
+    /// No such topic, stream, dataset or path.
+    #[error("{kind} '{name}' is not known here: {remedy}")]
+    Unknown {
+        /// "topic", "stream", "dataset" or "path".
+        kind: &'static str,
+        /// As the client wrote it.
+        name: String,
+        /// What would have been known.
+        remedy: String,
+    },
+    /// The path is right and the method is not.
+    #[error("method {method} is not offered here, {}", if allow.is_empty() { "nor is any other yet".to_owned() } else { format!("but {allow}") })]
+    Method {
+        /// What was tried.
+        method: String,
+        /// What the `Allow` header lists.
+        allow: &'static str,
+    },
+    /// More than a limit allows.
+    #[error("{0}; nothing of this request was stored")]
+    TooLarge(String),
+    /// A type or an encoding that this endpoint does not read.
+    #[error("{0}")]
+    MediaType(String),
+    /// The stream had no room for any record, for as long as was reasonable to wait.
+    #[error(
+        "the stream has no room at the moment; nothing of this request is known to be stored: send it again"
+    )]
+    Throttled,
+    /// The stream could not be reached.
+    #[error(
+        "the stream cannot be reached at the moment; nothing of this request is known to be stored: send it again"
+    )]
+    Unavailable,
+    /// The pipeline itself is set up wrongly or broken.
+    #[error(
+        "the pipeline cannot take records at the moment because of a fault of its own, which is in its log"
+    )]
+    Internal,
+}
+
+impl Rejection {
+    /// A mistake in `body`, located for the client.
+    pub fn malformed(body: &[u8], mistake: Malformed) -> Self {
+        Self::Malformed {
+            position: Position::of(body, mistake.at),
+            problem: mistake.problem,
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed { .. } | Self::Shape(_) | Self::Empty | Self::Undecodable(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unknown { .. } => StatusCode::NOT_FOUND,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The same request may well succeed in a moment.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Throttled | Self::Unavailable)
+    }
+
+    /// Where the body stops being JSON, if that is the matter.
+    pub fn position(&self) -> Option<Position> {
+        match self {
+            Self::Malformed { position, .. } => Some(*position),
+            _ => None,
+        }
+    }
+}
+
+/// What stops the reading of a body: bad JSON at a place, or anything else.
+///
+/// Parsers use it inside; [`Halt::in_body`] turns it into a [`Rejection`] once the whole body is at hand.
+#[derive(Debug)]
+pub enum Halt {
+    /// Not JSON.
+    Malformed(Malformed),
+    /// Another reason.
+    Rejected(Rejection),
+}
+
+impl Halt {
+    /// For the client whose body this was.
+    pub fn in_body(self, body: &[u8]) -> Rejection {
+        match self {
+            Self::Malformed(mistake) => Rejection::malformed(body, mistake),
+            Self::Rejected(rejection) => rejection,
+        }
+    }
+}
+
+impl From<Malformed> for Halt {
+    fn from(mistake: Malformed) -> Self {
+        Self::Malformed(mistake)
+    }
+}
+
+impl From<Rejection> for Halt {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}

@@ -1,0 +1,228 @@
+//! The Kafka REST proxy's produce request, version 2: `POST /topics/<topic>` with `{"records":[{"value":...}]}`.
+//!
+//! Source: Confluent's "REST Proxy API Reference", v2, "Produce messages to a topic". Taken as well, because
+//! clients send it: `records` as one object, and `Data` in place of `value`. Keys and partitions are read over.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::compact::{Discard, Reader};
+use crate::error::{Halt, Rejection};
+use crate::packing::{Packer, StreamRecord};
+use crate::payload;
+use crate::writer::Written;
+
+/// The most records in a request: each has an entry in the answer, and an answer is bounded like a body.
+pub const MAX_RECORDS: u64 = 50_000;
+
+/// Error code of an offset entry: "retriable Kafka exception; the message might be sent successfully if retried".
+const RETRIABLE: u16 = 2;
+
+/// Refuses bodies that are not the JSON embedding.
+///
+/// # Errors
+/// For any other media type. None at all is taken for JSON, as the proxy's clients often name none.
+pub fn check_media_type(media_type: Option<&str>) -> Result<(), Rejection> {
+    match media_type {
+        None
+        | Some(
+            "application/vnd.kafka.json.v2+json"
+            | "application/vnd.kafka.v2+json"
+            | "application/vnd.kafka+json"
+            | "application/json",
+        ) => Ok(()),
+        Some(other) => Err(Rejection::MediaType(format!(
+            "Content-Type '{other}' is not read here: send application/vnd.kafka.json.v2+json"
+        ))),
+    }
+}
+
+/// Reads a body into `packer`.
+///
+/// # Errors
+/// The first mistake in the body, a missing `records` or `value`, or a record that is too long.
+pub fn read(text: &[u8], mut packer: Packer<'_>) -> Result<Vec<StreamRecord>, Rejection> {
+    let mut reader = Reader::new(text);
+    envelope(&mut reader, &mut packer).map_err(|halt| halt.in_body(text))?;
+    if packer.count() == 0 {
+        return Err(shape("'records' is empty: send at least one"));
+    }
+    Ok(packer.finish())
+}
+
+fn envelope(reader: &mut Reader<'_>, packer: &mut Packer<'_>) -> Result<(), Halt> {
+    if reader.peek() != Some(b'{') {
+        // Rather "not JSON" than "not an object", where both are true.
+        reader.value(&mut Discard)?;
+        reader.end()?;
+        return Err(shape("the body must be an object with 'records'").into());
+    }
+    let mut seen = false;
+    reader.members(|reader, name| {
+        if name != "records" {
+            return Ok::<(), Halt>(reader.value(&mut Discard)?);
+        }
+        if std::mem::replace(&mut seen, true) {
+            return Err(shape("'records' is given twice").into());
+        }
+        match reader.peek() {
+            Some(b'[') => reader.elements(|reader| record(reader, packer)),
+            _ => record(reader, packer),
+        }
+    })?;
+    reader.end()?;
+    if seen {
+        Ok(())
+    } else {
+        Err(shape("'records' is missing").into())
+    }
+}
+
+fn record(reader: &mut Reader<'_>, packer: &mut Packer<'_>) -> Result<(), Halt> {
+    let index = packer.count();
+    if index == MAX_RECORDS {
+        return Err(Rejection::TooLarge(format!("more than {MAX_RECORDS} records in one request")).into());
+    }
+    if reader.peek() != Some(b'{') {
+        reader.value(&mut Discard)?;
+        return Err(shape(&format!("record {index} is not an object with a 'value'")).into());
+    }
+    reader.members(|reader, name| {
+        if !matches!(name, "value" | "Data" | "data") {
+            return Ok::<(), Halt>(reader.value(&mut Discard)?);
+        }
+        if packer.count() > index {
+            return Err(shape(&format!("record {index} has two values")).into());
+        }
+        packer.line(|line| Ok::<(), Halt>(payload::copy(reader, line)?))
+    })?;
+    if packer.count() > index {
+        Ok(())
+    } else {
+        Err(shape(&format!("record {index} has no 'value'")).into())
+    }
+}
+
+fn shape(what: &str) -> Rejection {
+    Rejection::Shape(what.to_owned())
+}
+
+/// The answer: an offset for each record that was taken, an error for each that was not.
+///
+/// Offsets are `first_offset` and up. They grow, but they are no positions: nothing can be read at one.
+pub fn answer(records: &[StreamRecord], written: &Written, first_offset: i64) -> (StatusCode, Value) {
+    let mut offsets = Vec::new();
+    for (record, result) in records.iter().zip(&written.results) {
+        for index in record.lines.clone() {
+            offsets.push(match result {
+                Ok(_) => {
+                    let offset = first_offset.saturating_add_unsigned(index);
+                    json!({ "partition": 0, "offset": offset, "error_code": null, "error": null })
+                }
+                Err(_) => {
+                    let error = "the stream did not take this record: send it again";
+                    json!({ "partition": null, "offset": null, "error_code": RETRIABLE, "error": error })
+                }
+            });
+        }
+    }
+    (
+        StatusCode::OK,
+        json!({ "offsets": offsets, "key_schema_id": null, "value_schema_id": null }),
+    )
+}
+
+/// The status in this API, where a body of the wrong shape is "unprocessable".
+pub fn status(rejection: &Rejection) -> StatusCode {
+    match rejection {
+        Rejection::Shape(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        other => other.status(),
+    }
+}
+
+/// An error in this API's style: the code is the status, or begins with it.
+pub fn error_body(rejection: &Rejection) -> Value {
+    let code = match rejection {
+        Rejection::Unknown { kind: "topic", .. } => 40_401,
+        Rejection::Forbidden => 40_301,
+        Rejection::Unavailable => 50_003,
+        Rejection::Internal => 50_002,
+        other => status(other).as_u16(),
+    };
+    json!({ "error_code": code, "message": rejection.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Result<String, Rejection> {
+        let packed = read(text.as_bytes(), Packer::new("pin", "r"))?;
+        assert_eq!(packed.len(), 1);
+        Ok(String::from_utf8(packed[0].data.clone()).unwrap())
+    }
+
+    #[test]
+    fn every_variant_that_clients_send() {
+        for (text, expected) in [
+            (
+                r#"{"records": [{"value": {"index": 1, "t": "caf\u00e9"}}]}"#,
+                "{\"index\":1,\"t\":\"café\"}",
+            ),
+            (
+                r#"{"records":[{"value":{"a":1}},{"value":{"a":2}}]}"#,
+                "{\"a\":1}\n{\"a\":2}",
+            ),
+            (
+                r#"{"records":[{"key":"k","value":{"a":1},"partition":0}],"value_schema":null}"#,
+                "{\"a\":1}",
+            ),
+            (
+                "{\n  \"records\": [\n    {\n      \"value\": {\n \"a\": 1 } } ] }\n",
+                "{\"a\":1}",
+            ),
+            (r#"{"records":{"value":{"a":1}}}"#, "{\"a\":1}"),
+            (
+                r#"{"records":[{"Data":{"a":1},"PartitionKey":"p"}]}"#,
+                "{\"a\":1}",
+            ),
+            (r#"{"records":[{"value":"{\"a\": 1}"}]}"#, "{\"a\":1}"),
+            (r#"{"records":[{"value":null},{"value":"x"}]}"#, "null\n\"x\""),
+        ] {
+            assert_eq!(lines(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_shapes_are_named() {
+        for (text, expected) in [
+            (r"{}", "'records' is missing"),
+            (r"[]", "the body must be an object with 'records'"),
+            (r#"{"records":[]}"#, "'records' is empty: send at least one"),
+            (r#"{"records":null}"#, "record 0 is not an object with a 'value'"),
+            (
+                r#"{"records":[{"value":1},{"key":1}]}"#,
+                "record 1 has no 'value'",
+            ),
+            (
+                r#"{"records":[{"value":1,"value":2}]}"#,
+                "record 0 has two values",
+            ),
+            (
+                r#"{"records":[{"value":1}],"records":[]}"#,
+                "'records' is given twice",
+            ),
+        ] {
+            assert_eq!(lines(text), Err(shape(expected)), "{text}");
+        }
+        // Not JSON counts before not the right shape.
+        for text in [
+            "nope",
+            "[1] x",
+            "{\"records\":[{\"value\":{}]}",
+            "{\"records\":[nope]}",
+        ] {
+            assert!(matches!(lines(text), Err(Rejection::Malformed { .. })), "{text}");
+        }
+    }
+}
