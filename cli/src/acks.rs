@@ -1,0 +1,183 @@
+//! How far the stream has acknowledged: the highest sequence number of each shard.
+//!
+//! Every answer of ingest that stored something carries `Pinlake-Ack: <shard>=<sequence number>[,...]`. `replay`
+//! keeps the highest of each shard in a file, and `wait` waits until the lake has passed all of them. The file is
+//! one JSON object, `{"<shard>":"<sequence number>"}`. Sequence numbers are decimal and longer than any integer
+//! type, so they stay text: the longer one is the higher, and of two of the same length the later in text order.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+use crate::whole_file;
+
+/// The header that carries acknowledgements, in lower case.
+pub const HEADER: &str = "pinlake-ack";
+
+/// The highest acknowledged sequence number of each shard.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Acks {
+    shards: BTreeMap<String, String>,
+}
+
+/// A `Pinlake-Ack` header, or a file of acknowledgements, that does not say `<shard>=<decimal number>`.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is no acknowledgement of the form <shard>=<sequence number>")]
+pub struct NotAnAck(String);
+
+impl Acks {
+    /// Reads a file of acknowledgements; a file that does not exist acknowledges nothing.
+    pub fn load(path: &Path) -> Result<Acks, CliError> {
+        let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
+            CliError::failed(
+                format!("cannot read acknowledgements from {}", path.display()),
+                "the file holds one JSON object, {\"<shard>\":\"<sequence number>\"}; name another one, or remove it",
+            )
+            .caused_by(error)
+        };
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Acks::default()),
+            Err(error) => return Err(broken(error.into())),
+        };
+        let acks: Acks = serde_json::from_slice(&bytes).map_err(|error| broken(error.into()))?;
+        match acks.shards.iter().find(|(_, number)| !is_decimal(number)) {
+            Some((shard, number)) => Err(broken(NotAnAck(format!("{shard}={number}")).into())),
+            None => Ok(acks),
+        }
+    }
+
+    /// Takes in the value of one `Pinlake-Ack` header. Nothing is taken from a header with a mistake in it.
+    pub fn note(&mut self, header: &str) -> Result<(), NotAnAck> {
+        let mut noted = Vec::new();
+        for entry in header.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            match entry.split_once('=') {
+                Some((shard, number)) if !shard.is_empty() && is_decimal(number) => {
+                    noted.push((shard, number))
+                }
+                _ => return Err(NotAnAck(entry.to_owned())),
+            }
+        }
+        for (shard, number) in noted {
+            self.raise(shard, number);
+        }
+        Ok(())
+    }
+
+    /// Takes in all that `other` has.
+    pub fn merge(&mut self, other: &Acks) {
+        for (shard, number) in &other.shards {
+            self.raise(shard, number);
+        }
+    }
+
+    /// Writes the file in one step; what was in it before is kept only if it was merged in before.
+    pub fn save(&self, path: &Path) -> Result<(), CliError> {
+        serde_json::to_vec(self)
+            .map_err(io::Error::from)
+            .and_then(|json| whole_file::replace(path, &json))
+            .map_err(|error| {
+                CliError::failed(
+                    format!("cannot write acknowledgements to {}", path.display()),
+                    "check that its folder exists and can be written to",
+                )
+                .caused_by(error)
+            })
+    }
+
+    /// Each shard with its highest sequence number, in the order of the shards' names.
+    pub fn shards(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.shards
+            .iter()
+            .map(|(shard, number)| (shard.as_str(), number.as_str()))
+    }
+
+    /// True when nothing was acknowledged.
+    pub fn is_empty(&self) -> bool {
+        self.shards.is_empty()
+    }
+
+    fn raise(&mut self, shard: &str, number: &str) {
+        match self.shards.get_mut(shard) {
+            Some(highest) if compare(highest, number) == Ordering::Less => number.clone_into(highest),
+            Some(_) => {}
+            None => {
+                self.shards.insert(shard.to_owned(), number.to_owned());
+            }
+        }
+    }
+}
+
+/// Orders two decimal numbers of any length.
+pub fn compare(left: &str, right: &str) -> Ordering {
+    let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
+    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
+}
+
+fn is_decimal(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_of_each_shard_stays() {
+        let mut acks = Acks::default();
+        acks.note("shard-0=99,shard-1=5").unwrap();
+        acks.note("shard-0=100").unwrap();
+        acks.note("shard-0=98, shard-1=49590338271490256608559692538361571095921575989136588898")
+            .unwrap();
+        assert_eq!(
+            acks.shards().collect::<Vec<_>>(),
+            [
+                ("shard-0", "100"),
+                (
+                    "shard-1",
+                    "49590338271490256608559692538361571095921575989136588898"
+                )
+            ]
+        );
+        assert_eq!(compare("007", "7"), Ordering::Equal);
+    }
+
+    #[test]
+    fn a_header_with_a_mistake_changes_nothing() {
+        let mut acks = Acks::default();
+        for header in ["shard-0=1,shard-1", "shard-0=12x", "=5", "shard-0="] {
+            assert!(acks.note(header).is_err(), "{header}");
+        }
+        assert!(acks.is_empty());
+    }
+
+    #[test]
+    fn a_file_is_read_back_and_merged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("acks.json");
+        assert!(Acks::load(&path).unwrap().is_empty());
+        let mut first = Acks::default();
+        first.note("shard-0=20,shard-1=3").unwrap();
+        first.save(&path).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            r#"{"shard-0":"20","shard-1":"3"}"#
+        );
+        let mut second = Acks::default();
+        second.note("shard-0=9,shard-1=4").unwrap();
+        second.merge(&Acks::load(&path).unwrap());
+        assert_eq!(
+            second.shards().collect::<Vec<_>>(),
+            [("shard-0", "20"), ("shard-1", "4")]
+        );
+
+        fs::write(&path, r#"{"shard-0":"x"}"#).unwrap();
+        assert!(Acks::load(&path).unwrap_err().with_causes().contains("shard-0=x"));
+    }
+}

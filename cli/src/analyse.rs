@@ -1,0 +1,36 @@
+//! `pinlake analyse`: runs a query set over the lake's tables, each at one pinned version.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::error::CliError;
+use crate::results::ResultFormat;
+
+/// Run the analyses over a lake and print their results.
+///
+/// Every SQL file of the query set runs over one version of each table, which is recorded with the results. The
+/// json form is one object, {"<result>":{"columns":[...],"rows":[[...],...],"versions":{"pin":3}},...}.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  pinlake analyse --lake /tmp/lake
+  pinlake analyse --lake s3://my-lake --queries my-queries --format json > results.json")]
+pub struct AnalyseArgs {
+    /// The lake: a folder, or s3://bucket[/prefix] with the usual AWS environment
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
+    pub lake: String,
+    /// SQL files in the place of those built in, one result a file
+    #[arg(long, value_name = "DIR", env = "PINLAKE_QUERIES")]
+    pub queries: Option<PathBuf>,
+    /// Contracts to use in the place of those built in: a folder of TOML files
+    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    pub datasets: Option<PathBuf>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ResultFormat,
+}
+
+/// Runs the query set.
+pub async fn run(_args: AnalyseArgs) -> Result<ExitCode, CliError> {
+    Err(CliError::failed("`analyse` is not built yet", ""))
+}

@@ -1,0 +1,96 @@
+//! Why the program gives up, and what its user can do about it.
+//!
+//! Every failure carries two sentences: what happened and where, and what to do next. The kind decides the exit
+//! code: a mistake on the command line is 2, as clap has it, everything else is 1.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// A failure of a subcommand, ready to be shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct CliError {
+    kind: Kind,
+    what: String,
+    advice: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Usage,
+    Failed,
+}
+
+impl CliError {
+    /// The command line asks for something that cannot be: exit code 2.
+    pub fn usage(what: impl Into<String>, advice: impl Into<String>) -> CliError {
+        CliError {
+            kind: Kind::Usage,
+            what: what.into(),
+            advice: advice.into(),
+            source: None,
+        }
+    }
+
+    /// The work itself failed: exit code 1.
+    pub fn failed(what: impl Into<String>, advice: impl Into<String>) -> CliError {
+        CliError {
+            kind: Kind::Failed,
+            what: what.into(),
+            advice: advice.into(),
+            source: None,
+        }
+    }
+
+    /// Keeps the error underneath; it is shown after what happened.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> CliError {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What to do next; may be empty.
+    pub fn advice(&self) -> &str {
+        &self.advice
+    }
+
+    /// What happened, and every cause underneath it, in one line.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.what.clone();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let part = error.to_string();
+            // Libraries tend to repeat their cause in their own text.
+            if !text.ends_with(&part) {
+                text.push_str(": ");
+                text.push_str(&part);
+            }
+            cause = error.source();
+        }
+        text
+    }
+
+    /// 2 for wrong usage, 1 for a failure.
+    pub fn exit_code(&self) -> ExitCode {
+        match self.kind {
+            Kind::Usage => ExitCode::from(2),
+            Kind::Failed => ExitCode::FAILURE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_shown_once() {
+        let inner = std::io::Error::other("disk full");
+        let error = CliError::failed("cannot write out/pin.ndjson", "free some space").caused_by(inner);
+        assert_eq!(error.with_causes(), "cannot write out/pin.ndjson: disk full");
+        let repeated =
+            CliError::failed("cannot write: disk full", "").caused_by(std::io::Error::other("disk full"));
+        assert_eq!(repeated.with_causes(), "cannot write: disk full");
+    }
+}

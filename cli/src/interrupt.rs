@@ -1,0 +1,33 @@
+//! Ctrl-C, asked for politely: the first one asks the work to come to an end, the second one ends it.
+
+use std::io;
+use std::process::ExitCode;
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::sync::watch;
+
+use crate::console;
+
+/// The exit code of a run that Ctrl-C brought to an early but orderly end, as shells have it.
+pub fn exit_code() -> ExitCode {
+    ExitCode::from(INTERRUPTED)
+}
+
+const INTERRUPTED: u8 = 130;
+
+/// Turns true when the user, or whoever manages the process, wants it to stop.
+pub fn watch() -> io::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::spawn(move || {
+        for _ in signals.forever() {
+            if sender.send_replace(true) {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+            console::say("stopping: finishing what is under way (once more to stop at once)");
+        }
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,421 @@
+//! Gets a batch of rows stored, whatever it takes within reason.
+//!
+//! A request is repeated, with the same Idempotency-Key, until there is an answer that settles it: on 408, 429, 5xx
+//! and when the answer is lost. A 2xx may leave out single records, which then go again. A refusal (400 or 422) that
+//! names a record costs that record and nothing else. Any other refusal ends the run: it would hold for all rows.
+
+use std::time::Duration;
+
+use pinlake_effects::{Backoff, Chance};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode, Url};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::source::{Batch, InputFile, Row};
+use super::wire::{self, Format, Request};
+use crate::acks::{self, Acks};
+use crate::error::CliError;
+
+/// An answer that takes longer is taken for lost.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+
+/// No Retry-After is waited for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Answers are read up to here; one of 500 records has some 60 KB.
+const LONGEST_ANSWER: usize = 4 << 20;
+
+/// Posts batches to one target.
+#[derive(Debug)]
+pub struct Poster {
+    client: Client,
+    base: String,
+    uid: String,
+    backoff: Backoff,
+    chance: Chance,
+    stop: watch::Receiver<bool>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    /// Index of the file among the inputs.
+    pub file: usize,
+    /// Ordinals of the rows that were acknowledged.
+    pub accepted: Vec<u64>,
+    /// Rows that were refused, each on its own account.
+    pub rejected: Vec<Reject>,
+    /// Rows that were in a request at least once.
+    pub sent: u64,
+    /// Acknowledgements.
+    pub acks: Acks,
+    /// Requests.
+    pub requests: u64,
+    /// Those among them that repeat an earlier one or a part of it.
+    pub retries: u64,
+    /// Bytes of all bodies.
+    pub bytes: u64,
+    /// Why rows are left that are neither accepted nor rejected.
+    pub failure: Option<Failure>,
+}
+
+/// Why a batch was not finished.
+#[derive(Debug)]
+pub enum Failure {
+    /// The user wants to stop.
+    Stopped,
+    /// There is no getting on.
+    Error(CliError),
+}
+
+/// A row that the target refuses.
+#[derive(Debug)]
+pub struct Reject {
+    /// The row.
+    pub row: Row,
+    /// The answer.
+    pub reason: String,
+}
+
+/// An answer that settles a request one way or another.
+struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Status and body for people, cut to a line's length.
+    fn text(&self) -> String {
+        let body = String::from_utf8_lossy(&self.body);
+        let body: String = body
+            .trim()
+            .chars()
+            .take(300)
+            .map(|letter| if letter.is_control() { ' ' } else { letter })
+            .collect();
+        format!("{}: {body}", self.status)
+    }
+}
+
+/// One try.
+enum Try {
+    Settled(Answer),
+    Again { why: String, after: Option<Duration> },
+}
+
+impl Poster {
+    /// A poster with a connection pool of its own.
+    pub fn new(
+        to: &Url,
+        uid: &str,
+        attempts: u32,
+        chance: Chance,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Poster, CliError> {
+        let mut builder = Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(Duration::from_secs(10));
+        if let Some(host) = to.host_str()
+            && (host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1")
+        {
+            // RFC 6761: these names are this machine, which not every resolver knows and no proxy can reach.
+            builder = builder.no_proxy().resolve(host, ([127, 0, 0, 1], 0).into());
+        }
+        let client = builder.build().map_err(|error| {
+            CliError::failed("cannot set up HTTP", "check the system's certificates").caused_by(error)
+        })?;
+        Ok(Poster {
+            client,
+            base: to.as_str().trim_end_matches('/').to_owned(),
+            uid: uid.to_owned(),
+            backoff: Backoff {
+                first: Duration::from_millis(400),
+                most: Duration::from_secs(20),
+                attempts,
+            },
+            chance,
+            stop,
+        })
+    }
+
+    /// Posts the rows of a batch until each is accepted or rejected, or there is no getting on.
+    pub async fn deliver(&self, input: &InputFile, batch: Batch) -> Delivery {
+        let mut delivery = Delivery {
+            file: batch.file,
+            sent: batch.rows.len() as u64,
+            ..Delivery::default()
+        };
+        // Groups of rows still to be posted. Each step settles rows or makes groups smaller, so there is an end.
+        let mut groups = vec![batch.rows];
+        while let Some(rows) = groups.pop() {
+            match self
+                .settle(&mut delivery, batch.format, &input.dataset, rows)
+                .await
+            {
+                Ok(left) => groups.extend(left),
+                Err(failure) => {
+                    delivery.failure = Some(failure);
+                    break;
+                }
+            }
+        }
+        delivery
+    }
+
+    /// Posts one group and takes in its answer; gives back the groups that are still to be posted.
+    async fn settle(
+        &self,
+        delivery: &mut Delivery,
+        format: Format,
+        dataset: &str,
+        mut rows: Vec<Row>,
+    ) -> Result<Vec<Vec<Row>>, Failure> {
+        let request = wire::request(format, &self.uid, dataset, &rows);
+        let answer = self
+            .exchange(
+                delivery,
+                format,
+                &request,
+                &idempotency_key(dataset, &rows),
+                rows.len(),
+            )
+            .await?;
+        match answer.status {
+            status if status.is_success() => {
+                let failed = wire::failed(format, &answer.body);
+                let again = take_out(&mut rows, &failed);
+                delivery.accepted.extend(rows.iter().map(|row| row.ordinal));
+                if again.is_empty() {
+                    return Ok(Vec::new());
+                }
+                // Part was taken, so the target is alive but short of room.
+                delivery.retries += 1;
+                self.pause(self.chance.up_to(self.backoff.first)).await?;
+                Ok(vec![again])
+            }
+            StatusCode::PAYLOAD_TOO_LARGE if rows.len() > 1 => {
+                let second = rows.split_off(rows.len() / 2);
+                Ok(vec![second, rows])
+            }
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
+                let to_blame = match answer.status {
+                    StatusCode::PAYLOAD_TOO_LARGE => vec![0],
+                    _ => wire::to_blame(&request, &rows, &answer.body),
+                };
+                if to_blame.is_empty() {
+                    return Err(Failure::Error(self.refused(&request, &rows, &answer)));
+                }
+                let reason = answer.text();
+                let rejected = take_out(&mut rows, &to_blame);
+                delivery.rejected.extend(rejected.into_iter().map(|row| Reject {
+                    row,
+                    reason: reason.clone(),
+                }));
+                Ok(if rows.is_empty() { Vec::new() } else { vec![rows] })
+            }
+            _ => Err(Failure::Error(self.refused(&request, &rows, &answer))),
+        }
+    }
+
+    /// Sends a request until an answer settles it. An answer in which every record failed does not.
+    async fn exchange(
+        &self,
+        delivery: &mut Delivery,
+        format: Format,
+        request: &Request,
+        key: &str,
+        rows: usize,
+    ) -> Result<Answer, Failure> {
+        let mut delays = self.backoff.delays(&self.chance);
+        loop {
+            delivery.requests += 1;
+            delivery.bytes += request.body.len() as u64;
+            let (why, after) = match self.try_once(request, key, &mut delivery.acks).await {
+                Try::Settled(answer)
+                    if answer.status.is_success() && wire::failed(format, &answer.body).len() == rows =>
+                {
+                    (answer.text(), None)
+                }
+                Try::Settled(answer) => return Ok(answer),
+                Try::Again { why, after } => (why, after),
+            };
+            let Some(delay) = delays.next() else {
+                return Err(Failure::Error(CliError::failed(
+                    format!(
+                        "{} {}{} failed {} times: {why}",
+                        request.method, self.base, request.path, self.backoff.attempts
+                    ),
+                    "check that the target runs; when it is throttled, take a lower --rate or --concurrency. With \
+                     --state the same command goes on where this one stopped",
+                )));
+            };
+            tracing::debug!(path = request.path, key, why, "request is sent again");
+            delivery.retries += 1;
+            self.pause(after.map_or(delay, |after| after.min(LONGEST_WAIT) + delay))
+                .await?;
+        }
+    }
+
+    async fn try_once(&self, request: &Request, key: &str, acks: &mut Acks) -> Try {
+        let lost = |why: String| Try::Again { why, after: None };
+        let exchange = async {
+            let mut response = self
+                .client
+                .request(request.method.clone(), format!("{}{}", self.base, request.path))
+                .header(CONTENT_TYPE, request.content_type)
+                .header(ACCEPT, "application/json, application/vnd.kafka.v2+json")
+                .header("idempotency-key", key)
+                .body(request.body.clone())
+                .send()
+                .await?;
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await? {
+                body.extend_from_slice(&chunk);
+                if body.len() > LONGEST_ANSWER {
+                    break;
+                }
+            }
+            Ok::<_, reqwest::Error>((response, body))
+        };
+        let (response, body) = match timeout(ANSWER_TIME, exchange).await {
+            Err(_) => return lost(format!("no answer in {} s", ANSWER_TIME.as_secs())),
+            Ok(Err(error)) => return lost(CliError::failed("no answer", "").caused_by(error).with_causes()),
+            Ok(Ok(answer)) => answer,
+        };
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        for value in response.headers().get_all(acks::HEADER) {
+            let noted = value
+                .to_str()
+                .map_err(|error| error.to_string())
+                .and_then(|value| acks.note(value).map_err(|error| error.to_string()));
+            if let Err(error) = noted {
+                tracing::warn!(error, "an acknowledgement cannot be read");
+            }
+        }
+        let answer = Answer {
+            status: response.status(),
+            body,
+        };
+        match answer.status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {}
+            status if status.is_server_error() => {}
+            _ => return Try::Settled(answer),
+        }
+        let seconds = header(RETRY_AFTER.as_str()).and_then(|value| value.trim().parse().ok());
+        Try::Again {
+            why: answer.text(),
+            after: seconds.map(Duration::from_secs),
+        }
+    }
+
+    /// Waits, but not when the user wants to stop.
+    async fn pause(&self, wait: Duration) -> Result<(), Failure> {
+        let mut stop = self.stop.clone();
+        let stopped = async {
+            // A sender that is gone asks for nothing any more.
+            if stop.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = sleep(wait) => Ok(()),
+            () = stopped => Err(Failure::Stopped),
+        }
+    }
+
+    fn refused(&self, request: &Request, rows: &[Row], answer: &Answer) -> CliError {
+        let lines = match (rows.first(), rows.last()) {
+            (Some(first), Some(last)) => format!("lines {} to {}", first.line, last.line),
+            _ => "no lines".to_owned(),
+        };
+        let advice = match answer.status {
+            StatusCode::NOT_FOUND => {
+                "the target does not know this topic, stream or dataset: check --to, --uid and the file's dataset"
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "the target wants credentials, which replay does not send"
+            }
+            status if status.is_redirection() => "give the address that it redirects to as --to",
+            _ => "the same refusal would meet all rows; nothing of this request was counted as sent well",
+        };
+        CliError::failed(
+            format!(
+                "{} {}{} with {lines} was refused: {}",
+                request.method,
+                self.base,
+                request.path,
+                answer.text()
+            ),
+            advice,
+        )
+    }
+}
+
+/// Takes the rows at `indices` (ascending) out of `rows`.
+fn take_out(rows: &mut Vec<Row>, indices: &[usize]) -> Vec<Row> {
+    let (mut taken, mut kept) = (Vec::new(), Vec::new());
+    for (at, row) in rows.drain(..).enumerate() {
+        if indices.binary_search(&at).is_ok() {
+            taken.push(row)
+        } else {
+            kept.push(row)
+        }
+    }
+    *rows = kept;
+    taken
+}
+
+/// A name for exactly these rows at these places: the same rows have it again in a retry and in another run, so that
+/// ingest can tell a repeated request from a new one; the same row at another place has another.
+fn idempotency_key(dataset: &str, rows: &[Row]) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(dataset.as_bytes());
+    for row in rows {
+        hash.update(&row.ordinal.to_le_bytes());
+        hash.update(&(row.bytes.len() as u64).to_le_bytes());
+        hash.update(&row.bytes);
+    }
+    let mut key = hash.finalize().to_hex().to_string();
+    key.truncate(32);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_name_rows_and_places() {
+        let row = |ordinal, text: &str| Row {
+            ordinal,
+            line: 1,
+            bytes: text.as_bytes().to_vec(),
+        };
+        let key = idempotency_key("pin", &[row(0, "a"), row(1, "b")]);
+        assert_eq!(key.len(), 32);
+        assert_eq!(key, idempotency_key("pin", &[row(0, "a"), row(1, "b")]));
+        for other in [
+            idempotency_key("geo", &[row(0, "a"), row(1, "b")]),
+            idempotency_key("pin", &[row(2, "a"), row(3, "b")]),
+            idempotency_key("pin", &[row(0, "a")]),
+            idempotency_key("pin", &[row(0, "ab"), row(1, "")]),
+        ] {
+            assert_ne!(key, other);
+        }
+    }
+
+    #[test]
+    fn rows_are_taken_out_in_order() {
+        let row = |ordinal| Row {
+            ordinal,
+            line: 1,
+            bytes: Vec::new(),
+        };
+        let mut rows: Vec<Row> = (0..5).map(row).collect();
+        let taken = take_out(&mut rows, &[1, 4]);
+        assert_eq!(taken.iter().map(|row| row.ordinal).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(rows.iter().map(|row| row.ordinal).collect::<Vec<_>>(), [0, 2, 3]);
+    }
+}

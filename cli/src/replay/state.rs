@@ -1,0 +1,137 @@
+//! How far a replay has come, so that the next run goes on there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+use crate::whole_file;
+
+/// The state file: what a run was told that decides what its rows are, and how many of them are done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The target, because rows that one target has acknowledged another has not.
+    pub to: String,
+    /// `file`, or `seed N`: a row's number means nothing in another order.
+    pub order: String,
+    /// For each file, by name: all rows before this number, counted from 0, are acknowledged or rejected.
+    pub files: BTreeMap<String, u64>,
+}
+
+impl State {
+    /// Reads the state of earlier runs; `fresh` when there is none. A state of another target or order is refused.
+    pub fn load(path: &Path, fresh: State) -> Result<State, CliError> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(fresh),
+            Err(error) => {
+                return Err(
+                    CliError::failed(format!("cannot read the state {}", path.display()), "")
+                        .caused_by(error),
+                );
+            }
+        };
+        let advice = "name another --state, or remove the file to begin again";
+        let state: State = serde_json::from_slice(&bytes).map_err(|error| {
+            CliError::usage(format!("{} is not the state of a replay", path.display()), advice)
+                .caused_by(error)
+        })?;
+        if (&state.to, &state.order) != (&fresh.to, &fresh.order) {
+            return Err(CliError::usage(
+                format!(
+                    "the state {} is of a replay to {} in the order `{}`, this one goes to {} in the order `{}`",
+                    path.display(),
+                    state.to,
+                    state.order,
+                    fresh.to,
+                    fresh.order
+                ),
+                advice,
+            ));
+        }
+        Ok(state)
+    }
+
+    /// Writes the state in one step.
+    pub fn save(&self, path: &Path) -> Result<(), CliError> {
+        serde_json::to_vec(self)
+            .map_err(io::Error::from)
+            .and_then(|json| whole_file::replace(path, &json))
+            .map_err(|error| {
+                CliError::failed(
+                    format!("cannot write the state {}", path.display()),
+                    "check that its folder exists and can be written to; until then a new run repeats rows",
+                )
+                .caused_by(error)
+            })
+    }
+}
+
+/// All rows of a file up to which everything is done, while rows beyond it are done in any order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watermark {
+    /// The first row that is not done.
+    pub next: u64,
+    /// Rows after it that are.
+    ahead: BTreeSet<u64>,
+}
+
+impl Watermark {
+    /// Everything before `next` is done.
+    pub fn at(next: u64) -> Watermark {
+        Watermark {
+            next,
+            ahead: BTreeSet::new(),
+        }
+    }
+
+    /// Row `ordinal` is done.
+    pub fn pass(&mut self, ordinal: u64) {
+        if ordinal >= self.next {
+            self.ahead.insert(ordinal);
+        }
+        while self.ahead.remove(&self.next) {
+            self.next += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watermark_stops_at_the_first_gap() {
+        let mut mark = Watermark::at(2);
+        for (ordinal, next) in [(4, 2), (3, 2), (6, 2), (2, 5), (1, 5), (5, 7)] {
+            mark.pass(ordinal);
+            assert_eq!(mark.next, next, "after {ordinal}");
+        }
+        assert_eq!(mark, Watermark::at(7));
+    }
+
+    #[test]
+    fn a_state_of_another_target_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let state = |to: &str, rows| State {
+            to: to.to_owned(),
+            order: "file".to_owned(),
+            files: BTreeMap::from([("pin.ndjson".to_owned(), rows)]),
+        };
+        assert_eq!(
+            State::load(&path, state("http://a", 0)).unwrap(),
+            state("http://a", 0)
+        );
+        state("http://a", 12).save(&path).unwrap();
+        assert_eq!(
+            State::load(&path, state("http://a", 0)).unwrap(),
+            state("http://a", 12)
+        );
+        let error = State::load(&path, state("http://b", 0)).unwrap_err();
+        assert!(error.with_causes().contains("http://b"), "{error}");
+    }
+}
