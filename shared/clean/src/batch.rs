@@ -1,0 +1,198 @@
+//! Columns under construction.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, FixedSizeBinaryBuilder, Float64Builder,
+    Int32Builder, Int64Builder, ListArray, NullBufferBuilder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{FieldRef, SchemaRef};
+use pinlake_schema::{Column, Contract, Scalar, Type};
+
+use crate::cell::{Cell, View};
+
+/// Width of a key.
+const KEY_BYTES: i32 = 16;
+
+/// The open batch of one dataset.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    schema: SchemaRef,
+    columns: Vec<ColumnBuilder>,
+    keys: FixedSizeBinaryBuilder,
+    pub(crate) rows: u64,
+    /// Bytes of the records that the rows came from.
+    pub(crate) bytes: u64,
+}
+
+impl Batch {
+    pub(crate) fn new(contract: &Contract) -> Batch {
+        Batch {
+            schema: contract.landing_schema(),
+            columns: contract.columns.iter().map(ColumnBuilder::new).collect(),
+            keys: FixedSizeBinaryBuilder::new(KEY_BYTES),
+            rows: 0,
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, view: View<'_>, key: [u8; 16], record_bytes: usize) {
+        for (column, cell) in self.columns.iter_mut().zip(&view.row.cells) {
+            column.push(*cell, view);
+        }
+        // Fails only on another width.
+        let _ = self.keys.append_value(key);
+        self.rows += 1;
+        self.bytes += record_bytes as u64;
+    }
+
+    /// The rows so far; the batch is empty afterwards.
+    #[expect(
+        clippy::expect_used,
+        reason = "the columns were built from this very schema, a row at a time; were that broken, going on would lose rows, and a crash loses none: the batch is delivered again"
+    )]
+    pub(crate) fn finish(&mut self) -> RecordBatch {
+        let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
+        arrays.push(Arc::new(self.keys.finish()));
+        self.rows = 0;
+        self.bytes = 0;
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays).expect("columns agree with their contract")
+    }
+}
+
+#[derive(Debug)]
+enum ColumnBuilder {
+    Text(StringBuilder),
+    Int64(Int64Builder),
+    Int32(Int32Builder),
+    Float64(Float64Builder),
+    Boolean(BooleanBuilder),
+    Moment(TimestampMicrosecondBuilder),
+    Day(Date32Builder),
+    Binary(BinaryBuilder),
+    List {
+        item: FieldRef,
+        items: Box<ColumnBuilder>,
+        offsets: Vec<i32>,
+        valid: NullBufferBuilder,
+    },
+}
+
+impl ColumnBuilder {
+    fn new(column: &Column) -> ColumnBuilder {
+        match column.data_type {
+            Type::Scalar(scalar) => ColumnBuilder::scalar(scalar),
+            Type::Array(scalar) => {
+                let arrow::datatypes::DataType::List(item) = column.data_type.arrow() else {
+                    unreachable!("an array type is a list in Arrow");
+                };
+                ColumnBuilder::List {
+                    item,
+                    items: Box::new(ColumnBuilder::scalar(scalar)),
+                    offsets: vec![0],
+                    valid: NullBufferBuilder::new(0),
+                }
+            }
+        }
+    }
+
+    fn scalar(scalar: Scalar) -> ColumnBuilder {
+        match scalar {
+            Scalar::String | Scalar::Json => ColumnBuilder::Text(StringBuilder::new()),
+            Scalar::Int64 => ColumnBuilder::Int64(Int64Builder::new()),
+            Scalar::Int32 => ColumnBuilder::Int32(Int32Builder::new()),
+            Scalar::Float64 => ColumnBuilder::Float64(Float64Builder::new()),
+            Scalar::Boolean => ColumnBuilder::Boolean(BooleanBuilder::new()),
+            Scalar::Timestamp => {
+                ColumnBuilder::Moment(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
+            }
+            Scalar::Date => ColumnBuilder::Day(Date32Builder::new()),
+            Scalar::Binary => ColumnBuilder::Binary(BinaryBuilder::new()),
+        }
+    }
+
+    /// Appends a cell, which cleaning has made of the column's type; any other is a null.
+    fn push(&mut self, cell: Cell, view: View<'_>) {
+        match self {
+            ColumnBuilder::Text(builder) => match cell {
+                Cell::Text(span) => builder.append_value(view.text_of(span)),
+                _ => builder.append_null(),
+            },
+            ColumnBuilder::Int64(builder) => match cell {
+                Cell::Int(number) => builder.append_value(number),
+                _ => builder.append_null(),
+            },
+            ColumnBuilder::Int32(builder) => match cell {
+                Cell::Int(number) => builder.append_option(i32::try_from(number).ok()),
+                _ => builder.append_null(),
+            },
+            ColumnBuilder::Float64(builder) => match cell {
+                Cell::Float(number) => builder.append_value(number),
+                _ => builder.append_null(),
+            },
+            ColumnBuilder::Boolean(builder) => match cell {
+                Cell::Bool(value) => builder.append_value(value),
+                _ => builder.append_null(),
+            },
+            ColumnBuilder::Moment(builder) => match cell {
+                Cell::Moment(micros) => builder.append_value(micros),
+                _ => builder.append_null(),
+            },
+            ColumnBuilder::Day(builder) => match cell {
+                Cell::Day(days) => builder.append_value(days),
+                _ => builder.append_null(),
+            },
+            ColumnBuilder::Binary(builder) => match cell {
+                Cell::Bytes { start, end } => builder.append_value(&view.row.bytes[start..end]),
+                _ => builder.append_null(),
+            },
+            ColumnBuilder::List {
+                items,
+                offsets,
+                valid,
+                ..
+            } => {
+                let mut last = offsets.last().copied().unwrap_or(0);
+                if let Cell::Items { start, end } = cell {
+                    for item in &view.row.items[start..end] {
+                        items.push(*item, view);
+                        last += 1;
+                    }
+                    valid.append_non_null();
+                } else {
+                    valid.append_null();
+                }
+                offsets.push(last);
+            }
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            ColumnBuilder::Text(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Int64(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Int32(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Float64(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Boolean(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Moment(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Day(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Binary(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::List {
+                item,
+                items,
+                offsets,
+                valid,
+            } => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])));
+                Arc::new(ListArray::new(
+                    Arc::clone(item),
+                    offsets,
+                    items.finish(),
+                    valid.finish(),
+                ))
+            }
+        }
+    }
+}

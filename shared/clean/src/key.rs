@@ -1,0 +1,134 @@
+//! Keys of rows: 128 bits over a row's identity. The form is laid down in `docs/keys.md` and never changes;
+//! another form would be another domain.
+
+use pinlake_schema::{Column, Scalar, Type};
+
+use crate::cell::{Cell, View};
+use crate::intake::Origin;
+use crate::plan::Plan;
+
+/// First part of every canonical form.
+const DOMAIN: &[u8] = b"pinlake-key-1";
+
+/// Tag of the columns that stand for a record's own id.
+const TAG_RECORD: u8 = 32;
+/// Added to an element's tag for an array of it.
+const TAG_ARRAY: u8 = 64;
+
+/// The key of a row.
+pub(crate) fn of(plan: &Plan, view: View<'_>, origin: &Origin<'_>, buffer: &mut Vec<u8>) -> [u8; 16] {
+    buffer.clear();
+    put(buffer, DOMAIN);
+    put(buffer, plan.contract.name.as_bytes());
+    match &plan.key_columns {
+        Some(columns) => {
+            for &at in columns {
+                column(&plan.contract.columns[at], view.row.cells[at], view, buffer);
+            }
+        }
+        None => record_id(origin, buffer),
+    }
+    let mut key = [0; 16];
+    key.copy_from_slice(&blake3::hash(buffer).as_bytes()[..16]);
+    key
+}
+
+/// Of a record that came without an id, as in a file, the place it came from is the id.
+fn record_id(origin: &Origin<'_>, buffer: &mut Vec<u8>) {
+    let mut field = |name: &str, value: &[u8]| {
+        put(buffer, name.as_bytes());
+        buffer.push(TAG_RECORD);
+        put(buffer, value);
+    };
+    match origin.record_id {
+        Some((request, index)) => {
+            field("index", &index.to_le_bytes());
+            field("request", request.as_bytes());
+        }
+        None => {
+            field("position", origin.position.to_string().as_bytes());
+            field("source", origin.source.as_bytes());
+        }
+    }
+}
+
+fn column(column: &Column, cell: Cell, view: View<'_>, buffer: &mut Vec<u8>) {
+    if matches!(cell, Cell::Null) {
+        return;
+    }
+    put(buffer, column.name.as_bytes());
+    buffer.push(match column.data_type {
+        Type::Scalar(scalar) => tag(scalar),
+        Type::Array(scalar) => TAG_ARRAY + tag(scalar),
+    });
+    // The length of the value is known when it is written: keep its place.
+    let length_at = buffer.len();
+    buffer.extend_from_slice(&[0; 4]);
+    match cell {
+        Cell::Items { start, end } => {
+            buffer.extend_from_slice(&length(end - start));
+            for item in &view.row.items[start..end] {
+                buffer.push(u8::from(!matches!(item, Cell::Null)));
+                let item_at = buffer.len();
+                if !matches!(item, Cell::Null) {
+                    buffer.extend_from_slice(&[0; 4]);
+                    value(*item, view, buffer);
+                    fill_length(buffer, item_at);
+                }
+            }
+        }
+        single => value(single, view, buffer),
+    }
+    fill_length(buffer, length_at);
+}
+
+fn value(cell: Cell, view: View<'_>, buffer: &mut Vec<u8>) {
+    match cell {
+        Cell::Null | Cell::Items { .. } => {}
+        Cell::Bool(value) => buffer.push(u8::from(value)),
+        Cell::Int(number) | Cell::Moment(number) => buffer.extend_from_slice(&number.to_le_bytes()),
+        Cell::Day(days) => buffer.extend_from_slice(&i64::from(days).to_le_bytes()),
+        Cell::Float(number) => {
+            // The two zeros are equal, and so are all NaNs.
+            let one = if number == 0.0 {
+                0.0
+            } else if number.is_nan() {
+                f64::NAN
+            } else {
+                number
+            };
+            buffer.extend_from_slice(&one.to_bits().to_le_bytes());
+        }
+        Cell::Text(span) => buffer.extend_from_slice(view.text_of(span).as_bytes()),
+        Cell::Bytes { start, end } => buffer.extend_from_slice(&view.row.bytes[start..end]),
+    }
+}
+
+fn tag(scalar: Scalar) -> u8 {
+    match scalar {
+        Scalar::String => 1,
+        // One tag for both: a column may be widened without a change to its keys.
+        Scalar::Int64 | Scalar::Int32 => 2,
+        Scalar::Float64 => 3,
+        Scalar::Boolean => 4,
+        Scalar::Timestamp => 5,
+        Scalar::Date => 6,
+        Scalar::Binary => 7,
+        Scalar::Json => 8,
+    }
+}
+
+fn put(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    buffer.extend_from_slice(&length(bytes.len()));
+    buffer.extend_from_slice(bytes);
+}
+
+fn length(length: usize) -> [u8; 4] {
+    // A record is far below 4 GiB, and so is everything made of it.
+    (length as u32).to_le_bytes()
+}
+
+fn fill_length(buffer: &mut [u8], at: usize) {
+    let written = length(buffer.len() - at - 4);
+    buffer[at..at + 4].copy_from_slice(&written);
+}

@@ -1,0 +1,57 @@
+//! A contract made ready for work: its names resolved to numbers, its batch open.
+
+use std::sync::Arc;
+
+use pinlake_schema::{Contract, Identity};
+
+use crate::batch::Batch;
+use crate::fields::{FieldId, FieldTable};
+use crate::record::Record;
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) contract: Arc<Contract>,
+    /// The fields that tell its records.
+    pub(crate) shape: Vec<FieldId>,
+    /// For each column its fields, each with its alternatives.
+    pub(crate) columns: Vec<Vec<Vec<FieldId>>>,
+    /// The columns of a row's key in the order of their names; none: the record's own id is the key.
+    pub(crate) key_columns: Option<Vec<usize>>,
+    pub(crate) batch: Batch,
+}
+
+impl Plan {
+    pub(crate) fn new(contract: &Arc<Contract>, fields: &FieldTable) -> Plan {
+        let ids = |names: &[String]| {
+            names
+                .iter()
+                .filter_map(|name| fields.id(name))
+                .collect::<Vec<_>>()
+        };
+        let columns = contract
+            .columns
+            .iter()
+            .map(|column| column.source.fields().iter().map(|names| ids(names)).collect())
+            .collect();
+        let in_key = |name: &String| match &contract.identity {
+            Identity::Columns(names) => names.contains(name),
+            Identity::Row | Identity::Record => true,
+        };
+        let mut by_name: Vec<usize> = (0..contract.columns.len())
+            .filter(|&at| in_key(&contract.columns[at].name))
+            .collect();
+        by_name.sort_by(|&a, &b| contract.columns[a].name.cmp(&contract.columns[b].name));
+        Plan {
+            shape: ids(&contract.route.shape),
+            columns,
+            key_columns: (contract.identity != Identity::Record).then_some(by_name),
+            batch: Batch::new(contract),
+            contract: Arc::clone(contract),
+        }
+    }
+
+    /// Whether the record has every field that tells this dataset's records. A contract without a shape cannot tell.
+    pub(crate) fn fits(&self, record: &Record) -> bool {
+        !self.shape.is_empty() && self.shape.iter().all(|field| record.has(*field))
+    }
+}
