@@ -6,7 +6,7 @@ from pathlib import Path
 
 from local import demo, stack, stand_in
 from local.console import Failure, say
-from local.places import forget_aws_settings
+from local.places import forget_settings
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     demo_parser = commands.add_parser("demo", help="up, then from input to answers")
     demo_parser.add_argument("--input", type=Path, help="a folder with pin.ndjson, geo.ndjson, user.ndjson")
     arguments = parser.parse_args()
-    forget_aws_settings()
+    forget_settings()
     try:
         match arguments.command:
             case "up":

@@ -15,16 +15,17 @@ HOST = "127.0.0.1"
 REGION = "us-east-1"
 STACK_NAME = "pinlake"
 
-# What the user has set for AWS and its tools: the stand-in must never be taken for an account, nor an account for it.
-_FOREIGN = ("AWS_", "SAM_", "CARGO_LAMBDA_", "MINISTACK_", "LOCALSTACK_")
+# What the user has set for AWS, its tools, and pinlake: the stand-in must never be taken for an account, nor an account
+# for it, and the program is to work with the contracts that are deployed.
+_FOREIGN = ("AWS_", "SAM_", "CARGO_LAMBDA_", "MINISTACK_", "LOCALSTACK_", "PINLAKE_")
+_PORT = os.environ.get("PINLAKE_PORT", "4566")
 
 
 def port() -> int:
     """The stand-in's port: PINLAKE_PORT, or 4566, where such stand-ins usually listen."""
-    given = os.environ.get("PINLAKE_PORT", "4566")
-    if not (given.isdecimal() and 0 < int(given) < 65536):
-        raise Failure(f"PINLAKE_PORT is {given!r}; give a port number, for example PINLAKE_PORT=4600", 2)
-    return int(given)
+    if not (_PORT.isdecimal() and 0 < int(_PORT) < 65536):
+        raise Failure(f"PINLAKE_PORT is {_PORT!r}; give a port number, for example PINLAKE_PORT=4600", 2)
+    return int(_PORT)
 
 
 def architecture() -> str:
@@ -49,8 +50,8 @@ def program() -> Path:
     return ROOT / "target" / rust_target() / "debug" / "pinlake"
 
 
-def forget_aws_settings() -> None:
-    """Frees this process and its children of the user's own AWS settings: profile, credentials, endpoints."""
+def forget_settings() -> None:
+    """Frees this process and its children of the user's own settings: profile, credentials, endpoints, contracts."""
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
