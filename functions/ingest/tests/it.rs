@@ -1,0 +1,873 @@
+//! ingest as Lambda sees it: function-URL events in, answers out, and what then lies on the stream.
+//!
+//! The stream is a stand-in in memory that can refuse records; everything else is what runs on AWS. Kinesis
+//! itself answers in the end-to-end tests.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails its test")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ingest::app::{Access, App, Report};
+use ingest::packing::{MAX_RECORD_BYTES, StreamRecord};
+use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
+use ingest::writer::Patience;
+use lambda_http::{Body, Request, RequestExt as _, Response};
+use pinlake_effects::{Chance, Effects, ManualClock};
+use pinlake_schema::Catalog;
+use pinlake_schema::stream_key::StreamKey;
+use serde_json::{Value, json};
+
+const KAFKA: &str = "application/vnd.kafka.json.v2+json";
+const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
+
+/// Method, path, Content-Type, body, and what lies on the stream afterwards.
+type Variant<'a> = (&'a str, &'a str, &'a str, String, Vec<(String, String)>);
+
+/// Decides by the record and how often it was put whether it is refused.
+type Verdict = Box<dyn Fn(&StreamRecord, usize) -> Option<RefusalKind> + Send + Sync>;
+
+struct MemoryStream {
+    verdict: Verdict,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    stored: Vec<StreamRecord>,
+    puts: Vec<String>,
+}
+
+impl RecordStream for MemoryStream {
+    async fn put_records(&self, records: &[&StreamRecord]) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
+        assert!(
+            !records.is_empty() && records.len() <= 500,
+            "{} records in a call",
+            records.len()
+        );
+        assert!(records.iter().map(|record| record.bytes()).sum::<usize>() <= 5 * 1024 * 1024);
+        let mut state = self.state.lock().unwrap();
+        let answers = records.iter().map(|record| {
+            assert!(record.bytes() <= MAX_RECORD_BYTES && record.key.encode_utf16().count() <= 256);
+            let before = state.puts.iter().filter(|key| **key == record.key).count();
+            state.puts.push(record.key.clone());
+            if let Some(kind) = (self.verdict)(record, before) {
+                return Err(Refusal {
+                    kind,
+                    code: "SomeException".into(),
+                    message: "account 12345".into(),
+                });
+            }
+            let sequence = format!(
+                "4966889999999999999999999999999999999999999999999999{:04}",
+                state.stored.len()
+            );
+            let shard = format!("shardId-{:012}", state.stored.len() % 2);
+            state.stored.push((*record).clone());
+            Ok(Receipt { shard, sequence })
+        });
+        Ok(answers.collect())
+    }
+}
+
+fn app_refusing(
+    verdict: impl Fn(&StreamRecord, usize) -> Option<RefusalKind> + Send + Sync + 'static,
+) -> App<MemoryStream> {
+    let clock = ManualClock::at("2026-11-22T21:00:00Z".parse().unwrap());
+    App {
+        stream: MemoryStream {
+            verdict: Box::new(verdict),
+            state: Mutex::default(),
+        },
+        catalog: Arc::new(Catalog::embedded().unwrap()),
+        access: Access::Anyone,
+        patience: Patience::default(),
+        effects: Effects {
+            clock: Arc::new(clock),
+            chance: Arc::new(Chance::seeded(7)),
+        },
+    }
+}
+
+fn app() -> App<MemoryStream> {
+    app_refusing(|_, _| None)
+}
+
+fn event_file(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../events")
+        .join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn request_of(event: &Value) -> Request {
+    lambda_http::request::from_str(&event.to_string()).unwrap()
+}
+
+/// A request as a function URL passes it on; the sample event gives the rest of it.
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Request {
+    let mut event = event_file("ingest_kafka.json");
+    event["rawPath"] = json!(path);
+    event["requestContext"]["http"]["method"] = json!(method);
+    event["requestContext"]["http"]["path"] = json!(path);
+    event["requestContext"]["requestId"] = json!("req");
+    event["headers"].as_object_mut().unwrap().remove("content-type");
+    for (name, value) in headers {
+        event["headers"][name.to_lowercase()] = json!(value);
+    }
+    event["body"] = json!(STANDARD.encode(body));
+    event["isBase64Encoded"] = json!(true);
+    request_of(&event)
+}
+
+fn typed(method: &str, path: &str, content_type: &str, body: impl AsRef<[u8]>) -> Request {
+    request(method, path, &[("content-type", content_type)], body)
+}
+
+fn json_of(response: &Response<Body>) -> Value {
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+/// Key and data of every Kinesis record.
+fn on_stream(app: &App<MemoryStream>) -> Vec<(String, String)> {
+    let state = app.stream.state.lock().unwrap();
+    let text = |record: &StreamRecord| String::from_utf8(record.data.clone()).unwrap();
+    state
+        .stored
+        .iter()
+        .map(|record| (record.key.clone(), text(record)))
+        .collect()
+}
+
+fn pairs<const N: usize>(expected: [(&str, &str); N]) -> Vec<(String, String)> {
+    expected
+        .into_iter()
+        .map(|(key, data)| (key.to_owned(), data.to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn each_sample_event_is_taken() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
+    let names: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("ingest_"))
+        .collect();
+    assert!(names.len() >= 4);
+    for name in &names {
+        let app = app();
+        let response = app.handle(request_of(&event_file(name))).await;
+        assert_eq!(response.status(), 200, "{name}: {}", json_of(&response));
+        assert!(header(&response, "Pinlake-Ack").is_some(), "{name}");
+        let stored = on_stream(&app);
+        assert!(!stored.is_empty(), "{name}");
+        for (key, data) in stored {
+            assert!(StreamKey::parse(&key).is_some(), "{name}: {key}");
+            for line in data.split('\n') {
+                assert!(
+                    serde_json::from_str::<Value>(line).unwrap().is_object(),
+                    "{name}: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_sample_kafka_event_is_answered_as_the_proxy_does() {
+    let app = app();
+    let response = app.handle(request_of(&event_file("ingest_kafka.json"))).await;
+    assert_eq!(
+        header(&response, "content-type"),
+        Some("application/vnd.kafka.v2+json")
+    );
+    let answer = json_of(&response);
+    let offset = answer["offsets"][0]["offset"].as_i64().unwrap();
+    assert!(offset > 0 && offset < 1 << 53);
+    let expected = r#"{"offsets":[{"partition":0,"offset":N,"error_code":null,"error":null}],"key_schema_id":null,"value_schema_id":null}"#;
+    assert_eq!(answer.to_string(), expected.replace('N', &offset.to_string()));
+
+    let (key, data) = on_stream(&app).remove(0);
+    assert_eq!(key, "pin/8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b01/0");
+    assert!(
+        data.starts_with("{\"index\":70001,\"unique_id\":\"") && data.contains("nothing else… \""),
+        "{data}"
+    );
+}
+
+#[tokio::test]
+async fn the_sample_kinesis_events_are_answered_as_kinesis_does() {
+    let (one, many) = (app(), app());
+    let answer = one
+        .handle(request_of(&event_file("ingest_kinesis_record.json")))
+        .await;
+    assert_eq!(header(&answer, "content-type"), Some("application/json"));
+    let sequence = "49668899999999999999999999999999999999999999999999990000";
+    let expected = format!(r#"{{"SequenceNumber":"{sequence}","ShardId":"shardId-000000000000"}}"#);
+    assert_eq!(json_of(&answer).to_string(), expected);
+    assert_eq!(
+        header(&answer, "Pinlake-Ack"),
+        Some(format!("shardId-000000000000={sequence}").as_str())
+    );
+    assert_eq!(
+        on_stream(&one)[0].0,
+        "geo/8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b02/0/partition-1"
+    );
+
+    let answer = many
+        .handle(request_of(&event_file("ingest_kinesis_records.json")))
+        .await;
+    let body = json_of(&answer);
+    assert_eq!(body["FailedRecordCount"], 0);
+    assert_eq!(body["Records"].as_array().unwrap().len(), 3);
+    assert_eq!(body["Records"][2]["ShardId"], "shardId-000000000000");
+    let ack = "shardId-000000000000=49668899999999999999999999999999999999999999999999990002,\
+               shardId-000000000001=49668899999999999999999999999999999999999999999999990001";
+    assert_eq!(header(&answer, "Pinlake-Ack"), Some(ack));
+    // A shared stream: the partition key names the dataset, or nothing does yet.
+    let keys: Vec<String> = on_stream(&many).into_iter().map(|(key, _)| key).collect();
+    let id = "8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b03";
+    assert_eq!(
+        keys,
+        [
+            format!("pin/{id}/0/pin"),
+            format!("user/{id}/1/user"),
+            format!("-/{id}/2/7")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_sample_native_event_is_unpacked_and_keeps_its_idempotency_key() {
+    let app = app();
+    let response = app.handle(request_of(&event_file("ingest_native.json"))).await;
+    assert_eq!(
+        json_of(&response),
+        json!({"accepted": 3, "request_id": "users-2026-11-22"})
+    );
+    let (key, data) = on_stream(&app).remove(0);
+    assert_eq!(key, "user/users-2026-11-22/0");
+    assert_eq!(data.lines().count(), 3);
+    assert!(data.contains("\"first_name\":\"Zoë\""));
+}
+
+#[tokio::test]
+async fn every_wire_variant_ends_as_compact_lines_under_the_right_key() {
+    let row = r#"{"ind": 1, "t": "caf\u00e9"}"#;
+    let line = r#"{"ind":1,"t":"café"}"#;
+    let string = serde_json::to_string(row).unwrap();
+    let base64 = format!("\"{}\"", STANDARD.encode(row));
+    let put = |data: &str, key: &str| format!(r#"{{"StreamName":["s"],"Data":{data},"PartitionKey":{key}}}"#);
+    let two = format!("{line}\n{line}");
+    let stream = "/test/streams/streaming-0a1b-geo/record";
+    let shared = "/streams/Kinesis-Prod-Stream/records";
+    let cases: Vec<Variant<'_>> = vec![
+        (
+            "POST",
+            "/topics/0a1b.pin",
+            KAFKA,
+            format!(r#"{{"records": [{{"value": {row}}}]}}"#),
+            pairs([("pin/req/0", line)]),
+        ),
+        (
+            "POST",
+            "/test/topics/0a1b.geo",
+            KAFKA,
+            format!(r#"{{"records":[{{"value":{row}}}]}}"#),
+            pairs([("geo/req/0", line)]),
+        ),
+        (
+            "POST",
+            "/a/b/topics/0a1b.user",
+            KAFKA,
+            format!(r#"{{"records":[{{"value":{row}}}]}}"#),
+            pairs([("user/req/0", line)]),
+        ),
+        (
+            "POST",
+            "/topics/pinterest.pin",
+            JSON,
+            format!(r#"{{"records":[{{"value":{row}}}]}}"#),
+            pairs([("pin/req/0", line)]),
+        ),
+        (
+            "POST",
+            "/topics/x.pin",
+            KAFKA,
+            format!(r#"{{"records":[{{"value":{row}}},{{"key":"k","partition":0,"value":{row}}}]}}"#),
+            pairs([("pin/req/0", &two)]),
+        ),
+        (
+            "POST",
+            "/topics/x.pin",
+            KAFKA,
+            format!("{{\n  \"records\": [\n    {{\n \"value\" :\t{row}\r\n}} ]\n}}\n"),
+            pairs([("pin/req/0", line)]),
+        ),
+        (
+            "POST",
+            "/topics/x.pin",
+            KAFKA,
+            format!(r#"{{"records":{{"value":{row}}}}}"#),
+            pairs([("pin/req/0", line)]),
+        ),
+        (
+            "POST",
+            "/topics/x.pin",
+            KAFKA,
+            format!(r#"{{"records":[{{"Data":{row},"PartitionKey":"1"}}]}}"#),
+            pairs([("pin/req/0", line)]),
+        ),
+        (
+            "POST",
+            "/topics/x.pin",
+            KAFKA,
+            r#"{"records":[{"value":[1]},{"value":"x"},{"value":null}]}"#.to_owned(),
+            pairs([("pin/req/0", "[1]\n\"x\"\nnull")]),
+        ),
+        (
+            "PUT",
+            stream,
+            JSON,
+            put(row, r#""partition-1""#),
+            pairs([("geo/req/0/partition-1", line)]),
+        ),
+        (
+            "POST",
+            stream,
+            JSON,
+            put(&string, "4"),
+            pairs([("geo/req/0/4", line)]),
+        ),
+        (
+            "PUT",
+            stream,
+            JSON,
+            put(&base64, r#""9d7c6e4a-1f2b-4c3d-8e9f-0a1b2c3d4e5f""#),
+            pairs([("geo/req/0/9d7c6e4a-1f2b-4c3d-8e9f-0a1b2c3d4e5f", line)]),
+        ),
+        (
+            "PUT",
+            stream,
+            JSON,
+            put(r#""""#, r#""pin""#),
+            pairs([("geo/req/0/pin", r#""""#)]),
+        ),
+        (
+            "PUT",
+            "/streams/Kinesis-Prod-Stream/record",
+            JSON,
+            put(row, r#""user""#),
+            pairs([("user/req/0/user", line)]),
+        ),
+        (
+            "PUT",
+            "/streams/Kinesis-Prod-Stream/record",
+            JSON,
+            put(row, r#""partition-1""#),
+            pairs([("-/req/0/partition-1", line)]),
+        ),
+        (
+            "PUT",
+            shared,
+            JSON,
+            format!(
+                r#"{{"records":[{{"data":{row},"partition-key":"pin"}},{{"data":{base64},"partition-key":"x"}}]}}"#
+            ),
+            pairs([("pin/req/0/pin", line), ("-/req/1/x", line)]),
+        ),
+        (
+            "POST",
+            shared,
+            JSON,
+            format!(r#"{{"StreamName":"s","Records":[{{"Data":{string},"PartitionKey":"geo"}}]}}"#),
+            pairs([("geo/req/0/geo", line)]),
+        ),
+        (
+            "POST",
+            "/v1/pin",
+            JSON,
+            row.to_owned(),
+            pairs([("pin/req/0", line)]),
+        ),
+        (
+            "POST",
+            "/prod/v1/pin",
+            JSON,
+            format!("[{row},\n{row}]"),
+            pairs([("pin/req/0", &two)]),
+        ),
+        (
+            "POST",
+            "/v1/pin",
+            NDJSON,
+            format!("{row}\r\n\n{row}"),
+            pairs([("pin/req/0", &two)]),
+        ),
+        (
+            "POST",
+            "/v1/pin",
+            JSON,
+            format!("{row}\n{row}\n"),
+            pairs([("pin/req/0", &two)]),
+        ),
+    ];
+    for (method, path, content_type, body, expected) in cases {
+        let app = app();
+        let response = app.handle(typed(method, path, content_type, &body)).await;
+        assert_eq!(response.status(), 200, "{path} {body}: {}", json_of(&response));
+        assert_eq!(on_stream(&app), expected, "{path} {body}");
+
+        // Without a Content-Type, as `requests.post(url, data=text)` sends it; except that lines want one.
+        if content_type != NDJSON {
+            let untyped = self::app();
+            assert_eq!(
+                untyped.handle(request(method, path, &[], &body)).await.status(),
+                200,
+                "{path} {body}"
+            );
+            assert_eq!(on_stream(&untyped), expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn compressed_bodies_and_plain_text_events() {
+    let rows = "{\"a\":1}\n{\"a\":2}\n";
+    let packed = zstd::encode_all(rows.as_bytes(), 3).unwrap();
+    let app = app();
+    let headers = [("Content-Type", NDJSON), ("Content-Encoding", "zstd")];
+    assert_eq!(
+        app.handle(request("POST", "/v1/pin", &headers, packed))
+            .await
+            .status(),
+        200
+    );
+    assert_eq!(on_stream(&app), pairs([("pin/req/0", "{\"a\":1}\n{\"a\":2}")]));
+
+    let mut event = event_file("ingest_native.json");
+    event["headers"]
+        .as_object_mut()
+        .unwrap()
+        .remove("content-encoding");
+    event["isBase64Encoded"] = json!(false);
+    event["body"] = json!(rows);
+    assert_eq!(
+        json_of(&self::app().handle(request_of(&event)).await)["accepted"],
+        2
+    );
+}
+
+/// Sends a request that must be refused; nothing of it may be on the stream.
+async fn refused(request: Request) -> (u16, Value, Response<Body>) {
+    let app = app();
+    let response = app.handle(request).await;
+    assert!(on_stream(&app).is_empty());
+    assert_eq!(header(&response, "Pinlake-Ack"), None);
+    (response.status().as_u16(), json_of(&response), response)
+}
+
+#[tokio::test]
+async fn malformed_json_is_located_and_nothing_of_it_is_stored() {
+    let cases = [
+        (
+            "POST",
+            "/topics/x.pin",
+            KAFKA,
+            "{\"records\":[{\"value\":{\"a\":1}},\n{\"value\":{\"a\":}}]}",
+            2,
+            15,
+        ),
+        (
+            "POST",
+            "/topics/x.pin",
+            KAFKA,
+            "{\"records\":[{\"value\":{\"a\":1}}",
+            1,
+            30,
+        ),
+        (
+            "PUT",
+            "/streams/streaming-1-pin/record",
+            JSON,
+            "{\"Data\":{\"a\":NaN},\"PartitionKey\":\"p\"}",
+            1,
+            14,
+        ),
+        (
+            "PUT",
+            "/streams/streaming-1-pin/records",
+            JSON,
+            "{\"records\":[{\"data\":1},]}",
+            1,
+            24,
+        ),
+        ("POST", "/v1/pin", JSON, "{\"a\": 1,}", 1, 9),
+        (
+            "POST",
+            "/v1/pin",
+            NDJSON,
+            "{\"a\":\"é\"}\n{\"a\":2\n{\"a\":3}\n",
+            2,
+            7,
+        ),
+        ("POST", "/v1/pin", JSON, "{\"a\":1} trailing", 1, 9),
+    ];
+    for (method, path, content_type, body, line, column) in cases {
+        let (status, error, _) = refused(typed(method, path, content_type, body)).await;
+        assert_eq!(status, 400, "{body}");
+        assert_eq!(
+            (&error["line"], &error["column"]),
+            (&json!(line), &json!(column)),
+            "{body}: {error}"
+        );
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains(&format!("line {line}, column {column}")),
+            "{message}"
+        );
+    }
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let (status, error, _) = refused(typed("POST", "/v1/pin", JSON, deep)).await;
+    assert_eq!((status, &error["column"]), (400, &json!(129)));
+    // A long request whose last record is broken: the first ones would fill several Kinesis records.
+    let mut long = vec![format!("{{\"a\":\"{}\"}}", "x".repeat(20_000)); 20];
+    long.push("{".to_owned());
+    assert_eq!(
+        refused(typed("POST", "/v1/pin", NDJSON, long.join("\n"))).await.0,
+        400
+    );
+}
+
+#[tokio::test]
+async fn errors_have_the_style_of_the_api_that_was_called() {
+    let topic = |name: &str, content_type: &str, body: &str| {
+        typed("POST", &format!("/topics/{name}"), content_type, body)
+    };
+    let record = |name: &str, content_type: &str, body: &str| {
+        typed("PUT", &format!("/streams/{name}/record"), content_type, body)
+    };
+    let native = |name: &str, content_type: &str, body: &str| {
+        typed("POST", &format!("/v1/{name}"), content_type, body)
+    };
+
+    for (request, status, code) in [
+        (topic("0a1b.unheard", KAFKA, "{}"), 404, 40_401),
+        (topic("x.pin", "text/plain", "{}"), 415, 415),
+        (
+            topic("x.pin", "application/vnd.kafka.avro.v2+json", "{}"),
+            415,
+            415,
+        ),
+        (topic("x.pin", KAFKA, ""), 400, 400),
+        (topic("x.pin", KAFKA, " \n"), 400, 400),
+        (topic("x.pin", KAFKA, "nope"), 400, 400),
+        (topic("x.pin", KAFKA, "{}"), 422, 422),
+        (topic("x.pin", KAFKA, "{\"records\":[]}"), 422, 422),
+        (typed("GET", "/topics/x.pin", KAFKA, ""), 405, 405),
+        (typed("GET", "/topics", KAFKA, ""), 405, 405),
+        (typed("POST", "/consumers/group", KAFKA, "{}"), 404, 404),
+    ] {
+        let (got, error, response) = refused(request).await;
+        assert_eq!((got, &error["error_code"]), (status, &json!(code)), "{error}");
+        assert!(error["message"].is_string());
+        assert_eq!(
+            header(&response, "content-type"),
+            Some("application/vnd.kafka.v2+json")
+        );
+    }
+    for (request, status, exception) in [
+        (
+            record("nobodys-stream", JSON, "{\"Data\":1}"),
+            404,
+            "ResourceNotFoundException",
+        ),
+        (
+            record("streaming-1-pin", "application/x-www-form-urlencoded", "a=1"),
+            415,
+            "UnsupportedMediaTypeException",
+        ),
+        (record("streaming-1-pin", JSON, ""), 400, "ValidationException"),
+        (
+            record("streaming-1-pin", JSON, "{\"PartitionKey\":\"p\"}"),
+            400,
+            "ValidationException",
+        ),
+        (
+            record("streaming-1-pin", JSON, "{"),
+            400,
+            "SerializationException",
+        ),
+        (
+            typed("DELETE", "/streams/streaming-1-pin", JSON, ""),
+            405,
+            "UnknownOperationException",
+        ),
+        (
+            typed("GET", "/test/streams", JSON, ""),
+            405,
+            "UnknownOperationException",
+        ),
+        (
+            typed("GET", "/streams/streaming-1-pin/records", JSON, ""),
+            405,
+            "UnknownOperationException",
+        ),
+    ] {
+        let (got, error, response) = refused(request).await;
+        assert_eq!((got, &error["__type"]), (status, &json!(exception)), "{error}");
+        assert_eq!(header(&response, "x-amzn-ErrorType"), Some(exception));
+    }
+    for (request, status, code) in [
+        (native("unheard", JSON, "{}"), 404, "not_found"),
+        (native("quarantine", JSON, "{}"), 404, "not_found"),
+        (native("pin", "text/csv", "a,b"), 415, "unsupported_media_type"),
+        (native("pin", JSON, "\n"), 400, "empty_body"),
+        (native("pin", NDJSON, ""), 400, "empty_body"),
+        (typed("PUT", "/v1/pin", JSON, "{}"), 405, "method_not_allowed"),
+        (typed("GET", "/", JSON, ""), 404, "not_found"),
+    ] {
+        let (got, error, _) = refused(request).await;
+        assert_eq!((got, &error["error"]), (status, &json!(code)), "{error}");
+        assert_eq!(error["request_id"], "req");
+    }
+    let allowed = |request| async { header(&refused(request).await.2, "allow").map(str::to_owned) };
+    assert_eq!(
+        allowed(typed("DELETE", "/v1/pin", JSON, "")).await.as_deref(),
+        Some("POST")
+    );
+    assert_eq!(
+        allowed(typed("GET", "/streams/s/record", JSON, ""))
+            .await
+            .as_deref(),
+        Some("PUT, POST")
+    );
+}
+
+#[tokio::test]
+async fn sizes_are_bounded() {
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_RECORD_BYTES));
+    for request in [
+        typed("POST", "/v1/pin", NDJSON, format!("{{}}\n{long}\n")),
+        typed(
+            "POST",
+            "/topics/x.pin",
+            KAFKA,
+            format!("{{\"records\":[{{\"value\":{long}}}]}}"),
+        ),
+        typed(
+            "PUT",
+            "/streams/streaming-1-pin/record",
+            JSON,
+            format!("{{\"Data\":{long}}}"),
+        ),
+        typed("POST", "/v1/pin", JSON, " ".repeat(6 * 1024 * 1024 + 1)),
+    ] {
+        let (status, error, _) = refused(request).await;
+        assert_eq!(status, 413, "{error}");
+    }
+    let bomb = zstd::encode_all(&vec![b' '; 64 * 1024 * 1024][..], 3).unwrap();
+    let bomb = request("POST", "/v1/pin", &[("content-encoding", "zstd")], bomb);
+    assert_eq!(refused(bomb).await.0, 413);
+
+    // As much as is allowed, in one request.
+    let app = app();
+    let rows = vec![format!("{{\"a\":\"{}\"}}", "x".repeat(2000)); 3000].join("\n");
+    let response = app.handle(typed("POST", "/v1/pin", NDJSON, rows)).await;
+    assert_eq!(json_of(&response)["accepted"], 3000);
+    assert_eq!(
+        on_stream(&app)
+            .iter()
+            .map(|(_, data)| data.lines().count())
+            .sum::<usize>(),
+        3000
+    );
+}
+
+#[tokio::test]
+async fn idempotency_keys_name_the_request() {
+    let app = app();
+    let longest = "k".repeat(128);
+    for key in ["a.b_c:d-E9", &longest] {
+        let request = request("POST", "/v1/pin", &[("Idempotency-Key", key)], "{}");
+        assert_eq!(json_of(&app.handle(request).await)["request_id"], *key);
+    }
+    assert_eq!(on_stream(&app)[0].0, "pin/a.b_c:d-E9/0");
+    let too_long = "k".repeat(129);
+    for key in ["", "a/b", "a b", "é", &too_long] {
+        let (status, _, _) = refused(request("POST", "/v1/pin", &[("Idempotency-Key", key)], "{}")).await;
+        assert_eq!(status, 400, "{key}");
+    }
+    // Without one, the invocation's id counts, and goes before the one of the HTTP request.
+    let mut context = lambda_http::Context::default();
+    context.request_id = "invocation".to_owned();
+    let app = self::app();
+    app.handle(typed("POST", "/v1/pin", JSON, "{}").with_lambda_context(context))
+        .await;
+    assert_eq!(on_stream(&app)[0].0, "pin/invocation/0");
+}
+
+#[tokio::test]
+async fn without_anonymous_access_lambda_must_have_authenticated_the_caller() {
+    let signed_only = || App {
+        access: Access::Signed,
+        ..app()
+    };
+    for (path, code) in [
+        ("/topics/x.pin", "error_code"),
+        ("/streams/s/record", "__type"),
+        ("/v1/pin", "error"),
+    ] {
+        let app = signed_only();
+        let response = app.handle(typed("POST", path, JSON, "{}")).await;
+        assert_eq!(response.status(), 403, "{path}");
+        assert!(json_of(&response)[code] != Value::Null);
+        assert!(on_stream(&app).is_empty());
+    }
+    let mut event = event_file("ingest_kafka.json");
+    event["requestContext"]["authorizer"] = json!({"iam": {
+        "accessKey": "AKIAIOSFODNN7EXAMPLE", "accountId": "000000000000", "callerId": "AIDACKCEVSQ6C2EXAMPLE",
+        "cognitoIdentity": null, "principalOrgId": null,
+        "userArn": "arn:aws:iam::000000000000:user/sender", "userId": "AIDACKCEVSQ6C2EXAMPLE",
+    }});
+    assert_eq!(signed_only().handle(request_of(&event)).await.status(), 200);
+    event["requestContext"]["authorizer"] = json!({"lambda": {"iam": "yes"}});
+    assert_eq!(signed_only().handle(request_of(&event)).await.status(), 403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttled_records_are_put_again_until_they_are_taken() {
+    let app = app_refusing(|_, before| (before < 2).then_some(RefusalKind::Throttled));
+    let response = app
+        .handle(typed(
+            "POST",
+            "/topics/x.pin",
+            KAFKA,
+            r#"{"records":[{"value":{}}]}"#,
+        ))
+        .await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(on_stream(&app).len(), 1);
+    let report = response.extensions().get::<Report>().unwrap();
+    assert_eq!((report.stored, report.failed, report.retries), (1, 0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_nothing_was_taken_the_client_is_told_to_come_again() {
+    for (kind, status) in [
+        (RefusalKind::Throttled, 429),
+        (RefusalKind::Unavailable, 503),
+        (RefusalKind::Permanent, 500),
+    ] {
+        for (path, body) in [
+            ("/topics/x.pin", r#"{"records":[{"value":{}}]}"#),
+            ("/streams/streaming-1-pin/record", r#"{"Data":{}}"#),
+            ("/streams/streaming-1-pin/records", r#"{"records":[{"data":{}}]}"#),
+            ("/v1/pin", "{}"),
+        ] {
+            let start = tokio::time::Instant::now();
+            let app = app_refusing(move |_, _| Some(kind));
+            let response = app.handle(typed("POST", path, JSON, body)).await;
+            assert_eq!(response.status(), status, "{path}");
+            assert_eq!(header(&response, "retry-after").is_some(), status != 500);
+            assert!(
+                !json_of(&response).to_string().contains("12345"),
+                "AWS' own message is for the log"
+            );
+            assert!(start.elapsed() < Duration::from_secs(10));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_in_part_is_told_apart() {
+    // Every Kinesis record whose first line has an odd index is refused for good.
+    let odd = |record: &StreamRecord, _| (record.lines.start % 2 == 1).then_some(RefusalKind::Throttled);
+
+    let app = app_refusing(odd);
+    let records = r#"{"records":[{"data":1},{"data":2},{"data":3}]}"#;
+    let response = app
+        .handle(typed(
+            "PUT",
+            "/streams/Kinesis-Prod-Stream/records",
+            JSON,
+            records,
+        ))
+        .await;
+    let answer = json_of(&response);
+    assert_eq!(
+        (response.status().as_u16(), &answer["FailedRecordCount"]),
+        (200, &json!(1))
+    );
+    assert_eq!(answer["Records"][1]["ErrorCode"], "SomeException");
+    assert!(answer["Records"][2]["SequenceNumber"].is_string());
+
+    // Lines of 20 KB take a Kinesis record each.
+    let row = format!("\"{}\"", "x".repeat(20_000));
+    let app = app_refusing(odd);
+    let body = format!(r#"{{"records":[{{"value":{row}}},{{"value":{row}}}]}}"#);
+    let response = app.handle(typed("POST", "/topics/x.pin", KAFKA, body)).await;
+    let answer = json_of(&response);
+    assert_eq!(response.status(), 200);
+    assert!(header(&response, "Pinlake-Ack").is_some());
+    assert_eq!(answer["offsets"][0]["error_code"], Value::Null);
+    assert_eq!(answer["offsets"][1]["error_code"], 2);
+    assert_eq!(answer["offsets"][1]["offset"], Value::Null);
+
+    let app = app_refusing(odd);
+    let response = app
+        .handle(typed("POST", "/v1/pin", NDJSON, format!("{row}\n").repeat(4)))
+        .await;
+    let answer = json_of(&response);
+    assert_eq!(response.status(), 503);
+    assert_eq!(
+        (&answer["accepted"], &answer["failed"]),
+        (&json!([[0, 0], [2, 2]]), &json!([[1, 1], [3, 3]]))
+    );
+    assert!(header(&response, "retry-after").is_some() && header(&response, "Pinlake-Ack").is_some());
+    let report = response.extensions().get::<Report>().unwrap();
+    assert_eq!(
+        (report.stored, report.failed, report.dataset.as_deref()),
+        (2, 2, Some("pin"))
+    );
+}
+
+#[tokio::test]
+async fn offsets_grow_within_and_from_request_to_request() {
+    let clock = Arc::new(ManualClock::at("2026-11-22T21:00:00Z".parse().unwrap()));
+    let mut app = app();
+    app.effects.clock = clock.clone();
+    let mut offsets = Vec::new();
+    for _ in 0..3 {
+        let body = r#"{"records":[{"value":{}},{"value":{}}]}"#;
+        let answer = json_of(&app.handle(typed("POST", "/topics/x.pin", KAFKA, body)).await);
+        offsets.extend(
+            answer["offsets"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|entry| entry["offset"].as_i64().unwrap()),
+        );
+        clock.advance(Duration::from_millis(1));
+    }
+    assert!(offsets.is_sorted_by(|a, b| a < b), "{offsets:?}");
+}
+
+#[tokio::test]
+async fn no_records_are_no_error_of_the_native_api() {
+    let app = app();
+    let response = app.handle(typed("POST", "/v1/pin", JSON, "[]")).await;
+    assert_eq!(json_of(&response), json!({"accepted": 0, "request_id": "req"}));
+    assert_eq!(header(&response, "Pinlake-Ack"), None);
+    assert!(app.stream.state.lock().unwrap().puts.is_empty());
+}
