@@ -1,0 +1,258 @@
+//! The published figures of two real notebooks, reproduced cell by cell from the rows that they were made of.
+//!
+//! Where a notebook reads a question in another way than we do, `golden/<owner>/queries/` has its reading, and our
+//! own query is compared with what follows from the published table for ours. The figures themselves are no part of
+//! the repository: without them beside it the tests say that they skip.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{analyse, beside, load, repository};
+
+/// Where the answer to a published table comes from.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    /// Our query answers the same question.
+    Ours,
+    /// The owner's reading differs: a query in `golden/<owner>/queries/`.
+    Theirs,
+}
+use Asked::{Ours, Theirs};
+
+/// One published table. Names in the second list stand in the place of ours in the first.
+struct Published {
+    cell: u64,
+    result: &'static str,
+    asked: Asked,
+    columns: &'static [&'static str],
+    renamed: &'static [(&'static str, &'static str)],
+}
+
+const fn table(cell: u64, asked: Asked, result: &'static str, columns: &'static [&'static str]) -> Published {
+    Published { cell, result, asked, columns, renamed: &[] }
+}
+
+/// In the order of the file.
+const ADAM_BREEZE: [Published; 9] = [
+    table(4, Theirs, "posts_by_country_and_category", &["country", "category", "category_count"]),
+    Published {
+        renamed: &[("post_year", "year_joined")],
+        ..table(5, Ours, "posts_by_year_and_category", &["year_joined", "category", "category_count"])
+    },
+    table(6, Theirs, "top_user_by_country", &["country", "user_name", "follower_count"]),
+    table(6, Theirs, "country_of_top_user", &["country", "user_name", "follower_count"]),
+    table(7, Ours, "popular_category_by_age_group", &["age_group", "category", "category_count"]),
+    table(8, Theirs, "median_followers_by_age_group", &["age_group", "median_follower_count"]),
+    Published {
+        renamed: &[("join_year", "year_joined")],
+        ..table(9, Ours, "users_joined_by_year", &["year_joined", "number_users_joined"])
+    },
+    table(10, Theirs, "median_followers_by_join_year", &["year_joined", "median_follower_count"]),
+    table(
+        11,
+        Theirs,
+        "median_followers_by_join_year_and_age_group",
+        &["age_group", "year_joined", "median_follower_count"],
+    ),
+];
+
+/// The owner calls the oldest group 50+.
+const OLDEST: &[(&str, &str)] = &[("+50", "50+")];
+
+const WILSON_REDMAN: [Published; 9] = [
+    table(4, Ours, "popular_category_by_country", &["country", "category", "category_count"]),
+    table(5, Theirs, "popular_category_by_year", &["year", "category", "category_count"]),
+    table(6, Ours, "top_user_by_country", &["country", "poster_name", "follower_count"]),
+    table(7, Ours, "country_of_top_user", &["country", "follower_count"]),
+    Published {
+        renamed: OLDEST,
+        ..table(8, Ours, "popular_category_by_age_group", &["age_group", "category", "category_count"])
+    },
+    Published {
+        renamed: OLDEST,
+        ..table(9, Ours, "median_followers_by_age_group", &["age_group", "median_follower_count"])
+    },
+    table(10, Ours, "users_joined_by_year", &["join_year", "number_users_joined"]),
+    table(11, Ours, "median_followers_by_join_year", &["join_year", "median_follower_count"]),
+    Published {
+        renamed: OLDEST,
+        ..table(
+            12,
+            Ours,
+            "median_followers_by_join_year_and_age_group",
+            &["join_year", "age_group", "median_follower_count"],
+        )
+    },
+];
+
+/// Rows of cells as notebooks show them: texts, missing ones the word null. The order is not published.
+type Cells = BTreeSet<Vec<String>>;
+
+fn shown(cell: &Value) -> String {
+    match cell {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn cells(rows: &Value) -> Cells {
+    let rows = rows.as_array().unwrap();
+    let cells: Cells = rows.iter().map(|row| row.as_array().unwrap().iter().map(shown).collect()).collect();
+    assert_eq!(cells.len(), rows.len(), "no row stands twice");
+    cells
+}
+
+fn renamed(cells: Cells, names: &[(&str, &str)]) -> Cells {
+    let rename = |cell: String| names.iter().find(|(ours, _)| *ours == cell).map_or(cell, |(_, theirs)| (*theirs).into());
+    cells.into_iter().map(|row| row.into_iter().map(rename).collect()).collect()
+}
+
+/// An owner's rows in a lake of their own, with the answers to our queries and to theirs.
+struct Golden {
+    lake: TempDir,
+    published: Vec<Value>,
+    ours: Value,
+    theirs: Value,
+}
+
+impl Golden {
+    fn load(owner: &str, folder: &Path, contracts: Option<PathBuf>, kind: &str) -> Golden {
+        let lake = tempfile::tempdir().unwrap();
+        let files = ["pin", "geo", "user"].map(|dataset| folder.join(format!("{dataset}_{kind}.ndjson")));
+        let options: Vec<&OsStr> = match &contracts {
+            Some(contracts) => vec!["--datasets".as_ref(), contracts.as_os_str()],
+            None => vec![],
+        };
+        let counts = load(lake.path(), &options, &files);
+        for (dataset, file) in ["pin", "geo", "user"].iter().zip(&files) {
+            let lines = fs::read_to_string(file).unwrap().lines().count();
+            assert_eq!(counts[*dataset]["inserted"], lines, "every row of {} is clean", file.display());
+        }
+
+        let text = fs::read_to_string(folder.join("published_results.json")).unwrap();
+        let published = serde_json::from_str::<Vec<Value>>(&text).unwrap();
+        let own_queries = repository("tests/golden").join(owner).join("queries");
+        let mut golden = Golden { lake, published, ours: Value::Null, theirs: Value::Null };
+        golden.ours = analyse(golden.lake.path(), &options);
+        let own = [&options[..], &["--queries".as_ref(), own_queries.as_os_str()]].concat();
+        golden.theirs = analyse(golden.lake.path(), &own);
+        golden
+    }
+
+    fn answer(&self, table: &Published) -> (Vec<String>, Cells) {
+        let all = if table.asked == Ours { &self.ours } else { &self.theirs };
+        let answer = &all[table.result];
+        let columns: Cells = [answer["columns"].as_array().unwrap().iter().map(shown).collect()].into();
+        let columns = renamed(columns, table.renamed).pop_first().unwrap();
+        (columns, renamed(cells(&answer["rows"]), table.renamed))
+    }
+
+    /// Compares published tables with our answers; gives how many cells agreed.
+    fn agrees(&self, tables: &[Published]) -> usize {
+        assert_eq!(self.published.len(), tables.len());
+        let mut agreed = 0;
+        for (published, table) in self.published.iter().zip(tables) {
+            let Published { cell, result, columns, .. } = table;
+            assert_eq!(published["cell"], *cell);
+            assert_eq!(published["columns"], serde_json::json!(columns), "cell {cell}");
+            let (our_columns, ours) = self.answer(table);
+            assert_eq!(our_columns, *columns, "{result}");
+            assert_eq!(ours, cells(&published["rows"]), "{result} against cell {cell}");
+            agreed += ours.len() * columns.len();
+        }
+        agreed
+    }
+}
+
+/// The rows whose last cell is the largest of those with the same first cell.
+fn first_places(counted: &Cells) -> Cells {
+    let count = |row: &Vec<String>| row.last().unwrap().parse::<u64>().unwrap();
+    let mut largest = BTreeMap::new();
+    for row in counted {
+        let most = largest.entry(&row[0]).or_insert(0);
+        *most = count(row).max(*most);
+    }
+    counted.iter().filter(|row| count(row) == largest[&row[0]]).cloned().collect()
+}
+
+#[test]
+fn wilson_redman_agrees_through_contracts_of_its_own() {
+    let Some(folder) = beside("golden/WilsonRedman") else { return };
+    let contracts = repository("tests/golden/WilsonRedman/datasets");
+    let golden = Golden::load("WilsonRedman", &folder, Some(contracts), "clean");
+    let agreed = golden.agrees(&WILSON_REDMAN);
+    assert_eq!(agreed, 372 + 21 + 285 + 2 + 15 + 8 + 6 + 6 + 36, "cells");
+
+    // Ours keeps to 2018-2022; the rest of the year table is the same.
+    let published = cells(&golden.published[1]["rows"]);
+    let in_our_years: Cells = published.into_iter().filter(|row| row[0] != "2017").collect();
+    assert_eq!(cells(&golden.ours["popular_category_by_year"]["rows"]), in_our_years);
+}
+
+#[test]
+fn adam_breeze_agrees_from_raw_rows_through_our_contracts() {
+    let Some(folder) = beside("golden/AdamBreeze1") else { return };
+    let golden = Golden::load("AdamBreeze1", &folder, None, "raw");
+    let agreed = golden.agrees(&ADAM_BREEZE);
+    assert_eq!(agreed, 597 + 186 + 354 + 3 + 24 + 8 + 6 + 6 + 36, "cells");
+
+    // Cell 4 counts every category of every country; our reading of the question is its first places.
+    let counted = cells(&golden.published[0]["rows"]);
+    assert_eq!(cells(&golden.ours["popular_category_by_country"]["rows"]), first_places(&counted));
+
+    // A country's largest count is the same whether the user or the poster is named.
+    let count_of = |rows: &Value| -> Cells {
+        cells(rows).into_iter().map(|row| vec![row[0].clone(), row[row.len() - 1].clone()]).collect()
+    };
+    let published_top = count_of(&golden.published[2]["rows"]);
+    assert_eq!(count_of(&golden.ours["top_user_by_country"]["rows"]), published_top);
+    // The notebook shows one of the tied countries.
+    let ours = cells(&golden.ours["country_of_top_user"]["rows"]);
+    assert!(count_of(&golden.published[3]["rows"]).is_subset(&ours), "{ours:?}");
+    assert_eq!(ours.len(), 2, "{ours:?}");
+}
+
+#[test]
+fn adam_breeze_cleaned_as_we_do() {
+    let Some(folder) = beside("golden/AdamBreeze1") else { return };
+    let golden = Golden::load("AdamBreeze1", &folder, None, "raw");
+    let queries = tempfile::tempdir().unwrap();
+    for dataset in ["pin", "geo", "user"] {
+        fs::write(queries.path().join(format!("{dataset}.sql")), format!("SELECT * FROM {dataset}")).unwrap();
+    }
+    let tables = analyse(golden.lake.path(), &["--queries".as_ref(), queries.path().as_os_str()]);
+
+    for dataset in ["pin", "geo", "user"] {
+        let ours = &tables[dataset];
+        let columns: Vec<String> = ours["columns"].as_array().unwrap().iter().map(shown).collect();
+        let mut theirs = Cells::new();
+        for line in fs::read_to_string(folder.join(format!("{dataset}_clean.ndjson"))).unwrap().lines() {
+            let row: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
+            assert_eq!(row.keys().cloned().collect::<BTreeSet<_>>(), columns.iter().cloned().collect());
+            theirs.insert(columns.iter().map(|column| as_we_write(column, shown(&row[column]))).collect());
+        }
+        let ours = cells(&ours["rows"]);
+        let different: Vec<_> = ours.symmetric_difference(&theirs).collect();
+        assert!(different.is_empty(), "{dataset}: {different:#?}");
+    }
+}
+
+/// A cell of the notebook's clean tables in our form: only the way of writing times and pairs differs.
+fn as_we_write(column: &str, cell: String) -> String {
+    match column {
+        "timestamp" | "date_joined" => cell.replace(".000+0000", "Z"),
+        "coordinates" => {
+            let pair = cell.strip_prefix("List(").and_then(|rest| rest.strip_suffix(')')).unwrap();
+            let pair: Vec<f64> = pair.split(", ").map(|degrees| degrees.parse().unwrap()).collect();
+            serde_json::json!(pair).to_string()
+        }
+        _ => cell,
+    }
+}

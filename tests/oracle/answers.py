@@ -1,0 +1,344 @@
+"""The ten results, worked out a second time and in another way.
+
+    python3 answers.py DIR             the results of DIR/pin.ndjson, geo.ndjson and user.ndjson as JSON
+    python3 answers.py DIR --counts    for each dataset: lines read, distinct clean rows, distinct rejected lines
+
+Reads rows as clients send them, in any order, with duplicates and dirt. Nothing of pinlake is used, no package is
+needed: only the rules of the domain, written down in the plainest way. Memory holds all rows; speed is no aim.
+"""
+
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+INT64 = range(-(2**63), 2**63)
+
+
+class Rejected(Exception):
+    """The record breaks a rule; it belongs in quarantine."""
+
+
+# ---- values -------------------------------------------------------------------------------------------------
+
+
+def first_known(record, *names):
+    for name in names:
+        if record.get(name) is not None:
+            return record[name]
+    return None
+
+
+def text(value, *missing):
+    """A text; whole values that stand for "missing" are null."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    elif isinstance(value, (int, Decimal)):
+        value = str(value)
+    if not isinstance(value, str):
+        raise Rejected(f"not a text: {value!r}")
+    return None if value in missing else value
+
+
+def whole_number(value, scale=1):
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,4})?", value):
+            raise Rejected(f"not a number: {value!r}")
+        value = Decimal(value)
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        raise Rejected(f"not a number: {value!r}")
+    number = Fraction(value) * scale
+    if number.denominator != 1 or number.numerator not in INT64:
+        raise Rejected(f"not a whole number of 64 bits: {value!r}")
+    return number.numerator
+
+
+def count(value):
+    """124k, 1.2M, 3B or a plain number."""
+    value = text(value, "User Info Error")
+    if value is None:
+        return None
+    scale = {"k": 10**3, "m": 10**6, "b": 10**9}.get(value[-1:].lower())
+    return whole_number(value) if scale is None else whole_number(value[:-1], scale)
+
+
+def degrees(value):
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", value):
+            raise Rejected(f"not a number: {value!r}")
+    elif isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        raise Rejected(f"not a number: {value!r}")
+    return float(value) + 0.0
+
+
+CLOCK = r"(?P<H>\d{1,2}):(?P<M>\d{1,2}):(?P<S>\d{1,2})(?:\.(?P<f>\d{1,9}))?\s?(?P<z>Z|[+-]\d\d:?\d\d)?"
+TIMES = [
+    re.compile(r"(?P<Y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})[ T]" + CLOCK, re.ASCII),
+    re.compile(r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<Y>\d{4}), " + CLOCK, re.ASCII),
+]
+
+
+def moment(value):
+    """A time in one of the forms that clients use; without a zone it is UTC."""
+    if value is None:
+        return None
+    if isinstance(value, dict) and set(value) == {"$date"}:
+        value = value["$date"]
+        if isinstance(value, dict) and set(value) == {"$numberLong"}:
+            value = whole_number(value["$numberLong"])
+        if isinstance(value, int) and not isinstance(value, bool):
+            return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=value)
+    if not isinstance(value, str):
+        raise Rejected(f"not a time: {value!r}")
+    for form in TIMES:
+        if match := form.fullmatch(value):
+            parts = match.groupdict()
+            try:
+                at = datetime(*(int(parts[part]) for part in "YmdHMS"), tzinfo=timezone.utc)
+            except ValueError as error:
+                raise Rejected(f"not a time: {value!r}: {error}") from None
+            micros = int((parts["f"] or "0").ljust(6, "0")[:6])
+            at += timedelta(microseconds=micros)
+            if parts["z"] and parts["z"] != "Z":
+                zone = parts["z"].replace(":", "")
+                offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))
+                at = at - offset if zone[0] == "+" else at + offset
+            return at
+    raise Rejected(f"not a time: {value!r}")
+
+
+# ---- rows ---------------------------------------------------------------------------------------------------
+
+
+def required(value):
+    if value is None:
+        raise Rejected("no row number")
+    return value
+
+
+def pin(record):
+    location = text(record.get("save_location"))
+    return (
+        required(whole_number(first_known(record, "index", "ind"))),
+        text(record.get("unique_id")),
+        text(record.get("title"), "No Title Data Available"),
+        text(
+            record.get("description"),
+            "No description available Story format",
+            "No description available",
+            "Untitled",
+        ),
+        count(record.get("follower_count")),
+        text(record.get("poster_name"), "User Info Error"),
+        text(record.get("tag_list"), "N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e"),
+        text(record.get("is_image_or_video")),
+        text(record.get("image_src"), "Image src error."),
+        location.removeprefix("Local save in ") if location is not None else None,
+        text(record.get("category")),
+    )
+
+
+def geo(record):
+    coordinates = (degrees(record.get("latitude")), degrees(record.get("longitude")))
+    return (
+        required(whole_number(first_known(record, "ind", "index"))),
+        text(record.get("country")),
+        None if coordinates == (None, None) else coordinates,
+        moment(record.get("timestamp")),
+    )
+
+
+def user(record):
+    names = [text(record.get("first_name")), text(record.get("last_name"))]
+    known = [name for name in names if name is not None]
+    return (
+        required(whole_number(first_known(record, "ind", "index"))),
+        " ".join(known) if known else None,
+        whole_number(record.get("age")),
+        moment(record.get("date_joined")),
+    )
+
+
+# What only the records of one dataset have: such a record in another dataset's file was sent there by mistake.
+MARKS = {"pin": {"unique_id"}, "geo": {"latitude", "longitude"}, "user": {"first_name", "last_name"}}
+CLEANERS = {"pin": pin, "geo": geo, "user": user}
+
+
+def no_constant(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+def cleaned(dataset, line):
+    try:
+        record = json.loads(line, parse_float=Decimal, parse_constant=no_constant)
+    except ValueError as error:
+        raise Rejected(f"not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise Rejected("not an object")
+    marked = {name for name, marks in MARKS.items() if marks <= record.keys()}
+    if marked and dataset not in marked:
+        raise Rejected(f"a record of {' or '.join(sorted(marked))}")
+    return CLEANERS[dataset](record)
+
+
+def read(folder):
+    """The distinct clean rows of each dataset, and what became of its lines."""
+    tables, counts = {}, {}
+    for dataset in CLEANERS:
+        rows, rejects, lines = set(), set(), 0
+        path = Path(folder) / f"{dataset}.ndjson"
+        for line in path.read_bytes().split(b"\n") if path.exists() else []:
+            if not line.strip():
+                continue
+            lines += 1
+            try:
+                rows.add(cleaned(dataset, line))
+            except Rejected:
+                rejects.add(line)
+        tables[dataset] = rows
+        counts[dataset] = {
+            "read": lines,
+            "inserted": len(rows),
+            "duplicates": lines - len(rows) - len(rejects),
+            "quarantined": len(rejects),
+        }
+    return tables, counts
+
+
+# ---- results ------------------------------------------------------------------------------------------------
+
+
+def joined(left, right):
+    """Pairs of rows with the same number, which stands first in both."""
+    by_number = defaultdict(list)
+    for row in right:
+        by_number[row[0]].append(row)
+    return [(row, other) for row in left for other in by_number[row[0]]]
+
+
+def age_group(age):
+    if age is None or age < 18:
+        return None
+    return "18-24" if age <= 24 else "25-35" if age <= 35 else "36-50" if age <= 50 else "+50"
+
+
+def exact_median(values):
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return None
+    middle = len(known) // 2
+    if len(known) % 2:
+        return float(known[middle])
+    return float(Fraction(known[middle - 1] + known[middle], 2))
+
+
+def largest_by_first(counted):
+    """Of {(group, what): n} the entries with the largest n of their group, as (group, what, n)."""
+    largest = {}
+    for (group, _), n in counted.items():
+        largest[group] = max(n, largest.get(group, n))
+    return [(group, what, n) for (group, what), n in counted.items() if n == largest[group]]
+
+
+def medians(pairs):
+    values = defaultdict(list)
+    for key, value in pairs:
+        values[key].append(value)
+    return [(*key, exact_median(group)) for key, group in values.items()]
+
+
+def in_order(row):
+    """Missing cells last, texts by their UTF-8 bytes."""
+    return [(cell is None, cell.encode() if isinstance(cell, str) else cell or 0) for cell in row]
+
+
+def answers(pins, geos, users):
+    # (country, year of the post, category, poster, followers)
+    places = [
+        (g[1], g[3].year if g[3] else None, p[10], p[5], p[4]) for p, g in joined(pins, geos)
+    ]
+    # (age group, year of joining, category, followers)
+    people = [
+        (age_group(u[2]), u[3].year if u[3] else None, p[10], p[4]) for p, u in joined(pins, users)
+    ]
+
+    def post_year(year):
+        return year is not None and 2018 <= year <= 2022
+
+    def join_year(year):
+        return year is not None and 2015 <= year <= 2020
+
+    by_year = Counter((year, category) for _, year, category, _, _ in places if post_year(year))
+    followers = {}
+    for country, _, _, poster, known in places:
+        if known is not None:
+            followers[country, poster] = max(known, followers.get((country, poster), known))
+    top_users = largest_by_first(followers)
+    most = max((n for _, _, n in top_users), default=None)
+    joins = Counter(u[3].year for u in users if u[3] and join_year(u[3].year))
+
+    results = {
+        "popular_category_by_country": (
+            ["country", "category", "category_count"],
+            largest_by_first(Counter((country, category) for country, _, category, _, _ in places)),
+        ),
+        "posts_by_year_and_category": (
+            ["post_year", "category", "category_count"],
+            [(year, category, n) for (year, category), n in by_year.items()],
+        ),
+        "popular_category_by_year": (
+            ["post_year", "category", "category_count"],
+            largest_by_first(by_year),
+        ),
+        "top_user_by_country": (["country", "poster_name", "follower_count"], top_users),
+        "country_of_top_user": (
+            ["country", "follower_count"],
+            list({(country, n) for country, _, n in top_users if n == most}),
+        ),
+        "popular_category_by_age_group": (
+            ["age_group", "category", "category_count"],
+            largest_by_first(Counter((group, category) for group, _, category, _ in people if group)),
+        ),
+        "median_followers_by_age_group": (
+            ["age_group", "median_follower_count"],
+            medians(((group,), known) for group, _, _, known in people if group),
+        ),
+        "users_joined_by_year": (["join_year", "number_users_joined"], list(joins.items())),
+        "median_followers_by_join_year": (
+            ["join_year", "median_follower_count"],
+            medians(((year,), known) for _, year, _, known in people if join_year(year)),
+        ),
+        "median_followers_by_join_year_and_age_group": (
+            ["join_year", "age_group", "median_follower_count"],
+            medians(
+                ((year, group), known)
+                for group, year, _, known in people
+                if group and join_year(year)
+            ),
+        ),
+    }
+    return {
+        name: {"columns": columns, "rows": [list(row) for row in sorted(rows, key=in_order)]}
+        for name, (columns, rows) in sorted(results.items())
+    }
+
+
+def main(folder, *options):
+    tables, counts = read(folder)
+    found = counts if "--counts" in options else answers(tables["pin"], tables["geo"], tables["user"])
+    json.dump(found, sys.stdout, ensure_ascii=False, indent=None)
+    print()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,64 @@
+//! The `pinlake` program as tests start it, and the data that some checkouts have beside them.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// The program of the build that this test belongs to.
+pub fn pinlake() -> Command {
+    let test = env::current_exe().unwrap();
+    // target/<...>/debug/deps/it-<hash>
+    let program = test.parent().and_then(Path::parent).unwrap().join("pinlake");
+    assert!(program.exists(), "{} is missing: run `cargo build -p pinlake` first", program.display());
+    let mut command = Command::new(program);
+    for setting in ["PINLAKE_LAKE", "PINLAKE_DATASETS", "PINLAKE_QUERIES"] {
+        command.env_remove(setting);
+    }
+    command
+}
+
+/// Runs a command that has to succeed and gives its standard output.
+pub fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What `pinlake load` printed: the counts of each dataset.
+pub type Counts = BTreeMap<String, Value>;
+
+/// `pinlake load` of files or folders.
+pub fn load(lake: &Path, options: &[&OsStr], files: &[PathBuf]) -> Counts {
+    let printed = output(pinlake().arg("load").arg("--lake").arg(lake).args(options).args(files));
+    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| (line["dataset"].as_str().unwrap_or("null").to_owned(), line)).collect()
+}
+
+/// `pinlake analyse` as JSON.
+pub fn analyse(lake: &Path, options: &[&OsStr]) -> Value {
+    let mut command = pinlake();
+    command.args(["analyse", "--format", "json", "--lake"]).arg(lake).args(options);
+    serde_json::from_str(&output(&mut command)).unwrap()
+}
+
+/// A folder of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// A folder of real data beside the repository; not every checkout has it. `None` after saying that a test skips.
+pub fn beside(path: &str) -> Option<PathBuf> {
+    let folder = repository("../shared").join(path);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: no {}", folder.display());
+    None
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Reads tables that pinlake wrote with two readers that are not pinlake: `deltalake` (delta-rs) and
+# `delta-lake-reader` (a reader of the log in plain Python). Both have to find the same rows, as many as pinlake
+# said it had inserted, and statistics, comments and the contract's name in the log.
+#
+#   tests/readers/run.sh [PINLAKE]     PINLAKE: the program (default: the one that `cargo build -p pinlake` made)
+#
+# All it makes lies in target/readers. Packages come through pip at exactly the versions of *.txt, once.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+work="${CARGO_TARGET_DIR:-$root/target}/readers"
+pinlake="${1:-${CARGO_TARGET_DIR:-$root/target}${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/debug/pinlake}"
+
+if [ ! -x "$pinlake" ]; then
+    echo "readers: $pinlake is missing: run \`cargo build -p pinlake\` first" >&2
+    exit 2
+fi
+unset PINLAKE_LAKE PINLAKE_DATASETS PINLAKE_QUERIES
+
+# venv NAME: a virtual environment with the packages of NAME.txt, made again when they change.
+venv() {
+    local dir="$work/$1" wanted="$here/$1.txt"
+    if cmp -s "$wanted" "$dir/installed.txt"; then
+        return
+    fi
+    echo "readers: installing the packages of $1.txt" >&2
+    rm -rf "$dir"
+    "${PYTHON:-python3}" -m venv "$dir"
+    "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$wanted"
+    cp "$wanted" "$dir/installed.txt"
+}
+
+mkdir -p "$work"
+venv deltalake
+venv delta-lake-reader
+
+# Two loads with replays between them and within: several versions, and files that were not written at once.
+rm -rf "$work/lake" "$work/rows" "$work/counts.ndjson" "$work/read"
+"$pinlake" generate --out "$work/rows/1" --rows 700 --duplicates 0.2 --dirty 0.1 --seed 1 > /dev/null
+"$pinlake" generate --out "$work/rows/2" --rows 500 --duplicates 0.2 --dirty 0.1 --seed 2 > /dev/null
+for rows in "$work/rows/1" "$work/rows/2" "$work/rows/1"; do
+    "$pinlake" load --lake "$work/lake" "$rows" >> "$work/counts.ndjson"
+done
+
+mkdir -p "$work/read/deltalake" "$work/read/delta-lake-reader"
+for reader in deltalake delta-lake-reader; do
+    "$work/$reader/bin/python" "$here/read_${reader//-/_}.py" "$work/lake/tables" "$work/read/$reader"
+done
+"$work/deltalake/bin/python" "$here/compare.py" "$work"
