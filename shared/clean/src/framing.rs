@@ -1,1 +1,347 @@
-//! TODO
+//! Cuts files into records: NDJSON, a JSON array, JSON values one behind the other, CSV, Parquet; plain, gzip, zstd.
+//!
+//! A file is read as a stream, in memory bounded by [`Limits`] whatever the file says. Every byte that is a record's
+//! comes out in one: what cannot be cut comes as a [`Record`] with a fault, to be put aside with
+//! [`Intake::reject`](crate::Intake::reject), and reading goes on behind it if there is a behind (a line ends; an
+//! array that is not one does not, so the rest of it is one record).
+//!
+//! ```
+//! use pinlake_clean::framing::{Limits, Records};
+//!
+//! let file = bytes::Bytes::from_static(b"{\"ind\": 1}\n\n{\"ind\": 2}\r\n");
+//! let mut records = Records::from_bytes("geo.ndjson", file, Limits::default())?;
+//! let mut lines = Vec::new();
+//! while let Some(record) = records.next()? {
+//!     lines.push((record.position, String::from_utf8_lossy(record.bytes).into_owned()));
+//! }
+//! assert_eq!(lines, [(1, "{\"ind\": 1}".to_owned()), (3, "{\"ind\": 2}".to_owned())]);
+//! # Ok::<(), pinlake_clean::framing::ReadError>(())
+//! ```
+
+mod compression;
+mod delimited;
+mod detect;
+mod json_lines;
+mod json_values;
+mod table;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek};
+
+use bytes::Bytes;
+
+use crate::reason::Reason;
+use compression::{Bounded, Compression};
+
+pub use detect::Format;
+
+/// What reading a file may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of one record. What is longer comes cut to this, with the fault `too_large`.
+    pub max_record_bytes: usize,
+    /// How many times its own size a compressed file may unpack to; beyond it is taken for a bomb.
+    pub max_ratio: u64,
+    /// Bytes that a compressed file may unpack to whatever its ratio.
+    pub free_unpacked_bytes: u64,
+    /// Bytes of a Parquet file that can only be read from memory: compressed once more, or out of a pipe.
+    pub max_spooled_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_record_bytes: 16 << 20,
+            max_ratio: 500,
+            free_unpacked_bytes: 256 << 20,
+            max_spooled_bytes: 512 << 20,
+        }
+    }
+}
+
+/// Why a file cannot be read further. Records that came out before stand.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file could not be read, or its compression is broken. Worth another try only if the storage failed.
+    #[error("reading {name} failed at its record {records}: {source}; check that the file is whole")]
+    Io {
+        /// The file.
+        name: String,
+        /// How many records came out before.
+        records: u64,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// Unpacks to more than [`Limits`] allow.
+    #[error("{name} unpacks to more than {limit} bytes: unpack it, and check it before you load it")]
+    Bomb {
+        /// The file.
+        name: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// Not a Parquet file that can be read.
+    #[error("{name} is not a readable Parquet file: {source}")]
+    Parquet {
+        /// The file.
+        name: String,
+        /// What the reader says.
+        source: parquet::errors::ParquetError,
+    },
+}
+
+/// What is wrong with a record that could not be cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Which rule it broke.
+    pub reason: Reason,
+    /// What was found.
+    pub detail: String,
+}
+
+/// One record of a file.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// The record's bytes, without the line's end.
+    pub bytes: &'a [u8],
+    /// Its line, from 1 (also in a value that spans several); in Parquet its row, from 1.
+    pub position: u64,
+    /// Why it cannot be cleaned, when that is so.
+    pub fault: Option<Fault>,
+}
+
+/// A record before its bytes are lent out.
+struct Cut {
+    position: u64,
+    fault: Option<Fault>,
+}
+
+/// Cuts one format. Leaves the record's bytes in `out`.
+trait Cutter {
+    fn cut(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError>;
+}
+
+/// What can go wrong below: the file's name is added above.
+enum CutError {
+    Io(std::io::Error),
+    Parquet(parquet::errors::ParquetError),
+}
+
+impl From<std::io::Error> for CutError {
+    fn from(error: std::io::Error) -> CutError {
+        CutError::Io(error)
+    }
+}
+
+impl From<parquet::errors::ParquetError> for CutError {
+    fn from(error: parquet::errors::ParquetError) -> CutError {
+        CutError::Parquet(error)
+    }
+}
+
+type Input = Box<dyn BufRead + Send>;
+
+/// The records of one file, one at a time.
+pub struct Records {
+    name: String,
+    format: Format,
+    cutter: Box<dyn Cutter + Send>,
+    buffer: Vec<u8>,
+    read: u64,
+    bytes: u64,
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records")
+            .field("name", &self.name)
+            .field("format", &self.format)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Records {
+    /// Reads a file in memory. The name tells the format where its bytes do not.
+    pub fn from_bytes(name: &str, bytes: Bytes, limits: Limits) -> Result<Records, ReadError> {
+        if detect::is_parquet(&bytes) {
+            return Records::parquet(name, |limits| table::Table::new(bytes, limits), limits);
+        }
+        Records::from_read(name, std::io::Cursor::new(bytes), limits)
+    }
+
+    /// Reads a file of the file system.
+    pub fn from_file(name: &str, mut file: File, limits: Limits) -> Result<Records, ReadError> {
+        let mut head = [0; 4];
+        let is_parquet = read_head(&mut file, &mut head)
+            .and_then(|head| Ok((detect::is_parquet(head), file.rewind()?).0))
+            .map_err(|source| ReadError::Io {
+                name: name.to_owned(),
+                records: 0,
+                source,
+            })?;
+        if is_parquet {
+            return Records::parquet(name, |limits| table::Table::new(file, limits), limits);
+        }
+        Records::from_read(name, file, limits)
+    }
+
+    /// Reads a stream. Parquet, which is read from its end, is taken into memory first.
+    pub fn from_read(
+        name: &str,
+        input: impl Read + Send + 'static,
+        limits: Limits,
+    ) -> Result<Records, ReadError> {
+        let io = |source| io_error(name, 0, source);
+        let mut packed = BufReader::with_capacity(1 << 16, input);
+        let compression = Compression::detect(name, packed.fill_buf().map_err(io)?);
+        let mut input: Input = match compression {
+            None => Box::new(packed),
+            Some(compression) => {
+                let unpacked = Bounded::new(packed, compression, &limits).map_err(io)?;
+                Box::new(BufReader::with_capacity(1 << 16, unpacked))
+            }
+        };
+        let inner_name = Compression::strip(name);
+        let mut head = Vec::new();
+        read_ahead(&mut input, &mut head, detect::HEAD_BYTES).map_err(io)?;
+        let format = Format::detect(inner_name, &head);
+        let mut input: Input = Box::new(std::io::Cursor::new(head).chain(input));
+        if format == Format::Parquet {
+            let mut whole = Vec::new();
+            (&mut input)
+                .take(limits.max_spooled_bytes as u64 + 1)
+                .read_to_end(&mut whole)
+                .map_err(io)?;
+            if whole.len() > limits.max_spooled_bytes {
+                return Err(ReadError::Bomb {
+                    name: name.to_owned(),
+                    limit: limits.max_spooled_bytes as u64,
+                });
+            }
+            return Records::parquet(
+                name,
+                |limits| table::Table::new(Bytes::from(whole), limits),
+                limits,
+            );
+        }
+        skip_byte_order_mark(&mut input).map_err(io)?;
+        let cutter: Box<dyn Cutter + Send> = match format {
+            Format::JsonLines => Box::new(json_lines::JsonLines::new(input, limits)),
+            Format::JsonArray | Format::JsonValues => Box::new(json_values::JsonValues::new(input, limits)),
+            Format::Csv { delimiter } => Box::new(delimited::Delimited::new(input, delimiter, limits)),
+            // Handled above.
+            Format::Parquet => Box::new(json_lines::JsonLines::new(input, limits)),
+        };
+        Ok(Records::new(name, format, cutter))
+    }
+
+    fn parquet(
+        name: &str,
+        open: impl FnOnce(Limits) -> Result<table::Table, parquet::errors::ParquetError>,
+        limits: Limits,
+    ) -> Result<Records, ReadError> {
+        match open(limits) {
+            Ok(table) => Ok(Records::new(name, Format::Parquet, Box::new(table))),
+            Err(source) => Err(ReadError::Parquet {
+                name: name.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn new(name: &str, format: Format, cutter: Box<dyn Cutter + Send>) -> Records {
+        Records {
+            name: name.to_owned(),
+            format,
+            cutter,
+            buffer: Vec::new(),
+            read: 0,
+            bytes: 0,
+        }
+    }
+
+    /// The format that the file was found to have.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Bytes of the records so far, after decompression.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next record; none at the end of the file. After an error there is nothing more to read.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the record is lent, which an Iterator cannot do"
+    )]
+    pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
+        self.buffer.clear();
+        match self.cutter.cut(&mut self.buffer) {
+            Ok(None) => Ok(None),
+            Ok(Some(Cut { position, fault })) => {
+                self.read += 1;
+                self.bytes += self.buffer.len() as u64;
+                Ok(Some(Record {
+                    bytes: &self.buffer,
+                    position,
+                    fault,
+                }))
+            }
+            Err(CutError::Io(source)) => Err(io_error(&self.name, self.read, source)),
+            Err(CutError::Parquet(source)) => Err(ReadError::Parquet {
+                name: self.name.clone(),
+                source,
+            }),
+        }
+    }
+}
+
+fn io_error(name: &str, records: u64, source: std::io::Error) -> ReadError {
+    match compression::bomb_limit(&source) {
+        Some(limit) => ReadError::Bomb {
+            name: name.to_owned(),
+            limit,
+        },
+        None => ReadError::Io {
+            name: name.to_owned(),
+            records,
+            source,
+        },
+    }
+}
+
+fn read_head<'a>(file: &mut File, head: &'a mut [u8; 4]) -> std::io::Result<&'a [u8]> {
+    let mut filled = 0;
+    while filled < head.len() {
+        match file.read(&mut head[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(&head[..filled])
+}
+
+/// Takes up to `most` bytes off the input.
+fn read_ahead(input: &mut Input, head: &mut Vec<u8>, most: usize) -> std::io::Result<()> {
+    input.take(most as u64).read_to_end(head).map(|_| ())
+}
+
+fn skip_byte_order_mark(input: &mut Input) -> std::io::Result<()> {
+    // The head that was looked at is the first piece, so the mark is never cut in two.
+    if input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+        input.consume(3);
+    }
+    Ok(())
+}
+
+/// The fault of a record that is cut off at the limit.
+fn too_large(limits: &Limits, left_out: u64) -> Fault {
+    Fault {
+        reason: Reason::TooLarge,
+        detail: format!(
+            "longer than {} bytes; {left_out} bytes of it are left out here, and are in the file",
+            limits.max_record_bytes
+        ),
+    }
+}

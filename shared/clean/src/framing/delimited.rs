@@ -1,0 +1,161 @@
+//! CSV with a header. A row becomes the record `{"column":"cell",...}`: an empty cell is null, and columns without a
+//! name (the row numbers of a pandas export) are left out.
+
+use std::io::{BufRead, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Cut, CutError, Cutter, Fault, Input, Limits, too_large};
+use crate::intake::json_of_fields;
+use crate::reason::Reason;
+
+pub(super) struct Delimited {
+    reader: csv::Reader<Allowance>,
+    allowed: Arc<AtomicU64>,
+    header: Option<Vec<String>>,
+    row: csv::ByteRecord,
+    limits: Limits,
+    delimiter: u8,
+    ended: bool,
+}
+
+/// Hands out no more than is allowed between two rows: a quote that is never closed would else take the whole file
+/// into memory.
+struct Allowance {
+    input: Input,
+    allowed: Arc<AtomicU64>,
+}
+
+impl Read for Allowance {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let allowed = self.allowed.load(Ordering::Relaxed);
+        if allowed == 0 && !self.input.fill_buf()?.is_empty() {
+            return Err(std::io::Error::other(RowTooLong));
+        }
+        let most = into.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let count = self.input.read(&mut into[..most])?;
+        self.allowed.fetch_sub(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a row has no end")]
+struct RowTooLong;
+
+impl Delimited {
+    pub(super) fn new(input: Input, delimiter: u8, limits: Limits) -> Delimited {
+        let allowed = Arc::new(AtomicU64::new(0));
+        let reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(Allowance {
+                input,
+                allowed: Arc::clone(&allowed),
+            });
+        Delimited {
+            reader,
+            allowed,
+            header: None,
+            row: csv::ByteRecord::new(),
+            limits,
+            delimiter,
+            ended: false,
+        }
+    }
+
+    /// Reads a row; false at the end of the file.
+    fn read_row(&mut self) -> Result<bool, csv::Error> {
+        self.allowed
+            .store(self.limits.max_record_bytes as u64, Ordering::Relaxed);
+        self.reader.read_byte_record(&mut self.row)
+    }
+
+    /// The row as a line of CSV again, for quarantine.
+    fn write_row(&self, out: &mut Vec<u8>) {
+        out.clear();
+        let mut writer = csv::WriterBuilder::new()
+            .delimiter(self.delimiter)
+            .flexible(true)
+            .from_writer(&mut *out);
+        // Writing to memory does not fail.
+        let _ = writer.write_byte_record(&self.row);
+        let _ = writer.flush();
+        drop(writer);
+        while matches!(out.last(), Some(b'\n' | b'\r')) {
+            out.pop();
+        }
+    }
+
+    fn fault(&mut self, out: &mut Vec<u8>, position: u64, reason: Reason, detail: String) -> Cut {
+        self.write_row(out);
+        Cut {
+            position,
+            fault: Some(Fault { reason, detail }),
+        }
+    }
+}
+
+impl Cutter for Delimited {
+    fn cut(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError> {
+        if self.ended {
+            return Ok(None);
+        }
+        loop {
+            let line = self.reader.position().line();
+            match self.read_row() {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.ended = true;
+                    return Ok(None);
+                }
+                Err(error) => {
+                    self.ended = true;
+                    let csv::ErrorKind::Io(io) = error.into_kind() else {
+                        let broken = std::io::Error::other("the CSV reader gave up");
+                        return Err(CutError::Io(broken));
+                    };
+                    if !io.get_ref().is_some_and(|inner| inner.is::<RowTooLong>()) {
+                        return Err(CutError::Io(io));
+                    }
+                    // The reader holds the bytes and hands none of them out: name the place, the file has the rest.
+                    let mut fault = too_large(&self.limits, 0);
+                    fault.detail = format!(
+                        "the row that begins at line {line} is longer than {} bytes; a quote may be open. \
+                         Nothing behind it was read",
+                        self.limits.max_record_bytes
+                    );
+                    self.write_row(out);
+                    return Ok(Some(Cut {
+                        position: line,
+                        fault: Some(fault),
+                    }));
+                }
+            }
+            let line = self.row.position().map_or(line, csv::Position::line);
+            let Some(header) = &self.header else {
+                let names = self
+                    .row
+                    .iter()
+                    .map(|name| String::from_utf8_lossy(name).trim().to_owned());
+                self.header = Some(names.collect());
+                continue;
+            };
+            if header.len() != self.row.len() {
+                let detail = format!("{} cells; the header has {}", self.row.len(), header.len());
+                return Ok(Some(self.fault(out, line, Reason::MalformedCsv, detail)));
+            }
+            let cells: Result<Vec<&str>, _> = self.row.iter().map(std::str::from_utf8).collect();
+            let Ok(cells) = cells else {
+                let detail = "a cell is no UTF-8".to_owned();
+                return Ok(Some(self.fault(out, line, Reason::InvalidUtf8, detail)));
+            };
+            json_of_fields(header.iter().map(String::as_str).zip(cells), out);
+            return Ok(Some(Cut {
+                position: line,
+                fault: None,
+            }));
+        }
+    }
+}
