@@ -454,6 +454,60 @@ mod tests {
         }
     }
 
+    /// Tens of thousands of texts with one or two bytes changed: what one parser takes, the other must take, and
+    /// the compact text must mean the same.
+    #[test]
+    fn serde_json_agrees_on_what_is_json() {
+        let seeds = [
+            r#"{"a":[1,-2.5e+10,true,false,null,{"b c":"\u00e9\n\ud83d\ude00\\\"/"}],"":" "}"#,
+            r#"[{"x":"\ud800"},0.1,-0,[[]],{},"é\u0000\/\t"]"#,
+            r#" { "k" : "v" , "n" : 12 } "#,
+        ];
+        let alphabet = br#"{}[]",:\/-+.0123456789eEu dDtrufalsn"#;
+        let mut state = 42_u64;
+        let mut draw = |bound: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        let (mut taken, mut refused) = (0, 0);
+        for round in 0..60_000 {
+            let mut text = seeds[round % seeds.len()].as_bytes().to_vec();
+            for _ in 0..=draw(2) {
+                let at = draw(text.len());
+                match draw(3) {
+                    0 => text[at] = alphabet[draw(alphabet.len())],
+                    1 => text.insert(at, alphabet[draw(alphabet.len())]),
+                    _ => drop(text.remove(at)),
+                }
+            }
+            let Ok(text) = String::from_utf8(text) else {
+                continue;
+            };
+            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text);
+            let ours = compact(&text);
+            assert_eq!(ours.is_ok(), theirs.is_ok(), "{text}: {ours:?} {theirs:?}");
+            let Ok(line) = ours else {
+                refused += 1;
+                continue;
+            };
+            taken += 1;
+            // A lone surrogate is JSON, but no Rust string; a huge exponent is a number, but no f64.
+            if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) {
+                assert_eq!(
+                    serde_json::from_str::<serde_json::Value>(&line).unwrap(),
+                    value,
+                    "{text}"
+                );
+            }
+        }
+        assert!(
+            taken > 5_000 && refused > 5_000,
+            "{taken} taken, {refused} refused"
+        );
+    }
+
     #[test]
     fn nesting_is_bounded() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));

@@ -1,6 +1,7 @@
 //! Wires ingest to AWS: settings, clients, the handler.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use ingest::stream::KinesisStream;
 use ingest::writer::Patience;
 use lambda_http::{Error, Request, run, service_fn};
 use pinlake_effects::Effects;
+use pinlake_platform::location::Location;
 use pinlake_platform::settings;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_schema::Catalog;
@@ -23,7 +25,7 @@ async fn main() -> Result<(), Error> {
     let effects = Effects::system();
     let app = App {
         stream: KinesisStream::new(kinesis().await, settings::required("PINLAKE_STREAM")?),
-        catalog: Arc::new(Catalog::embedded()?),
+        catalog: Arc::new(contracts()?),
         access: if settings::parsed("PINLAKE_ANONYMOUS", false)? {
             Access::Anyone
         } else {
@@ -40,6 +42,18 @@ async fn main() -> Result<(), Error> {
         Ok::<_, Infallible>(response)
     }))
     .await
+}
+
+/// The contracts that `PINLAKE_DATASETS` names, or those that are compiled in.
+fn contracts() -> Result<Catalog, Error> {
+    match settings::place("PINLAKE_DATASETS")? {
+        None => Ok(Catalog::embedded()?),
+        Some(Location::Folder(folder)) => Ok(Catalog::from_dir(Path::new(&folder))?),
+        // Routing by other contracts than the deployment asked for would be worse than not starting.
+        Some(other) => {
+            Err(format!("PINLAKE_DATASETS={other:?} cannot be read by ingest: name a folder").into())
+        }
+    }
 }
 
 /// A client that does not retry: the writer does, for the records that need it.
