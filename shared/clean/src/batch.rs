@@ -12,9 +12,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use pinlake_schema::{Column, Contract, Scalar, Type};
 
 use crate::cell::{Cell, View};
-
-/// Width of a key.
-const KEY_BYTES: i32 = 16;
+use crate::key::KEY_BYTES;
 
 /// The open batch of one dataset.
 #[derive(Debug)]
@@ -32,13 +30,13 @@ impl Batch {
         Batch {
             schema: contract.landing_schema(),
             columns: contract.columns.iter().map(ColumnBuilder::new).collect(),
-            keys: FixedSizeBinaryBuilder::new(KEY_BYTES),
+            keys: FixedSizeBinaryBuilder::new(KEY_BYTES as i32),
             rows: 0,
             bytes: 0,
         }
     }
 
-    pub(crate) fn push(&mut self, view: View<'_>, key: [u8; 16], record_bytes: usize) {
+    pub(crate) fn push(&mut self, view: View<'_>, key: [u8; KEY_BYTES], record_bytes: usize) {
         for (column, cell) in self.columns.iter_mut().zip(&view.row.cells) {
             column.push(*cell, view);
         }

@@ -283,7 +283,8 @@ impl Intake {
             text,
         };
         let plan = &mut self.plans[at];
-        let key = key::of(plan, view, origin, &mut self.key_buffer);
+        let columns = plan.key_columns.as_deref();
+        let key = key::of(&plan.contract, columns, view, origin, &mut self.key_buffer);
         plan.batch.push(view, key, record_bytes);
         if plan.batch.bytes >= MAX_BATCH_BYTES {
             self.close(at);

@@ -1,11 +1,13 @@
 //! Keys of rows: 128 bits over a row's identity. The form is laid down in `docs/keys.md` and never changes;
 //! another form would be another domain.
 
-use pinlake_schema::{Column, Scalar, Type};
+use pinlake_schema::{Column, Contract, Identity, Scalar, Type};
 
 use crate::cell::{Cell, View};
 use crate::intake::Origin;
-use crate::plan::Plan;
+
+/// Width of a key.
+pub(crate) const KEY_BYTES: usize = 16;
 
 /// First part of every canonical form.
 const DOMAIN: &[u8] = b"pinlake-key-1";
@@ -16,21 +18,39 @@ const TAG_RECORD: u8 = 32;
 const TAG_ARRAY: u8 = 64;
 
 /// The key of a row.
-pub(crate) fn of(plan: &Plan, view: View<'_>, origin: &Origin<'_>, buffer: &mut Vec<u8>) -> [u8; 16] {
+pub(crate) fn of(
+    contract: &Contract,
+    key_columns: Option<&[usize]>,
+    view: View<'_>,
+    origin: &Origin<'_>,
+    buffer: &mut Vec<u8>,
+) -> [u8; KEY_BYTES] {
     buffer.clear();
     put(buffer, DOMAIN);
-    put(buffer, plan.contract.name.as_bytes());
-    match &plan.key_columns {
+    put(buffer, contract.name.as_bytes());
+    match key_columns {
         Some(columns) => {
             for &at in columns {
-                column(&plan.contract.columns[at], view.row.cells[at], view, buffer);
+                column(&contract.columns[at], view.row.cells[at], view, buffer);
             }
         }
         None => record_id(origin, buffer),
     }
-    let mut key = [0; 16];
-    key.copy_from_slice(&blake3::hash(buffer).as_bytes()[..16]);
+    let mut key = [0; KEY_BYTES];
+    key.copy_from_slice(&blake3::hash(buffer).as_bytes()[..KEY_BYTES]);
     key
+}
+
+/// The columns of a row's key in the order of their names; none: the record's own id is the key.
+pub(crate) fn columns(contract: &Contract) -> Option<Vec<usize>> {
+    let in_key = |name: &String| match &contract.identity {
+        Identity::Columns(names) => names.contains(name),
+        Identity::Row | Identity::Record => true,
+    };
+    let mut by_name: Vec<usize> =
+        (0..contract.columns.len()).filter(|&at| in_key(&contract.columns[at].name)).collect();
+    by_name.sort_by(|&a, &b| contract.columns[a].name.cmp(&contract.columns[b].name));
+    (contract.identity != Identity::Record).then_some(by_name)
 }
 
 /// Of a record that came without an id, as in a file, the place it came from is the id.

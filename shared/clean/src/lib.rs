@@ -38,6 +38,8 @@ mod moment;
 mod plan;
 mod reason;
 mod record;
+mod stored;
 
 pub use intake::{Cleaned, Count, Intake, MAX_RECORD_BYTES, Origin, Position};
 pub use reason::Reason;
+pub use stored::{NoKeys, keys};

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use pinlake_schema::{Contract, Identity};
+use pinlake_schema::Contract;
 
 use crate::batch::Batch;
 use crate::fields::{FieldId, FieldTable};
+use crate::key;
 use crate::record::Record;
 
 #[derive(Debug)]
@@ -33,18 +34,10 @@ impl Plan {
             .iter()
             .map(|column| column.source.fields().iter().map(|names| ids(names)).collect())
             .collect();
-        let in_key = |name: &String| match &contract.identity {
-            Identity::Columns(names) => names.contains(name),
-            Identity::Row | Identity::Record => true,
-        };
-        let mut by_name: Vec<usize> = (0..contract.columns.len())
-            .filter(|&at| in_key(&contract.columns[at].name))
-            .collect();
-        by_name.sort_by(|&a, &b| contract.columns[a].name.cmp(&contract.columns[b].name));
         Plan {
             shape: ids(&contract.route.shape),
             columns,
-            key_columns: (contract.identity != Identity::Record).then_some(by_name),
+            key_columns: key::columns(contract),
             batch: Batch::new(contract),
             contract: Arc::clone(contract),
         }

@@ -1,0 +1,160 @@
+//! Keys of rows that are in a table already: the same keys as when the rows were cleaned.
+
+use arrow::array::cast::AsArray;
+use arrow::array::types::{Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch};
+use pinlake_schema::{Contract, Scalar, Type};
+
+use crate::cell::{Cell, Row, View};
+use crate::intake::{Origin, Position};
+use crate::key::{self, KEY_BYTES};
+use crate::record::Record;
+
+/// Why rows have no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum NoKeys {
+    /// The identity is the record's own id, which no column holds.
+    #[error("rows of {0} are identified by the record that brought them, which the table does not keep")]
+    ByRecord(String),
+    /// A column is missing or of another type than in the contract.
+    #[error("column {column} of {dataset} is not there as {wanted}")]
+    Column {
+        /// Whose rows.
+        dataset: String,
+        /// Which column.
+        column: String,
+        /// Its type in the contract.
+        wanted: String,
+    },
+}
+
+/// The key of each row of `rows`, which has the columns of `contract`'s table.
+///
+/// # Errors
+/// See [`NoKeys`].
+pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryArray, NoKeys> {
+    let identity = key::columns(contract).ok_or_else(|| NoKeys::ByRecord(contract.name.clone()))?;
+    let mut columns = Vec::with_capacity(contract.columns.len());
+    for column in &contract.columns {
+        let array = rows
+            .column_by_name(&column.name)
+            .filter(|array| *array.data_type() == column.data_type.arrow());
+        let missing = || NoKeys::Column {
+            dataset: contract.name.clone(),
+            column: column.name.clone(),
+            wanted: column.data_type.to_string(),
+        };
+        columns.push(array.ok_or_else(missing)?);
+    }
+    let record = Record::new(0);
+    let origin = Origin {
+        source: "",
+        position: Position::Line(0),
+        record_id: None,
+    };
+    let (mut row, mut buffer) = (Row::default(), Vec::new());
+    let mut keys = FixedSizeBinaryBuilder::with_capacity(rows.num_rows(), KEY_BYTES as i32);
+    for at in 0..rows.num_rows() {
+        row.clear();
+        for (number, (column, array)) in contract.columns.iter().zip(&columns).enumerate() {
+            let cell = if identity.contains(&number) {
+                cell(column.data_type, array, at, &mut row)
+            } else {
+                Cell::Null
+            };
+            row.cells.push(cell);
+        }
+        let view = View {
+            row: &row,
+            record: &record,
+            text: "",
+        };
+        // Fails only on another width.
+        let _ = keys.append_value(key::of(contract, Some(&identity), view, &origin, &mut buffer));
+    }
+    Ok(keys.finish())
+}
+
+fn cell(data_type: Type, array: &ArrayRef, at: usize, row: &mut Row) -> Cell {
+    if array.is_null(at) {
+        return Cell::Null;
+    }
+    match data_type {
+        Type::Scalar(scalar) => one(scalar, array, at, row),
+        Type::Array(scalar) => {
+            let items = array.as_list::<i32>().value(at);
+            let start = row.items.len();
+            for item in 0..items.len() {
+                let cell = if items.is_null(item) {
+                    Cell::Null
+                } else {
+                    one(scalar, &items, item, row)
+                };
+                row.items.push(cell);
+            }
+            Cell::Items {
+                start,
+                end: row.items.len(),
+            }
+        }
+    }
+}
+
+fn one(scalar: Scalar, array: &ArrayRef, at: usize, row: &mut Row) -> Cell {
+    match scalar {
+        Scalar::String | Scalar::Json => row.keep(array.as_string::<i32>().value(at).as_bytes()),
+        Scalar::Binary => row.keep(array.as_binary::<i32>().value(at)),
+        Scalar::Int64 => Cell::Int(array.as_primitive::<Int64Type>().value(at)),
+        Scalar::Int32 => Cell::Int(array.as_primitive::<Int32Type>().value(at).into()),
+        Scalar::Float64 => Cell::Float(array.as_primitive::<Float64Type>().value(at)),
+        Scalar::Boolean => Cell::Bool(array.as_boolean().value(at)),
+        Scalar::Timestamp => Cell::Moment(array.as_primitive::<TimestampMicrosecondType>().value(at)),
+        Scalar::Date => Cell::Day(array.as_primitive::<Date32Type>().value(at)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Intake;
+    use pinlake_schema::{Catalog, KEY_COLUMN};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_stored_row_has_the_key_it_was_cleaned_with() {
+        let catalog = Arc::new(Catalog::embedded().unwrap());
+        let mut intake = Intake::new(catalog, chrono::DateTime::UNIX_EPOCH);
+        let origin = Origin {
+            source: "test",
+            position: Position::Line(1),
+            record_id: None,
+        };
+        for record in [
+            r#"{"index": 1, "unique_id": "a", "title": "", "description": "é\n", "poster_name": null, "follower_count": "12k", "category": "art"}"#,
+            r#"{"ind": 1, "timestamp": "2020-08-28 03:52:47", "latitude": -0.0, "longitude": null, "country": "Peru"}"#,
+            r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20, "date_joined": "2015-10-21 21:26:45"}"#,
+            r#"{"what": "is this"}"#,
+        ] {
+            intake.push(record.as_bytes(), None, &origin);
+        }
+        let cleaned = intake.drain();
+        assert_eq!(cleaned.len(), 4);
+        for batch in cleaned {
+            let cleaned_with = batch
+                .rows
+                .column_by_name(KEY_COLUMN)
+                .unwrap()
+                .as_fixed_size_binary();
+            let stored = batch
+                .rows
+                .project(&(0..batch.contract.columns.len()).collect::<Vec<_>>())
+                .unwrap();
+            assert_eq!(
+                &keys(&batch.contract, &stored).unwrap(),
+                cleaned_with,
+                "{}",
+                batch.contract.name
+            );
+        }
+    }
+}

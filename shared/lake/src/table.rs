@@ -1,0 +1,666 @@
+//! A table: inserting what is absent, and reading what is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use pinlake_effects::{Backoff, Effects};
+use pinlake_schema::Contract;
+use tokio::sync::Mutex;
+
+use crate::commit::{self, Outcome};
+use crate::data_file::{self, NewFile};
+use crate::error::LakeError;
+use crate::keys::{self, Key, KeyCache};
+use crate::log::{CommitNote, TableLog};
+
+/// First path segment of all tables.
+const TABLES: &str = "tables";
+/// Table properties that say which contract made the table.
+const CONTRACT_PROPERTY: &str = "pinlake.contract";
+const VERSION_PROPERTY: &str = "pinlake.contract.version";
+const IDENTITY_PROPERTY: &str = "pinlake.identity";
+/// What a warm function may keep of a table's keys: 64 MiB are four million rows.
+const CACHED_KEY_BYTES: usize = 64 << 20;
+/// A checkpoint is made every so many versions.
+const CHECKPOINT_EVERY: u64 = 50;
+/// How a lost version is tried for again.
+const CONTENTION: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    most: Duration::from_secs(5),
+    attempts: 24,
+};
+
+/// What became of the rows of one [`Table::insert`]: `read = inserted + duplicates`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inserted {
+    /// Rows that were offered.
+    pub read: u64,
+    /// Rows that are new in the table.
+    pub inserted: u64,
+    /// Rows that the table had, or that were offered twice.
+    pub duplicates: u64,
+    /// The version that holds the new rows; `None` when there were none.
+    pub version: Option<u64>,
+}
+
+/// One version of a table, to be read whole.
+#[derive(Debug, Clone)]
+pub struct PinnedTable {
+    /// Dataset.
+    pub dataset: String,
+    /// Version; `None` when there is no table yet.
+    pub version: Option<u64>,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Its data files.
+    pub files: Vec<PinnedFile>,
+}
+
+/// A data file of a pinned version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedFile {
+    /// From the lake's root.
+    pub path: Path,
+    /// Bytes.
+    pub size: u64,
+    /// Rows, when the log has statistics.
+    pub rows: Option<u64>,
+}
+
+/// The Delta table of one dataset.
+#[derive(Debug)]
+pub struct Table {
+    store: Arc<dyn ObjectStore>,
+    effects: Effects,
+    contract: Arc<Contract>,
+    root: Path,
+    known: Mutex<Known>,
+}
+
+/// What is known of the table from before. One insert at a time in a process: two would only race each other.
+#[derive(Debug)]
+struct Known {
+    log: TableLog,
+    keys: KeyCache,
+}
+
+impl Table {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, effects: Effects, contract: Arc<Contract>) -> Self {
+        let root = Path::from_iter([TABLES, &contract.name]);
+        let log = TableLog::new(&contract.name, root.clone());
+        let known = Mutex::new(Known {
+            log,
+            keys: KeyCache::with_room(CACHED_KEY_BYTES),
+        });
+        Self {
+            store,
+            effects,
+            contract,
+            root,
+            known,
+        }
+    }
+
+    /// The contract that the table is kept under.
+    pub fn contract(&self) -> &Arc<Contract> {
+        &self.contract
+    }
+
+    /// The newest version, to be read whole. A table that is not there yet has the contract's columns and no files.
+    ///
+    /// # Errors
+    /// When the store fails, or the log is damaged.
+    pub async fn pin(&self) -> Result<PinnedTable, LakeError> {
+        let mut known = self.known.lock().await;
+        known.log.refresh(&*self.store).await?;
+        let files = known.log.files().iter().map(|file| PinnedFile {
+            path: data_file::absolute(&self.root, &file.path),
+            size: file.size,
+            rows: file.rows,
+        });
+        Ok(PinnedTable {
+            dataset: self.contract.name.clone(),
+            version: known.log.version(),
+            schema: known
+                .log
+                .schema()?
+                .unwrap_or_else(|| self.contract.arrow_schema()),
+            files: files.collect(),
+        })
+    }
+
+    /// Inserts the rows whose keys the table has not. `batches` have the contract's landing schema.
+    ///
+    /// # Errors
+    /// See [`LakeError`]; after a retryable one, inserting the same rows again is safe.
+    pub async fn insert(&self, batches: &[RecordBatch]) -> Result<Inserted, LakeError> {
+        let dataset = &self.contract.name;
+        let offer = Offer::new(batches).map_err(LakeError::encode(dataset))?;
+        let read = offer.rows;
+        if read == 0 {
+            return Ok(Inserted::default());
+        }
+        let mut known = self.known.lock().await;
+        let mut written: Option<Written> = None;
+        let mut delays = CONTENTION.delays(&self.effects.chance);
+        loop {
+            known.log.refresh(&*self.store).await?;
+            if known.log.version().is_none() {
+                self.create(&mut known.log).await?;
+            }
+            self.check_rules(&known.log)?;
+            let Known { log, keys } = &mut *known;
+            keys.retain(|file| log.files().iter().any(|live| live.path == file));
+            let present = keys::present(
+                &self.store,
+                &self.root,
+                &self.contract,
+                log.files(),
+                &offer.keys,
+                keys,
+            )
+            .await?;
+            let absent: Vec<Key> = offer
+                .keys
+                .iter()
+                .zip(&present)
+                .filter(|(_, present)| !**present)
+                .map(|(key, _)| *key)
+                .collect();
+            if absent.is_empty() {
+                return Ok(Inserted {
+                    read,
+                    inserted: 0,
+                    duplicates: read,
+                    version: None,
+                });
+            }
+            // What was written for a version that was lost serves again if the same rows are still absent.
+            let ready = match written.take() {
+                Some(ready) if ready.keys.as_ref() == absent.as_slice() => ready,
+                _ => self.write(log, &offer, absent, &present).await?,
+            };
+            let version = log.version().map_or(0, |version| version + 1);
+            let inserted = ready.keys.len() as u64;
+            let note = self.note(read, inserted, &self.effects.chance.id());
+            let modified = self.effects.clock.now().timestamp_millis();
+            let commit = log.append(&ready.path, &ready.file, modified, &note)?;
+            let entry = log.entry(version);
+            match commit::put(&*self.store, &entry, &commit, &note.attempt, &self.effects.chance).await? {
+                Outcome::Committed => {
+                    keys.remember(&ready.path, ready.keys);
+                    log.committed(version, commit).await?;
+                    if version % CHECKPOINT_EVERY == 0 {
+                        self.checkpoint(log).await;
+                    }
+                    return Ok(Inserted {
+                        read,
+                        inserted,
+                        duplicates: read - inserted,
+                        version: Some(version),
+                    });
+                }
+                Outcome::Lost => {
+                    written = Some(ready);
+                    let Some(delay) = delays.next() else {
+                        let (dataset, attempts) = (dataset.clone(), CONTENTION.attempts);
+                        return Err(LakeError::Contended { dataset, attempts });
+                    };
+                    tracing::info!(%dataset, version, ?delay, "version taken by another writer, looking again");
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+
+    /// Makes the table, unless another writer does.
+    async fn create(&self, log: &mut TableLog) -> Result<(), LakeError> {
+        let contract = &self.contract;
+        let properties = [
+            (CONTRACT_PROPERTY, contract.name.clone()),
+            (VERSION_PROPERTY, contract.version.to_string()),
+            (IDENTITY_PROPERTY, contract.identity_hash().to_owned()),
+        ];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let note = self.note(0, 0, &self.effects.chance.id());
+        let commit = log.creation(&contract.arrow_schema(), properties, &note)?;
+        commit::put(
+            &*self.store,
+            &log.entry(0),
+            &commit,
+            &note.attempt,
+            &self.effects.chance,
+        )
+        .await?;
+        log.refresh(&*self.store).await
+    }
+
+    /// The table must have been keyed as the contract keys, and have its columns.
+    fn check_rules(&self, log: &TableLog) -> Result<(), LakeError> {
+        let (contract, dataset) = (&self.contract, self.contract.name.clone());
+        let table = log.property(IDENTITY_PROPERTY).unwrap_or("(none)");
+        if table != contract.identity_hash() {
+            return Err(LakeError::IdentityChanged {
+                dataset,
+                table: table.to_owned(),
+                contract: self.contract_label(),
+                wanted: contract.identity_hash().to_owned(),
+            });
+        }
+        let Some(have) = log.schema()? else { return Ok(()) };
+        let want = contract.arrow_schema();
+        let columns = |schema: &SchemaRef| -> Vec<_> {
+            schema
+                .fields()
+                .iter()
+                .map(|field| (field.name().clone(), field.data_type().clone()))
+                .collect()
+        };
+        if columns(&have) != columns(&want) {
+            let why = format!(
+                "the table has {:?}, the contract {:?}",
+                columns(&have),
+                columns(&want)
+            );
+            return Err(LakeError::SchemaChanged { dataset, why });
+        }
+        Ok(())
+    }
+
+    /// Writes the absent rows as a data file with its key file: both are there before any commit names them.
+    async fn write(
+        &self,
+        log: &TableLog,
+        offer: &Offer<'_>,
+        absent: Vec<Key>,
+        present: &[bool],
+    ) -> Result<Written, LakeError> {
+        let dataset = &self.contract.name;
+        let state = log.write_state()?;
+        let context = state
+            .write_context_builder()
+            .build()
+            .map_err(LakeError::delta(dataset))?;
+        let columns = self.contract.arrow_schema();
+        let rows = offer
+            .select(present, &columns)
+            .map_err(LakeError::encode(dataset))?;
+        let file = data_file::encode(
+            dataset,
+            &rows,
+            state.stats_columns(),
+            context.physical_data_schema().as_ref(),
+        )?;
+        let path = format!("part-{}.parquet", self.effects.chance.id());
+        let (data, key) = (
+            data_file::absolute(&self.root, &path),
+            keys::key_path(&self.root, &path),
+        );
+        let put = async |at: &Path, bytes: Bytes| {
+            self.store
+                .put(at, PutPayload::from_bytes(bytes))
+                .await
+                .map_err(LakeError::store(at))
+        };
+        futures::future::try_join(put(&data, file.bytes.clone()), put(&key, keys::encode(&absent))).await?;
+        Ok(Written {
+            path,
+            file,
+            keys: absent.into(),
+        })
+    }
+
+    /// A checkpoint makes reading quicker and nothing else: if it fails, the log is as good as before.
+    async fn checkpoint(&self, log: &mut TableLog) {
+        let made = async {
+            for (path, bytes) in log.checkpoint().await? {
+                self.store
+                    .put(&path, bytes.into())
+                    .await
+                    .map_err(LakeError::store(&path))?;
+            }
+            Ok::<_, LakeError>(())
+        };
+        if let Err(error) = made.await {
+            tracing::warn!(dataset = %self.contract.name, %error, "checkpoint not made, the next one will be");
+        }
+    }
+
+    fn note(&self, read: u64, inserted: u64, attempt: &str) -> CommitNote {
+        CommitNote {
+            attempt: attempt.to_owned(),
+            contract: self.contract_label(),
+            read,
+            inserted,
+            duplicates: read - inserted,
+        }
+    }
+
+    fn contract_label(&self) -> String {
+        format!("{}@{}", self.contract.name, self.contract.version)
+    }
+}
+
+/// A data file and its key file, written and not yet named by the log.
+#[derive(Debug)]
+struct Written {
+    path: String,
+    file: NewFile,
+    keys: Arc<[Key]>,
+}
+
+/// The rows of one insert.
+#[derive(Debug)]
+struct Offer<'a> {
+    batches: &'a [RecordBatch],
+    rows: u64,
+    /// The distinct keys, ascending.
+    keys: Vec<Key>,
+    /// Where the first row of each key is: (batch, row).
+    places: Vec<(u32, u32)>,
+}
+
+impl<'a> Offer<'a> {
+    fn new(batches: &'a [RecordBatch]) -> Result<Self, String> {
+        let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+        for (number, batch) in (0_u32..).zip(batches) {
+            let keys = keys::keys_of(batch)?;
+            rows.extend(
+                (0_u32..)
+                    .zip(0..batch.num_rows())
+                    .map(|(at, row)| (keys::key_at(keys, row), (number, at))),
+            );
+        }
+        let offered = rows.len() as u64;
+        rows.sort_unstable();
+        rows.dedup_by_key(|(key, _)| *key);
+        let (keys, places) = rows.into_iter().unzip();
+        Ok(Self {
+            batches,
+            rows: offered,
+            keys,
+            places,
+        })
+    }
+
+    /// The rows of the keys that are not `present`, in the order in which they were offered, `columns` only.
+    fn select(
+        &self,
+        present: &[bool],
+        columns: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
+        let mut masks: Vec<Vec<bool>> = self
+            .batches
+            .iter()
+            .map(|batch| vec![false; batch.num_rows()])
+            .collect();
+        for ((batch, row), present) in self.places.iter().zip(present) {
+            masks[*batch as usize][*row as usize] = !present;
+        }
+        let mut selected = Vec::new();
+        for (batch, mask) in self.batches.iter().zip(masks) {
+            let names = columns
+                .fields()
+                .iter()
+                .map(|field| batch.schema().index_of(field.name()));
+            let rows = batch.project(&names.collect::<Result<Vec<_>, _>>()?)?;
+            let rows = filter_record_batch(&rows, &BooleanArray::from(mask))?;
+            if rows.num_rows() > 0 {
+                selected.push(RecordBatch::try_new(columns.clone(), rows.columns().to_vec())?);
+            }
+        }
+        Ok(selected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lake;
+    use arrow::array::{FixedSizeBinaryArray, Int64Array, RecordBatch};
+    use object_store::memory::InMemory;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use pinlake_effects::{Chance, ManualClock};
+    use pinlake_schema::Catalog;
+
+    fn effects(seed: u64) -> Effects {
+        let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
+        Effects {
+            clock: Arc::new(clock),
+            chance: Arc::new(Chance::seeded(seed)),
+        }
+    }
+
+    fn contract(identity: &str) -> Arc<Contract> {
+        let text = format!(
+            "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\n{identity}\n[route]\nshape = [\"visitor\"]\n\
+             [[column]]\nname = \"visitor\"\ntype = \"int64\"\ndescription = \"Who.\"\n\
+             [[column]]\nname = \"page\"\ntype = \"int64\"\n"
+        );
+        let catalog = Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap();
+        catalog.contract("visit").unwrap().clone()
+    }
+
+    /// Rows whose key is their value.
+    fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
+        let keys = values.iter().map(|value| (*value as u128).to_be_bytes());
+        let column = Arc::new(Int64Array::from(values.to_vec()));
+        let keys = Arc::new(FixedSizeBinaryArray::try_from_iter(keys).unwrap());
+        RecordBatch::try_new(contract.landing_schema(), vec![column.clone(), column, keys]).unwrap()
+    }
+
+    async fn values(lake: &Lake, table: &Table) -> Vec<i64> {
+        let mut values = Vec::new();
+        for file in table.pin().await.unwrap().files {
+            let bytes = lake.store().get(&file.path).await.unwrap().bytes().await.unwrap();
+            assert_eq!(bytes.len() as u64, file.size);
+            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)
+                .unwrap()
+                .build()
+                .unwrap()
+            {
+                let batch = batch.unwrap();
+                assert_eq!(batch.num_columns(), 2, "no key column in the table");
+                values.extend_from_slice(
+                    arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(batch.column(0))
+                        .values(),
+                );
+            }
+        }
+        values.sort_unstable();
+        values
+    }
+
+    async fn commits(lake: &Lake) -> Vec<serde_json::Value> {
+        let mut commits = Vec::new();
+        for version in 0.. {
+            let path = Path::from(format!("tables/visit/_delta_log/{version:020}.json"));
+            let Ok(got) = lake.store().get(&path).await else {
+                break;
+            };
+            let text = String::from_utf8(got.bytes().await.unwrap().to_vec()).unwrap();
+            commits.push(
+                text.lines()
+                    .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+                    .collect(),
+            );
+        }
+        commits
+    }
+
+    #[tokio::test]
+    async fn inserts_what_is_absent_and_says_so_in_the_log() {
+        let contract = contract("");
+        let lake = Lake::new(Arc::new(InMemory::new()), effects(1));
+        let table = lake.table(&contract);
+        let first = table
+            .insert(&[rows(&contract, &[1, 2, 2]), rows(&contract, &[3, 1])])
+            .await
+            .unwrap();
+        assert_eq!(
+            first,
+            Inserted {
+                read: 5,
+                inserted: 3,
+                duplicates: 2,
+                version: Some(1)
+            }
+        );
+        let second = table.insert(&[rows(&contract, &[3, 4])]).await.unwrap();
+        assert_eq!(
+            second,
+            Inserted {
+                read: 2,
+                inserted: 1,
+                duplicates: 1,
+                version: Some(2)
+            }
+        );
+        assert_eq!(
+            table.insert(&[rows(&contract, &[4, 1])]).await.unwrap().version,
+            None
+        );
+        assert_eq!(values(&lake, &table).await, [1, 2, 3, 4]);
+
+        let commits = commits(&lake).await;
+        assert_eq!(commits.len(), 3);
+        let find = |commit: &serde_json::Value, action: &str| {
+            commit
+                .as_array()
+                .unwrap()
+                .iter()
+                .find_map(|line| line.get(action))
+                .cloned()
+                .unwrap()
+        };
+        let own = find(&commits[2], "commitInfo")["pinlake"].clone();
+        assert_eq!(
+            (
+                own["read"].as_i64(),
+                own["inserted"].as_i64(),
+                own["duplicates"].as_i64()
+            ),
+            (Some(2), Some(1), Some(1))
+        );
+        assert_eq!(own["attempt"].as_str().unwrap().len(), 32);
+        let txn = find(&commits[2], "txn");
+        assert_eq!(
+            (txn["appId"].as_str(), txn["version"].as_i64()),
+            (Some("pinlake"), Some(2))
+        );
+        let stats: serde_json::Value =
+            serde_json::from_str(find(&commits[1], "add")["stats"].as_str().unwrap()).unwrap();
+        assert_eq!(
+            (
+                stats["numRecords"].as_i64(),
+                stats["minValues"]["visitor"].as_i64()
+            ),
+            (Some(3), Some(1))
+        );
+        let metadata = find(&commits[0], "metaData");
+        assert_eq!(metadata["configuration"]["pinlake.contract"], "visit");
+        assert_eq!(metadata["configuration"]["pinlake.contract.version"], "1");
+        assert!(
+            metadata["schemaString"]
+                .as_str()
+                .unwrap()
+                .contains("\"comment\":\"Who.\""),
+            "{metadata}"
+        );
+    }
+
+    #[tokio::test]
+    async fn writers_at_once_double_nothing() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let contract = contract("");
+        let writers = (0..6_i64).map(|writer| {
+            let lake = Lake::new(store.clone(), effects(writer as u64));
+            let contract = contract.clone();
+            tokio::spawn(async move {
+                let table = lake.table(&contract);
+                let mut inserted = 0;
+                for round in 0..5 {
+                    // Every writer offers rows of its own, rows of its neighbour, and rows of all.
+                    let own = writer * 100 + round;
+                    let batch = rows(&contract, &[own, (writer + 1) % 6 * 100 + round, 1000 + round]);
+                    inserted += table.insert(&[batch]).await.unwrap().inserted;
+                }
+                inserted
+            })
+        });
+        let mut inserted = 0;
+        for writer in writers.collect::<Vec<_>>() {
+            inserted += writer.await.unwrap();
+        }
+        let lake = Lake::new(store, effects(99));
+        let table = lake.table(&contract);
+        let mut expected: Vec<i64> = (0..6)
+            .flat_map(|writer| (0..5).map(move |round| writer * 100 + round))
+            .collect();
+        expected.extend(1000..1005);
+        assert_eq!(values(&lake, &table).await, expected);
+        assert_eq!(inserted, expected.len() as u64);
+        for commit in commits(&lake).await.iter().skip(1) {
+            let own = commit
+                .as_array()
+                .unwrap()
+                .iter()
+                .find_map(|line| line.get("commitInfo"))
+                .unwrap()["pinlake"]
+                .clone();
+            let number = |name: &str| own[name].as_u64().unwrap();
+            assert_eq!(number("read"), number("inserted") + number("duplicates"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_process_reads_the_table_through_its_checkpoint() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let contract = contract("");
+        let lake = Lake::new(store.clone(), effects(1));
+        let table = lake.table(&contract);
+        for value in 0..60 {
+            table.insert(&[rows(&contract, &[value])]).await.unwrap();
+        }
+        let hint = Path::from("tables/visit/_delta_log/_last_checkpoint");
+        assert!(
+            store.get(&hint).await.is_ok(),
+            "a checkpoint was made at version 50"
+        );
+        let other = Lake::new(store, effects(2));
+        let table = other.table(&contract);
+        assert_eq!(
+            table
+                .insert(&[rows(&contract, &[5, 59, 60])])
+                .await
+                .unwrap()
+                .inserted,
+            1
+        );
+        assert_eq!(values(&other, &table).await, (0..=60).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn other_identity_rules_are_refused() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let lake = Lake::new(store.clone(), effects(1));
+        let by_row = contract("");
+        lake.table(&by_row).insert(&[rows(&by_row, &[1])]).await.unwrap();
+        let by_column = contract("identity = [\"visitor\"]");
+        let error = lake
+            .table(&by_column)
+            .insert(&[rows(&by_column, &[2])])
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, LakeError::IdentityChanged { .. }) && !error.is_retryable(),
+            "{error}"
+        );
+    }
+}
