@@ -48,5 +48,5 @@ def run(
         print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-40:]), file=sys.stderr)
     # A program that a signal ended has a negative code here; shells say 128 + signal.
     code = done.returncode if done.returncode > 0 else 128 - done.returncode
-    where = f"; all that it said is in {log}" if log else ""
+    where = f"; all that it said is in {log}; after 'make down' it starts afresh" if log else ""
     raise Failure(f"{what} ended with exit code {code}: {' '.join(command)}{where}", code)
