@@ -1,6 +1,7 @@
 """Judges what the readers read: compare.py WORK. Every complaint is printed; the exit code is 1 if there is one."""
 
 import json
+import re
 import sys
 from collections import defaultdict
 from datetime import datetime
@@ -10,6 +11,8 @@ from deltalake import DeltaTable
 
 work = Path(sys.argv[1])
 complaints = []
+
+STATISTICS = ("numRecords", "minValues", "maxValues", "nullCount")
 
 
 def check(holds, complaint):
@@ -34,57 +37,60 @@ def expected_counts():
     return {table: rows for table, rows in counts.items() if rows}
 
 
-def comparable(value):
-    """Statistics and rows write times in different ways."""
-    if isinstance(value, str):
-        try:
-            return datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            return value
-    return value
+def comparable(cell):
+    """Statistics and rows write times in different ways; texts are ordered by their bytes."""
+    if not isinstance(cell, str):
+        return cell
+    if re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", cell):
+        return datetime.fromisoformat(cell.replace("Z", "+00:00"))
+    return cell.encode()
 
 
-def check_statistics(name, table, rows):
-    """What the log says about its files has to be true of their rows."""
+def added_files(path):
+    """The add actions of a table's newest version, by file."""
     adds = {}
-    for version in sorted((Path(table.table_uri.removeprefix("file://")) / "_delta_log").glob("*.json")):
-        for line in version.read_text().splitlines():
-            action = json.loads(line)
+    for version in sorted((path / "_delta_log").glob("*.json")):
+        for action in map(json.loads, version.read_text(encoding="utf-8").splitlines()):
             if "add" in action:
                 adds[action["add"]["path"]] = action["add"]
             if "remove" in action:
                 adds.pop(action["remove"]["path"], None)
-    statistics = [json.loads(add.get("stats") or "{}") for add in adds.values()]
+    return adds.values()
+
+
+def check_statistics(name, path, rows):
+    """What the log says about its files has to be true of their rows."""
+    statistics = [json.loads(add.get("stats") or "{}") for add in added_files(path)]
     check(statistics, f"{name}: no data file in the log")
-    for part in ("numRecords", "minValues", "maxValues", "nullCount"):
-        check(all(part in stats for stats in statistics), f"{name}: statistics without {part}")
-    if complaints:
+    missing = [part for part in STATISTICS if not all(part in stats for stats in statistics)]
+    check(not missing, f"{name}: statistics without {', '.join(missing)}")
+    if missing or not rows:
         return
     check(sum(stats["numRecords"] for stats in statistics) == len(rows), f"{name}: numRecords is not the rows")
-    for column in rows[0]:
-        cells = [row[column] for row in rows]
-        known = [comparable(cell) for cell in cells if cell is not None]
-        if known and isinstance(known[0], list) or column == "raw":
+    for column, cell in rows[0].items():
+        if isinstance(cell, list) or column == "raw":
             continue  # arrays and bytes have no order
+        known = [comparable(row[column]) for row in rows if row[column] is not None]
         nulls = sum(stats["nullCount"].get(column, -1) for stats in statistics)
-        check(nulls == len(cells) - len(known), f"{name}.{column}: nullCount says {nulls}, {len(cells) - len(known)} are null")
-        if not known:
-            continue
-        least = [comparable(s["minValues"][column]) for s in statistics if column in s["minValues"]]
-        most = [comparable(s["maxValues"][column]) for s in statistics if column in s["maxValues"]]
-        if isinstance(known[0], str):
-            # Long texts are cut: the bounds may lie outside, never inside.
-            encoded = [cell.encode() for cell in known]
-            check(all(min(encoded) >= m.encode() for m in [min(least, default="")]), f"{name}.{column}: minValues is above a row")
-            if len(most) == len(statistics):
-                check(max(encoded) <= max(m.encode() for m in most), f"{name}.{column}: maxValues is below a row")
-        elif isinstance(known[0], datetime):
-            # The log has milliseconds.
-            check(least and abs((min(least) - min(known)).total_seconds()) < 0.001, f"{name}.{column}: minValues")
-            check(most and abs((max(most) - max(known)).total_seconds()) < 0.001, f"{name}.{column}: maxValues")
-        else:
-            check(least and min(least) == min(known), f"{name}.{column}: minValues is not the least")
-            check(most and max(most) == max(known), f"{name}.{column}: maxValues is not the largest")
+        check(nulls == len(rows) - len(known), f"{name}.{column}: nullCount {nulls} of {len(rows) - len(known)}")
+        least = [comparable(stats["minValues"][column]) for stats in statistics if column in stats["minValues"]]
+        most = [comparable(stats["maxValues"][column]) for stats in statistics if column in stats["maxValues"]]
+        if known:
+            check(least and most, f"{name}.{column}: no bounds")
+        if known and least and most:
+            check_bounds(f"{name}.{column}", (min(least), max(most)), (min(known), max(known)))
+
+
+def check_bounds(column, stated, actual):
+    if isinstance(actual[0], datetime):
+        # The log has milliseconds.
+        apart = [abs((one - other).total_seconds()) for one, other in zip(stated, actual)]
+        check(max(apart) < 0.001, f"{column}: bounds {stated} of {actual}")
+    elif isinstance(actual[0], bytes):
+        # Long texts are cut: the bounds may lie outside the rows, never inside.
+        check(stated[0] <= actual[0] and stated[1] >= actual[1], f"{column}: bounds {stated} of {actual}")
+    else:
+        check(stated == actual, f"{column}: bounds {stated} of {actual}")
 
 
 def check_contract(name, table):
@@ -101,12 +107,13 @@ found = {path.name for path in (work / "lake" / "tables").iterdir()}
 check(found == set(expected), f"tables {sorted(found)}, expected {sorted(expected)}")
 summary = []
 for name in sorted(found):
-    table = DeltaTable(str(work / "lake" / "tables" / name))
+    path = work / "lake" / "tables" / name
+    table = DeltaTable(str(path))
     first, second = (rows_read_by(reader, name) for reader in ("deltalake", "delta-lake-reader"))
     check(first == second, f"{name}: the readers differ, first in {next(iter(set(first) ^ set(second)), 'their number')}")
     check(len(first) == expected.get(name), f"{name}: {len(first)} rows, pinlake counted {expected.get(name)}")
     check(len(set(first)) == len(first), f"{name}: rows stand twice")
-    check_statistics(name, table, [json.loads(row) for row in first])
+    check_statistics(name, path, [json.loads(row) for row in first])
     check_contract(name, table)
     summary.append(f"{name} {len(first)} rows at version {table.version()}")
 
