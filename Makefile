@@ -64,7 +64,7 @@ down: ## Stop what up or demo started
 
 .PHONY: test
 test: build .venv/ready ## Run every test, those of the whole stack included
-	@local/test.sh
+	@PYTHON='$(PYTHON)' local/test.sh
 
 .PHONY: check
 check: tools .venv/ready ## Formatting, lints, docs, the template
