@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections import Counter, defaultdict
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -97,14 +97,14 @@ def moment(value):
         if isinstance(value, dict) and set(value) == {"$numberLong"}:
             value = whole_number(value["$numberLong"])
         if isinstance(value, int) and not isinstance(value, bool):
-            return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=value)
+            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value)
     if not isinstance(value, str):
         raise Rejected(f"not a time: {value!r}")
     for form in TIMES:
         if match := form.fullmatch(value):
             parts = match.groupdict()
             try:
-                at = datetime(*(int(parts[part]) for part in "YmdHMS"), tzinfo=timezone.utc)
+                at = datetime(*(int(parts[part]) for part in "YmdHMS"), tzinfo=UTC)
             except ValueError as error:
                 raise Rejected(f"not a time: {value!r}: {error}") from None
             micros = int((parts["f"] or "0").ljust(6, "0")[:6])
@@ -264,13 +264,9 @@ def in_order(row):
 
 def answers(pins, geos, users):
     # (country, year of the post, category, poster, followers)
-    places = [
-        (g[1], g[3].year if g[3] else None, p[10], p[5], p[4]) for p, g in joined(pins, geos)
-    ]
+    places = [(g[1], g[3].year if g[3] else None, p[10], p[5], p[4]) for p, g in joined(pins, geos)]
     # (age group, year of joining, category, followers)
-    people = [
-        (age_group(u[2]), u[3].year if u[3] else None, p[10], p[4]) for p, u in joined(pins, users)
-    ]
+    people = [(age_group(u[2]), u[3].year if u[3] else None, p[10], p[4]) for p, u in joined(pins, users)]
 
     def post_year(year):
         return year is not None and 2018 <= year <= 2022
@@ -320,11 +316,7 @@ def answers(pins, geos, users):
         ),
         "median_followers_by_join_year_and_age_group": (
             ["join_year", "age_group", "median_follower_count"],
-            medians(
-                ((year, group), known)
-                for group, year, _, known in people
-                if group and join_year(year)
-            ),
+            medians(((year, group), known) for group, year, _, known in people if group and join_year(year)),
         ),
     }
     return {

@@ -1,14 +1,14 @@
 """One way of writing a row, whichever library read it."""
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 
 def plain(cell):
     """Times as ISO 8601 in UTC to the microsecond, bytes as hex, pairs and arrays as lists."""
     if isinstance(cell, datetime):
-        zoned = cell if cell.tzinfo else cell.replace(tzinfo=timezone.utc)
-        return zoned.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        zoned = cell if cell.tzinfo else cell.replace(tzinfo=UTC)
+        return zoned.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     if isinstance(cell, (bytes, bytearray, memoryview)):
         return bytes(cell).hex()
     if isinstance(cell, (list, tuple)):

@@ -110,7 +110,8 @@ for name in sorted(found):
     path = work / "lake" / "tables" / name
     table = DeltaTable(str(path))
     first, second = (rows_read_by(reader, name) for reader in ("deltalake", "delta-lake-reader"))
-    check(first == second, f"{name}: the readers differ, first in {next(iter(set(first) ^ set(second)), 'their number')}")
+    different = sorted(set(first) ^ set(second))
+    check(first == second, f"{name}: the readers differ in {len(different)} rows: {different[:1]}")
     check(len(first) == expected.get(name), f"{name}: {len(first)} rows, pinlake counted {expected.get(name)}")
     check(len(set(first)) == len(first), f"{name}: rows stand twice")
     check_statistics(name, path, [json.loads(row) for row in first])
