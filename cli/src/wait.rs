@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::acks::Acks;
 use crate::error::CliError;
 
 /// Wait until the pipeline has drained.
@@ -30,6 +31,11 @@ pub struct WaitArgs {
 }
 
 /// Waits.
-pub async fn run(_args: WaitArgs) -> Result<ExitCode, CliError> {
-    Err(CliError::failed("`wait` is not built yet", ""))
+pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
+    let acks = Acks::load(&args.acks)?;
+    let shards: Vec<&str> = acks.shards().map(|(shard, _)| shard).collect();
+    Err(CliError::failed(
+        format!("`wait` is not built yet: cannot wait for {}", shards.join(", ")),
+        "",
+    ))
 }

@@ -200,7 +200,13 @@ fn user(out: &mut Vec<u8>, plan: &Plan, number: u64, mut dice: Dice, condition: 
     let broken = quirk(&mut dice, condition, Condition::Broken);
     let varied = quirk(&mut dice, condition, Condition::Varied);
     let ascii = dice.chance(0.5);
-    let mut person = Dice::new(plan.seed, USER_LANE, dice.skewed_below(plan.rows / 2 + 1));
+    let usual_person = dice.skewed_below(plan.rows / 2 + 1);
+    let person = match broken {
+        // Nothing else tells two rows without a number apart, and only replays shall be equal.
+        Some(0 | 1) => plan.rows + number,
+        _ => usual_person,
+    };
+    let mut person = Dice::new(plan.seed, USER_LANE, person);
     let joined = JOINS_BEGIN + person.below(JOINS_SPAN) as i64;
 
     let mut line = JsonLine::open(out, ascii);
@@ -354,7 +360,7 @@ fn write_poster(
 }
 
 fn tags(text: &mut String, dice: &mut Dice, category: &str) {
-    for tag in 0..3 + dice.below(7) {
+    for tag in 0..5 + dice.below(5) {
         if tag > 0 {
             text.push(',');
         }

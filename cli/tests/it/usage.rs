@@ -1,0 +1,93 @@
+//! Wrong usage is told apart from failure, and both from data.
+
+use std::fs;
+
+use crate::program::pinlake;
+
+#[tokio::test]
+async fn wrong_usage_exits_with_2_and_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("pin.ndjson"), "{}\n").unwrap();
+    fs::write(folder.path().join("weather.ndjson"), "{}\n").unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    fs::write(
+        folder.path().join("state.json"),
+        r#"{"to":"http://other/","order":"file","files":{}}"#,
+    )
+    .unwrap();
+    let to = "http://127.0.0.1:9";
+    let cases: &[(&[&str], &str)] = &[
+        (&["replay", "--to", to, "--from", "mysql://host/db"], "mysql://"),
+        (&["replay", "--to", to, "--from", "weather.ndjson"], "pin.ndjson"),
+        (&["replay", "--to", to, "--from", "empty"], "expected file names"),
+        (&["replay", "--to", "nowhere", "--from", "pin.ndjson"], "no URL"),
+        (
+            &[
+                "replay",
+                "--to",
+                to,
+                "--from",
+                "pin.ndjson",
+                "--state",
+                "state.json",
+            ],
+            "http://other/",
+        ),
+        (
+            &["replay", "--to", to, "--from", "pin.ndjson", "--uid", "a/b"],
+            "letters, digits",
+        ),
+        (
+            &["replay", "--to", to, "--from", "pin.ndjson", "--rate", "0"],
+            "--rate",
+        ),
+        (
+            &["generate", "--out", "rows", "--rows", "10", "--dirty", "2"],
+            "from 0 to 1",
+        ),
+        (&["generate", "--out", "rows", "--rows", "ten"], "ten"),
+        (&["explode"], "explode"),
+        (&[], "Usage:"),
+    ];
+    for (args, expected) in cases {
+        let ran = pinlake(folder.path(), args).await;
+        ran.assert_code(2);
+        assert_eq!(ran.stdout, "", "{args:?}");
+        assert!(ran.stderr.contains(expected), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "in the way").unwrap();
+    let ran = pinlake(folder.path(), &["generate", "--out", "file", "--rows", "1"]).await;
+    ran.assert_code(1);
+    assert!(
+        ran.stderr.starts_with("error: cannot write rows to file: "),
+        "{}",
+        ran.stderr
+    );
+    let ran = pinlake(
+        folder.path(),
+        &["replay", "--to", "http://127.0.0.1:9", "--from", "missing"],
+    )
+    .await;
+    ran.assert_code(1);
+    assert!(ran.stderr.contains("cannot read missing"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn help_teaches() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = pinlake(folder.path(), &["--help"]).await;
+    ran.assert_code(0);
+    assert!(
+        ran.stdout.contains("Exit codes:") && ran.stdout.contains("pinlake generate --out"),
+        "{}",
+        ran.stdout
+    );
+    for command in ["load", "analyse", "results", "generate", "replay", "wait"] {
+        pinlake(folder.path(), &[command, "--help"]).await.assert_code(0);
+    }
+}
