@@ -228,7 +228,9 @@ impl Records {
         let cutter: Box<dyn Cutter + Send> = match format {
             Format::JsonLines => Box::new(json_lines::JsonLines::new(input, limits)),
             Format::JsonArray | Format::JsonValues => Box::new(json_values::JsonValues::new(input, limits)),
-            Format::Csv { delimiter } => Box::new(delimited::Delimited::new(input, delimiter, limits)),
+            Format::Csv { delimiter } => {
+                Box::new(delimited::Delimited::new(input, delimiter, limits).map_err(io)?)
+            }
             // Handled above.
             Format::Parquet => Box::new(json_lines::JsonLines::new(input, limits)),
         };
@@ -345,3 +347,6 @@ fn too_large(limits: &Limits, left_out: u64) -> Fault {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,15 +129,15 @@ impl Record {
                 Err(error) => malformed(&error),
             });
         }
-        let surprised = self.pass(text, fields, false)?;
-        if surprised {
-            self.pass(text, fields, true)?;
+        match self.pass(text, fields, false) {
+            Ok(Pass::Complete) => Ok(()),
+            // Also after a fault: what is read as raw JSON and what is not must not decide what a fault is. serde_json
+            // refuses the number 1e400, which is right JSON, and out of the range of a column.
+            Ok(Pass::Surprised) | Err(_) => self.pass(text, fields, true).map(|_| ()),
         }
-        Ok(())
     }
 
-    /// Reads the record; the answer tells whether a value expected to be a string was none, and is not read.
-    fn pass(&mut self, text: &str, fields: &mut FieldTable, all_raw: bool) -> Result<bool, Fault> {
+    fn pass(&mut self, text: &str, fields: &mut FieldTable, all_raw: bool) -> Result<Pass, Fault> {
         self.reset();
         let mut walk = Walk {
             record: self,
@@ -153,9 +153,17 @@ impl Record {
         match (outcome, fault) {
             (Err(error), None) => Err(malformed(&error)),
             (_, Some(fault)) => Err(fault),
-            (Ok(()), None) => Ok(surprised),
+            (Ok(()), None) if surprised => Ok(Pass::Surprised),
+            (Ok(()), None) => Ok(Pass::Complete),
         }
     }
+}
+
+/// How a pass over a record ended.
+enum Pass {
+    Complete,
+    /// A value that was expected to be a string was none, and is not read.
+    Surprised,
 }
 
 fn malformed(error: &serde_json::Error) -> Fault {

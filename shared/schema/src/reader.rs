@@ -658,3 +658,6 @@ const OTHER_TYPE_NAMES: [(&str, &str); 19] = [
     ("bytes", "binary"),
     ("array", "array<float64>"),
 ];
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub(super) struct Delimited {
     limits: Limits,
     delimiter: u8,
     ended: bool,
+    /// 1 where lines end in CR LF: the reader counts such a line only when it reads on behind it.
+    lag: u64,
 }
 
 /// Hands out no more than is allowed between two rows: a quote that is never closed would else take the whole file
@@ -44,7 +46,10 @@ impl Read for Allowance {
 struct RowTooLong;
 
 impl Delimited {
-    pub(super) fn new(input: Input, delimiter: u8, limits: Limits) -> Delimited {
+    pub(super) fn new(mut input: Input, delimiter: u8, limits: Limits) -> std::io::Result<Delimited> {
+        let head = input.fill_buf()?;
+        let first_end = head.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+        let lag = u64::from(first_end > 0 && head[first_end - 1] == b'\r');
         let allowed = Arc::new(AtomicU64::new(0));
         let reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
@@ -54,15 +59,17 @@ impl Delimited {
                 input,
                 allowed: Arc::clone(&allowed),
             });
-        Delimited {
+        let row = csv::ByteRecord::new();
+        Ok(Delimited {
             reader,
             allowed,
             header: None,
-            row: csv::ByteRecord::new(),
+            row,
             limits,
             delimiter,
             ended: false,
-        }
+            lag,
+        })
     }
 
     /// Reads a row; false at the end of the file.
@@ -103,7 +110,7 @@ impl Cutter for Delimited {
             return Ok(None);
         }
         loop {
-            let line = self.reader.position().line();
+            let line = self.reader.position().line() + self.lag;
             match self.read_row() {
                 Ok(true) => {}
                 Ok(false) => {
@@ -133,7 +140,10 @@ impl Cutter for Delimited {
                     }));
                 }
             }
-            let line = self.row.position().map_or(line, csv::Position::line);
+            let line = self
+                .row
+                .position()
+                .map_or(line, |position| position.line() + self.lag);
             let Some(header) = &self.header else {
                 let names = self
                     .row

@@ -45,11 +45,17 @@ impl<'a> Mistakes<'a> {
                 "mend the TOML; other mistakes of this file are looked for after that",
             );
         }
-        let first_line = 0..self.text.find('\n').unwrap_or(self.text.len());
-        errors.is_empty().then(|| Section {
-            table: table.into_inner(),
-            span: first_line,
-        })
+        if !errors.is_empty() {
+            return None;
+        }
+        let table = table.into_inner();
+        // What is missing in the file is shown at its first key.
+        let span = table
+            .keys()
+            .map(toml::Spanned::span)
+            .min_by_key(|span| span.start)
+            .unwrap_or(0..0);
+        Some(Section { table, span })
     }
 }
 

@@ -1,0 +1,197 @@
+use std::io::Write;
+
+use bytes::Bytes;
+
+use super::{Format, Limits, ReadError, Records};
+
+/// The records as `position:bytes`, with `!reason` behind those with a fault.
+fn cut(name: &str, bytes: impl Into<Bytes>, limits: Limits) -> Result<Vec<String>, ReadError> {
+    let mut records = Records::from_bytes(name, bytes.into(), limits)?;
+    let mut out = Vec::new();
+    while let Some(record) = records.next()? {
+        let fault = record
+            .fault
+            .map(|fault| format!("!{}", fault.reason))
+            .unwrap_or_default();
+        out.push(format!(
+            "{}:{}{fault}",
+            record.position,
+            String::from_utf8_lossy(record.bytes)
+        ));
+    }
+    Ok(out)
+}
+
+fn all(name: &str, bytes: impl Into<Bytes>) -> Vec<String> {
+    cut(name, bytes, Limits::default()).expect("readable")
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[test]
+fn lines() {
+    let text = "\u{feff}{\"a\":1}\r\n\n  \n{\"a\":\nnot json\n{\"a\":2}";
+    assert_eq!(
+        all("x.ndjson", text),
+        ["1:{\"a\":1}", "4:{\"a\":", "5:not json", "6:{\"a\":2}"]
+    );
+    assert!(all("x.ndjson", "").is_empty());
+    assert!(all("x.ndjson", "\n\n").is_empty());
+}
+
+#[test]
+fn a_long_line_is_cut_and_reading_goes_on() {
+    let limits = Limits {
+        max_record_bytes: 8,
+        ..Limits::default()
+    };
+    let found = cut("x.ndjson", "{\"a\":123456789}\n{}\n", limits).expect("readable");
+    assert_eq!(found, ["1:{\"a\":123!too_large", "2:{}"]);
+    let found = cut("x.json", "[{\"a\":123456789},{}]", limits).expect("readable");
+    assert_eq!(found, ["1:{\"a\":123!too_large", "1:{}"]);
+}
+
+#[test]
+fn arrays() {
+    assert_eq!(all("x.json", "[]"), [""; 0]);
+    assert_eq!(
+        all("x.json", " [ {\"a\": \"]}\\\"\"},\n [1, {}] , 7,\"x\" , null ]\n"),
+        ["1:{\"a\": \"]}\\\"\"}", "2:[1, {}]", "2:7", "2:\"x\"", "2:null"]
+    );
+    // A fault within the brackets is that record's alone.
+    assert_eq!(all("x.json", "[{\"a\": tru},{}]"), ["1:{\"a\": tru}", "1:{}"]);
+}
+
+#[test]
+fn what_cannot_be_cut_is_one_record() {
+    for (text, found) in [
+        (
+            "[{\"a\":1},\n{\"a\":2}\n{\"a\":3}]",
+            vec!["1:{\"a\":1}", "2:{\"a\":2}", "3:{\"a\":3}]!malformed_json"],
+        ),
+        ("[{\"a\":1},,{}]", vec!["1:{\"a\":1}", "1:,{}]!malformed_json"]),
+        (
+            "[{\"a\":1},{\"a\":[2}, {}]",
+            vec!["1:{\"a\":1}", "1:{\"a\":[2}, {}]!malformed_json"],
+        ),
+        (
+            "[{\"a\":1},{\"a\":",
+            vec!["1:{\"a\":1}", "1:{\"a\":!malformed_json"],
+        ),
+        ("[{\"a\":1}", vec!["1:{\"a\":1}", "1:[!malformed_json"]),
+        ("[{\"a\":1}] {}", vec!["1:{\"a\":1}", "1:{}!malformed_json"]),
+    ] {
+        assert_eq!(all("x.json", text), found, "{text}");
+    }
+}
+
+#[test]
+fn values_behind_each_other() {
+    assert_eq!(
+        all("x.json", "{\"a\":1}{\"a\":2} {\"a\":3}"),
+        ["1:{\"a\":1}", "1:{\"a\":2}", "1:{\"a\":3}"]
+    );
+    assert_eq!(
+        all("x.json", "{\n \"a\": 1\n}\n{\n}\n"),
+        ["1:{\n \"a\": 1\n}", "4:{\n}"]
+    );
+}
+
+#[test]
+fn csv_rows_are_objects() {
+    assert_eq!(
+        all(
+            "x.csv",
+            "\u{feff},ind, name \r\n0,7,\"a \"\"b\"\"\nc\"\r\n1,8,\r\n2,9\r\n"
+        ),
+        [
+            "2:{\"ind\":\"7\",\"name\":\"a \\\"b\\\"\\nc\"}",
+            "4:{\"ind\":\"8\",\"name\":null}",
+            "5:2,9!malformed_csv"
+        ]
+    );
+    assert_eq!(
+        all("x.csv", &b"a,b\n\xff,1\n2,3\n"[..]),
+        ["2:\u{fffd},1!invalid_utf8", "3:{\"a\":\"2\",\"b\":\"3\"}"]
+    );
+    let limits = Limits {
+        max_record_bytes: 64,
+        ..Limits::default()
+    };
+    let open = format!("a,b\n1,2\n3,\"{}", "x".repeat(1000));
+    let found = cut("x.csv", open, limits).expect("readable");
+    assert_eq!(found[0], "2:{\"a\":\"1\",\"b\":\"2\"}");
+    assert!(found[1].ends_with("!too_large"), "{found:?}");
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn compressed_files() {
+    let mut members = gzip(b"{\"a\":1}\n");
+    members.extend(gzip(b"{\"a\":2}\n"));
+    assert_eq!(all("x.ndjson.gz", members), ["1:{\"a\":1}", "2:{\"a\":2}"]);
+    let mut frames = zstd::encode_all(&b"[{\"a\":1},"[..], 1).expect("memory");
+    frames.extend(zstd::encode_all(&b"{\"a\":2}]"[..], 1).expect("memory"));
+    assert_eq!(all("x.json.zst", frames.clone()), ["1:{\"a\":1}", "1:{\"a\":2}"]);
+    // The bytes tell, whatever the name says.
+    assert_eq!(all("x", frames), ["1:{\"a\":1}", "1:{\"a\":2}"]);
+}
+
+#[test]
+fn bombs_and_broken_archives_stop() {
+    let limits = Limits {
+        free_unpacked_bytes: 1 << 20,
+        max_ratio: 10,
+        ..Limits::default()
+    };
+    let bomb = gzip(&vec![b' '; 8 << 20]);
+    let error = cut("x.ndjson.gz", bomb, limits).expect_err("a bomb");
+    assert!(matches!(error, ReadError::Bomb { .. }), "{error}");
+    let mut broken = gzip(b"{\"a\":1}\n{\"a\":2}\n");
+    broken.truncate(broken.len() - 6);
+    let error = cut("x.ndjson.gz", broken, Limits::default()).expect_err("broken");
+    assert!(matches!(error, ReadError::Io { .. }), "{error}");
+    let error = cut("x.parquet", &b"PAR1 and nothing more"[..], Limits::default()).expect_err("no Parquet");
+    assert!(matches!(error, ReadError::Parquet { .. }), "{error}");
+}
+
+#[test]
+fn parquet_rows_are_objects() {
+    use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use std::sync::Arc;
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        (
+            "ind",
+            Arc::new(StringArray::from(vec![Some("7"), None])) as ArrayRef,
+            true,
+        ),
+        (
+            "latitude",
+            Arc::new(Float64Array::from(vec![-88.4642, 1e-7])) as ArrayRef,
+            true,
+        ),
+        (
+            "timestamp",
+            Arc::new(TimestampMicrosecondArray::from(vec![0, 1_598_586_767_000_000])) as ArrayRef,
+            true,
+        ),
+    ])
+    .expect("columns");
+    let mut file = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).expect("writer");
+    writer.write(&batch).expect("memory");
+    writer.close().expect("memory");
+    let rows = [
+        "1:{\"ind\":\"7\",\"latitude\":-88.4642,\"timestamp\":\"1970-01-01T00:00:00\"}",
+        "2:{\"ind\":null,\"latitude\":1.0e-7,\"timestamp\":\"2020-08-28T03:52:47\"}",
+    ];
+    assert_eq!(all("x", file.clone()), rows);
+    assert_eq!(all("x.parquet.gz", gzip(&file)), rows);
+    let mut records = Records::from_bytes("x", file.into(), Limits::default()).expect("Parquet");
+    assert_eq!(records.format(), Format::Parquet);
+    records.next().expect("row");
+}

@@ -1,0 +1,191 @@
+use super::*;
+
+const ALL: &str = r#"
+    name = "all"
+    version = 1
+    column = [
+        { name = "i", type = "int64" }, { name = "n", type = "int32" }, { name = "s", type = "string" },
+        { name = "f", type = "float64" }, { name = "b", type = "boolean" }, { name = "t", type = "timestamp" },
+        { name = "d", type = "date" }, { name = "y", type = "binary" }, { name = "j", type = "json" },
+        { name = "a", type = "array<float64>" }, { name = "l", type = "array<string>" },
+    ]
+"#;
+
+fn key(catalog: &Arc<Catalog>, record: &str, dataset: &str) -> String {
+    let mut intake = intake(Arc::clone(catalog));
+    intake.push(record.as_bytes(), Some(dataset), &line(1));
+    let cleaned = intake.drain();
+    assert_eq!(cleaned[0].contract.name, dataset, "{:?}", rows(&cleaned[0].rows));
+    keys(&cleaned[0].rows).remove(0)
+}
+
+/// The canonical form by the words of docs/keys.md, apart from the code that makes keys.
+fn by_hand(dataset: &str, columns: &[(&str, u8, Vec<u8>)]) -> String {
+    let mut form = Vec::new();
+    let put = |form: &mut Vec<u8>, bytes: &[u8]| {
+        form.extend((bytes.len() as u32).to_le_bytes());
+        form.extend(bytes);
+    };
+    put(&mut form, b"pinlake-key-1");
+    put(&mut form, dataset.as_bytes());
+    for (name, tag, value) in columns {
+        put(&mut form, name.as_bytes());
+        form.push(*tag);
+        put(&mut form, value);
+    }
+    blake3::hash(&form).to_hex()[..32].to_owned()
+}
+
+#[test]
+fn the_canonical_form() {
+    let catalog = contracts_of(&[ALL]);
+    let int = |number: i64| number.to_le_bytes().to_vec();
+    let float = |number: f64| number.to_bits().to_le_bytes().to_vec();
+    for (record, columns) in [
+        (r#"{}"#, vec![]),
+        (r#"{"i":-2}"#, vec![("i", 2, int(-2))]),
+        (r#"{"n":7}"#, vec![("n", 2, int(7))]),
+        (r#"{"s":""}"#, vec![("s", 1, vec![])]),
+        (r#"{"s":"é"}"#, vec![("s", 1, "é".as_bytes().to_vec())]),
+        (r#"{"f":-88.4642}"#, vec![("f", 3, float(-88.4642))]),
+        (r#"{"f":-0.0}"#, vec![("f", 3, float(0.0))]),
+        (r#"{"b":true}"#, vec![("b", 4, vec![1])]),
+        (r#"{"t":"1970-01-01 00:00:01"}"#, vec![("t", 5, int(1_000_000))]),
+        (r#"{"d":"1970-01-02"}"#, vec![("d", 6, int(1))]),
+        (r#"{"y":"/w=="}"#, vec![("y", 7, vec![0xff])]),
+        (r#"{"j":[1, 2]}"#, vec![("j", 8, b"[1, 2]".to_vec())]),
+        (
+            r#"{"a":[1.5,null]}"#,
+            vec![(
+                "a",
+                67,
+                [&[2, 0, 0, 0, 1, 8, 0, 0, 0][..], &float(1.5), &[0]].concat(),
+            )],
+        ),
+        (r#"{"a":[]}"#, vec![("a", 67, vec![0, 0, 0, 0])]),
+        (
+            r#"{"l":["ab"]}"#,
+            vec![("l", 65, b"\x01\0\0\0\x01\x02\0\0\0ab".to_vec())],
+        ),
+        // In the order of the names, whatever the order of the columns.
+        (
+            r#"{"s":"x","b":false,"i":1}"#,
+            vec![("b", 4, vec![0]), ("i", 2, int(1)), ("s", 1, b"x".to_vec())],
+        ),
+    ] {
+        assert_eq!(key(&catalog, record, "all"), by_hand("all", &columns), "{record}");
+    }
+}
+
+/// Tables hold keys for good: these must never change.
+#[test]
+fn fixed_vectors() {
+    let catalog = contracts();
+    let pin = r#"{"index": 7528, "unique_id": "fbe53c66-3442-4773-b19e-d3ec6f54dddf", "title": "No Title Data Available", "description": "No description available Story format", "poster_name": "User Info Error", "follower_count": "User Info Error", "tag_list": "N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e", "is_image_or_video": "multi-video(story page format)", "image_src": "Image src error.", "downloaded": 0, "save_location": "Local save in /data/mens-fashion", "category": "mens-fashion"}"#;
+    let geo = r#"{"ind": 7528, "timestamp": "2020-08-28 03:52:47", "latitude": -89.9787, "longitude": -173.293, "country": "Albania"}"#;
+    let user = r#"{"ind": 7528, "first_name": "Abigail", "last_name": "Ali", "age": 20, "date_joined": "2015-10-24 11:23:51"}"#;
+    let found = [
+        key(&catalog, pin, "pin"),
+        key(&catalog, geo, "geo"),
+        key(&catalog, user, "user"),
+    ];
+    assert_eq!(
+        found,
+        [
+            "173cefeb27b55fd3ace9ec5448152b38",
+            "246627f050bde380f647c71346e11005",
+            "204c90739350ba388e7b8f106cee28aa"
+        ]
+    );
+}
+
+#[test]
+fn keys_do_not_depend_on_what_is_beside_the_row() {
+    let catalog = contracts();
+    let geo = r#"{"ind":1,"country":"C","timestamp":"2020-08-28 03:52:47"}"#;
+    let same = key(&catalog, geo, "geo");
+    for other in [
+        r#"{"timestamp":"08/28/2020, 03:52:47","index":"1.0","country":"\u0043","latitude":null,"other":5}"#,
+        r#"{"ind":1,"country":"C","timestamp":{"$date":{"$numberLong":"1598586767000"}}}"#,
+    ] {
+        assert_eq!(key(&catalog, other, "geo"), same, "{other}");
+    }
+    assert_ne!(key(&catalog, &geo.replace("\"C\"", "\"C \""), "geo"), same);
+    // Columns turned round, and one added that the record does not have.
+    let first = "name = \"x\"\nversion = 1\ncolumn = [{ name = \"a\", type = \"string\" }, { name = \"b\", type = \"int32\" }]";
+    let later = "name = \"x\"\nversion = 2\ncolumn = [{ name = \"b\", type = \"int64\" }, { name = \"c\", type = \"date\" }, { name = \"a\", type = \"string\" }]";
+    let record = r#"{"a":"1","b":2}"#;
+    assert_eq!(
+        key(&contracts_of(&[first]), record, "x"),
+        key(&contracts_of(&[later]), record, "x")
+    );
+}
+
+#[test]
+fn quarantine_keys_are_of_dataset_and_bytes_only() {
+    let mut intake = intake(contracts());
+    let elsewhere = Origin {
+        source: "kinesis/s/0",
+        position: Position::Sequence { number: "9", line: 1 },
+        record_id: Some(("r", 1)),
+    };
+    intake.push(b"{\"ind\": x", Some("geo"), &line(1));
+    intake.push(b"{\"ind\": x", Some("geo"), &elsewhere);
+    intake.reject(
+        b"{\"ind\": x",
+        Some("geo"),
+        &line(3),
+        pinlake_clean::Reason::TooLarge,
+        "other",
+    );
+    intake.push(b"{\"ind\": x", None, &line(1));
+    intake.push(b"{\"ind\": y", Some("geo"), &line(1));
+    let cleaned = intake.drain();
+    let keys = keys(&cleaned[0].rows);
+    assert_eq!((&keys[0], &keys[0]), (&keys[1], &keys[2]));
+    assert!(keys[3] != keys[0] && keys[4] != keys[0] && keys[3] != keys[4]);
+    let expected = [
+        ("dataset", 1, b"geo".to_vec()),
+        ("raw", 7, b"{\"ind\": x".to_vec()),
+    ];
+    assert_eq!(keys[0], by_hand("quarantine", &expected));
+}
+
+#[test]
+fn the_records_own_id_may_be_its_identity() {
+    let catalog = contracts_of(&[
+        "name = \"x\"\nversion = 1\nidentity = \"record\"\ncolumn = [{ name = \"a\", type = \"string\" }]",
+    ]);
+    let mut intake = intake(catalog);
+    let id = |request, index| Origin {
+        source: "s",
+        position: Position::Line(1),
+        record_id: Some((request, index)),
+    };
+    for origin in [
+        id("r", 0),
+        id("r", 0),
+        id("r", 1),
+        id("q", 0),
+        line(1),
+        line(1),
+        line(2),
+    ] {
+        intake.push(br#"{"a":"1"}"#, Some("x"), &origin);
+    }
+    let keys = keys(&intake.drain()[0].rows);
+    assert_eq!(keys[0], keys[1]);
+    assert_eq!(keys[4], keys[5]);
+    let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), 5);
+    assert_eq!(
+        keys[2],
+        by_hand(
+            "x",
+            &[
+                ("index", 32, 1_u64.to_le_bytes().to_vec()),
+                ("request", 32, b"r".to_vec())
+            ]
+        )
+    );
+}

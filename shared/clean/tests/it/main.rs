@@ -1,0 +1,101 @@
+//! Cleaning by the mission's contracts: records as clients send them, and what becomes of them.
+
+mod cleaning;
+mod keys;
+mod real_data;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch};
+use arrow::json::writer::{LineDelimited, WriterBuilder};
+use chrono::DateTime;
+use pinlake_clean::{Cleaned, Intake, Origin, Position};
+use pinlake_schema::{Catalog, KEY_COLUMN};
+use serde_json::Value;
+
+/// The contracts of the repository.
+fn contracts() -> Arc<Catalog> {
+    Arc::new(Catalog::embedded().unwrap_or_else(|errors| panic!("{errors}")))
+}
+
+/// The contracts of these texts.
+fn contracts_of(texts: &[&str]) -> Arc<Catalog> {
+    let files = texts
+        .iter()
+        .enumerate()
+        .map(|(at, text)| (format!("{at}.toml"), (*text).to_owned()));
+    Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
+}
+
+fn intake(catalog: Arc<Catalog>) -> Intake {
+    Intake::new(catalog, DateTime::UNIX_EPOCH)
+}
+
+fn line(number: u64) -> Origin<'static> {
+    Origin {
+        source: "file/test",
+        position: Position::Line(number),
+        record_id: None,
+    }
+}
+
+/// A batch as JSON rows, without the keys.
+fn rows(batch: &RecordBatch) -> Vec<Value> {
+    let mut table = batch.clone();
+    table.remove_column(table.num_columns() - 1);
+    let mut text = Vec::new();
+    let mut writer = WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, LineDelimited>(&mut text);
+    writer.write(&table).expect("memory");
+    writer.finish().expect("memory");
+    drop(writer);
+    text.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).expect("JSON"))
+        .collect()
+}
+
+fn keys(batch: &RecordBatch) -> Vec<String> {
+    let column = batch.column_by_name(KEY_COLUMN).expect("keys");
+    let keys = column
+        .as_any()
+        .downcast_ref::<FixedSizeBinaryArray>()
+        .expect("keys");
+    assert_eq!(keys.null_count(), 0);
+    keys.iter()
+        .flatten()
+        .map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect()
+}
+
+fn of<'a>(cleaned: &'a [Cleaned], dataset: &str) -> &'a Cleaned {
+    cleaned
+        .iter()
+        .find(|own| own.contract.name == dataset)
+        .unwrap_or_else(|| panic!("no rows of {dataset}"))
+}
+
+/// The only row that a record becomes, and its dataset.
+fn single(catalog: &Arc<Catalog>, record: &[u8], hint: Option<&str>) -> (String, Value) {
+    let mut intake = intake(Arc::clone(catalog));
+    intake.push(record, hint, &line(1));
+    let cleaned = intake.drain();
+    assert_eq!(
+        (cleaned.len(), cleaned[0].read),
+        (1, 1),
+        "{}",
+        String::from_utf8_lossy(record)
+    );
+    (cleaned[0].contract.name.clone(), rows(&cleaned[0].rows).remove(0))
+}
+
+/// Why a record is quarantined: `dataset: reason: detail`.
+fn verdict(catalog: &Arc<Catalog>, record: &[u8], hint: Option<&str>) -> String {
+    let (dataset, row) = single(catalog, record, hint);
+    if dataset != "quarantine" {
+        return format!("clean {dataset} {row}");
+    }
+    let text = |name: &str| row[name].as_str().unwrap_or("null").to_owned();
+    format!("{}: {}: {}", text("dataset"), text("reason"), text("detail"))
+}
