@@ -479,6 +479,10 @@ fn degrees(out: &mut Vec<u8>, dice: &mut Dice, limit: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use pinlake_clean::{Intake, Origin, Position};
+    use pinlake_schema::Catalog;
     use serde_json::Value;
 
     use super::*;
@@ -598,6 +602,36 @@ mod tests {
                 if *condition != Condition::Broken {
                     assert!(number(row).is_some(), "{row}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_contracts_take_what_is_not_broken_and_nothing_else() {
+        let catalog = Arc::new(Catalog::embedded().unwrap());
+        let plan = Plan {
+            seed: 7,
+            rows: 400,
+            dirty: 0.5,
+        };
+        for dataset in Dataset::ALL {
+            for number in 0..plan.rows {
+                let mut out = Vec::new();
+                let condition = dataset.write(&mut out, &plan, number);
+                let mut intake = Intake::new(Arc::clone(&catalog), DateTime::UNIX_EPOCH);
+                let origin = Origin {
+                    source: "file/made",
+                    position: Position::Line(1),
+                    record_id: None,
+                };
+                intake.push(out.trim_ascii_end(), Some(dataset.name()), &origin);
+                let quarantined = intake.counts().any(|count| count.quarantined > 0);
+                let row = String::from_utf8_lossy(&out);
+                assert_eq!(
+                    quarantined,
+                    condition == Condition::Broken,
+                    "{dataset:?} {condition:?}: {row}"
+                );
             }
         }
     }
