@@ -9,7 +9,7 @@ use crate::results::ResultFormat;
 /// Run the analyses over a lake and print their results.
 ///
 /// Every SQL file of the query set runs over one version of each table, which is recorded with the results. The
-/// json form is one object, {"<result>":{"columns":[...],"rows":[[...],...],"versions":{"pin":3}},...}.
+/// json form is one object, {"RESULT":{"columns":[...],"rows":[[...],...],"versions":{"pin":3}},...}.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

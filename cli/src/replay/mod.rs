@@ -83,7 +83,7 @@ pub struct ReplayArgs {
     /// Requests under way at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     concurrency: u16,
-    /// The name in topics (<uid>.pin) and streams (streaming-<uid>-pin)
+    /// The name in topics (NAME.pin) and streams (streaming-NAME-pin)
     #[arg(long, value_name = "NAME", default_value = "pinlake", value_parser = url_safe)]
     uid: String,
     /// Keep here how far the run has come; a later run with the same file goes on there
@@ -100,11 +100,11 @@ pub struct ReplayArgs {
 /// The wire formats, and all of them in turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum FormatChoice {
-    /// Kafka REST proxy v2: POST /topics/<uid>.<dataset>
+    /// Kafka REST proxy v2: POST /topics/UID.DATASET
     Kafka,
-    /// API Gateway in front of Kinesis: PUT /streams/streaming-<uid>-<dataset>/record or /records
+    /// API Gateway in front of Kinesis: PUT /streams/streaming-UID-DATASET/record or /records
     Kinesis,
-    /// Pinlake's own, NDJSON: POST /v1/<dataset>
+    /// Pinlake's own, NDJSON: POST /v1/DATASET
     #[default]
     Native,
     /// A third of the rows in each
