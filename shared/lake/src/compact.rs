@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
-use pinlake_landing::LandingError;
+use object_store::path::Path;
+use pinlake_landing::land::{Delivery, land};
 use pinlake_landing::object::{self, LandingObject};
-use pinlake_schema::Contract;
+use pinlake_landing::{LandingError, raw};
+use pinlake_schema::Catalog;
 use tokio::time::Instant;
 
 use crate::Lake;
@@ -29,11 +32,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self {
-            objects: 1000,
-            bytes: 64 << 20,
-            time: Duration::from_secs(30),
-        }
+        Self { objects: 1000, bytes: 64 << 20, time: Duration::from_secs(30) }
     }
 }
 
@@ -44,6 +43,8 @@ pub struct Compacted {
     pub rows: Inserted,
     /// Landing objects that were taken and removed.
     pub objects: u64,
+    /// Landing objects of another contract hash that were cleaned again from their raw records.
+    pub cleaned_again: u64,
     /// Landing objects that could not be read and were moved to `failed/`.
     pub failed: u64,
     /// Whether something is left in landing that the budget did not cover.
@@ -51,75 +52,117 @@ pub struct Compacted {
 }
 
 impl Lake {
-    /// Takes landing objects of `contract`'s dataset into its table, oldest first, and removes them.
+    /// Takes landing objects of `dataset` into its table, oldest first, and removes them.
     ///
     /// # Errors
     /// See [`LakeError`]. Nothing is lost: what was not removed is taken again, and holds no new key.
-    pub async fn compact(&self, contract: &Arc<Contract>, budget: Budget) -> Result<Compacted, LakeError> {
+    pub async fn compact(
+        &self,
+        catalog: &Arc<Catalog>,
+        dataset: &str,
+        budget: Budget,
+    ) -> Result<Compacted, LakeError> {
         let begun = Instant::now();
+        let contract =
+            catalog.contract(dataset).ok_or_else(|| LakeError::NoContract { dataset: dataset.to_owned() })?;
         let table = self.table(contract);
         let mut done = Compacted::default();
         loop {
-            let listed = object::list(&**self.store(), Some(&contract.name), budget.objects + 1).await?;
+            let listed = object::list(&**self.store(), Some(dataset), budget.objects + 1).await?;
             let (take, rest) = within(&listed, &budget);
             done.more = !rest.is_empty();
             if take.is_empty() {
                 return Ok(done);
             }
-            let (batches, failed) = self.read(take).await?;
-            for (object, error) in &failed {
-                let aside = object::set_aside(&**self.store(), &object.path).await?;
-                tracing::error!(%error, %aside, "landing object cannot be read, set aside");
+            let (current, stale): (Vec<_>, Vec<_>) =
+                take.iter().cloned().partition(|object| object.name.contract_hash == contract.hash());
+            for object in &stale {
+                self.clean_again(catalog, object, &mut done).await?;
             }
+            let batches = self.read(&current, &mut done).await?;
             let rows = table.insert(&batches).await?;
-            let taken: Vec<_> = take
-                .iter()
-                .filter(|object| failed.iter().all(|(bad, _)| bad != *object))
-                .collect();
-            object::remove(
-                self.store(),
-                taken.iter().map(|object| object.path.clone()).collect(),
-            )
-            .await?;
+            object::remove(self.store(), current.iter().map(|object| object.path.clone()).collect()).await?;
             done.rows.read += rows.read;
             done.rows.inserted += rows.inserted;
             done.rows.duplicates += rows.duplicates;
             done.rows.version = rows.version.or(done.rows.version);
-            done.objects += taken.len() as u64;
-            done.failed += failed.len() as u64;
+            done.objects += current.len() as u64;
+            // What was cleaned again has landed again.
+            done.more |= !stale.is_empty();
             if !done.more || begun.elapsed() >= budget.time {
                 return Ok(done);
             }
         }
     }
 
-    /// Reads landing objects; those that are gone hold rows that another compactor has taken.
-    async fn read(
-        &self,
-        objects: &[LandingObject],
-    ) -> Result<(Vec<arrow::array::RecordBatch>, Vec<(LandingObject, LandingError)>), LakeError> {
-        let reads = objects
-            .to_vec()
-            .into_iter()
-            .map(|object: LandingObject| async move {
-                match object::read(&**self.store(), &object).await {
-                    Ok(landed) => Ok(Ok(landed)),
-                    Err(error) if error.is_permanent() => Ok(Err((object, error))),
-                    Err(error) => Err(error),
-                }
-            });
-        let read: Vec<_> = futures::stream::iter(reads)
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await?;
-        let (mut batches, mut failed) = (Vec::new(), Vec::new());
+    /// Reads landing objects. One that is gone holds rows that another compactor has taken; one that cannot be read
+    /// is set aside, and the others go on.
+    async fn read(&self, objects: &[LandingObject], done: &mut Compacted) -> Result<Vec<RecordBatch>, LakeError> {
+        let reads = objects.to_vec().into_iter().map(|object: LandingObject| async move {
+            match object::read(&**self.store(), &object).await {
+                Err(error) if error.is_permanent() => Ok(Err((object, error))),
+                other => other.map(Ok),
+            }
+        });
+        let read: Vec<_> = futures::stream::iter(reads).buffered(CONCURRENCY).try_collect().await?;
+        let mut batches = Vec::new();
         for landed in read {
             match landed {
                 Ok(landed) => batches.extend(landed.into_iter().flat_map(|landed| landed.batches)),
-                Err(bad) => failed.push(bad),
+                Err((object, error)) => self.set_aside(&object, &error, done).await?,
             }
         }
-        Ok((batches, failed))
+        Ok(batches)
+    }
+
+    /// Rows of another contract are not inserted: their records are cleaned again by the present one, and land anew.
+    async fn clean_again(
+        &self,
+        catalog: &Arc<Catalog>,
+        object: &LandingObject,
+        done: &mut Compacted,
+    ) -> Result<(), LakeError> {
+        let store = &**self.store();
+        match self.land_again(catalog, object).await {
+            Ok(()) => {
+                done.cleaned_again += 1;
+                Ok(object::remove(self.store(), vec![object.path.clone()]).await?)
+            }
+            Err(error) if error.is_permanent() => self.set_aside(object, &error, done).await,
+            Err(LandingError::Store { source: object_store::Error::NotFound { .. }, path })
+                if object::exists(store, &object.path).await? =>
+            {
+                let error = LandingError::Corrupt {
+                    path: object.path.to_string(),
+                    why: format!("its raw records {path} are gone"),
+                };
+                self.set_aside(object, &error, done).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn land_again(&self, catalog: &Arc<Catalog>, object: &LandingObject) -> Result<(), LandingError> {
+        let store = &**self.store();
+        let Some(landed) = object::read(store, object).await? else { return Ok(()) };
+        let corrupt = |why: &str| LandingError::Corrupt { path: object.path.to_string(), why: why.to_owned() };
+        let raw_path = Path::from(landed.raw.ok_or_else(|| corrupt("it does not name its raw records"))?);
+        let records = raw::read(store, &raw_path).await?;
+        let delivery = Delivery { source: &object.name.source, shard: &object.name.shard, records: &records };
+        land(store, catalog, delivery, &raw_path).await?;
+        Ok(())
+    }
+
+    async fn set_aside(
+        &self,
+        object: &LandingObject,
+        error: &LandingError,
+        done: &mut Compacted,
+    ) -> Result<(), LakeError> {
+        let aside = object::set_aside(&**self.store(), &object.path).await?;
+        tracing::error!(%error, %aside, "landing object cannot be taken, set aside");
+        done.failed += 1;
+        Ok(())
     }
 }
 
@@ -135,4 +178,86 @@ fn within<'a>(listed: &'a [LandingObject], budget: &Budget) -> (&'a [LandingObje
         count += 1;
     }
     listed.split_at(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStore, ObjectStoreExt};
+    use pinlake_effects::{Chance, Effects, ManualClock};
+    use pinlake_landing::raw::{RawData, RawRecord};
+
+    fn effects() -> Effects {
+        let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
+        Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) }
+    }
+
+    fn catalog(null: &str) -> Arc<Catalog> {
+        let text = format!(
+            "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\nidentity = [\"visitor\"]\n\
+             [route]\nshape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n\
+             [[column]]\nname = \"page\"\ntype = \"string\"\nnull = [{null}]\n"
+        );
+        Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
+    }
+
+    async fn deliver(store: &dyn ObjectStore, catalog: &Arc<Catalog>, sequence: u64, lines: &str) {
+        let records = [RawRecord {
+            key: format!("visit/r{sequence}/0"),
+            sequence: sequence.to_string(),
+            arrived_ms: 1_666_180_800_000,
+            data: RawData::from_bytes(lines.as_bytes().to_vec()),
+        }];
+        let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
+        let raw = raw::put(store, &delivery.origin().unwrap(), &records).await.unwrap();
+        land(store, catalog, delivery, &raw).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn landing_is_taken_once_within_the_budget_and_removed() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let catalog = catalog("\"-\"");
+        for sequence in 1..=5 {
+            deliver(&*store, &catalog, sequence, &format!("{{\"visitor\": {}}}\n{{\"visitor\": 9}}", sequence)).await;
+        }
+        let lake = Lake::new(store.clone(), effects());
+        let budget = Budget { objects: 2, time: Duration::ZERO, ..Budget::default() };
+        let first = lake.compact(&catalog, "visit", budget).await.unwrap();
+        assert_eq!((first.objects, first.rows.inserted, first.rows.duplicates, first.more), (2, 3, 1, true));
+        let rest = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
+        assert_eq!((rest.objects, rest.rows.inserted, rest.rows.duplicates, rest.more), (3, 3, 3, false));
+        assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
+        let idle = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
+        assert_eq!(idle, Compacted::default());
+    }
+
+    #[tokio::test]
+    async fn rows_of_an_older_contract_are_cleaned_again_from_raw() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        deliver(&*store, &catalog("\"-\""), 1, "{\"visitor\": 1, \"page\": \"unknown\"}").await;
+        let newer = catalog("\"unknown\"");
+        let lake = Lake::new(store.clone(), effects());
+        let done = lake.compact(&newer, "visit", Budget::default()).await.unwrap();
+        assert_eq!((done.cleaned_again, done.rows.inserted, done.failed), (1, 1, 0));
+        assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
+        let pinned = lake.table(newer.contract("visit").unwrap()).pin().await.unwrap();
+        let bytes = store.get(&pinned.files[0].path).await.unwrap().bytes().await.unwrap();
+        let mut rows = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 10).unwrap();
+        assert!(rows.next().unwrap().unwrap().column(1).is_null(0), "the newer contract's null marker holds");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_read_does_not_hold_up_the_others() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let catalog = catalog("\"-\"");
+        deliver(&*store, &catalog, 1, "{\"visitor\": 1}").await;
+        let hash = catalog.contract("visit").unwrap().hash().to_owned();
+        let junk = Path::from(format!("landing/visit/{hash}/20221019T1200/events/shardId-0/2-2-00.parquet"));
+        store.put(&junk, "junk".into()).await.unwrap();
+        let lake = Lake::new(store.clone(), effects());
+        let done = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
+        assert_eq!((done.rows.inserted, done.failed, done.more), (1, 1, false));
+        assert!(object::exists(&*store, &Path::from(format!("failed/{junk}"))).await.unwrap());
+    }
 }

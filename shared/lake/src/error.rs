@@ -38,6 +38,12 @@ pub enum LakeError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// Rows have landed for a dataset that no contract describes.
+    #[error("there is no contract for dataset {dataset}: add datasets/{dataset}.toml, its rows wait in landing/")]
+    NoContract {
+        /// The dataset.
+        dataset: String,
+    },
     /// The table's rows were keyed by other rules than the contract's.
     #[error(
         "table {dataset} was keyed under identity {table}, contract {contract} has {wanted}: rows could double. \
@@ -119,7 +125,8 @@ impl LakeError {
         match self {
             Self::Store { .. } | Self::CommitUnknown { .. } | Self::Contended { .. } => true,
             Self::Landing(error) => !error.is_permanent(),
-            Self::IdentityChanged { .. }
+            Self::NoContract { .. }
+            | Self::IdentityChanged { .. }
             | Self::SchemaChanged { .. }
             | Self::Damaged { .. }
             | Self::Delta { .. }

@@ -440,7 +440,7 @@ mod tests {
     fn contract(identity: &str) -> Arc<Contract> {
         let text = format!(
             "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\n{identity}\n[route]\nshape = [\"visitor\"]\n\
-             [[column]]\nname = \"visitor\"\ntype = \"int64\"\ndescription = \"Who.\"\n\
+             [[column]]\nname = \"visitor\"\ntype = \"int64\"\ndescription = \"Who.\"\nrequired = true\n\
              [[column]]\nname = \"page\"\ntype = \"int64\"\n"
         );
         let catalog = Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap();

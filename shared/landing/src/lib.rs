@@ -25,6 +25,7 @@
 
 pub mod drain;
 pub mod error;
+pub mod land;
 pub mod name;
 pub mod object;
 pub mod raw;

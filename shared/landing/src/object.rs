@@ -113,6 +113,18 @@ pub async fn remove(store: &Arc<dyn ObjectStore>, paths: Vec<Path>) -> Result<()
     Ok(())
 }
 
+/// Whether an object is there.
+///
+/// # Errors
+/// When the store fails.
+pub async fn exists(store: &dyn ObjectStore, path: &Path) -> Result<bool, LandingError> {
+    match store.head(path).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(LandingError::store(path)(error)),
+    }
+}
+
 /// Moves an object that can never be taken to `failed/`, where it stays until somebody looks.
 ///
 /// # Errors

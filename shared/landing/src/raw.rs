@@ -1,7 +1,7 @@
 //! The raw records that landing objects came from, kept so that a changed contract can clean them again.
 //!
-//! One zstd-compressed NDJSON object a batch; a line is `{"key":..., "sequence":..., "data":...}` where `key` is
-//! the record's partition key and `data` its bytes as text, or `data_base64` when they are not UTF-8.
+//! One zstd-compressed NDJSON object a batch; a line is `{"key":..., "sequence":..., "arrived_ms":..., "data":...}`
+//! where `key` is the record's partition key and `data` its bytes as text, or `data_base64` when they are not UTF-8.
 
 use std::io::Read;
 
@@ -26,6 +26,8 @@ pub struct RawRecord {
     pub key: String,
     /// Sequence number or offset.
     pub sequence: String,
+    /// When the stream took it, in milliseconds since 1970.
+    pub arrived_ms: i64,
     /// Its bytes.
     #[serde(flatten)]
     pub data: RawData,
@@ -44,10 +46,10 @@ pub enum RawData {
 
 impl RawData {
     /// Takes bytes without looking into them further than UTF-8.
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Binary(bytes.to_vec()),
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Binary(error.into_bytes()),
         }
     }
 
@@ -124,7 +126,8 @@ mod tests {
         let record = |sequence: &str, bytes: &[u8]| RawRecord {
             key: "pin/r1/0".to_owned(),
             sequence: sequence.to_owned(),
-            data: RawData::from_bytes(bytes),
+            arrived_ms: 1_666_180_800_000,
+            data: RawData::from_bytes(bytes.to_vec()),
         };
         let records = [record("7", b"{\"a\": \"line\\n\"}\n{}"), record("8", b"\xff\x00")];
         let origin = Origin {
