@@ -29,7 +29,9 @@ pub(crate) struct Read {
 
 /// A contract and where its file makes the claims that others could make too.
 struct Located<'a> {
-    declared: Declared,
+    /// None when the contract has mistakes that leave it incomplete: its claims are checked all the same.
+    declared: Option<Declared>,
+    dataset: String,
     file: &'a str,
     text: &'a str,
     name: Range<usize>,
@@ -93,10 +95,8 @@ pub(crate) fn read_files(files: &[(String, String)]) -> Read {
         read.mistakes.extend(mistakes.found);
     }
     between_files(&located, &mut read.mistakes);
-    read.contracts = located
-        .into_iter()
-        .map(|located| Contract::new(located.declared))
-        .collect();
+    let declared = located.into_iter().filter_map(|located| located.declared);
+    read.contracts = declared.map(Contract::new).collect();
     read
 }
 
@@ -107,10 +107,10 @@ fn between_files(located: &[Located<'_>], mistakes: &mut Vec<ContractError>) {
         let mut add = |span: &Range<usize>, problem: String, help: String| {
             mistakes.push(ContractError::at(own.file, own.text, span.clone(), problem, help));
         };
-        if let Some(other) = names.insert(&own.declared.name, own.file) {
+        if let Some(other) = names.insert(&own.dataset, own.file) {
             add(
                 &own.name,
-                format!("dataset `{}` is already in {other}", own.declared.name),
+                format!("dataset `{}` is already in {other}", own.dataset),
                 "give it a name of its own, or remove one of the files".into(),
             );
         }
@@ -127,7 +127,7 @@ fn between_files(located: &[Located<'_>], mistakes: &mut Vec<ContractError>) {
                             claim.kind.what(),
                             claim.value,
                             theirs.value,
-                            other.declared.name,
+                            other.dataset,
                             other.file
                         ),
                         "make one of them narrower: a record must have one dataset".into(),
@@ -249,22 +249,24 @@ fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Mistakes<'a>) -> Opt
         quarantine_columns(&columns, document, mistakes);
     }
     let identity = identity(document, &columns, complete, mistakes);
-    let (name, version) = (name?, version?);
-    if !complete {
-        return None;
-    }
-    let declared = Declared {
-        name: name.value,
-        version: u32::try_from(version.value).unwrap_or(1),
+    let name = name?;
+    let version = version
+        .and_then(|version| u32::try_from(version.value).ok())
+        .filter(|_| complete);
+    let declared = version.map(|version| Declared {
+        name: name.value.clone(),
+        version,
         description,
         route,
         identity,
         columns,
-    };
+    });
+    let (file, text) = (mistakes.file, mistakes.text);
     Some(Located {
         declared,
-        file: mistakes.file,
-        text: mistakes.text,
+        dataset: name.value,
+        file,
+        text,
         name: name.span,
         claims,
     })

@@ -1,5 +1,12 @@
 //! Cleaning by the mission's contracts: records as clients send them, and what becomes of them.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails"
+)]
+
 mod cleaning;
 mod keys;
 mod real_data;

@@ -355,3 +355,20 @@ fn hashes_follow_the_meaning() {
     let row = VISIT.replacen("identity = [\"visitor\", \"at\"]\n", "", 1);
     assert_ne!(hashes(&row).1, identity);
 }
+
+/// What the documentation shows is what happens.
+#[test]
+fn the_documentation_is_right() {
+    let page = include_str!("../../../../docs/contracts.md");
+    let example = page
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("an example");
+    catalog(&[("datasets/visit.toml", example)]).expect("right");
+    let order = "name = \"order\"\nversion = 1\n[route]\ntopics = [\"europe.*\"]\n[[column]]\nname = \"id\"\ntype = \"int64\"\n";
+    let broken = example.replacen("\"int64\"", "\"int46\"", 1);
+    let errors =
+        catalog(&[("datasets/order.toml", order), ("datasets/visit.toml", &broken)]).expect_err("mistakes");
+    assert!(page.contains(&errors.to_string()), "{errors}");
+}
