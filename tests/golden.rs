@@ -44,23 +44,13 @@ const fn renamed_table(
     result: &'static str,
     renamed: &'static [(&'static str, &'static str)],
 ) -> Published {
-    Published {
-        cell,
-        result,
-        asked,
-        renamed,
-    }
+    Published { cell, result, asked, renamed }
 }
 
 /// In the order of the file.
 const ADAM_BREEZE: [Published; 9] = [
     table(4, Theirs, "posts_by_country_and_category"),
-    renamed_table(
-        5,
-        Ours,
-        "posts_by_year_and_category",
-        &[("post_year", "year_joined")],
-    ),
+    renamed_table(5, Ours, "posts_by_year_and_category", &[("post_year", "year_joined")]),
     table(6, Theirs, "top_user_by_country"),
     table(6, Theirs, "country_of_top_user"),
     table(7, Ours, "popular_category_by_age_group"),
@@ -100,12 +90,7 @@ fn row(cells: &Value, renamed: &[(&str, &str)]) -> Vec<String> {
         Some((_, theirs)) => (*theirs).to_owned(),
         None => cell,
     };
-    cells
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|cell| rename(shown(cell)))
-        .collect()
+    cells.as_array().unwrap().iter().map(|cell| rename(shown(cell))).collect()
 }
 
 fn cells_renamed(rows: &Value, renamed: &[(&str, &str)]) -> Cells {
@@ -138,23 +123,13 @@ impl Golden {
         let counts = load(lake.path(), &options, &files);
         for (dataset, file) in ["pin", "geo", "user"].iter().zip(&files) {
             let lines = fs::read_to_string(file).unwrap().lines().count();
-            assert_eq!(
-                counts[*dataset]["inserted"],
-                lines,
-                "every row of {} is clean",
-                file.display()
-            );
+            assert_eq!(counts[*dataset]["inserted"], lines, "every row of {} is clean", file.display());
         }
 
         let text = fs::read_to_string(folder.join("published_results.json")).unwrap();
         let published = serde_json::from_str::<Vec<Value>>(&text).unwrap();
         let own_queries = repository("tests/golden").join(owner).join("queries");
-        let mut golden = Golden {
-            lake,
-            published,
-            ours: Value::Null,
-            theirs: Value::Null,
-        };
+        let mut golden = Golden { lake, published, ours: Value::Null, theirs: Value::Null };
         golden.ours = analyse(golden.lake.path(), &options);
         let own = [&options[..], &["--queries".as_ref(), own_queries.as_os_str()]].concat();
         golden.theirs = analyse(golden.lake.path(), &own);
@@ -166,24 +141,11 @@ impl Golden {
         assert_eq!(self.published.len(), tables.len());
         let mut agreed = 0;
         for (published, table) in self.published.iter().zip(tables) {
-            let Published {
-                cell,
-                result,
-                asked,
-                renamed,
-            } = *table;
+            let Published { cell, result, asked, renamed } = *table;
             assert_eq!(published["cell"], cell);
-            let answer = if asked == Ours {
-                &self.ours[result]
-            } else {
-                &self.theirs[result]
-            };
+            let answer = if asked == Ours { &self.ours[result] } else { &self.theirs[result] };
             let columns = row(&answer["columns"], renamed);
-            assert_eq!(
-                columns,
-                row(&published["columns"], &[]),
-                "{result} against cell {cell}"
-            );
+            assert_eq!(columns, row(&published["columns"], &[]), "{result} against cell {cell}");
             let ours = cells_renamed(&answer["rows"], renamed);
             assert_eq!(ours, cells(&published["rows"]), "{result} against cell {cell}");
             agreed += ours.len() * columns.len();
@@ -200,11 +162,7 @@ fn first_places(counted: &Cells) -> Cells {
         let most = largest.entry(&row[0]).or_insert(0);
         *most = count(row).max(*most);
     }
-    counted
-        .iter()
-        .filter(|row| count(row) == largest[&row[0]])
-        .cloned()
-        .collect()
+    counted.iter().filter(|row| count(row) == largest[&row[0]]).cloned().collect()
 }
 
 #[test]
@@ -220,10 +178,7 @@ fn wilson_redman_agrees_through_contracts_of_its_own() {
     // Ours keeps to 2018-2022; the rest of the year table is the same.
     let published = cells(&golden.published[1]["rows"]);
     let in_our_years: Cells = published.into_iter().filter(|row| row[0] != "2017").collect();
-    assert_eq!(
-        cells(&golden.ours["popular_category_by_year"]["rows"]),
-        in_our_years
-    );
+    assert_eq!(cells(&golden.ours["popular_category_by_year"]["rows"]), in_our_years);
 }
 
 #[test]
@@ -237,29 +192,17 @@ fn adam_breeze_agrees_from_raw_rows_through_our_contracts() {
 
     // Cell 4 counts every category of every country; our reading of the question is its first places.
     let counted = cells(&golden.published[0]["rows"]);
-    assert_eq!(
-        cells(&golden.ours["popular_category_by_country"]["rows"]),
-        first_places(&counted)
-    );
+    assert_eq!(cells(&golden.ours["popular_category_by_country"]["rows"]), first_places(&counted));
 
     // A country's largest count is the same whether the user or the poster is named.
     let count_of = |rows: &Value| -> Cells {
-        cells(rows)
-            .into_iter()
-            .map(|row| vec![row[0].clone(), row[row.len() - 1].clone()])
-            .collect()
+        cells(rows).into_iter().map(|row| vec![row[0].clone(), row[row.len() - 1].clone()]).collect()
     };
     let published_top = count_of(&golden.published[2]["rows"]);
-    assert_eq!(
-        count_of(&golden.ours["top_user_by_country"]["rows"]),
-        published_top
-    );
+    assert_eq!(count_of(&golden.ours["top_user_by_country"]["rows"]), published_top);
     // The notebook shows one of the tied countries.
     let ours = cells(&golden.ours["country_of_top_user"]["rows"]);
-    assert!(
-        count_of(&golden.published[3]["rows"]).is_subset(&ours),
-        "{ours:?}"
-    );
+    assert!(count_of(&golden.published[3]["rows"]).is_subset(&ours), "{ours:?}");
     assert_eq!(ours.len(), 2, "{ours:?}");
 }
 
@@ -271,36 +214,18 @@ fn adam_breeze_cleaned_as_we_do() {
     let golden = Golden::load("AdamBreeze1", &folder, None, "raw");
     let queries = tempfile::tempdir().unwrap();
     for dataset in ["pin", "geo", "user"] {
-        fs::write(
-            queries.path().join(format!("{dataset}.sql")),
-            format!("SELECT * FROM {dataset}"),
-        )
-        .unwrap();
+        fs::write(queries.path().join(format!("{dataset}.sql")), format!("SELECT * FROM {dataset}")).unwrap();
     }
-    let tables = analyse(
-        golden.lake.path(),
-        &["--queries".as_ref(), queries.path().as_os_str()],
-    );
+    let tables = analyse(golden.lake.path(), &["--queries".as_ref(), queries.path().as_os_str()]);
 
     for dataset in ["pin", "geo", "user"] {
         let ours = &tables[dataset];
         let columns = row(&ours["columns"], &[]);
         let mut theirs = Cells::new();
-        for line in fs::read_to_string(folder.join(format!("{dataset}_clean.ndjson")))
-            .unwrap()
-            .lines()
-        {
+        for line in fs::read_to_string(folder.join(format!("{dataset}_clean.ndjson"))).unwrap().lines() {
             let row: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
-            assert_eq!(
-                row.keys().cloned().collect::<BTreeSet<_>>(),
-                columns.iter().cloned().collect()
-            );
-            theirs.insert(
-                columns
-                    .iter()
-                    .map(|column| as_we_write(column, shown(&row[column])))
-                    .collect(),
-            );
+            assert_eq!(row.keys().cloned().collect::<BTreeSet<_>>(), columns.iter().cloned().collect());
+            theirs.insert(columns.iter().map(|column| as_we_write(column, shown(&row[column]))).collect());
         }
         let ours = cells(&ours["rows"]);
         let different: Vec<_> = ours.symmetric_difference(&theirs).collect();
@@ -313,10 +238,7 @@ fn as_we_write(column: &str, cell: String) -> String {
     match column {
         "timestamp" | "date_joined" => cell.replace(".000+0000", "Z"),
         "coordinates" => {
-            let pair = cell
-                .strip_prefix("List(")
-                .and_then(|rest| rest.strip_suffix(')'))
-                .unwrap();
+            let pair = cell.strip_prefix("List(").and_then(|rest| rest.strip_suffix(')')).unwrap();
             let pair: Vec<f64> = pair.split(", ").map(|degrees| degrees.parse().unwrap()).collect();
             serde_json::json!(pair).to_string()
         }

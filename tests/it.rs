@@ -1,9 +1,5 @@
 //! The whole of pinlake from outside: the program, the answers, the local stack.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "the helpers of a test fail as the test does"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as the test does")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so")]
 
 mod golden;

@@ -26,11 +26,7 @@ fn agrees_with_the_oracle(rows: &Path) -> Value {
     let loaded = load(lake.path(), &[], &files);
     for (dataset, counts) in expected.as_object().unwrap() {
         for (count, n) in counts.as_object().unwrap() {
-            assert_eq!(
-                &loaded[dataset][count], n,
-                "{count} of {dataset}: {}",
-                loaded[dataset]
-            );
+            assert_eq!(&loaded[dataset][count], n, "{count} of {dataset}: {}", loaded[dataset]);
         }
     }
     let results = analyse(lake.path(), &[]);
@@ -39,17 +35,10 @@ fn agrees_with_the_oracle(rows: &Path) -> Value {
     let again = load(lake.path(), &[], &files);
     for (dataset, counts) in &again {
         assert_eq!(counts["inserted"], 0, "{dataset}");
-        assert_eq!(
-            counts["quarantined"], 0,
-            "{dataset}: a bad row seen before is a duplicate"
-        );
+        assert_eq!(counts["quarantined"], 0, "{dataset}: a bad row seen before is a duplicate");
         assert_eq!(counts["duplicates"], counts["read"], "{dataset}");
     }
-    assert_eq!(
-        analyse(lake.path(), &[]),
-        results,
-        "loading again changes neither rows nor versions"
-    );
+    assert_eq!(analyse(lake.path(), &[]), results, "loading again changes neither rows nor versions");
     expected
 }
 
@@ -70,37 +59,18 @@ fn assert_same(ours: &Value, theirs: &Value) {
 
 fn generate(rows: u64, options: &[&str]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    output(
-        pinlake()
-            .args(["generate", "--rows", &rows.to_string(), "--out"])
-            .arg(dir.path())
-            .args(options),
-    );
+    output(pinlake().args(["generate", "--rows", &rows.to_string(), "--out"]).arg(dir.path()).args(options));
     dir
 }
 
 #[test]
 fn generated_rows_with_replays_and_dirt() {
-    let rows = generate(
-        3_000,
-        &[
-            "--duplicates",
-            "0.3",
-            "--dirty",
-            "0.1",
-            "--malformed",
-            "0.02",
-            "--seed",
-            "7",
-        ],
-    );
+    let rows =
+        generate(3_000, &["--duplicates", "0.3", "--dirty", "0.1", "--malformed", "0.02", "--seed", "7"]);
     let counts = agrees_with_the_oracle(rows.path());
     for dataset in ["pin", "geo", "user"] {
         for count in ["inserted", "duplicates", "quarantined"] {
-            assert!(
-                counts[dataset][count].as_u64().unwrap() > 50,
-                "too little {count} of {dataset} to test"
-            );
+            assert!(counts[dataset][count].as_u64().unwrap() > 50, "too little {count} of {dataset} to test");
         }
     }
 }
@@ -125,10 +95,7 @@ fn the_first_thousand_draws_of_the_stock_client() {
     let rows = tempfile::tempdir().unwrap();
     output(python("stock_client.py").arg(&data).arg(rows.path()).arg("1231"));
     let counts = agrees_with_the_oracle(rows.path());
-    assert_eq!(
-        counts["pin"]["duplicates"], 65,
-        "the client itself draws rows again"
-    );
+    assert_eq!(counts["pin"]["duplicates"], 65, "the client itself draws rows again");
 }
 
 #[test]
@@ -167,11 +134,7 @@ fn odd_rows_that_real_clients_have_not_sent_yet() {
         r#"{"ind": 4, "first_name": "A", "last_name": "B", "age": 24.5, "date_joined": "2016-01-01 00:00:00"}"#,
     ];
     for (dataset, lines) in [("pin", &pins[..]), ("geo", &geos[..]), ("user", &users[..])] {
-        std::fs::write(
-            rows.path().join(dataset).with_extension("ndjson"),
-            lines.join("\n"),
-        )
-        .unwrap();
+        std::fs::write(rows.path().join(dataset).with_extension("ndjson"), lines.join("\n")).unwrap();
     }
     agrees_with_the_oracle(rows.path());
 }

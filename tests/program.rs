@@ -15,11 +15,7 @@ pub fn pinlake() -> Command {
     let test = env::current_exe().unwrap();
     // target/<...>/debug/deps/it-<hash>
     let program = test.parent().and_then(Path::parent).unwrap().join("pinlake");
-    assert!(
-        program.exists(),
-        "{} is missing: run `cargo build -p pinlake` first",
-        program.display()
-    );
+    assert!(program.exists(), "{} is missing: run `cargo build -p pinlake` first", program.display());
     let mut command = Command::new(program);
     for setting in ["PINLAKE_LAKE", "PINLAKE_DATASETS", "PINLAKE_QUERIES"] {
         command.env_remove(setting);
@@ -29,15 +25,9 @@ pub fn pinlake() -> Command {
 
 /// Runs a command that has to succeed and gives its standard output.
 pub fn output(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{errors}",
-        output.status
-    );
+    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -46,29 +36,15 @@ pub type Counts = BTreeMap<String, Value>;
 
 /// `pinlake load` of files or folders.
 pub fn load(lake: &Path, options: &[&OsStr], files: &[PathBuf]) -> Counts {
-    let printed = output(
-        pinlake()
-            .arg("load")
-            .arg("--lake")
-            .arg(lake)
-            .args(options)
-            .args(files),
-    );
-    let lines = printed
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines
-        .map(|line| (line["dataset"].as_str().unwrap_or("null").to_owned(), line))
-        .collect()
+    let printed = output(pinlake().arg("load").arg("--lake").arg(lake).args(options).args(files));
+    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| (line["dataset"].as_str().unwrap_or("null").to_owned(), line)).collect()
 }
 
 /// `pinlake analyse` as JSON.
 pub fn analyse(lake: &Path, options: &[&OsStr]) -> Value {
     let mut command = pinlake();
-    command
-        .args(["analyse", "--format", "json", "--lake"])
-        .arg(lake)
-        .args(options);
+    command.args(["analyse", "--format", "json", "--lake"]).arg(lake).args(options);
     serde_json::from_str(&output(&mut command)).unwrap()
 }
 

@@ -93,9 +93,7 @@ impl Acks {
 
     /// Each shard with its highest sequence number, in the order of the shards' names.
     pub fn shards(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.shards
-            .iter()
-            .map(|(shard, number)| (shard.as_str(), number.as_str()))
+        self.shards.iter().map(|(shard, number)| (shard.as_str(), number.as_str()))
     }
 
     fn raise(&mut self, shard: &str, number: &str) {
@@ -128,17 +126,10 @@ mod tests {
         let mut acks = Acks::default();
         acks.note("shard-0=99,shard-1=5").unwrap();
         acks.note("shard-0=100").unwrap();
-        acks.note("shard-0=98, shard-1=49590338271490256608559692538361571095921575989136588898")
-            .unwrap();
+        acks.note("shard-0=98, shard-1=49590338271490256608559692538361571095921575989136588898").unwrap();
         assert_eq!(
             acks.shards().collect::<Vec<_>>(),
-            [
-                ("shard-0", "100"),
-                (
-                    "shard-1",
-                    "49590338271490256608559692538361571095921575989136588898"
-                )
-            ]
+            [("shard-0", "100"), ("shard-1", "49590338271490256608559692538361571095921575989136588898")]
         );
         assert_eq!(compare("007", "7"), Ordering::Equal);
     }
@@ -160,17 +151,11 @@ mod tests {
         let mut first = Acks::default();
         first.note("shard-0=20,shard-1=3").unwrap();
         first.save(&path).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            r#"{"shard-0":"20","shard-1":"3"}"#
-        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"shard-0":"20","shard-1":"3"}"#);
         let mut second = Acks::default();
         second.note("shard-0=9,shard-1=4").unwrap();
         second.merge(&Acks::load(&path).unwrap());
-        assert_eq!(
-            second.shards().collect::<Vec<_>>(),
-            [("shard-0", "20"), ("shard-1", "4")]
-        );
+        assert_eq!(second.shards().collect::<Vec<_>>(), [("shard-0", "20"), ("shard-1", "4")]);
 
         fs::write(&path, r#"{"shard-0":"x"}"#).unwrap();
         assert!(Acks::load(&path).unwrap_err().with_causes().contains("shard-0=x"));

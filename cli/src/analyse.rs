@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use pinlake_analytics::QuerySet;
+use pinlake_analytics::lake::analyse;
+
 use crate::error::CliError;
+use crate::lake;
 use crate::results::ResultFormat;
 
 /// Run the analyses over a lake and print their results.
@@ -31,6 +35,18 @@ pub struct AnalyseArgs {
 }
 
 /// Runs the query set.
-pub async fn run(_args: AnalyseArgs) -> Result<ExitCode, CliError> {
-    Err(CliError::failed("`analyse` is not built yet", ""))
+pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
+    let queries = match &args.queries {
+        None => QuerySet::embedded(),
+        Some(folder) => QuerySet::from_dir(folder),
+    };
+    let queries =
+        queries.map_err(|error| CliError::usage("the queries cannot be used", "").caused_by(error))?;
+    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let lake = lake::open(&args.lake).await?;
+    let results = analyse(&lake, &catalog, &queries)
+        .await
+        .map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
+    args.format.print(&results)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -49,6 +49,8 @@ pub enum Unit {
     Rows,
     /// Bytes of input.
     Bytes,
+    /// Things to be got through, whose number changes.
+    Steps,
 }
 
 /// A bar on stderr; hidden when stderr is no terminal. Without a total it only counts.
@@ -59,6 +61,7 @@ pub fn progress(what: &'static str, unit: Unit, total: Option<u64>) -> ProgressB
         (Unit::Rows, None) => "{msg} {human_pos} rows, {per_sec}",
         (Unit::Bytes, Some(_)) => "{msg} [{bar:32}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
         (Unit::Bytes, None) => "{msg} {bytes}, {bytes_per_sec}",
+        (Unit::Steps, _) => "[{bar:32}] {pos}/{len} {msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);

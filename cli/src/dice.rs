@@ -45,10 +45,7 @@ impl Dice {
 
     /// One of `items`; the caller sees to it that there are any.
     pub fn pick<'a>(&mut self, items: &[&'a str]) -> &'a str {
-        items
-            .get(self.below(items.len() as u64) as usize)
-            .copied()
-            .unwrap_or_default()
+        items.get(self.below(items.len() as u64) as usize).copied().unwrap_or_default()
     }
 }
 

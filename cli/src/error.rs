@@ -25,22 +25,12 @@ enum Kind {
 impl CliError {
     /// The command line asks for something that cannot be: exit code 2.
     pub fn usage(what: impl Into<String>, advice: impl Into<String>) -> CliError {
-        CliError {
-            kind: Kind::Usage,
-            what: what.into(),
-            advice: advice.into(),
-            source: None,
-        }
+        CliError { kind: Kind::Usage, what: what.into(), advice: advice.into(), source: None }
     }
 
     /// The work itself failed: exit code 1.
     pub fn failed(what: impl Into<String>, advice: impl Into<String>) -> CliError {
-        CliError {
-            kind: Kind::Failed,
-            what: what.into(),
-            advice: advice.into(),
-            source: None,
-        }
+        CliError { kind: Kind::Failed, what: what.into(), advice: advice.into(), source: None }
     }
 
     /// Keeps the error underneath; it is shown after what happened.

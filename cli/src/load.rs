@@ -1,9 +1,26 @@
 //! `pinlake load`: cleans files and inserts what is absent.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use arrow::array::cast::AsArray;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use futures::{StreamExt, TryStreamExt};
+use indicatif::ProgressBar;
+use pinlake_clean::framing::{Limits, ReadError, Records};
+use pinlake_clean::{Cleaned, Intake, Origin, Position};
+use pinlake_effects::{Clock, SystemClock};
+use pinlake_lake::{Lake, LakeError};
+use pinlake_schema::{Catalog, QUARANTINE};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::console::{self, Unit};
 use crate::error::CliError;
+use crate::lake;
 
 /// Clean files and insert their rows into a lake.
 ///
@@ -34,7 +51,246 @@ pub struct LoadArgs {
     pub files: Vec<PathBuf>,
 }
 
+/// Record bytes that are cleaned before they are inserted: what a commit holds, and what memory is bounded by.
+const CHUNK_BYTES: usize = 64 << 20;
+/// Exit code of `--strict` when rows were quarantined.
+const QUARANTINED: u8 = 3;
+/// Tables that are written to at once.
+const CONCURRENCY: usize = 4;
+
+/// What is printed for a dataset.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    dataset: Option<String>,
+    read: u64,
+    inserted: u64,
+    duplicates: u64,
+    quarantined: u64,
+    bytes: u64,
+    seconds: f64,
+}
+
 /// Loads the files.
-pub async fn run(_args: LoadArgs) -> Result<ExitCode, CliError> {
-    Err(CliError::failed("`load` is not built yet", ""))
+pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
+    let begun = Instant::now();
+    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    if let Some(dataset) = &args.dataset
+        && (catalog.contract(dataset).is_none() || dataset == QUARANTINE)
+    {
+        let known: Vec<&str> = catalog
+            .contracts()
+            .map(|contract| contract.name.as_str())
+            .filter(|name| *name != QUARANTINE)
+            .collect();
+        let advice = format!("write one of {}, or add datasets/{dataset}.toml", known.join(", "));
+        return Err(CliError::usage(format!("there is no dataset {dataset}"), advice));
+    }
+    let files = walk(&args.files)?;
+    let lake = lake::open(&args.lake).await?;
+    let bar = console::progress("loading", Unit::Bytes, Some(files.iter().map(|file| file.size).sum()));
+    let mut load = Load {
+        lake: &lake,
+        intake: Intake::new(catalog.clone(), SystemClock.now()),
+        inserted: BTreeMap::new(),
+        quarantined: BTreeMap::new(),
+    };
+    let mut unreadable = Vec::new();
+    let mut done = 0;
+    for file in &files {
+        if let Err(error) = load.file(file, &catalog, args.dataset.as_deref(), &bar, done).await? {
+            unreadable.push(error);
+        }
+        done += file.size;
+        bar.set_position(done);
+    }
+    load.insert().await?;
+    bar.finish_and_clear();
+    let quarantined = load.report(begun.elapsed().as_secs_f64())?;
+    for error in &unreadable {
+        console::say(&format!("error: {error}"));
+    }
+    if !unreadable.is_empty() {
+        return Err(CliError::failed(
+            format!("{} of {} files could not be read to their end", unreadable.len(), files.len()),
+            "mend them and load them again: rows that are in the lake already stay as they are",
+        ));
+    }
+    Ok(if args.strict && quarantined > 0 { ExitCode::from(QUARANTINED) } else { ExitCode::SUCCESS })
+}
+
+/// A load under way.
+struct Load<'a> {
+    lake: &'a Lake,
+    intake: Intake,
+    /// New rows by dataset.
+    inserted: BTreeMap<String, u64>,
+    /// New rows in quarantine by the dataset they were meant for.
+    quarantined: BTreeMap<Option<String>, u64>,
+}
+
+impl Load<'_> {
+    /// Cleans a file, inserting whenever a chunk is full. The inner error is the file's own: others go on.
+    async fn file(
+        &mut self,
+        file: &Input,
+        catalog: &Catalog,
+        dataset: Option<&str>,
+        bar: &ProgressBar,
+        before: u64,
+    ) -> Result<Result<(), ReadError>, CliError> {
+        let name = file.path.display().to_string();
+        let hint = dataset.or_else(|| catalog.route_file(&name).map(|contract| contract.name.as_str()));
+        let source = format!("file/{name}");
+        let opened =
+            File::open(&file.path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source });
+        let mut records = match opened.and_then(|open| Records::from_file(&name, open, Limits::default())) {
+            Ok(records) => records,
+            Err(error) => return Ok(Err(error)),
+        };
+        loop {
+            match records.next() {
+                Ok(Some(record)) => {
+                    let origin = Origin {
+                        source: &source,
+                        position: Position::Line(record.position),
+                        record_id: None,
+                    };
+                    match record.fault {
+                        None => self.intake.push(record.bytes, hint, &origin),
+                        Some(fault) => {
+                            self.intake.reject(record.bytes, hint, &origin, fault.reason, fault.detail)
+                        }
+                    }
+                }
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            }
+            if self.intake.buffered_bytes() >= CHUNK_BYTES {
+                bar.set_position(before + records.bytes().min(file.size));
+                self.insert().await?;
+            }
+        }
+    }
+
+    /// Inserts all that is cleaned and waits.
+    async fn insert(&mut self) -> Result<(), CliError> {
+        let lake = self.lake;
+        let batches = self.intake.drain();
+        let inserted: Vec<_> = futures::stream::iter(batches)
+            .map(|cleaned| async move { insert(lake, cleaned).await })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await
+            .map_err(|error| {
+                let advice = if error.is_retryable() {
+                    "load the files again: rows that are in the lake already stay as they are"
+                } else {
+                    ""
+                };
+                CliError::failed("rows could not be inserted", advice).caused_by(error)
+            })?;
+        for outcome in inserted {
+            match outcome {
+                Outcome::Rows(dataset, rows) => *self.inserted.entry(dataset).or_default() += rows,
+                Outcome::Quarantined(rows) => {
+                    for (dataset, rows) in rows {
+                        *self.quarantined.entry(dataset).or_default() += rows;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints a line a dataset and gives how many rows were quarantined in all. A bad row that was seen before counts
+    /// as a duplicate.
+    fn report(&self, seconds: f64) -> Result<u64, CliError> {
+        let mut all = 0;
+        for count in self.intake.counts() {
+            let inserted =
+                count.dataset.as_ref().and_then(|dataset| self.inserted.get(dataset)).copied().unwrap_or(0);
+            let quarantined = self.quarantined.get(&count.dataset).copied().unwrap_or(0);
+            all += quarantined;
+            console::data_json(&Summary {
+                dataset: count.dataset.clone(),
+                read: count.read,
+                inserted,
+                duplicates: count.read - inserted - quarantined,
+                quarantined,
+                bytes: count.bytes,
+                seconds,
+            })?;
+        }
+        Ok(all)
+    }
+}
+
+/// What an insert added.
+enum Outcome {
+    Rows(String, u64),
+    Quarantined(Vec<(Option<String>, u64)>),
+}
+
+async fn insert(lake: &Lake, cleaned: Cleaned) -> Result<Outcome, LakeError> {
+    let table = lake.table(&cleaned.contract);
+    if cleaned.contract.name != QUARANTINE {
+        let inserted = table.insert(&[cleaned.rows]).await?;
+        return Ok(Outcome::Rows(cleaned.contract.name.clone(), inserted.inserted));
+    }
+    let (datasets, batches): (Vec<_>, Vec<_>) = by_dataset(&cleaned.rows)?.into_iter().unzip();
+    let inserted = table.insert(&batches).await?;
+    Ok(Outcome::Quarantined(datasets.into_iter().zip(inserted.by_batch).collect()))
+}
+
+/// Quarantine rows by the dataset they were meant for.
+fn by_dataset(rows: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, LakeError> {
+    let refused = |why: String| LakeError::Encode { dataset: QUARANTINE.to_owned(), why };
+    let datasets = rows.column_by_name("dataset").and_then(|column| column.as_string_opt::<i32>());
+    let datasets = datasets.ok_or_else(|| refused("there is no column dataset".to_owned()))?;
+    let mut names: Vec<Option<&str>> = datasets.iter().collect();
+    names.sort_unstable();
+    names.dedup();
+    let of = |name: Option<&str>| {
+        let mask: BooleanArray = datasets.iter().map(|dataset| Some(dataset == name)).collect();
+        let part = filter_record_batch(rows, &mask).map_err(|error| refused(error.to_string()))?;
+        Ok((name.map(str::to_owned), part))
+    };
+    names.into_iter().map(of).collect()
+}
+
+/// A file to load.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Input {
+    path: PathBuf,
+    size: u64,
+}
+
+/// The files that are named, and those in folders that are named, in name order; hidden ones are left out.
+fn walk(named: &[PathBuf]) -> Result<Vec<Input>, CliError> {
+    let mut files = Vec::new();
+    let mut pending: Vec<PathBuf> = named.iter().rev().cloned().collect();
+    while let Some(path) = pending.pop() {
+        let unreadable = |error: std::io::Error| {
+            CliError::usage(format!("cannot read {}", path.display()), "check the name").caused_by(error)
+        };
+        let metadata = std::fs::metadata(&path).map_err(unreadable)?;
+        if !metadata.is_dir() {
+            files.push(Input { size: metadata.len(), path });
+            continue;
+        }
+        let entries =
+            std::fs::read_dir(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(unreadable)?;
+        let mut inside: Vec<PathBuf> =
+            entries.iter().map(std::fs::DirEntry::path).filter(|path| !is_hidden(path)).collect();
+        inside.sort_unstable_by(|a, b| b.cmp(a));
+        pending.extend(inside);
+    }
+    if files.is_empty() {
+        return Err(CliError::usage("there is no file to load", "name files, or folders that hold some"));
+    }
+    Ok(files)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }

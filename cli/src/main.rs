@@ -11,6 +11,7 @@ mod dice;
 mod error;
 mod generate;
 mod interrupt;
+mod lake;
 mod load;
 mod replay;
 mod results;

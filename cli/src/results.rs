@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
+use pinlake_analytics::{Results, stored};
+
+use crate::console;
 use crate::error::CliError;
+use crate::lake;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -31,6 +35,24 @@ pub struct ResultsArgs {
 }
 
 /// Prints stored results.
-pub async fn run(_args: ResultsArgs) -> Result<ExitCode, CliError> {
-    Err(CliError::failed("`results` is not built yet", ""))
+pub async fn run(args: ResultsArgs) -> Result<ExitCode, CliError> {
+    let store = lake::store(&args.lake).await?;
+    let (run, results) = stored::load(&*store, args.run.as_deref()).await.map_err(|error| {
+        CliError::failed("cannot read the results", "invoke the analysis function, or run `pinlake analyse`")
+            .caused_by(error)
+    })?;
+    console::say(&format!("results of run {run}"));
+    args.format.print(&results)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl ResultFormat {
+    /// Prints results on stdout.
+    pub fn print(self, results: &Results) -> Result<(), CliError> {
+        match self {
+            ResultFormat::Table => console::data(results.render_table().trim_end()),
+            ResultFormat::Json => console::data_json(&results.to_json()),
+            ResultFormat::Csv => console::data(results.render_csv().trim_end()),
+        }
+    }
 }

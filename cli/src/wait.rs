@@ -2,9 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use pinlake_landing::drain::{self, Acknowledged};
+use tokio::time::Instant;
 
 use crate::acks::Acks;
+use crate::console::{self, Unit};
 use crate::error::CliError;
+use crate::lake;
 
 /// Wait until the pipeline has drained.
 ///
@@ -30,12 +36,45 @@ pub struct WaitArgs {
     pub timeout: u64,
 }
 
+/// How long to leave the lake alone between two looks at it.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Waits.
 pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
     let acks = Acks::load(&args.acks)?;
-    let shards: Vec<&str> = acks.shards().map(|(shard, _)| shard).collect();
-    Err(CliError::failed(
-        format!("`wait` is not built yet: cannot wait for {}", shards.join(", ")),
-        "",
-    ))
+    let mut acknowledged = Acknowledged::new();
+    for (shard, sequence) in acks.shards() {
+        let sequence = sequence.parse().map_err(|error| {
+            CliError::usage(format!("{} cannot be waited for", args.acks.display()), "").caused_by(error)
+        })?;
+        acknowledged.insert(shard.to_owned(), sequence);
+    }
+    let store = lake::store(&args.lake).await?;
+    let bar = console::progress("draining", Unit::Steps, None);
+    let begun = Instant::now();
+    let mut most = 0;
+    loop {
+        let backlog =
+            drain::backlog(&*store, args.stream.as_deref(), &acknowledged).await.map_err(|error| {
+                CliError::failed(format!("cannot look into the lake {}", args.lake), "check your access")
+                    .caused_by(error)
+            })?;
+        if backlog.is_drained() {
+            bar.finish_and_clear();
+            return Ok(ExitCode::SUCCESS);
+        }
+        let left = backlog.shards_behind.len() + backlog.landing.values().sum::<usize>();
+        most = most.max(left);
+        bar.set_length(most as u64);
+        bar.set_position((most - left) as u64);
+        bar.set_message(format!("draining: {backlog}"));
+        if begun.elapsed() >= Duration::from_secs(args.timeout) {
+            bar.finish_and_clear();
+            return Err(CliError::failed(
+                format!("not drained after {} s: {backlog}", args.timeout),
+                "look into the logs of the cleaner and the compactor, or wait longer with --timeout",
+            ));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }

@@ -12,11 +12,7 @@ impl<'a> JsonLine<'a> {
     /// Opens the object. `ascii`: everything beyond ASCII is written as `\uXXXX`.
     pub fn open(out: &'a mut Vec<u8>, ascii: bool) -> JsonLine<'a> {
         out.push(b'{');
-        JsonLine {
-            out,
-            ascii,
-            empty: true,
-        }
+        JsonLine { out, ascii, empty: true }
     }
 
     /// Ends the object and the line.

@@ -102,11 +102,7 @@ pub async fn run(args: GenerateArgs) -> Result<ExitCode, CliError> {
         });
         writers
             .into_iter()
-            .map(|writer| {
-                writer
-                    .join()
-                    .unwrap_or_else(|_| Err(io::Error::other("panicked")))
-            })
+            .map(|writer| writer.join().unwrap_or_else(|_| Err(io::Error::other("panicked"))))
             .collect()
     });
     bar.finish_and_clear();
@@ -114,12 +110,7 @@ pub async fn run(args: GenerateArgs) -> Result<ExitCode, CliError> {
         .into_iter()
         .collect::<io::Result<Vec<_>>>()
         .map_err(|error| cannot_write(&args.out, error))?;
-    let summary = Summary {
-        rows: args.rows,
-        seed: args.seed,
-        files,
-        seconds: begin.elapsed().as_secs_f64(),
-    };
+    let summary = Summary { rows: args.rows, seed: args.seed, files, seconds: begin.elapsed().as_secs_f64() };
     console::data_json(&summary)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -144,11 +135,7 @@ fn write_file(args: &GenerateArgs, dataset: Dataset, bar: &ProgressBar) -> io::R
     let part = whole_file::part_path(&path);
     let mut file = File::create(&part)?;
     let mut buffer = Vec::with_capacity(BUFFER + 16 * 1024);
-    let plan = Plan {
-        seed: args.seed,
-        rows: args.rows,
-        dirty: args.dirty,
-    };
+    let plan = Plan { seed: args.seed, rows: args.rows, dirty: args.dirty };
     let mut summary = FileSummary {
         dataset: dataset.name(),
         path,

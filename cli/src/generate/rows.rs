@@ -121,14 +121,7 @@ fn pin(out: &mut Vec<u8>, plan: &Plan, number: u64, mut dice: Dice, condition: C
     line.string("description", &text);
     if unknown {
         line.string("poster_name", "User Info Error");
-        line.string(
-            "follower_count",
-            if broken == Some(2) {
-                "plenty"
-            } else {
-                "User Info Error"
-            },
-        );
+        line.string("follower_count", if broken == Some(2) { "plenty" } else { "User Info Error" });
     } else {
         let poster = Dice::new(plan.seed, POSTER_LANE, dice.skewed_below(plan.rows / 4 + 1));
         write_poster(&mut line, &mut text, &mut dice, poster, broken, varied);
@@ -189,10 +182,7 @@ fn geo(out: &mut Vec<u8>, number: u64, mut dice: Dice, condition: Condition) {
     value.clear();
     degrees(&mut value, &mut dice, 180);
     line.verbatim("longitude", &value);
-    line.string(
-        "country",
-        COUNTRIES[dice.skewed_below(COUNTRIES.len() as u64) as usize],
-    );
+    line.string("country", COUNTRIES[dice.skewed_below(COUNTRIES.len() as u64) as usize]);
     line.close();
 }
 
@@ -263,15 +253,9 @@ fn write_uuid(line: &mut JsonLine<'_>, dice: &mut Dice) {
 fn title(text: &mut String, dice: &mut Dice, category: &str) {
     match dice.below(2000) {
         0 => return,
-        1..1200 => push_words(
-            text,
-            &[
-                dice.pick(ADJECTIVES),
-                category,
-                dice.pick(NOUNS),
-                dice.pick(OCCASIONS),
-            ],
-        ),
+        1..1200 => {
+            push_words(text, &[dice.pick(ADJECTIVES), category, dice.pick(NOUNS), dice.pick(OCCASIONS)])
+        }
         1200..1220 => {
             push_words(text, &[dice.pick(ADJECTIVES)]);
             text.push('\n');
@@ -280,10 +264,7 @@ fn title(text: &mut String, dice: &mut Dice, category: &str) {
         _ => {
             text.push_str(&(3 + dice.below(97)).to_string());
             text.push(' ');
-            push_words(
-                text,
-                &[dice.pick(ADJECTIVES), dice.pick(NOUNS), dice.pick(OCCASIONS)],
-            );
+            push_words(text, &[dice.pick(ADJECTIVES), dice.pick(NOUNS), dice.pick(OCCASIONS)]);
         }
     }
     match dice.below(100) {
@@ -324,13 +305,7 @@ fn write_poster(
         5..7 => push_words(text, &["The", poster.pick(ADJECTIVES), poster.pick(NOUNS)]),
         7..9 => push_words(
             text,
-            &[
-                poster.pick(FIRST_NAMES),
-                "&",
-                poster.pick(FIRST_NAMES),
-                "|",
-                "Lifestyle Blog",
-            ],
+            &[poster.pick(FIRST_NAMES), "&", poster.pick(FIRST_NAMES), "|", "Lifestyle Blog"],
         ),
         _ => push_words(text, &[poster.pick(FIRST_NAMES), poster.pick(PICTURES)]),
     }
@@ -364,24 +339,14 @@ fn tags(text: &mut String, dice: &mut Dice, category: &str) {
         if tag > 0 {
             text.push(',');
         }
-        push_words(
-            text,
-            &[
-                dice.pick(ADJECTIVES),
-                if tag == 0 { category } else { dice.pick(NOUNS) },
-            ],
-        );
+        push_words(text, &[dice.pick(ADJECTIVES), if tag == 0 { category } else { dice.pick(NOUNS) }]);
     }
 }
 
 fn picture(text: &mut String, dice: &mut Dice, moving: bool) {
     let name = format!("{:016x}{:016x}", dice.draw(), dice.draw());
     text.push_str("https://i.pinimg.com/");
-    text.push_str(if moving {
-        "videos/thumbnails/originals/"
-    } else {
-        "originals/"
-    });
+    text.push_str(if moving { "videos/thumbnails/originals/" } else { "originals/" });
     for pair in [&name[0..2], &name[2..4], &name[4..6]] {
         text.push_str(pair);
         text.push('/');
@@ -409,41 +374,17 @@ fn write_time(line: &mut JsonLine<'_>, name: &str, seconds: i64, dice: &mut Dice
         Some(2) => 2 + dice.below(2),
         _ => 0,
     };
-    let (year, month, day) = (
-        time.year().unsigned_abs().into(),
-        time.month().into(),
-        time.day().into(),
-    );
+    let (year, month, day) = (time.year().unsigned_abs().into(), time.month().into(), time.day().into());
     let mut text = Vec::with_capacity(40);
     match form {
-        2 => numbers(
-            &mut text,
-            b"\"",
-            &[(month, 2, b"/"), (day, 2, b"/"), (year, 4, b", ")],
-        ),
-        3 => numbers(
-            &mut text,
-            b"{\"$date\": \"",
-            &[(year, 4, b"-"), (month, 2, b"-"), (day, 2, b"T")],
-        ),
-        1 => numbers(
-            &mut text,
-            b"\"",
-            &[(year, 4, b"-"), (month, 2, b"-"), (day, 2, b"T")],
-        ),
-        _ => numbers(
-            &mut text,
-            b"\"",
-            &[(year, 4, b"-"), (month, 2, b"-"), (day, 2, b" ")],
-        ),
+        2 => numbers(&mut text, b"\"", &[(month, 2, b"/"), (day, 2, b"/"), (year, 4, b", ")]),
+        3 => numbers(&mut text, b"{\"$date\": \"", &[(year, 4, b"-"), (month, 2, b"-"), (day, 2, b"T")]),
+        1 => numbers(&mut text, b"\"", &[(year, 4, b"-"), (month, 2, b"-"), (day, 2, b"T")]),
+        _ => numbers(&mut text, b"\"", &[(year, 4, b"-"), (month, 2, b"-"), (day, 2, b" ")]),
     }
     let end: &[u8] = if form == 3 { b"Z\"}" } else { b"\"" };
     let (hour, minute, second) = (time.hour().into(), time.minute().into(), time.second().into());
-    numbers(
-        &mut text,
-        b"",
-        &[(hour, 2, b":"), (minute, 2, b":"), (second, 2, end)],
-    );
+    numbers(&mut text, b"", &[(hour, 2, b":"), (minute, 2, b":"), (second, 2, end)]);
     line.verbatim(name, &text);
 }
 
@@ -488,11 +429,7 @@ mod tests {
     use super::*;
 
     fn rows(dataset: Dataset, dirty: f64) -> Vec<(Condition, Value)> {
-        let plan = Plan {
-            seed: 7,
-            rows: 4000,
-            dirty,
-        };
+        let plan = Plan { seed: 7, rows: 4000, dirty };
         (0..plan.rows)
             .map(|number| {
                 let mut out = Vec::new();
@@ -534,21 +471,12 @@ mod tests {
             let category = row["category"].as_str().unwrap();
             assert_eq!(row["save_location"], format!("Local save in /data/{category}"));
             let story = row["is_image_or_video"] == "multi-video(story page format)";
-            assert_eq!(
-                story,
-                row["description"] == "No description available Story format"
-            );
+            assert_eq!(story, row["description"] == "No description available Story format");
             assert_eq!(row["image_src"] == "Image src error.", row["downloaded"] == 0);
-            assert_eq!(
-                row["poster_name"] == "User Info Error",
-                row["follower_count"] == "User Info Error"
-            );
+            assert_eq!(row["poster_name"] == "User Info Error", row["follower_count"] == "User Info Error");
         }
         let some = |field: &str, test: fn(&str) -> bool| {
-            assert!(
-                rows.iter().any(|(_, row)| test(row[field].as_str().unwrap())),
-                "{field}"
-            );
+            assert!(rows.iter().any(|(_, row)| test(row[field].as_str().unwrap())), "{field}");
         };
         some("title", |text| text == "No Title Data Available");
         some("title", |text| text.trim_end().contains('\n'));
@@ -564,29 +492,17 @@ mod tests {
     #[test]
     fn usual_geo_and_user_rows_stay_in_their_ranges() {
         for (_, row) in rows(Dataset::Geo, 0.0) {
-            assert_eq!(
-                fields(&row),
-                ["ind", "timestamp", "latitude", "longitude", "country"]
-            );
+            assert_eq!(fields(&row), ["ind", "timestamp", "latitude", "longitude", "country"]);
             let time = row["timestamp"].as_str().unwrap();
-            assert!(
-                ("2017-10-19 00:00:00".."2022-10-19 00:00:00").contains(&time),
-                "{time}"
-            );
+            assert!(("2017-10-19 00:00:00".."2022-10-19 00:00:00").contains(&time), "{time}");
             assert!(row["latitude"].as_f64().unwrap().abs() <= 90.0);
             assert!(row["longitude"].as_f64().unwrap().abs() <= 180.0);
         }
         for (_, row) in rows(Dataset::User, 0.0) {
-            assert_eq!(
-                fields(&row),
-                ["ind", "first_name", "last_name", "age", "date_joined"]
-            );
+            assert_eq!(fields(&row), ["ind", "first_name", "last_name", "age", "date_joined"]);
             assert!((20..=60).contains(&row["age"].as_u64().unwrap()));
             let time = row["date_joined"].as_str().unwrap();
-            assert!(
-                ("2015-10-21 00:00:00".."2017-10-21 00:00:00").contains(&time),
-                "{time}"
-            );
+            assert!(("2015-10-21 00:00:00".."2017-10-21 00:00:00").contains(&time), "{time}");
         }
     }
 
@@ -609,40 +525,24 @@ mod tests {
     #[test]
     fn the_contracts_take_what_is_not_broken_and_nothing_else() {
         let catalog = Arc::new(Catalog::embedded().unwrap());
-        let plan = Plan {
-            seed: 7,
-            rows: 400,
-            dirty: 0.5,
-        };
+        let plan = Plan { seed: 7, rows: 400, dirty: 0.5 };
         for dataset in Dataset::ALL {
             for number in 0..plan.rows {
                 let mut out = Vec::new();
                 let condition = dataset.write(&mut out, &plan, number);
                 let mut intake = Intake::new(Arc::clone(&catalog), DateTime::UNIX_EPOCH);
-                let origin = Origin {
-                    source: "file/made",
-                    position: Position::Line(1),
-                    record_id: None,
-                };
+                let origin = Origin { source: "file/made", position: Position::Line(1), record_id: None };
                 intake.push(out.trim_ascii_end(), Some(dataset.name()), &origin);
                 let quarantined = intake.counts().any(|count| count.quarantined > 0);
                 let row = String::from_utf8_lossy(&out);
-                assert_eq!(
-                    quarantined,
-                    condition == Condition::Broken,
-                    "{dataset:?} {condition:?}: {row}"
-                );
+                assert_eq!(quarantined, condition == Condition::Broken, "{dataset:?} {condition:?}: {row}");
             }
         }
     }
 
     #[test]
     fn replays_of_a_row_are_the_same_bytes() {
-        let plan = Plan {
-            seed: 7,
-            rows: 100,
-            dirty: 0.5,
-        };
+        let plan = Plan { seed: 7, rows: 100, dirty: 0.5 };
         for dataset in Dataset::ALL {
             let (mut first, mut again) = (Vec::new(), Vec::new());
             dataset.write(&mut first, &plan, 17);

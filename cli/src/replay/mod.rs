@@ -156,22 +156,10 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
 
     let stop = interrupt::watch()
         .map_err(|error| CliError::failed("cannot listen for Ctrl-C", "").caused_by(error))?;
-    let poster = Arc::new(Poster::new(
-        &to,
-        &args.uid,
-        args.attempts,
-        Chance::from_os(),
-        stop.clone(),
-    )?);
+    let poster = Arc::new(Poster::new(&to, &args.uid, args.attempts, Chance::from_os(), stop.clone())?);
     // A batch that holds more rows than a second may have would turn a low rate into bursts.
-    let batch = args
-        .rate
-        .map_or(u32::from(args.batch), |rate| rate.min(args.batch.into()));
-    let reading = Reading {
-        count,
-        formats: args.format.formats(),
-        batch: batch as usize,
-    };
+    let batch = args.rate.map_or(u32::from(args.batch), |rate| rate.min(args.batch.into()));
+    let reading = Reading { count, formats: args.format.formats(), batch: batch as usize };
     let (sender, batches) = mpsc::channel(1);
     let reader = tokio::task::spawn_blocking({
         let stop = stop.clone();
@@ -179,25 +167,15 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     });
 
     let ledger = Ledger::open(&args, state, &inputs)?;
-    let mut replay = Replay {
-        poster,
-        inputs: Arc::new(inputs),
-        ledger,
-        rate: args.rate,
-        stop: stop.clone(),
-        bars,
-    };
+    let mut replay =
+        Replay { poster, inputs: Arc::new(inputs), ledger, rate: args.rate, stop: stop.clone(), bars };
     let posted = replay.post_all(batches, args.concurrency.into()).await;
     let read = reader.await.unwrap_or_else(|error| Err(crashed(&error)));
     replay.bars.clear();
     let saved = replay.ledger.save();
     replay.ledger.print()?;
     posted.and(read).and(saved)?;
-    Ok(if *stop.borrow() {
-        interrupt::exit_code()
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if *stop.borrow() { interrupt::exit_code() } else { ExitCode::SUCCESS })
 }
 
 fn target(to: &str) -> Result<Url, CliError> {
@@ -206,10 +184,7 @@ fn target(to: &str) -> Result<Url, CliError> {
         .map_err(|error| CliError::usage(format!("`{to}` is no URL"), advice).caused_by(error))?;
     match url.scheme() {
         "http" | "https" if url.query().is_none() && url.fragment().is_none() => Ok(url),
-        _ => Err(CliError::usage(
-            format!("`{to}` is no address to post to"),
-            advice,
-        )),
+        _ => Err(CliError::usage(format!("`{to}` is no address to post to"), advice)),
     }
 }
 
@@ -224,11 +199,9 @@ fn local_path(from: &str) -> Result<&Path, CliError> {
 }
 
 fn catalog(datasets: Option<&Path>) -> Result<Catalog, CliError> {
-    datasets
-        .map_or_else(Catalog::embedded, Catalog::from_dir)
-        .map_err(|errors| {
-            CliError::usage("the contracts cannot be used", "mend what is named above").caused_by(errors)
-        })
+    datasets.map_or_else(Catalog::embedded, Catalog::from_dir).map_err(|errors| {
+        CliError::usage("the contracts cannot be used", "mend what is named above").caused_by(errors)
+    })
 }
 
 /// The state of earlier runs, or that of a run which has posted nothing.
@@ -271,10 +244,7 @@ impl Bars {
             };
         }
         let rows = count.map(|count| count.saturating_mul(inputs.len() as u64));
-        Bars {
-            rows: console::progress("posting", Unit::Rows, rows),
-            bytes: ProgressBar::hidden(),
-        }
+        Bars { rows: console::progress("posting", Unit::Rows, rows), bytes: ProgressBar::hidden() }
     }
 
     fn clear(&self) {
@@ -378,10 +348,7 @@ struct Summary {
 
 impl Ledger {
     fn open(args: &ReplayArgs, state: State, inputs: &[InputFile]) -> Result<Ledger, CliError> {
-        let acks = args
-            .acks
-            .as_deref()
-            .map_or_else(|| Ok(Acks::default()), Acks::load)?;
+        let acks = args.acks.as_deref().map_or_else(|| Ok(Acks::default()), Acks::load)?;
         let names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
         let mut marks = Vec::with_capacity(names.len());
         for name in &names {
@@ -404,10 +371,7 @@ impl Ledger {
             state_path: args.state.clone(),
             marks,
             names,
-            rejects: Rejects {
-                path: rejects,
-                file: None,
-            },
+            rejects: Rejects { path: rejects, file: None },
         })
     }
 
@@ -425,12 +389,7 @@ impl Ledger {
         }
         if let Some(mark) = self.marks.get_mut(delivery.file) {
             let rejected = delivery.rejected.iter().map(|reject| reject.row.ordinal);
-            delivery
-                .accepted
-                .iter()
-                .copied()
-                .chain(rejected)
-                .for_each(|ordinal| mark.pass(ordinal));
+            delivery.accepted.iter().copied().chain(rejected).for_each(|ordinal| mark.pass(ordinal));
         }
         bar.inc(delivery.accepted.len() as u64);
         match delivery.failure {
@@ -457,9 +416,7 @@ impl Ledger {
     fn print(&mut self) -> Result<(), CliError> {
         if self.summary.rejected > 0 {
             let (rows, path) = (self.summary.rejected, self.rejects.path.display());
-            console::say(&format!(
-                "{rows} rejected rows are in {path}, each with the reason"
-            ));
+            console::say(&format!("{rows} rejected rows are in {path}, each with the reason"));
         }
         self.summary.seconds = self.begin.elapsed().as_secs_f64();
         console::data_json(&self.summary)

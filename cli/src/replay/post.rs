@@ -114,9 +114,7 @@ impl Poster {
         chance: Chance,
         stop: watch::Receiver<bool>,
     ) -> Result<Poster, CliError> {
-        let mut builder = Client::builder()
-            .redirect(Policy::none())
-            .connect_timeout(Duration::from_secs(10));
+        let mut builder = Client::builder().redirect(Policy::none()).connect_timeout(Duration::from_secs(10));
         if let Some(host) = to.host_str()
             && (host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1")
         {
@@ -130,11 +128,7 @@ impl Poster {
             client,
             base: to.as_str().trim_end_matches('/').to_owned(),
             uid: uid.to_owned(),
-            backoff: Backoff {
-                first: Duration::from_millis(400),
-                most: Duration::from_secs(20),
-                attempts,
-            },
+            backoff: Backoff { first: Duration::from_millis(400), most: Duration::from_secs(20), attempts },
             chance,
             stop,
         })
@@ -142,18 +136,12 @@ impl Poster {
 
     /// Posts the rows of a batch until each is accepted or rejected, or there is no getting on.
     pub async fn deliver(&self, input: &InputFile, batch: Batch) -> Delivery {
-        let mut delivery = Delivery {
-            file: batch.file,
-            sent: batch.rows.len() as u64,
-            ..Delivery::default()
-        };
+        let mut delivery =
+            Delivery { file: batch.file, sent: batch.rows.len() as u64, ..Delivery::default() };
         // Groups of rows still to be posted. Each step settles rows or makes groups smaller, so there is an end.
         let mut groups = vec![batch.rows];
         while let Some(rows) = groups.pop() {
-            match self
-                .settle(&mut delivery, batch.format, &input.dataset, rows)
-                .await
-            {
+            match self.settle(&mut delivery, batch.format, &input.dataset, rows).await {
                 Ok(left) => groups.extend(left),
                 Err(failure) => {
                     delivery.failure = Some(failure);
@@ -173,15 +161,8 @@ impl Poster {
         mut rows: Vec<Row>,
     ) -> Result<Vec<Vec<Row>>, Failure> {
         let request = wire::request(format, &self.uid, dataset, &rows);
-        let answer = self
-            .exchange(
-                delivery,
-                format,
-                &request,
-                &idempotency_key(dataset, &rows),
-                rows.len(),
-            )
-            .await?;
+        let answer =
+            self.exchange(delivery, format, &request, &idempotency_key(dataset, &rows), rows.len()).await?;
         match answer.status {
             status if status.is_success() => {
                 let failed = wire::failed(format, &answer.body);
@@ -209,10 +190,9 @@ impl Poster {
                 }
                 let reason = answer.text();
                 let rejected = take_out(&mut rows, &to_blame);
-                delivery.rejected.extend(rejected.into_iter().map(|row| Reject {
-                    row,
-                    reason: reason.clone(),
-                }));
+                delivery
+                    .rejected
+                    .extend(rejected.into_iter().map(|row| Reject { row, reason: reason.clone() }));
                 Ok(if rows.is_empty() { Vec::new() } else { vec![rows] })
             }
             _ => Err(Failure::Error(self.refused(&request, &rows, &answer))),
@@ -253,8 +233,7 @@ impl Poster {
             };
             tracing::debug!(path = request.path, key, why, "request is sent again");
             delivery.retries += 1;
-            self.pause(after.map_or(delay, |after| after.min(LONGEST_WAIT) + delay))
-                .await?;
+            self.pause(after.map_or(delay, |after| after.min(LONGEST_WAIT) + delay)).await?;
         }
     }
 
@@ -294,20 +273,14 @@ impl Poster {
                 tracing::warn!(error, "an acknowledgement cannot be read");
             }
         }
-        let answer = Answer {
-            status: response.status(),
-            body,
-        };
+        let answer = Answer { status: response.status(), body };
         match answer.status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {}
             status if status.is_server_error() => {}
             _ => return Try::Settled(answer),
         }
         let seconds = header(RETRY_AFTER.as_str()).and_then(|value| value.trim().parse().ok());
-        Try::Again {
-            why: answer.text(),
-            after: seconds.map(Duration::from_secs),
-        }
+        Try::Again { why: answer.text(), after: seconds.map(Duration::from_secs) }
     }
 
     /// Waits, but not when the user wants to stop.
@@ -357,11 +330,7 @@ impl Poster {
 fn take_out(rows: &mut Vec<Row>, indices: &[usize]) -> Vec<Row> {
     let (mut taken, mut kept) = (Vec::new(), Vec::new());
     for (at, row) in rows.drain(..).enumerate() {
-        if indices.binary_search(&at).is_ok() {
-            taken.push(row)
-        } else {
-            kept.push(row)
-        }
+        if indices.binary_search(&at).is_ok() { taken.push(row) } else { kept.push(row) }
     }
     *rows = kept;
     taken
@@ -388,11 +357,7 @@ mod tests {
 
     #[test]
     fn keys_name_rows_and_places() {
-        let row = |ordinal, text: &str| Row {
-            ordinal,
-            line: 1,
-            bytes: text.as_bytes().to_vec(),
-        };
+        let row = |ordinal, text: &str| Row { ordinal, line: 1, bytes: text.as_bytes().to_vec() };
         let key = idempotency_key("pin", &[row(0, "a"), row(1, "b")]);
         assert_eq!(key.len(), 32);
         assert_eq!(key, idempotency_key("pin", &[row(0, "a"), row(1, "b")]));
@@ -408,11 +373,7 @@ mod tests {
 
     #[test]
     fn rows_are_taken_out_in_order() {
-        let row = |ordinal| Row {
-            ordinal,
-            line: 1,
-            bytes: Vec::new(),
-        };
+        let row = |ordinal| Row { ordinal, line: 1, bytes: Vec::new() };
         let mut rows: Vec<Row> = (0..5).map(row).collect();
         let taken = take_out(&mut rows, &[1, 4]);
         assert_eq!(taken.iter().map(|row| row.ordinal).collect::<Vec<_>>(), [1, 4]);

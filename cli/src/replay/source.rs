@@ -84,29 +84,16 @@ pub struct Reading {
 /// they do for `load`, unless `dataset` tells it of all.
 pub fn find(from: &Path, dataset: Option<&str>, catalog: &Catalog) -> Result<Vec<InputFile>, CliError> {
     let cannot_read = |path: &Path, error: io::Error| {
-        CliError::failed(
-            format!("cannot read {}", path.display()),
-            "check the path given with --from",
-        )
-        .caused_by(error)
+        CliError::failed(format!("cannot read {}", path.display()), "check the path given with --from")
+            .caused_by(error)
     };
     let expected = || {
-        let named = catalog
-            .contracts()
-            .filter(|contract| !contract.route.files.is_empty());
-        let names: Vec<String> = named
-            .map(|contract| format!("{}.ndjson", contract.name))
-            .collect();
-        format!(
-            "expected file names are {} (or .jsonl, and either also .gz or .zst)",
-            names.join(", ")
-        )
+        let named = catalog.contracts().filter(|contract| !contract.route.files.is_empty());
+        let names: Vec<String> = named.map(|contract| format!("{}.ndjson", contract.name)).collect();
+        format!("expected file names are {} (or .jsonl, and either also .gz or .zst)", names.join(", "))
     };
     let mut paths = Vec::new();
-    if std::fs::metadata(from)
-        .map_err(|error| cannot_read(from, error))?
-        .is_dir()
-    {
+    if std::fs::metadata(from).map_err(|error| cannot_read(from, error))?.is_dir() {
         for entry in std::fs::read_dir(from).map_err(|error| cannot_read(from, error))? {
             let path = entry.map_err(|error| cannot_read(from, error))?.path();
             // Rows that an earlier replay could not post may lie beside those that it could.
@@ -121,40 +108,24 @@ pub fn find(from: &Path, dataset: Option<&str>, catalog: &Catalog) -> Result<Vec
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
         let name = file_name(&path);
-        let size = std::fs::metadata(&path)
-            .map_err(|error| cannot_read(&path, error))?
-            .len();
+        let size = std::fs::metadata(&path).map_err(|error| cannot_read(&path, error))?.len();
         let routed = || catalog.route_file(&name).map(|contract| contract.name.as_str());
         let Some(dataset) = dataset.or_else(routed).map(str::to_owned) else {
             return Err(CliError::usage(
-                format!(
-                    "the name of {} does not tell which dataset its rows are of",
-                    path.display()
-                ),
+                format!("the name of {} does not tell which dataset its rows are of", path.display()),
                 format!("{}; or name the dataset of all rows with --dataset", expected()),
             ));
         };
-        files.push(InputFile {
-            path,
-            name,
-            dataset,
-            size,
-        });
+        files.push(InputFile { path, name, dataset, size });
     }
     if files.is_empty() {
-        return Err(CliError::usage(
-            format!("there are no rows in {}", from.display()),
-            expected(),
-        ));
+        return Err(CliError::usage(format!("there are no rows in {}", from.display()), expected()));
     }
     Ok(files)
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn is_compressed(name: &str) -> bool {
@@ -162,10 +133,7 @@ fn is_compressed(name: &str) -> bool {
 }
 
 fn has_rows(name: &str) -> bool {
-    let name = name
-        .strip_suffix(".gz")
-        .or(name.strip_suffix(".zst"))
-        .unwrap_or(name);
+    let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(name);
     name.ends_with(".ndjson") || name.ends_with(".jsonl")
 }
 
@@ -179,11 +147,7 @@ pub struct Source {
 
 enum Rows {
     InOrder(Lines),
-    Drawn {
-        seed: u64,
-        file: File,
-        places: Vec<Place>,
-    },
+    Drawn { seed: u64, file: File, places: Vec<Place> },
 }
 
 /// Where a row is in a file that can be read at any place.
@@ -201,11 +165,7 @@ impl Source {
             Order::Drawn { seed } => index(input).map(|(file, places)| Rows::Drawn { seed, file, places }),
         };
         let rows = rows.map_err(|error| unreadable(&input.path, 0, error))?;
-        let mut source = Source {
-            path: input.path.clone(),
-            rows,
-            next: 0,
-        };
+        let mut source = Source { path: input.path.clone(), rows, next: 0 };
         match &source.rows {
             Rows::Drawn { .. } => source.next = done,
             Rows::InOrder(_) => {
@@ -238,9 +198,7 @@ impl Source {
         let row = match &mut self.rows {
             Rows::InOrder(lines) => {
                 let at = lines.line;
-                let line = lines
-                    .next()
-                    .map_err(|error| unreadable(&self.path, at + 1, error))?;
+                let line = lines.next().map_err(|error| unreadable(&self.path, at + 1, error))?;
                 line.map(|line| (line.number, line.bytes))
             }
             Rows::Drawn { seed, file, places } => {
@@ -263,11 +221,7 @@ impl Source {
 }
 
 fn unreadable(path: &Path, line: u64, error: io::Error) -> CliError {
-    let place = if line > 0 {
-        format!(", line {line}")
-    } else {
-        String::new()
-    };
+    let place = if line > 0 { format!(", line {line}") } else { String::new() };
     CliError::failed(
         format!("cannot read rows from {}{place}", path.display()),
         "the file has to hold one JSON object a line, in UTF-8, plain or compressed with gzip or zstd",
@@ -301,11 +255,7 @@ impl Lines {
         } else {
             Box::new(file)
         };
-        Ok(Lines {
-            input: Box::new(BufReader::with_capacity(1 << 17, plain)),
-            line: 0,
-            offset: 0,
-        })
+        Ok(Lines { input: Box::new(BufReader::with_capacity(1 << 17, plain)), line: 0, offset: 0 })
     }
 
     /// The next line that is not blank, without the blanks at its end.
@@ -313,18 +263,14 @@ impl Lines {
         loop {
             let mut bytes = Vec::new();
             let mut offset = self.offset;
-            let read = (&mut self.input)
-                .take(LONGEST_ROW as u64 + 1)
-                .read_until(b'\n', &mut bytes)?;
+            let read = (&mut self.input).take(LONGEST_ROW as u64 + 1).read_until(b'\n', &mut bytes)?;
             if read == 0 {
                 return Ok(None);
             }
             self.line += 1;
             self.offset += read as u64;
             if bytes.len() > LONGEST_ROW {
-                return Err(io::Error::other(format!(
-                    "the line is longer than {LONGEST_ROW} bytes"
-                )));
+                return Err(io::Error::other(format!("the line is longer than {LONGEST_ROW} bytes")));
             }
             if self.line == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
                 bytes.drain(..3);
@@ -332,11 +278,7 @@ impl Lines {
             }
             bytes.truncate(bytes.trim_ascii_end().len());
             if !bytes.is_empty() {
-                return Ok(Some(Line {
-                    number: self.line,
-                    offset,
-                    bytes,
-                }));
+                return Ok(Some(Line { number: self.line, offset, bytes }));
             }
         }
     }
@@ -347,17 +289,8 @@ fn index(input: &InputFile) -> io::Result<(File, Vec<Place>)> {
     let mut lines = Lines::open(input, &ProgressBar::hidden())?;
     let mut places = Vec::new();
     if !is_compressed(&input.name) {
-        while let Some(Line {
-            number,
-            offset,
-            bytes,
-        }) = lines.next()?
-        {
-            places.push(Place {
-                offset,
-                length: bytes.len(),
-                line: number,
-            });
+        while let Some(Line { number, offset, bytes }) = lines.next()? {
+            places.push(Place { offset, length: bytes.len(), line: number });
         }
         return Ok((File::open(&input.path)?, places));
     }
@@ -365,11 +298,7 @@ fn index(input: &InputFile) -> io::Result<(File, Vec<Place>)> {
     let mut offset = 0;
     while let Some(Line { number, bytes, .. }) = lines.next()? {
         plain.write_all(&bytes)?;
-        places.push(Place {
-            offset,
-            length: bytes.len(),
-            line: number,
-        });
+        places.push(Place { offset, length: bytes.len(), line: number });
         offset += bytes.len() as u64;
     }
     Ok((plain.into_inner()?, places))
@@ -390,10 +319,8 @@ pub fn read(
     batches: &mpsc::Sender<Batch>,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), CliError> {
-    let mut open: Vec<Vec<Open>> = sources
-        .iter()
-        .map(|_| reading.formats.iter().map(|_| Open::default()).collect())
-        .collect();
+    let mut open: Vec<Vec<Open>> =
+        sources.iter().map(|_| reading.formats.iter().map(|_| Open::default()).collect()).collect();
     let mut left = sources.len();
     let mut ended = vec![false; sources.len()];
     while left > 0 && !*stop.borrow() {
@@ -401,11 +328,7 @@ pub fn read(
             if ended[file] {
                 continue;
             }
-            let row = if source.next < reading.count {
-                source.next_row()?
-            } else {
-                None
-            };
+            let row = if source.next < reading.count { source.next_row()? } else { None };
             let Some(row) = row else {
                 ended[file] = true;
                 left -= 1;
@@ -455,9 +378,7 @@ mod tests {
 
     fn input(folder: &Path, name: &str, bytes: &[u8]) -> InputFile {
         std::fs::write(folder.join(name), bytes).unwrap();
-        find(&folder.join(name), None, &Catalog::embedded().unwrap())
-            .unwrap()
-            .remove(0)
+        find(&folder.join(name), None, &Catalog::embedded().unwrap()).unwrap().remove(0)
     }
 
     fn rows(input: &InputFile, order: Order, done: u64, most: usize) -> Vec<(u64, u64, String)> {
@@ -490,24 +411,13 @@ mod tests {
         for name in ["pin.ndjson", "pin.ndjson.gz", "pin.jsonl.zst"] {
             let input = input(folder.path(), name, &packed(name, text));
             assert_eq!(rows(&input, Order::File, 0, 9), expected, "{name}");
-            assert_eq!(
-                rows(&input, Order::File, 2, 9),
-                expected[2..],
-                "{name}: goes on where it was"
-            );
+            assert_eq!(rows(&input, Order::File, 2, 9), expected[2..], "{name}: goes on where it was");
             let drawn = rows(&input, Order::Drawn { seed: 5 }, 0, 30);
             assert_eq!(drawn.len(), 30);
             for (_, line, text) in &drawn {
-                assert!(
-                    expected.iter().any(|(_, l, t)| l == line && t == text),
-                    "{name} {line} {text}"
-                );
+                assert!(expected.iter().any(|(_, l, t)| l == line && t == text), "{name} {line} {text}");
             }
-            assert_eq!(
-                rows(&input, Order::Drawn { seed: 5 }, 10, 20),
-                drawn[10..],
-                "{name}: the same draws"
-            );
+            assert_eq!(rows(&input, Order::Drawn { seed: 5 }, 10, 20), drawn[10..], "{name}: the same draws");
         }
     }
 
@@ -515,28 +425,16 @@ mod tests {
     fn the_name_tells_the_dataset() {
         let folder = tempfile::tempdir().unwrap();
         let catalog = Catalog::embedded().unwrap();
-        for name in [
-            "pin.ndjson",
-            "geo.jsonl.gz",
-            "notes.txt",
-            "state.json.rejects.ndjson",
-        ] {
+        for name in ["pin.ndjson", "geo.jsonl.gz", "notes.txt", "state.json.rejects.ndjson"] {
             std::fs::write(folder.path().join(name), "{}").unwrap();
         }
         let found = find(folder.path(), None, &catalog).unwrap();
-        assert_eq!(
-            found.iter().map(|file| file.dataset.as_str()).collect::<Vec<_>>(),
-            ["geo", "pin"]
-        );
+        assert_eq!(found.iter().map(|file| file.dataset.as_str()).collect::<Vec<_>>(), ["geo", "pin"]);
 
         std::fs::write(folder.path().join("posts_2022.ndjson"), "{}").unwrap();
         let error = find(folder.path(), None, &catalog).unwrap_err();
         assert!(error.with_causes().contains("posts_2022.ndjson"), "{error}");
-        assert!(
-            error.advice().contains("geo.ndjson, pin.ndjson, user.ndjson"),
-            "{}",
-            error.advice()
-        );
+        assert!(error.advice().contains("geo.ndjson, pin.ndjson, user.ndjson"), "{}", error.advice());
         let told = find(&folder.path().join("posts_2022.ndjson"), Some("pin"), &catalog).unwrap();
         assert_eq!(told[0].dataset, "pin");
     }
@@ -545,14 +443,7 @@ mod tests {
     fn a_state_beyond_the_end_is_another_files() {
         let folder = tempfile::tempdir().unwrap();
         let input = input(folder.path(), "pin.ndjson", b"{}\n{}\n");
-        let error = Source::open(&input, Order::File, 3, &ProgressBar::hidden())
-            .err()
-            .unwrap();
-        assert!(
-            error
-                .with_causes()
-                .contains("has 2 rows, but the state says that 3"),
-            "{error}"
-        );
+        let error = Source::open(&input, Order::File, 3, &ProgressBar::hidden()).err().unwrap();
+        assert!(error.with_causes().contains("has 2 rows, but the state says that 3"), "{error}");
     }
 }

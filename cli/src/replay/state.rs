@@ -28,10 +28,8 @@ impl State {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(fresh),
             Err(error) => {
-                return Err(
-                    CliError::failed(format!("cannot read the state {}", path.display()), "")
-                        .caused_by(error),
-                );
+                return Err(CliError::failed(format!("cannot read the state {}", path.display()), "")
+                    .caused_by(error));
             }
         };
         let advice = "name another --state, or remove the file to begin again";
@@ -82,10 +80,7 @@ pub struct Watermark {
 impl Watermark {
     /// Everything before `next` is done.
     pub fn at(next: u64) -> Watermark {
-        Watermark {
-            next,
-            ahead: BTreeSet::new(),
-        }
+        Watermark { next, ahead: BTreeSet::new() }
     }
 
     /// Row `ordinal` is done.
@@ -122,15 +117,9 @@ mod tests {
             order: "file".to_owned(),
             files: BTreeMap::from([("pin.ndjson".to_owned(), rows)]),
         };
-        assert_eq!(
-            State::load(&path, state("http://a", 0)).unwrap(),
-            state("http://a", 0)
-        );
+        assert_eq!(State::load(&path, state("http://a", 0)).unwrap(), state("http://a", 0));
         state("http://a", 12).save(&path).unwrap();
-        assert_eq!(
-            State::load(&path, state("http://a", 0)).unwrap(),
-            state("http://a", 12)
-        );
+        assert_eq!(State::load(&path, state("http://a", 0)).unwrap(), state("http://a", 12));
         let error = State::load(&path, state("http://b", 0)).unwrap_err();
         assert!(error.with_causes().contains("http://b"), "{error}");
     }

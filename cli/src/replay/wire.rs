@@ -71,11 +71,7 @@ pub fn request(format: Format, uid: &str, dataset: &str, rows: &[Row]) -> Reques
             };
             body.extend_from_slice(b"{\"StreamName\":");
             body.extend_from_slice(Value::from(stream.as_str()).to_string().as_bytes());
-            body.extend_from_slice(if rows.len() == 1 {
-                b",\n"
-            } else {
-                b",\"records\":[\n"
-            });
+            body.extend_from_slice(if rows.len() == 1 { b",\n" } else { b",\"records\":[\n" });
             join(&mut body, rows, before, after);
             body.extend_from_slice(if rows.len() == 1 { b"}" } else { b"]}" });
             Request {
@@ -119,37 +115,21 @@ pub fn failed(format: Format, answer: &[u8]) -> Vec<usize> {
         Format::Native => return Vec::new(),
     };
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    let records = answer
-        .get(list)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let records = answer.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let failed = |record: &Value| record.get(mark).is_some_and(|mark| !mark.is_null());
-    records
-        .iter()
-        .enumerate()
-        .filter(|(_, record)| failed(record))
-        .map(|(at, _)| at)
-        .collect()
+    records.iter().enumerate().filter(|(_, record)| failed(record)).map(|(at, _)| at).collect()
 }
 
 /// The rows, by index, because of which a request was refused; none when the answer does not tell.
 pub fn to_blame(request: &Request, rows: &[Row], answer: &[u8]) -> Vec<usize> {
-    let broken: Vec<usize> = rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| !is_json(&row.bytes))
-        .map(|(at, _)| at)
-        .collect();
+    let broken: Vec<usize> =
+        rows.iter().enumerate().filter(|(_, row)| !is_json(&row.bytes)).map(|(at, _)| at).collect();
     if !broken.is_empty() {
         return broken;
     }
     let lines: Range<u64> = request.first_line..request.first_line + rows.len() as u64;
     let named = named_line(answer).filter(|line| lines.contains(line));
-    named
-        .map(|line| (line - request.first_line) as usize)
-        .into_iter()
-        .collect()
+    named.map(|line| (line - request.first_line) as usize).into_iter().collect()
 }
 
 fn is_json(bytes: &[u8]) -> bool {
@@ -170,21 +150,14 @@ fn named_line(answer: &[u8]) -> Option<u64> {
     }
     let in_text = || {
         let text = String::from_utf8_lossy(answer);
-        let words = text
-            .match_indices("line ")
-            .filter(|(at, _)| !text[..*at].ends_with(char::is_alphanumeric));
+        let words =
+            text.match_indices("line ").filter(|(at, _)| !text[..*at].ends_with(char::is_alphanumeric));
         words.map(|(at, word)| &text[at + word.len()..]).find_map(|rest| {
-            let digits = rest
-                .find(|letter: char| !letter.is_ascii_digit())
-                .unwrap_or(rest.len());
+            let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
             rest[..digits].parse().ok()
         })
     };
-    serde_json::from_slice(answer)
-        .ok()
-        .as_ref()
-        .and_then(member)
-        .or_else(in_text)
+    serde_json::from_slice(answer).ok().as_ref().and_then(member).or_else(in_text)
 }
 
 #[cfg(test)]
@@ -234,10 +207,7 @@ mod tests {
                 .to_owned()
             )
         );
-        assert_eq!(
-            body(Format::Native, &two),
-            ("/v1/pin".to_owned(), format!("{}\n{}\n", two[0], two[1]))
-        );
+        assert_eq!(body(Format::Native, &two), ("/v1/pin".to_owned(), format!("{}\n{}\n", two[0], two[1])));
         for format in [Format::Kafka, Format::Kinesis] {
             for texts in [&two[..1], &two[..]] {
                 let request = request(format, "me", "pin", &rows(texts));
@@ -267,14 +237,8 @@ mod tests {
         for format in [Format::Kafka, Format::Kinesis, Format::Native] {
             let rows = rows(&texts);
             let request = request(format, "me", "pin", &rows);
-            let error = serde_json::from_slice::<Value>(&request.body)
-                .unwrap_err()
-                .to_string();
-            assert_eq!(
-                to_blame(&request, &rows, error.as_bytes()),
-                [1],
-                "{format:?}: {error}"
-            );
+            let error = serde_json::from_slice::<Value>(&request.body).unwrap_err().to_string();
+            assert_eq!(to_blame(&request, &rows, error.as_bytes()), [1], "{format:?}: {error}");
         }
     }
 

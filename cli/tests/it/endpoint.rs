@@ -33,19 +33,8 @@ impl Request {
         if self.path.ends_with("/record") {
             return Some(vec![body["Data"].clone()]);
         }
-        let name = if self.path.starts_with("/topics/") {
-            "value"
-        } else {
-            "data"
-        };
-        Some(
-            body["records"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|record| record[name].clone())
-                .collect(),
-        )
+        let name = if self.path.starts_with("/topics/") { "value" } else { "data" };
+        Some(body["records"].as_array().unwrap().iter().map(|record| record[name].clone()).collect())
     }
 }
 
@@ -62,11 +51,7 @@ pub enum Reply {
 
 impl Reply {
     pub fn status(status: u16) -> Reply {
-        Reply::Other(
-            status,
-            Vec::new(),
-            json!({"message": "as the test wants it"}).to_string(),
-        )
+        Reply::Other(status, Vec::new(), json!({"message": "as the test wants it"}).to_string())
     }
 }
 
@@ -83,10 +68,7 @@ impl Endpoint {
     pub async fn start(behaviour: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         // A name as the local stand-in has it, which no resolver needs to know.
-        let url = format!(
-            "http://abc.lambda-url.localhost:{}",
-            listener.local_addr().unwrap().port()
-        );
+        let url = format!("http://abc.lambda-url.localhost:{}", listener.local_addr().unwrap().port());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let behaviour: Arc<Behaviour> = Arc::new(Box::new(behaviour));
         tokio::spawn({
@@ -107,20 +89,10 @@ impl Endpoint {
     /// All rows of requests that were answered with 200, by dataset (the path tells it).
     pub fn stored(&self) -> BTreeMap<String, Vec<Value>> {
         let mut stored: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for request in self
-            .requests()
-            .iter()
-            .filter(|request| request.status == Some(200))
-        {
-            let path = request
-                .path
-                .trim_end_matches("/records")
-                .trim_end_matches("/record");
+        for request in self.requests().iter().filter(|request| request.status == Some(200)) {
+            let path = request.path.trim_end_matches("/records").trim_end_matches("/record");
             let dataset = path.rsplit(['/', '.', '-']).next().unwrap();
-            stored
-                .entry(dataset.to_owned())
-                .or_default()
-                .extend(request.rows().unwrap());
+            stored.entry(dataset.to_owned()).or_default().extend(request.rows().unwrap());
         }
         stored
     }
@@ -154,10 +126,7 @@ async fn serve(
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        stream
-            .write_all(format!("{head}\r\n{body}").as_bytes())
-            .await
-            .ok()?;
+        stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.ok()?;
         stream.flush().await.ok()?;
     }
 }
@@ -176,18 +145,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
         };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let mut body = vec![
-        0;
-        headers
-            .get("content-length")
-            .map_or(0, |length| length.parse().unwrap())
-    ];
+    let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
     stream.read_exact(&mut body).await.ok()?;
-    Some(Request {
-        method,
-        path,
-        headers,
-        body,
-        status: None,
-    })
+    Some(Request { method, path, headers, body, status: None })
 }

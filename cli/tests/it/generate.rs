@@ -13,22 +13,8 @@ async fn the_same_seed_gives_the_same_bytes_and_the_summary_is_true() {
     let made = |out: &'static str, seed: &'static str| {
         let folder = folder.path().to_owned();
         async move {
-            let args = [
-                "generate",
-                "--out",
-                out,
-                "--rows",
-                "500",
-                "--duplicates",
-                "0.3",
-                "--dirty",
-                "0.1",
-            ];
-            let ran = pinlake(
-                &folder,
-                &[&args[..], &["--malformed", "0.01", "--seed", seed]].concat(),
-            )
-            .await;
+            let args = ["generate", "--out", out, "--rows", "500", "--duplicates", "0.3", "--dirty", "0.1"];
+            let ran = pinlake(&folder, &[&args[..], &["--malformed", "0.01", "--seed", seed]].concat()).await;
             ran.assert_code(0);
             assert_eq!(ran.stderr, "", "no progress bar where no terminal is");
             ran.summary()
@@ -40,10 +26,7 @@ async fn the_same_seed_gives_the_same_bytes_and_the_summary_is_true() {
 
     let files = summary["files"].as_array().unwrap();
     assert_eq!(
-        files
-            .iter()
-            .map(|file| file["dataset"].as_str().unwrap())
-            .collect::<Vec<_>>(),
+        files.iter().map(|file| file["dataset"].as_str().unwrap()).collect::<Vec<_>>(),
         ["pin", "geo", "user"]
     );
     for file in files {
@@ -56,22 +39,14 @@ async fn the_same_seed_gives_the_same_bytes_and_the_summary_is_true() {
         assert_eq!(file["lines"], 500 + 150 + 5, "{name}");
         assert_eq!(text.lines().count(), 655);
         assert_eq!(file["bytes"], text.len());
-        let rows: Vec<&str> = text
-            .lines()
-            .filter(|line| serde_json::from_str::<Value>(line).is_ok())
-            .collect();
+        let rows: Vec<&str> =
+            text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).collect();
         assert_eq!(rows.len(), 650, "malformed lines are no JSON, all others are");
-        assert_eq!(
-            rows.iter().collect::<HashSet<_>>().len(),
-            500,
-            "duplicates repeat a row exactly"
-        );
+        assert_eq!(rows.iter().collect::<HashSet<_>>().len(), 500, "duplicates repeat a row exactly");
         assert!((10..45).contains(&file["broken"].as_u64().unwrap()), "{file}");
         assert!((10..45).contains(&file["varied"].as_u64().unwrap()), "{file}");
     }
-    let left: Vec<_> = fs::read_dir(folder.path().join("one"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let left: Vec<_> =
+        fs::read_dir(folder.path().join("one")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "{left:?}");
 }

@@ -1,9 +1,6 @@
 //! The program from the outside: its files, its requests, its exit codes, and what is on stdout.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "the helpers of tests fail by panicking, like the tests themselves"
-)]
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
 mod endpoint;
 mod generate;

@@ -16,39 +16,19 @@ pub struct Ran {
 impl Ran {
     /// The one JSON line on stdout.
     pub fn summary(&self) -> Value {
-        assert_eq!(
-            self.stdout.lines().count(),
-            1,
-            "stdout: {}\nstderr: {}",
-            self.stdout,
-            self.stderr
-        );
+        assert_eq!(self.stdout.lines().count(), 1, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         serde_json::from_str(&self.stdout).unwrap()
     }
 
     pub fn assert_code(&self, code: i32) {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "stdout: {}\nstderr: {}",
-            self.stdout,
-            self.stderr
-        );
+        assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
     }
 }
 
 fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinlake"));
-    command
-        .args(args)
-        .current_dir(folder)
-        .env_remove("RUST_LOG")
-        .env_remove("PINLAKE_DATASETS");
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    command.args(args).current_dir(folder).env_remove("RUST_LOG").env_remove("PINLAKE_DATASETS");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 

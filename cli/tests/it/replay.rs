@@ -14,9 +14,8 @@ use crate::program::{begin, end, pinlake};
 /// Writes the three files with `rows` rows each.
 fn write_rows(folder: &Path, rows: u64) {
     for dataset in ["pin", "geo", "user"] {
-        let lines: String = (0..rows)
-            .map(|row| format!("{{\"ind\": {row}, \"text\": \"{dataset} 🎄 …\"}}\n"))
-            .collect();
+        let lines: String =
+            (0..rows).map(|row| format!("{{\"ind\": {row}, \"text\": \"{dataset} 🎄 …\"}}\n")).collect();
         fs::write(folder.join(format!("{dataset}.ndjson")), lines).unwrap();
     }
 }
@@ -28,17 +27,11 @@ fn stored(endpoint: &Endpoint) -> BTreeMap<String, Vec<u64>> {
         numbers.sort_unstable();
         numbers
     };
-    endpoint
-        .stored()
-        .into_iter()
-        .map(|(dataset, rows)| (dataset, numbers(rows)))
-        .collect()
+    endpoint.stored().into_iter().map(|(dataset, rows)| (dataset, numbers(rows))).collect()
 }
 
 fn each_once(rows: u64) -> BTreeMap<String, Vec<u64>> {
-    ["geo", "pin", "user"]
-        .map(|dataset| (dataset.to_owned(), (0..rows).collect()))
-        .into()
+    ["geo", "pin", "user"].map(|dataset| (dataset.to_owned(), (0..rows).collect())).into()
 }
 
 fn acked(shard: &str, number: usize) -> Reply {
@@ -50,28 +43,10 @@ fn acked(shard: &str, number: usize) -> Reply {
 async fn mixed_formats_carry_each_row_once_and_acknowledgements_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 100);
-    fs::write(
-        folder.path().join("acks.json"),
-        r#"{"shardId-0":"7","shardId-9":"1"}"#,
-    )
-    .unwrap();
+    fs::write(folder.path().join("acks.json"), r#"{"shardId-0":"7","shardId-9":"1"}"#).unwrap();
     let endpoint = Endpoint::start(|_, number| acked(if number % 2 == 0 { "0" } else { "1" }, number)).await;
-    let args = [
-        "replay",
-        "--to",
-        &endpoint.url,
-        "--from",
-        ".",
-        "--format",
-        "mixed",
-        "--batch",
-        "10",
-    ];
-    let ran = pinlake(
-        folder.path(),
-        &[&args[..], &["--acks", "acks.json", "--uid", "me"]].concat(),
-    )
-    .await;
+    let args = ["replay", "--to", &endpoint.url, "--from", ".", "--format", "mixed", "--batch", "10"];
+    let ran = pinlake(folder.path(), &[&args[..], &["--acks", "acks.json", "--uid", "me"]].concat()).await;
     ran.assert_code(0);
     assert_eq!(stored(&endpoint), each_once(100));
 
@@ -98,10 +73,7 @@ async fn mixed_formats_carry_each_row_once_and_acknowledgements_are_kept() {
     }
     for dataset in ["pin", "geo", "user"] {
         assert_eq!(rows_by_path[format!("/topics/me.{dataset}").as_str()], 34);
-        assert_eq!(
-            rows_by_path[format!("/streams/streaming-me-{dataset}/records").as_str()],
-            33
-        );
+        assert_eq!(rows_by_path[format!("/streams/streaming-me-{dataset}/records").as_str()], 33);
         assert_eq!(rows_by_path[format!("/v1/{dataset}").as_str()], 33);
     }
 
@@ -109,11 +81,7 @@ async fn mixed_formats_carry_each_row_once_and_acknowledgements_are_kept() {
         serde_json::from_str(&fs::read_to_string(folder.path().join("acks.json")).unwrap()).unwrap();
     let last = requests.len() - 1;
     let highest = |number: usize| format!("49590338271490256608559692538361571095921575989136588{number:03}");
-    let (even, odd) = if last % 2 == 0 {
-        (last, last - 1)
-    } else {
-        (last - 1, last)
-    };
+    let (even, odd) = if last % 2 == 0 { (last, last - 1) } else { (last - 1, last) };
     assert_eq!(
         acks,
         [
@@ -145,17 +113,7 @@ async fn throttling_faults_and_lost_answers_are_tried_again_under_the_same_key()
         }
     })
     .await;
-    let args = [
-        "replay",
-        "--to",
-        &endpoint.url,
-        "--from",
-        ".",
-        "--format",
-        "mixed",
-        "--batch",
-        "5",
-    ];
+    let args = ["replay", "--to", &endpoint.url, "--from", ".", "--format", "mixed", "--batch", "5"];
     let ran = pinlake(folder.path(), &args).await;
     ran.assert_code(0);
     assert_eq!(stored(&endpoint), each_once(60));
@@ -170,14 +128,8 @@ async fn throttling_faults_and_lost_answers_are_tried_again_under_the_same_key()
         assert_eq!(tries[0].body, tries[1].body, "one key, one body");
     }
     let summary = ran.summary();
-    assert_eq!(
-        (&summary["requests"], &summary["retries"]),
-        (&json!(72), &json!(36))
-    );
-    assert!(
-        summary["seconds"].as_f64().unwrap() >= 1.0,
-        "Retry-After is honoured"
-    );
+    assert_eq!((&summary["requests"], &summary["retries"]), (&json!(72), &json!(36)));
+    assert!(summary["seconds"].as_f64().unwrap() >= 1.0, "Retry-After is honoured");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,42 +156,21 @@ async fn a_refused_row_goes_to_the_rejects_file_and_the_rest_goes_on() {
                     None => return Reply::Stored,
                 },
             };
-            Reply::Other(
-                400,
-                Vec::new(),
-                json!({"error_code": 400, "message": error}).to_string(),
-            )
+            Reply::Other(400, Vec::new(), json!({"error_code": 400, "message": error}).to_string())
         })
         .await;
-        let args = [
-            "replay",
-            "--to",
-            &endpoint.url,
-            "--from",
-            "geo.ndjson",
-            "--format",
-            format,
-        ];
-        let ran = pinlake(
-            folder.path(),
-            &[&args[..], &["--batch", "20", "--state", "state.json"]].concat(),
-        )
-        .await;
+        let args = ["replay", "--to", &endpoint.url, "--from", "geo.ndjson", "--format", format];
+        let ran =
+            pinlake(folder.path(), &[&args[..], &["--batch", "20", "--state", "state.json"]].concat()).await;
         ran.assert_code(0);
         let expected: Vec<u64> = (0..50).filter(|row| ![7, 30, 44].contains(row)).collect();
         assert_eq!(stored(&endpoint)["geo"], expected, "{format}");
         let summary = ran.summary();
-        assert_eq!(
-            (&summary["accepted"], &summary["rejected"]),
-            (&json!(47), &json!(3)),
-            "{format}"
-        );
+        assert_eq!((&summary["accepted"], &summary["rejected"]), (&json!(47), &json!(3)), "{format}");
 
         let rejects = fs::read_to_string(folder.path().join("state.json.rejects.ndjson")).unwrap();
-        let mut rejects: Vec<Value> = rejects
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let mut rejects: Vec<Value> =
+            rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         rejects.sort_by_key(|reject| reject["line"].as_u64());
         for (reject, line) in rejects.iter().zip([8usize, 31, 45]) {
             assert_eq!(reject["line"], line, "{format}");
@@ -279,15 +210,7 @@ async fn records_that_an_answer_names_as_failed_go_again_alone() {
     })
     .await;
     for format in ["kafka", "kinesis"] {
-        let args = [
-            "replay",
-            "--to",
-            &endpoint.url,
-            "--from",
-            "pin.ndjson",
-            "--format",
-            format,
-        ];
+        let args = ["replay", "--to", &endpoint.url, "--from", "pin.ndjson", "--format", format];
         let ran = pinlake(folder.path(), &args).await;
         ran.assert_code(0);
         let summary = ran.summary();
@@ -298,16 +221,9 @@ async fn records_that_an_answer_names_as_failed_go_again_alone() {
     }
     let requests = endpoint.requests();
     for pair in requests.chunks(2) {
-        assert_eq!(
-            (pair[0].rows().unwrap().len(), pair[1].rows().unwrap().len()),
-            (20, 7)
-        );
-        let again: Vec<u64> = pair[1]
-            .rows()
-            .unwrap()
-            .iter()
-            .map(|row| row["ind"].as_u64().unwrap())
-            .collect();
+        assert_eq!((pair[0].rows().unwrap().len(), pair[1].rows().unwrap().len()), (20, 7));
+        let again: Vec<u64> =
+            pair[1].rows().unwrap().iter().map(|row| row["ind"].as_u64().unwrap()).collect();
         assert_eq!(again, [1, 4, 7, 10, 13, 16, 19]);
         assert_ne!(pair[0].key(), pair[1].key(), "another body has another key");
     }
@@ -323,40 +239,15 @@ async fn a_refusal_of_all_rows_stops_the_run_and_the_next_one_goes_on() {
         _ => acked("0", number),
     })
     .await;
-    let args = [
-        "replay",
-        "--to",
-        &endpoint.url,
-        "--from",
-        ".",
-        "--batch",
-        "10",
-        "--concurrency",
-        "1",
-    ];
+    let args = ["replay", "--to", &endpoint.url, "--from", ".", "--batch", "10", "--concurrency", "1"];
     let args = [&args[..], &["--state", "state.json", "--acks", "acks.json"]].concat();
     let ran = pinlake(folder.path(), &args).await;
     ran.assert_code(1);
-    assert!(
-        ran.stderr.contains("403") && ran.stderr.contains("credentials"),
-        "{}",
-        ran.stderr
-    );
-    assert_eq!(
-        ran.summary()["accepted"],
-        60,
-        "the summary is printed all the same"
-    );
+    assert!(ran.stderr.contains("403") && ran.stderr.contains("credentials"), "{}", ran.stderr);
+    assert_eq!(ran.summary()["accepted"], 60, "the summary is printed all the same");
     let state: Value = serde_json::from_slice(&fs::read(folder.path().join("state.json")).unwrap()).unwrap();
-    assert_eq!(
-        state["files"],
-        json!({"geo.ndjson": 20, "pin.ndjson": 20, "user.ndjson": 20})
-    );
-    assert!(
-        fs::read_to_string(folder.path().join("acks.json"))
-            .unwrap()
-            .ends_with("005\"}")
-    );
+    assert_eq!(state["files"], json!({"geo.ndjson": 20, "pin.ndjson": 20, "user.ndjson": 20}));
+    assert!(fs::read_to_string(folder.path().join("acks.json")).unwrap().ends_with("005\"}"));
 
     let ran = pinlake(folder.path(), &args).await;
     ran.assert_code(0);
@@ -373,30 +264,14 @@ async fn a_target_that_never_answers_well_ends_the_run() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 5);
     let endpoint = Endpoint::start(|_, _| Reply::status(503)).await;
-    let args = [
-        "replay",
-        "--to",
-        &endpoint.url,
-        "--from",
-        "pin.ndjson",
-        "--attempts",
-        "3",
-    ];
+    let args = ["replay", "--to", &endpoint.url, "--from", "pin.ndjson", "--attempts", "3"];
     let ran = pinlake(folder.path(), &args).await;
     ran.assert_code(1);
     assert!(ran.stderr.contains("failed 3 times: 503"), "{}", ran.stderr);
     assert_eq!(endpoint.requests().len(), 3);
     let nobody = pinlake(
         folder.path(),
-        &[
-            "replay",
-            "--to",
-            "http://127.0.0.1:9",
-            "--from",
-            "pin.ndjson",
-            "--attempts",
-            "1",
-        ],
+        &["replay", "--to", "http://127.0.0.1:9", "--from", "pin.ndjson", "--attempts", "1"],
     )
     .await;
     nobody.assert_code(1);
@@ -422,28 +297,19 @@ async fn ctrl_c_ends_the_run_in_order_and_the_next_one_goes_on() {
         "--state",
         "state.json",
     ];
-    let slow = begin(
-        folder.path(),
-        &[&args[..], &["--rate", "60", "--acks", "acks.json"]].concat(),
-    );
+    let slow = begin(folder.path(), &[&args[..], &["--rate", "60", "--acks", "acks.json"]].concat());
     while endpoint.requests().len() < 5 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let kill = tokio::process::Command::new("kill")
-        .arg("-INT")
-        .arg(slow.id().unwrap().to_string())
-        .status()
-        .await;
+    let kill =
+        tokio::process::Command::new("kill").arg("-INT").arg(slow.id().unwrap().to_string()).status().await;
     assert!(kill.unwrap().success());
     let ran = end(slow).await;
     ran.assert_code(130);
     let sent = ran.summary()["sent"].as_u64().unwrap();
     assert!((10..200).contains(&sent), "{sent}");
     let acks = fs::read_to_string(folder.path().join("acks.json")).unwrap();
-    assert!(
-        acks.ends_with(&format!("{:03}\"}}", endpoint.requests().len() - 1)),
-        "{acks}"
-    );
+    assert!(acks.ends_with(&format!("{:03}\"}}", endpoint.requests().len() - 1)), "{acks}");
 
     let ran = pinlake(folder.path(), &args).await;
     ran.assert_code(0);
@@ -459,28 +325,13 @@ async fn draws_repeat_with_their_seed_and_take_the_same_row_of_each_file() {
         let folder = folder.path().to_owned();
         async move {
             let endpoint = Endpoint::start(|_, _| Reply::Stored).await;
-            let args = [
-                "replay",
-                "--to",
-                &endpoint.url,
-                "--from",
-                ".",
-                "--format",
-                "kinesis",
-                "--batch",
-                "1",
-            ];
-            let args = [
-                &args[..],
-                &["--concurrency", "1", "--seed", seed, "--count", count],
-            ]
-            .concat();
+            let args =
+                ["replay", "--to", &endpoint.url, "--from", ".", "--format", "kinesis", "--batch", "1"];
+            let args = [&args[..], &["--concurrency", "1", "--seed", seed, "--count", count]].concat();
             pinlake(&folder, &args).await.assert_code(0);
             let requests = endpoint.requests();
             assert!(
-                requests
-                    .iter()
-                    .all(|request| request.path.ends_with("/record") && request.method == "PUT")
+                requests.iter().all(|request| request.path.ends_with("/record") && request.method == "PUT")
             );
             let keys: HashSet<&str> = requests.iter().map(Request::key).collect();
             assert_eq!(keys.len(), requests.len(), "a row drawn twice is another request");
@@ -490,12 +341,7 @@ async fn draws_repeat_with_their_seed_and_take_the_same_row_of_each_file() {
     };
     let first = drawn("100", "50").await;
     assert_eq!(first.len(), 150);
-    assert!(
-        first
-            .chunks(3)
-            .all(|round| round[0] == round[1] && round[1] == round[2]),
-        "{first:?}"
-    );
+    assert!(first.chunks(3).all(|round| round[0] == round[1] && round[1] == round[2]), "{first:?}");
     let rounds: HashSet<u64> = first.iter().copied().collect();
     assert!(
         (15..30).contains(&rounds.len()),
@@ -510,19 +356,15 @@ async fn draws_repeat_with_their_seed_and_take_the_same_row_of_each_file() {
 async fn too_large_a_body_is_halved_until_it_fits() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 40);
-    let endpoint = Endpoint::start(|request, _| {
-        if request.rows().unwrap().len() > 6 {
-            Reply::status(413)
-        } else {
-            Reply::Stored
-        }
-    })
-    .await;
-    let ran = pinlake(
-        folder.path(),
-        &["replay", "--to", &endpoint.url, "--from", ".", "--batch", "40"],
-    )
-    .await;
+    let endpoint =
+        Endpoint::start(
+            |request, _| {
+                if request.rows().unwrap().len() > 6 { Reply::status(413) } else { Reply::Stored }
+            },
+        )
+        .await;
+    let ran =
+        pinlake(folder.path(), &["replay", "--to", &endpoint.url, "--from", ".", "--batch", "40"]).await;
     ran.assert_code(0);
     assert_eq!(stored(&endpoint), each_once(40));
 }
@@ -532,25 +374,11 @@ async fn the_rate_is_kept_and_count_ends_the_run() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 100);
     let endpoint = Endpoint::start(|_, _| Reply::Stored).await;
-    let args = [
-        "replay",
-        "--to",
-        &endpoint.url,
-        "--from",
-        ".",
-        "--count",
-        "20",
-        "--rate",
-        "40",
-        "--batch",
-        "10",
-    ];
+    let args =
+        ["replay", "--to", &endpoint.url, "--from", ".", "--count", "20", "--rate", "40", "--batch", "10"];
     let ran = pinlake(folder.path(), &args).await;
     ran.assert_code(0);
     assert_eq!(stored(&endpoint), each_once(20));
     let seconds = ran.summary()["seconds"].as_f64().unwrap();
-    assert!(
-        seconds >= 1.2,
-        "60 rows at 40 a second take 1.25 s before the last batch, this took {seconds}"
-    );
+    assert!(seconds >= 1.2, "60 rows at 40 a second take 1.25 s before the last batch, this took {seconds}");
 }

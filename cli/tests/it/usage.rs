@@ -10,41 +10,18 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
     fs::write(folder.path().join("pin.ndjson"), "{}\n").unwrap();
     fs::write(folder.path().join("weather.ndjson"), "{}\n").unwrap();
     fs::create_dir(folder.path().join("empty")).unwrap();
-    fs::write(
-        folder.path().join("state.json"),
-        r#"{"to":"http://other/","order":"file","files":{}}"#,
-    )
-    .unwrap();
+    fs::write(folder.path().join("state.json"), r#"{"to":"http://other/","order":"file","files":{}}"#)
+        .unwrap();
     let to = "http://127.0.0.1:9";
     let cases: &[(&[&str], &str)] = &[
         (&["replay", "--to", to, "--from", "mysql://host/db"], "mysql://"),
         (&["replay", "--to", to, "--from", "weather.ndjson"], "pin.ndjson"),
         (&["replay", "--to", to, "--from", "empty"], "expected file names"),
         (&["replay", "--to", "nowhere", "--from", "pin.ndjson"], "no URL"),
-        (
-            &[
-                "replay",
-                "--to",
-                to,
-                "--from",
-                "pin.ndjson",
-                "--state",
-                "state.json",
-            ],
-            "http://other/",
-        ),
-        (
-            &["replay", "--to", to, "--from", "pin.ndjson", "--uid", "a/b"],
-            "letters, digits",
-        ),
-        (
-            &["replay", "--to", to, "--from", "pin.ndjson", "--rate", "0"],
-            "--rate",
-        ),
-        (
-            &["generate", "--out", "rows", "--rows", "10", "--dirty", "2"],
-            "from 0 to 1",
-        ),
+        (&["replay", "--to", to, "--from", "pin.ndjson", "--state", "state.json"], "http://other/"),
+        (&["replay", "--to", to, "--from", "pin.ndjson", "--uid", "a/b"], "letters, digits"),
+        (&["replay", "--to", to, "--from", "pin.ndjson", "--rate", "0"], "--rate"),
+        (&["generate", "--out", "rows", "--rows", "10", "--dirty", "2"], "from 0 to 1"),
         (&["generate", "--out", "rows", "--rows", "ten"], "ten"),
         (&["explode"], "explode"),
         (&[], "Usage:"),
@@ -63,16 +40,8 @@ async fn a_failure_exits_with_1() {
     fs::write(folder.path().join("file"), "in the way").unwrap();
     let ran = pinlake(folder.path(), &["generate", "--out", "file", "--rows", "1"]).await;
     ran.assert_code(1);
-    assert!(
-        ran.stderr.starts_with("error: cannot write rows to file: "),
-        "{}",
-        ran.stderr
-    );
-    let ran = pinlake(
-        folder.path(),
-        &["replay", "--to", "http://127.0.0.1:9", "--from", "missing"],
-    )
-    .await;
+    assert!(ran.stderr.starts_with("error: cannot write rows to file: "), "{}", ran.stderr);
+    let ran = pinlake(folder.path(), &["replay", "--to", "http://127.0.0.1:9", "--from", "missing"]).await;
     ran.assert_code(1);
     assert!(ran.stderr.contains("cannot read missing"), "{}", ran.stderr);
 }

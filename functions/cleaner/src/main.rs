@@ -1,1 +1,40 @@
-fn main() {}
+//! Wires the cleaner to AWS: settings, the lake's store, the handler.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use aws_lambda_events::event::kinesis::KinesisEvent;
+use cleaner::{Cleaned, Cleaner};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use pinlake_effects::Effects;
+use pinlake_platform::telemetry::{self, Metrics, Unit};
+use pinlake_platform::{contracts, settings};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let (metrics, effects) = (Metrics::of("cleaner"), Effects::system());
+    let cleaner = Cleaner {
+        store: settings::location("PINLAKE_LAKE")?.open().await?,
+        catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
+    };
+    run(service_fn(async |event: LambdaEvent<KinesisEvent>| {
+        let cleaned = cleaner.handle(event.payload).await;
+        measure(&metrics, &effects, &cleaned);
+        Ok::<_, Infallible>(cleaned.response)
+    }))
+    .await
+}
+
+fn measure(metrics: &Metrics, effects: &Effects, cleaned: &Cleaned) {
+    for count in cleaned.landed.iter().flat_map(|landed| &landed.counts) {
+        let values = [
+            ("records", Unit::Count, count.read as f64),
+            ("quarantined", Unit::Count, count.quarantined as f64),
+            ("bytes", Unit::Bytes, count.bytes as f64),
+        ];
+        metrics.emit(effects.clock.now(), count.dataset.as_deref(), &values);
+    }
+    let failed = cleaned.response.batch_item_failures.len() as f64;
+    metrics.emit(effects.clock.now(), None, &[("shards_failed", Unit::Count, failed)]);
+}

@@ -45,10 +45,8 @@ mod tests {
 
     #[test]
     fn the_highest_number_of_each_shard_counts() {
-        let receipt = |shard: &str, sequence: &str| Receipt {
-            shard: shard.into(),
-            sequence: sequence.into(),
-        };
+        let receipt =
+            |shard: &str, sequence: &str| Receipt { shard: shard.into(), sequence: sequence.into() };
         let receipts = [
             receipt("shardId-000000000001", "9"),
             receipt("shardId-000000000000", "100"),

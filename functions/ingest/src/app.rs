@@ -132,11 +132,7 @@ impl<S: RecordStream> App<S> {
         let written = writer::write(&self.stream, &records, &self.patience, &self.effects.chance).await;
         count(&records, &written, report);
         if let Some(refusal) = written.worst() {
-            tracing::warn!(
-                code = refusal.code,
-                message = refusal.message,
-                "the stream refused records"
-            );
+            tracing::warn!(code = refusal.code, message = refusal.message, "the stream refused records");
             if report.stored == 0 {
                 return Err(match refusal.kind {
                     RefusalKind::Throttled => Rejection::Throttled,
@@ -154,12 +150,7 @@ impl<S: RecordStream> App<S> {
             }
             _ => native::answer(&records, &written, request_id),
         };
-        let mut answer = Answer {
-            status,
-            body,
-            headers: HeaderMap::new(),
-            rejected: None,
-        };
+        let mut answer = Answer { status, body, headers: HeaderMap::new(), rejected: None };
         if let Some(ack) = ack::header(written.receipts()).and_then(|text| HeaderValue::try_from(text).ok()) {
             answer.set(HeaderName::from_static(ack::HEADER), ack);
         }
@@ -172,11 +163,7 @@ impl<S: RecordStream> App<S> {
     /// What the path's last name stands for.
     fn target(&self, request: &Request, endpoint: &Endpoint) -> Result<Target<'_>, Rejection> {
         let unknown = |kind, name: &str, remedy: &str| {
-            Err(Rejection::Unknown {
-                kind,
-                name: name.to_owned(),
-                remedy: remedy.to_owned(),
-            })
+            Err(Rejection::Unknown { kind, name: name.to_owned(), remedy: remedy.to_owned() })
         };
         match endpoint {
             Endpoint::Topic(topic) => match self.catalog.route_topic(topic) {
@@ -203,10 +190,7 @@ impl<S: RecordStream> App<S> {
 
     fn dataset_names(&self) -> String {
         let names = self.catalog.contracts().map(|contract| contract.name.as_str());
-        names
-            .filter(|name| *name != QUARANTINE)
-            .collect::<Vec<_>>()
-            .join(", ")
+        names.filter(|name| *name != QUARANTINE).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -229,10 +213,7 @@ fn check_method(request: &Request, endpoint: &Endpoint) -> Result<(), Rejection>
     if offered.contains(method) {
         Ok(())
     } else {
-        Err(Rejection::Method {
-            method: method.to_string(),
-            allow,
-        })
+        Err(Rejection::Method { method: method.to_string(), allow })
     }
 }
 
@@ -263,11 +244,7 @@ fn read(
             };
             let intake = kinesis_api::Intake { request_id, route };
             let text = text()?;
-            if matches!(endpoint, Endpoint::Record(_)) {
-                intake.record(&text)
-            } else {
-                intake.records(&text)
-            }
+            if matches!(endpoint, Endpoint::Record(_)) { intake.record(&text) } else { intake.records(&text) }
         }
     }
 }
@@ -287,9 +264,7 @@ fn count(records: &[StreamRecord], written: &Written, report: &mut Report) {
 /// Whether Lambda has authenticated the caller.
 fn is_signed(request: &Request) -> bool {
     let context = request.request_context_ref();
-    context
-        .and_then(RequestContext::authorizer)
-        .is_some_and(|authorizer| authorizer.iam.is_some())
+    context.and_then(RequestContext::authorizer).is_some_and(|authorizer| authorizer.iam.is_some())
 }
 
 /// The id under which the request's records are stored: the client's own, or else Lambda's.
@@ -299,9 +274,7 @@ fn request_id(request: &Request) -> Result<&str, Rejection> {
     };
     let fits = |key: &&str| {
         (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())
-            && key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+            && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
     };
     key.to_str().ok().filter(fits).ok_or_else(|| {
         Rejection::Undecodable(format!(
@@ -313,18 +286,13 @@ fn request_id(request: &Request) -> Result<&str, Rejection> {
 
 /// The id of the invocation, or of the HTTP request where there is no invocation around it.
 fn lambda_id(request: &Request) -> Option<&str> {
-    let invocation = request
-        .lambda_context_ref()
-        .map(|context| context.request_id.as_str());
+    let invocation = request.lambda_context_ref().map(|context| context.request_id.as_str());
     let http = || match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref(),
         _ => None,
     };
     // A slash would break the stream key; neither id ever has one.
-    invocation
-        .filter(|id| !id.is_empty())
-        .or_else(http)
-        .filter(|id| !id.is_empty() && !id.contains('/'))
+    invocation.filter(|id| !id.is_empty()).or_else(http).filter(|id| !id.is_empty() && !id.contains('/'))
 }
 
 fn content_type(api: Api) -> HeaderValue {
@@ -354,17 +322,10 @@ impl Answer {
             body["line"] = json!(position.line);
             body["column"] = json!(position.column);
         }
-        let mut answer = Self {
-            status,
-            headers: HeaderMap::new(),
-            body,
-            rejected: Some(rejection.to_string()),
-        };
+        let mut answer =
+            Self { status, headers: HeaderMap::new(), body, rejected: Some(rejection.to_string()) };
         if api == Api::Kinesis {
-            answer.set(
-                ERROR_TYPE,
-                HeaderValue::from_static(kinesis_api::exception(rejection)),
-            );
+            answer.set(ERROR_TYPE, HeaderValue::from_static(kinesis_api::exception(rejection)));
         }
         if let Rejection::Method { allow, .. } = rejection {
             answer.set(ALLOW, HeaderValue::from_static(allow));

@@ -27,15 +27,9 @@ pub fn media_type(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(None);
     };
-    let text = value
-        .to_str()
-        .map_err(|_| Rejection::MediaType("the Content-Type header is not text".to_owned()))?;
-    let essence = text
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let text =
+        value.to_str().map_err(|_| Rejection::MediaType("the Content-Type header is not text".to_owned()))?;
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     Ok((!essence.is_empty()).then_some(essence))
 }
 
@@ -61,9 +55,7 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Re
             Some("zstd") => {
                 let mut decoder =
                     zstd::stream::read::Decoder::with_buffer(body).map_err(|why| broken("zstd", &why))?;
-                decoder
-                    .window_log_max(MAX_ZSTD_WINDOW_LOG)
-                    .map_err(|why| broken("zstd", &why))?;
+                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(|why| broken("zstd", &why))?;
                 decoded = Cow::Owned(bounded(decoder, "zstd")?);
             }
             Some(other) => {
@@ -78,10 +70,7 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Re
         decoded.to_mut()[..3].fill(b' ');
     }
     if let Err(why) = std::str::from_utf8(&decoded) {
-        let mistake = Malformed {
-            at: why.valid_up_to(),
-            problem: "the bytes are not UTF-8",
-        };
+        let mistake = Malformed { at: why.valid_up_to(), problem: "the bytes are not UTF-8" };
         return Err(Rejection::malformed(&decoded, mistake));
     }
     if decoded.trim_ascii().is_empty() {
@@ -95,18 +84,13 @@ fn content_encoding(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
     let Some(value) = all.next() else { return Ok(None) };
     match value.to_str() {
         Ok(text) if all.next().is_none() => Ok(Some(text.trim().to_ascii_lowercase())),
-        _ => Err(Rejection::MediaType(
-            "send one Content-Encoding: gzip or zstd".to_owned(),
-        )),
+        _ => Err(Rejection::MediaType("send one Content-Encoding: gzip or zstd".to_owned())),
     }
 }
 
 fn bounded(decoder: impl Read, encoding: &str) -> Result<Vec<u8>, Rejection> {
     let mut text = Vec::new();
-    decoder
-        .take(MAX_TEXT_BYTES as u64 + 1)
-        .read_to_end(&mut text)
-        .map_err(|why| broken(encoding, &why))?;
+    decoder.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut text).map_err(|why| broken(encoding, &why))?;
     if text.len() > MAX_TEXT_BYTES {
         return Err(Rejection::TooLarge(format!(
             "the body unpacks to more than the {MAX_TEXT_BYTES} bytes that one request may have"
@@ -128,9 +112,7 @@ mod tests {
     use super::*;
 
     fn encoded_as(encoding: &str) -> HeaderMap {
-        [(CONTENT_ENCODING, encoding.parse().unwrap())]
-            .into_iter()
-            .collect()
+        [(CONTENT_ENCODING, encoding.parse().unwrap())].into_iter().collect()
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {
@@ -146,10 +128,7 @@ mod tests {
         assert_eq!(*text(&encoded_as(" GZIP "), &gzip(b"{}")).unwrap(), *b"{}");
         let members = [gzip(b"{}\n"), gzip(b"[]")].concat();
         assert_eq!(*text(&encoded_as("gzip"), &members).unwrap(), *b"{}\n[]");
-        assert_eq!(
-            *text(&encoded_as("zstd"), &zstd::encode_all(&b"{}"[..], 3).unwrap()).unwrap(),
-            *b"{}"
-        );
+        assert_eq!(*text(&encoded_as("zstd"), &zstd::encode_all(&b"{}"[..], 3).unwrap()).unwrap(), *b"{}");
         assert_eq!(*text(&encoded_as("identity"), b"{}").unwrap(), *b"{}");
     }
 
@@ -158,36 +137,18 @@ mod tests {
         let zeros = vec![b' '; MAX_TEXT_BYTES + 1];
         let bomb = gzip(&zeros);
         assert!(bomb.len() < 20_000);
-        assert!(matches!(
-            text(&encoded_as("gzip"), &bomb),
-            Err(Rejection::TooLarge(_))
-        ));
+        assert!(matches!(text(&encoded_as("gzip"), &bomb), Err(Rejection::TooLarge(_))));
         let bomb = zstd::encode_all(&zeros[..], 3).unwrap();
-        assert!(matches!(
-            text(&encoded_as("zstd"), &bomb),
-            Err(Rejection::TooLarge(_))
-        ));
-        assert!(matches!(
-            text(&HeaderMap::new(), &zeros[..MAX_BODY_BYTES + 1]),
-            Err(Rejection::TooLarge(_))
-        ));
+        assert!(matches!(text(&encoded_as("zstd"), &bomb), Err(Rejection::TooLarge(_))));
+        assert!(matches!(text(&HeaderMap::new(), &zeros[..MAX_BODY_BYTES + 1]), Err(Rejection::TooLarge(_))));
 
         let whole = gzip(b"{\"ind\":1}");
         for rubbish in [&b"{}"[..], &whole[..whole.len() - 4]] {
-            assert!(matches!(
-                text(&encoded_as("gzip"), rubbish),
-                Err(Rejection::Undecodable(_))
-            ));
-            assert!(matches!(
-                text(&encoded_as("zstd"), rubbish),
-                Err(Rejection::Undecodable(_))
-            ));
+            assert!(matches!(text(&encoded_as("gzip"), rubbish), Err(Rejection::Undecodable(_))));
+            assert!(matches!(text(&encoded_as("zstd"), rubbish), Err(Rejection::Undecodable(_))));
         }
         for encoding in ["br", "gzip, zstd", "deflate"] {
-            assert!(
-                matches!(text(&encoded_as(encoding), b"{}"), Err(Rejection::MediaType(_))),
-                "{encoding}"
-            );
+            assert!(matches!(text(&encoded_as(encoding), b"{}"), Err(Rejection::MediaType(_))), "{encoding}");
         }
     }
 
@@ -197,10 +158,7 @@ mod tests {
         encoder.window_log(27).unwrap();
         encoder.write_all(b"{}").unwrap();
         let frame = encoder.finish().unwrap();
-        assert!(matches!(
-            text(&encoded_as("zstd"), &frame),
-            Err(Rejection::Undecodable(_))
-        ));
+        assert!(matches!(text(&encoded_as("zstd"), &frame), Err(Rejection::Undecodable(_))));
     }
 
     #[test]
@@ -222,10 +180,7 @@ mod tests {
         let typed = |value: &str| {
             media_type(&[(CONTENT_TYPE, value.parse().unwrap())].into_iter().collect()).unwrap()
         };
-        assert_eq!(
-            typed("Application/JSON; charset=utf-8").as_deref(),
-            Some("application/json")
-        );
+        assert_eq!(typed("Application/JSON; charset=utf-8").as_deref(), Some("application/json"));
         assert_eq!(typed(" ;x").as_deref(), None);
         assert_eq!(media_type(&HeaderMap::new()).unwrap(), None);
     }

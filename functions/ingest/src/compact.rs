@@ -35,10 +35,7 @@ pub struct Malformed {
 impl Malformed {
     /// The same mistake in a text of which this one is a part that begins at byte `base`.
     pub fn shifted(self, base: usize) -> Self {
-        Self {
-            at: base + self.at,
-            ..self
-        }
+        Self { at: base + self.at, ..self }
     }
 }
 
@@ -55,10 +52,7 @@ impl Position {
     /// Where byte `at` of `text` stands. `text` up to there is UTF-8.
     pub fn of(text: &[u8], at: usize) -> Self {
         let before = &text[..at.min(text.len())];
-        let line_start = before
-            .iter()
-            .rposition(|&b| b == b'\n')
-            .map_or(0, |feed| feed + 1);
+        let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |feed| feed + 1);
         let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
         // Bytes of the form 10xxxxxx continue a character.
         let column = 1 + before[line_start..].iter().filter(|&&b| b & 0xC0 != 0x80).count();
@@ -101,11 +95,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads from the beginning of `text`, which the caller has found to be UTF-8.
     pub fn new(text: &'a [u8]) -> Self {
-        Self {
-            text,
-            at: 0,
-            depth: 0,
-        }
+        Self { text, at: 0, depth: 0 }
     }
 
     /// The first byte of the next token, after blanks.
@@ -121,11 +111,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When something follows.
     pub fn end(&mut self) -> Result<(), Malformed> {
-        if self.peek().is_some() {
-            Err(self.wrong("nothing may follow the value"))
-        } else {
-            Ok(())
-        }
+        if self.peek().is_some() { Err(self.wrong("nothing may follow the value")) } else { Ok(()) }
     }
 
     /// Copies the next value.
@@ -293,10 +279,7 @@ impl<'a> Reader<'a> {
         self.at += 1;
         loop {
             let rest = &self.text[self.at..];
-            self.at += rest
-                .iter()
-                .position(|&b| b == b'"' || b == b'\\' || b < 0x20)
-                .unwrap_or(rest.len());
+            self.at += rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len());
             match self.text.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -337,11 +320,7 @@ impl<'a> Reader<'a> {
                 let Some(unit) = utf16_unit(rest) else {
                     return Err(self.wrong("expected four hexadecimal digits after \\u"));
                 };
-                let follower = if (0xD800..0xDC00).contains(&unit) {
-                    utf16_unit(&rest[6..])
-                } else {
-                    None
-                };
+                let follower = if (0xD800..0xDC00).contains(&unit) { utf16_unit(&rest[6..]) } else { None };
                 let pair = follower.filter(|low| (0xDC00..0xE000).contains(low));
                 let code = pair.map_or(unit, |low| 0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00));
                 self.at += if pair.is_some() { 12 } else { 6 };
@@ -356,9 +335,7 @@ impl<'a> Reader<'a> {
 /// The number in `\uXXXX` at the beginning of `text`.
 fn utf16_unit(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
-    digits.iter().try_fold(0, |number, &digit| {
-        Some(number * 16 + char::from(digit).to_digit(16)?)
-    })
+    digits.iter().try_fold(0, |number, &digit| Some(number * 16 + char::from(digit).to_digit(16)?))
 }
 
 #[cfg(test)]
@@ -384,28 +361,16 @@ mod tests {
 
     #[test]
     fn escapes_become_text_where_text_is_allowed() {
-        assert_eq!(
-            compact(r#""caf\u00E9 \ud83d\ude00 \/ \u0041""#).unwrap(),
-            "\"café 😀 / A\""
-        );
+        assert_eq!(compact(r#""caf\u00E9 \ud83d\ude00 \/ \u0041""#).unwrap(), "\"café 😀 / A\"");
         assert_eq!(compact(r#""\" \\ \b\f\n\r\t""#).unwrap(), r#""\" \\ \b\f\n\r\t""#);
         assert_eq!(compact(r#""\u0022\u005c""#).unwrap(), r#""\"\\""#);
-        assert_eq!(
-            compact(r#""\u0000\u000a\u001F""#).unwrap(),
-            r#""\u0000\u000a\u001F""#
-        );
+        assert_eq!(compact(r#""\u0000\u000a\u001F""#).unwrap(), r#""\u0000\u000a\u001F""#);
         assert_eq!(
             compact(r#""\ud83d \ude00 \ud83d\ud83d\ude00""#).unwrap(),
             "\"\\ud83d \\ude00 \\ud83d😀\""
         );
-        assert_eq!(
-            compact(r#""\ud83d\u00e9 \ud83dx""#).unwrap(),
-            "\"\\ud83dé \\ud83dx\""
-        );
-        assert_eq!(
-            compact("\"\u{2028}\u{85}\u{7f}\"").unwrap(),
-            "\"\u{2028}\u{85}\u{7f}\""
-        );
+        assert_eq!(compact(r#""\ud83d\u00e9 \ud83dx""#).unwrap(), "\"\\ud83dé \\ud83dx\"");
+        assert_eq!(compact("\"\u{2028}\u{85}\u{7f}\"").unwrap(), "\"\u{2028}\u{85}\u{7f}\"");
         assert_eq!(compact(r#"{"\u0061":1}"#).unwrap(), r#"{"a":1}"#);
     }
 
@@ -447,10 +412,7 @@ mod tests {
         ];
         for (text, at, problem) in cases {
             assert_eq!(compact(text), Err(Malformed { at, problem }), "{text}");
-            assert!(
-                serde_json::from_str::<serde_json::Value>(text).is_err(),
-                "{text}: serde_json disagrees"
-            );
+            assert!(serde_json::from_str::<serde_json::Value>(text).is_err(), "{text}: serde_json disagrees");
         }
     }
 
@@ -466,9 +428,7 @@ mod tests {
         let alphabet = br#"{}[]",:\/-+.0123456789eEu dDtrufalsn"#;
         let mut state = 42_u64;
         let mut draw = |bound: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % bound
         };
         let (mut taken, mut refused) = (0, 0);
@@ -495,17 +455,10 @@ mod tests {
             taken += 1;
             // A lone surrogate is JSON, but no Rust string; a huge exponent is a number, but no f64.
             if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) {
-                assert_eq!(
-                    serde_json::from_str::<serde_json::Value>(&line).unwrap(),
-                    value,
-                    "{text}"
-                );
+                assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value, "{text}");
             }
         }
-        assert!(
-            taken > 5_000 && refused > 5_000,
-            "{taken} taken, {refused} refused"
-        );
+        assert!(taken > 5_000 && refused > 5_000, "{taken} taken, {refused} refused");
     }
 
     #[test]
@@ -513,13 +466,7 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(compact(&nested(MAX_DEPTH)), Ok(nested(MAX_DEPTH)));
         let too_deep = compact(&nested(100_000)).unwrap_err();
-        assert_eq!(
-            too_deep,
-            Malformed {
-                at: MAX_DEPTH,
-                problem: "nested deeper than 128 levels"
-            }
-        );
+        assert_eq!(too_deep, Malformed { at: MAX_DEPTH, problem: "nested deeper than 128 levels" });
         let beside: String = format!("[{}]", vec!["[]"; 1000].join(","));
         assert_eq!(compact(&beside).unwrap(), beside);
     }

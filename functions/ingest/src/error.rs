@@ -77,10 +77,7 @@ pub enum Rejection {
 impl Rejection {
     /// A mistake in `body`, located for the client.
     pub fn malformed(body: &[u8], mistake: Malformed) -> Self {
-        Self::Malformed {
-            position: Position::of(body, mistake.at),
-            problem: mistake.problem,
-        }
+        Self::Malformed { position: Position::of(body, mistake.at), problem: mistake.problem }
     }
 
     /// The HTTP status.

@@ -71,11 +71,7 @@ fn envelope(reader: &mut Reader<'_>, packer: &mut Packer<'_>) -> Result<(), Halt
         }
     })?;
     reader.end()?;
-    if seen {
-        Ok(())
-    } else {
-        Err(shape("'records' is missing").into())
-    }
+    if seen { Ok(()) } else { Err(shape("'records' is missing").into()) }
 }
 
 fn record(reader: &mut Reader<'_>, packer: &mut Packer<'_>) -> Result<(), Halt> {
@@ -96,11 +92,7 @@ fn record(reader: &mut Reader<'_>, packer: &mut Packer<'_>) -> Result<(), Halt> 
         }
         packer.line(|line| Ok::<(), Halt>(payload::copy(reader, line)?))
     })?;
-    if packer.count() > index {
-        Ok(())
-    } else {
-        Err(shape(&format!("record {index} has no 'value'")).into())
-    }
+    if packer.count() > index { Ok(()) } else { Err(shape(&format!("record {index} has no 'value'")).into()) }
 }
 
 fn shape(what: &str) -> Rejection {
@@ -126,10 +118,7 @@ pub fn answer(records: &[StreamRecord], written: &Written, first_offset: i64) ->
             });
         }
     }
-    (
-        StatusCode::OK,
-        json!({ "offsets": offsets, "key_schema_id": null, "value_schema_id": null }),
-    )
+    (StatusCode::OK, json!({ "offsets": offsets, "key_schema_id": null, "value_schema_id": null }))
 }
 
 /// The status in this API, where a body of the wrong shape is "unprocessable".
@@ -165,27 +154,12 @@ mod tests {
     #[test]
     fn every_variant_that_clients_send() {
         for (text, expected) in [
-            (
-                r#"{"records": [{"value": {"index": 1, "t": "caf\u00e9"}}]}"#,
-                "{\"index\":1,\"t\":\"café\"}",
-            ),
-            (
-                r#"{"records":[{"value":{"a":1}},{"value":{"a":2}}]}"#,
-                "{\"a\":1}\n{\"a\":2}",
-            ),
-            (
-                r#"{"records":[{"key":"k","value":{"a":1},"partition":0}],"value_schema":null}"#,
-                "{\"a\":1}",
-            ),
-            (
-                "{\n  \"records\": [\n    {\n      \"value\": {\n \"a\": 1 } } ] }\n",
-                "{\"a\":1}",
-            ),
+            (r#"{"records": [{"value": {"index": 1, "t": "caf\u00e9"}}]}"#, "{\"index\":1,\"t\":\"café\"}"),
+            (r#"{"records":[{"value":{"a":1}},{"value":{"a":2}}]}"#, "{\"a\":1}\n{\"a\":2}"),
+            (r#"{"records":[{"key":"k","value":{"a":1},"partition":0}],"value_schema":null}"#, "{\"a\":1}"),
+            ("{\n  \"records\": [\n    {\n      \"value\": {\n \"a\": 1 } } ] }\n", "{\"a\":1}"),
             (r#"{"records":{"value":{"a":1}}}"#, "{\"a\":1}"),
-            (
-                r#"{"records":[{"Data":{"a":1},"PartitionKey":"p"}]}"#,
-                "{\"a\":1}",
-            ),
+            (r#"{"records":[{"Data":{"a":1},"PartitionKey":"p"}]}"#, "{\"a\":1}"),
             (r#"{"records":[{"value":"{\"a\": 1}"}]}"#, "{\"a\":1}"),
             (r#"{"records":[{"value":null},{"value":"x"}]}"#, "null\n\"x\""),
         ] {
@@ -200,28 +174,14 @@ mod tests {
             (r"[]", "the body must be an object with 'records'"),
             (r#"{"records":[]}"#, "'records' is empty: send at least one"),
             (r#"{"records":null}"#, "record 0 is not an object with a 'value'"),
-            (
-                r#"{"records":[{"value":1},{"key":1}]}"#,
-                "record 1 has no 'value'",
-            ),
-            (
-                r#"{"records":[{"value":1,"value":2}]}"#,
-                "record 0 has two values",
-            ),
-            (
-                r#"{"records":[{"value":1}],"records":[]}"#,
-                "'records' is given twice",
-            ),
+            (r#"{"records":[{"value":1},{"key":1}]}"#, "record 1 has no 'value'"),
+            (r#"{"records":[{"value":1,"value":2}]}"#, "record 0 has two values"),
+            (r#"{"records":[{"value":1}],"records":[]}"#, "'records' is given twice"),
         ] {
             assert_eq!(lines(text), Err(shape(expected)), "{text}");
         }
         // Not JSON counts before not the right shape.
-        for text in [
-            "nope",
-            "[1] x",
-            "{\"records\":[{\"value\":{}]}",
-            "{\"records\":[nope]}",
-        ] {
+        for text in ["nope", "[1] x", "{\"records\":[{\"value\":{}]}", "{\"records\":[nope]}"] {
             assert!(matches!(lines(text), Err(Rejection::Malformed { .. })), "{text}");
         }
     }

@@ -65,8 +65,7 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> Intake<'a, R> {
     pub fn records(&self, text: &[u8]) -> Result<Vec<StreamRecord>, Rejection> {
         let mut records = None;
         let mut reader = Reader::new(text);
-        self.envelope(&mut reader, &mut records)
-            .map_err(|halt| halt.in_body(text))?;
+        self.envelope(&mut reader, &mut records).map_err(|halt| halt.in_body(text))?;
         match records {
             None => Err(shape("'records' is missing")),
             Some(records) if records.is_empty() => Err(shape("'records' is empty: send at least one")),
@@ -143,10 +142,9 @@ fn partition_key(reader: &mut Reader<'_>, index: usize) -> Result<Option<String>
     reader.value(&mut text)?;
     let key = match first {
         Some(b'{' | b'[') => {
-            return Err(shape(&format!(
-                "the partition key of record {index} must be a string or a number"
-            ))
-            .into());
+            return Err(
+                shape(&format!("the partition key of record {index} must be a string or a number")).into()
+            );
         }
         Some(b'n') => String::new(),
         // A lone surrogate is in no String; such a key is none.
@@ -158,10 +156,7 @@ fn partition_key(reader: &mut Reader<'_>, index: usize) -> Result<Option<String>
 
 /// Whether a member has this name, given in small letters without hyphens.
 fn is(member: &str, name: &str) -> bool {
-    let mut letters = member
-        .bytes()
-        .filter(|&b| b != b'-')
-        .map(|b| b.to_ascii_lowercase());
+    let mut letters = member.bytes().filter(|&b| b != b'-').map(|b| b.to_ascii_lowercase());
     name.bytes().all(|b| letters.next() == Some(b)) && letters.next().is_none()
 }
 
@@ -189,10 +184,7 @@ pub fn records_answer(written: &Written) -> (StatusCode, Value) {
         }
     };
     let entries: Vec<Value> = written.results.iter().map(entry).collect();
-    (
-        StatusCode::OK,
-        json!({ "FailedRecordCount": failed, "Records": entries }),
-    )
+    (StatusCode::OK, json!({ "FailedRecordCount": failed, "Records": entries }))
 }
 
 /// An error in this API's style: the exception that Kinesis or API Gateway would name.
@@ -222,17 +214,11 @@ mod tests {
 
     fn intake() -> Intake<'static, impl Fn(Option<&str>) -> Option<&'static str>> {
         let route = |key: Option<&str>| (key == Some("pin")).then_some("pin");
-        Intake {
-            request_id: "r",
-            route,
-        }
+        Intake { request_id: "r", route }
     }
 
     fn flat(records: Vec<StreamRecord>) -> Vec<(String, String)> {
-        records
-            .into_iter()
-            .map(|record| (record.key, String::from_utf8(record.data).unwrap()))
-            .collect()
+        records.into_iter().map(|record| (record.key, String::from_utf8(record.data).unwrap())).collect()
     }
 
     #[test]
@@ -249,16 +235,8 @@ mod tests {
                 "-/r/0/7",
                 "{\"a\":1}",
             ),
-            (
-                r#"{"Data":"{\"a\": 1}","PartitionKey":"pin"}"#.to_owned(),
-                "pin/r/0/pin",
-                "{\"a\":1}",
-            ),
-            (
-                format!(r#"{{"data":"{encoded}","partition-key":null}}"#),
-                "-/r/0",
-                "{\"a\":1}",
-            ),
+            (r#"{"Data":"{\"a\": 1}","PartitionKey":"pin"}"#.to_owned(), "pin/r/0/pin", "{\"a\":1}"),
+            (format!(r#"{{"data":"{encoded}","partition-key":null}}"#), "-/r/0", "{\"a\":1}"),
             (r#"{"Data":"","PartitionKey":""}"#.to_owned(), "-/r/0", "\"\""),
             (r#"{"Data":[1, 2]}"#.to_owned(), "-/r/0", "[1,2]"),
         ] {
@@ -302,16 +280,10 @@ mod tests {
             ("{}", "'records' is missing"),
             ("7", "the body must be an object with 'records'"),
             (r#"{"records":[]}"#, "'records' is empty: send at least one"),
-            (
-                r#"{"records":[{"data":1},2]}"#,
-                "record 1 is not an object with 'Data'",
-            ),
+            (r#"{"records":[{"data":1},2]}"#, "record 1 is not an object with 'Data'"),
         ] {
             assert_eq!(intake().records(text.as_bytes()), Err(shape(expected)), "{text}");
         }
-        assert!(matches!(
-            intake().record(b"{\"Data\":{}"),
-            Err(Rejection::Malformed { .. })
-        ));
+        assert!(matches!(intake().record(b"{\"Data\":{}"), Err(Rejection::Malformed { .. })));
     }
 }

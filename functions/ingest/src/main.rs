@@ -1,7 +1,6 @@
 //! Wires ingest to AWS: settings, clients, the handler.
 
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +12,8 @@ use ingest::stream::KinesisStream;
 use ingest::writer::Patience;
 use lambda_http::{Error, Request, run, service_fn};
 use pinlake_effects::Effects;
-use pinlake_platform::location::Location;
-use pinlake_platform::settings;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
-use pinlake_schema::Catalog;
+use pinlake_platform::{contracts, settings};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -25,12 +22,8 @@ async fn main() -> Result<(), Error> {
     let effects = Effects::system();
     let app = App {
         stream: KinesisStream::new(kinesis().await, settings::required("PINLAKE_STREAM")?),
-        catalog: Arc::new(contracts()?),
-        access: if settings::parsed("PINLAKE_ANONYMOUS", false)? {
-            Access::Anyone
-        } else {
-            Access::Signed
-        },
+        catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
+        access: if settings::parsed("PINLAKE_ANONYMOUS", false)? { Access::Anyone } else { Access::Signed },
         patience: Patience::default(),
         effects: effects.clone(),
     };
@@ -44,18 +37,6 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// The contracts that `PINLAKE_DATASETS` names, or those that are compiled in.
-fn contracts() -> Result<Catalog, Error> {
-    match settings::place("PINLAKE_DATASETS")? {
-        None => Ok(Catalog::embedded()?),
-        Some(Location::Folder(folder)) => Ok(Catalog::from_dir(Path::new(&folder))?),
-        // Routing by other contracts than the deployment asked for would be worse than not starting.
-        Some(other) => {
-            Err(format!("PINLAKE_DATASETS={other:?} cannot be read by ingest: name a folder").into())
-        }
-    }
-}
-
 /// A client that does not retry: the writer does, for the records that need it.
 async fn kinesis() -> aws_sdk_kinesis::Client {
     let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
@@ -63,10 +44,8 @@ async fn kinesis() -> aws_sdk_kinesis::Client {
         .connect_timeout(Duration::from_secs(1))
         .operation_timeout(Duration::from_secs(4))
         .build();
-    let config = Builder::from(&shared)
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts)
-        .build();
+    let config =
+        Builder::from(&shared).retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
     aws_sdk_kinesis::Client::from_conf(config)
 }
 
@@ -74,11 +53,7 @@ fn measure(metrics: &Metrics, effects: &Effects, report: &Report) {
     let count = |holds: bool| if holds { 1.0 } else { 0.0 };
     let values = [
         ("requests", Unit::Count, 1.0),
-        (
-            "requests_rejected",
-            Unit::Count,
-            count((400..500).contains(&report.status)),
-        ),
+        ("requests_rejected", Unit::Count, count((400..500).contains(&report.status))),
         ("requests_failed", Unit::Count, count(report.status >= 500)),
         ("bytes", Unit::Bytes, report.bytes as f64),
         ("records_stored", Unit::Count, report.stored as f64),

@@ -50,12 +50,8 @@ impl Framing {
 /// The first mistake in the body, at its line and column, or a record that is too long.
 pub fn read(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<Vec<StreamRecord>, Rejection> {
     let by_line = framing == Framing::Lines || begins_with_a_line(text);
-    if by_line {
-        lines(text, &mut packer)
-    } else {
-        value(text, &mut packer)
-    }
-    .map_err(|halt| halt.in_body(text))?;
+    if by_line { lines(text, &mut packer) } else { value(text, &mut packer) }
+        .map_err(|halt| halt.in_body(text))?;
     Ok(packer.finish())
 }
 
@@ -100,22 +96,12 @@ fn lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), Halt> {
 pub fn answer(records: &[StreamRecord], written: &Written, request_id: &str) -> (StatusCode, Value) {
     let (mut accepted, mut failed) = (Vec::new(), Vec::new());
     for (record, result) in records.iter().zip(&written.results) {
-        let ranges = if result.is_ok() {
-            &mut accepted
-        } else {
-            &mut failed
-        };
+        let ranges = if result.is_ok() { &mut accepted } else { &mut failed };
         extend(ranges, record.lines.start, record.lines.end);
     }
     if failed.is_empty() {
-        let count: u64 = records
-            .iter()
-            .map(|record| record.lines.end - record.lines.start)
-            .sum();
-        return (
-            StatusCode::OK,
-            json!({ "accepted": count, "request_id": request_id }),
-        );
+        let count: u64 = records.iter().map(|record| record.lines.end - record.lines.start).sum();
+        return (StatusCode::OK, json!({ "accepted": count, "request_id": request_id }));
     }
     let message = "part of the request was stored and part was not: send the failed records again, or all of it \
                    with the same Idempotency-Key";
@@ -165,12 +151,7 @@ mod tests {
         let packed = read(text.as_bytes(), framing, Packer::new("pin", "r"))?;
         Ok(packed
             .iter()
-            .flat_map(|record| {
-                std::str::from_utf8(&record.data)
-                    .unwrap()
-                    .split('\n')
-                    .map(str::to_owned)
-            })
+            .flat_map(|record| std::str::from_utf8(&record.data).unwrap().split('\n').map(str::to_owned))
             .collect())
     }
 
@@ -179,23 +160,11 @@ mod tests {
         for (text, framing, expected) in [
             ("{\"a\": 1}", Framing::Json, vec!["{\"a\":1}"]),
             ("{\n  \"a\": 1\n}\n", Framing::Json, vec!["{\"a\":1}"]),
-            (
-                "[{\"a\": 1}, 2,\n null]",
-                Framing::Json,
-                vec!["{\"a\":1}", "2", "null"],
-            ),
+            ("[{\"a\": 1}, 2,\n null]", Framing::Json, vec!["{\"a\":1}", "2", "null"]),
             (" [ ] ", Framing::Json, vec![]),
-            (
-                "{\"a\": 1}\n\n{\"a\": 2}\r\n",
-                Framing::Json,
-                vec!["{\"a\":1}", "{\"a\":2}"],
-            ),
+            ("{\"a\": 1}\n\n{\"a\": 2}\r\n", Framing::Json, vec!["{\"a\":1}", "{\"a\":2}"]),
             ("{\"a\": 1}", Framing::Lines, vec!["{\"a\":1}"]),
-            (
-                "\n {\"a\": 1} \r\n[2, 3]\n\n",
-                Framing::Lines,
-                vec!["{\"a\":1}", "[2,3]"],
-            ),
+            ("\n {\"a\": 1} \r\n[2, 3]\n\n", Framing::Lines, vec!["{\"a\":1}", "[2,3]"]),
             ("\"text\"", Framing::Json, vec!["\"text\""]),
         ] {
             assert_eq!(records(text, framing).unwrap(), expected, "{text}");
@@ -213,9 +182,7 @@ mod tests {
             ("{\n\"a\":1\n", Framing::Json, 3, 1),
             ("{\n\"a\":1\n}", Framing::Lines, 1, 2),
         ] {
-            let Err(Rejection::Malformed { position, .. }) = records(text, framing) else {
-                panic!("{text}")
-            };
+            let Err(Rejection::Malformed { position, .. }) = records(text, framing) else { panic!("{text}") };
             assert_eq!(position, Position { line, column }, "{text}");
         }
     }

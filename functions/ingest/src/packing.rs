@@ -46,11 +46,7 @@ impl StreamRecord {
     /// # Errors
     /// When the line is too long for a Kinesis record.
     pub fn single(key: StreamKey<'_>, data: Vec<u8>) -> Result<Self, Rejection> {
-        let record = Self {
-            key: key.to_string(),
-            data,
-            lines: key.index..key.index + 1,
-        };
+        let record = Self { key: key.to_string(), data, lines: key.index..key.index + 1 };
         if record.bytes() > MAX_RECORD_BYTES {
             return Err(Rejection::TooLarge(format!(
                 "record {} takes {} bytes with its key, more than the {MAX_RECORD_BYTES} that the stream allows",
@@ -79,13 +75,7 @@ pub struct Packer<'a> {
 impl<'a> Packer<'a> {
     /// Packs for `dataset` under the id `request`.
     pub fn new(dataset: &'a str, request: &'a str) -> Self {
-        Self {
-            dataset,
-            request,
-            closed: Vec::new(),
-            open: Vec::new(),
-            open_lines: 0..0,
-        }
+        Self { dataset, request, closed: Vec::new(), open: Vec::new(), open_lines: 0..0 }
     }
 
     /// How many lines were packed so far: the next line's index.
@@ -126,11 +116,7 @@ impl<'a> Packer<'a> {
     pub fn finish(mut self) -> Vec<StreamRecord> {
         if !self.open_lines.is_empty() {
             let key = self.key().to_string();
-            self.closed.push(StreamRecord {
-                key,
-                data: self.open,
-                lines: self.open_lines,
-            });
+            self.closed.push(StreamRecord { key, data: self.open, lines: self.open_lines });
         }
         self.closed
     }
@@ -173,35 +159,23 @@ mod tests {
     #[test]
     fn every_line_is_in_one_record_in_order() {
         // Lengths that fill records unevenly, some longer than a record should be.
-        let lines: Vec<Vec<u8>> = (0..500_usize)
-            .map(|i| vec![b'a' + (i % 26) as u8; 1 + (i * 7919) % 31_000])
-            .collect();
+        let lines: Vec<Vec<u8>> =
+            (0..500_usize).map(|i| vec![b'a' + (i % 26) as u8; 1 + (i * 7919) % 31_000]).collect();
         let records = pack(&lines).unwrap();
         let mut next = 0;
         for record in &records {
             assert_eq!(record.lines.start, next);
             next = record.lines.end;
             let key = StreamKey::parse(&record.key).unwrap();
-            assert_eq!(
-                (key.dataset, key.request, key.index),
-                (Some("pin"), "request", record.lines.start)
-            );
+            assert_eq!((key.dataset, key.request, key.index), (Some("pin"), "request", record.lines.start));
             let held: Vec<&[u8]> = record.data.split(|&b| b == b'\n').collect();
             let range = record.lines.start as usize..record.lines.end as usize;
             assert_eq!(held, lines[range].iter().map(Vec::as_slice).collect::<Vec<_>>());
-            assert!(
-                record.bytes() <= PACKED_BYTES || held.len() == 1,
-                "{} bytes",
-                record.bytes()
-            );
+            assert!(record.bytes() <= PACKED_BYTES || held.len() == 1, "{} bytes", record.bytes());
         }
         assert_eq!(next, 500);
         // Two records in a row never fit into one.
-        assert!(
-            records
-                .windows(2)
-                .all(|pair| pair[0].bytes() + pair[1].data.len() + 40 > PACKED_BYTES)
-        );
+        assert!(records.windows(2).all(|pair| pair[0].bytes() + pair[1].data.len() + 40 > PACKED_BYTES));
     }
 
     #[test]
@@ -215,16 +189,11 @@ mod tests {
     #[test]
     fn a_line_over_the_limit_is_refused_wherever_it_stands() {
         let key_bytes = "pin/request/0".len();
-        assert_eq!(
-            pack(&[vec![b'x'; MAX_RECORD_BYTES - key_bytes]]).unwrap().len(),
-            1
-        );
+        assert_eq!(pack(&[vec![b'x'; MAX_RECORD_BYTES - key_bytes]]).unwrap().len(), 1);
         for before in [0, 1] {
             let mut lines = vec![b"{}".to_vec(); before];
             lines.push(vec![b'x'; MAX_RECORD_BYTES]);
-            let Err(Rejection::TooLarge(why)) = pack(&lines) else {
-                panic!("{before}: was packed")
-            };
+            let Err(Rejection::TooLarge(why)) = pack(&lines) else { panic!("{before}: was packed") };
             assert!(why.starts_with(&format!("record {before} takes 10485")), "{why}");
         }
     }

@@ -60,21 +60,14 @@ mod tests {
     fn line(value: &str) -> String {
         let mut out = b"before ".to_vec();
         copy(&mut Reader::new(value.as_bytes()), &mut out).unwrap();
-        String::from_utf8(out)
-            .unwrap()
-            .strip_prefix("before ")
-            .unwrap()
-            .to_owned()
+        String::from_utf8(out).unwrap().strip_prefix("before ").unwrap().to_owned()
     }
 
     #[test]
     fn rows_come_out_of_their_wrappings() {
         let row = "{\"ind\":1,\"t\":\"é\\\"\"}";
         assert_eq!(line("{\"ind\": 1, \"t\": \"\\u00e9\\\"\"}"), row);
-        assert_eq!(
-            line(&serde_json::to_string("{\"ind\": 1,\n\"t\": \"é\\\"\"}\n").unwrap()),
-            row
-        );
+        assert_eq!(line(&serde_json::to_string("{\"ind\": 1,\n\"t\": \"é\\\"\"}\n").unwrap()), row);
         let text = "{\"ind\": 1, \"t\": \"\\u00e9\\\"\"}";
         let encoded = base64::engine::general_purpose::STANDARD.encode(text);
         assert_eq!(line(&format!("\"{encoded}\"")), row);

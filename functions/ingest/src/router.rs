@@ -112,14 +112,8 @@ mod tests {
             ("/prod/v2//topics/pinterest.pin/", topic("pinterest.pin")),
             ("/topics/topics", topic("topics")),
             ("/streams/v1/record", record("v1")),
-            (
-                "/test/streams/streaming-0a1b-pin/record",
-                record("streaming-0a1b-pin"),
-            ),
-            (
-                "/a/b/c/streams/Kinesis-Prod-Stream/records",
-                records("Kinesis-Prod-Stream"),
-            ),
+            ("/test/streams/streaming-0a1b-pin/record", record("streaming-0a1b-pin")),
+            ("/a/b/c/streams/Kinesis-Prod-Stream/records", records("Kinesis-Prod-Stream")),
             ("/streams/a%20b%2Fc/records", records("a b/c")),
             ("/v1/pin", dataset("pin")),
             ("/prod/v1/pin", dataset("pin")),

@@ -88,19 +88,15 @@ impl RecordStream for KinesisStream {
         }
         let answer = call.send().await.map_err(|error| whole_call(&error))?;
         let entries =
-            answer
-                .records()
-                .iter()
-                .map(|entry| match (entry.shard_id(), entry.sequence_number()) {
-                    (Some(shard), Some(sequence)) if entry.error_code().is_none() => Ok(Receipt {
-                        shard: shard.to_owned(),
-                        sequence: sequence.to_owned(),
-                    }),
-                    _ => Err(refusal(
-                        entry.error_code().unwrap_or("InternalFailure"),
-                        entry.error_message().unwrap_or_default().to_owned(),
-                    )),
-                });
+            answer.records().iter().map(|entry| match (entry.shard_id(), entry.sequence_number()) {
+                (Some(shard), Some(sequence)) if entry.error_code().is_none() => {
+                    Ok(Receipt { shard: shard.to_owned(), sequence: sequence.to_owned() })
+                }
+                _ => Err(refusal(
+                    entry.error_code().unwrap_or("InternalFailure"),
+                    entry.error_message().unwrap_or_default().to_owned(),
+                )),
+            });
         Ok(entries.collect())
     }
 }
@@ -117,10 +113,9 @@ where
                 answer.message().unwrap_or_default().to_owned(),
             )
         }
-        other => refusal(
-            "ServiceUnavailable",
-            aws_sdk_kinesis::error::DisplayErrorContext(other).to_string(),
-        ),
+        other => {
+            refusal("ServiceUnavailable", aws_sdk_kinesis::error::DisplayErrorContext(other).to_string())
+        }
     }
 }
 
@@ -146,11 +141,7 @@ fn refusal(code: &str, message: String) -> Refusal {
         | "KMSOptInRequired" => RefusalKind::Permanent,
         _ => RefusalKind::Unavailable,
     };
-    Refusal {
-        kind,
-        code: code.to_owned(),
-        message,
-    }
+    Refusal { kind, code: code.to_owned(), message }
 }
 
 #[cfg(test)]
@@ -160,10 +151,7 @@ mod tests {
     #[test]
     fn an_unknown_exception_is_worth_another_try() {
         let kind = |code| refusal(code, String::new()).kind;
-        assert_eq!(
-            kind("ProvisionedThroughputExceededException"),
-            RefusalKind::Throttled
-        );
+        assert_eq!(kind("ProvisionedThroughputExceededException"), RefusalKind::Throttled);
         assert_eq!(kind("ResourceNotFoundException"), RefusalKind::Permanent);
         assert_eq!(kind("InternalFailure"), RefusalKind::Unavailable);
         assert_eq!(kind("SomethingNew"), RefusalKind::Unavailable);

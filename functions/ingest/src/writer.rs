@@ -25,15 +25,9 @@ pub struct Patience {
 impl Default for Patience {
     /// Eight rounds within eight seconds: a shard's throughput is counted by the second, so a burst has passed.
     fn default() -> Self {
-        let backoff = Backoff {
-            first: Duration::from_millis(100),
-            most: Duration::from_secs(2),
-            attempts: 8,
-        };
-        Self {
-            backoff,
-            budget: Duration::from_secs(8),
-        }
+        let backoff =
+            Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2), attempts: 8 };
+        Self { backoff, budget: Duration::from_secs(8) }
     }
 }
 
@@ -59,10 +53,7 @@ impl Written {
             RefusalKind::Throttled => 1,
             RefusalKind::Permanent => 2,
         };
-        self.results
-            .iter()
-            .filter_map(|result| result.as_ref().err())
-            .max_by_key(weight)
+        self.results.iter().filter_map(|result| result.as_ref().err()).max_by_key(weight)
     }
 }
 
@@ -110,20 +101,12 @@ pub async fn write<S: RecordStream>(
 
 fn unasked() -> Refusal {
     let message = "the stream's answer has fewer entries than the call had records".to_owned();
-    Refusal {
-        kind: RefusalKind::Unavailable,
-        code: "InternalFailure".to_owned(),
-        message,
-    }
+    Refusal { kind: RefusalKind::Unavailable, code: "InternalFailure".to_owned(), message }
 }
 
 fn timed_out() -> Refusal {
     let message = "the stream did not answer in time".to_owned();
-    Refusal {
-        kind: RefusalKind::Unavailable,
-        code: "RequestTimeoutException".to_owned(),
-        message,
-    }
+    Refusal { kind: RefusalKind::Unavailable, code: "RequestTimeoutException".to_owned(), message }
 }
 
 /// Splits the outstanding records into calls within Kinesis' limits.
@@ -165,10 +148,7 @@ mod tests {
     impl Scripted {
         fn new(mut script: Vec<Answer>) -> Self {
             script.reverse();
-            Self {
-                script: Mutex::new(script),
-                calls: Mutex::default(),
-            }
+            Self { script: Mutex::new(script), calls: Mutex::default() }
         }
     }
 
@@ -177,20 +157,11 @@ mod tests {
             &self,
             records: &[&StreamRecord],
         ) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
-            self.calls
-                .lock()
-                .unwrap()
-                .push(records.iter().map(|record| record.key.clone()).collect());
-            let refusal = |kind| Refusal {
-                kind,
-                code: "Code".to_owned(),
-                message: String::new(),
-            };
+            self.calls.lock().unwrap().push(records.iter().map(|record| record.key.clone()).collect());
+            let refusal = |kind| Refusal { kind, code: "Code".to_owned(), message: String::new() };
             let answer = self.script.lock().unwrap().pop();
-            let taken = |record: &&StreamRecord| Receipt {
-                shard: "shard".to_owned(),
-                sequence: record.key.clone(),
-            };
+            let taken =
+                |record: &&StreamRecord| Receipt { shard: "shard".to_owned(), sequence: record.key.clone() };
             match answer {
                 None => Ok(records.iter().map(|record| Ok(taken(record))).collect()),
                 Some(Answer::Fail(kind)) => Err(refusal(kind)),
@@ -198,13 +169,7 @@ mod tests {
                 Some(Answer::RefuseEveryOther(kind)) => Ok(records
                     .iter()
                     .enumerate()
-                    .map(|(i, record)| {
-                        if i % 2 == 0 {
-                            Ok(taken(record))
-                        } else {
-                            Err(refusal(kind))
-                        }
-                    })
+                    .map(|(i, record)| if i % 2 == 0 { Ok(taken(record)) } else { Err(refusal(kind)) })
                     .collect()),
             }
         }
@@ -212,11 +177,7 @@ mod tests {
 
     fn records(count: u64, bytes: usize) -> Vec<StreamRecord> {
         (0..count)
-            .map(|i| StreamRecord {
-                key: i.to_string(),
-                data: vec![b'x'; bytes],
-                lines: i..i + 1,
-            })
+            .map(|i| StreamRecord { key: i.to_string(), data: vec![b'x'; bytes], lines: i..i + 1 })
             .collect()
     }
 
@@ -233,15 +194,9 @@ mod tests {
         let written = run(&stream, &records(4, 10)).await;
         assert!(written.worst().is_none());
         assert_eq!(written.retries, 4);
-        let sequences: Vec<&str> = written
-            .receipts()
-            .map(|receipt| receipt.sequence.as_str())
-            .collect();
+        let sequences: Vec<&str> = written.receipts().map(|receipt| receipt.sequence.as_str()).collect();
         assert_eq!(sequences, ["0", "1", "2", "3"], "each record has its own receipt");
-        assert_eq!(
-            *stream.calls.lock().unwrap(),
-            [vec!["0", "1", "2", "3"], vec!["1", "3"], vec!["1", "3"]]
-        );
+        assert_eq!(*stream.calls.lock().unwrap(), [vec!["0", "1", "2", "3"], vec!["1", "3"], vec!["1", "3"]]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -260,10 +215,7 @@ mod tests {
         let stream = Scripted::new(always());
         let start = Instant::now();
         let written = run(&stream, &records(1, 10)).await;
-        assert_eq!(
-            written.worst().map(|refusal| refusal.kind),
-            Some(RefusalKind::Throttled)
-        );
+        assert_eq!(written.worst().map(|refusal| refusal.kind), Some(RefusalKind::Throttled));
         assert!(start.elapsed() <= Patience::default().budget);
         assert!(stream.calls.lock().unwrap().len() <= 8);
 
@@ -271,10 +223,7 @@ mod tests {
         let start = Instant::now();
         let written = run(&silent, &records(1, 10)).await;
         assert_eq!(start.elapsed(), Patience::default().budget);
-        assert_eq!(
-            written.worst().map(|refusal| refusal.code.as_str()),
-            Some("RequestTimeoutException")
-        );
+        assert_eq!(written.worst().map(|refusal| refusal.code.as_str()), Some("RequestTimeoutException"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -283,9 +232,6 @@ mod tests {
         let written = run(&stream, &records(2, 10)).await;
         assert_eq!(stream.calls.lock().unwrap().len(), 1);
         assert_eq!(written.receipts().count(), 1);
-        assert_eq!(
-            written.worst().map(|refusal| refusal.kind),
-            Some(RefusalKind::Permanent)
-        );
+        assert_eq!(written.worst().map(|refusal| refusal.kind), Some(RefusalKind::Permanent));
     }
 }

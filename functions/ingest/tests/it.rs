@@ -45,11 +45,7 @@ struct State {
 
 impl RecordStream for MemoryStream {
     async fn put_records(&self, records: &[&StreamRecord]) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
-        assert!(
-            !records.is_empty() && records.len() <= 500,
-            "{} records in a call",
-            records.len()
-        );
+        assert!(!records.is_empty() && records.len() <= 500, "{} records in a call", records.len());
         assert!(records.iter().map(|record| record.bytes()).sum::<usize>() <= 5 * 1024 * 1024);
         let mut state = self.state.lock().unwrap();
         let answers = records.iter().map(|record| {
@@ -57,16 +53,10 @@ impl RecordStream for MemoryStream {
             let before = state.puts.iter().filter(|key| **key == record.key).count();
             state.puts.push(record.key.clone());
             if let Some(kind) = (self.verdict)(record, before) {
-                return Err(Refusal {
-                    kind,
-                    code: "SomeException".into(),
-                    message: "account 12345".into(),
-                });
+                return Err(Refusal { kind, code: "SomeException".into(), message: "account 12345".into() });
             }
-            let sequence = format!(
-                "4966889999999999999999999999999999999999999999999999{:04}",
-                state.stored.len()
-            );
+            let sequence =
+                format!("4966889999999999999999999999999999999999999999999999{:04}", state.stored.len());
             let shard = format!("shardId-{:012}", state.stored.len() % 2);
             state.stored.push((*record).clone());
             Ok(Receipt { shard, sequence })
@@ -80,17 +70,11 @@ fn app_refusing(
 ) -> App<MemoryStream> {
     let clock = ManualClock::at("2026-11-22T21:00:00Z".parse().unwrap());
     App {
-        stream: MemoryStream {
-            verdict: Box::new(verdict),
-            state: Mutex::default(),
-        },
+        stream: MemoryStream { verdict: Box::new(verdict), state: Mutex::default() },
         catalog: Arc::new(Catalog::embedded().unwrap()),
         access: Access::Anyone,
         patience: Patience::default(),
-        effects: Effects {
-            clock: Arc::new(clock),
-            chance: Arc::new(Chance::seeded(7)),
-        },
+        effects: Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(7)) },
     }
 }
 
@@ -99,9 +83,7 @@ fn app() -> App<MemoryStream> {
 }
 
 fn event_file(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../events")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events").join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -141,18 +123,11 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
 fn on_stream(app: &App<MemoryStream>) -> Vec<(String, String)> {
     let state = app.stream.state.lock().unwrap();
     let text = |record: &StreamRecord| String::from_utf8(record.data.clone()).unwrap();
-    state
-        .stored
-        .iter()
-        .map(|record| (record.key.clone(), text(record)))
-        .collect()
+    state.stored.iter().map(|record| (record.key.clone(), text(record))).collect()
 }
 
 fn pairs<const N: usize>(expected: [(&str, &str); N]) -> Vec<(String, String)> {
-    expected
-        .into_iter()
-        .map(|(key, data)| (key.to_owned(), data.to_owned()))
-        .collect()
+    expected.into_iter().map(|(key, data)| (key.to_owned(), data.to_owned())).collect()
 }
 
 #[tokio::test]
@@ -174,10 +149,7 @@ async fn each_sample_event_is_taken() {
         for (key, data) in stored {
             assert!(StreamKey::parse(&key).is_some(), "{name}: {key}");
             for line in data.split('\n') {
-                assert!(
-                    serde_json::from_str::<Value>(line).unwrap().is_object(),
-                    "{name}: {line}"
-                );
+                assert!(serde_json::from_str::<Value>(line).unwrap().is_object(), "{name}: {line}");
             }
         }
     }
@@ -187,10 +159,7 @@ async fn each_sample_event_is_taken() {
 async fn the_sample_kafka_event_is_answered_as_the_proxy_does() {
     let app = app();
     let response = app.handle(request_of(&event_file("ingest_kafka.json"))).await;
-    assert_eq!(
-        header(&response, "content-type"),
-        Some("application/vnd.kafka.v2+json")
-    );
+    assert_eq!(header(&response, "content-type"), Some("application/vnd.kafka.v2+json"));
     let answer = json_of(&response);
     let offset = answer["offsets"][0]["offset"].as_i64().unwrap();
     assert!(offset > 0 && offset < 1 << 53);
@@ -208,25 +177,15 @@ async fn the_sample_kafka_event_is_answered_as_the_proxy_does() {
 #[tokio::test]
 async fn the_sample_kinesis_events_are_answered_as_kinesis_does() {
     let (one, many) = (app(), app());
-    let answer = one
-        .handle(request_of(&event_file("ingest_kinesis_record.json")))
-        .await;
+    let answer = one.handle(request_of(&event_file("ingest_kinesis_record.json"))).await;
     assert_eq!(header(&answer, "content-type"), Some("application/json"));
     let sequence = "49668899999999999999999999999999999999999999999999990000";
     let expected = format!(r#"{{"SequenceNumber":"{sequence}","ShardId":"shardId-000000000000"}}"#);
     assert_eq!(json_of(&answer).to_string(), expected);
-    assert_eq!(
-        header(&answer, "Pinlake-Ack"),
-        Some(format!("shardId-000000000000={sequence}").as_str())
-    );
-    assert_eq!(
-        on_stream(&one)[0].0,
-        "geo/8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b02/0/partition-1"
-    );
+    assert_eq!(header(&answer, "Pinlake-Ack"), Some(format!("shardId-000000000000={sequence}").as_str()));
+    assert_eq!(on_stream(&one)[0].0, "geo/8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b02/0/partition-1");
 
-    let answer = many
-        .handle(request_of(&event_file("ingest_kinesis_records.json")))
-        .await;
+    let answer = many.handle(request_of(&event_file("ingest_kinesis_records.json"))).await;
     let body = json_of(&answer);
     assert_eq!(body["FailedRecordCount"], 0);
     assert_eq!(body["Records"].as_array().unwrap().len(), 3);
@@ -237,24 +196,14 @@ async fn the_sample_kinesis_events_are_answered_as_kinesis_does() {
     // A shared stream: the partition key names the dataset, or nothing does yet.
     let keys: Vec<String> = on_stream(&many).into_iter().map(|(key, _)| key).collect();
     let id = "8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b03";
-    assert_eq!(
-        keys,
-        [
-            format!("pin/{id}/0/pin"),
-            format!("user/{id}/1/user"),
-            format!("-/{id}/2/7")
-        ]
-    );
+    assert_eq!(keys, [format!("pin/{id}/0/pin"), format!("user/{id}/1/user"), format!("-/{id}/2/7")]);
 }
 
 #[tokio::test]
 async fn the_sample_native_event_is_unpacked_and_keeps_its_idempotency_key() {
     let app = app();
     let response = app.handle(request_of(&event_file("ingest_native.json"))).await;
-    assert_eq!(
-        json_of(&response),
-        json!({"accepted": 3, "request_id": "users-2026-11-22"})
-    );
+    assert_eq!(json_of(&response), json!({"accepted": 3, "request_id": "users-2026-11-22"}));
     let (key, data) = on_stream(&app).remove(0);
     assert_eq!(key, "user/users-2026-11-22/0");
     assert_eq!(data.lines().count(), 3);
@@ -335,20 +284,8 @@ async fn every_wire_variant_ends_as_compact_lines_under_the_right_key() {
             r#"{"records":[{"value":[1]},{"value":"x"},{"value":null}]}"#.to_owned(),
             pairs([("pin/req/0", "[1]\n\"x\"\nnull")]),
         ),
-        (
-            "PUT",
-            stream,
-            JSON,
-            put(row, r#""partition-1""#),
-            pairs([("geo/req/0/partition-1", line)]),
-        ),
-        (
-            "POST",
-            stream,
-            JSON,
-            put(&string, "4"),
-            pairs([("geo/req/0/4", line)]),
-        ),
+        ("PUT", stream, JSON, put(row, r#""partition-1""#), pairs([("geo/req/0/partition-1", line)])),
+        ("POST", stream, JSON, put(&string, "4"), pairs([("geo/req/0/4", line)])),
         (
             "PUT",
             stream,
@@ -356,13 +293,7 @@ async fn every_wire_variant_ends_as_compact_lines_under_the_right_key() {
             put(&base64, r#""9d7c6e4a-1f2b-4c3d-8e9f-0a1b2c3d4e5f""#),
             pairs([("geo/req/0/9d7c6e4a-1f2b-4c3d-8e9f-0a1b2c3d4e5f", line)]),
         ),
-        (
-            "PUT",
-            stream,
-            JSON,
-            put(r#""""#, r#""pin""#),
-            pairs([("geo/req/0/pin", r#""""#)]),
-        ),
+        ("PUT", stream, JSON, put(r#""""#, r#""pin""#), pairs([("geo/req/0/pin", r#""""#)])),
         (
             "PUT",
             "/streams/Kinesis-Prod-Stream/record",
@@ -393,34 +324,10 @@ async fn every_wire_variant_ends_as_compact_lines_under_the_right_key() {
             format!(r#"{{"StreamName":"s","Records":[{{"Data":{string},"PartitionKey":"geo"}}]}}"#),
             pairs([("geo/req/0/geo", line)]),
         ),
-        (
-            "POST",
-            "/v1/pin",
-            JSON,
-            row.to_owned(),
-            pairs([("pin/req/0", line)]),
-        ),
-        (
-            "POST",
-            "/prod/v1/pin",
-            JSON,
-            format!("[{row},\n{row}]"),
-            pairs([("pin/req/0", &two)]),
-        ),
-        (
-            "POST",
-            "/v1/pin",
-            NDJSON,
-            format!("{row}\r\n\n{row}"),
-            pairs([("pin/req/0", &two)]),
-        ),
-        (
-            "POST",
-            "/v1/pin",
-            JSON,
-            format!("{row}\n{row}\n"),
-            pairs([("pin/req/0", &two)]),
-        ),
+        ("POST", "/v1/pin", JSON, row.to_owned(), pairs([("pin/req/0", line)])),
+        ("POST", "/prod/v1/pin", JSON, format!("[{row},\n{row}]"), pairs([("pin/req/0", &two)])),
+        ("POST", "/v1/pin", NDJSON, format!("{row}\r\n\n{row}"), pairs([("pin/req/0", &two)])),
+        ("POST", "/v1/pin", JSON, format!("{row}\n{row}\n"), pairs([("pin/req/0", &two)])),
     ];
     for (method, path, content_type, body, expected) in cases {
         let app = app();
@@ -447,25 +354,14 @@ async fn compressed_bodies_and_plain_text_events() {
     let packed = zstd::encode_all(rows.as_bytes(), 3).unwrap();
     let app = app();
     let headers = [("Content-Type", NDJSON), ("Content-Encoding", "zstd")];
-    assert_eq!(
-        app.handle(request("POST", "/v1/pin", &headers, packed))
-            .await
-            .status(),
-        200
-    );
+    assert_eq!(app.handle(request("POST", "/v1/pin", &headers, packed)).await.status(), 200);
     assert_eq!(on_stream(&app), pairs([("pin/req/0", "{\"a\":1}\n{\"a\":2}")]));
 
     let mut event = event_file("ingest_native.json");
-    event["headers"]
-        .as_object_mut()
-        .unwrap()
-        .remove("content-encoding");
+    event["headers"].as_object_mut().unwrap().remove("content-encoding");
     event["isBase64Encoded"] = json!(false);
     event["body"] = json!(rows);
-    assert_eq!(
-        json_of(&self::app().handle(request_of(&event)).await)["accepted"],
-        2
-    );
+    assert_eq!(json_of(&self::app().handle(request_of(&event)).await)["accepted"], 2);
 }
 
 /// Sends a request that must be refused; nothing of it may be on the stream.
@@ -488,14 +384,7 @@ async fn malformed_json_is_located_and_nothing_of_it_is_stored() {
             2,
             15,
         ),
-        (
-            "POST",
-            "/topics/x.pin",
-            KAFKA,
-            "{\"records\":[{\"value\":{\"a\":1}}",
-            1,
-            30,
-        ),
+        ("POST", "/topics/x.pin", KAFKA, "{\"records\":[{\"value\":{\"a\":1}}", 1, 30),
         (
             "PUT",
             "/streams/streaming-1-pin/record",
@@ -504,38 +393,17 @@ async fn malformed_json_is_located_and_nothing_of_it_is_stored() {
             1,
             14,
         ),
-        (
-            "PUT",
-            "/streams/streaming-1-pin/records",
-            JSON,
-            "{\"records\":[{\"data\":1},]}",
-            1,
-            24,
-        ),
+        ("PUT", "/streams/streaming-1-pin/records", JSON, "{\"records\":[{\"data\":1},]}", 1, 24),
         ("POST", "/v1/pin", JSON, "{\"a\": 1,}", 1, 9),
-        (
-            "POST",
-            "/v1/pin",
-            NDJSON,
-            "{\"a\":\"é\"}\n{\"a\":2\n{\"a\":3}\n",
-            2,
-            7,
-        ),
+        ("POST", "/v1/pin", NDJSON, "{\"a\":\"é\"}\n{\"a\":2\n{\"a\":3}\n", 2, 7),
         ("POST", "/v1/pin", JSON, "{\"a\":1} trailing", 1, 9),
     ];
     for (method, path, content_type, body, line, column) in cases {
         let (status, error, _) = refused(typed(method, path, content_type, body)).await;
         assert_eq!(status, 400, "{body}");
-        assert_eq!(
-            (&error["line"], &error["column"]),
-            (&json!(line), &json!(column)),
-            "{body}: {error}"
-        );
+        assert_eq!((&error["line"], &error["column"]), (&json!(line), &json!(column)), "{body}: {error}");
         let message = error["message"].as_str().unwrap();
-        assert!(
-            message.contains(&format!("line {line}, column {column}")),
-            "{message}"
-        );
+        assert!(message.contains(&format!("line {line}, column {column}")), "{message}");
     }
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
     let (status, error, _) = refused(typed("POST", "/v1/pin", JSON, deep)).await;
@@ -543,10 +411,7 @@ async fn malformed_json_is_located_and_nothing_of_it_is_stored() {
     // A long request whose last record is broken: the first ones would fill several Kinesis records.
     let mut long = vec![format!("{{\"a\":\"{}\"}}", "x".repeat(20_000)); 20];
     long.push("{".to_owned());
-    assert_eq!(
-        refused(typed("POST", "/v1/pin", NDJSON, long.join("\n"))).await.0,
-        400
-    );
+    assert_eq!(refused(typed("POST", "/v1/pin", NDJSON, long.join("\n"))).await.0, 400);
 }
 
 #[tokio::test]
@@ -564,11 +429,7 @@ async fn errors_have_the_style_of_the_api_that_was_called() {
     for (request, status, code) in [
         (topic("0a1b.unheard", KAFKA, "{}"), 404, 40_401),
         (topic("x.pin", "text/plain", "{}"), 415, 415),
-        (
-            topic("x.pin", "application/vnd.kafka.avro.v2+json", "{}"),
-            415,
-            415,
-        ),
+        (topic("x.pin", "application/vnd.kafka.avro.v2+json", "{}"), 415, 415),
         (topic("x.pin", KAFKA, ""), 400, 400),
         (topic("x.pin", KAFKA, " \n"), 400, 400),
         (topic("x.pin", KAFKA, "nope"), 400, 400),
@@ -581,48 +442,21 @@ async fn errors_have_the_style_of_the_api_that_was_called() {
         let (got, error, response) = refused(request).await;
         assert_eq!((got, &error["error_code"]), (status, &json!(code)), "{error}");
         assert!(error["message"].is_string());
-        assert_eq!(
-            header(&response, "content-type"),
-            Some("application/vnd.kafka.v2+json")
-        );
+        assert_eq!(header(&response, "content-type"), Some("application/vnd.kafka.v2+json"));
     }
     for (request, status, exception) in [
-        (
-            record("nobodys-stream", JSON, "{\"Data\":1}"),
-            404,
-            "ResourceNotFoundException",
-        ),
+        (record("nobodys-stream", JSON, "{\"Data\":1}"), 404, "ResourceNotFoundException"),
         (
             record("streaming-1-pin", "application/x-www-form-urlencoded", "a=1"),
             415,
             "UnsupportedMediaTypeException",
         ),
         (record("streaming-1-pin", JSON, ""), 400, "ValidationException"),
-        (
-            record("streaming-1-pin", JSON, "{\"PartitionKey\":\"p\"}"),
-            400,
-            "ValidationException",
-        ),
-        (
-            record("streaming-1-pin", JSON, "{"),
-            400,
-            "SerializationException",
-        ),
-        (
-            typed("DELETE", "/streams/streaming-1-pin", JSON, ""),
-            405,
-            "UnknownOperationException",
-        ),
-        (
-            typed("GET", "/test/streams", JSON, ""),
-            405,
-            "UnknownOperationException",
-        ),
-        (
-            typed("GET", "/streams/streaming-1-pin/records", JSON, ""),
-            405,
-            "UnknownOperationException",
-        ),
+        (record("streaming-1-pin", JSON, "{\"PartitionKey\":\"p\"}"), 400, "ValidationException"),
+        (record("streaming-1-pin", JSON, "{"), 400, "SerializationException"),
+        (typed("DELETE", "/streams/streaming-1-pin", JSON, ""), 405, "UnknownOperationException"),
+        (typed("GET", "/test/streams", JSON, ""), 405, "UnknownOperationException"),
+        (typed("GET", "/streams/streaming-1-pin/records", JSON, ""), 405, "UnknownOperationException"),
     ] {
         let (got, error, response) = refused(request).await;
         assert_eq!((got, &error["__type"]), (status, &json!(exception)), "{error}");
@@ -642,16 +476,8 @@ async fn errors_have_the_style_of_the_api_that_was_called() {
         assert_eq!(error["request_id"], "req");
     }
     let allowed = |request| async { header(&refused(request).await.2, "allow").map(str::to_owned) };
-    assert_eq!(
-        allowed(typed("DELETE", "/v1/pin", JSON, "")).await.as_deref(),
-        Some("POST")
-    );
-    assert_eq!(
-        allowed(typed("GET", "/streams/s/record", JSON, ""))
-            .await
-            .as_deref(),
-        Some("PUT, POST")
-    );
+    assert_eq!(allowed(typed("DELETE", "/v1/pin", JSON, "")).await.as_deref(), Some("POST"));
+    assert_eq!(allowed(typed("GET", "/streams/s/record", JSON, "")).await.as_deref(), Some("PUT, POST"));
 }
 
 #[tokio::test]
@@ -659,18 +485,8 @@ async fn sizes_are_bounded() {
     let long = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_RECORD_BYTES));
     for request in [
         typed("POST", "/v1/pin", NDJSON, format!("{{}}\n{long}\n")),
-        typed(
-            "POST",
-            "/topics/x.pin",
-            KAFKA,
-            format!("{{\"records\":[{{\"value\":{long}}}]}}"),
-        ),
-        typed(
-            "PUT",
-            "/streams/streaming-1-pin/record",
-            JSON,
-            format!("{{\"Data\":{long}}}"),
-        ),
+        typed("POST", "/topics/x.pin", KAFKA, format!("{{\"records\":[{{\"value\":{long}}}]}}")),
+        typed("PUT", "/streams/streaming-1-pin/record", JSON, format!("{{\"Data\":{long}}}")),
         typed("POST", "/v1/pin", JSON, " ".repeat(6 * 1024 * 1024 + 1)),
     ] {
         let (status, error, _) = refused(request).await;
@@ -685,13 +501,7 @@ async fn sizes_are_bounded() {
     let rows = vec![format!("{{\"a\":\"{}\"}}", "x".repeat(2000)); 3000].join("\n");
     let response = app.handle(typed("POST", "/v1/pin", NDJSON, rows)).await;
     assert_eq!(json_of(&response)["accepted"], 3000);
-    assert_eq!(
-        on_stream(&app)
-            .iter()
-            .map(|(_, data)| data.lines().count())
-            .sum::<usize>(),
-        3000
-    );
+    assert_eq!(on_stream(&app).iter().map(|(_, data)| data.lines().count()).sum::<usize>(), 3000);
 }
 
 #[tokio::test]
@@ -712,22 +522,16 @@ async fn idempotency_keys_name_the_request() {
     let mut context = lambda_http::Context::default();
     context.request_id = "invocation".to_owned();
     let app = self::app();
-    app.handle(typed("POST", "/v1/pin", JSON, "{}").with_lambda_context(context))
-        .await;
+    app.handle(typed("POST", "/v1/pin", JSON, "{}").with_lambda_context(context)).await;
     assert_eq!(on_stream(&app)[0].0, "pin/invocation/0");
 }
 
 #[tokio::test]
 async fn without_anonymous_access_lambda_must_have_authenticated_the_caller() {
-    let signed_only = || App {
-        access: Access::Signed,
-        ..app()
-    };
-    for (path, code) in [
-        ("/topics/x.pin", "error_code"),
-        ("/streams/s/record", "__type"),
-        ("/v1/pin", "error"),
-    ] {
+    let signed_only = || App { access: Access::Signed, ..app() };
+    for (path, code) in
+        [("/topics/x.pin", "error_code"), ("/streams/s/record", "__type"), ("/v1/pin", "error")]
+    {
         let app = signed_only();
         let response = app.handle(typed("POST", path, JSON, "{}")).await;
         assert_eq!(response.status(), 403, "{path}");
@@ -748,14 +552,7 @@ async fn without_anonymous_access_lambda_must_have_authenticated_the_caller() {
 #[tokio::test(start_paused = true)]
 async fn throttled_records_are_put_again_until_they_are_taken() {
     let app = app_refusing(|_, before| (before < 2).then_some(RefusalKind::Throttled));
-    let response = app
-        .handle(typed(
-            "POST",
-            "/topics/x.pin",
-            KAFKA,
-            r#"{"records":[{"value":{}}]}"#,
-        ))
-        .await;
+    let response = app.handle(typed("POST", "/topics/x.pin", KAFKA, r#"{"records":[{"value":{}}]}"#)).await;
     assert_eq!(response.status(), 200);
     assert_eq!(on_stream(&app).len(), 1);
     let report = response.extensions().get::<Report>().unwrap();
@@ -764,11 +561,9 @@ async fn throttled_records_are_put_again_until_they_are_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn when_nothing_was_taken_the_client_is_told_to_come_again() {
-    for (kind, status) in [
-        (RefusalKind::Throttled, 429),
-        (RefusalKind::Unavailable, 503),
-        (RefusalKind::Permanent, 500),
-    ] {
+    for (kind, status) in
+        [(RefusalKind::Throttled, 429), (RefusalKind::Unavailable, 503), (RefusalKind::Permanent, 500)]
+    {
         for (path, body) in [
             ("/topics/x.pin", r#"{"records":[{"value":{}}]}"#),
             ("/streams/streaming-1-pin/record", r#"{"Data":{}}"#),
@@ -780,10 +575,7 @@ async fn when_nothing_was_taken_the_client_is_told_to_come_again() {
             let response = app.handle(typed("POST", path, JSON, body)).await;
             assert_eq!(response.status(), status, "{path}");
             assert_eq!(header(&response, "retry-after").is_some(), status != 500);
-            assert!(
-                !json_of(&response).to_string().contains("12345"),
-                "AWS' own message is for the log"
-            );
+            assert!(!json_of(&response).to_string().contains("12345"), "AWS' own message is for the log");
             assert!(start.elapsed() < Duration::from_secs(10));
         }
     }
@@ -796,19 +588,9 @@ async fn what_was_taken_in_part_is_told_apart() {
 
     let app = app_refusing(odd);
     let records = r#"{"records":[{"data":1},{"data":2},{"data":3}]}"#;
-    let response = app
-        .handle(typed(
-            "PUT",
-            "/streams/Kinesis-Prod-Stream/records",
-            JSON,
-            records,
-        ))
-        .await;
+    let response = app.handle(typed("PUT", "/streams/Kinesis-Prod-Stream/records", JSON, records)).await;
     let answer = json_of(&response);
-    assert_eq!(
-        (response.status().as_u16(), &answer["FailedRecordCount"]),
-        (200, &json!(1))
-    );
+    assert_eq!((response.status().as_u16(), &answer["FailedRecordCount"]), (200, &json!(1)));
     assert_eq!(answer["Records"][1]["ErrorCode"], "SomeException");
     assert!(answer["Records"][2]["SequenceNumber"].is_string());
 
@@ -825,9 +607,7 @@ async fn what_was_taken_in_part_is_told_apart() {
     assert_eq!(answer["offsets"][1]["offset"], Value::Null);
 
     let app = app_refusing(odd);
-    let response = app
-        .handle(typed("POST", "/v1/pin", NDJSON, format!("{row}\n").repeat(4)))
-        .await;
+    let response = app.handle(typed("POST", "/v1/pin", NDJSON, format!("{row}\n").repeat(4))).await;
     let answer = json_of(&response);
     assert_eq!(response.status(), 503);
     assert_eq!(
@@ -836,10 +616,7 @@ async fn what_was_taken_in_part_is_told_apart() {
     );
     assert!(header(&response, "retry-after").is_some() && header(&response, "Pinlake-Ack").is_some());
     let report = response.extensions().get::<Report>().unwrap();
-    assert_eq!(
-        (report.stored, report.failed, report.dataset.as_deref()),
-        (2, 2, Some("pin"))
-    );
+    assert_eq!((report.stored, report.failed, report.dataset.as_deref()), (2, 2, Some("pin")));
 }
 
 #[tokio::test]
@@ -852,11 +629,7 @@ async fn offsets_grow_within_and_from_request_to_request() {
         let body = r#"{"records":[{"value":{}},{"value":{}}]}"#;
         let answer = json_of(&app.handle(typed("POST", "/topics/x.pin", KAFKA, body)).await);
         offsets.extend(
-            answer["offsets"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|entry| entry["offset"].as_i64().unwrap()),
+            answer["offsets"].as_array().unwrap().iter().map(|entry| entry["offset"].as_i64().unwrap()),
         );
         clock.advance(Duration::from_millis(1));
     }

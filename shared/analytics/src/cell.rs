@@ -23,12 +23,7 @@ pub(crate) fn append_rows(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Re
     let columns = batch.columns().iter().map(cells).collect::<Result<Vec<_>, _>>()?;
     let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
     for _ in 0..batch.num_rows() {
-        rows.push(
-            columns
-                .iter_mut()
-                .map(|column| column.next().unwrap_or(Value::Null))
-                .collect(),
-        );
+        rows.push(columns.iter_mut().map(|column| column.next().unwrap_or(Value::Null)).collect());
     }
     Ok(())
 }
@@ -40,36 +35,22 @@ fn cells(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
     let cells = match column.data_type() {
         Null => vec![Value::Null; column.len()],
         Boolean => column.as_boolean().iter().map(Value::from).collect(),
-        Int8 | Int16 | Int32 | Int64 => cast(column, &Int64)?
-            .as_primitive::<Int64Type>()
-            .iter()
-            .map(Value::from)
-            .collect(),
-        UInt8 | UInt16 | UInt32 | UInt64 => cast(column, &UInt64)?
-            .as_primitive::<UInt64Type>()
-            .iter()
-            .map(Value::from)
-            .collect(),
+        Int8 | Int16 | Int32 | Int64 => {
+            cast(column, &Int64)?.as_primitive::<Int64Type>().iter().map(Value::from).collect()
+        }
+        UInt8 | UInt16 | UInt32 | UInt64 => {
+            cast(column, &UInt64)?.as_primitive::<UInt64Type>().iter().map(Value::from).collect()
+        }
         Float16 | Float32 | Float64 | Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => {
             // `Value::from(f64)` is null for what JSON has no number for.
-            cast(column, &Float64)?
-                .as_primitive::<Float64Type>()
-                .iter()
-                .map(Value::from)
-                .collect()
+            cast(column, &Float64)?.as_primitive::<Float64Type>().iter().map(Value::from).collect()
         }
-        Utf8 | LargeUtf8 | Utf8View => cast(column, &LargeUtf8)?
-            .as_string::<i64>()
-            .iter()
-            .map(Value::from)
-            .collect(),
+        Utf8 | LargeUtf8 | Utf8View => {
+            cast(column, &LargeUtf8)?.as_string::<i64>().iter().map(Value::from).collect()
+        }
         Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => {
             let bytes = cast(column, &LargeBinary)?;
-            bytes
-                .as_binary::<i64>()
-                .iter()
-                .map(|b| Value::from(b.map(|b| STANDARD.encode(b))))
-                .collect()
+            bytes.as_binary::<i64>().iter().map(|b| Value::from(b.map(|b| STANDARD.encode(b)))).collect()
         }
         List(item) | LargeList(item) | ListView(item) | LargeListView(item) | FixedSizeList(item, _) => {
             let lists = cast(column, &LargeList(item.clone()))?;
@@ -80,21 +61,14 @@ fn cells(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
                 .collect::<Result<_, _>>()?
         }
         Struct(fields) => {
-            let parts = column
-                .as_struct()
-                .columns()
-                .iter()
-                .map(cells)
-                .collect::<Result<Vec<_>, _>>()?;
+            let parts = column.as_struct().columns().iter().map(cells).collect::<Result<Vec<_>, _>>()?;
             (0..column.len())
                 .map(|row| {
                     if column.is_null(row) {
                         return Value::Null;
                     }
-                    let named = fields
-                        .iter()
-                        .zip(&parts)
-                        .map(|(f, part)| (f.name().clone(), part[row].clone()));
+                    let named =
+                        fields.iter().zip(&parts).map(|(f, part)| (f.name().clone(), part[row].clone()));
                     Value::Object(named.collect())
                 })
                 .collect()
@@ -134,25 +108,12 @@ mod tests {
     #[test]
     fn cells_are_what_json_says_best() {
         assert_eq!(one(Int32Array::from(vec![Some(7), None])), json!([7, null]));
-        let floats = one(Float64Array::from(vec![
-            Some(124_000.0),
-            Some(f64::NAN),
-            Some(f64::INFINITY),
-            None,
-        ]));
+        let floats =
+            one(Float64Array::from(vec![Some(124_000.0), Some(f64::NAN), Some(f64::INFINITY), None]));
         assert_eq!(floats.to_string(), "[124000.0,null,null,null]");
-        assert_eq!(
-            one(StringViewArray::from(vec![Some("\u{1F3A8} a"), None])),
-            json!(["\u{1F3A8} a", null])
-        );
-        assert_eq!(
-            one(BinaryArray::from_opt_vec(vec![Some(b"\xff\x00"), None])),
-            json!(["/wA=", null])
-        );
-        assert_eq!(
-            one(Date32Array::from(vec![Some(0), None])),
-            json!(["1970-01-01", null])
-        );
+        assert_eq!(one(StringViewArray::from(vec![Some("\u{1F3A8} a"), None])), json!(["\u{1F3A8} a", null]));
+        assert_eq!(one(BinaryArray::from_opt_vec(vec![Some(b"\xff\x00"), None])), json!(["/wA=", null]));
+        assert_eq!(one(Date32Array::from(vec![Some(0), None])), json!(["1970-01-01", null]));
     }
 
     #[test]
@@ -162,10 +123,7 @@ mod tests {
             one(zone_free.clone()),
             json!(["2020-08-28T03:52:47", "1970-01-01T00:00:00.000001", null])
         );
-        assert_eq!(
-            one(zone_free.with_timezone("UTC"))[0],
-            json!("2020-08-28T03:52:47Z")
-        );
+        assert_eq!(one(zone_free.with_timezone("UTC"))[0], json!("2020-08-28T03:52:47Z"));
     }
 
     #[test]

@@ -36,11 +36,7 @@ impl AnalyticsError {
 }
 
 fn lines(failures: &[QueryFailure]) -> String {
-    failures
-        .iter()
-        .map(|failure| failure.to_string())
-        .collect::<Vec<_>>()
-        .join("\n")
+    failures.iter().map(|failure| failure.to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// What decides the next step after a failed query.
@@ -96,12 +92,7 @@ impl fmt::Display for QueryFailure {
 
 impl QueryFailure {
     pub(crate) fn new(file: &str, kind: FailureKind, problem: impl Into<String>) -> Self {
-        QueryFailure {
-            file: file.to_owned(),
-            line: None,
-            kind,
-            problem: problem.into(),
-        }
+        QueryFailure { file: file.to_owned(), line: None, kind, problem: problem.into() }
     }
 
     pub(crate) fn from_engine(file: &str, error: &DataFusionError) -> Self {

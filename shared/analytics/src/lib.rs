@@ -12,8 +12,9 @@
 //! - a run fails as a whole and then names every query that failed, never some of the answers as if they were all;
 //! - memory, time, rows of a result and the size of a query are bounded by [`Limits`].
 //!
-//! The program, the analysis function and tests use this crate. It knows neither Delta nor AWS: the caller brings
-//! the list of files and an object store.
+//! The program, the analysis function and tests use this crate. The engine knows neither Delta nor AWS: it is given a
+//! list of files and an object store. [`lake::analyse`] makes that list from a lake's tables, and [`stored`] keeps
+//! results in the lake.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -55,10 +56,12 @@
 
 mod cell;
 mod error;
+pub mod lake;
 mod query_set;
 mod render;
 mod results;
 mod run;
+pub mod stored;
 mod table;
 
 pub use error::{AnalyticsError, FailureKind, QueryFailure};

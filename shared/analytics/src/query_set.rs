@@ -48,10 +48,7 @@ impl QuerySet {
     /// All mistakes at once: a folder or file that cannot be read, and what [`QuerySet::from_files`] refuses.
     pub fn from_dir(dir: &Path) -> Result<QuerySet, AnalyticsError> {
         let unreadable = |path: &Path, error: std::io::Error| {
-            format!(
-                "{}: cannot be read: {error}; name a folder of .sql files, one a result",
-                path.display()
-            )
+            format!("{}: cannot be read: {error}; name a folder of .sql files, one a result", path.display())
         };
         let entries =
             fs::read_dir(dir).map_err(|error| AnalyticsError::QuerySet(vec![unreadable(dir, error)]))?;
@@ -102,10 +99,7 @@ impl QuerySet {
             if let Some(mistake) = mistake_in(&name, &sql) {
                 mistakes.push(format!("{file}: {mistake}"));
             } else if let Some(other) = queries.get(&name) {
-                mistakes.push(format!(
-                    "{file}: gives the same result as {}; rename one of them",
-                    other.file
-                ));
+                mistakes.push(format!("{file}: gives the same result as {}; rename one of them", other.file));
             } else {
                 queries.insert(name.clone(), Query { name, file, sql });
             }
@@ -114,15 +108,10 @@ impl QuerySet {
             mistakes.push("no .sql file in it; put one file a result there".to_owned());
         }
         if queries.len() > MAX_QUERIES {
-            mistakes.push(format!(
-                "{} queries, at most {MAX_QUERIES} are run; split the set",
-                queries.len()
-            ));
+            mistakes.push(format!("{} queries, at most {MAX_QUERIES} are run; split the set", queries.len()));
         }
         if mistakes.is_empty() {
-            Ok(QuerySet {
-                queries: queries.into_values().collect(),
-            })
+            Ok(QuerySet { queries: queries.into_values().collect() })
         } else {
             mistakes.sort();
             Err(AnalyticsError::QuerySet(mistakes))
@@ -144,19 +133,14 @@ fn is_sql(file: &str) -> bool {
 fn mistake_in(name: &str, sql: &str) -> Option<String> {
     let named_well = !name.is_empty()
         && name.len() <= MAX_NAME_BYTES
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if !named_well {
         return Some(format!(
             "\"{name}\" cannot name a result; use up to {MAX_NAME_BYTES} of a-z, A-Z, 0-9, _ and -"
         ));
     }
     if sql.len() > MAX_QUERY_BYTES {
-        return Some(format!(
-            "{} bytes long, at most {MAX_QUERY_BYTES} are read; split it",
-            sql.len()
-        ));
+        return Some(format!("{} bytes long, at most {MAX_QUERY_BYTES} are read; split it", sql.len()));
     }
     if sql.trim().is_empty() {
         return Some("empty; write one query in it or remove it".to_owned());
@@ -174,12 +158,7 @@ mod tests {
 
     #[test]
     fn the_embedded_set_is_the_ten_results_in_name_order() {
-        let names: Vec<_> = QuerySet::embedded()
-            .unwrap()
-            .queries()
-            .iter()
-            .map(|q| q.name.clone())
-            .collect();
+        let names: Vec<_> = QuerySet::embedded().unwrap().queries().iter().map(|q| q.name.clone()).collect();
         assert_eq!(
             names,
             [
@@ -225,15 +204,8 @@ mod tests {
     fn a_set_without_queries_is_refused() {
         assert!(QuerySet::from_files([file("notes.txt", "SELECT 1")]).is_err());
         let dir = tempfile::tempdir().unwrap();
-        assert!(
-            QuerySet::from_dir(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("no .sql file")
-        );
-        let error = QuerySet::from_dir(&dir.path().join("missing"))
-            .unwrap_err()
-            .to_string();
+        assert!(QuerySet::from_dir(dir.path()).unwrap_err().to_string().contains("no .sql file"));
+        let error = QuerySet::from_dir(&dir.path().join("missing")).unwrap_err().to_string();
         assert!(error.contains("missing: cannot be read"), "{error}");
     }
 
@@ -245,16 +217,8 @@ mod tests {
         std::fs::write(dir.path().join("a.txt"), "nothing").unwrap();
         std::fs::create_dir(dir.path().join("c.sql")).unwrap();
         let set = QuerySet::from_dir(dir.path()).unwrap();
-        assert_eq!(
-            set.queries().iter().map(|q| q.name.as_str()).collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        assert_eq!(set.queries().iter().map(|q| q.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         std::fs::write(dir.path().join("latin1.sql"), b"SELECT '\xe9'").unwrap();
-        assert!(
-            QuerySet::from_dir(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("latin1.sql")
-        );
+        assert!(QuerySet::from_dir(dir.path()).unwrap_err().to_string().contains("latin1.sql"));
     }
 }

@@ -16,11 +16,7 @@ impl Results {
         let mut out = String::new();
         for (name, result) in self.iter() {
             let rows = result.rows.len();
-            let rows = if rows == 1 {
-                "1 row".to_owned()
-            } else {
-                format!("{rows} rows")
-            };
+            let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
             // Writing to a string cannot fail.
             let _ = writeln!(out, "{name} ({rows})\n{}\n", result.render_table());
         }
@@ -29,10 +25,8 @@ impl Results {
 
     /// Every result as CSV under a line `# <name>`, with an empty line between results.
     pub fn render_csv(&self) -> String {
-        let blocks: Vec<_> = self
-            .iter()
-            .map(|(name, result)| format!("# {name}\n{}", result.render_csv()))
-            .collect();
+        let blocks: Vec<_> =
+            self.iter().map(|(name, result)| format!("# {name}\n{}", result.render_csv())).collect();
         blocks.join("\n")
     }
 }
@@ -41,17 +35,11 @@ impl QueryResult {
     /// A table with borders. Numbers stand to the right, a missing value is `∅`, control characters are escaped.
     pub fn render_table(&self) -> String {
         let mut table = Table::new();
-        table
-            .load_preset(UTF8_FULL_CONDENSED)
-            .set_content_arrangement(ContentArrangement::Disabled);
+        table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.columns.iter().map(|name| printable(name)));
         for row in &self.rows {
             table.add_row(row.iter().map(|value| {
-                let alignment = if value.is_number() {
-                    CellAlignment::Right
-                } else {
-                    CellAlignment::Left
-                };
+                let alignment = if value.is_number() { CellAlignment::Right } else { CellAlignment::Left };
                 Cell::new(table_text(value)).set_alignment(alignment)
             }));
         }
@@ -61,10 +49,7 @@ impl QueryResult {
     /// Header and rows after RFC 4180, lines ending in `\n`. A missing value is an empty field, an empty string `""`;
     /// lists and objects are their JSON.
     pub fn render_csv(&self) -> String {
-        let header = self
-            .columns
-            .iter()
-            .map(|name| csv_text(&Value::from(name.as_str())));
+        let header = self.columns.iter().map(|name| csv_text(&Value::from(name.as_str())));
         let mut out = header.collect::<Vec<_>>().join(",");
         out.push('\n');
         for row in &self.rows {
@@ -85,15 +70,7 @@ fn table_text(value: &Value) -> String {
 
 /// What clients send goes to terminals: a control character must not act there, nor break the table.
 fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 fn csv_text(value: &Value) -> String {

@@ -49,15 +49,8 @@ impl Results {
     /// `{"<result>":{"columns":["..."],"rows":[[...]],"versions":{"<table>":3}}}`, in name order.
     pub fn to_json(&self) -> Value {
         let results = self.iter().map(|(name, result)| {
-            let QueryResult {
-                columns,
-                rows,
-                versions,
-            } = result;
-            (
-                name.to_owned(),
-                json!({"columns": columns, "rows": rows, "versions": versions}),
-            )
+            let QueryResult { columns, rows, versions } = result;
+            (name.to_owned(), json!({"columns": columns, "rows": rows, "versions": versions}))
         });
         Value::Object(results.collect())
     }
@@ -70,14 +63,8 @@ impl Results {
         let results: BTreeMap<String, QueryResult> =
             serde_json::from_value(json).map_err(|error| AnalyticsError::Stored(error.to_string()))?;
         for (name, result) in &results {
-            if let Some(row) = result
-                .rows
-                .iter()
-                .position(|row| row.len() != result.columns.len())
-            {
-                return Err(AnalyticsError::Stored(format!(
-                    "{name}: row {row} has not one cell a column"
-                )));
+            if let Some(row) = result.rows.iter().position(|row| row.len() != result.columns.len()) {
+                return Err(AnalyticsError::Stored(format!("{name}: row {row} has not one cell a column")));
             }
         }
         Ok(Results { results })
@@ -86,9 +73,7 @@ impl Results {
 
 impl FromIterator<(String, QueryResult)> for Results {
     fn from_iter<I: IntoIterator<Item = (String, QueryResult)>>(results: I) -> Self {
-        Results {
-            results: results.into_iter().collect(),
-        }
+        Results { results: results.into_iter().collect() }
     }
 }
 
@@ -104,9 +89,7 @@ mod tests {
         let results = Results::from_json(stored.clone()).unwrap();
         assert_eq!(
             results.to_json().to_string(),
-            stored
-                .to_string()
-                .replace(r#"{"pin":3,"geo":null}"#, r#"{"geo":null,"pin":3}"#)
+            stored.to_string().replace(r#"{"pin":3,"geo":null}"#, r#"{"geo":null,"pin":3}"#)
         );
         assert_eq!(Results::from_json(results.to_json()).unwrap(), results);
     }
@@ -115,11 +98,6 @@ mod tests {
     fn what_is_no_result_is_refused() {
         assert!(Results::from_json(json!([])).is_err());
         let ragged = json!({"a": {"columns": ["n"], "rows": [[1, 2]]}});
-        assert!(
-            Results::from_json(ragged)
-                .unwrap_err()
-                .to_string()
-                .contains("a: row 0")
-        );
+        assert!(Results::from_json(ragged).unwrap_err().to_string().contains("a: row 0"));
     }
 }

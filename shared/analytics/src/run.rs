@@ -77,14 +77,10 @@ pub async fn run_with(
     queries: &QuerySet,
     limits: &Limits,
 ) -> Result<Results, AnalyticsError> {
-    let versions: BTreeMap<String, Option<u64>> = tables
-        .iter()
-        .map(|table| (table.name.clone(), table.version))
-        .collect();
+    let versions: BTreeMap<String, Option<u64>> =
+        tables.iter().map(|table| (table.name.clone(), table.version)).collect();
     if versions.len() != tables.len() {
-        return Err(AnalyticsError::Tables(
-            "two tables have the same name; give each table once".to_owned(),
-        ));
+        return Err(AnalyticsError::Tables("two tables have the same name; give each table once".to_owned()));
     }
     let context = session(store, tables, limits).map_err(|e| AnalyticsError::Tables(e.strip_backtrace()))?;
 
@@ -129,9 +125,8 @@ fn session(
     let mut config = SessionConfig::new();
     // Places in the SQL for the messages.
     config.options_mut().sql_parser.collect_spans = true;
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory)))
-        .build_arc()?;
+    let runtime =
+        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(limits.memory))).build_arc()?;
     let context = SessionContext::new_with_config_rt(config, runtime);
     let url = Url::parse(STORE_URL).map_err(|error| DataFusionError::External(Box::new(error)))?;
     context.register_object_store(&url, store);
@@ -157,17 +152,9 @@ async fn answer(
     let plan = state.statement_to_plan(statement).await.map_err(engine)?;
     read_only().verify_plan(&plan).map_err(engine)?;
     let read = tables_read(&plan).map_err(engine)?;
-    let columns = plan
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .collect();
+    let columns = plan.schema().fields().iter().map(|field| field.name().clone()).collect();
 
-    let mut batches = DataFrame::new(state, plan)
-        .execute_stream()
-        .await
-        .map_err(engine)?;
+    let mut batches = DataFrame::new(state, plan).execute_stream().await.map_err(engine)?;
     let mut rows = Vec::new();
     while let Some(batch) = batches.try_next().await.map_err(engine)? {
         if rows.len() + batch.num_rows() > limits.result_rows {
@@ -181,11 +168,7 @@ async fn answer(
     }
 
     let versions = versions.iter().filter(|(table, _)| read.contains(*table));
-    Ok(QueryResult {
-        columns,
-        rows,
-        versions: versions.map(|(table, v)| (table.clone(), *v)).collect(),
-    })
+    Ok(QueryResult { columns, rows, versions: versions.map(|(table, v)| (table.clone(), *v)).collect() })
 }
 
 fn only_statement(query: &Query) -> Result<Statement, QueryFailure> {
@@ -204,10 +187,7 @@ fn only_statement(query: &Query) -> Result<Statement, QueryFailure> {
 
 /// A query of the set reads. It can create, change, write or configure nothing.
 fn read_only() -> SQLOptions {
-    SQLOptions::new()
-        .with_allow_ddl(false)
-        .with_allow_dml(false)
-        .with_allow_statements(false)
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
 fn orders_its_rows(statement: &Statement) -> bool {

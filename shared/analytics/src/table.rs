@@ -49,13 +49,8 @@ impl PinnedTable {
         let files = input.files.into_iter().map(|(location, size)| {
             // A path from the table's log is encoded already: `PartitionedFile::new` would encode it again.
             // Files are immutable, so their time of writing is of no interest.
-            let meta = ObjectMeta {
-                location,
-                last_modified: Default::default(),
-                size,
-                e_tag: None,
-                version: None,
-            };
+            let meta =
+                ObjectMeta { location, last_modified: Default::default(), size, e_tag: None, version: None };
             PartitionedFile::new_from_meta(meta)
         });
         Ok(PinnedTable {
@@ -92,10 +87,7 @@ impl TableProvider for PinnedTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         if self.files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(
-                &self.schema,
-                projection,
-            )?)));
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
         let runtime = state.runtime_env();
         // All queries of a run read the same footers: they are fetched once.

@@ -27,10 +27,7 @@ struct Lake {
 
 impl Lake {
     fn new() -> Lake {
-        Lake {
-            store: Arc::new(InMemory::new()),
-            tables: Vec::new(),
-        }
+        Lake { store: Arc::new(InMemory::new()), tables: Vec::new() }
     }
 
     async fn table(mut self, name: &str, schema: SchemaRef, batches: &[RecordBatch]) -> Lake {
@@ -43,23 +40,14 @@ impl Lake {
             self.store.put(&path, bytes.into()).await.unwrap();
         }
         let version = (!files.is_empty()).then_some(batches.len() as u64);
-        self.tables.push(TableInput {
-            name: name.to_owned(),
-            version,
-            schema,
-            files,
-        });
+        self.tables.push(TableInput { name: name.to_owned(), version, schema, files });
         self
     }
 
     async fn posts(pins: &[Pin<'_>], geos: &[Geo<'_>], users: &[User]) -> Lake {
         let half = pins.len() / 2;
         Lake::new()
-            .table(
-                "pin",
-                pin_schema(),
-                &[pin_batch(&pins[..half]), pin_batch(&pins[half..])],
-            )
+            .table("pin", pin_schema(), &[pin_batch(&pins[..half]), pin_batch(&pins[half..])])
             .await
             .table("geo", geo_schema(), &[geo_batch(geos)])
             .await
@@ -68,32 +56,16 @@ impl Lake {
     }
 
     async fn answers(&self) -> Results {
-        run(
-            self.store.clone(),
-            self.tables.clone(),
-            &QuerySet::embedded().unwrap(),
-        )
-        .await
-        .unwrap()
+        run(self.store.clone(), self.tables.clone(), &QuerySet::embedded().unwrap()).await.unwrap()
     }
 
     async fn ask(&self, sql: &str) -> Result<Results, AnalyticsError> {
-        run(
-            self.store.clone(),
-            self.tables.clone(),
-            &queries(&[("q.sql", sql)]),
-        )
-        .await
+        run(self.store.clone(), self.tables.clone(), &queries(&[("q.sql", sql)])).await
     }
 }
 
 fn queries(files: &[(&str, &str)]) -> QuerySet {
-    QuerySet::from_files(
-        files
-            .iter()
-            .map(|(file, sql)| ((*file).to_owned(), (*sql).to_owned())),
-    )
-    .unwrap()
+    QuerySet::from_files(files.iter().map(|(file, sql)| ((*file).to_owned(), (*sql).to_owned()))).unwrap()
 }
 
 type Pin<'a> = (i64, Option<&'a str>, Option<i64>, Option<&'a str>);
@@ -141,10 +113,7 @@ fn pin_batch(rows: &[Pin<'_>]) -> RecordBatch {
 
 /// The last microsecond of a year in UTC: any other zone but those west of it would count it to the next.
 fn end_of(year: i32) -> i64 {
-    let time = NaiveDate::from_ymd_opt(year, 12, 31)
-        .unwrap()
-        .and_hms_micro_opt(23, 59, 59, 999_999)
-        .unwrap();
+    let time = NaiveDate::from_ymd_opt(year, 12, 31).unwrap().and_hms_micro_opt(23, 59, 59, 999_999).unwrap();
     time.and_utc().timestamp_micros()
 }
 
@@ -209,12 +178,7 @@ async fn the_ten_results_keep_their_rules() {
 
     assert_eq!(
         rows(&results, "popular_category_by_country"),
-        json!([
-            ["Chad", "art", 1],
-            ["Peru", "art", 2],
-            ["Åland", "Zoo", 2],
-            [null, null, 1]
-        ])
+        json!([["Chad", "art", 1], ["Peru", "art", 2], ["Åland", "Zoo", 2], [null, null, 1]])
     );
     assert_eq!(
         rows(&results, "posts_by_year_and_category"),
@@ -226,12 +190,7 @@ async fn the_ten_results_keep_their_rules() {
     );
     assert_eq!(
         rows(&results, "top_user_by_country"),
-        json!([
-            ["Peru", "Ann", 7000],
-            ["Peru", "Bob", 7000],
-            ["Åland", "Eve", 6001],
-            [null, null, 1]
-        ])
+        json!([["Peru", "Ann", 7000], ["Peru", "Bob", 7000], ["Åland", "Eve", 6001], [null, null, 1]])
     );
     assert_eq!(rows(&results, "country_of_top_user"), json!([["Peru", 7000]]));
     assert_eq!(
@@ -248,10 +207,7 @@ async fn the_ten_results_keep_their_rules() {
         rows(&results, "median_followers_by_age_group").to_string(),
         r#"[["+50",1.0],["18-24",7000.0],["25-35",5000.5],["36-50",null]]"#
     );
-    assert_eq!(
-        rows(&results, "users_joined_by_year"),
-        json!([[2015, 2], [2016, 1], [2020, 2]])
-    );
+    assert_eq!(rows(&results, "users_joined_by_year"), json!([[2015, 2], [2016, 1], [2020, 2]]));
     assert_eq!(
         rows(&results, "median_followers_by_join_year").to_string(),
         "[[2015,6000.0],[2016,null],[2020,7000.0]]"
@@ -261,30 +217,15 @@ async fn the_ten_results_keep_their_rules() {
         r#"[[2015,"18-24",7000.0],[2016,"36-50",null],[2020,"18-24",7000.0]]"#
     );
     let versions = &results.get("country_of_top_user").unwrap().versions;
-    assert_eq!(
-        json!(versions),
-        json!({"geo": 1, "pin": 2}),
-        "only the tables that the query read"
-    );
+    assert_eq!(json!(versions), json!({"geo": 1, "pin": 2}), "only the tables that the query read");
 }
 
 #[tokio::test]
 async fn countries_of_equal_top_users_are_all_named_once() {
-    let pins = [
-        (1, Some("A"), Some(8), None),
-        (2, Some("B"), Some(8), None),
-        (3, Some("C"), Some(8), None),
-    ];
-    let geos = [
-        (1, Some("Peru"), None),
-        (2, Some("Peru"), None),
-        (3, Some("Chad"), None),
-    ];
+    let pins = [(1, Some("A"), Some(8), None), (2, Some("B"), Some(8), None), (3, Some("C"), Some(8), None)];
+    let geos = [(1, Some("Peru"), None), (2, Some("Peru"), None), (3, Some("Chad"), None)];
     let results = Lake::posts(&pins, &geos, &[]).await.answers().await;
-    assert_eq!(
-        rows(&results, "country_of_top_user"),
-        json!([["Chad", 8], ["Peru", 8]])
-    );
+    assert_eq!(rows(&results, "country_of_top_user"), json!([["Chad", 8], ["Peru", 8]]));
 }
 
 #[tokio::test]
@@ -310,23 +251,16 @@ async fn a_file_from_before_a_column_was_added_has_nulls_in_it() {
     let old = RecordBatch::try_from_iter([("ind", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
     let new = pin_batch(&[(2, None, Some(5), Some("art"))]);
     let lake = Lake::new().table("pin", pin_schema(), &[old, new]).await;
-    let results = lake
-        .ask("SELECT ind, category FROM pin WHERE follower_count IS NULL OR ind = 2")
-        .await
-        .unwrap();
+    let results =
+        lake.ask("SELECT ind, category FROM pin WHERE follower_count IS NULL OR ind = 2").await.unwrap();
     assert_eq!(rows(&results, "q"), json!([[1, null], [2, "art"]]));
 }
 
 #[tokio::test]
 async fn only_the_given_files_are_read() {
-    let lake = Lake::new()
-        .table("pin", pin_schema(), &[pin_batch(&[(1, None, None, None)])])
-        .await;
+    let lake = Lake::new().table("pin", pin_schema(), &[pin_batch(&[(1, None, None, None)])]).await;
     let stray = Path::from("tables/pin/part 1.parquet");
-    lake.store
-        .put(&stray, parquet(&pin_batch(&[(2, None, None, None)])).into())
-        .await
-        .unwrap();
+    lake.store.put(&stray, parquet(&pin_batch(&[(2, None, None, None)])).into()).await.unwrap();
     let results = lake.ask("SELECT ind FROM pin").await.unwrap();
     assert_eq!(rows(&results, "q"), json!([[1]]));
 }
@@ -346,14 +280,8 @@ async fn rows_without_an_order_of_their_own_are_sorted_by_their_cells() {
         )
         .await;
     let results = lake.ask("SELECT poster_name, ind FROM pin").await.unwrap();
-    assert_eq!(
-        rows(&results, "q"),
-        json!([["a", 2], ["b", 9], ["b", 10], [null, 1]])
-    );
-    let results = lake
-        .ask("SELECT ind FROM pin ORDER BY ind DESC;\n")
-        .await
-        .unwrap();
+    assert_eq!(rows(&results, "q"), json!([["a", 2], ["b", 9], ["b", 10], [null, 1]]));
+    let results = lake.ask("SELECT ind FROM pin ORDER BY ind DESC;\n").await.unwrap();
     assert_eq!(rows(&results, "q"), json!([[10], [9], [2], [1]]));
 }
 
@@ -366,9 +294,7 @@ fn failures(error: AnalyticsError) -> Vec<pinlake_analytics::QueryFailure> {
 
 #[tokio::test]
 async fn every_failed_query_is_named_with_its_line() {
-    let lake = Lake::new()
-        .table("pin", pin_schema(), &[pin_batch(&[(1, None, None, None)])])
-        .await;
+    let lake = Lake::new().table("pin", pin_schema(), &[pin_batch(&[(1, None, None, None)])]).await;
     let set = queries(&[
         ("q/column.sql", "-- a comment\nSELECT\n    colour\nFROM pin"),
         ("q/fine.sql", "SELECT ind FROM pin"),
@@ -377,15 +303,10 @@ async fn every_failed_query_is_named_with_its_line() {
         ("q/two.sql", "SELECT 1; SELECT 2"),
         ("q/none.sql", "-- nothing but a comment"),
     ]);
-    let error = run(lake.store.clone(), lake.tables.clone(), &set)
-        .await
-        .unwrap_err();
+    let error = run(lake.store.clone(), lake.tables.clone(), &set).await.unwrap_err();
     assert!(!error.is_transient());
     let failures = failures(error);
-    let places: Vec<_> = failures
-        .iter()
-        .map(|f| (f.file.as_str(), f.line, f.kind))
-        .collect();
+    let places: Vec<_> = failures.iter().map(|f| (f.file.as_str(), f.line, f.kind)).collect();
     assert_eq!(
         places,
         [
@@ -397,11 +318,7 @@ async fn every_failed_query_is_named_with_its_line() {
         ],
         "{failures:#?}"
     );
-    assert!(
-        failures[3].problem.contains("table 'pins' not found"),
-        "{}",
-        failures[3]
-    );
+    assert!(failures[3].problem.contains("table 'pins' not found"), "{}", failures[3]);
     let text = failures[0].to_string();
     assert!(
         text.starts_with("q/column.sql:3: ") && text.contains("colour") && text.ends_with("; mend the query"),
@@ -411,9 +328,7 @@ async fn every_failed_query_is_named_with_its_line() {
 
 #[tokio::test]
 async fn a_query_can_only_read() {
-    let lake = Lake::new()
-        .table("pin", pin_schema(), &[pin_batch(&[(1, None, None, None)])])
-        .await;
+    let lake = Lake::new().table("pin", pin_schema(), &[pin_batch(&[(1, None, None, None)])]).await;
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("out.csv");
     let copy = format!("COPY (SELECT 1) TO '{}' STORED AS CSV", target.display());
@@ -437,54 +352,28 @@ async fn limits_end_a_query_and_say_so() {
         .table(
             "pin",
             pin_schema(),
-            &[pin_batch(
-                &(0..5_000).map(|n| (n, None, Some(n), None)).collect::<Vec<_>>(),
-            )],
+            &[pin_batch(&(0..5_000).map(|n| (n, None, Some(n), None)).collect::<Vec<_>>())],
         )
         .await;
     let ask = async |sql: &str, limits: Limits| {
         let set = queries(&[("q.sql", sql)]);
-        failures(
-            run_with(lake.store.clone(), lake.tables.clone(), &set, &limits)
-                .await
-                .unwrap_err(),
-        )
-        .remove(0)
+        failures(run_with(lake.store.clone(), lake.tables.clone(), &set, &limits).await.unwrap_err())
+            .remove(0)
     };
-    let failure = ask(
-        "SELECT ind FROM pin",
-        Limits {
-            result_rows: 4_999,
-            ..Limits::default()
-        },
-    )
-    .await;
+    let failure = ask("SELECT ind FROM pin", Limits { result_rows: 4_999, ..Limits::default() }).await;
     assert_eq!(failure.kind, FailureKind::Limit);
     assert!(failure.to_string().contains("more than 4999 rows"), "{failure}");
 
     let failure = ask(
         "SELECT MEDIAN(follower_count) FROM pin GROUP BY ind",
-        Limits {
-            memory: 1_000,
-            ..Limits::default()
-        },
+        Limits { memory: 1_000, ..Limits::default() },
     )
     .await;
     assert_eq!(failure.kind, FailureKind::Limit, "{failure}");
 
-    let none = Limits {
-        query_time: std::time::Duration::ZERO,
-        ..Limits::default()
-    };
-    let failure = ask(
-        "SELECT COUNT(*) FROM pin AS a CROSS JOIN pin AS b CROSS JOIN pin AS c",
-        none,
-    )
-    .await;
-    assert!(
-        failure.to_string().contains("not done after 0 seconds"),
-        "{failure}"
-    );
+    let none = Limits { query_time: std::time::Duration::ZERO, ..Limits::default() };
+    let failure = ask("SELECT COUNT(*) FROM pin AS a CROSS JOIN pin AS b CROSS JOIN pin AS c", none).await;
+    assert!(failure.to_string().contains("not done after 0 seconds"), "{failure}");
 }
 
 #[tokio::test]
@@ -492,30 +381,16 @@ async fn a_file_that_is_gone_is_a_matter_of_storage() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap());
     let files = vec![(Path::from("tables/pin/gone.parquet"), 1_000)];
-    let pin = TableInput {
-        name: "pin".into(),
-        version: Some(0),
-        schema: pin_schema(),
-        files,
-    };
-    let error = run(store, vec![pin], &queries(&[("q.sql", "SELECT ind FROM pin")]))
-        .await
-        .unwrap_err();
+    let pin = TableInput { name: "pin".into(), version: Some(0), schema: pin_schema(), files };
+    let error = run(store, vec![pin], &queries(&[("q.sql", "SELECT ind FROM pin")])).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     assert!(error.to_string().contains("gone.parquet"), "{error}");
 }
 
 #[tokio::test]
 async fn a_table_given_twice_is_refused() {
-    let table = TableInput {
-        name: "pin".into(),
-        version: None,
-        schema: pin_schema(),
-        files: vec![],
-    };
+    let table = TableInput { name: "pin".into(), version: None, schema: pin_schema(), files: vec![] };
     let set = queries(&[("q.sql", "SELECT 1")]);
-    let error = run(Arc::new(InMemory::new()), vec![table.clone(), table], &set)
-        .await
-        .unwrap_err();
+    let error = run(Arc::new(InMemory::new()), vec![table.clone(), table], &set).await.unwrap_err();
     assert!(matches!(error, AnalyticsError::Tables(_)), "{error}");
 }

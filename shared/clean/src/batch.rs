@@ -70,12 +70,7 @@ enum ColumnBuilder {
     Moment(TimestampMicrosecondBuilder),
     Day(Date32Builder),
     Binary(BinaryBuilder),
-    List {
-        item: FieldRef,
-        items: Box<ColumnBuilder>,
-        offsets: Vec<i32>,
-        valid: NullBufferBuilder,
-    },
+    List { item: FieldRef, items: Box<ColumnBuilder>, offsets: Vec<i32>, valid: NullBufferBuilder },
 }
 
 impl ColumnBuilder {
@@ -146,12 +141,7 @@ impl ColumnBuilder {
                 Cell::Bytes { start, end } => builder.append_value(&view.row.bytes[start..end]),
                 _ => builder.append_null(),
             },
-            ColumnBuilder::List {
-                items,
-                offsets,
-                valid,
-                ..
-            } => {
+            ColumnBuilder::List { items, offsets, valid, .. } => {
                 let mut last = offsets.last().copied().unwrap_or(0);
                 if let Cell::Items { start, end } = cell {
                     for item in &view.row.items[start..end] {
@@ -177,19 +167,9 @@ impl ColumnBuilder {
             ColumnBuilder::Moment(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Day(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Binary(builder) => Arc::new(builder.finish()),
-            ColumnBuilder::List {
-                item,
-                items,
-                offsets,
-                valid,
-            } => {
+            ColumnBuilder::List { item, items, offsets, valid } => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])));
-                Arc::new(ListArray::new(
-                    Arc::clone(item),
-                    offsets,
-                    items.finish(),
-                    valid.finish(),
-                ))
+                Arc::new(ListArray::new(Arc::clone(item), offsets, items.finish(), valid.finish()))
             }
         }
     }

@@ -54,10 +54,7 @@ impl Row {
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Cell {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        Cell::Bytes {
-            start,
-            end: self.bytes.len(),
-        }
+        Cell::Bytes { start, end: self.bytes.len() }
     }
 }
 
@@ -79,12 +76,7 @@ impl<'a> View<'a> {
 pub(crate) fn clean(plan: &Plan, record: &mut Record, text: &str, row: &mut Row) -> Result<(), Fault> {
     row.clear();
     for (column, fields) in plan.contract.columns.iter().zip(&plan.columns) {
-        let mut cleaner = Cleaner {
-            column,
-            record,
-            text,
-            row,
-        };
+        let mut cleaner = Cleaner { column, record, text, row };
         let cell = match &column.source {
             Source::Field(_) => cleaner.field(fields.first().map_or(&[], Vec::as_slice))?,
             Source::Join { separator, .. } => cleaner.join(fields, separator)?,
@@ -132,9 +124,9 @@ impl Cleaner<'_> {
     fn field(&mut self, alternatives: &[FieldId]) -> Result<Cell, Fault> {
         let (slot, used) = self.value(alternatives);
         match self.column.data_type {
-            Type::Scalar(scalar) => self
-                .convert(scalar, slot)
-                .map_err(|reason| self.fault(reason, slot, 0, used)),
+            Type::Scalar(scalar) => {
+                self.convert(scalar, slot).map_err(|reason| self.fault(reason, slot, 0, used))
+            }
             Type::Array(scalar) => self.array(scalar, slot, used),
         }
     }
@@ -154,15 +146,10 @@ impl Cleaner<'_> {
         for element in elements {
             let slot = self.record.slot_of(element.get(), self.text)?;
             let slot = if self.means_null(slot) { Slot::Null } else { slot };
-            let cell = self
-                .convert(scalar, slot)
-                .map_err(|reason| self.fault(reason, slot, 0, used))?;
+            let cell = self.convert(scalar, slot).map_err(|reason| self.fault(reason, slot, 0, used))?;
             self.row.items.push(cell);
         }
-        Ok(Cell::Items {
-            start,
-            end: self.row.items.len(),
-        })
+        Ok(Cell::Items { start, end: self.row.items.len() })
     }
 
     /// An array of several fields' values.
@@ -172,9 +159,7 @@ impl Cleaner<'_> {
         for (part, alternatives) in fields.iter().enumerate() {
             let (slot, used) = self.value(alternatives);
             let scalar = self.column.data_type.scalar();
-            let cell = self
-                .convert(scalar, slot)
-                .map_err(|reason| self.fault(reason, slot, part, used))?;
+            let cell = self.convert(scalar, slot).map_err(|reason| self.fault(reason, slot, part, used))?;
             known |= !matches!(cell, Cell::Null);
             self.row.items.push(cell);
         }
@@ -182,10 +167,7 @@ impl Cleaner<'_> {
             self.row.items.truncate(start);
             return Ok(Cell::Null);
         }
-        Ok(Cell::Items {
-            start,
-            end: self.row.items.len(),
-        })
+        Ok(Cell::Items { start, end: self.row.items.len() })
     }
 
     /// The texts of several fields, nulls left out.
@@ -206,23 +188,11 @@ impl Cleaner<'_> {
                 self.record.scratch.push_str(separator);
             }
             match self.row.items[at] {
-                Cell::Text(Span {
-                    start,
-                    end,
-                    in_scratch: true,
-                }) => {
-                    self.record
-                        .scratch
-                        .extend_from_within(start as usize..end as usize);
+                Cell::Text(Span { start, end, in_scratch: true }) => {
+                    self.record.scratch.extend_from_within(start as usize..end as usize);
                 }
-                Cell::Text(Span {
-                    start,
-                    end,
-                    in_scratch: false,
-                }) => {
-                    self.record
-                        .scratch
-                        .push_str(&self.text[start as usize..end as usize]);
+                Cell::Text(Span { start, end, in_scratch: false }) => {
+                    self.record.scratch.push_str(&self.text[start as usize..end as usize]);
                 }
                 _ => {}
             }
@@ -231,11 +201,7 @@ impl Cleaner<'_> {
         self.row.items.truncate(first_item);
         let end = self.record.scratch.len();
         Ok(match joined {
-            true => Cell::Text(Span {
-                start: start as u32,
-                end: end as u32,
-                in_scratch: true,
-            }),
+            true => Cell::Text(Span { start: start as u32, end: end as u32, in_scratch: true }),
             false => Cell::Null,
         })
     }
@@ -258,14 +224,10 @@ impl Cleaner<'_> {
             Scalar::Timestamp => self.moment(slot).map(Cell::Moment),
             Scalar::Date => {
                 let day = self.moment(slot)?.div_euclid(moment::MICROS_PER_DAY);
-                i32::try_from(day)
-                    .map(Cell::Day)
-                    .map_err(|_| Reason::BadTimestamp)
+                i32::try_from(day).map(Cell::Day).map_err(|_| Reason::BadTimestamp)
             }
             Scalar::Binary => {
-                let bytes = BASE64
-                    .decode(self.number_text(slot)?)
-                    .map_err(|_| Reason::WrongType)?;
+                let bytes = BASE64.decode(self.number_text(slot)?).map_err(|_| Reason::WrongType)?;
                 Ok(self.row.keep(&bytes))
             }
             Scalar::Json => Ok(Cell::Text(self.json(slot)?)),
@@ -296,11 +258,7 @@ impl Cleaner<'_> {
 
     fn whole(&self, slot: Slot) -> Result<i64, Reason> {
         let text = self.number_text(slot)?;
-        let (text, shift) = if self.column.counts {
-            decimal::split_count(text)
-        } else {
-            (text, 0)
-        };
+        let (text, shift) = if self.column.counts { decimal::split_count(text) } else { (text, 0) };
         decimal::whole(text, shift).map_err(|error| match error {
             NotANumber::TooBig => Reason::OutOfRange,
             NotANumber::Malformed | NotANumber::Fraction if self.column.counts => Reason::BadCount,
@@ -310,11 +268,7 @@ impl Cleaner<'_> {
 
     fn float(&self, slot: Slot) -> Result<f64, Reason> {
         let text = self.number_text(slot)?;
-        let (text, shift) = if self.column.counts {
-            decimal::split_count(text)
-        } else {
-            (text, 0)
-        };
+        let (text, shift) = if self.column.counts { decimal::split_count(text) } else { (text, 0) };
         let parsed = match shift {
             0 => text.parse::<f64>(),
             _ => format!("{text}e{shift}").parse::<f64>(),
@@ -356,15 +310,9 @@ impl Cleaner<'_> {
         Ok(match slot {
             Slot::Number(span) | Slot::Nested(span) => span,
             // With the quotes around it, which stand in the record too.
-            Slot::Text(Span {
-                start,
-                end,
-                in_scratch: false,
-            }) => Span {
-                start: start - 1,
-                end: end + 1,
-                in_scratch: false,
-            },
+            Slot::Text(Span { start, end, in_scratch: false }) => {
+                Span { start: start - 1, end: end + 1, in_scratch: false }
+            }
             Slot::Text(span) => {
                 let text = serde_json::to_string(self.record.text(span, self.text));
                 self.record.keep(&text.map_err(|_| Reason::WrongType)?)
@@ -383,12 +331,7 @@ impl Cleaner<'_> {
             Slot::Null | Slot::Missing => "null".to_owned(),
         };
         let column = &self.column.name;
-        let field = self
-            .column
-            .source
-            .fields()
-            .get(part)
-            .and_then(|names| names.get(used));
+        let field = self.column.source.fields().get(part).and_then(|names| names.get(used));
         let place = match field {
             Some(field) if field != column => format!("{column} (from {field})"),
             _ => column.clone(),
@@ -406,28 +349,15 @@ impl Cleaner<'_> {
     }
 
     fn missing(&self, fields: &[Vec<FieldId>]) -> Fault {
-        let names: Vec<String> = self
-            .column
-            .source
-            .fields()
-            .iter()
-            .flatten()
-            .map(|name| format!("`{name}`"))
-            .collect();
+        let names: Vec<String> =
+            self.column.source.fields().iter().flatten().map(|name| format!("`{name}`")).collect();
         let present = fields.iter().flatten().any(|field| self.record.has(*field));
         let what = if present { "null in" } else { "there is no" };
-        Fault::new(
-            Reason::MissingRequired,
-            format!("{}: {what} {}", self.column.name, names.join(" or ")),
-        )
+        Fault::new(Reason::MissingRequired, format!("{}: {what} {}", self.column.name, names.join(" or ")))
     }
 }
 
 fn with_article(data_type: Type) -> String {
-    let article = if data_type.to_string().starts_with(['a', 'i']) {
-        "an"
-    } else {
-        "a"
-    };
+    let article = if data_type.to_string().starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {data_type}")
 }

@@ -60,13 +60,7 @@ fn push_digit(value: i64, digit: u8, negative: bool) -> Result<i64, NotANumber> 
     let digit = i64::from(digit);
     value
         .checked_mul(10)
-        .and_then(|value| {
-            if negative {
-                value.checked_sub(digit)
-            } else {
-                value.checked_add(digit)
-            }
-        })
+        .and_then(|value| if negative { value.checked_sub(digit) } else { value.checked_add(digit) })
         .ok_or(NotANumber::TooBig)
 }
 

@@ -28,12 +28,8 @@ pub(crate) struct FieldTable {
 
 impl FieldTable {
     pub(crate) fn new(catalog: &Catalog) -> FieldTable {
-        let mut table = FieldTable {
-            names: Vec::new(),
-            ids: HashMap::new(),
-            follower: vec![0],
-            expect: Vec::new(),
-        };
+        let mut table =
+            FieldTable { names: Vec::new(), ids: HashMap::new(), follower: vec![0], expect: Vec::new() };
         for contract in catalog.contracts() {
             for field in &contract.route.shape {
                 table.add(field);

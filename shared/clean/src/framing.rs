@@ -174,11 +174,7 @@ impl Records {
         let mut head = [0; 4];
         let is_parquet = read_head(&mut file, &mut head)
             .and_then(|head| Ok((detect::is_parquet(head), file.rewind()?).0))
-            .map_err(|source| ReadError::Io {
-                name: name.to_owned(),
-                records: 0,
-                source,
-            })?;
+            .map_err(|source| ReadError::Io { name: name.to_owned(), records: 0, source })?;
         if is_parquet {
             return Records::parquet(name, |limits| table::Table::new(file, limits), limits);
         }
@@ -208,21 +204,14 @@ impl Records {
         let mut input: Input = Box::new(std::io::Cursor::new(head).chain(input));
         if format == Format::Parquet {
             let mut whole = Vec::new();
-            (&mut input)
-                .take(limits.max_spooled_bytes as u64 + 1)
-                .read_to_end(&mut whole)
-                .map_err(io)?;
+            (&mut input).take(limits.max_spooled_bytes as u64 + 1).read_to_end(&mut whole).map_err(io)?;
             if whole.len() > limits.max_spooled_bytes {
                 return Err(ReadError::Bomb {
                     name: name.to_owned(),
                     limit: limits.max_spooled_bytes as u64,
                 });
             }
-            return Records::parquet(
-                name,
-                |limits| table::Table::new(Bytes::from(whole), limits),
-                limits,
-            );
+            return Records::parquet(name, |limits| table::Table::new(Bytes::from(whole), limits), limits);
         }
         skip_byte_order_mark(&mut input).map_err(io)?;
         let cutter: Box<dyn Cutter + Send> = match format {
@@ -244,22 +233,12 @@ impl Records {
     ) -> Result<Records, ReadError> {
         match open(limits) {
             Ok(table) => Ok(Records::new(name, Format::Parquet, Box::new(table))),
-            Err(source) => Err(ReadError::Parquet {
-                name: name.to_owned(),
-                source,
-            }),
+            Err(source) => Err(ReadError::Parquet { name: name.to_owned(), source }),
         }
     }
 
     fn new(name: &str, format: Format, cutter: Box<dyn Cutter + Send>) -> Records {
-        Records {
-            name: name.to_owned(),
-            format,
-            cutter,
-            buffer: Vec::new(),
-            read: 0,
-            bytes: 0,
-        }
+        Records { name: name.to_owned(), format, cutter, buffer: Vec::new(), read: 0, bytes: 0 }
     }
 
     /// The format that the file was found to have.
@@ -273,10 +252,7 @@ impl Records {
     }
 
     /// The next record; none at the end of the file. After an error there is nothing more to read.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the record is lent, which an Iterator cannot do"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "the record is lent, which an Iterator cannot do")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
         self.buffer.clear();
         match self.cutter.cut(&mut self.buffer) {
@@ -284,32 +260,18 @@ impl Records {
             Ok(Some(Cut { position, fault })) => {
                 self.read += 1;
                 self.bytes += self.buffer.len() as u64;
-                Ok(Some(Record {
-                    bytes: &self.buffer,
-                    position,
-                    fault,
-                }))
+                Ok(Some(Record { bytes: &self.buffer, position, fault }))
             }
             Err(CutError::Io(source)) => Err(io_error(&self.name, self.read, source)),
-            Err(CutError::Parquet(source)) => Err(ReadError::Parquet {
-                name: self.name.clone(),
-                source,
-            }),
+            Err(CutError::Parquet(source)) => Err(ReadError::Parquet { name: self.name.clone(), source }),
         }
     }
 }
 
 fn io_error(name: &str, records: u64, source: std::io::Error) -> ReadError {
     match compression::bomb_limit(&source) {
-        Some(limit) => ReadError::Bomb {
-            name: name.to_owned(),
-            limit,
-        },
-        None => ReadError::Io {
-            name: name.to_owned(),
-            records,
-            source,
-        },
+        Some(limit) => ReadError::Bomb { name: name.to_owned(), limit },
+        None => ReadError::Io { name: name.to_owned(), records, source },
     }
 }
 

@@ -113,27 +113,11 @@ impl Intake {
     /// An empty intake. `arrived_at` is what quarantine rows say about when their record came.
     pub fn new(catalog: Arc<Catalog>, arrived_at: DateTime<Utc>) -> Intake {
         let fields = FieldTable::new(&catalog);
-        let plans: Vec<Plan> = catalog
-            .contracts()
-            .map(|contract| Plan::new(contract, &fields))
-            .collect();
-        let by_name: HashMap<String, usize> = plans
-            .iter()
-            .enumerate()
-            .map(|(at, plan)| (plan.contract.name.clone(), at))
-            .collect();
-        let datasets = plans
-            .iter()
-            .map(|plan| Some(plan.contract.name.clone()))
-            .chain([None]);
-        let counts = datasets
-            .map(|dataset| Count {
-                dataset,
-                read: 0,
-                quarantined: 0,
-                bytes: 0,
-            })
-            .collect();
+        let plans: Vec<Plan> = catalog.contracts().map(|contract| Plan::new(contract, &fields)).collect();
+        let by_name: HashMap<String, usize> =
+            plans.iter().enumerate().map(|(at, plan)| (plan.contract.name.clone(), at)).collect();
+        let datasets = plans.iter().map(|plan| Some(plan.contract.name.clone())).chain([None]);
+        let counts = datasets.map(|dataset| Count { dataset, read: 0, quarantined: 0, bytes: 0 }).collect();
         Intake {
             // A catalog without quarantine cannot be made.
             quarantine: by_name.get(QUARANTINE).copied().unwrap_or_default(),
@@ -159,12 +143,7 @@ impl Intake {
     /// Takes one JSON record. `hint` is the dataset that the sender named; without one the record's shape decides.
     /// Never fails: a record that breaks its contract becomes a row of quarantine.
     pub fn push(&mut self, record: &[u8], hint: Option<&str>, origin: &Origin<'_>) {
-        let hinted = hint.map(|name| {
-            self.by_name
-                .get(name)
-                .copied()
-                .filter(|at| *at != self.quarantine)
-        });
+        let hinted = hint.map(|name| self.by_name.get(name).copied().filter(|at| *at != self.quarantine));
         let mut dataset = hinted.flatten();
         let outcome = self.take(record, hint, &mut dataset, origin);
         self.count(dataset, record.len(), outcome.is_err());
@@ -196,9 +175,8 @@ impl Intake {
         reason: Reason,
         detail: impl Into<String>,
     ) {
-        let dataset = hint
-            .and_then(|name| self.by_name.get(name).copied())
-            .filter(|at| *at != self.quarantine);
+        let dataset =
+            hint.and_then(|name| self.by_name.get(name).copied()).filter(|at| *at != self.quarantine);
         self.count(dataset, record.len(), true);
         self.put_aside(record, dataset, &Fault::new(reason, detail), origin);
     }
@@ -231,12 +209,7 @@ impl Intake {
         if plan.batch.rows > 0 {
             let (read, bytes) = (plan.batch.rows, plan.batch.bytes);
             let rows = plan.batch.finish();
-            self.closed.push(Cleaned {
-                contract: Arc::clone(&plan.contract),
-                rows,
-                read,
-                bytes,
-            });
+            self.closed.push(Cleaned { contract: Arc::clone(&plan.contract), rows, read, bytes });
         }
     }
 
@@ -262,10 +235,7 @@ impl Intake {
             return Err(Fault::new(Reason::TooLarge, detail));
         }
         let text = std::str::from_utf8(record).map_err(|error| {
-            Fault::new(
-                Reason::InvalidUtf8,
-                format!("no UTF-8 at byte {}", error.valid_up_to()),
-            )
+            Fault::new(Reason::InvalidUtf8, format!("no UTF-8 at byte {}", error.valid_up_to()))
         })?;
         self.record.read(text, &mut self.fields)?;
         let at = self.route(hint, *dataset)?;
@@ -277,11 +247,7 @@ impl Intake {
     }
 
     fn append(&mut self, at: usize, text: &str, record_bytes: usize, origin: &Origin<'_>) {
-        let view = View {
-            row: &self.row,
-            record: &self.record,
-            text,
-        };
+        let view = View { row: &self.row, record: &self.record, text };
         let plan = &mut self.plans[at];
         let columns = plan.key_columns.as_deref();
         let key = key::of(&plan.contract, columns, view, origin, &mut self.key_buffer);
@@ -295,10 +261,7 @@ impl Intake {
     fn route(&self, hint: Option<&str>, hinted: Option<usize>) -> Result<usize, Fault> {
         let name = |at: usize| self.plans[at].contract.name.as_str();
         if let (Some(hint), None) = (hint, hinted) {
-            return Err(Fault::new(
-                Reason::Unroutable,
-                format!("there is no dataset `{hint}`"),
-            ));
+            return Err(Fault::new(Reason::Unroutable, format!("there is no dataset `{hint}`")));
         }
         if let Some(hinted) =
             hinted.filter(|at| self.plans[*at].shape.is_empty() || self.plans[*at].fits(&self.record))
@@ -313,10 +276,8 @@ impl Intake {
             )),
             (None, Shape::Several(these)) => {
                 let names: Vec<&str> = these.into_iter().map(name).collect();
-                let detail = format!(
-                    "nothing named a dataset, and the record has the shapes of {}",
-                    names.join(", ")
-                );
+                let detail =
+                    format!("nothing named a dataset, and the record has the shapes of {}", names.join(", "));
                 Err(Fault::new(Reason::Unroutable, detail))
             }
             (Some(hinted), Shape::One(right)) => match self.plans[hinted].contract.route.misrouted {
@@ -334,12 +295,7 @@ impl Intake {
     /// The dataset whose shape the record has; of several the one that asks for the most fields.
     fn shape(&self) -> Shape {
         let mut best: Vec<usize> = Vec::new();
-        for (at, plan) in self
-            .plans
-            .iter()
-            .enumerate()
-            .filter(|(_, plan)| plan.fits(&self.record))
-        {
+        for (at, plan) in self.plans.iter().enumerate().filter(|(_, plan)| plan.fits(&self.record)) {
             let most = best.first().map_or(0, |first| self.plans[*first].shape.len());
             if plan.shape.len() > most {
                 best.clear();
@@ -363,17 +319,13 @@ impl Intake {
         row.clear();
         for column in &self.plans[self.quarantine].contract.columns {
             let cell = match column.name.as_str() {
-                "dataset" => contract
-                    .as_ref()
-                    .map(|contract| Cell::Text(record.keep(&contract.name))),
+                "dataset" => contract.as_ref().map(|contract| Cell::Text(record.keep(&contract.name))),
                 "raw" => Some(row.keep(raw)),
                 "reason" => Some(Cell::Text(record.keep(fault.reason.code()))),
                 "detail" => Some(Cell::Text(record.keep(&fault.detail))),
                 "source" => Some(Cell::Text(record.keep(origin.source))),
                 "position" => Some(Cell::Text(record.keep(&origin.position.to_string()))),
-                "contract" => contract
-                    .as_ref()
-                    .map(|contract| Cell::Text(record.keep(&contract.label()))),
+                "contract" => contract.as_ref().map(|contract| Cell::Text(record.keep(&contract.label()))),
                 "arrived_at" => Some(Cell::Moment(self.arrived_at.timestamp_micros())),
                 // `resolved_at`: nothing is resolved yet.
                 _ => None,

@@ -47,9 +47,8 @@ pub(crate) fn columns(contract: &Contract) -> Option<Vec<usize>> {
         Identity::Columns(names) => names.contains(name),
         Identity::Row | Identity::Record => true,
     };
-    let mut by_name: Vec<usize> = (0..contract.columns.len())
-        .filter(|&at| in_key(&contract.columns[at].name))
-        .collect();
+    let mut by_name: Vec<usize> =
+        (0..contract.columns.len()).filter(|&at| in_key(&contract.columns[at].name)).collect();
     by_name.sort_by(|&a, &b| contract.columns[a].name.cmp(&contract.columns[b].name));
     (contract.identity != Identity::Record).then_some(by_name)
 }

@@ -52,22 +52,13 @@ struct Cursor<'a>(&'a [u8]);
 impl Cursor<'_> {
     /// A number of at least `least` and at most `most` digits.
     fn digits(&mut self, least: usize, most: usize) -> Option<u32> {
-        let count = self
-            .0
-            .iter()
-            .take(most)
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let count = self.0.iter().take(most).take_while(|byte| byte.is_ascii_digit()).count();
         if count < least {
             return None;
         }
         let (digits, rest) = self.0.split_at(count);
         self.0 = rest;
-        Some(
-            digits
-                .iter()
-                .fold(0, |number, digit| number * 10 + u32::from(digit - b'0')),
-        )
+        Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
     }
 
     fn take(&mut self, expected: &[u8]) -> Option<()> {
@@ -143,11 +134,7 @@ fn by_pattern(text: &str, parts: &[TimePart]) -> Option<i64> {
             }
         }
     }
-    let zone = if has_time && !cursor.0.is_empty() {
-        cursor.zone()?
-    } else {
-        0
-    };
+    let zone = if has_time && !cursor.0.is_empty() { cursor.zone()? } else { 0 };
     if !cursor.0.is_empty() || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
@@ -191,21 +178,13 @@ mod tests {
     use super::*;
 
     fn formats(texts: &[&str]) -> Vec<TimeFormat> {
-        texts
-            .iter()
-            .map(|text| TimeFormat::parse(text).expect(text))
-            .collect()
+        texts.iter().map(|text| TimeFormat::parse(text).expect(text)).collect()
     }
 
     #[test]
     fn written_forms() {
-        let all = formats(&[
-            "%Y-%m-%d %H:%M:%S",
-            "%Y-%m-%dT%H:%M:%S",
-            "%m/%d/%Y, %H:%M:%S",
-            "%d %b %Y",
-            "$date",
-        ]);
+        let all =
+            formats(&["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%m/%d/%Y, %H:%M:%S", "%d %b %Y", "$date"]);
         let at = 1_598_586_767_000_000;
         for (text, micros) in [
             ("2020-08-28 03:52:47", Some(at)),
@@ -246,17 +225,8 @@ mod tests {
             assert_eq!(parse(Written::Nested(json), &all), micros, "{json}");
         }
         assert_eq!(parse(Written::Number("1598586767"), &all), None);
-        assert_eq!(
-            parse(Written::Number("1598586767.25"), &formats(&["unix_seconds"])),
-            Some(at + 250_000)
-        );
-        assert_eq!(
-            parse(Written::Text("1598586767000"), &formats(&["unix_millis"])),
-            Some(at)
-        );
-        assert_eq!(
-            parse(Written::Number("99999999999999999"), &formats(&["unix_millis"])),
-            None
-        );
+        assert_eq!(parse(Written::Number("1598586767.25"), &formats(&["unix_seconds"])), Some(at + 250_000));
+        assert_eq!(parse(Written::Text("1598586767000"), &formats(&["unix_millis"])), Some(at));
+        assert_eq!(parse(Written::Number("99999999999999999"), &formats(&["unix_millis"])), None);
     }
 }

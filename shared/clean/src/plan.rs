@@ -23,12 +23,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(contract: &Arc<Contract>, fields: &FieldTable) -> Plan {
-        let ids = |names: &[String]| {
-            names
-                .iter()
-                .filter_map(|name| fields.id(name))
-                .collect::<Vec<_>>()
-        };
+        let ids = |names: &[String]| names.iter().filter_map(|name| fields.id(name)).collect::<Vec<_>>();
         let columns = contract
             .columns
             .iter()

@@ -86,10 +86,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Fault {
-        Fault {
-            reason,
-            detail: detail.into(),
-        }
+        Fault { reason, detail: detail.into() }
     }
 }
 
@@ -98,11 +95,7 @@ const SHOWN_CHARS: usize = 60;
 
 /// A value found in a record, fit for a message: cut short, control characters escaped.
 pub(crate) fn shown(text: &str) -> String {
-    let mut out: String = text
-        .chars()
-        .take(SHOWN_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut out: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN_CHARS).is_some() {
         out.push('…');
     }

@@ -41,11 +41,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(fields: usize) -> Record {
-        Record {
-            slots: vec![Slot::Missing; fields],
-            touched: Vec::with_capacity(64),
-            scratch: String::new(),
-        }
+        Record { slots: vec![Slot::Missing; fields], touched: Vec::with_capacity(64), scratch: String::new() }
     }
 
     pub(crate) fn slot(&self, field: FieldId) -> Slot {
@@ -66,11 +62,7 @@ impl Record {
     pub(crate) fn keep(&mut self, text: &str) -> Span {
         let start = self.scratch.len() as u32;
         self.scratch.push_str(text);
-        Span {
-            start,
-            end: self.scratch.len() as u32,
-            in_scratch: true,
-        }
+        Span { start, end: self.scratch.len() as u32, in_scratch: true }
     }
 
     /// The value of one piece of JSON text, which is borrowed from the record's `text`.
@@ -79,16 +71,9 @@ impl Record {
         Ok(match raw.as_bytes().first() {
             Some(b'"') if raw.as_bytes().contains(&b'\\') => {
                 let mut json = serde_json::Deserializer::from_str(raw);
-                Slot::Text(
-                    json.deserialize_str(Unescape(self))
-                        .map_err(|error| malformed(&error))?,
-                )
+                Slot::Text(json.deserialize_str(Unescape(self)).map_err(|error| malformed(&error))?)
             }
-            Some(b'"') => Slot::Text(Span {
-                start: span.start + 1,
-                end: span.end - 1,
-                in_scratch: false,
-            }),
+            Some(b'"') => Slot::Text(Span { start: span.start + 1, end: span.end - 1, in_scratch: false }),
             Some(b'{' | b'[') => {
                 bound_depth(raw)?;
                 Slot::Nested(span)
@@ -122,10 +107,9 @@ impl Record {
         if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
             self.reset();
             return Err(match serde_json::from_str::<IgnoredAny>(text) {
-                Ok(_) => Fault::new(
-                    Reason::NotAnObject,
-                    format!("a record is an object, this is {}", shown(text)),
-                ),
+                Ok(_) => {
+                    Fault::new(Reason::NotAnObject, format!("a record is an object, this is {}", shown(text)))
+                }
                 Err(error) => malformed(&error),
             });
         }
@@ -139,14 +123,7 @@ impl Record {
 
     fn pass(&mut self, text: &str, fields: &mut FieldTable, all_raw: bool) -> Result<Pass, Fault> {
         self.reset();
-        let mut walk = Walk {
-            record: self,
-            fields,
-            text,
-            all_raw,
-            surprised: false,
-            fault: None,
-        };
+        let mut walk = Walk { record: self, fields, text, all_raw, surprised: false, fault: None };
         let mut json = serde_json::Deserializer::from_str(text);
         let outcome = json.deserialize_map(&mut walk).and_then(|()| json.end());
         let (surprised, fault) = (walk.surprised, walk.fault);
@@ -207,10 +184,7 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut before = None;
-        while let Some(field) = map.next_key_seed(Key {
-            fields: self.fields,
-            before,
-        })? {
+        while let Some(field) = map.next_key_seed(Key { fields: self.fields, before })? {
             let Some(field) = field else {
                 let ignored = map.next_value::<&RawValue>()?.get();
                 if ignored.starts_with(['{', '['])
@@ -242,19 +216,12 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
 /// Where a piece borrowed from `text` stands in it.
 fn span_in(piece: &str, text: &str) -> Span {
     let start = piece.as_ptr().addr() - text.as_ptr().addr();
-    Span {
-        start: start as u32,
-        end: (start + piece.len()) as u32,
-        in_scratch: false,
-    }
+    Span { start: start as u32, end: (start + piece.len()) as u32, in_scratch: false }
 }
 
 fn bound_depth(json: &str) -> Result<(), Fault> {
     if depth(json) > MAX_DEPTH {
-        return Err(Fault::new(
-            Reason::TooDeep,
-            format!("a value is nested deeper than {MAX_DEPTH}"),
-        ));
+        return Err(Fault::new(Reason::TooDeep, format!("a value is nested deeper than {MAX_DEPTH}")));
     }
     Ok(())
 }

@@ -36,9 +36,8 @@ pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryAr
     let identity = key::columns(contract).ok_or_else(|| NoKeys::ByRecord(contract.name.clone()))?;
     let mut columns = Vec::with_capacity(contract.columns.len());
     for column in &contract.columns {
-        let array = rows
-            .column_by_name(&column.name)
-            .filter(|array| *array.data_type() == column.data_type.arrow());
+        let array =
+            rows.column_by_name(&column.name).filter(|array| *array.data_type() == column.data_type.arrow());
         let missing = || NoKeys::Column {
             dataset: contract.name.clone(),
             column: column.name.clone(),
@@ -47,11 +46,7 @@ pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryAr
         columns.push(array.ok_or_else(missing)?);
     }
     let record = Record::new(0);
-    let origin = Origin {
-        source: "",
-        position: Position::Line(0),
-        record_id: None,
-    };
+    let origin = Origin { source: "", position: Position::Line(0), record_id: None };
     let (mut row, mut buffer) = (Row::default(), Vec::new());
     let mut keys = FixedSizeBinaryBuilder::with_capacity(rows.num_rows(), KEY_BYTES as i32);
     for at in 0..rows.num_rows() {
@@ -64,11 +59,7 @@ pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryAr
             };
             row.cells.push(cell);
         }
-        let view = View {
-            row: &row,
-            record: &record,
-            text: "",
-        };
+        let view = View { row: &row, record: &record, text: "" };
         // Fails only on another width.
         let _ = keys.append_value(key::of(contract, Some(&identity), view, &origin, &mut buffer));
     }
@@ -85,17 +76,10 @@ fn cell(data_type: Type, array: &ArrayRef, at: usize, row: &mut Row) -> Cell {
             let items = array.as_list::<i32>().value(at);
             let start = row.items.len();
             for item in 0..items.len() {
-                let cell = if items.is_null(item) {
-                    Cell::Null
-                } else {
-                    one(scalar, &items, item, row)
-                };
+                let cell = if items.is_null(item) { Cell::Null } else { one(scalar, &items, item, row) };
                 row.items.push(cell);
             }
-            Cell::Items {
-                start,
-                end: row.items.len(),
-            }
+            Cell::Items { start, end: row.items.len() }
         }
     }
 }
@@ -124,11 +108,7 @@ mod tests {
     fn a_stored_row_has_the_key_it_was_cleaned_with() {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let mut intake = Intake::new(catalog, chrono::DateTime::UNIX_EPOCH);
-        let origin = Origin {
-            source: "test",
-            position: Position::Line(1),
-            record_id: None,
-        };
+        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         for record in [
             r#"{"index": 1, "unique_id": "a", "title": "", "description": "é\n", "poster_name": null, "follower_count": "12k", "category": "art"}"#,
             r#"{"ind": 1, "timestamp": "2020-08-28 03:52:47", "latitude": -0.0, "longitude": null, "country": "Peru"}"#,
@@ -140,21 +120,9 @@ mod tests {
         let cleaned = intake.drain();
         assert_eq!(cleaned.len(), 4);
         for batch in cleaned {
-            let cleaned_with = batch
-                .rows
-                .column_by_name(KEY_COLUMN)
-                .unwrap()
-                .as_fixed_size_binary();
-            let stored = batch
-                .rows
-                .project(&(0..batch.contract.columns.len()).collect::<Vec<_>>())
-                .unwrap();
-            assert_eq!(
-                &keys(&batch.contract, &stored).unwrap(),
-                cleaned_with,
-                "{}",
-                batch.contract.name
-            );
+            let cleaned_with = batch.rows.column_by_name(KEY_COLUMN).unwrap().as_fixed_size_binary();
+            let stored = batch.rows.project(&(0..batch.contract.columns.len()).collect::<Vec<_>>()).unwrap();
+            assert_eq!(&keys(&batch.contract, &stored).unwrap(), cleaned_with, "{}", batch.contract.name);
         }
     }
 }

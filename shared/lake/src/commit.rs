@@ -17,11 +17,8 @@ use serde::Deserialize;
 use crate::error::LakeError;
 
 /// How a doubtful put is tried again: about ten seconds in all.
-const DOUBT: Backoff = Backoff {
-    first: Duration::from_millis(100),
-    most: Duration::from_secs(3),
-    attempts: 8,
-};
+const DOUBT: Backoff =
+    Backoff { first: Duration::from_millis(100), most: Duration::from_secs(3), attempts: 8 };
 
 /// Whose version it became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +42,8 @@ pub(crate) async fn put(
 ) -> Result<Outcome, LakeError> {
     let mut delays = DOUBT.delays(chance);
     loop {
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
-        let Err(answer) = store
-            .put_opts(path, PutPayload::from_bytes(commit.clone()), options)
-            .await
-        else {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let Err(answer) = store.put_opts(path, PutPayload::from_bytes(commit.clone()), options).await else {
             return Ok(Outcome::Committed);
         };
         match author(store, path).await {
@@ -63,11 +54,7 @@ pub(crate) async fn put(
         }
         let Some(delay) = delays.next() else {
             let path = path.to_string();
-            return Err(LakeError::CommitUnknown {
-                path,
-                attempts: DOUBT.attempts,
-                last: answer,
-            });
+            return Err(LakeError::CommitUnknown { path, attempts: DOUBT.attempts, last: answer });
         };
         tracing::warn!(%path, error = %answer, ?delay, "commit in doubt, putting it again");
         tokio::time::sleep(delay).await;
@@ -97,10 +84,8 @@ async fn author(store: &dyn ObjectStore, path: &Path) -> Result<Option<String>, 
     let bytes = got.bytes().await.map_err(LakeError::store(path))?;
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     for line in lines {
-        let line: Line = serde_json::from_slice(line).map_err(|error| LakeError::Damaged {
-            path: path.to_string(),
-            why: error.to_string(),
-        })?;
+        let line: Line = serde_json::from_slice(line)
+            .map_err(|error| LakeError::Damaged { path: path.to_string(), why: error.to_string() })?;
         if let Some(own) = line.commit_info.and_then(|info| info.pinlake) {
             return Ok(Some(own.attempt));
         }
@@ -114,9 +99,7 @@ mod tests {
     use object_store::memory::InMemory;
 
     fn entry(attempt: &str) -> Bytes {
-        Bytes::from(format!(
-            "{{\"commitInfo\":{{\"pinlake\":{{\"attempt\":\"{attempt}\"}}}}}}\n"
-        ))
+        Bytes::from(format!("{{\"commitInfo\":{{\"pinlake\":{{\"attempt\":\"{attempt}\"}}}}}}\n"))
     }
 
     #[tokio::test]
@@ -124,32 +107,18 @@ mod tests {
         let store = InMemory::new();
         let path = Path::from("_delta_log/00000000000000000001.json");
         let chance = Chance::seeded(1);
-        assert_eq!(
-            put(&store, &path, &entry("a"), "a", &chance).await.unwrap(),
-            Outcome::Committed
-        );
+        assert_eq!(put(&store, &path, &entry("a"), "a", &chance).await.unwrap(), Outcome::Committed);
         // The SDK retried a put that had landed, and got 412 for its own object.
-        assert_eq!(
-            put(&store, &path, &entry("a"), "a", &chance).await.unwrap(),
-            Outcome::Committed
-        );
-        assert_eq!(
-            put(&store, &path, &entry("b"), "b", &chance).await.unwrap(),
-            Outcome::Lost
-        );
+        assert_eq!(put(&store, &path, &entry("a"), "a", &chance).await.unwrap(), Outcome::Committed);
+        assert_eq!(put(&store, &path, &entry("b"), "b", &chance).await.unwrap(), Outcome::Lost);
     }
 
     #[tokio::test]
     async fn a_foreign_writers_version_is_lost_to_it() {
         let store = InMemory::new();
         let path = Path::from("_delta_log/00000000000000000001.json");
-        store
-            .put(&path, "{\"commitInfo\":{\"operation\":\"WRITE\"}}\n".into())
-            .await
-            .unwrap();
-        let outcome = put(&store, &path, &entry("a"), "a", &Chance::seeded(1))
-            .await
-            .unwrap();
+        store.put(&path, "{\"commitInfo\":{\"operation\":\"WRITE\"}}\n".into()).await.unwrap();
+        let outcome = put(&store, &path, &entry("a"), "a", &Chance::seeded(1)).await.unwrap();
         assert_eq!(outcome, Outcome::Lost);
     }
 }

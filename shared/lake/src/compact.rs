@@ -14,7 +14,6 @@ use tokio::time::Instant;
 
 use crate::Lake;
 use crate::error::LakeError;
-use crate::table::Inserted;
 
 /// Landing objects that are read at once.
 const CONCURRENCY: usize = 16;
@@ -39,8 +38,12 @@ impl Default for Budget {
 /// What one [`Lake::compact`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Compacted {
-    /// Rows, over all commits.
-    pub rows: Inserted,
+    /// Rows that were taken: `read = inserted + duplicates`.
+    pub read: u64,
+    /// Rows that are new in the table.
+    pub inserted: u64,
+    /// Rows that the table had, or that landed twice.
+    pub duplicates: u64,
     /// Landing objects that were taken and removed.
     pub objects: u64,
     /// Landing objects of another contract hash that were cleaned again from their raw records.
@@ -82,10 +85,9 @@ impl Lake {
             let batches = self.read(&current, &mut done).await?;
             let rows = table.insert(&batches).await?;
             object::remove(self.store(), current.iter().map(|object| object.path.clone()).collect()).await?;
-            done.rows.read += rows.read;
-            done.rows.inserted += rows.inserted;
-            done.rows.duplicates += rows.duplicates;
-            done.rows.version = rows.version.or(done.rows.version);
+            done.read += rows.read;
+            done.inserted += rows.inserted;
+            done.duplicates += rows.duplicates;
             done.objects += current.len() as u64;
             // What was cleaned again has landed again.
             done.more |= !stale.is_empty();
@@ -97,7 +99,11 @@ impl Lake {
 
     /// Reads landing objects. One that is gone holds rows that another compactor has taken; one that cannot be read
     /// is set aside, and the others go on.
-    async fn read(&self, objects: &[LandingObject], done: &mut Compacted) -> Result<Vec<RecordBatch>, LakeError> {
+    async fn read(
+        &self,
+        objects: &[LandingObject],
+        done: &mut Compacted,
+    ) -> Result<Vec<RecordBatch>, LakeError> {
         let reads = objects.to_vec().into_iter().map(|object: LandingObject| async move {
             match object::read(&**self.store(), &object).await {
                 Err(error) if error.is_permanent() => Ok(Err((object, error))),
@@ -144,8 +150,11 @@ impl Lake {
 
     async fn land_again(&self, catalog: &Arc<Catalog>, object: &LandingObject) -> Result<(), LandingError> {
         let store = &**self.store();
-        let Some(landed) = object::read(store, object).await? else { return Ok(()) };
-        let corrupt = |why: &str| LandingError::Corrupt { path: object.path.to_string(), why: why.to_owned() };
+        let Some(landed) = object::read(store, object).await? else {
+            return Ok(());
+        };
+        let corrupt =
+            |why: &str| LandingError::Corrupt { path: object.path.to_string(), why: why.to_owned() };
         let raw_path = Path::from(landed.raw.ok_or_else(|| corrupt("it does not name its raw records"))?);
         let records = raw::read(store, &raw_path).await?;
         let delivery = Delivery { source: &object.name.source, shard: &object.name.shard, records: &records };
@@ -219,14 +228,20 @@ mod tests {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let catalog = catalog("\"-\"");
         for sequence in 1..=5 {
-            deliver(&*store, &catalog, sequence, &format!("{{\"visitor\": {}}}\n{{\"visitor\": 9}}", sequence)).await;
+            deliver(
+                &*store,
+                &catalog,
+                sequence,
+                &format!("{{\"visitor\": {}}}\n{{\"visitor\": 9}}", sequence),
+            )
+            .await;
         }
         let lake = Lake::new(store.clone(), effects());
         let budget = Budget { objects: 2, time: Duration::ZERO, ..Budget::default() };
         let first = lake.compact(&catalog, "visit", budget).await.unwrap();
-        assert_eq!((first.objects, first.rows.inserted, first.rows.duplicates, first.more), (2, 3, 1, true));
+        assert_eq!((first.objects, first.inserted, first.duplicates, first.more), (2, 3, 1, true));
         let rest = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
-        assert_eq!((rest.objects, rest.rows.inserted, rest.rows.duplicates, rest.more), (3, 3, 3, false));
+        assert_eq!((rest.objects, rest.inserted, rest.duplicates, rest.more), (3, 3, 3, false));
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
         let idle = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
         assert_eq!(idle, Compacted::default());
@@ -239,7 +254,7 @@ mod tests {
         let newer = catalog("\"unknown\"");
         let lake = Lake::new(store.clone(), effects());
         let done = lake.compact(&newer, "visit", Budget::default()).await.unwrap();
-        assert_eq!((done.cleaned_again, done.rows.inserted, done.failed), (1, 1, 0));
+        assert_eq!((done.cleaned_again, done.inserted, done.failed), (1, 1, 0));
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
         let pinned = lake.table(newer.contract("visit").unwrap()).pin().await.unwrap();
         let bytes = store.get(&pinned.files[0].path).await.unwrap().bytes().await.unwrap();
@@ -257,7 +272,7 @@ mod tests {
         store.put(&junk, "junk".into()).await.unwrap();
         let lake = Lake::new(store.clone(), effects());
         let done = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
-        assert_eq!((done.rows.inserted, done.failed, done.more), (1, 1, false));
+        assert_eq!((done.inserted, done.failed, done.more), (1, 1, false));
         assert!(object::exists(&*store, &Path::from(format!("failed/{junk}"))).await.unwrap());
     }
 }

@@ -49,18 +49,12 @@ pub(crate) fn encode(
     schema: &StructType,
 ) -> Result<NewFile, LakeError> {
     let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(
-            ZstdLevel::try_new(1).map_err(LakeError::encode(dataset))?,
-        ))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(LakeError::encode(dataset))?))
         .set_created_by(format!("pinlake {}", env!("CARGO_PKG_VERSION")))
         .build();
     // Readers take the types from the table's schema: Arrow's own copy in each file would only add bytes.
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties)
-        .with_skip_arrow_metadata(true);
-    let first = batches
-        .first()
-        .ok_or_else(|| LakeError::encode(dataset)("there are no rows"))?;
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let first = batches.first().ok_or_else(|| LakeError::encode(dataset)("there are no rows"))?;
     let mut stats = FileStatsAccumulator::new(stats_columns, schema);
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new_with_options(&mut bytes, first.schema(), options)
@@ -72,8 +66,5 @@ pub(crate) fn encode(
     writer.close().map_err(LakeError::encode(dataset))?;
     let stats = stats.finish().map_err(LakeError::delta(dataset))?;
     let stats = stats.ok_or_else(|| LakeError::encode(dataset)("there are no statistics"))?;
-    Ok(NewFile {
-        bytes: bytes.into(),
-        stats,
-    })
+    Ok(NewFile { bytes: bytes.into(), stats })
 }

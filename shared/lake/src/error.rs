@@ -39,7 +39,9 @@ pub enum LakeError {
         attempts: u32,
     },
     /// Rows have landed for a dataset that no contract describes.
-    #[error("there is no contract for dataset {dataset}: add datasets/{dataset}.toml, its rows wait in landing/")]
+    #[error(
+        "there is no contract for dataset {dataset}: add datasets/{dataset}.toml, its rows wait in landing/"
+    )]
     NoContract {
         /// The dataset.
         dataset: String,
@@ -106,18 +108,12 @@ impl LakeError {
 
     pub(crate) fn delta(dataset: &str) -> impl Fn(delta_kernel::KernelError) -> Self + use<> {
         let dataset = dataset.to_owned();
-        move |source| Self::Delta {
-            dataset: dataset.clone(),
-            source: Box::new(source),
-        }
+        move |source| Self::Delta { dataset: dataset.clone(), source: Box::new(source) }
     }
 
     pub(crate) fn encode<E: ToString>(dataset: &str) -> impl Fn(E) -> Self + use<E> {
         let dataset = dataset.to_owned();
-        move |why| Self::Encode {
-            dataset: dataset.clone(),
-            why: why.to_string(),
-        }
+        move |why| Self::Encode { dataset: dataset.clone(), why: why.to_string() }
     }
 
     /// Whether the same call may succeed later without anybody changing anything.

@@ -40,10 +40,7 @@ pub(crate) struct KeyCache {
 
 impl KeyCache {
     pub(crate) fn with_room(bytes: usize) -> Self {
-        Self {
-            files: HashMap::new(),
-            room: bytes,
-        }
+        Self { files: HashMap::new(), room: bytes }
     }
 
     pub(crate) fn remember(&mut self, file: &str, keys: Arc<[Key]>) {
@@ -72,14 +69,9 @@ impl KeyCache {
 /// # Errors
 /// When the batch has no key column.
 pub(crate) fn keys_of(batch: &RecordBatch) -> Result<&FixedSizeBinaryArray, String> {
-    let column = batch
-        .column_by_name(KEY_COLUMN)
-        .ok_or_else(|| format!("no column {KEY_COLUMN}"))?;
-    let keys = column
-        .as_fixed_size_binary_opt()
-        .filter(|keys| keys.value_length() == KEY as i32);
-    keys.filter(|keys| keys.null_count() == 0)
-        .ok_or_else(|| format!("{KEY_COLUMN} is not 16 bytes a row"))
+    let column = batch.column_by_name(KEY_COLUMN).ok_or_else(|| format!("no column {KEY_COLUMN}"))?;
+    let keys = column.as_fixed_size_binary_opt().filter(|keys| keys.value_length() == KEY as i32);
+    keys.filter(|keys| keys.null_count() == 0).ok_or_else(|| format!("{KEY_COLUMN} is not 16 bytes a row"))
 }
 
 /// One key of `keys_of`.
@@ -177,10 +169,7 @@ async fn load(
         Err(error) => return Err(LakeError::store(&path)(error)),
     };
     let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
-    decode(&bytes).map_err(|why| LakeError::Damaged {
-        path: path.to_string(),
-        why: why.to_owned(),
-    })
+    decode(&bytes).map_err(|why| LakeError::Damaged { path: path.to_string(), why: why.to_owned() })
 }
 
 fn decode(bytes: &[u8]) -> Result<Arc<[Key]>, &'static str> {
@@ -208,10 +197,7 @@ async fn rebuild(
     tracing::warn!(%path, "key file is missing, making it from the data file");
     let bytes = store.get(&path).await.map_err(LakeError::store(&path))?;
     let bytes = bytes.bytes().await.map_err(LakeError::store(&path))?;
-    let damaged = |why: String| LakeError::Damaged {
-        path: path.to_string(),
-        why,
-    };
+    let damaged = |why: String| LakeError::Damaged { path: path.to_string(), why };
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| damaged(error.to_string()))?;
@@ -222,10 +208,7 @@ async fn rebuild(
         keys.extend((0..of_batch.len()).map(|row| key_at(&of_batch, row)));
     }
     keys.sort_unstable();
-    store
-        .put(key_path, encode(&keys).into())
-        .await
-        .map_err(LakeError::store(key_path))?;
+    store.put(key_path, encode(&keys).into()).await.map_err(LakeError::store(key_path))?;
     Ok(keys.into())
 }
 

@@ -83,11 +83,7 @@ pub struct Lake {
 impl Lake {
     /// The lake in `store`.
     pub fn new(store: Arc<dyn ObjectStore>, effects: Effects) -> Self {
-        Self {
-            store,
-            effects,
-            tables: Mutex::default(),
-        }
+        Self { store, effects, tables: Mutex::default() }
     }
 
     /// The store, rooted at the lake.
@@ -103,11 +99,7 @@ impl Lake {
         {
             return table.clone();
         }
-        let table = Arc::new(Table::new(
-            self.store.clone(),
-            self.effects.clone(),
-            contract.clone(),
-        ));
+        let table = Arc::new(Table::new(self.store.clone(), self.effects.clone(), contract.clone()));
         tables.insert(contract.name.clone(), table.clone());
         table
     }

@@ -84,17 +84,8 @@ impl TableLog {
     /// The log of the table in `root`, of which nothing is known yet.
     pub(crate) fn new(dataset: &str, root: Path) -> Self {
         let mirror = Arc::new(InMemory::new());
-        let engine = DefaultEngineBuilder::new(mirror.clone())
-            .with_task_executor(Arc::new(Inline))
-            .build();
-        Self {
-            dataset: dataset.to_owned(),
-            root,
-            mirror,
-            engine,
-            snapshot: None,
-            files: Vec::new(),
-        }
+        let engine = DefaultEngineBuilder::new(mirror.clone()).with_task_executor(Arc::new(Inline)).build();
+        Self { dataset: dataset.to_owned(), root, mirror, engine, snapshot: None, files: Vec::new() }
     }
 
     /// The newest version that is known; `None` when there is no table.
@@ -152,11 +143,8 @@ impl TableLog {
             None => store.list(Some(&folder)),
         };
         let metas: Vec<_> = listing.try_collect().await.map_err(LakeError::store(&folder))?;
-        let mut names: Vec<String> = metas
-            .iter()
-            .filter_map(|meta| meta.location.filename())
-            .map(str::to_owned)
-            .collect();
+        let mut names: Vec<String> =
+            metas.iter().filter_map(|meta| meta.location.filename()).map(str::to_owned).collect();
         names.sort();
         let next = self.version().map(|version| version + 1);
         let wanted = replayable(&names, next);
@@ -170,10 +158,7 @@ impl TableLog {
                 let bytes = store.get(&path).await.map_err(LakeError::store(&path))?;
                 let bytes = bytes.bytes().await.map_err(LakeError::store(&path))?;
                 let copy = Path::from_iter([LOG, &name]);
-                mirror
-                    .put(&copy, bytes.into())
-                    .await
-                    .map_err(LakeError::store(&path))
+                mirror.put(&copy, bytes.into()).await.map_err(LakeError::store(&path))
             })
             .buffered(CONCURRENCY)
             .try_collect::<Vec<_>>()
@@ -192,9 +177,7 @@ impl TableLog {
             Ok(got) => {
                 let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
                 // A hint that cannot be read is no hint (Delta protocol, "Last Checkpoint File").
-                Ok(serde_json::from_slice::<Hint>(&bytes)
-                    .ok()
-                    .map(|hint| hint.version))
+                Ok(serde_json::from_slice::<Hint>(&bytes).ok().map(|hint| hint.version))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(LakeError::store(&path)(error)),
@@ -207,29 +190,21 @@ impl TableLog {
     /// When the kernel cannot replay its own commit.
     pub(crate) async fn committed(&mut self, version: u64, commit: Bytes) -> Result<(), LakeError> {
         let copy = Path::from(format!("{LOG}/{version:020}.json"));
-        self.mirror
-            .put(&copy, commit.into())
-            .await
-            .map_err(LakeError::store(&copy))?;
+        self.mirror.put(&copy, commit.into()).await.map_err(LakeError::store(&copy))?;
         self.replay()
     }
 
     fn replay(&mut self) -> Result<(), LakeError> {
         let delta = LakeError::delta(&self.dataset);
         let snapshot = match self.snapshot.take() {
-            Some(known) => Snapshot::builder_from(known)
-                .build(&self.engine)
-                .map_err(&delta)?,
-            None => Snapshot::builder_for(MIRROR)
-                .build(&self.engine)
-                .map_err(&delta)?,
+            Some(known) => Snapshot::builder_from(known).build(&self.engine).map_err(&delta)?,
+            None => Snapshot::builder_for(MIRROR).build(&self.engine).map_err(&delta)?,
         };
         let scan = snapshot.clone().scan_builder().build().map_err(&delta)?;
         let mut files = Vec::new();
         for metadata in scan.scan_metadata(&self.engine).map_err(&delta)? {
-            files = metadata
-                .and_then(|metadata| metadata.visit_scan_files(files, collect))
-                .map_err(&delta)?;
+            files =
+                metadata.and_then(|metadata| metadata.visit_scan_files(files, collect)).map_err(&delta)?;
         }
         self.files = files;
         self.snapshot = Some(snapshot);
@@ -247,9 +222,7 @@ impl TableLog {
         note: &CommitNote,
     ) -> Result<Bytes, LakeError> {
         let delta = LakeError::delta(&self.dataset);
-        let schema: StructType = schema
-            .try_into_kernel()
-            .map_err(|error| delta(KernelError::from(error)))?;
+        let schema: StructType = schema.try_into_kernel().map_err(|error| delta(KernelError::from(error)))?;
         let (info, info_schema) = note.engine_data(&self.dataset)?;
         let result = create_table(MIRROR, Arc::new(schema), ENGINE_INFO, false)
             .with_table_properties(properties)
@@ -264,9 +237,7 @@ impl TableLog {
     /// # Errors
     /// When there is no table, or the kernel cannot write to it.
     pub(crate) fn write_state(&self) -> Result<Arc<WriteState>, LakeError> {
-        self.transaction(None)?
-            .write_state()
-            .map_err(LakeError::delta(&self.dataset))
+        self.transaction(None)?.write_state().map_err(LakeError::delta(&self.dataset))
     }
 
     /// The commit that adds `file` (named `path`, relative to the table) as the version after the known one.
@@ -289,17 +260,10 @@ impl TableLog {
         let location = Url::parse(MIRROR)
             .and_then(|root| root.join(path))
             .map_err(|error| LakeError::encode(&self.dataset)(error))?;
-        let meta = FileMeta {
-            location,
-            last_modified: modified_ms,
-            size: file.bytes.len() as u64,
-        };
+        let meta = FileMeta { location, last_modified: modified_ms, size: file.bytes.len() as u64 };
         let metadata = DataFileMetadata::new(meta, file.stats.clone());
         transaction.add_files(build_add_file_metadata(metadata, &context).map_err(&delta)?);
-        let metrics = [
-            ("numOutputRows", note.inserted),
-            ("numOutputBytes", file.bytes.len() as u64),
-        ];
+        let metrics = [("numOutputRows", note.inserted), ("numOutputBytes", file.bytes.len() as u64)];
         let result = transaction
             .with_operation_metrics(metrics.map(|(name, value)| (name, Some(value.to_string()))))
             .commit(&self.engine);
@@ -311,18 +275,14 @@ impl TableLog {
         note: Option<&CommitNote>,
     ) -> Result<delta_kernel::transaction::Transaction, LakeError> {
         let delta = LakeError::delta(&self.dataset);
-        let snapshot = self
-            .snapshot
-            .clone()
-            .ok_or_else(|| delta(KernelError::generic("there is no table yet")))?;
+        let snapshot =
+            self.snapshot.clone().ok_or_else(|| delta(KernelError::generic("there is no table yet")))?;
         let next = i64::try_from(snapshot.version() + 1)
             .map_err(|error| delta(KernelError::generic(error.to_string())))?;
         let mut builder = snapshot.update_table(UpdateTableOperation::Write, ENGINE_INFO, true);
         if let Some(note) = note {
             let (info, schema) = note.engine_data(&self.dataset)?;
-            builder = builder
-                .with_transaction_id(APP_ID, next)
-                .with_commit_info(info, schema);
+            builder = builder.with_transaction_id(APP_ID, next).with_commit_info(info, schema);
         }
         builder.build(&self.engine, Box::new(Caught)).map_err(delta)
     }
@@ -335,15 +295,11 @@ impl TableLog {
         let Some(snapshot) = self.snapshot.clone() else {
             return Ok(Vec::new());
         };
-        let (_, snapshot) = snapshot
-            .checkpoint(&self.engine, None)
-            .map_err(LakeError::delta(&self.dataset))?;
+        let (_, snapshot) =
+            snapshot.checkpoint(&self.engine, None).map_err(LakeError::delta(&self.dataset))?;
         let version = snapshot.version();
         self.snapshot = Some(snapshot);
-        let names = [
-            format!("{version:020}.checkpoint.parquet"),
-            LAST_CHECKPOINT.to_owned(),
-        ];
+        let names = [format!("{version:020}.checkpoint.parquet"), LAST_CHECKPOINT.to_owned()];
         let mut parts = Vec::new();
         for name in names {
             let copy = Path::from_iter([LOG, &name]);
@@ -394,17 +350,9 @@ impl CommitNote {
             .iter()
             .map(|(name, column)| Arc::new(Field::new(*name, column.data_type().clone(), true)))
             .collect();
-        let own = StructArray::from(
-            fields
-                .into_iter()
-                .zip(columns.map(|(_, column)| column))
-                .collect::<Vec<_>>(),
-        );
-        let schema = Schema::new(vec![Field::new(
-            "pinlake",
-            DataType::Struct(own.fields().clone()),
-            true,
-        )]);
+        let own =
+            StructArray::from(fields.into_iter().zip(columns.map(|(_, column)| column)).collect::<Vec<_>>());
+        let schema = Schema::new(vec![Field::new("pinlake", DataType::Struct(own.fields().clone()), true)]);
         let kernel_schema: StructType = (&schema)
             .try_into_kernel()
             .map_err(|error| LakeError::delta(dataset)(KernelError::from(error)))?;
@@ -419,25 +367,14 @@ impl CommitNote {
 /// version without the one before it.
 fn replayable(names: &[String], next: Option<u64>) -> Vec<String> {
     let version = |name: &str| name.get(..20).and_then(|digits| digits.parse::<u64>().ok());
-    let commit = |name: &str| {
-        name.strip_suffix(".json")
-            .filter(|stem| stem.len() == 20)
-            .and_then(version)
-    };
-    let checkpoint = |name: &str| {
-        name.ends_with(".checkpoint.parquet")
-            .then(|| version(name))
-            .flatten()
-    };
+    let commit = |name: &str| name.strip_suffix(".json").filter(|stem| stem.len() == 20).and_then(version);
+    let checkpoint = |name: &str| name.ends_with(".checkpoint.parquet").then(|| version(name)).flatten();
     let newest = match next {
         Some(_) => None,
         None => names.iter().filter_map(|name| checkpoint(name)).max(),
     };
-    let mut wanted: Vec<String> = names
-        .iter()
-        .filter(|name| newest.is_some() && checkpoint(name) == newest)
-        .cloned()
-        .collect();
+    let mut wanted: Vec<String> =
+        names.iter().filter(|name| newest.is_some() && checkpoint(name) == newest).cloned().collect();
     let mut expected = next.or(newest);
     for name in names {
         let Some(version) = commit(name) else { continue };
@@ -455,11 +392,7 @@ fn replayable(names: &[String], next: Option<u64>) -> Vec<String> {
 
 fn collect(files: &mut Vec<DataFile>, file: ScanFile) {
     let rows = file.stats.map(|stats| stats.num_records);
-    files.push(DataFile {
-        path: file.path,
-        size: u64::try_from(file.size).unwrap_or(0),
-        rows,
-    });
+    files.push(DataFile { path: file.path, size: u64::try_from(file.size).unwrap_or(0), rows });
 }
 
 /// The table's root as the kernel sees it, in the mirror.
@@ -481,9 +414,7 @@ impl Committer for Caught {
         let path = Url::parse(MIRROR)
             .and_then(|root| root.join(CAUGHT))
             .map_err(|error| KernelError::generic(error.to_string()))?;
-        let size = engine
-            .json_handler()
-            .write_json_file(&path, Box::new(actions), true)?;
+        let size = engine.json_handler().write_json_file(&path, Box::new(actions), true)?;
         let entry = metadata.published_commit_path()?;
         Ok(CommitResponse::Committed {
             file_meta: FileMeta::new(entry, metadata.in_commit_timestamp(), size),
@@ -555,33 +486,14 @@ mod tests {
     #[test]
     fn a_replay_starts_at_the_newest_checkpoint_and_stops_at_a_gap() {
         let zero = "0".repeat(19);
-        let all: Vec<String> = [
-            "0.json",
-            "1.json",
-            "2.checkpoint.parquet",
-            "2.json",
-            "3.json",
-            "5.json",
-        ]
-        .iter()
-        .map(|name| format!("{zero}{name}"))
-        .collect();
-        let short = |wanted: Vec<String>| {
-            wanted
-                .iter()
-                .map(|name| name[19..].to_owned())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            short(replayable(&all, None)),
-            ["2.checkpoint.parquet", "2.json", "3.json"]
-        );
+        let all: Vec<String> = ["0.json", "1.json", "2.checkpoint.parquet", "2.json", "3.json", "5.json"]
+            .iter()
+            .map(|name| format!("{zero}{name}"))
+            .collect();
+        let short = |wanted: Vec<String>| wanted.iter().map(|name| name[19..].to_owned()).collect::<Vec<_>>();
+        assert_eq!(short(replayable(&all, None)), ["2.checkpoint.parquet", "2.json", "3.json"]);
         assert_eq!(short(replayable(&all, Some(3))), ["3.json"]);
         assert_eq!(short(replayable(&all, Some(4))), names(&[]));
-        assert_eq!(
-            short(replayable(&all[1..2], None)),
-            names(&[]),
-            "version 0 has not been listed"
-        );
+        assert_eq!(short(replayable(&all[1..2], None)), names(&[]), "version 0 has not been listed");
     }
 }

@@ -30,14 +30,11 @@ const CACHED_KEY_BYTES: usize = 64 << 20;
 /// A checkpoint is made every so many versions.
 const CHECKPOINT_EVERY: u64 = 50;
 /// How a lost version is tried for again.
-const CONTENTION: Backoff = Backoff {
-    first: Duration::from_millis(50),
-    most: Duration::from_secs(5),
-    attempts: 24,
-};
+const CONTENTION: Backoff =
+    Backoff { first: Duration::from_millis(50), most: Duration::from_secs(5), attempts: 24 };
 
 /// What became of the rows of one [`Table::insert`]: `read = inserted + duplicates`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inserted {
     /// Rows that were offered.
     pub read: u64,
@@ -47,6 +44,8 @@ pub struct Inserted {
     pub duplicates: u64,
     /// The version that holds the new rows; `None` when there were none.
     pub version: Option<u64>,
+    /// Of `inserted`, how many came with each of the batches that were offered.
+    pub by_batch: Vec<u64>,
 }
 
 /// One version of a table, to be read whole.
@@ -94,17 +93,8 @@ impl Table {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, effects: Effects, contract: Arc<Contract>) -> Self {
         let root = Path::from_iter([TABLES, &contract.name]);
         let log = TableLog::new(&contract.name, root.clone());
-        let known = Mutex::new(Known {
-            log,
-            keys: KeyCache::with_room(CACHED_KEY_BYTES),
-        });
-        Self {
-            store,
-            effects,
-            contract,
-            root,
-            known,
-        }
+        let known = Mutex::new(Known { log, keys: KeyCache::with_room(CACHED_KEY_BYTES) });
+        Self { store, effects, contract, root, known }
     }
 
     /// The contract that the table is kept under.
@@ -127,10 +117,7 @@ impl Table {
         Ok(PinnedTable {
             dataset: self.contract.name.clone(),
             version: known.log.version(),
-            schema: known
-                .log
-                .schema()?
-                .unwrap_or_else(|| self.contract.arrow_schema()),
+            schema: known.log.schema()?.unwrap_or_else(|| self.contract.arrow_schema()),
             files: files.collect(),
         })
     }
@@ -144,7 +131,7 @@ impl Table {
         let offer = Offer::new(batches).map_err(LakeError::encode(dataset))?;
         let read = offer.rows;
         if read == 0 {
-            return Ok(Inserted::default());
+            return Ok(Inserted { by_batch: vec![0; batches.len()], ..Inserted::default() });
         }
         let mut known = self.known.lock().await;
         let mut written: Option<Written> = None;
@@ -157,15 +144,9 @@ impl Table {
             self.check_rules(&known.log)?;
             let Known { log, keys } = &mut *known;
             keys.retain(|file| log.files().iter().any(|live| live.path == file));
-            let present = keys::present(
-                &self.store,
-                &self.root,
-                &self.contract,
-                log.files(),
-                &offer.keys,
-                keys,
-            )
-            .await?;
+            let present =
+                keys::present(&self.store, &self.root, &self.contract, log.files(), &offer.keys, keys)
+                    .await?;
             let absent: Vec<Key> = offer
                 .keys
                 .iter()
@@ -174,12 +155,8 @@ impl Table {
                 .map(|(key, _)| *key)
                 .collect();
             if absent.is_empty() {
-                return Ok(Inserted {
-                    read,
-                    inserted: 0,
-                    duplicates: read,
-                    version: None,
-                });
+                let by_batch = vec![0; batches.len()];
+                return Ok(Inserted { read, inserted: 0, duplicates: read, version: None, by_batch });
             }
             // What was written for a version that was lost serves again if the same rows are still absent.
             let ready = match written.take() {
@@ -199,12 +176,9 @@ impl Table {
                     if version % CHECKPOINT_EVERY == 0 {
                         self.checkpoint(log).await;
                     }
-                    return Ok(Inserted {
-                        read,
-                        inserted,
-                        duplicates: read - inserted,
-                        version: Some(version),
-                    });
+                    let by_batch = offer.absent_by_batch(&present);
+                    let (duplicates, version) = (read - inserted, Some(version));
+                    return Ok(Inserted { read, inserted, duplicates, version, by_batch });
                 }
                 Outcome::Lost => {
                     written = Some(ready);
@@ -230,14 +204,7 @@ impl Table {
         let properties = properties.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let note = self.note(0, 0, &self.effects.chance.id());
         let commit = log.creation(&contract.arrow_schema(), properties, &note)?;
-        commit::put(
-            &*self.store,
-            &log.entry(0),
-            &commit,
-            &note.attempt,
-            &self.effects.chance,
-        )
-        .await?;
+        commit::put(&*self.store, &log.entry(0), &commit, &note.attempt, &self.effects.chance).await?;
         log.refresh(&*self.store).await
     }
 
@@ -256,18 +223,10 @@ impl Table {
         let Some(have) = log.schema()? else { return Ok(()) };
         let want = contract.arrow_schema();
         let columns = |schema: &SchemaRef| -> Vec<_> {
-            schema
-                .fields()
-                .iter()
-                .map(|field| (field.name().clone(), field.data_type().clone()))
-                .collect()
+            schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
         };
         if columns(&have) != columns(&want) {
-            let why = format!(
-                "the table has {:?}, the contract {:?}",
-                columns(&have),
-                columns(&want)
-            );
+            let why = format!("the table has {:?}, the contract {:?}", columns(&have), columns(&want));
             return Err(LakeError::SchemaChanged { dataset, why });
         }
         Ok(())
@@ -283,14 +242,9 @@ impl Table {
     ) -> Result<Written, LakeError> {
         let dataset = &self.contract.name;
         let state = log.write_state()?;
-        let context = state
-            .write_context_builder()
-            .build()
-            .map_err(LakeError::delta(dataset))?;
+        let context = state.write_context_builder().build().map_err(LakeError::delta(dataset))?;
         let columns = self.contract.arrow_schema();
-        let rows = offer
-            .select(present, &columns)
-            .map_err(LakeError::encode(dataset))?;
+        let rows = offer.select(present, &columns).map_err(LakeError::encode(dataset))?;
         let file = data_file::encode(
             dataset,
             &rows,
@@ -298,32 +252,19 @@ impl Table {
             context.physical_data_schema().as_ref(),
         )?;
         let path = format!("part-{}.parquet", self.effects.chance.id());
-        let (data, key) = (
-            data_file::absolute(&self.root, &path),
-            keys::key_path(&self.root, &path),
-        );
+        let (data, key) = (data_file::absolute(&self.root, &path), keys::key_path(&self.root, &path));
         let put = async |at: &Path, bytes: Bytes| {
-            self.store
-                .put(at, PutPayload::from_bytes(bytes))
-                .await
-                .map_err(LakeError::store(at))
+            self.store.put(at, PutPayload::from_bytes(bytes)).await.map_err(LakeError::store(at))
         };
         futures::future::try_join(put(&data, file.bytes.clone()), put(&key, keys::encode(&absent))).await?;
-        Ok(Written {
-            path,
-            file,
-            keys: absent.into(),
-        })
+        Ok(Written { path, file, keys: absent.into() })
     }
 
     /// A checkpoint makes reading quicker and nothing else: if it fails, the log is as good as before.
     async fn checkpoint(&self, log: &mut TableLog) {
         let made = async {
             for (path, bytes) in log.checkpoint().await? {
-                self.store
-                    .put(&path, bytes.into())
-                    .await
-                    .map_err(LakeError::store(&path))?;
+                self.store.put(&path, bytes.into()).await.map_err(LakeError::store(&path))?;
             }
             Ok::<_, LakeError>(())
         };
@@ -372,21 +313,23 @@ impl<'a> Offer<'a> {
         for (number, batch) in (0_u32..).zip(batches) {
             let keys = keys::keys_of(batch)?;
             rows.extend(
-                (0_u32..)
-                    .zip(0..batch.num_rows())
-                    .map(|(at, row)| (keys::key_at(keys, row), (number, at))),
+                (0_u32..).zip(0..batch.num_rows()).map(|(at, row)| (keys::key_at(keys, row), (number, at))),
             );
         }
         let offered = rows.len() as u64;
         rows.sort_unstable();
         rows.dedup_by_key(|(key, _)| *key);
         let (keys, places) = rows.into_iter().unzip();
-        Ok(Self {
-            batches,
-            rows: offered,
-            keys,
-            places,
-        })
+        Ok(Self { batches, rows: offered, keys, places })
+    }
+
+    /// How many rows of each batch are of keys that are not `present`.
+    fn absent_by_batch(&self, present: &[bool]) -> Vec<u64> {
+        let mut counts = vec![0; self.batches.len()];
+        for ((batch, _), present) in self.places.iter().zip(present) {
+            counts[*batch as usize] += u64::from(!present);
+        }
+        counts
     }
 
     /// The rows of the keys that are not `present`, in the order in which they were offered, `columns` only.
@@ -395,20 +338,14 @@ impl<'a> Offer<'a> {
         present: &[bool],
         columns: &SchemaRef,
     ) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
-        let mut masks: Vec<Vec<bool>> = self
-            .batches
-            .iter()
-            .map(|batch| vec![false; batch.num_rows()])
-            .collect();
+        let mut masks: Vec<Vec<bool>> =
+            self.batches.iter().map(|batch| vec![false; batch.num_rows()]).collect();
         for ((batch, row), present) in self.places.iter().zip(present) {
             masks[*batch as usize][*row as usize] = !present;
         }
         let mut selected = Vec::new();
         for (batch, mask) in self.batches.iter().zip(masks) {
-            let names = columns
-                .fields()
-                .iter()
-                .map(|field| batch.schema().index_of(field.name()));
+            let names = columns.fields().iter().map(|field| batch.schema().index_of(field.name()));
             let rows = batch.project(&names.collect::<Result<Vec<_>, _>>()?)?;
             let rows = filter_record_batch(&rows, &BooleanArray::from(mask))?;
             if rows.num_rows() > 0 {
@@ -431,10 +368,7 @@ mod tests {
 
     fn effects(seed: u64) -> Effects {
         let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-        Effects {
-            clock: Arc::new(clock),
-            chance: Arc::new(Chance::seeded(seed)),
-        }
+        Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(seed)) }
     }
 
     fn contract(identity: &str) -> Arc<Contract> {
@@ -460,11 +394,7 @@ mod tests {
         for file in table.pin().await.unwrap().files {
             let bytes = lake.store().get(&file.path).await.unwrap().bytes().await.unwrap();
             assert_eq!(bytes.len() as u64, file.size);
-            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)
-                .unwrap()
-                .build()
-                .unwrap()
-            {
+            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
                 let batch = batch.unwrap();
                 assert_eq!(batch.num_columns(), 2, "no key column in the table");
                 values.extend_from_slice(
@@ -486,9 +416,7 @@ mod tests {
             };
             let text = String::from_utf8(got.bytes().await.unwrap().to_vec()).unwrap();
             commits.push(
-                text.lines()
-                    .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-                    .collect(),
+                text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect(),
             );
         }
         commits
@@ -499,80 +427,38 @@ mod tests {
         let contract = contract("");
         let lake = Lake::new(Arc::new(InMemory::new()), effects(1));
         let table = lake.table(&contract);
-        let first = table
-            .insert(&[rows(&contract, &[1, 2, 2]), rows(&contract, &[3, 1])])
-            .await
-            .unwrap();
-        assert_eq!(
-            first,
-            Inserted {
-                read: 5,
-                inserted: 3,
-                duplicates: 2,
-                version: Some(1)
-            }
-        );
+        let first = table.insert(&[rows(&contract, &[1, 2, 2]), rows(&contract, &[3, 1])]).await.unwrap();
+        let by_batch = vec![2, 1];
+        assert_eq!(first, Inserted { read: 5, inserted: 3, duplicates: 2, version: Some(1), by_batch });
         let second = table.insert(&[rows(&contract, &[3, 4])]).await.unwrap();
-        assert_eq!(
-            second,
-            Inserted {
-                read: 2,
-                inserted: 1,
-                duplicates: 1,
-                version: Some(2)
-            }
-        );
-        assert_eq!(
-            table.insert(&[rows(&contract, &[4, 1])]).await.unwrap().version,
-            None
-        );
+        let by_batch = vec![1];
+        assert_eq!(second, Inserted { read: 2, inserted: 1, duplicates: 1, version: Some(2), by_batch });
+        assert_eq!(table.insert(&[rows(&contract, &[4, 1])]).await.unwrap().version, None);
         assert_eq!(values(&lake, &table).await, [1, 2, 3, 4]);
 
         let commits = commits(&lake).await;
         assert_eq!(commits.len(), 3);
         let find = |commit: &serde_json::Value, action: &str| {
-            commit
-                .as_array()
-                .unwrap()
-                .iter()
-                .find_map(|line| line.get(action))
-                .cloned()
-                .unwrap()
+            commit.as_array().unwrap().iter().find_map(|line| line.get(action)).cloned().unwrap()
         };
         let own = find(&commits[2], "commitInfo")["pinlake"].clone();
         assert_eq!(
-            (
-                own["read"].as_i64(),
-                own["inserted"].as_i64(),
-                own["duplicates"].as_i64()
-            ),
+            (own["read"].as_i64(), own["inserted"].as_i64(), own["duplicates"].as_i64()),
             (Some(2), Some(1), Some(1))
         );
         assert_eq!(own["attempt"].as_str().unwrap().len(), 32);
         let txn = find(&commits[2], "txn");
-        assert_eq!(
-            (txn["appId"].as_str(), txn["version"].as_i64()),
-            (Some("pinlake"), Some(2))
-        );
+        assert_eq!((txn["appId"].as_str(), txn["version"].as_i64()), (Some("pinlake"), Some(2)));
         let stats: serde_json::Value =
             serde_json::from_str(find(&commits[1], "add")["stats"].as_str().unwrap()).unwrap();
         assert_eq!(
-            (
-                stats["numRecords"].as_i64(),
-                stats["minValues"]["visitor"].as_i64()
-            ),
+            (stats["numRecords"].as_i64(), stats["minValues"]["visitor"].as_i64()),
             (Some(3), Some(1))
         );
         let metadata = find(&commits[0], "metaData");
         assert_eq!(metadata["configuration"]["pinlake.contract"], "visit");
         assert_eq!(metadata["configuration"]["pinlake.contract.version"], "1");
-        assert!(
-            metadata["schemaString"]
-                .as_str()
-                .unwrap()
-                .contains("\"comment\":\"Who.\""),
-            "{metadata}"
-        );
+        assert!(metadata["schemaString"].as_str().unwrap().contains("\"comment\":\"Who.\""), "{metadata}");
     }
 
     #[tokio::test]
@@ -600,20 +486,15 @@ mod tests {
         }
         let lake = Lake::new(store, effects(99));
         let table = lake.table(&contract);
-        let mut expected: Vec<i64> = (0..6)
-            .flat_map(|writer| (0..5).map(move |round| writer * 100 + round))
-            .collect();
+        let mut expected: Vec<i64> =
+            (0..6).flat_map(|writer| (0..5).map(move |round| writer * 100 + round)).collect();
         expected.extend(1000..1005);
         assert_eq!(values(&lake, &table).await, expected);
         assert_eq!(inserted, expected.len() as u64);
         for commit in commits(&lake).await.iter().skip(1) {
-            let own = commit
-                .as_array()
-                .unwrap()
-                .iter()
-                .find_map(|line| line.get("commitInfo"))
-                .unwrap()["pinlake"]
-                .clone();
+            let own =
+                commit.as_array().unwrap().iter().find_map(|line| line.get("commitInfo")).unwrap()["pinlake"]
+                    .clone();
             let number = |name: &str| own[name].as_u64().unwrap();
             assert_eq!(number("read"), number("inserted") + number("duplicates"));
         }
@@ -629,20 +510,10 @@ mod tests {
             table.insert(&[rows(&contract, &[value])]).await.unwrap();
         }
         let hint = Path::from("tables/visit/_delta_log/_last_checkpoint");
-        assert!(
-            store.get(&hint).await.is_ok(),
-            "a checkpoint was made at version 50"
-        );
+        assert!(store.get(&hint).await.is_ok(), "a checkpoint was made at version 50");
         let other = Lake::new(store, effects(2));
         let table = other.table(&contract);
-        assert_eq!(
-            table
-                .insert(&[rows(&contract, &[5, 59, 60])])
-                .await
-                .unwrap()
-                .inserted,
-            1
-        );
+        assert_eq!(table.insert(&[rows(&contract, &[5, 59, 60])]).await.unwrap().inserted, 1);
         assert_eq!(values(&other, &table).await, (0..=60).collect::<Vec<_>>());
     }
 
@@ -653,14 +524,7 @@ mod tests {
         let by_row = contract("");
         lake.table(&by_row).insert(&[rows(&by_row, &[1])]).await.unwrap();
         let by_column = contract("identity = [\"visitor\"]");
-        let error = lake
-            .table(&by_column)
-            .insert(&[rows(&by_column, &[2])])
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(error, LakeError::IdentityChanged { .. }) && !error.is_retryable(),
-            "{error}"
-        );
+        let error = lake.table(&by_column).insert(&[rows(&by_column, &[2])]).await.unwrap_err();
+        assert!(matches!(error, LakeError::IdentityChanged { .. }) && !error.is_retryable(), "{error}");
     }
 }

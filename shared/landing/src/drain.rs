@@ -4,6 +4,7 @@
 //! watermark has passed it and no landing object of that shard that begins at or below it is left.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use object_store::ObjectStore;
 
@@ -31,6 +32,22 @@ impl Backlog {
     /// Whether nothing is left to do.
     pub fn is_drained(&self) -> bool {
         self.shards_behind.is_empty() && self.landing.is_empty()
+    }
+}
+
+impl fmt::Display for Backlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let landing: Vec<String> =
+            self.landing.iter().map(|(dataset, left)| format!("{dataset} {left}")).collect();
+        let (shards, landing) = (self.shards_behind.len(), landing.join(", "));
+        match (shards, landing.as_str()) {
+            (0, "") => f.write_str("nothing left"),
+            (0, landing) => write!(f, "objects in landing: {landing}"),
+            (shards, "") => write!(f, "shards whose records have not all landed: {shards}"),
+            (shards, landing) => {
+                write!(f, "shards whose records have not all landed: {shards}; objects in landing: {landing}")
+            }
+        }
     }
 }
 

@@ -53,7 +53,9 @@ pub async fn land(
     delivery: Delivery<'_>,
     raw: &Path,
 ) -> Result<Landed, LandingError> {
-    let Some(origin) = delivery.origin() else { return Ok(Landed { objects: Vec::new(), counts: Vec::new() }) };
+    let Some(origin) = delivery.origin() else {
+        return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
+    };
     let mut intake = Intake::new(catalog.clone(), origin.arrived);
     let source = format!("kinesis/{}/{}", delivery.source, delivery.shard);
     for record in delivery.records {

@@ -84,7 +84,8 @@ impl LandingName {
     /// Reads a path; `None` when it is not a landing object's.
     pub fn parse(path: &Path) -> Option<Self> {
         let parts: Vec<String> = path.parts().map(|part| part.as_ref().to_owned()).collect();
-        let [landing, dataset, contract_hash, minute, source, shard, file] = <[String; 7]>::try_from(parts).ok()?;
+        let [landing, dataset, contract_hash, minute, source, shard, file] =
+            <[String; 7]>::try_from(parts).ok()?;
         if landing != LANDING {
             return None;
         }
@@ -111,7 +112,9 @@ fn content_hash(bytes: &[u8]) -> String {
 /// A path segment: what S3 and file systems all take unencoded. `-` separates positions, so it stands only
 /// where no position does (stream and shard names keep it).
 fn segment(text: &str) -> String {
-    let kept = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    let kept = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }
+    };
     let segment: String = text.chars().map(kept).collect();
     if segment.is_empty() || segment.bytes().all(|byte| byte == b'.') { "_".to_owned() } else { segment }
 }
@@ -134,7 +137,11 @@ mod tests {
     fn a_name_survives_its_path() {
         let name = LandingName::new("pin", "00aa", &origin(), b"rows");
         assert_eq!(LandingName::parse(&name.path()), Some(name.clone()));
-        assert!(name.path().as_ref().starts_with("landing/pin/00aa/20221019T1200/a_b_c/shardId-000000000000/7-9-"));
+        assert!(
+            name.path()
+                .as_ref()
+                .starts_with("landing/pin/00aa/20221019T1200/a_b_c/shardId-000000000000/7-9-")
+        );
     }
 
     #[test]

@@ -88,7 +88,10 @@ pub async fn list(
 ///
 /// # Errors
 /// When the store fails, or the object is not Parquet.
-pub async fn read(store: &dyn ObjectStore, object: &LandingObject) -> Result<Option<LandedRows>, LandingError> {
+pub async fn read(
+    store: &dyn ObjectStore,
+    object: &LandingObject,
+) -> Result<Option<LandedRows>, LandingError> {
     let got = match store.get(&object.path).await {
         Ok(got) => got,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -136,7 +139,11 @@ pub async fn set_aside(store: &dyn ObjectStore, path: &Path) -> Result<Path, Lan
     Ok(aside)
 }
 
-pub(crate) async fn put_if_absent(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> Result<(), LandingError> {
+pub(crate) async fn put_if_absent(
+    store: &dyn ObjectStore,
+    path: &Path,
+    bytes: Bytes,
+) -> Result<(), LandingError> {
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match store.put_opts(path, PutPayload::from_bytes(bytes), options).await {
         // The name holds the content's hash: what is there is what we would have put.

@@ -48,7 +48,8 @@ pub async fn advance(
         match store.put_opts(&path, PutPayload::from(bytes.clone()), options).await {
             Ok(_) => return Ok(()),
             Err(
-                error @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }),
+                error
+                @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }),
             ) => conflict = Some(error),
             Err(error) => return Err(LandingError::store(&path)(error)),
         }
@@ -65,12 +66,17 @@ pub async fn advance(
 /// When the store fails, or a watermark cannot be read.
 pub async fn read_all(store: &dyn ObjectStore) -> Result<Watermarks, LandingError> {
     let prefix = Path::from(WATERMARKS);
-    let metas: Vec<_> = store.list(Some(&prefix)).try_collect().await.map_err(LandingError::store(&prefix))?;
+    let metas: Vec<_> =
+        store.list(Some(&prefix)).try_collect().await.map_err(LandingError::store(&prefix))?;
     let mut watermarks = Watermarks::new();
     for meta in metas {
         let parts: Vec<_> = meta.location.parts().map(|part| part.as_ref().to_owned()).collect();
-        let [_, _, stream, file] = parts.as_slice() else { continue };
-        let Some(shard) = file.strip_suffix(".json") else { continue };
+        let [_, _, stream, file] = parts.as_slice() else {
+            continue;
+        };
+        let Some(shard) = file.strip_suffix(".json") else {
+            continue;
+        };
         if let Some((sequence, _)) = load(store, &meta.location).await? {
             watermarks.insert((stream.clone(), shard.to_owned()), sequence);
         }

@@ -20,8 +20,8 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Attributes, CopyMode, CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
-    MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result, UploadPart,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result, UploadPart,
 };
 
 const STORE: &str = "S3";
@@ -53,7 +53,11 @@ impl S3Store {
         Self { client, bucket: bucket.into() }
     }
 
-    fn list_pages(&self, prefix: Option<&Path>, after: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_pages(
+        &self,
+        prefix: Option<&Path>,
+        after: Option<&Path>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let pages = self
             .client
             .list_objects_v2()
@@ -70,7 +74,12 @@ impl S3Store {
             }
         })
         .map_ok(|page| {
-            stream::iter(page.contents.unwrap_or_default().into_iter().filter_map(|object| listed(&object).transpose()))
+            stream::iter(
+                page.contents
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|object| listed(&object).transpose()),
+            )
         })
         .try_flatten()
         .boxed()
@@ -116,7 +125,13 @@ impl ObjectStore for S3Store {
             .await
             .map_err(|error| failure("CreateMultipartUpload", location.as_ref(), error))?;
         let id = started.upload_id.ok_or_else(|| incomplete("CreateMultipartUpload", "UploadId"))?;
-        Ok(Box::new(Upload { store: self.clone(), key: location.to_string(), id, parts: Arc::default(), next: 1 }))
+        Ok(Box::new(Upload {
+            store: self.clone(),
+            key: location.to_string(),
+            id,
+            parts: Arc::default(),
+            next: 1,
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -166,7 +181,9 @@ impl ObjectStore for S3Store {
                 match body.try_next().await {
                     Ok(Some(chunk)) => Ok(Some((chunk, body))),
                     Ok(None) => Ok(None),
-                    Err(error) => Err(Error::Generic { store: STORE, source: format!("reading {key}: {error}").into() }),
+                    Err(error) => {
+                        Err(Error::Generic { store: STORE, source: format!("reading {key}: {error}").into() })
+                    }
                 }
             }
         });
@@ -189,7 +206,8 @@ impl ObjectStore for S3Store {
                     let mut objects = Vec::with_capacity(paths.len());
                     for path in &paths {
                         let object = ObjectIdentifier::builder().key(path.as_ref()).build();
-                        objects.push(object.map_err(|error| incomplete("DeleteObjects", &error.to_string()))?);
+                        objects
+                            .push(object.map_err(|error| incomplete("DeleteObjects", &error.to_string()))?);
                     }
                     let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build();
                     let delete = delete.map_err(|error| incomplete("DeleteObjects", &error.to_string()))?;
@@ -220,7 +238,11 @@ impl ObjectStore for S3Store {
         self.list_pages(prefix, None)
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.list_pages(prefix, Some(offset))
     }
 
@@ -250,7 +272,9 @@ impl ObjectStore for S3Store {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         if options.mode == CopyMode::Create {
-            return Err(Error::NotSupported { source: "S3 has no conditional copy here: get and put".into() });
+            return Err(Error::NotSupported {
+                source: "S3 has no conditional copy here: get and put".into(),
+            });
         }
         let source = format!("{}/{from}", self.bucket);
         self.client
@@ -285,7 +309,8 @@ impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let number = self.next;
         self.next += 1;
-        let (store, key, id, parts) = (self.store.clone(), self.key.clone(), self.id.clone(), self.parts.clone());
+        let (store, key, id, parts) =
+            (self.store.clone(), self.key.clone(), self.id.clone(), self.parts.clone());
         Box::pin(async move {
             let sent = store
                 .client
@@ -343,7 +368,9 @@ fn folder(prefix: Option<&Path>) -> Option<String> {
 
 fn listed(object: &aws_sdk_s3::types::Object) -> Result<Option<ObjectMeta>> {
     // A key ending in a slash is a folder marker that a console made, not an object of ours.
-    let Some(key) = object.key().filter(|key| !key.ends_with('/')) else { return Ok(None) };
+    let Some(key) = object.key().filter(|key| !key.ends_with('/')) else {
+        return Ok(None);
+    };
     let size = whole(object.size, "ListObjectsV2")?;
     Ok(Some(meta(Path::parse(key)?, size, object.e_tag.clone(), None, object.last_modified.as_ref())))
 }

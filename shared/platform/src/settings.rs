@@ -44,7 +44,9 @@ where
     T: FromStr,
     T::Err: std::fmt::Display,
 {
-    let Some(value) = optional(name) else { return Ok(default) };
+    let Some(value) = optional(name) else {
+        return Ok(default);
+    };
     value.parse().map_err(|why: T::Err| SettingError::Invalid { name, why: why.to_string(), value })
 }
 
@@ -61,7 +63,9 @@ pub fn location(name: &'static str) -> Result<Location, SettingError> {
 /// # Errors
 /// When it is set and names no place.
 pub fn place(name: &'static str) -> Result<Option<Location>, SettingError> {
-    let Some(value) = optional(name) else { return Ok(None) };
+    let Some(value) = optional(name) else {
+        return Ok(None);
+    };
     match value.parse() {
         Ok(location) => Ok(Some(location)),
         Err(why) => Err(SettingError::Invalid { name, why: format!("{why}"), value }),

@@ -48,7 +48,8 @@ pub struct Metrics {
 impl Metrics {
     /// Metrics of `function` in `namespace` (setting `PINLAKE_METRICS_NAMESPACE`, default `pinlake`).
     pub fn of(function: &'static str) -> Self {
-        let namespace = crate::settings::optional("PINLAKE_METRICS_NAMESPACE").unwrap_or_else(|| "pinlake".to_owned());
+        let namespace =
+            crate::settings::optional("PINLAKE_METRICS_NAMESPACE").unwrap_or_else(|| "pinlake".to_owned());
         Self { namespace, function }
     }
 
@@ -60,7 +61,12 @@ impl Metrics {
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 
-    fn event(&self, now: DateTime<Utc>, dataset: Option<&str>, values: &[(&'static str, Unit, f64)]) -> Value {
+    fn event(
+        &self,
+        now: DateTime<Utc>,
+        dataset: Option<&str>,
+        values: &[(&'static str, Unit, f64)],
+    ) -> Value {
         let mut dimensions = vec!["function"];
         let mut event = Map::new();
         event.insert("function".to_owned(), json!(self.function));
@@ -73,7 +79,8 @@ impl Metrics {
         for (name, _, value) in values {
             event.insert((*name).to_owned(), json!(value));
         }
-        let directive = json!({ "Namespace": self.namespace, "Dimensions": [dimensions], "Metrics": metrics });
+        let directive =
+            json!({ "Namespace": self.namespace, "Dimensions": [dimensions], "Metrics": metrics });
         event.insert(
             "_aws".to_owned(),
             json!({ "Timestamp": now.timestamp_millis(), "CloudWatchMetrics": [directive] }),
@@ -94,6 +101,9 @@ mod tests {
         assert_eq!(event["records"], json!(3.0));
         assert_eq!(event["_aws"]["Timestamp"], json!(1_666_180_800_000_i64));
         assert_eq!(event["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["function", "dataset"]]));
-        assert_eq!(event["_aws"]["CloudWatchMetrics"][0]["Metrics"][0], json!({"Name": "records", "Unit": "Count"}));
+        assert_eq!(
+            event["_aws"]["CloudWatchMetrics"][0]["Metrics"][0],
+            json!({"Name": "records", "Unit": "Count"})
+        );
     }
 }

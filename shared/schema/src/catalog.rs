@@ -58,16 +58,9 @@ impl Catalog {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(|error| unreadable(dir, error))? {
             let path = entry.map_err(|error| unreadable(dir, error))?.path();
-            if path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(is_contract_file)
-            {
+            if path.file_name().and_then(|name| name.to_str()).is_some_and(is_contract_file) {
                 let bytes = std::fs::read(&path).map_err(|error| unreadable(&path, error))?;
-                files.push((
-                    path.display().to_string(),
-                    String::from_utf8_lossy(&bytes).into_owned(),
-                ));
+                files.push((path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
             }
         }
         if files.is_empty() {
@@ -84,19 +77,14 @@ impl Catalog {
         files.sort();
         let mut read = reader::read_files(&files);
         if read.mistakes.is_empty() && !read.contracts.iter().any(|contract| contract.name == QUARANTINE) {
-            let own = EMBEDDED
-                .get_file("quarantine.toml")
-                .and_then(|file| file.contents_utf8());
+            let own = EMBEDDED.get_file("quarantine.toml").and_then(|file| file.contents_utf8());
             let own = own.map(|text| ("datasets/quarantine.toml".to_owned(), text.to_owned()));
             let own = reader::read_files(own.as_slice());
             read.contracts.extend(own.contracts);
             read.mistakes.extend(own.mistakes);
         }
-        let contracts: BTreeMap<String, Arc<Contract>> = read
-            .contracts
-            .into_iter()
-            .map(|contract| (contract.name.clone(), Arc::new(contract)))
-            .collect();
+        let contracts: BTreeMap<String, Arc<Contract>> =
+            read.contracts.into_iter().map(|contract| (contract.name.clone(), Arc::new(contract))).collect();
         match contracts.get(QUARANTINE) {
             Some(quarantine) if read.mistakes.is_empty() => Ok(Catalog {
                 quarantine: Arc::clone(quarantine),
@@ -124,18 +112,12 @@ impl Catalog {
 
     /// The dataset that a Kafka topic carries.
     pub fn route_topic(&self, topic: &str) -> Option<&Arc<Contract>> {
-        self.contracts
-            .values()
-            .find(|contract| fits(&contract.route.topics, topic))
+        self.contracts.values().find(|contract| fits(&contract.route.topics, topic))
     }
 
     /// What a Kinesis stream carries. The name of one dataset goes before the list of shared streams.
     pub fn route_stream(&self, stream: &str) -> StreamRoute<'_> {
-        match self
-            .contracts
-            .values()
-            .find(|contract| fits(&contract.route.streams, stream))
-        {
+        match self.contracts.values().find(|contract| fits(&contract.route.streams, stream)) {
             Some(contract) => StreamRoute::Dataset(contract),
             None if fits(&self.shared_streams, stream) => StreamRoute::Shared,
             None => StreamRoute::Unknown,
@@ -149,9 +131,7 @@ impl Catalog {
 
     /// The dataset that a client's partition key names on a shared stream.
     pub fn route_partition_key(&self, key: &str) -> Option<&Arc<Contract>> {
-        self.contracts
-            .values()
-            .find(|contract| contract.route.partition_keys.iter().any(|own| own == key))
+        self.contracts.values().find(|contract| contract.route.partition_keys.iter().any(|own| own == key))
     }
 
     /// The dataset that a file's path names: by topic in the layout of Kafka Connect's S3 sink
@@ -159,11 +139,9 @@ impl Catalog {
     pub fn route_file(&self, path: &str) -> Option<&Arc<Contract>> {
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
         let topic = name.split_once('+').map(|(topic, _)| topic);
-        topic.and_then(|topic| self.route_topic(topic)).or_else(|| {
-            self.contracts
-                .values()
-                .find(|contract| fits(&contract.route.files, name))
-        })
+        topic
+            .and_then(|topic| self.route_topic(topic))
+            .or_else(|| self.contracts.values().find(|contract| fits(&contract.route.files, name)))
     }
 }
 

@@ -240,14 +240,7 @@ impl Contract {
         let fields: Vec<Field> = declared.columns.iter().map(table_field).collect();
         let mut landing = fields.clone();
         landing.push(Field::new(KEY_COLUMN, DataType::FixedSizeBinary(16), false));
-        let Declared {
-            name,
-            version,
-            description,
-            route,
-            identity,
-            columns,
-        } = declared;
+        let Declared { name, version, description, route, identity, columns } = declared;
         Contract {
             name,
             version,
@@ -296,8 +289,5 @@ fn table_field(column: &Column) -> Field {
     if column.description.is_empty() {
         return field;
     }
-    field.with_metadata(HashMap::from([(
-        "comment".to_owned(),
-        column.description.clone(),
-    )]))
+    field.with_metadata(HashMap::from([("comment".to_owned(), column.description.clone())]))
 }

@@ -103,19 +103,12 @@ impl Canonical {
         // The order of null markers means nothing.
         let mut null = column.null.clone();
         null.sort();
-        self.names(&null)
-            .number(u64::from(column.required))
-            .number(u64::from(column.counts));
+        self.names(&null).number(u64::from(column.required)).number(u64::from(column.counts));
         match &column.remove_prefix {
             None => self.number(0),
             Some(prefix) => self.number(1).text(prefix),
         };
-        let formats: Vec<String> = column
-            .formats
-            .iter()
-            .map(TimeFormat::as_str)
-            .map(str::to_owned)
-            .collect();
+        let formats: Vec<String> = column.formats.iter().map(TimeFormat::as_str).map(str::to_owned).collect();
         self.names(&formats)
     }
 

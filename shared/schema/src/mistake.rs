@@ -47,10 +47,7 @@ impl ContractError {
 }
 
 fn floor_char_boundary(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0)
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 impl fmt::Display for ContractError {
@@ -61,12 +58,7 @@ impl fmt::Display for ContractError {
         if !self.excerpt.is_empty() {
             writeln!(f, "{gutter} |")?;
             writeln!(f, "{} | {}", self.line, self.excerpt)?;
-            writeln!(
-                f,
-                "{gutter} | {}{}",
-                " ".repeat(self.column - 1),
-                "^".repeat(self.width)
-            )?;
+            writeln!(f, "{gutter} | {}{}", " ".repeat(self.column - 1), "^".repeat(self.width))?;
         }
         write!(f, "{gutter} = {}", self.help)
     }

@@ -148,14 +148,7 @@ fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
 }
 
 const CONTRACT_KEYS: [&str; 6] = ["name", "version", "description", "identity", "route", "column"];
-const ROUTE_KEYS: [&str; 6] = [
-    "topics",
-    "streams",
-    "partition_keys",
-    "files",
-    "shape",
-    "misrouted",
-];
+const ROUTE_KEYS: [&str; 6] = ["topics", "streams", "partition_keys", "files", "shape", "misrouted"];
 const COLUMN_KEYS: [&str; 12] = [
     "name",
     "type",
@@ -193,20 +186,13 @@ fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Mistakes<'a>) -> Opt
             "count the contract's versions from 1",
         );
     }
-    let description = document
-        .string("description", mistakes)
-        .map(|text| text.value)
-        .unwrap_or_default();
+    let description = document.string("description", mistakes).map(|text| text.value).unwrap_or_default();
     let is_quarantine = name.as_ref().is_some_and(|name| name.value == QUARANTINE);
 
     let mut claims = Vec::new();
     let route = match document.section("route", mistakes) {
         Some(section) if is_quarantine => {
-            mistakes.add(
-                section.span.clone(),
-                "quarantine takes no records from outside",
-                "remove [route]",
-            );
+            mistakes.add(section.span.clone(), "quarantine takes no records from outside", "remove [route]");
             Route::default()
         }
         Some(section) => route(&section, &mut claims, mistakes),
@@ -226,14 +212,9 @@ fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Mistakes<'a>) -> Opt
     for section in &sections {
         match column(section, is_quarantine, mistakes) {
             Some((column, name_span)) => {
-                if let Some(twin) = columns
-                    .iter()
-                    .find(|twin| twin.name.eq_ignore_ascii_case(&column.name))
-                {
-                    let problem = format!(
-                        "column `{}` is there twice: `{}` came before",
-                        column.name, twin.name
-                    );
+                if let Some(twin) = columns.iter().find(|twin| twin.name.eq_ignore_ascii_case(&column.name)) {
+                    let problem =
+                        format!("column `{}` is there twice: `{}` came before", column.name, twin.name);
                     mistakes.add(
                         name_span,
                         problem,
@@ -250,9 +231,7 @@ fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Mistakes<'a>) -> Opt
     }
     let identity = identity(document, &columns, complete, mistakes);
     let name = name?;
-    let version = version
-        .and_then(|version| u32::try_from(version.value).ok())
-        .filter(|_| complete);
+    let version = version.and_then(|version| u32::try_from(version.value).ok()).filter(|_| complete);
     let declared = version.map(|version| Declared {
         name: name.value.clone(),
         version,
@@ -262,22 +241,13 @@ fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Mistakes<'a>) -> Opt
         columns,
     });
     let (file, text) = (mistakes.file, mistakes.text);
-    Some(Located {
-        declared,
-        dataset: name.value,
-        file,
-        text,
-        name: name.span,
-        claims,
-    })
+    Some(Located { declared, dataset: name.value, file, text, name: name.span, claims })
 }
 
 fn is_dataset_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Mistakes<'_>) -> Route {
@@ -300,11 +270,7 @@ fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Mistakes
     if let (Some(first), Some(last)) = (shape.first(), shape.last()) {
         let sorted: BTreeSet<&str> = shape.iter().map(|field| field.value.as_str()).collect();
         let value = sorted.into_iter().collect::<Vec<_>>().join(", ");
-        claims.push(Claim {
-            kind: ClaimKind::Shape,
-            value,
-            span: first.span.start..last.span.end,
-        });
+        claims.push(Claim { kind: ClaimKind::Shape, value, span: first.span.start..last.span.end });
     }
     let misrouted = match section.string("misrouted", mistakes) {
         None => Misrouted::default(),
@@ -321,14 +287,7 @@ fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Mistakes
             }
         },
     };
-    Route {
-        topics,
-        streams,
-        partition_keys,
-        files,
-        shape: values(shape),
-        misrouted,
-    }
+    Route { topics, streams, partition_keys, files, shape: values(shape), misrouted }
 }
 
 fn identity(
@@ -381,15 +340,11 @@ fn identity(
 fn quarantine_columns(columns: &[Column], document: &Section<'_>, mistakes: &mut Mistakes<'_>) {
     let right = columns.len() == QUARANTINE_COLUMNS.len()
         && QUARANTINE_COLUMNS.iter().all(|(name, scalar)| {
-            columns
-                .iter()
-                .any(|column| column.name == *name && column.data_type == Type::Scalar(*scalar))
+            columns.iter().any(|column| column.name == *name && column.data_type == Type::Scalar(*scalar))
         });
     if !right {
-        let wanted: Vec<String> = QUARANTINE_COLUMNS
-            .iter()
-            .map(|(name, scalar)| format!("{name} {}", scalar.as_str()))
-            .collect();
+        let wanted: Vec<String> =
+            QUARANTINE_COLUMNS.iter().map(|(name, scalar)| format!("{name} {}", scalar.as_str())).collect();
         mistakes.add(
             document.span.clone(),
             "the columns of quarantine are fixed, because the cleaner fills them",
@@ -427,10 +382,7 @@ fn column(
     let data_type = section
         .required_string("type", "type = \"string\"", mistakes)
         .and_then(|written| data_type(&written, mistakes).map(|data_type| (data_type, written.span)));
-    let description = section
-        .string("description", mistakes)
-        .map(|text| text.value)
-        .unwrap_or_default();
+    let description = section.string("description", mistakes).map(|text| text.value).unwrap_or_default();
     let required = section.boolean("required", mistakes).unwrap_or(false);
     let counts = section.boolean("counts", mistakes).unwrap_or(false);
     let null = values(section.strings("null", mistakes));
@@ -452,29 +404,13 @@ fn column(
     let is_array = matches!(data_type, Type::Array(_));
     let is_number = matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64);
     let is_time = matches!(scalar, Scalar::Timestamp | Scalar::Date);
-    misfit(
-        "counts",
-        is_number && !is_array,
-        "make it int64, int32 or float64",
-    );
-    misfit(
-        "remove_prefix",
-        data_type == Type::Scalar(Scalar::String),
-        "make it string",
-    );
+    misfit("counts", is_number && !is_array, "make it int64, int32 or float64");
+    misfit("remove_prefix", data_type == Type::Scalar(Scalar::String), "make it string");
     misfit("formats", is_time, "make it timestamp or date");
-    misfit(
-        "join",
-        data_type == Type::Scalar(Scalar::String),
-        "make it string",
-    );
+    misfit("join", data_type == Type::Scalar(Scalar::String), "make it string");
     misfit("array_of", is_array, "make it an array such as array<float64>");
     if data_type == Type::Array(Scalar::Json) {
-        mistakes.add(
-            type_span,
-            "an array of json is not a type",
-            "write \"json\": it keeps an array whole",
-        );
+        mistakes.add(type_span, "an array of json is not a type", "write \"json\": it keeps an array whole");
     }
     if section.has("separator") && !section.has("join") {
         let span = section.key_span("separator").unwrap_or_default();
@@ -485,15 +421,7 @@ fn column(
         );
     }
     if cleaner {
-        for key in [
-            "from",
-            "join",
-            "array_of",
-            "null",
-            "counts",
-            "remove_prefix",
-            "formats",
-        ] {
+        for key in ["from", "join", "array_of", "null", "counts", "remove_prefix", "formats"] {
             if let Some(span) = section.key_span(key) {
                 mistakes.add(
                     span,
@@ -529,10 +457,7 @@ fn default_formats(scalar: Scalar) -> Vec<TimeFormat> {
         Scalar::Date => &["%Y-%m-%d"],
         _ => &["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"],
     };
-    patterns
-        .iter()
-        .filter_map(|pattern| TimeFormat::parse(pattern).ok())
-        .collect()
+    patterns.iter().filter_map(|pattern| TimeFormat::parse(pattern).ok()).collect()
 }
 
 fn formats(section: &Section<'_>, mistakes: &mut Mistakes<'_>) -> Vec<TimeFormat> {
@@ -557,10 +482,7 @@ fn formats(section: &Section<'_>, mistakes: &mut Mistakes<'_>) -> Vec<TimeFormat
 }
 
 fn source(section: &Section<'_>, name: Option<&str>, mistakes: &mut Mistakes<'_>) -> Option<Source> {
-    let given: Vec<&str> = ["from", "join", "array_of"]
-        .into_iter()
-        .filter(|key| section.has(key))
-        .collect();
+    let given: Vec<&str> = ["from", "join", "array_of"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given[..] {
         let span = section.key_span(second).unwrap_or_default();
         mistakes.add(
@@ -574,14 +496,8 @@ fn source(section: &Section<'_>, name: Option<&str>, mistakes: &mut Mistakes<'_>
         None => Source::Field(vec![name?.to_owned()]),
         Some("from") => Source::Field(values(section.strings("from", mistakes))),
         Some("join") => {
-            let separator = section
-                .string("separator", mistakes)
-                .map(|text| text.value)
-                .unwrap_or_default();
-            Source::Join {
-                fields: fields(section, "join", mistakes),
-                separator,
-            }
+            let separator = section.string("separator", mistakes).map(|text| text.value).unwrap_or_default();
+            Source::Join { fields: fields(section, "join", mistakes), separator }
         }
         Some(key) => Source::ArrayOf(fields(section, key, mistakes)),
     })
@@ -589,19 +505,12 @@ fn source(section: &Section<'_>, name: Option<&str>, mistakes: &mut Mistakes<'_>
 
 /// A list of fields, each a name or a list of alternative names.
 fn fields(section: &Section<'_>, key: &str, mistakes: &mut Mistakes<'_>) -> Vec<FieldNames> {
-    section
-        .string_lists(key, mistakes)
-        .into_iter()
-        .map(values)
-        .collect()
+    section.string_lists(key, mistakes).into_iter().map(values).collect()
 }
 
 fn data_type(written: &Spanned<String>, mistakes: &mut Mistakes<'_>) -> Option<Type> {
     let text = written.value.trim();
-    let (inner, is_array) = match text
-        .strip_prefix("array<")
-        .and_then(|rest| rest.strip_suffix('>'))
-    {
+    let (inner, is_array) = match text.strip_prefix("array<").and_then(|rest| rest.strip_suffix('>')) {
         Some(inner) => (inner.trim(), true),
         None => (text, false),
     };
@@ -609,33 +518,18 @@ fn data_type(written: &Spanned<String>, mistakes: &mut Mistakes<'_>) -> Option<T
     let Some(scalar) = Scalar::ALL.into_iter().find(|scalar| scalar.as_str() == inner) else {
         let known: BTreeMap<&str, &str> = OTHER_TYPE_NAMES.into_iter().collect();
         let lower = inner.to_ascii_lowercase();
-        let near = known
-            .get(lower.as_str())
-            .copied()
-            .or_else(|| nearest(&lower, &names));
+        let near = known.get(lower.as_str()).copied().or_else(|| nearest(&lower, &names));
         let wrap = |name: &str| {
-            if is_array {
-                format!("array<{name}>")
-            } else {
-                name.to_owned()
-            }
+            if is_array { format!("array<{name}>") } else { name.to_owned() }
         };
         let help = match near {
             Some(near) => format!("did you mean `{}`?", wrap(near)),
             None => format!("types are {}, and array<...> of one of them", list(&names)),
         };
-        mistakes.add(
-            written.span.clone(),
-            format!("unknown type `{}`", written.value),
-            help,
-        );
+        mistakes.add(written.span.clone(), format!("unknown type `{}`", written.value), help);
         return None;
     };
-    Some(if is_array {
-        Type::Array(scalar)
-    } else {
-        Type::Scalar(scalar)
-    })
+    Some(if is_array { Type::Array(scalar) } else { Type::Scalar(scalar) })
 }
 
 /// What other systems call our types.

@@ -50,34 +50,20 @@ impl<'a> StreamKey<'a> {
             return None;
         }
         let dataset = (dataset != UNROUTED).then_some(dataset);
-        Some(Self {
-            dataset,
-            request,
-            index: index.parse().ok()?,
-            client_key,
-        })
+        Some(Self { dataset, request, index: index.parse().ok()?, client_key })
     }
 }
 
 impl fmt::Display for StreamKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = format!(
-            "{}/{}/{}",
-            self.dataset.unwrap_or(UNROUTED),
-            self.request,
-            self.index
-        );
+        let head = format!("{}/{}/{}", self.dataset.unwrap_or(UNROUTED), self.request, self.index);
         f.write_str(&head)?;
         let Some(client_key) = self.client_key else {
             return Ok(());
         };
         let room = MAX_LENGTH.saturating_sub(utf16_length(&head) + 1);
         let kept = utf16_prefix(client_key, room);
-        if kept.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "/{kept}")
-        }
+        if kept.is_empty() { Ok(()) } else { write!(f, "/{kept}") }
     }
 }
 
@@ -103,64 +89,32 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for (dataset, client_key) in [
-            (Some("geo"), None),
-            (None, Some("a/b/c")),
-            (Some("user"), Some("é😀")),
-        ] {
-            let key = StreamKey {
-                dataset,
-                request: "c0ffee-1",
-                index: 4_294_967_296,
-                client_key,
-            };
+        for (dataset, client_key) in [(Some("geo"), None), (None, Some("a/b/c")), (Some("user"), Some("é😀"))]
+        {
+            let key = StreamKey { dataset, request: "c0ffee-1", index: 4_294_967_296, client_key };
             assert_eq!(StreamKey::parse(&key.to_string()), Some(key));
         }
         assert_eq!(
-            StreamKey {
-                dataset: None,
-                request: "r",
-                index: 7,
-                client_key: None
-            }
-            .to_string(),
+            StreamKey { dataset: None, request: "r", index: 7, client_key: None }.to_string(),
             "-/r/7"
         );
     }
 
     #[test]
     fn keys_of_other_producers_are_not_taken_for_ours() {
-        for key in [
-            "",
-            "pin",
-            "partition-1",
-            "a/b",
-            "a/b/",
-            "a/b/x",
-            "/b/0",
-            "a//0",
-            "a/b/+1",
-            "a/b/01",
-            "a/b/-1",
-        ] {
+        for key in
+            ["", "pin", "partition-1", "a/b", "a/b/", "a/b/x", "/b/0", "a//0", "a/b/+1", "a/b/01", "a/b/-1"]
+        {
             assert_eq!(StreamKey::parse(key), None, "{key}");
         }
-        assert_eq!(
-            StreamKey::parse("a/b/99999999999999999999999"),
-            None,
-            "an index beyond 64 bits"
-        );
+        assert_eq!(StreamKey::parse("a/b/99999999999999999999999"), None, "an index beyond 64 bits");
     }
 
     #[test]
     fn a_long_client_key_is_cut_at_a_character() {
         for client_key in ["k".repeat(300), "é".repeat(300), "😀".repeat(300)] {
-            let key = StreamKey {
-                dataset: Some("pin"),
-                request: "r",
-                index: 0,
-                client_key: Some(&client_key),
-            };
+            let key =
+                StreamKey { dataset: Some("pin"), request: "r", index: 0, client_key: Some(&client_key) };
             let text = key.to_string();
             let length = text.encode_utf16().count();
             assert!((MAX_LENGTH - 1..=MAX_LENGTH).contains(&length), "{length}");
@@ -168,16 +122,7 @@ mod tests {
             assert!(client_key.starts_with(kept));
         }
         let request = "r".repeat(250);
-        let full = StreamKey {
-            dataset: Some("pin"),
-            request: &request,
-            index: 0,
-            client_key: Some("key"),
-        };
-        assert_eq!(
-            full.to_string().len(),
-            256,
-            "no room is left: the client's key goes"
-        );
+        let full = StreamKey { dataset: Some("pin"), request: &request, index: 0, client_key: Some("key") };
+        assert_eq!(full.to_string().len(), 256, "no room is left: the client's key goes");
     }
 }

@@ -88,10 +88,7 @@ impl TimeFormat {
             }
             seen.push(*part);
         }
-        Ok(TimeFormat::Pattern {
-            text: text.to_owned(),
-            parts,
-        })
+        Ok(TimeFormat::Pattern { text: text.to_owned(), parts })
     }
 
     /// The format as a contract writes it.

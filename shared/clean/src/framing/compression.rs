@@ -30,9 +30,7 @@ impl Compression {
 
     /// The name of what is packed.
     pub(super) fn strip(name: &str) -> &str {
-        name.strip_suffix(".gz")
-            .or_else(|| name.strip_suffix(".zst"))
-            .unwrap_or(name)
+        name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name)
     }
 }
 
@@ -66,10 +64,7 @@ impl Bounded {
         limits: &Limits,
     ) -> std::io::Result<Bounded> {
         let taken = Arc::new(AtomicU64::new(0));
-        let packed = BufReader::new(Counted {
-            inner: packed,
-            taken: Arc::clone(&taken),
-        });
+        let packed = BufReader::new(Counted { inner: packed, taken: Arc::clone(&taken) });
         let unpacked: Box<dyn Read + Send> = match compression {
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
             Compression::Zstd => {

@@ -55,37 +55,22 @@ impl Delimited {
             .delimiter(delimiter)
             .has_headers(false)
             .flexible(true)
-            .from_reader(Allowance {
-                input,
-                allowed: Arc::clone(&allowed),
-            });
+            .from_reader(Allowance { input, allowed: Arc::clone(&allowed) });
         let row = csv::ByteRecord::new();
-        Ok(Delimited {
-            reader,
-            allowed,
-            header: None,
-            row,
-            limits,
-            delimiter,
-            ended: false,
-            lag,
-        })
+        Ok(Delimited { reader, allowed, header: None, row, limits, delimiter, ended: false, lag })
     }
 
     /// Reads a row; false at the end of the file.
     fn read_row(&mut self) -> Result<bool, csv::Error> {
-        self.allowed
-            .store(self.limits.max_record_bytes as u64, Ordering::Relaxed);
+        self.allowed.store(self.limits.max_record_bytes as u64, Ordering::Relaxed);
         self.reader.read_byte_record(&mut self.row)
     }
 
     /// The row as a line of CSV again, for quarantine.
     fn write_row(&self, out: &mut Vec<u8>) {
         out.clear();
-        let mut writer = csv::WriterBuilder::new()
-            .delimiter(self.delimiter)
-            .flexible(true)
-            .from_writer(&mut *out);
+        let mut writer =
+            csv::WriterBuilder::new().delimiter(self.delimiter).flexible(true).from_writer(&mut *out);
         // Writing to memory does not fail.
         let _ = writer.write_byte_record(&self.row);
         let _ = writer.flush();
@@ -97,10 +82,7 @@ impl Delimited {
 
     fn fault(&mut self, out: &mut Vec<u8>, position: u64, reason: Reason, detail: String) -> Cut {
         self.write_row(out);
-        Cut {
-            position,
-            fault: Some(Fault { reason, detail }),
-        }
+        Cut { position, fault: Some(Fault { reason, detail }) }
     }
 }
 
@@ -134,21 +116,12 @@ impl Cutter for Delimited {
                         self.limits.max_record_bytes
                     );
                     self.write_row(out);
-                    return Ok(Some(Cut {
-                        position: line,
-                        fault: Some(fault),
-                    }));
+                    return Ok(Some(Cut { position: line, fault: Some(fault) }));
                 }
             }
-            let line = self
-                .row
-                .position()
-                .map_or(line, |position| position.line() + self.lag);
+            let line = self.row.position().map_or(line, |position| position.line() + self.lag);
             let Some(header) = &self.header else {
-                let names = self
-                    .row
-                    .iter()
-                    .map(|name| String::from_utf8_lossy(name).trim().to_owned());
+                let names = self.row.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned());
                 self.header = Some(names.collect());
                 continue;
             };
@@ -162,10 +135,7 @@ impl Cutter for Delimited {
                 return Ok(Some(self.fault(out, line, Reason::InvalidUtf8, detail)));
             };
             json_of_fields(header.iter().map(String::as_str).zip(cells), out);
-            return Ok(Some(Cut {
-                position: line,
-                fault: None,
-            }));
+            return Ok(Some(Cut { position: line, fault: None }));
         }
     }
 }

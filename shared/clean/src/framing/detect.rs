@@ -33,10 +33,7 @@ impl Format {
             return Format::Parquet;
         }
         let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-        let ending = name
-            .rsplit_once('.')
-            .map(|(_, ending)| ending.to_ascii_lowercase())
-            .unwrap_or_default();
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
         match (head.trim_ascii_start().first(), ending.as_str()) {
             (Some(b'['), ending) if !is_lines(ending) => Format::JsonArray,
             (_, "csv") => Format::Csv { delimiter: b',' },
@@ -74,11 +71,7 @@ fn of_objects(head: &[u8]) -> Format {
             Some(end) => {
                 let open = matches!(first.trim_ascii_end().last(), Some(b'{' | b'[' | b',' | b':'));
                 let next_begins = head[end + 1..].trim_ascii_start().starts_with(b"{");
-                if next_begins && !open {
-                    Format::JsonLines
-                } else {
-                    Format::JsonValues
-                }
+                if next_begins && !open { Format::JsonLines } else { Format::JsonValues }
             }
         },
         _ => Format::JsonLines,

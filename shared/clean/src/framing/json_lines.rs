@@ -12,11 +12,7 @@ pub(super) struct JsonLines {
 
 impl JsonLines {
     pub(super) fn new(input: Input, limits: Limits) -> JsonLines {
-        JsonLines {
-            input,
-            limits,
-            line: 0,
-        }
+        JsonLines { input, limits, line: 0 }
     }
 }
 
@@ -31,16 +27,10 @@ impl Cutter for JsonLines {
                 out.pop();
             }
             if left_out > 0 {
-                return Ok(Some(Cut {
-                    position: self.line,
-                    fault: Some(too_large(&self.limits, left_out)),
-                }));
+                return Ok(Some(Cut { position: self.line, fault: Some(too_large(&self.limits, left_out)) }));
             }
             if !out.trim_ascii().is_empty() {
-                return Ok(Some(Cut {
-                    position: self.line,
-                    fault: None,
-                }));
+                return Ok(Some(Cut { position: self.line, fault: None }));
             }
             out.clear();
         }

@@ -36,12 +36,7 @@ enum State {
 
 impl JsonValues {
     pub(super) fn new(input: Input, limits: Limits) -> JsonValues {
-        JsonValues {
-            input,
-            limits,
-            line: 1,
-            state: State::Start,
-        }
+        JsonValues { input, limits, line: 1, state: State::Start }
     }
 
     /// The next byte that is not white space, left in the input.
@@ -74,10 +69,7 @@ impl JsonValues {
                 return Ok(if is_word {
                     Ended::Whole { left_out }
                 } else {
-                    Ended::Broken {
-                        left_out,
-                        why: "the file ends within it",
-                    }
+                    Ended::Broken { left_out, why: "the file ends within it" }
                 });
             }
             let mut used = chunk.len();
@@ -157,13 +149,7 @@ impl JsonValues {
         if left_out > 0 {
             detail.push_str(&format!(", but for its last {left_out} bytes"));
         }
-        Ok(Some(Cut {
-            position: line,
-            fault: Some(Fault {
-                reason: Reason::MalformedJson,
-                detail,
-            }),
-        }))
+        Ok(Some(Cut { position: line, fault: Some(Fault { reason: Reason::MalformedJson, detail }) }))
     }
 }
 
@@ -187,23 +173,15 @@ impl Cutter for JsonValues {
                 return Ok(None);
             }
             let Some(first) = self.peek()? else {
-                let unclosed = matches!(
-                    self.state,
-                    State::FirstElement | State::AfterElement | State::NextElement
-                );
+                let unclosed =
+                    matches!(self.state, State::FirstElement | State::AfterElement | State::NextElement);
                 self.state = State::End;
                 if unclosed {
                     // Nothing of it is a record; that something is missing must not go unseen.
                     out.push(b'[');
                     let detail = "the file ends before its array is closed".to_owned();
-                    let fault = Some(Fault {
-                        reason: Reason::MalformedJson,
-                        detail,
-                    });
-                    return Ok(Some(Cut {
-                        position: self.line,
-                        fault,
-                    }));
+                    let fault = Some(Fault { reason: Reason::MalformedJson, detail });
+                    return Ok(Some(Cut { position: self.line, fault }));
                 }
                 return Ok(None);
             };
@@ -244,10 +222,7 @@ impl Cutter for JsonValues {
                         self.state = State::AfterElement;
                     }
                     let fault = (left_out > 0).then(|| too_large(&self.limits, left_out));
-                    return Ok(Some(Cut {
-                        position: line,
-                        fault,
-                    }));
+                    return Ok(Some(Cut { position: line, fault }));
                 }
             }
         }

@@ -24,17 +24,8 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(file: impl ChunkReader + 'static, limits: Limits) -> Result<Table, ParquetError> {
-        let batches = ParquetRecordBatchReaderBuilder::try_new(file)?
-            .with_batch_size(BATCH_ROWS)
-            .build()?;
-        Ok(Table {
-            batches,
-            limits,
-            lines: Vec::new(),
-            ends: VecDeque::new(),
-            start: 0,
-            row: 0,
-        })
+        let batches = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS).build()?;
+        Ok(Table { batches, limits, lines: Vec::new(), ends: VecDeque::new(), start: 0, row: 0 })
     }
 
     /// Writes the next batch as lines; false at the end of the file.
@@ -45,18 +36,12 @@ impl Table {
             return Ok(false);
         };
         let batch = batch.map_err(ParquetError::from)?;
-        let mut writer = WriterBuilder::new()
-            .with_explicit_nulls(true)
-            .build::<_, LineDelimited>(&mut self.lines);
-        writer
-            .write(&batch)
-            .and_then(|()| writer.finish())
-            .map_err(ParquetError::from)?;
+        let mut writer =
+            WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut self.lines);
+        writer.write(&batch).and_then(|()| writer.finish()).map_err(ParquetError::from)?;
         drop(writer);
         // JSON text has no line break within: what looks like one is escaped.
-        self.ends = (0..self.lines.len())
-            .filter(|at| self.lines[*at] == b'\n')
-            .collect();
+        self.ends = (0..self.lines.len()).filter(|at| self.lines[*at] == b'\n').collect();
         Ok(true)
     }
 }
@@ -72,10 +57,7 @@ impl Cutter for Table {
                 out.extend_from_slice(&line[..room]);
                 let left_out = (line.len() - room) as u64;
                 let fault = (left_out > 0).then(|| too_large(&self.limits, left_out));
-                return Ok(Some(Cut {
-                    position: self.row,
-                    fault,
-                }));
+                return Ok(Some(Cut { position: self.row, fault }));
             }
             if !self.next_batch()? {
                 return Ok(None);

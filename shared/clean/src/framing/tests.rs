@@ -9,15 +9,8 @@ fn cut(name: &str, bytes: impl Into<Bytes>, limits: Limits) -> Result<Vec<String
     let mut records = Records::from_bytes(name, bytes.into(), limits)?;
     let mut out = Vec::new();
     while let Some(record) = records.next()? {
-        let fault = record
-            .fault
-            .map(|fault| format!("!{}", fault.reason))
-            .unwrap_or_default();
-        out.push(format!(
-            "{}:{}{fault}",
-            record.position,
-            String::from_utf8_lossy(record.bytes)
-        ));
+        let fault = record.fault.map(|fault| format!("!{}", fault.reason)).unwrap_or_default();
+        out.push(format!("{}:{}{fault}", record.position, String::from_utf8_lossy(record.bytes)));
     }
     Ok(out)
 }
@@ -35,20 +28,14 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn lines() {
     let text = "\u{feff}{\"a\":1}\r\n\n  \n{\"a\":\nnot json\n{\"a\":2}";
-    assert_eq!(
-        all("x.ndjson", text),
-        ["1:{\"a\":1}", "4:{\"a\":", "5:not json", "6:{\"a\":2}"]
-    );
+    assert_eq!(all("x.ndjson", text), ["1:{\"a\":1}", "4:{\"a\":", "5:not json", "6:{\"a\":2}"]);
     assert!(all("x.ndjson", "").is_empty());
     assert!(all("x.ndjson", "\n\n").is_empty());
 }
 
 #[test]
 fn a_long_line_is_cut_and_reading_goes_on() {
-    let limits = Limits {
-        max_record_bytes: 8,
-        ..Limits::default()
-    };
+    let limits = Limits { max_record_bytes: 8, ..Limits::default() };
     let found = cut("x.ndjson", "{\"a\":123456789}\n{}\n", limits).expect("readable");
     assert_eq!(found, ["1:{\"a\":123!too_large", "2:{}"]);
     let found = cut("x.json", "[{\"a\":123456789},{}]", limits).expect("readable");
@@ -74,14 +61,8 @@ fn what_cannot_be_cut_is_one_record() {
             vec!["1:{\"a\":1}", "2:{\"a\":2}", "3:{\"a\":3}]!malformed_json"],
         ),
         ("[{\"a\":1},,{}]", vec!["1:{\"a\":1}", "1:,{}]!malformed_json"]),
-        (
-            "[{\"a\":1},{\"a\":[2}, {}]",
-            vec!["1:{\"a\":1}", "1:{\"a\":[2}, {}]!malformed_json"],
-        ),
-        (
-            "[{\"a\":1},{\"a\":",
-            vec!["1:{\"a\":1}", "1:{\"a\":!malformed_json"],
-        ),
+        ("[{\"a\":1},{\"a\":[2}, {}]", vec!["1:{\"a\":1}", "1:{\"a\":[2}, {}]!malformed_json"]),
+        ("[{\"a\":1},{\"a\":", vec!["1:{\"a\":1}", "1:{\"a\":!malformed_json"]),
         ("[{\"a\":1}", vec!["1:{\"a\":1}", "1:[!malformed_json"]),
         ("[{\"a\":1}] {}", vec!["1:{\"a\":1}", "1:{}!malformed_json"]),
     ] {
@@ -91,23 +72,14 @@ fn what_cannot_be_cut_is_one_record() {
 
 #[test]
 fn values_behind_each_other() {
-    assert_eq!(
-        all("x.json", "{\"a\":1}{\"a\":2} {\"a\":3}"),
-        ["1:{\"a\":1}", "1:{\"a\":2}", "1:{\"a\":3}"]
-    );
-    assert_eq!(
-        all("x.json", "{\n \"a\": 1\n}\n{\n}\n"),
-        ["1:{\n \"a\": 1\n}", "4:{\n}"]
-    );
+    assert_eq!(all("x.json", "{\"a\":1}{\"a\":2} {\"a\":3}"), ["1:{\"a\":1}", "1:{\"a\":2}", "1:{\"a\":3}"]);
+    assert_eq!(all("x.json", "{\n \"a\": 1\n}\n{\n}\n"), ["1:{\n \"a\": 1\n}", "4:{\n}"]);
 }
 
 #[test]
 fn csv_rows_are_objects() {
     assert_eq!(
-        all(
-            "x.csv",
-            "\u{feff},ind, name \r\n0,7,\"a \"\"b\"\"\nc\"\r\n1,8,\r\n2,9\r\n"
-        ),
+        all("x.csv", "\u{feff},ind, name \r\n0,7,\"a \"\"b\"\"\nc\"\r\n1,8,\r\n2,9\r\n"),
         [
             "2:{\"ind\":\"7\",\"name\":\"a \\\"b\\\"\\nc\"}",
             "4:{\"ind\":\"8\",\"name\":null}",
@@ -118,10 +90,7 @@ fn csv_rows_are_objects() {
         all("x.csv", &b"a,b\n\xff,1\n2,3\n"[..]),
         ["2:\u{fffd},1!invalid_utf8", "3:{\"a\":\"2\",\"b\":\"3\"}"]
     );
-    let limits = Limits {
-        max_record_bytes: 64,
-        ..Limits::default()
-    };
+    let limits = Limits { max_record_bytes: 64, ..Limits::default() };
     let open = format!("a,b\n1,2\n3,\"{}", "x".repeat(1000));
     let found = cut("x.csv", open, limits).expect("readable");
     assert_eq!(found[0], "2:{\"a\":\"1\",\"b\":\"2\"}");
@@ -143,11 +112,7 @@ fn compressed_files() {
 
 #[test]
 fn bombs_and_broken_archives_stop() {
-    let limits = Limits {
-        free_unpacked_bytes: 1 << 20,
-        max_ratio: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { free_unpacked_bytes: 1 << 20, max_ratio: 10, ..Limits::default() };
     let bomb = gzip(&vec![b' '; 8 << 20]);
     let error = cut("x.ndjson.gz", bomb, limits).expect_err("a bomb");
     assert!(matches!(error, ReadError::Bomb { .. }), "{error}");
@@ -164,16 +129,8 @@ fn parquet_rows_are_objects() {
     use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
     use std::sync::Arc;
     let batch = RecordBatch::try_from_iter_with_nullable([
-        (
-            "ind",
-            Arc::new(StringArray::from(vec![Some("7"), None])) as ArrayRef,
-            true,
-        ),
-        (
-            "latitude",
-            Arc::new(Float64Array::from(vec![-88.4642, 1e-7])) as ArrayRef,
-            true,
-        ),
+        ("ind", Arc::new(StringArray::from(vec![Some("7"), None])) as ArrayRef, true),
+        ("latitude", Arc::new(Float64Array::from(vec![-88.4642, 1e-7])) as ArrayRef, true),
         (
             "timestamp",
             Arc::new(TimestampMicrosecondArray::from(vec![0, 1_598_586_767_000_000])) as ArrayRef,

@@ -26,11 +26,7 @@ fn the_missions_rules() {
         r#"{"country":"Albania","longitude":-1.73293e2,"ind":7528.0,"timestamp":"08/28/2020, 03:52:47","latitude":-89.9787}"#,
         r#"{"ind":7528,"timestamp":{"$date":1598586767000},"latitude":-89.9787,"longitude":-173.293,"country":"\u0041lbania"}"#,
     ] {
-        assert_eq!(
-            single(&catalog, record.as_bytes(), None),
-            ("geo".into(), geo.clone()),
-            "{record}"
-        );
+        assert_eq!(single(&catalog, record.as_bytes(), None), ("geo".into(), geo.clone()), "{record}");
     }
     let user = br#"{"ind": 7528, "first_name": "Abigail", "last_name": "Ali", "age": 20, "date_joined": "2015-10-24 11:23:51"}"#;
     assert_eq!(
@@ -46,26 +42,11 @@ fn the_missions_rules() {
 fn missing_and_null_fields_are_null() {
     let catalog = contracts();
     let row = |record: &str, hint| single(&catalog, record.as_bytes(), Some(hint)).1;
-    assert_eq!(
-        row(r#"{"ind":1}"#, "user"),
-        json!({"ind":1,"user_name":null,"age":null,"date_joined":null})
-    );
-    assert_eq!(
-        row(r#"{"ind":1,"first_name":null,"last_name":"Ali"}"#, "user")["user_name"],
-        "Ali"
-    );
-    assert_eq!(
-        row(r#"{"ind":1,"first_name":null,"last_name":null}"#, "user")["user_name"],
-        json!(null)
-    );
-    assert_eq!(
-        row(r#"{"ind":1,"latitude":null,"longitude":5}"#, "geo")["coordinates"],
-        json!([null, 5.0])
-    );
-    assert_eq!(
-        row(r#"{"ind":1,"latitude":null,"longitude":null}"#, "geo")["coordinates"],
-        json!(null)
-    );
+    assert_eq!(row(r#"{"ind":1}"#, "user"), json!({"ind":1,"user_name":null,"age":null,"date_joined":null}));
+    assert_eq!(row(r#"{"ind":1,"first_name":null,"last_name":"Ali"}"#, "user")["user_name"], "Ali");
+    assert_eq!(row(r#"{"ind":1,"first_name":null,"last_name":null}"#, "user")["user_name"], json!(null));
+    assert_eq!(row(r#"{"ind":1,"latitude":null,"longitude":5}"#, "geo")["coordinates"], json!([null, 5.0]));
+    assert_eq!(row(r#"{"ind":1,"latitude":null,"longitude":null}"#, "geo")["coordinates"], json!(null));
     // The first alternative that has a value.
     assert_eq!(row(r#"{"ind":null,"index":2}"#, "geo")["ind"], 2);
 }
@@ -89,11 +70,8 @@ fn text_is_kept_as_it_is() {
         "Untitled",
     ] {
         // As Python writes it, escaped, and as compact UTF-8.
-        let escaped: String = text
-            .encode_utf16()
-            .map(|unit| format!("\\u{unit:04x}"))
-            .collect::<Vec<_>>()
-            .join("");
+        let escaped: String =
+            text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().join("");
         assert_eq!(title(&format!("\"{escaped}\"")), text);
         assert_eq!(title(&serde_json::to_string(text).expect("JSON")), text);
     }
@@ -121,11 +99,7 @@ fn counts() {
         ("\" 5k \"", 5000),
     ] {
         let record = format!(r#"{{"index":1,"unique_id":"u","follower_count":{text}}}"#);
-        assert_eq!(
-            single(&catalog, record.as_bytes(), None).1["follower_count"],
-            count,
-            "{text}"
-        );
+        assert_eq!(single(&catalog, record.as_bytes(), None).1["follower_count"], count, "{text}");
     }
     for (text, reason) in [
         ("\"\"", "bad_count"),
@@ -140,10 +114,7 @@ fn counts() {
     ] {
         let record = format!(r#"{{"index":1,"unique_id":"u","follower_count":{text}}}"#);
         let verdict = verdict(&catalog, record.as_bytes(), None);
-        assert!(
-            verdict.starts_with(&format!("pin: {reason}: follower_count: ")),
-            "{text}: {verdict}"
-        );
+        assert!(verdict.starts_with(&format!("pin: {reason}: follower_count: ")), "{text}: {verdict}");
     }
 }
 
@@ -152,23 +123,11 @@ fn what_breaks_a_contract_is_quarantined_with_the_reason() {
     let catalog = contracts();
     let deep = format!(r#"{{"ind":1,"x":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
     for (record, hint, says) in [
-        (
-            r#"{"ind": 1"#,
-            Some("geo"),
-            "geo: malformed_json: EOF while parsing an object at line 1 column 9",
-        ),
-        (
-            r#"{"ind": 1} x"#,
-            Some("geo"),
-            "geo: malformed_json: trailing characters at line 1 column 12",
-        ),
+        (r#"{"ind": 1"#, Some("geo"), "geo: malformed_json: EOF while parsing an object at line 1 column 9"),
+        (r#"{"ind": 1} x"#, Some("geo"), "geo: malformed_json: trailing characters at line 1 column 12"),
         (r#"{'ind': 1}"#, None, "null: malformed_json: "),
         ("", Some("geo"), "geo: malformed_json: EOF"),
-        (
-            r#"{"ind": 1, "country": "\ud800"}"#,
-            Some("geo"),
-            "geo: malformed_json: ",
-        ),
+        (r#"{"ind": 1, "country": "\ud800"}"#, Some("geo"), "geo: malformed_json: "),
         (r#"{"ind": NaN}"#, Some("geo"), "geo: malformed_json: "),
         (
             r#"[{"ind": 1}]"#,
@@ -183,51 +142,19 @@ fn what_breaks_a_contract_is_quarantined_with_the_reason() {
             Some("geo"),
             "geo: missing_required: ind: there is no `ind` or `index`",
         ),
-        (
-            r#"{"ind": null}"#,
-            Some("geo"),
-            "geo: missing_required: ind: null in `ind` or `index`",
-        ),
-        (
-            r#"{"ind": "abc"}"#,
-            Some("geo"),
-            "geo: wrong_type: ind: \"abc\" is not an int64",
-        ),
-        (
-            r#"{"index": "abc"}"#,
-            Some("geo"),
-            "geo: wrong_type: ind (from index): \"abc\" is not an int64",
-        ),
-        (
-            r#"{"ind": ""}"#,
-            Some("geo"),
-            "geo: wrong_type: ind: \"\" is not an int64",
-        ),
-        (
-            r#"{"ind": 7.5}"#,
-            Some("geo"),
-            "geo: wrong_type: ind: 7.5 is not an int64",
-        ),
-        (
-            r#"{"ind": true}"#,
-            Some("geo"),
-            "geo: wrong_type: ind: true is not an int64",
-        ),
-        (
-            r#"{"ind": {"a": 1}}"#,
-            Some("geo"),
-            "geo: wrong_type: ind: {\\\"a\\\": 1} is not an int64",
-        ),
+        (r#"{"ind": null}"#, Some("geo"), "geo: missing_required: ind: null in `ind` or `index`"),
+        (r#"{"ind": "abc"}"#, Some("geo"), "geo: wrong_type: ind: \"abc\" is not an int64"),
+        (r#"{"index": "abc"}"#, Some("geo"), "geo: wrong_type: ind (from index): \"abc\" is not an int64"),
+        (r#"{"ind": ""}"#, Some("geo"), "geo: wrong_type: ind: \"\" is not an int64"),
+        (r#"{"ind": 7.5}"#, Some("geo"), "geo: wrong_type: ind: 7.5 is not an int64"),
+        (r#"{"ind": true}"#, Some("geo"), "geo: wrong_type: ind: true is not an int64"),
+        (r#"{"ind": {"a": 1}}"#, Some("geo"), "geo: wrong_type: ind: {\\\"a\\\": 1} is not an int64"),
         (
             r#"{"ind": 9223372036854775808}"#,
             Some("geo"),
             "geo: out_of_range: ind: 9223372036854775808 does not fit int64",
         ),
-        (
-            r#"{"ind": 1e400}"#,
-            Some("geo"),
-            "geo: out_of_range: ind: 1e400 does not fit int64",
-        ),
+        (r#"{"ind": 1e400}"#, Some("geo"), "geo: out_of_range: ind: 1e400 does not fit int64"),
         (
             r#"{"ind":1,"latitude":1e400}"#,
             Some("geo"),
@@ -253,32 +180,12 @@ fn what_breaks_a_contract_is_quarantined_with_the_reason() {
             Some("geo"),
             "geo: bad_timestamp: timestamp: \"yesterday\" is in none",
         ),
-        (
-            r#"{"ind":1,"timestamp":"2021-02-29 00:00:00"}"#,
-            Some("geo"),
-            "geo: bad_timestamp: ",
-        ),
-        (
-            r#"{"ind":1,"timestamp":true}"#,
-            Some("geo"),
-            "geo: bad_timestamp: ",
-        ),
+        (r#"{"ind":1,"timestamp":"2021-02-29 00:00:00"}"#, Some("geo"), "geo: bad_timestamp: "),
+        (r#"{"ind":1,"timestamp":true}"#, Some("geo"), "geo: bad_timestamp: "),
         (r#"{"ind": 1}"#, None, "null: unroutable: nothing named a dataset"),
-        (
-            r#"{"ind": 1}"#,
-            Some("log"),
-            "null: unroutable: there is no dataset `log`",
-        ),
-        (
-            r#"{"ind": 1}"#,
-            Some("quarantine"),
-            "null: unroutable: there is no dataset `quarantine`",
-        ),
-        (
-            PIN,
-            Some("user"),
-            "user: misrouted: sent to user, has the shape of pin",
-        ),
+        (r#"{"ind": 1}"#, Some("log"), "null: unroutable: there is no dataset `log`"),
+        (r#"{"ind": 1}"#, Some("quarantine"), "null: unroutable: there is no dataset `quarantine`"),
+        (PIN, Some("user"), "user: misrouted: sent to user, has the shape of pin"),
         (
             r#"{"ind":1,"latitude":1,"longitude":2,"first_name":"a","last_name":"b"}"#,
             None,
@@ -286,19 +193,13 @@ fn what_breaks_a_contract_is_quarantined_with_the_reason() {
         ),
     ] {
         let found = verdict(&catalog, record.as_bytes(), hint);
-        assert!(
-            found.starts_with(says),
-            "{record}\n  is     {found}\n  wanted {says}"
-        );
+        assert!(found.starts_with(says), "{record}\n  is     {found}\n  wanted {says}");
     }
     assert!(
         verdict(&catalog, b"{\"ind\": 1, \"country\": \"\xff\"}", Some("geo"))
             .starts_with("geo: invalid_utf8: no UTF-8 at byte 23")
     );
-    let long = format!(
-        r#"{{"ind":1,"country":"{}"}}"#,
-        "x".repeat(pinlake_clean::MAX_RECORD_BYTES)
-    );
+    let long = format!(r#"{{"ind":1,"country":"{}"}}"#, "x".repeat(pinlake_clean::MAX_RECORD_BYTES));
     assert!(verdict(&catalog, long.as_bytes(), Some("geo")).starts_with("geo: too_large: 1048598 bytes"));
     // What the sender says counts when the record does not contradict it.
     let both = br#"{"ind":1,"latitude":1,"longitude":2,"first_name":"a","last_name":"b"}"#;
@@ -308,15 +209,8 @@ fn what_breaks_a_contract_is_quarantined_with_the_reason() {
 #[test]
 fn a_quarantine_row_tells_all() {
     let mut intake = intake(contracts());
-    let sequence = Position::Sequence {
-        number: "4964",
-        line: 3,
-    };
-    let origin = Origin {
-        source: "kinesis/s/shard-0",
-        position: sequence,
-        record_id: None,
-    };
+    let sequence = Position::Sequence { number: "4964", line: 3 };
+    let origin = Origin { source: "kinesis/s/shard-0", position: sequence, record_id: None };
     intake.push(b"{\"ind\": \xff}", Some("geo"), &origin);
     let cleaned = intake.drain();
     let row = &rows(&cleaned[0].rows)[0];
@@ -372,9 +266,7 @@ fn every_record_is_one_row() {
     let mut intake = intake(Arc::clone(&catalog));
     let mut state = 7_u64;
     let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize
     };
     let seeds = [
@@ -403,23 +295,15 @@ fn every_record_is_one_row() {
             let verdict = verdict(&catalog, &bytes, hint);
             let lone = String::from_utf8_lossy(&bytes).contains("\\ud8")
                 || String::from_utf8_lossy(&bytes).contains("\\udf");
-            assert!(
-                lone || !verdict.starts_with("clean"),
-                "{}: {verdict}",
-                String::from_utf8_lossy(&bytes)
-            );
+            assert!(lone || !verdict.starts_with("clean"), "{}: {verdict}", String::from_utf8_lossy(&bytes));
         }
     }
-    let counts: (u64, u64) = intake.counts().fold((0, 0), |sum, count| {
-        (sum.0 + count.read, sum.1 + count.quarantined)
-    });
+    let counts: (u64, u64) =
+        intake.counts().fold((0, 0), |sum, count| (sum.0 + count.read, sum.1 + count.quarantined));
     let cleaned = intake.drain();
     assert_eq!(counts.0, pushed);
     assert_eq!(cleaned.iter().map(|own| own.read).sum::<u64>(), pushed);
-    assert_eq!(
-        cleaned.iter().map(|own| own.rows.num_rows() as u64).sum::<u64>(),
-        pushed
-    );
+    assert_eq!(cleaned.iter().map(|own| own.rows.num_rows() as u64).sum::<u64>(), pushed);
     assert_eq!(of(&cleaned, "quarantine").read, counts.1);
 }
 
@@ -429,23 +313,11 @@ fn counts_add_up_and_an_intake_is_used_again() {
     intake.push(PIN.as_bytes(), None, &line(1));
     intake.push(PIN.as_bytes(), Some("user"), &line(2));
     intake.push(b"x", None, &line(3));
-    let counts: Vec<_> = intake
-        .counts()
-        .map(|own| (own.dataset.clone(), own.read, own.quarantined))
-        .collect();
-    assert_eq!(
-        counts,
-        [
-            (Some("pin".into()), 1, 0),
-            (Some("user".into()), 1, 1),
-            (None, 1, 1)
-        ]
-    );
+    let counts: Vec<_> =
+        intake.counts().map(|own| (own.dataset.clone(), own.read, own.quarantined)).collect();
+    assert_eq!(counts, [(Some("pin".into()), 1, 0), (Some("user".into()), 1, 1), (None, 1, 1)]);
     assert_eq!(intake.buffered_bytes(), 2 * PIN.len() + 1);
-    assert_eq!(
-        intake.drain().iter().map(|own| own.read).collect::<Vec<_>>(),
-        [1, 2]
-    );
+    assert_eq!(intake.drain().iter().map(|own| own.read).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(intake.buffered_bytes(), 0);
     assert!(intake.drain().is_empty());
     intake.push(PIN.as_bytes(), None, &line(4));
@@ -480,10 +352,7 @@ fn a_contract_may_reroute() {
     let from = "name = \"b\"\nversion = 1\n[route]\nshape = [\"y\"]\nmisrouted = \"reroute\"\n[[column]]\nname = \"y\"\ntype = \"string\"\n";
     let narrow = "name = \"c\"\nversion = 1\n[route]\nshape = [\"x\", \"z\"]\n[[column]]\nname = \"z\"\ntype = \"string\"\n";
     let catalog = contracts_of(&[to, from, narrow]);
-    assert_eq!(
-        single(&catalog, br#"{"x":"1"}"#, Some("b")),
-        ("a".into(), json!({"x":"1"}))
-    );
+    assert_eq!(single(&catalog, br#"{"x":"1"}"#, Some("b")), ("a".into(), json!({"x":"1"})));
     assert!(verdict(&catalog, br#"{"y":"1"}"#, Some("a")).starts_with("a: misrouted: "));
     // The longer shape is the better fit.
     assert_eq!(single(&catalog, br#"{"x":"1","z":"2"}"#, None).0, "c");
@@ -512,28 +381,19 @@ fn every_type() {
             "a":["x",null,null,"A","7"],"u":"2020-08-28T03:52:47Z","n":[-5,3]
         })
     );
-    for (json, text) in [
-        ("\"x\"", "\"x\""),
-        ("\"\\u0041\\n\"", "\"A\\n\""),
-        ("1.50", "1.50"),
-        ("true", "true"),
-    ] {
+    for (json, text) in
+        [("\"x\"", "\"x\""), ("\"\\u0041\\n\"", "\"A\\n\""), ("1.50", "1.50"), ("true", "true")]
+    {
         assert_eq!(row(&format!("{{\"j\":{json}}}"))["j"], text);
     }
     assert_eq!(row(r#"{"a":[]}"#)["a"], json!([]));
     for (record, says) in [
-        (
-            r#"{"i":2147483648}"#,
-            "t: out_of_range: i: 2147483648 does not fit int32",
-        ),
+        (r#"{"i":2147483648}"#, "t: out_of_range: i: 2147483648 does not fit int32"),
         (r#"{"b":"yes"}"#, "t: wrong_type: b: \"yes\" is not a boolean"),
         (r#"{"d":"2020-02-30"}"#, "t: bad_timestamp: "),
         (r#"{"y":"*"}"#, "t: wrong_type: y: "),
         (r#"{"a":"x"}"#, "t: wrong_type: a: \"x\" is not an array<string>"),
-        (
-            r#"{"a":[["x"]]}"#,
-            "t: wrong_type: a: [\\\"x\\\"] is not an array<string>",
-        ),
+        (r#"{"a":[["x"]]}"#, "t: wrong_type: a: [\\\"x\\\"] is not an array<string>"),
         (r#"{"f":"1.5x"}"#, "t: bad_count: "),
     ] {
         let found = verdict(&catalog, record.as_bytes(), Some("t"));

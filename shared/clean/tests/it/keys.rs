@@ -56,22 +56,12 @@ fn the_canonical_form() {
         (r#"{"j":[1, 2]}"#, vec![("j", 8, b"[1, 2]".to_vec())]),
         (
             r#"{"a":[1.5,null]}"#,
-            vec![(
-                "a",
-                67,
-                [&[2, 0, 0, 0, 1, 8, 0, 0, 0][..], &float(1.5), &[0]].concat(),
-            )],
+            vec![("a", 67, [&[2, 0, 0, 0, 1, 8, 0, 0, 0][..], &float(1.5), &[0]].concat())],
         ),
         (r#"{"a":[]}"#, vec![("a", 67, vec![0, 0, 0, 0])]),
-        (
-            r#"{"l":["ab"]}"#,
-            vec![("l", 65, b"\x01\0\0\0\x01\x02\0\0\0ab".to_vec())],
-        ),
+        (r#"{"l":["ab"]}"#, vec![("l", 65, b"\x01\0\0\0\x01\x02\0\0\0ab".to_vec())]),
         // In the order of the names, whatever the order of the columns.
-        (
-            r#"{"s":"x","b":false,"i":1}"#,
-            vec![("b", 4, vec![0]), ("i", 2, int(1)), ("s", 1, b"x".to_vec())],
-        ),
+        (r#"{"s":"x","b":false,"i":1}"#, vec![("b", 4, vec![0]), ("i", 2, int(1)), ("s", 1, b"x".to_vec())]),
     ] {
         assert_eq!(key(&catalog, record, "all"), by_hand("all", &columns), "{record}");
     }
@@ -84,11 +74,7 @@ fn fixed_vectors() {
     let pin = r#"{"index": 7528, "unique_id": "fbe53c66-3442-4773-b19e-d3ec6f54dddf", "title": "No Title Data Available", "description": "No description available Story format", "poster_name": "User Info Error", "follower_count": "User Info Error", "tag_list": "N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e", "is_image_or_video": "multi-video(story page format)", "image_src": "Image src error.", "downloaded": 0, "save_location": "Local save in /data/mens-fashion", "category": "mens-fashion"}"#;
     let geo = r#"{"ind": 7528, "timestamp": "2020-08-28 03:52:47", "latitude": -89.9787, "longitude": -173.293, "country": "Albania"}"#;
     let user = r#"{"ind": 7528, "first_name": "Abigail", "last_name": "Ali", "age": 20, "date_joined": "2015-10-24 11:23:51"}"#;
-    let found = [
-        key(&catalog, pin, "pin"),
-        key(&catalog, geo, "geo"),
-        key(&catalog, user, "user"),
-    ];
+    let found = [key(&catalog, pin, "pin"), key(&catalog, geo, "geo"), key(&catalog, user, "user")];
     assert_eq!(
         found,
         [
@@ -115,10 +101,7 @@ fn keys_do_not_depend_on_what_is_beside_the_row() {
     let first = "name = \"x\"\nversion = 1\ncolumn = [{ name = \"a\", type = \"string\" }, { name = \"b\", type = \"int32\" }]";
     let later = "name = \"x\"\nversion = 2\ncolumn = [{ name = \"b\", type = \"int64\" }, { name = \"c\", type = \"date\" }, { name = \"a\", type = \"string\" }]";
     let record = r#"{"a":"1","b":2}"#;
-    assert_eq!(
-        key(&contracts_of(&[first]), record, "x"),
-        key(&contracts_of(&[later]), record, "x")
-    );
+    assert_eq!(key(&contracts_of(&[first]), record, "x"), key(&contracts_of(&[later]), record, "x"));
 }
 
 #[test]
@@ -131,23 +114,14 @@ fn quarantine_keys_are_of_dataset_and_bytes_only() {
     };
     intake.push(b"{\"ind\": x", Some("geo"), &line(1));
     intake.push(b"{\"ind\": x", Some("geo"), &elsewhere);
-    intake.reject(
-        b"{\"ind\": x",
-        Some("geo"),
-        &line(3),
-        pinlake_clean::Reason::TooLarge,
-        "other",
-    );
+    intake.reject(b"{\"ind\": x", Some("geo"), &line(3), pinlake_clean::Reason::TooLarge, "other");
     intake.push(b"{\"ind\": x", None, &line(1));
     intake.push(b"{\"ind\": y", Some("geo"), &line(1));
     let cleaned = intake.drain();
     let keys = keys(&cleaned[0].rows);
     assert_eq!((&keys[0], &keys[0]), (&keys[1], &keys[2]));
     assert!(keys[3] != keys[0] && keys[4] != keys[0] && keys[3] != keys[4]);
-    let expected = [
-        ("dataset", 1, b"geo".to_vec()),
-        ("raw", 7, b"{\"ind\": x".to_vec()),
-    ];
+    let expected = [("dataset", 1, b"geo".to_vec()), ("raw", 7, b"{\"ind\": x".to_vec())];
     assert_eq!(keys[0], by_hand("quarantine", &expected));
 }
 
@@ -162,15 +136,7 @@ fn the_records_own_id_may_be_its_identity() {
         position: Position::Line(1),
         record_id: Some((request, index)),
     };
-    for origin in [
-        id("r", 0),
-        id("r", 0),
-        id("r", 1),
-        id("q", 0),
-        line(1),
-        line(1),
-        line(2),
-    ] {
+    for origin in [id("r", 0), id("r", 0), id("r", 1), id("q", 0), line(1), line(1), line(2)] {
         intake.push(br#"{"a":"1"}"#, Some("x"), &origin);
     }
     let keys = keys(&intake.drain()[0].rows);
@@ -180,12 +146,6 @@ fn the_records_own_id_may_be_its_identity() {
     assert_eq!(distinct.len(), 5);
     assert_eq!(
         keys[2],
-        by_hand(
-            "x",
-            &[
-                ("index", 32, 1_u64.to_le_bytes().to_vec()),
-                ("request", 32, b"r".to_vec())
-            ]
-        )
+        by_hand("x", &[("index", 32, 1_u64.to_le_bytes().to_vec()), ("request", 32, b"r".to_vec())])
     );
 }

@@ -1,11 +1,6 @@
 //! Cleaning by the mission's contracts: records as clients send them, and what becomes of them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot go on fails")]
 
 mod cleaning;
 mod keys;
@@ -27,10 +22,7 @@ fn contracts() -> Arc<Catalog> {
 
 /// The contracts of these texts.
 fn contracts_of(texts: &[&str]) -> Arc<Catalog> {
-    let files = texts
-        .iter()
-        .enumerate()
-        .map(|(at, text)| (format!("{at}.toml"), (*text).to_owned()));
+    let files = texts.iter().enumerate().map(|(at, text)| (format!("{at}.toml"), (*text).to_owned()));
     Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
 }
 
@@ -39,11 +31,7 @@ fn intake(catalog: Arc<Catalog>) -> Intake {
 }
 
 fn line(number: u64) -> Origin<'static> {
-    Origin {
-        source: "file/test",
-        position: Position::Line(number),
-        record_id: None,
-    }
+    Origin { source: "file/test", position: Position::Line(number), record_id: None }
 }
 
 /// A batch as JSON rows, without the keys.
@@ -51,9 +39,7 @@ fn rows(batch: &RecordBatch) -> Vec<Value> {
     let mut table = batch.clone();
     table.remove_column(table.num_columns() - 1);
     let mut text = Vec::new();
-    let mut writer = WriterBuilder::new()
-        .with_explicit_nulls(true)
-        .build::<_, LineDelimited>(&mut text);
+    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut text);
     writer.write(&table).expect("memory");
     writer.finish().expect("memory");
     drop(writer);
@@ -65,22 +51,13 @@ fn rows(batch: &RecordBatch) -> Vec<Value> {
 
 fn keys(batch: &RecordBatch) -> Vec<String> {
     let column = batch.column_by_name(KEY_COLUMN).expect("keys");
-    let keys = column
-        .as_any()
-        .downcast_ref::<FixedSizeBinaryArray>()
-        .expect("keys");
+    let keys = column.as_any().downcast_ref::<FixedSizeBinaryArray>().expect("keys");
     assert_eq!(keys.null_count(), 0);
-    keys.iter()
-        .flatten()
-        .map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect())
-        .collect()
+    keys.iter().flatten().map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect()).collect()
 }
 
 fn of<'a>(cleaned: &'a [Cleaned], dataset: &str) -> &'a Cleaned {
-    cleaned
-        .iter()
-        .find(|own| own.contract.name == dataset)
-        .unwrap_or_else(|| panic!("no rows of {dataset}"))
+    cleaned.iter().find(|own| own.contract.name == dataset).unwrap_or_else(|| panic!("no rows of {dataset}"))
 }
 
 /// The only row that a record becomes, and its dataset.
@@ -88,12 +65,7 @@ fn single(catalog: &Arc<Catalog>, record: &[u8], hint: Option<&str>) -> (String,
     let mut intake = intake(Arc::clone(catalog));
     intake.push(record, hint, &line(1));
     let cleaned = intake.drain();
-    assert_eq!(
-        (cleaned.len(), cleaned[0].read),
-        (1, 1),
-        "{}",
-        String::from_utf8_lossy(record)
-    );
+    assert_eq!((cleaned.len(), cleaned[0].read), (1, 1), "{}", String::from_utf8_lossy(record));
     (cleaned[0].contract.name.clone(), rows(&cleaned[0].rows).remove(0))
 }
 

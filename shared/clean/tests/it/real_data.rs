@@ -41,21 +41,12 @@ fn pins() {
         return;
     };
     let cleaned = load(&path);
-    assert_eq!(
-        (cleaned.len(), cleaned[0].contract.name.as_str(), cleaned[0].read),
-        (1, "pin", 2247)
-    );
-    let found: Vec<(&str, usize)> = [
-        "title",
-        "description",
-        "follower_count",
-        "poster_name",
-        "tag_list",
-        "image_src",
-    ]
-    .into_iter()
-    .map(|column| (column, nulls(&cleaned[0], column)))
-    .collect();
+    assert_eq!((cleaned.len(), cleaned[0].contract.name.as_str(), cleaned[0].read), (1, "pin", 2247));
+    let found: Vec<(&str, usize)> =
+        ["title", "description", "follower_count", "poster_name", "tag_list", "image_src"]
+            .into_iter()
+            .map(|column| (column, nulls(&cleaned[0], column)))
+            .collect();
     assert_eq!(
         found,
         [
@@ -68,15 +59,11 @@ fn pins() {
         ]
     );
     let rows = rows(&cleaned[0].rows);
-    assert!(rows.iter().all(|row| {
-        row["save_location"]
-            .as_str()
-            .is_some_and(|path| path.starts_with("/data/"))
-    }));
-    assert_eq!(
-        rows.iter().filter_map(|row| row["follower_count"].as_i64()).max(),
-        Some(15_000_000)
+    assert!(
+        rows.iter()
+            .all(|row| { row["save_location"].as_str().is_some_and(|path| path.starts_with("/data/")) })
     );
+    assert_eq!(rows.iter().filter_map(|row| row["follower_count"].as_i64()).max(), Some(15_000_000));
     let distinct: HashSet<String> = keys(&cleaned[0].rows).into_iter().collect();
     assert_eq!(distinct.len(), 2247);
 }
@@ -113,10 +100,7 @@ fn geolocations_and_users() {
     ] {
         let Some(path) = real(file) else { continue };
         let cleaned = load(&path);
-        assert_eq!(
-            (cleaned.len(), cleaned[0].contract.name.as_str(), cleaned[0].read),
-            (1, dataset, 11_154)
-        );
+        assert_eq!((cleaned.len(), cleaned[0].contract.name.as_str(), cleaned[0].read), (1, dataset, 11_154));
         assert_eq!(rows(&cleaned[0].rows)[0], first);
         for column in cleaned[0].contract.columns.iter() {
             assert_eq!(nulls(&cleaned[0], &column.name), 0, "{}", column.name);
@@ -146,23 +130,13 @@ fn published_clean_rows() {
             .collect();
         let ind = |row: &Value| row["ind"].to_string().replace('"', "");
         for theirs in &published {
-            let ours = own
-                .iter()
-                .find(|row| ind(row) == ind(theirs))
-                .unwrap_or_else(|| panic!("no {theirs}"));
-            for (column, cell) in theirs
-                .as_object()
-                .expect("row")
-                .iter()
-                .filter(|(_, cell)| !cell.is_null())
+            let ours =
+                own.iter().find(|row| ind(row) == ind(theirs)).unwrap_or_else(|| panic!("no {theirs}"));
+            for (column, cell) in theirs.as_object().expect("row").iter().filter(|(_, cell)| !cell.is_null())
             {
                 let cell = cell.as_str().expect("published cells are texts");
-                let rule = cleaned[0]
-                    .contract
-                    .columns
-                    .iter()
-                    .find(|own| own.name == *column)
-                    .expect("column");
+                let rule =
+                    cleaned[0].contract.columns.iter().find(|own| own.name == *column).expect("column");
                 if ours[column].is_null() && rule.null.iter().any(|marker| marker == cell) {
                     // They left some of the texts that mean "not known" as they were.
                     continue;

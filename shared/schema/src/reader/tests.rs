@@ -36,21 +36,13 @@ array_of = ["latitude", ["longitude", "long"]]
 "#;
 
 fn catalog(files: &[(&str, &str)]) -> Result<Catalog, ContractErrors> {
-    Catalog::from_files(
-        files
-            .iter()
-            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned())),
-    )
+    Catalog::from_files(files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())))
 }
 
 /// The mistakes as `line: problem | help`.
 fn mistakes(files: &[(&str, &str)]) -> Vec<String> {
     let errors = catalog(files).expect_err("the contract has a mistake");
-    errors
-        .errors
-        .iter()
-        .map(|error| format!("{}: {} | {}", error.line, error.problem, error.help))
-        .collect()
+    errors.errors.iter().map(|error| format!("{}: {} | {}", error.line, error.problem, error.help)).collect()
 }
 
 /// The only mistake of the contract after one change.
@@ -66,15 +58,8 @@ fn a_contract_is_read() {
     let catalog = catalog(&[("visit.toml", VISIT)]).expect("right");
     let visit = catalog.contract("visit").expect("there");
     assert_eq!(visit.label(), "visit@1");
-    assert_eq!(
-        visit.identity,
-        Identity::Columns(vec!["visitor".into(), "at".into()])
-    );
-    assert_eq!(
-        visit.columns[1].formats.len(),
-        2,
-        "timestamps have formats unless told"
-    );
+    assert_eq!(visit.identity, Identity::Columns(vec!["visitor".into(), "at".into()]));
+    assert_eq!(visit.columns[1].formats.len(), 2, "timestamps have formats unless told");
     let schema = visit.arrow_schema();
     assert_eq!(schema.field(0).metadata()["comment"], "Who.");
     assert_eq!(schema.field(1).data_type().to_string(), "Timestamp(µs, \"UTC\")");
@@ -82,10 +67,7 @@ fn a_contract_is_read() {
         panic!("{}", schema.field(3))
     };
     assert_eq!((item.name().as_str(), item.is_nullable()), ("element", true));
-    assert_eq!(
-        visit.landing_schema().fields().last().expect("key").name(),
-        crate::KEY_COLUMN
-    );
+    assert_eq!(visit.landing_schema().fields().last().expect("key").name(), crate::KEY_COLUMN);
     // Nobody has to write the contract of quarantine.
     assert_eq!(catalog.quarantine().name, QUARANTINE);
     assert_eq!(catalog.contracts().count(), 2);
@@ -95,38 +77,23 @@ fn a_contract_is_read() {
 fn names_route() {
     let catalog = Catalog::embedded().expect("right");
     let dataset = |contract: Option<&std::sync::Arc<crate::Contract>>| contract.map(|own| own.name.clone());
-    for (topic, name) in [
-        ("0a3f.pin", Some("pin")),
-        ("pinterest.pin", Some("pin")),
-        ("x.geo", Some("geo")),
-        ("x.log", None),
-    ] {
+    for (topic, name) in
+        [("0a3f.pin", Some("pin")), ("pinterest.pin", Some("pin")), ("x.geo", Some("geo")), ("x.log", None)]
+    {
         assert_eq!(dataset(catalog.route_topic(topic)).as_deref(), name, "{topic}");
     }
     assert!(
         matches!(catalog.route_stream("streaming-0a3f-user"), StreamRoute::Dataset(own) if own.name == "user")
     );
-    assert!(matches!(
-        catalog.route_stream("Kinesis-Prod-Stream"),
-        StreamRoute::Shared
-    ));
-    assert!(matches!(
-        catalog.route_stream("streaming-0a3f-log"),
-        StreamRoute::Unknown
-    ));
-    assert_eq!(
-        dataset(catalog.route_partition_key("geo")).as_deref(),
-        Some("geo")
-    );
+    assert!(matches!(catalog.route_stream("Kinesis-Prod-Stream"), StreamRoute::Shared));
+    assert!(matches!(catalog.route_stream("streaming-0a3f-log"), StreamRoute::Unknown));
+    assert_eq!(dataset(catalog.route_partition_key("geo")).as_deref(), Some("geo"));
     assert_eq!(dataset(catalog.route_partition_key("partition-1")), None);
     for (path, name) in [
         ("in/pin.ndjson", Some("pin")),
         ("geolocation_data.csv", Some("geo")),
         ("user_data.csv.gz", Some("user")),
-        (
-            "topics/0a3f.geo/partition=0/0a3f.geo+0+0000000000.json",
-            Some("geo"),
-        ),
+        ("topics/0a3f.geo/partition=0/0a3f.geo+0+0000000000.json", Some("geo")),
         ("rows.json", None),
     ] {
         assert_eq!(dataset(catalog.route_file(path)).as_deref(), name, "{path}");
@@ -136,142 +103,61 @@ fn names_route() {
 #[test]
 fn mistakes_say_where_and_what_to_write() {
     for (from, to, says) in [
-        (
-            "type = \"int64\"",
-            "type = \"int46\"",
-            "16: unknown type `int46` | did you mean `int64`?",
-        ),
-        (
-            "type = \"int64\"",
-            "type = \"bigint\"",
-            "16: unknown type `bigint` | did you mean `int64`?",
-        ),
+        ("type = \"int64\"", "type = \"int46\"", "16: unknown type `int46` | did you mean `int64`?"),
+        ("type = \"int64\"", "type = \"bigint\"", "16: unknown type `bigint` | did you mean `int64`?"),
         (
             "array<float64>",
             "array<double>",
             "32: unknown type `array<double>` | did you mean `array<float64>`?",
         ),
-        (
-            "remove_prefix = \"/\"",
-            "requierd = true",
-            "28: unknown key `requierd` | did you mean `required`?",
-        ),
+        ("remove_prefix = \"/\"", "requierd = true", "28: unknown key `requierd` | did you mean `required`?"),
         (
             "remove_prefix = \"/\"",
             "required = \"yes\"",
             "28: `required` is `yes`, and has to be true or false",
         ),
-        (
-            "shape = [\"visitor\", \"page\"]",
-            "shape = []",
-            "12: `shape` is empty",
-        ),
+        ("shape = [\"visitor\", \"page\"]", "shape = []", "12: `shape` is empty"),
         ("version = 1", "version = 0", "3: 0 cannot be a version"),
-        (
-            "version = 1",
-            "",
-            "2: `version` is missing | add a line such as version = 1",
-        ),
-        (
-            "name = \"visit\"",
-            "name = \"Visit!\"",
-            "2: `Visit!` cannot be the name of a dataset",
-        ),
-        (
-            "name = \"page\"",
-            "name = \"AT\"",
-            "25: column `AT` is there twice: `at` came before",
-        ),
+        ("version = 1", "", "2: `version` is missing | add a line such as version = 1"),
+        ("name = \"visit\"", "name = \"Visit!\"", "2: `Visit!` cannot be the name of a dataset"),
+        ("name = \"page\"", "name = \"AT\"", "25: column `AT` is there twice: `at` came before"),
         ("name = \"page\"", "name = \"_key\"", "25: `_key` is kept"),
-        (
-            "name = \"page\"",
-            "name = \"a b\"",
-            "25: `a b` cannot be the name of a column",
-        ),
+        ("name = \"page\"", "name = \"a b\"", "25: `a b` cannot be the name of a column"),
         (
             "[\"visitor\", \"at\"]",
             "[\"visitr\", \"visitor\"]",
             "5: identity names `visitr`, which is not a column | did you mean `visitor`?",
         ),
-        (
-            "[\"visitor\", \"at\"]",
-            "[\"at\"]",
-            "5: every column of the identity may be null",
-        ),
-        (
-            "[\"visitor\", \"at\"]",
-            "\"rows\"",
-            "5: `rows` is not an identity",
-        ),
+        ("[\"visitor\", \"at\"]", "[\"at\"]", "5: every column of the identity may be null"),
+        ("[\"visitor\", \"at\"]", "\"rows\"", "5: `rows` is not an identity"),
         (
             "type = \"timestamp\"",
             "type = \"timestamp\"\nformats = [\"%Y-%m-%dT%h\"]",
             "23: `%Y-%m-%dT%h` is not a format of dates: `%h` is not known",
         ),
-        (
-            "type = \"timestamp\"",
-            "type = \"timestamp\"\nformats = [\"date\"]",
-            "23: `date` is not a format",
-        ),
+        ("type = \"timestamp\"", "type = \"timestamp\"\nformats = [\"date\"]", "23: `date` is not a format"),
         (
             "type = \"timestamp\"",
             "type = \"timestamp\"\ncounts = true",
             "23: `counts` does not go with the type timestamp",
         ),
-        (
-            "remove_prefix = \"/\"",
-            "separator = \" \"",
-            "28: `separator` stands between",
-        ),
-        (
-            "remove_prefix = \"/\"",
-            "from = \"page\"\njoin = [\"a\", \"b\"]",
-            "29: `from` and `join` both say",
-        ),
-        (
-            "remove_prefix = \"/\"",
-            "array_of = [\"a\"]",
-            "28: `array_of` does not go with the type string",
-        ),
-        (
-            "null = [\"-\", \"\"]",
-            "null = [\"-\", \"-\"]",
-            "27: `null` has `-` in it twice",
-        ),
-        (
-            "null = [\"-\", \"\"]",
-            "null = [0]",
-            "27: `null` has 0 in it, and takes texts only",
-        ),
-        (
-            "[route]",
-            "misrouted = \"drop\"\n[route]",
-            "7: unknown key `misrouted`",
-        ),
-        (
-            "shape =",
-            "misrouted = \"drop\"\nshape =",
-            "12: `drop` is nothing that can be done",
-        ),
-        (
-            "[route]",
-            "[routes]",
-            "7: unknown key `routes` | did you mean `route`?",
-        ),
+        ("remove_prefix = \"/\"", "separator = \" \"", "28: `separator` stands between"),
+        ("remove_prefix = \"/\"", "from = \"page\"\njoin = [\"a\", \"b\"]", "29: `from` and `join` both say"),
+        ("remove_prefix = \"/\"", "array_of = [\"a\"]", "28: `array_of` does not go with the type string"),
+        ("null = [\"-\", \"\"]", "null = [\"-\", \"-\"]", "27: `null` has `-` in it twice"),
+        ("null = [\"-\", \"\"]", "null = [0]", "27: `null` has 0 in it, and takes texts only"),
+        ("[route]", "misrouted = \"drop\"\n[route]", "7: unknown key `misrouted`"),
+        ("shape =", "misrouted = \"drop\"\nshape =", "12: `drop` is nothing that can be done"),
+        ("[route]", "[routes]", "7: unknown key `routes` | did you mean `route`?"),
     ] {
         let found = mistake(from, to);
-        assert!(
-            found.starts_with(says),
-            "{from} -> {to}\n  is     {found}\n  wanted {says}"
-        );
+        assert!(found.starts_with(says), "{from} -> {to}\n  is     {found}\n  wanted {says}");
     }
 }
 
 #[test]
 fn all_mistakes_of_all_files_come_at_once() {
-    let broken = VISIT
-        .replace("\"int64\"", "\"int46\"")
-        .replace("version = 1", "version = \"1\"");
+    let broken = VISIT.replace("\"int64\"", "\"int46\"").replace("version = 1", "version = \"1\"");
     let found = mistakes(&[("a.toml", "name = \"a\nversion = 1\n"), ("visit.toml", &broken)]);
     assert_eq!(found.len(), 3, "{found:#?}");
     assert!(found[0].starts_with("1: ") && found[1].starts_with("3: ") && found[2].starts_with("16: "));
@@ -296,14 +182,8 @@ type = "string"
     assert_eq!(found.len(), 5, "{found:#?}");
     assert!(found[0].starts_with("5: topics `europe.*` overlap with `*.visit` of dataset `visit` (a.toml)"));
     assert!(found[4].contains("page, visitor"));
-    let twice = mistakes(&[
-        ("a.toml", VISIT),
-        ("b.toml", &other.replace("\"other\"", "\"visit\"")),
-    ]);
-    assert!(
-        twice[0].starts_with("2: dataset `visit` is already in a.toml"),
-        "{twice:#?}"
-    );
+    let twice = mistakes(&[("a.toml", VISIT), ("b.toml", &other.replace("\"other\"", "\"visit\""))]);
+    assert!(twice[0].starts_with("2: dataset `visit` is already in a.toml"), "{twice:#?}");
 }
 
 #[test]
@@ -336,14 +216,8 @@ fn hashes_follow_the_meaning() {
     assert_eq!((hash.len(), identity.len()), (16, 16));
     let same = |from: &str, to: &str| hashes(&VISIT.replacen(from, to, 1));
     // Comments, layout, descriptions, routes by name: nothing of it changes a row.
-    assert_eq!(
-        same("name =", "# a note\n\nname   ="),
-        (hash.clone(), identity.clone())
-    );
-    assert_eq!(
-        same("\"Who.\"", "\"Who it was.\""),
-        (hash.clone(), identity.clone())
-    );
+    assert_eq!(same("name =", "# a note\n\nname   ="), (hash.clone(), identity.clone()));
+    assert_eq!(same("\"Who.\"", "\"Who it was.\""), (hash.clone(), identity.clone()));
     assert_eq!(same("*.visit", "*.visits"), (hash.clone(), identity.clone()));
     // A rule of a column outside the identity changes rows, and no keys.
     let (changed, kept) = same("remove_prefix = \"/\"", "");
@@ -360,11 +234,8 @@ fn hashes_follow_the_meaning() {
 #[test]
 fn the_documentation_is_right() {
     let page = include_str!("../../../../docs/contracts.md");
-    let example = page
-        .split("```toml\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next())
-        .expect("an example");
+    let example =
+        page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     catalog(&[("datasets/visit.toml", example)]).expect("right");
     let order = "name = \"order\"\nversion = 1\n[route]\ntopics = [\"europe.*\"]\n[[column]]\nname = \"id\"\ntype = \"int64\"\n";
     let broken = example.replacen("\"int64\"", "\"int46\"", 1);

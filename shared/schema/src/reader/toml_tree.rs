@@ -22,16 +22,11 @@ pub(super) struct Mistakes<'a> {
 
 impl<'a> Mistakes<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Mistakes<'a> {
-        Mistakes {
-            file,
-            text,
-            found: Vec::new(),
-        }
+        Mistakes { file, text, found: Vec::new() }
     }
 
     pub(super) fn add(&mut self, span: Range<usize>, problem: impl Into<String>, help: impl Into<String>) {
-        self.found
-            .push(ContractError::at(self.file, self.text, span, problem, help));
+        self.found.push(ContractError::at(self.file, self.text, span, problem, help));
     }
 
     /// The file as a tree; none when it is not TOML, which is then the only kind of mistake reported.
@@ -50,11 +45,7 @@ impl<'a> Mistakes<'a> {
         }
         let table = table.into_inner();
         // What is missing in the file is shown at its first key.
-        let span = table
-            .keys()
-            .map(toml::Spanned::span)
-            .min_by_key(|span| span.start)
-            .unwrap_or(0..0);
+        let span = table.keys().map(toml::Spanned::span).min_by_key(|span| span.start).unwrap_or(0..0);
         Some(Section { table, span })
     }
 }
@@ -129,10 +120,7 @@ impl<'t> Section<'t> {
     pub(super) fn string(&self, key: &str, mistakes: &mut Mistakes<'_>) -> Option<Spanned<String>> {
         let item = self.table.get(key)?;
         match item.get_ref() {
-            DeValue::String(text) => Some(Spanned {
-                value: text.clone().into_owned(),
-                span: item.span(),
-            }),
+            DeValue::String(text) => Some(Spanned { value: text.clone().into_owned(), span: item.span() }),
             other => {
                 mistakes.add(
                     item.span(),
@@ -169,17 +157,11 @@ impl<'t> Section<'t> {
         if value.is_none() {
             mistakes.add(
                 item.span(),
-                format!(
-                    "`{key}` is {}, and has to be a whole number",
-                    shown(item.get_ref())
-                ),
+                format!("`{key}` is {}, and has to be a whole number", shown(item.get_ref())),
                 format!("write {example}"),
             );
         }
-        value.map(|value| Spanned {
-            value,
-            span: item.span(),
-        })
+        value.map(|value| Spanned { value, span: item.span() })
     }
 
     fn expect_key(&self, key: &str, example: &str, mistakes: &mut Mistakes<'_>) {
@@ -198,10 +180,7 @@ impl<'t> Section<'t> {
         if value.is_none() {
             mistakes.add(
                 item.span(),
-                format!(
-                    "`{key}` is {}, and has to be true or false",
-                    shown(item.get_ref())
-                ),
+                format!("`{key}` is {}, and has to be true or false", shown(item.get_ref())),
                 format!("write {key} = true"),
             );
         }
@@ -223,20 +202,15 @@ impl<'t> Section<'t> {
             return Vec::new();
         };
         match item.get_ref() {
-            DeValue::Array(items) if !items.is_empty() => items
-                .iter()
-                .map(|item| text_list(item, key, false, mistakes))
-                .collect(),
+            DeValue::Array(items) if !items.is_empty() => {
+                items.iter().map(|item| text_list(item, key, false, mistakes)).collect()
+            }
             other => {
                 mistakes.add(
                     item.span(),
                     format!(
                         "`{key}` is {}, and has to be a list of fields",
-                        if other.is_array() {
-                            "empty".to_owned()
-                        } else {
-                            shown(other)
-                        }
+                        if other.is_array() { "empty".to_owned() } else { shown(other) }
                     ),
                     format!("write {key} = [\"first\", \"second\"]"),
                 );
@@ -248,10 +222,7 @@ impl<'t> Section<'t> {
     pub(super) fn section(&self, key: &str, mistakes: &mut Mistakes<'_>) -> Option<Section<'t>> {
         let (name, item) = self.table.get_key_value(key)?;
         match item.get_ref() {
-            DeValue::Table(table) => Some(Section {
-                table: table.clone(),
-                span: name.span(),
-            }),
+            DeValue::Table(table) => Some(Section { table: table.clone(), span: name.span() }),
             other => {
                 mistakes.add(
                     name.span(),
@@ -271,19 +242,13 @@ impl<'t> Section<'t> {
         let items = item.get_ref().as_array();
         for item in items.into_iter().flat_map(|items| items.iter()) {
             if let DeValue::Table(table) = item.get_ref() {
-                sections.push(Section {
-                    table: table.clone(),
-                    span: item.span(),
-                });
+                sections.push(Section { table: table.clone(), span: item.span() });
             }
         }
         if sections.is_empty() || items.is_some_and(|items| items.len() != sections.len()) {
             mistakes.add(
                 name.span(),
-                format!(
-                    "`{key}` is {}, and has to be a list of tables",
-                    shown(item.get_ref())
-                ),
+                format!("`{key}` is {}, and has to be a list of tables", shown(item.get_ref())),
                 format!("write [[{key}]] above each one"),
             );
         }
@@ -312,24 +277,13 @@ fn text_list(
     for item in items {
         match item.get_ref() {
             DeValue::String(text) if text.is_empty() && !empty_text => {
-                mistakes.add(
-                    item.span(),
-                    format!("`{key}` has an empty text in it"),
-                    "remove it",
-                );
+                mistakes.add(item.span(), format!("`{key}` has an empty text in it"), "remove it");
             }
             DeValue::String(text) if texts.iter().any(|known| known.value == text.as_ref()) => {
-                mistakes.add(
-                    item.span(),
-                    format!("`{key}` has `{text}` in it twice"),
-                    "remove one of them",
-                );
+                mistakes.add(item.span(), format!("`{key}` has `{text}` in it twice"), "remove one of them");
             }
             DeValue::String(text) => {
-                texts.push(Spanned {
-                    value: text.clone().into_owned(),
-                    span: item.span(),
-                });
+                texts.push(Spanned { value: text.clone().into_owned(), span: item.span() });
             }
             other => {
                 mistakes.add(

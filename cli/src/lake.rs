@@ -1,0 +1,38 @@
+//! The lake and the contracts that a subcommand works with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use pinlake_effects::Effects;
+use pinlake_lake::Lake;
+use pinlake_platform::contracts;
+use pinlake_platform::location::Location;
+use pinlake_schema::Catalog;
+
+use crate::error::CliError;
+
+/// The store of the lake that `--lake` names.
+pub async fn store(lake: &str) -> Result<Arc<dyn ObjectStore>, CliError> {
+    let location: Location = lake.parse().map_err(|error| {
+        CliError::usage(format!("--lake {lake}"), "write a folder, or s3://bucket[/prefix]").caused_by(error)
+    })?;
+    location.open().await.map_err(|error| {
+        CliError::failed(format!("cannot open the lake {lake}"), "check its name and your access")
+            .caused_by(error)
+    })
+}
+
+/// The lake that `--lake` names.
+pub async fn open(lake: &str) -> Result<Lake, CliError> {
+    Ok(Lake::new(store(lake).await?, Effects::system()))
+}
+
+/// The contracts of `--datasets`, or those that are built in.
+pub async fn catalog(datasets: Option<&Path>) -> Result<Arc<Catalog>, CliError> {
+    let place = datasets.map(|folder| Location::Folder(folder.to_owned()));
+    let catalog = contracts::catalog(place.as_ref()).await;
+    Ok(Arc::new(
+        catalog.map_err(|error| CliError::usage("the contracts cannot be used", "").caused_by(error))?,
+    ))
+}

@@ -1,0 +1,99 @@
+//! The compactor's handler over a real lake in memory.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lambda_events::event::sqs::SqsEvent;
+use compactor::wake::Wake;
+use compactor::{Alarm, Compactor};
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_effects::{Chance, Effects, ManualClock};
+use pinlake_lake::{Budget, Lake};
+use pinlake_landing::land::{Delivery, land};
+use pinlake_landing::raw::{self, RawData, RawRecord};
+use pinlake_schema::Catalog;
+
+#[derive(Default)]
+struct Sent(Mutex<Vec<String>>);
+
+#[async_trait]
+impl Alarm for Arc<Sent> {
+    async fn wake(&self, body: String) -> Result<(), String> {
+        self.0.lock().unwrap().push(body);
+        Ok(())
+    }
+}
+
+fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Arc<Sent>>, Arc<Sent>) {
+    let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
+    let effects = Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) };
+    let sent = Arc::new(Sent::default());
+    let catalog = Arc::new(Catalog::embedded().unwrap());
+    (Compactor { lake: Lake::new(store, effects), catalog, alarm: sent.clone(), budget }, sent)
+}
+
+async fn deliver(store: &dyn ObjectStore, catalog: &Arc<Catalog>, sequence: u64, line: &str) {
+    let records = [RawRecord {
+        key: format!("user/r{sequence}/0"),
+        sequence: sequence.to_string(),
+        arrived_ms: 1_666_180_800_000,
+        data: RawData::from_bytes(line.as_bytes().to_vec()),
+    }];
+    let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
+    let raw = raw::put(store, &delivery.origin().unwrap(), &records).await.unwrap();
+    land(store, catalog, delivery, &raw).await.unwrap();
+}
+
+fn messages(bodies: &[String]) -> SqsEvent {
+    let records: Vec<_> = (0..)
+        .zip(bodies)
+        .map(|(id, body)| serde_json::json!({ "messageId": format!("m{id}"), "body": body }))
+        .collect();
+    serde_json::from_value(serde_json::json!({ "Records": records })).unwrap()
+}
+
+const USER: &str =
+    r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20, "date_joined": "2015-10-21 21:26:45"}"#;
+
+#[tokio::test]
+async fn the_sample_event_wakes_its_dataset() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/compactor_sqs.json");
+    let event: SqsEvent = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let (compactor, _) = compactor(Arc::new(InMemory::new()), Budget::default());
+    let outcome = compactor.handle(event, Duration::from_secs(1)).await;
+    assert!(outcome.response.batch_item_failures.is_empty());
+    assert_eq!(outcome.compacted.keys().collect::<Vec<_>>(), ["pin"]);
+}
+
+#[tokio::test]
+async fn what_the_time_does_not_cover_is_woken_for_again() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (compactor, sent) = compactor(store.clone(), Budget { objects: 1, ..Budget::default() });
+    for sequence in 1..=2 {
+        deliver(&*store, &compactor.catalog, sequence, USER).await;
+    }
+    let event = messages(&[Wake::Datasets(vec!["user".to_owned()]).to_body()]);
+    let outcome = compactor.handle(event, Duration::ZERO).await;
+    assert!(outcome.response.batch_item_failures.is_empty());
+    let again = sent.0.lock().unwrap().clone();
+    assert_eq!(again, [Wake::Datasets(vec!["user".to_owned()]).to_body()]);
+    let outcome = compactor.handle(messages(&again), Duration::ZERO).await;
+    assert_eq!(outcome.compacted["user"].as_ref().unwrap().duplicates, 1);
+    assert_eq!(sent.0.lock().unwrap().len(), 1, "nothing is left to wake for");
+}
+
+#[tokio::test]
+async fn only_the_messages_of_a_dataset_that_failed_come_again() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    // A log that is no log: the user table cannot be read.
+    store.put(&"tables/user/_delta_log/00000000000000000000.json".into(), "junk".into()).await.unwrap();
+    let (compactor, _) = compactor(store.clone(), Budget::default());
+    deliver(&*store, &compactor.catalog, 1, USER).await;
+    let wake = |dataset: &str| Wake::Datasets(vec![dataset.to_owned()]).to_body();
+    let outcome = compactor.handle(messages(&[wake("geo"), wake("user")]), Duration::from_secs(1)).await;
+    let failures = outcome.response.batch_item_failures;
+    assert_eq!(failures.iter().map(|failure| failure.item_identifier.as_str()).collect::<Vec<_>>(), ["m1"]);
+    assert!(outcome.compacted["geo"].is_ok());
+}
