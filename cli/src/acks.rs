@@ -2,15 +2,14 @@
 //!
 //! Every answer of ingest that stored something carries `Pinlake-Ack: <shard>=<sequence number>[,...]`. `replay`
 //! keeps the highest of each shard in a file, and `wait` waits until the lake has passed all of them. The file is
-//! one JSON object, `{"<shard>":"<sequence number>"}`. Sequence numbers are decimal and longer than any integer
-//! type, so they stay text: the longer one is the higher, and of two of the same length the later in text order.
+//! one JSON object, `{"<shard>":"<sequence number>"}`.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use pinlake_landing::drain::Acknowledged;
+use pinlake_landing::sequence::Sequence;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
@@ -23,7 +22,7 @@ pub const HEADER: &str = "pinlake-ack";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Acks {
-    shards: BTreeMap<String, String>,
+    shards: Acknowledged,
 }
 
 /// A `Pinlake-Ack` header, or a file of acknowledgements, that does not say `<shard>=<decimal number>`.
@@ -46,21 +45,16 @@ impl Acks {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Acks::default()),
             Err(error) => return Err(broken(error.into())),
         };
-        let acks: Acks = serde_json::from_slice(&bytes).map_err(|error| broken(error.into()))?;
-        match acks.shards.iter().find(|(_, number)| !is_decimal(number)) {
-            Some((shard, number)) => Err(broken(NotAnAck(format!("{shard}={number}")).into())),
-            None => Ok(acks),
-        }
+        serde_json::from_slice(&bytes).map_err(|error| broken(error.into()))
     }
 
     /// Takes in the value of one `Pinlake-Ack` header. Nothing is taken from a header with a mistake in it.
     pub fn note(&mut self, header: &str) -> Result<(), NotAnAck> {
         let mut noted = Vec::new();
         for entry in header.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            match entry.split_once('=') {
-                Some((shard, number)) if !shard.is_empty() && is_decimal(number) => {
-                    noted.push((shard, number))
-                }
+            let named = entry.split_once('=').filter(|(shard, _)| !shard.is_empty());
+            match named.map(|(shard, number)| (shard, number.parse::<Sequence>())) {
+                Some((shard, Ok(number))) => noted.push((shard, number)),
                 _ => return Err(NotAnAck(entry.to_owned())),
             }
         }
@@ -73,7 +67,7 @@ impl Acks {
     /// Takes in all that `other` has.
     pub fn merge(&mut self, other: &Acks) {
         for (shard, number) in &other.shards {
-            self.raise(shard, number);
+            self.raise(shard, number.clone());
         }
     }
 
@@ -91,35 +85,28 @@ impl Acks {
             })
     }
 
-    /// Each shard with its highest sequence number, in the order of the shards' names.
-    pub fn shards(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.shards.iter().map(|(shard, number)| (shard.as_str(), number.as_str()))
+    /// The highest sequence number of each shard.
+    pub fn acknowledged(&self) -> &Acknowledged {
+        &self.shards
     }
 
-    fn raise(&mut self, shard: &str, number: &str) {
+    fn raise(&mut self, shard: &str, number: Sequence) {
         match self.shards.get_mut(shard) {
-            Some(highest) if compare(highest, number) == Ordering::Less => number.clone_into(highest),
-            Some(_) => {}
+            Some(highest) => *highest = number.max(highest.clone()),
             None => {
-                self.shards.insert(shard.to_owned(), number.to_owned());
+                self.shards.insert(shard.to_owned(), number);
             }
         }
     }
 }
 
-/// Orders two decimal numbers of any length.
-pub fn compare(left: &str, right: &str) -> Ordering {
-    let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
-    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
-}
-
-fn is_decimal(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shards(acks: &Acks) -> Vec<(&str, &str)> {
+        acks.shards.iter().map(|(shard, number)| (shard.as_str(), number.as_str())).collect()
+    }
 
     #[test]
     fn the_highest_of_each_shard_stays() {
@@ -128,10 +115,9 @@ mod tests {
         acks.note("shard-0=100").unwrap();
         acks.note("shard-0=98, shard-1=49590338271490256608559692538361571095921575989136588898").unwrap();
         assert_eq!(
-            acks.shards().collect::<Vec<_>>(),
+            shards(&acks),
             [("shard-0", "100"), ("shard-1", "49590338271490256608559692538361571095921575989136588898")]
         );
-        assert_eq!(compare("007", "7"), Ordering::Equal);
     }
 
     #[test]
@@ -155,9 +141,9 @@ mod tests {
         let mut second = Acks::default();
         second.note("shard-0=9,shard-1=4").unwrap();
         second.merge(&Acks::load(&path).unwrap());
-        assert_eq!(second.shards().collect::<Vec<_>>(), [("shard-0", "20"), ("shard-1", "4")]);
+        assert_eq!(shards(&second), [("shard-0", "20"), ("shard-1", "4")]);
 
         fs::write(&path, r#"{"shard-0":"x"}"#).unwrap();
-        assert!(Acks::load(&path).unwrap_err().with_causes().contains("shard-0=x"));
+        assert!(Acks::load(&path).unwrap_err().with_causes().contains("\"x\""));
     }
 }

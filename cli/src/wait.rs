@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pinlake_landing::drain::{self, Acknowledged};
+use pinlake_landing::drain;
 use tokio::time::Instant;
 
 use crate::acks::Acks;
@@ -41,21 +41,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Waits.
 pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
-    let acks = Acks::load(&args.acks)?;
-    let mut acknowledged = Acknowledged::new();
-    for (shard, sequence) in acks.shards() {
-        let sequence = sequence.parse().map_err(|error| {
-            CliError::usage(format!("{} cannot be waited for", args.acks.display()), "").caused_by(error)
-        })?;
-        acknowledged.insert(shard.to_owned(), sequence);
+    if !args.acks.exists() {
+        let what = format!("there is no file {}", args.acks.display());
+        return Err(CliError::usage(what, "name the file that `pinlake replay --acks` wrote"));
     }
+    let acks = Acks::load(&args.acks)?;
     let store = lake::store(&args.lake).await?;
     let bar = console::progress("draining", Unit::Steps, None);
     let begun = Instant::now();
     let mut most = 0;
     loop {
         let backlog =
-            drain::backlog(&*store, args.stream.as_deref(), &acknowledged).await.map_err(|error| {
+            drain::backlog(&*store, args.stream.as_deref(), acks.acknowledged()).await.map_err(|error| {
                 CliError::failed(format!("cannot look into the lake {}", args.lake), "check your access")
                     .caused_by(error)
             })?;
