@@ -5,7 +5,7 @@
 //! commit that names the data file, made again from it when missing. (Delta's vacuum leaves folders that begin
 //! with an underscore alone.)
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
@@ -29,7 +29,7 @@ const KEY: usize = 16;
 const CONCURRENCY: usize = 8;
 
 /// The key of a row. Big-endian bytes, so they order as the number does.
-pub(crate) type Key = [u8; KEY];
+pub type Key = [u8; KEY];
 
 /// Keys of whole files, kept while the function is warm, up to a number of bytes.
 #[derive(Debug)]
@@ -52,10 +52,14 @@ impl KeyCache {
     }
 
     /// Forgets files that are no longer in the table.
-    pub(crate) fn retain(&mut self, live: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&mut self, live: &[DataFile]) {
+        if self.files.is_empty() {
+            return;
+        }
+        let live: HashSet<&str> = live.iter().map(|file| file.path.as_str()).collect();
         let room = &mut self.room;
         self.files.retain(|file, keys| {
-            let keep = live(file);
+            let keep = live.contains(file.as_str());
             if !keep {
                 *room += keys.len() * KEY;
             }
@@ -95,6 +99,25 @@ pub(crate) fn encode(sorted: &[Key]) -> Bytes {
     bytes.extend_from_slice(&(sorted.len() as u64).to_le_bytes());
     bytes.extend_from_slice(sorted.as_flattened());
     bytes.into()
+}
+
+/// The keys of one data file, ascending.
+///
+/// # Errors
+/// As [`present`].
+pub(crate) async fn of_file(
+    store: &Arc<dyn ObjectStore>,
+    table: &Path,
+    contract: &Contract,
+    file: &DataFile,
+    cache: &mut KeyCache,
+) -> Result<Arc<[Key]>, LakeError> {
+    if let Some(keys) = cache.files.get(&file.path) {
+        return Ok(keys.clone());
+    }
+    let keys = load(store, table, contract, file).await?;
+    cache.remember(&file.path, keys.clone());
+    Ok(keys)
 }
 
 /// Says for each of `wanted` (ascending) whether one of `files` has it.
@@ -248,7 +271,7 @@ mod tests {
         cache.remember("a", vec![key(1), key(2)].into());
         cache.remember("b", vec![key(3), key(4)].into());
         assert!(cache.files.contains_key("a") && !cache.files.contains_key("b"));
-        cache.retain(|file| file != "a");
+        cache.retain(&[DataFile { path: "c".to_owned(), size: 1, rows: None }]);
         cache.remember("b", vec![key(3), key(4)].into());
         assert!(cache.files.contains_key("b"));
     }

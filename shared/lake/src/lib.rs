@@ -58,17 +58,20 @@ mod data_file;
 pub mod error;
 mod keys;
 mod log;
+pub mod redrive;
 pub mod table;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::ObjectStore;
-use pinlake_effects::Effects;
+use pinlake_effects::{Clock, Effects};
 use pinlake_schema::Contract;
 
 pub use compact::{Budget, Compacted};
 pub use error::LakeError;
+pub use keys::Key;
+pub use redrive::Redriven;
 pub use table::{Inserted, PinnedFile, PinnedTable, Table};
 
 /// A lake: a store, rooted at the lake's own prefix, and the tables in it.
@@ -89,6 +92,10 @@ impl Lake {
     /// The store, rooted at the lake.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.effects.clock
     }
 
     /// The table of `contract`'s dataset. Nothing is read or made yet.

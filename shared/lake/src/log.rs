@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
@@ -58,6 +59,8 @@ pub(crate) struct CommitNote {
     pub inserted: u64,
     /// Rows that were there before, or twice in the offer.
     pub duplicates: u64,
+    /// Rows that this commit changes without adding any.
+    pub updated: u64,
 }
 
 /// The log of one table as far as it is known.
@@ -240,14 +243,16 @@ impl TableLog {
         self.transaction(None)?.write_state().map_err(LakeError::delta(&self.dataset))
     }
 
-    /// The commit that adds `file` (named `path`, relative to the table) as the version after the known one.
+    /// The commit that adds `file` (named `path`, relative to the table) and removes the data files that `replaced`
+    /// names, as the version after the known one.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn append(
+    pub(crate) fn change(
         &self,
         path: &str,
         file: &NewFile,
+        replaced: Option<&str>,
         modified_ms: i64,
         note: &CommitNote,
     ) -> Result<Bytes, LakeError> {
@@ -263,11 +268,35 @@ impl TableLog {
         let meta = FileMeta { location, last_modified: modified_ms, size: file.bytes.len() as u64 };
         let metadata = DataFileMetadata::new(meta, file.stats.clone());
         transaction.add_files(build_add_file_metadata(metadata, &context).map_err(&delta)?);
+        if let Some(replaced) = replaced {
+            transaction.remove_files(self.scanned(replaced)?);
+        }
         let metrics = [("numOutputRows", note.inserted), ("numOutputBytes", file.bytes.len() as u64)];
         let result = transaction
             .with_operation_metrics(metrics.map(|(name, value)| (name, Some(value.to_string()))))
             .commit(&self.engine);
         self.caught(result)
+    }
+
+    /// A data file as the kernel's scan has it, to be removed.
+    fn scanned(&self, path: &str) -> Result<FilteredEngineData, LakeError> {
+        let delta = LakeError::delta(&self.dataset);
+        let missing = || delta(KernelError::generic(format!("data file {path} is not in the log")));
+        let scan = self.snapshot.clone().ok_or_else(missing)?.scan_builder().build().map_err(&delta)?;
+        for metadata in scan.scan_metadata(&self.engine).map_err(&delta)? {
+            let (data, selected) = metadata.map_err(&delta)?.scan_files.into_parts();
+            let data = ArrowEngineData::try_from_engine_data(data).map_err(&delta)?;
+            let paths =
+                data.record_batch().column_by_name("path").and_then(|paths| paths.as_string_opt::<i32>());
+            let paths = paths.ok_or_else(missing)?;
+            let wanted: Vec<bool> = (0..paths.len())
+                .map(|row| selected.get(row).copied().unwrap_or(true) && paths.value(row) == path)
+                .collect();
+            if wanted.contains(&true) {
+                return FilteredEngineData::try_new(data, wanted).map_err(delta);
+            }
+        }
+        Err(missing())
     }
 
     fn transaction(
@@ -339,12 +368,13 @@ impl CommitNote {
         let count = |count: u64| {
             Arc::new(Int64Array::from(vec![i64::try_from(count).unwrap_or(i64::MAX)])) as ArrayRef
         };
-        let columns: [(&str, ArrayRef); 5] = [
+        let columns: [(&str, ArrayRef); 6] = [
             ("attempt", text(&self.attempt)),
             ("contract", text(&self.contract)),
             ("read", count(self.read)),
             ("inserted", count(self.inserted)),
             ("duplicates", count(self.duplicates)),
+            ("updated", count(self.updated)),
         ];
         let fields: Vec<Arc<Field>> = columns
             .iter()

@@ -14,10 +14,12 @@ use pinlake_schema::Contract;
 use tokio::sync::Mutex;
 
 use crate::commit::{self, Outcome};
-use crate::data_file::{self, NewFile};
+use crate::data_file::{self, DataFile, NewFile};
 use crate::error::LakeError;
 use crate::keys::{self, Key, KeyCache};
 use crate::log::{CommitNote, TableLog};
+
+mod update;
 
 /// First path segment of all tables.
 const TABLES: &str = "tables";
@@ -122,6 +124,13 @@ impl Table {
         })
     }
 
+    /// The data files of the newest version.
+    pub(crate) async fn data_files(&self) -> Result<Vec<DataFile>, LakeError> {
+        let mut known = self.known.lock().await;
+        known.log.refresh(&*self.store).await?;
+        Ok(known.log.files().to_vec())
+    }
+
     /// Inserts the rows whose keys the table has not. `batches` have the contract's landing schema.
     ///
     /// # Errors
@@ -143,7 +152,7 @@ impl Table {
             }
             self.check_rules(&known.log)?;
             let Known { log, keys } = &mut *known;
-            keys.retain(|file| log.files().iter().any(|live| live.path == file));
+            keys.retain(log.files());
             let present =
                 keys::present(&self.store, &self.root, &self.contract, log.files(), &offer.keys, keys)
                     .await?;
@@ -163,34 +172,58 @@ impl Table {
                 Some(ready) if ready.keys.as_ref() == absent.as_slice() => ready,
                 _ => self.write(log, &offer, absent, &present).await?,
             };
-            let version = log.version().map_or(0, |version| version + 1);
             let inserted = ready.keys.len() as u64;
-            let note = self.note(read, inserted, &self.effects.chance.id());
-            let modified = self.effects.clock.now().timestamp_millis();
-            let commit = log.append(&ready.path, &ready.file, modified, &note)?;
-            let entry = log.entry(version);
-            match commit::put(&*self.store, &entry, &commit, &note.attempt, &self.effects.chance).await? {
-                Outcome::Committed => {
-                    keys.remember(&ready.path, ready.keys);
-                    log.committed(version, commit).await?;
-                    if version % CHECKPOINT_EVERY == 0 {
-                        self.checkpoint(log).await;
-                    }
-                    let by_batch = offer.absent_by_batch(&present);
-                    let (duplicates, version) = (read - inserted, Some(version));
-                    return Ok(Inserted { read, inserted, duplicates, version, by_batch });
+            let note = CommitNote { read, inserted, duplicates: read - inserted, ..self.note() };
+            if let Some(version) = self.commit(log, keys, &ready, None, &note).await? {
+                let by_batch = offer.absent_by_batch(&present);
+                return Ok(Inserted {
+                    read,
+                    inserted,
+                    duplicates: read - inserted,
+                    version: Some(version),
+                    by_batch,
+                });
+            }
+            written = Some(ready);
+            self.wait_after_loss(&mut delays).await?;
+        }
+    }
+
+    /// Commits a written file, in the place of `replaced` if that is given, as the version after the known one: `None`
+    /// when another writer has taken it.
+    async fn commit(
+        &self,
+        log: &mut TableLog,
+        keys: &mut KeyCache,
+        ready: &Written,
+        replaced: Option<&str>,
+        note: &CommitNote,
+    ) -> Result<Option<u64>, LakeError> {
+        let version = log.version().map_or(0, |version| version + 1);
+        let modified = self.effects.clock.now().timestamp_millis();
+        let commit = log.change(&ready.path, &ready.file, replaced, modified, note)?;
+        let entry = log.entry(version);
+        match commit::put(&*self.store, &entry, &commit, &note.attempt, &self.effects.chance).await? {
+            Outcome::Lost => Ok(None),
+            Outcome::Committed => {
+                keys.remember(&ready.path, ready.keys.clone());
+                log.committed(version, commit).await?;
+                if version % CHECKPOINT_EVERY == 0 {
+                    self.checkpoint(log).await;
                 }
-                Outcome::Lost => {
-                    written = Some(ready);
-                    let Some(delay) = delays.next() else {
-                        let (dataset, attempts) = (dataset.clone(), CONTENTION.attempts);
-                        return Err(LakeError::Contended { dataset, attempts });
-                    };
-                    tracing::info!(%dataset, version, ?delay, "version taken by another writer, looking again");
-                    tokio::time::sleep(delay).await;
-                }
+                Ok(Some(version))
             }
         }
+    }
+
+    async fn wait_after_loss(&self, delays: &mut impl Iterator<Item = Duration>) -> Result<(), LakeError> {
+        let dataset = &self.contract.name;
+        let Some(delay) = delays.next() else {
+            return Err(LakeError::Contended { dataset: dataset.clone(), attempts: CONTENTION.attempts });
+        };
+        tracing::info!(%dataset, ?delay, "version taken by another writer, looking again");
+        tokio::time::sleep(delay).await;
+        Ok(())
     }
 
     /// Makes the table, unless another writer does.
@@ -202,7 +235,7 @@ impl Table {
             (IDENTITY_PROPERTY, contract.identity_hash().to_owned()),
         ];
         let properties = properties.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let note = self.note(0, 0, &self.effects.chance.id());
+        let note = self.note();
         let commit = log.creation(&contract.arrow_schema(), properties, &note)?;
         commit::put(&*self.store, &log.entry(0), &commit, &note.attempt, &self.effects.chance).await?;
         log.refresh(&*self.store).await
@@ -216,7 +249,7 @@ impl Table {
             return Err(LakeError::IdentityChanged {
                 dataset,
                 table: table.to_owned(),
-                contract: self.contract_label(),
+                contract: self.contract.label(),
                 wanted: contract.identity_hash().to_owned(),
             });
         }
@@ -240,24 +273,30 @@ impl Table {
         absent: Vec<Key>,
         present: &[bool],
     ) -> Result<Written, LakeError> {
+        let columns = self.contract.arrow_schema();
+        let rows = offer.select(present, &columns).map_err(LakeError::encode(&self.contract.name))?;
+        self.write_file(log, &rows, absent).await
+    }
+
+    /// Writes rows as a data file with its key file. `keys` are theirs, ascending.
+    async fn write_file(
+        &self,
+        log: &TableLog,
+        rows: &[RecordBatch],
+        keys: Vec<Key>,
+    ) -> Result<Written, LakeError> {
         let dataset = &self.contract.name;
         let state = log.write_state()?;
         let context = state.write_context_builder().build().map_err(LakeError::delta(dataset))?;
-        let columns = self.contract.arrow_schema();
-        let rows = offer.select(present, &columns).map_err(LakeError::encode(dataset))?;
-        let file = data_file::encode(
-            dataset,
-            &rows,
-            state.stats_columns(),
-            context.physical_data_schema().as_ref(),
-        )?;
+        let file =
+            data_file::encode(dataset, rows, state.stats_columns(), context.physical_data_schema().as_ref())?;
         let path = format!("part-{}.parquet", self.effects.chance.id());
         let (data, key) = (data_file::absolute(&self.root, &path), keys::key_path(&self.root, &path));
         let put = async |at: &Path, bytes: Bytes| {
             self.store.put(at, PutPayload::from_bytes(bytes)).await.map_err(LakeError::store(at))
         };
-        futures::future::try_join(put(&data, file.bytes.clone()), put(&key, keys::encode(&absent))).await?;
-        Ok(Written { path, file, keys: absent.into() })
+        futures::future::try_join(put(&data, file.bytes.clone()), put(&key, keys::encode(&keys))).await?;
+        Ok(Written { path, file, keys: keys.into() })
     }
 
     /// A checkpoint makes reading quicker and nothing else: if it fails, the log is as good as before.
@@ -273,18 +312,16 @@ impl Table {
         }
     }
 
-    fn note(&self, read: u64, inserted: u64, attempt: &str) -> CommitNote {
+    /// The note of a commit that moves no rows, with an attempt id of its own.
+    fn note(&self) -> CommitNote {
         CommitNote {
-            attempt: attempt.to_owned(),
-            contract: self.contract_label(),
-            read,
-            inserted,
-            duplicates: read - inserted,
+            attempt: self.effects.chance.id(),
+            contract: self.contract.label(),
+            read: 0,
+            inserted: 0,
+            duplicates: 0,
+            updated: 0,
         }
-    }
-
-    fn contract_label(&self) -> String {
-        format!("{}@{}", self.contract.name, self.contract.version)
     }
 }
 

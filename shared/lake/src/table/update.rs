@@ -1,0 +1,109 @@
+//! Changing rows that are in the table, without changing their keys.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::error::ArrowError;
+use object_store::ObjectStoreExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{CONTENTION, Known, Table, Written};
+use crate::data_file::{self, DataFile};
+use crate::error::LakeError;
+use crate::keys::{self, Key};
+use crate::log::CommitNote;
+
+impl Table {
+    /// Rewrites the rows of `keys`: `change` is given a batch of the table's columns and which of its rows are meant,
+    /// and must leave their identity as it is. Answers how many rows were rewritten; keys that the table has not are
+    /// read over. One commit a data file, each bound to the version it was read from, like an insert.
+    ///
+    /// # Errors
+    /// See [`LakeError`]; after a retryable one, doing it again is safe if `change` is.
+    pub async fn update(
+        &self,
+        keys: &BTreeSet<Key>,
+        change: impl Fn(RecordBatch, &BooleanArray) -> Result<RecordBatch, ArrowError>,
+    ) -> Result<u64, LakeError> {
+        let mut pending = keys.clone();
+        let mut updated = 0;
+        let mut known = self.known.lock().await;
+        let mut delays = CONTENTION.delays(&self.effects.chance);
+        loop {
+            known.log.refresh(&*self.store).await?;
+            if known.log.version().is_none() {
+                return Ok(updated);
+            }
+            self.check_rules(&known.log)?;
+            let Some((file, own)) = self.holding(&mut known, &pending).await? else { return Ok(updated) };
+            let (rows, count) = self.rewritten(&file, &pending, &change).await?;
+            let Known { log, keys } = &mut *known;
+            let ready: Written = self.write_file(log, &rows, own.to_vec()).await?;
+            let note = CommitNote { updated: count, ..self.note() };
+            match self.commit(log, keys, &ready, Some(&file.path), &note).await? {
+                Some(_) => {
+                    updated += count;
+                    pending.retain(|key| own.binary_search(key).is_err());
+                }
+                None => self.wait_after_loss(&mut delays).await?,
+            }
+        }
+    }
+
+    /// A data file that has one of `wanted`, with all its keys.
+    async fn holding(
+        &self,
+        known: &mut Known,
+        wanted: &BTreeSet<Key>,
+    ) -> Result<Option<(DataFile, std::sync::Arc<[Key]>)>, LakeError> {
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        for file in known.log.files().to_vec() {
+            let own = keys::of_file(&self.store, &self.root, &self.contract, &file, &mut known.keys).await?;
+            if wanted.iter().any(|key| own.binary_search(key).is_ok()) {
+                return Ok(Some((file, own)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn rewritten(
+        &self,
+        file: &DataFile,
+        wanted: &BTreeSet<Key>,
+        change: impl Fn(RecordBatch, &BooleanArray) -> Result<RecordBatch, ArrowError>,
+    ) -> Result<(Vec<RecordBatch>, u64), LakeError> {
+        let mut rows = Vec::new();
+        let mut count = 0;
+        for batch in self.batches_of(file).await? {
+            let of_batch = pinlake_clean::keys(&self.contract, &batch)
+                .map_err(|error| LakeError::encode(&self.contract.name)(error))?;
+            let meant: Vec<bool> =
+                (0..of_batch.len()).map(|row| wanted.contains(&keys::key_at(&of_batch, row))).collect();
+            count += meant.iter().filter(|meant| **meant).count() as u64;
+            rows.push(change(batch, &meant.into()).map_err(LakeError::encode(&self.contract.name))?);
+        }
+        Ok((rows, count))
+    }
+
+    /// The rows of a data file, in the table's columns.
+    pub(crate) async fn batches_of(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let path = data_file::absolute(&self.root, &file.path);
+        let got = self.store.get(&path).await.map_err(LakeError::store(&path))?;
+        let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
+        let damaged = |why: String| LakeError::Damaged { path: path.to_string(), why };
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .and_then(ParquetRecordBatchReaderBuilder::build)
+            .map_err(|error| damaged(error.to_string()))?;
+        let columns = self.contract.arrow_schema();
+        let typed = |batch: RecordBatch| {
+            let arrays = columns.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+                Some(array) => arrow::compute::cast(array, field.data_type()),
+                None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
+            });
+            RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, _>>()?)
+        };
+        reader.map(|batch| batch.and_then(typed).map_err(|error| damaged(error.to_string()))).collect()
+    }
+}
