@@ -15,21 +15,21 @@ use pinlake_landing::land::{Delivery, land};
 use pinlake_landing::raw::{self, RawData, RawRecord};
 use pinlake_schema::Catalog;
 
-#[derive(Default)]
-struct Sent(Mutex<Vec<String>>);
+#[derive(Clone, Default)]
+struct Sent(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
-impl Alarm for Arc<Sent> {
+impl Alarm for Sent {
     async fn wake(&self, body: String) -> Result<(), String> {
         self.0.lock().unwrap().push(body);
         Ok(())
     }
 }
 
-fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Arc<Sent>>, Arc<Sent>) {
+fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Sent>, Sent) {
     let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
     let effects = Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) };
-    let sent = Arc::new(Sent::default());
+    let sent = Sent::default();
     let catalog = Arc::new(Catalog::embedded().unwrap());
     (Compactor { lake: Lake::new(store, effects), catalog, alarm: sent.clone(), budget }, sent)
 }
