@@ -12,8 +12,13 @@ use crate::error::CliError;
 
 /// One line of data on stdout.
 pub fn data(line: &str) -> Result<(), CliError> {
+    data_bytes(line.as_bytes())
+}
+
+/// One line of bytes on stdout, whatever they are.
+pub fn data_bytes(line: &[u8]) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    match out.write_all(line).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(CliError::failed("cannot write to stdout", "check where the output goes").caused_by(error))
         }

@@ -13,6 +13,7 @@ mod generate;
 mod interrupt;
 mod lake;
 mod load;
+mod quarantine;
 mod replay;
 mod results;
 mod wait;
@@ -55,6 +56,8 @@ enum Command {
     Load(load::LoadArgs),
     Analyse(analyse::AnalyseArgs),
     Results(results::ResultsArgs),
+    Quarantine(quarantine::QuarantineArgs),
+    Redrive(quarantine::RedriveArgs),
     Generate(generate::GenerateArgs),
     Replay(replay::ReplayArgs),
     Wait(wait::WaitArgs),
@@ -79,6 +82,8 @@ async fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Load(args) => load::run(args).await,
         Command::Analyse(args) => analyse::run(args).await,
         Command::Results(args) => results::run(args).await,
+        Command::Quarantine(args) => quarantine::run(args).await,
+        Command::Redrive(args) => quarantine::redrive(args).await,
         Command::Generate(args) => generate::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Wait(args) => wait::run(args).await,

@@ -5,5 +5,6 @@
 mod endpoint;
 mod generate;
 mod program;
+mod quarantine;
 mod replay;
 mod usage;
