@@ -93,7 +93,12 @@ impl<A: Alarm> Compactor<A> {
             failed.extend(more);
         }
         for (id, wake) in messages {
-            if self.named(&wake).iter().any(|dataset| failed.contains(dataset)) {
+            if let Wake::Redrive(dataset) = &wake
+                && let Err(error) = self.redrive(dataset.as_deref()).await
+            {
+                tracing::error!(?dataset, %error, "not redriven");
+                outcome.response.add_failure(id);
+            } else if self.named(&wake).iter().any(|dataset| failed.contains(dataset)) {
                 outcome.response.add_failure(id);
             }
         }
@@ -104,9 +109,16 @@ impl<A: Alarm> Compactor<A> {
         outcome.compacted.iter().filter(|(_, done)| is(done)).map(|(dataset, _)| dataset.clone()).collect()
     }
 
+    async fn redrive(&self, dataset: Option<&str>) -> Result<(), LakeError> {
+        let done = self.lake.redrive(&self.catalog, dataset).await?;
+        tracing::info!(?dataset, ?done, "redriven");
+        Ok(())
+    }
+
     fn named(&self, wake: &Wake) -> Vec<String> {
         match wake {
             Wake::Datasets(datasets) => datasets.clone(),
+            Wake::Redrive(_) => Vec::new(),
             Wake::All => self.catalog.contracts().map(|contract| contract.name.clone()).collect(),
         }
     }

@@ -12,11 +12,16 @@ pub enum Wake {
     /// All: a sweep, or a message that says nothing we understand. Looking costs a listing, not looking could leave
     /// rows where they are.
     All,
+    /// Clean quarantined records again, those of one dataset or all: somebody has mended a contract.
+    Redrive(Option<String>),
 }
 
+/// `{"wake":["pin"]}`, `{"wake":[]}` for all, `{"redrive":"pin"}`, `{"redrive":null}` for all.
 #[derive(Serialize, Deserialize)]
-struct Own {
-    wake: Vec<String>,
+#[serde(rename_all = "lowercase")]
+enum Own {
+    Wake(Vec<String>),
+    Redrive(Option<String>),
 }
 
 /// S3's event message ("Event message structure", Amazon S3 User Guide), as far as it matters.
@@ -44,8 +49,11 @@ struct Object {
 impl Wake {
     /// Reads a message's body. S3 writes keys as in a form: percent-encoded, blanks as `+`.
     pub fn parse(body: &str) -> Self {
-        if let Ok(own) = serde_json::from_str::<Own>(body) {
-            return if own.wake.is_empty() { Self::All } else { Self::Datasets(own.wake) };
+        match serde_json::from_str::<Own>(body) {
+            Ok(Own::Wake(datasets)) if datasets.is_empty() => return Self::All,
+            Ok(Own::Wake(datasets)) => return Self::Datasets(datasets),
+            Ok(Own::Redrive(dataset)) => return Self::Redrive(dataset),
+            Err(_) => {}
         }
         let Ok(notification) = serde_json::from_str::<Notification>(body) else {
             return Self::All;
@@ -64,11 +72,12 @@ impl Wake {
 
     /// The body that [`Wake::parse`] reads back.
     pub fn to_body(&self) -> String {
-        let wake = match self {
-            Self::Datasets(datasets) => datasets.clone(),
-            Self::All => Vec::new(),
+        let own = match self {
+            Self::Datasets(datasets) => Own::Wake(datasets.clone()),
+            Self::All => Own::Wake(Vec::new()),
+            Self::Redrive(dataset) => Own::Redrive(dataset.clone()),
         };
-        serde_json::json!(Own { wake }).to_string()
+        serde_json::json!(own).to_string()
     }
 }
 
@@ -78,9 +87,11 @@ mod tests {
 
     #[test]
     fn reads_its_own_messages_back() {
-        for wake in [Wake::All, Wake::Datasets(vec!["geo".to_owned(), "pin".to_owned()])] {
+        let two = Wake::Datasets(vec!["geo".to_owned(), "pin".to_owned()]);
+        for wake in [Wake::All, two, Wake::Redrive(None), Wake::Redrive(Some("pin".to_owned()))] {
             assert_eq!(Wake::parse(&wake.to_body()), wake);
         }
+        assert_eq!(Wake::parse(r#"{"redrive":"pin"}"#), Wake::Redrive(Some("pin".to_owned())));
     }
 
     #[test]

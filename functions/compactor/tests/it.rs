@@ -97,3 +97,15 @@ async fn only_the_messages_of_a_dataset_that_failed_come_again() {
     assert_eq!(failures.iter().map(|failure| failure.item_identifier.as_str()).collect::<Vec<_>>(), ["m1"]);
     assert!(outcome.compacted["geo"].is_ok());
 }
+
+#[tokio::test]
+async fn a_message_redrives_quarantine() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (compactor, _) = compactor(store.clone(), Budget::default());
+    deliver(&*store, &compactor.catalog, 1, r#"{"ind": "x", "first_name": "A", "last_name": "B"}"#).await;
+    let outcome = compactor.handle(messages(&[Wake::All.to_body()]), Duration::from_secs(1)).await;
+    assert_eq!(outcome.compacted["quarantine"].as_ref().unwrap().inserted, 1);
+    let event = messages(&[Wake::Redrive(Some("user".to_owned())).to_body()]);
+    let outcome = compactor.handle(event, Duration::from_secs(1)).await;
+    assert!(outcome.response.batch_item_failures.is_empty() && outcome.compacted.is_empty());
+}
