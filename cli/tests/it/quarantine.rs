@@ -37,7 +37,8 @@ fn what_was_refused_is_listed_exported_and_redriven() {
     std::fs::create_dir(&datasets).unwrap();
     std::fs::write(datasets.join("visit.toml"), contract("")).unwrap();
     let bad = r#"{"visitor": 1,   "page": "home"}"#;
-    std::fs::write(&file, format!("{bad}\n{{\"visitor\": 2, \"page\": 7}}\n{{\"visitor\": \"x\"}}\n")).unwrap();
+    std::fs::write(&file, format!("{bad}\n{{\"visitor\": 2, \"page\": 7}}\n{{\"visitor\": \"x\"}}\n"))
+        .unwrap();
     let run = |args: &[&str]| pinlake(&lake, &datasets, args);
     let loaded = json_of(&run(&["load", file.to_str().unwrap()]));
     assert_eq!((loaded["inserted"].as_u64(), loaded["quarantined"].as_u64()), (Some(1), Some(2)));

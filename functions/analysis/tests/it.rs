@@ -1,5 +1,7 @@
 //! The analysis' handler over a lake without tables: every query of the set runs, and its results are kept.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
+
 use std::sync::{Arc, Mutex};
 
 use analysis::Analysis;

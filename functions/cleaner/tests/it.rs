@@ -1,5 +1,7 @@
 //! The cleaner's handler over the sample event, and over a store that fails.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
+
 use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::KinesisEvent;

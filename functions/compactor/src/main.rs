@@ -68,6 +68,7 @@ fn measure(metrics: &Metrics, effects: &Effects, outcome: &Outcome) {
                 ("rows_duplicate", Unit::Count, done.duplicates as f64),
                 ("objects", Unit::Count, done.objects as f64),
                 ("objects_cleaned_again", Unit::Count, done.cleaned_again as f64),
+                ("files_merged", Unit::Count, done.merged_files as f64),
                 ("objects_failed", Unit::Count, done.failed as f64),
             ],
             Err(_) => vec![("failures", Unit::Count, 1.0)],

@@ -1,5 +1,7 @@
 //! The compactor's handler over a real lake in memory.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

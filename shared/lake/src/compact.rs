@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::Lake;
 use crate::error::LakeError;
+use crate::table::Table;
 
 /// Landing objects that are read at once.
 const CONCURRENCY: usize = 16;
@@ -48,6 +49,8 @@ pub struct Compacted {
     pub objects: u64,
     /// Landing objects of another contract hash that were cleaned again from their raw records.
     pub cleaned_again: u64,
+    /// Small data files of the table that were merged into one.
+    pub merged_files: u64,
     /// Landing objects that could not be read and were moved to `failed/`.
     pub failed: u64,
     /// Whether something is left in landing that the budget did not cover.
@@ -75,7 +78,7 @@ impl Lake {
             let (take, rest) = within(&listed, &budget);
             done.more = !rest.is_empty();
             if take.is_empty() {
-                return Ok(done);
+                break;
             }
             let (current, stale): (Vec<_>, Vec<_>) =
                 take.iter().cloned().partition(|object| object.name.contract_hash == contract.hash());
@@ -92,9 +95,13 @@ impl Lake {
             // What was cleaned again has landed again.
             done.more |= !stale.is_empty();
             if !done.more || begun.elapsed() >= budget.time {
-                return Ok(done);
+                break;
             }
         }
+        if done.inserted > 0 && !done.more {
+            done.merged_files = merge(&table).await;
+        }
+        Ok(done)
     }
 
     /// Reads landing objects. One that is gone holds rows that another compactor has taken; one that cannot be read
@@ -104,7 +111,7 @@ impl Lake {
         objects: &[LandingObject],
         done: &mut Compacted,
     ) -> Result<Vec<RecordBatch>, LakeError> {
-        let reads = objects.to_vec().into_iter().map(|object: LandingObject| async move {
+        let reads = objects.iter().cloned().map(|object: LandingObject| async move {
             match object::read(&**self.store(), &object).await {
                 Err(error) if error.is_permanent() => Ok(Err((object, error))),
                 other => other.map(Ok),
@@ -172,6 +179,17 @@ impl Lake {
         tracing::error!(%error, %aside, "landing object cannot be taken, set aside");
         done.failed += 1;
         Ok(())
+    }
+}
+
+/// Merging makes reading quicker and nothing else: if it fails, the table is as good as before.
+async fn merge(table: &Table) -> u64 {
+    match table.merge_small_files().await {
+        Ok(merged) => merged as u64,
+        Err(error) => {
+            tracing::warn!(dataset = %table.contract().name, %error, "small files not merged, they will be");
+            0
+        }
     }
 }
 

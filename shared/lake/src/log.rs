@@ -5,6 +5,7 @@
 //! caught as bytes, which `commit.rs` puts. So every I/O of a table is ours: asynchronous, cancellable at any await,
 //! and with the store's own error in hand. The code is the same for a folder, S3 and the simulator.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -61,6 +62,40 @@ pub(crate) struct CommitNote {
     pub duplicates: u64,
     /// Rows that this commit changes without adding any.
     pub updated: u64,
+}
+
+/// What a commit does besides adding its file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change<'a> {
+    /// Nothing: the rows are new.
+    Insert,
+    /// The file takes the place of this one, some of whose rows it changes.
+    Update(&'a str),
+    /// The file takes the place of these and has the same rows.
+    Merge(&'a [&'a str]),
+}
+
+impl<'a> Change<'a> {
+    fn replaced(&self) -> &[&'a str] {
+        match self {
+            Change::Insert => &[],
+            Change::Update(file) => std::slice::from_ref(file),
+            Change::Merge(files) => files,
+        }
+    }
+
+    fn operation(self) -> UpdateTableOperation {
+        match self {
+            Change::Insert => UpdateTableOperation::Write,
+            Change::Update(_) => UpdateTableOperation::Update,
+            Change::Merge(_) => UpdateTableOperation::Optimize,
+        }
+    }
+
+    /// Whether readers of the table's changes have anything to see (Delta protocol, `dataChange`).
+    fn is_of_data(self) -> bool {
+        !matches!(self, Change::Merge(_))
+    }
 }
 
 /// The log of one table as far as it is known.
@@ -240,11 +275,11 @@ impl TableLog {
     /// # Errors
     /// When there is no table, or the kernel cannot write to it.
     pub(crate) fn write_state(&self) -> Result<Arc<WriteState>, LakeError> {
-        self.transaction(None)?.write_state().map_err(LakeError::delta(&self.dataset))
+        self.transaction(Change::Insert, None)?.write_state().map_err(LakeError::delta(&self.dataset))
     }
 
-    /// The commit that adds `file` (named `path`, relative to the table) and removes the data files that `replaced`
-    /// names, as the version after the known one.
+    /// The commit that adds `file` (named `path`, relative to the table) and removes the data files that `change`
+    /// replaces, as the version after the known one.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -252,12 +287,12 @@ impl TableLog {
         &self,
         path: &str,
         file: &NewFile,
-        replaced: Option<&str>,
+        change: Change<'_>,
         modified_ms: i64,
         note: &CommitNote,
     ) -> Result<Bytes, LakeError> {
         let delta = LakeError::delta(&self.dataset);
-        let mut transaction = self.transaction(Some(note))?;
+        let mut transaction = self.transaction(change, Some(note))?;
         let context = transaction
             .write_state()
             .and_then(|state| state.write_context_builder().build())
@@ -268,8 +303,8 @@ impl TableLog {
         let meta = FileMeta { location, last_modified: modified_ms, size: file.bytes.len() as u64 };
         let metadata = DataFileMetadata::new(meta, file.stats.clone());
         transaction.add_files(build_add_file_metadata(metadata, &context).map_err(&delta)?);
-        if let Some(replaced) = replaced {
-            transaction.remove_files(self.scanned(replaced)?);
+        for removed in self.scanned(change.replaced())? {
+            transaction.remove_files(removed);
         }
         let metrics = [("numOutputRows", note.inserted), ("numOutputBytes", file.bytes.len() as u64)];
         let result = transaction
@@ -278,29 +313,37 @@ impl TableLog {
         self.caught(result)
     }
 
-    /// A data file as the kernel's scan has it, to be removed.
-    fn scanned(&self, path: &str) -> Result<FilteredEngineData, LakeError> {
+    /// Data files as the kernel's scan has them, to be removed.
+    fn scanned(&self, paths: &[&str]) -> Result<Vec<FilteredEngineData>, LakeError> {
+        let mut missing: HashSet<&str> = paths.iter().copied().collect();
+        let (Some(snapshot), false) = (self.snapshot.clone(), missing.is_empty()) else {
+            return Ok(Vec::new());
+        };
         let delta = LakeError::delta(&self.dataset);
-        let missing = || delta(KernelError::generic(format!("data file {path} is not in the log")));
-        let scan = self.snapshot.clone().ok_or_else(missing)?.scan_builder().build().map_err(&delta)?;
+        let mut found = Vec::new();
+        let scan = snapshot.scan_builder().build().map_err(&delta)?;
         for metadata in scan.scan_metadata(&self.engine).map_err(&delta)? {
             let (data, selected) = metadata.map_err(&delta)?.scan_files.into_parts();
             let data = ArrowEngineData::try_from_engine_data(data).map_err(&delta)?;
-            let paths =
-                data.record_batch().column_by_name("path").and_then(|paths| paths.as_string_opt::<i32>());
-            let paths = paths.ok_or_else(missing)?;
-            let wanted: Vec<bool> = (0..paths.len())
-                .map(|row| selected.get(row).copied().unwrap_or(true) && paths.value(row) == path)
+            let column = data.record_batch().column_by_name("path");
+            let names = column.and_then(|column| column.as_string_opt::<i32>());
+            let names = names.ok_or_else(|| delta(KernelError::generic("a scan without paths")))?;
+            let wanted: Vec<bool> = (0..names.len())
+                .map(|row| selected.get(row).copied().unwrap_or(true) && missing.remove(names.value(row)))
                 .collect();
             if wanted.contains(&true) {
-                return FilteredEngineData::try_new(data, wanted).map_err(delta);
+                found.push(FilteredEngineData::try_new(data, wanted).map_err(&delta)?);
             }
         }
-        Err(missing())
+        match missing.into_iter().next() {
+            None => Ok(found),
+            Some(path) => Err(delta(KernelError::generic(format!("data file {path} is not in the log")))),
+        }
     }
 
     fn transaction(
         &self,
+        change: Change<'_>,
         note: Option<&CommitNote>,
     ) -> Result<delta_kernel::transaction::Transaction, LakeError> {
         let delta = LakeError::delta(&self.dataset);
@@ -308,7 +351,7 @@ impl TableLog {
             self.snapshot.clone().ok_or_else(|| delta(KernelError::generic("there is no table yet")))?;
         let next = i64::try_from(snapshot.version() + 1)
             .map_err(|error| delta(KernelError::generic(error.to_string())))?;
-        let mut builder = snapshot.update_table(UpdateTableOperation::Write, ENGINE_INFO, true);
+        let mut builder = snapshot.update_table(change.operation(), ENGINE_INFO, change.is_of_data());
         if let Some(note) = note {
             let (info, schema) = note.engine_data(&self.dataset)?;
             builder = builder.with_transaction_id(APP_ID, next).with_commit_info(info, schema);

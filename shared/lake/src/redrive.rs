@@ -208,7 +208,11 @@ mod tests {
         assert_eq!(lake.redrive(&mended, None).await.unwrap().read, 1);
         let quarantine = lake.table(mended.quarantine());
         let pinned = quarantine.pin().await.unwrap();
-        assert_eq!(pinned.files.iter().filter_map(|file| file.rows).sum::<u64>(), 2, "as many rows as before");
+        assert_eq!(
+            pinned.files.iter().filter_map(|file| file.rows).sum::<u64>(),
+            2,
+            "as many rows as before"
+        );
         let mut resolved = Vec::new();
         for file in quarantine.data_files().await.unwrap() {
             for batch in quarantine.batches_of(&file).await.unwrap() {

@@ -17,8 +17,9 @@ use crate::commit::{self, Outcome};
 use crate::data_file::{self, DataFile, NewFile};
 use crate::error::LakeError;
 use crate::keys::{self, Key, KeyCache};
-use crate::log::{CommitNote, TableLog};
+use crate::log::{Change, CommitNote, TableLog};
 
+mod merge;
 mod update;
 
 /// First path segment of all tables.
@@ -174,7 +175,7 @@ impl Table {
             };
             let inserted = ready.keys.len() as u64;
             let note = CommitNote { read, inserted, duplicates: read - inserted, ..self.note() };
-            if let Some(version) = self.commit(log, keys, &ready, None, &note).await? {
+            if let Some(version) = self.commit(log, keys, &ready, Change::Insert, &note).await? {
                 let by_batch = offer.absent_by_batch(&present);
                 return Ok(Inserted {
                     read,
@@ -189,26 +190,25 @@ impl Table {
         }
     }
 
-    /// Commits a written file, in the place of `replaced` if that is given, as the version after the known one: `None`
-    /// when another writer has taken it.
+    /// Commits a written file as the version after the known one: `None` when another writer has taken it.
     async fn commit(
         &self,
         log: &mut TableLog,
         keys: &mut KeyCache,
         ready: &Written,
-        replaced: Option<&str>,
+        change: Change<'_>,
         note: &CommitNote,
     ) -> Result<Option<u64>, LakeError> {
         let version = log.version().map_or(0, |version| version + 1);
         let modified = self.effects.clock.now().timestamp_millis();
-        let commit = log.change(&ready.path, &ready.file, replaced, modified, note)?;
+        let commit = log.change(&ready.path, &ready.file, change, modified, note)?;
         let entry = log.entry(version);
         match commit::put(&*self.store, &entry, &commit, &note.attempt, &self.effects.chance).await? {
             Outcome::Lost => Ok(None),
             Outcome::Committed => {
                 keys.remember(&ready.path, ready.keys.clone());
                 log.committed(version, commit).await?;
-                if version % CHECKPOINT_EVERY == 0 {
+                if version.is_multiple_of(CHECKPOINT_EVERY) {
                     self.checkpoint(log).await;
                 }
                 Ok(Some(version))
@@ -552,6 +552,29 @@ mod tests {
         let table = other.table(&contract);
         assert_eq!(table.insert(&[rows(&contract, &[5, 59, 60])]).await.unwrap().inserted, 1);
         assert_eq!(values(&other, &table).await, (0..=60).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn small_files_become_one_and_no_row_is_lost_or_doubled() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let contract = contract("");
+        let lake = Lake::new(store.clone(), effects(1));
+        let table = lake.table(&contract);
+        for value in 0..40 {
+            table.insert(&[rows(&contract, &[value])]).await.unwrap();
+        }
+        assert_eq!(table.merge_small_files().await.unwrap(), 40);
+        assert_eq!(table.pin().await.unwrap().files.len(), 1);
+        assert_eq!(table.merge_small_files().await.unwrap(), 0, "once is enough");
+        // A new process, which knows neither files nor keys, finds every key.
+        let other = Lake::new(store, effects(2));
+        let again = other.table(&contract).insert(&[rows(&contract, &[0, 39, 40])]).await.unwrap();
+        assert_eq!((again.inserted, again.duplicates), (1, 2));
+        assert_eq!(values(&other, &other.table(&contract)).await, (0..=40).collect::<Vec<_>>());
+        let merge = commits(&lake).await.into_iter().nth(41).unwrap();
+        let lines = merge.as_array().unwrap();
+        assert_eq!(lines.iter().filter(|line| line.get("remove").is_some()).count(), 40);
+        assert!(lines.iter().filter_map(|line| line.get("add")).all(|add| add["dataChange"] == false));
     }
 
     #[tokio::test]

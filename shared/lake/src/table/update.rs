@@ -11,7 +11,7 @@ use super::{CONTENTION, Known, Table, Written};
 use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
 use crate::keys::{self, Key};
-use crate::log::CommitNote;
+use crate::log::{Change, CommitNote};
 
 impl Table {
     /// Rewrites the rows of `keys`: `change` is given a batch of the table's columns and which of its rows are meant,
@@ -40,7 +40,7 @@ impl Table {
             let Known { log, keys } = &mut *known;
             let ready: Written = self.write_file(log, &rows, own.to_vec()).await?;
             let note = CommitNote { updated: count, ..self.note() };
-            match self.commit(log, keys, &ready, Some(&file.path), &note).await? {
+            match self.commit(log, keys, &ready, Change::Update(&file.path), &note).await? {
                 Some(_) => {
                     updated += count;
                     pending.retain(|key| own.binary_search(key).is_err());
