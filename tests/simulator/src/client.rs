@@ -1,0 +1,301 @@
+//! Clients: they post rows in the three formats, some of them dirty, some twice, and send again what they have no
+//! good answer for, under the same Idempotency-Key. And a stranger who writes to the stream what he likes.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest::app::{Access, App};
+use ingest::writer::Patience;
+use lambda_http::{Body, Context, Request, RequestExt as _, Response};
+use pinlake_landing::drain::Acknowledged;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::contracts::{self, DATASETS};
+use crate::fault::Fault;
+use crate::kinesis::{Producer, Stream};
+use crate::ledger::{Content, Receipt};
+use crate::process::Process;
+use crate::story::Broken;
+use crate::witness::quarantined;
+use crate::world::World;
+
+/// The function's time limit.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How often a client sends a request in all.
+const ATTEMPTS: u64 = 6;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Native,
+    NativeLines,
+    Kafka,
+    KinesisRecords,
+    KinesisRecord,
+}
+
+struct Row {
+    json: String,
+    content: Content,
+    /// The request is part of its identity.
+    by_record: bool,
+}
+
+struct Post {
+    id: String,
+    format: Format,
+    path: String,
+    rows: Vec<Row>,
+    idempotent: bool,
+    malformed: bool,
+}
+
+/// A client: posts one request after another.
+pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
+    let mut warm = None;
+    for request in 0..world.dice.between(1, world.plan.requests) {
+        sleep(world.dice.millis(0, 8_000)).await;
+        let post = draw(&world, &format!("c{number}-{request}"));
+        for attempt in 0..ATTEMPTS {
+            let done = send(&world, &stream, &post, attempt, &mut warm).await;
+            if done && !world.strikes(Fault::ClientRepeats, "client") {
+                break;
+            }
+            sleep(world.dice.millis(100, 5_000)).await;
+        }
+    }
+}
+
+fn draw(world: &World, id: &str) -> Post {
+    let dice = &world.dice;
+    let format =
+        [Format::Native, Format::NativeLines, Format::Kafka, Format::KinesisRecords, Format::KinesisRecord]
+            [dice.index(5)];
+    let kinesis = matches!(format, Format::KinesisRecord | Format::KinesisRecords);
+    let dataset = DATASETS[dice.index(3)];
+    let count = if format == Format::KinesisRecord { 1 } else { dice.between(1, world.plan.rows) };
+    let rows =
+        (0..count).map(|index| row(world, if kinesis { None } else { Some(dataset) }, id, index)).collect();
+    let path = match format {
+        Format::Native | Format::NativeLines => format!("/v1/{dataset}"),
+        Format::Kafka => format!("/test/topics/0a1b.{dataset}"),
+        Format::KinesisRecords => "/prod/streams/shared/records".to_owned(),
+        Format::KinesisRecord => "/prod/streams/shared/record".to_owned(),
+    };
+    let id = id.to_owned();
+    Post { id, format, path, rows, idempotent: dice.chance(700), malformed: dice.chance(60) }
+}
+
+/// A row for `dataset`; none: for any, and its shape will tell.
+fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) -> Row {
+    let dice = &world.dice;
+    let sent_to = dataset;
+    let dataset = dataset.unwrap_or_else(|| DATASETS[dice.index(3)]);
+    let good = |id: u64, note: &str| Row {
+        json: format!("{{\"{dataset}\":{id},\"note\":\"{note}\"}}"),
+        content: format!("{dataset}/{id}"),
+        by_record: dataset == "click",
+    };
+    let bad = |json: String, judged_by: Option<&str>| Row {
+        content: quarantined(judged_by, json.as_bytes()),
+        json,
+        by_record: false,
+    };
+    match dice.between(0, 99) {
+        // A small range: the same rows come again, in this request and in others.
+        0..=54 => {
+            let id = dice.between(0, 30);
+            good(id, &format!("note {id}"))
+        }
+        55..=64 => {
+            let id = dice.between(100, 130);
+            good(id, if id % 2 == 0 { "-" } else { "?" }.replace('?', "-").as_str())
+        }
+        65..=74 => {
+            bad(format!("{{\"{dataset}\":\"seven {}\",\"note\":\"x\"}}", dice.between(0, 9)), Some(dataset))
+        }
+        75..=84 => bad(format!("{{\"{dataset}\":\"\",\"note\":\"{}\"}}", dice.between(0, 9)), Some(dataset)),
+        85..=92 => bad(format!("{{\"what\":{}}}", dice.between(0, 9)), sent_to),
+        _ => {
+            // Only this request has it: what becomes of a request can be told by it.
+            let mut id = 1_000_u64;
+            for byte in format!("{request}/{index}").bytes() {
+                id = id * 131 % 1_000_000_007 + u64::from(byte) + 1_000;
+            }
+            good(id, &format!("note {id}"))
+        }
+    }
+}
+
+fn body(post: &Post) -> String {
+    let mut text = String::new();
+    let (open, close, between) = match post.format {
+        Format::Native => ("[", "]", ","),
+        Format::NativeLines => ("", "", "\n"),
+        Format::Kafka | Format::KinesisRecords => ("{\"records\":[", "]}", ","),
+        Format::KinesisRecord => ("", "", ""),
+    };
+    text.push_str(open);
+    for (at, row) in post.rows.iter().enumerate() {
+        if at > 0 {
+            text.push_str(between);
+        }
+        let json = &row.json;
+        // Writing to a string does not fail.
+        let _ = match post.format {
+            Format::Native | Format::NativeLines => write!(text, "{json}"),
+            Format::Kafka => write!(text, "{{\"value\":{json}}}"),
+            Format::KinesisRecords => write!(text, "{{\"data\":{json},\"partition-key\":\"p{at}\"}}"),
+            Format::KinesisRecord => write!(text, "{{\"Data\":{json},\"PartitionKey\":\"partition-1\"}}"),
+        };
+    }
+    text.push_str(close);
+    if post.malformed {
+        text.push_str("\n{\"broken\":");
+    }
+    text
+}
+
+/// Sends a request; whether the client is content with the answer.
+async fn send(
+    world: &Arc<World>,
+    stream: &Arc<Stream>,
+    post: &Post,
+    attempt: u64,
+    warm: &mut Option<App<Producer>>,
+) -> bool {
+    let app = warm.take().unwrap_or_else(|| App {
+        stream: Producer { stream: stream.clone(), process: Process::new("ingest") },
+        catalog: contracts::catalog(world.release()),
+        access: Access::Anyone,
+        patience: Patience::default(),
+        effects: world.effects(),
+    });
+    let mut request: Request = http::Request::new(Body::from(body(post)));
+    *request.method_mut() = http::Method::POST;
+    if let Ok(uri) = format!("https://example.org{}", post.path).parse() {
+        *request.uri_mut() = uri;
+    }
+    let headers = request.headers_mut();
+    if post.format == Format::NativeLines {
+        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
+    }
+    if post.idempotent
+        && let Ok(key) = http::HeaderValue::try_from(&post.id)
+    {
+        headers.insert("idempotency-key", key);
+    }
+    let mut context = Context::default();
+    context.request_id = format!("{}-{attempt}", post.id);
+    let request = request.with_lambda_context(context);
+    if !post.malformed {
+        let mut book = world.ledger.open();
+        for row in &post.rows {
+            // Two equal rows of one request are two records where the record is the identity.
+            book.sent(&row.content, !row.by_record || (attempt > 0 && post.idempotent));
+        }
+    }
+    world.tell(|| {
+        format!("client sends {} to {}, {} rows, attempt {attempt}", post.id, post.path, post.rows.len())
+    });
+    let process = app.stream.process.clone();
+    let Some(response) = process.invoke(world, TIME_LIMIT, app.handle(request)).await else {
+        return false;
+    };
+    *warm = Some(app);
+    sleep(world.dice.millis(5, 50)).await;
+    if world.strikes(Fault::HttpAnswerLost, "client") {
+        return false;
+    }
+    read(world, post, &response)
+}
+
+/// Reads an answer and books what it acknowledges.
+fn read(world: &World, post: &Post, response: &Response<Body>) -> bool {
+    let status = response.status().as_u16();
+    let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    world.tell(|| format!("client has {status} for {}: {body}", post.id));
+    if post.malformed {
+        if status != 400 {
+            world.broke(Broken::Invented, format!("a malformed body of {} was answered {status}", post.id));
+        }
+        return true;
+    }
+    let taken: Vec<bool> = match (post.format, status) {
+        (Format::Kafka, 200) => {
+            list(&body, "offsets").iter().map(|entry| entry["error_code"].is_null()).collect()
+        }
+        (Format::KinesisRecords, 200) => {
+            list(&body, "Records").iter().map(|entry| entry["ErrorCode"].is_null()).collect()
+        }
+        (Format::KinesisRecord | Format::Native | Format::NativeLines, 200) => vec![true; post.rows.len()],
+        (Format::Native | Format::NativeLines, 503) if body["error"] == "partly_stored" => {
+            let ranges = list(&body, "accepted");
+            let inside = |at: usize, range: &Value| {
+                range[0].as_u64().is_some_and(|first| first <= at as u64)
+                    && range[1].as_u64().is_some_and(|last| at as u64 <= last)
+            };
+            (0..post.rows.len()).map(|at| ranges.iter().any(|range| inside(at, range))).collect()
+        }
+        (_, 429 | 500 | 503) => return false,
+        _ => {
+            world.broke(Broken::Lost, format!("{} was answered {status}: {body}", post.id));
+            return true;
+        }
+    };
+    if taken.len() != post.rows.len() {
+        world.broke(Broken::Lost, format!("{}: {} rows, {} answers", post.id, post.rows.len(), taken.len()));
+        return true;
+    }
+    let acknowledged = response.headers().get(ingest::ack::HEADER).and_then(|ack| ack.to_str().ok());
+    let acknowledged: Acknowledged = acknowledged
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(|pair| pair.split_once('='))
+        .filter_map(|(shard, sequence)| Some((shard.to_owned(), sequence.parse().ok()?)))
+        .collect();
+    let contents: Vec<Content> = post
+        .rows
+        .iter()
+        .zip(&taken)
+        .filter(|(_, taken)| **taken)
+        .map(|(row, _)| row.content.clone())
+        .collect();
+    if !contents.is_empty() {
+        if acknowledged.is_empty() {
+            world.broke(
+                Broken::SaidDrained,
+                format!("{} was acknowledged without {}", post.id, ingest::ack::HEADER),
+            );
+        }
+        world.story.reached("acknowledgements");
+        world.ledger.open().acknowledged(Receipt { acknowledged, contents });
+    }
+    taken.iter().all(|taken| *taken)
+}
+
+fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
+    body[name].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Another producer on the same stream, whose records have any form.
+pub async fn stranger(world: Arc<World>, stream: Arc<Stream>) {
+    for _ in 0..world.dice.between(1, 4) {
+        sleep(world.dice.millis(0, 10_000)).await;
+        let id = world.dice.between(0, 30);
+        let (key, data, content): (&str, Vec<u8>, Content) = match world.dice.between(0, 5) {
+            0 => ("any", vec![0xff, 0, 0x80 | id as u8], quarantined(None, &[0xff, 0, 0x80 | id as u8])),
+            1 => ("any", Vec::new(), quarantined(None, b"")),
+            2 => ("visit", b"not json".to_vec(), quarantined(Some("visit"), b"not json")),
+            3 => ("any/+1/01", format!("{{\"visit\": {id}}}").into_bytes(), format!("visit/{id}")),
+            4 => ("page", format!("{{\n  \"page\": {id}\n}}\n").into_bytes(), format!("page/{id}")),
+            _ => ("nobody/r/0", b"[1, 2]".to_vec(), quarantined(None, b"[1, 2]")),
+        };
+        world.ledger.open().sent(&content, true);
+        let stored = stream.store(key, &data);
+        let Ok(sequence) = stored.sequence.parse() else { continue };
+        let acknowledged = Acknowledged::from([(stored.shard, sequence)]);
+        world.ledger.open().acknowledged(Receipt { acknowledged, contents: vec![content] });
+    }
+}

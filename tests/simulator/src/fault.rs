@@ -1,0 +1,110 @@
+//! What goes wrong, and how often in which world.
+
+use std::collections::BTreeMap;
+
+use crate::dice::Dice;
+
+macro_rules! faults {
+    ($($(#[doc = $text:literal])+ $name:ident $most:literal,)+) => {
+        /// A kind of fault.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Fault { $($(#[doc = $text])+ $name,)+ }
+
+        impl Fault {
+            /// Every kind, with the most times of a thousand that a world has it strike.
+            pub const ALL: &'static [(Fault, u64)] = &[$((Fault::$name, $most),)+];
+        }
+    };
+}
+
+faults! {
+    /// S3: an error, and the put never lands.
+    PutRefused 250,
+    /// S3: the put lands, and its answer is an error (time-out, 5xx).
+    PutAnswerLost 250,
+    /// S3: an error, and the put lands later, when the client has given up or gone on.
+    PutLate 200,
+    /// S3: 409, another conditional put is under way; nothing lands.
+    PutConflict 150,
+    /// S3: a conditional put lands, its answer is lost, and the SDK's own retry gets 412.
+    PutRetriedBySdk 200,
+    /// S3: a request takes seconds.
+    Slow 60,
+    /// S3: reading an object fails.
+    GetFailed 150,
+    /// S3: listing fails, at once or half-way.
+    ListFailed 100,
+    /// S3: deleting fails, and part of the objects are gone.
+    DeleteFailed 250,
+    /// Kinesis: a record of a PutRecords call is throttled.
+    RecordThrottled 300,
+    /// Kinesis: a record is reported as failed and stored all the same.
+    RecordFailedButStored 100,
+    /// Kinesis: a PutRecords call fails, nothing is stored.
+    CallRefused 200,
+    /// Kinesis: a PutRecords call fails, and all of it is stored.
+    CallAnswerLost 200,
+    /// Kinesis: a PutRecords call is never answered.
+    CallSilent 30,
+    /// Kinesis: a shard is split in two.
+    ShardSplit 20,
+    /// Event source mapping: a batch is delivered twice, at the same time.
+    BatchTwice 200,
+    /// Lambda: the function did its work, and its answer is lost.
+    FunctionAnswerLost 100,
+    /// Lambda: the function is killed before or after some request of its own.
+    KilledAtRequest 200,
+    /// Lambda: the function is killed at some moment.
+    KilledAtMoment 100,
+    /// S3 event: never sent.
+    NotificationLost 300,
+    /// S3 event: a minute late or more.
+    NotificationLate 300,
+    /// S3 event: sent twice.
+    NotificationTwice 300,
+    /// SQS: a message is delivered again though it was deleted.
+    MessageAgain 200,
+    /// SQS: a message becomes visible while it is still worked on.
+    VisibleWhileAtWork 200,
+    /// SQS: the compactor's message to itself is not taken.
+    WakeRefused 200,
+    /// SQS: the compactor's message to itself is taken, and the answer is an error.
+    WakeAnswerLost 200,
+    /// EventBridge: a sweep is not sent.
+    SweepLost 200,
+    /// HTTP: the answer does not reach the client.
+    HttpAnswerLost 250,
+    /// HTTP: the client sends again though all was acknowledged.
+    ClientRepeats 150,
+}
+
+/// How often each kind strikes, of a thousand times.
+#[derive(Debug, Clone, Default)]
+pub struct Rates(BTreeMap<Fault, u64>);
+
+impl Rates {
+    /// Draws the kinds that a world knows, and how often each strikes. A world without some faults reaches states
+    /// that one with all of them never does ("swarm testing", Groce and others, ISSTA 2012).
+    pub fn drawn(dice: &Dice) -> Self {
+        let mut rates = BTreeMap::new();
+        let calm = dice.chance(50);
+        for (fault, most) in Fault::ALL {
+            if !calm && dice.chance(450) {
+                rates.insert(*fault, dice.between(1, *most));
+            }
+        }
+        Self(rates)
+    }
+
+    /// The same with one kind at a rate.
+    #[must_use]
+    pub fn with(mut self, fault: Fault, per_mille: u64) -> Self {
+        self.0.insert(fault, per_mille);
+        self
+    }
+
+    /// How often a kind strikes.
+    pub fn of(&self, fault: Fault) -> u64 {
+        self.0.get(&fault).copied().unwrap_or(0)
+    }
+}

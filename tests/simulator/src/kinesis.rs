@@ -1,0 +1,329 @@
+//! The stream, and the event source that brings its records to the cleaner.
+//!
+//! PutRecords takes or refuses each record for itself, and may fail as a whole after it has stored some ("PutRecords",
+//! Kinesis Data Streams API Reference). A split shard takes no more records, and its children are read when it has
+//! been read to its end ("Resharding"; "Using Lambda with Kinesis": shards are processed in order).
+//!
+//! The event source mapping, as "How Lambda processes records from stream and queue-based event sources", "Retain
+//! discarded batch records" and "Configuring partial batch response with Kinesis Data Streams" have it: one batch of
+//! a shard at a time (ParallelizationFactor 1), delivered at least once; with ReportBatchItemFailures the lowest
+//! reported sequence number is the place to go on from; with BisectBatchOnFunctionError a batch without an answer is
+//! split in two, which does not count as a retry; after MaximumRetryAttempts the batch goes to the OnFailure
+//! destination, and the shard goes on.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
+use chrono::{DateTime, Utc};
+use cleaner::Cleaner;
+use ingest::packing::StreamRecord;
+use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
+use tokio::time::sleep;
+
+use crate::contracts;
+use crate::fault::Fault;
+use crate::process::Process;
+use crate::queue::Queue;
+use crate::sabotage::Sabotage;
+use crate::store::Store;
+use crate::story::Broken;
+use crate::world::World;
+
+/// As in template.yaml.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// The longest wait between two tries of a batch.
+const MOST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// A record on a shard.
+#[derive(Debug, Clone)]
+pub struct Record {
+    key: String,
+    sequence: String,
+    arrived: DateTime<Utc>,
+    data: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    records: Vec<Record>,
+    children: Option<[usize; 2]>,
+    /// Records that the event source is done with.
+    done: usize,
+    watched: bool,
+}
+
+/// The stream.
+#[derive(Debug)]
+pub struct Stream {
+    world: Arc<World>,
+    shards: Mutex<Vec<Shard>>,
+}
+
+fn shard_name(number: usize) -> String {
+    format!("shardId-{number:012}")
+}
+
+impl Stream {
+    /// A stream with the plan's shards.
+    pub fn new(world: &Arc<World>) -> Arc<Self> {
+        let shards = (0..world.plan.shards).map(|_| Shard::default()).collect();
+        Arc::new(Self { world: world.clone(), shards: Mutex::new(shards) })
+    }
+
+    /// Stores a record, and says where.
+    pub fn store(&self, key: &str, data: &[u8]) -> Receipt {
+        let mut shards = self.shards();
+        let sequence = shards.iter().map(|shard| shard.records.len()).sum::<usize>() * 3 + 7;
+        let hash = usize::from(blake3::hash(key.as_bytes()).as_bytes()[0]);
+        let roots = usize::try_from(self.world.plan.shards).unwrap_or(1);
+        let mut at = hash % roots;
+        let mut rest = hash / roots;
+        while let Some(children) = shards[at].children {
+            at = children[rest % 2];
+            rest /= 2;
+        }
+        if shards[at].children.is_none()
+            && shards.len() < 8
+            && self.world.strikes(Fault::ShardSplit, "stream")
+        {
+            let first = shards.len();
+            shards.extend([Shard::default(), Shard::default()]);
+            shards[at].children = Some([first, first + 1]);
+            at = first + rest % 2;
+        }
+        let sequence = format!("4966{sequence:052}");
+        let record = Record {
+            key: key.to_owned(),
+            sequence: sequence.clone(),
+            arrived: self.world.now(),
+            data: data.to_owned(),
+        };
+        self.world.tell(|| format!("{} takes {sequence} {key}", shard_name(at)));
+        shards[at].records.push(record);
+        Receipt { shard: shard_name(at), sequence }
+    }
+
+    /// Whether the event source is done with every record.
+    pub fn is_read(&self) -> bool {
+        self.shards().iter().all(|shard| shard.done == shard.records.len())
+    }
+
+    /// Shards that nobody reads yet and that may be read: their parents have been.
+    fn unwatched(&self) -> Vec<usize> {
+        let mut shards = self.shards();
+        let mut found = Vec::new();
+        for at in 0..shards.len() {
+            let parent =
+                shards.iter().find(|shard| shard.children.is_some_and(|children| children.contains(&at)));
+            if !shards[at].watched && parent.is_none_or(|parent| parent.done == parent.records.len()) {
+                shards[at].watched = true;
+                found.push(at);
+            }
+        }
+        found
+    }
+
+    /// The next records of a shard.
+    fn next(&self, shard: usize, most: u64) -> Vec<Record> {
+        let shards = self.shards();
+        let most = usize::try_from(most).unwrap_or(1);
+        shards[shard].records[shards[shard].done..].iter().take(most).cloned().collect()
+    }
+
+    fn shards(&self) -> MutexGuard<'_, Vec<Shard>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The stream as an ingest process sees it.
+#[derive(Debug)]
+pub struct Producer {
+    /// The stream.
+    pub stream: Arc<Stream>,
+    /// The process.
+    pub process: Arc<Process>,
+}
+
+fn refusal(kind: RefusalKind, code: &str) -> Refusal {
+    Refusal { kind, code: code.to_owned(), message: String::new() }
+}
+
+impl RecordStream for Producer {
+    async fn put_records(&self, records: &[&StreamRecord]) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
+        self.process.step().await;
+        let world = &self.stream.world;
+        sleep(world.dice.millis(2, 60)).await;
+        if world.strikes(Fault::CallRefused, "stream") {
+            self.process.step().await;
+            return Err(refusal(RefusalKind::Unavailable, "InternalFailure"));
+        }
+        let mut answers = Vec::new();
+        for record in records {
+            if world.strikes(Fault::RecordThrottled, "stream") {
+                answers.push(match world.lacks(Sabotage::PartialFailureIgnored) {
+                    true => Ok(Receipt { shard: shard_name(0), sequence: "1".to_owned() }),
+                    false => Err(refusal(RefusalKind::Throttled, "ProvisionedThroughputExceededException")),
+                });
+                continue;
+            }
+            let receipt = self.stream.store(&record.key, &record.data);
+            answers.push(match world.strikes(Fault::RecordFailedButStored, "stream") {
+                true => Err(refusal(RefusalKind::Unavailable, "InternalFailure")),
+                false => Ok(receipt),
+            });
+        }
+        sleep(world.dice.millis(2, 60)).await;
+        self.process.step().await;
+        if world.strikes(Fault::CallSilent, "stream") {
+            std::future::pending::<()>().await;
+        }
+        if world.strikes(Fault::CallAnswerLost, "stream") {
+            return Err(refusal(RefusalKind::Unavailable, "RequestTimeoutException"));
+        }
+        Ok(answers)
+    }
+}
+
+/// Reads all shards, parents before children.
+pub async fn watch(stream: Arc<Stream>, queue: Arc<Queue>) {
+    loop {
+        for shard in stream.unwatched() {
+            tokio::spawn(read(stream.clone(), queue.clone(), shard));
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// What became of an invocation.
+enum Delivered {
+    All,
+    From(usize),
+    NoAnswer,
+}
+
+async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
+    let world = stream.world.clone();
+    let mut warm: Option<Arc<Process>> = None;
+    loop {
+        sleep(world.dice.millis(200, 2_000)).await;
+        let batch = stream.next(shard, world.dice.between(1, world.plan.batch));
+        let count = batch.len();
+        let mut work = VecDeque::new();
+        if count > 0 {
+            work.push_back((batch, 0));
+        }
+        while let Some((batch, retries)) = work.pop_front() {
+            let twin = world.strikes(Fault::BatchTwice, "event source");
+            let delivered = if twin {
+                let mut other = None;
+                let both = futures::future::join(
+                    deliver(&world, &queue, shard, &batch, &mut warm),
+                    deliver(&world, &queue, shard, &batch, &mut other),
+                );
+                both.await.0
+            } else {
+                deliver(&world, &queue, shard, &batch, &mut warm).await
+            };
+            let mut rest = match delivered {
+                Delivered::All => continue,
+                Delivered::From(_) if world.lacks(Sabotage::FailuresNotReported) => continue,
+                Delivered::From(at) => vec![batch[at..].to_vec()],
+                Delivered::NoAnswer if batch.len() > 1 => {
+                    world.story.reached("batches bisected");
+                    let (left, right) = batch.split_at(batch.len() / 2);
+                    vec![left.to_vec(), right.to_vec()]
+                }
+                Delivered::NoAnswer => vec![batch],
+            };
+            let retries = if rest.len() == 2 { retries } else { retries + 1 };
+            if retries > world.plan.retries {
+                let given_up = rest.remove(0);
+                on_failure(&world, &stream, &queue, shard, given_up);
+                continue;
+            }
+            rest.into_iter().rev().for_each(|part| work.push_front((part, retries)));
+            let backoff = Duration::from_millis(200).saturating_mul(2_u32.saturating_pow(retries));
+            sleep(backoff.min(MOST_BACKOFF)).await;
+        }
+        stream.shards()[shard].done += count;
+    }
+}
+
+/// The destination keeps the records themselves; an operator has them delivered again once things are well.
+fn on_failure(
+    world: &Arc<World>,
+    stream: &Arc<Stream>,
+    queue: &Arc<Queue>,
+    shard: usize,
+    batch: Vec<Record>,
+) {
+    world.tell(|| format!("{} records of {} go to OnFailure", batch.len(), shard_name(shard)));
+    world.story.reached("batches given up");
+    if world.is_healed() {
+        world.broke(
+            Broken::GaveUp,
+            format!("a batch of {} is given up though nothing fails", shard_name(shard)),
+        );
+        return;
+    }
+    let (world, stream, queue, under_way) = (world.clone(), stream.clone(), queue.clone(), world.under_way());
+    let count = batch.len();
+    stream.world.ledger.open().waiting += count;
+    tokio::spawn(async move {
+        while !world.is_healed() {
+            sleep(Duration::from_secs(5)).await;
+        }
+        world.tell(|| format!("what {} gave up is delivered again", shard_name(shard)));
+        let mut warm = None;
+        while !matches!(deliver(&world, &queue, shard, &batch, &mut warm).await, Delivered::All) {
+            sleep(Duration::from_secs(1)).await;
+        }
+        stream.world.ledger.open().waiting -= count;
+        drop(under_way);
+    });
+}
+
+async fn deliver(
+    world: &Arc<World>,
+    queue: &Arc<Queue>,
+    shard: usize,
+    batch: &[Record],
+    warm: &mut Option<Arc<Process>>,
+) -> Delivered {
+    let process = warm.take().unwrap_or_else(|| Process::new("cleaner"));
+    let cleaner =
+        Cleaner { store: Store::new(world, &process, queue), catalog: contracts::catalog(world.release()) };
+    let shard = shard_name(shard);
+    world.tell(|| format!("cleaner is invoked with {} records of {shard}", batch.len()));
+    let mut event = KinesisEvent::default();
+    for record in batch {
+        let mut one = KinesisEventRecord::default();
+        one.event_id = Some(format!("{shard}:{}", record.sequence));
+        one.event_source_arn = Some("arn:aws:kinesis:us-east-1:123456789012:stream/events".to_owned());
+        one.kinesis.partition_key.clone_from(&record.key);
+        one.kinesis.sequence_number.clone_from(&record.sequence);
+        one.kinesis.approximate_arrival_timestamp.0 = record.arrived;
+        one.kinesis.data.0.clone_from(&record.data);
+        event.records.push(one);
+    }
+    let Some(cleaned) = process.invoke(world, TIME_LIMIT, cleaner.handle(event)).await else {
+        return Delivered::NoAnswer;
+    };
+    *warm = Some(process);
+    let quarantined =
+        cleaned.landed.iter().flat_map(|landed| &landed.counts).any(|count| count.quarantined > 0);
+    if quarantined && world.lacks(Sabotage::BadDataFails) {
+        return Delivered::NoAnswer;
+    }
+    let failed =
+        cleaned.response.batch_item_failures.iter().filter_map(|failure| failure.item_identifier.as_deref());
+    let lowest = failed.filter_map(|failed| batch.iter().position(|record| record.sequence == failed)).min();
+    match lowest {
+        // An identifier that is in no record of the batch means the whole batch.
+        None if !cleaned.response.batch_item_failures.is_empty() => Delivered::From(0),
+        None => Delivered::All,
+        Some(at) => Delivered::From(at),
+    }
+}

@@ -1,0 +1,142 @@
+//! Runs seeds, and tells the story of the one that fails.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that speaks to whoever runs it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Parser;
+use pinlake_simulator::fault::Fault;
+use pinlake_simulator::story::{Broken, Told};
+
+/// Runs pinlake in simulated worlds whose parts fail.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Runs this one seed and tells all that happened.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Runs so many seeds.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Runs seeds for so many seconds instead.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Threads; as many as there are processors if not given.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Default)]
+struct Total {
+    seeds: u64,
+    events: u64,
+    failed: BTreeMap<u64, (Broken, String)>,
+    faults: BTreeMap<(Fault, &'static str), u64>,
+    reached: BTreeMap<&'static str, u64>,
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, told: &Told) {
+        self.seeds += 1;
+        self.events += told.events.len() as u64;
+        if let Some(broken) = told.broken.first() {
+            self.failed.insert(seed, broken.clone());
+        }
+        for (fault, count) in &told.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+        for (what, count) in &told.reached {
+            *self.reached.entry(what).or_default() += count;
+        }
+    }
+
+    fn report(&self, took: Duration) {
+        println!("{} seeds in {:.1} s, {} events", self.seeds, took.as_secs_f64(), self.events);
+        let injected: u64 = self.faults.values().sum();
+        println!("{injected} faults at {} points:", self.faults.len());
+        for (fault, _) in Fault::ALL {
+            let points: Vec<String> = self
+                .faults
+                .iter()
+                .filter(|((of, _), _)| of == fault)
+                .map(|((_, place), count)| format!("{place} {count}"))
+                .collect();
+            let sum: u64 =
+                self.faults.iter().filter(|((of, _), _)| of == fault).map(|(_, count)| count).sum();
+            let name = format!("{fault:?}");
+            println!(
+                "  {name:<22} {sum:>8}  {}",
+                if points.is_empty() { "NEVER".to_owned() } else { points.join(", ") }
+            );
+        }
+        for (what, count) in &self.reached {
+            println!("  {what:<22} {count:>8}");
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.seed {
+        Some(seed) => one(seed),
+        None => many(&arguments),
+    }
+}
+
+fn one(seed: u64) -> ExitCode {
+    let run = pinlake_simulator::run(seed);
+    print!("{}", run.told);
+    println!("seed {seed}, fingerprint {}", run.told.fingerprint());
+    for (what, how) in &run.told.broken {
+        println!("BROKEN {what:?}: {how}");
+    }
+    if run.told.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn many(arguments: &Arguments) -> ExitCode {
+    let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    let (next, total) = (AtomicU64::new(arguments.from), Mutex::new(Total::default()));
+    let end =
+        arguments.from.saturating_add(if arguments.seconds.is_some() { u64::MAX } else { arguments.seeds });
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "how long the machine takes, not what time it is in the world"
+    )]
+    let begun = std::time::Instant::now();
+    let over =
+        |seed| seed >= end || arguments.seconds.is_some_and(|seconds| begun.elapsed().as_secs() >= seconds);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.unwrap_or(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if over(seed) {
+                        return;
+                    }
+                    let run = pinlake_simulator::run(seed);
+                    let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+                    total.add(seed, &run.told);
+                    if let Some((what, how)) = run.told.broken.first() {
+                        eprintln!("seed {seed}: {what:?}: {how}");
+                    }
+                }
+            });
+        }
+    });
+    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    total.report(begun.elapsed());
+    let Some(seed) = total.failed.keys().next() else {
+        println!("all held");
+        return ExitCode::SUCCESS;
+    };
+    let kinds: BTreeSet<Broken> = total.failed.values().map(|(what, _)| *what).collect();
+    println!("{} seeds FAILED: {kinds:?}", total.failed.len());
+    println!("the story of the first: cargo run -p pinlake-simulator -- --seed {seed}");
+    ExitCode::FAILURE
+}

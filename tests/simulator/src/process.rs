@@ -1,0 +1,79 @@
+//! Processes of functions, and how they end: of themselves, at their time limit, or killed.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::fault::Fault;
+use crate::world::World;
+
+/// One process. Lambda keeps it from invocation to invocation, until it is killed.
+#[derive(Debug)]
+pub struct Process {
+    name: &'static str,
+    /// Requests until it is killed; below zero: it is not.
+    left: AtomicI64,
+    killed: Notify,
+}
+
+impl Process {
+    /// A new process of a function.
+    pub fn new(name: &'static str) -> Arc<Self> {
+        Arc::new(Self { name, left: AtomicI64::new(-1), killed: Notify::new() })
+    }
+
+    /// The function's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Called at the beginning and at the end of each request that the process makes: the moments between which the
+    /// rest of the world can tell that it was killed.
+    pub async fn step(&self) {
+        let left = self.left.load(Ordering::SeqCst);
+        if left < 0 {
+            return;
+        }
+        self.left.store(left - 1, Ordering::SeqCst);
+        if left == 0 {
+            self.killed.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Runs one invocation. `None`: the process is gone, and whoever called has no answer.
+    pub async fn invoke<T>(
+        &self,
+        world: &World,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let requests = world.strikes(Fault::KilledAtRequest, self.name);
+        let left = if requests { i64::try_from(world.dice.between(0, 40)).unwrap_or(0) } else { -1 };
+        self.left.store(left, Ordering::SeqCst);
+        let moment =
+            if world.strikes(Fault::KilledAtMoment, self.name) { world.dice.millis(0, 4_000) } else { limit };
+        tokio::select! {
+            biased;
+            () = self.killed.notified() => {
+                world.tell(|| format!("{} is killed at a request", self.name));
+                None
+            }
+            done = tokio::time::timeout(moment, work) => {
+                self.left.store(-1, Ordering::SeqCst);
+                match done {
+                    Err(_) => {
+                        world.tell(|| format!("{} is cut off after {moment:?}", self.name));
+                        world.story.reached(if moment == limit { "time limits" } else { "kills in mid-work" });
+                        None
+                    }
+                    Ok(_) if world.strikes(Fault::FunctionAnswerLost, self.name) => None,
+                    Ok(done) => Some(done),
+                }
+            }
+        }
+    }
+}

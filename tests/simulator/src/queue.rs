@@ -1,0 +1,241 @@
+//! The compactor's queue: S3's notifications, its own messages, the sweep; and the event source that polls it.
+//!
+//! A standard queue delivers at least once and in any order ("Amazon SQS standard queues"); a message that is not
+//! deleted within its visibility timeout comes again ("Amazon SQS visibility timeout"), and after `maxReceiveCount`
+//! receives goes to the dead-letter queue. Lambda deletes what a batch's answer does not name as failed, and nothing
+//! when there is no answer ("Handling errors for an SQS event source in Lambda"). S3 delivers notifications at least
+//! once, typically in seconds but sometimes in a minute or longer ("Amazon S3 Event Notifications").
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use compactor::wake::Wake;
+use compactor::{Alarm, Compactor};
+use object_store::path::Path;
+use pinlake_lake::{Budget, Lake};
+use tokio::time::sleep;
+
+use crate::contracts::{self, Release};
+use crate::fault::Fault;
+use crate::process::Process;
+use crate::sabotage::Sabotage;
+use crate::store::Store;
+use crate::story::Broken;
+use crate::world::World;
+
+/// As in template.yaml.
+const MAX_RECEIVES: u32 = 5;
+const VISIBILITY: Duration = Duration::from_secs(720);
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    world: Arc<World>,
+    messages: Mutex<Vec<Message>>,
+    next: Mutex<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Message {
+    id: String,
+    body: String,
+    visible: Duration,
+    receives: u32,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(world: &Arc<World>) -> Arc<Self> {
+        Arc::new(Self { world: world.clone(), messages: Mutex::default(), next: Mutex::default() })
+    }
+
+    /// Adds a message.
+    pub fn send(&self, body: String) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        *next += 1;
+        let id = format!("m{next}");
+        self.messages().push(Message { id, body, visible: Duration::ZERO, receives: 0 });
+    }
+
+    /// S3 announces a new object, as far as it does.
+    pub fn notify(self: &Arc<Self>, path: &Path) {
+        if self.world.strikes(Fault::NotificationLost, "s3 event") {
+            return;
+        }
+        let times = if self.world.strikes(Fault::NotificationTwice, "s3 event") { 2 } else { 1 };
+        for _ in 0..times {
+            let late = self.world.strikes(Fault::NotificationLate, "s3 event");
+            let after =
+                self.world.dice.millis(if late { 60_000 } else { 50 }, if late { 180_000 } else { 2_000 });
+            let body =
+                serde_json::json!({"Records": [{"s3": {"object": {"key": path.as_ref()}}}]}).to_string();
+            let (queue, under_way) = (self.clone(), self.world.under_way());
+            tokio::spawn(async move {
+                sleep(after).await;
+                queue.send(body);
+                drop(under_way);
+            });
+        }
+    }
+
+    /// Takes up to ten messages, whichever, and hides them for a while.
+    fn receive(&self) -> Vec<Message> {
+        let now = self.world.time();
+        let most = usize::try_from(self.world.dice.between(1, 10)).unwrap_or(1);
+        let mut taken = Vec::new();
+        let mut messages = self.messages();
+        while taken.len() < most {
+            let visible: Vec<usize> = (0..messages.len()).filter(|at| messages[*at].visible <= now).collect();
+            if visible.is_empty() {
+                break;
+            }
+            let at = visible[self.world.dice.index(visible.len())];
+            if messages[at].receives >= MAX_RECEIVES {
+                let dead = messages.remove(at);
+                self.world.tell(|| format!("{} goes to the dead letters", dead.id));
+                self.world.story.reached("dead letters");
+                continue;
+            }
+            let message = &mut messages[at];
+            message.receives += 1;
+            let short = self.world.strikes(Fault::VisibleWhileAtWork, "queue");
+            let hidden = if short { self.world.dice.millis(0, 3_000) } else { VISIBILITY };
+            message.visible = now + hidden;
+            taken.push(message.clone());
+        }
+        taken
+    }
+
+    fn delete(&self, ids: &BTreeSet<String>) {
+        let keep = |message: &Message| {
+            !ids.contains(&message.id) || self.world.strikes(Fault::MessageAgain, "queue")
+        };
+        self.messages().retain(keep);
+    }
+
+    fn messages(&self) -> MutexGuard<'_, Vec<Message>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The compactor's way to send itself a message.
+pub struct ToSelf {
+    queue: Arc<Queue>,
+    process: Arc<Process>,
+}
+
+#[async_trait]
+impl Alarm for ToSelf {
+    async fn wake(&self, body: String) -> Result<(), String> {
+        self.process.step().await;
+        let world = &self.queue.world;
+        sleep(world.dice.millis(1, 30)).await;
+        if world.strikes(Fault::WakeRefused, "queue") {
+            return Err("ServiceUnavailable".to_owned());
+        }
+        world.story.reached("messages to itself");
+        if !world.lacks(Sabotage::NoSelfMessage) {
+            self.queue.send(body);
+        }
+        self.process.step().await;
+        if world.strikes(Fault::WakeAnswerLost, "queue") {
+            return Err("time-out".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Sends the sweep's message again and again.
+pub async fn sweep(queue: Arc<Queue>) {
+    let world = queue.world.clone();
+    let Some(every) = world.plan.sweep.filter(|_| !world.lacks(Sabotage::NoSweep)) else {
+        return;
+    };
+    loop {
+        sleep(every).await;
+        if !world.strikes(Fault::SweepLost, "schedule") {
+            queue.send(Wake::All.to_body());
+        }
+    }
+}
+
+/// A warm compactor.
+struct Warm {
+    process: Arc<Process>,
+    release: Release,
+    function: Compactor<ToSelf>,
+}
+
+impl Warm {
+    fn start(queue: &Arc<Queue>) -> Self {
+        let world = &queue.world;
+        let process = Process::new("compactor");
+        let release = world.release();
+        let store = Store::new(world, &process, queue);
+        let function = Compactor {
+            lake: Lake::new(store, world.effects()),
+            catalog: contracts::catalog(release),
+            alarm: ToSelf { queue: queue.clone(), process: process.clone() },
+            budget: Budget { objects: world.plan.take, ..Budget::default() },
+        };
+        Self { process, release, function }
+    }
+}
+
+/// One poller with its compactor: takes messages, invokes, and deletes what was done.
+pub async fn poll(queue: Arc<Queue>) {
+    let world = queue.world.clone();
+    let mut warm: Option<Warm> = None;
+    loop {
+        sleep(world.dice.millis(100, 1_500)).await;
+        let messages = queue.receive();
+        if messages.is_empty() {
+            continue;
+        }
+        let compactor = match warm.take().filter(|warm| warm.release == world.release()) {
+            Some(warm) => warm,
+            None => Warm::start(&queue),
+        };
+        let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
+        world.tell(|| format!("compactor is invoked with {}", ids.join(" ")));
+        let mut event = SqsEvent::default();
+        for message in &messages {
+            let mut record = SqsMessage::default();
+            record.message_id = Some(message.id.clone());
+            record.body = Some(message.body.clone());
+            event.records.push(record);
+        }
+        let patience = Duration::from_millis(world.plan.patience);
+        let work = compactor.function.handle(event, patience);
+        let Some(outcome) = compactor.process.invoke(&world, TIME_LIMIT, work).await else {
+            world.ledger.open().unreported = true;
+            continue;
+        };
+        for (dataset, done) in &outcome.compacted {
+            match done {
+                Ok(done) => {
+                    if done.read != done.inserted + done.duplicates {
+                        world.broke(Broken::Counts, format!("{dataset}: {done:?}"));
+                    }
+                    world.ledger.open().reported(dataset, done.inserted);
+                    world.tell(|| format!("{dataset}: {done:?}"));
+                }
+                Err(error) => {
+                    world.story.reached("failed compactions");
+                    world.ledger.open().unreported = true;
+                    world.tell(|| format!("{dataset}: {error}"));
+                }
+            }
+        }
+        let failed: BTreeSet<String> =
+            outcome.response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+        queue.delete(
+            &messages.iter().map(|message| message.id.clone()).filter(|id| !failed.contains(id)).collect(),
+        );
+        warm = Some(compactor);
+    }
+}

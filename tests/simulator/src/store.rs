@@ -1,0 +1,350 @@
+//! S3 as one process sees it: strongly consistent, slow, and not always answering.
+//!
+//! What may happen to a request is what the AWS documentation allows: "Amazon S3 provides strong read-after-write
+//! consistency", so nothing stale is ever read ("Amazon S3 data consistency model"); conditional writes answer 412
+//! when the condition fails and 409 when another is under way ("How to prevent object overwrites with conditional
+//! writes"); and any request may time out or answer 5xx whether or not it was carried out ("Error best practices").
+//! DeleteObjects reports each key for itself, so part of a delete may be done.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use tokio::time::sleep;
+
+use crate::fault::Fault;
+use crate::process::Process;
+use crate::queue::Queue;
+use crate::sabotage::Sabotage;
+use crate::world::World;
+
+/// S3 as one process sees it.
+pub struct Store {
+    world: Arc<World>,
+    process: Arc<Process>,
+    queue: Arc<Queue>,
+    /// Commits that this process has lost or put in vain, and their bytes: only sabotage looks at it.
+    lost: Mutex<BTreeMap<Path, Bytes>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.process.name())
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "simulated S3")
+    }
+}
+
+/// What a path holds, for the counts of where faults struck.
+pub fn place(path: &Path) -> &'static str {
+    let path = path.as_ref();
+    match path.split('/').next().unwrap_or_default() {
+        "landing" => "landing",
+        "raw" => "raw",
+        "state" => "watermark",
+        "tables" if path.contains("/_delta_log/") && path.ends_with(".json") => "commit",
+        "tables" if path.contains("/_delta_log") => "log",
+        "tables" if path.ends_with(".keys") => "keys",
+        "tables" => "data",
+        _ => "other",
+    }
+}
+
+fn unanswered(path: &Path, what: &str) -> Error {
+    Error::Generic { store: "S3", source: format!("{what}: {path}").into() }
+}
+
+impl Store {
+    /// S3 for a process; new landing objects are announced to `queue`.
+    pub fn new(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
+        Arc::new(Self {
+            world: world.clone(),
+            process: process.clone(),
+            queue: queue.clone(),
+            lost: Mutex::default(),
+        })
+    }
+
+    async fn travel(&self, place: &'static str) {
+        let time = if self.world.strikes(Fault::Slow, place) {
+            self.world.dice.millis(1_000, 20_000)
+        } else {
+            self.world.dice.millis(1, 40)
+        };
+        sleep(time).await;
+    }
+
+    /// A put that has been sent: it lands whether or not the sender is still there.
+    fn send(
+        &self,
+        after: Duration,
+        path: &Path,
+        payload: PutPayload,
+        mode: PutMode,
+    ) -> tokio::task::JoinHandle<Result<PutResult>> {
+        let (world, queue, path) = (self.world.clone(), self.queue.clone(), path.clone());
+        let under_way = world.under_way();
+        tokio::spawn(async move {
+            sleep(after).await;
+            let result = land(&world, &queue, &path, payload, mode).await;
+            drop(under_way);
+            result
+        })
+    }
+
+    /// Commits under the next version that is free, which is what must never happen.
+    async fn rebase(&self, path: &Path, payload: &PutPayload) -> Result<PutResult> {
+        let folder = path.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder);
+        for version in 1_u64.. {
+            let path = Path::from(format!("{folder}/{version:020}.json"));
+            let put = land(&self.world, &self.queue, &path, payload.clone(), PutMode::Create).await;
+            if !matches!(put, Err(Error::AlreadyExists { .. })) {
+                return put;
+            }
+        }
+        Err(unanswered(path, "no version is free"))
+    }
+
+    fn lost(&self) -> std::sync::MutexGuard<'_, BTreeMap<Path, Bytes>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A put reaches S3.
+async fn land(
+    world: &Arc<World>,
+    queue: &Arc<Queue>,
+    path: &Path,
+    payload: PutPayload,
+    mode: PutMode,
+) -> Result<PutResult> {
+    let mut path = path.clone();
+    let mut mode = mode;
+    let kind = place(&path);
+    if kind == "commit" && world.lacks(Sabotage::UnconditionalCommit) {
+        mode = PutMode::Overwrite;
+    }
+    if kind == "landing" && world.lacks(Sabotage::MutableLanding) {
+        let folder = path.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder);
+        path = Path::from(format!("{folder}/0-0-0.parquet"));
+        mode = PutMode::Overwrite;
+    }
+    let bytes: Bytes = payload.clone().into();
+    let options = PutOptions { mode, ..PutOptions::default() };
+    let put = world.memory.put_opts(&path, payload, options).await;
+    if put.is_ok() {
+        world.tell(|| format!("S3 has {path}"));
+        crate::witness::landed(world, &path, &bytes).await;
+        if kind == "landing" {
+            queue.notify(&path);
+        }
+        if kind == "raw" && world.lacks(Sabotage::WatermarkFirst) {
+            crate::witness::watermark_first(world, &path).await;
+        }
+    }
+    put
+}
+
+#[async_trait]
+impl ObjectStore for Store {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.process.step().await;
+        let (world, kind, mode) = (&self.world, place(path), options.mode);
+        let own: Bytes = payload.clone().into();
+        if world.strikes(Fault::PutRefused, kind) {
+            self.travel(kind).await;
+            self.process.step().await;
+            return Err(unanswered(path, "503 SlowDown"));
+        }
+        if mode != PutMode::Overwrite && world.strikes(Fault::PutConflict, kind) {
+            self.travel(kind).await;
+            self.process.step().await;
+            return Err(unanswered(path, "409 ConditionalRequestConflict"));
+        }
+        if world.strikes(Fault::PutLate, kind) {
+            let late = world.dice.millis(100, 60_000);
+            self.send(late, path, payload, mode);
+            sleep(world.dice.millis(50, 3_000)).await;
+            self.process.step().await;
+            return Err(unanswered(path, "time-out"));
+        }
+        let sent = self.send(world.dice.millis(1, 30), path, payload.clone(), mode.clone());
+        let mut answer = sent.await.map_err(|_| unanswered(path, "connection lost"))?;
+        self.travel(kind).await;
+        self.process.step().await;
+        if world.strikes(Fault::PutAnswerLost, kind) {
+            answer = Err(unanswered(path, "time-out after the put"));
+        } else if answer.is_ok() && mode != PutMode::Overwrite && world.strikes(Fault::PutRetriedBySdk, kind)
+        {
+            let (path, source) = (path.to_string(), "412 Precondition Failed".into());
+            answer = Err(match mode {
+                PutMode::Create => Error::AlreadyExists { path, source },
+                _ => Error::Precondition { path, source },
+            });
+        }
+        if kind == "commit" {
+            if matches!(answer, Err(Error::AlreadyExists { .. })) && world.lacks(Sabotage::SilentRebase) {
+                return self.rebase(path, &payload).await;
+            }
+            if answer.is_err() {
+                self.lost().insert(path.clone(), own);
+            }
+        }
+        answer
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        Err(unanswered(path, "no multipart uploads in this world"))
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.process.step().await;
+        let kind = place(path);
+        self.travel(kind).await;
+        if self.world.strikes(Fault::GetFailed, kind) {
+            self.process.step().await;
+            return Err(unanswered(path, "500 InternalError"));
+        }
+        let got = self.world.memory.get_opts(path, options.clone()).await;
+        sleep(self.world.dice.millis(0, 10)).await;
+        self.process.step().await;
+        self.sabotaged(path, kind, options, got).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let (world, process) = (self.world.clone(), self.process.clone());
+        // One DeleteObjects call for all of them, as the real store has it.
+        let call = async move {
+            let paths: Vec<Path> = paths.try_collect().await?;
+            process.step().await;
+            sleep(world.dice.millis(1, 40)).await;
+            let kind = paths.first().map_or("nothing", place);
+            let fails = !paths.is_empty() && world.strikes(Fault::DeleteFailed, kind);
+            let gone = if fails { world.dice.index(paths.len() + 1) } else { paths.len() };
+            for path in &paths[..gone] {
+                crate::witness::removed(&world, path);
+                world.memory.delete(path).await?;
+                world.tell(|| format!("S3 removes {path}"));
+            }
+            sleep(world.dice.millis(1, 20)).await;
+            process.step().await;
+            if fails {
+                return Err(unanswered(&paths[0], "DeleteObjects left a key, or did not answer"));
+            }
+            Ok(stream::iter(paths.into_iter().map(Ok)))
+        };
+        stream::once(call).try_flatten().boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (world, process) = (self.world.clone(), self.process.clone());
+        let prefix = prefix.cloned();
+        let call = async move {
+            process.step().await;
+            sleep(world.dice.millis(1, 60)).await;
+            let kind = prefix.as_ref().map_or("all", |prefix| place(&prefix.clone().join("x")));
+            let mut metas: Vec<Result<ObjectMeta>> = world.memory.list(prefix.as_ref()).collect().await;
+            if world.strikes(Fault::ListFailed, kind) {
+                // A page may have come before the one that fails.
+                metas.truncate(world.dice.index(metas.len() + 1));
+                metas.push(Err(unanswered(&prefix.unwrap_or_default(), "503 while listing")));
+            }
+            process.step().await;
+            Ok::<_, Error>(stream::iter(metas))
+        };
+        stream::once(call).try_flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.process.step().await;
+        self.world.memory.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.process.step().await;
+        self.travel("other").await;
+        self.world.memory.copy_opts(from, to, options).await
+    }
+}
+
+impl Store {
+    /// What reading gives when a safeguard is gone.
+    async fn sabotaged(
+        &self,
+        path: &Path,
+        kind: &'static str,
+        options: GetOptions,
+        got: Result<GetResult>,
+    ) -> Result<GetResult> {
+        let Some(sabotage) = self.world.plan.sabotage else {
+            return got;
+        };
+        let Ok(got) = got else {
+            return got;
+        };
+        let empty_keys = || {
+            let mut keys = b"PLKEYS01".to_vec();
+            keys.extend_from_slice(&0_u64.to_le_bytes());
+            Bytes::from(keys)
+        };
+        let lost = self.lost().get(path).cloned();
+        let instead = match sabotage {
+            Sabotage::BlindAppend if kind == "keys" => Some(empty_keys()),
+            Sabotage::NoRecheck if kind == "keys" && !self.lost().is_empty() => Some(empty_keys()),
+            Sabotage::ForeignCommitIsOwn if kind == "commit" => lost,
+            Sabotage::OwnCommitIsForeign if kind == "commit" && lost.is_some() => {
+                let text = String::from_utf8_lossy(&got.bytes().await?)
+                    .replace("\"attempt\":\"", "\"attempt\":\"not-");
+                return served(text.into(), options).await;
+            }
+            Sabotage::IdentityForgotten
+                if path.as_ref().ends_with("visit/_delta_log/00000000000000000000.json") =>
+            {
+                let text = String::from_utf8_lossy(&got.bytes().await?).into_owned();
+                let identity = |release| {
+                    let catalog = crate::contracts::catalog(release);
+                    catalog
+                        .contract("visit")
+                        .map(|contract| contract.identity_hash().to_owned())
+                        .unwrap_or_default()
+                };
+                let (first, now) =
+                    (identity(crate::contracts::Release::First), identity(self.world.release()));
+                return served(text.replace(&first, &now).into(), options).await;
+            }
+            Sabotage::DeleteBeforeCommit if kind == "landing" => {
+                self.world.memory.delete(path).await?;
+                None
+            }
+            _ => None,
+        };
+        match instead {
+            Some(bytes) => served(bytes, options).await,
+            None => Ok(got),
+        }
+    }
+}
+
+/// Bytes as S3 would serve them.
+async fn served(bytes: Bytes, options: GetOptions) -> Result<GetResult> {
+    let (one, path) = (object_store::memory::InMemory::new(), Path::from("served"));
+    one.put(&path, bytes.into()).await?;
+    one.get_opts(&path, GetOptions { head: options.head, ..GetOptions::default() }).await
+}

@@ -1,0 +1,274 @@
+//! Watches everything that lands in the store, at the moment it lands: the invariants that are cheap to check at
+//! every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::cast::AsArray;
+use arrow::array::types::Int64Type;
+use arrow::array::{Array, RecordBatch};
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use pinlake_landing::name::LandingName;
+use pinlake_landing::watermark;
+use pinlake_schema::KEY_COLUMN;
+use serde_json::Value;
+
+use crate::ledger::Content;
+use crate::store::place;
+use crate::story::Broken;
+use crate::world::World;
+
+type Key = [u8; 16];
+
+/// What has been seen so far.
+#[derive(Debug, Default)]
+pub struct Witness {
+    /// Keys in the log, by dataset.
+    keys: BTreeMap<String, BTreeSet<Key>>,
+    /// What the rows in the log say, and how often.
+    rows: BTreeMap<Content, u64>,
+    /// Rows inserted, by dataset, as commits count them.
+    inserted: BTreeMap<String, u64>,
+    /// Keys of what lies in landing.
+    landing: BTreeMap<Path, BTreeSet<Key>>,
+    commits: BTreeMap<Path, Bytes>,
+    /// Keys and rows of the data files in the log, by dataset and name.
+    files: BTreeMap<(String, String), (Vec<Key>, Vec<Content>)>,
+    /// What is wrong with the rows, each thing once.
+    wrong: Vec<String>,
+}
+
+impl Witness {
+    /// Whether a row that says this is in the log.
+    pub fn has(&self, content: &str) -> bool {
+        self.rows.get(content).is_some_and(|times| *times > 0)
+    }
+
+    /// Rows inserted into a dataset's table, as its commits count them.
+    pub fn inserted(&self, dataset: &str) -> u64 {
+        self.inserted.get(dataset).copied().unwrap_or(0)
+    }
+}
+
+/// An object has landed.
+pub(crate) async fn landed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
+    match place(path) {
+        "landing" => match rows_of(bytes.clone()) {
+            Ok(batches) => {
+                let keys = batches.iter().flat_map(keys_of).collect();
+                world.witness().landing.insert(path.clone(), keys);
+            }
+            Err(why) => world.broke(Broken::Files, format!("{path} is no Parquet: {why}")),
+        },
+        "commit" => committed(world, path, bytes).await,
+        _ => {}
+    }
+}
+
+/// An object is about to be removed.
+pub(crate) fn removed(world: &World, path: &Path) {
+    match place(path) {
+        "landing" => {
+            let mut witness = world.witness();
+            // It may be gone already: deleting again changes nothing.
+            let Some(keys) = witness.landing.remove(path) else {
+                return;
+            };
+            let Some(name) = LandingName::parse(path) else {
+                return;
+            };
+            let none = BTreeSet::new();
+            let table = witness.keys.get(&name.dataset).unwrap_or(&none);
+            let elsewhere = |key: &Key| witness.landing.values().any(|keys| keys.contains(key));
+            let missing = keys.iter().filter(|key| !table.contains(*key) && !elsewhere(key)).count();
+            drop(witness);
+            if missing > 0 {
+                world.broke(
+                    Broken::RemovedEarly,
+                    format!("{path} is removed, {missing} of its rows are nowhere"),
+                );
+            }
+        }
+        kind => {
+            world.broke(Broken::RemovedEarly, format!("{path} ({kind}) is removed: only landing ever is"))
+        }
+    }
+}
+
+/// A log entry has landed: what it names must be there, and what it counts must be so.
+async fn committed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
+    let dataset = path.parts().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
+    let before = world.witness().commits.insert(path.clone(), bytes.clone());
+    if before.is_some_and(|before| before != bytes) {
+        world.broke(Broken::Overwritten, format!("{path} is written over"));
+    }
+    world.story.reached("commits");
+    let actions: Vec<Value> =
+        String::from_utf8_lossy(bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let note = actions.iter().find_map(|action| action.pointer("/commitInfo/pinlake"));
+    let count = |name: &str| note.and_then(|note| note.get(name)).and_then(Value::as_u64).unwrap_or(0);
+    let (read, inserted, duplicates) = (count("read"), count("inserted"), count("duplicates"));
+    if note.is_none() || read != inserted + duplicates {
+        world.broke(
+            Broken::Counts,
+            format!("{path}: read {read}, inserted {inserted}, duplicates {duplicates}"),
+        );
+    }
+    let removed =
+        actions.iter().filter_map(|action| action.pointer("/remove/path")).filter_map(Value::as_str);
+    let mut before = 0;
+    for file in removed {
+        match withdrawn(world, &dataset, file) {
+            Some(count) => before += count,
+            None => world.broke(Broken::Files, format!("{path} removes {file}, which is not in the log")),
+        }
+    }
+    let mut rows = 0;
+    for add in actions.iter().filter_map(|action| action.get("add")) {
+        let file = add.get("path").and_then(Value::as_str).unwrap_or_default();
+        match added(world, &dataset, file).await {
+            Ok(count) => rows += count,
+            Err(why) => world.broke(Broken::Files, format!("{path} names {file}: {why}")),
+        }
+    }
+    if rows != before + inserted {
+        let what = format!("{path} says {inserted} inserted, adds {rows} rows and removes {before}");
+        world.broke(Broken::Counts, what);
+    }
+    *world.witness().inserted.entry(dataset).or_default() += inserted;
+}
+
+/// A data file is no longer in the log: its rows are to be in another one of the same commit.
+fn withdrawn(world: &World, dataset: &str, file: &str) -> Option<u64> {
+    let mut witness = world.witness();
+    let (keys, contents) = witness.files.remove(&(dataset.to_owned(), file.to_owned()))?;
+    if let Some(known) = witness.keys.get_mut(dataset) {
+        keys.iter().for_each(|key| {
+            known.remove(key);
+        });
+    }
+    for content in &contents {
+        if let Some(times) = witness.rows.get_mut(content) {
+            *times -= 1;
+        }
+    }
+    drop(witness);
+    world.story.reached("files merged");
+    Some(contents.len() as u64)
+}
+
+/// A data file is in the log now. Answers its rows.
+async fn added(world: &Arc<World>, dataset: &str, file: &str) -> Result<u64, String> {
+    let table = Path::from_iter(["tables", dataset]);
+    let data = read(world, &table.clone().join(file)).await?;
+    let stem = file.strip_suffix(".parquet").ok_or("not a .parquet")?;
+    let keys = read(world, &table.join("_pinlake_keys").join(format!("{stem}.keys"))).await?;
+    let keys: Vec<Key> = keys.get(16..).unwrap_or_default().as_chunks().0.to_vec();
+    let batches = rows_of(data)?;
+    let contents: Vec<Content> = batches.iter().flat_map(|batch| contents_of(dataset, batch)).collect();
+    let mut doubled = Vec::new();
+    let mut witness = world.witness();
+    let known = witness.keys.entry(dataset.to_owned()).or_default();
+    let fresh = keys.iter().filter(|key| known.insert(**key)).count();
+    for content in &contents {
+        let times = witness.rows.entry(content.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            doubled.push((content.clone(), *times));
+        }
+    }
+    witness.files.insert((dataset.to_owned(), file.to_owned()), (keys.clone(), contents.clone()));
+    drop(witness);
+    if fresh < keys.len() {
+        world.broke(
+            Broken::Doubled,
+            format!("{} keys of {file} were in {dataset} before", keys.len() - fresh),
+        );
+    }
+    for (content, times) in doubled {
+        // Where the record is its own identity, it may be there once for each time it was sent.
+        let most = world.ledger.open().promises.get(&content).map_or(0, |promise| promise.most);
+        if times > most {
+            world.broke(Broken::Doubled, format!("{content} is there {times} times of {most}"));
+        }
+    }
+    for batch in &batches {
+        if let Some(why) = wrong(dataset, batch) {
+            let mut witness = world.witness();
+            if !witness.wrong.contains(&why) {
+                witness.wrong.push(why.clone());
+                drop(witness);
+                world.broke(Broken::Invented, why);
+            }
+        }
+    }
+    if keys.len() != contents.len() {
+        return Err(format!("{} keys for {} rows", keys.len(), contents.len()));
+    }
+    Ok(contents.len() as u64)
+}
+
+async fn read(world: &World, path: &Path) -> Result<Bytes, String> {
+    let got = world.memory.get(path).await.map_err(|error| error.to_string())?;
+    got.bytes().await.map_err(|error| error.to_string())
+}
+
+/// Decodes a Parquet file.
+///
+/// # Errors
+/// With the reader's words.
+pub fn rows_of(bytes: Bytes) -> Result<Vec<RecordBatch>, String> {
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(ParquetRecordBatchReaderBuilder::build);
+    let batches = reader.map_err(|error| error.to_string())?.collect::<Result<Vec<_>, _>>();
+    batches.map_err(|error| error.to_string())
+}
+
+fn keys_of(batch: &RecordBatch) -> Vec<Key> {
+    let keys = batch.column_by_name(KEY_COLUMN).and_then(|column| column.as_fixed_size_binary_opt());
+    keys.iter().flat_map(|keys| keys.iter().flatten()).filter_map(|key| key.try_into().ok()).collect()
+}
+
+/// What each row of a table says.
+pub fn contents_of(dataset: &str, batch: &RecordBatch) -> Vec<Content> {
+    if dataset == "quarantine" {
+        let sent_to = batch.column_by_name("dataset").and_then(|column| column.as_string_opt::<i32>());
+        let raw = batch.column_by_name("raw").and_then(|column| column.as_binary_opt::<i32>());
+        let (Some(sent_to), Some(raw)) = (sent_to, raw) else { return Vec::new() };
+        return sent_to
+            .iter()
+            .zip(raw)
+            .map(|(sent_to, raw)| quarantined(sent_to, raw.unwrap_or_default()))
+            .collect();
+    }
+    let ids = batch.column_by_name("id").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    ids.iter().flat_map(|ids| ids.iter()).map(|id| format!("{dataset}/{}", id.unwrap_or(-1))).collect()
+}
+
+/// What a quarantined record says.
+pub fn quarantined(dataset: Option<&str>, raw: &[u8]) -> Content {
+    format!("quarantine/{}/{}", dataset.unwrap_or("-"), raw.escape_ascii())
+}
+
+/// Every row has a note that tells its number, or none.
+fn wrong(dataset: &str, batch: &RecordBatch) -> Option<String> {
+    let ids = batch.column_by_name("id")?.as_primitive_opt::<Int64Type>()?;
+    let notes = batch.column_by_name("note")?.as_string_opt::<i32>()?;
+    let differs = |at: &usize| !notes.is_null(*at) && notes.value(*at) != format!("note {}", ids.value(*at));
+    let at = (0..batch.num_rows()).find(differs)?;
+    Some(format!("{dataset}/{} has the note {:?}", ids.value(at), notes.value(at)))
+}
+
+/// Sabotage: moves the watermark when the raw records land, before anything of them is in landing.
+pub(crate) async fn watermark_first(world: &World, raw: &Path) {
+    let parts: Vec<String> = raw.parts().map(|part| part.as_ref().to_owned()).collect();
+    if let [_, _, stream, shard, file] = parts.as_slice()
+        && let Some(Ok(last)) = file.split('-').nth(1).map(str::parse)
+    {
+        let store: &dyn ObjectStore = &world.memory;
+        let _ = watermark::advance(store, stream, shard, &last).await;
+    }
+}

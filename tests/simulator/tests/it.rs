@@ -1,0 +1,1 @@
+//! Seeds, and safeguards taken away.
