@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as the test does")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so")]
 
+mod end_to_end;
+mod forms;
 mod golden;
 mod oracle;
 mod program;
+mod stack;

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::program::{analyse, beside, load, output, pinlake, repository};
 
-fn python(script: &str) -> Command {
+/// A script of `oracle/`.
+pub fn python(script: &str) -> Command {
     let mut command = Command::new(env::var_os("PYTHON").unwrap_or_else(|| "python3".into()));
     command.arg(repository("tests/oracle").join(script));
     command

@@ -1,0 +1,338 @@
+//! The local stack as tests reach it: its HTTP API, the AWS APIs of the stand-in, and the `pinlake` program over
+//! its lake.
+//!
+//! The lake is shared with whoever used the stack before, and other tests: a test's rows have numbers of its own
+//! ([`Stack::number`]), and one test at a time has the stack.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsStr,
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use pinlake_effects::{Clock, SystemClock};
+use reqwest::{Client, header::HeaderMap};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::{
+    forms::Form,
+    program::{self, Counts, load, output, pinlake, repository},
+};
+
+/// The datasets of the sample domain.
+pub const DATASETS: [&str; 3] = ["pin", "geo", "user"];
+
+/// How many numbers a test has; the sources' own reach 11,153.
+const NUMBERS: i64 = 20_000;
+
+/// How long records may take from ingest into their tables, in seconds.
+const DRAIN_SECONDS: &str = "60";
+
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// The stack that `make up` started and described.
+pub struct Stack {
+    described: Value,
+    http: Client,
+    /// The highest sequence number of each shard that an answer has acknowledged.
+    acks: BTreeMap<String, String>,
+    first: i64,
+    next: i64,
+    scratch: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// What an HTTP request was answered.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// What it acknowledges: shards, each with a sequence number.
+    pub fn acks(&self) -> impl Iterator<Item = (&str, &str)> {
+        let header = self.headers.get("pinlake-ack").map_or("", |header| header.to_str().unwrap());
+        header.split(',').filter_map(|ack| ack.split_once('='))
+    }
+}
+
+impl Stack {
+    /// The stack that PINLAKE_STACK describes. `None` after saying that a test skips.
+    pub async fn up() -> Option<Stack> {
+        let Some(file) = env::var_os("PINLAKE_STACK") else {
+            eprintln!(
+                "skipped: PINLAKE_STACK is not set; `make up`, then PINLAKE_STACK=$PWD/target/demo/stack.json cargo test"
+            );
+            return None;
+        };
+        let file = Path::new(&file);
+        let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let alone = ALONE.lock().await;
+        // Far from the numbers of any demo, and from those of the test before: it had another millisecond.
+        let first = SystemClock.now().timestamp_millis() * NUMBERS;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        Some(Stack {
+            described: serde_json::from_str(&text).unwrap(),
+            http: Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap(),
+            acks: BTreeMap::new(),
+            first,
+            next: first,
+            scratch: tempfile::tempdir().unwrap(),
+            _alone: alone,
+        })
+    }
+
+    /// A value of `stack.json`.
+    pub fn described(&self, name: &str) -> &str {
+        self.described[name].as_str().unwrap_or_else(|| panic!("stack.json has no {name}"))
+    }
+
+    /// A number for a post that no other post in the lake has.
+    pub fn number(&mut self) -> i64 {
+        self.next += 1;
+        assert!(self.numbers().contains(&(self.next - 1)), "a test has {NUMBERS} numbers");
+        self.next - 1
+    }
+
+    /// All the numbers that are this test's.
+    pub fn numbers(&self) -> Range<i64> {
+        self.first..self.first + NUMBERS
+    }
+
+    /// A folder that goes when the test ends.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.scratch.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// A request to ingest, as any client makes it.
+    pub async fn send(&mut self, form: &Form) -> Answer {
+        let url = format!("{}{}", self.described("ingest_url"), form.path);
+        let mut request = self.http.request(form.method.clone(), url).body(form.body.clone());
+        for (name, value) in &form.headers {
+            request = request.header(*name, *value);
+        }
+        let answer = answer(request).await;
+        // A test waits for each answer: later ones have higher numbers.
+        self.acks.extend(answer.acks().map(|(shard, sequence)| (shard.to_owned(), sequence.to_owned())));
+        answer
+    }
+
+    /// `pinlake replay` of a folder's rows; gives what it printed.
+    pub fn replay(&mut self, rows: &Path, options: &[&str]) -> Value {
+        let acks = self.acks_file();
+        let mut replay = self.pinlake("replay");
+        replay.args(["--to", self.described("ingest_url"), "--from"]).arg(rows).arg("--acks").arg(&acks);
+        let printed = serde_json::from_str(&output(replay.args(options))).unwrap();
+        self.acks = serde_json::from_str(&fs::read_to_string(&acks).unwrap()).unwrap();
+        printed
+    }
+
+    /// Waits until all that was acknowledged to this test is in its table or in quarantine.
+    pub fn drain(&self) {
+        let mut wait = self.pinlake("wait");
+        wait.args(["--lake", self.described("lake"), "--stream", self.described("stream")]);
+        wait.args(["--timeout", DRAIN_SECONDS, "--acks"]).arg(self.acks_file());
+        output(&mut wait);
+    }
+
+    fn acks_file(&self) -> PathBuf {
+        let file = self.scratch.path().join("acks.json");
+        fs::write(&file, json!(self.acks).to_string()).unwrap();
+        file
+    }
+
+    /// `pinlake results` as JSON.
+    pub fn results(&self) -> Value {
+        let mut results = self.pinlake("results");
+        results.args(["--format", "json", "--lake", self.described("lake")]);
+        serde_json::from_str(&output(&mut results)).unwrap()
+    }
+
+    /// `pinlake analyse` as JSON.
+    pub fn analyse(&self, options: &[&OsStr]) -> Value {
+        let mut analyse = self.pinlake("analyse");
+        analyse.args(["--format", "json", "--lake", self.described("lake")]);
+        serde_json::from_str(&output(analyse.args(options))).unwrap()
+    }
+
+    /// The answers to queries of the test's own: (result, SQL).
+    fn ask(&self, queries: &[(String, String)]) -> Value {
+        let folder = folder_of(queries);
+        self.analyse(&["--queries".as_ref(), folder.path().as_os_str()])
+    }
+
+    /// The condition for this test's rows.
+    fn own(&self) -> String {
+        let numbers = self.numbers();
+        format!("WHERE ind >= {} AND ind < {}", numbers.start, numbers.end)
+    }
+
+    /// All columns of this test's rows, by dataset, with the tables' versions.
+    pub fn tables(&self) -> Value {
+        sorted(self.ask(&selections(&self.own())))
+    }
+
+    /// The rows of quarantine whose bytes are among `raws`, each as an object of its columns, by their bytes.
+    pub fn quarantined(&self, raws: &[&str]) -> BTreeMap<String, Vec<Value>> {
+        let asked = self.ask(&[("quarantine".to_owned(), "SELECT * FROM quarantine".to_owned())]);
+        let columns = asked["quarantine"]["columns"].as_array().unwrap();
+        let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for cells in asked["quarantine"]["rows"].as_array().unwrap() {
+            let named = columns.iter().map(|column| column.as_str().unwrap().to_owned());
+            let row: Value = named.zip(cells.as_array().unwrap().iter().cloned()).collect();
+            let raw = STANDARD.decode(row["raw"].as_str().unwrap()).unwrap();
+            if let Some(raw) = raws.iter().find(|known| known.as_bytes() == raw) {
+                found.entry((*raw).to_owned()).or_default().push(row);
+            }
+        }
+        found
+    }
+
+    /// Our ten queries as they answer over this test's rows only.
+    pub fn answers_over_own_rows(&self) -> Value {
+        let own = DATASETS
+            .map(|dataset| format!("{dataset} AS (SELECT * FROM {dataset} {})", self.own()))
+            .join(", ");
+        let mut queries = Vec::new();
+        for entry in fs::read_dir(repository("queries")).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let sql = text.lines().skip_while(|line| line.starts_with("--")).collect::<Vec<_>>().join("\n");
+            let sql = match sql.strip_prefix("WITH ") {
+                Some(rest) => format!("WITH {own}, {rest}"),
+                None => format!("WITH {own} {sql}"),
+            };
+            queries.push((path.file_stem().unwrap().to_str().unwrap().to_owned(), sql));
+        }
+        self.ask(&queries)
+    }
+
+    /// Invokes a function by its name in `stack.json`, as the AWS CLI does.
+    pub async fn invoke(&self, function: &str, event: Value) -> Value {
+        let name = self.described["functions"][function].as_str().unwrap();
+        let url = format!("{}/2015-03-31/functions/{name}/invocations", self.described("endpoint"));
+        let answer = answer(self.http.post(url).body(event.to_string())).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(!answer.headers.contains_key("x-amz-function-error"), "{}", answer.body);
+        answer.body
+    }
+
+    /// An item of the results table; its attributes are strings and numbers.
+    pub async fn result_item(&self, result: &str, run: &str) -> Value {
+        let key = json!({ "result": { "S": result }, "run": { "S": run } });
+        let request = json!({ "TableName": self.described("results_table"), "Key": key });
+        let request = self
+            .http
+            .post(self.described("endpoint"))
+            .header("X-Amz-Target", "DynamoDB_20120810.GetItem")
+            .header("Content-Type", "application/x-amz-json-1.0")
+            .body(request.to_string());
+        let answer = answer(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body["Item"].clone()
+    }
+
+    /// A JSON object of the lake's bucket.
+    pub async fn object(&self, key: &str) -> Value {
+        let url = format!("{}/{}/{key}", self.described("endpoint"), self.described("bucket"));
+        let answer = answer(self.http.get(url)).await;
+        assert_eq!(answer.status, 200, "{key}: {}", answer.body);
+        answer.body
+    }
+
+    /// The program as it talks to the stand-in, and to nothing else.
+    fn pinlake(&self, subcommand: &str) -> Command {
+        let mut command = pinlake();
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+        command
+            .env("AWS_ENDPOINT_URL", self.described("endpoint"))
+            .env("AWS_REGION", self.described("region"))
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("NO_PROXY", "127.0.0.1,localhost")
+            .env("no_proxy", "127.0.0.1,localhost")
+            .arg(subcommand);
+        command
+    }
+}
+
+/// A lake in a folder that the same rows are loaded into from files.
+pub struct FolderLake {
+    folder: TempDir,
+    pub counts: Counts,
+}
+
+impl FolderLake {
+    pub fn load(rows: &Path) -> FolderLake {
+        let folder = tempfile::tempdir().unwrap();
+        let counts = load(folder.path(), &[], &[rows.to_owned()]);
+        FolderLake { folder, counts }
+    }
+
+    pub fn analyse(&self) -> Value {
+        program::analyse(self.folder.path(), &[])
+    }
+
+    /// As [`Stack::tables`].
+    pub fn tables(&self) -> Value {
+        let queries = folder_of(&selections(""));
+        sorted(program::analyse(self.folder.path(), &["--queries".as_ref(), queries.path().as_os_str()]))
+    }
+}
+
+/// The rows of one result.
+pub fn rows_of<'a>(results: &'a Value, name: &str) -> &'a [Value] {
+    results[name]["rows"].as_array().unwrap()
+}
+
+/// Compares columns and rows of every result; versions are another lake's.
+pub fn assert_same_answers(ours: &Value, theirs: &Value) {
+    let (ours, theirs) = (ours.as_object().unwrap(), theirs.as_object().unwrap());
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    for (name, our) in ours {
+        assert_eq!(our["columns"], theirs[name]["columns"], "{name}");
+        assert_eq!(our["rows"], theirs[name]["rows"], "{name}");
+    }
+}
+
+/// The results with their rows in an order that depends on nothing but the rows.
+fn sorted(mut results: Value) -> Value {
+    for (_, result) in results.as_object_mut().unwrap() {
+        result["rows"].as_array_mut().unwrap().sort_by_cached_key(Value::to_string);
+    }
+    results
+}
+
+fn selections(condition: &str) -> [(String, String); 3] {
+    DATASETS.map(|dataset| (dataset.to_owned(), format!("SELECT * FROM {dataset} {condition}")))
+}
+
+/// A folder with a file for each query.
+fn folder_of(queries: &[(String, String)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, sql) in queries {
+        fs::write(folder.path().join(name).with_extension("sql"), sql).unwrap();
+    }
+    folder
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await.unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Answer { status, headers, body }
+}
