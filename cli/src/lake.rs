@@ -12,8 +12,19 @@ use pinlake_schema::Catalog;
 
 use crate::error::CliError;
 
-/// The store of the lake that `--lake` names.
+/// The store of the lake that `--lake` names; it must be there, or a mistyped name would be an empty lake.
 pub async fn store(lake: &str) -> Result<Arc<dyn ObjectStore>, CliError> {
+    if let Ok(Location::Folder(folder)) = lake.parse()
+        && !folder.is_dir()
+    {
+        let what = format!("there is no lake {lake}");
+        return Err(CliError::usage(what, "check the name; `pinlake load` makes a lake"));
+    }
+    made(lake).await
+}
+
+/// The same, made if it is not there.
+async fn made(lake: &str) -> Result<Arc<dyn ObjectStore>, CliError> {
     let location: Location = lake.parse().map_err(|error| {
         CliError::usage(format!("--lake {lake}"), "write a folder, or s3://bucket[/prefix]").caused_by(error)
     })?;
@@ -23,9 +34,14 @@ pub async fn store(lake: &str) -> Result<Arc<dyn ObjectStore>, CliError> {
     })
 }
 
-/// The lake that `--lake` names.
+/// The lake that `--lake` names; it must be there.
 pub async fn open(lake: &str) -> Result<Lake, CliError> {
     Ok(Lake::new(store(lake).await?, Effects::system()))
+}
+
+/// The lake that `--lake` names, made if it is not there.
+pub async fn create(lake: &str) -> Result<Lake, CliError> {
+    Ok(Lake::new(made(lake).await?, Effects::system()))
 }
 
 /// The contracts of `--datasets`, or those that are built in.

@@ -86,7 +86,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
         return Err(CliError::usage(format!("there is no dataset {dataset}"), advice));
     }
     let files = walk(&args.files)?;
-    let lake = lake::open(&args.lake).await?;
+    let lake = lake::create(&args.lake).await?;
     let bar = console::progress("loading", Unit::Bytes, Some(files.iter().map(|file| file.size).sum()));
     let mut load = Load {
         lake: &lake,

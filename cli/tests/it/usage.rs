@@ -23,6 +23,9 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (&["replay", "--to", to, "--from", "pin.ndjson", "--rate", "0"], "--rate"),
         (&["generate", "--out", "rows", "--rows", "10", "--dirty", "2"], "from 0 to 1"),
         (&["generate", "--out", "rows", "--rows", "ten"], "ten"),
+        (&["analyse", "--lake", "mistyped"], "there is no lake mistyped"),
+        (&["load", "--lake", "lake", "--dataset", "weather", "pin.ndjson"], "there is no dataset weather"),
+        (&["wait", "--lake", "empty", "--acks", "none.json"], "there is no file none.json"),
         (&["explode"], "explode"),
         (&[], "Usage:"),
     ];
