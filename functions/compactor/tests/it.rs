@@ -60,13 +60,16 @@ const USER: &str =
     r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20, "date_joined": "2015-10-21 21:26:45"}"#;
 
 #[tokio::test]
-async fn the_sample_event_wakes_its_dataset() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/compactor_sqs.json");
-    let event: SqsEvent = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let (compactor, _) = compactor(Arc::new(InMemory::new()), Budget::default());
-    let outcome = compactor.handle(event, Duration::from_secs(1)).await;
-    assert!(outcome.response.batch_item_failures.is_empty());
-    assert_eq!(outcome.compacted.keys().collect::<Vec<_>>(), ["pin"]);
+async fn the_sample_events_wake_their_datasets() {
+    let all = ["geo", "pin", "quarantine", "user"];
+    for (name, woken) in [("sqs", &["pin"][..]), ("sweep", &all), ("redrive", &[])] {
+        let path = format!("{}/../../events/compactor_{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let event: SqsEvent = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let (compactor, _) = compactor(Arc::new(InMemory::new()), Budget::default());
+        let outcome = compactor.handle(event, Duration::from_secs(1)).await;
+        assert!(outcome.response.batch_item_failures.is_empty(), "{name}");
+        assert_eq!(outcome.compacted.keys().collect::<Vec<_>>(), woken, "{name}");
+    }
 }
 
 #[tokio::test]
