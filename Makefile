@@ -15,6 +15,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv/bin
 LOCAL := $(VENV)/python -m local
+FUNCTIONS_ENV := target/demo/functions.env
 LINT_REGION := us-east-1
 
 .PHONY: help
@@ -61,6 +62,11 @@ demo: build .venv/ready ## From input to answers on this machine: make demo [INP
 .PHONY: down
 down: ## Stop what up or demo started
 	@if test -e .venv/ready; then $(LOCAL) down; else echo 'nothing was ever started here' >&2; fi
+
+.PHONY: watch
+watch: build .venv/ready ## Run the functions from the sources, for cargo lambda invoke; needs make up
+	@test -e $(FUNCTIONS_ENV) || { echo 'there is no stack for the functions to work with: make up' >&2; exit 2; }
+	$(VENV)/cargo-lambda lambda watch --invoke-address ::1 --env-file $(FUNCTIONS_ENV)
 
 .PHONY: test
 test: build .venv/ready ## Run every test, those of the whole stack included

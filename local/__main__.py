@@ -15,7 +15,6 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start the stand-in, build, deploy, write target/demo/stack.json")
     commands.add_parser("down", help="stop what up started")
-    commands.add_parser("status", help="exit with 0 if the stand-in of this checkout runs, else with 1")
     demo_parser = commands.add_parser("demo", help="up, then from input to answers")
     demo_parser.add_argument("--input", type=Path, help="a folder with pin.ndjson, geo.ndjson, user.ndjson")
     arguments = parser.parse_args()
@@ -26,8 +25,6 @@ def main() -> int:
                 stack.up()
             case "down":
                 stand_in.stop()
-            case "status":
-                return 0 if stand_in.running() else 1
             case "demo":
                 demo.run(arguments.input)
     except Failure as failure:

@@ -10,13 +10,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import console, stack
 from local.console import Failure, say
-from local.places import DEMO, ROOT, environment, program
+from local.places import ROOT, STATE, environment, program
 
 _ROWS = 3000
-_INPUT = DEMO / "input"
-_ACKS = DEMO / "acks.json"
-_REPLAY = DEMO / "replay.json"
-_RESULTS = DEMO / "results.json"
+_INPUT = STATE / "input"
+_ACKS = STATE / "acks.json"
+_REPLAY = STATE / "replay.json"
+_RESULTS = STATE / "results.json"
 
 # For a large INPUT; the functions are built without optimisation.
 _DRAIN_SECONDS = 900
@@ -44,7 +44,8 @@ def run(given: Path | None) -> None:
     )
 
     say("waiting until every acknowledged record is in its table or in quarantine")
-    _pinlake(settings, "wait", "--lake", lake, "--acks", _ACKS, "--timeout", str(_DRAIN_SECONDS))
+    stream = described["stream"]
+    _pinlake(settings, "wait", "--lake", lake, "--stream", stream, "--acks", _ACKS, "--timeout", str(_DRAIN_SECONDS))
 
     say("running the analyses")
     _analyse(described)
@@ -76,7 +77,7 @@ def _analyse(described: dict[str, Any]) -> None:
         raise Failure(f"the function {function} could not be invoked: {error}") from error
     if answer.get("FunctionError"):
         raise Failure(f"the function {function} failed: {said}")
-    (DEMO / "analysis.json").write_text(said + "\n")
+    (STATE / "analysis.json").write_text(said + "\n")
 
 
 def _keep_results(text: str) -> None:

@@ -8,8 +8,10 @@ from local.console import Failure
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV_BIN = ROOT / ".venv" / "bin"
-DEMO = ROOT / "target" / "demo"
-STACK_JSON = DEMO / "stack.json"
+# All that a stack leaves on disk. The tests have one of their own: what they post is in no demo's answers.
+STATE = ROOT / "target" / os.environ.get("PINLAKE_STATE", "demo")
+STACK_JSON = STATE / "stack.json"
+FUNCTIONS_ENV = STATE / "functions.env"
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
@@ -72,5 +74,5 @@ def environment(endpoint: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_EC2_METADATA_DISABLED": "true",
         "SAM_CLI_TELEMETRY": "0",
-        "__SAM_CLI_APP_DIR": str(DEMO / "sam"),
+        "__SAM_CLI_APP_DIR": str(STATE / "sam"),
     }

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -10,30 +11,33 @@ from botocore.config import Config
 from local import stand_in
 from local.console import run, say
 from local.places import (
-    DEMO,
+    FUNCTIONS_ENV,
     REGION,
     ROOT,
     STACK_JSON,
     STACK_NAME,
+    STATE,
     VENV_BIN,
     architecture,
     environment,
+    rust_target,
 )
 from local.stand_in import StandIn
 
-_BUILD = DEMO / "build"
+_BUILD = STATE / "build"
 _FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
 
 
 def up() -> dict[str, Any]:
     """Brings the stack up, or up to date if it already is, and gives what stack.json holds."""
-    DEMO.mkdir(parents=True, exist_ok=True)
+    STATE.mkdir(parents=True, exist_ok=True)
     runs = stand_in.start()
     settings = environment(runs.endpoint)
     _build(settings)
     _deploy(settings)
     described = _describe(runs)
-    _write(described)
+    _write(STACK_JSON, json.dumps(described, indent=2) + "\n")
+    _write(FUNCTIONS_ENV, _functions_environment(described))
     say(f"the stack is up: {STACK_JSON.relative_to(ROOT)} says where; ingest is at {described['ingest_url']}")
     return described
 
@@ -62,7 +66,7 @@ def _build(settings: dict[str, str]) -> None:
          "--parameter-overrides", f"Architecture={architecture()}"],
         settings | quick,
         what="sam build",
-        log=DEMO / "sam-build.log",
+        log=STATE / "sam-build.log",
     )  # fmt: skip
 
 
@@ -75,7 +79,7 @@ def _deploy(settings: dict[str, str]) -> None:
          "CleanerWindowSeconds=1", "CompactorWindowSeconds=1"],
         settings,
         what="sam deploy",
-        log=DEMO / "sam-deploy.log",
+        log=STATE / "sam-deploy.log",
     )  # fmt: skip
 
 
@@ -97,8 +101,28 @@ def _describe(runs: StandIn) -> dict[str, Any]:
     }
 
 
-def _write(described: dict[str, Any]) -> None:
-    """Writes stack.json at once, never half."""
-    new = STACK_JSON.with_suffix(".new")
-    new.write_text(json.dumps(described, indent=2) + "\n")
-    os.replace(new, STACK_JSON)
+def _functions_environment(described: dict[str, Any]) -> str:
+    """What functions need that `cargo lambda watch` runs beside the stack, a NAME=value a line.
+
+    Their lake is a folder of the stack's bucket, where the deployed functions do not look: the sample events' numbers
+    and rows are made up, and would be taken for the stack's own.
+    """
+    ours = environment(described["endpoint"])
+    kept = {name: ours[name] for name in ours if name.startswith("AWS_") or name.lower() == "no_proxy"}
+    settings = kept | {
+        "CARGO_BUILD_TARGET": rust_target(),
+        "PINLAKE_LAKE": f"{described['lake']}/watch",
+        "PINLAKE_STREAM": described["stream"],
+        "PINLAKE_QUEUE_URL": described["queue"],
+        "PINLAKE_RESULTS_TABLE": described["results_table"],
+        "PINLAKE_ANONYMOUS": "true",
+        "RUST_LOG": "info",
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file at once, never half."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, path)

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.console import Failure, say
-from local.places import DEMO, HOST, REGION, ROOT, STACK_JSON, VENV_BIN, environment, port
+from local.places import FUNCTIONS_ENV, HOST, REGION, ROOT, STACK_JSON, STATE, VENV_BIN, environment, port
 
 _PROGRAM = VENV_BIN / "ministack"
-_RECORD = DEMO / "ministack.json"
-_LOG = DEMO / "ministack.log"
-_SCRATCH = DEMO / "scratch"
+_RECORD = STATE / "ministack.json"
+_LOG = STATE / "ministack.log"
+_SCRATCH = STATE / "scratch"
 
 _START_SECONDS = 60
 _STOP_SECONDS = 15
@@ -62,7 +62,7 @@ def start() -> StandIn:
             )
     endpoint = f"http://{HOST}:{at}"
     # What it knew died with it.
-    STACK_JSON.unlink(missing_ok=True)
+    _forget()
     shutil.rmtree(_SCRATCH, ignore_errors=True)
     _SCRATCH.mkdir(parents=True)
     settings = environment(endpoint) | {
@@ -115,8 +115,13 @@ def stop() -> None:
     else:
         say("no local AWS stand-in of this checkout runs")
     _RECORD.unlink(missing_ok=True)
-    STACK_JSON.unlink(missing_ok=True)
+    _forget()
     shutil.rmtree(_SCRATCH, ignore_errors=True)
+
+
+def _forget() -> None:
+    for told in (STACK_JSON, FUNCTIONS_ENV):
+        told.unlink(missing_ok=True)
 
 
 def _answers(endpoint: str) -> bool:

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Every test, those over the deployed stack included. `make test` has built everything and calls it with
-# CARGO_BUILD_TARGET set. It uses the stack that runs, or starts one and stops it at the end.
+# CARGO_BUILD_TARGET set. The stack is the tests' own, beside one that `make up` started, and stops at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-python=.venv/bin/python
-export PINLAKE_STACK=$PWD/target/demo/stack.json
+stack() {
+    PINLAKE_STATE=test PINLAKE_PORT=${PINLAKE_TEST_PORT:-4567} .venv/bin/python -m local "$1"
+}
 
-if ! $python -m local status; then
-    trap '$python -m local down' EXIT
-fi
-$python -m local up
+trap 'stack down' EXIT
+stack up
+export PINLAKE_STACK=$PWD/target/test/stack.json
 
 # The readers first: the closing line is to be cargo's.
 tests/readers/run.sh
