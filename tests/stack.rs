@@ -60,8 +60,7 @@ pub struct Answer {
 impl Answer {
     /// What it acknowledges: shards, each with a sequence number.
     pub fn acks(&self) -> impl Iterator<Item = (&str, &str)> {
-        let header = self.headers.get("pinlake-ack").map_or("", |header| header.to_str().unwrap());
-        header.split(',').filter_map(|ack| ack.split_once('='))
+        acks(self.headers.get("pinlake-ack").map_or("", |header| header.to_str().unwrap()))
     }
 }
 
@@ -123,9 +122,16 @@ impl Stack {
             request = request.header(*name, *value);
         }
         let answer = answer(request).await;
-        // A test waits for each answer: later ones have higher numbers.
-        self.acks.extend(answer.acks().map(|(shard, sequence)| (shard.to_owned(), sequence.to_owned())));
+        if let Some(acks) = answer.headers.get("pinlake-ack") {
+            self.acknowledge(acks.to_str().unwrap());
+        }
         answer
+    }
+
+    /// Notes an acknowledgement, to wait for.
+    pub fn acknowledge(&mut self, header: &str) {
+        // A test waits for each answer: later ones have higher numbers.
+        self.acks.extend(acks(header).map(|(shard, sequence)| (shard.to_owned(), sequence.to_owned())));
     }
 
     /// `pinlake replay` of a folder's rows; gives what it printed.
@@ -172,15 +178,14 @@ impl Stack {
         self.analyse(&["--queries".as_ref(), folder.path().as_os_str()])
     }
 
-    /// The condition for this test's rows.
-    fn own(&self) -> String {
-        let numbers = self.numbers();
-        format!("WHERE ind >= {} AND ind < {}", numbers.start, numbers.end)
-    }
-
     /// All columns of this test's rows, by dataset, with the tables' versions.
     pub fn tables(&self) -> Value {
-        sorted(self.ask(&selections(&self.own())))
+        self.rows(self.numbers())
+    }
+
+    /// All columns of the rows with some numbers, by dataset, with the tables' versions.
+    pub fn rows(&self, numbers: Range<i64>) -> Value {
+        sorted(self.ask(&selections(&within(numbers))))
     }
 
     /// The rows of quarantine whose bytes are among `raws`, each as an object of its columns, by their bytes.
@@ -201,9 +206,8 @@ impl Stack {
 
     /// Our ten queries as they answer over this test's rows only.
     pub fn answers_over_own_rows(&self) -> Value {
-        let own = DATASETS
-            .map(|dataset| format!("{dataset} AS (SELECT * FROM {dataset} {})", self.own()))
-            .join(", ");
+        let own = within(self.numbers());
+        let own = DATASETS.map(|dataset| format!("{dataset} AS (SELECT * FROM {dataset} {own})")).join(", ");
         let mut queries = Vec::new();
         for entry in fs::read_dir(repository("queries")).unwrap() {
             let path = entry.unwrap().path();
@@ -316,6 +320,10 @@ fn sorted(mut results: Value) -> Value {
     results
 }
 
+fn within(numbers: Range<i64>) -> String {
+    format!("WHERE ind >= {} AND ind < {}", numbers.start, numbers.end)
+}
+
 fn selections(condition: &str) -> [(String, String); 3] {
     DATASETS.map(|dataset| (dataset.to_owned(), format!("SELECT * FROM {dataset} {condition}")))
 }
@@ -327,6 +335,10 @@ fn folder_of(queries: &[(String, String)]) -> TempDir {
         fs::write(folder.path().join(name).with_extension("sql"), sql).unwrap();
     }
     folder
+}
+
+fn acks(header: &str) -> impl Iterator<Item = (&str, &str)> {
+    header.split(',').filter_map(|ack| ack.split_once('='))
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Answer {
