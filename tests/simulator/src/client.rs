@@ -54,7 +54,9 @@ struct Post {
 /// A client: posts one request after another.
 pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
     let mut warm = None;
-    for request in 0..world.dice.between(1, world.plan.requests) {
+    let requests =
+        if world.plan.long { world.plan.requests } else { world.dice.between(1, world.plan.requests) };
+    for request in 0..requests {
         sleep(world.dice.millis(0, 8_000)).await;
         let post = draw(&world, &format!("c{number}-{request}"));
         for attempt in 0..ATTEMPTS {
@@ -73,7 +75,7 @@ fn draw(world: &World, id: &str) -> Post {
         [Format::Native, Format::NativeLines, Format::Kafka, Format::KinesisRecords, Format::KinesisRecord]
             [dice.index(5)];
     let kinesis = matches!(format, Format::KinesisRecord | Format::KinesisRecords);
-    let dataset = DATASETS[dice.index(3)];
+    let dataset = if world.plan.long { DATASETS[0] } else { DATASETS[dice.index(3)] };
     let count = if format == Format::KinesisRecord { 1 } else { dice.between(1, world.plan.rows) };
     let rows =
         (0..count).map(|index| row(world, if kinesis { None } else { Some(dataset) }, id, index)).collect();
@@ -91,7 +93,8 @@ fn draw(world: &World, id: &str) -> Post {
 fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) -> Row {
     let dice = &world.dice;
     let sent_to = dataset;
-    let dataset = dataset.unwrap_or_else(|| DATASETS[dice.index(3)]);
+    let dataset =
+        dataset.unwrap_or_else(|| if world.plan.long { DATASETS[0] } else { DATASETS[dice.index(3)] });
     let good = |id: u64, note: &str| Row {
         json: format!("{{\"{dataset}\":{id},\"note\":\"{note}\"}}"),
         content: format!("{dataset}/{id}"),
@@ -102,7 +105,7 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
         json,
         by_record: false,
     };
-    match dice.between(0, 99) {
+    match if world.plan.long { 99 } else { dice.between(0, 99) } {
         // A small range: the same rows come again, in this request and in others.
         0..=54 => {
             let id = dice.between(0, 30);
@@ -110,7 +113,7 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
         }
         55..=64 => {
             let id = dice.between(100, 130);
-            good(id, if id % 2 == 0 { "-" } else { "?" }.replace('?', "-").as_str())
+            good(id, "-")
         }
         65..=74 => {
             bad(format!("{{\"{dataset}\":\"seven {}\",\"note\":\"x\"}}", dice.between(0, 9)), Some(dataset))
@@ -288,7 +291,11 @@ pub async fn stranger(world: Arc<World>, stream: Arc<Stream>) {
             0 => ("any", vec![0xff, 0, 0x80 | id as u8], quarantined(None, &[0xff, 0, 0x80 | id as u8])),
             1 => ("any", Vec::new(), quarantined(None, b"")),
             2 => ("visit", b"not json".to_vec(), quarantined(Some("visit"), b"not json")),
-            3 => ("any/+1/01", format!("{{\"visit\": {id}}}").into_bytes(), format!("visit/{id}")),
+            3 => (
+                "any/+1/01",
+                format!("{{\"visit\": {}}}", 200 + id).into_bytes(),
+                format!("visit/{}", 200 + id),
+            ),
             4 => ("page", format!("{{\n  \"page\": {id}\n}}\n").into_bytes(), format!("page/{id}")),
             _ => ("nobody/r/0", b"[1, 2]".to_vec(), quarantined(None, b"[1, 2]")),
         };

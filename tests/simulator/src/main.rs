@@ -137,6 +137,6 @@ fn many(arguments: &Arguments) -> ExitCode {
     };
     let kinds: BTreeSet<Broken> = total.failed.values().map(|(what, _)| *what).collect();
     println!("{} seeds FAILED: {kinds:?}", total.failed.len());
-    println!("the story of the first: cargo run -p pinlake-simulator -- --seed {seed}");
+    println!("the story of the first: make sim SEED={seed}");
     ExitCode::FAILURE
 }

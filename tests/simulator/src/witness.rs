@@ -16,6 +16,7 @@ use pinlake_landing::watermark;
 use pinlake_schema::KEY_COLUMN;
 use serde_json::Value;
 
+use crate::contracts::Release;
 use crate::ledger::Content;
 use crate::store::place;
 use crate::story::Broken;
@@ -32,8 +33,8 @@ pub struct Witness {
     rows: BTreeMap<Content, u64>,
     /// Rows inserted, by dataset, as commits count them.
     inserted: BTreeMap<String, u64>,
-    /// Keys of what lies in landing.
-    landing: BTreeMap<Path, BTreeSet<Key>>,
+    /// Keys and rows of what lies in landing.
+    landing: BTreeMap<Path, Vec<(Key, Content)>>,
     commits: BTreeMap<Path, Bytes>,
     /// Keys and rows of the data files in the log, by dataset and name.
     files: BTreeMap<(String, String), (Vec<Key>, Vec<Content>)>,
@@ -58,8 +59,10 @@ pub(crate) async fn landed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
     match place(path) {
         "landing" => match rows_of(bytes.clone()) {
             Ok(batches) => {
-                let keys = batches.iter().flat_map(keys_of).collect();
-                world.witness().landing.insert(path.clone(), keys);
+                let dataset = LandingName::parse(path).map(|name| name.dataset).unwrap_or_default();
+                let rows = |batch| keys_of(batch).into_iter().zip(contents_of(&dataset, batch));
+                let rows = batches.iter().flat_map(rows).collect();
+                world.witness().landing.insert(path.clone(), rows);
             }
             Err(why) => world.broke(Broken::Files, format!("{path} is no Parquet: {why}")),
         },
@@ -74,7 +77,7 @@ pub(crate) fn removed(world: &World, path: &Path) {
         "landing" => {
             let mut witness = world.witness();
             // It may be gone already: deleting again changes nothing.
-            let Some(keys) = witness.landing.remove(path) else {
+            let Some(rows) = witness.landing.remove(path) else {
                 return;
             };
             let Some(name) = LandingName::parse(path) else {
@@ -82,8 +85,15 @@ pub(crate) fn removed(world: &World, path: &Path) {
             };
             let none = BTreeSet::new();
             let table = witness.keys.get(&name.dataset).unwrap_or(&none);
-            let elsewhere = |key: &Key| witness.landing.values().any(|keys| keys.contains(key));
-            let missing = keys.iter().filter(|key| !table.contains(*key) && !elsewhere(key)).count();
+            let lies = |of: &dyn Fn(&(Key, Content)) -> bool| witness.landing.values().flatten().any(of);
+            // Under another identity the same row has another key: then only what it says can be compared.
+            let rekeyed = world.plan.deploys.iter().any(|(_, release)| *release == Release::Rekeyed);
+            let is_safe = |(key, content): &&(Key, Content)| {
+                table.contains(key)
+                    || lies(&|(other, _)| other == key)
+                    || rekeyed && (witness.has(content) || lies(&|(_, other)| other == content))
+            };
+            let missing = rows.iter().filter(|row| !is_safe(row)).count();
             drop(witness);
             if missing > 0 {
                 world.broke(

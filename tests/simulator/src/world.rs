@@ -48,6 +48,8 @@ pub struct Plan {
     pub deploys: Vec<(Duration, Release)>,
     /// Whether the stream has another producer, who writes what he likes.
     pub stranger: bool,
+    /// Whether every row is a new one of one dataset, so that its table has many commits.
+    pub long: bool,
     /// The safeguard that is gone.
     pub sabotage: Option<Sabotage>,
 }
@@ -61,7 +63,7 @@ impl Plan {
         } else {
             Vec::new()
         };
-        Self {
+        let mut plan = Self {
             rates: Rates::drawn(dice),
             clients: dice.between(1, 3),
             requests: dice.between(1, 3),
@@ -78,7 +80,17 @@ impl Plan {
             deploys,
             stranger: dice.chance(400),
             sabotage: None,
+            long: false,
+        };
+        if dice.chance(100) {
+            plan.retries = u32::try_from(dice.between(0, 2)).unwrap_or(0);
         }
+        if dice.chance(4) {
+            // Enough commits for files to be merged and a checkpoint to be made.
+            plan.long = true;
+            (plan.clients, plan.requests, plan.rows, plan.batch, plan.take) = (2, 60, 1, 1, 1);
+        }
+        plan
     }
 }
 
