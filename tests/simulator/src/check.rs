@@ -21,9 +21,10 @@ use crate::world::World;
 /// Asks again and again whether the pipeline is drained of what some answers acknowledged. Whenever it says so, it
 /// must be true.
 pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
-    let store = Store::new(&world, &Process::new("client"), &queue);
+    let store = Store::of(&world, &Process::new("client"), &queue);
     loop {
-        sleep(world.dice.millis(500, 8_000)).await;
+        let often = if world.is_healed() { 40_000 } else { 8_000 };
+        sleep(world.dice.millis(500, often)).await;
         let receipt = {
             let book = world.ledger.open();
             if book.receipts.is_empty() {
@@ -144,4 +145,4 @@ pub async fn guarantee(world: &Arc<World>) {
 }
 
 /// How long to look on after the world is idle, for work that comes back.
-pub const LOOK_ON: Duration = Duration::from_secs(120);
+pub const LOOK_ON: Duration = Duration::from_secs(60);

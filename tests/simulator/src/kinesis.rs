@@ -294,7 +294,7 @@ async fn deliver(
 ) -> Delivered {
     let process = warm.take().unwrap_or_else(|| Process::new("cleaner"));
     let cleaner =
-        Cleaner { store: Store::new(world, &process, queue), catalog: contracts::catalog(world.release()) };
+        Cleaner { store: Store::of(world, &process, queue), catalog: contracts::catalog(world.release()) };
     let shard = shard_name(shard);
     world.tell(|| format!("cleaner is invoked with {} records of {shard}", batch.len()));
     let mut event = KinesisEvent::default();

@@ -175,7 +175,7 @@ impl Warm {
         let world = &queue.world;
         let process = Process::new("compactor");
         let release = world.release();
-        let store = Store::new(world, &process, queue);
+        let store = Store::of(world, &process, queue);
         let function = Compactor {
             lake: Lake::new(store, world.effects()),
             catalog: contracts::catalog(release),
@@ -194,6 +194,10 @@ pub async fn poll(queue: Arc<Queue>) {
         sleep(world.dice.millis(100, 1_500)).await;
         let messages = queue.receive();
         if messages.is_empty() {
+            if world.is_healed() {
+                // Waiting costs real time too, and there is little left to happen.
+                sleep(Duration::from_secs(5)).await;
+            }
             continue;
         }
         let compactor = match warm.take().filter(|warm| warm.release == world.release()) {

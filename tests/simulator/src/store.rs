@@ -69,7 +69,7 @@ fn unanswered(path: &Path, what: &str) -> Error {
 
 impl Store {
     /// S3 for a process; new landing objects are announced to `queue`.
-    pub fn new(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
+    pub fn of(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
         Arc::new(Self {
             world: world.clone(),
             process: process.clone(),

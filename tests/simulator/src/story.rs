@@ -82,7 +82,7 @@ impl Story {
 
     /// All of it.
     pub fn told(&self) -> Told {
-        self.with(|told| std::mem::take(told))
+        self.with(std::mem::take)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Told) -> T) -> T {

@@ -1,4 +1,9 @@
 //! Seeds, and safeguards taken away one by one.
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "the helpers of a test fail and tell as the test does"
+)]
 
 use std::time::Duration;
 
