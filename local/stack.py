@@ -116,7 +116,7 @@ def _functions_environment(described: dict[str, Any]) -> str:
         "PINLAKE_QUEUE_URL": described["queue"],
         "PINLAKE_RESULTS_TABLE": described["results_table"],
         "PINLAKE_ANONYMOUS": "true",
-        "RUST_LOG": "info",
+        "RUST_LOG": "info,delta_kernel=warn",
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
