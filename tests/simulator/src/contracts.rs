@@ -16,12 +16,15 @@ pub enum Release {
     Recleaned,
     /// The identity of `visit` differs: its table must refuse it.
     Rekeyed,
+    /// `visit` takes records without an id, which were quarantined before. In no drawn world: see docs/faults.md.
+    Loosened,
 }
 
 /// The contracts of a release.
 pub fn catalog(release: Release) -> Arc<Catalog> {
-    static ALL: LazyLock<[Arc<Catalog>; 3]> =
-        LazyLock::new(|| [Release::First, Release::Recleaned, Release::Rekeyed].map(build));
+    static ALL: LazyLock<[Arc<Catalog>; 4]> = LazyLock::new(|| {
+        [Release::First, Release::Recleaned, Release::Rekeyed, Release::Loosened].map(build)
+    });
     ALL[release as usize].clone()
 }
 
@@ -41,9 +44,10 @@ fn build(release: Release) -> Arc<Catalog> {
             let text = format!(
                 "name = \"{dataset}\"\nversion = 1\ndescription = \"A dataset.\"\nidentity = {}\n\
                  [route]\ntopics = [\"*.{dataset}\"]\npartition_keys = [\"{dataset}\"]\nshape = [\"{dataset}\"]\n\
-                 [[column]]\nname = \"id\"\ntype = \"int64\"\nfrom = [\"{dataset}\"]\nrequired = true\n\
+                 [[column]]\nname = \"id\"\ntype = \"int64\"\nfrom = [\"{dataset}\"]\nrequired = {}\n\
                  [[column]]\nname = \"note\"\ntype = \"string\"\nnull = [{}]\n",
                 identity(*dataset),
+                !(*dataset == "visit" && release == Release::Loosened),
                 null(*dataset),
             );
             (format!("{dataset}.toml"), text)

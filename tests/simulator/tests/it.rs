@@ -5,9 +5,16 @@
     reason = "the helpers of a test fail and tell as the test does"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use pinlake_simulator::contracts::Release;
+use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
+use cleaner::Cleaner;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use pinlake_effects::{Chance, Effects, SystemClock};
+use pinlake_lake::{Budget, Lake};
+use pinlake_simulator::contracts::{self, Release};
 use pinlake_simulator::fault::{Fault, Rates};
 use pinlake_simulator::sabotage::Sabotage;
 use pinlake_simulator::story::Broken;
@@ -202,7 +209,35 @@ fn failing_on_bad_data_gives_records_up() {
     let calm = |plan: &mut Plan| {
         only(plan, &[]);
         plan.retries = 3;
-        plan.drains_within = Duration::from_secs(7_200);
+        plan.drains_within = Duration::from_secs(600);
     };
     missed(Sabotage::BadDataFails, calm, &[Broken::GaveUp, Broken::NotDrained]);
+}
+
+/// A known gap, told in docs/faults.md: the record's first delivery was judged by one contract and its second by
+/// another. Whoever closes it turns the last line round.
+#[tokio::test(start_paused = true)]
+async fn a_deploy_between_two_deliveries_can_put_a_record_in_two_places() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut event = KinesisEvent::default();
+    let mut record = KinesisEventRecord::default();
+    record.event_id = Some("shardId-000000000000:7".to_owned());
+    record.event_source_arn = Some("arn:aws:kinesis:us-east-1:123456789012:stream/events".to_owned());
+    record.kinesis.partition_key = "visit/r/0".to_owned();
+    record.kinesis.sequence_number = "7".to_owned();
+    record.kinesis.data.0 = br#"{"visit":null,"note":"x"}"#.to_vec();
+    event.records.push(record);
+    for release in [Release::First, Release::Loosened] {
+        let cleaner = Cleaner { store: store.clone(), catalog: contracts::catalog(release) };
+        cleaner.handle(event.clone()).await;
+    }
+    let chance = Arc::new(Chance::seeded(1));
+    let lake = Lake::new(store, Effects { clock: Arc::new(SystemClock), chance });
+    let catalog = contracts::catalog(Release::Loosened);
+    let mut places = Vec::new();
+    for dataset in ["quarantine", "visit"] {
+        let done = lake.compact(&catalog, dataset, Budget::default()).await.unwrap();
+        places.push((dataset, done.inserted));
+    }
+    assert_eq!(places, [("quarantine", 1), ("visit", 1)]);
 }
