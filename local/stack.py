@@ -102,7 +102,7 @@ def _describe(runs: StandIn) -> dict[str, Any]:
 
 
 def _functions_environment(described: dict[str, Any]) -> str:
-    """What functions need that `cargo lambda watch` runs beside the stack, a NAME=value a line.
+    """What functions need that `cargo lambda watch` runs beside the stack, a NAME=value a line, as shells read it too.
 
     Their lake is a folder of the stack's bucket, where the deployed functions do not look: the sample events' numbers
     and rows are made up, and would be taken for the stack's own.
@@ -118,7 +118,7 @@ def _functions_environment(described: dict[str, Any]) -> str:
         "PINLAKE_ANONYMOUS": "true",
         "RUST_LOG": "info,delta_kernel=warn",
     }
-    return "".join(f"{name}={value}\n" for name, value in settings.items())
+    return "".join(f"{name}='{value}'\n" for name, value in settings.items())
 
 
 def _write(path: Path, text: str) -> None:
