@@ -76,6 +76,9 @@ def start() -> StandIn:
         "TMPDIR": str(_SCRATCH),
         "PYTHONUNBUFFERED": "1",
     }
+    # The last one's log may be why there is a new one.
+    if _LOG.exists():
+        os.replace(_LOG, _LOG.with_suffix(".previous.log"))
     with _LOG.open("w") as log:
         process = subprocess.Popen(
             [_PROGRAM],
