@@ -215,6 +215,8 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
             work.push_back((batch, 0));
         }
         while let Some((batch, retries)) = work.pop_front() {
+            // A delivery that began among faults may fail after the last of them: its answer is only late.
+            let healed = world.is_healed();
             let twin = world.strikes(Fault::BatchTwice, "event source");
             let delivered = if twin {
                 let mut other = None;
@@ -240,7 +242,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
             let retries = if rest.len() == 2 { retries } else { retries + 1 };
             if retries > world.plan.retries {
                 let given_up = rest.remove(0);
-                on_failure(&world, &stream, &queue, shard, given_up);
+                on_failure(&world, &stream, &queue, shard, given_up, healed);
                 continue;
             }
             rest.into_iter().rev().for_each(|part| work.push_front((part, retries)));
@@ -251,17 +253,19 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
     }
 }
 
-/// The destination keeps the records themselves; an operator has them delivered again once things are well.
+/// The destination keeps the records themselves; an operator has them delivered again once things are well. `healed`:
+/// the last delivery began when all faults had stopped, so there was no reason to give up.
 fn on_failure(
     world: &Arc<World>,
     stream: &Arc<Stream>,
     queue: &Arc<Queue>,
     shard: usize,
     batch: Vec<Record>,
+    healed: bool,
 ) {
     world.tell(|| format!("{} records of {} go to OnFailure", batch.len(), shard_name(shard)));
     world.story.reached("batches given up");
-    if world.is_healed() {
+    if healed {
         world.broke(
             Broken::GaveUp,
             format!("a batch of {} is given up though nothing fails", shard_name(shard)),
