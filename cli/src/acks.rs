@@ -73,16 +73,13 @@ impl Acks {
 
     /// Writes the file in one step; what was in it before is kept only if it was merged in before.
     pub fn save(&self, path: &Path) -> Result<(), CliError> {
-        serde_json::to_vec(self)
-            .map_err(io::Error::from)
-            .and_then(|json| whole_file::replace(path, &json))
-            .map_err(|error| {
-                CliError::failed(
-                    format!("cannot write acknowledgements to {}", path.display()),
-                    "check that its folder exists and can be written to",
-                )
-                .caused_by(error)
-            })
+        whole_file::replace_json(path, self).map_err(|error| {
+            CliError::failed(
+                format!("cannot write acknowledgements to {}", path.display()),
+                "check that its folder exists and can be written to",
+            )
+            .caused_by(error)
+        })
     }
 
     /// The highest sequence number of each shard.

@@ -55,16 +55,13 @@ impl State {
 
     /// Writes the state in one step.
     pub fn save(&self, path: &Path) -> Result<(), CliError> {
-        serde_json::to_vec(self)
-            .map_err(io::Error::from)
-            .and_then(|json| whole_file::replace(path, &json))
-            .map_err(|error| {
-                CliError::failed(
-                    format!("cannot write the state {}", path.display()),
-                    "check that its folder exists and can be written to; until then a new run repeats rows",
-                )
-                .caused_by(error)
-            })
+        whole_file::replace_json(path, self).map_err(|error| {
+            CliError::failed(
+                format!("cannot write the state {}", path.display()),
+                "check that its folder exists and can be written to; until then a new run repeats rows",
+            )
+            .caused_by(error)
+        })
     }
 }
 
