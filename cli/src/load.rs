@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{BooleanArray, RecordBatch};
@@ -90,6 +91,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let bar = console::progress("loading", Unit::Bytes, Some(files.iter().map(|file| file.size).sum()));
     let mut load = Load {
         lake: &lake,
+        catalog: &catalog,
         intake: Intake::new(catalog.clone(), SystemClock.now()),
         inserted: BTreeMap::new(),
         quarantined: BTreeMap::new(),
@@ -97,7 +99,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let mut unreadable = Vec::new();
     let mut done = 0;
     for file in &files {
-        if let Err(error) = load.file(file, &catalog, args.dataset.as_deref(), &bar, done).await? {
+        if let Err(error) = load.file(file, args.dataset.as_deref(), &bar, done).await? {
             unreadable.push(error);
         }
         done += file.size;
@@ -121,6 +123,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
 /// A load under way.
 struct Load<'a> {
     lake: &'a Lake,
+    catalog: &'a Arc<Catalog>,
     intake: Intake,
     /// New rows by dataset.
     inserted: BTreeMap<String, u64>,
@@ -133,13 +136,12 @@ impl Load<'_> {
     async fn file(
         &mut self,
         file: &Input,
-        catalog: &Catalog,
         dataset: Option<&str>,
         bar: &ProgressBar,
         before: u64,
     ) -> Result<Result<(), ReadError>, CliError> {
         let name = file.path.display().to_string();
-        let hint = dataset.or_else(|| catalog.route_file(&name).map(|contract| contract.name.as_str()));
+        let hint = dataset.or_else(|| self.catalog.route_file(&name).map(|contract| contract.name.as_str()));
         let source = format!("file/{name}");
         let opened =
             File::open(&file.path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source });
@@ -156,7 +158,9 @@ impl Load<'_> {
                         record_id: None,
                     };
                     match record.fault {
-                        None => self.intake.push(record.bytes, hint, &origin),
+                        None => {
+                            self.intake.push(record.bytes, hint, &origin);
+                        }
                         Some(fault) => {
                             self.intake.reject(record.bytes, hint, &origin, fault.reason, fault.detail)
                         }
@@ -174,10 +178,10 @@ impl Load<'_> {
 
     /// Inserts all that is cleaned and waits.
     async fn insert(&mut self) -> Result<(), CliError> {
-        let lake = self.lake;
+        let (lake, catalog) = (self.lake, self.catalog);
         let batches = self.intake.drain();
         let inserted: Vec<_> = futures::stream::iter(batches)
-            .map(|cleaned| async move { insert(lake, cleaned).await })
+            .map(|cleaned| async move { insert(lake, catalog, cleaned).await })
             .buffered(CONCURRENCY)
             .try_collect()
             .await
@@ -231,14 +235,13 @@ enum Outcome {
     Quarantined(Vec<(Option<String>, u64)>),
 }
 
-async fn insert(lake: &Lake, cleaned: Cleaned) -> Result<Outcome, LakeError> {
-    let table = lake.table(&cleaned.contract);
+async fn insert(lake: &Lake, catalog: &Arc<Catalog>, cleaned: Cleaned) -> Result<Outcome, LakeError> {
     if cleaned.contract.name != QUARANTINE {
-        let inserted = table.insert(&[cleaned.rows]).await?;
+        let inserted = lake.insert(catalog, &cleaned.contract, &[cleaned.rows]).await?;
         return Ok(Outcome::Rows(cleaned.contract.name.clone(), inserted.inserted));
     }
     let (datasets, batches): (Vec<_>, Vec<_>) = by_dataset(&cleaned.rows)?.into_iter().unzip();
-    let inserted = table.insert(&batches).await?;
+    let inserted = lake.insert(catalog, &cleaned.contract, &batches).await?;
     Ok(Outcome::Quarantined(datasets.into_iter().zip(inserted.by_batch).collect()))
 }
 

@@ -10,7 +10,7 @@ use pinlake_schema::{Catalog, Contract, Misrouted, QUARANTINE};
 
 use crate::cell::{self, Cell, Row, View};
 use crate::fields::FieldTable;
-use crate::key;
+use crate::key::{self, KEY_BYTES};
 use crate::plan::Plan;
 use crate::reason::{Fault, Reason};
 use crate::record::Record;
@@ -141,14 +141,24 @@ impl Intake {
     }
 
     /// Takes one JSON record. `hint` is the dataset that the sender named; without one the record's shape decides.
-    /// Never fails: a record that breaks its contract becomes a row of quarantine.
-    pub fn push(&mut self, record: &[u8], hint: Option<&str>, origin: &Origin<'_>) {
+    /// Never fails: a record that breaks its contract becomes a row of quarantine. Answers the key of the clean row,
+    /// none for a record that was quarantined.
+    pub fn push(
+        &mut self,
+        record: &[u8],
+        hint: Option<&str>,
+        origin: &Origin<'_>,
+    ) -> Option<[u8; KEY_BYTES]> {
         let hinted = hint.map(|name| self.by_name.get(name).copied().filter(|at| *at != self.quarantine));
         let mut dataset = hinted.flatten();
         let outcome = self.take(record, hint, &mut dataset, origin);
         self.count(dataset, record.len(), outcome.is_err());
-        if let Err(fault) = outcome {
-            self.put_aside(record, dataset, &fault, origin);
+        match outcome {
+            Ok(key) => Some(key),
+            Err(fault) => {
+                self.put_aside(record, dataset, &fault, origin);
+                None
+            }
         }
     }
 
@@ -229,7 +239,7 @@ impl Intake {
         hint: Option<&str>,
         dataset: &mut Option<usize>,
         origin: &Origin<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<[u8; KEY_BYTES], Fault> {
         if record.len() > MAX_RECORD_BYTES {
             let detail = format!("{} bytes; a record has at most {MAX_RECORD_BYTES}", record.len());
             return Err(Fault::new(Reason::TooLarge, detail));
@@ -242,11 +252,10 @@ impl Intake {
         *dataset = Some(at);
 
         cell::clean(&self.plans[at], &mut self.record, text, &mut self.row)?;
-        self.append(at, text, record.len(), origin);
-        Ok(())
+        Ok(self.append(at, text, record.len(), origin))
     }
 
-    fn append(&mut self, at: usize, text: &str, record_bytes: usize, origin: &Origin<'_>) {
+    fn append(&mut self, at: usize, text: &str, record_bytes: usize, origin: &Origin<'_>) -> [u8; KEY_BYTES] {
         let view = View { row: &self.row, record: &self.record, text };
         let plan = &mut self.plans[at];
         let columns = plan.key_columns.as_deref();
@@ -255,6 +264,7 @@ impl Intake {
         if plan.batch.bytes >= MAX_BATCH_BYTES {
             self.close(at);
         }
+        key
     }
 
     /// The dataset of the record that has just been read.

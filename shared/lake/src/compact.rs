@@ -86,7 +86,7 @@ impl Lake {
                 self.clean_again(catalog, object, &mut done).await?;
             }
             let batches = self.read(&current, &mut done).await?;
-            let rows = table.insert(&batches).await?;
+            let rows = self.insert(catalog, contract, &batches).await?;
             object::remove(self.store(), current.iter().map(|object| object.path.clone()).collect()).await?;
             done.read += rows.read;
             done.inserted += rows.inserted;

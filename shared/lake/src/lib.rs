@@ -1,5 +1,6 @@
 //! The lake's tables: Delta tables into which a row goes once, however often it is sent.
 //!
+//! [`Lake::insert`] keeps a record in one place, its table or quarantine, whatever contracts judged it; below it,
 //! [`Table::insert`] is insert-if-absent: it drops the rows whose keys the table's version N has, and commits the
 //! rest as version N+1 and no other. Losing N+1 to another writer means looking again. `docs/commit-protocol.md`
 //! has the rules and why each is there.
@@ -10,6 +11,7 @@
 //! - A data file and its key file are whole before the commit that names them; neither is deleted after a commit
 //!   that failed, because the commit may still arrive.
 //! - `read = inserted + duplicates` holds for every commit and stands in its `commitInfo`.
+//! - What is in a table is not left unresolved in quarantine: a writer looks at the other place after its commit.
 //! - Landing objects are removed only after the commit that holds their rows is known to be in the log.
 //!
 //! The Delta protocol's own rules (log replay, checkpoints, actions) come from `delta_kernel`, which here never
@@ -45,9 +47,9 @@
 //!     intake.push(line.as_bytes(), None, &Origin { source: "example", position: Position::Line(1), record_id: None });
 //! }
 //! let rows = intake.drain().remove(0).rows;
-//! let first = table.insert(&[rows.clone()]).await.map_err(|error| error.to_string())?;
+//! let first = lake.insert(&catalog, table.contract(), &[rows.clone()]).await.map_err(|error| error.to_string())?;
 //! assert_eq!((first.read, first.inserted, first.duplicates), (3, 2, 1));
-//! let again = table.insert(&[rows]).await.map_err(|error| error.to_string())?;
+//! let again = lake.insert(&catalog, table.contract(), &[rows]).await.map_err(|error| error.to_string())?;
 //! assert_eq!((again.read, again.inserted, again.duplicates), (3, 0, 3));
 //! # Ok::<(), String>(()) }).unwrap();
 //! ```
@@ -58,8 +60,11 @@ mod data_file;
 pub mod error;
 mod keys;
 mod log;
+mod quarantine;
 pub mod redrive;
+mod releases;
 pub mod table;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,7 +77,9 @@ pub use compact::{Budget, Compacted};
 pub use error::LakeError;
 pub use keys::Key;
 pub use redrive::Redriven;
+use releases::Releases;
 pub use table::{Inserted, PinnedFile, PinnedTable, Table};
+use verdict::Verdicts;
 
 /// A lake: a store, rooted at the lake's own prefix, and the tables in it.
 #[derive(Debug)]
@@ -81,12 +88,20 @@ pub struct Lake {
     effects: Effects,
     /// Tables that were opened, so that a warm function keeps what it knows of them.
     tables: Mutex<BTreeMap<String, Arc<Table>>>,
+    releases: Releases,
+    verdicts: Verdicts,
 }
 
 impl Lake {
     /// The lake in `store`.
     pub fn new(store: Arc<dyn ObjectStore>, effects: Effects) -> Self {
-        Self { store, effects, tables: Mutex::default() }
+        Self {
+            store,
+            effects,
+            tables: Mutex::default(),
+            releases: Releases::default(),
+            verdicts: Verdicts::default(),
+        }
     }
 
     /// The store, rooted at the lake.
@@ -98,6 +113,14 @@ impl Lake {
         &*self.effects.clock
     }
 
+    pub(crate) fn releases(&self) -> &Releases {
+        &self.releases
+    }
+
+    pub(crate) fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
     /// The table of `contract`'s dataset. Nothing is read or made yet.
     pub fn table(&self, contract: &Arc<Contract>) -> Arc<Table> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,8 +129,12 @@ impl Lake {
         {
             return table.clone();
         }
-        let table = Arc::new(Table::new(self.store.clone(), self.effects.clone(), contract.clone()));
+        let table = Arc::new(self.open(contract));
         tables.insert(contract.name.clone(), table.clone());
         table
+    }
+
+    fn open(&self, contract: &Arc<Contract>) -> Table {
+        Table::new(self.store.clone(), self.effects.clone(), contract.clone())
     }
 }

@@ -7,20 +7,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
-use arrow::compute::kernels::zip::zip;
-use arrow::datatypes::TimestampMicrosecondType;
-use arrow::error::ArrowError;
-use pinlake_clean::{Intake, Origin, Position};
+use arrow::array::Array;
+use pinlake_clean::Intake;
 use pinlake_schema::{Catalog, QUARANTINE};
 
 use crate::Lake;
 use crate::error::LakeError;
 use crate::keys::{Key, key_at};
-
-/// Column of quarantine that says when a record was resolved.
-const RESOLVED_AT: &str = "resolved_at";
+use crate::quarantine::Rows;
 
 /// What one [`Lake::redrive`] did: `read = resolved + left`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,104 +56,43 @@ impl Lake {
                     }
                 }
             }
-            let left = self.insert_good(intake, &mut done).await?;
+            let left = self.insert_good(catalog, intake, &mut done).await?;
             let resolved: BTreeSet<Key> = tried.difference(&left).copied().collect();
             done.read += tried.len() as u64;
             done.left += tried.intersection(&left).count() as u64;
             done.resolved += resolved.len() as u64;
-            let mark = |batch, meant: &BooleanArray| mark_resolved(batch, meant, now.timestamp_micros());
-            quarantine.update(&resolved, mark).await?;
+            // Most are by now: inserting them resolved them. Not those whose key another record of quarantine gave.
+            self.resolve(catalog, &resolved).await?;
         }
         Ok(done)
     }
 
     /// Inserts what is clean now, and gives the quarantine keys of what is not.
-    async fn insert_good(&self, mut intake: Intake, done: &mut Redriven) -> Result<BTreeSet<Key>, LakeError> {
+    async fn insert_good(
+        &self,
+        catalog: &Arc<Catalog>,
+        mut intake: Intake,
+        done: &mut Redriven,
+    ) -> Result<BTreeSet<Key>, LakeError> {
         let mut left = BTreeSet::new();
         for cleaned in intake.drain() {
             if cleaned.contract.name == QUARANTINE {
                 let keys = crate::keys::keys_of(&cleaned.rows).map_err(LakeError::encode(QUARANTINE))?;
                 left.extend((0..keys.len()).map(|row| key_at(keys, row)));
             } else {
-                done.inserted += self.table(&cleaned.contract).insert(&[cleaned.rows]).await?.inserted;
+                done.inserted += self.insert(catalog, &cleaned.contract, &[cleaned.rows]).await?.inserted;
             }
         }
         Ok(left)
     }
 }
 
-/// The columns of quarantine that redrive reads.
-struct Rows<'a> {
-    dataset: &'a ArrayRef,
-    raw: &'a ArrayRef,
-    source: &'a ArrayRef,
-    position: &'a ArrayRef,
-    resolved_at: &'a ArrayRef,
-}
-
-impl<'a> Rows<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self, LakeError> {
-        let column = |name: &str| {
-            let missing = || LakeError::encode(QUARANTINE)(format!("there is no column {name}"));
-            batch.column_by_name(name).ok_or_else(missing)
-        };
-        Ok(Self {
-            dataset: column("dataset")?,
-            raw: column("raw")?,
-            source: column("source")?,
-            position: column("position")?,
-            resolved_at: column(RESOLVED_AT)?,
-        })
-    }
-
-    fn is_unresolved(&self, row: usize) -> bool {
-        self.resolved_at.is_null(row)
-    }
-
-    fn dataset(&self, row: usize) -> Option<&'a str> {
-        self.dataset.is_valid(row).then(|| self.dataset.as_string::<i32>().value(row))
-    }
-
-    fn is_of(&self, row: usize, dataset: Option<&str>) -> bool {
-        dataset.is_none_or(|dataset| self.dataset(row) == Some(dataset))
-    }
-
-    /// A record of a dataset that has no contract any more stays as it is.
-    fn is_known(&self, row: usize, catalog: &Catalog) -> bool {
-        self.dataset(row).is_none_or(|dataset| catalog.contract(dataset).is_some())
-    }
-
-    fn push(&self, row: usize, intake: &mut Intake) {
-        let text = |column: &'a ArrayRef| {
-            if column.is_valid(row) { column.as_string::<i32>().value(row) } else { "" }
-        };
-        let origin = Origin {
-            source: text(self.source),
-            position: Position::Sequence { number: text(self.position), line: 1 },
-            record_id: None,
-        };
-        intake.push(self.raw.as_binary::<i32>().value(row), self.dataset(row), &origin);
-    }
-}
-
-/// Sets the time of resolution of the rows that are meant and have none.
-fn mark_resolved(batch: RecordBatch, meant: &BooleanArray, at: i64) -> Result<RecordBatch, ArrowError> {
-    let index = batch.schema().index_of(RESOLVED_AT)?;
-    let present = batch.column(index).as_primitive::<TimestampMicrosecondType>();
-    let unresolved = arrow::compute::is_null(present)?;
-    let mask = arrow::compute::and(&unresolved, meant)?;
-    let stamp = TimestampMicrosecondArray::new_scalar(at);
-    let stamp = stamp.into_inner().with_timezone("UTC");
-    let marked = zip(&mask, &arrow::array::Scalar::new(stamp), present)?;
-    let mut columns = batch.columns().to_vec();
-    columns[index] = marked;
-    RecordBatch::try_new(batch.schema(), columns)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quarantine::RESOLVED_AT;
     use object_store::memory::InMemory;
+    use pinlake_clean::{Origin, Position};
     use pinlake_effects::{Chance, Effects, ManualClock};
 
     fn lake() -> Lake {
@@ -185,7 +118,7 @@ mod tests {
             intake.push(record.as_bytes(), Some("visit"), &origin);
         }
         for cleaned in intake.drain() {
-            lake.table(&cleaned.contract).insert(&[cleaned.rows]).await.unwrap();
+            lake.insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap();
         }
     }
 

@@ -132,6 +132,15 @@ impl Table {
         Ok(known.log.files().to_vec())
     }
 
+    /// Which of `keys`, distinct and ascending, the newest version has. A table that is not there has none.
+    pub(crate) async fn contains(&self, wanted: &[Key]) -> Result<Vec<bool>, LakeError> {
+        let mut known = self.known.lock().await;
+        known.log.refresh(&*self.store).await?;
+        let Known { log, keys } = &mut *known;
+        keys.retain(log.files());
+        keys::present(&self.store, &self.root, &self.contract, log.files(), wanted, keys).await
+    }
+
     /// Inserts the rows whose keys the table has not. `batches` have the contract's landing schema.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use include_dir::{Dir, include_dir};
 
 use crate::contract::Contract;
 use crate::mistake::{ContractError, ContractErrors};
-use crate::{QUARANTINE, pattern, reader};
+use crate::{QUARANTINE, fingerprint, pattern, reader};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../datasets");
 
@@ -21,6 +21,8 @@ pub struct Catalog {
     contracts: BTreeMap<String, Arc<Contract>>,
     quarantine: Arc<Contract>,
     shared_streams: Vec<String>,
+    files: Vec<(String, String)>,
+    hash: String,
 }
 
 /// What a stream's name tells about its records.
@@ -88,8 +90,10 @@ impl Catalog {
         match contracts.get(QUARANTINE) {
             Some(quarantine) if read.mistakes.is_empty() => Ok(Catalog {
                 quarantine: Arc::clone(quarantine),
+                hash: fingerprint::of_catalog(contracts.values().map(|contract| contract.hash())),
                 contracts,
                 shared_streams: read.shared_streams,
+                files,
             }),
             _ => Err(ContractErrors::from_vec(read.mistakes)),
         }
@@ -108,6 +112,16 @@ impl Catalog {
     /// The contract of the dataset that takes the records which broke another.
     pub fn quarantine(&self) -> &Arc<Contract> {
         &self.quarantine
+    }
+
+    /// The files that it was made from, each a name for messages and its text.
+    pub fn files(&self) -> &[(String, String)] {
+        &self.files
+    }
+
+    /// 16 hex digits over what all contracts give: two catalogs that share it judge every record alike.
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// The dataset that a Kafka topic carries.

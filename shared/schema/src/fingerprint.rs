@@ -42,6 +42,15 @@ pub(crate) fn of_identity(contract: &Declared) -> String {
     canonical.finish()
 }
 
+/// What a set of contracts gives, whose hashes come in the order of their names.
+pub(crate) fn of_catalog<'a>(hashes: impl Iterator<Item = &'a str>) -> String {
+    let mut canonical = Canonical::new("pinlake-catalog-1");
+    hashes.for_each(|hash| {
+        canonical.text(hash);
+    });
+    canonical.finish()
+}
+
 /// A byte string in which every part says how long it is, so that no two contracts share one.
 struct Canonical(Vec<u8>);
 

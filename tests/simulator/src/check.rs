@@ -140,6 +140,11 @@ pub async fn guarantee(world: &Arc<World>) {
         }
     }
     for (content, _) in found {
+        // A resolved record is in its table, which has been looked at; but somebody must have sent it.
+        if content.strip_prefix(witness::RESOLVED).is_some_and(|content| promises.contains_key(content)) {
+            world.story.reached("records resolved");
+            continue;
+        }
         world.broke(Broken::Invented, format!("nobody sent {content}"));
     }
 }

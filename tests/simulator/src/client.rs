@@ -105,6 +105,10 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
         json,
         by_record: false,
     };
+    if dataset == "page" && dice.chance(world.plan.wavering) {
+        let id = dice.between(*contracts::WAVERING.start(), *contracts::WAVERING.end());
+        return Row { json: contracts::wavering(id), content: format!("page/{id}"), by_record: false };
+    }
     match if world.plan.long { 99 } else { dice.between(0, 99) } {
         // A small range: the same rows come again, in this request and in others.
         0..=54 => {

@@ -48,6 +48,8 @@ faults! {
     CallSilent 30,
     /// Kinesis: a shard is split in two.
     ShardSplit 20,
+    /// Kinesis: two shards are merged.
+    ShardMerge 20,
     /// Event source mapping: a batch is delivered twice, at the same time.
     BatchTwice 200,
     /// Lambda: the function did its work, and its answer is lost.

@@ -8,8 +8,8 @@
 //! discarded batch records" and "Configuring partial batch response with Kinesis Data Streams" have it: one batch of
 //! a shard at a time (ParallelizationFactor 1), delivered at least once; with ReportBatchItemFailures the lowest
 //! reported sequence number is the place to go on from; with BisectBatchOnFunctionError a batch without an answer is
-//! split in two, which does not count as a retry; after MaximumRetryAttempts the batch goes to the OnFailure
-//! destination, and the shard goes on.
+//! split in two, which does not count as a retry; after MaximumRetryAttempts, or when a record is older than
+//! MaximumRecordAgeInSeconds, the batch goes to the OnFailure destination, and the shard goes on.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,7 +48,9 @@ pub struct Record {
 #[derive(Debug, Default)]
 struct Shard {
     records: Vec<Record>,
-    children: Option<[usize; 2]>,
+    /// The shards that take its place: two when it is split, one when it is merged with another. It takes no more
+    /// records then.
+    children: Vec<usize>,
     /// Records that the event source is done with.
     done: usize,
     watched: bool,
@@ -80,18 +82,32 @@ impl Stream {
         let roots = usize::try_from(self.world.plan.shards).unwrap_or(1);
         let mut at = hash % roots;
         let mut rest = hash / roots;
-        while let Some(children) = shards[at].children {
-            at = children[rest % 2];
-            rest /= 2;
+        loop {
+            at = match shards[at].children[..] {
+                [] => break,
+                [one] => one,
+                [left, right, ..] => {
+                    let side = rest % 2;
+                    rest /= 2;
+                    if side == 0 { left } else { right }
+                }
+            };
         }
-        if shards[at].children.is_none()
-            && shards.len() < 8
-            && self.world.strikes(Fault::ShardSplit, "stream")
-        {
+        if shards.len() < 8 && self.world.strikes(Fault::ShardSplit, "stream") {
             let first = shards.len();
             shards.extend([Shard::default(), Shard::default()]);
-            shards[at].children = Some([first, first + 1]);
+            shards[at].children = vec![first, first + 1];
             at = first + rest % 2;
+        } else if shards.len() < 8
+            && let Some(other) =
+                (0..shards.len()).find(|other| *other != at && shards[*other].children.is_empty())
+            && self.world.strikes(Fault::ShardMerge, "stream")
+        {
+            let heir = shards.len();
+            shards.push(Shard::default());
+            shards[at].children = vec![heir];
+            shards[other].children = vec![heir];
+            at = heir;
         }
         let sequence = format!("4966{sequence:052}");
         let record = Record {
@@ -115,9 +131,9 @@ impl Stream {
         let mut shards = self.shards();
         let mut found = Vec::new();
         for at in 0..shards.len() {
-            let parent =
-                shards.iter().find(|shard| shard.children.is_some_and(|children| children.contains(&at)));
-            if !shards[at].watched && parent.is_none_or(|parent| parent.done == parent.records.len()) {
+            let mut parents = shards.iter().filter(|shard| shard.children.contains(&at));
+            let read = parents.all(|parent| parent.done == parent.records.len());
+            if !shards[at].watched && read {
                 shards[at].watched = true;
                 found.push(at);
             }
@@ -217,6 +233,14 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
         while let Some((batch, retries)) = work.pop_front() {
             // A delivery that began among faults may fail after the last of them: its answer is only late.
             let healed = world.is_healed();
+            if let Some(age) = world.plan.record_age
+                && batch
+                    .iter()
+                    .any(|record| (world.now() - record.arrived).to_std().is_ok_and(|old| old > age))
+            {
+                on_failure(&world, &stream, &queue, shard, batch, false);
+                continue;
+            }
             let twin = world.strikes(Fault::BatchTwice, "event source");
             let delivered = if twin {
                 let mut other = None;

@@ -80,6 +80,7 @@ async fn live(dice: Dice, plan: Plan) -> Told {
         tokio::spawn(queue::sweep(queue.clone())),
         tokio::spawn(check::ask(world.clone(), queue.clone())),
         tokio::spawn(deploy(world.clone())),
+        tokio::spawn(queue::redrive(queue.clone())),
     ];
     for _ in 0..world.plan.compactors {
         machinery.push(tokio::spawn(queue::poll(queue.clone())));
@@ -97,8 +98,9 @@ async fn live(dice: Dice, plan: Plan) -> Told {
     }
     // Some work is done while faults last, some is left for after.
     sleep(world.dice.millis(0, 60_000)).await;
-    let last_deploy = world.plan.deploys.iter().map(|(at, _)| *at).max().unwrap_or_default();
-    sleep(last_deploy.saturating_sub(world.time())).await;
+    let people = world.plan.deploys.iter().map(|(at, _)| *at).chain(world.plan.redrives.iter().copied());
+    let last = people.max().unwrap_or_default();
+    sleep(last.saturating_sub(world.time())).await;
     world.heal();
     rest(&world, &stream).await;
     for part in &machinery {

@@ -163,6 +163,18 @@ pub async fn sweep(queue: Arc<Queue>) {
     }
 }
 
+/// Somebody has quarantined records cleaned again, whenever the plan says so.
+pub async fn redrive(queue: Arc<Queue>) {
+    let world = queue.world.clone();
+    for at in world.plan.redrives.clone() {
+        sleep(at.saturating_sub(world.time())).await;
+        world.story.reached("redrives");
+        // What a redrive inserts is in no compactor's report.
+        world.ledger.open().unreported = true;
+        queue.send(Wake::Redrive(None).to_body());
+    }
+}
+
 /// A warm compactor.
 struct Warm {
     process: Arc<Process>,

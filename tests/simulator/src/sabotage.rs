@@ -34,11 +34,13 @@ pub enum Sabotage {
     FailuresNotReported,
     /// A batch with a bad record fails.
     BadDataFails,
+    /// Nobody knows under which contracts rows were let in before.
+    ReleasesForgotten,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 15] = [
+    pub const ALL: [Sabotage; 16] = [
         Sabotage::UnconditionalCommit,
         Sabotage::SilentRebase,
         Sabotage::NoRecheck,
@@ -54,5 +56,6 @@ impl Sabotage {
         Sabotage::WatermarkFirst,
         Sabotage::FailuresNotReported,
         Sabotage::BadDataFails,
+        Sabotage::ReleasesForgotten,
     ];
 }

@@ -54,6 +54,7 @@ pub fn place(path: &Path) -> &'static str {
     match path.split('/').next().unwrap_or_default() {
         "landing" => "landing",
         "raw" => "raw",
+        "contracts" => "release",
         "state" => "watermark",
         "tables" if path.contains("/_delta_log/") && path.ends_with(".json") => "commit",
         "tables" if path.contains("/_delta_log") => "log",
@@ -261,6 +262,9 @@ impl ObjectStore for Store {
             sleep(world.dice.millis(1, 60)).await;
             let kind = prefix.as_ref().map_or("all", |prefix| place(&prefix.clone().join("x")));
             let mut metas: Vec<Result<ObjectMeta>> = world.memory.list(prefix.as_ref()).collect().await;
+            if kind == "release" && world.lacks(Sabotage::ReleasesForgotten) {
+                metas.clear();
+            }
             if world.strikes(Fault::ListFailed, kind) {
                 // A page may have come before the one that fails.
                 metas.truncate(world.dice.index(metas.len() + 1));

@@ -46,6 +46,12 @@ pub struct Plan {
     pub drains_within: Duration,
     /// Releases, and when they are deployed.
     pub deploys: Vec<(Duration, Release)>,
+    /// When somebody has quarantined records cleaned again.
+    pub redrives: Vec<Duration>,
+    /// Of a thousand records of `page`, how many one release takes and the others quarantine.
+    pub wavering: u64,
+    /// How old a record may be when the event source still delivers it.
+    pub record_age: Option<Duration>,
     /// Whether the stream has another producer, who writes what he likes.
     pub stranger: bool,
     /// Whether every row is a new one of one dataset, so that its table has many commits.
@@ -57,12 +63,19 @@ pub struct Plan {
 impl Plan {
     /// The plan of a seed.
     pub fn drawn(dice: &Dice) -> Self {
-        let sweep = Duration::from_secs(dice.between(60, 900));
-        let deploys = if dice.chance(200) {
-            vec![(dice.millis(1_000, 60_000), Release::Recleaned)]
-        } else {
-            Vec::new()
-        };
+        let sweep = if dice.chance(300) { dice.between(3, 30) } else { dice.between(60, 900) };
+        let sweep = Duration::from_secs(sweep);
+        let times = if dice.chance(350) { dice.between(1, 3) } else { 0 };
+        let mut deploys: Vec<(Duration, Release)> = (0..times)
+            .map(|_| {
+                let release = [Release::First, Release::Recleaned, Release::Lenient][dice.index(3)];
+                (dice.millis(1_000, 60_000), release)
+            })
+            .collect();
+        deploys.sort_by_key(|(at, _)| *at);
+        let times = if dice.chance(250) { dice.between(1, 3) } else { 0 };
+        let mut redrives: Vec<Duration> = (0..times).map(|_| dice.millis(1_000, 90_000)).collect();
+        redrives.sort();
         let mut plan = Self {
             rates: Rates::drawn(dice),
             clients: dice.between(1, 3),
@@ -78,6 +91,9 @@ impl Plan {
             // A message may be hidden for as long as its visibility lasts, and be taken by a sweep after that.
             drains_within: sweep * 4 + Duration::from_secs(1_800),
             deploys,
+            redrives,
+            wavering: dice.between(0, 800),
+            record_age: dice.chance(60).then(|| Duration::from_secs(dice.between(20, 120))),
             stranger: dice.chance(400),
             sabotage: None,
             long: false,

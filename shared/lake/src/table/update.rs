@@ -15,18 +15,22 @@ use crate::log::{Change, CommitNote};
 
 impl Table {
     /// Rewrites the rows of `keys`: `change` is given a batch of the table's columns and which of its rows are meant,
-    /// and must leave their identity as it is. Answers how many rows were rewritten; keys that the table has not are
-    /// read over. One commit a data file, each bound to the version it was read from, like an insert.
+    /// and must leave their identity as it is; it answers nothing when the batch is as it should be. Answers how many
+    /// rows were meant in the files that were rewritten; keys that the table has not are read over. One commit a data
+    /// file, each bound to the version it was read from, like an insert.
     ///
     /// # Errors
     /// See [`LakeError`]; after a retryable one, doing it again is safe if `change` is.
     pub async fn update(
         &self,
         keys: &BTreeSet<Key>,
-        change: impl Fn(RecordBatch, &BooleanArray) -> Result<RecordBatch, ArrowError>,
+        change: impl Fn(&RecordBatch, &BooleanArray) -> Result<Option<RecordBatch>, ArrowError>,
     ) -> Result<u64, LakeError> {
         let mut pending = keys.clone();
         let mut updated = 0;
+        if pending.is_empty() {
+            return Ok(0);
+        }
         let mut known = self.known.lock().await;
         let mut delays = CONTENTION.delays(&self.effects.chance);
         loop {
@@ -36,7 +40,10 @@ impl Table {
             }
             self.check_rules(&known.log)?;
             let Some((file, own)) = self.holding(&mut known, &pending).await? else { return Ok(updated) };
-            let (rows, count) = self.rewritten(&file, &pending, &change).await?;
+            let Some((rows, count)) = self.rewritten(&file, &pending, &change).await? else {
+                pending.retain(|key| own.binary_search(key).is_err());
+                continue;
+            };
             let Known { log, keys } = &mut *known;
             let ready: Written = self.write_file(log, &rows, own.to_vec()).await?;
             let note = CommitNote { updated: count, ..self.note() };
@@ -68,23 +75,26 @@ impl Table {
         Ok(None)
     }
 
+    /// The rows of a data file as they should be, and how many were meant; nothing when they are so already.
     async fn rewritten(
         &self,
         file: &DataFile,
         wanted: &BTreeSet<Key>,
-        change: impl Fn(RecordBatch, &BooleanArray) -> Result<RecordBatch, ArrowError>,
-    ) -> Result<(Vec<RecordBatch>, u64), LakeError> {
+        change: impl Fn(&RecordBatch, &BooleanArray) -> Result<Option<RecordBatch>, ArrowError>,
+    ) -> Result<Option<(Vec<RecordBatch>, u64)>, LakeError> {
         let mut rows = Vec::new();
-        let mut count = 0;
+        let (mut count, mut changed) = (0, false);
         for batch in self.batches_of(file).await? {
             let of_batch = pinlake_clean::keys(&self.contract, &batch)
                 .map_err(|error| LakeError::encode(&self.contract.name)(error))?;
             let meant: Vec<bool> =
                 (0..of_batch.len()).map(|row| wanted.contains(&keys::key_at(&of_batch, row))).collect();
             count += meant.iter().filter(|meant| **meant).count() as u64;
-            rows.push(change(batch, &meant.into()).map_err(LakeError::encode(&self.contract.name))?);
+            let new = change(&batch, &meant.into()).map_err(LakeError::encode(&self.contract.name))?;
+            changed |= new.is_some();
+            rows.push(new.unwrap_or(batch));
         }
-        Ok((rows, count))
+        Ok(changed.then_some((rows, count)))
     }
 
     /// The rows of a data file, in the table's columns.

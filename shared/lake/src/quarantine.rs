@@ -1,0 +1,94 @@
+//! The rows of quarantine: which of them are unresolved, judging one again, and marking it as resolved.
+
+use arrow::array::cast::AsArray;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::kernels::zip::zip;
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::error::ArrowError;
+use pinlake_clean::{Intake, Origin, Position};
+use pinlake_schema::{Catalog, QUARANTINE};
+
+use crate::error::LakeError;
+use crate::keys::Key;
+
+/// Column of quarantine that says when a record was resolved.
+pub(crate) const RESOLVED_AT: &str = "resolved_at";
+
+/// The columns of quarantine that judging again needs.
+pub(crate) struct Rows<'a> {
+    dataset: &'a ArrayRef,
+    raw: &'a ArrayRef,
+    source: &'a ArrayRef,
+    position: &'a ArrayRef,
+    resolved_at: &'a ArrayRef,
+}
+
+impl<'a> Rows<'a> {
+    /// # Errors
+    /// When a column is missing.
+    pub(crate) fn of(batch: &'a RecordBatch) -> Result<Self, LakeError> {
+        let column = |name: &str| {
+            let missing = || LakeError::encode(QUARANTINE)(format!("there is no column {name}"));
+            batch.column_by_name(name).ok_or_else(missing)
+        };
+        Ok(Self {
+            dataset: column("dataset")?,
+            raw: column("raw")?,
+            source: column("source")?,
+            position: column("position")?,
+            resolved_at: column(RESOLVED_AT)?,
+        })
+    }
+
+    pub(crate) fn is_unresolved(&self, row: usize) -> bool {
+        self.resolved_at.is_null(row)
+    }
+
+    fn dataset(&self, row: usize) -> Option<&'a str> {
+        self.dataset.is_valid(row).then(|| self.dataset.as_string::<i32>().value(row))
+    }
+
+    pub(crate) fn is_of(&self, row: usize, dataset: Option<&str>) -> bool {
+        dataset.is_none_or(|dataset| self.dataset(row) == Some(dataset))
+    }
+
+    /// A record of a dataset that has no contract any more stays as it is.
+    pub(crate) fn is_known(&self, row: usize, catalog: &Catalog) -> bool {
+        self.dataset(row).is_none_or(|dataset| catalog.contract(dataset).is_some())
+    }
+
+    /// Has `intake` judge the record again; the key of its clean row, if it is one.
+    pub(crate) fn push(&self, row: usize, intake: &mut Intake) -> Option<Key> {
+        let text = |column: &'a ArrayRef| {
+            if column.is_valid(row) { column.as_string::<i32>().value(row) } else { "" }
+        };
+        let origin = Origin {
+            source: text(self.source),
+            position: Position::Sequence { number: text(self.position), line: 1 },
+            record_id: None,
+        };
+        intake.push(self.raw.as_binary::<i32>().value(row), self.dataset(row), &origin)
+    }
+}
+
+/// Sets the time of resolution, in microseconds since 1970, of the rows that are meant and have none; nothing when
+/// there is no such row.
+pub(crate) fn mark_resolved(
+    batch: &RecordBatch,
+    meant: &BooleanArray,
+    at: i64,
+) -> Result<Option<RecordBatch>, ArrowError> {
+    let index = batch.schema().index_of(RESOLVED_AT)?;
+    let present = batch.column(index).as_primitive::<TimestampMicrosecondType>();
+    let unresolved = arrow::compute::is_null(present)?;
+    let mask = arrow::compute::and(&unresolved, meant)?;
+    if mask.true_count() == 0 {
+        return Ok(None);
+    }
+    let stamp = TimestampMicrosecondArray::new_scalar(at);
+    let stamp = stamp.into_inner().with_timezone("UTC");
+    let marked = zip(&mask, &arrow::array::Scalar::new(stamp), present)?;
+    let mut columns = batch.columns().to_vec();
+    columns[index] = marked;
+    RecordBatch::try_new(batch.schema(), columns).map(Some)
+}

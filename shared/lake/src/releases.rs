@@ -1,0 +1,106 @@
+//! Under which contracts records were judged: every catalog that a writer of tables used, kept in the lake.
+//!
+//! `contracts/<catalog hash>.json` holds the contract files of one release, `{"files": [["pin.toml", "..."]]}`. It is
+//! put before the first row that the release lets in, so whoever looks after seeing such a row finds it. Releases
+//! are few and small; they are never removed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use pinlake_schema::Catalog;
+use serde::{Deserialize, Serialize};
+
+use crate::error::LakeError;
+
+/// First path segment of the releases.
+const CONTRACTS: &str = "contracts";
+
+#[derive(Serialize, Deserialize)]
+struct Files {
+    files: Vec<(String, String)>,
+}
+
+/// The releases that this process knows of, by catalog hash.
+#[derive(Debug, Default)]
+pub(crate) struct Releases(Mutex<BTreeMap<String, Option<Arc<Catalog>>>>);
+
+impl Releases {
+    /// Makes sure that the lake knows of `catalog`.
+    pub(crate) async fn keep(
+        &self,
+        store: &dyn ObjectStore,
+        catalog: &Arc<Catalog>,
+    ) -> Result<(), LakeError> {
+        if self.known(catalog.hash()).is_some() {
+            return Ok(());
+        }
+        let path = path_of(catalog.hash());
+        let bytes = serde_json::to_vec(&Files { files: catalog.files().to_vec() })
+            .map_err(|error| LakeError::Damaged { path: path.to_string(), why: error.to_string() })?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match store.put_opts(&path, bytes.into(), options).await {
+            // The same hash judges alike, so what is there serves as well.
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+            Err(error) => return Err(LakeError::store(&path)(error)),
+        }
+        self.remember(catalog.hash(), Some(catalog.clone()));
+        Ok(())
+    }
+
+    /// All releases that the lake knows of.
+    pub(crate) async fn all(&self, store: &dyn ObjectStore) -> Result<Vec<Arc<Catalog>>, LakeError> {
+        let folder = Path::from(CONTRACTS);
+        let listed: Vec<_> =
+            store.list(Some(&folder)).try_collect().await.map_err(LakeError::store(&folder))?;
+        let mut releases = Vec::new();
+        for path in listed.into_iter().map(|meta| meta.location) {
+            let Some(hash) = path.filename().and_then(|name| name.strip_suffix(".json")) else { continue };
+            let known = match self.known(hash) {
+                Some(known) => known,
+                None => {
+                    let got = store.get(&path).await.map_err(LakeError::store(&path))?;
+                    let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
+                    let read = read(&path, &bytes);
+                    self.remember(hash, read.clone());
+                    read
+                }
+            };
+            releases.extend(known);
+        }
+        Ok(releases)
+    }
+
+    fn known(&self, hash: &str) -> Option<Option<Arc<Catalog>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
+    }
+
+    fn remember(&self, hash: &str, catalog: Option<Arc<Catalog>>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hash.to_owned(), catalog);
+    }
+}
+
+fn path_of(hash: &str) -> Path {
+    Path::from_iter([CONTRACTS, &format!("{hash}.json")])
+}
+
+/// A release whose files this version of pinlake does not understand any more is passed over: nothing but the
+/// comparison with its verdicts is lost.
+fn read(path: &Path, bytes: &[u8]) -> Option<Arc<Catalog>> {
+    let files: Files = match serde_json::from_slice(bytes) {
+        Ok(files) => files,
+        Err(error) => {
+            tracing::warn!(%path, %error, "release of contracts cannot be read, passed over");
+            return None;
+        }
+    };
+    match Catalog::from_files(files.files) {
+        Ok(catalog) => Some(Arc::new(catalog)),
+        Err(errors) => {
+            tracing::warn!(%path, %errors, "contracts of an older release are not understood, passed over");
+            None
+        }
+    }
+}

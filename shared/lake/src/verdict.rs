@@ -1,0 +1,298 @@
+//! One verdict a record: what is in its table is not left unresolved in quarantine.
+//!
+//! The same record may be judged twice under different contracts: delivered again after a deploy, sent again after a
+//! contract was mended, cleaned again from its raw bytes. One contract may take it and the other not, and then it
+//! would be in its table *and* in quarantine. So whoever inserts looks at the other place **after** its own commit,
+//! and before anything is removed from landing:
+//!
+//! - after clean rows: would the present contracts let an unresolved quarantined record in under one of the keys
+//!   that were just offered? Then it is resolved.
+//! - after quarantine rows: would any release of contracts that ever wrote to this lake ([`crate::releases`]) let
+//!   one of them in under a key that its table has? Then it is resolved.
+//!
+//! Of two writers the one that looks later sees both commits, so one of them resolves the record, whatever the order;
+//! a writer that is killed in between leaves its landing objects, and its work is done again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, RecordBatch};
+use pinlake_clean::Intake;
+use pinlake_effects::Clock;
+use pinlake_schema::{Catalog, Contract, QUARANTINE};
+
+use crate::Lake;
+use crate::error::LakeError;
+use crate::keys::{self, Key, key_at};
+use crate::quarantine::{Rows, mark_resolved};
+use crate::table::Inserted;
+
+/// What the records of quarantine's files would be, kept while the function is warm: data files never change.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts(Mutex<HashMap<File, Arc<[Candidate]>>>);
+
+/// A data file of quarantine, judged by a catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct File {
+    path: String,
+    catalog: String,
+}
+
+/// An unresolved record that a catalog would let in.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    /// Its key in its table.
+    clean: Key,
+    /// Its key in quarantine.
+    quarantined: Key,
+}
+
+impl Lake {
+    /// Inserts rows that `contract` of `catalog` has judged: into its table, or into quarantine. `batches` have the
+    /// contract's landing schema. What is thereby in both places is resolved in quarantine.
+    ///
+    /// # Errors
+    /// See [`LakeError`]; after a retryable one, inserting the same rows again is safe, and needed: the rows may be
+    /// in the table, and the other place not looked at yet.
+    pub async fn insert(
+        &self,
+        catalog: &Arc<Catalog>,
+        contract: &Arc<Contract>,
+        batches: &[RecordBatch],
+    ) -> Result<Inserted, LakeError> {
+        if batches.iter().all(|batch| batch.num_rows() == 0) {
+            return self.table(contract).insert(batches).await;
+        }
+        if contract.name == QUARANTINE {
+            let inserted = self.table(contract).insert(batches).await?;
+            let known = self.known_in_tables(catalog, batches).await?;
+            self.resolve(catalog, &known).await?;
+            Ok(inserted)
+        } else {
+            self.releases().keep(&**self.store(), catalog).await?;
+            let inserted = self.table(contract).insert(batches).await?;
+            let let_in = self.let_in_by(catalog, batches).await?;
+            self.resolve(catalog, &let_in).await?;
+            Ok(inserted)
+        }
+    }
+
+    /// Marks records as resolved in quarantine.
+    pub(crate) async fn resolve(&self, catalog: &Catalog, keys: &BTreeSet<Key>) -> Result<u64, LakeError> {
+        let now = self.clock().now().timestamp_micros();
+        let quarantine = self.table(catalog.quarantine());
+        quarantine.update(keys, |batch, meant| mark_resolved(batch, meant, now)).await
+    }
+
+    /// Of the unresolved records in quarantine, those whose clean row is one of `batches`.
+    async fn let_in_by(
+        &self,
+        catalog: &Arc<Catalog>,
+        batches: &[RecordBatch],
+    ) -> Result<BTreeSet<Key>, LakeError> {
+        let mut candidates: HashMap<Key, Vec<Key>> = HashMap::new();
+        for candidate in self.candidates(catalog).await? {
+            candidates.entry(candidate.clean).or_default().push(candidate.quarantined);
+        }
+        let mut found = BTreeSet::new();
+        if candidates.is_empty() {
+            return Ok(found);
+        }
+        for batch in batches {
+            let keys = keys::keys_of(batch).map_err(LakeError::encode(QUARANTINE))?;
+            for row in 0..keys.len() {
+                found.extend(candidates.get(&key_at(keys, row)).into_iter().flatten());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The unresolved records in quarantine that `catalog` would let in.
+    async fn candidates(&self, catalog: &Arc<Catalog>) -> Result<Vec<Candidate>, LakeError> {
+        let quarantine = self.table(catalog.quarantine());
+        let mut all = Vec::new();
+        let mut live = BTreeSet::new();
+        for data in quarantine.data_files().await? {
+            let file = File { path: data.path.clone(), catalog: catalog.hash().to_owned() };
+            let known = self.verdicts().of(&file);
+            let candidates = match known {
+                Some(candidates) => candidates,
+                None => {
+                    let batches = quarantine.batches_of(&data).await?;
+                    let candidates: Arc<[Candidate]> = judged(catalog, &batches, self.clock())?.into();
+                    self.verdicts().remember(file.clone(), candidates.clone());
+                    candidates
+                }
+            };
+            all.extend_from_slice(&candidates);
+            live.insert(file);
+        }
+        self.verdicts().retain(&live);
+        Ok(all)
+    }
+
+    /// Of quarantine rows, the keys of those whose clean row under some release is in its table.
+    async fn known_in_tables(
+        &self,
+        catalog: &Catalog,
+        batches: &[RecordBatch],
+    ) -> Result<BTreeSet<Key>, LakeError> {
+        let mut found = BTreeSet::new();
+        for release in self.releases().all(&**self.store()).await? {
+            let mut possible: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
+            for candidate in judged(&release, batches, self.clock())? {
+                possible.entry(candidate.clean).or_default().insert(candidate.quarantined);
+            }
+            if possible.is_empty() {
+                continue;
+            }
+            let wanted: Vec<Key> = possible.keys().copied().collect();
+            for contract in release.contracts().filter(|contract| contract.name != QUARANTINE) {
+                // The present contract's table is kept warm; another one's is opened for this only.
+                let table = match catalog.contract(&contract.name) {
+                    Some(present) => self.table(present),
+                    None => Arc::new(self.open(contract)),
+                };
+                let present = table.contains(&wanted).await?;
+                let there = possible.values().zip(present).filter(|(_, present)| *present);
+                found.extend(there.flat_map(|(quarantined, _)| quarantined));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Verdicts {
+    fn of(&self, file: &File) -> Option<Arc<[Candidate]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(file).cloned()
+    }
+
+    fn remember(&self, file: File, candidates: Arc<[Candidate]>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file, candidates);
+    }
+
+    fn retain(&self, live: &BTreeSet<File>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|file, _| live.contains(file));
+    }
+}
+
+/// The unresolved ones of some quarantine rows that `catalog` would let in.
+fn judged(
+    catalog: &Arc<Catalog>,
+    batches: &[RecordBatch],
+    clock: &dyn Clock,
+) -> Result<Vec<Candidate>, LakeError> {
+    let mut candidates = Vec::new();
+    let mut intake = Intake::new(catalog.clone(), clock.now());
+    for batch in batches {
+        let keys = pinlake_clean::keys(catalog.quarantine(), batch)
+            .map_err(|error| LakeError::encode(QUARANTINE)(error))?;
+        let rows = Rows::of(batch)?;
+        for row in (0..batch.num_rows()).filter(|row| rows.is_unresolved(*row)) {
+            if let Some(clean) = rows.push(row, &mut intake) {
+                candidates.push(Candidate { clean, quarantined: key_at(&keys, row) });
+            }
+        }
+        // Only the keys are wanted.
+        intake.drain();
+    }
+    Ok(candidates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::ObjectStore;
+    use object_store::memory::InMemory;
+    use pinlake_clean::{Origin, Position};
+    use pinlake_effects::{Chance, Effects, ManualClock};
+
+    fn lake(store: &Arc<dyn ObjectStore>, seed: u64) -> Lake {
+        let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
+        Lake::new(store.clone(), Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(seed)) })
+    }
+
+    /// A contract whose `page` has this rule.
+    fn catalog(page: &str) -> Arc<Catalog> {
+        let text = format!(
+            "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\nidentity = [\"visitor\"]\n\
+             [route]\nshape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n\
+             [[column]]\nname = \"page\"\ntype = \"int64\"\n{page}\n"
+        );
+        Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
+    }
+
+    /// One delivery of a record, taken by a compactor of its own.
+    async fn deliver(store: &Arc<dyn ObjectStore>, catalog: &Arc<Catalog>, record: &str) {
+        let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        intake.push(record.as_bytes(), Some("visit"), &origin);
+        for cleaned in intake.drain() {
+            lake(store, 7).insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap();
+        }
+    }
+
+    /// Rows of the table, unresolved and resolved rows of quarantine.
+    async fn places(store: &Arc<dyn ObjectStore>, catalog: &Arc<Catalog>) -> (usize, usize, usize) {
+        let lake = lake(store, 8);
+        let (mut rows, mut unresolved, mut resolved) = (0, 0, 0);
+        let visit = lake.table(catalog.contract("visit").unwrap());
+        for file in visit.data_files().await.unwrap() {
+            rows += visit.batches_of(&file).await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>();
+        }
+        let quarantine = lake.table(catalog.quarantine());
+        for file in quarantine.data_files().await.unwrap() {
+            for batch in quarantine.batches_of(&file).await.unwrap() {
+                let of_batch = Rows::of(&batch).unwrap();
+                let open = (0..batch.num_rows()).filter(|row| of_batch.is_unresolved(*row)).count();
+                unresolved += open;
+                resolved += batch.num_rows() - open;
+            }
+        }
+        (rows, unresolved, resolved)
+    }
+
+    const RECORD: &str = r#"{"visitor": 1, "page": "home"}"#;
+
+    #[tokio::test]
+    async fn a_record_that_is_let_in_later_leaves_quarantine() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let (strict, lenient) = (catalog(""), catalog("null = [\"home\"]"));
+        deliver(&store, &strict, RECORD).await;
+        assert_eq!(places(&store, &strict).await, (0, 1, 0));
+        deliver(&store, &lenient, RECORD).await;
+        assert_eq!(places(&store, &lenient).await, (1, 0, 1));
+        deliver(&store, &strict, RECORD).await;
+        assert_eq!(places(&store, &strict).await, (1, 0, 1), "a late copy stays out");
+    }
+
+    #[tokio::test]
+    async fn a_record_that_was_let_in_does_not_stay_in_quarantine() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let (strict, lenient) = (catalog(""), catalog("null = [\"home\"]"));
+        deliver(&store, &lenient, RECORD).await;
+        deliver(&store, &strict, RECORD).await;
+        assert_eq!(places(&store, &strict).await, (1, 0, 1));
+        // Another record that breaks the contract stays where it is.
+        deliver(&store, &strict, r#"{"visitor": 2, "page": "home"}"#).await;
+        assert_eq!(places(&store, &strict).await, (1, 1, 1));
+    }
+
+    #[tokio::test]
+    async fn records_of_no_dataset_leave_quarantine_when_there_is_one_for_them() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let text = "name = \"other\"\nversion = 1\ndescription = \"x\"\n[route]\nshape = [\"other\"]\n\
+                    [[column]]\nname = \"other\"\ntype = \"int64\"\n";
+        let before = Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap());
+        let mut intake = Intake::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        intake.push(br#"{"visitor": 1, "page": 2}"#, None, &origin);
+        for cleaned in intake.drain() {
+            lake(&store, 1).insert(&before, &cleaned.contract, &[cleaned.rows]).await.unwrap();
+        }
+        let after = catalog("");
+        assert_eq!(places(&store, &after).await, (0, 1, 0));
+        deliver(&store, &after, r#"{"visitor": 1, "page": 2}"#).await;
+        assert_eq!(places(&store, &after).await, (1, 0, 1));
+    }
+}
