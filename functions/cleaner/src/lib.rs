@@ -1,10 +1,13 @@
-//! The cleaner: batches of a Kinesis stream into the lake's landing area.
+//! The cleaner: batches of a Kinesis stream, or of the topics of a Kafka cluster, into the lake's landing area.
 //!
-//! Invariants: bad data never fails a batch (it lands in quarantine); a shard's watermark moves only after all that
-//! it passes has landed; a batch that is delivered again makes the same objects.
+//! Invariants: bad data never fails a batch (it lands in quarantine); a shard's or partition's watermark moves only
+//! after all that it passes has landed; a batch that is delivered again makes the same objects.
 //!
-//! When the store fails, the answer names the first record of the shard that was not landed, and Lambda delivers
-//! from there again (Lambda Developer Guide, "Configuring partial batch response with Kinesis Data Streams").
+//! When the store fails over records of Kinesis, the answer names the first record of the shard that was not landed,
+//! and Lambda delivers from there again (Lambda Developer Guide, "Configuring partial batch response with Kinesis
+//! Data Streams"). Over records of Kafka the invocation as a whole fails: Lambda reads an answer of that kind from
+//! Kafka's event sources in provisioned mode only ("Configuring error handling controls for Kafka event sources"),
+//! and elsewhere would take it for success. It delivers the whole batch again, which lands the same objects.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -22,17 +25,22 @@
 //! # });
 //! ```
 
+pub mod event;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use object_store::ObjectStore;
+use pinlake_landing::kind::partition_shard;
 use pinlake_landing::land::{Delivery, Landed, land};
 use pinlake_landing::raw::{self, RawData, RawRecord};
 use pinlake_landing::sequence::{NotASequence, Sequence};
 use pinlake_landing::{LandingError, watermark};
 use pinlake_schema::Catalog;
+
+use crate::event::KafkaRecord;
 
 /// The cleaner's parts.
 #[derive(Debug)]
@@ -52,20 +60,15 @@ pub struct Cleaned {
     pub landed: Vec<Landed>,
 }
 
-/// Records of one shard are not landed, and will be delivered again.
-#[derive(Debug)]
-enum ShardError {
-    Landing(LandingError),
-    Sequence(NotASequence),
-}
-
-impl std::fmt::Display for ShardError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Landing(error) => error.fmt(f),
-            Self::Sequence(error) => error.fmt(f),
-        }
-    }
+/// Records of one shard or partition are not landed, and will be delivered again.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// The store failed.
+    #[error(transparent)]
+    Landing(#[from] LandingError),
+    /// A record has no sequence number that could be a watermark.
+    #[error(transparent)]
+    Sequence(#[from] NotASequence),
 }
 
 impl Cleaner {
@@ -91,18 +94,42 @@ impl Cleaner {
         cleaned
     }
 
+    /// Lands the records of topics, partition by partition. A partition that fails does not keep the others.
+    ///
+    /// # Errors
+    /// With the first partition that failed. All will be delivered again.
+    pub async fn handle_topics(&self, records: Vec<KafkaRecord>) -> Result<Vec<Landed>, ShardError> {
+        let mut partitions: BTreeMap<(String, u32), Vec<KafkaRecord>> = BTreeMap::new();
+        for record in records {
+            partitions.entry((record.topic.clone(), record.partition)).or_default().push(record);
+        }
+        let (mut landed, mut failure) = (Vec::new(), None);
+        for ((topic, partition), mut records) in partitions {
+            // The last one moves the watermark.
+            records.sort_by_key(|record| record.offset);
+            let records: Vec<RawRecord> = records.into_iter().map(KafkaRecord::into_raw).collect();
+            let shard = partition_shard(partition);
+            match self.land(Delivery { source: &topic, shard: &shard, records: &records }).await {
+                Ok(done) => landed.push(done),
+                Err(error) => {
+                    tracing::error!(topic, partition, %error, "batch not landed, it will be delivered again");
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(landed), Err)
+    }
+
     /// The order is the guarantee: raw records, then clean rows, then the watermark that says so.
     async fn land(&self, delivery: Delivery<'_>) -> Result<Landed, ShardError> {
         let store = &*self.store;
         let (Some(origin), Some(last)) = (delivery.origin(), delivery.records.last()) else {
             return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
         };
-        let passed: Sequence = last.sequence.parse().map_err(ShardError::Sequence)?;
-        let kept = raw::put(store, &origin, delivery.records).await.map_err(ShardError::Landing)?;
-        let landed = land(store, &self.catalog, delivery, &kept).await.map_err(ShardError::Landing)?;
-        watermark::advance(store, delivery.source, delivery.shard, &passed)
-            .await
-            .map_err(ShardError::Landing)?;
+        let passed: Sequence = last.sequence.parse()?;
+        let kept = raw::put(store, &origin, delivery.records).await?;
+        let landed = land(store, &self.catalog, delivery, &kept).await?;
+        watermark::advance(store, delivery.source, delivery.shard, &passed).await?;
         Ok(landed)
     }
 }

@@ -1,9 +1,8 @@
 //! Wires the cleaner to AWS: settings, the lake's store, the handler.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use aws_lambda_events::event::kinesis::KinesisEvent;
+use cleaner::event::Event;
 use cleaner::{Cleaned, Cleaner};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_effects::Effects;
@@ -18,10 +17,13 @@ async fn main() -> Result<(), Error> {
         store: settings::location("PINLAKE_LAKE")?.open().await?,
         catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
     };
-    run(service_fn(async |event: LambdaEvent<KinesisEvent>| {
-        let cleaned = cleaner.handle(event.payload).await;
+    run(service_fn(async |event: LambdaEvent<Event>| {
+        let cleaned = match event.payload.topics() {
+            Ok(records) => Cleaned { landed: cleaner.handle_topics(records).await?, ..Cleaned::default() },
+            Err(event) => cleaner.handle(event).await,
+        };
         measure(&metrics, &effects, &cleaned);
-        Ok::<_, Infallible>(cleaned.response)
+        Ok::<_, Error>(cleaned.response)
     }))
     .await
 }

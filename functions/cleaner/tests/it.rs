@@ -1,4 +1,4 @@
-//! The cleaner's handler over the sample event, and over a store that fails.
+//! The cleaner's handler over the sample events, and over a store that fails.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use cleaner::Cleaner;
+use cleaner::event::Event;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use pinlake_landing::{object, watermark};
@@ -18,6 +19,16 @@ fn sample() -> KinesisEvent {
 
 fn cleaner(store: Arc<dyn ObjectStore>) -> Cleaner {
     Cleaner { store, catalog: Arc::new(Catalog::embedded().unwrap()) }
+}
+
+/// A store in a folder that has become a file: nothing can be put there.
+fn unusable(name: &str) -> Arc<dyn ObjectStore> {
+    let file = std::env::temp_dir().join(format!("pinlake-cleaner-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&file).unwrap();
+    let store = object_store::local::LocalFileSystem::new_with_prefix(&file).unwrap();
+    std::fs::remove_dir_all(&file).unwrap();
+    std::fs::write(&file, "").unwrap();
+    Arc::new(store)
 }
 
 #[tokio::test]
@@ -39,16 +50,63 @@ async fn the_sample_event_lands_once_however_often_it_comes() {
 
 #[tokio::test]
 async fn a_store_that_fails_makes_lambda_deliver_the_shard_again() {
-    // A folder that is a file: nothing can be put there.
-    let file = std::env::temp_dir().join(format!("pinlake-cleaner-test-{}", std::process::id()));
-    std::fs::create_dir_all(&file).unwrap();
-    let store = object_store::local::LocalFileSystem::new_with_prefix(&file).unwrap();
-    std::fs::remove_dir_all(&file).unwrap();
-    std::fs::write(&file, "").unwrap();
-    let cleaned = cleaner(Arc::new(store)).handle(sample()).await;
-    std::fs::remove_file(&file).unwrap();
+    let cleaned = cleaner(unusable("shard")).handle(sample()).await;
     let first = sample().records[0].kinesis.sequence_number.clone();
     let failures = cleaned.response.batch_item_failures;
     assert_eq!(failures.len(), 1);
     assert_eq!(failures[0].item_identifier.as_deref(), Some(first.as_str()));
+}
+
+fn event(name: &str) -> Event {
+    let path = format!("{}/../../events/cleaner_{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_batch_of_topics_lands_once_however_often_it_comes() {
+    assert!(event("kinesis").topics().is_err(), "Kinesis' event is none of topics");
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    for _ in 0..2 {
+        let landed = cleaner(store.clone()).handle_topics(event("kafka").topics().unwrap()).await.unwrap();
+        assert_eq!(landed.len(), 4, "as many as there are partitions");
+    }
+    let objects = object::list(&*store, None, 100).await.unwrap();
+    let mut places: Vec<_> = objects
+        .iter()
+        .map(|object| {
+            let name = &object.name;
+            (name.dataset.as_str(), name.shard.as_str(), name.first.as_str(), name.last.as_str())
+        })
+        .collect();
+    places.sort_unstable();
+    assert_eq!(
+        places,
+        [
+            ("geo", "partition-0", "7", "7"),
+            ("pin", "partition-0", "14", "15"),
+            ("quarantine", "partition-1", "3", "5"),
+            ("user", "partition-0", "20", "21"),
+            ("user", "partition-1", "3", "5"),
+        ]
+    );
+    let watermarks = watermark::read_all(&*store).await.unwrap();
+    let user = |partition: &str| {
+        watermarks[&("0a1b2c3d4e5f.user".to_owned(), partition.to_owned())].as_str().to_owned()
+    };
+    assert_eq!((user("partition-0"), user("partition-1")), ("21".to_owned(), "5".to_owned()));
+}
+
+#[test]
+fn a_header_of_any_form_holds_nothing_up() {
+    let text = r#"{"eventSource": "SelfManagedKafka", "bootstrapServers": "b:9092", "records": {"a.user-0": [
+        {"topic": "a.user", "partition": 0, "offset": 1, "timestamp": 1, "timestampType": "CREATE_TIME",
+         "key": null, "value": null, "headers": [{"h": null}, {"h": [200, -1]}, "h"]}]}}"#;
+    let records = serde_json::from_str::<Event>(text).unwrap().topics().unwrap();
+    assert_eq!((records.len(), records[0].offset), (1, 1));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_fails_the_whole_batch_of_topics() {
+    let store = unusable("topics");
+    assert!(cleaner(store).handle_topics(event("kafka").topics().unwrap()).await.is_err());
 }

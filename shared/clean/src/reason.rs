@@ -17,6 +17,8 @@ pub enum Reason {
     TooDeep,
     /// The bytes are not UTF-8.
     InvalidUtf8,
+    /// A file, or a compressed record, that cannot be unpacked or read to its end.
+    Unreadable,
     /// Nothing tells which dataset the record is of.
     Unroutable,
     /// Sent to one dataset, of the shape of another.
@@ -35,13 +37,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::MalformedJson,
         Reason::MalformedCsv,
         Reason::NotAnObject,
         Reason::TooLarge,
         Reason::TooDeep,
         Reason::InvalidUtf8,
+        Reason::Unreadable,
         Reason::Unroutable,
         Reason::Misrouted,
         Reason::MissingRequired,
@@ -60,6 +63,7 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::TooDeep => "too_deep",
             Reason::InvalidUtf8 => "invalid_utf8",
+            Reason::Unreadable => "unreadable",
             Reason::Unroutable => "unroutable",
             Reason::Misrouted => "misrouted",
             Reason::MissingRequired => "missing_required",

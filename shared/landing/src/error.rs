@@ -11,6 +11,14 @@ pub enum LandingError {
         /// What the store said.
         source: object_store::Error,
     },
+    /// A file could not be kept on this machine's disk while it is read; trying again may help.
+    #[error("{path} cannot be kept on the disk of this machine: {source}")]
+    Spool {
+        /// Which file.
+        path: String,
+        /// What the disk said.
+        source: std::io::Error,
+    },
     /// The object is not what its name says; trying again will not help.
     #[error("{path} cannot be read: {why}; move it out of landing/ and load its records again from raw/")]
     Corrupt {
@@ -40,6 +48,6 @@ impl LandingError {
 
     /// Whether the same call would fail again.
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::Store { .. })
+        !matches!(self, Self::Store { .. } | Self::Spool { .. })
     }
 }

@@ -9,25 +9,31 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use pinlake_clean::{Count, Intake, Origin as RecordOrigin, Position};
+use pinlake_clean::framing::Fault;
+use pinlake_clean::{Count, Intake, Origin as RecordOrigin, Position, Reason};
 use pinlake_schema::stream_key::StreamKey;
 use pinlake_schema::{Catalog, StreamRoute};
 use serde::de::IgnoredAny;
 
+use crate::aggregate::{self, Aggregate};
 use crate::error::LandingError;
+use crate::kind::Kind;
 use crate::name::Origin;
 use crate::object::{self, LandingObject};
+use crate::packed::{self, NotUnpacked};
 use crate::raw::RawRecord;
 
 /// Landing objects that are put at once.
 const CONCURRENCY: usize = 8;
+/// Bytes of unpacked records at which what is clean is put before more is unpacked: what memory is bounded by.
+const MAX_BUFFERED_BYTES: usize = 64 << 20;
 
 /// A run of records of one shard, in the order of their sequence numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a> {
     /// Stream or topic.
     pub source: &'a str,
-    /// Shard or partition.
+    /// Shard or partition; its form tells what the source is, see [`Kind`].
     pub shard: &'a str,
     /// Its records; not empty.
     pub records: &'a [RawRecord],
@@ -53,25 +59,52 @@ pub async fn land(
     delivery: Delivery<'_>,
     raw: &Path,
 ) -> Result<Landed, LandingError> {
+    land_with(store, catalog, delivery, raw, &[]).await
+}
+
+/// As [`land`]; `faults` are those of the records, in their order, that could not be cut out of their file.
+pub(crate) async fn land_with(
+    store: &dyn ObjectStore,
+    catalog: &Arc<Catalog>,
+    delivery: Delivery<'_>,
+    raw: &Path,
+    faults: &[Option<Fault>],
+) -> Result<Landed, LandingError> {
     let Some(origin) = delivery.origin() else {
         return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
     };
     let mut intake = Intake::new(catalog.clone(), origin.arrived);
-    let source = format!("kinesis/{}/{}", delivery.source, delivery.shard);
-    for record in delivery.records {
+    let feed = Feed::of(catalog, &delivery);
+    let mut objects = Vec::new();
+    for (number, record) in delivery.records.iter().enumerate() {
         intake.set_arrived_at(record.arrived_at());
-        push(&mut intake, catalog, delivery.source, &source, record);
+        match feed.kind {
+            Kind::File => feed.push_cut(&mut intake, record, faults.get(number).and_then(Option::as_ref)),
+            Kind::Kinesis | Kind::Kafka { .. } => feed.push(&mut intake, record),
+        }
+        if intake.buffered_bytes() >= MAX_BUFFERED_BYTES {
+            objects.extend(put_all(store, &mut intake, &origin, raw).await?);
+        }
     }
-    let origin = &origin;
-    let objects = futures::stream::iter(intake.drain())
+    objects.extend(put_all(store, &mut intake, &origin, raw).await?);
+    Ok(Landed { objects, counts: intake.counts().cloned().collect() })
+}
+
+/// Puts what the intake holds.
+async fn put_all(
+    store: &dyn ObjectStore,
+    intake: &mut Intake,
+    origin: &Origin,
+    raw: &Path,
+) -> Result<Vec<LandingObject>, LandingError> {
+    futures::stream::iter(intake.drain())
         .map(|cleaned| async move {
             let contract = &cleaned.contract;
             object::put(store, &contract.name, contract.hash(), origin, raw, &cleaned.rows).await
         })
         .buffered(CONCURRENCY)
         .try_collect()
-        .await?;
-    Ok(Landed { objects, counts: intake.counts().cloned().collect() })
+        .await
 }
 
 impl Delivery<'_> {
@@ -95,35 +128,125 @@ impl RawRecord {
     }
 }
 
-/// Cuts a record into lines and pushes each. Our own partition key tells the dataset and numbers the lines; a record
-/// of another producer is routed by its stream, then by its key, then by its shape.
-fn push(intake: &mut Intake, catalog: &Catalog, stream: &str, source: &str, record: &RawRecord) {
-    let data = record.data.as_bytes();
-    let own = StreamKey::parse(&record.key)
-        .filter(|key| key.dataset.is_none_or(|dataset| catalog.contract(dataset).is_some()));
-    let hint = match own {
-        Some(key) => key.dataset,
-        None => match catalog.route_stream(stream) {
-            StreamRoute::Dataset(contract) => Some(contract.name.as_str()),
-            StreamRoute::Shared | StreamRoute::Unknown => {
-                catalog.route_partition_key(&record.key).map(|contract| contract.name.as_str())
+/// What is known of all records of a delivery, and how each is cut into lines.
+struct Feed<'a> {
+    catalog: &'a Catalog,
+    kind: Kind,
+    /// What quarantine says about where a record came from; of a file, its name is added.
+    source: String,
+    /// The dataset that the name of the stream or topic tells.
+    dataset: Option<&'a str>,
+}
+
+/// A record as its own producer made it.
+#[derive(Clone, Copy)]
+struct Single<'a> {
+    key: &'a str,
+    sequence: &'a str,
+    data: &'a [u8],
+}
+
+impl<'a> Feed<'a> {
+    fn of(catalog: &'a Catalog, delivery: &Delivery<'_>) -> Self {
+        let kind = Kind::of_shard(delivery.shard);
+        let Delivery { source, shard, .. } = delivery;
+        let (source, dataset) = match kind {
+            Kind::Kinesis => {
+                let dataset = match catalog.route_stream(source) {
+                    StreamRoute::Dataset(contract) => Some(contract),
+                    StreamRoute::Shared | StreamRoute::Unknown => None,
+                };
+                (format!("kinesis/{source}/{shard}"), dataset)
             }
-        },
-    };
-    // Another producer may write one record over several lines; ours never does.
-    let whole = own.is_none() && serde_json::from_slice::<IgnoredAny>(data).is_ok();
-    let lines = data.split(|byte| *byte == b'\n' && !whole);
-    for (number, line) in (0_u64..).zip(lines) {
-        // A last line feed ends a line and begins none. A record of no bytes at all was acknowledged like any other.
-        if line.trim_ascii().is_empty() && !data.is_empty() {
-            continue;
-        }
-        let origin = RecordOrigin {
-            source,
-            position: Position::Sequence { number: &record.sequence, line: number + 1 },
-            record_id: own.map(|key| (key.request, key.index + number)),
+            Kind::Kafka { partition } => (format!("kafka/{source}/{partition}"), catalog.route_topic(source)),
+            Kind::File => ("file".to_owned(), None),
         };
-        intake.push(line, hint, &origin);
+        Self { catalog, kind, source, dataset: dataset.map(|contract| contract.name.as_str()) }
+    }
+
+    /// Takes a record apart as far as its producer has put it together, and pushes its lines.
+    fn push(&self, intake: &mut Intake, record: &RawRecord) {
+        let data = record.data.as_bytes();
+        let aggregate = if self.kind == Kind::Kinesis { Aggregate::parse(data) } else { None };
+        let Some(aggregate) = aggregate else {
+            return self.push_one(intake, Single { key: &record.key, sequence: &record.sequence, data });
+        };
+        for (number, (key, data)) in aggregate.records().enumerate() {
+            let sequence = format!("{}.{number}", record.sequence);
+            self.push_one(intake, Single { key, sequence: &sequence, data });
+        }
+    }
+
+    /// Pushes a record that was cut out of a file. Its key is what [`crate::file::FileSource`] made of the file.
+    fn push_cut(&self, intake: &mut Intake, record: &RawRecord, fault: Option<&Fault>) {
+        let own = StreamKey::parse(&record.key);
+        let hint = own.and_then(|key| key.dataset).filter(|dataset| self.catalog.contract(dataset).is_some());
+        let name = own.and_then(|key| key.client_key).unwrap_or_default();
+        let source = format!("{}/{name}", self.source);
+        let origin = RecordOrigin {
+            source: &source,
+            position: Position::Line(record.sequence.parse().unwrap_or_default()),
+            record_id: own.map(|key| (key.request, key.index)),
+        };
+        let data = record.data.as_bytes();
+        match fault {
+            None => {
+                intake.push(data, hint, &origin);
+            }
+            Some(fault) => intake.reject(data, hint, &origin, fault.reason, fault.detail.clone()),
+        }
+    }
+
+    /// Our own partition key tells the dataset and numbers the lines; a record of another producer is routed by its
+    /// stream or topic, then by its key, then by its shape.
+    fn push_one(&self, intake: &mut Intake, record: Single<'_>) {
+        let Single { key, sequence, data } = record;
+        let own = StreamKey::parse(key)
+            .filter(|key| key.dataset.is_none_or(|dataset| self.catalog.contract(dataset).is_some()))
+            // A producer of a topic may use any key, also one that looks like ours.
+            .filter(|_| !matches!(self.kind, Kind::Kafka { .. }));
+        let hint = match own {
+            Some(key) => key.dataset,
+            None => self
+                .dataset
+                .or_else(|| self.catalog.route_partition_key(key).map(|contract| contract.name.as_str())),
+        };
+        let source = self.source.as_str();
+        let position = |line: u64| Position::Sequence { number: sequence, line };
+        let unpacked = match packed::unpack(data) {
+            Ok(unpacked) => unpacked,
+            Err(why) => {
+                let origin = RecordOrigin {
+                    source,
+                    position: position(1),
+                    record_id: own.map(|key| (key.request, key.index)),
+                };
+                let reason = match why {
+                    NotUnpacked::TooLarge => Reason::TooLarge,
+                    NotUnpacked::Damaged(_) => Reason::Unreadable,
+                };
+                return intake.reject(data, hint, &origin, reason, why.detail());
+            }
+        };
+        let data = unpacked.as_ref();
+        // Another producer may write one record over several lines; ours never does.
+        let whole = own.is_none() && serde_json::from_slice::<IgnoredAny>(data).is_ok();
+        // Bytes that begin like an aggregated record and are none have no lines.
+        let whole = whole || aggregate::is_meant(data);
+        let lines = data.split(|byte| *byte == b'\n' && !whole);
+        for (number, line) in (0_u64..).zip(lines) {
+            // A last line feed ends a line and begins none. A record of no bytes at all was acknowledged like any
+            // other.
+            if line.trim_ascii().is_empty() && !data.is_empty() {
+                continue;
+            }
+            let origin = RecordOrigin {
+                source,
+                position: position(number + 1),
+                record_id: own.map(|key| (key.request, key.index + number)),
+            };
+            intake.push(line, hint, &origin);
+        }
     }
 }
 
@@ -172,5 +295,78 @@ mod tests {
         let positions = rows["quarantine"][0].column_by_name("position").unwrap().as_string::<i32>().clone();
         let positions: Vec<_> = positions.iter().flatten().map(str::to_owned).collect();
         assert!(positions[0].starts_with("10") && positions[1].starts_with("11"), "{positions:?}");
+    }
+
+    async fn rows_of(store: &InMemory, dataset: &str) -> arrow::array::RecordBatch {
+        let objects = object::list(store, Some(dataset), 100).await.unwrap();
+        assert_eq!(objects.len(), 1, "{dataset}: {objects:?}");
+        object::read(store, &objects[0]).await.unwrap().unwrap().batches.remove(0)
+    }
+
+    fn texts(rows: &arrow::array::RecordBatch, column: &str) -> Vec<String> {
+        let texts = rows.column_by_name(column).unwrap().as_string::<i32>();
+        texts.iter().map(|text| text.unwrap_or_default().to_owned()).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    const USER: &str =
+        r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20, "date_joined": "2015-10-21 21:26:45"}"#;
+
+    #[tokio::test]
+    async fn what_producers_put_together_is_taken_apart_and_each_part_keeps_its_place() {
+        let catalog = Arc::new(Catalog::embedded().unwrap());
+        let user = |ind: u32| USER.replace("\"ind\": 1", &format!("\"ind\": {ind}"));
+        let lines = format!("{}\nnot json\n", user(1));
+        let packed = gzip(lines.as_bytes());
+        let broken = &packed[..packed.len() - 4];
+        let inside =
+            [("user", user(2)), ("user/r9/4", format!("{}\n{}", user(3), user(4))), ("pin", "{".into())];
+        let aggregated = crate::aggregate::tests::pack(&inside);
+        let mut damaged = aggregated.clone();
+        damaged[20] ^= 1;
+        let records = [
+            record("user", 7, &packed),
+            record("user", 8, &zstd::bulk::compress(user(5).as_bytes(), 3).unwrap()),
+            record("user", 9, broken),
+            record("anything", 10, &aggregated),
+            record("user", 11, &damaged),
+        ];
+        let store = InMemory::new();
+        let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
+        let landed = land(&store, &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        let again = land(&store, &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        assert_eq!(landed.objects, again.objects, "the same delivery makes the same objects");
+
+        assert_eq!(rows_of(&store, "user").await.num_rows(), 5);
+        let rejects = rows_of(&store, "quarantine").await;
+        let places: Vec<_> = texts(&rejects, "position").into_iter().zip(texts(&rejects, "reason")).collect();
+        let expected = [
+            ("7#2", "malformed_json"),
+            ("9#1", "unreadable"),
+            ("10.2#1", "malformed_json"),
+            ("11#1", "invalid_utf8"),
+        ];
+        assert_eq!(places, expected.map(|(at, why)| (at.to_owned(), why.to_owned())));
+        assert_eq!(texts(&rejects, "dataset")[2], "pin", "the key of the record inside tells its dataset");
+    }
+
+    #[tokio::test]
+    async fn a_topic_tells_the_dataset_of_its_records() {
+        let catalog = Arc::new(Catalog::embedded().unwrap());
+        let records = [record("pin/r1/0", 41, USER.as_bytes()), record("", 42, b""), record("k", 43, b"[]")];
+        let store = InMemory::new();
+        let shard = crate::kind::partition_shard(3);
+        let delivery = Delivery { source: "0a1b2c3d4e5f.user", shard: &shard, records: &records };
+        land(&store, &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        assert_eq!(rows_of(&store, "user").await.num_rows(), 1);
+        let rejects = rows_of(&store, "quarantine").await;
+        assert_eq!(texts(&rejects, "source"), ["kafka/0a1b2c3d4e5f.user/3"; 2]);
+        assert_eq!(texts(&rejects, "position"), ["42#1", "43#1"]);
+        assert_eq!(texts(&rejects, "dataset"), ["user"; 2]);
     }
 }

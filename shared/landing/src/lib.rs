@@ -7,6 +7,8 @@
 //! | `landing/<dataset>/<contract hash>/<minute>/<source>/<shard>/<first>-<last>-<content hash>.parquet` | clean rows and their keys |
 //! | `raw/<minute>/<source>/<shard>/<first>-<last>-<content hash>.ndjson.zst` | the records they came from |
 //! | `state/watermarks/<stream>/<shard>.json` | how far each shard has landed |
+//! | `inbox/<dataset>/...` | files that somebody drops, see [`file`] |
+//! | `state/files/<file id>.json` | how far a file has been taken that takes more than one invocation |
 //!
 //! Invariants:
 //! - An object is put if absent and never changed; its name holds the hash of its bytes, so a batch that is
@@ -23,11 +25,16 @@
 //! assert_eq!(name.path().as_ref(), path);
 //! ```
 
+mod aggregate;
 pub mod drain;
 pub mod error;
+pub mod fetch;
+pub mod file;
+pub mod kind;
 pub mod land;
 pub mod name;
 pub mod object;
+mod packed;
 pub mod raw;
 pub mod sequence;
 pub mod watermark;

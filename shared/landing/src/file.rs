@@ -1,0 +1,303 @@
+//! Files into the landing area: their records, in slices, land as a stream's records do.
+//!
+//! A file may be dropped into the lake's `inbox/`, or lie in a bucket that is only read from, such as that of Kafka
+//! Connect's S3 sink. Either is cut into records, the records are put together in slices of bounded size, also across
+//! files, and a slice is kept in `raw/` and lands. Doing it again makes rows with the same keys, which insert nothing.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use pinlake_clean::Reason;
+use pinlake_clean::framing::{Fault, Record};
+use pinlake_schema::Catalog;
+use serde::{Deserialize, Serialize};
+
+use crate::error::LandingError;
+use crate::kind::FILES;
+use crate::land::{Delivery, Landed, land_with};
+use crate::raw::{self, RawData, RawRecord};
+
+/// First path segment of files that are to be taken; the second may name their dataset.
+pub const INBOX: &str = "inbox";
+/// Path prefix of how far large files have been taken.
+const PROGRESS: &str = "state/files";
+/// Bytes of records at which a slice is to be landed.
+pub const SLICE_BYTES: usize = 8 << 20;
+/// Stands for "no dataset" in a key; see [`pinlake_schema::stream_key`].
+const UNROUTED: &str = "-";
+
+/// A file that records come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSource {
+    /// What people know it by: its path in the lake, or `s3://bucket/key`.
+    pub name: String,
+    /// Names the file among all files: with the number of a record it is the record's identity.
+    pub id: String,
+    /// The dataset of its records, if its place or name tells one.
+    pub dataset: Option<String>,
+    /// When it was written, which is when its records arrived.
+    pub written: DateTime<Utc>,
+}
+
+impl FileSource {
+    /// A file of the lake's inbox. Other bytes under the same name are another file.
+    pub fn of_inbox(catalog: &Catalog, meta: &object_store::ObjectMeta) -> Self {
+        let name = meta.location.to_string();
+        let folder = meta.location.parts().nth(1).map(|part| part.as_ref().to_owned());
+        let folder = folder.filter(|_| meta.location.parts_count() > 2);
+        let dataset = folder.filter(|folder| catalog.contract(folder).is_some());
+        let dataset = dataset.or_else(|| catalog.route_file(&name).map(|contract| contract.name.clone()));
+        let id = hash(&[&name, meta.e_tag.as_deref().unwrap_or_default()]);
+        Self { name, id, dataset, written: meta.last_modified }
+    }
+
+    /// An object of another bucket. Kafka Connect may write one again, with the same records and more: it is the same
+    /// file.
+    pub fn elsewhere(catalog: &Catalog, bucket: &str, key: &str, written: DateTime<Utc>) -> Self {
+        let name = format!("s3://{bucket}/{key}");
+        let dataset = catalog.route_file(key).map(|contract| contract.name.clone());
+        Self { id: hash(&[&name]), name, dataset, written }
+    }
+
+    /// The partition key of a record of this file, in the form of [`pinlake_schema::stream_key::StreamKey`], which
+    /// whatever cleans it again from `raw/` understands: dataset, file, number, and for people the file's name.
+    fn key(&self, number: u64) -> String {
+        let dataset = self.dataset.as_deref().unwrap_or(UNROUTED);
+        format!("{dataset}/{}/{number}/{}", self.id, self.name)
+    }
+
+    fn record(&self, number: u64, line: u64, data: &[u8]) -> RawRecord {
+        RawRecord {
+            key: self.key(number),
+            sequence: line.to_string(),
+            arrived_ms: self.written.timestamp_millis(),
+            data: RawData::from_bytes(data.to_vec()),
+        }
+    }
+}
+
+fn hash(parts: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// Records of files on their way into the landing area.
+#[derive(Debug, Default)]
+pub struct Slice {
+    records: Vec<RawRecord>,
+    faults: Vec<Option<Fault>>,
+    bytes: usize,
+}
+
+impl Slice {
+    /// Adds a record, the `number`-th of its file, counted from 0.
+    pub fn push(&mut self, file: &FileSource, number: u64, record: Record<'_>) {
+        self.add(file.record(number, record.position, record.bytes), record.fault);
+    }
+
+    /// Puts a file as a whole aside: `raw` is its bytes, or says where they are.
+    pub fn reject_file(&mut self, file: &FileSource, raw: &[u8], reason: Reason, detail: String) {
+        self.add(file.record(0, 0, raw), Some(Fault { reason, detail }));
+    }
+
+    fn add(&mut self, record: RawRecord, fault: Option<Fault>) {
+        self.bytes += record.key.len() + record.data.as_bytes().len();
+        self.records.push(record);
+        self.faults.push(fault);
+    }
+
+    /// Whether it should be landed before more is added.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= SLICE_BYTES
+    }
+
+    /// Lands what it holds and empties it.
+    ///
+    /// # Errors
+    /// When the store fails. The slice then holds what it held.
+    pub async fn land(
+        &mut self,
+        store: &dyn ObjectStore,
+        catalog: &Arc<Catalog>,
+    ) -> Result<Landed, LandingError> {
+        let delivery = Delivery { source: INBOX, shard: FILES, records: &self.records };
+        let Some(origin) = delivery.origin() else {
+            return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
+        };
+        let kept = raw::put(store, &origin, delivery.records).await?;
+        let landed = land_with(store, catalog, delivery, &kept, &self.faults).await?;
+        *self = Self::default();
+        Ok(landed)
+    }
+}
+
+/// How far a file has been taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Records that have landed.
+    pub records: u64,
+}
+
+impl Progress {
+    fn path(file: &FileSource) -> Path {
+        Path::from(format!("{PROGRESS}/{}.json", file.id))
+    }
+
+    /// Reads it; nothing for a file that was never left in the middle.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn read(store: &dyn ObjectStore, file: &FileSource) -> Result<Self, LandingError> {
+        let path = Self::path(file);
+        match store.get(&path).await {
+            Ok(got) => {
+                let bytes = got.bytes().await.map_err(LandingError::store(&path))?;
+                serde_json::from_slice(&bytes).map_err(|error| LandingError::corrupt(&path, error))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(Self::default()),
+            Err(error) => Err(LandingError::store(&path)(error)),
+        }
+    }
+
+    /// Keeps it, for whoever goes on with the file.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep(self, store: &dyn ObjectStore, file: &FileSource) -> Result<(), LandingError> {
+        let path = Self::path(file);
+        let bytes = serde_json::to_vec(&self).map_err(|error| LandingError::corrupt(&path, error))?;
+        store.put(&path, PutPayload::from(bytes)).await.map_err(LandingError::store(&path))?;
+        Ok(())
+    }
+}
+
+/// Moves a file that has been taken, or cannot be, out of the inbox: to `<folder>/<its path>/<its id>/`, where nothing
+/// else comes to lie. A file that was written again meanwhile stays; it is another one.
+///
+/// # Errors
+/// When the store fails; doing it again is safe.
+pub async fn move_out(
+    store: &dyn ObjectStore,
+    folder: &str,
+    file: &FileSource,
+    meta: &object_store::ObjectMeta,
+) -> Result<Path, LandingError> {
+    let from = &meta.location;
+    let mut segments: Vec<_> = from.parts().map(|part| part.as_ref().to_owned()).collect();
+    let last = segments.pop().unwrap_or_default();
+    let to = segments.into_iter().chain([file.id.clone(), last]);
+    let to = Path::from_iter([folder.to_owned()].into_iter().chain(to));
+    match store.head(from).await {
+        Ok(now) if now.e_tag == meta.e_tag => {}
+        Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(to),
+        Err(error) => return Err(LandingError::store(from)(error)),
+    }
+    match store.copy(from, &to).await {
+        // Another has moved it.
+        Err(object_store::Error::NotFound { .. }) => return Ok(to),
+        other => other.map_err(LandingError::store(from))?,
+    }
+    match store.delete(from).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(to),
+        Err(error) => Err(LandingError::store(from)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object;
+    use arrow::array::cast::AsArray;
+    use bytes::Bytes;
+    use object_store::memory::InMemory;
+    use pinlake_clean::framing::{Limits, Records};
+
+    fn catalog() -> Arc<Catalog> {
+        Arc::new(Catalog::embedded().unwrap())
+    }
+
+    fn cut(slice: &mut Slice, file: &FileSource, text: &'static str) {
+        let mut records = Records::from_bytes(&file.name, Bytes::from(text), Limits::default()).unwrap();
+        let mut number = 0;
+        while let Some(record) = records.next().unwrap() {
+            slice.push(file, number, record);
+            number += 1;
+        }
+    }
+
+    const USERS: &str = "ind,first_name,last_name,age,date_joined\n\
+        1,A,B,20,2015-10-21 21:26:45\n2,A,B,20,2015-10-21 21:26:45\nbroken,row\n";
+
+    #[tokio::test]
+    async fn a_slice_of_two_files_lands_and_raw_makes_the_same_rows_again() {
+        let (store, catalog) = (InMemory::new(), catalog());
+        let csv = Path::from("inbox/user/of may.csv");
+        store.put(&csv, USERS.into()).await.unwrap();
+        let csv = FileSource::of_inbox(&catalog, &store.head(&csv).await.unwrap());
+        let sunk = "topics/0a1b.geo/partition=0/0a1b.geo+0+0000000000.json";
+        let sunk = FileSource::elsewhere(&catalog, "sink", sunk, csv.written);
+        assert_eq!((csv.dataset.as_deref(), sunk.dataset.as_deref()), (Some("user"), Some("geo")));
+        let mut slice = Slice::default();
+        cut(&mut slice, &csv, USERS);
+        cut(&mut slice, &sunk, "{\"ind\": 1, \"country\": \"Peru\"}\n");
+        let landed = slice.land(&store, &catalog).await.unwrap();
+        let counts: Vec<_> = landed
+            .counts
+            .iter()
+            .map(|count| (count.dataset.as_deref().unwrap_or_default(), count.read, count.quarantined))
+            .collect();
+        assert_eq!(counts, [("geo", 1, 0), ("user", 3, 1)]);
+
+        let rejects = object::list(&store, Some("quarantine"), 9).await.unwrap().remove(0);
+        let rejects = object::read(&store, &rejects).await.unwrap().unwrap();
+        let text = |column: &str| {
+            let rows = rejects.batches[0].column_by_name(column).unwrap().clone();
+            rows.as_string::<i32>().value(0).to_owned()
+        };
+        assert_eq!(text("reason"), "malformed_csv");
+        assert_eq!((text("source"), text("position")), (format!("file/{}", csv.name), "4".to_owned()));
+
+        // As the compactor does when the contract has changed: it knows no more than the object's name and raw.
+        let users = object::list(&store, Some("user"), 9).await.unwrap().remove(0);
+        let raw_path = Path::from(object::read(&store, &users).await.unwrap().unwrap().raw.unwrap());
+        let records = raw::read(&store, &raw_path).await.unwrap();
+        let delivery = Delivery { source: &users.name.source, shard: &users.name.shard, records: &records };
+        let again = crate::land::land(&store, &catalog, delivery, &raw_path).await.unwrap();
+        assert!(again.objects.contains(&users), "{again:?}");
+    }
+
+    #[tokio::test]
+    async fn progress_is_nothing_until_it_is_kept() {
+        let (store, catalog) = (InMemory::new(), catalog());
+        let file = FileSource::elsewhere(&catalog, "b", "k", DateTime::UNIX_EPOCH);
+        assert_eq!(Progress::read(&store, &file).await.unwrap(), Progress::default());
+        Progress { records: 7 }.keep(&store, &file).await.unwrap();
+        assert_eq!(Progress::read(&store, &file).await.unwrap().records, 7);
+    }
+
+    #[tokio::test]
+    async fn only_the_file_that_was_read_is_moved() {
+        let (store, catalog) = (InMemory::new(), catalog());
+        let path = Path::from("inbox/user/a.csv");
+        store.put(&path, "one".into()).await.unwrap();
+        let first = store.head(&path).await.unwrap();
+        let file = FileSource::of_inbox(&catalog, &first);
+        store.put(&path, "two".into()).await.unwrap();
+        move_out(&store, "raw", &file, &first).await.unwrap();
+        let second = store.head(&path).await.unwrap();
+        let other = FileSource::of_inbox(&catalog, &second);
+        assert_ne!(file.id, other.id, "other bytes are another file");
+        for _ in 0..2 {
+            let moved = move_out(&store, "raw", &other, &second).await.unwrap();
+            assert_eq!(moved.as_ref(), format!("raw/inbox/user/{}/a.csv", other.id));
+            assert_eq!(store.get(&moved).await.unwrap().bytes().await.unwrap(), "two");
+        }
+        assert!(store.head(&path).await.is_err());
+    }
+}
