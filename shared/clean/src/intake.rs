@@ -335,6 +335,9 @@ impl Intake {
                 "detail" => Some(Cell::Text(record.keep(&fault.detail))),
                 "source" => Some(Cell::Text(record.keep(origin.source))),
                 "position" => Some(Cell::Text(record.keep(&origin.position.to_string()))),
+                "record" => origin
+                    .record_id
+                    .map(|(request, index)| Cell::Text(record.keep(&format!("{request}/{index}")))),
                 "contract" => contract.as_ref().map(|contract| Cell::Text(record.keep(&contract.label()))),
                 "arrived_at" => Some(Cell::Moment(self.arrived_at.timestamp_micros())),
                 // `resolved_at`: nothing is resolved yet.

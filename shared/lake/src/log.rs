@@ -549,6 +549,9 @@ fn complete<T>(task: impl Future<Output = T>) -> T {
 }
 
 #[cfg(test)]
+mod plain_library;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

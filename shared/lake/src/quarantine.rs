@@ -20,6 +20,7 @@ pub(crate) struct Rows<'a> {
     raw: &'a ArrayRef,
     source: &'a ArrayRef,
     position: &'a ArrayRef,
+    record: &'a ArrayRef,
     resolved_at: &'a ArrayRef,
 }
 
@@ -36,6 +37,7 @@ impl<'a> Rows<'a> {
             raw: column("raw")?,
             source: column("source")?,
             position: column("position")?,
+            record: column("record")?,
             resolved_at: column(RESOLVED_AT)?,
         })
     }
@@ -62,11 +64,15 @@ impl<'a> Rows<'a> {
         let text = |column: &'a ArrayRef| {
             if column.is_valid(row) { column.as_string::<i32>().value(row) } else { "" }
         };
-        let origin = Origin {
-            source: text(self.source),
-            position: Position::Sequence { number: text(self.position), line: 1 },
-            record_id: None,
+        // As it was when the record was quarantined: where the record is its own identity, its key is made of this.
+        let position = match text(self.position).split_once('#') {
+            Some((number, line)) => Position::Sequence { number, line: line.parse().unwrap_or(1) },
+            None => Position::Line(text(self.position).parse().unwrap_or(1)),
         };
+        let record_id = text(self.record)
+            .rsplit_once('/')
+            .and_then(|(request, index)| Some((request, index.parse().ok()?)));
+        let origin = Origin { source: text(self.source), position, record_id };
         intake.push(self.raw.as_binary::<i32>().value(row), self.dataset(row), &origin)
     }
 }

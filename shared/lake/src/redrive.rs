@@ -156,4 +156,29 @@ mod tests {
         resolved.sort_unstable();
         assert_eq!(resolved, [false, true]);
     }
+
+    #[tokio::test]
+    async fn a_record_that_is_its_own_identity_keeps_it_through_quarantine() {
+        let by_record = |page: &str| {
+            let text = catalog(page).files()[0].1.replace("[\"visitor\"]\n[route]", "\"record\"\n[route]");
+            Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
+        };
+        let (lake, broken, mended) = (lake(), by_record(""), by_record("null = [\"home\"]"));
+        for (catalog, inserted) in [(&broken, 1), (&mended, 0)] {
+            let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+            let position = Position::Sequence { number: "7", line: 2 };
+            let origin = Origin { source: "test", position, record_id: Some(("a/b", 3)) };
+            intake.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
+            // From a file: its line is its identity.
+            let origin = Origin { source: "file/x", position: Position::Line(9), record_id: None };
+            intake.push(br#"{"visitor": 2, "page": "home"}"#, Some("visit"), &origin);
+            for cleaned in intake.drain() {
+                let done = lake.insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap();
+                assert_eq!(done.inserted, 2 * inserted, "the table has it when the record comes again");
+            }
+            if inserted == 1 {
+                assert_eq!(lake.redrive(&mended, None).await.unwrap().inserted, 2);
+            }
+        }
+    }
 }

@@ -57,13 +57,14 @@ pub const KEY_COLUMN: &str = "_key";
 pub const QUARANTINE: &str = "quarantine";
 
 /// Columns of [`QUARANTINE`], which the cleaner fills by name, with their types.
-pub const QUARANTINE_COLUMNS: [(&str, Scalar); 9] = [
+pub const QUARANTINE_COLUMNS: [(&str, Scalar); 10] = [
     ("dataset", Scalar::String),
     ("raw", Scalar::Binary),
     ("reason", Scalar::String),
     ("detail", Scalar::String),
     ("source", Scalar::String),
     ("position", Scalar::String),
+    ("record", Scalar::String),
     ("contract", Scalar::String),
     ("arrived_at", Scalar::Timestamp),
     ("resolved_at", Scalar::Timestamp),

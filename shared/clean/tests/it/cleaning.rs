@@ -218,7 +218,7 @@ fn a_quarantine_row_tells_all() {
         *row,
         json!({
             "dataset": "geo", "raw": "7b22696e64223a20ff7d", "reason": "invalid_utf8", "detail": "no UTF-8 at byte 8",
-            "source": "kinesis/s/shard-0", "position": "4964#3", "contract": "geo@1",
+            "source": "kinesis/s/shard-0", "position": "4964#3", "record": null, "contract": "geo@1",
             "arrived_at": "1970-01-01T00:00:00Z", "resolved_at": null
         })
     );
