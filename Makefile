@@ -87,6 +87,11 @@ sim: simulator ## Simulate 10,000 worlds whose parts fail: make sim [SEEDS=N] [S
 soak: simulator ## Simulate new worlds for an hour: make soak [SECONDS_OF_SOAK=N]
 	@$(CARGO_BIN)/simulator --from $$(date +%s)000000 --seconds $(SECONDS_OF_SOAK)
 
+# A stack of its own, beside one that `make up` started: docs/faults.md.
+.PHONY: chaos
+chaos: build .venv/ready ## Deployed functions under faults: make chaos [SEED=N] [SECONDS=N]
+	@PINLAKE_STATE=chaos PINLAKE_PORT=$${PINLAKE_PORT:-4568} $(LOCAL) chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
+
 .PHONY: check
 check: tools .venv/ready ## Formatting, lints, docs, the template
 	cargo fmt --all --check

@@ -1,4 +1,4 @@
-"""The command line: ``python -m local up|down|demo``."""
+"""The command line: ``python -m local up|down|demo|chaos``."""
 
 import argparse
 import sys
@@ -17,6 +17,10 @@ def main() -> int:
     commands.add_parser("down", help="stop what up started")
     demo_parser = commands.add_parser("demo", help="up, then from input to answers")
     demo_parser.add_argument("--input", type=Path, help="a folder with pin.ndjson, geo.ndjson, user.ndjson")
+    chaos_parser = commands.add_parser("chaos", help="a stack of its own whose parts fail, and whether a row is lost")
+    chaos_parser.add_argument("--seed", type=int, default=1, help="what strikes")
+    chaos_parser.add_argument("--seconds", type=int, default=120, help="how long things fail")
+    chaos_parser.add_argument("--harm", action="store_true", help="remove a landing object as well: has to be noticed")
     arguments = parser.parse_args()
     forget_settings()
     try:
@@ -27,6 +31,11 @@ def main() -> int:
                 stand_in.stop()
             case "demo":
                 demo.run(arguments.input)
+            case "chaos":
+                # Only here: it reads tables with what only the stand-in's environment has.
+                from local.chaos import run
+
+                return run.run(arguments.seed, arguments.seconds, arguments.harm)
     except Failure as failure:
         say(f"FAILED: {failure}")
         return failure.exit_code

@@ -28,10 +28,11 @@ _BUILD = STATE / "build"
 _FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
 
 
-def up() -> dict[str, Any]:
-    """Brings the stack up, or up to date if it already is, and gives what stack.json holds."""
+def up(keeping: bool = False) -> dict[str, Any]:
+    """Brings the stack up, or up to date if it already is, and gives what stack.json holds. ``keeping``: what it holds
+    outlives a restart of the stand-in."""
     STATE.mkdir(parents=True, exist_ok=True)
-    runs = stand_in.start()
+    runs = stand_in.start(keeping)
     settings = environment(runs.endpoint)
     _build(settings)
     _deploy(settings)

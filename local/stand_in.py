@@ -23,6 +23,7 @@ _PROGRAM = VENV_BIN / "ministack"
 _RECORD = STATE / "ministack.json"
 _LOG = STATE / "ministack.log"
 _SCRATCH = STATE / "scratch"
+_KEPT = STATE / "kept"
 
 _START_SECONDS = 60
 _STOP_SECONDS = 15
@@ -46,8 +47,12 @@ def running() -> StandIn | None:
     return found if str(_PROGRAM) in _command_line(found.pid) else None
 
 
-def start() -> StandIn:
-    """Starts the stand-in, or gives the one that runs. Raises Failure if another program has its port."""
+def start(keeping: bool = False) -> StandIn:
+    """Starts the stand-in, or gives the one that runs. Raises Failure if another program has its port.
+
+    ``keeping``: what it holds outlives :func:`restart`. It writes all but the objects when it is asked to end, so a
+    crash of its own loses it.
+    """
     found = running()
     if found:
         if not _answers(found.endpoint):
@@ -60,9 +65,26 @@ def start() -> StandIn:
             raise Failure(
                 f"another program listens on {HOST}:{at}; stop it, or name a free port: PINLAKE_PORT={at + 34} make ..."
             )
-    endpoint = f"http://{HOST}:{at}"
     # What it knew died with it.
     _forget()
+    shutil.rmtree(_KEPT, ignore_errors=True)
+    # The last one's log may be why there is a new one.
+    if _LOG.exists():
+        os.replace(_LOG, _LOG.with_suffix(".previous.log"))
+    return _launch(at, keeping)
+
+
+def restart() -> StandIn:
+    """Ends the stand-in and the functions that it runs, and starts it again with what it held."""
+    found = running()
+    if not found:
+        raise Failure("there is no stand-in to start anew")
+    _end(found)
+    return _launch(port(), keeping=True)
+
+
+def _launch(at: int, keeping: bool) -> StandIn:
+    endpoint = f"http://{HOST}:{at}"
     shutil.rmtree(_SCRATCH, ignore_errors=True)
     _SCRATCH.mkdir(parents=True)
     settings = environment(endpoint) | {
@@ -76,10 +98,14 @@ def start() -> StandIn:
         "TMPDIR": str(_SCRATCH),
         "PYTHONUNBUFFERED": "1",
     }
-    # The last one's log may be why there is a new one.
-    if _LOG.exists():
-        os.replace(_LOG, _LOG.with_suffix(".previous.log"))
-    with _LOG.open("w") as log:
+    if keeping:
+        settings |= {
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(_KEPT / "state"),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(_KEPT / "objects"),
+        }
+    with _LOG.open("a") as log:
         process = subprocess.Popen(
             [_PROGRAM],
             cwd=ROOT,
@@ -108,18 +134,23 @@ def stop() -> None:
     """Stops the stand-in that this checkout started, and the functions that it runs; nothing else."""
     found = running()
     if found:
-        _signal_group(found.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while _group_lives(found.pid) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if _group_lives(found.pid):
-            _signal_group(found.pid, signal.SIGKILL)
+        _end(found)
         say(f"stopped the local AWS stand-in (process {found.pid}); what it held is gone")
     else:
         say("no local AWS stand-in of this checkout runs")
     _RECORD.unlink(missing_ok=True)
     _forget()
     shutil.rmtree(_SCRATCH, ignore_errors=True)
+    shutil.rmtree(_KEPT, ignore_errors=True)
+
+
+def _end(found: StandIn) -> None:
+    _signal_group(found.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _group_lives(found.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if _group_lives(found.pid):
+        _signal_group(found.pid, signal.SIGKILL)
 
 
 def _forget() -> None:

@@ -8,6 +8,9 @@ stack() {
     PINLAKE_STATE=test PINLAKE_PORT=${PINLAKE_TEST_PORT:-4567} .venv/bin/python -m local "$1"
 }
 
+# Under faults first, on a stack of its own that is gone when it ends: two stacks at once would only be slower.
+PINLAKE_STATE=chaos PINLAKE_PORT=${PINLAKE_CHAOS_PORT:-4568} .venv/bin/python -m local chaos --seconds 45
+
 trap 'stack down' EXIT
 stack up
 export PINLAKE_STACK=$PWD/target/test/stack.json

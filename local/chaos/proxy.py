@@ -1,0 +1,346 @@
+"""An HTTP proxy between the functions and the stand-in, which fails as networks and AWS do.
+
+HTTP/1.1 only, bodies as a whole, one connection to the stand-in a request: what the SDKs ask of it here, and no more.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+import struct
+import threading
+from dataclasses import dataclass, field
+
+from local.chaos import processes
+from local.chaos.faults import Faults
+from local.places import HOST
+
+_LARGEST_HEAD = 1 << 17
+_ANY = ["slow", "refused", "connection reset", "answer lost", "answer is an error", "killed before", "killed after"]
+_S3_ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
+
+
+@dataclass
+class Message:
+    """A request or an answer: the first line, headers in lower case, the body as it went over the wire."""
+
+    first: str
+    headers: list[tuple[str, str]]
+    body: bytes = b""
+    framing: bytes = field(default=b"", repr=False)
+
+    def header(self, name: str) -> str:
+        """A header's value, or nothing."""
+        return next((value for known, value in self.headers if known == name), "")
+
+    def wire(self) -> bytes:
+        """As it goes over the wire."""
+        head = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
+        return f"{self.first}\r\n{head}\r\n".encode("latin-1") + self.framing
+
+    def with_body(self, body: bytes) -> "Message":
+        """The same with another body."""
+        headers = [(name, value) for name, value in self.headers if name not in ("content-length", "transfer-encoding")]
+        return Message(self.first, [*headers, ("content-length", str(len(body)))], body, body)
+
+
+class Cut(Exception):
+    """The connection is to end without an answer, or with a part of one."""
+
+    def __init__(self, part: bytes = b"") -> None:
+        super().__init__()
+        self.part = part
+
+
+class Proxy:
+    """The proxy, in a thread of its own. ``target`` is the stand-in's port; ``pid()`` its process, while it runs."""
+
+    def __init__(self, faults: Faults, target: int) -> None:
+        self._faults = faults
+        self._target = target
+        self._chance = faults.chance("proxy")
+        self._loop = asyncio.new_event_loop()
+        self._late: set[asyncio.Task[None]] = set()
+        self.requests = 0
+        self.stand_in = 0
+        self.port = 0
+
+    def start(self) -> str:
+        """Begins to listen; gives the address."""
+        listening = threading.Event()
+
+        async def serve() -> None:
+            server = await asyncio.start_server(self._connection, HOST, 0, limit=_LARGEST_HEAD)
+            self.port = server.sockets[0].getsockname()[1]
+            listening.set()
+            await server.serve_forever()
+
+        def run() -> None:
+            asyncio.set_event_loop(self._loop)
+            self._loop.run_until_complete(serve())
+
+        threading.Thread(target=run, daemon=True, name="chaos-proxy").start()
+        listening.wait(10)
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def late(self) -> int:
+        """Puts that have still to land."""
+        return len(self._late)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                request = await _read(reader, expects=writer)
+                if request is None:
+                    break
+                self.requests += 1
+                peer = writer.get_extra_info("peername")[1]
+                answer = await self._answer(request, peer)
+                writer.write(answer.wire())
+                await writer.drain()
+        except Cut as cut:
+            writer.write(cut.part)
+            with contextlib.suppress(OSError):
+                await writer.drain()
+            _reset(writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            # The function is gone, or the stand-in is: a network would not say more.
+            _reset(writer)
+        finally:
+            with contextlib.suppress(OSError):
+                writer.close()
+
+    async def _answer(self, request: Message, peer: int) -> Message:
+        service, operation, place = _what(request)
+        # Puts are what the guarantee rests on, and one request in ten.
+        weight = 3 if operation == "PUT" else 1
+        fault = self._faults.draw(self._chance, _possible(operation), weight)
+        if fault is None:
+            return await self._forward(request)
+        at = f"{service} {operation}" + (f" {place}" if place else "")
+
+        def struck() -> None:
+            self._faults.strike("requests", fault, at, request.first)
+
+        match fault:
+            case "slow":
+                struck()
+                await asyncio.sleep(self._chance.uniform(0.1, 3))
+                return await self._forward(request)
+            case "refused":
+                struck()
+                return _refusal(service)
+            case "connection reset":
+                struck()
+                raise Cut
+            case "answer lost":
+                await self._forward(request)
+                struck()
+                raise Cut
+            case "answer is an error":
+                await self._forward(request)
+                struck()
+                return _error(service)
+            case "lands late":
+                struck()
+                self._later(request, self._chance.uniform(0.2, 6))
+                raise Cut
+            case "answer cut off":
+                wire = (await self._forward(request)).wire()
+                struck()
+                raise Cut(wire[: self._chance.randrange(len(wire))])
+            case "killed before" | "killed after":
+                if fault == "killed after":
+                    answer = await self._forward(request)
+                    if self._kill(fault, peer, at):
+                        raise Cut
+                    return answer
+                if self._kill(fault, peer, at):
+                    raise Cut
+                return await self._forward(request)
+            case "records throttled":
+                struck()
+                return await self._throttle(request)
+            case _:
+                struck()
+                return await self._deny(request)
+
+    def _kill(self, fault: str, peer: int, at: str) -> bool:
+        """Kills the very process that asks."""
+        found = processes.asking(self.stand_in, peer)
+        if found is None or not processes.kill(found[0]):
+            return False
+        self._faults.strike(found[1], fault, at, f"process {found[0]}")
+        return True
+
+    def _later(self, request: Message, delay: float) -> None:
+        async def land() -> None:
+            await asyncio.sleep(delay)
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._forward(request)
+
+        task = self._loop.create_task(land())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _throttle(self, request: Message) -> Message:
+        """Part of the records of PutRecords is not taken."""
+        asked = json.loads(request.body)
+        records = asked["Records"]
+        denied = _some(self._chance, len(records))
+        taken = [record for at, record in enumerate(records) if at not in denied]
+        if not taken:
+            return _json_error(400, "ProvisionedThroughputExceededException")
+        answer = await self._forward(request.with_body(json.dumps(asked | {"Records": taken}).encode()))
+        if not answer.first.startswith("HTTP/1.1 200"):
+            return answer
+        told = json.loads(answer.body)
+        results = iter(told["Records"])
+        told["Records"] = [_THROTTLED if at in denied else next(results) for at in range(len(records))]
+        told["FailedRecordCount"] = len(denied)
+        return answer.with_body(json.dumps(told).encode())
+
+    async def _deny(self, request: Message) -> Message:
+        """All records of PutRecords are taken, and part of them is said not to be."""
+        answer = await self._forward(request)
+        if not answer.first.startswith("HTTP/1.1 200"):
+            return answer
+        told = json.loads(answer.body)
+        for at in _some(self._chance, len(told["Records"])):
+            told["Records"][at] = {"ErrorCode": "InternalFailure", "ErrorMessage": "Internal service failure."}
+        told["FailedRecordCount"] = sum("ErrorCode" in record for record in told["Records"])
+        return answer.with_body(json.dumps(told).encode())
+
+    async def _forward(self, request: Message) -> Message:
+        reader, writer = await asyncio.open_connection(HOST, self._target, limit=_LARGEST_HEAD)
+        try:
+            writer.write(request.wire())
+            await writer.drain()
+            answer = await _read(reader, answers=request.first.partition(" ")[0])
+            if answer is None:
+                raise ConnectionResetError("the stand-in closed the connection")
+            # Whatever the stand-in wants of its own connection, the function's stays.
+            answer.headers = [part for part in answer.headers if part[0] not in ("connection", "keep-alive")]
+            return answer
+        finally:
+            writer.close()
+
+
+_THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded for shard."}
+
+
+def _some(chance: random.Random, of: int) -> set[int]:
+    """At least one of ``of`` places."""
+    return set(chance.sample(range(of), chance.randint(1, of)))
+
+
+def _possible(operation: str) -> list[str]:
+    match operation:
+        case "PUT":
+            return [*_ANY, "lands late"]
+        case "GET":
+            return [*_ANY, "answer cut off"]
+        case "PutRecords":
+            return [*_ANY, "records throttled", "records stored, said to have failed"]
+        case _:
+            return _ANY
+
+
+def _what(request: Message) -> tuple[str, str, str]:
+    """Service, operation and place of a request."""
+    target = request.header("x-amz-target")
+    if target:
+        service, _, operation = target.rpartition(".")
+        return ("SQS" if "SQS" in service else service.partition("_")[0]), operation, ""
+    method, path, *_ = request.first.split()
+    path, _, query = path.partition("?")
+    key = path.lstrip("/").partition("/")[2]
+    if not key:
+        prefix = next((part[7:] for part in query.split("&") if part.startswith("prefix=")), "")
+        return "S3", "list" if method == "GET" else "delete", _place(prefix.replace("%2F", "/"))
+    return "S3", method, _place(key)
+
+
+def _place(key: str) -> str:
+    if "/_delta_log/" in f"{key}/":
+        return "log"
+    if "/_pinlake_keys/" in f"{key}/":
+        return "keys"
+    first = key.partition("/")[0]
+    return {"tables": "data", "state": "watermark"}.get(first, first)
+
+
+def _refusal(service: str) -> Message:
+    if service == "S3":
+        return _reply("503 Slow Down", "application/xml", _S3_ERROR.format(code="SlowDown"))
+    throttled = "ProvisionedThroughputExceededException" if service == "Kinesis" else "ThrottlingException"
+    return _json_error(400, throttled)
+
+
+def _error(service: str) -> Message:
+    if service == "S3":
+        return _reply("500 Internal Server Error", "application/xml", _S3_ERROR.format(code="InternalError"))
+    return _json_error(500, "InternalFailure")
+
+
+def _json_error(status: int, code: str) -> Message:
+    reason = "Bad Request" if status == 400 else "Internal Server Error"
+    return _reply(f"{status} {reason}", "application/x-amz-json-1.1", json.dumps({"__type": code, "message": code}))
+
+
+def _reply(status: str, kind: str, body: str) -> Message:
+    return Message(f"HTTP/1.1 {status}", [("content-type", kind)]).with_body(body.encode())
+
+
+async def _read(
+    reader: asyncio.StreamReader, expects: asyncio.StreamWriter | None = None, answers: str = ""
+) -> Message | None:
+    """The next message, or nothing at the connection's end. ``answers``: the method that this is the answer to;
+    ``expects``: where to say that a body may come."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as ended:
+        if ended.partial:
+            raise
+        return None
+    first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    headers = [(name.strip().lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    message = Message(first, headers)
+    if expects is not None and message.header("expect"):
+        expects.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        message.headers = [(name, value) for name, value in headers if name != "expect"]
+    if answers == "HEAD" or (answers and first.split()[1] in ("204", "304")):
+        return message
+    if "chunked" in message.header("transfer-encoding").lower():
+        message.body, message.framing = await _chunks(reader)
+    elif length := int(message.header("content-length") or 0):
+        message.body = message.framing = await reader.readexactly(length)
+    return message
+
+
+async def _chunks(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """A body in chunks: what it says, and how it was written."""
+    body, wire = [], []
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        size = int(line.partition(b";")[0], 16)
+        wire.append(line)
+        if size == 0:
+            while line != b"\r\n":
+                line = await reader.readuntil(b"\r\n")
+                wire.append(line)
+            return b"".join(body), b"".join(wire)
+        chunk = await reader.readexactly(size + 2)
+        body.append(chunk[:-2])
+        wire.append(chunk)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection as a crash does: with RST."""
+    sock = writer.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
