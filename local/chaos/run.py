@@ -104,7 +104,7 @@ class Chaos:
         begun = time.monotonic()
         restarts = max(1, int(seconds / _RESTART_EVERY))
         share = seconds / (restarts + 1)
-        restart = [begun + share * (at + self._chance.uniform(0.7, 1.3)) for at in range(1, restarts + 1)]
+        restart = [begun + share * (at + self._chance.uniform(-0.3, 0.3)) for at in range(1, restarts + 1)]
         kill = self._next(begun, _KILL_EVERY)
         deploy = self._next(begun, _DEPLOY_EVERY)
         tell = begun + _TELL_EVERY
