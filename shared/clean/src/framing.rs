@@ -188,8 +188,12 @@ impl Records {
         limits: Limits,
     ) -> Result<Records, ReadError> {
         let io = |source| io_error(name, 0, source);
-        let mut packed = BufReader::with_capacity(1 << 16, input);
-        let compression = Compression::detect(name, packed.fill_buf().map_err(io)?);
+        let mut packed: Input = Box::new(BufReader::with_capacity(1 << 16, input));
+        // A pipe may hand out its first bytes one by one.
+        let mut head = Vec::new();
+        read_ahead(&mut packed, &mut head, compression::MAGIC_BYTES).map_err(io)?;
+        let compression = Compression::detect(name, &head);
+        let packed = std::io::Cursor::new(head).chain(packed);
         let mut input: Input = match compression {
             None => Box::new(packed),
             Some(compression) => {

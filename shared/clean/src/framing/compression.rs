@@ -10,6 +10,9 @@ use super::Limits;
 /// The largest window that a zstd frame may ask for: 128 MiB, what `zstd --ultra` writes at most.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
+/// How many of a file's first bytes tell its compression.
+pub(super) const MAGIC_BYTES: usize = 4;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
     Gzip,

@@ -78,6 +78,8 @@ impl Delimited {
         while matches!(out.last(), Some(b'\n' | b'\r')) {
             out.pop();
         }
+        // Quotes around cells, and those within them doubled, may have made it longer than it was.
+        out.truncate(self.limits.max_record_bytes);
     }
 
     fn fault(&mut self, out: &mut Vec<u8>, position: u64, reason: Reason, detail: String) -> Cut {
@@ -135,6 +137,15 @@ impl Cutter for Delimited {
                 return Ok(Some(self.fault(out, line, Reason::InvalidUtf8, detail)));
             };
             json_of_fields(header.iter().map(String::as_str).zip(cells), out);
+            // The header's names and the escapes come on top of the row's own bytes.
+            if out.len() > self.limits.max_record_bytes {
+                let detail = format!(
+                    "{} bytes as JSON; a record has at most {}",
+                    out.len(),
+                    self.limits.max_record_bytes
+                );
+                return Ok(Some(self.fault(out, line, Reason::TooLarge, detail)));
+            }
             return Ok(Some(Cut { position: line, fault: None }));
         }
     }

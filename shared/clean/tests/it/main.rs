@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot go on fails")]
 
 mod cleaning;
+mod hostile;
 mod keys;
 mod real_data;
 
