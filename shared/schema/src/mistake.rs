@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// A longer line than anybody writes is not shown with each of its mistakes.
+const MAX_EXCERPT_BYTES: usize = 400;
+
 /// One mistake in one contract file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContractError {
@@ -15,7 +18,7 @@ pub struct ContractError {
     pub problem: String,
     /// What to write instead.
     pub help: String,
-    /// The line of the file, without its end; empty when the file has none.
+    /// The line of the file, without its end; empty when the file has none, or one that is too long to show.
     pub excerpt: String,
     /// How many characters of the line are meant.
     pub width: usize,
@@ -34,13 +37,14 @@ impl ContractError {
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let end = floor_char_boundary(text, span.end).clamp(start, line_end);
+        let line = text[line_start..line_end].trim_end_matches('\r');
         ContractError {
             file: file.to_owned(),
             line: text[..start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
             problem: problem.into(),
             help: help.into(),
-            excerpt: text[line_start..line_end].trim_end_matches('\r').to_owned(),
+            excerpt: if line.len() > MAX_EXCERPT_BYTES { String::new() } else { line.to_owned() },
             width: text[start..end].chars().count().max(1),
         }
     }

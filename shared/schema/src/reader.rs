@@ -72,6 +72,10 @@ impl ClaimKind {
     }
 }
 
+/// Claims of one kind that a contract may make, and how long each may be: all are compared with all others'.
+const MAX_CLAIMS: usize = 100;
+const MAX_CLAIM_CHARS: usize = 256;
+
 /// Reads all files, each given by its name for messages and its text.
 pub(crate) fn read_files(files: &[(String, String)]) -> Read {
     let mut read = Read::default();
@@ -254,7 +258,22 @@ fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Mistakes
     section.only(&ROUTE_KEYS, mistakes);
     let mut claimed = |key: &str, kind: ClaimKind, mistakes: &mut Mistakes<'_>| {
         let items = section.strings(key, mistakes);
-        claims.extend(items.iter().map(|item| Claim {
+        if let Some(item) = items.get(MAX_CLAIMS) {
+            mistakes.add(
+                item.span.clone(),
+                format!("`{key}` has {} items, and may have {MAX_CLAIMS}", items.len()),
+                "let one pattern with `*` stand for several",
+            );
+        }
+        for item in items.iter().filter(|item| item.value.chars().count() > MAX_CLAIM_CHARS) {
+            mistakes.add(
+                item.span.clone(),
+                format!("this item of `{key}` is longer than {MAX_CLAIM_CHARS} characters"),
+                "no topic, stream, key or file has such a name: write a shorter one",
+            );
+        }
+        let checked = items.iter().take(MAX_CLAIMS).filter(|item| item.value.chars().count() <= MAX_CLAIM_CHARS);
+        claims.extend(checked.map(|item| Claim {
             kind,
             value: item.value.clone(),
             span: item.span.clone(),

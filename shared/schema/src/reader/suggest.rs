@@ -2,9 +2,12 @@
 
 /// The candidate that `word` is most likely a slip of, if it is near enough to be one.
 pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let length = word.chars().count();
+    let allowed = (length / 3).clamp(1, 3);
     candidates
         .iter()
+        // The distance is at least the difference in length; a word may be as long as its file.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (distance(word, candidate), *candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min()

@@ -1,11 +1,18 @@
 //! A TOML file as a tree of values that know where they stand, and the mistakes found on the way through it.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
 use super::suggest::{list, nearest};
 use crate::mistake::ContractError;
+
+/// The largest contract file. Some checks compare everything in a file with everything else.
+const MAX_FILE_BYTES: usize = 256 << 10;
+
+/// The most mistakes of one file that are told at once: more than anybody reads.
+const MAX_MISTAKES: usize = 1000;
 
 /// A value and its place in the file, in bytes.
 pub(super) struct Spanned<T> {
@@ -26,11 +33,21 @@ impl<'a> Mistakes<'a> {
     }
 
     pub(super) fn add(&mut self, span: Range<usize>, problem: impl Into<String>, help: impl Into<String>) {
-        self.found.push(ContractError::at(self.file, self.text, span, problem, help));
+        if self.found.len() < MAX_MISTAKES {
+            self.found.push(ContractError::at(self.file, self.text, span, problem, help));
+        }
     }
 
     /// The file as a tree; none when it is not TOML, which is then the only kind of mistake reported.
     pub(super) fn document(&mut self) -> Option<Section<'a>> {
+        if self.text.len() > MAX_FILE_BYTES {
+            self.add(
+                0..0,
+                format!("the file has {} bytes, and a contract at most {MAX_FILE_BYTES}", self.text.len()),
+                "name a contract; or divide the dataset, if it really is one",
+            );
+            return None;
+        }
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
             let message = error.message().replace('\n', " ");
@@ -274,12 +291,13 @@ fn text_list(
         );
     }
     let mut texts: Vec<Spanned<String>> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for item in items {
         match item.get_ref() {
             DeValue::String(text) if text.is_empty() && !empty_text => {
                 mistakes.add(item.span(), format!("`{key}` has an empty text in it"), "remove it");
             }
-            DeValue::String(text) if texts.iter().any(|known| known.value == text.as_ref()) => {
+            DeValue::String(text) if !seen.insert(text.as_ref()) => {
                 mistakes.add(item.span(), format!("`{key}` has `{text}` in it twice"), "remove one of them");
             }
             DeValue::String(text) => {
