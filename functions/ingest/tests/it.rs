@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails its test")]
 
+mod hostile;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -171,7 +171,9 @@ impl Intake {
         origin: &Origin<'_>,
     ) {
         let mut line = std::mem::take(&mut self.line);
-        json_of_fields(fields, &mut line);
+        line.clear();
+        // Writing to memory does not fail.
+        let _ = json_of_fields(fields, &mut line);
         self.push(&line, hint, origin);
         self.line = line;
     }
@@ -350,20 +352,20 @@ impl Intake {
 }
 
 /// Writes a row of texts as a JSON object.
-pub(crate) fn json_of_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>, line: &mut Vec<u8>) {
-    line.clear();
-    line.push(b'{');
+pub(crate) fn json_of_fields<'a>(
+    fields: impl Iterator<Item = (&'a str, &'a str)>,
+    mut line: impl std::io::Write,
+) -> std::io::Result<()> {
+    let mut before = b"{";
     for (name, value) in fields.filter(|(name, _)| !name.is_empty()) {
-        if line.len() > 1 {
-            line.push(b',');
+        line.write_all(before)?;
+        before = b",";
+        serde_json::to_writer(&mut line, name)?;
+        line.write_all(b":")?;
+        match value {
+            "" => line.write_all(b"null")?,
+            value => serde_json::to_writer(&mut line, value)?,
         }
-        // Writing to memory does not fail.
-        let _ = serde_json::to_writer(&mut *line, name);
-        line.push(b':');
-        let _ = match value {
-            "" => serde_json::to_writer(&mut *line, &()),
-            value => serde_json::to_writer(&mut *line, value),
-        };
     }
-    line.push(b'}');
+    line.write_all(if before == b"{" { b"{}" } else { b"}" })
 }

@@ -272,12 +272,9 @@ fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Mistakes
                 "no topic, stream, key or file has such a name: write a shorter one",
             );
         }
-        let checked = items.iter().take(MAX_CLAIMS).filter(|item| item.value.chars().count() <= MAX_CLAIM_CHARS);
-        claims.extend(checked.map(|item| Claim {
-            kind,
-            value: item.value.clone(),
-            span: item.span.clone(),
-        }));
+        let checked =
+            items.iter().take(MAX_CLAIMS).filter(|item| item.value.chars().count() <= MAX_CLAIM_CHARS);
+        claims.extend(checked.map(|item| Claim { kind, value: item.value.clone(), span: item.span.clone() }));
         values(items)
     };
     let topics = claimed("topics", ClaimKind::Topic, mistakes);

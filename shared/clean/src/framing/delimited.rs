@@ -1,7 +1,7 @@
 //! CSV with a header. A row becomes the record `{"column":"cell",...}`: an empty cell is null, and columns without a
 //! name (the row numbers of a pandas export) are left out.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,6 +44,26 @@ impl Read for Allowance {
 #[derive(Debug, thiserror::Error)]
 #[error("a row has no end")]
 struct RowTooLong;
+
+/// Takes so many bytes and no more.
+struct Room<'a> {
+    out: &'a mut Vec<u8>,
+    most: usize,
+}
+
+impl Write for Room<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.out.len() + bytes.len() > self.most {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 impl Delimited {
     pub(super) fn new(mut input: Input, delimiter: u8, limits: Limits) -> std::io::Result<Delimited> {
@@ -136,14 +156,11 @@ impl Cutter for Delimited {
                 let detail = "a cell is no UTF-8".to_owned();
                 return Ok(Some(self.fault(out, line, Reason::InvalidUtf8, detail)));
             };
-            json_of_fields(header.iter().map(String::as_str).zip(cells), out);
-            // The header's names and the escapes come on top of the row's own bytes.
-            if out.len() > self.limits.max_record_bytes {
-                let detail = format!(
-                    "{} bytes as JSON; a record has at most {}",
-                    out.len(),
-                    self.limits.max_record_bytes
-                );
+            let most = self.limits.max_record_bytes;
+            let fields = header.iter().map(String::as_str).zip(cells);
+            if json_of_fields(fields, Room { out, most }).is_err() {
+                // The header's names and the escapes come on top of the row's own bytes.
+                let detail = format!("longer than {most} bytes as JSON");
                 return Ok(Some(self.fault(out, line, Reason::TooLarge, detail)));
             }
             return Ok(Some(Cut { position: line, fault: None }));

@@ -43,9 +43,13 @@ impl Table {
             let options = ArrowReaderOptions::new();
             let read = ArrowReaderMetadata::load(&file, options.clone())?;
             let schema = Schema::new(read.schema().fields().iter().map(viewed).collect::<Fields>());
-            let metadata =
-                ArrowReaderMetadata::try_new(Arc::clone(read.metadata()), options.with_schema(Arc::new(schema)))?;
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(BATCH_ROWS).build()
+            let metadata = ArrowReaderMetadata::try_new(
+                Arc::clone(read.metadata()),
+                options.with_schema(Arc::new(schema)),
+            )?;
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+                .with_batch_size(BATCH_ROWS)
+                .build()
         })?;
         let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let (lines, ends) = (Vec::new(), VecDeque::new());
@@ -92,19 +96,24 @@ const TOO_LARGE: usize = usize::MAX;
 
 /// The library panics over some files that are no Parquet behind their first bytes: that is such a file's fault.
 fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    std::panic::catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(ParquetError::General("the reader broke off: the file is damaged".to_owned())))
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(ParquetError::General("the reader broke off: the file is damaged".to_owned()))
+    })
 }
 
 /// The field, its texts and bytes as views.
 fn viewed(field: &FieldRef) -> FieldRef {
     let data_type = match field.data_type() {
+        DataType::Dictionary(_, value) => value.as_ref(),
+        other => other,
+    };
+    let data_type = match data_type {
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
         DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
         DataType::List(item) => DataType::List(viewed(item)),
         DataType::LargeList(item) => DataType::LargeList(viewed(item)),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(viewed).collect()),
-        _ => return Arc::clone(field),
+        other => other.clone(),
     };
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }

@@ -30,7 +30,10 @@ pub fn contract(text: &str) {
                 let line = line.strip_suffix('\r').unwrap_or(line);
                 let characters = line.chars().count();
                 assert!((1..=characters + 2).contains(&error.column), "{error:?}");
-                assert!(error.excerpt.is_empty() || error.excerpt == line.trim_end_matches('\r'), "{error:?}");
+                assert!(
+                    error.excerpt.is_empty() || error.excerpt == line.trim_end_matches('\r'),
+                    "{error:?}"
+                );
                 assert!(error.width >= 1 && !error.problem.is_empty() && !error.help.is_empty(), "{error:?}");
                 assert!(shown.contains(&format!("--> {}:{}:{}\n", error.file, error.line, error.column)));
             }

@@ -4,8 +4,8 @@
 use std::io::Read;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::cast::AsArray;
 use arrow::array::RecordBatch;
+use arrow::array::cast::AsArray;
 use bytes::Bytes;
 use chrono::DateTime;
 use pinlake_clean::framing::{Format, Limits, ReadError, Records};

@@ -1,4 +1,16 @@
 //! Input that is wrong on purpose: laws that hold for any, the table of `docs/hostile-input.md`, and what it may cost.
 
+mod bounds;
+mod inputs;
 mod laws;
+mod parquet_bombs;
 mod properties;
+mod table;
+
+use pinlake_clean::framing::Limits;
+
+/// The limits of the program, but for what a bomb may unpack to before it is one: that is time, not memory, and this
+/// profile does not unpack gzip fast.
+fn limits() -> Limits {
+    Limits { free_unpacked_bytes: 32 << 20, ..Limits::default() }
+}

@@ -1,0 +1,48 @@
+//! What a hostile request may cost: memory at its peak, and time. Measured in a process of its own, in which nothing else
+//! allocates.
+
+use std::time::{Duration, Instant};
+
+use peak_alloc::PeakAlloc;
+
+use super::{inputs, table};
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+#[test]
+fn a_request_takes_few_times_the_largest_text() {
+    const MARK: &str = "PINLAKE_TEST_ALONE";
+    if std::env::var_os(MARK).is_none() {
+        let run = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["hostile::bounds::a_request_takes_few_times_the_largest_text", "--exact", "--nocapture"])
+            .env(MARK, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
+        assert!(said.contains("1 passed"), "{said}");
+        print!("{said}");
+        return;
+    }
+    let most = 5.0 * ingest::body::MAX_TEXT_BYTES as f64 / MIB;
+    let tiny = "7\n".repeat(3 << 20);
+    let many = inputs::table().into_iter().map(|row| {
+        let (file, bytes) = inputs::input(&row[0]).unwrap();
+        (row[0].clone(), file, bytes)
+    });
+    for (name, file, bytes) in
+        many.chain([("three million numbers".to_owned(), "geo.ndjson", tiny.into_bytes())])
+    {
+        let before = MEMORY.current_usage() as f64;
+        MEMORY.reset_peak_usage();
+        let begun = Instant::now();
+        table::posted(file, &bytes);
+        let (peak, took) = ((MEMORY.peak_usage() as f64 - before) / MIB, begun.elapsed());
+        println!("{name}: {} bytes, {peak:.1} MiB, {took:?}", bytes.len());
+        assert!(peak < most, "{name}: {peak:.1} MiB");
+        assert!(took < Duration::from_secs(20), "{name}: {took:?}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Requests that are wrong on purpose: laws that hold for any body, the table of `docs/hostile-input.md`, and what it may
+//! cost.
+
+mod bounds;
+#[path = "../../../../shared/clean/tests/it/hostile/inputs.rs"]
+mod inputs;
+mod laws;
+mod properties;
+mod table;
