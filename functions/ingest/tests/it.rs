@@ -3,7 +3,13 @@
 //! The stream is a stand-in in memory that can refuse records; everything else is what runs on AWS. Kinesis
 //! itself answers in the end-to-end tests.
 
-#![allow(clippy::unwrap_used, reason = "a helper of tests fails its test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper of tests fails its test"
+)]
+#![allow(clippy::print_stdout, reason = "a test tells what it measured")]
 
 mod hostile;
 

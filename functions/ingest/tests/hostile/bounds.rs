@@ -13,6 +13,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 const MIB: f64 = 1024.0 * 1024.0;
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 fn a_request_takes_few_times_the_largest_text() {
     const MARK: &str = "PINLAKE_TEST_ALONE";
     if std::env::var_os(MARK).is_none() {

@@ -101,6 +101,7 @@ proptest! {
 
 /// What checks compare with each other is bounded: no file takes long, however it is made.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 fn a_contract_made_to_take_long_does_not() {
     let many = |item: &dyn Fn(usize) -> String, count: usize| -> String {
         (0..count).map(item).collect::<Vec<_>>().join(",")

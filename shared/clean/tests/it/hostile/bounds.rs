@@ -36,6 +36,7 @@ fn alone(test: &str) -> bool {
 }
 
 /// Memory beyond what was there before, at its peak, in MiB; and the time.
+#[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 fn cost(work: impl FnOnce()) -> (f64, Duration) {
     let before = MEMORY.current_usage() as f64;
     MEMORY.reset_peak_usage();

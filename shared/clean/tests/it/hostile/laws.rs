@@ -283,7 +283,9 @@ pub fn file(name: &str, bytes: &[u8]) {
         let origin = Origin { source: &source, position: Position::Line(*position), record_id: None };
         match fault {
             Some(reason) => intake.reject(record, hint.as_deref(), &origin, *reason, "as cut"),
-            None => intake.push(record, hint.as_deref(), &origin),
+            None => {
+                intake.push(record, hint.as_deref(), &origin);
+            }
         }
     }
     let rows: usize = intake.drain().iter().map(|cleaned| cleaned.rows.num_rows()).sum();
