@@ -101,6 +101,7 @@ check: tools .venv/ready ## Formatting, lints, docs, the template
 	$(VENV)/ruff format --check --quiet local tests
 	$(VENV)/cfn-lint template.yaml
 	$(VENV)/python tests/template/check.py
+	$(VENV)/python tests/template/check_test.py
 	SAM_CLI_TELEMETRY=0 $(VENV)/sam validate --lint --template template.yaml --region $(LINT_REGION)
 
 .PHONY: fmt

@@ -1,5 +1,6 @@
 """What template.yaml promises beyond being valid, which cfn-lint does not look at; `make check` runs it."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,25 @@ from samcli.yamlhelper import yaml_parse
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 
 
+# Besides these, only what a function's own role is granted lets it do anything.
+_RESOURCE_POLICIES = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
+_FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
+# Policies that would be attached to a role from outside of it, where wide_permissions does not look.
+_ATTACHED = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy", "AWS::IAM::UserPolicy")
+
+
 def main() -> int:
     """Prints every broken promise; 0 if there is none."""
-    resources = yaml_parse(TEMPLATE.read_text())["Resources"]
-    broken = [*wide_permissions(resources), *shared_roles(resources), *unwatched(resources), *impatient(resources)]
+    broken = promises_broken(yaml_parse(TEMPLATE.read_text())["Resources"])
     for promise in broken:
         print(f"template.yaml: {promise}", file=sys.stderr)
     return 1 if broken else 0
+
+
+def promises_broken(resources: dict[str, Any]) -> list[str]:
+    """All that is not as promised."""
+    checks = (wide_permissions, granted_elsewhere, open_to_others, own_roles, unwatched, impatient)
+    return [promise for check in checks for promise in check(resources)]
 
 
 def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -34,28 +47,102 @@ def wide_permissions(resources: dict[str, Any]) -> Iterator[str]:
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         if role.get("ManagedPolicyArns"):
             yield f"{name}: a managed policy grants on every resource; write its statements out"
-        for policy in role["Policies"]:
-            for statement in policy["PolicyDocument"]["Statement"]:
-                for action in as_list(statement["Action"]):
-                    if "*" in action:
-                        yield f"{name}/{statement['Sid']}: name the actions, not {action}"
-                for resource in as_list(statement["Resource"]):
-                    if isinstance(resource, str):
-                        yield f"{name}/{statement['Sid']}: name a resource of this template, not {resource}"
-                    written = resource.get("Fn::Sub", "") if isinstance(resource, dict) else ""
-                    if "*" in written.removesuffix("/*") or written == "${Lake.Arn}/*":
-                        yield f"{name}/{statement['Sid']}: give a prefix of the lake, not {written}"
+        for policy in role.get("Policies", []):
+            for number, statement in enumerate(as_list(policy["PolicyDocument"]["Statement"])):
+                where = f"{name}/{statement.get('Sid', number)}"
+                yield from (f"{where}: {problem}" for problem in wide_statement(statement, resources))
 
 
-def shared_roles(resources: dict[str, Any]) -> Iterator[str]:
-    """Each function has a role and a log group that no other has."""
-    for part in ("Role", "LoggingConfig"):
-        owners: dict[str, str] = {}
-        for name, function in of_type(resources, "AWS::Serverless::Function").items():
-            if part not in function:
-                yield f"{name} has no {part}"
-            elif (other := owners.setdefault(str(function[part]), name)) != name:
-                yield f"{name} and {other} share one {part}"
+def wide_statement(statement: dict[str, Any], resources: dict[str, Any]) -> Iterator[str]:
+    """What a statement of a role leaves open."""
+    if statement["Effect"] != "Allow":
+        return
+    for inverted in ("NotAction", "NotResource"):
+        if inverted in statement:
+            yield f"say what is allowed, not {inverted}"
+    for action in as_list(statement.get("Action", [])):
+        if re.search(r"[*?]", action) or ":" not in action:
+            yield f"name the actions, not {action}"
+    for resource in as_list(statement.get("Resource", [])):
+        if not is_named(resource, resources):
+            yield f"name a resource of this template, or a prefix of one, not {resource}"
+
+
+def is_named(resource: Any, resources: dict[str, Any]) -> bool:
+    """Whether this is the ARN of a resource of the template, or a prefix of what a bucket of it holds."""
+    match resource:
+        case {"Fn::GetAtt": [name, "Arn"]}:
+            return name in resources
+        case {"Fn::Sub": str(written)}:
+            prefix = re.fullmatch(r"\$\{(\w+)\.Arn\}/[\w/-]+/\*", written)
+            return prefix is not None and resources.get(prefix[1], {}).get("Type") == "AWS::S3::Bucket"
+        case _:
+            return False
+
+
+def granted_elsewhere(resources: dict[str, Any]) -> Iterator[str]:
+    """Nothing is granted but in the roles' own statements, where wide_permissions sees it."""
+    for name, found in resources.items():
+        if found["Type"] in _ATTACHED:
+            yield f"{name}: write its statements into the role that they are for"
+        if found["Type"] in _FUNCTIONS and found["Properties"].get("Policies"):
+            yield f"{name}: write its Policies into its role"
+
+
+def open_to_others(resources: dict[str, Any]) -> Iterator[str]:
+    """A role is for Lambda, a queue and a bucket for services on a condition, a function for all only if it is said."""
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        for statement in as_list(role["AssumeRolePolicyDocument"]["Statement"]):
+            if statement["Principal"] != {"Service": "lambda.amazonaws.com"}:
+                yield f"{name}: only Lambda may assume it, not {statement['Principal']}"
+    for kind in _RESOURCE_POLICIES:
+        for name, policy in of_type(resources, kind).items():
+            for statement in as_list(policy["PolicyDocument"]["Statement"]):
+                if statement["Effect"] != "Allow":
+                    continue
+                if set(statement["Principal"]) != {"Service"} or not statement.get("Condition"):
+                    yield f"{name}/{statement['Sid']}: allow it to a service, on a condition"
+    for name, found in resources.items():
+        is_for_all = found["Type"] == "AWS::Lambda::Permission" and found["Properties"]["Principal"] == "*"
+        if is_for_all and "Condition" not in found:
+            yield f"{name}: everybody may invoke the function whatever the parameters say; give it a Condition"
+    for name, function in of_type(resources, "AWS::Serverless::Function").items():
+        if function.get("FunctionUrlConfig", {}).get("AuthType") == "NONE":
+            yield f"{name}: its URL is open to everybody whatever the parameters say"
+
+
+def own_roles(resources: dict[str, Any]) -> Iterator[str]:
+    """Each function has a role and a log group that no other has, and its role writes that log only."""
+    owners: dict[str, str] = {}
+    for name, found in resources.items():
+        if found["Type"] not in _FUNCTIONS:
+            continue
+        match found["Properties"]:
+            case {"Role": {"Fn::GetAtt": [role, "Arn"]}, "LoggingConfig": {"LogGroup": {"Ref": group}}}:
+                pass
+            case _:
+                yield f"{name}: give it a Role and a LoggingConfig of this template"
+                continue
+        for part, kind in ((role, "AWS::IAM::Role"), (group, "AWS::Logs::LogGroup")):
+            if resources.get(part, {}).get("Type") != kind:
+                yield f"{name}: {part} is no {kind}"
+            elif (other := owners.setdefault(part, name)) != name:
+                yield f"{name} and {other} share {part}"
+        for log in sorted(logs_of(resources.get(role, {}))):
+            if log != group:
+                yield f"{role}: it may write {log}, which is not {name}'s log"
+
+
+def logs_of(role: dict[str, Any]) -> set[str]:
+    """The log groups that a role may write to."""
+    return {
+        resource["Fn::GetAtt"][0]
+        for policy in role.get("Properties", {}).get("Policies", [])
+        for statement in as_list(policy["PolicyDocument"]["Statement"])
+        if any(action.startswith("logs:") for action in as_list(statement.get("Action", [])))
+        for resource in as_list(statement.get("Resource", []))
+        if isinstance(resource, dict) and "Fn::GetAtt" in resource
+    }
 
 
 def unwatched(resources: dict[str, Any]) -> Iterator[str]:

@@ -1,0 +1,100 @@
+"""check.py finds what it is for: one thing changed for the worse breaks a promise; `make check` runs it."""
+
+import copy
+import sys
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from samcli.yamlhelper import yaml_parse
+
+sys.path.insert(0, str(Path(__file__).parent))
+from check import TEMPLATE, promises_broken
+
+RESOURCES = yaml_parse(TEMPLATE.read_text())["Resources"]
+ROLES = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::IAM::Role"]
+FUNCTIONS = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::Serverless::Function"]
+
+
+def statements(resources: dict[str, Any], role: str) -> list[dict[str, Any]]:
+    return resources[role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+
+
+class Check(unittest.TestCase):
+    def breaks(self, about: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """Exactly one promise is broken by the change, and the message names what was changed."""
+        resources = copy.deepcopy(RESOURCES)
+        change(resources)
+        broken = promises_broken(resources)
+        self.assertEqual([about in promise for promise in broken], [True], broken)
+
+    def test_the_template_keeps_its_promises(self) -> None:
+        self.assertEqual(promises_broken(RESOURCES), [])
+
+    def test_each_role_of_a_function_is_looked_at(self) -> None:
+        self.assertEqual(len(ROLES), len(FUNCTIONS))
+        for role in ROLES:
+            for statement in (
+                {"Effect": "Allow", "Action": "s3:*", "Resource": {"Fn::GetAtt": ["Lake", "Arn"]}},
+                {"Effect": "Allow", "Action": "s3:Get?bject", "Resource": {"Fn::GetAtt": ["Lake", "Arn"]}},
+                {"Effect": "Allow", "Action": "*", "Resource": {"Fn::GetAtt": ["Lake", "Arn"]}},
+                {"Effect": "Allow", "NotAction": "s3:GetObject", "Resource": {"Fn::GetAtt": ["Lake", "Arn"]}},
+                {"Effect": "Allow", "Action": "s3:GetObject", "NotResource": {"Fn::GetAtt": ["Lake", "Arn"]}},
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"},
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::somebody/raw/*"},
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Ref": "SomeParameter"}},
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::Sub": "${Lake.Arn}/*"}},
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::Sub": "${Lake.Arn}*"}},
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::Sub": "${Lake.Arn}/*/raw/*"}},
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::Sub": ["${Any}/raw/*", {"Any": "*"}]}},
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::Join": ["", ["arn:aws:s3:::", "*"]]}},
+                {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["Elsewhere", "Arn"]}},
+            ):
+                with self.subTest(role=role, statement=statement):
+                    self.breaks(role, lambda changed, s=statement, r=role: statements(changed, r).append(s))
+
+    def test_policies_beside_a_role_are_found(self) -> None:
+        policy = {"Type": "AWS::IAM::Policy", "Properties": {}}
+        self.breaks("Extra", lambda changed: changed.update(Extra=policy))
+        managed = {"ManagedPolicyArns": ["arn:aws:iam::aws:policy/AdministratorAccess"]}
+        for role in ROLES:
+            self.breaks(role, lambda changed, r=role: changed[r]["Properties"].update(managed))
+        policies = {"Policies": "AmazonS3FullAccess"}
+        for function in FUNCTIONS:
+            self.breaks(function, lambda changed, f=function: changed[f]["Properties"].update(policies))
+
+    def test_a_function_has_a_role_and_a_log_of_its_own(self) -> None:
+        first, second = FUNCTIONS[:2]
+        for part in ("Role", "LoggingConfig"):
+            for function in FUNCTIONS:
+                self.breaks(function, lambda changed, f=function, p=part: changed[f]["Properties"].pop(p))
+        literal = {"Role": "arn:aws:iam::123456789012:role/admin"}
+        self.breaks(first, lambda changed: changed[first]["Properties"].update(literal))
+        resources = copy.deepcopy(RESOURCES)
+        resources[second]["Properties"]["Role"] = resources[first]["Properties"]["Role"]
+        self.assertIn(f"{second} and {first} share {first}Role", promises_broken(resources))
+
+    def test_what_is_open_to_others_is_found(self) -> None:
+        everybody = {"AWS": "*"}
+        for role in ROLES:
+
+            def assume(changed: dict[str, Any], role: str = role) -> None:
+                document = copy.deepcopy(changed[role]["Properties"]["AssumeRolePolicyDocument"])
+                document["Statement"][0]["Principal"] = everybody
+                changed[role]["Properties"]["AssumeRolePolicyDocument"] = document
+
+            self.breaks(role, assume)
+        queue = "WakeUpQueuePolicy"
+
+        def unconditional(changed: dict[str, Any]) -> None:
+            del changed[queue]["Properties"]["PolicyDocument"]["Statement"][0]["Condition"]
+
+        self.breaks(queue, unconditional)
+        self.breaks("IngestUrlForAll", lambda changed: changed["IngestUrlForAll"].pop("Condition"))
+        url = {"AuthType": "NONE"}
+        self.breaks("Ingest", lambda changed: changed["Ingest"]["Properties"]["FunctionUrlConfig"].update(url))
+
+
+if __name__ == "__main__":
+    unittest.main()
