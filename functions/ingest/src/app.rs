@@ -323,7 +323,7 @@ impl Answer {
             body["column"] = json!(position.column);
         }
         let mut answer =
-            Self { status, headers: HeaderMap::new(), body, rejected: Some(rejection.to_string()) };
+            Self { status, headers: HeaderMap::new(), body, rejected: Some(rejection.for_log()) };
         if api == Api::Kinesis {
             answer.set(ERROR_TYPE, HeaderValue::from_static(kinesis_api::exception(rejection)));
         }

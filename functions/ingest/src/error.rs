@@ -109,6 +109,17 @@ impl Rejection {
             _ => None,
         }
     }
+
+    /// The same for the log, without what the client wrote: names, headers and methods may hold secrets.
+    pub fn for_log(&self) -> String {
+        match self {
+            Self::Unknown { kind, .. } => format!("there is no such {kind}"),
+            Self::Method { allow, .. } => format!("the method is not offered here; allowed: '{allow}'"),
+            Self::MediaType(_) => "the Content-Type or Content-Encoding is not read here".to_owned(),
+            // These speak of lines, indices and limits only.
+            other => other.to_string(),
+        }
+    }
 }
 
 /// What stops the reading of a body: bad JSON at a place, or anything else.

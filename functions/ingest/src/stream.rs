@@ -141,6 +141,13 @@ fn refusal(code: &str, message: String) -> Refusal {
         | "KMSOptInRequired" => RefusalKind::Permanent,
         _ => RefusalKind::Unavailable,
     };
+    // "Value '...' at 'records.1.member.partitionKey' failed to satisfy constraint": the record itself, for the log.
+    let message = match code {
+        "InvalidArgumentException" | "SerializationException" | "ValidationException" => {
+            "the message is left out: it may quote the record".to_owned()
+        }
+        _ => message,
+    };
     Refusal { kind, code: code.to_owned(), message }
 }
 
@@ -155,5 +162,12 @@ mod tests {
         assert_eq!(kind("ResourceNotFoundException"), RefusalKind::Permanent);
         assert_eq!(kind("InternalFailure"), RefusalKind::Unavailable);
         assert_eq!(kind("SomethingNew"), RefusalKind::Unavailable);
+    }
+
+    #[test]
+    fn what_may_quote_a_record_is_not_kept() {
+        let message = |code| refusal(code, "Value 'secret' at 'partitionKey'".to_owned()).message;
+        assert!(!message("ValidationException").contains("secret"));
+        assert!(message("AccessDeniedException").contains("secret"));
     }
 }

@@ -7,7 +7,12 @@ use std::io::Write;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// A metric's unit, as CloudWatch names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +39,28 @@ impl Unit {
 const DEFAULT_FILTER: &str = "info,delta_kernel=warn";
 
 /// Sends logs to standard error as JSON, one object a line; `RUST_LOG` sets the level.
-/// A second call does nothing.
+///
+/// Libraries say nothing below `info`, whatever `RUST_LOG` asks for: at `trace`, Lambda's runtime writes each event as
+/// it came, and AWS' SDK each request, with the payload and the API key in it. A second call does nothing.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let _already_set =
-        tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _already_set = subscriber(filter, std::io::stderr).try_init();
+}
+
+fn subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().json().with_writer(writer);
+    tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(may_be_told))
+}
+
+/// Our own crates look after what they say; nobody else's chatter is looked through.
+fn may_be_told(metadata: &Metadata<'_>) -> bool {
+    let krate = metadata.target().split("::").next().unwrap_or_default();
+    let is_ours =
+        krate.starts_with("pinlake_") || matches!(krate, "ingest" | "cleaner" | "compactor" | "analysis");
+    is_ours || *metadata.level() <= Level::INFO
 }
 
 /// Where a function's metrics go.
@@ -94,7 +116,40 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn libraries_cannot_be_made_to_tell_what_they_carry() {
+        for filter in ["trace", "lambda_runtime::layers=trace,pinlake_lake=trace,info"] {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = subscriber(EnvFilter::new(filter), move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::trace!(target: "lambda_runtime::layers::api_response", body = "payload");
+                tracing::debug!(target: "aws_smithy_runtime::client", request = "payload");
+                tracing::info!(target: "lambda_runtime", "theirs");
+                tracing::trace!(target: "pinlake_lake::commit", "ours");
+            });
+            let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert!(log.contains("theirs") && log.contains("ours") && !log.contains("payload"), "{log}");
+        }
+    }
 
     #[test]
     fn an_event_names_its_metrics_and_dimensions() {

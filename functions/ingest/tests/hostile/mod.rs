@@ -6,4 +6,5 @@ mod bounds;
 mod inputs;
 mod laws;
 mod properties;
+mod secrecy;
 mod table;
