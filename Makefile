@@ -92,13 +92,18 @@ soak: simulator ## Simulate new worlds for an hour: make soak [SECONDS_OF_SOAK=N
 chaos: build .venv/ready ## Deployed functions under faults: make chaos [SEED=N] [SECONDS=N]
 	@PINLAKE_STATE=chaos PINLAKE_PORT=$${PINLAKE_PORT:-4568} $(LOCAL) chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
+# Not among the tests: Airflow alone is 157 packages, and a minute or three to install.
+.PHONY: airflow
+airflow: build .venv/ready ## Run the example DAG in a real Airflow, on a stack of its own
+	@PINLAKE_STATE=airflow PINLAKE_PORT=$${PINLAKE_PORT:-4569} $(LOCAL) airflow
+
 .PHONY: check
 check: tools .venv/ready ## Formatting, lints, docs, the template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-	$(VENV)/ruff check --quiet local tests
-	$(VENV)/ruff format --check --quiet local tests
+	$(VENV)/ruff check --quiet airflow local tests
+	$(VENV)/ruff format --check --quiet airflow local tests
 	$(VENV)/cfn-lint template.yaml
 	$(VENV)/python tests/template/check.py
 	$(VENV)/python tests/template/check_test.py
@@ -107,8 +112,8 @@ check: tools .venv/ready ## Formatting, lints, docs, the template
 .PHONY: fmt
 fmt: tools .venv/ready ## Format Rust and Python
 	cargo fmt --all
-	$(VENV)/ruff check --fix --quiet local tests
-	$(VENV)/ruff format local tests
+	$(VENV)/ruff check --fix --quiet airflow local tests
+	$(VENV)/ruff format airflow local tests
 
 # Release builds, for arm64 by default; zig, which comes with cargo-lambda, cross-compiles on other machines.
 .PHONY: deploy

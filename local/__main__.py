@@ -1,10 +1,10 @@
-"""The command line: ``python -m local up|down|demo|chaos``."""
+"""The command line: ``python -m local up|down|demo|chaos|airflow``."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from local import demo, stack, stand_in
+from local import airflow, demo, stack, stand_in
 from local.console import Failure, say
 from local.places import forget_settings
 
@@ -17,6 +17,7 @@ def main() -> int:
     commands.add_parser("down", help="stop what up started")
     demo_parser = commands.add_parser("demo", help="up, then from input to answers")
     demo_parser.add_argument("--input", type=Path, help="a folder with pin.ndjson, geo.ndjson, user.ndjson")
+    commands.add_parser("airflow", help="the DAG of airflow/dags in a real Airflow, on a stack of its own")
     chaos_parser = commands.add_parser("chaos", help="a stack of its own whose parts fail, and whether a row is lost")
     chaos_parser.add_argument("--seed", type=int, default=1, help="what strikes")
     chaos_parser.add_argument("--seconds", type=int, default=120, help="how long things fail")
@@ -31,6 +32,8 @@ def main() -> int:
                 stand_in.stop()
             case "demo":
                 demo.run(arguments.input)
+            case "airflow":
+                airflow.run()
             case "chaos":
                 # Only here: it reads tables with what only the stand-in's environment has.
                 from local.chaos import run

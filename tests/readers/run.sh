@@ -3,6 +3,8 @@
 # `delta-lake-reader` (a reader of the log in plain Python). Both have to find the same rows, as many as pinlake
 # said it had inserted, and statistics, comments and the contract's name in the log.
 #
+# And runs the commands of docs/readers.md.
+#
 #   tests/readers/run.sh [PINLAKE]     PINLAKE: the program (default: the one that `cargo build -p pinlake` made)
 #
 # All it makes lies in target/readers. Packages come through pip at exactly the versions of *.txt, once.
@@ -35,6 +37,7 @@ venv() {
 mkdir -p "$work"
 venv deltalake
 venv delta-lake-reader
+venv docs
 
 # Two loads with replays between them and within: several versions, and files that were not written at once.
 rm -rf "$work/lake" "$work/rows" "$work/counts.ndjson" "$work/read"
@@ -49,3 +52,5 @@ for reader in deltalake delta-lake-reader; do
     "$work/$reader/bin/python" "$here/read_${reader//-/_}.py" "$work/lake/tables" "$work/read/$reader"
 done
 "$work/deltalake/bin/python" "$here/compare.py" "$work"
+# A home of its own: DuckDB keeps its extensions there.
+HOME="$work/docs" "$work/docs/bin/python" "$here/run_docs.py" "$pinlake" "$work/lake"

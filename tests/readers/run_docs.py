@@ -1,0 +1,41 @@
+"""Runs the Python commands of docs/readers.md as they stand there: run_docs.py PINLAKE LAKE [BLOCK]
+
+Each has to find what `pinlake analyse` finds. BLOCK is the word behind ```python; without it, blocks that have none.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+pinlake, lake, *wanted = sys.argv[1:]
+page = (Path(__file__).resolve().parents[2] / "docs" / "readers.md").read_text(encoding="utf-8")
+blocks = re.findall(r"^## ([^\n]+)$(?:(?!^## ).)*?^```python( \w+)?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def extensions_at_hand():
+    """DuckDB's extensions come from its own site, or, as here, from PyPI: put where INSTALL would have put them."""
+    if find_spec("duckdb_ext"):
+        for folder in find_spec("duckdb_ext").submodule_search_locations:
+            shutil.copytree(Path(folder) / "extensions", Path.home() / ".duckdb/extensions", dirs_exist_ok=True)
+
+
+asked = subprocess.run([pinlake, "analyse", "--lake", lake, "--format", "json"], capture_output=True, check=True)
+expected = [tuple(row) for row in json.loads(asked.stdout)["users_joined_by_year"]["rows"]]
+extensions_at_hand()
+ran = []
+for title, mark, code in blocks:
+    if mark.strip() != (wanted[0] if wanted else ""):
+        continue
+    names = {"LAKE": lake}
+    exec(compile(code, f"docs/readers.md: {title}", "exec"), names)
+    answer = [tuple(row) for row in names["answer"]]
+    if answer != expected:
+        sys.exit(f"readers: {title} of docs/readers.md finds {answer}, pinlake {expected}")
+    ran.append(title)
+if not ran or not expected:
+    sys.exit("readers: docs/readers.md has no commands, or there is nothing to find")
+print(f"readers: the commands of docs/readers.md for {', '.join(ran)} find what pinlake finds: {expected}")
