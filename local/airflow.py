@@ -1,7 +1,7 @@
 """Runs airflow/dags/pinlake_daily.py in a real Airflow against a stack of its own, and looks at what it did.
 
-Airflow has an environment of its own, ``target/airflow/venv``, with exactly the versions of airflow/requirements.lock: its
-dependencies are not the project's.
+Airflow has an environment of its own, ``target/airflow/venv``, with exactly the versions of airflow/requirements.lock:
+its dependencies are not the project's.
 """
 
 import json
