@@ -2,6 +2,7 @@
 //! cost.
 
 mod bounds;
+mod forgery;
 #[path = "../../../../shared/clean/tests/it/hostile/inputs.rs"]
 mod inputs;
 mod laws;

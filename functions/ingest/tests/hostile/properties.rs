@@ -9,7 +9,7 @@ use proptest::test_runner::RngSeed;
 use super::laws;
 
 /// The same inputs in every run; `PROPTEST_RNG_SEED` tries others, and so does the fuzzer.
-fn cases(cases: u32) -> ProptestConfig {
+pub fn cases(cases: u32) -> ProptestConfig {
     let own = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let rng_seed = match own.rng_seed {
         RngSeed::Random => RngSeed::Fixed(1),
