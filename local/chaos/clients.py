@@ -13,6 +13,7 @@ from typing import Any
 
 from local import console
 from local.chaos.faults import Faults
+from local.console import Failure
 from local.places import program
 
 DATASETS = ("pin", "geo", "user")
@@ -58,8 +59,10 @@ class Client:
         self._stop.set()
 
     def join(self) -> None:
-        """Waits until it has stopped."""
+        """Waits until it has stopped. Raises Failure if it does not, or could not go on."""
         self._thread.join(_STOP_SECONDS + 30)
+        if self._thread.is_alive() or self.failure is not None:
+            raise Failure(f"a client did not come to its end: {self.failure or 'it still posts'}; see {self._folder}")
 
     def rows(self) -> int:
         """Rows that are acknowledged so far."""

@@ -54,7 +54,7 @@ class Cut(Exception):
 
 
 class Proxy:
-    """The proxy, in a thread of its own. ``target`` is the stand-in's port; ``pid()`` its process, while it runs."""
+    """The proxy, in a thread of its own. ``target`` is the stand-in's port; whoever starts it sets ``stand_in``."""
 
     def __init__(self, faults: Faults, target: int) -> None:
         self._faults = faults
