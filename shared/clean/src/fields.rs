@@ -23,13 +23,26 @@ pub(crate) struct FieldTable {
     /// For each field the one that came next the last time, and behind them the one that a record began with:
     /// a client sends the same order each time, so the guess is nearly always right.
     follower: Vec<FieldId>,
+    /// Whether a name stands in JSON as it is.
+    plain: Vec<bool>,
+    /// In the same places, the plain name that came there the last time and is no field's.
+    stranger: Vec<String>,
     expect: Vec<Expect>,
 }
 
+/// The longest name of no field that is kept.
+const MAX_STRANGER_BYTES: usize = 64;
+
 impl FieldTable {
     pub(crate) fn new(catalog: &Catalog) -> FieldTable {
-        let mut table =
-            FieldTable { names: Vec::new(), ids: HashMap::new(), follower: vec![0], expect: Vec::new() };
+        let mut table = FieldTable {
+            names: Vec::new(),
+            ids: HashMap::new(),
+            follower: vec![0],
+            plain: Vec::new(),
+            stranger: vec![String::new()],
+            expect: Vec::new(),
+        };
         for contract in catalog.contracts() {
             for field in &contract.route.shape {
                 table.add(field);
@@ -46,7 +59,9 @@ impl FieldTable {
         if !self.ids.contains_key(name) {
             self.ids.insert(name.to_owned(), self.names.len() as FieldId);
             self.names.push(name.to_owned());
+            self.plain.push(is_plain(name));
             self.follower.push(0);
+            self.stranger.push(String::new());
             self.expect.push(Expect::Text);
         }
     }
@@ -59,6 +74,20 @@ impl FieldTable {
         self.ids.get(name).copied()
     }
 
+    /// The field whose name, and a quote behind it, `text` begins with, when that is what came there the last time: none
+    /// inside for a name that is no field's. With it the length of the name.
+    pub(crate) fn guess(&self, before: Option<FieldId>, text: &[u8]) -> Option<(Option<FieldId>, usize)> {
+        let slot = before.map_or(self.names.len(), |before| before as usize);
+        let begins = |name: &str| text.get(name.len()) == Some(&b'"') && text.starts_with(name.as_bytes());
+        let guess = self.follower[slot];
+        let known = self.names.get(guess as usize).filter(|_| self.plain[guess as usize]);
+        if let Some(name) = known.filter(|name| begins(name)) {
+            return Some((Some(guess), name.len()));
+        }
+        let stranger = &self.stranger[slot];
+        (!stranger.is_empty() && begins(stranger)).then_some((None, stranger.len()))
+    }
+
     /// The field called `name`, given the one before it in the record.
     pub(crate) fn find(&mut self, before: Option<FieldId>, name: &str) -> Option<FieldId> {
         let slot = before.map_or(self.names.len(), |before| before as usize);
@@ -66,9 +95,16 @@ impl FieldTable {
         if self.names.get(guess as usize).is_some_and(|own| own == name) {
             return Some(guess);
         }
-        let found = self.id(name)?;
-        self.follower[slot] = found;
-        Some(found)
+        let found = self.id(name);
+        match found {
+            Some(found) => self.follower[slot] = found,
+            None if name.len() <= MAX_STRANGER_BYTES && is_plain(name) => {
+                self.stranger[slot].clear();
+                self.stranger[slot].push_str(name);
+            }
+            None => {}
+        }
+        found
     }
 
     pub(crate) fn expect(&self, field: FieldId) -> Expect {
@@ -78,4 +114,9 @@ impl FieldTable {
     pub(crate) fn learn(&mut self, field: FieldId, expect: Expect) {
         self.expect[field as usize] = expect;
     }
+}
+
+/// Whether nothing of a text is escaped in JSON.
+fn is_plain(name: &str) -> bool {
+    !name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..0x20))
 }

@@ -36,6 +36,7 @@ mod intake;
 mod key;
 mod moment;
 mod plan;
+mod quick;
 mod reason;
 mod record;
 mod stored;

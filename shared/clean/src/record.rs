@@ -5,6 +5,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::fields::{Expect, FieldId, FieldTable};
+use crate::quick;
 use crate::reason::{Fault, Reason, shown};
 
 /// How deep a value may be nested.
@@ -93,7 +94,7 @@ impl Record {
         self.scratch.clear();
     }
 
-    fn set(&mut self, field: FieldId, slot: Slot) {
+    pub(crate) fn set(&mut self, field: FieldId, slot: Slot) {
         let own = &mut self.slots[field as usize];
         if *own == Slot::Missing {
             self.touched.push(field);
@@ -104,6 +105,14 @@ impl Record {
 
     /// Reads a record. Afterwards the slots are this record's, also when it has a fault.
     pub(crate) fn read(&mut self, text: &str, fields: &mut FieldTable) -> Result<(), Fault> {
+        if quick::read(text, self, fields) {
+            return Ok(());
+        }
+        self.read_slowly(text, fields)
+    }
+
+    /// Reads a record of any kind, or finds its fault.
+    pub(crate) fn read_slowly(&mut self, text: &str, fields: &mut FieldTable) -> Result<(), Fault> {
         if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
             self.reset();
             return Err(match serde_json::from_str::<IgnoredAny>(text) {

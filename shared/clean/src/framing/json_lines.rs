@@ -48,7 +48,7 @@ fn read_line(input: &mut Input, out: &mut Vec<u8>, most: usize) -> std::io::Resu
             return Ok(any.then_some(left_out));
         }
         any = true;
-        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let end = memchr::memchr(b'\n', chunk);
         let line = &chunk[..end.unwrap_or(chunk.len())];
         let room = line.len().min(most - out.len());
         out.extend_from_slice(&line[..room]);

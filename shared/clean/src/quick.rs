@@ -1,0 +1,276 @@
+//! The quick way through a record: what most records are, in one pass over their bytes, without a copy.
+//!
+//! It takes nothing that is not right: where a record is not plainly what it should be, it gives up, and the record is
+//! read again by serde_json, which finds out what is the matter and says so. So only what it accepts has to be right,
+//! and a property test holds that against the other reader.
+
+use serde::Deserialize as _;
+use serde_json::value::RawValue;
+
+use crate::fields::{FieldId, FieldTable};
+use crate::record::{Record, Slot, Span};
+
+/// Reads the object that `text` is into the slots of `record`; false when it gives up.
+pub(crate) fn read(text: &str, record: &mut Record, fields: &mut FieldTable) -> bool {
+    record.reset();
+    // Places in a record are counted in 32 bits.
+    u32::try_from(text.len()).is_ok() && Quick { text, at: 0, record }.object(fields).is_some()
+}
+
+struct Quick<'a> {
+    text: &'a str,
+    at: usize,
+    record: &'a mut Record,
+}
+
+impl<'a> Quick<'a> {
+    fn rest(&self) -> &'a [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    /// The next byte that is not blank, left where it is.
+    fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(self.at) {
+                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    fn object(&mut self, fields: &mut FieldTable) -> Option<()> {
+        self.expect(b'{')?;
+        let mut before = None;
+        if self.peek()? == b'}' {
+            self.at += 1;
+        } else {
+            loop {
+                self.expect(b'"')?;
+                let field = self.name(before, fields)?;
+                self.expect(b':')?;
+                self.value(field)?;
+                before = field.or(before);
+                match self.peek()? {
+                    b',' => self.at += 1,
+                    b'}' => {
+                        self.at += 1;
+                        break;
+                    }
+                    _ => return None,
+                }
+            }
+        }
+        self.peek().is_none().then_some(())
+    }
+
+    /// The field whose name comes next, behind its opening quote; none inside for one that nobody reads.
+    fn name(&mut self, before: Option<FieldId>, fields: &mut FieldTable) -> Option<Option<FieldId>> {
+        if let Some((field, length)) = fields.guess(before, self.rest()) {
+            self.at += length + 1;
+            return Some(field);
+        }
+        let end = plain_end(self.rest());
+        if self.rest().get(end) != Some(&b'"') {
+            return None;
+        }
+        let name = &self.text[self.at..self.at + end];
+        self.at += end + 1;
+        Some(fields.find(before, name))
+    }
+
+    fn value(&mut self, field: Option<FieldId>) -> Option<()> {
+        let slot = match self.peek()? {
+            b'"' => return self.string(field),
+            b'-' | b'0'..=b'9' => Slot::Number(self.number()?),
+            b't' => self.word("true", Slot::Bool(true))?,
+            b'f' => self.word("false", Slot::Bool(false))?,
+            b'n' => self.word("null", Slot::Null)?,
+            b'{' | b'[' => {
+                let mut json = serde_json::Deserializer::from_str(&self.text[self.at..]);
+                let raw = <&RawValue>::deserialize(&mut json).ok()?.get();
+                self.at += raw.len();
+                self.record.slot_of(raw, self.text).ok()?
+            }
+            _ => return None,
+        };
+        if let Some(field) = field {
+            self.record.set(field, slot);
+        }
+        Some(())
+    }
+
+    fn word(&mut self, word: &str, slot: Slot) -> Option<Slot> {
+        self.rest().starts_with(word.as_bytes()).then(|| {
+            self.at += word.len();
+            slot
+        })
+    }
+
+    fn string(&mut self, field: Option<FieldId>) -> Option<()> {
+        let quote = self.at;
+        self.at += 1;
+        loop {
+            self.at += plain_end(self.rest());
+            match self.rest() {
+                [b'"', ..] => break,
+                // Whatever is escaped: what it stands for is found out below.
+                [b'\\', _, ..] => self.at += 2,
+                _ => return None,
+            }
+        }
+        self.at += 1;
+        let raw = self.text.get(quote..self.at)?;
+        match field {
+            Some(field) => {
+                let slot = self.record.slot_of(raw, self.text).ok()?;
+                self.record.set(field, slot);
+            }
+            None if raw.contains('\\') => {
+                serde_json::from_str::<serde::de::IgnoredAny>(raw).ok()?;
+            }
+            None => {}
+        }
+        Some(())
+    }
+
+    fn number(&mut self) -> Option<Span> {
+        let start = self.at;
+        if self.rest().first() == Some(&b'-') {
+            self.at += 1;
+        }
+        match self.rest().first()? {
+            b'0' => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.rest().first() == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.rest().first() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.rest().first() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Some(Span { start: start as u32, end: self.at as u32, in_scratch: false })
+    }
+
+    fn digits(&mut self) -> Option<()> {
+        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        (count > 0).then_some(())
+    }
+}
+
+/// Where the first byte is that ends a plain run of a string: a quote, a backslash, or a control character, which may not
+/// stand in one. Eight bytes at a time.
+fn plain_end(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // Of the bytes that are found the lowest is right: a borrow only goes upwards.
+    let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word & HIGH;
+    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let (words, _) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = below(word, 0x20) | equal(word, b'"') | equal(word, b'\\');
+        if found != 0 {
+            return number * 8 + (found.trailing_zeros() / 8) as usize;
+        }
+    }
+    let start = words.len() * 8;
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+    bytes[start..].iter().position(ends).map_or(bytes.len(), |at| start + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use pinlake_schema::Catalog;
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    use super::*;
+
+    #[test]
+    fn runs_end_at_the_first_byte_that_ends_them() {
+        for length in 0..40 {
+            for at in 0..length {
+                for end in [b'"', b'\\', 0, 0x1f, b'\n'] {
+                    for fill in [b'x', b' ', 0xff, 0x80, 0x7f, b'!', b']'] {
+                        let mut bytes = vec![fill; length];
+                        bytes[at] = end;
+                        if at + 1 < length {
+                            bytes[at + 1] = b'"';
+                        }
+                        assert_eq!(plain_end(&bytes), at, "{bytes:?}");
+                    }
+                }
+            }
+            assert_eq!(plain_end(&vec![0xe9; length]), length);
+        }
+    }
+
+    /// The fields of a record as text, by either way.
+    fn seen(text: &str, quickly: bool, fields: &mut FieldTable) -> Option<Vec<String>> {
+        let mut record = Record::new(fields.len());
+        let is_read = match quickly {
+            true => read(text, &mut record, fields),
+            false => record.read_slowly(text, fields).is_ok(),
+        };
+        let shown = |field: usize| match record.slot(field as FieldId) {
+            Slot::Text(span) => format!("text {}", record.text(span, text)),
+            Slot::Number(span) | Slot::Nested(span) => format!("raw {}", record.text(span, text)),
+            other => format!("{other:?}"),
+        };
+        is_read.then(|| (0..fields.len()).map(shown).collect())
+    }
+
+    fn fields() -> FieldTable {
+        static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::embedded().unwrap());
+        FieldTable::new(&CATALOG)
+    }
+
+    #[test]
+    fn most_records_go_the_quick_way() {
+        let mut fields = fields();
+        for text in [
+            r#"{"ind": 7528, "timestamp": "2020-08-28 03:52:47", "latitude": -89.9787, "longitude": -1.7e+2, "country": "Albania"}"#,
+            r#" { "ind" : 0 , "title":"caf\u00e9 \" \ud83d\ude00","other":"\ud800","downloaded":{"a":[1]},"age":null,"x":true} "#,
+            "{}",
+        ] {
+            let quick = seen(text, true, &mut fields).expect(text);
+            assert_eq!(Some(quick), seen(text, false, &mut fields), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 2000, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn what_is_taken_quickly_is_what_the_other_reader_takes(
+            tokens in proptest::collection::vec(proptest::sample::select(vec![
+                "{", "}", "[", "]", ":", ",", "\"ind\"", "\"title\"", "\"other\"", "\"\\u0069nd\"", "\"a\\", "\\u12", "\"\\ud83d\"", "\"",
+                "\"é\"", "1", "-", "0", "01", ".5", "1.5", "e", "E+7", "1e400", "true", "tru", "false", "null", "nan", " ", "\n", "\u{0}",
+                "\"ind\":1", "\"title\":\"x\\n\"", "\"ind\":1,", "{\"ind\":", "\"country\":[1,{\"a\":2}]", "\u{feff}",
+            ]), 0..9),
+            wrapped in any::<bool>(),
+        ) {
+            let text = tokens.concat();
+            let text = if wrapped { format!("{{{text}}}") } else { text };
+            let mut fields = fields();
+            if let Some(quick) = seen(&text, true, &mut fields) {
+                prop_assert_eq!(Some(quick), seen(&text, false, &mut fields));
+            }
+        }
+    }
+}
