@@ -1,6 +1,7 @@
-//! The compactor: takes what lies in the landing area into the tables.
+//! The compactor: cleans files into the landing area, and takes what lies there into the tables.
 //!
-//! Invariants: a message is a wake-up and carries no work, so a message that is lost, doubled or late loses nothing;
+//! Invariants: a message is a wake-up and carries no work, so a message that is lost, doubled or late loses nothing
+//! (but for objects of other buckets, see [`files`]: there a message is the work, and may be doubled or late);
 //! if work remains when the time is up, the compactor wakes itself before it answers; a message is answered as
 //! failed only when its dataset's work failed, and then comes again.
 //!
@@ -12,6 +13,7 @@
 //! assert_eq!(Wake::parse("{}"), Wake::All);
 //! ```
 
+pub mod files;
 pub mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +23,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use pinlake_lake::{Budget, Compacted, Lake, LakeError};
+use pinlake_landing::LandingError;
+use pinlake_landing::file::INBOX;
+use pinlake_landing::name::dataset_of;
 use pinlake_schema::Catalog;
+use tokio::time::Instant;
 
-use crate::wake::Wake;
+use crate::files::{Files, FilesTaken};
+use crate::wake::{Announced, Wake};
 
 /// Sends the compactor a message to itself.
 #[async_trait]
@@ -45,6 +52,8 @@ pub struct Compactor<A> {
     pub alarm: A,
     /// What one dataset may take of an invocation at a time.
     pub budget: Budget,
+    /// What it takes files with; none where there is no S3 that announces any.
+    pub files: Option<Files>,
 }
 
 /// What became of an event.
@@ -54,21 +63,39 @@ pub struct Outcome {
     pub response: SqsBatchResponse,
     /// What was taken, by dataset.
     pub compacted: BTreeMap<String, Result<Compacted, LakeError>>,
+    /// What became of files.
+    pub files: Option<Result<FilesTaken, LandingError>>,
+}
+
+/// What a message asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Job {
+    Compact(Vec<String>),
+    Redrive(Option<String>),
+    Inbox,
+    Take(Announced),
 }
 
 impl<A: Alarm> Compactor<A> {
     /// Takes the landing objects of every dataset that a message names, `patience` at most in all.
     pub async fn handle(&self, event: SqsEvent, patience: Duration) -> Outcome {
         let mut outcome = Outcome::default();
-        let messages: Vec<(String, Wake)> = event
+        let begun = Instant::now();
+        let messages: Vec<(String, Vec<Job>)> = event
             .records
             .into_iter()
             .map(|message| {
                 let wake = Wake::parse(message.body.as_deref().unwrap_or_default());
-                (message.message_id.unwrap_or_default(), wake)
+                (message.message_id.unwrap_or_default(), self.jobs(wake))
             })
             .collect();
-        let datasets: BTreeSet<String> = messages.iter().flat_map(|(_, wake)| self.named(wake)).collect();
+        let mut datasets = named(messages.iter().flat_map(|(_, jobs)| jobs));
+        // The first step: files into the landing area, which then is taken like any other.
+        outcome.files = self.take_files(&messages, begun + patience / 2).await;
+        if let Some(Ok(taken)) = &outcome.files {
+            datasets.extend(taken.datasets.iter().cloned());
+        }
+        let patience = patience.saturating_sub(begun.elapsed());
         // Each dataset has its share of the time: a large one does not keep the others waiting.
         let share = patience / u32::try_from(datasets.len().max(1)).unwrap_or(u32::MAX);
         let budget = Budget { time: share, ..self.budget };
@@ -92,17 +119,76 @@ impl<A: Alarm> Compactor<A> {
             tracing::error!(%error, "cannot send myself a wake-up");
             failed.extend(more);
         }
-        for (id, wake) in messages {
-            if let Wake::Redrive(dataset) = &wake
-                && let Err(error) = self.redrive(dataset.as_deref()).await
-            {
-                tracing::error!(?dataset, %error, "not redriven");
-                outcome.response.add_failure(id);
-            } else if self.named(&wake).iter().any(|dataset| failed.contains(dataset)) {
+        let files = self.go_on_with_files(&outcome).await;
+        for (id, jobs) in messages {
+            let mut again = false;
+            for job in jobs {
+                again |= match job {
+                    Job::Compact(datasets) => datasets.iter().any(|dataset| failed.contains(dataset)),
+                    Job::Inbox => files.inbox,
+                    Job::Take(file) => files.all || files.these.contains(&file),
+                    Job::Redrive(dataset) => match self.redrive(dataset.as_deref()).await {
+                        Ok(()) => false,
+                        Err(error) => {
+                            tracing::error!(?dataset, %error, "not redriven");
+                            true
+                        }
+                    },
+                };
+            }
+            if again {
                 outcome.response.add_failure(id);
             }
         }
         outcome
+    }
+
+    async fn take_files(
+        &self,
+        messages: &[(String, Vec<Job>)],
+        deadline: Instant,
+    ) -> Option<Result<FilesTaken, LandingError>> {
+        let files = self.files.as_ref()?;
+        let (mut inbox, mut announced) = (false, Vec::new());
+        for job in messages.iter().flat_map(|(_, jobs)| jobs) {
+            match job {
+                Job::Inbox => inbox = true,
+                Job::Take(file) if !announced.contains(file) => announced.push(file.clone()),
+                Job::Take(_) | Job::Compact(_) | Job::Redrive(_) => {}
+            }
+        }
+        if !inbox && announced.is_empty() {
+            return None;
+        }
+        let taken = files.take(self.lake.store(), &self.catalog, inbox, announced, deadline).await;
+        match &taken {
+            Ok(taken) => tracing::info!(?taken, "files taken"),
+            Err(error) => tracing::error!(%error, "files not taken, they will be again"),
+        }
+        Some(taken)
+    }
+
+    /// Sends itself what files the time did not cover, and tells which jobs are to come again.
+    async fn go_on_with_files(&self, outcome: &Outcome) -> FilesAgain {
+        let taken = match &outcome.files {
+            None => return FilesAgain::default(),
+            Some(Err(_)) => return FilesAgain { inbox: true, all: true, these: Vec::new() },
+            Some(Ok(taken)) => taken,
+        };
+        let mut again = FilesAgain { inbox: taken.inbox_failed, all: false, these: taken.failed.clone() };
+        if taken.more
+            && let Err(error) = self.alarm.wake(Wake::Inbox.to_body()).await
+        {
+            tracing::error!(%error, "cannot send myself a wake-up for the inbox");
+            again.inbox = true;
+        }
+        if !taken.unfinished.is_empty()
+            && let Err(error) = self.alarm.wake(Wake::Objects(taken.unfinished.clone()).to_body()).await
+        {
+            tracing::error!(%error, "cannot send myself the files that are left");
+            again.these.extend(taken.unfinished.iter().cloned());
+        }
+        again
     }
 
     fn with(&self, outcome: &Outcome, is: impl Fn(&Result<Compacted, LakeError>) -> bool) -> Vec<String> {
@@ -115,11 +201,47 @@ impl<A: Alarm> Compactor<A> {
         Ok(())
     }
 
-    fn named(&self, wake: &Wake) -> Vec<String> {
+    fn jobs(&self, wake: Wake) -> Vec<Job> {
         match wake {
-            Wake::Datasets(datasets) => datasets.clone(),
-            Wake::Redrive(_) => Vec::new(),
-            Wake::All => self.catalog.contracts().map(|contract| contract.name.clone()).collect(),
+            Wake::Datasets(datasets) => vec![Job::Compact(datasets)],
+            Wake::Redrive(dataset) => vec![Job::Redrive(dataset)],
+            Wake::Inbox => vec![Job::Inbox],
+            Wake::All => {
+                let all = self.catalog.contracts().map(|contract| contract.name.clone()).collect();
+                vec![Job::Compact(all), Job::Inbox]
+            }
+            Wake::Objects(objects) => objects.into_iter().flat_map(|object| self.jobs_of(object)).collect(),
         }
     }
+
+    fn jobs_of(&self, object: Announced) -> Vec<Job> {
+        let Some(files) = &self.files else {
+            return self.jobs(Wake::All);
+        };
+        match files.in_lake(&object) {
+            None => vec![Job::Take(object)],
+            Some(path) => match (path.split('/').next(), dataset_of(path)) {
+                (Some(INBOX), _) => vec![Job::Inbox],
+                (_, Some(dataset)) => vec![Job::Compact(vec![dataset.to_owned()])],
+                _ => self.jobs(Wake::All),
+            },
+        }
+    }
+}
+
+/// Jobs about files that were not done.
+#[derive(Debug, Default)]
+struct FilesAgain {
+    inbox: bool,
+    all: bool,
+    these: Vec<Announced>,
+}
+
+fn named<'a>(jobs: impl Iterator<Item = &'a Job>) -> BTreeSet<String> {
+    jobs.flat_map(|job| match job {
+        Job::Compact(datasets) => datasets.as_slice(),
+        Job::Redrive(_) | Job::Inbox | Job::Take(_) => &[],
+    })
+    .cloned()
+    .collect()
 }

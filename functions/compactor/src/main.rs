@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
+use compactor::files::{Buckets, Files, FilesTaken, MOST_BYTES};
 use compactor::{Alarm, Compactor, Outcome};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
+use object_store::ObjectStore;
 use pinlake_effects::{Clock, Effects, SystemClock};
 use pinlake_lake::{Budget, Lake};
+use pinlake_platform::location::{Location, s3_client};
+use pinlake_platform::s3::S3Store;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_platform::{contracts, settings};
 
@@ -21,7 +25,15 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let (metrics, effects) = (Metrics::of("compactor"), Effects::system());
     let config = aws_config::load_from_env().await;
-    let store = settings::location("PINLAKE_LAKE")?.open().await?;
+    let place = settings::location("PINLAKE_LAKE")?;
+    let store = place.open().await?;
+    let s3 = S3 { client: s3_client(&config) };
+    let files = match place {
+        Location::Folder(_) => None,
+        Location::S3 { bucket, prefix } => {
+            Some(Files { bucket, prefix, buckets: Arc::new(s3), most_bytes: MOST_BYTES })
+        }
+    };
     let compactor = Compactor {
         lake: Lake::new(store, effects.clone()),
         catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
@@ -30,6 +42,7 @@ async fn main() -> Result<(), Error> {
             url: settings::required("PINLAKE_QUEUE_URL")?,
         },
         budget: Budget::default(),
+        files,
     };
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let outcome = compactor.handle(event.payload, patience(&event.context)).await;
@@ -53,6 +66,17 @@ impl Alarm for Queue {
     }
 }
 
+/// All buckets that the function's role may read.
+struct S3 {
+    client: aws_sdk_s3::Client,
+}
+
+impl Buckets for S3 {
+    fn open(&self, bucket: &str) -> Arc<dyn ObjectStore> {
+        Arc::new(S3Store::new(self.client.clone(), bucket))
+    }
+}
+
 /// How long new commits may be begun: until the deadline, less the reserve.
 fn patience(context: &Context) -> Duration {
     let now = u64::try_from(SystemClock.now().timestamp_millis()).unwrap_or(0);
@@ -60,6 +84,18 @@ fn patience(context: &Context) -> Duration {
 }
 
 fn measure(metrics: &Metrics, effects: &Effects, outcome: &Outcome) {
+    if let Some(files) = &outcome.files {
+        let values = match files {
+            Ok(FilesTaken { taken, rejected, records, failed, .. }) => vec![
+                ("files", Unit::Count, *taken as f64),
+                ("files_rejected", Unit::Count, *rejected as f64),
+                ("files_failed", Unit::Count, failed.len() as f64),
+                ("file_records", Unit::Count, *records as f64),
+            ],
+            Err(_) => vec![("files_failed", Unit::Count, 1.0)],
+        };
+        metrics.emit(effects.clock.now(), None, &values);
+    }
     for (dataset, done) in &outcome.compacted {
         let values = match done {
             Ok(done) => vec![

@@ -1,4 +1,7 @@
 //! Messages that wake the compactor.
+//!
+//! Whose landing area an object is in is told by its key alone, so that a lake may have a prefix; an object of any other
+//! key is told by its bucket too.
 
 use percent_encoding::percent_decode_str;
 use pinlake_landing::name::dataset_of;
@@ -12,16 +15,32 @@ pub enum Wake {
     /// All: a sweep, or a message that says nothing we understand. Looking costs a listing, not looking could leave
     /// rows where they are.
     All,
+    /// Look at the inbox.
+    Inbox,
+    /// Objects of S3 have come, here or in another bucket.
+    Objects(Vec<Announced>),
     /// Clean quarantined records again, those of one dataset or all: somebody has mended a contract.
     Redrive(Option<String>),
 }
 
-/// `{"wake":["pin"]}`, `{"wake":[]}` for all, `{"redrive":"pin"}`, `{"redrive":null}` for all.
+/// An object of S3.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// `{"wake":["pin"]}`, `{"wake":[]}` for all, `{"redrive":"pin"}`, `{"redrive":null}` for all, `{"inbox":null}`,
+/// `{"files":[{"bucket":"other","key":"topics/a.pin/partition=0/a.pin+0+0000000000.json"}]}`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Own {
     Wake(Vec<String>),
     Redrive(Option<String>),
+    Inbox(()),
+    Files(Vec<Announced>),
 }
 
 /// S3's event message ("Event message structure", Amazon S3 User Guide), as far as it matters.
@@ -38,7 +57,13 @@ struct Notified {
 
 #[derive(Deserialize)]
 struct S3 {
+    bucket: Option<Bucket>,
     object: Object,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -53,21 +78,28 @@ impl Wake {
             Ok(Own::Wake(datasets)) if datasets.is_empty() => return Self::All,
             Ok(Own::Wake(datasets)) => return Self::Datasets(datasets),
             Ok(Own::Redrive(dataset)) => return Self::Redrive(dataset),
+            Ok(Own::Inbox(())) => return Self::Inbox,
+            Ok(Own::Files(files)) => return Self::Objects(files),
             Err(_) => {}
         }
         let Ok(notification) = serde_json::from_str::<Notification>(body) else {
             return Self::All;
         };
-        let mut datasets = Vec::new();
+        let (mut datasets, mut objects) = (Vec::new(), Vec::new());
         for record in notification.records {
             let key = record.s3.object.key.replace('+', " ");
-            let key = percent_decode_str(&key).decode_utf8_lossy();
-            match dataset_of(&key) {
-                Some(dataset) => datasets.push(dataset.to_owned()),
-                None => return Self::All,
-            }
+            let key = percent_decode_str(&key).decode_utf8_lossy().into_owned();
+            datasets.extend(dataset_of(&key).map(str::to_owned));
+            objects.push((record.s3.bucket.map(|bucket| bucket.name), key));
         }
-        if datasets.is_empty() { Self::All } else { Self::Datasets(datasets) }
+        if !datasets.is_empty() && datasets.len() == objects.len() {
+            return Self::Datasets(datasets);
+        }
+        let announced = |(bucket, key): (Option<String>, String)| Some(Announced { bucket: bucket?, key });
+        match objects.into_iter().map(announced).collect::<Option<Vec<_>>>() {
+            Some(objects) if !objects.is_empty() => Self::Objects(objects),
+            _ => Self::All,
+        }
     }
 
     /// The body that [`Wake::parse`] reads back.
@@ -76,6 +108,8 @@ impl Wake {
             Self::Datasets(datasets) => Own::Wake(datasets.clone()),
             Self::All => Own::Wake(Vec::new()),
             Self::Redrive(dataset) => Own::Redrive(dataset.clone()),
+            Self::Inbox => Own::Inbox(()),
+            Self::Objects(objects) => Own::Files(objects.clone()),
         };
         serde_json::json!(own).to_string()
     }
@@ -88,7 +122,10 @@ mod tests {
     #[test]
     fn reads_its_own_messages_back() {
         let two = Wake::Datasets(vec!["geo".to_owned(), "pin".to_owned()]);
-        for wake in [Wake::All, two, Wake::Redrive(None), Wake::Redrive(Some("pin".to_owned()))] {
+        let key = "topics/a.pin/partition=0/a.pin+0+0000000000.json".to_owned();
+        let sunk = Wake::Objects(vec![Announced { bucket: "sink".to_owned(), key }]);
+        let redrive = Wake::Redrive(Some("pin".to_owned()));
+        for wake in [Wake::All, two, Wake::Inbox, sunk, Wake::Redrive(None), redrive] {
             assert_eq!(Wake::parse(&wake.to_body()), wake);
         }
         assert_eq!(Wake::parse(r#"{"redrive":"pin"}"#), Wake::Redrive(Some("pin".to_owned())));
@@ -97,9 +134,16 @@ mod tests {
     #[test]
     fn what_it_does_not_understand_wakes_all() {
         let test_event = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"lake"}"#;
-        let elsewhere = r#"{"Records":[{"s3":{"object":{"key":"other/x"}}}]}"#;
-        for body in ["", "not json", test_event, elsewhere] {
+        let nowhere = r#"{"Records":[{"s3":{"object":{"key":"other/x"}}}]}"#;
+        for body in ["", "not json", test_event, nowhere] {
             assert_eq!(Wake::parse(body), Wake::All, "{body}");
         }
+    }
+
+    #[test]
+    fn an_object_of_a_bucket_is_announced_by_its_own_name() {
+        let body = r#"{"Records":[{"s3":{"bucket":{"name":"sink"},"object":{"key":"topics/a+b.pin/partition%3D0/a.pin%2B0%2B7.json"}}}]}"#;
+        let key = "topics/a b.pin/partition=0/a.pin+0+7.json".to_owned();
+        assert_eq!(Wake::parse(body), Wake::Objects(vec![Announced { bucket: "sink".to_owned(), key }]));
     }
 }

@@ -177,8 +177,15 @@ impl Progress {
     }
 }
 
-/// Moves a file that has been taken, or cannot be, out of the inbox: to `<folder>/<its path>/<its id>/`, where nothing
-/// else comes to lie. A file that was written again meanwhile stays; it is another one.
+/// Where a file is moved to when it leaves the inbox: `<folder>/<its path>/<its id>/`, where nothing else comes to lie.
+pub fn moved_to(folder: &str, file: &FileSource, from: &Path) -> Path {
+    let mut segments: Vec<_> = from.parts().map(|part| part.as_ref().to_owned()).collect();
+    let last = segments.pop().unwrap_or_default();
+    Path::from_iter([folder.to_owned()].into_iter().chain(segments).chain([file.id.clone(), last]))
+}
+
+/// Moves a file that has been taken, or cannot be, out of the inbox. A file that was written again meanwhile stays: it
+/// is another one.
 ///
 /// # Errors
 /// When the store fails; doing it again is safe.
@@ -189,10 +196,7 @@ pub async fn move_out(
     meta: &object_store::ObjectMeta,
 ) -> Result<Path, LandingError> {
     let from = &meta.location;
-    let mut segments: Vec<_> = from.parts().map(|part| part.as_ref().to_owned()).collect();
-    let last = segments.pop().unwrap_or_default();
-    let to = segments.into_iter().chain([file.id.clone(), last]);
-    let to = Path::from_iter([folder.to_owned()].into_iter().chain(to));
+    let to = moved_to(folder, file, from);
     match store.head(from).await {
         Ok(now) if now.e_tag == meta.e_tag => {}
         Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(to),

@@ -193,6 +193,7 @@ impl Warm {
             catalog: contracts::catalog(release),
             alarm: ToSelf { queue: queue.clone(), process: process.clone() },
             budget: Budget { objects: world.plan.take, ..Budget::default() },
+            files: None,
         };
         Self { process, release, function }
     }

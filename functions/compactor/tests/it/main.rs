@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
+mod files;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,12 +30,15 @@ impl Alarm for Sent {
     }
 }
 
-fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Sent>, Sent) {
+fn effects() -> Effects {
     let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-    let effects = Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) };
+    Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) }
+}
+
+fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Sent>, Sent) {
     let sent = Sent::default();
     let catalog = Arc::new(Catalog::embedded().unwrap());
-    (Compactor { lake: Lake::new(store, effects), catalog, alarm: sent.clone(), budget }, sent)
+    (Compactor { lake: Lake::new(store, effects()), catalog, alarm: sent.clone(), budget, files: None }, sent)
 }
 
 async fn deliver(store: &dyn ObjectStore, catalog: &Arc<Catalog>, sequence: u64, line: &str) {
