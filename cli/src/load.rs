@@ -1,5 +1,7 @@
 //! `pinlake load`: cleans files and inserts what is absent.
 
+mod bucket;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,8 +11,8 @@ use std::sync::Arc;
 use arrow::array::cast::AsArray;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
-use indicatif::ProgressBar;
 use pinlake_clean::framing::{Limits, ReadError, Records};
 use pinlake_clean::{Cleaned, Intake, Origin, Position};
 use pinlake_effects::{Clock, SystemClock};
@@ -23,17 +25,21 @@ use crate::console::{self, Unit};
 use crate::error::CliError;
 use crate::lake;
 
+use self::bucket::Objects;
+
 /// Clean files and insert their rows into a lake.
 ///
 /// Takes NDJSON, JSON arrays, concatenated JSON, CSV with a header and Parquet, plain or as .gz or .zst; folders
-/// are walked. Loading the same rows again changes nothing. On stdout: one JSON line a dataset,
+/// are walked, and so is what lies below s3://bucket/prefix, such as the objects of Kafka Connect's S3 sink: the lake
+/// keeps a cursor, and a load that was broken off goes on there. Loading the same rows again changes nothing. On stdout: one JSON line a dataset,
 /// {"dataset":"pin","read":N,"inserted":N,"duplicates":N,"quarantined":N,"bytes":N,"seconds":S},
 /// where read = inserted + duplicates + quarantined, and rows that no dataset takes are under null.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   pinlake load --lake /tmp/lake pin.ndjson geo.ndjson.gz user.csv
-  pinlake load --lake s3://my-lake --dataset pin exports/")]
+  pinlake load --lake s3://my-lake --dataset pin exports/
+  pinlake load --lake s3://my-lake s3://sink-bucket/topics")]
 pub struct LoadArgs {
     /// The lake: a folder, or s3://bucket[/prefix] with the usual AWS environment
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
@@ -47,7 +53,7 @@ pub struct LoadArgs {
     /// Exit with 3 when rows were quarantined
     #[arg(long)]
     pub strict: bool,
-    /// Files or folders
+    /// Files, folders, or s3://bucket[/prefix] with the usual AWS environment
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
@@ -86,24 +92,29 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
         let advice = format!("write one of {}, or add datasets/{dataset}.toml", known.join(", "));
         return Err(CliError::usage(format!("there is no dataset {dataset}"), advice));
     }
-    let files = walk(&args.files)?;
+    let (remote, named): (Vec<_>, Vec<_>) =
+        args.files.iter().cloned().partition(|file| bucket::is_in_bucket(file));
+    let files = if named.is_empty() { Vec::new() } else { walk(&named)? };
     let lake = lake::create(&args.lake).await?;
-    let bar = console::progress("loading", Unit::Bytes, Some(files.iter().map(|file| file.size).sum()));
-    let mut load = Load {
-        lake: &lake,
-        catalog: &catalog,
-        intake: Intake::new(catalog.clone(), SystemClock.now()),
-        inserted: BTreeMap::new(),
-        quarantined: BTreeMap::new(),
-    };
+    // How much lies in a bucket is known when all of it is listed.
+    let total = remote.is_empty().then(|| files.iter().map(|file| file.size).sum());
+    let bar = console::progress("loading", Unit::Bytes, total);
+    let mut load = Load::new(&lake, &catalog, SystemClock.now());
+    let dataset = args.dataset.as_deref();
     let mut unreadable = Vec::new();
     let mut done = 0;
     for file in &files {
-        if let Err(error) = load.file(file, args.dataset.as_deref(), &bar, done).await? {
-            unreadable.push(error);
-        }
+        let loaded = match load.open(file, dataset) {
+            Ok(records) => load.file(records, |read| bar.set_position(done + read.min(file.size))).await?,
+            Err(error) => Err(error),
+        };
+        unreadable.extend(loaded.err());
         done += file.size;
         bar.set_position(done);
+    }
+    for address in &remote {
+        let mut objects = Objects::at(&address.to_string_lossy(), &**lake.store()).await?;
+        while objects.some(&mut load, dataset, &bar, &mut unreadable).await? {}
     }
     load.insert().await?;
     bar.finish_and_clear();
@@ -113,7 +124,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     }
     if !unreadable.is_empty() {
         return Err(CliError::failed(
-            format!("{} of {} files could not be read to their end", unreadable.len(), files.len()),
+            format!("{} files could not be read to their end", unreadable.len()),
             "mend them and load them again: rows that are in the lake already stay as they are",
         ));
     }
@@ -131,32 +142,53 @@ struct Load<'a> {
     quarantined: BTreeMap<Option<String>, u64>,
 }
 
-impl Load<'_> {
-    /// Cleans a file, inserting whenever a chunk is full. The inner error is the file's own: others go on.
-    async fn file(
-        &mut self,
-        file: &Input,
-        dataset: Option<&str>,
-        bar: &ProgressBar,
-        before: u64,
-    ) -> Result<Result<(), ReadError>, CliError> {
+/// The records of a file, and what is known of them.
+struct FileRecords<'a> {
+    records: Records,
+    source: String,
+    /// With a record's number, the record's identity; of a file that has none, its name and the line are.
+    id: Option<String>,
+    hint: Option<&'a str>,
+}
+
+impl<'a> Load<'a> {
+    fn new(lake: &'a Lake, catalog: &'a Arc<Catalog>, now: DateTime<Utc>) -> Self {
+        Self {
+            lake,
+            catalog,
+            intake: Intake::new(catalog.clone(), now),
+            inserted: BTreeMap::new(),
+            quarantined: BTreeMap::new(),
+        }
+    }
+
+    fn open(&self, file: &Input, dataset: Option<&'a str>) -> Result<FileRecords<'a>, ReadError> {
         let name = file.path.display().to_string();
         let hint = dataset.or_else(|| self.catalog.route_file(&name).map(|contract| contract.name.as_str()));
-        let source = format!("file/{name}");
         let opened =
             File::open(&file.path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source });
-        let mut records = match opened.and_then(|open| Records::from_file(&name, open, Limits::default())) {
-            Ok(records) => records,
-            Err(error) => return Ok(Err(error)),
-        };
+        let records = opened.and_then(|open| Records::from_file(&name, open, Limits::default()))?;
+        Ok(FileRecords { records, source: format!("file/{name}"), id: None, hint })
+    }
+
+    /// Cleans a file, inserting whenever a chunk is full; `progress` is told the bytes so far. The inner error is the
+    /// file's own: others go on.
+    async fn file(
+        &mut self,
+        file: FileRecords<'_>,
+        progress: impl Fn(u64),
+    ) -> Result<Result<(), ReadError>, CliError> {
+        let FileRecords { mut records, source, id, hint } = file;
+        let mut number = 0;
         loop {
             match records.next() {
                 Ok(Some(record)) => {
                     let origin = Origin {
                         source: &source,
                         position: Position::Line(record.position),
-                        record_id: None,
+                        record_id: id.as_deref().map(|id| (id, number)),
                     };
+                    number += 1;
                     match record.fault {
                         None => {
                             self.intake.push(record.bytes, hint, &origin);
@@ -170,7 +202,7 @@ impl Load<'_> {
                 Err(error) => return Ok(Err(error)),
             }
             if self.intake.buffered_bytes() >= CHUNK_BYTES {
-                bar.set_position(before + records.bytes().min(file.size));
+                progress(records.bytes());
                 self.insert().await?;
             }
         }
