@@ -15,6 +15,7 @@ trap 'stack down' EXIT
 stack up
 export PINLAKE_STACK=$PWD/target/test/stack.json
 
-# The readers first: the closing line is to be cargo's.
+# Readers and sources first: the closing line is to be cargo's.
 tests/readers/run.sh
+tests/sources/run.sh
 cargo test --workspace

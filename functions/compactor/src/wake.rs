@@ -3,8 +3,9 @@
 //! Whose landing area an object is in is told by its key alone, so that a lake may have a prefix; an object of any other
 //! key is told by its bucket too.
 
+use object_store::path::Path;
 use percent_encoding::percent_decode_str;
-use pinlake_landing::name::dataset_of;
+use pinlake_landing::name::{LANDING, LandingName};
 use serde::{Deserialize, Serialize};
 
 /// Which landing areas to look at.
@@ -89,7 +90,7 @@ impl Wake {
         for record in notification.records {
             let key = record.s3.object.key.replace('+', " ");
             let key = percent_decode_str(&key).decode_utf8_lossy().into_owned();
-            datasets.extend(dataset_of(&key).map(str::to_owned));
+            datasets.extend(dataset_landed_in(&key));
             objects.push((record.s3.bucket.map(|bucket| bucket.name), key));
         }
         if !datasets.is_empty() && datasets.len() == objects.len() {
@@ -113,6 +114,15 @@ impl Wake {
         };
         serde_json::json!(own).to_string()
     }
+}
+
+/// The dataset of a landing object, told by its key, whatever the lake's prefix is. A key of another bucket may well
+/// have a segment of that name, but not the whole form.
+fn dataset_landed_in(key: &str) -> Option<String> {
+    let folder = format!("{LANDING}/");
+    let begins = if key.starts_with(&folder) { 0 } else { key.find(&format!("/{folder}"))? + 1 };
+    let path = Path::parse(&key[begins..]).ok()?;
+    LandingName::parse(&path).map(|name| name.dataset)
 }
 
 #[cfg(test)]
@@ -145,5 +155,7 @@ mod tests {
         let body = r#"{"Records":[{"s3":{"bucket":{"name":"sink"},"object":{"key":"topics/a+b.pin/partition%3D0/a.pin%2B0%2B7.json"}}}]}"#;
         let key = "topics/a b.pin/partition=0/a.pin+0+7.json".to_owned();
         assert_eq!(Wake::parse(body), Wake::Objects(vec![Announced { bucket: "sink".to_owned(), key }]));
+        let body = body.replace("topics/a+b.pin", "exports/landing");
+        assert!(matches!(Wake::parse(&body), Wake::Objects(_)), "a folder that happens to be called landing");
     }
 }

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Every source but HTTP, over a stack that runs: AWS's own SDK and the Kinesis Producer Library's packer on the stream, a
+# Kafka broker whose batches are handed to the cleaner as Lambda hands them, files in the inbox, and a sink's bucket.
+#
+#   PINLAKE_STACK=target/demo/stack.json tests/sources/run.sh
+#
+# All it makes lies in target/sources. Packages come through pip at exactly the versions of requirements.txt, once.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+work="${CARGO_TARGET_DIR:-$root/target}/sources"
+pinlake="${CARGO_TARGET_DIR:-$root/target}${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/debug/pinlake"
+
+if [ -z "${PINLAKE_STACK:-}" ]; then
+    echo "sources: PINLAKE_STACK is not set: \`make up\`, then PINLAKE_STACK=\$PWD/target/demo/stack.json $0" >&2
+    exit 2
+fi
+if ! cmp -s "$here/requirements.txt" "$work/venv/installed.txt"; then
+    echo "sources: installing the packages of requirements.txt" >&2
+    rm -rf "$work/venv"
+    mkdir -p "$work"
+    "${PYTHON:-python3}" -m venv "$work/venv"
+    "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        --requirement "$here/requirements.txt"
+    cp "$here/requirements.txt" "$work/venv/installed.txt"
+fi
+# The packer's generated code is older than today's protobuf, which reads it in Python only.
+PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python exec "$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$pinlake"
