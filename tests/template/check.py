@@ -17,6 +17,21 @@ _FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 # Policies that would be attached to a role from outside of it, where wide_permissions does not look.
 _ATTACHED = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy", "AWS::IAM::UserPolicy")
 
+# What an event source in a cluster's network needs; these actions take no resource.
+_NETWORK_ACTIONS = {
+    f"ec2:{action}"
+    for action in (
+        "CreateNetworkInterface",
+        "DeleteNetworkInterface",
+        "DescribeNetworkInterfaces",
+        "DescribeSecurityGroups",
+        "DescribeSubnets",
+        "DescribeVpcs",
+    )
+}
+# Of a parameter: the bucket of a sink, topics and groups of a cluster.
+_OF_PARAMETER = (r"arn:\$\{AWS::Partition\}:s3:::\$\{\w+\}(/\*)?", r"\$\{Before\}:(topic|group)/\$\{Cluster\}/\*")
+
 
 def main() -> int:
     """Prints every broken promise; 0 if there is none."""
@@ -42,13 +57,19 @@ def as_list(one_or_many: Any) -> list[Any]:
     return one_or_many if isinstance(one_or_many, list) else [one_or_many]
 
 
+def statements_of(policy: dict[str, Any]) -> list[Any]:
+    """What a role's policy grants; of one that a parameter asks for, what it grants when it does."""
+    policy = policy.get("Fn::If", [None, policy])[1]
+    return as_list(policy["PolicyDocument"]["Statement"])
+
+
 def wide_permissions(resources: dict[str, Any]) -> Iterator[str]:
     """A role may do named things, to named resources or to what is below a prefix."""
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         if role.get("ManagedPolicyArns"):
             yield f"{name}: a managed policy grants on every resource; write its statements out"
         for policy in role.get("Policies", []):
-            for number, statement in enumerate(as_list(policy["PolicyDocument"]["Statement"])):
+            for number, statement in enumerate(statements_of(policy)):
                 where = f"{name}/{statement.get('Sid', number)}"
                 yield from (f"{where}: {problem}" for problem in wide_statement(statement, resources))
 
@@ -63,19 +84,26 @@ def wide_statement(statement: dict[str, Any], resources: dict[str, Any]) -> Iter
     for action in as_list(statement.get("Action", [])):
         if re.search(r"[*?]", action) or ":" not in action:
             yield f"name the actions, not {action}"
+    if _NETWORK_ACTIONS.issuperset(as_list(statement.get("Action", []))):
+        return
     for resource in as_list(statement.get("Resource", [])):
         if not is_named(resource, resources):
             yield f"name a resource of this template, or a prefix of one, not {resource}"
 
 
 def is_named(resource: Any, resources: dict[str, Any]) -> bool:
-    """Whether this is the ARN of a resource of the template, or a prefix of what a bucket of it holds."""
+    """Whether this is the ARN of a resource of the template, a prefix of a bucket of it, or what a parameter names."""
     match resource:
         case {"Fn::GetAtt": [name, "Arn"]}:
             return name in resources
         case {"Fn::Sub": str(written)}:
             prefix = re.fullmatch(r"\$\{(\w+)\.Arn\}/[\w/-]+/\*", written)
-            return prefix is not None and resources.get(prefix[1], {}).get("Type") == "AWS::S3::Bucket"
+            of_bucket = prefix is not None and resources.get(prefix[1], {}).get("Type") == "AWS::S3::Bucket"
+            return of_bucket or any(re.fullmatch(form, written) for form in _OF_PARAMETER)
+        case {"Fn::Sub": [str(written), _]}:
+            return any(re.fullmatch(form, written) for form in _OF_PARAMETER)
+        case {"Ref": "KafkaClusterArn"}:
+            return True
         case _:
             return False
 
@@ -138,7 +166,7 @@ def logs_of(role: dict[str, Any]) -> set[str]:
     return {
         resource["Fn::GetAtt"][0]
         for policy in role.get("Properties", {}).get("Policies", [])
-        for statement in as_list(policy["PolicyDocument"]["Statement"])
+        for statement in statements_of(policy)
         if any(action.startswith("logs:") for action in as_list(statement.get("Action", [])))
         for resource in as_list(statement.get("Resource", []))
         if isinstance(resource, dict) and "Fn::GetAtt" in resource
