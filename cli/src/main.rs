@@ -11,6 +11,7 @@ mod dice;
 mod error;
 mod generate;
 mod interrupt;
+mod key;
 mod lake;
 mod load;
 mod quarantine;
@@ -61,6 +62,7 @@ enum Command {
     Generate(generate::GenerateArgs),
     Replay(replay::ReplayArgs),
     Wait(wait::WaitArgs),
+    Key(key::KeyArgs),
 }
 
 #[tokio::main]
@@ -87,5 +89,6 @@ async fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Generate(args) => generate::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Wait(args) => wait::run(args).await,
+        Command::Key(args) => key::run(args).await,
     }
 }

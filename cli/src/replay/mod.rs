@@ -22,6 +22,7 @@ use indicatif::ProgressBar;
 use pinlake_effects::Chance;
 use pinlake_schema::Catalog;
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -49,6 +50,8 @@ Examples:
   pinlake replay --to $INGEST_URL --from rows --format mixed --acks acks.json
   pinlake replay --to $INGEST_URL --from rows --rate 50 --state replay.json   (again: goes on where it stopped)
   pinlake replay --to $INGEST_URL --from rows --batch 1 --seed 100 --count 500   (as the stock client)
+
+An API key is taken from the environment, PINLAKE_API_KEY: a command line is for everybody on the machine to read.
 
 Ctrl-C finishes what is under way, keeps the state and exits with 130.")]
 pub struct ReplayArgs {
@@ -95,6 +98,27 @@ pub struct ReplayArgs {
     /// Contracts in the place of those built in, for the datasets' names: a folder of TOML files
     #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
     datasets: Option<PathBuf>,
+}
+
+/// The API key of the environment, if there is one.
+fn api_key(to: &Url) -> Result<Option<HeaderValue>, CliError> {
+    let Some(key) = std::env::var("PINLAKE_API_KEY").ok().filter(|key| !key.is_empty()) else {
+        return Ok(None);
+    };
+    let local = to
+        .host_str()
+        .is_some_and(|host| host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1");
+    if to.scheme() != "https" && !local {
+        return Err(CliError::usage(
+            "PINLAKE_API_KEY would travel unencrypted",
+            "give an https:// address, or unset PINLAKE_API_KEY",
+        ));
+    }
+    let mut value = HeaderValue::try_from(key).map_err(|_| {
+        CliError::usage("PINLAKE_API_KEY cannot stand in a header", "check for line breaks in it")
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 /// The wire formats, and all of them in turn.
@@ -156,7 +180,8 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
 
     let stop = interrupt::watch()
         .map_err(|error| CliError::failed("cannot listen for Ctrl-C", "").caused_by(error))?;
-    let poster = Arc::new(Poster::new(&to, &args.uid, args.attempts, Chance::from_os(), stop.clone())?);
+    let poster =
+        Arc::new(Poster::new(&to, &args.uid, args.attempts, Chance::from_os(), api_key(&to)?, stop.clone())?);
     // A batch that holds more rows than a second may have would turn a low rate into bursts.
     let batch = args.rate.map_or(u32::from(args.batch), |rate| rate.min(args.batch.into()));
     let reading = Reading { count, formats: args.format.formats(), batch: batch as usize };

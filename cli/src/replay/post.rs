@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use pinlake_effects::{Backoff, Chance};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use tokio::sync::watch;
@@ -112,6 +112,7 @@ impl Poster {
         uid: &str,
         attempts: u32,
         chance: Chance,
+        api_key: Option<HeaderValue>,
         stop: watch::Receiver<bool>,
     ) -> Result<Poster, CliError> {
         let mut builder = Client::builder().redirect(Policy::none()).connect_timeout(Duration::from_secs(10));
@@ -120,6 +121,11 @@ impl Poster {
         {
             // RFC 6761: these names are this machine, which not every resolver knows and no proxy can reach.
             builder = builder.no_proxy().resolve(host, ([127, 0, 0, 1], 0).into());
+        }
+        if let Some(key) = api_key {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-api-key", key);
+            builder = builder.default_headers(headers);
         }
         let client = builder.build().map_err(|error| {
             CliError::failed("cannot set up HTTP", "check the system's certificates").caused_by(error)

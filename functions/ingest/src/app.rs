@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt as _, Response};
 use pinlake_effects::Effects;
+use pinlake_platform::api_keys::{ApiKey, ApiKeys};
+use pinlake_schema::stream_key::StreamKey;
 use pinlake_schema::{Catalog, QUARANTINE, StreamRoute};
 use serde_json::{Value, json};
 
@@ -18,7 +20,7 @@ use crate::packing::{Packer, StreamRecord};
 use crate::router::{Api, Endpoint, Route};
 use crate::stream::{RecordStream, RefusalKind};
 use crate::writer::{Patience, Written};
-use crate::{ack, body, kafka_rest, kinesis_api, native, writer};
+use crate::{access, ack, body, kafka_rest, kinesis_api, native, writer};
 
 /// The header in which a client names its request, so that sending it again is the same request.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -29,12 +31,14 @@ pub const MAX_IDEMPOTENCY_KEY: usize = 128;
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// Who may post.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Access {
     /// Whoever knows the URL.
     Anyone,
     /// Callers whom Lambda has authenticated with IAM (function URL with `AuthType: AWS_IAM`).
     Signed,
+    /// Whoever has one of these keys, each for its datasets.
+    Keys(ApiKeys),
 }
 
 /// What a request came to: for logs and metrics. It travels in the response's extensions.
@@ -54,6 +58,8 @@ pub struct Report {
     pub failed: u64,
     /// Kinesis records that were put again.
     pub retries: u64,
+    /// Whose API key it was.
+    pub caller: Option<String>,
 }
 
 /// The function, its dependencies in hand.
@@ -84,6 +90,7 @@ impl<S: RecordStream> App<S> {
             stored: 0,
             failed: 0,
             retries: 0,
+            caller: None,
         };
         let mut answer = match self.serve(&request, &route, &mut report).await {
             Ok(answer) => answer,
@@ -101,6 +108,7 @@ impl<S: RecordStream> App<S> {
             stored = report.stored,
             failed = report.failed,
             retries = report.retries,
+            caller = report.caller,
             request = lambda_id(&request),
             rejected = answer.rejected,
             "answered"
@@ -118,16 +126,23 @@ impl<S: RecordStream> App<S> {
         route: &Route,
         report: &mut Report,
     ) -> Result<Answer, Rejection> {
-        if self.access == Access::Signed && !is_signed(request) {
-            return Err(Rejection::Forbidden);
-        }
+        let key = self.admit(request)?;
+        report.caller = key.map(|key| key.name.clone());
         check_method(request, &route.endpoint)?;
         let target = self.target(request, &route.endpoint)?;
         if let Target::Dataset(dataset) = target {
             report.dataset = Some(dataset.to_owned());
         }
+        if let (Some(key), Target::Dataset(dataset)) = (key, target)
+            && !key.covers(Some(dataset))
+        {
+            return Err(Rejection::OutOfScope { dataset: Some(dataset.to_owned()) });
+        }
         let request_id = request_id(request)?;
         let records = read(request, &route.endpoint, target, request_id, &self.catalog)?;
+        if let Some(key) = key {
+            check_scope(key, &records)?;
+        }
 
         let written = writer::write(&self.stream, &records, &self.patience, &self.effects.chance).await;
         count(&records, &written, report);
@@ -158,6 +173,19 @@ impl<S: RecordStream> App<S> {
             answer.set(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Ok(answer)
+    }
+
+    /// Lets a caller in, and tells by which key.
+    fn admit(&self, request: &Request) -> Result<Option<&ApiKey>, Rejection> {
+        match &self.access {
+            Access::Anyone => Ok(None),
+            Access::Signed if is_signed(request) => Ok(None),
+            Access::Signed => Err(Rejection::Forbidden),
+            Access::Keys(keys) => {
+                let presented = access::presented(request.headers()).ok_or(Rejection::Unauthenticated)?;
+                keys.find(presented).map(Some).ok_or(Rejection::Unauthenticated)
+            }
+        }
     }
 
     /// What the path's last name stands for.
@@ -200,6 +228,19 @@ enum Target<'a> {
     Dataset(&'a str),
     /// A stream of all datasets: each record's partition key decides, or later its shape.
     Shared,
+}
+
+/// Every record must be of a dataset that the key is good for. The cleaner believes what the stream's key says, and a
+/// record of another shape goes to quarantine: so nothing gets anywhere else. A record of which only its shape would
+/// tell is for keys of all datasets.
+fn check_scope(key: &ApiKey, records: &[StreamRecord]) -> Result<(), Rejection> {
+    for record in records {
+        let dataset = StreamKey::parse(&record.key).and_then(|key| key.dataset);
+        if !key.covers(dataset) {
+            return Err(Rejection::OutOfScope { dataset: dataset.map(str::to_owned) });
+        }
+    }
+    Ok(())
 }
 
 fn check_method(request: &Request, endpoint: &Endpoint) -> Result<(), Rejection> {
@@ -326,6 +367,9 @@ impl Answer {
             Self { status, headers: HeaderMap::new(), body, rejected: Some(rejection.for_log()) };
         if api == Api::Kinesis {
             answer.set(ERROR_TYPE, HeaderValue::from_static(kinesis_api::exception(rejection)));
+        }
+        if let Rejection::Unauthenticated = rejection {
+            answer.set(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"pinlake\""));
         }
         if let Rejection::Method { allow, .. } = rejection {
             answer.set(ALLOW, HeaderValue::from_static(allow));

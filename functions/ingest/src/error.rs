@@ -33,6 +33,21 @@ pub enum Rejection {
         "this pipeline takes no anonymous requests: sign the request with AWS Signature Version 4 (service lambda)"
     )]
     Forbidden,
+    /// No API key, or none that is known.
+    #[error("this pipeline takes records with an API key only: send yours in the header x-api-key")]
+    Unauthenticated,
+    /// The API key is good for other datasets.
+    #[error(
+        "this API key is not good for {}; nothing of this request was stored",
+        dataset.as_ref().map_or_else(
+            || "records that do not name their dataset: send them to a topic, a stream or a path of one dataset".to_owned(),
+            |dataset| format!("dataset {dataset}")
+        )
+    )]
+    OutOfScope {
+        /// The dataset, where the request named one.
+        dataset: Option<String>,
+    },
     /// No such topic, stream, dataset or path.
     #[error("{kind} '{name}' is not known here: {remedy}")]
     Unknown {
@@ -86,7 +101,8 @@ impl Rejection {
             Self::Malformed { .. } | Self::Shape(_) | Self::Empty | Self::Undecodable(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::OutOfScope { .. } => StatusCode::FORBIDDEN,
             Self::Unknown { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -133,7 +133,8 @@ pub fn status(rejection: &Rejection) -> StatusCode {
 pub fn error_body(rejection: &Rejection) -> Value {
     let code = match rejection {
         Rejection::Unknown { kind: "topic", .. } => 40_401,
-        Rejection::Forbidden => 40_301,
+        Rejection::Unauthenticated => 40_101,
+        Rejection::Forbidden | Rejection::OutOfScope { .. } => 40_301,
         Rejection::Unavailable => 50_003,
         Rejection::Internal => 50_002,
         other => status(other).as_u16(),

@@ -47,6 +47,7 @@
 //! # });
 //! ```
 
+pub mod access;
 pub mod ack;
 pub mod app;
 pub mod body;

@@ -12,18 +12,21 @@ use ingest::stream::KinesisStream;
 use ingest::writer::Patience;
 use lambda_http::{Error, Request, run, service_fn};
 use pinlake_effects::Effects;
+use pinlake_platform::api_keys::ApiKeys;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_platform::{contracts, settings};
+use pinlake_schema::Catalog;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let metrics = Metrics::of("ingest");
     let effects = Effects::system();
+    let catalog = Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?);
     let app = App {
         stream: KinesisStream::new(kinesis().await, settings::required("PINLAKE_STREAM")?),
-        catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
-        access: if settings::parsed("PINLAKE_ANONYMOUS", false)? { Access::Anyone } else { Access::Signed },
+        access: access(&catalog)?,
+        catalog,
         patience: Patience::default(),
         effects: effects.clone(),
     };
@@ -35,6 +38,17 @@ async fn main() -> Result<(), Error> {
         Ok::<_, Infallible>(response)
     }))
     .await
+}
+
+/// Keys where there are some, else signatures; anyone only where that is said.
+fn access(catalog: &Catalog) -> Result<Access, Error> {
+    let keys = ApiKeys::parse(&settings::optional("PINLAKE_API_KEYS").unwrap_or_default(), catalog)?;
+    Ok(match (settings::parsed("PINLAKE_ANONYMOUS", false)?, keys.is_empty()) {
+        (true, true) => Access::Anyone,
+        (true, false) => return Err("PINLAKE_ANONYMOUS and PINLAKE_API_KEYS are both set: choose one".into()),
+        (false, true) => Access::Signed,
+        (false, false) => Access::Keys(keys),
+    })
 }
 
 /// A client that does not retry: the writer does, for the records that need it.

@@ -13,6 +13,8 @@
 
 mod hostile;
 
+mod access;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

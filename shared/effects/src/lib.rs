@@ -26,8 +26,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::rngs::{OsRng, StdRng};
+use rand::{Rng, SeedableRng, TryRngCore};
 
 /// The time of day.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -102,6 +102,16 @@ impl Chance {
     fn draw<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// 256 bits that nobody can guess, from the operating system: for secrets. Nothing repeats them, in tests neither.
+///
+/// # Errors
+/// When the operating system has none to give.
+pub fn secret() -> std::io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    OsRng.try_fill_bytes(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes)
 }
 
 /// Exponential back-off with full jitter, as the AWS Architecture Blog's "Exponential Backoff And Jitter" has it.

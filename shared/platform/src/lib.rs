@@ -11,6 +11,7 @@
 //! assert_eq!("./lake".parse::<Location>().unwrap(), Location::Folder("./lake".into()));
 //! ```
 
+pub mod api_keys;
 pub mod contracts;
 pub mod location;
 pub mod s3;

@@ -1,0 +1,216 @@
+//! Who may post what, and tricks to get elsewhere with a key.
+
+use ingest::app::{Access, App};
+use lambda_http::Request;
+use pinlake_platform::api_keys::{ApiKeys, entry};
+use pinlake_schema::Catalog;
+use pinlake_schema::stream_key::StreamKey;
+use serde_json::{Value, json};
+
+use crate::{JSON, KAFKA, MemoryStream, NDJSON, app, event_file, header, json_of, on_stream, request};
+
+const ALL: &str = "plk_all-MARKER";
+const PIN: &str = "plk_pin-MARKER";
+
+/// Keys for everything and for pin only.
+fn keyed() -> App<MemoryStream> {
+    let entries = [entry("all", ALL, &[]), entry("pins", PIN, &["pin".to_owned()])].join(",");
+    let keys = ApiKeys::parse(&entries, &Catalog::embedded().unwrap()).unwrap();
+    App { access: Access::Keys(keys), ..app() }
+}
+
+/// Path, Content-Type and body of a good request for a dataset, by each API.
+fn posts(dataset: &str) -> [(String, &'static str, String); 4] {
+    [
+        (format!("/topics/x.{dataset}"), KAFKA, r#"{"records":[{"value":{"a":1}}]}"#.to_owned()),
+        (
+            format!("/streams/streaming-x-{dataset}/record"),
+            JSON,
+            r#"{"Data":{"a":1},"PartitionKey":"k"}"#.to_owned(),
+        ),
+        (
+            format!("/streams/streaming-x-{dataset}/records"),
+            JSON,
+            r#"{"records":[{"data":{"a":1}}]}"#.to_owned(),
+        ),
+        (format!("/v1/{dataset}"), NDJSON, "{\"a\":1}\n".to_owned()),
+    ]
+}
+
+fn post(path: &str, kind: &str, headers: &[(&str, &str)], body: &str) -> Request {
+    let method = if path.contains("/streams/") { "PUT" } else { "POST" };
+    let headers: Vec<(&str, &str)> =
+        [("content-type", kind)].into_iter().chain(headers.iter().copied()).collect();
+    request(method, path, &headers, body)
+}
+
+/// The datasets that the keys of what was stored name.
+fn datasets(app: &App<MemoryStream>) -> Vec<Option<String>> {
+    let stored = on_stream(app);
+    stored.iter().map(|(key, _)| StreamKey::parse(key).unwrap().dataset.map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn a_key_opens_its_datasets_and_no_others() {
+    for (key, dataset, status) in [
+        (None, "pin", 401),
+        (Some("plk_unknown"), "pin", 401),
+        (Some(""), "pin", 401),
+        (Some(PIN), "pin", 200),
+        (Some(PIN), "geo", 403),
+        (Some(ALL), "geo", 200),
+    ] {
+        for (path, kind, body) in posts(dataset) {
+            let app = keyed();
+            let headers: Vec<(&str, &str)> = key.map(|key| ("x-api-key", key)).into_iter().collect();
+            let response = app.handle(post(&path, kind, &headers, &body)).await;
+            assert_eq!(response.status(), status, "{key:?} {path}: {}", json_of(&response));
+            assert_eq!(on_stream(&app).len(), usize::from(status == 200), "{path}");
+            assert_eq!(header(&response, "www-authenticate").is_some(), status == 401);
+        }
+    }
+    let bearer = format!("Bearer {PIN}");
+    let (path, kind, body) = &posts("pin")[3];
+    let response = keyed().handle(post(path, kind, &[("authorization", &bearer)], body)).await;
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_told_of_what_there_is() {
+    let app = keyed();
+    let mut answers = Vec::new();
+    for path in ["/v1/pin", "/v1/nosuch", "/v1/quarantine"] {
+        let mut body = json_of(&app.handle(post(path, NDJSON, &[], "{}")).await);
+        body["request_id"] = Value::Null;
+        answers.push(body);
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn on_a_shared_stream_a_limited_key_must_name_its_dataset_for_every_record() {
+    let routed = Catalog::embedded().unwrap();
+    let [pin, geo] =
+        ["pin", "geo"].map(|name| routed.contract(name).unwrap().route.partition_keys[0].clone());
+    let stream = routed.shared_streams()[0].replace('*', "x");
+    let path = format!("/streams/{stream}/records");
+    for (keys, status) in [
+        (vec![pin.as_str(), &pin], 200),
+        (vec![&pin, &geo], 403),
+        (vec![&pin, "any"], 403),
+        // What a key on the stream looks like, and what it is not taken for.
+        (vec!["pin/r/0"], 403),
+        (vec!["-/r/0"], 403),
+    ] {
+        let records: Vec<Value> =
+            keys.iter().map(|key| json!({"data": {"ind": 1, "age": 2}, "partition-key": key})).collect();
+        let body = json!({ "records": records }).to_string();
+        let app = keyed();
+        let response = app.handle(post(&path, JSON, &[("x-api-key", PIN)], &body)).await;
+        assert_eq!(response.status(), status, "{keys:?}: {}", json_of(&response));
+        assert!(datasets(&app).iter().all(|dataset| dataset.as_deref() == Some("pin")), "{keys:?}");
+        let app = keyed();
+        assert_eq!(app.handle(post(&path, JSON, &[("x-api-key", ALL)], &body)).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn no_trick_of_path_or_header_gets_a_record_elsewhere() {
+    let long = "a".repeat(5_000);
+    let paths = [
+        "/v1/geo",
+        "/v1/pin/../geo",
+        "/v1/../v1/geo",
+        "/v1/pin%2F..%2Fgeo",
+        "/v1/pin%252Fgeo",
+        "/v1/pin/geo",
+        "/v1/geo%00",
+        "/v1/pin%00geo",
+        "/v1/%67eo",
+        "//v1//geo",
+        "/v1/geo/",
+        "/v1/GEO",
+        "/v1/gеo",
+        "/v1/ｇeo",
+        "/v1/geo;pin",
+        "/v1/geo?pin",
+        "/topics/x.pin/../x.geo",
+        "/topics/x.geo",
+        "/topics/pin.geo",
+        "/topics/x.pin%2Fx.geo",
+        "/topics/x.geo%23.pin",
+        "/topics/../streams/s/record",
+        "/test/topics/x.geo",
+        "/topics/topics/x.geo",
+        "/v1/quarantine",
+        "/v1/.",
+        "/v1/..",
+        "/v1/-",
+        "/v1/pin/r/0",
+        "/topics/-",
+        "/v1/%2e%2e",
+        "/v1/pin\\..\\geo",
+        "/v1/pin%0d%0aX-Api-Key:x",
+    ];
+    let mut tricks: Vec<(String, Vec<(&str, String)>)> =
+        paths.iter().map(|path| ((*path).to_owned(), Vec::new())).collect();
+    tricks.push((format!("/v1/{long}"), Vec::new()));
+    tricks.push((format!("/topics/{long}.geo"), Vec::new()));
+    let good = "/v1/pin".to_owned();
+    for (name, value) in [
+        ("idempotency-key", "geo/r/0"),
+        ("idempotency-key", "../geo"),
+        ("idempotency-key", "r\u{0}"),
+        ("idempotency-key", "r%2F0"),
+        ("x-amz-target", "Kinesis_20131202.PutRecord"),
+        ("x-original-url", "/v1/geo"),
+        ("x-rewrite-url", "/v1/geo"),
+        ("x-forwarded-prefix", "/v1/geo"),
+        ("x-http-method-override", "PUT"),
+        ("x-amzn-request-context", "{\"stage\":\"geo\"}"),
+        ("x-amzn-lambda-context", "{\"request_id\":\"geo/r/0\"}"),
+    ] {
+        tricks.push((good.clone(), vec![(name, value.to_owned())]));
+    }
+    for (path, headers) in tricks {
+        let app = keyed();
+        let mut all = vec![("x-api-key", PIN)];
+        all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
+        for body in [
+            r#"{"ind":1,"timestamp":"2020-08-28 03:52:47"}"#,
+            r#"{"records":[{"value":{"ind":1}}],"topic":"x.geo"}"#,
+        ] {
+            let mut event = event_file("ingest_kafka.json");
+            event["rawPath"] = json!(path);
+            event["requestContext"]["http"]["method"] = json!("POST");
+            event["requestContext"]["http"]["path"] = json!(path);
+            event["headers"].as_object_mut().unwrap().remove("content-type");
+            for (name, value) in &all {
+                event["headers"][name.to_lowercase()] = json!(value);
+            }
+            event["body"] = json!(body);
+            event["isBase64Encoded"] = json!(false);
+            // What Lambda's own runtime would not read at all reaches nobody either.
+            let Ok(request) = lambda_http::request::from_str(&event.to_string()) else { continue };
+            let _ = app.handle(request).await;
+        }
+        let reached = datasets(&app);
+        assert!(
+            reached.iter().all(|dataset| dataset.as_deref() == Some("pin")),
+            "{path} {headers:?}: {reached:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_keys_in_one_request_are_none() {
+    let (path, kind, body) = &posts("pin")[3];
+    let bearer = format!("Bearer {PIN}");
+    let response =
+        keyed().handle(post(path, kind, &[("x-api-key", ALL), ("authorization", &bearer)], body)).await;
+    assert_eq!(response.status(), 401);
+    // A function URL joins headers that are there twice with a comma.
+    let joined = format!("{PIN},{ALL}");
+    let response = keyed().handle(post(path, kind, &[("x-api-key", &joined)], body)).await;
+    assert_eq!(response.status(), 401);
+}
