@@ -34,6 +34,19 @@ async fn made(lake: &str) -> Result<Arc<dyn ObjectStore>, CliError> {
     })
 }
 
+/// Where the event source of a lake's stream puts what it gives up: the root of the lake's bucket.
+pub async fn destination(lake: &str, store: &Arc<dyn ObjectStore>) -> Result<Arc<dyn ObjectStore>, CliError> {
+    match lake.parse() {
+        Ok(Location::S3 { bucket, prefix }) if !prefix.is_empty() => made(&format!("s3://{bucket}")).await,
+        _ => Ok(store.clone()),
+    }
+}
+
+/// Whether a lake has only a part of its bucket.
+pub fn is_prefix(lake: &str) -> bool {
+    matches!(lake.parse(), Ok(Location::S3 { prefix, .. }) if !prefix.is_empty())
+}
+
 /// The lake that `--lake` names; it must be there.
 pub async fn open(lake: &str) -> Result<Lake, CliError> {
     Ok(Lake::new(store(lake).await?, Effects::system()))

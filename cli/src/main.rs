@@ -7,6 +7,7 @@
 mod acks;
 mod analyse;
 mod console;
+mod dead_letters;
 mod dice;
 mod error;
 mod generate;
@@ -15,6 +16,7 @@ mod key;
 mod lake;
 mod load;
 mod quarantine;
+mod recover;
 mod replay;
 mod results;
 mod wait;
@@ -63,6 +65,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Wait(wait::WaitArgs),
     Key(key::KeyArgs),
+    Recover(recover::RecoverArgs),
 }
 
 #[tokio::main]
@@ -90,5 +93,6 @@ async fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Replay(args) => replay::run(args).await,
         Command::Wait(args) => wait::run(args).await,
         Command::Key(args) => key::run(args).await,
+        Command::Recover(args) => recover::run(args).await,
     }
 }

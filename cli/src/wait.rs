@@ -14,8 +14,8 @@ use crate::lake;
 
 /// Wait until the pipeline has drained.
 ///
-/// Drained: every shard's watermark has passed every acknowledgement, and no landing object is left at or below
-/// it. Exit code 0 when drained, 1 when the time is up.
+/// Drained: every shard's watermark has passed every acknowledgement, and nothing at or below it is left on the way:
+/// no batch that the stream gave up, no object in landing or failed. Exit code 0 when drained, 1 when the time is up.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -47,12 +47,15 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
     }
     let acks = Acks::load(&args.acks)?;
     let store = lake::store(&args.lake).await?;
+    let destination = lake::destination(&args.lake, &store).await?;
     let bar = console::progress("draining", Unit::Steps, None);
     let begun = Instant::now();
     let mut most = 0;
+    let mut told = false;
     loop {
-        let backlog =
-            drain::backlog(&*store, args.stream.as_deref(), acks.acknowledged()).await.map_err(|error| {
+        let backlog = drain::backlog(&*store, &*destination, args.stream.as_deref(), acks.acknowledged())
+            .await
+            .map_err(|error| {
                 CliError::failed(format!("cannot look into the lake {}", args.lake), "check your access")
                     .caused_by(error)
             })?;
@@ -60,18 +63,28 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
             bar.finish_and_clear();
             return Ok(ExitCode::SUCCESS);
         }
-        let left = backlog.shards_behind.len() + backlog.landing.values().sum::<usize>();
+        if backlog.needs_recovery() && !told {
+            told = true;
+            bar.suspend(|| console::say(&format!("{backlog}\n  {}", recovery(&args.lake))));
+        }
+        let left = backlog.left();
         most = most.max(left);
         bar.set_length(most as u64);
         bar.set_position((most - left) as u64);
         bar.set_message(format!("draining: {backlog}"));
         if begun.elapsed() >= Duration::from_secs(args.timeout) {
             bar.finish_and_clear();
-            return Err(CliError::failed(
-                format!("not drained after {} s: {backlog}", args.timeout),
-                "look into the logs of the cleaner and the compactor, or wait longer with --timeout",
-            ));
+            let advice = match backlog.needs_recovery() {
+                true => recovery(&args.lake),
+                false => "look into the logs of the cleaner and the compactor, or wait longer with --timeout"
+                    .to_owned(),
+            };
+            return Err(CliError::failed(format!("not drained after {} s: {backlog}", args.timeout), advice));
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+fn recovery(lake: &str) -> String {
+    format!("nothing but you brings these in: pinlake recover --lake {lake}")
 }

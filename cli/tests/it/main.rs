@@ -6,5 +6,6 @@ mod endpoint;
 mod generate;
 mod program;
 mod quarantine;
+mod recover;
 mod replay;
 mod usage;

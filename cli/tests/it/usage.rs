@@ -26,6 +26,9 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (&["analyse", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["load", "--lake", "lake", "--dataset", "weather", "pin.ndjson"], "there is no dataset weather"),
         (&["wait", "--lake", "empty", "--acks", "none.json"], "there is no file none.json"),
+        (&["recover", "--lake", "mistyped"], "there is no lake mistyped"),
+        (&["recover", "--lake", "s3://bucket/part"], "--stream"),
+        (&["recover", "--lake", "empty", "--dead-letters", "http://x"], "--queue"),
         (&["explode"], "explode"),
         (&[], "Usage:"),
     ];
@@ -59,7 +62,7 @@ async fn help_teaches() {
         "{}",
         ran.stdout
     );
-    for command in ["load", "analyse", "results", "generate", "replay", "wait"] {
+    for command in ["load", "analyse", "results", "generate", "replay", "wait", "recover"] {
         pinlake(folder.path(), &[command, "--help"]).await.assert_code(0);
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong with the landing area.
 
+use crate::sequence::NotASequence;
+
 /// A failure, with the path it happened at. [`LandingError::is_permanent`] decides what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum LandingError {
@@ -27,6 +29,17 @@ pub enum LandingError {
         /// What is wrong with it.
         why: String,
     },
+    /// A batch that was given up cannot be replayed from what is kept of it; trying again will not help.
+    #[error("{path} cannot be replayed: {why}")]
+    NotReplayable {
+        /// Which object.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A record's position is no number, and could not be a watermark; trying again will not help.
+    #[error(transparent)]
+    Position(#[from] NotASequence),
     /// Rows could not be written as Parquet.
     #[error("rows of {dataset} cannot be written as Parquet: {why}")]
     Encode {

@@ -21,7 +21,9 @@ use crate::kind::Kind;
 use crate::name::Origin;
 use crate::object::{self, LandingObject};
 use crate::packed::{self, NotUnpacked};
-use crate::raw::RawRecord;
+use crate::raw::{self, RawRecord};
+use crate::sequence::Sequence;
+use crate::watermark;
 
 /// Landing objects that are put at once.
 const CONCURRENCY: usize = 8;
@@ -46,6 +48,26 @@ pub struct Landed {
     pub objects: Vec<LandingObject>,
     /// Records by dataset, with how many of them went to quarantine.
     pub counts: Vec<Count>,
+}
+
+/// Takes a delivery in: its records are kept, its rows land, and then the watermark says so. The order is the guarantee.
+/// Doing it again makes the same objects, and moves no watermark back.
+///
+/// # Errors
+/// As [`land`]; and when the last record has no sequence number that could be a watermark.
+pub async fn deliver(
+    store: &dyn ObjectStore,
+    catalog: &Arc<Catalog>,
+    delivery: Delivery<'_>,
+) -> Result<Landed, LandingError> {
+    let (Some(origin), Some(last)) = (delivery.origin(), delivery.records.last()) else {
+        return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
+    };
+    let passed: Sequence = last.sequence.parse()?;
+    let kept = raw::put(store, &origin, delivery.records).await?;
+    let landed = land(store, catalog, delivery, &kept).await?;
+    watermark::advance(store, delivery.source, delivery.shard, &passed).await?;
+    Ok(landed)
 }
 
 /// Cleans a delivery and puts its rows into the landing area. `raw` is where the records are kept. Doing it again

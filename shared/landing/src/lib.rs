@@ -7,6 +7,8 @@
 //! | `landing/<dataset>/<contract hash>/<minute>/<source>/<shard>/<first>-<last>-<content hash>.parquet` | clean rows and their keys |
 //! | `raw/<minute>/<source>/<shard>/<first>-<last>-<content hash>.ndjson.zst` | the records they came from |
 //! | `state/watermarks/<stream>/<shard>.json` | how far each shard has landed |
+//! | `aws/lambda/<event source>/<shard>/...` | batches that the stream's event source gave up, in the bucket's root, see [`given_up`] |
+//! | `failed/landing/...` | landing objects that could not be taken, see [`recover`] |
 //! | `inbox/<dataset>/...` | files that somebody drops, see [`file`] |
 //! | `state/files/<file id>.json` | how far a file has been taken that takes more than one invocation |
 //!
@@ -30,12 +32,15 @@ pub mod drain;
 pub mod error;
 pub mod fetch;
 pub mod file;
+pub mod given_up;
 pub mod kind;
+pub mod kinesis;
 pub mod land;
 pub mod name;
 pub mod object;
 mod packed;
 pub mod raw;
+pub mod recover;
 pub mod sequence;
 pub mod watermark;
 

@@ -37,7 +37,8 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
                 book.receipts[world.dice.index(book.receipts.len())].clone()
             }
         };
-        let Ok(backlog) = drain::backlog(&*store, Some("events"), &receipt.acknowledged).await else {
+        let Ok(backlog) = drain::backlog(&*store, &*store, Some("events"), &receipt.acknowledged).await
+        else {
             continue;
         };
         if backlog.is_drained() {
@@ -48,10 +49,7 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
             let first = missing.first().map(ToString::to_string);
             let count = missing.len();
             drop(witness);
-            // What was given up has passed the watermark: a known gap, told in docs/faults.md.
-            if let Some(first) = first
-                && world.ledger.open().waiting == 0
-            {
+            if let Some(first) = first {
                 world.broke(
                     Broken::SaidDrained,
                     format!("drained, but {count} rows are missing, such as {first}"),

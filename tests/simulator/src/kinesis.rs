@@ -9,7 +9,8 @@
 //! a shard at a time (ParallelizationFactor 1), delivered at least once; with ReportBatchItemFailures the lowest
 //! reported sequence number is the place to go on from; with BisectBatchOnFunctionError a batch without an answer is
 //! split in two, which does not count as a retry; after MaximumRetryAttempts, or when a record is older than
-//! MaximumRecordAgeInSeconds, the batch goes to the OnFailure destination, and the shard goes on.
+//! MaximumRecordAgeInSeconds, the batch goes to the OnFailure destination, and the shard goes on. What is kept of it
+//! there is the documented object, and an operator recovers it with the code of `pinlake recover`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,11 @@ use chrono::{DateTime, Utc};
 use cleaner::Cleaner;
 use ingest::packing::StreamRecord;
 use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_landing::{LandingError, given_up, recover};
+use pinlake_schema::Catalog;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::contracts;
@@ -33,6 +39,9 @@ use crate::world::World;
 
 /// As in template.yaml.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// The stream, and its ARN.
+const STREAM: &str = "events";
+const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/events";
 /// The longest wait between two tries of a batch.
 const MOST_BACKOFF: Duration = Duration::from_secs(60);
 
@@ -238,7 +247,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
                     .iter()
                     .any(|record| (world.now() - record.arrived).to_std().is_ok_and(|old| old > age))
             {
-                on_failure(&world, &stream, &queue, shard, batch, false);
+                on_failure(&world, &queue, shard, batch, false).await;
                 continue;
             }
             let twin = world.strikes(Fault::BatchTwice, "event source");
@@ -266,7 +275,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
             let retries = if rest.len() == 2 { retries } else { retries + 1 };
             if retries > world.plan.retries {
                 let given_up = rest.remove(0);
-                on_failure(&world, &stream, &queue, shard, given_up, healed);
+                on_failure(&world, &queue, shard, given_up, healed).await;
                 continue;
             }
             rest.into_iter().rev().for_each(|part| work.push_front((part, retries)));
@@ -277,16 +286,9 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
     }
 }
 
-/// The destination keeps the records themselves; an operator has them delivered again once things are well. `healed`:
-/// the last delivery began when all faults had stopped, so there was no reason to give up.
-fn on_failure(
-    world: &Arc<World>,
-    stream: &Arc<Stream>,
-    queue: &Arc<Queue>,
-    shard: usize,
-    batch: Vec<Record>,
-    healed: bool,
-) {
+/// The destination keeps the records themselves; an operator recovers them, some while faults still last, the others
+/// once things are well. `healed`: the last delivery began when all faults had stopped, so there was no reason to give up.
+async fn on_failure(world: &Arc<World>, queue: &Arc<Queue>, shard: usize, batch: Vec<Record>, healed: bool) {
     world.tell(|| format!("{} records of {} go to OnFailure", batch.len(), shard_name(shard)));
     world.story.reached("batches given up");
     if healed {
@@ -296,21 +298,89 @@ fn on_failure(
         );
         return;
     }
-    let (world, stream, queue, under_way) = (world.clone(), stream.clone(), queue.clone(), world.under_way());
-    let count = batch.len();
-    stream.world.ledger.open().waiting += count;
+    let (path, document) = document(world, shard, &batch);
+    if world.memory.put(&path, document.into()).await.is_err() {
+        world.broke(Broken::Lost, format!("{path} cannot be put"));
+    }
+    let (world, queue, under_way) = (world.clone(), queue.clone(), world.under_way());
     tokio::spawn(async move {
-        while !world.is_healed() {
+        let impatient = world.dice.chance(500);
+        while !world.is_healed() && !impatient {
             sleep(Duration::from_secs(5)).await;
         }
-        world.tell(|| format!("what {} gave up is delivered again", shard_name(shard)));
-        let mut warm = None;
-        while !matches!(deliver(&world, &queue, shard, &batch, &mut warm).await, Delivered::All) {
-            sleep(Duration::from_secs(1)).await;
+        while world.memory.head(&path).await.is_ok() {
+            sleep(world.dice.millis(500, 20_000)).await;
+            let process = Process::new("operator");
+            let store = Store::of(&world, &process, &queue);
+            let catalog = contracts::catalog(world.release());
+            if process
+                .invoke(&world, TIME_LIMIT, recovered(&store, &catalog))
+                .await
+                .is_some_and(|done| done.is_ok())
+            {
+                world.story.reached("recoveries");
+            }
         }
-        stream.world.ledger.open().waiting -= count;
         drop(under_way);
     });
+}
+
+/// All that waits, as `pinlake recover` has it; whoever else waits for a batch does the same at once.
+async fn recovered(store: &Arc<dyn ObjectStore>, catalog: &Arc<Catalog>) -> Result<(), LandingError> {
+    for batch in given_up::list(&**store).await?.batches {
+        recover::replay(store, store, catalog, &batch, Some(STREAM)).await?;
+    }
+    Ok(())
+}
+
+/// What Lambda puts into an S3 destination, and where.
+fn document(world: &World, shard: usize, batch: &[Record]) -> (Path, String) {
+    let (now, name) = (world.now(), shard_name(shard));
+    let ends = [batch.first(), batch.last()].map(|record| record.map(|record| record.sequence.clone()));
+    let arrived = |record: Option<&Record>| record.map(|record| record.arrived.to_rfc3339());
+    let day = now.format("%Y/%m/%d/%Y-%m-%dT%H.%M.%S");
+    let [first, last] = ends.map(Option::unwrap_or_default);
+    // In the place of a random UUID: no two batches of a shard that are given up in one second begin alike.
+    let path = Path::from(format!("aws/lambda/6f2d1a0e-5b1c-4a57-9d0b-3f6f0e9d8c7b/{name}/{day}-{first}"));
+    let payload = json!(event_of(&name, batch)).to_string();
+    let document = json!({
+        "requestContext": {
+            "requestId": "c9b8fa9f-5a7f-4d1c-af9c-0c604cde93a5",
+            "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:cleaner",
+            "condition": "RetryAttemptsExhausted",
+            "approximateInvokeCount": 1,
+        },
+        "responseContext": { "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled" },
+        "version": "1.0",
+        "timestamp": now.to_rfc3339(),
+        "KinesisBatchInfo": {
+            "shardId": name,
+            "startSequenceNumber": first,
+            "endSequenceNumber": last,
+            "approximateArrivalOfFirstRecord": arrived(batch.first()),
+            "approximateArrivalOfLastRecord": arrived(batch.last()),
+            "batchSize": batch.len(),
+            "streamArn": STREAM_ARN,
+        },
+        "payload": payload,
+    });
+    (path, document.to_string())
+}
+
+/// What the function is invoked with.
+fn event_of(shard: &str, batch: &[Record]) -> KinesisEvent {
+    let mut event = KinesisEvent::default();
+    for record in batch {
+        let mut one = KinesisEventRecord::default();
+        one.event_id = Some(format!("{shard}:{}", record.sequence));
+        one.event_source_arn = Some(STREAM_ARN.to_owned());
+        one.kinesis.partition_key.clone_from(&record.key);
+        one.kinesis.sequence_number.clone_from(&record.sequence);
+        one.kinesis.approximate_arrival_timestamp.0 = record.arrived;
+        one.kinesis.data.0.clone_from(&record.data);
+        event.records.push(one);
+    }
+    event
 }
 
 async fn deliver(
@@ -325,17 +395,7 @@ async fn deliver(
         Cleaner { store: Store::of(world, &process, queue), catalog: contracts::catalog(world.release()) };
     let shard = shard_name(shard);
     world.tell(|| format!("cleaner is invoked with {} records of {shard}", batch.len()));
-    let mut event = KinesisEvent::default();
-    for record in batch {
-        let mut one = KinesisEventRecord::default();
-        one.event_id = Some(format!("{shard}:{}", record.sequence));
-        one.event_source_arn = Some("arn:aws:kinesis:us-east-1:123456789012:stream/events".to_owned());
-        one.kinesis.partition_key.clone_from(&record.key);
-        one.kinesis.sequence_number.clone_from(&record.sequence);
-        one.kinesis.approximate_arrival_timestamp.0 = record.arrived;
-        one.kinesis.data.0.clone_from(&record.data);
-        event.records.push(one);
-    }
+    let event = event_of(&shard, batch);
     let Some(cleaned) = process.invoke(world, TIME_LIMIT, cleaner.handle(event)).await else {
         return Delivered::NoAnswer;
     };

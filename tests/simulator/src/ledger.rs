@@ -38,8 +38,6 @@ pub struct Book {
     pub promises: BTreeMap<Content, Promise>,
     /// In the order in which they came.
     pub receipts: Vec<Receipt>,
-    /// Records that the event source gave up, and nobody has delivered again yet.
-    pub waiting: usize,
     /// Rows that compactors reported as inserted, by dataset.
     pub inserted: BTreeMap<String, u64>,
     /// Whether a compactor failed or was killed, so that its report is missing.

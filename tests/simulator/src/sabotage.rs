@@ -36,11 +36,15 @@ pub enum Sabotage {
     BadDataFails,
     /// Nobody knows under which contracts rows were let in before.
     ReleasesForgotten,
+    /// Whether something was given up is not looked at when the pipeline is asked whether it is drained.
+    GivenUpUnseen,
+    /// A batch that was given up is removed when it is read, not after it has landed.
+    RemovedBeforeReplayed,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 16] = [
+    pub const ALL: [Sabotage; 18] = [
         Sabotage::UnconditionalCommit,
         Sabotage::SilentRebase,
         Sabotage::NoRecheck,
@@ -57,5 +61,7 @@ impl Sabotage {
         Sabotage::FailuresNotReported,
         Sabotage::BadDataFails,
         Sabotage::ReleasesForgotten,
+        Sabotage::GivenUpUnseen,
+        Sabotage::RemovedBeforeReplayed,
     ];
 }

@@ -56,6 +56,7 @@ pub fn place(path: &Path) -> &'static str {
         "raw" => "raw",
         "contracts" => "release",
         "state" => "watermark",
+        "aws" => "given up",
         "tables" if path.contains("/_delta_log/") && path.ends_with(".json") => "commit",
         "tables" if path.contains("/_delta_log") => "log",
         "tables" if path.ends_with(".keys") => "keys",
@@ -265,6 +266,9 @@ impl ObjectStore for Store {
             if kind == "release" && world.lacks(Sabotage::ReleasesForgotten) {
                 metas.clear();
             }
+            if kind == "given up" && process.name() == "client" && world.lacks(Sabotage::GivenUpUnseen) {
+                metas.clear();
+            }
             if world.strikes(Fault::ListFailed, kind) {
                 // A page may have come before the one that fails.
                 metas.truncate(world.dice.index(metas.len() + 1));
@@ -332,6 +336,10 @@ impl Store {
                 let (first, now) =
                     (identity(crate::contracts::Release::First), identity(self.world.release()));
                 return served(text.replace(&first, &now).into(), options).await;
+            }
+            Sabotage::RemovedBeforeReplayed if kind == "given up" && self.process.name() == "operator" => {
+                self.world.memory.delete(path).await?;
+                None
             }
             Sabotage::DeleteBeforeCommit if kind == "landing" => {
                 self.world.memory.delete(path).await?;

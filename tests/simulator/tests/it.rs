@@ -229,6 +229,23 @@ fn without_knowing_older_contracts_a_record_is_in_two_places() {
     missed(Sabotage::ReleasesForgotten, tightened, &[Broken::Doubled]);
 }
 
+/// Batches are given up after the first failure, and an operator recovers them at any time.
+fn giving_up(plan: &mut Plan) {
+    only(plan, &[(Fault::PutRefused, 200), (Fault::KilledAtRequest, 300)]);
+    plan.retries = 0;
+    (plan.clients, plan.requests) = (3, 4);
+}
+
+#[test]
+fn drained_that_passes_over_what_was_given_up_lies() {
+    missed(Sabotage::GivenUpUnseen, giving_up, &[Broken::SaidDrained]);
+}
+
+#[test]
+fn removing_what_was_given_up_before_it_has_landed_loses_rows() {
+    missed(Sabotage::RemovedBeforeReplayed, giving_up, &[Broken::SaidDrained, Broken::Lost]);
+}
+
 /// The first delivery of a record is judged by one contract, the second by another.
 #[tokio::test(start_paused = true)]
 async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {

@@ -1,0 +1,122 @@
+//! The compactor's queue and the one of its dead letters.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, QueueAttributeName};
+use pinlake_landing::name::dataset_of;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::error::CliError;
+
+/// One for all datasets, as the sweep sends it.
+const WAKE_UP: &str = r#"{"wake":[]}"#;
+/// How long a dead letter is ours, in seconds.
+const VISIBILITY: i32 = 60;
+/// How long SQS looks for messages, in seconds: long enough to ask all its servers.
+const LOOK: i32 = 2;
+/// Messages a request; SQS' own limit.
+const PAGE: i32 = 10;
+/// The most requests for messages.
+const MOST_PAGES: usize = 100_000;
+
+/// The queues, as far as they are known.
+pub struct Queues {
+    client: Client,
+    queue: String,
+    dead: Option<String>,
+}
+
+impl Queues {
+    /// The queues of these URLs.
+    pub async fn new(queue: &str, dead: Option<&str>) -> Queues {
+        let client = Client::new(&aws_config::load_from_env().await);
+        Queues { client, queue: queue.to_owned(), dead: dead.map(str::to_owned) }
+    }
+
+    /// About how many dead letters there are.
+    pub async fn count(&self) -> Result<Option<u64>, CliError> {
+        let Some(dead) = &self.dead else { return Ok(None) };
+        let name = QueueAttributeName::ApproximateNumberOfMessages;
+        let asked = self.client.get_queue_attributes().queue_url(dead).attribute_names(name.clone()).send();
+        let got = asked.await.map_err(|error| refused(dead, DisplayErrorContext(error)))?;
+        Ok(got.attributes().and_then(|known| known.get(&name)).and_then(|count| count.parse().ok()))
+    }
+
+    /// Wakes the compactor for all datasets, and removes dead letters after that: those that were wake-ups are made good
+    /// by it, the others are sent again as they are. Answers how many were removed.
+    pub async fn redrive(&self, stop: &watch::Receiver<bool>) -> Result<u64, CliError> {
+        self.send(WAKE_UP).await?;
+        let Some(dead) = &self.dead else { return Ok(0) };
+        let mut removed = 0;
+        for _ in 0..MOST_PAGES {
+            let asked = self.client.receive_message().queue_url(dead).max_number_of_messages(PAGE);
+            let asked = asked.visibility_timeout(VISIBILITY).wait_time_seconds(LOOK).send();
+            let got = asked.await.map_err(|error| refused(dead, DisplayErrorContext(error)))?;
+            let messages = got.messages();
+            if messages.is_empty() {
+                break;
+            }
+            for body in messages.iter().filter_map(Message::body).filter(|body| carries_work(body)) {
+                self.send(body).await?;
+            }
+            removed += self.remove(dead, messages).await?;
+            if *stop.borrow() {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn send(&self, body: &str) -> Result<(), CliError> {
+        let sent = self.client.send_message().queue_url(&self.queue).message_body(body).send().await;
+        sent.map(|_| ()).map_err(|error| refused(&self.queue, DisplayErrorContext(error)))
+    }
+
+    /// One that is not removed is seen again, which does no harm.
+    async fn remove(&self, dead: &str, messages: &[Message]) -> Result<u64, CliError> {
+        let entry = |(number, message): (usize, &Message)| {
+            let entry = DeleteMessageBatchRequestEntry::builder().id(number.to_string());
+            entry.set_receipt_handle(message.receipt_handle.clone()).build().ok()
+        };
+        let entries: Vec<_> = messages.iter().enumerate().filter_map(entry).collect();
+        let call = self.client.delete_message_batch().queue_url(dead).set_entries(Some(entries)).send();
+        let done = call.await.map_err(|error| refused(dead, DisplayErrorContext(error)))?;
+        Ok(done.successful().len() as u64)
+    }
+}
+
+fn refused(queue: &str, error: impl std::fmt::Display) -> CliError {
+    CliError::failed(
+        format!("the queue {queue} does not answer as it should: {error}"),
+        "check its URL and your access, and do it again",
+    )
+}
+
+/// Whether a message says more than that something may lie in landing: then a wake-up does not make it good.
+fn carries_work(body: &str) -> bool {
+    let Ok(body) = serde_json::from_str::<Value>(body) else { return false };
+    if body.get("wake").is_some() {
+        return false;
+    }
+    let Some(records) = body.get("Records").and_then(Value::as_array) else { return true };
+    let key = |record: &Value| record.pointer("/s3/object/key").and_then(Value::as_str).map(str::to_owned);
+    !records.iter().all(|record| key(record).is_some_and(|key| dataset_of(&key).is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wake_ups_carry_no_work_and_anything_else_may() {
+        let landed = r#"{"Records":[{"s3":{"object":{"key":"landing/pin/0aa/20221019T1200/events/s/1-2-ff.parquet"}}}]}"#;
+        for body in [WAKE_UP, r#"{"wake":["pin"]}"#, landed, "not json"] {
+            assert!(!carries_work(body), "{body}");
+        }
+        let dropped = r#"{"Records":[{"s3":{"object":{"key":"inbox/pin/rows.csv"}}}]}"#;
+        for body in [r#"{"redrive":"pin"}"#, r#"{"redrive":null}"#, dropped, r#"{"take":"x"}"#] {
+            assert!(carries_work(body), "{body}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Recovery of what AWS could not deliver, over a lake in a folder: the objects are what Lambda documents.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::program::{Ran, begin, end, pinlake};
+
+const SHARD: &str = "shardId-000000000000";
+const SOURCE: &str = "aws/lambda/6f2d1a0e-5b1c-4a57-9d0b-3f6f0e9d8c7b";
+
+/// The event of a whole batch, as Lambda sends it.
+fn event() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/cleaner_kinesis.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn sequences(event: &Value) -> Vec<String> {
+    let records = event["Records"].as_array().unwrap().iter();
+    records.map(|record| record["kinesis"]["sequenceNumber"].as_str().unwrap().to_owned()).collect()
+}
+
+/// "Retain discarded batch records for a Kinesis Data Streams event source in Lambda": the object of an S3 destination.
+fn document(event: &Value, first: &str, last: &str) -> Value {
+    json!({
+        "requestContext": {
+            "requestId": "c9b8fa9f-5a7f-4d1c-af9c-0c604cde93a5",
+            "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:pinlake-cleaner",
+            "condition": "RetryAttemptsExhausted",
+            "approximateInvokeCount": 21
+        },
+        "responseContext": { "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled" },
+        "version": "1.0",
+        "timestamp": "2026-11-14T00:38:06.021Z",
+        "KinesisBatchInfo": {
+            "shardId": SHARD,
+            "startSequenceNumber": first,
+            "endSequenceNumber": last,
+            "approximateArrivalOfFirstRecord": "2026-11-14T00:38:04.835Z",
+            "approximateArrivalOfLastRecord": "2026-11-14T00:38:05.580Z",
+            "batchSize": event["Records"].as_array().unwrap().len(),
+            "streamArn": "arn:aws:kinesis:us-east-1:123456789012:stream/pinlake-records"
+        },
+        "payload": event.to_string()
+    })
+}
+
+struct Lake {
+    folder: tempfile::TempDir,
+}
+
+impl Lake {
+    fn new() -> Lake {
+        let lake = Lake { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(lake.path("lake")).unwrap();
+        lake
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn put(&self, path: &str, text: &str) {
+        let path = self.path("lake").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn give_up(&self, name: &str, document: &Value) -> PathBuf {
+        let path = format!("{SOURCE}/{SHARD}/2026/11/14/2026-11-14T00.38.06-{name}");
+        self.put(&path, &document.to_string());
+        self.path("lake").join(path)
+    }
+
+    async fn run(&self, args: &[&str]) -> Ran {
+        let lake = self.path("lake");
+        let args = [args, &["--lake", lake.to_str().unwrap()]].concat();
+        pinlake(self.folder.path(), &args).await
+    }
+
+    /// Whether the lake is drained of everything up to a sequence number.
+    async fn wait(&self, last: &str) -> Ran {
+        fs::write(self.path("acks.json"), json!({ SHARD: last }).to_string()).unwrap();
+        self.run(&["wait", "--timeout", "0", "--acks", "acks.json"]).await
+    }
+
+    async fn rows(&self) -> Value {
+        fs::create_dir_all(self.path("queries")).unwrap();
+        for dataset in ["geo", "pin", "quarantine", "user"] {
+            let sql = format!("SELECT COUNT(*) AS n FROM {dataset}");
+            fs::write(self.path("queries").join(dataset).with_extension("sql"), sql).unwrap();
+        }
+        let ran = self.run(&["analyse", "--format", "json", "--queries", "queries"]).await;
+        ran.assert_code(0);
+        let results: Value = serde_json::from_str(&ran.stdout).unwrap();
+        ["geo", "pin", "quarantine", "user"].map(|dataset| results[dataset]["rows"][0][0].clone()).into()
+    }
+}
+
+fn first_file(folder: &Path) -> PathBuf {
+    let mut folder = folder.to_owned();
+    while folder.is_dir() {
+        folder = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    }
+    folder
+}
+
+#[tokio::test]
+async fn what_the_stream_gave_up_is_not_drained_until_it_is_recovered() {
+    let (lake, event) = (Lake::new(), event());
+    let sequences = sequences(&event);
+    let (first, last) = (&sequences[0], sequences.last().unwrap());
+    let object = lake.give_up("a", &document(&event, first, last));
+    // The shard went on: its watermark has passed the batch.
+    let passed = json!({ "sequence": format!("{last}0") }).to_string();
+    lake.put(&format!("state/watermarks/pinlake-records/{SHARD}.json"), &passed);
+
+    let behind = lake.wait(last).await;
+    behind.assert_code(1);
+    assert!(behind.stderr.contains("pinlake recover --lake"), "{}", behind.stderr);
+    lake.wait("1").await.assert_code(0);
+    let shown = lake.run(&["recover", "--dry-run"]).await;
+    shown.assert_code(0);
+    assert!(shown.stdout.contains(first) && shown.stdout.contains("pinlake-records"), "{}", shown.stdout);
+    assert!(object.exists());
+
+    // Twice at once, one of them killed.
+    let folder = lake.path("lake");
+    let args = ["recover", "--lake", folder.to_str().unwrap()];
+    let mut killed = begin(lake.folder.path(), &args);
+    let other = begin(lake.folder.path(), &args);
+    killed.start_kill().unwrap();
+    killed.wait().await.unwrap();
+    end(other).await.assert_code(0);
+    assert!(!object.exists());
+    let landed = lake.wait(last).await;
+    landed.assert_code(1);
+    assert!(landed.stderr.contains("objects in landing"), "{}", landed.stderr);
+    lake.run(&["recover", "--into-tables"]).await.assert_code(0);
+    lake.wait(last).await.assert_code(0);
+    let rows = lake.rows().await;
+
+    // The same batch again, as if the program had been killed before it removed the object.
+    lake.give_up("b", &document(&event, first, last));
+    let again = lake.run(&["recover", "--into-tables"]).await;
+    again.assert_code(0);
+    let summary = again.summary();
+    assert_eq!((&summary["batches"], &summary["inserted"]), (&json!(1), &json!(0)));
+    assert_eq!(summary["records"], json!(sequences.len()));
+    assert_eq!(lake.rows().await, rows);
+    let state =
+        fs::read_to_string(lake.path("lake/state/watermarks/pinlake-records").join(format!("{SHARD}.json")));
+    assert_eq!(state.unwrap(), passed, "a watermark never goes back");
+}
+
+#[tokio::test]
+async fn what_cannot_be_recovered_stays_and_is_told() {
+    let (lake, event) = (Lake::new(), event());
+    let sequences = sequences(&event);
+    let (first, last) = (&sequences[0], sequences.last().unwrap());
+    let incomplete = lake.give_up("a", &document(&event, first, &format!("{last}7")));
+    let mut bare = document(&event, first, last);
+    bare.as_object_mut().unwrap().remove("payload");
+    let bare = lake.give_up("b", &bare);
+    let junk = lake.give_up("c", &json!("junk"));
+    lake.give_up("d", &document(&event, first, last));
+    let ran = lake.run(&["recover", "--into-tables"]).await;
+    ran.assert_code(1);
+    let summary = ran.summary();
+    assert_eq!((&summary["batches"], &summary["left"]), (&json!(1), &json!(3)), "{}", ran.stderr);
+    assert!(summary["inserted"].as_u64().unwrap() > 0);
+    assert!([&incomplete, &bare, &junk].into_iter().all(|object| object.exists()));
+    for why in ["is missing", "has no payload", "docs/recovery.md"] {
+        assert!(ran.stderr.contains(why), "{why}: {}", ran.stderr);
+    }
+    lake.wait(last).await.assert_code(1);
+}
+
+#[tokio::test]
+async fn what_was_set_aside_is_cleaned_again_from_raw() {
+    let (lake, event) = (Lake::new(), event());
+    let sequences = sequences(&event);
+    let last = sequences.last().unwrap();
+    lake.give_up("a", &document(&event, &sequences[0], last));
+    lake.run(&["recover"]).await.assert_code(0);
+    // One landing object is damaged: the compactor sets it aside.
+    let damaged = first_file(&lake.path("lake/landing/user"));
+    let relative = damaged.strip_prefix(lake.path("lake")).unwrap().to_owned();
+    fs::write(&damaged, "junk").unwrap();
+    lake.run(&["recover", "--into-tables"]).await.assert_code(0);
+    let aside = lake.path("lake/failed").join(relative);
+    assert!(aside.exists());
+    let behind = lake.wait(last).await;
+    behind.assert_code(1);
+    assert!(behind.stderr.contains("objects in failed"), "{}", behind.stderr);
+
+    let ran = lake.run(&["recover", "--into-tables"]).await;
+    ran.assert_code(0);
+    assert_eq!(ran.summary()["failed"], json!(1));
+    assert!(ran.summary()["inserted"].as_u64().unwrap() > 0 && !aside.exists());
+    lake.wait(last).await.assert_code(0);
+
+    // Without its raw records it stays.
+    fs::create_dir_all(aside.parent().unwrap()).unwrap();
+    fs::write(&aside, "junk").unwrap();
+    fs::remove_dir_all(lake.path("lake/raw")).unwrap();
+    let ran = lake.run(&["recover"]).await;
+    ran.assert_code(1);
+    assert!(ran.stderr.contains("raw records are gone") && aside.exists(), "{}", ran.stderr);
+}
