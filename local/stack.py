@@ -98,6 +98,7 @@ def _describe(runs: StandIn) -> dict[str, Any]:
         "lake": outputs["Lake"],
         "results_table": outputs["ResultsTable"],
         "queue": outputs["QueueUrl"],
+        "dead_letters": outputs["DeadLettersUrl"],
         "functions": {name: outputs[f"{name.capitalize()}Function"] for name in _FUNCTIONS},
     }
 

@@ -7,4 +7,5 @@ mod forms;
 mod golden;
 mod oracle;
 mod program;
+mod recovery;
 mod stack;

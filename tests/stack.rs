@@ -152,7 +152,8 @@ impl Stack {
         output(&mut wait);
     }
 
-    fn acks_file(&self) -> PathBuf {
+    /// The file of what was acknowledged to this test.
+    pub fn acks_file(&self) -> PathBuf {
         let file = self.scratch.path().join("acks.json");
         fs::write(&file, json!(self.acks).to_string()).unwrap();
         file
@@ -256,7 +257,7 @@ impl Stack {
     }
 
     /// The program as it talks to the stand-in, and to nothing else.
-    fn pinlake(&self, subcommand: &str) -> Command {
+    pub fn pinlake(&self, subcommand: &str) -> Command {
         let mut command = pinlake();
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
             command.env_remove(name);
