@@ -9,7 +9,7 @@
 //! | `state/watermarks/<stream>/<shard>.json` | how far each shard has landed |
 //! | `aws/lambda/<event source>/<shard>/...` | batches that the stream's event source gave up, in the bucket's root, see [`given_up`] |
 //! | `failed/landing/...` | landing objects that could not be taken, see [`recover`] |
-//! | `inbox/<dataset>/...` | files that somebody drops, see [`file`] |
+//! | `inbox/<dataset>/...` | files that somebody drops, see [`mod@file`] |
 //! | `state/files/<file id>.json` | how far a file has been taken that takes more than one invocation |
 //!
 //! Invariants:
