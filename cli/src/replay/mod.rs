@@ -1,14 +1,17 @@
-//! `pinlake replay`: posts rows from files to an ingest endpoint, as the clients do.
+//! `pinlake replay`: posts rows from files or a database to an ingest endpoint, as the clients do.
 //!
 //! A thread reads rows and hands on batches ([`source`]); [`post`] gets each stored; here they are paced, their fates
 //! are counted, and how far the run has come is kept ([`state`]). Invariant: the state never says that a row is done
 //! before the row's acknowledgement, or its place in the rejects file, is on disk.
 
+mod database;
+mod draws;
 mod post;
 mod source;
 mod state;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,9 +32,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use self::database::Database;
+use self::database::address::{Address, Engine, TlsChoice};
 use self::post::{Delivery, Failure, Poster, Reject};
-use self::source::{Batch, InputFile, Order, Reading, Source};
-use self::state::{State, Watermark};
+use self::source::{Batch, Input, Order, Origin, Reading};
+use self::state::{Key, State, Watermark};
 use self::wire::Format;
 use crate::acks::Acks;
 use crate::console::{self, Unit};
@@ -41,15 +46,26 @@ use crate::interrupt;
 /// Post rows to an ingest endpoint, as the clients do.
 ///
 /// DIR holds pin.ndjson, geo.ndjson and user.ndjson (also .jsonl, and .gz or .zst): one JSON object a line, in any
-/// order. Rows go out byte for byte, one of each file in turn. Throttling, server errors and lost answers are tried
-/// again under the same Idempotency-Key; a row that the endpoint refuses (400) goes to the rejects file and the rest
-/// goes on. On stdout: one JSON line, {"sent":N,"accepted":N,"rejected":N,"requests":N,"retries":N,"seconds":S,"bytes":N}.
+/// order. Rows go out byte for byte, one of each file in turn.
+///
+/// A database (mysql:// or postgres://) gives the rows of its tables, one of each table in turn, columns as the
+/// clients send them: numbers as numbers, times as "2020-08-28 03:52:47" (UTC), decimals as texts, bytes in base64.
+/// User and password are taken from PINLAKE_DB_USER and PINLAKE_DB_PASSWORD. Beyond this machine the connection is
+/// encrypted, to the server that its certificate names.
+///
+/// Throttling, server errors and lost answers are tried again under the same Idempotency-Key; a row that the endpoint
+/// refuses (400) goes to the rejects file and the rest goes on. On stdout: one JSON line, {"sent":N,"accepted":N,"rejected":N,"requests":N,"retries":N,"seconds":S,"bytes":N}.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   pinlake replay --to $INGEST_URL --from rows --format mixed --acks acks.json
   pinlake replay --to $INGEST_URL --from rows --rate 50 --state replay.json   (again: goes on where it stopped)
   pinlake replay --to $INGEST_URL --from rows --batch 1 --seed 100 --count 500   (as the stock client)
+
+From a database on RDS; with --state and a key, a later run posts the rows that were added since:
+  export PINLAKE_DB_USER=reader PINLAKE_DB_PASSWORD
+  pinlake replay --to $INGEST_URL --from mysql://$DB_HOST/pinterest --db-ca global-bundle.pem --key index --key ind --state replay.json
+  pinlake replay --to $INGEST_URL --from mysql://$DB_HOST/pinterest --db-ca global-bundle.pem --seed 100 --count 500
 
 An API key is taken from the environment, PINLAKE_API_KEY: a command line is for everybody on the machine to read.
 
@@ -58,16 +74,16 @@ pub struct ReplayArgs {
     /// The endpoint's address, as far as the wire formats' own paths begin
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Folder of row files, or one such file
-    #[arg(long, value_name = "DIR|FILE")]
+    /// Folder of row files, one such file, or a database: mysql://HOST[:PORT]/NAME, postgres://HOST[:PORT]/NAME
+    #[arg(long, value_name = "DIR|FILE|URL")]
     from: String,
-    /// The dataset of all rows; without it the files' names tell
+    /// The dataset of all rows; without it the names of files or tables tell
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// How rows are sent
     #[arg(long, value_enum, default_value_t)]
     format: FormatChoice,
-    /// Rows of each file to send at most, those of the --state included; with --seed: rounds
+    /// Rows of each file or table to send at most, those of the --state included; with --seed: rounds
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Rows a second in all, at most
@@ -76,8 +92,8 @@ pub struct ReplayArgs {
     /// Rows a request; 1 is what the stock client does (Kinesis requests have 500 at most)
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     batch: u16,
-    /// Draw rows as the stock client does, in rounds of the same row of each file, with repetitions; without it
-    /// each row is sent once, in the file's order
+    /// Draw rows as the stock client does, which takes 100: random.seed(N), then rounds of the row randint(0, 11000)
+    /// (of fewer, if there are fewer) of each file or table; without it each row is sent once, in order
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Keep the highest acknowledged sequence number of each shard here, merged with what the file has: for `wait`
@@ -95,6 +111,19 @@ pub struct ReplayArgs {
     /// How often a request is tried before the run gives up
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=100))]
     attempts: u32,
+    /// A table of the database, or view; again for more. Without it: all whose names tell the dataset
+    #[arg(long, value_name = "TABLE[=DATASET]")]
+    table: Vec<String>,
+    /// The column that orders a table's rows: whole numbers, each there once. Again for other tables: the first that
+    /// a table has is its key. Without it: the primary key, where one is needed
+    #[arg(long, value_name = "COLUMN")]
+    key: Vec<String>,
+    /// TLS to the database [default: off on this machine, else verify]
+    #[arg(long, value_enum, value_name = "CHOICE")]
+    db_tls: Option<TlsChoice>,
+    /// Trust these authorities (PEM) instead of the public ones; Amazon's for RDS are in global-bundle.pem
+    #[arg(long, value_name = "FILE", env = "PINLAKE_DB_CA")]
+    db_ca: Option<PathBuf>,
     /// Contracts in the place of those built in, for the datasets' names: a folder of TOML files
     #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
     datasets: Option<PathBuf>,
@@ -162,24 +191,19 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let to = target(&args.to)?;
     let catalog = catalog(args.datasets.as_deref())?;
-    let inputs = source::find(local_path(&args.from)?, args.dataset.as_deref(), &catalog)?;
-    let order = args.seed.map_or(Order::File, |seed| Order::Drawn { seed });
+    let order = args.seed.map_or(Order::Given, |seed| Order::Drawn { seed });
+    let inputs = inputs(&args, order, &catalog).await?;
     let state = beginning(&args, &to, order, &inputs)?;
-
-    let bars = Bars::new(&inputs, order, args.count);
-    let mut sources = Vec::with_capacity(inputs.len());
-    for input in &inputs {
-        let done = state.files.get(&input.name).copied().unwrap_or_default();
-        sources.push(Source::open(input, order, done, &bars.bytes)?);
-    }
-    let drawn_from = sources.iter().map(Source::drawn_from).max().unwrap_or_default();
-    let count = match order {
-        Order::File => args.count.unwrap_or(u64::MAX),
-        Order::Drawn { .. } => args.count.unwrap_or(drawn_from),
-    };
 
     let stop = interrupt::watch()
         .map_err(|error| CliError::failed("cannot listen for Ctrl-C", "").caused_by(error))?;
+    let bars = Bars::new(&inputs, order, args.count);
+    let (sources, drawn_from) = source::open(&inputs, order, &state, &bars.bytes, &stop).await?;
+    let count = match order {
+        Order::Given => args.count.unwrap_or(u64::MAX),
+        Order::Drawn { .. } => args.count.unwrap_or(drawn_from),
+    };
+
     let poster =
         Arc::new(Poster::new(&to, &args.uid, args.attempts, Chance::from_os(), api_key(&to)?, stop.clone())?);
     // A batch that holds more rows than a second may have would turn a low rate into bursts.
@@ -213,12 +237,39 @@ fn target(to: &str) -> Result<Url, CliError> {
     }
 }
 
-fn local_path(from: &str) -> Result<&Path, CliError> {
-    match from.split_once("://") {
-        None => Ok(Path::new(from)),
-        Some((scheme, _)) => Err(CliError::usage(
+/// What --from names.
+async fn inputs(args: &ReplayArgs, order: Order, catalog: &Catalog) -> Result<Vec<Input>, CliError> {
+    let dataset = args.dataset.as_deref();
+    let Some((scheme, _)) = args.from.split_once("://") else {
+        if !args.table.is_empty() || !args.key.is_empty() || args.db_tls.is_some() {
+            return Err(CliError::usage(
+                "--table, --key and --db-tls are for databases",
+                "leave them out, or give --from a database's URL",
+            ));
+        }
+        return source::find(Path::new(&args.from), dataset, catalog);
+    };
+    if Engine::of_scheme(scheme).is_none() {
+        return Err(CliError::usage(
             format!("rows cannot be read from {scheme}:// sources"),
-            "export the tables as pin.ndjson, geo.ndjson and user.ndjson, one JSON object a line, and name their folder",
+            "give --from a folder, a file, mysql://HOST/DATABASE or postgres://HOST/DATABASE",
+        ));
+    }
+    let setting = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let address = Address::parse(&args.from, args.db_tls, args.db_ca.as_deref(), setting)?;
+    let database = Arc::new(Database::look(address).await?);
+    // A draw needs no key: it takes rows by their place, as the stock client does, unless it is told otherwise.
+    let resumable = args.state.is_some() && order == Order::Given;
+    let keyed = resumable || !args.key.is_empty();
+    let inputs = source::tables(&database, &args.table, dataset, &args.key, keyed, catalog)?;
+    match inputs.iter().find(|input| resumable && input.key().is_none()) {
+        None => Ok(inputs),
+        Some(input) => Err(CliError::usage(
+            format!(
+                "{} has no primary key of whole numbers, so --state cannot say how far it was read",
+                input.name
+            ),
+            "name a column of whole numbers, each there once, with --key; or leave --state out",
         )),
     }
 }
@@ -230,19 +281,34 @@ fn catalog(datasets: Option<&Path>) -> Result<Catalog, CliError> {
 }
 
 /// The state of earlier runs, or that of a run which has posted nothing.
-fn beginning(args: &ReplayArgs, to: &Url, order: Order, inputs: &[InputFile]) -> Result<State, CliError> {
+fn beginning(args: &ReplayArgs, to: &Url, order: Order, inputs: &[Input]) -> Result<State, CliError> {
     let fresh = State {
         to: to.to_string(),
         order: match order {
-            Order::File => "file".to_owned(),
+            Order::Given => "file".to_owned(),
             Order::Drawn { seed } => format!("seed {seed}"),
         },
         files: inputs.iter().map(|input| (input.name.clone(), 0)).collect(),
+        keys: BTreeMap::new(),
     };
-    match &args.state {
-        None => Ok(fresh),
-        Some(path) => State::load(path, fresh),
+    let Some(path) = &args.state else { return Ok(fresh) };
+    let state = State::load(path, fresh)?;
+    for input in inputs {
+        if let (Some(kept), Some(key)) = (state.keys.get(&input.name), input.key())
+            && kept.column != key
+        {
+            return Err(CliError::usage(
+                format!(
+                    "the state {} has read {} by `{}`, not by `{key}`",
+                    path.display(),
+                    input.name,
+                    kept.column
+                ),
+                format!("give --key {}, or name another --state to begin again", kept.column),
+            ));
+        }
     }
+    Ok(state)
 }
 
 fn crashed(error: &JoinError) -> CliError {
@@ -260,9 +326,16 @@ struct Bars {
 }
 
 impl Bars {
-    fn new(inputs: &[InputFile], order: Order, count: Option<u64>) -> Bars {
-        if order == Order::File && count.is_none() {
-            let bytes = inputs.iter().map(|input| input.size).sum();
+    fn new(inputs: &[Input], order: Order, count: Option<u64>) -> Bars {
+        let size = |input: &Input| match input.origin {
+            Origin::File { size, .. } => Some(size),
+            Origin::Table { .. } => None,
+        };
+        let bytes: Option<u64> = inputs.iter().map(size).sum();
+        if let Some(bytes) = bytes
+            && order == Order::Given
+            && count.is_none()
+        {
             return Bars {
                 rows: ProgressBar::hidden(),
                 bytes: console::progress("posting", Unit::Bytes, Some(bytes)),
@@ -281,7 +354,7 @@ impl Bars {
 /// A run under way.
 struct Replay {
     poster: Arc<Poster>,
-    inputs: Arc<Vec<InputFile>>,
+    inputs: Arc<Vec<Input>>,
     ledger: Ledger,
     rate: Option<u32>,
     stop: watch::Receiver<bool>,
@@ -318,6 +391,7 @@ impl Replay {
                             let time = Duration::from_secs_f64(batch.rows.len() as f64 / f64::from(rate));
                             next = next.max(Instant::now()) + time;
                         }
+                        self.ledger.begin(&batch);
                         let (poster, inputs) = (Arc::clone(&self.poster), Arc::clone(&self.inputs));
                         deliveries.spawn(async move {
                             match inputs.get(batch.file) {
@@ -356,6 +430,8 @@ struct Ledger {
     state_path: Option<PathBuf>,
     marks: Vec<Watermark>,
     names: Vec<String>,
+    /// The key columns of tables, by name.
+    keys: BTreeMap<String, String>,
     rejects: Rejects,
 }
 
@@ -372,7 +448,7 @@ struct Summary {
 }
 
 impl Ledger {
-    fn open(args: &ReplayArgs, state: State, inputs: &[InputFile]) -> Result<Ledger, CliError> {
+    fn open(args: &ReplayArgs, state: State, inputs: &[Input]) -> Result<Ledger, CliError> {
         let acks = args.acks.as_deref().map_or_else(|| Ok(Acks::default()), Acks::load)?;
         let names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
         let mut marks = Vec::with_capacity(names.len());
@@ -395,13 +471,25 @@ impl Ledger {
             state,
             state_path: args.state.clone(),
             marks,
+            keys: inputs
+                .iter()
+                .filter_map(|input| Some((input.name.clone(), input.key()?.to_owned())))
+                .collect(),
             names,
             rejects: Rejects { path: rejects, file: None },
         })
     }
 
+    /// Notes the keys of rows that go out.
+    fn begin(&mut self, batch: &Batch) {
+        if let Some(mark) = self.marks.get_mut(batch.file) {
+            let keys = batch.rows.iter().filter_map(|row| Some((row.ordinal, row.key?)));
+            keys.for_each(|(ordinal, key)| mark.expect(ordinal, key));
+        }
+    }
+
     /// Takes in what became of a batch; its failure is the error.
-    fn take(&mut self, delivery: Delivery, inputs: &[InputFile], bar: &ProgressBar) -> Result<(), CliError> {
+    fn take(&mut self, delivery: Delivery, inputs: &[Input], bar: &ProgressBar) -> Result<(), CliError> {
         self.summary.sent += delivery.sent;
         self.summary.requests += delivery.requests;
         self.summary.retries += delivery.retries;
@@ -431,6 +519,9 @@ impl Ledger {
         if let Some(path) = &self.state_path {
             for (name, mark) in self.names.iter().zip(&self.marks) {
                 self.state.files.insert(name.clone(), mark.next);
+                if let (Some(column), Some(reached)) = (self.keys.get(name), mark.key) {
+                    self.state.keys.insert(name.clone(), Key { column: column.clone(), reached });
+                }
             }
             self.state.save(path)?;
         }
@@ -455,7 +546,7 @@ struct Rejects {
 }
 
 impl Rejects {
-    fn write(&mut self, input: &InputFile, rejected: &[Reject]) -> Result<(), CliError> {
+    fn write(&mut self, input: &Input, rejected: &[Reject]) -> Result<(), CliError> {
         if rejected.is_empty() {
             return Ok(());
         }
@@ -465,8 +556,7 @@ impl Rejects {
                 Ok(text) => ("raw", text.to_owned()),
                 Err(_) => ("raw_base64", STANDARD.encode(&row.bytes)),
             };
-            let file = input.path.display().to_string();
-            let line = json!({"dataset": input.dataset, "file": file, "line": row.line, "reason": reason, name: raw});
+            let line = json!({"dataset": input.dataset, "file": input.shown(), "line": row.line, "reason": reason, name: raw});
             lines.push_str(&line.to_string());
             lines.push('\n');
         }

@@ -13,7 +13,7 @@ use reqwest::{Client, StatusCode, Url};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::source::{Batch, InputFile, Row};
+use super::source::{Batch, Input, Row};
 use super::wire::{self, Format, Request};
 use crate::acks::{self, Acks};
 use crate::error::CliError;
@@ -41,7 +41,7 @@ pub struct Poster {
 /// What became of a batch.
 #[derive(Debug, Default)]
 pub struct Delivery {
-    /// Index of the file among the inputs.
+    /// Index among the inputs.
     pub file: usize,
     /// Ordinals of the rows that were acknowledged.
     pub accepted: Vec<u64>,
@@ -141,7 +141,7 @@ impl Poster {
     }
 
     /// Posts the rows of a batch until each is accepted or rejected, or there is no getting on.
-    pub async fn deliver(&self, input: &InputFile, batch: Batch) -> Delivery {
+    pub async fn deliver(&self, input: &Input, batch: Batch) -> Delivery {
         let mut delivery =
             Delivery { file: batch.file, sent: batch.rows.len() as u64, ..Delivery::default() };
         // Groups of rows still to be posted. Each step settles rows or makes groups smaller, so there is an end.
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn keys_name_rows_and_places() {
-        let row = |ordinal, text: &str| Row { ordinal, line: 1, bytes: text.as_bytes().to_vec() };
+        let row = |ordinal, text: &str| Row { ordinal, line: 1, key: None, bytes: text.as_bytes().to_vec() };
         let key = idempotency_key("pin", &[row(0, "a"), row(1, "b")]);
         assert_eq!(key.len(), 32);
         assert_eq!(key, idempotency_key("pin", &[row(0, "a"), row(1, "b")]));
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn rows_are_taken_out_in_order() {
-        let row = |ordinal| Row { ordinal, line: 1, bytes: Vec::new() };
+        let row = |ordinal| Row { ordinal, line: 1, key: None, bytes: Vec::new() };
         let mut rows: Vec<Row> = (0..5).map(row).collect();
         let taken = take_out(&mut rows, &[1, 4]);
         assert_eq!(taken.iter().map(|row| row.ordinal).collect::<Vec<_>>(), [1, 4]);

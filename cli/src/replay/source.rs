@@ -1,16 +1,19 @@
-//! Rows to post, read from files: which files, in which order, in which batches.
+//! Rows to post, read from files or from tables of a database: which, in which order, in which batches.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 use indicatif::ProgressBar;
 use pinlake_schema::Catalog;
 use tokio::sync::{mpsc, watch};
 
+use super::database::{Database, Selection, Table};
+use super::draws::{self, Draws};
+use super::state::State;
 use super::wire::Format;
-use crate::dice::Dice;
 use crate::error::CliError;
 
 /// Longer rows are refused: no Kinesis record takes more than 1 MiB.
@@ -19,29 +22,63 @@ const LONGEST_ROW: usize = 4 << 20;
 /// Rows of one request stay below this; a function URL takes 6 MB, in which the body is quoted once more.
 const LARGEST_BATCH: usize = 3 << 20;
 
-/// Dice lane of the order of rows.
-const ROUND_LANE: u64 = 48;
-
-/// A file of one dataset's rows.
+/// One dataset's rows: a file, or a table of a database.
 #[derive(Debug, Clone)]
-pub struct InputFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its name without folders: what the state file calls it.
+pub struct Input {
+    /// What the state file calls it: a file's name without folders, a table's address.
     pub name: String,
     /// The dataset of all of its rows.
     pub dataset: String,
-    /// Bytes on disk.
-    pub size: u64,
+    /// Where its rows are.
+    pub origin: Origin,
 }
 
-/// One row, as it is in the file.
+/// Where rows are.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// In a file.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Bytes on disk.
+        size: u64,
+    },
+    /// In a table.
+    Table {
+        /// Of this database.
+        database: Arc<Database>,
+        /// Which one, and how it is read.
+        selection: Selection,
+    },
+}
+
+impl Input {
+    /// Where it is, for people.
+    pub fn shown(&self) -> String {
+        match &self.origin {
+            Origin::File { path, .. } => path.display().to_string(),
+            Origin::Table { .. } => self.name.clone(),
+        }
+    }
+
+    /// The column that orders a table's rows, if there is one.
+    pub fn key(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::File { .. } => None,
+            Origin::Table { selection, .. } => selection.key.as_deref(),
+        }
+    }
+}
+
+/// One row, as it is in the file, or made of a table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Its place in the order of posting, from 0; counts rows, not lines.
     pub ordinal: u64,
-    /// Its line in the file, from 1.
+    /// Its line in the file, from 1; in a table: which row of those that were read it is.
     pub line: u64,
+    /// What a table's key has for it.
+    pub key: Option<i64>,
     /// The row without its newline.
     pub bytes: Vec<u8>,
 }
@@ -49,7 +86,7 @@ pub struct Row {
 /// Rows for one request.
 #[derive(Debug)]
 pub struct Batch {
-    /// Index of the file among the inputs.
+    /// Index among the inputs.
     pub file: usize,
     /// How they are sent.
     pub format: Format,
@@ -60,9 +97,9 @@ pub struct Batch {
 /// In which order rows are taken, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As they are in the file.
-    File,
-    /// As the stock client does: each round draws one row, the same of each file, so rows repeat.
+    /// As they are in the file, or by the table's key.
+    Given,
+    /// As the stock client does: each round draws one row, the same of each input, so rows repeat.
     Drawn {
         /// Fixes the draws.
         seed: u64,
@@ -72,9 +109,9 @@ pub enum Order {
 /// What the reader has to know.
 #[derive(Debug)]
 pub struct Reading {
-    /// Rows of each file at most, those of earlier runs included; for draws: rounds.
+    /// Rows of each input at most, those of earlier runs included; for draws: rounds.
     pub count: u64,
-    /// Formats, taken in turn by a file's rows.
+    /// Formats, taken in turn by an input's rows.
     pub formats: Vec<Format>,
     /// Rows a request.
     pub batch: usize,
@@ -82,7 +119,7 @@ pub struct Reading {
 
 /// Finds the files: `from` itself, or those in the folder `from`. The contracts' file patterns tell the dataset, as
 /// they do for `load`, unless `dataset` tells it of all.
-pub fn find(from: &Path, dataset: Option<&str>, catalog: &Catalog) -> Result<Vec<InputFile>, CliError> {
+pub fn find(from: &Path, dataset: Option<&str>, catalog: &Catalog) -> Result<Vec<Input>, CliError> {
     let cannot_read = |path: &Path, error: io::Error| {
         CliError::failed(format!("cannot read {}", path.display()), "check the path given with --from")
             .caused_by(error)
@@ -116,7 +153,7 @@ pub fn find(from: &Path, dataset: Option<&str>, catalog: &Catalog) -> Result<Vec
                 format!("{}; or name the dataset of all rows with --dataset", expected()),
             ));
         };
-        files.push(InputFile { path, name, dataset, size });
+        files.push(Input { name, dataset, origin: Origin::File { path, size } });
     }
     if files.is_empty() {
         return Err(CliError::usage(format!("there are no rows in {}", from.display()), expected()));
@@ -137,17 +174,75 @@ fn has_rows(name: &str) -> bool {
     name.ends_with(".ndjson") || name.ends_with(".jsonl")
 }
 
-/// The rows of one file, in the order of posting.
+/// Finds the tables: those of `wanted`, each `TABLE` or `TABLE=DATASET`, or all whose names tell the dataset. A key is
+/// looked for if `keyed`, the first column of `keys` that a table has before any other.
+pub fn tables(
+    database: &Arc<Database>,
+    wanted: &[String],
+    dataset: Option<&str>,
+    keys: &[String],
+    keyed: bool,
+    catalog: &Catalog,
+) -> Result<Vec<Input>, CliError> {
+    let all = || database.tables().collect::<Vec<_>>().join(", ");
+    let routed = |table: &str| catalog.route_file(table).map(|contract| contract.name.clone());
+    let mut named = Vec::new();
+    for wanted in wanted {
+        let (table, told) = match wanted.split_once('=') {
+            Some((table, dataset)) => (table, Some(dataset)),
+            None => (wanted.as_str(), dataset),
+        };
+        if !database.tables().any(|known| known == table) {
+            return Err(CliError::usage(
+                format!("there is no table {table} in {}", database.shown()),
+                format!("the user may see: {}", all()),
+            ));
+        }
+        let dataset = told.map(str::to_owned).or_else(|| routed(table)).ok_or_else(|| {
+            CliError::usage(
+                format!("the name of the table {table} does not tell which dataset its rows are of"),
+                format!("say it: --table {table}=DATASET"),
+            )
+        })?;
+        named.push((table, dataset));
+    }
+    if wanted.is_empty() {
+        named.extend(database.tables().filter_map(|table| Some((table, routed(table)?))));
+    }
+    if named.is_empty() {
+        return Err(CliError::usage(
+            format!("no table of {} has a name that tells its dataset", database.shown()),
+            format!("say it: --table TABLE=DATASET; the user may see: {}", all()),
+        ));
+    }
+    let mut inputs = Vec::with_capacity(named.len());
+    for (table, dataset) in named {
+        let key = if keyed { database.key(table, keys)? } else { None };
+        inputs.push(Input {
+            name: format!("{}/{table}", database.shown()),
+            dataset,
+            origin: Origin::Table {
+                database: Arc::clone(database),
+                selection: Selection { table: table.to_owned(), key },
+            },
+        });
+    }
+    Ok(inputs)
+}
+
+/// The rows of one input, in the order of posting.
 pub struct Source {
-    path: PathBuf,
+    name: String,
     rows: Rows,
+    draws: Option<Draws>,
     /// Ordinal of the next row.
     next: u64,
 }
 
 enum Rows {
-    InOrder(Lines),
-    Drawn { seed: u64, file: File, places: Vec<Place> },
+    Lines(Lines),
+    Places { file: File, places: Vec<Place> },
+    Table(Box<Table>),
 }
 
 /// Where a row is in a file that can be read at any place.
@@ -157,73 +252,124 @@ struct Place {
     line: u64,
 }
 
-impl Source {
-    /// Opens a file and passes over the first `done` rows. `bar` counts bytes of the file as they are read.
-    pub fn open(input: &InputFile, order: Order, done: u64, bar: &ProgressBar) -> Result<Source, CliError> {
-        let rows = match order {
-            Order::File => Lines::open(input, bar).map(Rows::InOrder),
-            Order::Drawn { seed } => index(input).map(|(file, places)| Rows::Drawn { seed, file, places }),
-        };
-        let rows = rows.map_err(|error| unreadable(&input.path, 0, error))?;
-        let mut source = Source { path: input.path.clone(), rows, next: 0 };
-        match &source.rows {
-            Rows::Drawn { .. } => source.next = done,
-            Rows::InOrder(_) => {
-                while source.next < done {
-                    if source.next_row()?.is_none() {
-                        return Err(CliError::usage(
-                            format!(
-                                "{} has {} rows, but the state says that {done} were posted",
-                                input.path.display(),
-                                source.next
-                            ),
-                            "the state belongs to other files: name another --state, or remove it to begin again",
-                        ));
+/// Opens the inputs and passes over the rows that are done; gives how many rows each draw is from, 0 if there are no
+/// draws. `bar` counts the bytes of files as they are read.
+pub async fn open(
+    inputs: &[Input],
+    order: Order,
+    state: &State,
+    bar: &ProgressBar,
+    stop: &watch::Receiver<bool>,
+) -> Result<(Vec<Source>, u64), CliError> {
+    let done = |input: &Input| state.files.get(&input.name).copied().unwrap_or_default();
+    let mut sources = Vec::with_capacity(inputs.len());
+    let Order::Drawn { seed } = order else {
+        for input in inputs {
+            let done = done(input);
+            sources.push(match &input.origin {
+                Origin::File { path, .. } => Source::file(input, path, done, bar)?,
+                Origin::Table { database, selection } => {
+                    let after = state.keys.get(&input.name).map(|key| key.reached);
+                    let table = Table::in_order(database, selection, after, stop.clone()).await?;
+                    Source {
+                        name: input.name.clone(),
+                        rows: Rows::Table(Box::new(table)),
+                        draws: None,
+                        next: done,
                     }
                 }
+            });
+        }
+        return Ok((sources, 0));
+    };
+    let mut drawn_from = draws::ROWS;
+    for input in inputs {
+        let (rows, count) = match &input.origin {
+            Origin::File { path, .. } => {
+                let (file, places) =
+                    index(input, path).map_err(|error| unreadable(&input.shown(), 0, error))?;
+                let count = places.len() as u64;
+                (Rows::Places { file, places }, count)
+            }
+            Origin::Table { database, selection } => {
+                let (table, count) = Table::drawn(database, selection, stop.clone()).await?;
+                (Rows::Table(Box::new(table)), count)
+            }
+        };
+        drawn_from = drawn_from.min(count);
+        sources.push(Source { name: input.shown(), rows, draws: None, next: done(input) });
+    }
+    for source in &mut sources {
+        if drawn_from == 0 {
+            return Err(CliError::usage(
+                "there is nothing to draw from: an input has no rows",
+                "leave it out, or leave --seed out",
+            ));
+        }
+        // The same draws for each: the same row of all.
+        let mut draws = Draws::new(seed, drawn_from);
+        (0..source.next).for_each(|_| _ = draws.next_round());
+        source.draws = Some(draws);
+    }
+    Ok((sources, drawn_from))
+}
+
+impl Source {
+    /// Opens a file that is read in its order and passes over the first `done` rows.
+    fn file(input: &Input, path: &Path, done: u64, bar: &ProgressBar) -> Result<Source, CliError> {
+        let lines = Lines::open(input, path, bar).map_err(|error| unreadable(&input.shown(), 0, error))?;
+        let mut source = Source { name: input.shown(), rows: Rows::Lines(lines), draws: None, next: 0 };
+        while source.next < done {
+            if source.next_row()?.is_none() {
+                return Err(CliError::usage(
+                    format!(
+                        "{} has {} rows, but the state says that {done} were posted",
+                        source.name, source.next
+                    ),
+                    "the state belongs to other files: name another --state, or remove it to begin again",
+                ));
             }
         }
         Ok(source)
     }
 
-    /// Rows that draws are made from; 0 for a source that is read in order.
-    pub fn drawn_from(&self) -> u64 {
-        match &self.rows {
-            Rows::InOrder(_) => 0,
-            Rows::Drawn { places, .. } => places.len() as u64,
-        }
-    }
-
     fn next_row(&mut self) -> Result<Option<Row>, CliError> {
+        let draw = self.draws.as_mut().map(Draws::next_round);
+        let ordinal = self.next;
         let row = match &mut self.rows {
-            Rows::InOrder(lines) => {
+            Rows::Lines(lines) => {
                 let at = lines.line;
-                let line = lines.next().map_err(|error| unreadable(&self.path, at + 1, error))?;
-                line.map(|line| (line.number, line.bytes))
+                let line = lines.next().map_err(|error| unreadable(&self.name, at + 1, error))?;
+                line.map(|line| Row { ordinal, line: line.number, key: None, bytes: line.bytes })
             }
-            Rows::Drawn { seed, file, places } => {
-                // The same dice for every file: the same place of files of the same length.
-                let draw = Dice::new(*seed, ROUND_LANE, self.next).below(places.len() as u64);
-                match places.get(draw as usize) {
-                    None => None,
-                    Some(place) => Some(
-                        read_at(file, place).map_err(|error| unreadable(&self.path, place.line, error))?,
-                    ),
+            Rows::Places { file, places } => match draw.and_then(|draw| places.get(draw as usize)) {
+                None => None,
+                Some(place) => {
+                    let bytes =
+                        read_at(file, place).map_err(|error| unreadable(&self.name, place.line, error))?;
+                    Some(Row { ordinal, line: place.line, key: None, bytes })
                 }
+            },
+            Rows::Table(table) => {
+                let row = table.next(draw)?;
+                if row.as_ref().is_some_and(|row| row.json.len() > LONGEST_ROW) {
+                    return Err(CliError::failed(
+                        format!("row {} of {} is longer than {LONGEST_ROW} bytes", ordinal + 1, self.name),
+                        "no stream takes it; post a view of the table that leaves it out: --table VIEW",
+                    ));
+                }
+                row.map(|row| Row { ordinal, line: ordinal + 1, key: row.key, bytes: row.json })
             }
         };
-        Ok(row.map(|(line, bytes)| {
-            let ordinal = self.next;
-            self.next += 1;
-            Row { ordinal, line, bytes }
-        }))
+        self.next += u64::from(row.is_some());
+        Ok(row)
     }
 }
 
-fn unreadable(path: &Path, line: u64, error: io::Error) -> CliError {
+fn unreadable(name: &str, line: u64, error: io::Error) -> CliError {
     let place = if line > 0 { format!(", line {line}") } else { String::new() };
     CliError::failed(
-        format!("cannot read rows from {}{place}", path.display()),
+        format!("cannot read rows from {name}{place}"),
         "the file has to hold one JSON object a line, in UTF-8, plain or compressed with gzip or zstd",
     )
     .caused_by(error)
@@ -246,8 +392,8 @@ struct Lines {
 }
 
 impl Lines {
-    fn open(input: &InputFile, bar: &ProgressBar) -> io::Result<Lines> {
-        let file = bar.wrap_read(File::open(&input.path)?);
+    fn open(input: &Input, path: &Path, bar: &ProgressBar) -> io::Result<Lines> {
+        let file = bar.wrap_read(File::open(path)?);
         let plain: Box<dyn Read + Send> = if input.name.ends_with(".gz") {
             Box::new(MultiGzDecoder::new(BufReader::new(file)))
         } else if input.name.ends_with(".zst") {
@@ -285,14 +431,14 @@ impl Lines {
 }
 
 /// Finds all rows of a file; a compressed one is unpacked into a temporary file, which can be read at any place.
-fn index(input: &InputFile) -> io::Result<(File, Vec<Place>)> {
-    let mut lines = Lines::open(input, &ProgressBar::hidden())?;
+fn index(input: &Input, path: &Path) -> io::Result<(File, Vec<Place>)> {
+    let mut lines = Lines::open(input, path, &ProgressBar::hidden())?;
     let mut places = Vec::new();
     if !is_compressed(&input.name) {
         while let Some(Line { number, offset, bytes }) = lines.next()? {
             places.push(Place { offset, length: bytes.len(), line: number });
         }
-        return Ok((File::open(&input.path)?, places));
+        return Ok((File::open(path)?, places));
     }
     let mut plain = BufWriter::new(tempfile::tempfile()?);
     let mut offset = 0;
@@ -304,15 +450,15 @@ fn index(input: &InputFile) -> io::Result<(File, Vec<Place>)> {
     Ok((plain.into_inner()?, places))
 }
 
-fn read_at(file: &mut File, place: &Place) -> io::Result<(u64, Vec<u8>)> {
+fn read_at(file: &mut File, place: &Place) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; place.length];
     file.seek(SeekFrom::Start(place.offset))?;
     file.read_exact(&mut bytes)?;
-    Ok((place.line, bytes))
+    Ok(bytes)
 }
 
-/// Reads rows, one of each file in turn, and hands them on as batches, until `count` rows of each were read, all
-/// files are at their end, or a stop is asked for; what was read by then is handed on. Blocks its thread.
+/// Reads rows, one of each input in turn, and hands them on as batches, until `count` rows of each were read, all
+/// inputs are at their end, or a stop is asked for; what was read by then is handed on. Blocks its thread.
 pub fn read(
     mut sources: Vec<Source>,
     reading: &Reading,
@@ -374,15 +520,25 @@ fn hand_on(waiting: &mut Open, file: usize, format: Format, batches: &mpsc::Send
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    fn input(folder: &Path, name: &str, bytes: &[u8]) -> InputFile {
+    fn input(folder: &Path, name: &str, bytes: &[u8]) -> Input {
         std::fs::write(folder.join(name), bytes).unwrap();
         find(&folder.join(name), None, &Catalog::embedded().unwrap()).unwrap().remove(0)
     }
 
-    fn rows(input: &InputFile, order: Order, done: u64, most: usize) -> Vec<(u64, u64, String)> {
-        let mut source = Source::open(input, order, done, &ProgressBar::hidden()).unwrap();
+    async fn opened(input: &Input, order: Order, done: u64) -> Result<Source, CliError> {
+        let files = BTreeMap::from([(input.name.clone(), done)]);
+        let state = State { files, ..State::default() };
+        let (_sender, stop) = watch::channel(false);
+        let opened = open(std::slice::from_ref(input), order, &state, &ProgressBar::hidden(), &stop).await;
+        opened.map(|(mut sources, _)| sources.remove(0))
+    }
+
+    async fn rows(input: &Input, order: Order, done: u64, most: usize) -> Vec<(u64, u64, String)> {
+        let mut source = opened(input, order, done).await.unwrap();
         let mut rows = Vec::new();
         while let Some(row) = (rows.len() < most).then(|| source.next_row().unwrap()).flatten() {
             rows.push((row.ordinal, row.line, String::from_utf8(row.bytes).unwrap()));
@@ -402,22 +558,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn rows_are_verbatim_and_know_their_line() {
+    #[tokio::test]
+    async fn rows_are_verbatim_and_know_their_line() {
         let folder = tempfile::tempdir().unwrap();
         let text = b"\xef\xbb\xbf{\"a\": 1}\r\n\n  {\"b\":2}  \nnot json";
         let expected = [(0, 1, "{\"a\": 1}"), (1, 3, "  {\"b\":2}"), (2, 4, "not json")]
             .map(|(ordinal, line, text)| (ordinal, line, text.to_owned()));
         for name in ["pin.ndjson", "pin.ndjson.gz", "pin.jsonl.zst"] {
             let input = input(folder.path(), name, &packed(name, text));
-            assert_eq!(rows(&input, Order::File, 0, 9), expected, "{name}");
-            assert_eq!(rows(&input, Order::File, 2, 9), expected[2..], "{name}: goes on where it was");
-            let drawn = rows(&input, Order::Drawn { seed: 5 }, 0, 30);
+            assert_eq!(rows(&input, Order::Given, 0, 9).await, expected, "{name}");
+            assert_eq!(rows(&input, Order::Given, 2, 9).await, expected[2..], "{name}: goes on where it was");
+            let drawn = rows(&input, Order::Drawn { seed: 5 }, 0, 30).await;
             assert_eq!(drawn.len(), 30);
             for (_, line, text) in &drawn {
                 assert!(expected.iter().any(|(_, l, t)| l == line && t == text), "{name} {line} {text}");
             }
-            assert_eq!(rows(&input, Order::Drawn { seed: 5 }, 10, 20), drawn[10..], "{name}: the same draws");
+            assert_eq!(
+                rows(&input, Order::Drawn { seed: 5 }, 10, 20).await,
+                drawn[10..],
+                "{name}: the same draws"
+            );
         }
     }
 
@@ -439,11 +599,11 @@ mod tests {
         assert_eq!(told[0].dataset, "pin");
     }
 
-    #[test]
-    fn a_state_beyond_the_end_is_another_files() {
+    #[tokio::test]
+    async fn a_state_beyond_the_end_is_another_files() {
         let folder = tempfile::tempdir().unwrap();
         let input = input(folder.path(), "pin.ndjson", b"{}\n{}\n");
-        let error = Source::open(&input, Order::File, 3, &ProgressBar::hidden()).err().unwrap();
+        let error = opened(&input, Order::Given, 3).await.err().unwrap();
         assert!(error.with_causes().contains("has 2 rows, but the state says that 3"), "{error}");
     }
 }

@@ -11,14 +11,26 @@ use crate::error::CliError;
 use crate::whole_file;
 
 /// The state file: what a run was told that decides what its rows are, and how many of them are done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The target, because rows that one target has acknowledged another has not.
     pub to: String,
     /// `file`, or `seed N`: a row's number means nothing in another order.
     pub order: String,
-    /// For each file, by name: all rows before this number, counted from 0, are acknowledged or rejected.
+    /// For each file or table, by name: all rows before this number, counted from 0, are acknowledged or rejected.
     pub files: BTreeMap<String, u64>,
+    /// For each table that is read by its key: how far the key has come.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, Key>,
+}
+
+/// How far a table's key has come: rows that were added since have larger ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// The column.
+    pub column: String,
+    /// Its value in the last row before which everything is done.
+    pub reached: i64,
 }
 
 impl State {
@@ -72,12 +84,21 @@ pub struct Watermark {
     pub next: u64,
     /// Rows after it that are.
     ahead: BTreeSet<u64>,
+    /// The key of the row before it, where rows have one.
+    pub key: Option<i64>,
+    /// The keys of rows under way, and of those ahead.
+    keys: BTreeMap<u64, i64>,
 }
 
 impl Watermark {
     /// Everything before `next` is done.
     pub fn at(next: u64) -> Watermark {
-        Watermark { next, ahead: BTreeSet::new() }
+        Watermark { next, ..Watermark::default() }
+    }
+
+    /// Row `ordinal` is under way, and has this key.
+    pub fn expect(&mut self, ordinal: u64, key: i64) {
+        self.keys.insert(ordinal, key);
     }
 
     /// Row `ordinal` is done.
@@ -86,6 +107,7 @@ impl Watermark {
             self.ahead.insert(ordinal);
         }
         while self.ahead.remove(&self.next) {
+            self.key = self.keys.remove(&self.next).or(self.key);
             self.next += 1;
         }
     }
@@ -106,6 +128,23 @@ mod tests {
     }
 
     #[test]
+    fn the_key_is_that_of_the_last_row_before_the_gap() {
+        let mut mark = Watermark::at(10);
+        for (ordinal, key) in [(10, 70), (11, 75), (12, 76)] {
+            mark.expect(ordinal, key);
+        }
+        for (ordinal, key) in [(11, None), (10, Some(75)), (12, Some(76))] {
+            mark.pass(ordinal);
+            assert_eq!(mark.key, key, "after {ordinal}");
+        }
+        assert_eq!(
+            mark,
+            Watermark { next: 13, key: Some(76), ..Watermark::default() },
+            "nothing is kept of rows done"
+        );
+    }
+
+    #[test]
     fn a_state_of_another_target_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
@@ -113,6 +152,7 @@ mod tests {
             to: to.to_owned(),
             order: "file".to_owned(),
             files: BTreeMap::from([("pin.ndjson".to_owned(), rows)]),
+            keys: BTreeMap::new(),
         };
         assert_eq!(State::load(&path, state("http://a", 0)).unwrap(), state("http://a", 0));
         state("http://a", 12).save(&path).unwrap();

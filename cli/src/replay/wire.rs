@@ -168,6 +168,7 @@ mod tests {
         let row = |(at, text): (usize, &&str)| Row {
             ordinal: at as u64,
             line: at as u64 + 1,
+            key: None,
             bytes: text.as_bytes().to_vec(),
         };
         texts.iter().enumerate().map(row).collect()

@@ -1,7 +1,9 @@
 //! The program from the outside: its files, its requests, its exit codes, and what is on stdout.
 
+#![allow(clippy::print_stderr, reason = "a test that skips says so")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
+mod database;
 mod endpoint;
 mod generate;
 mod program;

@@ -27,7 +27,10 @@ impl Ran {
 
 fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinlake"));
-    command.args(args).current_dir(folder).env_remove("RUST_LOG").env_remove("PINLAKE_DATASETS");
+    command.args(args).current_dir(folder).env_remove("RUST_LOG");
+    for setting in ["PINLAKE_DATASETS", "PINLAKE_DB_USER", "PINLAKE_DB_PASSWORD", "PINLAKE_DB_CA"] {
+        command.env_remove(setting);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
@@ -35,6 +38,11 @@ fn command(folder: &Path, args: &[&str]) -> Command {
 /// Runs to the end, in `folder`.
 pub async fn pinlake(folder: &Path, args: &[&str]) -> Ran {
     ran(command(folder, args).output().await.unwrap())
+}
+
+/// Runs to the end with settings in the environment.
+pub async fn pinlake_with(folder: &Path, settings: &[(&str, &str)], args: &[&str]) -> Ran {
+    ran(command(folder, args).envs(settings.iter().copied()).output().await.unwrap())
 }
 
 /// Begins a run.

@@ -14,7 +14,10 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         .unwrap();
     let to = "http://127.0.0.1:9";
     let cases: &[(&[&str], &str)] = &[
-        (&["replay", "--to", to, "--from", "mysql://host/db"], "mysql://"),
+        (&["replay", "--to", to, "--from", "oracle://host/db"], "oracle://"),
+        (&["replay", "--to", to, "--from", "mysql://host/db"], "PINLAKE_DB_USER"),
+        (&["replay", "--to", to, "--from", "mysql://me:hush@host/db"], "PINLAKE_DB_PASSWORD"),
+        (&["replay", "--to", to, "--from", "pin.ndjson", "--key", "ind"], "for databases"),
         (&["replay", "--to", to, "--from", "weather.ndjson"], "pin.ndjson"),
         (&["replay", "--to", to, "--from", "empty"], "expected file names"),
         (&["replay", "--to", "nowhere", "--from", "pin.ndjson"], "no URL"),
