@@ -82,10 +82,12 @@ impl Queue {
         }
     }
 
-    /// Takes up to ten messages, whichever, and hides them for a while.
+    /// Takes some messages, whichever, and hides them for a while. With a batching window an event source collects up
+    /// to 10,000 ("Using Lambda with Amazon SQS"); mostly there are few.
     fn receive(&self) -> Vec<Message> {
         let now = self.world.time();
-        let most = usize::try_from(self.world.dice.between(1, 10)).unwrap_or(1);
+        let most = [1, 10, 100, 10_000][self.world.dice.index(4)];
+        let most = usize::try_from(self.world.dice.between(1, most)).unwrap_or(1);
         let mut taken = Vec::new();
         let mut messages = self.messages();
         while taken.len() < most {
