@@ -1,9 +1,21 @@
 //! Which keys a table has: one sorted key file beside each data file.
 //!
-//! `_pinlake_keys/<data file's name>.keys` holds the magic bytes, the count (u64, little endian) and the 16-byte
-//! keys of the data file's rows in ascending order. It is a cache of what the data file says: written before the
-//! commit that names the data file, made again from it when missing. (Delta's vacuum leaves folders that begin
-//! with an underscore alone.)
+//! `_pinlake_keys/<data file's name>.keys` is a cache of what the data file says: written before the commit that names
+//! the data file, made again from it when missing. (Delta's vacuum leaves folders that begin with an underscore
+//! alone.) It holds `PLKEYS01`, the number of keys n (u64, little endian, like all numbers), and the 16-byte keys of the data
+//! file's rows in ascending order. If they are more than 65,536 it holds:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `PLKEYS02` |
+//! | 8 | n |
+//! | 4 (2^b + 1) | where in the keys each value of a key's first b bits begins, and n; 2^b is n / 16 or a little less |
+//! | 3 n | the 24 bits behind those, of each key |
+//! | 16 n | the keys |
+//!
+//! Then a check reads what is before the keys, a fifth of the whole, and of the keys the few that this does not rule out:
+//! nearly always those that are there. So its cost grows slowly with the table, and a warm function can keep what it
+//! knows of twenty million rows.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,18 +35,109 @@ use crate::error::LakeError;
 /// Folder of the key files, in the table's folder.
 pub(crate) const KEYS_FOLDER: &str = "_pinlake_keys";
 const MAGIC: &[u8; 8] = b"PLKEYS01";
+const MAGIC_WITH_INDEX: &[u8; 8] = b"PLKEYS02";
 const HEADER: usize = 16;
 const KEY: usize = 16;
 /// Key files that are read at once.
 const CONCURRENCY: usize = 8;
+/// Of a file with more keys than this (1 MiB) the index is read and kept in their place.
+const WHOLE_KEYS: usize = 1 << 16;
+/// Keys of one file that are looked at one by one; to look at more, all of them are read.
+const SINGLE_KEYS: usize = 64;
 
 /// The key of a row. Big-endian bytes, so they order as the number does.
 pub type Key = [u8; KEY];
 
-/// Keys of whole files, kept while the function is warm, up to a number of bytes.
+/// What is known of the keys of a data file.
+#[derive(Debug, Clone)]
+pub(crate) enum FileKeys {
+    /// All of them, ascending.
+    Whole(Arc<[Key]>),
+    /// Enough to rule nearly every other key out.
+    Index(KeyIndex),
+}
+
+impl FileKeys {
+    /// What is worth keeping of a file's keys.
+    pub(crate) fn of(keys: &Arc<[Key]>) -> FileKeys {
+        if keys.len() <= WHOLE_KEYS {
+            return FileKeys::Whole(keys.clone());
+        }
+        let mut bytes = Vec::with_capacity(index_bytes(keys.len()));
+        encode_index(keys, &mut bytes);
+        FileKeys::Index(KeyIndex { count: keys.len(), bytes: bytes.into() })
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            FileKeys::Whole(keys) => keys.len() * KEY,
+            FileKeys::Index(index) => index.bytes.len(),
+        }
+    }
+}
+
+/// The part of a key file before its keys.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyIndex {
+    count: usize,
+    bytes: Bytes,
+}
+
+/// How many of a key's first bits choose where to look.
+fn index_bits(count: usize) -> u32 {
+    (count / 16).checked_ilog2().unwrap_or(0).min(28)
+}
+
+fn index_bytes(count: usize) -> usize {
+    4 * ((1 << index_bits(count)) + 1) + 3 * count
+}
+
+/// The first `bits` bits of a key, and the 24 behind them.
+fn index_parts(key: &Key, bits: u32) -> (usize, u32) {
+    let [a, b, c, d, e, f, g, h, ..] = *key;
+    let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let bucket = if bits == 0 { 0 } else { first >> (64 - bits) };
+    (bucket as usize, ((first << bits) >> 40) as u32)
+}
+
+fn encode_index(sorted: &[Key], bytes: &mut Vec<u8>) {
+    let bits = index_bits(sorted.len());
+    let mut next = 0;
+    for bucket in 0..1_usize << bits {
+        bytes.extend_from_slice(&(next as u32).to_le_bytes());
+        next += sorted[next..].iter().take_while(|key| index_parts(key, bits).0 == bucket).count();
+    }
+    bytes.extend_from_slice(&(next as u32).to_le_bytes());
+    for key in sorted {
+        bytes.extend_from_slice(&index_parts(key, bits).1.to_le_bytes()[..3]);
+    }
+}
+
+impl KeyIndex {
+    /// Which of `wanted` the file may have: (position in `wanted`, position in the file's keys). A damaged index may
+    /// point anywhere within the file; the keys themselves decide.
+    fn candidates(&self, wanted: &[Key]) -> Vec<(usize, usize)> {
+        let bits = index_bits(self.count);
+        let (starts, rest) = self.bytes.split_at(4 * ((1 << bits) + 1));
+        let (starts, prints) = (starts.as_chunks::<4>().0, rest.as_chunks::<3>().0);
+        let start = |bucket: usize| (u32::from_le_bytes(starts[bucket]) as usize).min(self.count);
+        let mut found = Vec::new();
+        for (at, key) in wanted.iter().enumerate() {
+            let (bucket, print) = index_parts(key, bits);
+            let [a, b, c, _] = print.to_le_bytes();
+            let from = start(bucket);
+            let bucket = prints.get(from..start(bucket + 1)).unwrap_or_default();
+            let same = bucket.iter().enumerate().filter(|(_, own)| **own == [a, b, c]);
+            found.extend(same.map(|(place, _)| (at, from + place)));
+        }
+        found
+    }
+}
+
+/// Keys of whole files, or their indexes, kept while the function is warm, up to a number of bytes.
 #[derive(Debug)]
 pub(crate) struct KeyCache {
-    files: HashMap<String, Arc<[Key]>>,
+    files: HashMap<String, FileKeys>,
     room: usize,
 }
 
@@ -43,8 +146,8 @@ impl KeyCache {
         Self { files: HashMap::new(), room: bytes }
     }
 
-    pub(crate) fn remember(&mut self, file: &str, keys: Arc<[Key]>) {
-        let bytes = keys.len() * KEY;
+    pub(crate) fn remember(&mut self, file: &str, keys: FileKeys) {
+        let bytes = keys.bytes();
         if bytes <= self.room && !self.files.contains_key(file) {
             self.room -= bytes;
             self.files.insert(file.to_owned(), keys);
@@ -61,7 +164,7 @@ impl KeyCache {
         self.files.retain(|file, keys| {
             let keep = live.contains(file.as_str());
             if !keep {
-                *room += keys.len() * KEY;
+                *room += keys.bytes();
             }
             keep
         });
@@ -94,9 +197,14 @@ pub(crate) fn key_path(table: &Path, data_file: &str) -> Path {
 
 /// A key file's bytes. `sorted` must ascend.
 pub(crate) fn encode(sorted: &[Key]) -> Bytes {
-    let mut bytes = Vec::with_capacity(HEADER + sorted.len() * KEY);
-    bytes.extend_from_slice(MAGIC);
+    let indexed = sorted.len() > WHOLE_KEYS;
+    let index = if indexed { index_bytes(sorted.len()) } else { 0 };
+    let mut bytes = Vec::with_capacity(HEADER + index + sorted.len() * KEY);
+    bytes.extend_from_slice(if indexed { MAGIC_WITH_INDEX } else { MAGIC });
     bytes.extend_from_slice(&(sorted.len() as u64).to_le_bytes());
+    if indexed {
+        encode_index(sorted, &mut bytes);
+    }
     bytes.extend_from_slice(sorted.as_flattened());
     bytes.into()
 }
@@ -112,11 +220,11 @@ pub(crate) async fn of_file(
     file: &DataFile,
     cache: &mut KeyCache,
 ) -> Result<Arc<[Key]>, LakeError> {
-    if let Some(keys) = cache.files.get(&file.path) {
+    if let Some(FileKeys::Whole(keys)) = cache.files.get(&file.path) {
         return Ok(keys.clone());
     }
     let keys = load(store, table, contract, file).await?;
-    cache.remember(&file.path, keys.clone());
+    cache.remember(&file.path, FileKeys::of(&keys));
     Ok(keys)
 }
 
@@ -133,24 +241,89 @@ pub(crate) async fn present(
     cache: &mut KeyCache,
 ) -> Result<Vec<bool>, LakeError> {
     let mut found = vec![false; wanted.len()];
-    let mut unknown = Vec::new();
-    for file in files {
-        match cache.files.get(&file.path) {
-            Some(keys) => mark(keys, wanted, &mut found),
-            None => unknown.push(file.clone()),
-        }
-    }
-    let mut loads = futures::stream::iter(unknown)
-        .map(|file: DataFile| async move {
-            let keys = load(store, table, contract, &file).await?;
-            Ok::<_, LakeError>((file, keys))
+    let files: Vec<_> =
+        files.iter().map(|file| (file.clone(), cache.files.get(&file.path).cloned())).collect();
+    let mut checks = futures::stream::iter(files)
+        .map(|(file, known)| async move {
+            let keys = match known {
+                Some(keys) => keys,
+                None => for_check(store, table, contract, &file).await?,
+            };
+            let of_file = has(store, table, contract, &file, &keys, wanted).await?;
+            Ok::<_, LakeError>((file, keys, of_file))
         })
         .buffer_unordered(CONCURRENCY);
-    while let Some((file, keys)) = loads.try_next().await? {
-        mark(&keys, wanted, &mut found);
+    while let Some((file, keys, of_file)) = checks.try_next().await? {
+        for at in of_file {
+            found[at] = true;
+        }
         cache.remember(&file.path, keys);
     }
     Ok(found)
+}
+
+/// What a check wants to know of a file that nothing is known of: of a large one, its index.
+async fn for_check(
+    store: &Arc<dyn ObjectStore>,
+    table: &Path,
+    contract: &Contract,
+    file: &DataFile,
+) -> Result<FileKeys, LakeError> {
+    // Its statistics tell how long the index is.
+    let rows = file.rows.and_then(|rows| usize::try_from(rows).ok()).filter(|rows| *rows > WHOLE_KEYS);
+    if let Some(count) = rows {
+        let path = key_path(table, &file.path);
+        let end = HEADER + index_bytes(count);
+        match store.get_range(&path, 0..end as u64).await {
+            Ok(bytes) if bytes.len() == end && is_header(&bytes[..HEADER], MAGIC_WITH_INDEX, count) => {
+                return Ok(FileKeys::Index(KeyIndex { count, bytes: bytes.slice(HEADER..) }));
+            }
+            // Without index, or damaged: the whole file tells, or the data file if there is none.
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(LakeError::store(&path)(error)),
+        }
+    }
+    Ok(FileKeys::of(&load(store, table, contract, file).await?))
+}
+
+/// The positions of those of `wanted` that the file has.
+async fn has(
+    store: &Arc<dyn ObjectStore>,
+    table: &Path,
+    contract: &Contract,
+    file: &DataFile,
+    keys: &FileKeys,
+    wanted: &[Key],
+) -> Result<Vec<usize>, LakeError> {
+    let of_all = |all: &[Key]| {
+        let mut found = vec![false; wanted.len()];
+        mark(all, wanted, &mut found);
+        (0..wanted.len()).filter(|at| found[*at]).collect()
+    };
+    let index = match keys {
+        FileKeys::Whole(all) => return Ok(of_all(all)),
+        FileKeys::Index(index) => index,
+    };
+    let candidates = index.candidates(wanted);
+    if candidates.is_empty() {
+        return Ok(Vec::new());
+    }
+    if candidates.len() <= SINGLE_KEYS {
+        let path = key_path(table, &file.path);
+        let first = HEADER + index_bytes(index.count);
+        let place = |at: usize| (first + at * KEY) as u64..(first + (at + 1) * KEY) as u64;
+        let places: Vec<_> = candidates.iter().map(|(_, at)| place(*at)).collect();
+        match store.get_ranges(&path, &places).await {
+            Ok(own) => {
+                let same = candidates.iter().zip(own).filter(|((at, _), own)| **own == wanted[*at]);
+                return Ok(same.map(|((at, _), _)| *at).collect());
+            }
+            // It was there when its index was read; the data file has them all the same.
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(LakeError::store(&path)(error)),
+        }
+    }
+    Ok(of_all(&load(store, table, contract, file).await?))
 }
 
 /// Marks the members of `wanted` that are in `have`; both ascend. Each side's runs are skipped by binary search,
@@ -196,16 +369,25 @@ async fn load(
 }
 
 fn decode(bytes: &[u8]) -> Result<Arc<[Key]>, &'static str> {
-    let (header, keys) = bytes.split_at_checked(HEADER).ok_or("shorter than its header")?;
-    let (magic, count) = header.split_at(MAGIC.len());
-    if magic != MAGIC {
-        return Err("not a key file");
-    }
-    let (keys, rest) = keys.as_chunks::<KEY>();
-    if !rest.is_empty() || (keys.len() as u64).to_le_bytes() != *count {
-        return Err("its length is not what its header says; delete it: it will be made again");
+    let (header, rest) = bytes.split_at_checked(HEADER).ok_or("shorter than its header")?;
+    let (_, count) = header.as_chunks::<8>().0.split_first().ok_or("shorter than its header")?;
+    let count = usize::try_from(u64::from_le_bytes(*count.first().ok_or("shorter than its header")?));
+    let damaged = "its length is not what its header says; delete it: it will be made again";
+    let count = count.ok().filter(|count| *count <= rest.len() / KEY).ok_or(damaged)?;
+    let index = match header {
+        header if is_header(header, MAGIC, count) => 0,
+        header if is_header(header, MAGIC_WITH_INDEX, count) => index_bytes(count),
+        _ => return Err("not a key file"),
+    };
+    let (keys, rest) = rest.get(index..).ok_or(damaged)?.as_chunks::<KEY>();
+    if !rest.is_empty() || keys.len() != count {
+        return Err(damaged);
     }
     Ok(keys.into())
+}
+
+fn is_header(header: &[u8], magic: &[u8; 8], count: usize) -> bool {
+    header.strip_prefix(magic) == Some(&(count as u64).to_le_bytes())
 }
 
 /// Makes a missing key file from its data file, and writes it for the next one.
@@ -263,16 +445,91 @@ mod tests {
         for cut in [0, 7, 15, 20, bytes.len() - 16] {
             assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }
+        for magic in [MAGIC, MAGIC_WITH_INDEX] {
+            assert!(decode(&[&magic[..], &u64::MAX.to_le_bytes(), &[0; 64]].concat()).is_err());
+        }
+        let keys = spread(WHOLE_KEYS as u64 + 1, 1);
+        let bytes = encode(&keys);
+        assert_eq!(&*decode(&bytes).unwrap(), &keys[..]);
+        assert!(decode(&bytes[..bytes.len() - 16]).is_err());
+    }
+
+    /// Keys that are spread as hashes are, ascending.
+    fn spread(count: u64, seed: u64) -> Vec<Key> {
+        let mut keys: Vec<Key> = (0..count)
+            .map(|n| {
+                // Odd factors mix; the last one spreads (Knuth's multiplicative hashing).
+                let mixed = (u128::from(n) << 64 | u128::from(seed))
+                    .wrapping_mul(0x2545_f491_4f6c_dd1d_9e37_79b9_7f4a_7c15);
+                (mixed ^ mixed >> 67).wrapping_mul(0xda94_2042_e4dd_58b5_1405_7b7e_f767_814f).to_be_bytes()
+            })
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    #[test]
+    fn an_index_rules_out_nearly_all_that_is_not_there_and_nothing_that_is() {
+        for count in [1, 15, 16, 17, 1000, WHOLE_KEYS as u64 + 1] {
+            let keys: Arc<[Key]> = spread(count, 1).into();
+            let mut bytes = Vec::new();
+            encode_index(&keys, &mut bytes);
+            assert_eq!(bytes.len(), index_bytes(keys.len()));
+            let index = KeyIndex { count: keys.len(), bytes: bytes.into() };
+            let there = index.candidates(&keys);
+            for at in 0..keys.len() {
+                assert!(there.binary_search(&(at, at)).is_ok(), "key {at} of {count}");
+            }
+            assert!(there.len() <= keys.len() + 2);
+            assert!(index.candidates(&spread(10_000, 2)).len() <= 2, "of {count}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_file_is_checked_by_its_index_and_its_keys_decide() {
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let contract = "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\n[route]\n\
+             shape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\n";
+        let files = [("visit.toml".to_owned(), contract.to_owned())];
+        let catalog = pinlake_schema::Catalog::from_files(files).unwrap();
+        let contract = catalog.contract("visit").unwrap();
+        let keys = spread(WHOLE_KEYS as u64 * 2, 1);
+        let file = DataFile { path: "part-1.parquet".to_owned(), size: 1, rows: Some(keys.len() as u64) };
+        let table = Path::from("tables/visit");
+        let path = key_path(&table, &file.path);
+        store.put(&path, encode(&keys).into()).await.unwrap();
+
+        // A twin of a key: the index cannot tell them apart.
+        let mut twin = keys[77];
+        twin[KEY - 1] ^= 1;
+        for (present_keys, single) in [(1, true), (SINGLE_KEYS + 1, false)] {
+            let mut wanted: Vec<Key> = spread(1000, 3);
+            wanted.extend(&keys[1000..1000 + present_keys]);
+            wanted.push(twin);
+            wanted.sort_unstable();
+            for rows in [file.rows, None] {
+                let mut cache = KeyCache::with_room(1 << 30);
+                let file = DataFile { rows, ..file.clone() };
+                for round in ["cold", "warm"] {
+                    let files = std::slice::from_ref(&file);
+                    let found = present(&store, &table, contract, files, &wanted, &mut cache).await.unwrap();
+                    for (key, found) in wanted.iter().zip(found) {
+                        assert_eq!(found, keys.binary_search(key).is_ok(), "{round}, single keys: {single}");
+                    }
+                    assert!(matches!(cache.files[&file.path], FileKeys::Index(_)));
+                }
+            }
+        }
     }
 
     #[test]
     fn the_cache_keeps_within_its_room() {
         let mut cache = KeyCache::with_room(3 * KEY);
-        cache.remember("a", vec![key(1), key(2)].into());
-        cache.remember("b", vec![key(3), key(4)].into());
+        cache.remember("a", FileKeys::Whole([key(1), key(2)].into()));
+        cache.remember("b", FileKeys::Whole([key(3), key(4)].into()));
         assert!(cache.files.contains_key("a") && !cache.files.contains_key("b"));
         cache.retain(&[DataFile { path: "c".to_owned(), size: 1, rows: None }]);
-        cache.remember("b", vec![key(3), key(4)].into());
+        cache.remember("b", FileKeys::Whole([key(3), key(4)].into()));
         assert!(cache.files.contains_key("b"));
     }
 }

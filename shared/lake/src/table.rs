@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::commit::{self, Outcome};
 use crate::data_file::{self, DataFile, NewFile};
 use crate::error::LakeError;
-use crate::keys::{self, Key, KeyCache};
+use crate::keys::{self, FileKeys, Key, KeyCache};
 use crate::log::{Change, CommitNote, TableLog};
 
 mod merge;
@@ -28,7 +28,7 @@ const TABLES: &str = "tables";
 const CONTRACT_PROPERTY: &str = "pinlake.contract";
 const VERSION_PROPERTY: &str = "pinlake.contract.version";
 const IDENTITY_PROPERTY: &str = "pinlake.identity";
-/// What a warm function may keep of a table's keys: 64 MiB are four million rows.
+/// What a warm function may keep of a table's keys: 64 MiB are the indexes of twenty million rows.
 const CACHED_KEY_BYTES: usize = 64 << 20;
 /// A checkpoint is made every so many versions.
 const CHECKPOINT_EVERY: u64 = 50;
@@ -215,7 +215,7 @@ impl Table {
         match commit::put(&*self.store, &entry, &commit, &note.attempt, &self.effects.chance).await? {
             Outcome::Lost => Ok(None),
             Outcome::Committed => {
-                keys.remember(&ready.path, ready.keys.clone());
+                keys.remember(&ready.path, FileKeys::of(&ready.keys));
                 log.committed(version, commit).await?;
                 if version.is_multiple_of(CHECKPOINT_EVERY) {
                     self.checkpoint(log).await;
