@@ -97,13 +97,29 @@ chaos: build .venv/ready ## Deployed functions under faults: make chaos [SEED=N]
 airflow: build .venv/ready ## Run the example DAG in a real Airflow, on a stack of its own
 	@PINLAKE_STATE=airflow PINLAKE_PORT=$${PINLAKE_PORT:-4569} $(LOCAL) airflow
 
+# The peers have an environment of their own; Spark needs Java besides. Hours, without SECTIONS or fewer RUNS.
+.venv-bench/ready: bench/requirements.txt
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or later is missing; or name it: make PYTHON=/path/to/python3' >&2; exit 2; }
+	@echo 'setting up .venv-bench (about 1 GB)' >&2
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	@touch $@
+
+SECTIONS ?= load analyse insert cold-start handlers scale
+ROWS ?= 300000 1000000
+RUNS ?= 5
+.PHONY: bench
+bench: tools .venv/ready .venv-bench/ready ## Measure beside DuckDB, Polars, Spark: make bench [SECTIONS='load analyse'] [ROWS=N] [RUNS=N]
+	cargo build --release --workspace --bins
+	@.venv-bench/bin/python -m bench $(SECTIONS) --rows $(ROWS) --runs $(RUNS)
+
 .PHONY: check
 check: tools .venv/ready ## Formatting, lints, docs, the template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-	$(VENV)/ruff check --quiet airflow local tests
-	$(VENV)/ruff format --check --quiet airflow local tests
+	$(VENV)/ruff check --quiet airflow bench local tests
+	$(VENV)/ruff format --check --quiet airflow bench local tests
 	$(VENV)/cfn-lint template.yaml
 	$(VENV)/python tests/template/check.py
 	$(VENV)/python tests/template/check_test.py
@@ -112,8 +128,8 @@ check: tools .venv/ready ## Formatting, lints, docs, the template
 .PHONY: fmt
 fmt: tools .venv/ready ## Format Rust and Python
 	cargo fmt --all
-	$(VENV)/ruff check --fix --quiet airflow local tests
-	$(VENV)/ruff format airflow local tests
+	$(VENV)/ruff check --fix --quiet airflow bench local tests
+	$(VENV)/ruff format airflow bench local tests
 
 # Release builds, for arm64 by default; zig, which comes with cargo-lambda, cross-compiles on other machines.
 .PHONY: deploy
@@ -125,4 +141,4 @@ deploy: tools .venv/ready ## Build for AWS and deploy to the account of your cre
 
 .PHONY: clean
 clean: down ## Remove everything that was built or set up
-	rm -rf target .venv
+	rm -rf target .venv .venv-bench

@@ -1,0 +1,40 @@
+"""python -m bench SECTION...: measures pinlake and its peers side by side; `make bench` calls it."""
+
+import argparse
+
+from bench import analyse, cold_start, handlers, insert, load, machine, scale
+
+
+def main() -> None:
+    """Runs the sections that are named."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("sections", nargs="+", choices=["load", "analyse", "insert", "cold-start", "handlers", "scale"])
+    parser.add_argument("--rows", type=int, nargs="+", default=[300_000, 1_000_000], help="posts to load and analyse")
+    parser.add_argument(
+        "--tables", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000], help="rows to insert into"
+    )
+    parser.add_argument("--runs", type=int, default=5, help="counted runs of each, after one that is not")
+    parser.add_argument("--peers", nargs="*", default=list(load.PEER_NAMES), choices=load.PEER_NAMES)
+    arguments = parser.parse_args()
+    about = machine.describe()
+    print("# " + ", ".join(f"{name} {value}" for name, value in about.items()) + "\n")
+    for section in arguments.sections:
+        match section:
+            case "load":
+                for rows in arguments.rows:
+                    load.run(rows, arguments.runs, arguments.peers)
+            case "analyse":
+                for rows in arguments.rows:
+                    analyse.run(rows, arguments.runs, arguments.peers)
+            case "insert":
+                insert.run(arguments.tables, arguments.runs)
+            case "cold-start":
+                cold_start.run(arguments.runs)
+            case "handlers":
+                handlers.run(min(arguments.rows), arguments.runs)
+            case "scale":
+                scale.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""What the functions need for an event: CPU, log bytes, stored bytes; cli/src/cost/measured.toml has the figures.
+
+The programs run under the runtime API over a lake in a folder; ingest over the local AWS stand-in's stream.
+"""
+
+import base64
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import inputs, report
+from bench.cold_start import MEMORY, settings
+from bench.load import fresh
+from bench.places import ROOT, WORK, binary
+from bench.runtime import Call, Function
+
+PORT = int(os.environ.get("PINLAKE_PORT", "4566")) + 1
+# Bytes of records in one event of the cleaner: Lambda hands over 6 MB at most, base64.
+EVENT_BYTES = 4_400_000
+RECORD_BYTES = 25_600
+
+
+@contextmanager
+def stream() -> Iterator[str]:
+    """The local stand-in with the stream `records`, and its address."""
+    endpoint = f"http://127.0.0.1:{PORT}"
+    folder = fresh(WORK / "stand-in")
+    surroundings = os.environ | {
+        "GATEWAY_PORT": str(PORT), "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "TMPDIR": str(folder),
+        "MINISTACK_HOST": "localhost",
+    }  # fmt: skip
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([ROOT / ".venv" / "bin" / "ministack"], env=surroundings, stdout=log, stderr=log)
+    try:
+        body = json.dumps({"StreamName": "records", "ShardCount": 1}).encode()
+        head = {
+            "X-Amz-Target": "Kinesis_20131202.CreateStream",
+            "Content-Type": "application/x-amz-json-1.1",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=test/20220101/us-east-1/kinesis/aws4_request, "
+            "SignedHeaders=host, Signature=0",
+        }
+        for attempt in range(300):
+            try:
+                urllib.request.urlopen(urllib.request.Request(endpoint, body, head), timeout=10).read()
+                break
+            except OSError:
+                if attempt == 299:
+                    raise
+                time.sleep(0.1)
+        time.sleep(1)
+        yield endpoint
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def lines(source: Path, dataset: str) -> list[bytes]:
+    """A file's records."""
+    return (source / f"{dataset}.ndjson").read_bytes().splitlines()
+
+
+def post(records: list[bytes]) -> dict[str, Any]:
+    """A client's request as a function URL hands it over."""
+    event = json.loads((ROOT / "events" / "ingest_native.json").read_text())
+    event["rawPath"] = event["requestContext"]["http"]["path"] = "/v1/pin"
+    event["headers"] |= {"content-type": "application/x-ndjson", "content-length": "0"}
+    for name in ("content-encoding", "idempotency-key"):
+        event["headers"].pop(name, None)
+    return event | {"body": b"\n".join(records).decode(), "isBase64Encoded": False}
+
+
+def deliveries(packed: list[tuple[str, bytes]], first: int) -> dict[str, Any]:
+    """Records of a shard as Kinesis' event source hands them over. Each delivery is of another shard: a lake in a
+    folder can make a watermark, but not move one."""
+    source = "arn:aws:kinesis:us-east-1:000000000000:stream/records"
+    records = []
+    for number, (dataset, data) in enumerate(packed, first):
+        sequence = f"4966{number:052d}"
+        kinesis = {
+            "kinesisSchemaVersion": "1.0", "partitionKey": f"{dataset}/bench-{number}/0", "sequenceNumber": sequence,
+            "data": base64.b64encode(data).decode(), "approximateArrivalTimestamp": 1795381200.0 + number,
+        }  # fmt: skip
+        records.append(
+            {"kinesis": kinesis, "eventSource": "aws:kinesis", "eventVersion": "1.0", "eventName": "aws:kinesis:record",
+             "eventID": f"shardId-{first:012d}:{sequence}", "awsRegion": "us-east-1", "eventSourceARN": source,
+             "invokeIdentityArn": "arn:aws:iam::000000000000:role/bench"}
+        )  # fmt: skip
+    return {"Records": records}
+
+
+def pack(source: Path, *, most: int) -> Iterator[list[tuple[str, bytes]]]:
+    """All records of the files, turn about, in stream records of 25 KB and events of so many bytes."""
+    event, size = [], 0
+    rounds = zip(*(lines(source, dataset) for dataset in inputs.DATASETS))
+    open_records: dict[str, list[bytes]] = {dataset: [] for dataset in inputs.DATASETS}
+    sizes = dict.fromkeys(inputs.DATASETS, 0)
+    for post_lines in rounds:
+        for dataset, line in zip(inputs.DATASETS, post_lines):
+            if sizes[dataset] + len(line) + 1 > RECORD_BYTES:
+                data = b"\n".join(open_records[dataset])
+                event.append((dataset, data))
+                size += len(data)
+                open_records[dataset], sizes[dataset] = [], 0
+                if size >= most:
+                    yield event
+                    event, size = [], 0
+            open_records[dataset].append(line)
+            sizes[dataset] += len(line) + 1
+    event += [(dataset, b"\n".join(rest)) for dataset, rest in open_records.items() if rest]
+    yield event
+
+
+def wake(*datasets: str) -> dict[str, Any]:
+    """A wake-up of the compactor: for these datasets, or for all."""
+    message = {
+        "messageId": "1", "receiptHandle": "1", "body": json.dumps({"wake": list(datasets)}), "attributes": {},
+        "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs", "awsRegion": "us-east-1",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:wake-ups",
+    }  # fmt: skip
+    return {"Records": [message]}
+
+
+def folder_mb(*folders: Path) -> float:
+    """MB in folders."""
+    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+def fit(points: list[tuple[float, float]]) -> tuple[float, float]:
+    """What a call takes by itself and what each unit adds, of (units, cost): least squares."""
+    x, y = (statistics.fmean(column) for column in zip(*points))
+    slope = sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+    return y - slope * x, slope
+
+
+def ingest(source: Path, runs: int) -> dict[str, Any]:
+    """Requests of 1 and of 500 records."""
+    records = lines(source, "pin")
+    points, figures = [], {}
+    with stream() as endpoint:
+        ours = settings("unused") | {"AWS_ENDPOINT_URL": endpoint}
+        with Function(binary("ingest"), ours, MEMORY["ingest"]) as function:
+            for batch in (1, 500):
+                event = post(records[:batch])
+                calls = [function.call(event) for _ in range(runs * 10)][5:]
+                assert all(call.answer["statusCode"] == 200 for call in calls), calls[0].answer
+                mb = sum(map(len, records[:batch])) / 1e6
+                points.append((mb, statistics.median(call.cpu_ms for call in calls)))
+                figures[f"records {batch}"] = summary(calls) | {
+                    "answer_bytes": len(json.dumps(calls[0].answer)),
+                    "mb": mb,
+                }
+    base, per_mb = fit(points)
+    return figures | {"cpu_ms_per_request": base, "cpu_ms_per_mb": per_mb}
+
+
+def summary(calls: list[Call]) -> dict[str, float]:
+    """Medians over calls."""
+    middle = lambda name: round(statistics.median(getattr(call, name) for call in calls), 3)  # noqa: E731
+    return {
+        "calls": len(calls),
+        "cpu_ms": middle("cpu_ms"),
+        "wall_ms": middle("wall_ms"),
+        "log_bytes": middle("log_bytes"),
+    }
+
+
+def cleaner_and_compactor(source: Path) -> dict[str, Any]:
+    """All records through the cleaner into landing, and from there, in several compactions, into the tables."""
+    lake = fresh(WORK / "handlers-lake")
+    figures: dict[str, Any] = {}
+    cleaned: list[tuple[float, Call]] = []
+    commits: list[tuple[float, Call]] = []
+    number = 0
+    with (
+        Function(binary("cleaner"), settings(str(lake)), MEMORY["cleaner"]) as clean,
+        Function(binary("compactor"), settings(str(lake)), MEMORY["compactor"]) as compact,
+    ):
+        waiting = 0.0
+        for at, packed in enumerate(pack(source, most=EVENT_BYTES)):
+            # Some small ones, too: what an event takes by itself.
+            parts = [packed] if at % 2 == 0 else [packed[:3], packed[3:]]
+            for part in filter(None, parts):
+                mb = sum(len(data) for _, data in part) / 1e6
+                call = clean.call(deliveries(part, number))
+                assert call.answer == {"batchItemFailures": []}, clean.log_tail()
+                number += len(part)
+                cleaned.append((mb, call))
+                waiting += mb
+            if at % 7 in (0, 6):
+                call = compact.call(wake())
+                assert call.answer == {"batchItemFailures": []}, compact.log_tail()
+                commits.append((waiting, call))
+                waiting = 0.0
+        commits.append((waiting, compact.call(wake())))
+        figures["cleaner_rss_mb"], figures["compactor_rss_mb"] = clean.peak_rss_mb, compact.peak_rss_mb
+    total = sum(mb for mb, _ in cleaned)
+    for name, points, commits_a_call in (("cleaner", cleaned, 1), ("compactor", commits, 3)):
+        base, per_mb = fit([(mb, call.cpu_ms) for mb, call in points])
+        figures[name] = summary([call for _, call in points]) | {
+            "cpu_ms_per_call": base, "cpu_ms_per_commit": base / commits_a_call, "cpu_ms_per_mb": per_mb
+        }  # fmt: skip
+    tables = [lake / "tables" / dataset for dataset in inputs.DATASETS]
+    figures["stored"] = {
+        "mb": total,
+        "raw_per_byte": folder_mb(lake / "raw") / total,
+        "table_per_byte": folder_mb(*tables) / total,
+        "keys_per_byte": folder_mb(*(table / "_pinlake_keys" for table in tables)) / total,
+    }
+    shutil.rmtree(lake)
+    return figures
+
+
+def run(rows: int, runs: int) -> None:
+    """Prints what cli/src/cost/measured.toml wants to know."""
+    print("## handlers: CPU time, log and stored bytes of a call\n")
+    source = inputs.generated(rows)
+    figures = {"ingest": ingest(source, runs)} | cleaner_and_compactor(source)
+    rows_of = [
+        ["ingest, a request", figures["ingest"]["cpu_ms_per_request"], figures["ingest"]["cpu_ms_per_mb"]],
+        ["cleaner, a batch", figures["cleaner"]["cpu_ms_per_call"], figures["cleaner"]["cpu_ms_per_mb"]],
+        ["compactor, a commit", figures["compactor"]["cpu_ms_per_commit"], figures["compactor"]["cpu_ms_per_mb"]],
+    ]
+    print(report.table(["", "CPU ms", "CPU ms a MB more"], [[name, f"{a:.2f}", f"{b:.2f}"] for name, a, b in rows_of]))
+    print()
+    print(report.table(["stored, of a byte of JSON", ""], [[k, f"{v:.3f}"] for k, v in figures["stored"].items()]))
+    report.keep("handlers", {"posts": rows, "runs": runs}, figures)

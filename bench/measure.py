@@ -1,0 +1,103 @@
+"""Runs commands as whole processes: wall and CPU seconds and peak memory as the kernel accounts them."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bench import machine
+
+# A peer that cannot run here (no Java) exits with this, and is left out.
+CANNOT_RUN = 77
+
+
+@dataclass
+class Run:
+    """One run of one command."""
+
+    wall_s: float
+    cpu_s: float
+    rss_mb: float
+    # CPU seconds that the rest of the machine took meanwhile: on a quiet machine nothing.
+    others_cpu_s: float
+    out: str
+
+
+@dataclass
+class Contender:
+    """A command to measure, and what to do before each run of it, which is not measured."""
+
+    name: str
+    command: Sequence[str | Path]
+    before: Callable[[], None] = lambda: None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def once(contender: Contender) -> Run | None:
+    """Runs a command; None when it cannot run on this machine. What it reports is on its stdout."""
+    contender.before()
+    begun, busy = time.monotonic(), machine.busy_seconds()
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        child = subprocess.Popen(
+            [str(part) for part in contender.command],
+            stdout=stdout,
+            stderr=stderr,
+            env=os.environ | contender.environment,
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.monotonic() - begun
+        out, err = (file.seek(0) or file.read() for file in (stdout, stderr))
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode == CANNOT_RUN:
+        print(f"{contender.name} cannot run here: {err.decode().strip()}", file=sys.stderr)
+        return None
+    if child.returncode != 0:
+        sys.exit(f"{contender.name} exited with {child.returncode}:\n{err.decode()[-4000:]}")
+    cpu = usage.ru_utime + usage.ru_stime
+    others = max(0.0, machine.busy_seconds() - busy - cpu)
+    return Run(round(wall, 3), round(cpu, 3), round(usage.ru_maxrss / 1024, 1), round(others, 2), out.decode())
+
+
+def in_turn(contenders: Sequence[Contender], runs: int) -> dict[str, list[Run]]:
+    """Runs all of them in turn, A B C A B C, so that the machine's moods meet each alike; one round is not counted."""
+    results: dict[str, list[Run]] = {}
+    able = list(contenders)
+    for number in range(runs + 1):
+        for contender in list(able):
+            run = once(contender)
+            if run is None:
+                able.remove(contender)
+                continue
+            counted = "warm-up" if number == 0 else f"run {number}"
+            print(
+                f"  {contender.name:<24} {counted:<8} {run.wall_s:8.2f} s  {run.cpu_s:8.2f} CPU s  {run.rss_mb:7.0f} MB"
+                f"  (others {run.others_cpu_s:.1f} CPU s)",
+                file=sys.stderr,
+            )
+            if number > 0:
+                results.setdefault(contender.name, []).append(run)
+    return results
+
+
+def median(runs: Sequence[Run], figure: str) -> float:
+    """The median of a figure over runs."""
+    return statistics.median(getattr(run, figure) for run in runs)
+
+
+def ratio(ours: Sequence[Run], theirs: Sequence[Run], figure: str) -> float:
+    """The median over the rounds of ours through theirs: both met the machine in the same mood."""
+    return statistics.median(
+        getattr(a, figure) / max(getattr(b, figure), 0.001) for a, b in zip(ours, theirs, strict=False)
+    )
+
+
+def record(results: dict[str, list[Run]]) -> dict[str, list[dict[str, object]]]:
+    """The raw runs as JSON has them, without what was printed."""
+    return {
+        name: [{k: v for k, v in asdict(run).items() if k != "out"} for run in runs] for name, runs in results.items()
+    }

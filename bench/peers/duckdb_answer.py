@@ -1,0 +1,20 @@
+"""DuckDB: the ten analyses over the Parquet files that duckdb_clean.py wrote, with the SQL of queries/ as it is."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import duckdb
+
+queries, source = map(Path, sys.argv[1:])
+
+connection = duckdb.connect()
+for dataset in ("pin", "geo", "user"):
+    connection.execute(f"CREATE VIEW \"{dataset}\" AS SELECT * FROM '{source}/{dataset}.parquet'")
+answers = {}
+for file in sorted(queries.glob("*.sql")):
+    # `user` is a keyword here.
+    sql = re.sub(r"\b(FROM|JOIN) user\b", r'\1 "user"', file.read_text())
+    answers[file.stem] = connection.execute(sql).fetchall()
+print(json.dumps(answers))
