@@ -7,9 +7,12 @@ import base64
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
+import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +25,7 @@ from bench.load import fresh
 from bench.places import ROOT, WORK, binary
 from bench.runtime import Call, Function
 
-PORT = int(os.environ.get("PINLAKE_PORT", "4566")) + 1
+PORT = int(os.environ.get("PINLAKE_PORT", "4570"))
 # Bytes of records in one event of the cleaner: Lambda hands over 6 MB at most, base64.
 EVENT_BYTES = 4_400_000
 RECORD_BYTES = 25_600
@@ -32,6 +35,9 @@ RECORD_BYTES = 25_600
 def stream() -> Iterator[str]:
     """The local stand-in with the stream `records`, and its address."""
     endpoint = f"http://127.0.0.1:{PORT}"
+    with socket.socket() as asked:
+        if asked.connect_ex(("127.0.0.1", PORT)) == 0:
+            sys.exit(f"another program listens on 127.0.0.1:{PORT}; name a free one: PINLAKE_PORT=N make bench")
     folder = fresh(WORK / "stand-in")
     surroundings = os.environ | {
         "GATEWAY_PORT": str(PORT), "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "TMPDIR": str(folder),
@@ -51,7 +57,10 @@ def stream() -> Iterator[str]:
             try:
                 urllib.request.urlopen(urllib.request.Request(endpoint, body, head), timeout=10).read()
                 break
-            except OSError:
+            except OSError as error:
+                # An answer that came too late for the attempt before this one.
+                if isinstance(error, urllib.error.HTTPError) and b"ResourceInUseException" in error.read():
+                    break
                 if attempt == 299:
                     raise
                 time.sleep(0.1)

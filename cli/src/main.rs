@@ -7,6 +7,7 @@
 mod acks;
 mod analyse;
 mod console;
+mod cost;
 mod dead_letters;
 mod dice;
 mod error;
@@ -65,6 +66,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Wait(wait::WaitArgs),
     Key(key::KeyArgs),
+    Cost(cost::CostArgs),
     Recover(recover::RecoverArgs),
 }
 
@@ -93,6 +95,7 @@ async fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Replay(args) => replay::run(args).await,
         Command::Wait(args) => wait::run(args).await,
         Command::Key(args) => key::run(args).await,
+        Command::Cost(args) => cost::run(args).await,
         Command::Recover(args) => recover::run(args).await,
     }
 }

@@ -65,7 +65,7 @@ async fn help_teaches() {
         "{}",
         ran.stdout
     );
-    for command in ["load", "analyse", "results", "generate", "replay", "wait", "recover"] {
+    for command in ["load", "analyse", "results", "generate", "replay", "wait", "recover", "key", "cost"] {
         pinlake(folder.path(), &[command, "--help"]).await.assert_code(0);
     }
 }

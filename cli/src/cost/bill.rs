@@ -1,0 +1,486 @@
+//! From a workload and settings to a bill.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::measured::Measured;
+use super::prices::Prices;
+use super::settings::Settings;
+
+const BYTES_OF_A_GB: f64 = 1e9;
+/// Bytes of a gigabyte as AWS bills memory and Firehose.
+const BYTES_OF_A_GIB: f64 = 1_073_741_824.0;
+const SECONDS_OF_AN_HOUR: f64 = 3600.0;
+const DAYS_OF_A_MONTH: f64 = 365.0 / 12.0;
+/// Lambda asks a shard for records once a second when it may not wait for more.
+const SHORTEST_POLL_SECONDS: f64 = 1.0;
+/// Messages of a call to SQS.
+const SQS_BATCH: f64 = 10.0;
+
+/// What comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Workload {
+    pub records_per_second: f64,
+    pub bytes_per_record: f64,
+    pub batch: f64,
+    pub datasets: f64,
+    pub analysed_posts: f64,
+}
+
+/// One line: how much of what, at which price.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Line {
+    pub service: &'static str,
+    pub what: Cow<'static, str>,
+    /// A month's.
+    pub quantity: f64,
+    pub usd_per_month: f64,
+}
+
+/// A month's bill.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Bill {
+    pub lines: Vec<Line>,
+    pub shards: f64,
+    pub records_per_month: f64,
+    /// What happens a second, where it is pinlake's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<Flow>,
+}
+
+impl Bill {
+    /// All of it.
+    pub(super) fn usd_per_month(&self) -> f64 {
+        self.lines.iter().map(|line| line.usd_per_month).sum()
+    }
+
+    /// What is there for the shards, used or not.
+    pub(super) fn usd_of_shards(&self) -> f64 {
+        self.lines
+            .iter()
+            .filter(|line| line.what.starts_with("shard-hours"))
+            .map(|line| line.usd_per_month)
+            .sum()
+    }
+
+    /// A month's dollars for a million of its records; none without records.
+    pub(super) fn per_million(&self, usd: f64) -> Option<f64> {
+        (self.records_per_month > 0.0).then(|| usd / self.records_per_month * 1e6)
+    }
+
+    /// The bill of `workload` under `settings`.
+    pub(super) fn of(workload: &Workload, settings: &Settings, prices: &Prices, measured: &Measured) -> Bill {
+        let month = prices.hours_per_month * SECONDS_OF_AN_HOUR;
+        let flow = Flow::of(workload, settings, prices, measured);
+        let mut lines = Vec::new();
+        let mut line = |service, what: &'static str, quantity: f64, price: f64| {
+            lines.push(Line { service, what: what.into(), quantity, usd_per_month: quantity * price });
+        };
+        let analyses = settings.analyses_per_day * DAYS_OF_A_MONTH;
+
+        let lambda = &prices.lambda;
+        let per_call = lambda.per_million_requests / 1e6;
+        line("Lambda", "calls: ingest", flow.requests * month, per_call);
+        line("Lambda", "calls: cleaner", flow.cleanings * month, per_call);
+        line("Lambda", "calls: compactor", flow.compactions * month, per_call);
+        line("Lambda", "calls: analysis", analyses, per_call);
+        let seconds = flow.seconds;
+        let gb_seconds = |calls: f64, seconds: f64, memory: f64| calls * seconds * memory / 1024.0;
+        let memory = &settings.memory;
+        let ingest = gb_seconds(flow.requests * month, seconds.ingest, memory.ingest);
+        line("Lambda", "GB-seconds: ingest", ingest, lambda.per_gb_second);
+        let cleaner = gb_seconds(flow.cleanings * month, seconds.cleaner, memory.cleaner);
+        line("Lambda", "GB-seconds: cleaner", cleaner, lambda.per_gb_second);
+        let compactor = gb_seconds(flow.compactions * month, seconds.compactor, memory.compactor);
+        line("Lambda", "GB-seconds: compactor", compactor, lambda.per_gb_second);
+        let analysis = gb_seconds(analyses, seconds.analysis, memory.analysis);
+        line("Lambda", "GB-seconds: analysis", analysis, lambda.per_gb_second);
+
+        let kinesis = &prices.kinesis;
+        let hours = flow.shards * prices.hours_per_month;
+        line("Kinesis", "shard-hours", hours, kinesis.per_shard_hour);
+        if settings.long_retention {
+            line("Kinesis", "shard-hours, beyond a day", hours, kinesis.per_shard_hour_beyond_a_day);
+        }
+        line("Kinesis", "put units of 25 KB", flow.units * month, kinesis.per_million_units / 1e6);
+        let keys = prices.kms.stream_requests_per_hour * prices.hours_per_month;
+        line("KMS", "calls for the stream's key", keys, prices.kms.per_10_000_requests / 1e4);
+
+        let s3 = &prices.s3;
+        let (per_put, per_get) = (s3.per_1_000_puts_and_lists / 1e3, s3.per_1_000_gets / 1e3);
+        line("S3", "puts: raw records, landing, watermarks", flow.landing_puts() * month, per_put);
+        line("S3", "puts and lists: tables", flow.table_puts(measured) * month, per_put);
+        line(
+            "S3",
+            "gets",
+            flow.gets(measured) * month + analyses * flow.analysis_gets(workload, measured),
+            per_get,
+        );
+        let kept = &measured.stored;
+        let bytes =
+            workload.bytes_per_record * (kept.raw_per_byte + kept.table_per_byte) + kept.key_bytes_per_record;
+        let stored = workload.records_per_second * month * bytes / BYTES_OF_A_GB;
+        line("S3", "GB kept for a month", stored, s3.per_gb_month);
+
+        line(
+            "SQS",
+            "calls",
+            flow.queue_calls(prices, measured) * month,
+            prices.sqs.per_million_requests / 1e6,
+        );
+        let writes = analyses * measured.analysis.results * measured.analysis.write_units_per_result;
+        line("DynamoDB", "write units", writes, prices.dynamodb.per_million_write_units / 1e6);
+
+        let cloudwatch = &prices.cloudwatch;
+        let logs = (flow.log_bytes(settings, measured) * month + analyses * measured.analysis.log_bytes)
+            / BYTES_OF_A_GIB;
+        line("CloudWatch", "GB of logs", logs, cloudwatch.per_gb_logs);
+        let metrics = if flow.requests > 0.0 { measured.fixed.metrics } else { measured.fixed.idle_metrics };
+        line("CloudWatch", "metrics", metrics, cloudwatch.per_metric_month);
+        line("CloudWatch", "alarms", measured.fixed.alarms, cloudwatch.per_alarm_month);
+        let answers = flow.requests * month * measured.ingest.answer_bytes / BYTES_OF_A_GB;
+        line("Transfer", "GB of answers to clients", answers, prices.transfer.per_gb_out);
+
+        Bill {
+            lines,
+            shards: flow.shards,
+            records_per_month: workload.records_per_second * month,
+            flow: Some(flow),
+        }
+    }
+
+    /// The same records through Firehose into Parquet: at least once, no keys, no tables; what puts them there comes on top.
+    pub(super) fn of_firehose(workload: &Workload, prices: &Prices) -> Bill {
+        let firehose = &prices.firehose;
+        let records = workload.records_per_second * prices.hours_per_month * SECONDS_OF_AN_HOUR;
+        let billed = (workload.bytes_per_record / firehose.round_up_bytes).ceil() * firehose.round_up_bytes;
+        let gb = records * billed / BYTES_OF_A_GIB;
+        let line = |what: &'static str, price: f64| Line {
+            service: "Firehose",
+            what: what.into(),
+            quantity: gb,
+            usd_per_month: gb * price,
+        };
+        Bill {
+            lines: vec![
+                line("GB in, each record as 5 KB", firehose.per_gb_in),
+                line("GB made Parquet", firehose.per_gb_converted),
+            ],
+            shards: 0.0,
+            records_per_month: records,
+            flow: None,
+        }
+    }
+}
+
+/// What happens a second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Flow {
+    requests: f64,
+    /// Kinesis records and the units that they are billed in.
+    stream_records: f64,
+    units: f64,
+    shards: f64,
+    cleanings: f64,
+    /// Landing objects a cleaning.
+    objects: f64,
+    compactions: f64,
+    /// Commits a compaction.
+    commits: f64,
+    sweeps: f64,
+    datasets: f64,
+    /// What a call takes.
+    seconds: Seconds,
+}
+
+/// How long one call of each function takes.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+struct Seconds {
+    ingest: f64,
+    cleaner: f64,
+    compactor: f64,
+    analysis: f64,
+}
+
+impl Flow {
+    fn of(workload: &Workload, settings: &Settings, prices: &Prices, measured: &Measured) -> Flow {
+        let kinesis = &prices.kinesis;
+        let requests = workload.records_per_second / workload.batch;
+        // A line and its end; ingest packs lines of a request up to one unit.
+        let line = workload.bytes_per_record + 1.0;
+        let lines_a_record = (kinesis.unit_bytes / line).floor().max(1.0);
+        let stream_records = requests * (workload.batch / lines_a_record).ceil();
+        let bytes = workload.records_per_second * line;
+        let units_a_record = (line * lines_a_record.min(workload.batch) / kinesis.unit_bytes).ceil();
+        let wanted =
+            (bytes / kinesis.shard_bytes_per_second).max(stream_records / kinesis.shard_records_per_second);
+        let shards = (wanted / settings.shard_fill).ceil().max(1.0);
+
+        // A cleaning begins when its window is over or its batch full, and only if there is something.
+        let (shard_records, shard_bytes) = (stream_records / shards, bytes / shards);
+        let by_window = 1.0 / settings.cleaner_window.max(SHORTEST_POLL_SECONDS);
+        let by_size =
+            (shard_records / measured.cleaner.most_records).max(shard_bytes / measured.cleaner.most_bytes);
+        let cleanings = by_window.max(by_size).min(shard_records) * shards;
+        let lines_a_cleaning = if cleanings > 0.0 { workload.records_per_second / cleanings } else { 0.0 };
+        let objects = workload.datasets.min(lines_a_cleaning);
+
+        let landed = cleanings * objects;
+        let by_window = 1.0 / settings.compactor_window.max(SHORTEST_POLL_SECONDS);
+        let by_size = landed / measured.compactor.most_messages;
+        let sweeps = measured.fixed.sweeps_per_hour / SECONDS_OF_AN_HOUR;
+        let busy = by_window.max(by_size).min(landed);
+        let commits = if busy > 0.0 { workload.datasets.min(landed / busy) } else { 0.0 };
+        let mut flow = Flow {
+            requests,
+            stream_records,
+            units: stream_records * units_a_record,
+            shards,
+            cleanings,
+            objects,
+            compactions: busy + sweeps,
+            commits: if busy > 0.0 { commits * busy / (busy + sweeps) } else { 0.0 },
+            sweeps,
+            datasets: workload.datasets,
+            seconds: Seconds::default(),
+        };
+        flow.seconds = flow.call_seconds(workload, settings, measured);
+        flow
+    }
+
+    fn commits_a_second(&self) -> f64 {
+        self.compactions * self.commits
+    }
+
+    fn landed(&self) -> f64 {
+        self.cleanings * self.objects
+    }
+
+    /// Of a cleaning: the raw records, an object a dataset, the watermark.
+    fn landing_puts(&self) -> f64 {
+        self.cleanings * (2.0 + self.objects)
+    }
+
+    /// Of a commit: landing and log are listed; data, keys and log entry put. Now and then a checkpoint with its pointer,
+    /// and a merge, which is a commit more. A sweep lists landing for each dataset and for quarantine.
+    fn table_puts(&self, measured: &Measured) -> f64 {
+        let compactor = &measured.compactor;
+        let a_commit = 5.0 + 2.0 / compactor.checkpoint_every + 4.0 / compactor.merge_every;
+        self.commits_a_second() * a_commit + self.sweeps * (self.datasets + 1.0)
+    }
+
+    /// Each landing object is read once; the watermark before it is moved; what others committed; what a merge takes.
+    fn gets(&self, measured: &Measured) -> f64 {
+        let merges = self.commits_a_second() / measured.compactor.merge_every;
+        self.landed()
+            + self.cleanings
+            + self.commits_a_second()
+            + merges * 2.0 * measured.compactor.merge_every
+    }
+
+    /// Of an analysis: each table's log, and of each file its end and its columns.
+    fn analysis_gets(&self, workload: &Workload, measured: &Measured) -> f64 {
+        workload.datasets * (2.0 + 2.0 * measured.analysis.files_per_table)
+    }
+
+    /// S3 sends a message an object; they are received and deleted together. An idle queue is asked all the same.
+    fn queue_calls(&self, prices: &Prices, measured: &Measured) -> f64 {
+        let sent = self.landed() + measured.fixed.sweeps_per_hour / SECONDS_OF_AN_HOUR;
+        let idle = prices.sqs.idle_polls_per_hour / SECONDS_OF_AN_HOUR;
+        sent + idle.max(sent / SQS_BATCH) + sent / SQS_BATCH
+    }
+
+    fn log_bytes(&self, settings: &Settings, measured: &Measured) -> f64 {
+        let info = |bytes: f64| if settings.info_logs { bytes } else { 0.0 };
+        let (ingest, compactor) = (&measured.ingest, &measured.compactor);
+        let lambda = measured.fixed.lambda_log_bytes;
+        self.requests * (lambda + ingest.log_bytes + info(ingest.info_log_bytes))
+            + self.cleanings * (lambda + measured.cleaner.log_bytes)
+            + self.compactions * (lambda + compactor.log_bytes + info(compactor.info_log_bytes))
+    }
+
+    /// A call's time: its CPU time, as long as its share of a processor makes it, and its waits for AWS.
+    fn call_seconds(&self, workload: &Workload, settings: &Settings, measured: &Measured) -> Seconds {
+        let (memory, waits) = (&settings.memory, &measured.waits_ms);
+        let line = workload.bytes_per_record + 1.0;
+        let mb_a_second = workload.records_per_second * line / 1e6;
+        let each = |calls: f64| if calls > 0.0 { mb_a_second / calls } else { 0.0 };
+        let time = |cpu: f64, memory: f64, wait: f64| {
+            (cpu / (memory / measured.fixed.mb_of_one_cpu).min(1.0) + wait) / 1e3
+        };
+        let ingest =
+            measured.ingest.cpu_ms_per_request + measured.ingest.cpu_ms_per_mb * workload.batch * line / 1e6;
+        let cleaner =
+            measured.cleaner.cpu_ms_per_invocation + measured.cleaner.cpu_ms_per_mb * each(self.cleanings);
+        let a_commit = measured.compactor.cpu_ms_per_commit;
+        let compactor = a_commit * self.commits + measured.compactor.cpu_ms_per_mb * each(self.compactions);
+        let (analysis, posts) = (&measured.analysis, workload.analysed_posts / 1e6);
+        Seconds {
+            ingest: time(ingest, memory.ingest, waits.kinesis_put),
+            // Raw records, then landing objects all at once, then the watermark.
+            cleaner: time(cleaner, memory.cleaner, 3.0 * waits.s3_put + waits.s3_get),
+            // One table behind the other: two lists, objects all at once, files, log entry, removal.
+            compactor: time(
+                compactor,
+                memory.compactor,
+                self.commits.max(1.0) * 2.0 * waits.s3_list
+                    + self.commits * (2.0 * waits.s3_get + 3.0 * waits.s3_put),
+            ),
+            analysis: time(
+                analysis.cpu_ms_per_run + analysis.cpu_ms_per_million_posts * posts,
+                memory.analysis,
+                3.0 * (waits.s3_list + 3.0 * waits.s3_get) + 2.0 * analysis.results * waits.dynamodb_put,
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Round figures, so that a bill can be reckoned by hand.
+    fn prices() -> Prices {
+        let text = r#"
+            as_of = "test"
+            region = "test"
+            hours_per_month = 1000
+            lambda = { per_million_requests = 1, per_gb_second = 0.001 }
+            kinesis = { per_shard_hour = 0.01, per_shard_hour_beyond_a_day = 0.02, per_million_units = 10, unit_bytes = 10010, shard_bytes_per_second = 1001000, shard_records_per_second = 1000 }
+            kms = { per_10_000_requests = 1, stream_requests_per_hour = 20 }
+            s3 = { per_1_000_puts_and_lists = 0.01, per_1_000_gets = 0.001, per_gb_month = 0.1 }
+            sqs = { per_million_requests = 1, idle_polls_per_hour = 1000 }
+            dynamodb = { per_million_write_units = 1000 }
+            cloudwatch = { per_gb_logs = 1, per_metric_month = 1, per_alarm_month = 2 }
+            transfer = { per_gb_out = 1 }
+            firehose = { per_gb_in = 1, per_gb_converted = 0.5, round_up_bytes = 5120 }
+            api_gateway = { per_million_requests = 1 }
+            replaced = {}
+        "#;
+        toml::from_str(text).unwrap()
+    }
+
+    fn measured() -> Measured {
+        let text = r#"
+            measured = "test"
+            ingest = { cpu_ms_per_request = 1, cpu_ms_per_mb = 0, log_bytes = 100, info_log_bytes = 50, answer_bytes = 1000 }
+            cleaner = { cpu_ms_per_invocation = 100, cpu_ms_per_mb = 0, log_bytes = 0, most_records = 1000, most_bytes = 1e9 }
+            compactor = { cpu_ms_per_commit = 10, cpu_ms_per_mb = 0, log_bytes = 0, info_log_bytes = 0, most_messages = 1000, checkpoint_every = 2, merge_every = 4 }
+            analysis = { cpu_ms_per_run = 1000, cpu_ms_per_million_posts = 1000, results = 10, write_units_per_result = 2, files_per_table = 1, log_bytes = 0 }
+            stored = { raw_per_byte = 0.2, table_per_byte = 0.3, key_bytes_per_record = 0 }
+            waits_ms = { kinesis_put = 9, s3_put = 0, s3_get = 0, s3_list = 0, dynamodb_put = 0 }
+            fixed = { metrics = 60, idle_metrics = 30, alarms = 5, sweeps_per_hour = 0, lambda_log_bytes = 350, mb_of_one_cpu = 1024 }
+        "#;
+        toml::from_str(text).unwrap()
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            analyses_per_day: 12.0,
+            cleaner_window: 10.0,
+            compactor_window: 20.0,
+            shard_fill: 1.0,
+            ..Settings::default_for(60.0)
+        }
+    }
+
+    /// 1,000 records of 1,000 bytes a second, ten a request: 3.6e9 records in a month of 1,000 hours.
+    const BUSY: Workload = Workload {
+        records_per_second: 1000.0,
+        bytes_per_record: 1000.0,
+        batch: 10.0,
+        datasets: 3.0,
+        analysed_posts: 1e6,
+    };
+
+    fn usd(bill: &Bill, service: &str, what: &str) -> f64 {
+        let line = bill.lines.iter().find(|line| line.service == service && line.what.starts_with(what));
+        line.unwrap_or_else(|| panic!("no line {service} {what}")).usd_per_month
+    }
+
+    fn near(a: f64, b: f64) {
+        assert!((a - b).abs() <= 1e-9 * b.abs().max(1.0), "{a} is not {b}");
+    }
+
+    #[test]
+    fn a_busy_month_costs_what_it_costs_by_hand() {
+        let bill = Bill::of(&BUSY, &settings(), &prices(), &measured());
+        // 100 requests a second for 3.6e6 seconds, at $1 a million.
+        near(usd(&bill, "Lambda", "calls: ingest"), 360.0);
+        // Each 1 ms of CPU at half a processor and 9 ms of waiting: 11 ms of half a GB.
+        near(usd(&bill, "Lambda", "GB-seconds: ingest"), 3.6e8 * 0.011 * 0.5 * 0.001);
+        // Ten lines of 1,001 bytes make one unit of 10,010; 1,001,000 bytes a second are just one shard.
+        near(bill.shards, 1.0);
+        near(usd(&bill, "Kinesis", "put units"), 3600.0);
+        near(bill.usd_of_shards(), 1000.0 * 0.03);
+        // A cleaning every ten seconds: 5 puts each.
+        near(usd(&bill, "Lambda", "calls: cleaner"), 0.36);
+        near(usd(&bill, "S3", "puts: raw"), 360_000.0 * 5.0 * 1e-5);
+        // Every 20 seconds a commit to each of three tables: 5 puts and lists, half a checkpoint of 2, a quarter merge of 4.
+        near(usd(&bill, "S3", "puts and lists"), 180_000.0 * 3.0 * 7.0 * 1e-5);
+        // 0.3 objects a second, 0.1 watermarks, 0.15 commits, and 2 of every file that was merged; and 12 analyses a day
+        // of three tables, 4 each.
+        let analyses = 12.0 * 365.0 / 12.0;
+        near(usd(&bill, "S3", "gets"), (3.6e6 * (0.3 + 0.1 + 0.15 + 0.3) + analyses * 12.0) * 1e-6);
+        near(usd(&bill, "S3", "GB kept"), 3.6e9 * 500.0 / 1e9 * 0.1);
+        // 0.3 messages a second and as many tenths to delete; the idle polls, 1,000 an hour, are more than 0.03 receives.
+        near(usd(&bill, "SQS", "calls"), 3.6e6 * (0.3 + 1000.0 / 3600.0 + 0.03) * 1e-6);
+        near(usd(&bill, "DynamoDB", "write units"), analyses * 20.0 * 1e-3);
+        // 2 seconds of CPU, which 3,008 MB have whole.
+        near(usd(&bill, "Lambda", "GB-seconds: analysis"), analyses * 2.0 * 3008.0 / 1024.0 * 0.001);
+        near(
+            usd(&bill, "CloudWatch", "GB of logs"),
+            (3.6e8 * 500.0 + (360_000.0 + 180_000.0) * 350.0) / BYTES_OF_A_GIB,
+        );
+        near(usd(&bill, "Transfer", "GB of answers"), 360.0);
+        near(usd(&bill, "CloudWatch", "metrics") + usd(&bill, "CloudWatch", "alarms"), 70.0);
+        near(bill.per_million(bill.usd_per_month()).unwrap(), bill.usd_per_month() / 3600.0);
+    }
+
+    #[test]
+    fn an_idle_month_costs_what_stands_and_nothing_by_the_record() {
+        let idle = Workload { records_per_second: 0.0, ..BUSY };
+        let bill = Bill::of(&idle, &settings(), &prices(), &measured());
+        let analyses = 365.0;
+        let by_hand = 30.0 // the shard
+            + 2.0 // 20 keys an hour
+            + 1.0 // a million polls
+            + analyses * (1e-6 + 2.0 * 3008.0 / 1024.0 * 0.001 + 12.0 * 1e-6 + 20.0 * 1e-3)
+            + 30.0 + 10.0; // metrics, alarms
+        near(bill.usd_per_month(), by_hand);
+        assert_eq!(bill.per_million(1.0), None);
+    }
+
+    #[test]
+    fn a_record_alone_waits_for_no_window_that_it_does_not_fill() {
+        // One record in 1,000 seconds, one a request: each is cleaned, and committed, alone.
+        let rare = Workload { records_per_second: 0.001, batch: 1.0, ..BUSY };
+        let bill = Bill::of(&rare, &settings(), &prices(), &measured());
+        near(usd(&bill, "Lambda", "calls: cleaner"), 3.6e3 * 1e-6);
+        near(usd(&bill, "S3", "puts: raw"), 3.6e3 * 3.0 * 1e-5);
+        near(usd(&bill, "S3", "puts and lists"), 3.6e3 * 7.0 * 1e-5);
+        near(usd(&bill, "Kinesis", "put units"), 3.6e3 * 1e-5);
+    }
+
+    /// One and five hundred records a request, at 1,000 records of 1 KB a second: the files that are built in are read.
+    #[test]
+    fn what_is_built_in_makes_a_bill() {
+        let (prices, measured) = (Prices::built_in().unwrap(), Measured::built_in().unwrap());
+        let usd = |batch: f64| {
+            let bill =
+                Bill::of(&Workload { batch, ..BUSY }, &Settings::default_for(60.0), &prices, &measured);
+            bill.per_million(bill.usd_per_month() - bill.usd_of_shards()).unwrap()
+        };
+        assert!(usd(500.0) < 0.05, "{}", usd(500.0));
+        assert!(usd(1.0) > 10.0 * usd(500.0), "{}", usd(1.0));
+    }
+
+    #[test]
+    fn firehose_rounds_every_record_up() {
+        let bill = Bill::of_firehose(&BUSY, &prices());
+        near(bill.usd_per_month(), 3.6e9 * 5120.0 / BYTES_OF_A_GIB * 1.5);
+        let large = Workload { bytes_per_record: 5121.0, ..BUSY };
+        near(Bill::of_firehose(&large, &prices()).usd_per_month(), 2.0 * bill.usd_per_month());
+    }
+}

@@ -1,0 +1,102 @@
+//! What the functions need, from `measured.toml`.
+
+use serde::Deserialize;
+
+use crate::error::CliError;
+
+/// CPU, bytes and waits; the file says how each was found.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "measured.toml, which is their documentation, has the same names")]
+pub(super) struct Measured {
+    pub measured: String,
+    pub ingest: Ingest,
+    pub cleaner: Cleaner,
+    pub compactor: Compactor,
+    pub analysis: Analysis,
+    pub stored: Stored,
+    pub waits_ms: Waits,
+    pub fixed: Fixed,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ingest {
+    pub cpu_ms_per_request: f64,
+    pub cpu_ms_per_mb: f64,
+    pub log_bytes: f64,
+    pub info_log_bytes: f64,
+    pub answer_bytes: f64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cleaner {
+    pub cpu_ms_per_invocation: f64,
+    pub cpu_ms_per_mb: f64,
+    pub log_bytes: f64,
+    pub most_records: f64,
+    pub most_bytes: f64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Compactor {
+    pub cpu_ms_per_commit: f64,
+    pub cpu_ms_per_mb: f64,
+    pub log_bytes: f64,
+    pub info_log_bytes: f64,
+    pub most_messages: f64,
+    pub checkpoint_every: f64,
+    pub merge_every: f64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Analysis {
+    pub cpu_ms_per_run: f64,
+    pub cpu_ms_per_million_posts: f64,
+    pub results: f64,
+    pub write_units_per_result: f64,
+    pub files_per_table: f64,
+    pub log_bytes: f64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stored {
+    pub raw_per_byte: f64,
+    pub table_per_byte: f64,
+    pub key_bytes_per_record: f64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Waits {
+    pub kinesis_put: f64,
+    pub s3_put: f64,
+    pub s3_get: f64,
+    pub s3_list: f64,
+    pub dynamodb_put: f64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fixed {
+    pub metrics: f64,
+    pub idle_metrics: f64,
+    pub alarms: f64,
+    pub sweeps_per_hour: f64,
+    pub lambda_log_bytes: f64,
+    pub mb_of_one_cpu: f64,
+}
+
+impl Measured {
+    /// The figures that the program was built with.
+    pub(super) fn built_in() -> Result<Measured, CliError> {
+        toml::from_str(include_str!("measured.toml")).map_err(|error| {
+            CliError::failed("the figures that are built in cannot be read", "this is a mistake in pinlake")
+                .caused_by(error)
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! Bills as tables for people and as JSON for programs.
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use serde_json::{Value, json};
+
+use super::Format;
+use super::bill::{Bill, Workload};
+use super::measured::Measured;
+use super::prices::Prices;
+use super::settings::Settings;
+use crate::console;
+use crate::error::CliError;
+
+/// Records a second and seconds of freshness that a matrix shows.
+const RATES: [f64; 3] = [1.0, 100.0, 1000.0];
+const FRESHNESS: [f64; 3] = [1.0, 60.0, 300.0];
+
+/// The bill of each of the settings, and what others take.
+pub(super) fn bills(
+    workload: &Workload,
+    bills: &[(Settings, Bill)],
+    prices: &Prices,
+    measured: &Measured,
+    format: Format,
+) -> Result<(), CliError> {
+    let firehose = Bill::of_firehose(workload, prices);
+    let replaced = replaced(workload, prices);
+    if format == Format::Json {
+        let columns =
+            bills.iter().map(|(settings, bill)| (settings.name.to_owned(), bill_json(Some(settings), bill)));
+        let mut columns: serde_json::Map<String, Value> = columns.collect();
+        columns.insert("replaced".to_owned(), bill_json(None, &replaced));
+        columns.insert("firehose".to_owned(), bill_json(None, &firehose));
+        return console::data_json(&json!({
+            "prices_of": prices.as_of, "region": prices.region, "measured": measured.measured,
+            "workload": workload, "bills": columns,
+        }));
+    }
+    let mut table = new_table();
+    let mut head = vec!["USD".to_owned(), "a month, default".to_owned()];
+    for (settings, _) in bills {
+        head.push(format!("{}: month", settings.name));
+        head.push("per million".to_owned());
+    }
+    table.set_header(head);
+    // The columns differ in which lines they have, not in their order.
+    let most = bills.iter().map(|(_, bill)| &bill.lines).max_by_key(|lines| lines.len());
+    for line in most.into_iter().flatten() {
+        let of = |bill: &Bill| {
+            bill.lines.iter().find(|own| (own.service, &own.what) == (line.service, &line.what)).cloned()
+        };
+        let first = bills.first().and_then(|(_, bill)| of(bill));
+        let mut row =
+            vec![format!("{} {}", line.service, line.what), quantity(first.map_or(0.0, |own| own.quantity))];
+        for (_, bill) in bills {
+            let usd = of(bill).map_or(0.0, |own| own.usd_per_month);
+            row.extend([money(usd), per_million(bill, usd)]);
+        }
+        table.add_row(row);
+    }
+    for (what, part) in [
+        ("all in", Bill::usd_per_month as fn(&Bill) -> f64),
+        ("of it for shards", Bill::usd_of_shards),
+        ("above the shards", |bill| bill.usd_per_month() - bill.usd_of_shards()),
+    ] {
+        let mut row = vec![what.to_owned(), String::new()];
+        for (_, bill) in bills {
+            row.extend([money(part(bill)), per_million(bill, part(bill))]);
+        }
+        table.add_row(row);
+    }
+    align(&mut table, 1);
+    console::data(&table.to_string())?;
+
+    let mut others = new_table();
+    others.set_header(["instead", "USD a month", "per million"]);
+    for (name, bill) in [("the replaced pipeline", &replaced), ("Firehose into Parquet", &firehose)] {
+        for line in &bill.lines {
+            others.add_row([
+                line.what.to_string(),
+                money(line.usd_per_month),
+                per_million(bill, line.usd_per_month),
+            ]);
+        }
+        others.add_row([
+            format!("{name}, all in"),
+            money(bill.usd_per_month()),
+            per_million(bill, bill.usd_per_month()),
+        ]);
+    }
+    align(&mut others, 1);
+    console::data(&others.to_string())?;
+    notes(workload, bills, prices, measured);
+    Ok(())
+}
+
+fn notes(workload: &Workload, bills: &[(Settings, Bill)], prices: &Prices, measured: &Measured) {
+    console::say(&format!(
+        "{:.1} records/s of {} bytes, {} a request, {} datasets; a month has {} hours",
+        workload.records_per_second,
+        workload.bytes_per_record,
+        workload.batch,
+        workload.datasets,
+        prices.hours_per_month
+    ));
+    for (settings, bill) in bills {
+        console::say(&format!(
+            "{}: windows {} and {} s, {} shards, {} analyses a day of {} posts",
+            settings.name,
+            settings.cleaner_window,
+            settings.compactor_window,
+            bill.shards,
+            settings.analyses_per_day,
+            quantity(workload.analysed_posts)
+        ));
+    }
+    console::say(&format!(
+        "prices of {} in {}, without free tiers; {}\nnot in it: the storage of earlier months, the replaced pipeline's \
+         growth with its load, and what puts records into Firehose",
+        prices.as_of, prices.region, measured.measured
+    ));
+}
+
+/// Rates against freshness under the default settings, and the bill without any record.
+pub(super) fn matrix(
+    workload: &Workload,
+    prices: &Prices,
+    measured: &Measured,
+    format: Format,
+) -> Result<(), CliError> {
+    let at = |rate: f64, freshness: f64| {
+        Bill::of(
+            &Workload { records_per_second: rate, ..*workload },
+            &Settings::default_for(freshness),
+            prices,
+            measured,
+        )
+    };
+    let idle = at(0.0, 60.0);
+    if format == Format::Json {
+        let cells = RATES.iter().flat_map(|&rate| FRESHNESS.iter().map(move |&freshness| (rate, freshness)));
+        let cells = cells.map(|(rate, freshness)| {
+            let bill = at(rate, freshness);
+            json!({ "records_per_second": rate, "freshness_seconds": freshness, "usd_per_month": bill.usd_per_month(),
+                    "usd_per_million": bill.per_million(bill.usd_per_month()),
+                    "usd_per_million_above_shards": bill.per_million(bill.usd_per_month() - bill.usd_of_shards()) })
+        });
+        return console::data_json(&json!({
+            "prices_of": prices.as_of, "cells": cells.collect::<Vec<_>>(), "idle": bill_json(None, &idle),
+        }));
+    }
+    let mut table = new_table();
+    let mut head = vec!["records/s".to_owned()];
+    for freshness in FRESHNESS {
+        head.extend([format!("{freshness} s: month"), "per million".to_owned()]);
+    }
+    table.set_header(head);
+    for rate in RATES {
+        let mut row = vec![rate.to_string()];
+        for freshness in FRESHNESS {
+            let bill = at(rate, freshness);
+            row.extend([money(bill.usd_per_month()), per_million(&bill, bill.usd_per_month())]);
+        }
+        table.add_row(row);
+    }
+    align(&mut table, 0);
+    console::data(&table.to_string())?;
+    let mut lines = new_table();
+    lines.set_header(["idle", "USD a month"]);
+    for line in idle.lines.iter().filter(|line| line.usd_per_month >= 0.005) {
+        lines.add_row([format!("{} {}", line.service, line.what), money(line.usd_per_month)]);
+    }
+    lines.add_row(["all in".to_owned(), money(idle.usd_per_month())]);
+    align(&mut lines, 1);
+    console::data(&lines.to_string())?;
+    console::say(&format!(
+        "records of {} bytes, {} a request; a freshness of 1 s: the windows are at their least, the work takes longer\n\
+         prices of {} in {}, without free tiers; {}",
+        workload.bytes_per_record, workload.batch, prices.as_of, prices.region, measured.measured
+    ));
+    Ok(())
+}
+
+/// The servers and what is charged a request in front of them.
+fn replaced(workload: &Workload, prices: &Prices) -> Bill {
+    use super::bill::Line;
+    let records_per_month = workload.records_per_second * prices.hours_per_month * 3600.0;
+    let requests = records_per_month / workload.batch;
+    let servers = prices.replaced.values().map(|server| Line {
+        service: "replaced",
+        what: server.what.clone().into(),
+        quantity: prices.hours_per_month,
+        usd_per_month: server.per_hour * prices.hours_per_month,
+    });
+    let gateway = Line {
+        service: "replaced",
+        what: "API Gateway, requests".into(),
+        quantity: requests,
+        usd_per_month: requests / 1e6 * prices.api_gateway.per_million_requests,
+    };
+    Bill { lines: servers.chain([gateway]).collect(), shards: 3.0, records_per_month, flow: None }
+}
+
+fn bill_json(settings: Option<&Settings>, bill: &Bill) -> Value {
+    let all = bill.usd_per_month();
+    let mut object = json!({
+        "lines": bill.lines, "usd_per_month": all, "usd_per_million": bill.per_million(all),
+        "usd_per_month_above_shards": all - bill.usd_of_shards(),
+        "usd_per_million_above_shards": bill.per_million(all - bill.usd_of_shards()),
+    });
+    if let Some(settings) = settings {
+        object["flow_per_second"] = json!(bill.flow);
+        object["settings"] = json!(settings);
+    }
+    object
+}
+
+fn new_table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(ASCII_MARKDOWN);
+    table
+}
+
+/// Figures stand right, words left.
+fn align(table: &mut Table, from: usize) {
+    for column in table.column_iter_mut().skip(from) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+fn money(usd: f64) -> String {
+    format!("{usd:.2}")
+}
+
+fn per_million(bill: &Bill, usd: f64) -> String {
+    bill.per_million(usd).map_or_else(|| "-".to_owned(), |usd| format!("{usd:.5}"))
+}
+
+fn quantity(number: f64) -> String {
+    match number {
+        n if n >= 1e9 => format!("{:.2}G", n / 1e9),
+        n if n >= 1e6 => format!("{:.2}M", n / 1e6),
+        n if n >= 1e4 => format!("{:.1}k", n / 1e3),
+        n if n >= 10.0 || n == n.trunc() => format!("{n:.0}"),
+        n => format!("{n:.2}"),
+    }
+}

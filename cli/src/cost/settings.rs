@@ -1,0 +1,77 @@
+//! What of the template's parameters decides cost and freshness.
+
+use serde::Serialize;
+
+/// One way to run the pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Settings {
+    /// Name of the column.
+    pub name: &'static str,
+    /// `CleanerWindowSeconds`.
+    pub cleaner_window: f64,
+    /// `CompactorWindowSeconds`.
+    pub compactor_window: f64,
+    /// Retention of the stream above a day.
+    pub long_retention: bool,
+    /// Part of a shard's limit that is planned for.
+    pub shard_fill: f64,
+    /// Runs of the analyses.
+    pub analyses_per_day: f64,
+    /// Whether `LogLevel` lets a line a request through.
+    pub info_logs: bool,
+    /// MB of memory: ingest, cleaner, compactor, analysis.
+    pub memory: Memory,
+}
+
+/// `MemorySize` of the functions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Memory {
+    pub ingest: f64,
+    pub cleaner: f64,
+    pub compactor: f64,
+    pub analysis: f64,
+}
+
+/// As template.yaml has it.
+const TEMPLATE: Memory = Memory { ingest: 512.0, cleaner: 1024.0, compactor: 2048.0, analysis: 3008.0 };
+
+impl Settings {
+    /// The template, with windows for a freshness.
+    pub(super) fn default_for(freshness: f64) -> Settings {
+        Settings {
+            name: "default",
+            // Half of the time in the stream, a third in landing (60 s: the template's 30 and 20), the rest for the work.
+            cleaner_window: (freshness / 2.0).floor().clamp(0.0, 300.0),
+            compactor_window: (freshness / 3.0).floor().clamp(1.0, 300.0),
+            long_retention: true,
+            shard_fill: 0.8,
+            analyses_per_day: 24.0,
+            info_logs: true,
+            memory: TEMPLATE,
+        }
+    }
+
+    /// The columns of a bill.
+    pub(super) fn columns(freshness: f64) -> [Settings; 3] {
+        let default = Settings::default_for(freshness);
+        let cheapest = Settings {
+            name: "cheapest",
+            cleaner_window: 300.0,
+            compactor_window: 300.0,
+            long_retention: false,
+            shard_fill: 1.0,
+            analyses_per_day: 1.0,
+            info_logs: false,
+            memory: Memory { ingest: 256.0, ..TEMPLATE },
+        };
+        let fastest = Settings {
+            name: "fastest",
+            cleaner_window: 0.0,
+            compactor_window: 1.0,
+            shard_fill: 0.5,
+            memory: Memory { ingest: 1769.0, cleaner: 1769.0, ..TEMPLATE },
+            ..Settings::default_for(1.0)
+        };
+        [default, cheapest, fastest]
+    }
+}
