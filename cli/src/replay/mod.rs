@@ -74,7 +74,7 @@ pub struct ReplayArgs {
     /// The endpoint's address, as far as the wire formats' own paths begin
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Folder of row files, one such file, or a database: mysql://HOST[:PORT]/NAME, postgres://HOST[:PORT]/NAME
+    /// Folder of row files, one such file, or a database: mysql://HOST:PORT/NAME, postgres://HOST:PORT/NAME
     #[arg(long, value_name = "DIR|FILE|URL")]
     from: String,
     /// The dataset of all rows; without it the names of files or tables tell
