@@ -1,4 +1,4 @@
-//! The rows of quarantine: which of them are unresolved, judging one again, and marking it as resolved.
+//! The rows of quarantine: judging the unresolved ones again, and marking them as resolved.
 
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
@@ -9,10 +9,39 @@ use pinlake_clean::{Intake, Origin, Position};
 use pinlake_schema::{Catalog, QUARANTINE};
 
 use crate::error::LakeError;
-use crate::keys::Key;
+use crate::keys::{Key, key_at};
 
 /// Column of quarantine that says when a record was resolved.
 pub(crate) const RESOLVED_AT: &str = "resolved_at";
+
+/// What an unresolved record is by the contracts that judged it now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judged {
+    /// Its key in quarantine.
+    pub quarantined: Key,
+    /// The key of its clean row; none when it still breaks its contract.
+    pub clean: Option<Key>,
+}
+
+/// Has `intake` judge the unresolved ones of the rows of `batch` again, as far as they are `meant`. What becomes of them
+/// is in the intake afterwards.
+///
+/// # Errors
+/// When a column of quarantine is missing.
+pub(crate) fn judge(
+    catalog: &Catalog,
+    batch: &RecordBatch,
+    intake: &mut Intake,
+    meant: impl Fn(&Rows<'_>, usize) -> bool,
+) -> Result<Vec<Judged>, LakeError> {
+    let keys = pinlake_clean::keys(catalog.quarantine(), batch)
+        .map_err(|error| LakeError::encode(QUARANTINE)(error))?;
+    let rows = Rows::of(batch)?;
+    let unresolved = (0..batch.num_rows()).filter(|row| rows.is_unresolved(*row) && meant(&rows, *row));
+    Ok(unresolved
+        .map(|row| Judged { quarantined: key_at(&keys, row), clean: rows.push(row, intake) })
+        .collect())
+}
 
 /// The columns of quarantine that judging again needs.
 pub(crate) struct Rows<'a> {
@@ -25,9 +54,7 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// # Errors
-    /// When a column is missing.
-    pub(crate) fn of(batch: &'a RecordBatch) -> Result<Self, LakeError> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, LakeError> {
         let column = |name: &str| {
             let missing = || LakeError::encode(QUARANTINE)(format!("there is no column {name}"));
             batch.column_by_name(name).ok_or_else(missing)
@@ -42,7 +69,7 @@ impl<'a> Rows<'a> {
         })
     }
 
-    pub(crate) fn is_unresolved(&self, row: usize) -> bool {
+    fn is_unresolved(&self, row: usize) -> bool {
         self.resolved_at.is_null(row)
     }
 
@@ -60,7 +87,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Has `intake` judge the record again; the key of its clean row, if it is one.
-    pub(crate) fn push(&self, row: usize, intake: &mut Intake) -> Option<Key> {
+    fn push(&self, row: usize, intake: &mut Intake) -> Option<Key> {
         let text = |column: &'a ArrayRef| {
             if column.is_valid(row) { column.as_string::<i32>().value(row) } else { "" }
         };

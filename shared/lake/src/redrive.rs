@@ -1,20 +1,17 @@
 //! Redrive: records that are in quarantine, and that a mended contract now takes, into their tables.
 //!
-//! The rows are inserted first and marked resolved in quarantine after; between the two a record is in both, never in
-//! neither, and doing it again is safe. A resolved row keeps its key, so a late copy of the record stays out of
-//! quarantine.
+//! The rows are inserted first and marked resolved in quarantine after, both by [`Lake::insert`]; between the two a
+//! record is in both, never in neither, and doing it again is safe. A resolved row keeps its key, so a late copy of the
+//! record stays out of quarantine.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::Array;
 use pinlake_clean::Intake;
 use pinlake_schema::{Catalog, QUARANTINE};
 
 use crate::Lake;
 use crate::error::LakeError;
-use crate::keys::{Key, key_at};
-use crate::quarantine::Rows;
+use crate::quarantine::{self, Rows};
 
 /// What one [`Lake::redrive`] did: `read = resolved + left`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,51 +36,26 @@ impl Lake {
         catalog: &Arc<Catalog>,
         dataset: Option<&str>,
     ) -> Result<Redriven, LakeError> {
-        let quarantine = self.table(catalog.quarantine());
+        let table = self.table(catalog.quarantine());
         let now = self.clock().now();
         let mut done = Redriven::default();
-        for file in quarantine.data_files().await? {
+        for file in table.data_files().await? {
             let mut intake = Intake::new(catalog.clone(), now);
-            let mut tried = BTreeSet::new();
-            for batch in quarantine.batches_of(&file).await? {
-                let keys = pinlake_clean::keys(catalog.quarantine(), &batch)
-                    .map_err(|error| LakeError::encode(QUARANTINE)(error))?;
-                let rows = Rows::of(&batch)?;
-                for row in 0..batch.num_rows() {
-                    if rows.is_unresolved(row) && rows.is_of(row, dataset) && rows.is_known(row, catalog) {
-                        tried.insert(key_at(&keys, row));
-                        rows.push(row, &mut intake);
-                    }
-                }
+            let mut judged = Vec::new();
+            for batch in table.batches_of(&file).await? {
+                let meant = |rows: &Rows<'_>, row| rows.is_of(row, dataset) && rows.is_known(row, catalog);
+                judged.extend(quarantine::judge(catalog, &batch, &mut intake, meant)?);
             }
-            let left = self.insert_good(catalog, intake, &mut done).await?;
-            let resolved: BTreeSet<Key> = tried.difference(&left).copied().collect();
-            done.read += tried.len() as u64;
-            done.left += tried.intersection(&left).count() as u64;
-            done.resolved += resolved.len() as u64;
-            // Most are by now: inserting them resolved them. Not those whose key another record of quarantine gave.
-            self.resolve(catalog, &resolved).await?;
-        }
-        Ok(done)
-    }
-
-    /// Inserts what is clean now, and gives the quarantine keys of what is not.
-    async fn insert_good(
-        &self,
-        catalog: &Arc<Catalog>,
-        mut intake: Intake,
-        done: &mut Redriven,
-    ) -> Result<BTreeSet<Key>, LakeError> {
-        let mut left = BTreeSet::new();
-        for cleaned in intake.drain() {
-            if cleaned.contract.name == QUARANTINE {
-                let keys = crate::keys::keys_of(&cleaned.rows).map_err(LakeError::encode(QUARANTINE))?;
-                left.extend((0..keys.len()).map(|row| key_at(keys, row)));
-            } else {
+            // What still breaks its contract lies in quarantine already. Inserting the others resolves them.
+            for cleaned in intake.drain().into_iter().filter(|cleaned| cleaned.contract.name != QUARANTINE) {
                 done.inserted += self.insert(catalog, &cleaned.contract, &[cleaned.rows]).await?.inserted;
             }
+            let resolved = judged.iter().filter(|judged| judged.clean.is_some()).count();
+            done.read += judged.len() as u64;
+            done.resolved += resolved as u64;
+            done.left += (judged.len() - resolved) as u64;
         }
-        Ok(left)
+        Ok(done)
     }
 }
 
@@ -91,6 +63,7 @@ impl Lake {
 mod tests {
     use super::*;
     use crate::quarantine::RESOLVED_AT;
+    use arrow::array::Array;
     use object_store::memory::InMemory;
     use pinlake_clean::{Origin, Position};
     use pinlake_effects::{Chance, Effects, ManualClock};
@@ -179,6 +152,26 @@ mod tests {
             if inserted == 1 {
                 assert_eq!(lake.redrive(&mended, None).await.unwrap().inserted, 2);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_breaks_the_contract_that_it_has_now_stays_unresolved() {
+        let text = "name = \"other\"\nversion = 1\ndescription = \"x\"\n[route]\nshape = [\"other\"]\n\
+                    [[column]]\nname = \"other\"\ntype = \"int64\"\n";
+        let before = Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap());
+        let lake = lake();
+        let mut intake = Intake::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        // No dataset has its shape; then one has, whose rules it breaks.
+        intake.push(br#"{"visitor": "nobody"}"#, None, &origin);
+        for cleaned in intake.drain() {
+            lake.insert(&before, &cleaned.contract, &[cleaned.rows]).await.unwrap();
+        }
+        let after = catalog("");
+        for _ in 0..2 {
+            let done = lake.redrive(&after, None).await.unwrap();
+            assert_eq!(done, Redriven { read: 1, resolved: 0, inserted: 0, left: 1 });
         }
     }
 }

@@ -18,13 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, RecordBatch};
 use pinlake_clean::Intake;
-use pinlake_effects::Clock;
 use pinlake_schema::{Catalog, Contract, QUARANTINE};
 
 use crate::Lake;
 use crate::error::LakeError;
 use crate::keys::{self, Key, key_at};
-use crate::quarantine::{Rows, mark_resolved};
+use crate::quarantine::{self, Judged, mark_resolved};
 use crate::table::Inserted;
 
 /// What the records of quarantine's files would be, kept while the function is warm: data files never change.
@@ -71,14 +70,14 @@ impl Lake {
         } else {
             self.releases().keep(&**self.store(), catalog).await?;
             let inserted = self.table(contract).insert(batches).await?;
-            let let_in = self.let_in_by(catalog, batches).await?;
+            let let_in = self.let_in_by(catalog, contract, batches).await?;
             self.resolve(catalog, &let_in).await?;
             Ok(inserted)
         }
     }
 
     /// Marks records as resolved in quarantine.
-    pub(crate) async fn resolve(&self, catalog: &Catalog, keys: &BTreeSet<Key>) -> Result<u64, LakeError> {
+    async fn resolve(&self, catalog: &Catalog, keys: &BTreeSet<Key>) -> Result<u64, LakeError> {
         let now = self.clock().now().timestamp_micros();
         let quarantine = self.table(catalog.quarantine());
         quarantine.update(keys, |batch, meant| mark_resolved(batch, meant, now)).await
@@ -88,6 +87,7 @@ impl Lake {
     async fn let_in_by(
         &self,
         catalog: &Arc<Catalog>,
+        contract: &Contract,
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
         let mut candidates: HashMap<Key, Vec<Key>> = HashMap::new();
@@ -99,7 +99,7 @@ impl Lake {
             return Ok(found);
         }
         for batch in batches {
-            let keys = keys::keys_of(batch).map_err(LakeError::encode(QUARANTINE))?;
+            let keys = keys::keys_of(batch).map_err(LakeError::encode(&contract.name))?;
             for row in 0..keys.len() {
                 found.extend(candidates.get(&key_at(keys, row)).into_iter().flatten());
             }
@@ -119,7 +119,7 @@ impl Lake {
                 Some(candidates) => candidates,
                 None => {
                     let batches = quarantine.batches_of(&data).await?;
-                    let candidates: Arc<[Candidate]> = judged(catalog, &batches, self.clock())?.into();
+                    let candidates: Arc<[Candidate]> = self.let_in(catalog, &batches)?.into();
                     self.verdicts().remember(file.clone(), candidates.clone());
                     candidates
                 }
@@ -137,28 +137,45 @@ impl Lake {
         catalog: &Catalog,
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
-        let mut found = BTreeSet::new();
+        let mut possible: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
+        let mut contracts: BTreeMap<String, Arc<Contract>> = BTreeMap::new();
         for release in self.releases().all(&**self.store()).await? {
-            let mut possible: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
-            for candidate in judged(&release, batches, self.clock())? {
+            for candidate in self.let_in(&release, batches)? {
                 possible.entry(candidate.clean).or_default().insert(candidate.quarantined);
             }
-            if possible.is_empty() {
-                continue;
-            }
-            let wanted: Vec<Key> = possible.keys().copied().collect();
-            for contract in release.contracts().filter(|contract| contract.name != QUARANTINE) {
-                // The present contract's table is kept warm; another one's is opened for this only.
-                let table = match catalog.contract(&contract.name) {
-                    Some(present) => self.table(present),
-                    None => Arc::new(self.open(contract)),
-                };
-                let present = table.contains(&wanted).await?;
-                let there = possible.values().zip(present).filter(|(_, present)| *present);
-                found.extend(there.flat_map(|(quarantined, _)| quarantined));
-            }
+            contracts.extend(release.contracts().map(|contract| (contract.name.clone(), contract.clone())));
+        }
+        let mut found = BTreeSet::new();
+        if possible.is_empty() {
+            return Ok(found);
+        }
+        let wanted: Vec<Key> = possible.keys().copied().collect();
+        for (dataset, contract) in contracts.iter().filter(|(dataset, _)| *dataset != QUARANTINE) {
+            // The present contract's table is kept warm; another one's is opened for this only.
+            let table = match catalog.contract(dataset) {
+                Some(present) => self.table(present),
+                None => Arc::new(self.open(contract)),
+            };
+            let present = table.contains(&wanted).await?;
+            let there = possible.values().zip(present).filter(|(_, present)| *present);
+            found.extend(there.flat_map(|(quarantined, _)| quarantined));
         }
         Ok(found)
+    }
+
+    /// The unresolved ones of some quarantine rows that `catalog` would let in.
+    fn let_in(&self, catalog: &Arc<Catalog>, batches: &[RecordBatch]) -> Result<Vec<Candidate>, LakeError> {
+        let mut candidates = Vec::new();
+        let mut intake = Intake::new(catalog.clone(), self.clock().now());
+        for batch in batches {
+            let judged = quarantine::judge(catalog, batch, &mut intake, |_, _| true)?;
+            candidates.extend(judged.into_iter().filter_map(|Judged { quarantined, clean }| {
+                clean.map(|clean| Candidate { clean, quarantined })
+            }));
+            // Only the keys are wanted.
+            intake.drain();
+        }
+        Ok(candidates)
     }
 }
 
@@ -176,32 +193,10 @@ impl Verdicts {
     }
 }
 
-/// The unresolved ones of some quarantine rows that `catalog` would let in.
-fn judged(
-    catalog: &Arc<Catalog>,
-    batches: &[RecordBatch],
-    clock: &dyn Clock,
-) -> Result<Vec<Candidate>, LakeError> {
-    let mut candidates = Vec::new();
-    let mut intake = Intake::new(catalog.clone(), clock.now());
-    for batch in batches {
-        let keys = pinlake_clean::keys(catalog.quarantine(), batch)
-            .map_err(|error| LakeError::encode(QUARANTINE)(error))?;
-        let rows = Rows::of(batch)?;
-        for row in (0..batch.num_rows()).filter(|row| rows.is_unresolved(*row)) {
-            if let Some(clean) = rows.push(row, &mut intake) {
-                candidates.push(Candidate { clean, quarantined: key_at(&keys, row) });
-            }
-        }
-        // Only the keys are wanted.
-        intake.drain();
-    }
-    Ok(candidates)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quarantine::RESOLVED_AT;
     use object_store::ObjectStore;
     use object_store::memory::InMemory;
     use pinlake_clean::{Origin, Position};
@@ -243,8 +238,7 @@ mod tests {
         let quarantine = lake.table(catalog.quarantine());
         for file in quarantine.data_files().await.unwrap() {
             for batch in quarantine.batches_of(&file).await.unwrap() {
-                let of_batch = Rows::of(&batch).unwrap();
-                let open = (0..batch.num_rows()).filter(|row| of_batch.is_unresolved(*row)).count();
+                let open = batch.column_by_name(RESOLVED_AT).unwrap().null_count();
                 unresolved += open;
                 resolved += batch.num_rows() - open;
             }
