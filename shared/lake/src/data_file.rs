@@ -6,7 +6,9 @@ use delta_kernel::expressions::ColumnName;
 use delta_kernel::schema::StructType;
 use delta_kernel_default_engine::stats::FileStatsAccumulator;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -36,6 +38,21 @@ pub(crate) struct NewFile {
     pub bytes: Bytes,
     /// One row: numRecords, minValues, maxValues, nullCount (Delta protocol, "Per-file Statistics").
     pub stats: StructArray,
+}
+
+/// The rows of the data file at `path`, as it has them.
+///
+/// # Errors
+/// When the store fails, or the file is no Parquet.
+pub(crate) async fn open(
+    store: &dyn ObjectStore,
+    path: &Path,
+) -> Result<ParquetRecordBatchReader, LakeError> {
+    let got = store.get(path).await.map_err(LakeError::store(path))?;
+    let bytes = got.bytes().await.map_err(LakeError::store(path))?;
+    ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(LakeError::damaged(path))
 }
 
 /// Writes `batches` (table columns only) as one Parquet file.

@@ -111,6 +111,11 @@ impl LakeError {
         move |source| Self::Delta { dataset: dataset.clone(), source: Box::new(source) }
     }
 
+    pub(crate) fn damaged<E: ToString>(path: &Path) -> impl Fn(E) -> Self + use<E> {
+        let path = path.to_string();
+        move |why| Self::Damaged { path: path.clone(), why: why.to_string() }
+    }
+
     pub(crate) fn encode<E: ToString>(dataset: &str) -> impl Fn(E) -> Self + use<E> {
         let dataset = dataset.to_owned();
         move |why| Self::Encode { dataset: dataset.clone(), why: why.to_string() }

@@ -26,10 +26,9 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pinlake_schema::{Contract, KEY_COLUMN};
 
-use crate::data_file::DataFile;
+use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
 
 /// Folder of the key files, in the table's folder.
@@ -398,18 +397,12 @@ async fn rebuild(
     file: &DataFile,
     key_path: &Path,
 ) -> Result<Arc<[Key]>, LakeError> {
-    let path = crate::data_file::absolute(table, &file.path);
+    let path = data_file::absolute(table, &file.path);
     tracing::warn!(%path, "key file is missing, making it from the data file");
-    let bytes = store.get(&path).await.map_err(LakeError::store(&path))?;
-    let bytes = bytes.bytes().await.map_err(LakeError::store(&path))?;
-    let damaged = |why: String| LakeError::Damaged { path: path.to_string(), why };
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(|error| damaged(error.to_string()))?;
     let mut keys = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| damaged(error.to_string()))?;
-        let of_batch = pinlake_clean::keys(contract, &batch).map_err(|error| damaged(error.to_string()))?;
+    for batch in data_file::open(&**store, &path).await? {
+        let batch = batch.map_err(LakeError::damaged(&path))?;
+        let of_batch = pinlake_clean::keys(contract, &batch).map_err(LakeError::damaged(&path))?;
         keys.extend((0..of_batch.len()).map(|row| key_at(&of_batch, row)));
     }
     keys.sort_unstable();

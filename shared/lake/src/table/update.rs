@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::error::ArrowError;
-use object_store::ObjectStoreExt;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{CONTENTION, Known, Table, Written};
 use crate::data_file::{self, DataFile};
@@ -100,12 +98,7 @@ impl Table {
     /// The rows of a data file, in the table's columns.
     pub(crate) async fn batches_of(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
         let path = data_file::absolute(&self.root, &file.path);
-        let got = self.store.get(&path).await.map_err(LakeError::store(&path))?;
-        let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
-        let damaged = |why: String| LakeError::Damaged { path: path.to_string(), why };
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(ParquetRecordBatchReaderBuilder::build)
-            .map_err(|error| damaged(error.to_string()))?;
+        let reader = data_file::open(&*self.store, &path).await?;
         let columns = self.contract.arrow_schema();
         let typed = |batch: RecordBatch| {
             let arrays = columns.fields().iter().map(|field| match batch.column_by_name(field.name()) {
@@ -114,6 +107,6 @@ impl Table {
             });
             RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, _>>()?)
         };
-        reader.map(|batch| batch.and_then(typed).map_err(|error| damaged(error.to_string()))).collect()
+        reader.map(|batch| batch.and_then(typed).map_err(LakeError::damaged(&path))).collect()
     }
 }
