@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_landing::object::put_if_absent;
 use pinlake_schema::Catalog;
 use serde::{Deserialize, Serialize};
 
@@ -40,12 +41,8 @@ impl Releases {
         let path = path_of(catalog.hash());
         let bytes = serde_json::to_vec(&Files { files: catalog.files().to_vec() })
             .map_err(|error| LakeError::Damaged { path: path.to_string(), why: error.to_string() })?;
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match store.put_opts(&path, bytes.into(), options).await {
-            // The same hash judges alike, so what is there serves as well.
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
-            Err(error) => return Err(LakeError::store(&path)(error)),
-        }
+        // The same hash judges alike, so what is there serves as well.
+        put_if_absent(store, &path, bytes.into()).await?;
         self.remember(catalog.hash(), Some(catalog.clone()));
         Ok(())
     }

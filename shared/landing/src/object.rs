@@ -139,14 +139,17 @@ pub async fn set_aside(store: &dyn ObjectStore, path: &Path) -> Result<Path, Lan
     Ok(aside)
 }
 
-pub(crate) async fn put_if_absent(
+/// Puts an object whose name is made of what it says: one that is there is what would have been put.
+///
+/// # Errors
+/// When the store fails: the put may then have happened, and doing it again is safe.
+pub async fn put_if_absent(
     store: &dyn ObjectStore,
     path: &Path,
     bytes: Bytes,
 ) -> Result<(), LandingError> {
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match store.put_opts(path, PutPayload::from_bytes(bytes), options).await {
-        // The name holds the content's hash: what is there is what we would have put.
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
         Err(error) => Err(LandingError::store(path)(error)),
     }
