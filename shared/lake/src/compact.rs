@@ -210,15 +210,10 @@ fn within<'a>(listed: &'a [LandingObject], budget: &Budget) -> (&'a [LandingObje
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::effects;
     use object_store::memory::InMemory;
     use object_store::{ObjectStore, ObjectStoreExt};
-    use pinlake_effects::{Chance, Effects, ManualClock};
     use pinlake_landing::raw::{RawData, RawRecord};
-
-    fn effects() -> Effects {
-        let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-        Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) }
-    }
 
     fn catalog(null: &str) -> Arc<Catalog> {
         let text = format!(
@@ -254,7 +249,7 @@ mod tests {
             )
             .await;
         }
-        let lake = Lake::new(store.clone(), effects());
+        let lake = Lake::new(store.clone(), effects(1));
         let budget = Budget { objects: 2, time: Duration::ZERO, ..Budget::default() };
         let first = lake.compact(&catalog, "visit", budget).await.unwrap();
         assert_eq!((first.objects, first.inserted, first.duplicates, first.more), (2, 3, 1, true));
@@ -270,7 +265,7 @@ mod tests {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         deliver(&*store, &catalog("\"-\""), 1, "{\"visitor\": 1, \"page\": \"unknown\"}").await;
         let newer = catalog("\"unknown\"");
-        let lake = Lake::new(store.clone(), effects());
+        let lake = Lake::new(store.clone(), effects(1));
         let done = lake.compact(&newer, "visit", Budget::default()).await.unwrap();
         assert_eq!((done.cleaned_again, done.inserted, done.failed), (1, 1, 0));
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
@@ -288,7 +283,7 @@ mod tests {
         let hash = catalog.contract("visit").unwrap().hash().to_owned();
         let junk = Path::from(format!("landing/visit/{hash}/20221019T1200/events/shardId-0/2-2-00.parquet"));
         store.put(&junk, "junk".into()).await.unwrap();
-        let lake = Lake::new(store.clone(), effects());
+        let lake = Lake::new(store.clone(), effects(1));
         let done = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
         assert_eq!((done.inserted, done.failed, done.more), (1, 1, false));
         assert!(object::exists(&*store, &Path::from(format!("failed/{junk}"))).await.unwrap());

@@ -64,6 +64,8 @@ mod quarantine;
 pub mod redrive;
 mod releases;
 pub mod table;
+#[cfg(test)]
+mod testing;
 mod verdict;
 
 use std::collections::BTreeMap;

@@ -63,25 +63,13 @@ impl Lake {
 mod tests {
     use super::*;
     use crate::quarantine::RESOLVED_AT;
+    use crate::testing::{effects, visits};
     use arrow::array::Array;
     use object_store::memory::InMemory;
     use pinlake_clean::{Origin, Position};
-    use pinlake_effects::{Chance, Effects, ManualClock};
 
     fn lake() -> Lake {
-        let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-        let effects = Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) };
-        Lake::new(Arc::new(InMemory::new()), effects)
-    }
-
-    /// A contract whose `page` has the type that is given.
-    fn catalog(page: &str) -> Arc<Catalog> {
-        let text = format!(
-            "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\nidentity = [\"visitor\"]\n\
-             [route]\nshape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n\
-             [[column]]\nname = \"page\"\ntype = \"int64\"\n{page}\n"
-        );
-        Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
+        Lake::new(Arc::new(InMemory::new()), effects(1))
     }
 
     async fn insert(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) {
@@ -97,7 +85,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_mended_contract_takes_its_records_once_and_late_copies_stay_out() {
-        let (lake, broken, mended) = (lake(), catalog(""), catalog("null = [\"home\"]"));
+        let (lake, broken, mended) = (lake(), visits(""), visits("null = [\"home\"]"));
         let bad = r#"{"visitor": 1, "page": "home"}"#;
         let worse = r#"{"visitor": "nobody"}"#;
         insert(&lake, &broken, &[bad, worse, r#"{"visitor": 2, "page": 7}"#]).await;
@@ -133,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn a_record_that_is_its_own_identity_keeps_it_through_quarantine() {
         let by_record = |page: &str| {
-            let text = catalog(page).files()[0].1.replace("[\"visitor\"]\n[route]", "\"record\"\n[route]");
+            let text = visits(page).files()[0].1.replace("[\"visitor\"]\n[route]", "\"record\"\n[route]");
             Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
         };
         let (lake, broken, mended) = (lake(), by_record(""), by_record("null = [\"home\"]"));
@@ -168,7 +156,7 @@ mod tests {
         for cleaned in intake.drain() {
             lake.insert(&before, &cleaned.contract, &[cleaned.rows]).await.unwrap();
         }
-        let after = catalog("");
+        let after = visits("");
         for _ in 0..2 {
             let done = lake.redrive(&after, None).await.unwrap();
             assert_eq!(done, Redriven { read: 1, resolved: 0, inserted: 0, left: 1 });

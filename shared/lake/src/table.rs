@@ -406,16 +406,11 @@ impl<'a> Offer<'a> {
 mod tests {
     use super::*;
     use crate::Lake;
+    use crate::testing::effects;
     use arrow::array::{FixedSizeBinaryArray, Int64Array, RecordBatch};
     use object_store::memory::InMemory;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-    use pinlake_effects::{Chance, ManualClock};
     use pinlake_schema::Catalog;
-
-    fn effects(seed: u64) -> Effects {
-        let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-        Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(seed)) }
-    }
 
     fn contract(identity: &str) -> Arc<Contract> {
         let text = format!(

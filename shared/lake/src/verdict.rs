@@ -197,24 +197,13 @@ impl Verdicts {
 mod tests {
     use super::*;
     use crate::quarantine::RESOLVED_AT;
+    use crate::testing::{effects, visits};
     use object_store::ObjectStore;
     use object_store::memory::InMemory;
     use pinlake_clean::{Origin, Position};
-    use pinlake_effects::{Chance, Effects, ManualClock};
 
     fn lake(store: &Arc<dyn ObjectStore>, seed: u64) -> Lake {
-        let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-        Lake::new(store.clone(), Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(seed)) })
-    }
-
-    /// A contract whose `page` has this rule.
-    fn catalog(page: &str) -> Arc<Catalog> {
-        let text = format!(
-            "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\nidentity = [\"visitor\"]\n\
-             [route]\nshape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n\
-             [[column]]\nname = \"page\"\ntype = \"int64\"\n{page}\n"
-        );
-        Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
+        Lake::new(store.clone(), effects(seed))
     }
 
     /// One delivery of a record, taken by a compactor of its own.
@@ -251,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn a_record_that_is_let_in_later_leaves_quarantine() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let (strict, lenient) = (catalog(""), catalog("null = [\"home\"]"));
+        let (strict, lenient) = (visits(""), visits("null = [\"home\"]"));
         deliver(&store, &strict, RECORD).await;
         assert_eq!(places(&store, &strict).await, (0, 1, 0));
         deliver(&store, &lenient, RECORD).await;
@@ -263,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn a_record_that_was_let_in_does_not_stay_in_quarantine() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let (strict, lenient) = (catalog(""), catalog("null = [\"home\"]"));
+        let (strict, lenient) = (visits(""), visits("null = [\"home\"]"));
         deliver(&store, &lenient, RECORD).await;
         deliver(&store, &strict, RECORD).await;
         assert_eq!(places(&store, &strict).await, (1, 0, 1));
@@ -284,7 +273,7 @@ mod tests {
         for cleaned in intake.drain() {
             lake(&store, 1).insert(&before, &cleaned.contract, &[cleaned.rows]).await.unwrap();
         }
-        let after = catalog("");
+        let after = visits("");
         assert_eq!(places(&store, &after).await, (0, 1, 0));
         deliver(&store, &after, r#"{"visitor": 1, "page": 2}"#).await;
         assert_eq!(places(&store, &after).await, (1, 0, 1));
