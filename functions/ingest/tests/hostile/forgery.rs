@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 
-use super::properties::cases;
+use super::cases::cases;
 use crate::{app, on_stream, request};
 
 const DATASETS: [&str; 3] = ["geo", "pin", "user"];

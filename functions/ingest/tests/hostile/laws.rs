@@ -1,4 +1,4 @@
-//! What holds for any request. Property tests and the fuzz target both call these functions; a law that is broken panics.
+//! What holds for any request; a law that is broken panics.
 
 use std::sync::{Arc, LazyLock, Mutex};
 

@@ -2,6 +2,8 @@
 //! cost.
 
 mod bounds;
+#[path = "../../../../shared/schema/tests/it/cases.rs"]
+mod cases;
 mod forgery;
 #[path = "../../../../shared/clean/tests/it/hostile/inputs.rs"]
 mod inputs;

@@ -4,19 +4,9 @@ use std::io::Write as _;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
+use super::cases::cases;
 use super::laws;
-
-/// The same inputs in every run; `PROPTEST_RNG_SEED` tries others, and so does the fuzzer.
-pub fn cases(cases: u32) -> ProptestConfig {
-    let own = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    let rng_seed = match own.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(1),
-        given => given,
-    };
-    ProptestConfig { cases, rng_seed, ..own }
-}
 
 /// JSON values, right ones and such as are nearly that.
 fn value() -> impl Strategy<Value = String> {

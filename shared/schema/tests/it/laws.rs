@@ -1,5 +1,4 @@
-//! What holds for any text that is given as a contract. Property tests and the fuzz target both call this; a law that
-//! is broken panics.
+//! What holds for any text that is given as a contract; a law that is broken panics.
 
 use pinlake_schema::{Catalog, KEY_COLUMN, StreamRoute};
 

@@ -5,19 +5,9 @@ use std::time::{Duration, Instant};
 use pinlake_schema::Catalog;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
+use crate::cases::cases;
 use crate::laws;
-
-/// The same inputs in every run; `PROPTEST_RNG_SEED` tries others, and so does the fuzzer.
-fn cases(cases: u32) -> ProptestConfig {
-    let own = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    let rng_seed = match own.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(1),
-        given => given,
-    };
-    ProptestConfig { cases, rng_seed, ..own }
-}
 
 const PIN: &str = include_str!("../../../../datasets/pin.toml");
 

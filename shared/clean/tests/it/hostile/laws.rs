@@ -1,5 +1,4 @@
-//! What holds for any input whatever. Property tests and the fuzz targets both call these functions; a law that is
-//! broken panics.
+//! What holds for any input whatever; a law that is broken panics.
 
 use std::io::Read;
 use std::sync::{Arc, LazyLock};

@@ -1,6 +1,8 @@
 //! Input that is wrong on purpose: laws that hold for any, the table of `docs/hostile-input.md`, and what it may cost.
 
 mod bounds;
+#[path = "../../../../schema/tests/it/cases.rs"]
+mod cases;
 mod inputs;
 mod laws;
 mod parquet_bombs;

@@ -4,20 +4,9 @@ use std::io::Write as _;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
+use super::cases::cases;
 use super::laws;
-
-/// The same inputs in every run, so that a failure is one in the next run too; `PROPTEST_RNG_SEED` tries others, and
-/// so does the fuzzer.
-fn cases(cases: u32) -> ProptestConfig {
-    let own = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    let rng_seed = match own.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(1),
-        given => given,
-    };
-    ProptestConfig { cases, rng_seed, ..own }
-}
 
 /// JSON values as clients write them, and as they should not.
 fn value() -> impl Strategy<Value = String> {
