@@ -140,7 +140,7 @@ impl<S: RecordStream> App<S> {
         }
         let request_id = request_id(request)?;
         let records = read(request, &route.endpoint, target, request_id, &self.catalog)?;
-        if let Some(key) = key {
+        if let (Some(key), Target::Shared) = (key, target) {
             check_scope(key, &records)?;
         }
 
@@ -230,7 +230,7 @@ enum Target<'a> {
     Shared,
 }
 
-/// Every record must be of a dataset that the key is good for. The cleaner believes what the stream's key says, and a
+/// Every record for a shared stream must be of a dataset that the key is good for. The cleaner believes what the stream's key says, and a
 /// record of another shape goes to quarantine: so nothing gets anywhere else. A record of which only its shape would
 /// tell is for keys of all datasets.
 fn check_scope(key: &ApiKey, records: &[StreamRecord]) -> Result<(), Rejection> {
