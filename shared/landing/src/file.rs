@@ -12,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_clean::Reason;
 use pinlake_clean::framing::{Fault, Record};
 use pinlake_schema::Catalog;
+use pinlake_schema::stream_key::StreamKey;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LandingError;
@@ -25,8 +26,6 @@ pub const INBOX: &str = "inbox";
 const PROGRESS: &str = "state/files";
 /// Bytes of records at which a slice is to be landed.
 pub const SLICE_BYTES: usize = 8 << 20;
-/// Stands for "no dataset" in a key; see [`pinlake_schema::stream_key`].
-const UNROUTED: &str = "-";
 
 /// A file that records come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +60,12 @@ impl FileSource {
         Self { id: hash(&[&name]), name, dataset, written }
     }
 
-    /// The partition key of a record of this file, in the form of [`pinlake_schema::stream_key::StreamKey`], which
-    /// whatever cleans it again from `raw/` understands: dataset, file, number, and for people the file's name.
+    /// The partition key of a record of this file, in the form of a [`StreamKey`], which whatever cleans it again from
+    /// `raw/` understands: dataset, file, number, and for people the file's name, whole: no stream limits it.
     fn key(&self, number: u64) -> String {
-        let dataset = self.dataset.as_deref().unwrap_or(UNROUTED);
-        format!("{dataset}/{}/{number}/{}", self.id, self.name)
+        let dataset = self.dataset.as_deref();
+        let key = StreamKey { dataset, request: &self.id, index: number, client_key: None };
+        format!("{key}/{}", self.name)
     }
 
     fn record(&self, number: u64, line: u64, data: &[u8]) -> RawRecord {

@@ -143,11 +143,7 @@ pub async fn set_aside(store: &dyn ObjectStore, path: &Path) -> Result<Path, Lan
 ///
 /// # Errors
 /// When the store fails: the put may then have happened, and doing it again is safe.
-pub async fn put_if_absent(
-    store: &dyn ObjectStore,
-    path: &Path,
-    bytes: Bytes,
-) -> Result<(), LandingError> {
+pub async fn put_if_absent(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> Result<(), LandingError> {
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match store.put_opts(path, PutPayload::from_bytes(bytes), options).await {
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
