@@ -94,9 +94,6 @@ pub(super) struct Fixed {
 impl Measured {
     /// The figures that the program was built with.
     pub(super) fn built_in() -> Result<Measured, CliError> {
-        toml::from_str(include_str!("measured.toml")).map_err(|error| {
-            CliError::failed("the figures that are built in cannot be read", "this is a mistake in pinlake")
-                .caused_by(error)
-        })
+        super::built_in("figures", include_str!("measured.toml"))
     }
 }

@@ -12,6 +12,8 @@ mod settings;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde::de::DeserializeOwned;
+
 use crate::cost::bill::{Bill, Workload};
 use crate::cost::measured::Measured;
 use crate::cost::prices::Prices;
@@ -81,6 +83,14 @@ fn at_least_one(text: &str) -> Result<f64, String> {
 }
 
 const SECONDS_OF_A_DAY: f64 = 86_400.0;
+
+/// Reads a table that is built into the program.
+fn built_in<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, CliError> {
+    toml::from_str(text).map_err(|error| {
+        let message = format!("the {what} that are built in cannot be read");
+        CliError::failed(message, "this is a mistake in pinlake").caused_by(error)
+    })
+}
 
 /// Prints the bill.
 pub async fn run(args: CostArgs) -> Result<ExitCode, CliError> {

@@ -113,10 +113,7 @@ pub(super) struct Server {
 impl Prices {
     /// The prices that the program was built with.
     pub(super) fn built_in() -> Result<Prices, CliError> {
-        toml::from_str(include_str!("prices.toml")).map_err(|error| {
-            CliError::failed("the prices that are built in cannot be read", "this is a mistake in pinlake")
-                .caused_by(error)
-        })
+        super::built_in("prices", include_str!("prices.toml"))
     }
 
     /// Prices of one's own.

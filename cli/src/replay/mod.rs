@@ -134,10 +134,7 @@ fn api_key(to: &Url) -> Result<Option<HeaderValue>, CliError> {
     let Some(key) = std::env::var("PINLAKE_API_KEY").ok().filter(|key| !key.is_empty()) else {
         return Ok(None);
     };
-    let local = to
-        .host_str()
-        .is_some_and(|host| host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1");
-    if to.scheme() != "https" && !local {
+    if to.scheme() != "https" && !to.host_str().is_some_and(post::is_this_machine) {
         return Err(CliError::usage(
             "PINLAKE_API_KEY would travel unencrypted",
             "give an https:// address, or unset PINLAKE_API_KEY",

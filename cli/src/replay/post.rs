@@ -116,9 +116,7 @@ impl Poster {
         stop: watch::Receiver<bool>,
     ) -> Result<Poster, CliError> {
         let mut builder = Client::builder().redirect(Policy::none()).connect_timeout(Duration::from_secs(10));
-        if let Some(host) = to.host_str()
-            && (host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1")
-        {
+        if let Some(host) = to.host_str().filter(|host| is_this_machine(host)) {
             // RFC 6761: these names are this machine, which not every resolver knows and no proxy can reach.
             builder = builder.no_proxy().resolve(host, ([127, 0, 0, 1], 0).into());
         }
@@ -355,6 +353,11 @@ fn idempotency_key(dataset: &str, rows: &[Row]) -> String {
     let mut key = hash.finalize().to_hex().to_string();
     key.truncate(32);
     key
+}
+
+/// Whether an endpoint's host is this machine: what is sent there passes no network.
+pub fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1"
 }
 
 #[cfg(test)]
