@@ -21,23 +21,11 @@ if [ ! -x "$pinlake" ]; then
 fi
 unset PINLAKE_LAKE PINLAKE_DATASETS PINLAKE_QUERIES
 
-# venv NAME: a virtual environment with the packages of NAME.txt, made again when they change.
-venv() {
-    local dir="$work/$1" wanted="$here/$1.txt"
-    if cmp -s "$wanted" "$dir/installed.txt"; then
-        return
-    fi
-    echo "readers: installing the packages of $1.txt" >&2
-    rm -rf "$dir"
-    "${PYTHON:-python3}" -m venv "$dir"
-    "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$wanted"
-    cp "$wanted" "$dir/installed.txt"
-}
-
-mkdir -p "$work"
-venv deltalake
-venv delta-lake-reader
-venv docs
+# shellcheck source=../venv.sh
+. "$here/../venv.sh"
+for name in deltalake delta-lake-reader docs; do
+    venv "$work/$name" "$here/$name.txt"
+done
 
 # Two loads with replays between them and within: several versions, and files that were not written at once.
 rm -rf "$work/lake" "$work/rows" "$work/counts.ndjson" "$work/read"

@@ -16,14 +16,8 @@ if [ -z "${PINLAKE_STACK:-}" ]; then
     echo "sources: PINLAKE_STACK is not set: \`make up\`, then PINLAKE_STACK=\$PWD/target/demo/stack.json $0" >&2
     exit 2
 fi
-if ! cmp -s "$here/requirements.txt" "$work/venv/installed.txt"; then
-    echo "sources: installing the packages of requirements.txt" >&2
-    rm -rf "$work/venv"
-    mkdir -p "$work"
-    "${PYTHON:-python3}" -m venv "$work/venv"
-    "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-        --requirement "$here/requirements.txt"
-    cp "$here/requirements.txt" "$work/venv/installed.txt"
-fi
+# shellcheck source=../venv.sh
+. "$here/../venv.sh"
+venv "$work/venv" "$here/requirements.txt"
 # The packer's generated code is older than today's protobuf, which reads it in Python only.
 PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python exec "$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$pinlake"
