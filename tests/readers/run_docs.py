@@ -15,6 +15,14 @@ pinlake, lake, *wanted = sys.argv[1:]
 page = (Path(__file__).resolve().parents[2] / "docs" / "readers.md").read_text(encoding="utf-8")
 blocks = re.findall(r"^## ([^\n]+)$(?:(?!^## ).)*?^```python( \w+)?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
+# What a block found, then out at once. Python's own way out kills a thread that wants Python back; pyarrow's threads
+# do, to close files for deltalake, and one deltalake program in fifty is then aborted with its work done.
+ANSWER = """
+import json, os
+print(json.dumps([list(row) for row in answer], default=int), flush=True)
+os._exit(0)
+"""
+
 
 def extensions_at_hand():
     """DuckDB's extensions come from its own site, or, as here, from PyPI: put where INSTALL would have put them."""
@@ -31,7 +39,7 @@ for title, mark, code in blocks:
     if mark.strip() != (wanted[0] if wanted else ""):
         continue
     # A process each, as a reader of the page would have: their native libraries need not bear each other.
-    program = f"import json\nLAKE = {lake!r}\n{code}\nprint(json.dumps([list(row) for row in answer], default=int))\n"
+    program = f"LAKE = {lake!r}\n{code}\n{ANSWER}"
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"readers: the commands of docs/readers.md for {title} end with {done.returncode}")
