@@ -1,8 +1,9 @@
 //! Redrive: records that are in quarantine, and that a mended contract now takes, into their tables.
 //!
 //! The rows are inserted first and marked resolved in quarantine after, both by [`Lake::insert`]; between the two a
-//! record is in both, never in neither, and doing it again is safe. A resolved row keeps its key, so a late copy of the
-//! record stays out of quarantine.
+//! record is in both, never in neither. So a redrive that was broken off has to be done again, as the queue does; by then
+//! the contract may be the old one again, which would let nothing in: a redrive also resolves what its table has under
+//! any release. A resolved row keeps its key, so a late copy of the record stays out of quarantine.
 
 use std::sync::Arc;
 
@@ -11,14 +12,14 @@ use pinlake_schema::{Catalog, QUARANTINE};
 
 use crate::Lake;
 use crate::error::LakeError;
-use crate::quarantine::{self, Rows};
+use crate::quarantine::{self, Judged, Rows};
 
 /// What one [`Lake::redrive`] did: `read = resolved + left`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Redriven {
     /// Unresolved records that were tried.
     pub read: u64,
-    /// Records that their contract now takes; marked so in quarantine.
+    /// Records that their contract now takes, or that their table has; marked so in quarantine.
     pub resolved: u64,
     /// Of those, the ones that are new in their table.
     pub inserted: u64,
@@ -42,15 +43,19 @@ impl Lake {
         for file in table.data_files().await? {
             let mut intake = Intake::new(catalog.clone(), now);
             let mut judged = Vec::new();
-            for batch in table.batches_of(&file).await? {
+            let batches = table.batches_of(&file).await?;
+            let present = self.resolve_what_tables_have(catalog, &batches).await?;
+            for batch in &batches {
                 let meant = |rows: &Rows<'_>, row| rows.is_of(row, dataset) && rows.is_known(row, catalog);
-                judged.extend(quarantine::judge(catalog, &batch, &mut intake, meant)?);
+                judged.extend(quarantine::judge(catalog, batch, &mut intake, meant)?);
             }
             // What still breaks its contract lies in quarantine already. Inserting the others resolves them.
             for cleaned in intake.drain().into_iter().filter(|cleaned| cleaned.contract.name != QUARANTINE) {
                 done.inserted += self.insert(catalog, &cleaned.contract, &[cleaned.rows]).await?.inserted;
             }
-            let resolved = judged.iter().filter(|judged| judged.clean.is_some()).count();
+            let is_resolved =
+                |judged: &&Judged| judged.clean.is_some() || present.contains(&judged.quarantined);
+            let resolved = judged.iter().filter(is_resolved).count();
             done.read += judged.len() as u64;
             done.resolved += resolved as u64;
             done.left += (judged.len() - resolved) as u64;
@@ -116,6 +121,24 @@ mod tests {
         }
         resolved.sort_unstable();
         assert_eq!(resolved, [false, true]);
+    }
+
+    #[tokio::test]
+    async fn a_redrive_that_was_broken_off_is_done_again_by_the_old_contract_too() {
+        let (lake, broken, mended) = (lake(), visits(""), visits("null = [\"home\"]"));
+        insert(&lake, &broken, &[r#"{"visitor": 1, "page": "home"}"#]).await;
+        // As far as it came: the release is known, the row is in its table, quarantine has not been told.
+        lake.releases().keep(&**lake.store(), &mended).await.unwrap();
+        let mut intake = Intake::new(mended.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        intake.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
+        let rows = intake.drain().remove(0).rows;
+        let visit = lake.table(mended.contract("visit").unwrap());
+        assert_eq!(visit.insert(&[rows]).await.unwrap().inserted, 1);
+
+        let done = lake.redrive(&broken, None).await.unwrap();
+        assert_eq!(done, Redriven { read: 1, resolved: 1, inserted: 0, left: 0 });
+        assert_eq!(lake.redrive(&broken, None).await.unwrap(), Redriven::default());
     }
 
     #[tokio::test]

@@ -64,8 +64,7 @@ impl Lake {
         }
         if contract.name == QUARANTINE {
             let inserted = self.table(contract).insert(batches).await?;
-            let known = self.known_in_tables(catalog, batches).await?;
-            self.resolve(catalog, &known).await?;
+            self.resolve_what_tables_have(catalog, batches).await?;
             Ok(inserted)
         } else {
             self.releases().keep(&**self.store(), catalog).await?;
@@ -74,6 +73,20 @@ impl Lake {
             self.resolve(catalog, &let_in).await?;
             Ok(inserted)
         }
+    }
+
+    /// Resolves those of some rows of quarantine whose clean row under some release is in its table; their keys.
+    ///
+    /// # Errors
+    /// As [`Lake::insert`].
+    pub(crate) async fn resolve_what_tables_have(
+        &self,
+        catalog: &Catalog,
+        batches: &[RecordBatch],
+    ) -> Result<BTreeSet<Key>, LakeError> {
+        let known = self.known_in_tables(catalog, batches).await?;
+        self.resolve(catalog, &known).await?;
+        Ok(known)
     }
 
     /// Marks records as resolved in quarantine.

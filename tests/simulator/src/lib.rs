@@ -102,7 +102,7 @@ async fn live(dice: Dice, plan: Plan) -> Told {
     let last = people.max().unwrap_or_default();
     sleep(last.saturating_sub(world.time())).await;
     world.heal();
-    rest(&world, &stream).await;
+    rest(&world, &stream, &queue).await;
     for part in &machinery {
         // Some of it never ends; what has ended may have panicked.
         part.abort();
@@ -117,12 +117,12 @@ async fn live(dice: Dice, plan: Plan) -> Told {
 }
 
 /// Waits until nothing is left to do, and stays so for a while.
-async fn rest(world: &Arc<World>, stream: &Stream) {
+async fn rest(world: &Arc<World>, stream: &Stream, queue: &Queue) {
     let deadline = world.time() + world.plan.drains_within;
     let mut idle_since = None;
     loop {
         sleep(Duration::from_secs(2)).await;
-        let idle = stream.is_read() && check::is_idle(world).await;
+        let idle = stream.is_read() && !queue.has_work() && check::is_idle(world).await;
         idle_since = idle.then(|| idle_since.unwrap_or_else(|| world.time()));
         if idle_since.is_some_and(|since| world.time() - since >= check::LOOK_ON) {
             return;

@@ -47,6 +47,12 @@ struct Message {
     receives: u32,
 }
 
+impl Message {
+    fn is_work(&self) -> bool {
+        matches!(Wake::parse(&self.body), Wake::Redrive(_))
+    }
+}
+
 impl Queue {
     /// An empty queue.
     pub fn new(world: &Arc<World>) -> Arc<Self> {
@@ -100,6 +106,10 @@ impl Queue {
                 let dead = messages.remove(at);
                 self.world.tell(|| format!("{} goes to the dead letters", dead.id));
                 self.world.story.reached("dead letters");
+                // An operator sends again what carries work, as `pinlake recover` does.
+                if dead.is_work() {
+                    messages.push(Message { receives: 0, ..dead });
+                }
                 continue;
             }
             let message = &mut messages[at];
@@ -110,6 +120,11 @@ impl Queue {
             taken.push(message.clone());
         }
         taken
+    }
+
+    /// Whether a message is left that carries work, as a redrive does: what others announce is to be found elsewhere.
+    pub fn has_work(&self) -> bool {
+        self.messages().iter().any(Message::is_work)
     }
 
     fn delete(&self, ids: &BTreeSet<String>) {
@@ -250,8 +265,11 @@ pub async fn poll(queue: Arc<Queue>) {
                 }
             }
         }
-        let failed: BTreeSet<String> =
+        let mut failed: BTreeSet<String> =
             outcome.response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+        if world.lacks(Sabotage::RedriveForgotten) {
+            failed.retain(|id| !messages.iter().any(|message| message.id == *id && message.is_work()));
+        }
         queue.delete(
             &messages.iter().map(|message| message.id.clone()).filter(|id| !failed.contains(id)).collect(),
         );

@@ -36,6 +36,10 @@ pub enum Sabotage {
     BadDataFails,
     /// Nobody knows under which contracts rows were let in before.
     ReleasesForgotten,
+    /// Whoever inserts clean rows does not see what is unresolved in quarantine.
+    QuarantineUnseen,
+    /// A redrive that was broken off is not done again.
+    RedriveForgotten,
     /// Whether something was given up is not looked at when the pipeline is asked whether it is drained.
     GivenUpUnseen,
     /// A batch that was given up is removed when it is read, not after it has landed.
@@ -44,7 +48,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 18] = [
+    pub const ALL: [Sabotage; 20] = [
         Sabotage::UnconditionalCommit,
         Sabotage::SilentRebase,
         Sabotage::NoRecheck,
@@ -61,6 +65,8 @@ impl Sabotage {
         Sabotage::FailuresNotReported,
         Sabotage::BadDataFails,
         Sabotage::ReleasesForgotten,
+        Sabotage::QuarantineUnseen,
+        Sabotage::RedriveForgotten,
         Sabotage::GivenUpUnseen,
         Sabotage::RemovedBeforeReplayed,
     ];

@@ -229,6 +229,34 @@ fn without_knowing_older_contracts_a_record_is_in_two_places() {
     missed(Sabotage::ReleasesForgotten, tightened, &[Broken::Doubled]);
 }
 
+#[test]
+fn without_looking_into_quarantine_a_record_is_in_two_places() {
+    // A record is refused, the contract is loosened, and the record comes again.
+    let loosened = |plan: &mut Plan| {
+        only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
+        plan.deploys = vec![(Duration::from_secs(15), Release::Lenient)];
+        plan.wavering = 900;
+        plan.clients = 3;
+        plan.requests = 4;
+    };
+    missed(Sabotage::QuarantineUnseen, loosened, &[Broken::Doubled]);
+}
+
+#[test]
+fn a_redrive_that_is_not_done_again_leaves_a_record_in_two_places() {
+    // A contract is loosened, and tightened while a redrive fails on its way.
+    let redriven = |plan: &mut Plan| {
+        only(plan, &[(Fault::GetFailed, 150), (Fault::ListFailed, 150)]);
+        plan.deploys =
+            vec![(Duration::from_secs(30), Release::Lenient), (Duration::from_secs(50), Release::First)];
+        plan.redrives = (32..50).step_by(2).map(Duration::from_secs).collect();
+        plan.wavering = 900;
+        plan.clients = 3;
+        plan.requests = 4;
+    };
+    missed(Sabotage::RedriveForgotten, redriven, &[Broken::Doubled]);
+}
+
 /// Batches are given up after the first failure, and an operator recovers them at any time.
 fn giving_up(plan: &mut Plan) {
     only(plan, &[(Fault::PutRefused, 200), (Fault::KilledAtRequest, 300)]);
