@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use object_store::path::Path;
 use pinlake_lake::{Budget, Compacted, Lake, LakeError};
 use pinlake_landing::LandingError;
 use pinlake_landing::file::INBOX;
@@ -221,6 +222,8 @@ impl<A: Alarm> Compactor<A> {
         match files.in_lake(&object) {
             None => vec![Job::Take(object)],
             Some(path) => match (path.split('/').next(), dataset_of(path)) {
+                // A listing passes it over. As work that fails it ends in the dead letters, which has an alarm.
+                (Some(INBOX), _) if Path::parse(path).is_err() => vec![Job::Take(object)],
                 (Some(INBOX), _) => vec![Job::Inbox],
                 (_, Some(dataset)) => vec![Job::Compact(vec![dataset.to_owned()])],
                 _ => self.jobs(Wake::All),

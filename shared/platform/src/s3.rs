@@ -23,10 +23,14 @@ use object_store::{
     MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result, UploadPart,
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const STORE: &str = "S3";
 /// The most keys that one DeleteObjects call takes (S3 API Reference).
 const DELETE_BATCH: usize = 1000;
+/// What is not written as it is in the source of a copy.
+const OF_A_SOURCE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A bucket. Cheap to clone.
 #[derive(Clone)]
@@ -66,6 +70,7 @@ impl S3Store {
             .set_start_after(after.map(ToString::to_string))
             .into_paginator()
             .send();
+        let bucket = Arc::clone(&self.bucket);
         stream::try_unfold(pages, |mut pages| async move {
             match pages.next().await {
                 None => Ok(None),
@@ -73,13 +78,11 @@ impl S3Store {
                 Some(Ok(page)) => Ok(Some((page, pages))),
             }
         })
-        .map_ok(|page| {
-            stream::iter(
-                page.contents
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|object| listed(&object).transpose()),
-            )
+        .map_ok(move |page| {
+            let objects = page.contents.unwrap_or_default();
+            let listed: Vec<_> =
+                objects.iter().filter_map(|object| listed(&bucket, object).transpose()).collect();
+            stream::iter(listed)
         })
         .try_flatten()
         .boxed()
@@ -259,12 +262,11 @@ impl ObjectStore for S3Store {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("ListObjectsV2", "", error))?;
             for prefix in page.common_prefixes() {
-                if let Some(prefix) = prefix.prefix() {
-                    result.common_prefixes.push(Path::parse(prefix)?);
-                }
+                let folder = prefix.prefix().and_then(|prefix| prefix.strip_suffix('/'));
+                result.common_prefixes.extend(folder.and_then(|folder| path_of(&self.bucket, folder)));
             }
             for object in page.contents() {
-                result.objects.extend(listed(object)?);
+                result.objects.extend(listed(&self.bucket, object)?);
             }
         }
         Ok(result)
@@ -276,7 +278,8 @@ impl ObjectStore for S3Store {
                 source: "S3 has no conditional copy here: get and put".into(),
             });
         }
-        let source = format!("{}/{from}", self.bucket);
+        // The header is part of a URL: S3 decodes it, and it takes no letters beyond ASCII.
+        let source = format!("{}/{}", self.bucket, utf8_percent_encode(from.as_ref(), OF_A_SOURCE));
         self.client
             .copy_object()
             .bucket(self.bucket.as_ref())
@@ -366,13 +369,28 @@ fn folder(prefix: Option<&Path>) -> Option<String> {
     prefix.filter(|prefix| !prefix.as_ref().is_empty()).map(|prefix| format!("{prefix}/"))
 }
 
-fn listed(object: &aws_sdk_s3::types::Object) -> Result<Option<ObjectMeta>> {
+fn listed(bucket: &str, object: &aws_sdk_s3::types::Object) -> Result<Option<ObjectMeta>> {
     // A key ending in a slash is a folder marker that a console made, not an object of ours.
     let Some(key) = object.key().filter(|key| !key.ends_with('/')) else {
         return Ok(None);
     };
+    let Some(location) = path_of(bucket, key) else { return Ok(None) };
     let size = whole(object.size, "ListObjectsV2")?;
-    Ok(Some(meta(Path::parse(key)?, size, object.e_tag.clone(), None, object.last_modified.as_ref())))
+    Ok(Some(meta(location, size, object.e_tag.clone(), None, object.last_modified.as_ref())))
+}
+
+/// The path of a key. S3 takes keys that are none: with empty segments, `.`, `..` or control characters. Nothing of ours
+/// has such a key; somebody's upload has, which must not hold up what lies beside it.
+fn path_of(bucket: &str, key: &str) -> Option<Path> {
+    let path = Path::parse(key).ok().filter(|path| path.as_ref() == key);
+    if path.is_none() {
+        tracing::error!(
+            bucket,
+            key,
+            "object passed over: copy it to a key without empty parts, `.`, `..` and control characters"
+        );
+    }
+    path
 }
 
 fn meta(
@@ -433,6 +451,27 @@ mod tests {
     fn reads_a_content_range() {
         assert_eq!(content_range("bytes 5-9/100"), Some((5..10, 100)));
         assert_eq!(content_range("bytes */100"), None);
+    }
+
+    #[test]
+    fn a_key_that_is_no_path_holds_nothing_up() {
+        let of = |key: &str| {
+            let object = aws_sdk_s3::types::Object::builder().key(key).size(1).build();
+            listed("lake", &object).unwrap().map(|meta| meta.location.to_string())
+        };
+        for key in ["inbox/user/a.csv", "inbox/ao\u{f1}o +%41.csv", "inbox/a~{b}#*?.csv"] {
+            assert_eq!(of(key).as_deref(), Some(key));
+        }
+        for key in [
+            "inbox//a.csv",
+            "inbox/./a.csv",
+            "inbox/../a.csv",
+            "inbox/a\n.csv",
+            "/inbox/a.csv",
+            "inbox/user/",
+        ] {
+            assert_eq!(of(key), None, "{key}");
+        }
     }
 
     #[test]

@@ -102,18 +102,18 @@ impl Buckets for Sink {
 }
 
 /// A lake and a foreign bucket, and compactors that come and go.
-struct World {
+pub(crate) struct World {
     lake: Arc<InMemory>,
     sink: Arc<InMemory>,
     most_bytes: u64,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { lake: Arc::default(), sink: Arc::default(), most_bytes: MOST_BYTES }
     }
 
-    async fn drop_file(&self, path: &str, bytes: impl Into<PutPayload>) {
+    pub(crate) async fn drop_file(&self, path: &str, bytes: impl Into<PutPayload>) {
         self.lake.put(&Path::parse(path).unwrap(), bytes.into()).await.unwrap();
     }
 
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// Handles messages, and those that the compactors send themselves, until there are none.
-    async fn run(&self, bodies: &[String], patience: Duration) -> Vec<Outcome> {
+    pub(crate) async fn run(&self, bodies: &[String], patience: Duration) -> Vec<Outcome> {
         let (compactor, sent) = self.compactor(i64::MAX);
         let (mut outcomes, mut bodies) = (Vec::new(), bodies.to_vec());
         while !bodies.is_empty() {
@@ -192,7 +192,7 @@ fn geo(ind: u64) -> String {
     )
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -335,4 +335,17 @@ async fn objects_of_the_sink_are_taken_when_they_are_announced_and_left_where_th
     let key = "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json".to_owned();
     let left = Wake::Objects(vec![Announced { bucket: SINK.to_owned(), key }]);
     assert_eq!(*sent.0.lock().unwrap(), [left.to_body()]);
+}
+
+#[tokio::test]
+async fn an_upload_whose_key_is_no_path_ends_in_the_dead_letters_and_holds_nothing_up() {
+    let world = World::new();
+    world.drop_file("inbox/user/a.ndjson", user(1)).await;
+    let odd: Vec<String> =
+        ["inbox//a.csv", "inbox/user/../a.csv"].map(|key| notification(BUCKET, key)).to_vec();
+    let bodies = [odd, vec![notification(BUCKET, "inbox/user/a.ndjson")]].concat();
+    let outcomes = world.run(&bodies, PATIENCE).await;
+    assert_eq!(world.rows().await, rows(&[("user", 1)]));
+    let again = outcomes[0].response.batch_item_failures.iter();
+    assert_eq!(again.map(|failure| failure.item_identifier.as_str()).collect::<Vec<_>>(), ["m0", "m1"]);
 }
