@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use cleaner::event::Event;
-use cleaner::{Cleaned, Cleaner};
+use cleaner::{Cleaned, Cleaner, event};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_effects::Effects;
+use pinlake_platform::event::Event;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_platform::{contracts, settings};
 
@@ -17,8 +17,8 @@ async fn main() -> Result<(), Error> {
         store: settings::location("PINLAKE_LAKE")?.open().await?,
         catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
     };
-    run(service_fn(async |event: LambdaEvent<Event>| {
-        let cleaned = match event.payload.topics() {
+    run(service_fn(async |event: LambdaEvent<Event<event::Event>>| {
+        let cleaned = match event.payload.0.topics() {
             Ok(records) => Cleaned { landed: cleaner.handle_topics(records).await?, ..Cleaned::default() },
             Err(event) => cleaner.handle(event).await,
         };

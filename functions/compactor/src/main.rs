@@ -12,6 +12,7 @@ use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use object_store::ObjectStore;
 use pinlake_effects::{Clock, Effects, SystemClock};
 use pinlake_lake::{Budget, Lake};
+use pinlake_platform::event::Event;
 use pinlake_platform::location::{Location, s3_client};
 use pinlake_platform::s3::S3Store;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
@@ -44,8 +45,8 @@ async fn main() -> Result<(), Error> {
         budget: Budget::default(),
         files,
     };
-    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        let outcome = compactor.handle(event.payload, patience(&event.context)).await;
+    run(service_fn(async |event: LambdaEvent<Event<SqsEvent>>| {
+        let outcome = compactor.handle(event.payload.0, patience(&event.context)).await;
         measure(&metrics, &effects, &outcome);
         Ok::<_, Infallible>(outcome.response)
     }))

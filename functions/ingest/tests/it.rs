@@ -15,6 +15,9 @@ mod hostile;
 
 mod access;
 
+#[path = "../../../tests/runtime_api.rs"]
+mod runtime_api;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

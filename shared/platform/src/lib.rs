@@ -13,6 +13,7 @@
 
 pub mod api_keys;
 pub mod contracts;
+pub mod event;
 pub mod location;
 pub mod s3;
 pub mod settings;

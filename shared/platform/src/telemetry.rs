@@ -47,7 +47,8 @@ pub fn init() {
     let _already_set = subscriber(filter, std::io::stderr).try_init();
 }
 
-fn subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+/// What [`init`] sends to standard error, sent to any writer: for tests of what is told.
+pub fn subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
 mod files;
+#[path = "../../../../tests/runtime_api.rs"]
+mod runtime_api;
+mod secrecy;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,8 +45,18 @@ fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Sent>, S
 }
 
 async fn deliver(store: &dyn ObjectStore, catalog: &Arc<Catalog>, sequence: u64, line: &str) {
+    deliver_to("user", store, catalog, sequence, line).await;
+}
+
+async fn deliver_to(
+    dataset: &str,
+    store: &dyn ObjectStore,
+    catalog: &Arc<Catalog>,
+    sequence: u64,
+    line: &str,
+) {
     let records = [RawRecord {
-        key: format!("user/r{sequence}/0"),
+        key: format!("{dataset}/r{sequence}/0"),
         sequence: sequence.to_string(),
         arrived_ms: 1_666_180_800_000,
         data: RawData::from_bytes(line.as_bytes().to_vec()),

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
+#[path = "../../../../tests/runtime_api.rs"]
+mod runtime_api;
+mod secrecy;
+
 use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::KinesisEvent;

@@ -1,0 +1,162 @@
+//! What the compactor tells: nothing of what records, files, tables and messages hold, at `RUST_LOG=trace`, whatever is
+//! wrong with them.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use compactor::wake::Wake;
+use object_store::local::LocalFileSystem;
+use object_store::ObjectStoreExt;
+use pinlake_platform::telemetry;
+use pinlake_schema::Catalog;
+use serde_json::{Value, json};
+use tracing_subscriber::EnvFilter;
+
+use crate::runtime_api::{Function, assert_untold};
+use crate::{USER, deliver};
+
+/// Stands wherever a client may write something.
+const MARK: &str = "M4RK3R";
+
+fn event(bodies: &[&str]) -> Value {
+    let message = |(at, body): (usize, &&str)| {
+        json!({
+            "messageId": format!("m{at}"), "receiptHandle": MARK, "body": body, "attributes": {},
+            "messageAttributes": {}, "md5OfBody": "x", "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:0:q", "awsRegion": "us-east-1",
+        })
+    };
+    json!({ "Records": bodies.iter().enumerate().map(message).collect::<Vec<_>>() })
+}
+
+/// Records that are good and bad, under the present contracts and others; landing objects and logs that are damaged.
+async fn fill(lake: &Path) {
+    let store = LocalFileSystem::new_with_prefix(lake).unwrap();
+    let catalog = Arc::new(Catalog::embedded().unwrap());
+    let older = catalog.files().iter().map(|(name, text)| match name.as_str() {
+        "user.toml" => (name.clone(), text.replace("version = 1", "version = 2")),
+        _ => (name.clone(), text.clone()),
+    });
+    let older = Arc::new(Catalog::from_files(older.collect::<Vec<_>>()).unwrap());
+    let good = USER.replace("\"A\"", &format!("\"{MARK}\""));
+    for (sequence, line) in (1..).zip([
+        good.clone(),
+        format!(r#"{{"ind": "{MARK}", "first_name": "{MARK}"}}"#),
+        format!("{MARK} {{"),
+        format!(r#"{{"{MARK}": "{MARK}"}}"#),
+    ]) {
+        deliver(&store, &catalog, sequence, &line).await;
+        deliver(&store, &older, sequence + 100, &line).await;
+    }
+    // Damaged: a landing object, a log whose statistics are a row's values.
+    for (path, bytes) in [
+        ("landing/user/00/20221019T1200/events/shardId-0/2-2-00.parquet", format!("PAR1{MARK}")),
+        ("landing/user/00/20221019T1200/events/shardId-0/3-3-00.parquet", format!("PAR1{MARK}PAR1")),
+        (
+            "tables/geo/_delta_log/00000000000000000000.json",
+            format!(r#"{{"add": {{"path": 7, "stats": "{{\"maxValues\":{{\"country\":\"{MARK}\"}}}}"}}}}"#),
+        ),
+        ("tables/pin/_delta_log/00000000000000000000.json", format!("{MARK} {{")),
+    ] {
+        store.put(&path.into(), bytes.into()).await.unwrap();
+    }
+    for dataset in ["geo", "pin"] {
+        let line = match dataset {
+            "geo" => {
+                r#"{"ind":1,"country":"M4RK3R","timestamp":"2020-08-28 03:52:47","latitude":1.5,"longitude":2.5}"#
+            }
+            _ => {
+                r#"{"index":1,"unique_id":"M4RK3R","title":"M4RK3R","description":"x","poster_name":"M4RK3R","follower_count":"1","tag_list":"x","is_image_or_video":"image","image_src":"x","downloaded":1,"save_location":"x","category":"M4RK3R"}"#
+            }
+        };
+        let sequence = if dataset == "geo" { 200 } else { 201 };
+        crate::deliver_to(dataset, &store, &catalog, sequence, line).await;
+    }
+}
+
+#[test]
+fn nothing_of_a_record_is_logged() {
+    let lake =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("secrecy-compactor-{}", std::process::id()));
+    fs::create_dir_all(&lake).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(fill(&lake));
+    let settings = [
+        ("AWS_SECRET_ACCESS_KEY", MARK),
+        ("PINLAKE_LAKE", lake.to_str().unwrap()),
+        ("PINLAKE_QUEUE_URL", "http://127.0.0.1:1/queue"),
+    ];
+    let queue = |_: &str| ("400 Bad Request", json!({ "__type": "InvalidMessageContents", "message": MARK }));
+    let program = env!("CARGO_BIN_EXE_compactor");
+    let function = Function::start(program, env!("CARGO_TARGET_TMPDIR"), &settings, Arc::new(queue));
+    let handle = |event: Value| function.handle(event).unwrap();
+    let swept = handle(event(&[r#"{"wake":[]}"#]));
+    // What cleaning again has landed.
+    handle(event(&[r#"{"wake":["user","quarantine"]}"#]));
+    let redriven =
+        handle(event(&[r#"{"redrive":null}"#, &format!("{{{MARK}"), MARK, &format!("[\"{MARK}\"]")]));
+    let unread = handle(json!({ "Records": [{ "body": { MARK: MARK }, "messageId": MARK }] }));
+    // A data file of the table is damaged, and the process does not know it yet.
+    let rows = fs::read_dir(lake.join("tables/user")).unwrap().count();
+    fs::remove_dir_all(lake.join("landing")).unwrap();
+    fs::write(lake.join("landing"), MARK).unwrap();
+    let broken = handle(event(&[r#"{"wake":[]}"#]));
+    let said = function.end();
+    fs::remove_dir_all(&lake).unwrap();
+
+    assert!(rows >= 3, "a log, key files, rows");
+    let failures = |answer: &Value| answer["batchItemFailures"].as_array().map(Vec::len);
+    assert_eq!(failures(&swept), Some(1), "geo and pin have no log that can be read: {said}");
+    assert!(failures(&redriven).is_some() && failures(&broken) == Some(1), "{redriven} {broken} {said}");
+    assert!(unread["errorMessage"].is_string(), "{unread} {said}");
+    for told in ["set aside", "not compacted", "\"compacted\"", "redriven"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert_untold(&said, MARK);
+    assert_untold(&unread.to_string(), MARK);
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_file_is_logged() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = telemetry::subscriber(EnvFilter::new("trace"), move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let world = crate::files::World::new();
+    let gzip = crate::files::gzip(format!("{{\"ind\": \"{MARK}\"}}\n").repeat(1000).as_bytes());
+    let files: [(&str, Vec<u8>); 9] = [
+        ("user/good.ndjson", USER.replace("\"A\"", &format!("\"{MARK}\"")).into_bytes()),
+        ("user/bad.ndjson", format!("{MARK}\n{{\"{MARK}\": 1}}\n[\"{MARK}\"").into_bytes()),
+        ("user/torn.json", format!("[{{\"ind\": 1, \"first_name\": \"{MARK}").into_bytes()),
+        ("user/quote.csv", format!("ind,first_name\n1,\"{MARK}\n2,x\n").into_bytes()),
+        ("user/cells.csv", format!("ind,{MARK}\n1\n1,2,{MARK}\n").into_bytes()),
+        ("user/torn.json.gz", gzip[..gzip.len() / 2].to_vec()),
+        ("user/none.gz", format!("\x1f{MARK}").into_bytes()),
+        ("user/no.parquet", format!("PAR1{MARK}").into_bytes()),
+        ("user/footer.parquet", format!("PAR1{MARK}\x06\0\0\0PAR1").into_bytes()),
+    ];
+    for (name, bytes) in files {
+        world.drop_file(&format!("inbox/{name}"), bytes).await;
+    }
+    let outcomes = world.run(&[Wake::All.to_body()], Duration::from_secs(60)).await;
+    let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(taken.taken >= 4 && taken.rejected >= 2, "{taken:?}");
+    assert_eq!(said.matches("file rejected").count() as u64, taken.rejected);
+    assert_untold(&said, MARK);
+}
