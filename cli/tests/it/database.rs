@@ -1,100 +1,43 @@
-//! `pinlake replay` from a real MariaDB, which each test starts for itself. Where it is not installed the tests say
-//! that they skip.
+//! `pinlake replay` from a real MariaDB and a real PostgreSQL, which each test starts for itself. Where one is not
+//! installed its tests say that they skip.
 
 use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::certificates::Certificates;
 use crate::endpoint::{Endpoint, Reply};
-use crate::program::{Ran, pinlake_with};
+use crate::program::pinlake_with;
+use crate::server::{Engine, Server};
 
-const PASSWORD: &str = "as safe as 'this'";
-
-/// A server with one database, `pinterest`, and one user, `reader`, who may read it.
-struct MariaDb {
-    folder: TempDir,
-    port: u16,
-    server: Child,
-}
-
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        self.server.kill().unwrap();
-        self.server.wait().unwrap();
-    }
-}
-
-impl MariaDb {
-    /// `None` after saying that a test skips.
-    fn start() -> Option<MariaDb> {
-        let program = ["/usr/sbin/mariadbd", "/usr/local/sbin/mariadbd", "/usr/bin/mariadbd"];
-        let Some(program) = program.into_iter().find(|program| Path::new(program).exists()) else {
-            eprintln!("skipped: MariaDB is not installed; on Debian: apt install mariadb-server");
-            return None;
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let data = format!("--datadir={}", folder.path().join("data").display());
-        // Root has to be told that it is meant to be root.
-        let root = fs::metadata(folder.path()).unwrap().uid() == 0;
-        let user: &[&str] = if root { &["--user=root"] } else { &[] };
-        let install = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &data];
-        let installed = Command::new("mariadb-install-db").args(install).args(user).output().unwrap();
-        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let socket = format!("--socket={}", folder.path().join("sock").display());
-        let server = Command::new(program)
-            .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-log-bin", &data, &socket])
-            .arg(format!("--port={port}"))
-            .arg("--innodb-buffer-pool-size=32M")
-            .args(user)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let database = MariaDb { folder, port, server };
-        let begin = "CREATE DATABASE pinterest CHARACTER SET utf8mb4; CREATE USER reader@'%' IDENTIFIED BY 'as safe as ''this''';
-                     GRANT SELECT ON pinterest.* TO reader@'%';";
-        for tries in 0.. {
-            if database.try_sql("mysql", "SELECT 1").is_ok() {
-                break;
-            }
-            let log = || fs::read_to_string(database.folder.path().join("log")).unwrap();
-            assert!(tries < 300, "MariaDB does not answer: {}", log());
-            std::thread::sleep(Duration::from_millis(100));
+/// What holds with either engine, as a test of each.
+macro_rules! with_either_engine {
+    ($($law:ident)*) => {
+        mod mariadb {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $law() {
+                super::$law(super::Engine::MariaDb).await;
+            })*
         }
-        database.try_sql("mysql", begin).unwrap();
-        Some(database)
-    }
 
-    fn try_sql(&self, name: &str, sql: &str) -> Result<(), String> {
-        let socket = format!("--socket={}", self.folder.path().join("sock").display());
-        let args =
-            ["--no-defaults", "--user=root", "--default-character-set=utf8mb4", &socket, name, "-e", sql];
-        let ran = Command::new("mariadb").args(args).output().unwrap();
-        if ran.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&ran.stderr).into_owned()) }
-    }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $law() {
+                super::$law(super::Engine::Postgres).await;
+            })*
+        }
+    };
+}
 
-    fn sql(&self, sql: &str) {
-        self.try_sql("pinterest", sql).unwrap();
-    }
+with_either_engine! {
+    tables_are_read_by_their_keys_and_later_runs_post_what_is_new
+    seed_100_draws_what_the_stock_client_draws
+    who_may_not_read_is_told_what_to_do
+    only_the_server_that_the_certificate_names_is_read
+}
 
-    fn url(&self) -> String {
-        format!("mysql://127.0.0.1:{}/pinterest", self.port)
-    }
-
-    /// `pinlake replay` of this database, as its reader.
-    async fn replay(&self, endpoint: &Endpoint, args: &[&str]) -> Ran {
-        let url = self.url();
-        let all = [&["replay", "--to", &endpoint.url, "--from", &url], args].concat();
-        let settings = [("PINLAKE_DB_USER", "reader"), ("PINLAKE_DB_PASSWORD", PASSWORD)];
-        pinlake_with(self.folder.path(), &settings, &all).await
-    }
+fn names(row: &Value) -> Vec<&str> {
+    row.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 fn numbers(rows: &[Value], name: &str) -> Vec<i64> {
@@ -102,8 +45,8 @@ fn numbers(rows: &[Value], name: &str) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn columns_become_what_the_clients_send() {
-    let Some(database) = MariaDb::start() else { return };
+async fn mariadbs_columns_become_what_the_clients_send() {
+    let Some(database) = Server::start(Engine::MariaDb) else { return };
     database.sql(
         "CREATE TABLE pin_types (`index` INT PRIMARY KEY, big BIGINT UNSIGNED, price DECIMAL(20, 4), latitude DOUBLE,
              single FLOAT, at DATETIME, exact DATETIME(3), stamp TIMESTAMP NULL, day DATE, year YEAR, text TEXT, name VARCHAR(9),
@@ -124,19 +67,46 @@ async fn columns_become_what_the_clients_send() {
     });
     // MariaDB's JSON is a text under another name, as it is to the clients.
     assert_eq!(*row, expected);
-    let names = |row: &Value| row.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(row), names(&expected), "columns stay in the table's order");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_are_read_by_their_keys_and_later_runs_post_what_is_new() {
-    let Some(database) = MariaDb::start() else { return };
+async fn postgresqls_columns_become_what_the_clients_send() {
+    let Some(database) = Server::start(Engine::Postgres) else { return };
     database.sql(
-        "CREATE TABLE pinterest_data (`index` INT, title TEXT); CREATE TABLE geolocation_data (ind INT PRIMARY KEY);
-         CREATE TABLE other (n INT);
-         INSERT INTO pinterest_data SELECT seq * 3, CONCAT('post ', seq) FROM seq_1_to_500 ORDER BY seq DESC;
-         INSERT INTO geolocation_data SELECT seq FROM seq_1_to_500;",
+        r#"CREATE TYPE kind AS ENUM ('a', 'b');
+         CREATE TABLE pin_types ("index" INT PRIMARY KEY, small SMALLINT, big BIGINT, price NUMERIC(20, 4), latitude DOUBLE PRECISION,
+             single REAL, odd DOUBLE PRECISION, at TIMESTAMP, exact TIMESTAMP(3), stamp TIMESTAMPTZ, day DATE, hour TIME, text TEXT,
+             name VARCHAR(9), width CHAR(3), bytes BYTEA, sure BOOLEAN, doc JSON, docb JSONB, kind kind, id UUID, list INT[], none TEXT);
+         SET TimeZone = 'Asia/Karachi';
+         INSERT INTO pin_types VALUES (1, -7, 9223372036854775807, 12.5, -88.7253, 0.5, 'NaN', '2020-08-28 03:52:47',
+             '2020-08-28 03:52:47.25', '2020-08-28 08:52:47', '2020-08-28', '03:52', E'a "b"\n🎄 …', 'é', 'é', '\x00ff0a', TRUE,
+             E'{"b": [1.50,\n null]}', '{"b": [1.50, null], "a": 1}', 'b', '55ABCD28-bda1-4453-bbcd-1427fb3aa49b', '{1,NULL}', NULL)"#,
     );
+    let endpoint = Endpoint::start(|_, _| Reply::Stored).await;
+    let ran = database.replay(&endpoint, &["--format", "kafka"]).await;
+    ran.assert_code(0);
+    let row = &endpoint.stored()["pin"][0];
+    let expected = json!({
+        "index": 1, "small": -7, "big": 9_223_372_036_854_775_807_i64, "price": "12.5000", "latitude": -88.7253, "single": 0.5,
+        "odd": "NaN", "at": "2020-08-28 03:52:47", "exact": "2020-08-28 03:52:47.25", "stamp": "2020-08-28 03:52:47+00:00",
+        "day": "2020-08-28", "hour": "03:52:00", "text": "a \"b\"\n🎄 …", "name": "é", "width": "é  ", "bytes": "AP8K",
+        "sure": true, "doc": {"b": [1.5, null]}, "docb": {"a": 1, "b": [1.5, null]}, "kind": "b",
+        "id": "55abcd28-bda1-4453-bbcd-1427fb3aa49b", "list": "{1,NULL}", "none": null,
+    });
+    assert_eq!(*row, expected);
+    assert_eq!(names(row), names(&expected), "columns stay in the table's order");
+}
+
+async fn tables_are_read_by_their_keys_and_later_runs_post_what_is_new(engine: Engine) {
+    let Some(database) = Server::start(engine) else { return };
+    let to_500 = database.numbers(1, 500);
+    database.sql(&format!(
+        r#"CREATE TABLE pinterest_data ("index" INT, title TEXT); CREATE TABLE geolocation_data (ind INT PRIMARY KEY);
+         CREATE TABLE other (n INT);
+         INSERT INTO pinterest_data SELECT seq * 3, CONCAT('post ', seq) FROM {to_500} ORDER BY seq DESC;
+         INSERT INTO geolocation_data SELECT seq FROM {to_500}"#
+    ));
     let endpoint =
         Endpoint::start(|_, number| if number == 7 { Reply::status(403) } else { Reply::Stored }).await;
     let state = ["--state", "state.json", "--batch", "20"];
@@ -162,14 +132,16 @@ async fn tables_are_read_by_their_keys_and_later_runs_post_what_is_new() {
     once.dedup();
     assert_eq!(once, all);
 
-    database.sql("INSERT INTO pinterest_data VALUES (1600, 'new'), (1501, 'new'); DELETE FROM pinterest_data WHERE `index` < 900");
+    database.sql(
+        r#"INSERT INTO pinterest_data VALUES (1600, 'new'), (1501, 'new'); DELETE FROM pinterest_data WHERE "index" < 900"#,
+    );
     let ran = database.replay(&endpoint, &keyed).await;
     ran.assert_code(0);
     assert_eq!(ran.summary()["sent"], 2, "only what is new");
     let stored = endpoint.stored();
     assert_eq!(numbers(&stored["pin"], "index")[stored["pin"].len() - 2..], [1501, 1600]);
     let kept: Value =
-        serde_json::from_slice(&fs::read(database.folder.path().join("state.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(database.folder().join("state.json")).unwrap()).unwrap();
     let name = format!("{}/pinterest_data", database.url());
     assert_eq!(kept["keys"][&name], json!({"column": "index", "reached": 1600}));
     assert!(!stored.contains_key("other"), "a table whose name tells no dataset is left alone");
@@ -180,12 +152,12 @@ async fn tables_are_read_by_their_keys_and_later_runs_post_what_is_new() {
     assert!(ran.stderr.contains("cannot be its key: there is the same number"), "{}", ran.stderr);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn seed_100_draws_what_the_stock_client_draws() {
-    let Some(database) = MariaDb::start() else { return };
+async fn seed_100_draws_what_the_stock_client_draws(engine: Engine) {
+    let Some(database) = Server::start(engine) else { return };
     for (table, key) in [("pinterest_data", "index"), ("geolocation_data", "ind"), ("user_data", "ind")] {
+        let all = database.numbers(0, 11_153);
         database.sql(&format!(
-            "CREATE TABLE {table} (`{key}` INT PRIMARY KEY); INSERT INTO {table} SELECT seq FROM seq_0_to_11153"
+            r#"CREATE TABLE {table} ("{key}" INT PRIMARY KEY); INSERT INTO {table} SELECT seq FROM {all}"#
         ));
     }
     let endpoint = Endpoint::start(|_, _| Reply::Stored).await;
@@ -211,21 +183,23 @@ async fn seed_100_draws_what_the_stock_client_draws() {
     assert_eq!(numbers(&stored["user"], "ind"), known);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_read_is_told_what_to_do() {
-    let Some(database) = MariaDb::start() else { return };
+async fn who_may_not_read_is_told_what_to_do(engine: Engine) {
+    let Some(database) = Server::start(engine) else { return };
     database.sql("CREATE TABLE pinterest_data (ind INT); CREATE TABLE secret (ind INT)");
     let endpoint = Endpoint::start(|_, _| Reply::Stored).await;
     let args = ["replay", "--to", &endpoint.url, "--from", &database.url()];
     let settings = [("PINLAKE_DB_USER", "reader"), ("PINLAKE_DB_PASSWORD", "wrong")];
-    let ran = pinlake_with(database.folder.path(), &settings, &args).await;
+    let ran = pinlake_with(database.folder(), &settings, &args).await;
     ran.assert_code(1);
     assert!(
-        ran.stderr.contains("Access denied") && ran.stderr.contains("PINLAKE_DB_PASSWORD"),
+        ran.stderr.contains(match engine {
+            Engine::MariaDb => "Access denied",
+            Engine::Postgres => "password authentication failed",
+        }) && ran.stderr.contains("PINLAKE_DB_PASSWORD"),
         "{}",
         ran.stderr
     );
-    let ran = pinlake_with(database.folder.path(), &[], &args).await;
+    let ran = pinlake_with(database.folder(), &[], &args).await;
     ran.assert_code(2);
     assert!(ran.stderr.contains("PINLAKE_DB_USER"), "{}", ran.stderr);
     // This server has no certificate: what was to be encrypted is not sent in the clear.
@@ -241,5 +215,54 @@ async fn who_may_not_read_is_told_what_to_do() {
     let ran = database.replay(&endpoint, &["--table", "secret"]).await;
     ran.assert_code(2);
     assert!(ran.stderr.contains("--table secret=DATASET"), "{}", ran.stderr);
+    // What this user may not read, though it is seen.
+    if engine == Engine::Postgres {
+        database.sql("REVOKE SELECT ON pinterest_data FROM reader");
+        let ran = database.replay(&endpoint, &["--table", "pinterest_data"]).await;
+        ran.assert_code(1);
+        assert!(ran.stderr.contains("permission denied for table pinterest_data"), "{}", ran.stderr);
+    }
+    let secret = database.url_at("reader:s3cret@127.0.0.1");
+    let ran =
+        pinlake_with(database.folder(), &settings, &["replay", "--to", &endpoint.url, "--from", &secret])
+            .await;
+    ran.assert_code(2);
+    assert!(ran.stderr.contains("PINLAKE_DB_PASSWORD") && !ran.stderr.contains("s3cret"), "{}", ran.stderr);
     assert!(endpoint.requests().is_empty());
+}
+
+async fn only_the_server_that_the_certificate_names_is_read(engine: Engine) {
+    let (Some(certificates), Some(other)) = (Certificates::new(), Certificates::new()) else { return };
+    let Some(database) = Server::with_certificate(engine, &certificates, "localhost") else { return };
+    database.sql("CREATE TABLE pinterest_data (ind INT); INSERT INTO pinterest_data VALUES (1)");
+    let endpoint = Endpoint::start(|_, _| Reply::Stored).await;
+    let [known, unknown] =
+        [&certificates, &other].map(|by| by.authority().into_os_string().into_string().unwrap());
+    let no_file = "no-such-file.pem";
+    let no_certificate = database.folder().join("log").into_os_string().into_string().unwrap();
+    for (host, args, code, said) in [
+        (
+            "127.0.0.1",
+            &["--db-ca", &known][..],
+            1,
+            ["not valid for name \"127.0.0.1\"", "as the certificate has it"],
+        ),
+        ("localhost", &["--db-ca", &unknown], 1, ["UnknownIssuer", "nobody that is trusted here"]),
+        // A test's authority is no public one.
+        ("localhost", &["--db-tls", "verify"], 1, ["UnknownIssuer", "--db-ca"]),
+        ("localhost", &["--db-ca", no_file], 2, [no_file, "cannot be read"]),
+        ("localhost", &["--db-ca", &no_certificate], 2, [&no_certificate, "holds no certificate"]),
+    ] {
+        let ran = database.replay_at(host, &endpoint, args).await;
+        ran.assert_code(code);
+        assert!(said.iter().all(|said| ran.stderr.contains(said)), "{args:?}: {}", ran.stderr);
+    }
+    // The server wants it encrypted: what was read below did not come in the clear.
+    let ran = database.replay_at("localhost", &endpoint, &["--db-tls", "off"]).await;
+    ran.assert_code(1);
+    assert!(ran.stderr.contains("whether it wants TLS"), "{}", ran.stderr);
+    assert!(endpoint.requests().is_empty());
+
+    database.replay_at("localhost", &endpoint, &["--db-ca", &known]).await.assert_code(0);
+    assert_eq!(numbers(&endpoint.stored()["pin"], "ind"), [1]);
 }

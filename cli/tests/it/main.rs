@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a test that skips says so")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
+mod certificates;
 mod database;
 mod endpoint;
 mod generate;
@@ -10,4 +11,5 @@ mod program;
 mod quarantine;
 mod recover;
 mod replay;
+mod server;
 mod usage;

@@ -2,11 +2,13 @@
 //!
 //! A table is read by one query, row by row as they are posted, whatever its size; or, for the stock client's draws,
 //! by one query a row, as that client does. Only SELECT is ever sent, besides the settings of the session.
-//! [`mysql`] and [`postgres`] are the drivers; [`value`] has the rules for values, [`address`] those for addresses.
+//! [`mysql`] and [`postgres`] are the drivers; [`value`] has the rules for values, [`address`] those for addresses,
+//! [`tls`] those for servers' certificates.
 
 pub mod address;
 mod mysql;
 mod postgres;
+mod tls;
 mod value;
 
 use std::collections::BTreeMap;
@@ -18,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use self::address::{Address, Engine};
+use self::address::{Address, Engine, Tls};
 use self::value::{Cells, Column, Columns};
 use super::draws;
 use crate::error::CliError;
@@ -195,7 +197,9 @@ impl Table {
                 Session::Postgres(session) => Rows::Postgres(Box::new(session.rows(sql).await?)),
             })
         };
-        let reading = Reading::InOrder(answered(rows, &selection.table, &database.shown()).await?);
+        let reading = Reading::InOrder(
+            answered(rows, &format!("read {} of", selection.table), &database.shown()).await?,
+        );
         Ok(Table::new(database, selection, after, stop, reading))
     }
 
@@ -256,7 +260,7 @@ impl Table {
             tokio::select! {
                 biased;
                 () = stopped => Ok(None),
-                row = answered(row, "its rows", &self.name) => row,
+                row = answered(row, "read the rows of", &self.name) => row,
             }
         };
         let Some((columns, cells)) = self.runtime.block_on(found)? else { return Ok(None) };
@@ -312,13 +316,17 @@ type DriverError = Box<dyn std::error::Error + Send + Sync>;
 async fn open(address: &Address) -> Result<Session, CliError> {
     // Both drivers take the process's; there are two in the build, of which rustls does not choose.
     let _already_there = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let roots = match &address.tls {
+        Tls::Off => None,
+        Tls::Verified { ca } => Some(tls::authorities(ca.as_deref())?),
+    };
     let session = async {
         Ok(match address.engine {
             Engine::MySql => Session::MySql(mysql::Session::open(address).await?),
-            Engine::Postgres => Session::Postgres(postgres::Session::open(address).await?),
+            Engine::Postgres => Session::Postgres(postgres::Session::open(address, roots).await?),
         })
     };
-    answered(session, "a connection", &address.shown()).await
+    answered(session, "connect to", &address.shown()).await
 }
 
 async fn texts(session: &mut Session, address: &Address, sql: &str) -> Result<Vec<Vec<String>>, CliError> {
@@ -328,7 +336,7 @@ async fn texts(session: &mut Session, address: &Address, sql: &str) -> Result<Ve
             Session::Postgres(session) => session.texts(sql).await,
         }
     };
-    answered(rows, "its tables", &address.shown()).await
+    answered(rows, "read from", &address.shown()).await
 }
 
 /// Waits for a driver, within bounds.
@@ -342,14 +350,16 @@ async fn answered<T>(
         Ok(Err(error)) => error,
         Err(late) => late.into(),
     };
-    Err(CliError::failed(
-        format!("cannot read {what} from {whose}"),
-        format!(
-            "check that it runs, that {} may read it with the password in {}, and, for TLS, that --db-ca has its \
-             authority; with --state the same command goes on where this one stopped",
-            address::USER,
-            address::PASSWORD
-        ),
-    )
-    .caused_by(error))
+    let advice = tls::advice(&*error).map_or_else(
+        || {
+            format!(
+                "check that it runs, that {} may read it with the password in {}, and whether it wants TLS (--db-ca, \
+                 --db-tls); with --state the same command goes on where this one stopped",
+                address::USER,
+                address::PASSWORD
+            )
+        },
+        str::to_owned,
+    );
+    Err(CliError::failed(format!("cannot {what} {whose}"), advice).caused_by(error))
 }

@@ -1,25 +1,22 @@
 //! PostgreSQL, by `tokio-postgres`, in the simple query protocol, whose values are texts.
 
-use std::fs;
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures::StreamExt;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::address::{Address, Tls};
+use super::address::Address;
 use super::value::{Cells, Column, Columns, Kind};
 
 /// Times are UTC, as the contracts read them, and printed as the clients print them.
 const SETUP: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'";
 
-/// What goes wrong: the driver, or the certificates that it is to trust.
+/// What goes wrong.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection.
@@ -35,8 +32,8 @@ pub struct Rows {
 }
 
 impl Session {
-    /// Connects.
-    pub async fn open(address: &Address) -> Result<Session, Error> {
+    /// Connects, encrypted to a server that one of the authorities vouches for; without any, in the clear.
+    pub async fn open(address: &Address, authorities: Option<RootCertStore>) -> Result<Session, Error> {
         let mut config = Config::new();
         config
             .host(&address.host)
@@ -49,22 +46,13 @@ impl Session {
         if let Some(password) = &address.password {
             config.password(password);
         }
-        let client = match &address.tls {
-            Tls::Off => {
+        let client = match authorities {
+            None => {
                 let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
                 tokio::spawn(connection);
                 client
             }
-            Tls::Verified { ca } => {
-                let mut roots = RootCertStore::empty();
-                match ca {
-                    None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-                    Some(ca) => {
-                        for certificate in CertificateDer::pem_slice_iter(&fs::read(ca)?) {
-                            roots.add(certificate?)?;
-                        }
-                    }
-                }
+            Some(roots) => {
                 let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
                 let tls = MakeRustlsConnect::new(tls);
                 let (client, connection) = config.ssl_mode(SslMode::Require).connect(tls).await?;
