@@ -15,7 +15,8 @@ trap 'stack down' EXIT
 stack up
 export PINLAKE_STACK=$PWD/target/test/stack.json
 
-# Readers and sources first: the closing line is to be cargo's.
+# Readers, sources and stock clients first: the closing line is to be cargo's.
 tests/readers/run.sh
 tests/sources/run.sh
+tests/stock/run.sh
 cargo test --workspace

@@ -3,10 +3,7 @@
 import gzip
 import io
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +14,7 @@ import broker
 from aws_kinesis_agg.aggregator import RecordAggregator
 from botocore.config import Config
 from confluent_kafka import Producer
+from deployed import Deployed
 
 #: Seconds that rows may take from their source into their table.
 PATIENCE = 120
@@ -30,42 +28,18 @@ def user(ind: int) -> bytes:
     return json.dumps(row).encode()
 
 
-class Stack:
-    """The stack that `stack.json` describes."""
-
-    def __init__(self, described: Path, pinlake: Path):
-        self.described: dict[str, Any] = json.loads(described.read_text())
-        self.program = pinlake
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
-            "AWS_ENDPOINT_URL": self.described["endpoint"],
-            "AWS_REGION": self.described["region"],
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
-        }
+class Stack(Deployed):
+    """The stack, its services, and its table of users."""
 
     def client(self, service: str) -> Any:
         """A boto3 client of the stand-in."""
         session = boto3.session.Session("test", "test", region_name=self.described["region"])
         return session.client(service, endpoint_url=self.described["endpoint"], config=Config(proxies={}))
 
-    def pinlake(self, *arguments: str) -> str:
-        """What the program prints."""
-        command = [str(self.program), *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"{command}: {done.returncode}\n{done.stderr}")
-        return done.stdout
-
     def users(self, first: int) -> Counter[int]:
         """How often each number of a source's users stands in the table."""
-        with tempfile.TemporaryDirectory() as folder:
-            query = f"SELECT ind FROM user WHERE ind >= {first} AND ind < {first + ROOM}"
-            Path(folder, "users.sql").write_text(query)
-            lake = self.described["lake"]
-            answer = self.pinlake("analyse", "--format", "json", "--lake", lake, "--queries", folder)
-        return Counter(cells[0] for cells in json.loads(answer)["users"]["rows"])
+        answer = self.ask({"users": f"SELECT ind FROM user WHERE ind >= {first} AND ind < {first + ROOM}"})
+        return Counter(cells[0] for cells in answer["users"]["rows"])
 
     def expect_users(self, source: str, first: int, count: int) -> None:
         """Waits until all rows of a source are there, each once."""

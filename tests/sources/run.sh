@@ -20,4 +20,5 @@ fi
 . "$here/../venv.sh"
 venv "$work/venv" "$here/requirements.txt"
 # The packer's generated code is older than today's protobuf, which reads it in Python only.
-PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python exec "$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$pinlake"
+export PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python PYTHONPATH="$here/.."
+exec "$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$pinlake"
