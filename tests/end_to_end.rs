@@ -357,3 +357,22 @@ async fn deployed_functions_take_their_sample_events() {
     assert_eq!((numbers("pin"), numbers("geo")), (vec![70_001, 70_003], vec![70_001, 70_003]));
     assert_eq!(numbers("user"), [70_001, 70_002, 70_003]);
 }
+
+#[tokio::test]
+async fn files_of_any_name_are_taken_and_a_key_that_is_no_path_holds_nothing_up() {
+    let Some(mut stack) = Stack::up().await else { return };
+    let row = |number| user(number).to_string();
+    stack.put_object("inbox//user/odd.ndjson", row(-1)).await;
+    // `année +%41`: a copy's source is written as in a URL.
+    stack.takes_file("inbox/user/ann%C3%A9e%20+%2541-{}.ndjson", row).await;
+    stack.takes_file("inbox/user/plain-{}.ndjson", row).await;
+    // Both have left the inbox, and the other one has not.
+    for _ in 0..60 {
+        if stack.keys("inbox/").await == ["inbox//user/odd.ndjson"] {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    assert_eq!(stack.keys("inbox/").await, ["inbox//user/odd.ndjson"]);
+    stack.delete_object("inbox//user/odd.ndjson").await;
+}

@@ -5,7 +5,10 @@
 mod end_to_end;
 mod forms;
 mod golden;
+mod keyed;
 mod oracle;
 mod program;
 mod recovery;
+#[allow(dead_code, reason = "the stand-in runs the functions")]
+mod runtime_api;
 mod stack;

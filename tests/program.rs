@@ -13,9 +13,15 @@ use serde_json::Value;
 /// The program of the build that this test belongs to.
 pub fn pinlake() -> Command {
     let test = env::current_exe().unwrap();
-    // target/<...>/debug/deps/it-<hash>
-    let program = test.parent().and_then(Path::parent).unwrap().join("pinlake");
-    assert!(program.exists(), "{} is missing: run `cargo build -p pinlake` first", program.display());
+    // target/<...>/debug/deps/it-<hash>; or the same in another folder, build.build-dir, which has no programs.
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository("target"), PathBuf::from);
+    let triple = env::var_os("CARGO_BUILD_TARGET").unwrap_or_default();
+    let built = target.join(triple).join(profile.file_name().unwrap());
+    let programs = [profile.join("pinlake"), built.join("pinlake")];
+    let Some(program) = programs.iter().find(|program| program.exists()) else {
+        panic!("{programs:?} are both missing: run `cargo build -p pinlake` first")
+    };
     let mut command = Command::new(program);
     for setting in ["PINLAKE_LAKE", "PINLAKE_DATASETS", "PINLAKE_QUERIES"] {
         command.env_remove(setting);

@@ -66,12 +66,6 @@ impl Aws {
         }
         removed
     }
-
-    /// The keys below a prefix.
-    async fn keys(&self, prefix: &str) -> Vec<String> {
-        let listed = self.s3(Method::GET, &format!("?list-type=2&prefix={prefix}"), "").await;
-        listed.split("<Contents>").skip(1).map(|object| element(object, "Key").to_owned()).collect()
-    }
 }
 
 fn element<'a>(xml: &'a str, name: &str) -> &'a str {
@@ -202,12 +196,12 @@ async fn what_was_deleted_of_a_table_is_restored() {
     let aws = Aws::of(&stack);
     acknowledged(&mut stack).await;
     let before = stack.tables()["geo"].clone();
-    let log = aws.keys("tables/geo/_delta_log/").await;
+    let log = stack.keys("tables/geo/_delta_log/").await;
     let newest = log.iter().filter(|key| key.ends_with(".json")).max().unwrap();
-    let data: Vec<String> = aws.keys("tables/geo/part-").await;
+    let data: Vec<String> = stack.keys("tables/geo/part-").await;
     for lost in [newest.clone(), data.last().unwrap().clone()] {
         aws.s3(Method::DELETE, &lost, "").await;
-        assert!(!aws.keys("tables/geo/").await.contains(&lost));
+        assert!(!stack.keys("tables/geo/").await.contains(&lost));
         assert_eq!(aws.undelete(&lost).await, 1, "{lost}");
         assert_eq!(stack.tables()["geo"], before, "{lost}");
     }

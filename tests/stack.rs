@@ -36,6 +36,9 @@ const NUMBERS: i64 = 20_000;
 /// How long records may take from ingest into their tables, in seconds.
 const DRAIN_SECONDS: &str = "60";
 
+/// How long a file of the inbox may take.
+const FILE_SECONDS: u64 = 60;
+
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// The stack that `make up` started and described.
@@ -140,7 +143,7 @@ impl Stack {
         let mut replay = self.pinlake("replay");
         replay.args(["--to", self.described("ingest_url"), "--from"]).arg(rows).arg("--acks").arg(&acks);
         let printed = serde_json::from_str(&output(replay.args(options))).unwrap();
-        self.acks = serde_json::from_str(&fs::read_to_string(&acks).unwrap()).unwrap();
+        self.acknowledge_file();
         printed
     }
 
@@ -150,6 +153,12 @@ impl Stack {
         wait.args(["--lake", self.described("lake"), "--stream", self.described("stream")]);
         wait.args(["--timeout", DRAIN_SECONDS, "--acks"]).arg(self.acks_file());
         output(&mut wait);
+    }
+
+    /// Takes over what another has written into [`Stack::acks_file`].
+    pub fn acknowledge_file(&mut self) {
+        let file = self.scratch.path().join("acks.json");
+        self.acks = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     }
 
     /// The file of what was acknowledged to this test.
@@ -225,7 +234,7 @@ impl Stack {
 
     /// Invokes a function by its name in `stack.json`, as the AWS CLI does.
     pub async fn invoke(&self, function: &str, event: Value) -> Value {
-        let name = self.described["functions"][function].as_str().unwrap();
+        let name = self.functions()[function].as_str().unwrap();
         let url = format!("{}/2015-03-31/functions/{name}/invocations", self.described("endpoint"));
         let answer = answer(self.http.post(url).body(event.to_string())).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -254,6 +263,48 @@ impl Stack {
         let answer = answer(self.http.get(url)).await;
         assert_eq!(answer.status, 200, "{key}: {}", answer.body);
         answer.body
+    }
+
+    /// Puts an object into the lake's bucket. The key is written as in a URL.
+    pub async fn put_object(&self, key: &str, body: String) {
+        let url = format!("{}/{}/{key}", self.described("endpoint"), self.described("bucket"));
+        let answer = answer(self.http.put(url).body(body)).await;
+        assert_eq!(answer.status, 200, "{key}: {}", answer.body);
+    }
+
+    /// Puts a file with one user into the inbox, and waits until its row is there.
+    pub async fn takes_file(&mut self, key: &str, contents: impl Fn(i64) -> String) {
+        let number = self.number();
+        self.put_object(&key.replace("{}", &number.to_string()), contents(number)).await;
+        for _ in 0..FILE_SECONDS {
+            if self.rows(number..number + 1)["user"]["rows"].as_array().unwrap().len() == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        panic!("{key} is not taken after {FILE_SECONDS} s");
+    }
+
+    /// Removes an object of the lake's bucket.
+    pub async fn delete_object(&self, key: &str) {
+        let url = format!("{}/{}/{key}", self.described("endpoint"), self.described("bucket"));
+        let answer = answer(self.http.delete(url)).await;
+        assert!(answer.status < 300, "{key}: {}", answer.body);
+    }
+
+    /// The keys of the lake's bucket below a prefix.
+    pub async fn keys(&self, prefix: &str) -> Vec<String> {
+        let (endpoint, bucket) = (self.described("endpoint"), self.described("bucket"));
+        let url = format!("{endpoint}/{bucket}?list-type=2&prefix={prefix}");
+        let answer = answer(self.http.get(url)).await;
+        let listed = answer.body.as_str().unwrap_or_else(|| panic!("{prefix}: {}", answer.status));
+        let keys = listed.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap().to_owned());
+        keys.collect()
+    }
+
+    /// The names of the functions.
+    pub fn functions(&self) -> &Value {
+        &self.described["functions"]
     }
 
     /// The program as it talks to the stand-in, and to nothing else.

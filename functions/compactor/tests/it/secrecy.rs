@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use compactor::wake::Wake;
-use object_store::local::LocalFileSystem;
 use object_store::ObjectStoreExt;
+use object_store::local::LocalFileSystem;
 use pinlake_platform::telemetry;
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
