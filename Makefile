@@ -92,7 +92,7 @@ soak: simulator ## Simulate new worlds for an hour: make soak [SECONDS_OF_SOAK=N
 chaos: build .venv/ready ## Deployed functions under faults: make chaos [SEED=N] [SECONDS=N]
 	@PINLAKE_STATE=chaos PINLAKE_PORT=$${PINLAKE_PORT:-4568} $(LOCAL) chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
-# Not among the tests: Airflow alone is 157 packages, and a minute or three to install.
+# Not among the tests, but in CI: Airflow alone is 157 packages, and a minute or three to install.
 .PHONY: airflow
 airflow: build .venv/ready ## Run the example DAG in a real Airflow, on a stack of its own
 	@PINLAKE_STATE=airflow PINLAKE_PORT=$${PINLAKE_PORT:-4569} $(LOCAL) airflow
