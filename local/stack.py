@@ -76,7 +76,7 @@ def _deploy(settings: dict[str, str]) -> None:
     run(
         [VENV_BIN / "sam", "deploy", "--template-file", _BUILD / "template.yaml",
          "--config-file", ROOT / "samconfig.toml", "--config-env", "local", "--stack-name", STACK_NAME,
-         "--parameter-overrides", f"Architecture={architecture()}", "AnonymousIngest=true",
+         "--parameter-overrides", f"Architecture={architecture()}", "AnonymousIngest=true", "IngestReads=true",
          "CleanerWindowSeconds=1", "CompactorWindowSeconds=1"],
         settings,
         what="sam deploy",
@@ -118,6 +118,7 @@ def _functions_environment(described: dict[str, Any]) -> str:
         "PINLAKE_QUEUE_URL": described["queue"],
         "PINLAKE_RESULTS_TABLE": described["results_table"],
         "PINLAKE_ANONYMOUS": "true",
+        "PINLAKE_READS": "true",
         "RUST_LOG": "info,delta_kernel=warn",
     }
     return "".join(f"{name}='{value}'\n" for name, value in settings.items())

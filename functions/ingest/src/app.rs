@@ -1,26 +1,29 @@
 //! From an HTTP request to an answer: the steps every request takes, whatever its API.
 //!
-//! Access, path, method, name, media type, body, records: each step can reject, and nothing is put on the
-//! stream before all of the request has been read and found good.
+//! Access, path, method, name; then, of a request that brings records, media type, body, records. Each step can reject,
+//! and nothing is put on the stream before all of the request has been read and found good.
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt as _, Response};
 use pinlake_effects::Effects;
 use pinlake_platform::api_keys::{ApiKey, ApiKeys};
 use pinlake_schema::stream_key::StreamKey;
-use pinlake_schema::{Catalog, QUARANTINE, StreamRoute};
-use serde_json::{Value, json};
+use pinlake_schema::{Catalog, Contract, QUARANTINE, StreamRoute};
+use serde_json::json;
 
+use crate::answer::{self, Answer};
 use crate::error::Rejection;
+use crate::kinesis_reads::View;
 use crate::packing::{Packer, StreamRecord};
-use crate::router::{Api, Endpoint, Route};
+use crate::reading::ReadableStream;
+use crate::router::{Api, Endpoint, Operation, Route};
 use crate::stream::{RecordStream, RefusalKind};
 use crate::writer::{Patience, Written};
-use crate::{access, ack, body, kafka_rest, kinesis_api, native, writer};
+use crate::{access, ack, body, kafka_rest, kinesis_api, kinesis_reads, kinesis_streams, native, writer};
 
 /// The header in which a client names its request, so that sending it again is the same request.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -28,9 +31,7 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The most characters in an Idempotency-Key.
 pub const MAX_IDEMPOTENCY_KEY: usize = 128;
 
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
-
-/// Who may post.
+/// Who may post, and ask what there is.
 #[derive(Debug, Clone)]
 pub enum Access {
     /// Whoever knows the URL.
@@ -56,6 +57,8 @@ pub struct Report {
     pub stored: u64,
     /// Records that it did not take.
     pub failed: u64,
+    /// Records that were read back.
+    pub read: u64,
     /// Kinesis records that were put again.
     pub retries: u64,
     /// Whose API key it was.
@@ -71,13 +74,15 @@ pub struct App<S> {
     pub catalog: Arc<Catalog>,
     /// Who may post.
     pub access: Access,
+    /// Whether records are read back: by whoever may write them.
+    pub reads: bool,
     /// How long a request may take to be stored.
     pub patience: Patience,
     /// The time, for offsets; chance, for jitter.
     pub effects: Effects,
 }
 
-impl<S: RecordStream> App<S> {
+impl<S: RecordStream + ReadableStream> App<S> {
     /// Serves a request. Whatever goes wrong is in the answer, in the style of the API that was called; a
     /// [`Report`] is in its extensions.
     pub async fn handle(&self, request: Request) -> Response<Body> {
@@ -89,6 +94,7 @@ impl<S: RecordStream> App<S> {
             bytes: request.body().len() as u64,
             stored: 0,
             failed: 0,
+            read: 0,
             retries: 0,
             caller: None,
         };
@@ -98,7 +104,7 @@ impl<S: RecordStream> App<S> {
                 Answer::rejection(route.api, &rejection, lambda_id(&request).unwrap_or_default())
             }
         };
-        answer.set(CONTENT_TYPE, content_type(route.api));
+        answer.set(CONTENT_TYPE, answer::content_type(route.api));
         report.status = answer.status.as_u16();
         tracing::info!(
             api = report.api.name(),
@@ -107,13 +113,14 @@ impl<S: RecordStream> App<S> {
             bytes = report.bytes,
             stored = report.stored,
             failed = report.failed,
+            read = report.read,
             retries = report.retries,
             caller = report.caller,
             request = lambda_id(&request),
             rejected = answer.rejected,
             "answered"
         );
-        let mut response = Response::new(Body::from(answer.body.to_string()));
+        let mut response = Response::new(Body::from(answer.body));
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         response.extensions_mut().insert(report);
@@ -126,20 +133,78 @@ impl<S: RecordStream> App<S> {
         route: &Route,
         report: &mut Report,
     ) -> Result<Answer, Rejection> {
+        if route.endpoint == Endpoint::OpenApi {
+            // It tells of no deployment: whoever would call the URL may know how.
+            operation(request, &route.endpoint)?;
+            return Ok(Answer::openapi());
+        }
         let key = self.admit(request)?;
         report.caller = key.map(|key| key.name.clone());
-        check_method(request, &route.endpoint)?;
-        let target = self.target(request, &route.endpoint)?;
+        let operation = operation(request, &route.endpoint)?;
+        let target = self.target(&route.endpoint, operation)?;
         if let Target::Dataset(dataset) = target {
             report.dataset = Some(dataset.to_owned());
+            if key.is_some_and(|key| !key.covers(Some(dataset))) {
+                return Err(Rejection::OutOfScope { dataset: Some(dataset.to_owned()) });
+            }
         }
-        if let (Some(key), Target::Dataset(dataset)) = (key, target)
-            && !key.covers(Some(dataset))
-        {
-            return Err(Rejection::OutOfScope { dataset: Some(dataset.to_owned()) });
-        }
+        let body = match operation {
+            Operation::Produce | Operation::PutRecord | Operation::PutRecords | Operation::Post => {
+                return self.take(request, operation, target, key, report).await;
+            }
+            Operation::ListTopics => json!(self.topics(key)),
+            Operation::GetTopic => kafka_rest::topic(route.endpoint.name()),
+            Operation::ListPartitions => kafka_rest::partitions(),
+            Operation::GetPartition => kafka_rest::partition(),
+            Operation::ListStreams => {
+                let (after, limit) = ("ExclusiveStartStreamName", "Limit");
+                let listing = kinesis_streams::Listing::of(query(request, after), query(request, limit))?;
+                listing.answer(self.streams(key))
+            }
+            Operation::DescribeStream => {
+                let told = self.stream.describe().await;
+                let told = told.map_err(|refusal| kinesis_reads::rejection(&refusal, ""))?;
+                kinesis_streams::description(route.endpoint.name(), &told)
+            }
+            Operation::CreateStream => {
+                return Err(match target {
+                    Target::None => Rejection::StreamsAreGiven,
+                    Target::Dataset(_) | Target::Shared => {
+                        Rejection::StreamExists(route.endpoint.name().to_owned())
+                    }
+                });
+            }
+            Operation::DeleteStream => return Err(Rejection::StreamsAreGiven),
+            Operation::GetShardIterator => {
+                self.view(target, key)?;
+                let shard = query(request, "shard-id");
+                kinesis_reads::shard_iterator(&self.stream, route.endpoint.name(), shard).await?
+            }
+            Operation::GetRecords => {
+                let view = self.view(target, key)?;
+                let token = request.headers().get(kinesis_reads::SHARD_ITERATOR).map(HeaderValue::as_bytes);
+                let name = route.endpoint.name();
+                let (body, read) =
+                    kinesis_reads::records(&self.stream, name, token, view, &self.catalog).await?;
+                report.read = read;
+                body
+            }
+            Operation::Describe => return Ok(Answer::openapi()),
+        };
+        Ok(Answer::new(StatusCode::OK, &body))
+    }
+
+    /// Takes the records that a request brings.
+    async fn take(
+        &self,
+        request: &Request,
+        operation: Operation,
+        target: Target<'_>,
+        key: Option<&ApiKey>,
+        report: &mut Report,
+    ) -> Result<Answer, Rejection> {
         let request_id = request_id(request)?;
-        let records = read(request, &route.endpoint, target, request_id, &self.catalog)?;
+        let records = read(request, operation, target, request_id, &self.catalog)?;
         if let (Some(key), Target::Shared) = (key, target) {
             check_scope(key, &records)?;
         }
@@ -156,16 +221,16 @@ impl<S: RecordStream> App<S> {
                 });
             }
         }
-        let (status, body) = match route.endpoint {
-            Endpoint::Record(_) => kinesis_api::record_answer(&written),
-            Endpoint::Records(_) => kinesis_api::records_answer(&written),
-            Endpoint::Topic(_) => {
+        let (status, body) = match operation {
+            Operation::PutRecord => kinesis_api::record_answer(&written),
+            Operation::PutRecords => kinesis_api::records_answer(&written),
+            Operation::Produce => {
                 // Microseconds since 1970: grows from request to request and stays below 2^53 until 2255.
                 kafka_rest::answer(&records, &written, self.effects.clock.now().timestamp_micros())
             }
             _ => native::answer(&records, &written, request_id),
         };
-        let mut answer = Answer { status, body, headers: HeaderMap::new(), rejected: None };
+        let mut answer = Answer::new(status, &body);
         if let Some(ack) = ack::header(written.receipts()).and_then(|text| HeaderValue::try_from(text).ok()) {
             answer.set(HeaderName::from_static(ack::HEADER), ack);
         }
@@ -173,6 +238,41 @@ impl<S: RecordStream> App<S> {
             answer.set(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Ok(answer)
+    }
+
+    /// What a caller may read back at a stream.
+    fn view<'a>(&self, target: Target<'a>, key: Option<&ApiKey>) -> Result<View<'a>, Rejection> {
+        if !self.reads {
+            return Err(Rejection::ReadsOff);
+        }
+        match target {
+            Target::Dataset(dataset) => Ok(View::Dataset(dataset)),
+            // What lies there is of any dataset.
+            _ if key.is_some_and(|key| !key.covers(None)) => Err(Rejection::OutOfScope { dataset: None }),
+            _ => Ok(View::All),
+        }
+    }
+
+    /// The topics that the contracts name in full. Those that fit a pattern cannot be counted.
+    fn topics(&self, key: Option<&ApiKey>) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.contracts(key).flat_map(|contract| in_full(&contract.route.topics)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The same for streams.
+    fn streams(&self, key: Option<&ApiKey>) -> Vec<&str> {
+        let own = self.contracts(key).flat_map(|contract| in_full(&contract.route.streams));
+        own.chain(in_full(self.catalog.shared_streams())).collect()
+    }
+
+    /// Of the datasets that a caller may write to.
+    fn contracts(&self, key: Option<&ApiKey>) -> impl Iterator<Item = &Contract> {
+        self.catalog
+            .contracts()
+            .map(AsRef::as_ref)
+            .filter(move |contract: &&Contract| key.is_none_or(|key| key.covers(Some(&contract.name))))
     }
 
     /// Lets a caller in, and tells by which key.
@@ -188,19 +288,28 @@ impl<S: RecordStream> App<S> {
         }
     }
 
-    /// What the path's last name stands for.
-    fn target(&self, request: &Request, endpoint: &Endpoint) -> Result<Target<'_>, Rejection> {
+    /// What the name in the path stands for.
+    fn target(&self, endpoint: &Endpoint, operation: Operation) -> Result<Target<'_>, Rejection> {
         let unknown = |kind, name: &str, remedy: &str| {
             Err(Rejection::Unknown { kind, name: name.to_owned(), remedy: remedy.to_owned() })
         };
         match endpoint {
-            Endpoint::Topic(topic) => match self.catalog.route_topic(topic) {
-                Some(contract) => Ok(Target::Dataset(&contract.name)),
-                None => unknown("topic", topic, "no data contract routes it to a dataset"),
-            },
-            Endpoint::Record(stream) | Endpoint::Records(stream) => match self.catalog.route_stream(stream) {
+            Endpoint::Topic(topic) | Endpoint::Partitions(topic) | Endpoint::Partition(topic, _) => {
+                let Some(contract) = self.catalog.route_topic(topic) else {
+                    return unknown("topic", topic, "no data contract routes it to a dataset");
+                };
+                if let Endpoint::Partition(_, number) = endpoint {
+                    kafka_rest::check_partition(number)?;
+                }
+                Ok(Target::Dataset(&contract.name))
+            }
+            Endpoint::Stream(stream)
+            | Endpoint::Record(stream)
+            | Endpoint::Records(stream)
+            | Endpoint::ShardIterator(stream) => match self.catalog.route_stream(stream) {
                 StreamRoute::Dataset(contract) => Ok(Target::Dataset(&contract.name)),
                 StreamRoute::Shared => Ok(Target::Shared),
+                StreamRoute::Unknown if operation == Operation::CreateStream => Ok(Target::None),
                 StreamRoute::Unknown => unknown("stream", stream, "no data contract routes it to a dataset"),
             },
             Endpoint::Dataset(dataset) => match self.catalog.contract(dataset) {
@@ -208,11 +317,7 @@ impl<S: RecordStream> App<S> {
                 Some(contract) if contract.name != QUARANTINE => Ok(Target::Dataset(&contract.name)),
                 _ => unknown("dataset", dataset, &format!("there are {}", self.dataset_names())),
             },
-            Endpoint::Other | Endpoint::Nothing => unknown(
-                "path",
-                request.uri().path(),
-                "post to /topics/<topic>, /streams/<stream>/record, /streams/<stream>/records or /v1/<dataset>",
-            ),
+            Endpoint::Topics | Endpoint::Streams | Endpoint::OpenApi | Endpoint::Nothing => Ok(Target::None),
         }
     }
 
@@ -222,9 +327,11 @@ impl<S: RecordStream> App<S> {
     }
 }
 
-/// What a request's records belong to.
+/// What a request is about.
 #[derive(Debug, Clone, Copy)]
 enum Target<'a> {
+    /// Nothing that a contract routes.
+    None,
     Dataset(&'a str),
     /// A stream of all datasets: each record's partition key decides, or later its shape.
     Shared,
@@ -243,24 +350,36 @@ fn check_scope(key: &ApiKey, records: &[StreamRecord]) -> Result<(), Rejection> 
     Ok(())
 }
 
-fn check_method(request: &Request, endpoint: &Endpoint) -> Result<(), Rejection> {
-    let (offered, allow): (&[Method], _) = match endpoint {
-        Endpoint::Topic(_) | Endpoint::Dataset(_) => (&[Method::POST], "POST"),
-        Endpoint::Record(_) | Endpoint::Records(_) => (&[Method::PUT, Method::POST], "PUT, POST"),
-        Endpoint::Other => (&[], ""),
-        Endpoint::Nothing => return Ok(()),
-    };
-    let method = request.method();
-    if offered.contains(method) {
-        Ok(())
-    } else {
-        Err(Rejection::Method { method: method.to_string(), allow })
+/// What the method does at this path.
+fn operation(request: &Request, endpoint: &Endpoint) -> Result<Operation, Rejection> {
+    let offered = endpoint.operations();
+    if offered.is_empty() {
+        return Err(Rejection::Unknown {
+            kind: "path",
+            name: request.uri().path().to_owned(),
+            remedy: "GET /openapi.json tells which there are".to_owned(),
+        });
     }
+    let method = request.method().as_str();
+    offered.iter().find(|(name, _)| *name == method).map(|(_, operation)| *operation).ok_or_else(|| {
+        let allow: Vec<&str> = offered.iter().map(|(name, _)| *name).collect();
+        Rejection::Method { method: method.to_owned(), allow: allow.join(", ") }
+    })
+}
+
+/// A parameter of the query.
+fn query<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    request.query_string_parameters_ref().and_then(|parameters| parameters.first(name))
+}
+
+/// The names that are no patterns.
+fn in_full(patterns: &[String]) -> impl Iterator<Item = &str> {
+    patterns.iter().map(String::as_str).filter(|pattern| !pattern.contains('*'))
 }
 
 fn read(
     request: &Request,
-    endpoint: &Endpoint,
+    operation: Operation,
     target: Target<'_>,
     request_id: &str,
     catalog: &Catalog,
@@ -268,24 +387,24 @@ fn read(
     let media_type = body::media_type(request.headers())?;
     let media_type = media_type.as_deref();
     let text = || body::text(request.headers(), request.body());
-    match (endpoint, target) {
-        (Endpoint::Topic(_), Target::Dataset(dataset)) => {
-            kafka_rest::check_media_type(media_type)?;
-            kafka_rest::read(&text()?, Packer::new(dataset, request_id))
+    match (operation, target) {
+        (Operation::Produce, Target::Dataset(dataset)) => {
+            let embedding = kafka_rest::Embedding::of(media_type)?;
+            kafka_rest::read(&text()?, embedding, Packer::new(dataset, request_id))
         }
-        (Endpoint::Dataset(_), Target::Dataset(dataset)) => {
+        (Operation::Post, Target::Dataset(dataset)) => {
             let framing = native::Framing::of(media_type)?;
             native::read(&text()?, framing, Packer::new(dataset, request_id))
         }
-        (endpoint, target) => {
+        (operation, target) => {
             kinesis_api::check_media_type(media_type)?;
             let route = |key: Option<&str>| match target {
                 Target::Dataset(dataset) => Some(dataset),
-                Target::Shared => Some(catalog.route_partition_key(key?)?.name.as_str()),
+                Target::Shared | Target::None => Some(catalog.route_partition_key(key?)?.name.as_str()),
             };
             let intake = kinesis_api::Intake { request_id, route };
             let text = text()?;
-            if matches!(endpoint, Endpoint::Record(_)) { intake.record(&text) } else { intake.records(&text) }
+            if operation == Operation::PutRecord { intake.record(&text) } else { intake.records(&text) }
         }
     }
 }
@@ -334,53 +453,4 @@ fn lambda_id(request: &Request) -> Option<&str> {
     };
     // A slash would break the stream key; neither id ever has one.
     invocation.filter(|id| !id.is_empty()).or_else(http).filter(|id| !id.is_empty() && !id.contains('/'))
-}
-
-fn content_type(api: Api) -> HeaderValue {
-    HeaderValue::from_static(match api {
-        Api::Kafka => "application/vnd.kafka.v2+json",
-        Api::Kinesis | Api::Native => "application/json",
-    })
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Value,
-    /// For the log.
-    rejected: Option<String>,
-}
-
-impl Answer {
-    fn rejection(api: Api, rejection: &Rejection, request_id: &str) -> Self {
-        let (status, mut body) = match api {
-            Api::Kafka => (kafka_rest::status(rejection), kafka_rest::error_body(rejection)),
-            Api::Kinesis => (rejection.status(), kinesis_api::error_body(rejection)),
-            Api::Native => (rejection.status(), native::error_body(rejection, request_id)),
-        };
-        // Beyond what the old APIs had, for programs that drop the broken line and go on.
-        if let Some(position) = rejection.position() {
-            body["line"] = json!(position.line);
-            body["column"] = json!(position.column);
-        }
-        let mut answer =
-            Self { status, headers: HeaderMap::new(), body, rejected: Some(rejection.for_log()) };
-        if api == Api::Kinesis {
-            answer.set(ERROR_TYPE, HeaderValue::from_static(kinesis_api::exception(rejection)));
-        }
-        if let Rejection::Unauthenticated = rejection {
-            answer.set(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"pinlake\""));
-        }
-        if let Rejection::Method { allow, .. } = rejection {
-            answer.set(ALLOW, HeaderValue::from_static(allow));
-        }
-        if rejection.is_transient() {
-            answer.set(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        answer
-    }
-
-    fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.headers.insert(name, value);
-    }
 }

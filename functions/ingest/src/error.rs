@@ -48,10 +48,31 @@ pub enum Rejection {
         /// The dataset, where the request named one.
         dataset: Option<String>,
     },
+    /// Records are not given back here.
+    #[error(
+        "records are not read back here: the pipeline was deployed without IngestReads=true, and its URL only takes them"
+    )]
+    ReadsOff,
+    /// A stream would be made or removed.
+    #[error(
+        "streams are not made or removed here: a data contract says which there are, in its [route] streams"
+    )]
+    StreamsAreGiven,
+    /// A stream would be made that there is.
+    #[error(
+        "stream '{0}' is there already: a data contract routes it, and its shards are the pipeline's own"
+    )]
+    StreamExists(String),
+    /// A part of the path, the query or a header is not what this endpoint takes.
+    #[error("{0}")]
+    Argument(String),
+    /// A shard iterator is too old.
+    #[error("the shard iterator is older than five minutes: get another one")]
+    ExpiredIterator,
     /// No such topic, stream, dataset or path.
     #[error("{kind} '{name}' is not known here: {remedy}")]
     Unknown {
-        /// "topic", "stream", "dataset" or "path".
+        /// "topic", "partition", "stream", "shard", "dataset" or "path".
         kind: &'static str,
         /// As the client wrote it.
         name: String,
@@ -59,12 +80,12 @@ pub enum Rejection {
         remedy: String,
     },
     /// The path is right and the method is not.
-    #[error("method {method} is not offered here, {}", if allow.is_empty() { "nor is any other yet".to_owned() } else { format!("but {allow}") })]
+    #[error("method {method} is not offered here, but {allow}")]
     Method {
         /// What was tried.
         method: String,
         /// What the `Allow` header lists.
-        allow: &'static str,
+        allow: String,
     },
     /// More than a limit allows.
     #[error("{0}; nothing of this request was stored")]
@@ -73,9 +94,7 @@ pub enum Rejection {
     #[error("{0}")]
     MediaType(String),
     /// The stream had no room for any record, for as long as was reasonable to wait.
-    #[error(
-        "the stream has no room at the moment; nothing of this request is known to be stored: send it again"
-    )]
+    #[error("the stream is busy at the moment; nothing of this request is known to be stored: send it again")]
     Throttled,
     /// The stream could not be reached.
     #[error(
@@ -98,11 +117,17 @@ impl Rejection {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed { .. } | Self::Shape(_) | Self::Empty | Self::Undecodable(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Malformed { .. }
+            | Self::Shape(_)
+            | Self::Empty
+            | Self::Undecodable(_)
+            | Self::StreamExists(_)
+            | Self::Argument(_)
+            | Self::ExpiredIterator => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::OutOfScope { .. } => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::OutOfScope { .. } | Self::ReadsOff | Self::StreamsAreGiven => {
+                StatusCode::FORBIDDEN
+            }
             Self::Unknown { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -131,6 +156,7 @@ impl Rejection {
         match self {
             Self::Unknown { kind, .. } => format!("there is no such {kind}"),
             Self::Method { allow, .. } => format!("the method is not offered here; allowed: '{allow}'"),
+            Self::StreamExists(_) => "a stream that is there would be made".to_owned(),
             Self::MediaType(_) => "the Content-Type or Content-Encoding is not read here".to_owned(),
             // These speak of lines, indices and limits only.
             other => other.to_string(),

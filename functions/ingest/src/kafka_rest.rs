@@ -1,7 +1,8 @@
-//! The Kafka REST proxy's produce request, version 2: `POST /topics/<topic>` with `{"records":[{"value":...}]}`.
+//! The Kafka REST proxy's produce request, version 2: `POST /topics/<topic>`, or to a partition of it, with
+//! `{"records":[{"value":...}]}`; and what the proxy tells of topics and partitions.
 //!
-//! Source: Confluent's "REST Proxy API Reference", v2, "Produce messages to a topic". Taken as well, because
-//! clients send it: `records` as one object, and `Data` in place of `value`. Keys and partitions are read over.
+//! Source: Confluent's "REST Proxy API Reference", v2, "Topics" and "Partitions". Taken as well, because clients send
+//! it: `records` as one object, and `Data` in place of `value`. Keys and partitions of records are read over.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -18,39 +19,98 @@ pub const MAX_RECORDS: u64 = 50_000;
 /// Error code of an offset entry: "retriable Kafka exception; the message might be sent successfully if retried".
 const RETRIABLE: u16 = 2;
 
-/// Refuses bodies that are not the JSON embedding.
+/// The one partition that every topic has here.
+pub const PARTITION: u32 = 0;
+
+/// The one broker that every partition is said to be on.
+const BROKER: u32 = 1;
+
+/// How a record's value stands in the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Embedding {
+    /// As JSON.
+    Json,
+    /// As base64 of the record's bytes.
+    Binary,
+}
+
+impl Embedding {
+    /// What a media type says about it. None at all is taken for JSON, as the proxy's clients often name none; so are
+    /// those for which the proxy itself would have base64, because clients of the old pipeline sent JSON with them.
+    ///
+    /// # Errors
+    /// For Avro, Protobuf, and everything that is no embedding.
+    pub fn of(media_type: Option<&str>) -> Result<Self, Rejection> {
+        match media_type {
+            None
+            | Some(
+                "application/vnd.kafka.json.v2+json"
+                | "application/vnd.kafka.json.v1+json"
+                | "application/vnd.kafka.v2+json"
+                | "application/vnd.kafka+json"
+                | "application/json",
+            ) => Ok(Self::Json),
+            Some("application/vnd.kafka.binary.v2+json" | "application/vnd.kafka.binary.v1+json") => {
+                Ok(Self::Binary)
+            }
+            Some(other) => Err(Rejection::MediaType(format!(
+                "Content-Type '{other}' is not read here: send application/vnd.kafka.json.v2+json or \
+                 application/vnd.kafka.binary.v2+json"
+            ))),
+        }
+    }
+}
+
+/// Which partition a path names.
 ///
 /// # Errors
-/// For any other media type. None at all is taken for JSON, as the proxy's clients often name none.
-pub fn check_media_type(media_type: Option<&str>) -> Result<(), Rejection> {
-    match media_type {
-        None
-        | Some(
-            "application/vnd.kafka.json.v2+json"
-            | "application/vnd.kafka.v2+json"
-            | "application/vnd.kafka+json"
-            | "application/json",
-        ) => Ok(()),
-        Some(other) => Err(Rejection::MediaType(format!(
-            "Content-Type '{other}' is not read here: send application/vnd.kafka.json.v2+json"
-        ))),
+/// When it is no number, or there is no such partition.
+pub fn check_partition(number: &str) -> Result<(), Rejection> {
+    match number.parse::<u32>() {
+        Ok(PARTITION) => Ok(()),
+        Ok(_) => Err(Rejection::Unknown {
+            kind: "partition",
+            name: number.to_owned(),
+            remedy: "each topic has the one partition 0".to_owned(),
+        }),
+        Err(_) => Err(Rejection::Argument("a partition's number has decimal digits only".to_owned())),
     }
+}
+
+/// What is told of a topic.
+pub fn topic(name: &str) -> Value {
+    json!({ "name": name, "configs": {}, "partitions": partitions() })
+}
+
+/// What is told of the partitions of any topic.
+pub fn partitions() -> Value {
+    json!([partition()])
+}
+
+/// What is told of a partition.
+pub fn partition() -> Value {
+    let replica = json!({ "broker": BROKER, "leader": true, "in_sync": true });
+    json!({ "partition": PARTITION, "leader": BROKER, "replicas": [replica] })
 }
 
 /// Reads a body into `packer`.
 ///
 /// # Errors
 /// The first mistake in the body, a missing `records` or `value`, or a record that is too long.
-pub fn read(text: &[u8], mut packer: Packer<'_>) -> Result<Vec<StreamRecord>, Rejection> {
+pub fn read(
+    text: &[u8],
+    embedding: Embedding,
+    mut packer: Packer<'_>,
+) -> Result<Vec<StreamRecord>, Rejection> {
     let mut reader = Reader::new(text);
-    envelope(&mut reader, &mut packer).map_err(|halt| halt.in_body(text))?;
+    envelope(&mut reader, embedding, &mut packer).map_err(|halt| halt.in_body(text))?;
     if packer.count() == 0 {
         return Err(shape("'records' is empty: send at least one"));
     }
     Ok(packer.finish())
 }
 
-fn envelope(reader: &mut Reader<'_>, packer: &mut Packer<'_>) -> Result<(), Halt> {
+fn envelope(reader: &mut Reader<'_>, embedding: Embedding, packer: &mut Packer<'_>) -> Result<(), Halt> {
     if reader.peek() != Some(b'{') {
         // Rather "not JSON" than "not an object", where both are true.
         reader.value(&mut Discard)?;
@@ -66,15 +126,15 @@ fn envelope(reader: &mut Reader<'_>, packer: &mut Packer<'_>) -> Result<(), Halt
             return Err(shape("'records' is given twice").into());
         }
         match reader.peek() {
-            Some(b'[') => reader.elements(|reader| record(reader, packer)),
-            _ => record(reader, packer),
+            Some(b'[') => reader.elements(|reader| record(reader, embedding, packer)),
+            _ => record(reader, embedding, packer),
         }
     })?;
     reader.end()?;
     if seen { Ok(()) } else { Err(shape("'records' is missing").into()) }
 }
 
-fn record(reader: &mut Reader<'_>, packer: &mut Packer<'_>) -> Result<(), Halt> {
+fn record(reader: &mut Reader<'_>, embedding: Embedding, packer: &mut Packer<'_>) -> Result<(), Halt> {
     let index = packer.count();
     if index == MAX_RECORDS {
         return Err(Rejection::TooLarge(format!("more than {MAX_RECORDS} records in one request")).into());
@@ -90,7 +150,13 @@ fn record(reader: &mut Reader<'_>, packer: &mut Packer<'_>) -> Result<(), Halt> 
         if packer.count() > index {
             return Err(shape(&format!("record {index} has two values")).into());
         }
-        packer.line(|line| Ok::<(), Halt>(payload::copy(reader, line)?))
+        packer.line(|line| match embedding {
+            Embedding::Json => Ok(payload::copy(reader, line)?),
+            Embedding::Binary if payload::copy_base64(reader, line)? => Ok(()),
+            Embedding::Binary => {
+                Err(shape(&format!("the value of record {index} is neither base64 nor null")).into())
+            }
+        })
     })?;
     if packer.count() > index { Ok(()) } else { Err(shape(&format!("record {index} has no 'value'")).into()) }
 }
@@ -109,7 +175,7 @@ pub fn answer(records: &[StreamRecord], written: &Written, first_offset: i64) ->
             offsets.push(match result {
                 Ok(_) => {
                     let offset = first_offset.saturating_add_unsigned(index);
-                    json!({ "partition": 0, "offset": offset, "error_code": null, "error": null })
+                    json!({ "partition": PARTITION, "offset": offset, "error_code": null, "error": null })
                 }
                 Err(_) => {
                     let error = "the stream did not take this record: send it again";
@@ -133,6 +199,7 @@ pub fn status(rejection: &Rejection) -> StatusCode {
 pub fn error_body(rejection: &Rejection) -> Value {
     let code = match rejection {
         Rejection::Unknown { kind: "topic", .. } => 40_401,
+        Rejection::Unknown { kind: "partition", .. } => 40_402,
         Rejection::Unauthenticated => 40_101,
         Rejection::Forbidden | Rejection::OutOfScope { .. } => 40_301,
         Rejection::Unavailable => 50_003,
@@ -147,7 +214,11 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Result<String, Rejection> {
-        let packed = read(text.as_bytes(), Packer::new("pin", "r"))?;
+        lines_in(text, Embedding::Json)
+    }
+
+    fn lines_in(text: &str, embedding: Embedding) -> Result<String, Rejection> {
+        let packed = read(text.as_bytes(), embedding, Packer::new("pin", "r"))?;
         assert_eq!(packed.len(), 1);
         Ok(String::from_utf8(packed[0].data.clone()).unwrap())
     }
@@ -165,6 +236,30 @@ mod tests {
             (r#"{"records":[{"value":null},{"value":"x"}]}"#, "null\n\"x\""),
         ] {
             assert_eq!(lines(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn binary_values_are_what_they_hold() {
+        // base64 of {"a": 1}, of [1], of 12, of "x", of {broken, of a byte that is no text
+        for (value, expected) in [
+            ("\"eyJhIjogMX0=\"", "{\"a\":1}"),
+            ("\"eyJhIjogMX0\"", "{\"a\":1}"),
+            ("\"WzFd\"", "[1]"),
+            ("\"MTI=\"", "12"),
+            ("\"Ingi\"", "\"x\""),
+            ("\"e2Jyb2tlbg==\"", "\"e2Jyb2tlbg==\""),
+            ("\"/w==\"", "\"/w==\""),
+            ("\"\"", "\"\""),
+            ("null", "null"),
+        ] {
+            let text = format!(r#"{{"records":[{{"key":"a2V5","value":{value}}}]}}"#);
+            assert_eq!(lines_in(&text, Embedding::Binary).unwrap(), expected, "{value}");
+        }
+        for value in ["{\"a\":1}", "7", "\"no base64!\"", "[\"eyJhIjogMX0=\"]"] {
+            let text = format!(r#"{{"records":[{{"value":{value}}}]}}"#);
+            let expected = shape("the value of record 0 is neither base64 nor null");
+            assert_eq!(lines_in(&text, Embedding::Binary), Err(expected), "{value}");
         }
     }
 

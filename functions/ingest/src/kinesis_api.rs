@@ -197,9 +197,14 @@ pub fn exception(rejection: &Rejection) -> &'static str {
     match rejection {
         Rejection::Malformed { .. } | Rejection::Undecodable(_) => "SerializationException",
         Rejection::Shape(_) | Rejection::Empty => "ValidationException",
-        Rejection::TooLarge(_) => "InvalidArgumentException",
+        Rejection::TooLarge(_) | Rejection::Argument(_) => "InvalidArgumentException",
         Rejection::Unauthenticated => "UnrecognizedClientException",
-        Rejection::Forbidden | Rejection::OutOfScope { .. } => "AccessDeniedException",
+        Rejection::Forbidden
+        | Rejection::OutOfScope { .. }
+        | Rejection::ReadsOff
+        | Rejection::StreamsAreGiven => "AccessDeniedException",
+        Rejection::StreamExists(_) => "ResourceInUseException",
+        Rejection::ExpiredIterator => "ExpiredIteratorException",
         Rejection::Unknown { .. } => "ResourceNotFoundException",
         Rejection::Method { .. } => "UnknownOperationException",
         Rejection::MediaType(_) => "UnsupportedMediaTypeException",

@@ -1,7 +1,8 @@
 //! ingest: the Lambda function behind the pipeline's URL.
 //!
 //! It takes records over HTTP in three wire formats (`docs/api.md` is their manual), puts them on one Kinesis
-//! stream, and answers 2xx only for what Kinesis has taken. It reads JSON and no meaning: whether a record fits
+//! stream, and answers 2xx only for what Kinesis has taken. It answers what clients of the old APIs ask besides: which
+//! topics and streams there are, and, where that is switched on, what lies on them. It reads JSON and no meaning: whether a record fits
 //! its data contract is the cleaner's business, and a record that does not is accepted here.
 //!
 //! Invariants:
@@ -17,6 +18,7 @@
 //! use std::sync::Arc;
 //! use ingest::app::{Access, App};
 //! use ingest::packing::StreamRecord;
+//! use ingest::reading::ReadableStream;
 //! use ingest::stream::{Receipt, RecordStream, Refusal};
 //! use ingest::writer::Patience;
 //!
@@ -29,11 +31,14 @@
 //!     }
 //! }
 //!
+//! impl ReadableStream for Willing {}
+//!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let app = App {
 //!     stream: Willing,
 //!     catalog: Arc::new(pinlake_schema::Catalog::embedded().unwrap()),
 //!     access: Access::Anyone,
+//!     reads: false,
 //!     patience: Patience::default(),
 //!     effects: pinlake_effects::Effects::system(),
 //! };
@@ -49,15 +54,20 @@
 
 pub mod access;
 pub mod ack;
+pub mod answer;
 pub mod app;
 pub mod body;
 pub mod compact;
 pub mod error;
 pub mod kafka_rest;
 pub mod kinesis_api;
+pub mod kinesis_reads;
+pub mod kinesis_streams;
 pub mod native;
+pub mod openapi;
 pub mod packing;
 pub mod payload;
+pub mod reading;
 pub mod router;
 pub mod stream;
 pub mod writer;

@@ -26,6 +26,7 @@ async fn main() -> Result<(), Error> {
     let app = App {
         stream: KinesisStream::new(kinesis().await, settings::required("PINLAKE_STREAM")?),
         access: access(&catalog)?,
+        reads: settings::parsed("PINLAKE_READS", false)?,
         catalog,
         patience: Patience::default(),
         effects: effects.clone(),
@@ -72,6 +73,7 @@ fn measure(metrics: &Metrics, effects: &Effects, report: &Report) {
         ("bytes", Unit::Bytes, report.bytes as f64),
         ("records_stored", Unit::Count, report.stored as f64),
         ("records_failed", Unit::Count, report.failed as f64),
+        ("records_read", Unit::Count, report.read as f64),
         ("retries", Unit::Count, report.retries as f64),
     ];
     metrics.emit(effects.clock.now(), report.dataset.as_deref(), &values);

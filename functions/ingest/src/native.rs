@@ -129,9 +129,15 @@ pub fn error_body(rejection: &Rejection, request_id: &str) -> Value {
         Rejection::Malformed { .. } => "malformed_json",
         Rejection::Shape(_) => "unexpected_shape",
         Rejection::Empty => "empty_body",
-        Rejection::Undecodable(_) => "bad_request",
+        Rejection::Undecodable(_)
+        | Rejection::Argument(_)
+        | Rejection::StreamExists(_)
+        | Rejection::ExpiredIterator => "bad_request",
         Rejection::Unauthenticated => "unauthenticated",
-        Rejection::Forbidden | Rejection::OutOfScope { .. } => "forbidden",
+        Rejection::Forbidden
+        | Rejection::OutOfScope { .. }
+        | Rejection::ReadsOff
+        | Rejection::StreamsAreGiven => "forbidden",
         Rejection::Unknown { .. } => "not_found",
         Rejection::Method { .. } => "method_not_allowed",
         Rejection::TooLarge(_) => "too_large",

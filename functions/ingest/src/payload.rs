@@ -31,6 +31,31 @@ pub fn copy(reader: &mut Reader<'_>, line: &mut Vec<u8>) -> Result<(), Malformed
     Ok(())
 }
 
+/// Appends the next value of `reader`, which should be base64 of a record's bytes, or null. Bytes that are one JSON value
+/// are appended as that value; all others, which are for quarantine, stay the string that they came in. Whether it was
+/// base64 or null.
+///
+/// # Errors
+/// When the client's own text is malformed.
+pub fn copy_base64(reader: &mut Reader<'_>, line: &mut Vec<u8>) -> Result<bool, Malformed> {
+    let start = line.len();
+    let first = reader.peek();
+    reader.value(line)?;
+    if first == Some(b'n') {
+        return Ok(true);
+    }
+    let bytes =
+        serde_json::from_slice::<String>(&line[start..]).ok().and_then(|text| BASE64.decode(text).ok());
+    let Some(bytes) = bytes else {
+        return Ok(false);
+    };
+    if let Some(held) = std::str::from_utf8(&bytes).ok().and_then(|text| whole(text.as_bytes())) {
+        line.truncate(start);
+        line.extend_from_slice(&held);
+    }
+    Ok(true)
+}
+
 /// The compact object or array that a JSON string holds, as text or as base64 of text.
 fn held_by(string: &[u8]) -> Option<Vec<u8>> {
     let text: String = serde_json::from_slice(string).ok()?;
@@ -43,10 +68,12 @@ fn held_by(string: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn compound(text: &[u8]) -> Option<Vec<u8>> {
+    matches!(Reader::new(text).peek(), Some(b'{' | b'[')).then(|| whole(text)).flatten()
+}
+
+/// The compact value that a text is.
+fn whole(text: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader::new(text);
-    let Some(b'{' | b'[') = reader.peek() else {
-        return None;
-    };
     let mut line = Vec::with_capacity(text.len());
     reader.value(&mut line).ok()?;
     reader.end().ok()?;

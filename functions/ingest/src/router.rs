@@ -37,18 +37,108 @@ impl Api {
 /// What stands at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// `topics/<topic>`: takes records.
+    /// `topics`: which there are.
+    Topics,
+    /// `topics/<topic>`: takes records; tells of the topic.
     Topic(String),
+    /// `topics/<topic>/partitions`: which there are.
+    Partitions(String),
+    /// `topics/<topic>/partitions/<number>`: takes records; tells of the partition.
+    Partition(String, String),
+    /// `streams`: which there are.
+    Streams,
+    /// `streams/<stream>`: tells of the stream; does not make or remove it.
+    Stream(String),
     /// `streams/<stream>/record`: takes one record.
     Record(String),
-    /// `streams/<stream>/records`: takes records.
+    /// `streams/<stream>/records`: takes records, and gives them back.
     Records(String),
+    /// `streams/<stream>/sharditerator`: where to begin reading.
+    ShardIterator(String),
     /// `v1/<dataset>`: takes records.
     Dataset(String),
-    /// A path of the old APIs that does not take records: listings, descriptions, readers.
-    Other,
+    /// `openapi.json`: the description of all this.
+    OpenApi,
     /// No path of any API.
     Nothing,
+}
+
+/// What a method does at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Takes records of the Kafka REST proxy's form.
+    Produce,
+    /// Lists topics.
+    ListTopics,
+    /// Tells of a topic.
+    GetTopic,
+    /// Lists a topic's partitions.
+    ListPartitions,
+    /// Tells of a partition.
+    GetPartition,
+    /// Takes one record of Kinesis' form.
+    PutRecord,
+    /// Takes records of Kinesis' form.
+    PutRecords,
+    /// Lists streams.
+    ListStreams,
+    /// Tells of a stream.
+    DescribeStream,
+    /// Would make a stream.
+    CreateStream,
+    /// Would remove a stream.
+    DeleteStream,
+    /// Gives an iterator at a shard's oldest record.
+    GetShardIterator,
+    /// Gives records back.
+    GetRecords,
+    /// Takes records of the native form.
+    Post,
+    /// Gives the OpenAPI document.
+    Describe,
+}
+
+impl Endpoint {
+    /// The methods that it offers, each with what it does.
+    pub fn operations(&self) -> &'static [(&'static str, Operation)] {
+        match self {
+            Self::Topics => &[("GET", Operation::ListTopics)],
+            Self::Topic(_) => &[("GET", Operation::GetTopic), ("POST", Operation::Produce)],
+            Self::Partitions(_) => &[("GET", Operation::ListPartitions)],
+            Self::Partition(..) => &[("GET", Operation::GetPartition), ("POST", Operation::Produce)],
+            Self::Streams => &[("GET", Operation::ListStreams)],
+            Self::Stream(_) => &[
+                ("GET", Operation::DescribeStream),
+                ("POST", Operation::CreateStream),
+                ("DELETE", Operation::DeleteStream),
+            ],
+            Self::Record(_) => &[("PUT", Operation::PutRecord), ("POST", Operation::PutRecord)],
+            Self::Records(_) => &[
+                ("GET", Operation::GetRecords),
+                ("PUT", Operation::PutRecords),
+                ("POST", Operation::PutRecords),
+            ],
+            Self::ShardIterator(_) => &[("GET", Operation::GetShardIterator)],
+            Self::Dataset(_) => &[("POST", Operation::Post)],
+            Self::OpenApi => &[("GET", Operation::Describe)],
+            Self::Nothing => &[],
+        }
+    }
+
+    /// The topic, stream or dataset that the path names, if it names one.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Topic(name)
+            | Self::Partitions(name)
+            | Self::Partition(name, _)
+            | Self::Stream(name)
+            | Self::Record(name)
+            | Self::Records(name)
+            | Self::ShardIterator(name)
+            | Self::Dataset(name) => name,
+            Self::Topics | Self::Streams | Self::OpenApi | Self::Nothing => "",
+        }
+    }
 }
 
 /// A path, understood.
@@ -69,17 +159,21 @@ impl Route {
             .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
             .collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let own = |name: &&str| (*name).to_owned();
         let (api, endpoint) = match segments.as_slice() {
-            [.., "streams", stream, "record"] => (Api::Kinesis, Endpoint::Record((*stream).to_owned())),
-            [.., "streams", stream, "records"] => (Api::Kinesis, Endpoint::Records((*stream).to_owned())),
-            [.., "topics", topic] => (Api::Kafka, Endpoint::Topic((*topic).to_owned())),
-            [.., "topics"] | [.., "topics", _, "partitions"] | [.., "topics", _, "partitions", _] => {
-                (Api::Kafka, Endpoint::Other)
+            [.., "streams", stream, "record"] => (Api::Kinesis, Endpoint::Record(own(stream))),
+            [.., "streams", stream, "records"] => (Api::Kinesis, Endpoint::Records(own(stream))),
+            [.., "topics", topic] => (Api::Kafka, Endpoint::Topic(own(topic))),
+            [.., "topics", topic, "partitions", number] => {
+                (Api::Kafka, Endpoint::Partition(own(topic), own(number)))
             }
-            [.., "streams"] | [.., "streams", _] | [.., "streams", _, "sharditerator"] => {
-                (Api::Kinesis, Endpoint::Other)
-            }
-            [.., "v1", dataset] => (Api::Native, Endpoint::Dataset((*dataset).to_owned())),
+            [.., "topics", topic, "partitions"] => (Api::Kafka, Endpoint::Partitions(own(topic))),
+            [.., "topics"] => (Api::Kafka, Endpoint::Topics),
+            [.., "streams", stream, "sharditerator"] => (Api::Kinesis, Endpoint::ShardIterator(own(stream))),
+            [.., "streams", stream] => (Api::Kinesis, Endpoint::Stream(own(stream))),
+            [.., "streams"] => (Api::Kinesis, Endpoint::Streams),
+            [.., "v1", dataset] => (Api::Native, Endpoint::Dataset(own(dataset))),
+            [.., "openapi.json"] => (Api::Native, Endpoint::OpenApi),
             other => (style(other), Endpoint::Nothing),
         };
         Self { api, endpoint }
@@ -117,11 +211,17 @@ mod tests {
             ("/streams/a%20b%2Fc/records", records("a b/c")),
             ("/v1/pin", dataset("pin")),
             ("/prod/v1/pin", dataset("pin")),
-            ("/topics", (Api::Kafka, Endpoint::Other)),
-            ("/topics/t/partitions/0", (Api::Kafka, Endpoint::Other)),
-            ("/test/streams", (Api::Kinesis, Endpoint::Other)),
-            ("/streams/s", (Api::Kinesis, Endpoint::Other)),
-            ("/streams/s/sharditerator", (Api::Kinesis, Endpoint::Other)),
+            ("/topics", (Api::Kafka, Endpoint::Topics)),
+            ("/topics/t/partitions", (Api::Kafka, Endpoint::Partitions("t".to_owned()))),
+            (
+                "/test/topics/t/partitions/0",
+                (Api::Kafka, Endpoint::Partition("t".to_owned(), "0".to_owned())),
+            ),
+            ("/test/streams", (Api::Kinesis, Endpoint::Streams)),
+            ("/streams/s", (Api::Kinesis, Endpoint::Stream("s".to_owned()))),
+            ("/streams/s/sharditerator", (Api::Kinesis, Endpoint::ShardIterator("s".to_owned()))),
+            ("/openapi.json", (Api::Native, Endpoint::OpenApi)),
+            ("/v1/openapi.json", dataset("openapi.json")),
             ("/consumers/g/instances/i", (Api::Kafka, Endpoint::Nothing)),
             ("/streams/s/rekord", (Api::Kinesis, Endpoint::Nothing)),
             ("/v1", (Api::Native, Endpoint::Nothing)),

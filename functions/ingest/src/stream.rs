@@ -64,8 +64,8 @@ pub trait RecordStream: Send + Sync {
 /// A Kinesis data stream.
 #[derive(Debug, Clone)]
 pub struct KinesisStream {
-    client: Client,
-    name: String,
+    pub(crate) client: Client,
+    pub(crate) name: String,
 }
 
 impl KinesisStream {
@@ -101,7 +101,7 @@ impl RecordStream for KinesisStream {
     }
 }
 
-fn whole_call<E>(error: &SdkError<E>) -> Refusal
+pub(crate) fn whole_call<E>(error: &SdkError<E>) -> Refusal
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

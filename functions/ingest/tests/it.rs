@@ -14,6 +14,9 @@
 mod hostile;
 
 mod access;
+mod openapi;
+mod questions;
+mod reads;
 
 #[path = "../../../tests/runtime_api.rs"]
 mod runtime_api;
@@ -27,6 +30,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ingest::app::{Access, App, Report};
 use ingest::packing::{MAX_RECORD_BYTES, StreamRecord};
+use ingest::reading::{Description, HeldRecord, Page, ReadableStream, Shard, Start};
 use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
 use ingest::writer::Patience;
 use lambda_http::{Body, Request, RequestExt as _, Response};
@@ -68,13 +72,79 @@ impl RecordStream for MemoryStream {
             if let Some(kind) = (self.verdict)(record, before) {
                 return Err(Refusal { kind, code: "SomeException".into(), message: "account 12345".into() });
             }
-            let sequence =
-                format!("4966889999999999999999999999999999999999999999999999{:04}", state.stored.len());
-            let shard = format!("shardId-{:012}", state.stored.len() % 2);
+            let sequence = sequence(state.stored.len());
+            let shard = SHARDS[state.stored.len() % 2].to_owned();
             state.stored.push((*record).clone());
             Ok(Receipt { shard, sequence })
         });
         Ok(answers.collect())
+    }
+}
+
+const SHARDS: [&str; 2] = ["shardId-000000000000", "shardId-000000000001"];
+
+/// Records that a page of the stand-in has at most.
+const PAGE: usize = 3;
+
+impl MemoryStream {
+    /// The records of a shard, from an index on.
+    fn held(&self, shard: usize, from: usize) -> Vec<HeldRecord> {
+        let state = self.state.lock().unwrap();
+        let own = state.stored.iter().enumerate().filter(|(at, _)| at % 2 == shard).skip(from);
+        own.map(|(at, record)| HeldRecord {
+            key: record.key.clone(),
+            data: record.data.clone(),
+            sequence: sequence(at),
+            arrived_ms: 1_795_381_200_125,
+        })
+        .collect()
+    }
+}
+
+fn sequence(at: usize) -> String {
+    format!("4966889999999999999999999999999999999999999999999999{at:04}")
+}
+
+fn failed(code: &str) -> Refusal {
+    Refusal { kind: RefusalKind::Permanent, code: code.to_owned(), message: "account 12345".to_owned() }
+}
+
+/// Its iterators are the number of the shard and of the record in it, `0-17`; `old` is too old.
+impl ReadableStream for MemoryStream {
+    async fn describe(&self) -> Result<Description, Refusal> {
+        let shard = |id: &&str| Shard {
+            id: (*id).to_owned(),
+            parent: None,
+            hashes: ("0".to_owned(), "340282366920938463463374607431768211455".to_owned()),
+            sequences: ("49".to_owned(), None),
+        };
+        let shards = SHARDS.iter().map(shard).collect();
+        let status = "ACTIVE".to_owned();
+        Ok(Description { status, retention_hours: 168, created_ms: 1_500, shards, more: false })
+    }
+
+    async fn iterator(&self, shard: &str, start: Start<'_>) -> Result<String, Refusal> {
+        let number = SHARDS.iter().position(|known| *known == shard);
+        let number = number.ok_or_else(|| failed("ResourceNotFoundException"))?;
+        let at = match start {
+            Start::Oldest => 0,
+            Start::At(wanted) => {
+                self.held(number, 0).iter().position(|record| record.sequence == wanted).unwrap()
+            }
+        };
+        Ok(format!("{number}-{at}"))
+    }
+
+    async fn page(&self, iterator: &str) -> Result<Page, Refusal> {
+        if iterator == "old" {
+            return Err(failed("ExpiredIteratorException"));
+        }
+        let place = iterator.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        let (shard, at): (usize, usize) = place.ok_or_else(|| failed("InvalidArgumentException"))?;
+        let mut records = self.held(shard, at);
+        let behind_ms = 1_000 * records.len().saturating_sub(PAGE) as i64;
+        records.truncate(PAGE);
+        Ok(Page { next: Some(format!("{shard}-{}", at + records.len())), records, behind_ms })
     }
 }
 
@@ -86,6 +156,7 @@ fn app_refusing(
         stream: MemoryStream { verdict: Box::new(verdict), state: Mutex::default() },
         catalog: Arc::new(Catalog::embedded().unwrap()),
         access: Access::Anyone,
+        reads: true,
         patience: Patience::default(),
         effects: Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(7)) },
     }
@@ -107,7 +178,9 @@ fn request_of(event: &Value) -> Request {
 /// A request as a function URL passes it on; the sample event gives the rest of it.
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Request {
     let mut event = event_file("ingest_kafka.json");
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     event["rawPath"] = json!(path);
+    event["rawQueryString"] = json!(query);
     event["requestContext"]["http"]["method"] = json!(method);
     event["requestContext"]["http"]["path"] = json!(path);
     event["requestContext"]["requestId"] = json!("req");
@@ -297,6 +370,13 @@ async fn every_wire_variant_ends_as_compact_lines_under_the_right_key() {
             r#"{"records":[{"value":[1]},{"value":"x"},{"value":null}]}"#.to_owned(),
             pairs([("pin/req/0", "[1]\n\"x\"\nnull")]),
         ),
+        (
+            "POST",
+            "/test/topics/x.pin/partitions/0",
+            KAFKA,
+            format!(r#"{{"records":[{{"value":{row}}}]}}"#),
+            pairs([("pin/req/0", line)]),
+        ),
         ("PUT", stream, JSON, put(row, r#""partition-1""#), pairs([("geo/req/0/partition-1", line)])),
         ("POST", stream, JSON, put(&string, "4"), pairs([("geo/req/0/4", line)])),
         (
@@ -359,6 +439,30 @@ async fn every_wire_variant_ends_as_compact_lines_under_the_right_key() {
             assert_eq!(on_stream(&untyped), expected);
         }
     }
+}
+
+#[tokio::test]
+async fn the_binary_embedding_is_unpacked() {
+    let row = STANDARD.encode(r#"{"ind": 1}"#);
+    let body =
+        json!({"records": [{"key": "a2V5", "value": row}, {"value": "/w=="}, {"value": null}]}).to_string();
+    for version in ["v2", "v1"] {
+        for path in ["/topics/x.pin", "/topics/x.pin/partitions/0"] {
+            let app = app();
+            let content_type = format!("application/vnd.kafka.binary.{version}+json");
+            let response = app.handle(typed("POST", path, &content_type, &body)).await;
+            assert_eq!(response.status(), 200, "{}", json_of(&response));
+            assert_eq!(on_stream(&app), pairs([("pin/req/0", "{\"ind\":1}\n\"/w==\"\nnull")]));
+        }
+    }
+    let (status, error, _) = refused(typed(
+        "POST",
+        "/topics/x.pin",
+        "application/vnd.kafka.binary.v2+json",
+        r#"{"records":[{"value":{}}]}"#,
+    ))
+    .await;
+    assert_eq!((status, &error["error_code"]), (422, &json!(422)));
 }
 
 #[tokio::test]
@@ -448,8 +552,13 @@ async fn errors_have_the_style_of_the_api_that_was_called() {
         (topic("x.pin", KAFKA, "nope"), 400, 400),
         (topic("x.pin", KAFKA, "{}"), 422, 422),
         (topic("x.pin", KAFKA, "{\"records\":[]}"), 422, 422),
-        (typed("GET", "/topics/x.pin", KAFKA, ""), 405, 405),
-        (typed("GET", "/topics", KAFKA, ""), 405, 405),
+        (typed("DELETE", "/topics/x.pin", KAFKA, ""), 405, 405),
+        (typed("POST", "/topics", KAFKA, ""), 405, 405),
+        (typed("GET", "/topics/0a1b.unheard", KAFKA, ""), 404, 40_401),
+        (typed("GET", "/topics/0a1b.unheard/partitions", KAFKA, ""), 404, 40_401),
+        (typed("GET", "/topics/x.pin/partitions/1", KAFKA, ""), 404, 40_402),
+        (typed("POST", "/topics/x.pin/partitions/1", KAFKA, r#"{"records":[{"value":1}]}"#), 404, 40_402),
+        (typed("POST", "/topics/x.pin/partitions/-1", KAFKA, r#"{"records":[{"value":1}]}"#), 400, 400),
         (typed("POST", "/consumers/group", KAFKA, "{}"), 404, 404),
     ] {
         let (got, error, response) = refused(request).await;
@@ -467,9 +576,17 @@ async fn errors_have_the_style_of_the_api_that_was_called() {
         (record("streaming-1-pin", JSON, ""), 400, "ValidationException"),
         (record("streaming-1-pin", JSON, "{\"PartitionKey\":\"p\"}"), 400, "ValidationException"),
         (record("streaming-1-pin", JSON, "{"), 400, "SerializationException"),
-        (typed("DELETE", "/streams/streaming-1-pin", JSON, ""), 405, "UnknownOperationException"),
-        (typed("GET", "/test/streams", JSON, ""), 405, "UnknownOperationException"),
-        (typed("GET", "/streams/streaming-1-pin/records", JSON, ""), 405, "UnknownOperationException"),
+        (typed("PUT", "/streams/streaming-1-pin", JSON, ""), 405, "UnknownOperationException"),
+        (typed("POST", "/test/streams", JSON, ""), 405, "UnknownOperationException"),
+        (typed("GET", "/streams/nobodys-stream", JSON, ""), 404, "ResourceNotFoundException"),
+        (
+            typed("POST", "/streams/streaming-1-pin", JSON, "{\"ShardCount\": 5}"),
+            400,
+            "ResourceInUseException",
+        ),
+        (typed("POST", "/streams/nobodys-stream", JSON, "{\"ShardCount\": 5}"), 403, "AccessDeniedException"),
+        (typed("DELETE", "/streams/streaming-1-pin", JSON, ""), 403, "AccessDeniedException"),
+        (typed("DELETE", "/streams/nobodys-stream", JSON, ""), 404, "ResourceNotFoundException"),
     ] {
         let (got, error, response) = refused(request).await;
         assert_eq!((got, &error["__type"]), (status, &json!(exception)), "{error}");

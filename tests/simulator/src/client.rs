@@ -176,6 +176,7 @@ async fn send(
         stream: Producer { stream: stream.clone(), process: Process::new("ingest") },
         catalog: contracts::catalog(world.release()),
         access: Access::Anyone,
+        reads: false,
         patience: Patience::default(),
         effects: world.effects(),
     });

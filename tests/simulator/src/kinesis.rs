@@ -20,6 +20,7 @@ use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use chrono::{DateTime, Utc};
 use cleaner::Cleaner;
 use ingest::packing::StreamRecord;
+use ingest::reading::ReadableStream;
 use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -210,6 +211,9 @@ impl RecordStream for Producer {
         Ok(answers)
     }
 }
+
+// What reads it are the event sources below, not the clients of ingest.
+impl ReadableStream for Producer {}
 
 /// Reads all shards, parents before children.
 pub async fn watch(stream: Arc<Stream>, queue: Arc<Queue>) {

@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use ingest::app::{Access, App, Report};
 use ingest::compact::{MAX_DEPTH, Reader};
 use ingest::packing::{MAX_RECORD_BYTES, StreamRecord};
+use ingest::reading::ReadableStream;
 use ingest::stream::{Receipt, RecordStream, Refusal};
 use ingest::writer::Patience;
 use lambda_http::{Body, Response};
@@ -48,6 +49,8 @@ impl RecordStream for Willing {
     }
 }
 
+impl ReadableStream for Willing {}
+
 static CATALOG: LazyLock<Arc<Catalog>> =
     LazyLock::new(|| Arc::new(Catalog::embedded().unwrap_or_else(|errors| panic!("{errors}"))));
 
@@ -62,6 +65,7 @@ pub fn answer(
         stream: Willing::default(),
         catalog: Arc::clone(&CATALOG),
         access: Access::Anyone,
+        reads: false,
         patience: Patience::default(),
         effects: Effects {
             clock: Arc::new(ManualClock::at("2026-11-22T21:00:00Z".parse().expect("a time"))),

@@ -1,0 +1,77 @@
+//! What clients of the old APIs ask beside sending: which topics and streams there are, and what they are like.
+
+use ingest::app::{Access, App};
+use pinlake_platform::api_keys::{ApiKeys, entry};
+use pinlake_schema::Catalog;
+use serde_json::{Value, json};
+
+use crate::{MemoryStream, app, header, json_of, request};
+
+async fn get(app: &App<MemoryStream>, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
+    let response = app.handle(request("GET", path, headers, "")).await;
+    (response.status().as_u16(), json_of(&response))
+}
+
+#[tokio::test]
+async fn topics_and_partitions_are_told_as_the_proxy_tells_them() {
+    let replica = json!({"broker": 1, "leader": true, "in_sync": true});
+    let partition = json!({"partition": 0, "leader": 1, "replicas": [replica]});
+    for (path, expected) in [
+        ("/topics", json!(["geo", "pin", "user"])),
+        ("/test/topics/0a1b.pin", json!({"name": "0a1b.pin", "configs": {}, "partitions": [partition]})),
+        ("/topics/0a1b.pin/partitions", json!([partition])),
+        ("/topics/0a1b.pin/partitions/0", partition.clone()),
+    ] {
+        let response = app().handle(request("GET", path, &[], "")).await;
+        assert_eq!((response.status().as_u16(), json_of(&response)), (200, expected), "{path}");
+        assert_eq!(header(&response, "content-type"), Some("application/vnd.kafka.v2+json"));
+    }
+}
+
+#[tokio::test]
+async fn streams_are_listed_and_described_as_kinesis_does() {
+    let app = app();
+    let all = json!({"HasMoreStreams": false, "StreamNames": ["Kinesis-Prod-Stream"]});
+    let none = json!({"HasMoreStreams": false, "StreamNames": []});
+    assert_eq!(get(&app, "/test/streams", &[]).await, (200, all.clone()));
+    assert_eq!(get(&app, "/streams?Limit=1", &[]).await, (200, all));
+    assert_eq!(get(&app, "/streams?ExclusiveStartStreamName=Kinesis-Prod-Stream", &[]).await, (200, none));
+    let (status, error) = get(&app, "/streams?Limit=0", &[]).await;
+    assert_eq!((status, &error["__type"]), (400, &json!("InvalidArgumentException")));
+
+    for name in ["streaming-0a1b-pin", "Kinesis-Prod-Stream"] {
+        let (status, told) = get(&app, &format!("/test/streams/{name}"), &[]).await;
+        let told = &told["StreamDescription"];
+        assert_eq!(
+            (status, &told["StreamName"], &told["StreamStatus"]),
+            (200, &json!(name), &json!("ACTIVE"))
+        );
+        assert_eq!(told["Shards"][1]["ShardId"], "shardId-000000000001");
+        assert_eq!((&told["HasMoreShards"], &told["RetentionPeriodHours"]), (&json!(false), &json!(168)));
+        assert!(!told.to_string().contains("12345"));
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_not_write_a_dataset_is_not_told_of_it() {
+    let entries = entry("pins", "plk_pin", &["pin".to_owned()]);
+    let keys = ApiKeys::parse(&entries, &Catalog::embedded().unwrap()).unwrap();
+    let app = App { access: Access::Keys(keys), ..app() };
+    let key = [("x-api-key", "plk_pin")];
+    assert_eq!(get(&app, "/topics", &key).await, (200, json!(["pin"])));
+    for path in [
+        "/topics/x.geo",
+        "/topics/x.geo/partitions",
+        "/topics/x.geo/partitions/0",
+        "/streams/streaming-x-geo",
+    ] {
+        assert_eq!(get(&app, path, &key).await.0, 403, "{path}");
+        assert_eq!(get(&app, &path.replace("geo", "pin"), &key).await.0, 200, "{path}");
+    }
+    for path in ["/topics", "/topics/x.pin", "/streams", "/streams/streaming-x-pin", "/streams/nosuch"] {
+        assert_eq!(get(&app, path, &[]).await.0, 401, "{path}");
+    }
+    assert_eq!(get(&app, "/openapi.json", &[]).await.0, 200, "which tells of no deployment");
+    let signed = App { access: Access::Signed, ..crate::app() };
+    assert_eq!(get(&signed, "/topics", &[]).await.0, 403);
+}

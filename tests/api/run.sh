@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The HTTP API of a stack that runs, by clients that are not ours: requests as the old pipelines' scripts use it, Confluent's
+# own client of its proxy, the examples, and schemathesis with the function's own OpenAPI document.
+#
+#   PINLAKE_STACK=target/demo/stack.json tests/api/run.sh
+#
+# All it makes lies in target/api. Packages come through pip and npm at exactly the versions of requirements.txt and
+# package.json, once. Without node and npm, what needs them is skipped, and that is said.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+target="${CARGO_TARGET_DIR:-$root/target}"
+work="$target/api"
+built="$target${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/debug"
+
+if [ -z "${PINLAKE_STACK:-}" ]; then
+    echo "api: PINLAKE_STACK is not set: \`make up\`, then PINLAKE_STACK=\$PWD/target/demo/stack.json $0" >&2
+    exit 2
+fi
+# shellcheck source=../venv.sh
+. "$here/../venv.sh"
+venv "$work/venv" "$here/requirements.txt"
+if command -v node >/dev/null && command -v npm >/dev/null && ! cmp -s "$here/package.json" "$work/node/package.json"; then
+    rm -rf "$work/node" && mkdir -p "$work/node" && cp "$here/package.json" "$work/node/"
+    npm install --prefix "$work/node" --ignore-scripts --no-audit --no-fund --no-package-lock --silent
+fi
+cargo build --quiet --workspace --example send
+"$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$built/pinlake" "$built/examples/send" "$work/node"
+
+url=$("$work/venv/bin/python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["ingest_url"])' "$PINLAKE_STACK")
+# What a run finds is for its output alone: nothing is kept from run to run.
+cd "$(mktemp -d)"
+NO_PROXY=127.0.0.1,localhost SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here "$work/venv/bin/schemathesis" \
+    --config-file "$here/schemathesis.toml" --no-color \
+    run "$url/openapi.json" --url "$url" --workers 4 --max-examples 12 --max-time "${SCHEMATHESIS_SECONDS:-60}" >&2
