@@ -118,8 +118,8 @@ check: tools .venv/ready ## Formatting, lints, docs, the template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-	$(VENV)/ruff check --quiet airflow bench local tests
-	$(VENV)/ruff format --check --quiet airflow bench local tests
+	$(VENV)/ruff check --quiet airflow bench examples local tests
+	$(VENV)/ruff format --check --quiet airflow bench examples local tests
 	$(VENV)/cfn-lint template.yaml
 	$(VENV)/python tests/template/check.py
 	$(VENV)/python tests/template/check_test.py
@@ -128,8 +128,8 @@ check: tools .venv/ready ## Formatting, lints, docs, the template
 .PHONY: fmt
 fmt: tools .venv/ready ## Format Rust and Python
 	cargo fmt --all
-	$(VENV)/ruff check --fix --quiet airflow bench local tests
-	$(VENV)/ruff format airflow bench local tests
+	$(VENV)/ruff check --fix --quiet airflow bench examples local tests
+	$(VENV)/ruff format airflow bench examples local tests
 
 # Release builds, for arm64 by default; zig, which comes with cargo-lambda, cross-compiles on other machines.
 .PHONY: deploy

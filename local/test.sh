@@ -15,8 +15,9 @@ trap 'stack down' EXIT
 stack up
 export PINLAKE_STACK=$PWD/target/test/stack.json
 
-# Readers, sources and stock clients first: the closing line is to be cargo's.
+# Readers, sources and clients first: the closing line is to be cargo's.
 tests/readers/run.sh
 tests/sources/run.sh
 tests/stock/run.sh
+tests/api/run.sh
 cargo test --workspace

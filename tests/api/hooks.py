@@ -8,5 +8,16 @@ import schemathesis
 
 @schemathesis.serializer("application/x-ndjson")
 def lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
-    """A text as it is, which is what the document says; anything else, which it does not, on one line."""
-    return value.encode(errors="replace") if isinstance(value, str) else json.dumps(value).encode()
+    """A text of such lines, or of none, as it is; any other text is one value, on a line."""
+    if isinstance(value, str) and all(map(is_json, value.split("\n"))):
+        return value.encode()
+    return json.dumps(value).encode()
+
+
+def is_json(line: str) -> bool:
+    """Whether a line is a value, or blank."""
+    try:
+        json.loads(line.strip() or "null")
+    except ValueError:
+        return False
+    return True

@@ -36,7 +36,7 @@ pub enum Embedding {
 
 impl Embedding {
     /// What a media type says about it. None at all is taken for JSON, as the proxy's clients often name none; so are
-    /// those for which the proxy itself would have base64, because clients of the old pipeline sent JSON with them.
+    /// those for which the proxy itself would have base64: clients sent JSON with them, and base64 of a row is told from it.
     ///
     /// # Errors
     /// For Avro, Protobuf, and everything that is no embedding.
@@ -47,6 +47,7 @@ impl Embedding {
                 "application/vnd.kafka.json.v2+json"
                 | "application/vnd.kafka.json.v1+json"
                 | "application/vnd.kafka.v2+json"
+                | "application/vnd.kafka.v1+json"
                 | "application/vnd.kafka+json"
                 | "application/json",
             ) => Ok(Self::Json),

@@ -77,10 +77,10 @@ fn its_limits_are_the_code_s() {
             kafka_rest::MAX_RECORDS as usize,
         ),
         (
-            &schemas["KafkaProduceBinary"]["properties"]["records"]["maxItems"],
+            &schemas["KafkaProduceBinary"]["properties"]["records"]["oneOf"][0]["maxItems"],
             kafka_rest::MAX_RECORDS as usize,
         ),
-        (&schemas["KinesisRecords"]["properties"]["records"]["maxItems"], kinesis_api::MAX_RECORDS),
+        (&schemas["KinesisRecordList"]["oneOf"][0]["maxItems"], kinesis_api::MAX_RECORDS),
         (&parameters["IdempotencyKey"]["schema"]["maxLength"], app::MAX_IDEMPOTENCY_KEY),
         (&parameters["ShardIterator"]["schema"]["maxLength"], kinesis_reads::MAX_ITERATOR),
         (&parameters["Limit"]["schema"]["maximum"], kinesis_streams::MAX_NAMES),
