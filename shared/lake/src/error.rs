@@ -49,7 +49,8 @@ pub enum LakeError {
     /// The table's rows were keyed by other rules than the contract's.
     #[error(
         "table {dataset} was keyed under identity {table}, contract {contract} has {wanted}: rows could double. \
-         Keep the contract's identity and columns, or reprocess the table from raw/"
+         Keep the contract's identity and columns, or give a contract with the new ones a name of its own \
+         (docs/recovery.md, \"A contract that its table refuses\")"
     )]
     IdentityChanged {
         /// Whose table.
@@ -63,7 +64,8 @@ pub enum LakeError {
     },
     /// The table's columns are not the contract's.
     #[error(
-        "table {dataset} has columns the contract has not, or of another type: {why}. Give the contract back its columns, or reprocess the table from raw/"
+        "table {dataset} has columns the contract has not, or of another type: {why}. Give the contract back its columns, \
+         or give a contract with the new ones a name of its own (docs/recovery.md, \"A contract that its table refuses\")"
     )]
     SchemaChanged {
         /// Whose table.

@@ -22,7 +22,7 @@ pub enum LandingError {
         source: std::io::Error,
     },
     /// The object is not what its name says; trying again will not help.
-    #[error("{path} cannot be read: {why}; move it out of landing/ and load its records again from raw/")]
+    #[error("{path} cannot be read: {why}; `pinlake recover` cleans its records again, if raw/ has them")]
     Corrupt {
         /// Which object.
         path: String,

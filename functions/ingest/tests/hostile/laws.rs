@@ -1,4 +1,4 @@
-//! What holds for any request; a law that is broken panics.
+//! What holds for any request; a law that is broken panics. Property tests beside it and the fuzz target `request` share it.
 
 use std::sync::{Arc, LazyLock, Mutex};
 

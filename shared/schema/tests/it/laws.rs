@@ -1,4 +1,5 @@
-//! What holds for any text that is given as a contract; a law that is broken panics.
+//! What holds for any text that is given as a contract; a law that is broken panics. Property tests beside it and the fuzz
+//! target `contract` share it.
 
 use pinlake_schema::{Catalog, KEY_COLUMN, StreamRoute};
 
