@@ -274,12 +274,34 @@ mod tests {
         assert_eq!(places(&store, &strict).await, (1, 1, 1));
     }
 
+    /// Contracts without a dataset that takes visits.
+    fn without_visits() -> Arc<Catalog> {
+        let text = "name = \"other\"\nversion = 1\ndescription = \"x\"\n[route]\nshape = [\"other\"]\n\
+                    [[column]]\nname = \"other\"\ntype = \"int64\"\n";
+        Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_record_refused_for_no_dataset_and_then_by_one_is_let_in_once_and_resolved_twice() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let (strict, lenient) = (visits(""), visits("null = [\"home\"]"));
+        deliver(&store, &without_visits(), RECORD).await;
+        assert_eq!(places(&store, &strict).await, (0, 1, 0));
+        deliver(&store, &strict, RECORD).await;
+        assert_eq!(places(&store, &strict).await, (0, 2, 0), "refused by two, and quarantine says so");
+        let redriven = lake(&store, 3).redrive(&lenient, None).await.unwrap();
+        assert_eq!((redriven.read, redriven.inserted, redriven.left), (2, 1, 0));
+        assert_eq!(places(&store, &lenient).await, (1, 0, 2));
+        for catalog in [&without_visits(), &strict, &lenient] {
+            deliver(&store, catalog, RECORD).await;
+            assert_eq!(places(&store, &strict).await, (1, 0, 2), "late copies stay out");
+        }
+    }
+
     #[tokio::test]
     async fn records_of_no_dataset_leave_quarantine_when_there_is_one_for_them() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let text = "name = \"other\"\nversion = 1\ndescription = \"x\"\n[route]\nshape = [\"other\"]\n\
-                    [[column]]\nname = \"other\"\ntype = \"int64\"\n";
-        let before = Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap());
+        let before = without_visits();
         let mut intake = Intake::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(br#"{"visitor": 1, "page": 2}"#, None, &origin);

@@ -19,13 +19,17 @@ impl JsonLines {
 impl Cutter for JsonLines {
     fn cut(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError> {
         loop {
-            let Some(left_out) = read_line(&mut self.input, out, self.limits.max_record_bytes)? else {
+            // A byte more than a record may have: it may be part of the line's end.
+            let most = self.limits.max_record_bytes;
+            let Some(mut left_out) = read_line(&mut self.input, out, most + 1)? else {
                 return Ok(None);
             };
             self.line += 1;
-            if out.last() == Some(&b'\r') {
+            if left_out == 0 && out.last() == Some(&b'\r') {
                 out.pop();
             }
+            left_out += out.len().saturating_sub(most) as u64;
+            out.truncate(most);
             if left_out > 0 {
                 return Ok(Some(Cut { position: self.line, fault: Some(too_large(&self.limits, left_out)) }));
             }

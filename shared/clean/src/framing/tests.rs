@@ -152,3 +152,24 @@ fn parquet_rows_are_objects() {
     assert_eq!(records.format(), Format::Parquet);
     records.next().expect("row");
 }
+
+/// Both found by the fuzz target `file`: the end of a line is no part of a record, and what is cut off is no end.
+#[test]
+fn a_record_as_long_as_may_be_fits_whatever_ends_its_line() {
+    let limits = Limits { max_record_bytes: 16, ..Limits::default() };
+    let fits = "{\"a\":\"12345678\"}";
+    assert_eq!(fits.len(), 16);
+    for (line, record, is_too_large) in [
+        (format!("{fits}\n"), fits, false),
+        (format!("{fits}\r\n"), fits, false),
+        (fits.to_owned(), fits, false),
+        (format!("{fits} \n"), fits, true),
+        (format!("{fits}\r\r\n"), fits, true),
+        (format!("{}\rmore\n", &fits[..15]), &format!("{}\r", &fits[..15]), true),
+    ] {
+        let mut records = Records::from_bytes("a.ndjson", line.clone().into(), limits).unwrap();
+        let found = records.next().unwrap().unwrap();
+        assert_eq!((found.bytes, found.fault.is_some()), (record.as_bytes(), is_too_large), "{line:?}");
+        assert!(records.next().unwrap().is_none());
+    }
+}
