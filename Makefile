@@ -113,6 +113,25 @@ bench: tools .venv/ready .venv-bench/ready ## Measure beside DuckDB, Polars, Spa
 	cargo build --release --workspace --bins
 	@.venv-bench/bin/python -m bench $(SECTIONS) --rows $(ROWS) --runs $(RUNS)
 
+# Fuzzing guided by coverage, with stable Rust; libFuzzer, which is built along, needs a C++ compiler. What is found is
+# kept in target/fuzz. docs/hostile-input.md.
+TARGET ?= record file table contract request
+FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
+FUZZ_BIN := target/fuzz/$(CARGO_BUILD_TARGET)/release
+.PHONY: fuzz
+fuzz: tools ## Feed made-up bytes to what reads them: make fuzz [TARGET=record] [SECONDS=60]
+	@cp Cargo.lock fuzz/Cargo.lock
+	RUSTFLAGS='$(FUZZ_FLAGS)' cargo build --quiet --release --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --bin seeds \
+		$(patsubst %,--bin %,$(TARGET)) $(if $(filter request,$(TARGET)),--features request)
+	@SEEDS=target/fuzz/seeds $(FUZZ_BIN)/seeds -runs=0 -verbosity=0
+	@for target in $(TARGET); do \
+		mkdir -p target/fuzz/corpus/$$target target/fuzz/found; \
+		echo "$$target, $(or $(SECONDS),60) seconds"; \
+		$(FUZZ_BIN)/$$target target/fuzz/corpus/$$target target/fuzz/seeds/$$target -max_total_time=$(or $(SECONDS),60) -timeout=10 \
+			-rss_limit_mb=1024 -max_len=4096 -artifact_prefix=target/fuzz/found/$$target- -print_final_stats=1 -verbosity=0; \
+	done
+
 .PHONY: check
 check: tools .venv/ready ## Formatting, lints, docs, the template
 	cargo fmt --all --check
