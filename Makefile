@@ -135,6 +135,7 @@ fuzz: tools ## Feed made-up bytes to what reads them: make fuzz [TARGET=record] 
 .PHONY: check
 check: tools .venv/ready ## Formatting, lints, docs, the template
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 	$(VENV)/ruff check --quiet airflow bench examples local tests
@@ -147,6 +148,7 @@ check: tools .venv/ready ## Formatting, lints, docs, the template
 .PHONY: fmt
 fmt: tools .venv/ready ## Format Rust and Python
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 	$(VENV)/ruff check --fix --quiet airflow bench examples local tests
 	$(VENV)/ruff format airflow bench examples local tests
 
