@@ -3,9 +3,17 @@
 import json
 import os
 import subprocess
+import sys
 import tempfile
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+#: Seconds that rows may take from their source into their table.
+PATIENCE = 120
+#: Every source begins its rows' numbers so much further, far from those of any other test.
+ROOM = 1000
 
 
 class Deployed:
@@ -38,3 +46,22 @@ class Deployed:
                 Path(folder, f"{name}.sql").write_text(sql)
             lake = lake or self.described["lake"]
             return json.loads(self.pinlake("analyse", "--format", "json", "--lake", lake, "--queries", folder))
+
+
+class Users(Deployed):
+    """The same, with its table of users, in which each source looks up the rows that it sent."""
+
+    def users(self, first: int) -> Counter[int]:
+        """How often each number of a source's users stands in the table."""
+        answer = self.ask({"users": f"SELECT ind FROM user WHERE ind >= {first} AND ind < {first + ROOM}"})
+        return Counter(cells[0] for cells in answer["users"]["rows"])
+
+    def expect_users(self, source: str, first: int, count: int) -> None:
+        """Waits until all rows of a source are there, each once."""
+        wanted = Counter(range(first, first + count))
+        until = time.monotonic() + PATIENCE
+        while (found := self.users(first)) != wanted:
+            if time.monotonic() > until or any(number > 1 for number in found.values()):
+                raise AssertionError(f"{source}: missing {sorted(wanted - found)}, too many {sorted(found - wanted)}")
+            time.sleep(1)
+        print(f"{source}: {count} rows, each once", file=sys.stderr)

@@ -2,30 +2,24 @@
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import requests
+from deployed import PATIENCE, ROOM, Users
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-#: Seconds that rows may take from an answer into their table.
-PATIENCE = 120
 #: The kinds of body that the old pipelines' scripts send.
 KAFKA = {"Content-Type": "application/vnd.kafka.json.v2+json"}
 BINARY = {"Content-Type": "application/vnd.kafka.binary.v2+json"}
 JSON = {"Content-Type": "application/json"}
-#: Each check begins its rows' numbers so much further, far from those of any other test.
-ROOM = 1000
 
 
 def user(ind: int) -> dict[str, Any]:
@@ -33,48 +27,19 @@ def user(ind: int) -> dict[str, Any]:
     return {"ind": ind, "first_name": "Noé", "last_name": "Okafor", "age": 34, "date_joined": "2016-08-09 10:11:12"}
 
 
-class Api:
-    """The function URL of the stack, and its lake."""
+class Api(Users):
+    """The function URL of the stack, and its table of users."""
 
-    def __init__(self, described: Path, program: Path):
-        self.described: dict[str, Any] = json.loads(described.read_text())
-        self.url: str = self.described["ingest_url"]
-        self.program = program
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
-            "AWS_ENDPOINT_URL": self.described["endpoint"],
-            "AWS_REGION": self.described["region"],
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
-        }
+    @property
+    def url(self) -> str:
+        """Of the function."""
+        return self.described["ingest_url"]
 
     def call(self, method: str, path: str, expected: int = 200, **how: Any) -> Any:
         """The JSON of an answer, which must have this status. ``requests.request`` is how the scripts call."""
         answer = requests.request(method, f"{self.url}{path}", timeout=30, **how)
         assert answer.status_code == expected, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
-
-    def users(self, first: int) -> Counter[int]:
-        """How often each number of a check's users stands in the table."""
-        with tempfile.TemporaryDirectory() as folder:
-            query = f"SELECT ind FROM user WHERE ind >= {first} AND ind < {first + ROOM}"
-            Path(folder, "users.sql").write_text(query)
-            command = [str(self.program), "analyse", "--format", "json", "--lake", self.described["lake"]]
-            done = subprocess.run(
-                [*command, "--queries", folder], env=self.environment, capture_output=True, text=True, check=True
-            )
-        return Counter(cells[0] for cells in json.loads(done.stdout)["users"]["rows"])
-
-    def expect_users(self, what: str, first: int, count: int) -> None:
-        """Waits until all rows of a check are there, each once."""
-        wanted = Counter(range(first, first + count))
-        until = time.monotonic() + PATIENCE
-        while (found := self.users(first)) != wanted:
-            if time.monotonic() > until or any(number > 1 for number in found.values()):
-                raise AssertionError(f"{what}: missing {sorted(wanted - found)}, too many {sorted(found - wanted)}")
-            time.sleep(1)
-        say(f"{what}: {count} rows, each once")
 
 
 def say(text: str) -> None:

@@ -8,8 +8,8 @@ import schemathesis
 
 @schemathesis.serializer("application/x-ndjson")
 def lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
-    """A text of such lines, or of none, as it is; any other text is one value, on a line."""
-    if isinstance(value, str) and all(map(is_json, value.split("\n"))):
+    """A text of such lines as it is, as in the document's example; any other value on a line."""
+    if isinstance(value, str) and value.strip() and all(map(is_json, value.split("\n"))):
         return value.encode()
     return json.dumps(value).encode()
 

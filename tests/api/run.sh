@@ -21,17 +21,19 @@ fi
 # shellcheck source=../venv.sh
 . "$here/../venv.sh"
 venv "$work/venv" "$here/requirements.txt"
-if command -v node >/dev/null && command -v npm >/dev/null && ! cmp -s "$here/package.json" "$work/node/package.json"; then
+if command -v node >/dev/null && command -v npm >/dev/null && ! cmp -s "$here/package.json" "$work/node/installed.json"; then
     rm -rf "$work/node" && mkdir -p "$work/node" && cp "$here/package.json" "$work/node/"
     npm install --prefix "$work/node" --ignore-scripts --no-audit --no-fund --no-package-lock --silent
+    cp "$here/package.json" "$work/node/installed.json"
 fi
 cargo build --quiet --workspace --example send
-"$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$built/pinlake" "$built/examples/send" "$work/node"
+export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
+PYTHONPATH="$here/.." "$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$built/pinlake" "$built/examples/send" "$work/node"
 
 url=$("$work/venv/bin/python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["ingest_url"])' "$PINLAKE_STACK")
 # What a run finds is for its output alone: nothing is kept from run to run. One worker: Python 3.11 does not compile what
 # hypothesis draws in several threads.
 cd "$(mktemp -d)"
-NO_PROXY=127.0.0.1,localhost SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here "$work/venv/bin/schemathesis" \
+SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here "$work/venv/bin/schemathesis" \
     --config-file "$here/schemathesis.toml" --no-color \
     run "$url/openapi.json" --url "$url" --workers 1 --max-examples 12 --max-time "${SCHEMATHESIS_SECONDS:-60}" >&2

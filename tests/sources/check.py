@@ -5,7 +5,6 @@ import io
 import json
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,7 @@ import broker
 from aws_kinesis_agg.aggregator import RecordAggregator
 from botocore.config import Config
 from confluent_kafka import Producer
-from deployed import Deployed
-
-#: Seconds that rows may take from their source into their table.
-PATIENCE = 120
-#: Every source begins its rows' numbers so much further, far from those of any other test.
-ROOM = 1000
+from deployed import ROOM, Users
 
 
 def user(ind: int) -> bytes:
@@ -28,28 +22,13 @@ def user(ind: int) -> bytes:
     return json.dumps(row).encode()
 
 
-class Stack(Deployed):
-    """The stack, its services, and its table of users."""
+class Stack(Users):
+    """The stack, its table of users, and its services."""
 
     def client(self, service: str) -> Any:
         """A boto3 client of the stand-in."""
         session = boto3.session.Session("test", "test", region_name=self.described["region"])
         return session.client(service, endpoint_url=self.described["endpoint"], config=Config(proxies={}))
-
-    def users(self, first: int) -> Counter[int]:
-        """How often each number of a source's users stands in the table."""
-        answer = self.ask({"users": f"SELECT ind FROM user WHERE ind >= {first} AND ind < {first + ROOM}"})
-        return Counter(cells[0] for cells in answer["users"]["rows"])
-
-    def expect_users(self, source: str, first: int, count: int) -> None:
-        """Waits until all rows of a source are there, each once."""
-        wanted = Counter(range(first, first + count))
-        until = time.monotonic() + PATIENCE
-        while (found := self.users(first)) != wanted:
-            if time.monotonic() > until or any(number > 1 for number in found.values()):
-                raise AssertionError(f"{source}: missing {sorted(wanted - found)}, too many {sorted(found - wanted)}")
-            time.sleep(1)
-        print(f"sources: {source}: {count} rows, each once", file=sys.stderr)
 
 
 def kinesis(stack: Stack, first: int) -> int:

@@ -163,7 +163,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
             }
             Operation::DescribeStream => {
                 let told = self.stream.describe().await;
-                let told = told.map_err(|refusal| kinesis_reads::rejection(&refusal, ""))?;
+                let told = told.map_err(|refusal| kinesis_reads::unreadable(&refusal))?;
                 kinesis_streams::description(route.endpoint.name(), &told)
             }
             Operation::CreateStream => {

@@ -240,21 +240,24 @@ impl Bookmark {
 }
 
 /// Why the stream gave nothing, for the client; what only the operator may know is logged.
-pub fn rejection(refusal: &Refusal, shard: &str) -> Rejection {
+fn rejection(refusal: &Refusal, shard: &str) -> Rejection {
     match refusal.code.as_str() {
-        "ExpiredIteratorException" => return Rejection::ExpiredIterator,
-        "ResourceNotFoundException" => {
-            return Rejection::Unknown {
-                kind: "shard",
-                name: shard.to_owned(),
-                remedy: "GET /streams/<stream> tells which there are".to_owned(),
-            };
+        "ExpiredIteratorException" => Rejection::ExpiredIterator,
+        "ResourceNotFoundException" => Rejection::Unknown {
+            kind: "shard",
+            name: shard.to_owned(),
+            remedy: "GET /streams/<stream> tells which there are".to_owned(),
+        },
+        // The second for what has not even the form of an iterator.
+        "InvalidArgumentException" | "ValidationException" => {
+            Rejection::Argument("the Shard-Iterator is none of this stream".to_owned())
         }
-        "InvalidArgumentException" => {
-            return Rejection::Argument("the Shard-Iterator is none of this stream".to_owned());
-        }
-        _ => {}
+        _ => unreadable(refusal),
     }
+}
+
+/// The same for what no client can have caused.
+pub fn unreadable(refusal: &Refusal) -> Rejection {
     tracing::warn!(code = refusal.code, message = refusal.message, "the stream cannot be read");
     match refusal.kind {
         RefusalKind::Throttled => Rejection::Throttled,

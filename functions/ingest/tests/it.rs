@@ -139,6 +139,9 @@ impl ReadableStream for MemoryStream {
         if iterator == "old" {
             return Err(failed("ExpiredIteratorException"));
         }
+        if iterator.len() > 512 {
+            return Err(failed("ValidationException"));
+        }
         let place = iterator.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
         let (shard, at): (usize, usize) = place.ok_or_else(|| failed("InvalidArgumentException"))?;
         let mut records = self.held(shard, at);

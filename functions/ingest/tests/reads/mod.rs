@@ -155,6 +155,7 @@ async fn an_iterator_is_good_for_its_own_stream_and_shows_no_other() {
     for (token, exception) in [
         (json!([PIN, SHARDS[0], "old"]), "ExpiredIteratorException"),
         (json!([PIN, SHARDS[0], "nonsense"]), "InvalidArgumentException"),
+        (json!([PIN, SHARDS[0], "x".repeat(600)]), "InvalidArgumentException"),
         (json!([PIN, "shardId-000000000009", "1", 1]), "ResourceNotFoundException"),
     ] {
         let token = URL_SAFE_NO_PAD.encode(token.to_string());
