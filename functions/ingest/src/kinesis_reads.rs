@@ -5,7 +5,7 @@
 //! partition key.
 //!
 //! **What a client sees is decided by the path of each request and by who asks, never by the iterator that it
-//! brings.** A [`Bookmark`] says only where to go on, so there is nothing in it to forge: brought to another stream, it
+//! brings.** A `Bookmark` says only where to go on, so there is nothing in it to forge: brought to another stream, it
 //! is refused, and if it were not, it would show that stream's records.
 //!
 //! An answer is bounded by [`MAX_ANSWER_BYTES`]. What does not fit of a page is what the next iterator begins with: at a
