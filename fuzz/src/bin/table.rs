@@ -8,12 +8,16 @@ mod laws;
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let [first, text @ ..] = input else { return };
     let text = String::from_utf8_lossy(text);
+    // A file that begins as Parquet does, or as a JSON array behind blanks, is one of those.
+    let begun = text.trim_start_matches(|letter: char| letter == '|' || letter.is_ascii_whitespace());
+    if text.starts_with("PAR1") || begun.starts_with('[') {
+        return;
+    }
     let mut cells = text.split('|').map(str::to_owned);
     let width = usize::from(*first & 7) + 1;
     // A name that begins with a byte order mark is a file's first bytes: the mark goes, as it should.
     let header: Vec<String> = cells.by_ref().take(width).map(|name| name.replace('\u{feff}', "")).collect();
-    // And one that begins with those of a Parquet file is none.
-    if header.len() == width && !header[0].starts_with("PAR1") {
+    if header.len() == width {
         let cells: Vec<String> = cells.collect();
         let rows: Vec<Vec<String>> = cells.chunks_exact(width).map(<[String]>::to_vec).collect();
         laws::table(if *first & 8 == 0 { b',' } else { b'\t' }, &header, &rows);

@@ -34,12 +34,25 @@ impl Format {
         }
         let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
         let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
-        match (head.trim_ascii_start().first(), ending.as_str()) {
-            (Some(b'['), ending) if !is_lines(ending) => Format::JsonArray,
-            (_, "csv") => Format::Csv { delimiter: b',' },
-            (_, "tsv" | "tab") => Format::Csv { delimiter: b'\t' },
+        let delimiter = match ending.as_str() {
+            "csv" => Some(b','),
+            "tsv" | "tab" => Some(b'\t'),
+            _ => None,
+        };
+        let begun = head.trim_ascii_start();
+        let is_array = begun.strip_prefix(b"[").is_some_and(|rest| {
+            // The first name of a table may stand in brackets.
+            delimiter.is_none() || rest.trim_ascii_start().starts_with(b"{")
+        });
+        if is_array && !is_lines(&ending) {
+            return Format::JsonArray;
+        }
+        if let Some(delimiter) = delimiter {
+            return Format::Csv { delimiter };
+        }
+        match (begun.first(), ending.as_str()) {
             (_, ending) if is_lines(ending) => Format::JsonLines,
-            (Some(b'{'), _) => of_objects(head.trim_ascii_start()),
+            (Some(b'{'), _) => of_objects(begun),
             (_, "json") | (None, _) => Format::JsonLines,
             _ if looks_like_csv(head) => Format::Csv { delimiter: b',' },
             _ => Format::JsonLines,
@@ -103,6 +116,8 @@ mod tests {
             ("pin.json", "{\"a\": \"cut\n{\"a\": 2}\n", Format::JsonLines),
             ("pin", "{\"a\":1}\n", Format::JsonLines),
             ("pin.csv", "a,b\n1,2\n", csv),
+            ("pin.csv", "[a],[b]\n1,2\n", csv),
+            ("pin.csv", "[ {\"a\":1}]", Format::JsonArray),
             ("pin.tsv", "a\tb\n", Format::Csv { delimiter: b'\t' }),
             ("pin", ",ind,age\n0,1,2\n", csv),
             ("pin.bin", "PAR1....", Format::Parquet),
