@@ -153,7 +153,7 @@ fn parquet_rows_are_objects() {
     records.next().expect("row");
 }
 
-/// Both found by the fuzz target `file`: the end of a line is no part of a record, and what is cut off is no end.
+/// The end of a line is no part of a record, and where it is cut off is no end, as the fuzz target `file` found.
 #[test]
 fn a_record_as_long_as_may_be_fits_whatever_ends_its_line() {
     let limits = Limits { max_record_bytes: 16, ..Limits::default() };
