@@ -115,7 +115,8 @@ def streaming_script(api: Api, first: int) -> int:
         ("PUT", f"{stream}/record", {"StreamName": ["a"], "Data": json.dumps(rows[1]), "PartitionKey": 7}),
         ("PUT", f"{stream}/record", {"StreamName": "s", "Data": encoded, "PartitionKey": str(uuid.uuid4())}),
         ("POST", f"{stream}/record", {"StreamName": "s", "Data": rows[3], "PartitionKey": "user"}),
-        ("PUT", f"{stream}/record", {"StreamName": "s", "Data": "", "PartitionKey": "partition-1"}),
+        # Quarantine has it once a dataset; other tests look for it among the pins.
+        ("PUT", "/streams/streaming-0a1b-pin/record", {"StreamName": "s", "Data": "", "PartitionKey": "partition-1"}),
         ("PUT", f"{shared}/record", {"StreamName": "s", "Data": rows[4], "PartitionKey": "user"}),
         ("PUT", f"{shared}/record", {"StreamName": "s", "Data": rows[5], "PartitionKey": "partition-1"}),
     ):
