@@ -1,24 +1,21 @@
 //! `pinlake load`: cleans files and inserts what is absent.
 
 mod bucket;
+mod cleaning;
+mod inserting;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use arrow::array::cast::AsArray;
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, TryStreamExt};
 use pinlake_clean::framing::{Limits, ReadError, Records};
-use pinlake_clean::{Cleaned, Intake, Origin, Position};
 use pinlake_effects::{Clock, SystemClock};
-use pinlake_lake::{Lake, LakeError};
+use pinlake_lake::Lake;
 use pinlake_schema::{Catalog, QUARANTINE};
 use serde::Serialize;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::console::{self, Unit};
@@ -26,6 +23,8 @@ use crate::error::CliError;
 use crate::lake;
 
 use self::bucket::Objects;
+use self::cleaning::{Cleaning, Source};
+use self::inserting::Inserting;
 
 /// Clean files and insert their rows into a lake.
 ///
@@ -58,12 +57,8 @@ pub struct LoadArgs {
     pub files: Vec<PathBuf>,
 }
 
-/// Record bytes that are cleaned before they are inserted: what a commit holds, and what memory is bounded by.
-const CHUNK_BYTES: usize = 64 << 20;
 /// Exit code of `--strict` when rows were quarantined.
 const QUARANTINED: u8 = 3;
-/// Tables that are written to at once.
-const CONCURRENCY: usize = 4;
 
 /// What is printed for a dataset.
 #[derive(Debug, Default, Serialize)]
@@ -95,11 +90,11 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let (remote, named): (Vec<_>, Vec<_>) =
         args.files.iter().cloned().partition(|file| bucket::is_in_bucket(file));
     let files = if named.is_empty() { Vec::new() } else { walk(&named)? };
-    let lake = lake::create(&args.lake).await?;
+    let lake = Arc::new(lake::create(&args.lake).await?);
     // How much lies in a bucket is known when all of it is listed.
     let total = remote.is_empty().then(|| files.iter().map(|file| file.size).sum());
     let bar = console::progress("loading", Unit::Bytes, total);
-    let mut load = Load::new(&lake, &catalog, SystemClock.now());
+    let mut load = Load::new(lake.clone(), catalog, SystemClock.now());
     let dataset = args.dataset.as_deref();
     let mut unreadable = Vec::new();
     let mut done = 0;
@@ -116,7 +111,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
         let mut objects = Objects::at(&address.to_string_lossy(), &**lake.store()).await?;
         while objects.some(&mut load, dataset, &bar, &mut unreadable).await? {}
     }
-    load.insert().await?;
+    load.finish().await?;
     bar.finish_and_clear();
     let quarantined = load.report(begun.elapsed().as_secs_f64())?;
     for error in &unreadable {
@@ -132,120 +127,81 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
 }
 
 /// A load under way.
-struct Load<'a> {
-    lake: &'a Lake,
-    catalog: &'a Arc<Catalog>,
-    intake: Intake,
-    /// New rows by dataset.
-    inserted: BTreeMap<String, u64>,
-    /// New rows in quarantine by the dataset they were meant for.
-    quarantined: BTreeMap<Option<String>, u64>,
+struct Load {
+    lake: Arc<Lake>,
+    catalog: Arc<Catalog>,
+    cleaning: Cleaning,
+    inserting: Inserting,
 }
 
 /// The records of a file, and what is known of them.
-struct FileRecords<'a> {
+struct FileRecords {
     records: Records,
-    source: String,
-    /// With a record's number, the record's identity; of a file that has none, its name and the line are.
-    id: Option<String>,
-    hint: Option<&'a str>,
+    source: Source,
 }
 
-impl<'a> Load<'a> {
-    fn new(lake: &'a Lake, catalog: &'a Arc<Catalog>, now: DateTime<Utc>) -> Self {
-        Self {
-            lake,
-            catalog,
-            intake: Intake::new(catalog.clone(), now),
-            inserted: BTreeMap::new(),
-            quarantined: BTreeMap::new(),
-        }
+impl Load {
+    fn new(lake: Arc<Lake>, catalog: Arc<Catalog>, now: DateTime<Utc>) -> Self {
+        let cleaning = Cleaning::new(catalog.clone(), now);
+        let inserting = Inserting::new(lake.clone(), catalog.clone());
+        Self { lake, catalog, cleaning, inserting }
     }
 
-    fn open(&self, file: &Input, dataset: Option<&'a str>) -> Result<FileRecords<'a>, ReadError> {
+    fn open(&self, file: &Input, dataset: Option<&str>) -> Result<FileRecords, ReadError> {
         let name = file.path.display().to_string();
-        let hint = dataset.or_else(|| self.catalog.route_file(&name).map(|contract| contract.name.as_str()));
+        let routed = || self.catalog.route_file(&name).map(|contract| contract.name.as_str());
+        let hint = dataset.or_else(routed).map(str::to_owned);
         let opened =
             File::open(&file.path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source });
         let records = opened.and_then(|open| Records::from_file(&name, open, Limits::default()))?;
-        Ok(FileRecords { records, source: format!("file/{name}"), id: None, hint })
+        Ok(FileRecords { records, source: Source { name: format!("file/{name}"), id: None, hint } })
     }
 
-    /// Cleans a file, inserting whenever a chunk is full; `progress` is told the bytes so far. The inner error is the
-    /// file's own: others go on.
+    /// Cleans a file, inserting whenever enough has come together; `progress` is told the bytes so far. The inner
+    /// error is the file's own: others go on.
     async fn file(
         &mut self,
-        file: FileRecords<'_>,
+        file: FileRecords,
         progress: impl Fn(u64),
     ) -> Result<Result<(), ReadError>, CliError> {
-        let FileRecords { mut records, source, id, hint } = file;
-        let mut number = 0;
-        loop {
+        let FileRecords { mut records, source } = file;
+        let source = Arc::new(source);
+        for number in 0.. {
             match records.next() {
                 Ok(Some(record)) => {
-                    let origin = Origin {
-                        source: &source,
-                        position: Position::Line(record.position),
-                        record_id: id.as_deref().map(|id| (id, number)),
-                    };
-                    number += 1;
-                    match record.fault {
-                        None => {
-                            self.intake.push(record.bytes, hint, &origin);
-                        }
-                        Some(fault) => {
-                            self.intake.reject(record.bytes, hint, &origin, fault.reason, fault.detail)
-                        }
+                    if self.cleaning.push(&source, number, record) {
+                        progress(records.bytes());
+                        let cleaned = self.cleaning.turn().await?;
+                        self.inserting.take(cleaned).await?;
                     }
                 }
-                Ok(None) => return Ok(Ok(())),
+                Ok(None) => break,
                 Err(error) => return Ok(Err(error)),
             }
-            if self.intake.buffered_bytes() >= CHUNK_BYTES {
-                progress(records.bytes());
-                self.insert().await?;
-            }
         }
+        Ok(Ok(()))
     }
 
-    /// Inserts all that is cleaned and waits.
-    async fn insert(&mut self) -> Result<(), CliError> {
-        let (lake, catalog) = (self.lake, self.catalog);
-        let batches = self.intake.drain();
-        let inserted: Vec<_> = futures::stream::iter(batches)
-            .map(|cleaned| async move { insert(lake, catalog, cleaned).await })
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await
-            .map_err(|error| {
-                let advice = if error.is_retryable() {
-                    "load the files again: rows that are in the lake already stay as they are"
-                } else {
-                    ""
-                };
-                CliError::failed("rows could not be inserted", advice).caused_by(error)
-            })?;
-        for outcome in inserted {
-            match outcome {
-                Outcome::Rows(dataset, rows) => *self.inserted.entry(dataset).or_default() += rows,
-                Outcome::Quarantined(rows) => {
-                    for (dataset, rows) in rows {
-                        *self.quarantined.entry(dataset).or_default() += rows;
-                    }
-                }
+    /// Inserts all that was read, and waits.
+    async fn finish(&mut self) -> Result<(), CliError> {
+        loop {
+            let cleaned = self.cleaning.rest().await?;
+            if cleaned.is_empty() {
+                return self.inserting.finish().await;
             }
+            self.inserting.take(cleaned).await?;
         }
-        Ok(())
     }
 
     /// Prints a line a dataset and gives how many rows were quarantined in all. A bad row that was seen before counts
     /// as a duplicate.
     fn report(&self, seconds: f64) -> Result<u64, CliError> {
         let mut all = 0;
-        for count in self.intake.counts() {
+        let Inserting { inserted, quarantined, .. } = &self.inserting;
+        for count in self.cleaning.counts() {
             let inserted =
-                count.dataset.as_ref().and_then(|dataset| self.inserted.get(dataset)).copied().unwrap_or(0);
-            let quarantined = self.quarantined.get(&count.dataset).copied().unwrap_or(0);
+                count.dataset.as_ref().and_then(|dataset| inserted.get(dataset)).copied().unwrap_or(0);
+            let quarantined = quarantined.get(&count.dataset).copied().unwrap_or(0);
             all += quarantined;
             console::data_json(&Summary {
                 dataset: count.dataset.clone(),
@@ -261,36 +217,9 @@ impl<'a> Load<'a> {
     }
 }
 
-/// What an insert added.
-enum Outcome {
-    Rows(String, u64),
-    Quarantined(Vec<(Option<String>, u64)>),
-}
-
-async fn insert(lake: &Lake, catalog: &Arc<Catalog>, cleaned: Cleaned) -> Result<Outcome, LakeError> {
-    if cleaned.contract.name != QUARANTINE {
-        let inserted = lake.insert(catalog, &cleaned.contract, &[cleaned.rows]).await?;
-        return Ok(Outcome::Rows(cleaned.contract.name.clone(), inserted.inserted));
-    }
-    let (datasets, batches): (Vec<_>, Vec<_>) = by_dataset(&cleaned.rows)?.into_iter().unzip();
-    let inserted = lake.insert(catalog, &cleaned.contract, &batches).await?;
-    Ok(Outcome::Quarantined(datasets.into_iter().zip(inserted.by_batch).collect()))
-}
-
-/// Quarantine rows by the dataset they were meant for.
-fn by_dataset(rows: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, LakeError> {
-    let refused = |why: String| LakeError::Encode { dataset: QUARANTINE.to_owned(), why };
-    let datasets = rows.column_by_name("dataset").and_then(|column| column.as_string_opt::<i32>());
-    let datasets = datasets.ok_or_else(|| refused("there is no column dataset".to_owned()))?;
-    let mut names: Vec<Option<&str>> = datasets.iter().collect();
-    names.sort_unstable();
-    names.dedup();
-    let of = |name: Option<&str>| {
-        let mask: BooleanArray = datasets.iter().map(|dataset| Some(dataset == name)).collect();
-        let part = filter_record_batch(rows, &mask).map_err(|error| refused(error.to_string()))?;
-        Ok((name.map(str::to_owned), part))
-    };
-    names.into_iter().map(of).collect()
+fn broken_off(error: JoinError) -> CliError {
+    CliError::failed("the load broke off", "this is a mistake in pinlake; load the files again")
+        .caused_by(error)
 }
 
 /// A file to load.

@@ -17,7 +17,9 @@ use pinlake_landing::file::FileSource;
 use pinlake_platform::location::Location;
 use serde::{Deserialize, Serialize};
 
-use super::{CHUNK_BYTES, FileRecords, Load};
+use super::cleaning::Source;
+use super::inserting::COMMIT_BYTES;
+use super::{FileRecords, Load};
 use crate::error::CliError;
 
 /// What a bucket's address begins with.
@@ -26,6 +28,8 @@ const SCHEME: &str = "s3://";
 const CONCURRENCY: usize = 32;
 /// Objects behind which rows are inserted and the cursor is written, however few bytes they are.
 pub(super) const EVERY: usize = 20_000;
+/// The same in bytes: some commits, for each of them waits for the one before it only when there is no cursor between.
+const EVERY_BYTES: u64 = 8 * COMMIT_BYTES;
 
 /// Whether a file's name is an address in a bucket.
 pub(super) fn is_in_bucket(name: &std::path::Path) -> bool {
@@ -109,20 +113,20 @@ impl Objects {
     /// read are told to `unreadable`, and the others go on.
     pub(super) async fn some(
         &mut self,
-        load: &mut Load<'_>,
+        load: &mut Load,
         dataset: Option<&str>,
         bar: &ProgressBar,
         unreadable: &mut Vec<ReadError>,
     ) -> Result<bool, CliError> {
         let mut last = None;
-        let mut count = 0;
-        while count < self.every && load.intake.buffered_bytes() < CHUNK_BYTES {
+        let (mut count, mut bytes) = (0, 0);
+        while count < self.every && bytes < EVERY_BYTES {
             let advice = "load it again: it goes on where the cursor in the lake stands";
             let stopped = |error: LandingError| {
                 CliError::failed(format!("{} could not be read", self.address), advice).caused_by(error)
             };
             let Some(got) = self.listed.next().await.transpose().map_err(stopped)? else {
-                load.insert().await?;
+                load.finish().await?;
                 Cursor::remove(&**load.lake.store(), &self.address).await?;
                 return Ok(false);
             };
@@ -138,17 +142,12 @@ impl Objects {
                 None => continue,
             };
             let key = meta.location.to_string();
-            let file = FileSource::elsewhere(load.catalog, &self.bucket, &key, meta.last_modified);
-            let hint = dataset.map(str::to_owned).or_else(|| file.dataset.clone());
+            let file = FileSource::elsewhere(&load.catalog, &self.bucket, &key, meta.last_modified);
             let read = match fetched.records(&file.name, Limits::default()) {
                 Ok(records) => {
-                    let records = FileRecords {
-                        records,
-                        source: format!("file/{}", file.name),
-                        id: Some(file.id),
-                        hint: hint.as_deref(),
-                    };
-                    load.file(records, |_| {}).await?
+                    let hint = dataset.map(str::to_owned).or(file.dataset);
+                    let source = Source { name: format!("file/{}", file.name), id: Some(file.id), hint };
+                    load.file(FileRecords { records, source }, |_| {}).await?
                 }
                 Err(error) => Err(error),
             };
@@ -156,10 +155,11 @@ impl Objects {
                 unreadable.push(error);
             }
             bar.inc(meta.size);
+            bytes += meta.size;
             last = Some(key);
             count += 1;
         }
-        load.insert().await?;
+        load.finish().await?;
         if let Some(after) = last {
             Cursor { source: self.address.clone(), after }.keep(&**load.lake.store()).await?;
         }
@@ -243,13 +243,13 @@ mod tests {
         one_record_objects(&source, 7).await;
         source.put(&Path::from("topics/0a1b.geo/partition=0/zz.parquet"), "PAR1".into()).await.unwrap();
         let effects = Effects { clock: Arc::new(SystemClock), chance: Arc::new(Chance::seeded(1)) };
-        let lake = Lake::new(Arc::new(InMemory::new()), effects);
+        let lake = Arc::new(Lake::new(Arc::new(InMemory::new()), effects));
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let (bar, mut unreadable) = (ProgressBar::hidden(), Vec::new());
         let mut read = Vec::new();
         // Broken off after two steps; whole; and all of it again.
         for steps in [2, 100, 100] {
-            let mut load = Load::new(&lake, &catalog, SystemClock.now());
+            let mut load = Load::new(lake.clone(), catalog.clone(), SystemClock.now());
             let below = Objects::below(source.clone(), "sink", "topics", 2, &**lake.store());
             let mut objects = below.await.unwrap();
             for _ in 0..steps {
@@ -257,7 +257,7 @@ mod tests {
                     break;
                 }
             }
-            read.push(load.intake.counts().map(|count| count.read).sum::<u64>());
+            read.push(load.cleaning.counts().iter().map(|count| count.read).sum::<u64>());
         }
         assert_eq!(read, [4, 3, 7]);
         assert_eq!(unreadable.len(), 2, "told in both runs that came to it: {unreadable:?}");
@@ -270,12 +270,12 @@ mod tests {
     async fn an_address_may_be_that_of_one_object() {
         let source = Arc::new(InMemory::new());
         one_record_objects(&source, 3).await;
-        let lake = Lake::new(Arc::new(InMemory::new()), Effects::system());
+        let lake = Arc::new(Lake::new(Arc::new(InMemory::new()), Effects::system()));
         let catalog = Arc::new(Catalog::embedded().unwrap());
-        let mut load = Load::new(&lake, &catalog, SystemClock.now());
+        let mut load = Load::new(lake.clone(), catalog.clone(), SystemClock.now());
         let key = "topics/0a1b.geo/partition=0/0a1b.geo+0+0000000001.json";
         let mut objects = Objects::below(source, "sink", key, EVERY, &**lake.store()).await.unwrap();
         while objects.some(&mut load, None, &ProgressBar::hidden(), &mut Vec::new()).await.unwrap() {}
-        assert_eq!(load.intake.counts().map(|count| count.read).sum::<u64>(), 1);
+        assert_eq!(load.cleaning.counts().iter().map(|count| count.read).sum::<u64>(), 1);
     }
 }
