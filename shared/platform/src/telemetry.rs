@@ -79,12 +79,26 @@ impl Metrics {
         Self { namespace, function }
     }
 
-    /// Writes one event of measurements for `dataset` (`None`: not of one dataset).
-    #[allow(clippy::print_stdout, reason = "standard output is how the Embedded Metric Format is delivered")]
+    /// Writes one event of measurements for `dataset` (`None`: not of one dataset). A value of zero is left out: it adds
+    /// nothing to a sum, and CloudWatch charges for each metric that has a value in an hour. Nothing is written when
+    /// nothing is left.
     pub fn emit(&self, now: DateTime<Utc>, dataset: Option<&str>, values: &[(&'static str, Unit, f64)]) {
-        let line = self.event(now, dataset, values).to_string();
-        // A closed standard output must not stop the work.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        self.emit_with(now, dataset, values, Map::new());
+    }
+
+    /// The same, with what else there is to tell of the event: one line of log where there would be two.
+    #[allow(clippy::print_stdout, reason = "standard output is how the Embedded Metric Format is delivered")]
+    pub fn emit_with(
+        &self,
+        now: DateTime<Utc>,
+        dataset: Option<&str>,
+        values: &[(&'static str, Unit, f64)],
+        told: Map<String, Value>,
+    ) {
+        if let Some(event) = self.event(now, dataset, values, told) {
+            // A closed standard output must not stop the work.
+            let _ = writeln!(std::io::stdout().lock(), "{event}");
+        }
     }
 
     fn event(
@@ -92,18 +106,22 @@ impl Metrics {
         now: DateTime<Utc>,
         dataset: Option<&str>,
         values: &[(&'static str, Unit, f64)],
-    ) -> Value {
+        told: Map<String, Value>,
+    ) -> Option<Value> {
         let mut dimensions = vec!["function"];
-        let mut event = Map::new();
+        let mut event = told;
         event.insert("function".to_owned(), json!(self.function));
         if let Some(dataset) = dataset {
             dimensions.push("dataset");
             event.insert("dataset".to_owned(), json!(dataset));
         }
-        let metrics: Vec<Value> =
-            values.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit.name() })).collect();
-        for (name, _, value) in values {
+        let mut metrics = Vec::new();
+        for (name, unit, value) in values.iter().filter(|(_, _, value)| *value != 0.0) {
+            metrics.push(json!({ "Name": name, "Unit": unit.name() }));
             event.insert((*name).to_owned(), json!(value));
+        }
+        if metrics.is_empty() {
+            return None;
         }
         let directive =
             json!({ "Namespace": self.namespace, "Dimensions": [dimensions], "Metrics": metrics });
@@ -111,7 +129,7 @@ impl Metrics {
             "_aws".to_owned(),
             json!({ "Timestamp": now.timestamp_millis(), "CloudWatchMetrics": [directive] }),
         );
-        Value::Object(event)
+        Some(Value::Object(event))
     }
 }
 
@@ -156,13 +174,18 @@ mod tests {
     fn an_event_names_its_metrics_and_dimensions() {
         let metrics = Metrics { namespace: "pinlake".to_owned(), function: "cleaner" };
         let now = "2022-10-19T12:00:00Z".parse().unwrap();
-        let event = metrics.event(now, Some("pin"), &[("records", Unit::Count, 3.0)]);
+        let values = [("records", Unit::Count, 3.0), ("quarantined", Unit::Count, 0.0)];
+        let event = metrics
+            .event(now, Some("pin"), &values, Map::from_iter([("request".to_owned(), json!("r-1"))]))
+            .unwrap();
+        assert_eq!((&event["request"], event.get("quarantined")), (&json!("r-1"), None));
         assert_eq!(event["records"], json!(3.0));
         assert_eq!(event["_aws"]["Timestamp"], json!(1_666_180_800_000_i64));
         assert_eq!(event["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["function", "dataset"]]));
         assert_eq!(
-            event["_aws"]["CloudWatchMetrics"][0]["Metrics"][0],
-            json!({"Name": "records", "Unit": "Count"})
+            event["_aws"]["CloudWatchMetrics"][0]["Metrics"],
+            json!([{"Name": "records", "Unit": "Count"}])
         );
+        assert_eq!(metrics.event(now, None, &[("records", Unit::Count, 0.0)], Map::new()), None);
     }
 }
