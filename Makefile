@@ -28,13 +28,13 @@ tools:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust from https://rustup.rs' >&2; exit 2; }
 	@test -n '$(CARGO_BUILD_TARGET)' || { echo 'rustc -vV names no host: reinstall Rust from https://rustup.rs' >&2; exit 2; }
 
-# The environment of Python programs, made anew whenever what it holds changes.
+# The environment of Python programs, made anew whenever what it holds changes: it keeps the list that it was made of.
 .venv/ready: local/requirements.lock
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or later is missing; or name it: make PYTHON=/path/to/python3' >&2; exit 2; }
-	@echo 'setting up .venv (a minute or two, about 1 GB)' >&2
-	@$(PYTHON) -m venv --clear .venv || { echo 'this Python has no venv; on Debian: apt install python3-venv' >&2; exit 2; }
-	@$(VENV)/pip install --quiet --disable-pip-version-check --requirement local/requirements.lock
-	@touch $@
+	@cmp -s $< $@ && touch $@ || { \
+		echo 'setting up .venv (a minute or two, about 1 GB)' >&2; \
+		$(PYTHON) -m venv --clear .venv || { echo 'this Python has no venv; on Debian: apt install python3-venv' >&2; exit 2; }; \
+		$(VENV)/pip install --quiet --disable-pip-version-check --requirement $< && cp $< $@; }
 
 .PHONY: lock
 lock: ## Pin anew what local/requirements.txt brings

@@ -63,6 +63,10 @@ pub struct Report {
     pub retries: u64,
     /// Whose API key it was.
     pub caller: Option<String>,
+    /// The request's id.
+    pub request: Option<String>,
+    /// Why it was refused.
+    pub rejected: Option<String>,
 }
 
 /// The function, its dependencies in hand.
@@ -97,6 +101,8 @@ impl<S: RecordStream + ReadableStream> App<S> {
             read: 0,
             retries: 0,
             caller: None,
+            request: lambda_id(&request).map(str::to_owned),
+            rejected: None,
         };
         let mut answer = match self.serve(&request, &route, &mut report).await {
             Ok(answer) => answer,
@@ -106,20 +112,9 @@ impl<S: RecordStream + ReadableStream> App<S> {
         };
         answer.set(CONTENT_TYPE, answer::content_type(route.api));
         report.status = answer.status.as_u16();
-        tracing::info!(
-            api = report.api.name(),
-            dataset = report.dataset,
-            status = report.status,
-            bytes = report.bytes,
-            stored = report.stored,
-            failed = report.failed,
-            read = report.read,
-            retries = report.retries,
-            caller = report.caller,
-            request = lambda_id(&request),
-            rejected = answer.rejected,
-            "answered"
-        );
+        report.rejected = answer.rejected;
+        // The line of metrics says as much, where there is one.
+        tracing::debug!(?report, "answered");
         let mut response = Response::new(Body::from(answer.body));
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;

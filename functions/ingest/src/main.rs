@@ -16,6 +16,7 @@ use pinlake_platform::api_keys::ApiKeys;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_platform::{contracts, settings};
 use pinlake_schema::Catalog;
+use serde_json::Value;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -76,5 +77,15 @@ fn measure(metrics: &Metrics, effects: &Effects, report: &Report) {
         ("records_read", Unit::Count, report.read as f64),
         ("retries", Unit::Count, report.retries as f64),
     ];
-    metrics.emit(effects.clock.now(), report.dataset.as_deref(), &values);
+    // One line a request: at one record a request, what is logged is half of the bill.
+    let told = [
+        ("api", Some(report.api.name())),
+        ("caller", report.caller.as_deref()),
+        ("request", report.request.as_deref()),
+        ("rejected", report.rejected.as_deref()),
+    ];
+    let told = told.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))));
+    let status = ("status".to_owned(), Value::from(report.status));
+    let told = told.chain([status]).collect();
+    metrics.emit_with(effects.clock.now(), report.dataset.as_deref(), &values, told);
 }

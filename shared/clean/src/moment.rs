@@ -61,6 +61,16 @@ impl Cursor<'_> {
         Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
     }
 
+    fn literal(&mut self, expected: char) -> Option<()> {
+        match (u8::try_from(expected), self.0.split_first()) {
+            // Nearly all of them are one byte.
+            (Ok(byte @ ..0x80), Some((first, rest))) if *first == byte => self.0 = rest,
+            (Ok(..0x80), _) => return None,
+            _ => self.take(expected.encode_utf8(&mut [0; 4]).as_bytes())?,
+        }
+        Some(())
+    }
+
     fn take(&mut self, expected: &[u8]) -> Option<()> {
         self.0 = self.0.strip_prefix(expected)?;
         Some(())
@@ -118,7 +128,7 @@ fn by_pattern(text: &str, parts: &[TimePart]) -> Option<i64> {
     let mut has_time = false;
     for part in parts {
         match part {
-            TimePart::Literal(char) => cursor.take(char.encode_utf8(&mut [0; 4]).as_bytes())?,
+            TimePart::Literal(char) => cursor.literal(*char)?,
             TimePart::Year => year = cursor.digits(4, 4)?,
             TimePart::Month => month = cursor.digits(1, 2)?,
             TimePart::MonthName => month = cursor.month_name()?,

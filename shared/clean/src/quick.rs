@@ -113,13 +113,17 @@ impl<'a> Quick<'a> {
 
     fn string(&mut self, field: Option<FieldId>) -> Option<()> {
         let quote = self.at;
+        let mut is_escaped = false;
         self.at += 1;
         loop {
             self.at += plain_end(self.rest());
             match self.rest() {
                 [b'"', ..] => break,
                 // Whatever is escaped: what it stands for is found out below.
-                [b'\\', _, ..] => self.at += 2,
+                [b'\\', _, ..] => {
+                    is_escaped = true;
+                    self.at += 2;
+                }
                 _ => return None,
             }
         }
@@ -127,10 +131,17 @@ impl<'a> Quick<'a> {
         let raw = self.text.get(quote..self.at)?;
         match field {
             Some(field) => {
-                let slot = self.record.slot_of(raw, self.text).ok()?;
+                let slot = match is_escaped {
+                    true => self.record.slot_of(raw, self.text).ok()?,
+                    false => Slot::Text(Span {
+                        start: quote as u32 + 1,
+                        end: self.at as u32 - 1,
+                        in_scratch: false,
+                    }),
+                };
                 self.record.set(field, slot);
             }
-            None if raw.contains('\\') => {
+            None if is_escaped => {
                 serde_json::from_str::<serde::de::IgnoredAny>(raw).ok()?;
             }
             None => {}

@@ -70,7 +70,7 @@ impl Record {
     pub(crate) fn slot_of(&mut self, raw: &str, text: &str) -> Result<Slot, Fault> {
         let span = span_in(raw, text);
         Ok(match raw.as_bytes().first() {
-            Some(b'"') if raw.as_bytes().contains(&b'\\') => {
+            Some(b'"') if memchr::memchr(b'\\', raw.as_bytes()).is_some() => {
                 let mut json = serde_json::Deserializer::from_str(raw);
                 Slot::Text(json.deserialize_str(Unescape(self)).map_err(|error| malformed(&error))?)
             }
