@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-MAKEFLAGS += --no-builtin-rules
+# Two at a time: .venv, which waits for downloads, is set up while the build computes.
+MAKEFLAGS += --no-builtin-rules --jobs=2
 
 # One target triple, one profile and one set of features for everything that is built here, so that the demo, the tests
 # and `sam build` share what they compile: target/<triple>/debug.
