@@ -16,7 +16,7 @@ use super::broken_off;
 use crate::error::CliError;
 
 /// Record bytes of a commit: what memory is bounded by, twice.
-pub(super) const COMMIT_BYTES: u64 = 48 << 20;
+pub(super) const COMMIT_BYTES: u64 = 32 << 20;
 /// Tables that are written to at once.
 const CONCURRENCY: usize = 4;
 
