@@ -21,7 +21,7 @@ use crate::kinesis_reads::View;
 use crate::packing::{Packer, StreamRecord};
 use crate::reading::ReadableStream;
 use crate::router::{Api, Endpoint, Operation, Route};
-use crate::stream::{RecordStream, RefusalKind};
+use crate::stream::RecordStream;
 use crate::writer::{Patience, Written};
 use crate::{access, ack, body, kafka_rest, kinesis_api, kinesis_reads, kinesis_streams, native, writer};
 
@@ -107,7 +107,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
         let mut answer = match self.serve(&request, &route, &mut report).await {
             Ok(answer) => answer,
             Err(rejection) => {
-                Answer::rejection(route.api, &rejection, lambda_id(&request).unwrap_or_default())
+                Answer::rejection(route.api, &rejection, report.request.as_deref().unwrap_or_default())
             }
         };
         answer.set(CONTENT_TYPE, answer::content_type(route.api));
@@ -209,11 +209,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
         if let Some(refusal) = written.worst() {
             tracing::warn!(code = refusal.code, message = refusal.message, "the stream refused records");
             if report.stored == 0 {
-                return Err(match refusal.kind {
-                    RefusalKind::Throttled => Rejection::Throttled,
-                    RefusalKind::Unavailable => Rejection::Unavailable,
-                    RefusalKind::Permanent => Rejection::Internal,
-                });
+                return Err(refusal.kind.into());
             }
         }
         let (status, body) = match operation {
@@ -332,9 +328,9 @@ enum Target<'a> {
     Shared,
 }
 
-/// Every record for a shared stream must be of a dataset that the key is good for. The cleaner believes what the stream's key says, and a
-/// record of another shape goes to quarantine: so nothing gets anywhere else. A record of which only its shape would
-/// tell is for keys of all datasets.
+/// Every record for a shared stream must be of a dataset that the key is good for. The cleaner believes what the
+/// stream's key says, and a record of another shape goes to quarantine: so nothing gets anywhere else. A record of
+/// which only its shape would tell is for keys of all datasets.
 fn check_scope(key: &ApiKey, records: &[StreamRecord]) -> Result<(), Rejection> {
     for record in records {
         let dataset = StreamKey::parse(&record.key).and_then(|key| key.dataset);

@@ -7,6 +7,7 @@
 use http::StatusCode;
 
 use crate::compact::{Malformed, Position};
+use crate::stream::RefusalKind;
 
 /// A request that was not served, or not wholly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +107,17 @@ pub enum Rejection {
         "the pipeline cannot take records at the moment because of a fault of its own, which is in its log"
     )]
     Internal,
+}
+
+/// What a client is told of a stream that refused.
+impl From<RefusalKind> for Rejection {
+    fn from(kind: RefusalKind) -> Self {
+        match kind {
+            RefusalKind::Throttled => Self::Throttled,
+            RefusalKind::Unavailable => Self::Unavailable,
+            RefusalKind::Permanent => Self::Internal,
+        }
+    }
 }
 
 impl Rejection {

@@ -14,13 +14,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use pinlake_schema::Catalog;
-use pinlake_schema::stream_key::StreamKey;
+use pinlake_schema::stream_key::{AGGREGATE, StreamKey};
 use serde_json::{Value, json};
 
 use crate::error::Rejection;
 use crate::kinesis_streams::{is_name, seconds};
 use crate::reading::{HeldRecord, Page, ReadableStream, Start};
-use crate::stream::{Refusal, RefusalKind};
+use crate::stream::Refusal;
 
 /// The header that brings an iterator.
 pub const SHARD_ITERATOR: &str = "shard-iterator";
@@ -33,9 +33,6 @@ pub const MAX_ITERATOR: usize = 4_096;
 
 /// What a record takes in an answer beside its data and its names: members, quotation marks, the time.
 const FRAME_BYTES: usize = 160;
-
-/// The first bytes of a record that the Kinesis Producer Library has packed: those inside have keys of their own.
-const AGGREGATE: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
 /// What of the one stream a client sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,13 +105,14 @@ pub async fn records<S: ReadableStream>(
     };
     let page = source.page(&at).await.map_err(refused)?;
     let shown = Shown::of(&page, behind, view, catalog);
+    // Not at the end, whatever Kinesis says of the page's.
+    let behind_ms = if shown.rest.is_some() { page.behind_ms.max(1) } else { page.behind_ms };
     let next = match (shown.rest, page.next) {
         (Some(place), _) => Some(place),
         (None, next) => next.map(Place::Page),
     };
     let next = next.map(|place| Bookmark { place, ..iterator.clone() }.token());
     let count = shown.records.len() as u64;
-    let behind_ms = if shown.is_cut { page.behind_ms.max(1) } else { page.behind_ms };
     let answer =
         json!({ "MillisBehindLatest": behind_ms, "NextShardIterator": next, "Records": shown.records });
     Ok((answer, count))
@@ -124,21 +122,20 @@ pub async fn records<S: ReadableStream>(
 struct Shown {
     records: Vec<Value>,
     bytes: usize,
+    /// Where what had no room begins.
     rest: Option<Place>,
-    is_cut: bool,
 }
 
 impl Shown {
     /// `behind` is the record of which that many lines were shown before.
     fn of(page: &Page, behind: Option<(&str, usize)>, view: View<'_>, catalog: &Catalog) -> Self {
-        let mut shown = Self { records: Vec::new(), bytes: 0, rest: None, is_cut: false };
+        let mut shown = Self { records: Vec::new(), bytes: 0, rest: None };
         for record in &page.records {
             let passed = behind.filter(|(at, _)| *at == record.sequence).map_or(0, |(_, lines)| lines);
             let Some(parts) = Parts::of(record, view, catalog) else { continue };
             for (number, line) in parts.lines.iter().enumerate().skip(passed) {
                 if !shown.push(record, &parts, number, line) {
                     shown.rest = Some(Place::Inside { sequence: record.sequence.clone(), lines: number });
-                    shown.is_cut = true;
                     return shown;
                 }
             }
@@ -259,11 +256,7 @@ fn rejection(refusal: &Refusal, shard: &str) -> Rejection {
 /// The same for what no client can have caused.
 pub fn unreadable(refusal: &Refusal) -> Rejection {
     tracing::warn!(code = refusal.code, message = refusal.message, "the stream cannot be read");
-    match refusal.kind {
-        RefusalKind::Throttled => Rejection::Throttled,
-        RefusalKind::Unavailable => Rejection::Unavailable,
-        RefusalKind::Permanent => Rejection::Internal,
-    }
+    refusal.kind.into()
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //! judged as plain bytes, whole.
 
 use md5::{Digest, Md5};
+use pinlake_schema::stream_key::AGGREGATE;
 use prost::Message;
 
-const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const SUM_BYTES: usize = 16;
 
 #[derive(Clone, PartialEq, Message)]
@@ -34,7 +34,7 @@ struct Record {
 
 /// Whether a record begins as an aggregated one does.
 pub(crate) fn is_meant(data: &[u8]) -> bool {
-    data.starts_with(&MAGIC)
+    data.starts_with(&AGGREGATE)
 }
 
 /// An aggregated record, taken apart.
@@ -44,7 +44,7 @@ pub(crate) struct Aggregate(AggregatedRecord);
 impl Aggregate {
     /// Takes a stream's record apart; `None` when it is not aggregated.
     pub(crate) fn parse(data: &[u8]) -> Option<Self> {
-        let (message, sum) = data.strip_prefix(&MAGIC)?.split_last_chunk::<SUM_BYTES>()?;
+        let (message, sum) = data.strip_prefix(&AGGREGATE)?.split_last_chunk::<SUM_BYTES>()?;
         if Md5::digest(message).as_slice() != sum {
             return None;
         }
@@ -81,7 +81,7 @@ pub(crate) mod tests {
             records: (0..).zip(records).map(one).collect(),
         }
         .encode_to_vec();
-        [&MAGIC[..], &message, Md5::digest(&message).as_slice()].concat()
+        [&AGGREGATE[..], &message, Md5::digest(&message).as_slice()].concat()
     }
 
     /// Made by AWS's own packer: `aws_kinesis_agg` 1.2.3 of PyPI, `add_user_record("pin", b'{"ind":1}')`, then key
@@ -114,7 +114,7 @@ pub(crate) mod tests {
             assert!(Aggregate::parse(&damaged).is_none(), "byte {at}");
         }
         assert!(Aggregate::parse(&whole[..whole.len() - 1]).is_none());
-        assert!(Aggregate::parse(&MAGIC).is_none());
+        assert!(Aggregate::parse(&AGGREGATE).is_none());
         assert!(Aggregate::parse(b"").is_none());
     }
 
@@ -126,7 +126,7 @@ pub(crate) mod tests {
             records: vec![Record { partition_key_index: 0, explicit_hash_key_index: None, data: vec![] }],
         };
         for message in [&dangling.encode_to_vec()[..], b"\xff\xff\xff"] {
-            let record = [&MAGIC[..], message, Md5::digest(message).as_slice()].concat();
+            let record = [&AGGREGATE[..], message, Md5::digest(message).as_slice()].concat();
             assert!(Aggregate::parse(&record).is_none(), "{message:?}");
         }
     }

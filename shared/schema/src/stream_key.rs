@@ -22,6 +22,10 @@ use std::fmt;
 /// The most UTF-16 units in a partition key.
 pub const MAX_LENGTH: usize = 256;
 
+/// What a record begins with that the Kinesis Producer Library has packed (its `aggregation-format.md`): those inside
+/// have keys of their own, and its own says nothing.
+pub const AGGREGATE: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
+
 const UNROUTED: &str = "-";
 
 /// A partition key in pinlake's form.
