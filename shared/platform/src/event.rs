@@ -20,7 +20,8 @@ pub struct Event<T>(pub T);
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Event<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        // Borrowed: an event has megabytes.
+        let raw = <&RawValue>::deserialize(deserializer)?;
         let untold = |error: serde_json::Error| {
             let kind = match error.classify() {
                 serde_json::error::Category::Data => "data",
