@@ -28,6 +28,12 @@ pub(super) struct Workload {
     pub analysed_posts: f64,
 }
 
+impl Workload {
+    pub(super) fn records_per_month(&self, prices: &Prices) -> f64 {
+        self.records_per_second * prices.hours_per_month * SECONDS_OF_AN_HOUR
+    }
+}
+
 /// One line: how much of what, at which price.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Line {
@@ -62,6 +68,11 @@ impl Bill {
             .filter(|line| line.what.starts_with("shard-hours"))
             .map(|line| line.usd_per_month)
             .sum()
+    }
+
+    /// What the work costs.
+    pub(super) fn usd_above_shards(&self) -> f64 {
+        self.usd_per_month() - self.usd_of_shards()
     }
 
     /// A month's dollars for a million of its records; none without records.
@@ -120,7 +131,7 @@ impl Bill {
         let kept = &measured.stored;
         let bytes =
             workload.bytes_per_record * (kept.raw_per_byte + kept.table_per_byte) + kept.key_bytes_per_record;
-        let stored = workload.records_per_second * month * bytes / BYTES_OF_A_GB;
+        let stored = workload.records_per_month(prices) * bytes / BYTES_OF_A_GB;
         line("S3", "GB kept for a month", stored, s3.per_gb_month);
 
         line(
@@ -145,7 +156,7 @@ impl Bill {
         Bill {
             lines,
             shards: flow.shards,
-            records_per_month: workload.records_per_second * month,
+            records_per_month: workload.records_per_month(prices),
             flow: Some(flow),
         }
     }
@@ -153,7 +164,7 @@ impl Bill {
     /// The same records through Firehose into Parquet: at least once, no keys, no tables; what puts them there comes on top.
     pub(super) fn of_firehose(workload: &Workload, prices: &Prices) -> Bill {
         let firehose = &prices.firehose;
-        let records = workload.records_per_second * prices.hours_per_month * SECONDS_OF_AN_HOUR;
+        let records = workload.records_per_month(prices);
         let billed = (workload.bytes_per_record / firehose.round_up_bytes).ceil() * firehose.round_up_bytes;
         let gb = records * billed / BYTES_OF_A_GIB;
         let line = |what: &'static str, price: f64| Line {
@@ -295,7 +306,7 @@ impl Flow {
         let info = |bytes: f64| if settings.info_logs { bytes } else { 0.0 };
         let (ingest, compactor) = (&measured.ingest, &measured.compactor);
         let lambda = measured.fixed.lambda_log_bytes;
-        self.requests * (lambda + ingest.log_bytes + info(ingest.info_log_bytes))
+        self.requests * (lambda + ingest.log_bytes)
             + self.cleanings * (lambda + measured.cleaner.log_bytes)
             + self.compactions * (lambda + compactor.log_bytes + info(compactor.info_log_bytes))
     }
@@ -364,7 +375,7 @@ mod tests {
     fn measured() -> Measured {
         let text = r#"
             measured = "test"
-            ingest = { cpu_ms_per_request = 1, cpu_ms_per_mb = 0, log_bytes = 100, info_log_bytes = 50, answer_bytes = 1000 }
+            ingest = { cpu_ms_per_request = 1, cpu_ms_per_mb = 0, log_bytes = 150, answer_bytes = 1000 }
             cleaner = { cpu_ms_per_invocation = 100, cpu_ms_per_mb = 0, log_bytes = 0, most_records = 1000, most_bytes = 1e9 }
             compactor = { cpu_ms_per_commit = 10, cpu_ms_per_mb = 0, log_bytes = 0, info_log_bytes = 0, most_messages = 1000, checkpoint_every = 2, merge_every = 4 }
             analysis = { cpu_ms_per_run = 1000, cpu_ms_per_million_posts = 1000, results = 10, write_units_per_result = 2, files_per_table = 1, log_bytes = 0 }
@@ -470,7 +481,7 @@ mod tests {
         let usd = |batch: f64| {
             let bill =
                 Bill::of(&Workload { batch, ..BUSY }, &Settings::default_for(60.0), &prices, &measured);
-            bill.per_million(bill.usd_per_month() - bill.usd_of_shards()).unwrap()
+            bill.per_million(bill.usd_above_shards()).unwrap()
         };
         assert!(usd(500.0) < 0.05, "{}", usd(500.0));
         assert!(usd(1.0) > 10.0 * usd(500.0), "{}", usd(1.0));

@@ -25,7 +25,6 @@ pub(super) struct Ingest {
     pub cpu_ms_per_request: f64,
     pub cpu_ms_per_mb: f64,
     pub log_bytes: f64,
-    pub info_log_bytes: f64,
     pub answer_bytes: f64,
 }
 

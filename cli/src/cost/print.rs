@@ -62,7 +62,7 @@ pub(super) fn bills(
     for (what, part) in [
         ("all in", Bill::usd_per_month as fn(&Bill) -> f64),
         ("of it for shards", Bill::usd_of_shards),
-        ("above the shards", |bill| bill.usd_per_month() - bill.usd_of_shards()),
+        ("above the shards", Bill::usd_above_shards),
     ] {
         let mut row = vec![what.to_owned(), String::new()];
         for (_, bill) in bills {
@@ -144,7 +144,7 @@ pub(super) fn matrix(
             let bill = at(rate, freshness);
             json!({ "records_per_second": rate, "freshness_seconds": freshness, "usd_per_month": bill.usd_per_month(),
                     "usd_per_million": bill.per_million(bill.usd_per_month()),
-                    "usd_per_million_above_shards": bill.per_million(bill.usd_per_month() - bill.usd_of_shards()) })
+                    "usd_per_million_above_shards": bill.per_million(bill.usd_above_shards()) })
         });
         return console::data_json(&json!({
             "prices_of": prices.as_of, "cells": cells.collect::<Vec<_>>(), "idle": bill_json(None, &idle),
@@ -185,7 +185,7 @@ pub(super) fn matrix(
 /// The servers and what is charged a request in front of them.
 fn replaced(workload: &Workload, prices: &Prices) -> Bill {
     use super::bill::Line;
-    let records_per_month = workload.records_per_second * prices.hours_per_month * 3600.0;
+    let records_per_month = workload.records_per_month(prices);
     let requests = records_per_month / workload.batch;
     let servers = prices.replaced.values().map(|server| Line {
         service: "replaced",
@@ -206,8 +206,8 @@ fn bill_json(settings: Option<&Settings>, bill: &Bill) -> Value {
     let all = bill.usd_per_month();
     let mut object = json!({
         "lines": bill.lines, "usd_per_month": all, "usd_per_million": bill.per_million(all),
-        "usd_per_month_above_shards": all - bill.usd_of_shards(),
-        "usd_per_million_above_shards": bill.per_million(all - bill.usd_of_shards()),
+        "usd_per_month_above_shards": bill.usd_above_shards(),
+        "usd_per_million_above_shards": bill.per_million(bill.usd_above_shards()),
     });
     if let Some(settings) = settings {
         object["flow_per_second"] = json!(bill.flow);

@@ -17,7 +17,7 @@ pub(super) struct Settings {
     pub shard_fill: f64,
     /// Runs of the analyses.
     pub analyses_per_day: f64,
-    /// Whether `LogLevel` lets a line a request through.
+    /// Whether `LogLevel` lets what a commit tells through; a request's one line is its metrics.
     pub info_logs: bool,
     /// MB of memory: ingest, cleaner, compactor, analysis.
     pub memory: Memory,
