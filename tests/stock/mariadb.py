@@ -1,6 +1,5 @@
 """A MariaDB server for as long as a test needs it, and the sources' tables in it."""
 
-import csv
 import json
 import os
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+import stock_client
 
 HOST = "127.0.0.1"
 _PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin")
@@ -88,7 +88,10 @@ def load(entered: dict[str, Any], data: Path, first: int) -> None:
     """
     with (data / "pin_raw.ndjson").open(encoding="utf-8") as file:
         pins = {pin["index"]: pin for pin in map(json.loads, file)}
-    rows = {"geolocation_data": _csv(data / "geolocation_data.csv"), "user_data": _csv(data / "user_data.csv")}
+    rows = {
+        "geolocation_data": list(stock_client.table(data / "geolocation_data.csv")),
+        "user_data": list(stock_client.table(data / "user_data.csv")),
+    }
     names = list(next(iter(pins.values())))
     made_up = dict.fromkeys(names, "made up") | {"follower_count": "0", "downloaded": 1}
     count = len(rows["geolocation_data"])
@@ -102,11 +105,3 @@ def load(entered: dict[str, Any], data: Path, first: int) -> None:
             values = [(int(row[number]) + first, *(row[name] for name in others)) for row in rows[table]]
             cursor.executemany(f"INSERT INTO {table} VALUES ({places})", values)
         connection.commit()
-
-
-def _csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row.pop("")  # the number of the line
-    return rows

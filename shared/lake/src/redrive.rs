@@ -68,7 +68,7 @@ impl Lake {
 mod tests {
     use super::*;
     use crate::quarantine::RESOLVED_AT;
-    use crate::testing::{effects, visits};
+    use crate::testing::{effects, visits, without_visits};
     use arrow::array::Array;
     use object_store::memory::InMemory;
     use pinlake_clean::{Origin, Position};
@@ -168,9 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_that_breaks_the_contract_that_it_has_now_stays_unresolved() {
-        let text = "name = \"other\"\nversion = 1\ndescription = \"x\"\n[route]\nshape = [\"other\"]\n\
-                    [[column]]\nname = \"other\"\ntype = \"int64\"\n";
-        let before = Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap());
+        let before = without_visits();
         let lake = lake();
         let mut intake = Intake::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };

@@ -20,3 +20,10 @@ pub(crate) fn visits(page: &str) -> Arc<Catalog> {
     );
     Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
 }
+
+/// Contracts without a dataset that takes visits.
+pub(crate) fn without_visits() -> Arc<Catalog> {
+    let text = "name = \"other\"\nversion = 1\ndescription = \"x\"\n[route]\nshape = [\"other\"]\n\
+                [[column]]\nname = \"other\"\ntype = \"int64\"\n";
+    Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap())
+}

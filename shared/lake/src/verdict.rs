@@ -210,7 +210,7 @@ impl Verdicts {
 mod tests {
     use super::*;
     use crate::quarantine::RESOLVED_AT;
-    use crate::testing::{effects, visits};
+    use crate::testing::{effects, visits, without_visits};
     use object_store::ObjectStore;
     use object_store::memory::InMemory;
     use pinlake_clean::{Origin, Position};
@@ -272,13 +272,6 @@ mod tests {
         // Another record that breaks the contract stays where it is.
         deliver(&store, &strict, r#"{"visitor": 2, "page": "home"}"#).await;
         assert_eq!(places(&store, &strict).await, (1, 1, 1));
-    }
-
-    /// Contracts without a dataset that takes visits.
-    fn without_visits() -> Arc<Catalog> {
-        let text = "name = \"other\"\nversion = 1\ndescription = \"x\"\n[route]\nshape = [\"other\"]\n\
-                    [[column]]\nname = \"other\"\ntype = \"int64\"\n";
-        Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap())
     }
 
     #[tokio::test]
