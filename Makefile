@@ -29,13 +29,17 @@ tools:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust from https://rustup.rs' >&2; exit 2; }
 	@test -n '$(CARGO_BUILD_TARGET)' || { echo 'rustc -vV names no host: reinstall Rust from https://rustup.rs' >&2; exit 2; }
 
-# The environment of Python programs, made anew whenever what it holds changes: it keeps the list that it was made of.
-.venv/ready: local/requirements.lock
+# An environment of Python programs, made anew whenever what it holds changes: it keeps the list that it was made of.
+define python_environment
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or later is missing; or name it: make PYTHON=/path/to/python3' >&2; exit 2; }
 	@cmp -s $< $@ && touch $@ || { \
-		echo 'setting up .venv (a minute or two, about 1 GB)' >&2; \
-		$(PYTHON) -m venv --clear .venv || { echo 'this Python has no venv; on Debian: apt install python3-venv' >&2; exit 2; }; \
-		$(VENV)/pip install --quiet --disable-pip-version-check --requirement $< && cp $< $@; }
+		echo 'setting up $(@D) (a minute or two, about 1 GB)' >&2; \
+		$(PYTHON) -m venv --clear $(@D) || { echo 'this Python has no venv; on Debian: apt install python3-venv' >&2; exit 2; }; \
+		$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $< && cp $< $@; }
+endef
+
+.venv/ready: local/requirements.lock
+	$(python_environment)
 
 .PHONY: lock
 lock: ## Pin anew what local/requirements.txt brings
@@ -100,11 +104,7 @@ airflow: build .venv/ready ## Run the example DAG in a real Airflow, on a stack 
 
 # The peers have an environment of their own; Spark needs Java besides. Hours, without SECTIONS or fewer RUNS.
 .venv-bench/ready: bench/requirements.txt
-	@test -n '$(PYTHON)' || { echo 'Python 3.11 or later is missing; or name it: make PYTHON=/path/to/python3' >&2; exit 2; }
-	@echo 'setting up .venv-bench (about 1 GB)' >&2
-	@$(PYTHON) -m venv --clear .venv-bench
-	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
-	@touch $@
+	$(python_environment)
 
 SECTIONS ?= load analyse insert cold-start handlers scale
 ROWS ?= 300000 1000000

@@ -9,17 +9,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-target="${CARGO_TARGET_DIR:-$root/target}"
+# shellcheck source=../on_stack.sh
+. "$here/../on_stack.sh"
 work="$target/api-clients"
-built="$target${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/debug"
-
-if [ -z "${PINLAKE_STACK:-}" ]; then
-    echo "api: PINLAKE_STACK is not set: \`make up\`, then PINLAKE_STACK=\$PWD/target/demo/stack.json $0" >&2
-    exit 2
-fi
-# shellcheck source=../venv.sh
-. "$here/../venv.sh"
 venv "$work/venv" "$here/requirements.txt"
 if command -v node >/dev/null && command -v npm >/dev/null && ! cmp -s "$here/package.json" "$work/node/installed.json"; then
     rm -rf "$work/node" && mkdir -p "$work/node" && cp "$here/package.json" "$work/node/"

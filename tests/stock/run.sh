@@ -8,21 +8,13 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-work="${CARGO_TARGET_DIR:-$root/target}/stock"
-pinlake="${CARGO_TARGET_DIR:-$root/target}${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/debug/pinlake"
+# shellcheck source=../on_stack.sh
+. "$here/../on_stack.sh"
 data="$root/../shared/data"
-
-if [ -z "${PINLAKE_STACK:-}" ]; then
-    echo "stock: PINLAKE_STACK is not set: \`make up\`, then PINLAKE_STACK=\$PWD/target/demo/stack.json $0" >&2
-    exit 2
-fi
 if [ ! -d "$data" ]; then
     echo "stock: skipped: no $data" >&2
     exit 0
 fi
-# shellcheck source=../venv.sh
-. "$here/../venv.sh"
 venv "$work/venv" "$here/requirements.txt"
 export PYTHONPATH="$here/..:$here/../oracle"
-exec "$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$pinlake" "$data" "$work"
+exec "$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$built/pinlake" "$data" "$work"
