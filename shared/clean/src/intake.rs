@@ -246,7 +246,7 @@ impl Intake {
             let detail = format!("{} bytes; a record has at most {MAX_RECORD_BYTES}", record.len());
             return Err(Fault::new(Reason::TooLarge, detail));
         }
-        let text = std::str::from_utf8(record).map_err(|error| {
+        let text = simdutf8::compat::from_utf8(record).map_err(|error| {
             Fault::new(Reason::InvalidUtf8, format!("no UTF-8 at byte {}", error.valid_up_to()))
         })?;
         self.record.read(text, &mut self.fields)?;
