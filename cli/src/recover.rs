@@ -13,6 +13,7 @@ use pinlake_lake::{Budget, Lake};
 use pinlake_landing::LandingError;
 use pinlake_landing::given_up::{self, GivenUp};
 use pinlake_landing::recover::{self, Failed, Retaken};
+use pinlake_landing::releases::Releases;
 use pinlake_schema::Catalog;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -87,6 +88,7 @@ struct Summary {
 struct Recovery {
     store: Arc<dyn ObjectStore>,
     destination: Arc<dyn ObjectStore>,
+    releases: Releases,
     catalog: Arc<Catalog>,
     stream: Option<String>,
     batches: Vec<GivenUp>,
@@ -116,6 +118,7 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
     let stop = interrupt::watch()
         .map_err(|error| CliError::failed("cannot listen for Ctrl-C", "").caused_by(error))?;
     let recovery = Recovery {
+        releases: Releases::default(),
         failed: recover::list_failed(&*store).await.map_err(failed)?,
         batches: listing.batches,
         store,
@@ -194,7 +197,9 @@ impl Recovery {
         let stream = self.stream.as_deref();
         let mut replays = stream::iter(&self.batches)
             .take_while(|_| std::future::ready(!self.is_stopped()))
-            .map(|batch| recover::replay(&self.store, &self.destination, &self.catalog, batch, stream))
+            .map(|batch| {
+                recover::replay(&self.store, &self.destination, &self.releases, &self.catalog, batch, stream)
+            })
             .buffer_unordered(CONCURRENCY);
         while let Some(replayed) = replays.next().await {
             bar.inc(1);
@@ -223,7 +228,7 @@ impl Recovery {
             if self.is_stopped() {
                 break;
             }
-            match recover::retake(&self.store, &self.catalog, failed).await {
+            match recover::retake(&self.store, &self.releases, &self.catalog, failed).await {
                 Ok(Retaken::CleanedAgain | Retaken::PutBack) => summary.failed += 1,
                 Ok(Retaken::Gone) => {}
                 Ok(Retaken::Stays) => complaints.push(format!(

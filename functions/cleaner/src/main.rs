@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cleaner::{Cleaned, Cleaner, event};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_effects::Effects;
+use pinlake_landing::releases::Releases;
 use pinlake_platform::event::Event;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_platform::{contracts, settings};
@@ -16,6 +17,7 @@ async fn main() -> Result<(), Error> {
     let cleaner = Cleaner {
         store: settings::location("PINLAKE_LAKE")?.open().await?,
         catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
+        releases: Releases::default(),
     };
     run(service_fn(async |event: LambdaEvent<Event<event::Event>>| {
         let cleaned = match event.payload.0.topics() {

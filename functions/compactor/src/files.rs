@@ -16,11 +16,13 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use pinlake_clean::framing::{Limits, Records};
 use pinlake_clean::{MAX_RECORD_BYTES, Reason};
+use pinlake_lake::Lake;
 use pinlake_landing::LandingError;
 use pinlake_landing::fetch::{Fetched, IN_MEMORY_BYTES, fetch};
 use pinlake_landing::file::{FileSource, INBOX, Progress, Slice, move_out, moved_to};
 use pinlake_landing::name::FAILED;
 use pinlake_landing::raw::RAW;
+use pinlake_landing::releases::Releases;
 use pinlake_schema::Catalog;
 use tokio::time::Instant;
 
@@ -101,7 +103,7 @@ impl Files {
     /// When the landing area cannot be written to; all of it may be done again.
     pub(crate) async fn take(
         &self,
-        lake: &Arc<dyn ObjectStore>,
+        lake: &Lake,
         catalog: &Arc<Catalog>,
         inbox: bool,
         announced: Vec<Announced>,
@@ -109,7 +111,8 @@ impl Files {
     ) -> Result<FilesTaken, LandingError> {
         let mut work = Work {
             files: self,
-            lake: &**lake,
+            lake: &**lake.store(),
+            releases: lake.releases(),
             catalog,
             deadline,
             slice: Slice::default(),
@@ -132,7 +135,7 @@ impl Files {
         if inbox {
             let listed = work.list().await?;
             wanted.extend(listed.into_iter().map(|path| Wanted {
-                store: lake.clone(),
+                store: lake.store().clone(),
                 path,
                 announced: None,
             }));
@@ -160,6 +163,7 @@ struct Leaving {
 struct Work<'a> {
     files: &'a Files,
     lake: &'a dyn ObjectStore,
+    releases: &'a Releases,
     catalog: &'a Arc<Catalog>,
     deadline: Instant,
     slice: Slice,
@@ -362,7 +366,7 @@ impl Work<'_> {
 
     /// Lands the slice; whatever of the inbox is now wholly landed leaves it.
     async fn land(&mut self) -> Result<(), LandingError> {
-        let landed = self.slice.land(self.lake, self.catalog).await?;
+        let landed = self.slice.land(self.lake, self.releases, self.catalog).await?;
         self.done.datasets.extend(landed.objects.into_iter().map(|object| object.name.dataset));
         self.done.records += landed.counts.iter().map(|count| count.read).sum::<u64>();
         for Leaving { folder, file, meta } in std::mem::take(&mut self.leaving) {

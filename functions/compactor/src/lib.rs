@@ -27,6 +27,7 @@ use pinlake_lake::{Budget, Compacted, Lake, LakeError};
 use pinlake_landing::LandingError;
 use pinlake_landing::file::INBOX;
 use pinlake_landing::name::dataset_of;
+use pinlake_landing::object;
 use pinlake_schema::Catalog;
 use tokio::time::Instant;
 
@@ -72,6 +73,7 @@ pub struct Outcome {
 #[derive(Debug, PartialEq, Eq)]
 enum Job {
     Compact(Vec<String>),
+    Sweep,
     Redrive(Option<String>),
     Inbox,
     Take(Announced),
@@ -95,6 +97,9 @@ impl<A: Alarm> Compactor<A> {
         outcome.files = self.take_files(&messages, begun + patience / 2).await;
         if let Some(Ok(taken)) = &outcome.files {
             datasets.extend(taken.datasets.iter().cloned());
+        }
+        if messages.iter().flat_map(|(_, jobs)| jobs).any(|job| *job == Job::Sweep) {
+            datasets.extend(self.all_datasets().await);
         }
         let patience = patience.saturating_sub(begun.elapsed());
         // Each dataset has its share of the time: a large one does not keep the others waiting.
@@ -126,6 +131,7 @@ impl<A: Alarm> Compactor<A> {
             for job in jobs {
                 again |= match job {
                     Job::Compact(datasets) => datasets.iter().any(|dataset| failed.contains(dataset)),
+                    Job::Sweep => !failed.is_empty(),
                     Job::Inbox => files.inbox,
                     Job::Take(file) => files.all || files.these.contains(&file),
                     Job::Redrive(dataset) => match self.redrive(dataset.as_deref()).await {
@@ -155,13 +161,13 @@ impl<A: Alarm> Compactor<A> {
             match job {
                 Job::Inbox => inbox = true,
                 Job::Take(file) if !announced.contains(file) => announced.push(file.clone()),
-                Job::Take(_) | Job::Compact(_) | Job::Redrive(_) => {}
+                Job::Take(_) | Job::Compact(_) | Job::Sweep | Job::Redrive(_) => {}
             }
         }
         if !inbox && announced.is_empty() {
             return None;
         }
-        let taken = files.take(self.lake.store(), &self.catalog, inbox, announced, deadline).await;
+        let taken = files.take(&self.lake, &self.catalog, inbox, announced, deadline).await;
         match &taken {
             Ok(taken) => tracing::info!(?taken, "files taken"),
             Err(error) => tracing::error!(%error, "files not taken, they will be again"),
@@ -196,6 +202,16 @@ impl<A: Alarm> Compactor<A> {
         outcome.compacted.iter().filter(|(_, done)| is(done)).map(|(dataset, _)| dataset.clone()).collect()
     }
 
+    /// The datasets that have a contract, and those that have none any more but rows in landing.
+    async fn all_datasets(&self) -> BTreeSet<String> {
+        let mut all = object::datasets(&**self.lake.store()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "landing not listed, the next sweep will");
+            BTreeSet::new()
+        });
+        all.extend(self.catalog.contracts().map(|contract| contract.name.clone()));
+        all
+    }
+
     async fn redrive(&self, dataset: Option<&str>) -> Result<(), LakeError> {
         let done = self.lake.redrive(&self.catalog, dataset).await?;
         tracing::info!(?dataset, ?done, "redriven");
@@ -207,10 +223,7 @@ impl<A: Alarm> Compactor<A> {
             Wake::Datasets(datasets) => vec![Job::Compact(datasets)],
             Wake::Redrive(dataset) => vec![Job::Redrive(dataset)],
             Wake::Inbox => vec![Job::Inbox],
-            Wake::All => {
-                let all = self.catalog.contracts().map(|contract| contract.name.clone()).collect();
-                vec![Job::Compact(all), Job::Inbox]
-            }
+            Wake::All => vec![Job::Sweep, Job::Inbox],
             Wake::Objects(objects) => objects.into_iter().flat_map(|object| self.jobs_of(object)).collect(),
         }
     }
@@ -243,7 +256,7 @@ struct FilesAgain {
 fn named<'a>(jobs: impl Iterator<Item = &'a Job>) -> BTreeSet<String> {
     jobs.flat_map(|job| match job {
         Job::Compact(datasets) => datasets.as_slice(),
-        Job::Redrive(_) | Job::Inbox | Job::Take(_) => &[],
+        Job::Sweep | Job::Redrive(_) | Job::Inbox | Job::Take(_) => &[],
     })
     .cloned()
     .collect()

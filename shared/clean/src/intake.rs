@@ -102,6 +102,15 @@ pub struct Intake {
     buffered_bytes: usize,
 }
 
+/// What became of a record, and the key of its row there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is a row of its dataset.
+    Clean([u8; KEY_BYTES]),
+    /// It is a row of quarantine.
+    Quarantined([u8; KEY_BYTES]),
+}
+
 /// The dataset whose shape a record has.
 enum Shape {
     None,
@@ -141,23 +150,20 @@ impl Intake {
     }
 
     /// Takes one JSON record. `hint` is the dataset that the sender named; without one the record's shape decides.
-    /// Never fails: a record that breaks its contract becomes a row of quarantine. Answers the key of the clean row,
-    /// none for a record that was quarantined.
-    pub fn push(
-        &mut self,
-        record: &[u8],
-        hint: Option<&str>,
-        origin: &Origin<'_>,
-    ) -> Option<[u8; KEY_BYTES]> {
-        let hinted = hint.map(|name| self.by_name.get(name).copied().filter(|at| *at != self.quarantine));
-        let mut dataset = hinted.flatten();
-        let outcome = self.take(record, hint, &mut dataset, origin);
-        self.count(dataset, record.len(), outcome.is_err());
-        match outcome {
-            Ok(key) => Some(key),
+    /// Never fails: a record that breaks its contract becomes a row of quarantine.
+    pub fn push(&mut self, record: &[u8], hint: Option<&str>, origin: &Origin<'_>) -> Verdict {
+        let hinted = self.named(hint);
+        let mut dataset = hinted;
+        match self.take(record, hint, &mut dataset, origin) {
+            Ok(key) => {
+                self.count(dataset, record.len(), false);
+                Verdict::Clean(key)
+            }
             Err(fault) => {
-                self.put_aside(record, dataset, &fault, origin);
-                None
+                // Whatever it was taken for: it was sent to the dataset that was named.
+                let dataset = hinted.or(dataset);
+                self.count(dataset, record.len(), true);
+                Verdict::Quarantined(self.put_aside(record, hint, dataset, &fault, origin))
             }
         }
     }
@@ -187,10 +193,14 @@ impl Intake {
         reason: Reason,
         detail: impl Into<String>,
     ) {
-        let dataset =
-            hint.and_then(|name| self.by_name.get(name).copied()).filter(|at| *at != self.quarantine);
+        let dataset = self.named(hint);
         self.count(dataset, record.len(), true);
-        self.put_aside(record, dataset, &Fault::new(reason, detail), origin);
+        self.put_aside(record, hint, dataset, &Fault::new(reason, detail), origin);
+    }
+
+    /// The plan of the dataset that the sender named.
+    fn named(&self, hint: Option<&str>) -> Option<usize> {
+        hint.and_then(|name| self.by_name.get(name).copied()).filter(|at| *at != self.quarantine)
     }
 
     /// Bytes of the records that the open batches hold.
@@ -323,15 +333,24 @@ impl Intake {
         }
     }
 
-    /// Adds a row to quarantine. Its columns are the only ones that this crate knows by name.
-    fn put_aside(&mut self, raw: &[u8], dataset: Option<usize>, fault: &Fault, origin: &Origin<'_>) {
+    /// Adds a row to quarantine. Its columns are the only ones that this crate knows by name. The dataset is the one that
+    /// the sender named, whether or not there is such a one now: the row's key is made of what was sent.
+    fn put_aside(
+        &mut self,
+        raw: &[u8],
+        hint: Option<&str>,
+        dataset: Option<usize>,
+        fault: &Fault,
+        origin: &Origin<'_>,
+    ) -> [u8; KEY_BYTES] {
         let contract = dataset.map(|at| Arc::clone(&self.plans[at].contract));
+        let sent_to = hint.or(contract.as_ref().map(|contract| contract.name.as_str()));
         let (record, row) = (&mut self.record, &mut self.row);
         record.reset();
         row.clear();
         for column in &self.plans[self.quarantine].contract.columns {
             let cell = match column.name.as_str() {
-                "dataset" => contract.as_ref().map(|contract| Cell::Text(record.keep(&contract.name))),
+                "dataset" => sent_to.map(|name| Cell::Text(record.keep(name))),
                 "raw" => Some(row.keep(raw)),
                 "reason" => Some(Cell::Text(record.keep(fault.reason.code()))),
                 "detail" => Some(Cell::Text(record.keep(&fault.detail))),
@@ -347,7 +366,7 @@ impl Intake {
             };
             row.cells.push(cell.unwrap_or(Cell::Null));
         }
-        self.append(self.quarantine, "", raw.len(), origin);
+        self.append(self.quarantine, "", raw.len(), origin)
     }
 }
 

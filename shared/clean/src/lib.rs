@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use pinlake_clean::{Intake, Origin, Position};
+//! use pinlake_clean::{Intake, Origin, Position, Verdict};
 //! use pinlake_schema::Catalog;
 //!
 //! let catalog = Arc::new(Catalog::embedded().map_err(|errors| errors.to_string())?);
@@ -41,6 +41,6 @@ mod reason;
 mod record;
 mod stored;
 
-pub use intake::{Cleaned, Count, Intake, MAX_RECORD_BYTES, Origin, Position};
+pub use intake::{Cleaned, Count, Intake, MAX_RECORD_BYTES, Origin, Position, Verdict};
 pub use reason::Reason;
 pub use stored::{NoKeys, keys};

@@ -58,7 +58,8 @@ pub struct Compacted {
 }
 
 impl Lake {
-    /// Takes landing objects of `dataset` into its table, oldest first, and removes them.
+    /// Takes landing objects of `dataset` into its table, oldest first, and removes them. When the dataset has no contract
+    /// any more, their records are cleaned again like those of another contract.
     ///
     /// # Errors
     /// See [`LakeError`]. Nothing is lost: what was not removed is taken again, and holds no new key.
@@ -69,9 +70,7 @@ impl Lake {
         budget: Budget,
     ) -> Result<Compacted, LakeError> {
         let begun = Instant::now();
-        let contract =
-            catalog.contract(dataset).ok_or_else(|| LakeError::NoContract { dataset: dataset.to_owned() })?;
-        let table = self.table(contract);
+        let contract = catalog.contract(dataset);
         let mut done = Compacted::default();
         loop {
             let listed = object::list(&**self.store(), Some(dataset), budget.objects + 1).await?;
@@ -80,26 +79,30 @@ impl Lake {
             if take.is_empty() {
                 break;
             }
-            let (current, stale): (Vec<_>, Vec<_>) =
-                take.iter().cloned().partition(|object| object.name.contract_hash == contract.hash());
+            let (current, stale): (Vec<_>, Vec<_>) = take.iter().cloned().partition(|object| {
+                contract.is_some_and(|contract| object.name.contract_hash == contract.hash())
+            });
             for object in &stale {
                 self.clean_again(catalog, object, &mut done).await?;
             }
-            let batches = self.read(&current, &mut done).await?;
-            let rows = self.insert(catalog, contract, &batches).await?;
-            object::remove(self.store(), current.iter().map(|object| object.path.clone()).collect()).await?;
-            done.read += rows.read;
-            done.inserted += rows.inserted;
-            done.duplicates += rows.duplicates;
-            done.objects += current.len() as u64;
+            if let Some(contract) = contract {
+                let batches = self.read(&current, &mut done).await?;
+                let rows = self.insert(catalog, contract, &batches).await?;
+                object::remove(self.store(), current.iter().map(|object| object.path.clone()).collect())
+                    .await?;
+                done.read += rows.read;
+                done.inserted += rows.inserted;
+                done.duplicates += rows.duplicates;
+                done.objects += current.len() as u64;
+            }
             // What was cleaned again has landed again.
             done.more |= !stale.is_empty();
             if !done.more || begun.elapsed() >= budget.time {
                 break;
             }
         }
-        if done.inserted > 0 && !done.more {
-            done.merged_files = merge(&table).await;
+        if let Some(contract) = contract.filter(|_| done.inserted > 0 && !done.more) {
+            done.merged_files = merge(&self.table(contract)).await;
         }
         Ok(done)
     }
@@ -165,7 +168,7 @@ impl Lake {
         let raw_path = Path::from(landed.raw.ok_or_else(|| corrupt("it does not name its raw records"))?);
         let records = raw::read(store, &raw_path).await?;
         let delivery = Delivery { source: &object.name.source, shard: &object.name.shard, records: &records };
-        land(store, catalog, delivery, &raw_path).await?;
+        land(store, self.releases(), catalog, delivery, &raw_path).await?;
         Ok(())
     }
 
@@ -214,6 +217,7 @@ mod tests {
     use object_store::memory::InMemory;
     use object_store::{ObjectStore, ObjectStoreExt};
     use pinlake_landing::raw::{RawData, RawRecord};
+    use pinlake_landing::releases::Releases;
 
     fn catalog(null: &str) -> Arc<Catalog> {
         let text = format!(
@@ -233,7 +237,7 @@ mod tests {
         }];
         let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
         let raw = raw::put(store, &delivery.origin().unwrap(), &records).await.unwrap();
-        land(store, catalog, delivery, &raw).await.unwrap();
+        land(store, &Releases::default(), catalog, delivery, &raw).await.unwrap();
     }
 
     #[tokio::test]

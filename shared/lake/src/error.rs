@@ -38,14 +38,6 @@ pub enum LakeError {
         /// How often it was tried.
         attempts: u32,
     },
-    /// Rows have landed for a dataset that no contract describes.
-    #[error(
-        "there is no contract for dataset {dataset}: add datasets/{dataset}.toml, its rows wait in landing/"
-    )]
-    NoContract {
-        /// The dataset.
-        dataset: String,
-    },
     /// The table's rows were keyed by other rules than the contract's.
     #[error(
         "table {dataset} was keyed under identity {table}, contract {contract} has {wanted}: rows could double. \
@@ -128,8 +120,7 @@ impl LakeError {
         match self {
             Self::Store { .. } | Self::CommitUnknown { .. } | Self::Contended { .. } => true,
             Self::Landing(error) => !error.is_permanent(),
-            Self::NoContract { .. }
-            | Self::IdentityChanged { .. }
+            Self::IdentityChanged { .. }
             | Self::SchemaChanged { .. }
             | Self::Damaged { .. }
             | Self::Delta { .. }

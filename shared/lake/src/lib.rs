@@ -62,7 +62,6 @@ mod keys;
 mod log;
 mod quarantine;
 pub mod redrive;
-mod releases;
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -73,13 +72,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::ObjectStore;
 use pinlake_effects::{Clock, Effects};
+use pinlake_landing::releases::Releases;
 use pinlake_schema::Contract;
 
 pub use compact::{Budget, Compacted};
 pub use error::LakeError;
 pub use keys::Key;
 pub use redrive::Redriven;
-use releases::Releases;
 pub use table::{Inserted, PinnedFile, PinnedTable, Table};
 use verdict::Verdicts;
 
@@ -115,7 +114,8 @@ impl Lake {
         &*self.effects.clock
     }
 
-    pub(crate) fn releases(&self) -> &Releases {
+    /// The contracts that records of this lake were judged by.
+    pub fn releases(&self) -> &Releases {
         &self.releases
     }
 

@@ -5,8 +5,8 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosec
 use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
-use pinlake_clean::{Intake, Origin, Position};
-use pinlake_schema::{Catalog, QUARANTINE};
+use pinlake_clean::{Intake, Origin, Position, Verdict};
+use pinlake_schema::{Catalog, QUARANTINE, StreamRoute};
 
 use crate::error::LakeError;
 use crate::keys::{Key, key_at};
@@ -19,8 +19,19 @@ pub(crate) const RESOLVED_AT: &str = "resolved_at";
 pub(crate) struct Judged {
     /// Its key in quarantine.
     pub quarantined: Key,
-    /// The key of its clean row; none when it still breaks its contract.
-    pub clean: Option<Key>,
+    /// Where it would go now.
+    pub verdict: Verdict,
+}
+
+impl Judged {
+    /// The key of the row in whose favour this one is resolved when that is there: its clean row, or its row in quarantine
+    /// under a dataset when nothing had told one. The other way round a dataset yields to nothing.
+    pub(crate) fn yields_to(&self) -> Option<Key> {
+        match self.verdict {
+            Verdict::Clean(key) => Some(key),
+            Verdict::Quarantined(key) => Some(key).filter(|key| *key != self.quarantined),
+        }
+    }
 }
 
 /// Has `intake` judge the unresolved ones of the rows of `batch` again, as far as they are `meant`. What becomes of them
@@ -39,7 +50,7 @@ pub(crate) fn judge(
     let rows = Rows::of(batch)?;
     let unresolved = (0..batch.num_rows()).filter(|row| rows.is_unresolved(*row) && meant(&rows, *row));
     Ok(unresolved
-        .map(|row| Judged { quarantined: key_at(&keys, row), clean: rows.push(row, intake) })
+        .map(|row| Judged { quarantined: key_at(&keys, row), verdict: rows.push(row, catalog, intake) })
         .collect())
 }
 
@@ -86,8 +97,31 @@ impl<'a> Rows<'a> {
         self.dataset(row).is_none_or(|dataset| catalog.contract(dataset).is_some())
     }
 
-    /// Has `intake` judge the record again; the key of its clean row, if it is one.
-    fn push(&self, row: usize, intake: &mut Intake) -> Option<Key> {
+    /// The dataset that the record was sent to, or that the name of its stream, topic or file tells by now.
+    fn hint<'b>(&self, row: usize, catalog: &'b Catalog) -> Option<&'b str>
+    where
+        'a: 'b,
+    {
+        let by_source = || {
+            let (kind, name) = self.source.as_string::<i32>().value(row).split_once('/')?;
+            // Behind the name stands the shard or the partition; of a file the name is all there is.
+            let stream = || Some(name.rsplit_once('/')?.0);
+            let contract = match kind {
+                "file" => catalog.route_file(name)?,
+                "kafka" => catalog.route_topic(stream()?)?,
+                "kinesis" => match catalog.route_stream(stream()?) {
+                    StreamRoute::Dataset(contract) => contract,
+                    StreamRoute::Shared | StreamRoute::Unknown => return None,
+                },
+                _ => return None,
+            };
+            Some(contract.name.as_str())
+        };
+        self.dataset(row).or_else(by_source)
+    }
+
+    /// Has `intake` judge the record again.
+    fn push(&self, row: usize, catalog: &Catalog, intake: &mut Intake) -> Verdict {
         let text = |column: &'a ArrayRef| {
             if column.is_valid(row) { column.as_string::<i32>().value(row) } else { "" }
         };
@@ -100,7 +134,7 @@ impl<'a> Rows<'a> {
             .rsplit_once('/')
             .and_then(|(request, index)| Some((request, index.parse().ok()?)));
         let origin = Origin { source: text(self.source), position, record_id };
-        intake.push(self.raw.as_binary::<i32>().value(row), self.dataset(row), &origin)
+        intake.push(self.raw.as_binary::<i32>().value(row), self.hint(row, catalog), &origin)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use pinlake_clean::Intake;
+use pinlake_clean::{Intake, Verdict};
 use pinlake_schema::{Catalog, QUARANTINE};
 
 use crate::Lake;
@@ -44,7 +44,7 @@ impl Lake {
             let mut intake = Intake::new(catalog.clone(), now);
             let mut judged = Vec::new();
             let batches = table.batches_of(&file).await?;
-            let present = self.resolve_what_tables_have(catalog, &batches).await?;
+            let present = self.resolve_what_is_there(catalog, &batches).await?;
             for batch in &batches {
                 let meant = |rows: &Rows<'_>, row| rows.is_of(row, dataset) && rows.is_known(row, catalog);
                 judged.extend(quarantine::judge(catalog, batch, &mut intake, meant)?);
@@ -53,8 +53,9 @@ impl Lake {
             for cleaned in intake.drain().into_iter().filter(|cleaned| cleaned.contract.name != QUARANTINE) {
                 done.inserted += self.insert(catalog, &cleaned.contract, &[cleaned.rows]).await?.inserted;
             }
-            let is_resolved =
-                |judged: &&Judged| judged.clean.is_some() || present.contains(&judged.quarantined);
+            let is_resolved = |judged: &&Judged| {
+                matches!(judged.verdict, Verdict::Clean(_)) || present.contains(&judged.quarantined)
+            };
             let resolved = judged.iter().filter(is_resolved).count();
             done.read += judged.len() as u64;
             done.resolved += resolved as u64;

@@ -15,7 +15,7 @@ pub(crate) fn effects(seed: u64) -> Effects {
 pub(crate) fn visits(page: &str) -> Arc<Catalog> {
     let text = format!(
         "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\nidentity = [\"visitor\"]\n\
-         [route]\nshape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n\
+         [route]\nfiles = [\"visit*\"]\nstreams = [\"*-visit\"]\ntopics = [\"*.visit\"]\nshape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n\
          [[column]]\nname = \"page\"\ntype = \"int64\"\n{page}\n"
     );
     Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())

@@ -1,14 +1,15 @@
-//! One verdict a record: what is in its table is not left unresolved in quarantine.
+//! One verdict a record: what is in its table is not left unresolved in quarantine, nor is it there twice.
 //!
 //! The same record may be judged twice under different contracts: delivered again after a deploy, sent again after a
 //! contract was mended, cleaned again from its raw bytes. One contract may take it and the other not, and then it
-//! would be in its table *and* in quarantine. So whoever inserts looks at the other place **after** its own commit,
-//! and before anything is removed from landing:
+//! would be in its table *and* in quarantine; or nothing told its dataset until a contract did, and then it would be
+//! in quarantine under none *and* under one. So whoever inserts looks for the other place **after** its own commit,
+//! and before anything is removed from landing. Judged again, an unresolved quarantined record has a key elsewhere:
 //!
-//! - after clean rows: would the present contracts let an unresolved quarantined record in under one of the keys
-//!   that were just offered? Then it is resolved.
-//! - after quarantine rows: would any release of contracts that ever wrote to this lake ([`crate::releases`]) let
-//!   one of them in under a key that its table has? Then it is resolved.
+//! - after any rows: would the present contracts give one of quarantine the key of one that was just offered?
+//!   Then it is resolved.
+//! - after quarantine rows: would any release of contracts that ever wrote to this lake ([`crate::releases`]) give
+//!   one of them a key that is there? Then it is resolved.
 //!
 //! Of two writers the one that looks later sees both commits, so one of them resolves the record, whatever the order;
 //! a writer that is killed in between leaves its landing objects, and its work is done again.
@@ -23,7 +24,7 @@ use pinlake_schema::{Catalog, Contract, QUARANTINE};
 use crate::Lake;
 use crate::error::LakeError;
 use crate::keys::{self, Key, key_at};
-use crate::quarantine::{self, Judged, mark_resolved};
+use crate::quarantine::{self, mark_resolved};
 use crate::table::Inserted;
 
 /// What the records of quarantine's files would be, kept while the function is warm: data files never change.
@@ -37,11 +38,11 @@ struct File {
     catalog: String,
 }
 
-/// An unresolved record that a catalog would let in.
+/// An unresolved record that a catalog would put elsewhere.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
-    /// Its key in its table.
-    clean: Key,
+    /// Its key there: in its table, or in quarantine under a dataset.
+    elsewhere: Key,
     /// Its key in quarantine.
     quarantined: Key,
 }
@@ -62,29 +63,26 @@ impl Lake {
         if batches.iter().all(|batch| batch.num_rows() == 0) {
             return self.table(contract).insert(batches).await;
         }
+        self.releases().keep(&**self.store(), catalog).await?;
+        let inserted = self.table(contract).insert(batches).await?;
+        let yielding = self.yielding_to(catalog, contract, batches).await?;
+        self.resolve(catalog, &yielding).await?;
         if contract.name == QUARANTINE {
-            let inserted = self.table(contract).insert(batches).await?;
-            self.resolve_what_tables_have(catalog, batches).await?;
-            Ok(inserted)
-        } else {
-            self.releases().keep(&**self.store(), catalog).await?;
-            let inserted = self.table(contract).insert(batches).await?;
-            let let_in = self.let_in_by(catalog, contract, batches).await?;
-            self.resolve(catalog, &let_in).await?;
-            Ok(inserted)
+            self.resolve_what_is_there(catalog, batches).await?;
         }
+        Ok(inserted)
     }
 
-    /// Resolves those of some rows of quarantine whose clean row under some release is in its table; their keys.
+    /// Resolves those of some rows of quarantine that some release would put where they are already; their keys.
     ///
     /// # Errors
     /// As [`Lake::insert`].
-    pub(crate) async fn resolve_what_tables_have(
+    pub(crate) async fn resolve_what_is_there(
         &self,
         catalog: &Catalog,
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
-        let known = self.known_in_tables(catalog, batches).await?;
+        let known = self.known_elsewhere(catalog, batches).await?;
         self.resolve(catalog, &known).await?;
         Ok(known)
     }
@@ -96,8 +94,8 @@ impl Lake {
         quarantine.update(keys, |batch, meant| mark_resolved(batch, meant, now)).await
     }
 
-    /// Of the unresolved records in quarantine, those whose clean row is one of `batches`.
-    async fn let_in_by(
+    /// Of the unresolved records in quarantine, those that go where one of `batches` is.
+    async fn yielding_to(
         &self,
         catalog: &Arc<Catalog>,
         contract: &Contract,
@@ -105,7 +103,7 @@ impl Lake {
     ) -> Result<BTreeSet<Key>, LakeError> {
         let mut candidates: HashMap<Key, Vec<Key>> = HashMap::new();
         for candidate in self.candidates(catalog).await? {
-            candidates.entry(candidate.clean).or_default().push(candidate.quarantined);
+            candidates.entry(candidate.elsewhere).or_default().push(candidate.quarantined);
         }
         let mut found = BTreeSet::new();
         if candidates.is_empty() {
@@ -120,7 +118,7 @@ impl Lake {
         Ok(found)
     }
 
-    /// The unresolved records in quarantine that `catalog` would let in.
+    /// The unresolved records in quarantine that `catalog` would put elsewhere.
     async fn candidates(&self, catalog: &Arc<Catalog>) -> Result<Vec<Candidate>, LakeError> {
         let quarantine = self.table(catalog.quarantine());
         let mut all = Vec::new();
@@ -132,7 +130,7 @@ impl Lake {
                 Some(candidates) => candidates,
                 None => {
                     let batches = quarantine.batches_of(&data).await?;
-                    let candidates: Arc<[Candidate]> = self.let_in(catalog, &batches)?.into();
+                    let candidates: Arc<[Candidate]> = self.elsewhere(catalog, &batches)?.into();
                     self.verdicts().remember(file.clone(), candidates.clone());
                     candidates
                 }
@@ -144,8 +142,8 @@ impl Lake {
         Ok(all)
     }
 
-    /// Of quarantine rows, the keys of those whose clean row under some release is in its table.
-    async fn known_in_tables(
+    /// Of quarantine rows, the keys of those that some release would put where they are already.
+    async fn known_elsewhere(
         &self,
         catalog: &Catalog,
         batches: &[RecordBatch],
@@ -153,8 +151,8 @@ impl Lake {
         let mut possible: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
         let mut contracts: BTreeMap<String, Arc<Contract>> = BTreeMap::new();
         for release in self.releases().all(&**self.store()).await? {
-            for candidate in self.let_in(&release, batches)? {
-                possible.entry(candidate.clean).or_default().insert(candidate.quarantined);
+            for candidate in self.elsewhere(&release, batches)? {
+                possible.entry(candidate.elsewhere).or_default().insert(candidate.quarantined);
             }
             contracts.extend(release.contracts().map(|contract| (contract.name.clone(), contract.clone())));
         }
@@ -163,7 +161,7 @@ impl Lake {
             return Ok(found);
         }
         let wanted: Vec<Key> = possible.keys().copied().collect();
-        for (dataset, contract) in contracts.iter().filter(|(dataset, _)| *dataset != QUARANTINE) {
+        for (dataset, contract) in &contracts {
             // The present contract's table is kept warm; another one's is opened for this only.
             let table = match catalog.contract(dataset) {
                 Some(present) => self.table(present),
@@ -176,14 +174,19 @@ impl Lake {
         Ok(found)
     }
 
-    /// The unresolved ones of some quarantine rows that `catalog` would let in.
-    fn let_in(&self, catalog: &Arc<Catalog>, batches: &[RecordBatch]) -> Result<Vec<Candidate>, LakeError> {
+    /// The unresolved ones of some quarantine rows that `catalog` would put elsewhere.
+    fn elsewhere(
+        &self,
+        catalog: &Arc<Catalog>,
+        batches: &[RecordBatch],
+    ) -> Result<Vec<Candidate>, LakeError> {
         let mut candidates = Vec::new();
         let mut intake = Intake::new(catalog.clone(), self.clock().now());
         for batch in batches {
             let judged = quarantine::judge(catalog, batch, &mut intake, |_, _| true)?;
-            candidates.extend(judged.into_iter().filter_map(|Judged { quarantined, clean }| {
-                clean.map(|clean| Candidate { clean, quarantined })
+            candidates.extend(judged.into_iter().filter_map(|judged| {
+                let elsewhere = judged.yields_to()?;
+                Some(Candidate { elsewhere, quarantined: judged.quarantined })
             }));
             // Only the keys are wanted.
             intake.drain();
@@ -221,9 +224,19 @@ mod tests {
 
     /// One delivery of a record, taken by a compactor of its own.
     async fn deliver(store: &Arc<dyn ObjectStore>, catalog: &Arc<Catalog>, record: &str) {
+        deliver_from(store, catalog, record, Some("visit"), "test").await;
+    }
+
+    async fn deliver_from(
+        store: &Arc<dyn ObjectStore>,
+        catalog: &Arc<Catalog>,
+        record: &str,
+        hint: Option<&str>,
+        source: &str,
+    ) {
         let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
-        intake.push(record.as_bytes(), Some("visit"), &origin);
+        let origin = Origin { source, position: Position::Line(1), record_id: None };
+        intake.push(record.as_bytes(), hint, &origin);
         for cleaned in intake.drain() {
             lake(store, 7).insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap();
         }
@@ -275,19 +288,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_refused_for_no_dataset_and_then_by_one_is_let_in_once_and_resolved_twice() {
+    async fn a_record_whose_dataset_has_no_contract_yet_is_refused_once() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let (strict, lenient) = (visits(""), visits("null = [\"home\"]"));
-        deliver(&store, &without_visits(), RECORD).await;
-        assert_eq!(places(&store, &strict).await, (0, 1, 0));
-        deliver(&store, &strict, RECORD).await;
-        assert_eq!(places(&store, &strict).await, (0, 2, 0), "refused by two, and quarantine says so");
+        for catalog in [&without_visits(), &strict, &without_visits()] {
+            deliver(&store, catalog, RECORD).await;
+            assert_eq!(places(&store, &strict).await, (0, 1, 0));
+        }
         let redriven = lake(&store, 3).redrive(&lenient, None).await.unwrap();
-        assert_eq!((redriven.read, redriven.inserted, redriven.left), (2, 1, 0));
-        assert_eq!(places(&store, &lenient).await, (1, 0, 2));
+        assert_eq!((redriven.read, redriven.inserted, redriven.left), (1, 1, 0));
         for catalog in [&without_visits(), &strict, &lenient] {
             deliver(&store, catalog, RECORD).await;
-            assert_eq!(places(&store, &strict).await, (1, 0, 2), "late copies stay out");
+            assert_eq!(places(&store, &strict).await, (1, 0, 1), "late copies stay out");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_nobody_named_is_refused_by_none_or_by_one_not_by_both() {
+        let (strict, lenient) = (visits(""), visits("null = [\"home\"]"));
+        for releases in [[&without_visits(), &strict], [&strict, &without_visits()]] {
+            let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            for catalog in releases {
+                deliver_from(&store, catalog, RECORD, None, "test").await;
+            }
+            assert_eq!(places(&store, &strict).await, (0, 1, 1), "refused under its dataset");
+            let redriven = lake(&store, 3).redrive(&lenient, None).await.unwrap();
+            assert_eq!((redriven.read, redriven.inserted, redriven.left), (1, 1, 0));
+            for catalog in [&without_visits(), &strict, &lenient] {
+                deliver_from(&store, catalog, RECORD, None, "test").await;
+                assert_eq!(places(&store, &strict).await, (1, 0, 2), "late copies stay out");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_whose_source_tells_a_dataset_by_now_is_no_longer_refused_for_none() {
+        // Without fields that a shape asks for, only the name of the source tells.
+        let record = "{\"page\": \"home\"}";
+        let strict = visits("");
+        for source in ["file/in/visit-1.json", "kinesis/old-visit/shardId-0", "kafka/0a1b.visit/3"] {
+            let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            deliver_from(&store, &without_visits(), record, None, source).await;
+            assert_eq!(places(&store, &strict).await, (0, 1, 0));
+            deliver_from(&store, &strict, record, Some("visit"), source).await;
+            assert_eq!(places(&store, &strict).await, (0, 1, 1), "{source}");
         }
     }
 

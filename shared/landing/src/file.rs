@@ -19,6 +19,7 @@ use crate::error::LandingError;
 use crate::kind::FILES;
 use crate::land::{Delivery, Landed, land_with};
 use crate::raw::{self, RawData, RawRecord};
+use crate::releases::Releases;
 
 /// First path segment of files that are to be taken; the second may name their dataset.
 pub const INBOX: &str = "inbox";
@@ -124,6 +125,7 @@ impl Slice {
     pub async fn land(
         &mut self,
         store: &dyn ObjectStore,
+        releases: &Releases,
         catalog: &Arc<Catalog>,
     ) -> Result<Landed, LandingError> {
         let delivery = Delivery { source: INBOX, shard: FILES, records: &self.records };
@@ -131,7 +133,7 @@ impl Slice {
             return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
         };
         let kept = raw::put(store, &origin, delivery.records).await?;
-        let landed = land_with(store, catalog, delivery, &kept, &self.faults).await?;
+        let landed = land_with(store, releases, catalog, delivery, &kept, &self.faults).await?;
         *self = Self::default();
         Ok(landed)
     }
@@ -250,7 +252,7 @@ mod tests {
         let mut slice = Slice::default();
         cut(&mut slice, &csv, USERS);
         cut(&mut slice, &sunk, "{\"ind\": 1, \"country\": \"Peru\"}\n");
-        let landed = slice.land(&store, &catalog).await.unwrap();
+        let landed = slice.land(&store, &Releases::default(), &catalog).await.unwrap();
         let counts: Vec<_> = landed
             .counts
             .iter()
@@ -272,7 +274,8 @@ mod tests {
         let raw_path = Path::from(object::read(&store, &users).await.unwrap().unwrap().raw.unwrap());
         let records = raw::read(&store, &raw_path).await.unwrap();
         let delivery = Delivery { source: &users.name.source, shard: &users.name.shard, records: &records };
-        let again = crate::land::land(&store, &catalog, delivery, &raw_path).await.unwrap();
+        let again =
+            crate::land::land(&store, &Releases::default(), &catalog, delivery, &raw_path).await.unwrap();
         assert!(again.objects.contains(&users), "{again:?}");
     }
 

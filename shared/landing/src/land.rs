@@ -22,6 +22,7 @@ use crate::name::Origin;
 use crate::object::{self, LandingObject};
 use crate::packed::{self, NotUnpacked};
 use crate::raw::{self, RawRecord};
+use crate::releases::Releases;
 use crate::sequence::Sequence;
 use crate::watermark;
 
@@ -57,6 +58,7 @@ pub struct Landed {
 /// As [`land`]; and when the last record has no sequence number that could be a watermark.
 pub async fn deliver(
     store: &dyn ObjectStore,
+    releases: &Releases,
     catalog: &Arc<Catalog>,
     delivery: Delivery<'_>,
 ) -> Result<Landed, LandingError> {
@@ -65,7 +67,7 @@ pub async fn deliver(
     };
     let passed: Sequence = last.sequence.parse()?;
     let kept = raw::put(store, &origin, delivery.records).await?;
-    let landed = land(store, catalog, delivery, &kept).await?;
+    let landed = land(store, releases, catalog, delivery, &kept).await?;
     watermark::advance(store, delivery.source, delivery.shard, &passed).await?;
     Ok(landed)
 }
@@ -77,16 +79,18 @@ pub async fn deliver(
 /// When the store fails, or a batch cannot be encoded. Bad records are no error: they land in quarantine.
 pub async fn land(
     store: &dyn ObjectStore,
+    releases: &Releases,
     catalog: &Arc<Catalog>,
     delivery: Delivery<'_>,
     raw: &Path,
 ) -> Result<Landed, LandingError> {
-    land_with(store, catalog, delivery, raw, &[]).await
+    land_with(store, releases, catalog, delivery, raw, &[]).await
 }
 
 /// As [`land`]; `faults` are those of the records, in their order, that could not be cut out of their file.
 pub(crate) async fn land_with(
     store: &dyn ObjectStore,
+    releases: &Releases,
     catalog: &Arc<Catalog>,
     delivery: Delivery<'_>,
     raw: &Path,
@@ -95,6 +99,7 @@ pub(crate) async fn land_with(
     let Some(origin) = delivery.origin() else {
         return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
     };
+    releases.keep(store, catalog).await?;
     let mut intake = Intake::new(catalog.clone(), origin.arrived);
     let feed = Feed::of(catalog, &delivery);
     let mut objects = Vec::new();
@@ -199,10 +204,14 @@ impl<'a> Feed<'a> {
         }
     }
 
+    fn knows(&self, dataset: &str) -> bool {
+        self.catalog.contract(dataset).is_some()
+    }
+
     /// Pushes a record that was cut out of a file. Its key is what [`crate::file::FileSource`] made of the file.
     fn push_cut(&self, intake: &mut Intake, record: &RawRecord, fault: Option<&Fault>) {
         let own = StreamKey::parse(&record.key);
-        let hint = own.and_then(|key| key.dataset).filter(|dataset| self.catalog.contract(dataset).is_some());
+        let hint = own.and_then(|key| key.dataset);
         let name = own.and_then(|key| key.client_key).unwrap_or_default();
         let source = format!("{}/{name}", self.source);
         let origin = RecordOrigin {
@@ -224,7 +233,9 @@ impl<'a> Feed<'a> {
     fn push_one(&self, intake: &mut Intake, record: Single<'_>) {
         let Single { key, sequence, data } = record;
         let own = StreamKey::parse(key)
-            .filter(|key| key.dataset.is_none_or(|dataset| self.catalog.contract(dataset).is_some()))
+            // Ingest may know a dataset before the cleaner does: what it named stays named. On a stream that has one
+            // dataset the key is another producer's.
+            .filter(|key| self.dataset.is_none() || key.dataset.is_none_or(|dataset| self.knows(dataset)))
             // A producer of a topic may use any key, also one that looks like ours.
             .filter(|_| !matches!(self.kind, Kind::Kafka { .. }));
         let hint = match own {
@@ -303,8 +314,10 @@ mod tests {
             record("user", 11, b"not json"),
         ];
         let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
-        let landed = land(&store, &catalog, delivery, &Path::from("raw/x")).await.unwrap();
-        let again = land(&store, &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        let landed =
+            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        let again =
+            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
         assert_eq!(landed.objects, again.objects, "the same delivery makes the same objects");
 
         let mut rows = std::collections::BTreeMap::new();
@@ -360,8 +373,10 @@ mod tests {
         ];
         let store = InMemory::new();
         let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
-        let landed = land(&store, &catalog, delivery, &Path::from("raw/x")).await.unwrap();
-        let again = land(&store, &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        let landed =
+            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        let again =
+            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
         assert_eq!(landed.objects, again.objects, "the same delivery makes the same objects");
 
         assert_eq!(rows_of(&store, "user").await.num_rows(), 5);
@@ -384,7 +399,7 @@ mod tests {
         let store = InMemory::new();
         let shard = crate::kind::partition_shard(3);
         let delivery = Delivery { source: "0a1b2c3d4e5f.user", shard: &shard, records: &records };
-        land(&store, &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
         assert_eq!(rows_of(&store, "user").await.num_rows(), 1);
         let rejects = rows_of(&store, "quarantine").await;
         assert_eq!(texts(&rejects, "source"), ["kafka/0a1b2c3d4e5f.user/3"; 2]);

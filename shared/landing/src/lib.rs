@@ -41,6 +41,7 @@ pub mod object;
 mod packed;
 pub mod raw;
 pub mod recover;
+pub mod releases;
 pub mod sequence;
 pub mod watermark;
 

@@ -1,5 +1,6 @@
 //! Landing objects: writing, listing, reading and removing them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -82,6 +83,16 @@ pub async fn list(
         .map_err(LandingError::store(&prefix))?;
     objects.sort_by(|a, b| a.name.minute.cmp(&b.name.minute).then_with(|| a.path.cmp(&b.path)));
     Ok(objects)
+}
+
+/// The datasets that have something in the landing area.
+///
+/// # Errors
+/// When the store cannot be listed.
+pub async fn datasets(store: &dyn ObjectStore) -> Result<BTreeSet<String>, LandingError> {
+    let prefix = Path::from(LANDING);
+    let listed = store.list_with_delimiter(Some(&prefix)).await.map_err(LandingError::store(&prefix))?;
+    Ok(listed.common_prefixes.iter().filter_map(|path| path.filename()).map(str::to_owned).collect())
 }
 
 /// Reads an object; `None` when it is gone (another compactor took it).

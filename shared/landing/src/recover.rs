@@ -19,6 +19,7 @@ use crate::land::{Delivery, Landed, deliver, land};
 use crate::name::{FAILED, LandingName};
 use crate::object::{self, LandingObject};
 use crate::raw::{self, RAW};
+use crate::releases::Releases;
 use crate::sequence::Sequence;
 
 /// The most objects of `failed/` that are looked at.
@@ -44,6 +45,7 @@ pub struct Replayed {
 pub async fn replay(
     store: &Arc<dyn ObjectStore>,
     destination: &Arc<dyn ObjectStore>,
+    releases: &Releases,
     catalog: &Arc<Catalog>,
     given_up: &GivenUp,
     stream: Option<&str>,
@@ -61,7 +63,7 @@ pub async fn replay(
         // The last one moves the watermark.
         records.sort_by_cached_key(|record| record.sequence.parse::<Sequence>().ok());
         let delivery = Delivery { source: &stream, shard: &shard, records: &records };
-        replayed.landed.push(deliver(&**store, catalog, delivery).await?);
+        replayed.landed.push(deliver(&**store, releases, catalog, delivery).await?);
     }
     if let Some(missing) = missing {
         return Err(given_up::unreadable(
@@ -138,6 +140,7 @@ pub async fn list_failed(store: &dyn ObjectStore) -> Result<Vec<Failed>, Landing
 /// When the store fails; doing it again is safe.
 pub async fn retake(
     store: &Arc<dyn ObjectStore>,
+    releases: &Releases,
     catalog: &Arc<Catalog>,
     failed: &Failed,
 ) -> Result<Retaken, LandingError> {
@@ -158,7 +161,7 @@ pub async fn retake(
             Err(error) => return Err(error),
         };
         let delivery = Delivery { source: &name.source, shard: &name.shard, records: &records };
-        land(&**store, catalog, delivery, &path).await?;
+        land(&**store, releases, catalog, delivery, &path).await?;
         cleaned = true;
     }
     let present =

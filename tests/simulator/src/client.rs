@@ -75,7 +75,7 @@ fn draw(world: &World, id: &str) -> Post {
         [Format::Native, Format::NativeLines, Format::Kafka, Format::KinesisRecords, Format::KinesisRecord]
             [dice.index(5)];
     let kinesis = matches!(format, Format::KinesisRecord | Format::KinesisRecords);
-    let dataset = if world.plan.long { DATASETS[0] } else { DATASETS[dice.index(3)] };
+    let dataset = if world.plan.long { DATASETS[0] } else { DATASETS[dice.index(DATASETS.len())] };
     let count = if format == Format::KinesisRecord { 1 } else { dice.between(1, world.plan.rows) };
     let rows =
         (0..count).map(|index| row(world, if kinesis { None } else { Some(dataset) }, id, index)).collect();
@@ -93,8 +93,8 @@ fn draw(world: &World, id: &str) -> Post {
 fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) -> Row {
     let dice = &world.dice;
     let sent_to = dataset;
-    let dataset =
-        dataset.unwrap_or_else(|| if world.plan.long { DATASETS[0] } else { DATASETS[dice.index(3)] });
+    let any = || if world.plan.long { DATASETS[0] } else { DATASETS[dice.index(DATASETS.len())] };
+    let dataset = dataset.unwrap_or_else(any);
     let good = |id: u64, note: &str| Row {
         json: format!("{{\"{dataset}\":{id},\"note\":\"{note}\"}}"),
         content: format!("{dataset}/{id}"),
@@ -108,6 +108,15 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
     if dataset == "page" && dice.chance(world.plan.wavering) {
         let id = dice.between(*contracts::WAVERING.start(), *contracts::WAVERING.end());
         return Row { json: contracts::wavering(id), content: format!("page/{id}"), by_record: false };
+    }
+    if dataset == "draft" {
+        let is_named = sent_to.is_some();
+        let ids = if is_named { contracts::NAMED_DRAFTS } else { contracts::NAMELESS_DRAFTS };
+        if dice.chance(300) {
+            return bad(contracts::bad_draft(dice.between(0, 9), is_named), Some(dataset));
+        }
+        let id = dice.between(*ids.start(), *ids.end());
+        return Row { json: contracts::draft(id), content: format!("draft/{id}"), by_record: false };
     }
     match if world.plan.long { 99 } else { dice.between(0, 99) } {
         // A small range: the same rows come again, in this request and in others.
@@ -247,6 +256,8 @@ fn read(world: &World, post: &Post, response: &Response<Body>) -> bool {
             (0..post.rows.len()).map(|at| ranges.iter().any(|range| inside(at, range))).collect()
         }
         (_, 429 | 500 | 503) => return false,
+        // The dataset has no contract yet, or none any more.
+        (_, 404) if post.path.ends_with("draft") => return false,
         _ => {
             world.broke(Broken::Lost, format!("{} was answered {status}: {body}", post.id));
             return true;
@@ -302,7 +313,7 @@ pub async fn stranger(world: Arc<World>, stream: Arc<Stream>) {
                 format!("visit/{}", 200 + id),
             ),
             4 => ("page", format!("{{\n  \"page\": {id}\n}}\n").into_bytes(), format!("page/{id}")),
-            _ => ("nobody/r/0", b"[1, 2]".to_vec(), quarantined(None, b"[1, 2]")),
+            _ => ("nobody/r/0", b"[1, 2]".to_vec(), quarantined(Some("nobody"), b"[1, 2]")),
         };
         world.ledger.open().sent(&content, true);
         let stored = stream.store(key, &data);

@@ -24,6 +24,7 @@ use ingest::reading::ReadableStream;
 use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_landing::releases::Releases;
 use pinlake_landing::{LandingError, given_up, recover};
 use pinlake_schema::Catalog;
 use serde_json::json;
@@ -332,7 +333,7 @@ async fn on_failure(world: &Arc<World>, queue: &Arc<Queue>, shard: usize, batch:
 /// All that waits, as `pinlake recover` has it; whoever else waits for a batch does the same at once.
 async fn recovered(store: &Arc<dyn ObjectStore>, catalog: &Arc<Catalog>) -> Result<(), LandingError> {
     for batch in given_up::list(&**store).await?.batches {
-        recover::replay(store, store, catalog, &batch, Some(STREAM)).await?;
+        recover::replay(store, store, &Releases::default(), catalog, &batch, Some(STREAM)).await?;
     }
     Ok(())
 }
@@ -395,8 +396,11 @@ async fn deliver(
     warm: &mut Option<Arc<Process>>,
 ) -> Delivered {
     let process = warm.take().unwrap_or_else(|| Process::new("cleaner"));
-    let cleaner =
-        Cleaner { store: Store::of(world, &process, queue), catalog: contracts::catalog(world.release()) };
+    let cleaner = Cleaner {
+        store: Store::of(world, &process, queue),
+        catalog: contracts::catalog(world.release()),
+        releases: Releases::default(),
+    };
     let shard = shard_name(shard);
     world.tell(|| format!("cleaner is invoked with {} records of {shard}", batch.len()));
     let event = event_of(&shard, batch);

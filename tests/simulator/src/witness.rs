@@ -273,16 +273,19 @@ pub const RESOLVED: &str = "resolved/";
 
 /// What a quarantined record says. A record that one release takes says in quarantine what it would in its table.
 pub fn quarantined(dataset: Option<&str>, raw: &[u8]) -> Content {
-    if let Some(id) = contracts::wavering_id(raw) {
-        return format!("page/{id}");
+    if let Some(content) = contracts::content_of_wavering(raw) {
+        return content;
     }
+    let dataset = dataset.or(contracts::is_bad_draft(raw).then_some("draft"));
     format!("quarantine/{}/{}", dataset.unwrap_or("-"), raw.escape_ascii())
 }
 
+/// Whether another release would have the record in another place.
 fn is_wavering(content: &str) -> bool {
     let content = content.strip_prefix(RESOLVED).unwrap_or(content);
     let id = content.strip_prefix("page/").and_then(|id| id.parse().ok());
     id.is_some_and(|id| contracts::WAVERING.contains(&id))
+        || ["draft/", "quarantine/draft/"].iter().any(|place| content.starts_with(place))
 }
 
 /// Every row has a note that tells its number, or none.

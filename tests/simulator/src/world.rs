@@ -68,7 +68,8 @@ impl Plan {
         let times = if dice.chance(350) { dice.between(1, 3) } else { 0 };
         let mut deploys: Vec<(Duration, Release)> = (0..times)
             .map(|_| {
-                let release = [Release::First, Release::Recleaned, Release::Lenient][dice.index(3)];
+                let releases = [Release::First, Release::Recleaned, Release::Lenient, Release::Withdrawn];
+                let release = releases[dice.index(releases.len())];
                 (dice.millis(1_000, 60_000), release)
             })
             .collect();

@@ -14,6 +14,7 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_effects::{Chance, Effects, SystemClock};
 use pinlake_lake::{Budget, Lake};
+use pinlake_landing::releases::Releases;
 use pinlake_simulator::contracts::{self, Release};
 use pinlake_simulator::fault::{Fault, Rates};
 use pinlake_simulator::sabotage::Sabotage;
@@ -242,6 +243,28 @@ fn without_looking_into_quarantine_a_record_is_in_two_places() {
     missed(Sabotage::QuarantineUnseen, loosened, &[Broken::Doubled]);
 }
 
+/// A dataset goes, or comes, while records that nobody names a dataset for are sent again and again.
+fn withdrawn(plan: &mut Plan) {
+    only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
+    plan.deploys = vec![(Duration::from_secs(15), Release::Withdrawn)];
+    (plan.clients, plan.requests, plan.rows) = (3, 4, 8);
+}
+
+#[test]
+fn without_knowing_older_contracts_a_record_is_quarantined_under_a_dataset_and_under_none() {
+    missed(Sabotage::ReleasesForgotten, withdrawn, &[Broken::Doubled]);
+}
+
+#[test]
+fn without_looking_into_quarantine_a_record_is_quarantined_under_none_and_under_a_dataset() {
+    let comes = |plan: &mut Plan| {
+        withdrawn(plan);
+        plan.deploys.insert(0, (Duration::ZERO, Release::Withdrawn));
+        plan.deploys[1].1 = Release::First;
+    };
+    missed(Sabotage::QuarantineUnseen, comes, &[Broken::Doubled]);
+}
+
 #[test]
 fn a_redrive_that_is_not_done_again_leaves_a_record_in_two_places() {
     // A contract is loosened, and tightened while a redrive fails on its way.
@@ -289,7 +312,8 @@ async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
         event.records.push(record);
         for release in releases {
             let catalog = contracts::catalog(release);
-            let cleaner = Cleaner { store: store.clone(), catalog: catalog.clone() };
+            let cleaner =
+                Cleaner { store: store.clone(), catalog: catalog.clone(), releases: Releases::default() };
             cleaner.handle(event.clone()).await;
             let chance = Arc::new(Chance::seeded(1));
             let lake = Lake::new(store.clone(), Effects { clock: Arc::new(SystemClock), chance });

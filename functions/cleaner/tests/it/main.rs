@@ -13,6 +13,7 @@ use cleaner::Cleaner;
 use cleaner::event::Event;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use pinlake_landing::releases::Releases;
 use pinlake_landing::{object, watermark};
 use pinlake_schema::Catalog;
 
@@ -22,7 +23,7 @@ fn sample() -> KinesisEvent {
 }
 
 fn cleaner(store: Arc<dyn ObjectStore>) -> Cleaner {
-    Cleaner { store, catalog: Arc::new(Catalog::embedded().unwrap()) }
+    Cleaner { store, catalog: Arc::new(Catalog::embedded().unwrap()), releases: Releases::default() }
 }
 
 /// A store in a folder that has become a file: nothing can be put there.

@@ -20,6 +20,7 @@ use pinlake_effects::{Chance, Effects, ManualClock};
 use pinlake_lake::{Budget, Lake};
 use pinlake_landing::land::{Delivery, land};
 use pinlake_landing::raw::{self, RawData, RawRecord};
+use pinlake_landing::releases::Releases;
 use pinlake_schema::Catalog;
 
 #[derive(Clone, Default)]
@@ -63,7 +64,7 @@ async fn deliver_to(
     }];
     let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
     let raw = raw::put(store, &delivery.origin().unwrap(), &records).await.unwrap();
-    land(store, catalog, delivery, &raw).await.unwrap();
+    land(store, &Releases::default(), catalog, delivery, &raw).await.unwrap();
 }
 
 fn messages(bodies: &[String]) -> SqsEvent {

@@ -183,8 +183,8 @@ fn what_breaks_a_contract_is_quarantined_with_the_reason() {
         (r#"{"ind":1,"timestamp":"2021-02-29 00:00:00"}"#, Some("geo"), "geo: bad_timestamp: "),
         (r#"{"ind":1,"timestamp":true}"#, Some("geo"), "geo: bad_timestamp: "),
         (r#"{"ind": 1}"#, None, "null: unroutable: nothing named a dataset"),
-        (r#"{"ind": 1}"#, Some("log"), "null: unroutable: there is no dataset `log`"),
-        (r#"{"ind": 1}"#, Some("quarantine"), "null: unroutable: there is no dataset `quarantine`"),
+        (r#"{"ind": 1}"#, Some("log"), "log: unroutable: there is no dataset `log`"),
+        (r#"{"ind": 1}"#, Some("quarantine"), "quarantine: unroutable: there is no dataset `quarantine`"),
         (PIN, Some("user"), "user: misrouted: sent to user, has the shape of pin"),
         (
             r#"{"ind":1,"latitude":1,"longitude":2,"first_name":"a","last_name":"b"}"#,

@@ -1,8 +1,8 @@
-//! Under which contracts records were judged: every catalog that a writer of tables used, kept in the lake.
+//! Under which contracts records were judged: every catalog that ever cleaned one, kept in the lake.
 //!
 //! `contracts/<catalog hash>.json` holds the contract files of one release, `{"files": [["pin.toml", "..."]]}`. It is
-//! put before the first row that the release lets in, so whoever looks after seeing such a row finds it. Releases
-//! are few and small; they are never removed.
+//! put before the first rows that the release has made land or are inserted, so whoever looks after seeing such a row
+//! finds it. Releases are few and small; they are never removed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_landing::object::put_if_absent;
 use pinlake_schema::Catalog;
 use serde::{Deserialize, Serialize};
 
-use crate::error::LakeError;
+use crate::error::LandingError;
+use crate::object::put_if_absent;
 
 /// First path segment of the releases.
 const CONTRACTS: &str = "contracts";
@@ -26,21 +26,20 @@ struct Files {
 
 /// The releases that this process knows of, by catalog hash.
 #[derive(Debug, Default)]
-pub(crate) struct Releases(Mutex<BTreeMap<String, Option<Arc<Catalog>>>>);
+pub struct Releases(Mutex<BTreeMap<String, Option<Arc<Catalog>>>>);
 
 impl Releases {
     /// Makes sure that the lake knows of `catalog`.
-    pub(crate) async fn keep(
-        &self,
-        store: &dyn ObjectStore,
-        catalog: &Arc<Catalog>,
-    ) -> Result<(), LakeError> {
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep(&self, store: &dyn ObjectStore, catalog: &Arc<Catalog>) -> Result<(), LandingError> {
         if self.known(catalog.hash()).is_some() {
             return Ok(());
         }
         let path = path_of(catalog.hash());
         let bytes = serde_json::to_vec(&Files { files: catalog.files().to_vec() })
-            .map_err(|error| LakeError::Damaged { path: path.to_string(), why: error.to_string() })?;
+            .map_err(|error| LandingError::corrupt(&path, error))?;
         // The same hash judges alike, so what is there serves as well.
         put_if_absent(store, &path, bytes.into()).await?;
         self.remember(catalog.hash(), Some(catalog.clone()));
@@ -48,18 +47,21 @@ impl Releases {
     }
 
     /// All releases that the lake knows of.
-    pub(crate) async fn all(&self, store: &dyn ObjectStore) -> Result<Vec<Arc<Catalog>>, LakeError> {
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn all(&self, store: &dyn ObjectStore) -> Result<Vec<Arc<Catalog>>, LandingError> {
         let folder = Path::from(CONTRACTS);
         let listed: Vec<_> =
-            store.list(Some(&folder)).try_collect().await.map_err(LakeError::store(&folder))?;
+            store.list(Some(&folder)).try_collect().await.map_err(LandingError::store(&folder))?;
         let mut releases = Vec::new();
         for path in listed.into_iter().map(|meta| meta.location) {
             let Some(hash) = path.filename().and_then(|name| name.strip_suffix(".json")) else { continue };
             let known = match self.known(hash) {
                 Some(known) => known,
                 None => {
-                    let got = store.get(&path).await.map_err(LakeError::store(&path))?;
-                    let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
+                    let got = store.get(&path).await.map_err(LandingError::store(&path))?;
+                    let bytes = got.bytes().await.map_err(LandingError::store(&path))?;
                     let read = read(&path, &bytes);
                     self.remember(hash, read.clone());
                     read
