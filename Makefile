@@ -106,12 +106,12 @@ airflow: build .venv/ready ## Run the example DAG in a real Airflow, on a stack 
 .venv-bench/ready: bench/requirements.txt
 	$(python_environment)
 
-SECTIONS ?= load analyse insert cold-start handlers scale
+SECTIONS ?= load analyse cleaning insert cold-start handlers scale
 ROWS ?= 300000 1000000
 RUNS ?= 5
 .PHONY: bench
 bench: tools .venv/ready .venv-bench/ready ## Measure beside DuckDB, Polars, Spark: make bench [SECTIONS='load analyse'] [ROWS=N] [RUNS=N]
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --bins --example cleaning_speed
 	@.venv-bench/bin/python -m bench $(SECTIONS) --rows $(ROWS) --runs $(RUNS)
 
 # Fuzzing guided by coverage, with stable Rust; libFuzzer, which is built along, needs a C++ compiler. What is found is

@@ -2,13 +2,15 @@
 
 import argparse
 
-from bench import analyse, cold_start, handlers, insert, load, machine, scale
+from bench import analyse, cleaning, cold_start, handlers, insert, load, machine, scale
 
 
 def main() -> None:
     """Runs the sections that are named."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("sections", nargs="+", choices=["load", "analyse", "insert", "cold-start", "handlers", "scale"])
+    parser.add_argument(
+        "sections", nargs="+", choices=["load", "analyse", "cleaning", "insert", "cold-start", "handlers", "scale"]
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[300_000, 1_000_000], help="posts to load and analyse")
     parser.add_argument(
         "--tables", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000], help="rows to insert into"
@@ -26,6 +28,8 @@ def main() -> None:
             case "analyse":
                 for rows in arguments.rows:
                     analyse.run(rows, arguments.runs, arguments.peers)
+            case "cleaning":
+                cleaning.run(min(arguments.rows), arguments.runs)
             case "insert":
                 insert.run(arguments.tables, arguments.runs)
             case "cold-start":
