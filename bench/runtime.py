@@ -74,10 +74,14 @@ class Function:
         self._server.server_close()
         self._log.close()
 
-    def log_tail(self) -> str:
-        """The end of what the program has logged."""
+    def log(self) -> str:
+        """What the program has logged."""
         self._log.seek(0)
-        return self._log.read().decode(errors="replace")[-2000:]
+        return self._log.read().decode(errors="replace")
+
+    def log_tail(self) -> str:
+        """The end of it."""
+        return self.log()[-2000:]
 
     @property
     def peak_rss_mb(self) -> float:
