@@ -2,21 +2,46 @@
 
 import argparse
 
-from bench import analyse, cleaning, cold_start, handlers, insert, load, machine, scale
+from bench import (
+    analyse,
+    cleaning,
+    cold_start,
+    drain,
+    freshness,
+    handlers,
+    ingest,
+    insert,
+    load,
+    machine,
+    scale,
+)
+
+SECTIONS = [
+    "load",
+    "analyse",
+    "cleaning",
+    "insert",
+    "cold-start",
+    "handlers",
+    "ingest",
+    "freshness",
+    "drain",
+    "scale",
+]
 
 
 def main() -> None:
     """Runs the sections that are named."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "sections", nargs="+", choices=["load", "analyse", "cleaning", "insert", "cold-start", "handlers", "scale"]
-    )
+    parser.add_argument("sections", nargs="+", choices=SECTIONS)
     parser.add_argument("--rows", type=int, nargs="+", default=[300_000, 1_000_000], help="posts to load and analyse")
     parser.add_argument(
         "--tables", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000], help="rows to insert into"
     )
+    parser.add_argument("--objects", type=int, default=20_000, help="landing objects to drain")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each, after one that is not")
     parser.add_argument("--peers", nargs="*", default=list(load.PEER_NAMES), choices=load.PEER_NAMES)
+    parser.add_argument("--seconds", type=int, default=120, help="how long the section freshness sends records")
     arguments = parser.parse_args()
     about = machine.describe()
     print("# " + ", ".join(f"{name} {value}" for name, value in about.items()) + "\n")
@@ -36,6 +61,12 @@ def main() -> None:
                 cold_start.run(arguments.runs)
             case "handlers":
                 handlers.run(min(arguments.rows), arguments.runs)
+            case "drain":
+                drain.run(arguments.objects, min(arguments.runs, 3))
+            case "ingest":
+                ingest.run()
+            case "freshness":
+                freshness.run(arguments.seconds)
             case "scale":
                 scale.run()
 

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -35,3 +36,10 @@ def busy_seconds() -> float:
         int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
     )
     return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+def others_share(seconds: float = 3) -> float:
+    """How much of a processor others take at the moment: nothing of ours may run meanwhile."""
+    begun = busy_seconds()
+    time.sleep(seconds)
+    return round((busy_seconds() - begun) / seconds, 3)

@@ -1,5 +1,6 @@
 """Runs commands as whole processes: wall and CPU seconds and peak memory as the kernel accounts them."""
 
+import math
 import os
 import statistics
 import subprocess
@@ -94,6 +95,11 @@ def ratio(ours: Sequence[Run], theirs: Sequence[Run], figure: str) -> float:
     return statistics.median(
         getattr(a, figure) / max(getattr(b, figure), 0.001) for a, b in zip(ours, theirs, strict=False)
     )
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The value that so large a part of them does not exceed (nearest rank): no value that was not measured."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
 
 
 def record(results: dict[str, list[Run]]) -> dict[str, list[dict[str, object]]]:

@@ -13,7 +13,8 @@ QUERIES = ROOT / "queries"
 WORK = Path(os.environ.get("PINLAKE_BENCH_WORK", ROOT / "target" / "bench"))
 
 
-def _target() -> str:
+def target() -> str:
+    """The triple that programs are built for."""
     triple = os.environ.get("CARGO_BUILD_TARGET")
     if not triple:
         lines = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout.splitlines()
@@ -24,7 +25,7 @@ def _target() -> str:
 def binary(name: str) -> Path:
     """A program of the release profile, as `make bench` builds it; or of the folder PINLAKE_BENCH_BIN."""
     other = os.environ.get("PINLAKE_BENCH_BIN")
-    path = Path(other) / name if other else ROOT / "target" / _target() / "release" / name
+    path = Path(other) / name if other else ROOT / "target" / target() / "release" / name
     if not path.exists():
         sys.exit(f"{path} is missing: make bench builds it")
     return path

@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench import machine, measure
@@ -29,6 +29,11 @@ def comparison(ours: str, results: dict[str, list[measure.Run]]) -> str:
         rows.append([name, f"{middle[0]:.2f}", f"{middle[1]:.2f}", f"{middle[2]:.0f}", *part, f"{middle[3]:.1f}"])
     head = ["", "seconds", "CPU s", "RSS MB", f"{ours} / it, time", "CPU", "others' CPU s"]
     return table(head, rows)
+
+
+def in_line(values: Iterable[float], digits: int = 2) -> str:
+    """Many raw figures as one text: a line of JSON where there would be thousands."""
+    return " ".join(f"{value:.{digits}f}" for value in values)
 
 
 def keep(section: str, settings: dict[str, object], figures: object) -> Path:

@@ -13,7 +13,8 @@ def main() -> int:
     """Runs one command; its exit code is 0, or that of the program that failed, or 1."""
     parser = argparse.ArgumentParser(prog="python -m local", description="pinlake on this machine")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start the stand-in, build, deploy, write target/demo/stack.json")
+    up_parser = commands.add_parser("up", help="start the stand-in, build, deploy, write target/demo/stack.json")
+    up_parser.add_argument("--programs", type=Path, help="a folder with the functions, built already")
     commands.add_parser("down", help="stop what up started")
     demo_parser = commands.add_parser("demo", help="up, then from input to answers")
     demo_parser.add_argument("--input", type=Path, help="a folder with pin.ndjson, geo.ndjson, user.ndjson")
@@ -27,7 +28,7 @@ def main() -> int:
     try:
         match arguments.command:
             case "up":
-                stack.up()
+                stack.up(programs=arguments.programs)
             case "down":
                 stand_in.stop()
             case "demo":

@@ -21,6 +21,9 @@ use pinlake_platform::{contracts, settings};
 /// Kept free of each invocation for the last commit and the answer.
 const RESERVE: Duration = Duration::from_secs(20);
 
+/// The part of the function's memory that is for what is known of keys: of 2 GB that is 150 million rows.
+const KEY_SHARE: usize = 4;
+
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     telemetry::init();
@@ -35,8 +38,10 @@ async fn main() -> Result<(), Error> {
             Some(Files { bucket, prefix, buckets: Arc::new(s3), most_bytes: MOST_BYTES })
         }
     };
+    // Lambda says how many MB it has (Lambda Developer Guide, "Using Lambda environment variables").
+    let memory = settings::parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 256)? << 20;
     let compactor = Compactor {
-        lake: Lake::new(store, effects.clone()),
+        lake: Lake::new(store, effects.clone()).with_key_bytes(memory / KEY_SHARE),
         catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
         alarm: Queue {
             client: aws_sdk_sqs::Client::new(&config),

@@ -122,11 +122,12 @@ impl ColumnBuilder {
                 _ => builder.append_null(),
             },
             ColumnBuilder::Float64(builder) => match cell {
-                Cell::Float(number) => builder.append_value(number),
+                Cell::Float(bits) => builder.append_value(f64::from_bits(bits)),
                 _ => builder.append_null(),
             },
             ColumnBuilder::Boolean(builder) => match cell {
-                Cell::Bool(value) => builder.append_value(value),
+                Cell::True => builder.append_value(true),
+                Cell::False => builder.append_value(false),
                 _ => builder.append_null(),
             },
             ColumnBuilder::Moment(builder) => match cell {
@@ -134,17 +135,17 @@ impl ColumnBuilder {
                 _ => builder.append_null(),
             },
             ColumnBuilder::Day(builder) => match cell {
-                Cell::Day(days) => builder.append_value(days),
+                Cell::Day(days) => builder.append_option(i32::try_from(days).ok()),
                 _ => builder.append_null(),
             },
             ColumnBuilder::Binary(builder) => match cell {
-                Cell::Bytes { start, end } => builder.append_value(&view.row.bytes[start..end]),
+                Cell::Bytes(span) => builder.append_value(&view.row.bytes[span.range()]),
                 _ => builder.append_null(),
             },
             ColumnBuilder::List { items, offsets, valid, .. } => {
                 let mut last = offsets.last().copied().unwrap_or(0);
-                if let Cell::Items { start, end } = cell {
-                    for item in &view.row.items[start..end] {
+                if let Cell::Items(span) = cell {
+                    for item in &view.row.items[span.range()] {
                         items.push(*item, view);
                         last += 1;
                     }

@@ -1,5 +1,7 @@
 //! From the fields of a record to the cells of a clean row, by the rules of a contract.
 
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_schema::{Column, Scalar, Source, Type};
@@ -12,28 +14,34 @@ use crate::plan::Plan;
 use crate::reason::{Fault, Reason, shown};
 use crate::record::{Record, Slot, Span};
 
-/// One value of a row.
+/// One value of a row. Whatever it is, it is one number wide: see [`Span`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cell {
     Null,
-    Bool(bool),
+    True,
+    False,
     Int(i64),
-    Float(f64),
+    /// The bits of a float.
+    Float(u64),
     Text(Span),
     /// Microseconds since 1970-01-01 UTC.
     Moment(i64),
     /// Days since 1970-01-01.
-    Day(i32),
+    Day(i64),
     /// A range of the row's bytes.
-    Bytes {
-        start: usize,
-        end: usize,
-    },
+    Bytes(Span),
     /// A range of the row's items.
-    Items {
-        start: usize,
-        end: usize,
-    },
+    Items(Span),
+}
+
+impl Cell {
+    pub(crate) fn bool(value: bool) -> Cell {
+        if value { Cell::True } else { Cell::False }
+    }
+
+    pub(crate) fn float(value: f64) -> Cell {
+        Cell::Float(value.to_bits())
+    }
 }
 
 /// The cells of the row at hand, in the contract's order. Kept from row to row, so that none allocates.
@@ -54,7 +62,7 @@ impl Row {
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Cell {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        Cell::Bytes { start, end: self.bytes.len() }
+        Cell::Bytes(Span::of(start, self.bytes.len()))
     }
 }
 
@@ -138,7 +146,7 @@ impl Cleaner<'_> {
             Slot::Nested(span) => span,
             _ => return Err(self.fault(Reason::WrongType, slot, 0, used)),
         };
-        let json = &self.text[span.start as usize..span.end as usize];
+        let json = &self.text[span.range()];
         let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(json) else {
             return Err(self.fault(Reason::WrongType, slot, 0, used));
         };
@@ -149,7 +157,7 @@ impl Cleaner<'_> {
             let cell = self.convert(scalar, slot).map_err(|reason| self.fault(reason, slot, 0, used))?;
             self.row.items.push(cell);
         }
-        Ok(Cell::Items { start, end: self.row.items.len() })
+        Ok(Cell::Items(Span::of(start, self.row.items.len())))
     }
 
     /// An array of several fields' values.
@@ -167,7 +175,7 @@ impl Cleaner<'_> {
             self.row.items.truncate(start);
             return Ok(Cell::Null);
         }
-        Ok(Cell::Items { start, end: self.row.items.len() })
+        Ok(Cell::Items(Span::of(start, self.row.items.len())))
     }
 
     /// The texts of several fields, nulls left out.
@@ -188,12 +196,10 @@ impl Cleaner<'_> {
                 self.record.scratch.push_str(separator);
             }
             match self.row.items[at] {
-                Cell::Text(Span { start, end, in_scratch: true }) => {
-                    self.record.scratch.extend_from_within(start as usize..end as usize);
+                Cell::Text(span) if span.is_in_scratch() => {
+                    self.record.scratch.extend_from_within(span.range());
                 }
-                Cell::Text(Span { start, end, in_scratch: false }) => {
-                    self.record.scratch.push_str(&self.text[start as usize..end as usize]);
-                }
+                Cell::Text(span) => self.record.scratch.push_str(&self.text[span.range()]),
                 _ => {}
             }
         }
@@ -201,7 +207,7 @@ impl Cleaner<'_> {
         self.row.items.truncate(first_item);
         let end = self.record.scratch.len();
         Ok(match joined {
-            true => Cell::Text(Span { start: start as u32, end: end as u32, in_scratch: true }),
+            true => Cell::Text(Span::in_scratch(start, end)),
             false => Cell::Null,
         })
     }
@@ -219,12 +225,12 @@ impl Cleaner<'_> {
                 i32::try_from(number).map_err(|_| Reason::OutOfRange)?;
                 Ok(Cell::Int(number))
             }
-            Scalar::Float64 => self.float(slot).map(Cell::Float),
-            Scalar::Boolean => self.boolean(slot).map(Cell::Bool),
+            Scalar::Float64 => self.float(slot).map(Cell::float),
+            Scalar::Boolean => self.boolean(slot).map(Cell::bool),
             Scalar::Timestamp => self.moment(slot).map(Cell::Moment),
             Scalar::Date => {
                 let day = self.moment(slot)?.div_euclid(moment::MICROS_PER_DAY);
-                i32::try_from(day).map(Cell::Day).map_err(|_| Reason::BadTimestamp)
+                i32::try_from(day).map(|day| Cell::Day(day.into())).map_err(|_| Reason::BadTimestamp)
             }
             Scalar::Binary => {
                 let bytes = BASE64.decode(self.number_text(slot)?).map_err(|_| Reason::WrongType)?;
@@ -237,13 +243,14 @@ impl Cleaner<'_> {
     fn string(&mut self, slot: Slot) -> Result<Cell, Reason> {
         let mut span = match slot {
             Slot::Text(span) | Slot::Number(span) => span,
-            Slot::Bool(value) => self.record.keep(if value { "true" } else { "false" }),
+            Slot::True => self.record.keep("true"),
+            Slot::False => self.record.keep("false"),
             _ => return Err(Reason::WrongType),
         };
         if let Some(prefix) = &self.column.remove_prefix
             && self.record.text(span, self.text).starts_with(prefix.as_str())
         {
-            span.start += prefix.len() as u32;
+            span = span.without_first(prefix.len());
         }
         Ok(Cell::Text(span))
     }
@@ -283,8 +290,10 @@ impl Cleaner<'_> {
     }
 
     fn boolean(&self, slot: Slot) -> Result<bool, Reason> {
-        if let Slot::Bool(value) = slot {
-            return Ok(value);
+        match slot {
+            Slot::True => return Ok(true),
+            Slot::False => return Ok(false),
+            _ => {}
         }
         match self.number_text(slot)? {
             "1" => Ok(true),
@@ -310,14 +319,16 @@ impl Cleaner<'_> {
         Ok(match slot {
             Slot::Number(span) | Slot::Nested(span) => span,
             // With the quotes around it, which stand in the record too.
-            Slot::Text(Span { start, end, in_scratch: false }) => {
-                Span { start: start - 1, end: end + 1, in_scratch: false }
+            Slot::Text(span) if !span.is_in_scratch() => {
+                let Range { start, end } = span.range();
+                Span::of(start - 1, end + 1)
             }
             Slot::Text(span) => {
                 let text = serde_json::to_string(self.record.text(span, self.text));
                 self.record.keep(&text.map_err(|_| Reason::WrongType)?)
             }
-            Slot::Bool(value) => self.record.keep(if value { "true" } else { "false" }),
+            Slot::True => self.record.keep("true"),
+            Slot::False => self.record.keep("false"),
             Slot::Null | Slot::Missing => return Err(Reason::WrongType),
         })
     }
@@ -327,7 +338,8 @@ impl Cleaner<'_> {
         let found = match slot {
             Slot::Text(span) => format!("\"{}\"", shown(self.record.text(span, self.text))),
             Slot::Number(span) | Slot::Nested(span) => shown(self.record.text(span, self.text)),
-            Slot::Bool(value) => value.to_string(),
+            Slot::True => "true".to_owned(),
+            Slot::False => "false".to_owned(),
             Slot::Null | Slot::Missing => "null".to_owned(),
         };
         let column = &self.column.name;

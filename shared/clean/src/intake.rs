@@ -1,6 +1,5 @@
 //! Many records in, one batch a dataset out.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -88,8 +87,8 @@ pub struct Count {
 #[derive(Debug)]
 pub struct Intake {
     fields: FieldTable,
+    /// In the order of their names.
     plans: Vec<Plan>,
-    by_name: HashMap<String, usize>,
     quarantine: usize,
     arrived_at: DateTime<Utc>,
     record: Record,
@@ -123,17 +122,14 @@ impl Intake {
     pub fn new(catalog: Arc<Catalog>, arrived_at: DateTime<Utc>) -> Intake {
         let fields = FieldTable::new(&catalog);
         let plans: Vec<Plan> = catalog.contracts().map(|contract| Plan::new(contract, &fields)).collect();
-        let by_name: HashMap<String, usize> =
-            plans.iter().enumerate().map(|(at, plan)| (plan.contract.name.clone(), at)).collect();
         let datasets = plans.iter().map(|plan| Some(plan.contract.name.clone())).chain([None]);
         let counts = datasets.map(|dataset| Count { dataset, read: 0, quarantined: 0, bytes: 0 }).collect();
         Intake {
             // A catalog without quarantine cannot be made.
-            quarantine: by_name.get(QUARANTINE).copied().unwrap_or_default(),
+            quarantine: place_of(&plans, QUARANTINE).unwrap_or_default(),
             record: Record::new(fields.len()),
             fields,
             plans,
-            by_name,
             arrived_at,
             row: Row::default(),
             key_buffer: Vec::with_capacity(4096),
@@ -200,7 +196,7 @@ impl Intake {
 
     /// The plan of the dataset that the sender named.
     fn named(&self, hint: Option<&str>) -> Option<usize> {
-        hint.and_then(|name| self.by_name.get(name).copied()).filter(|at| *at != self.quarantine)
+        hint.and_then(|name| place_of(&self.plans, name)).filter(|at| *at != self.quarantine)
     }
 
     /// Bytes of the records that the open batches hold.
@@ -368,6 +364,10 @@ impl Intake {
         }
         self.append(self.quarantine, "", raw.len(), origin)
     }
+}
+
+fn place_of(plans: &[Plan], name: &str) -> Option<usize> {
+    plans.binary_search_by(|plan| plan.contract.name.as_str().cmp(name)).ok()
 }
 
 /// Writes a row of texts as a JSON object.

@@ -85,9 +85,10 @@ fn column(column: &Column, cell: Cell, view: View<'_>, buffer: &mut Vec<u8>) {
     let length_at = buffer.len();
     buffer.extend_from_slice(&[0; 4]);
     match cell {
-        Cell::Items { start, end } => {
-            buffer.extend_from_slice(&length(end - start));
-            for item in &view.row.items[start..end] {
+        Cell::Items(span) => {
+            let items = &view.row.items[span.range()];
+            buffer.extend_from_slice(&length(items.len()));
+            for item in items {
                 buffer.push(u8::from(!matches!(item, Cell::Null)));
                 let item_at = buffer.len();
                 if !matches!(item, Cell::Null) {
@@ -104,11 +105,14 @@ fn column(column: &Column, cell: Cell, view: View<'_>, buffer: &mut Vec<u8>) {
 
 fn value(cell: Cell, view: View<'_>, buffer: &mut Vec<u8>) {
     match cell {
-        Cell::Null | Cell::Items { .. } => {}
-        Cell::Bool(value) => buffer.push(u8::from(value)),
-        Cell::Int(number) | Cell::Moment(number) => buffer.extend_from_slice(&number.to_le_bytes()),
-        Cell::Day(days) => buffer.extend_from_slice(&i64::from(days).to_le_bytes()),
-        Cell::Float(number) => {
+        Cell::Null | Cell::Items(_) => {}
+        Cell::True => buffer.push(1),
+        Cell::False => buffer.push(0),
+        Cell::Int(number) | Cell::Moment(number) | Cell::Day(number) => {
+            buffer.extend_from_slice(&number.to_le_bytes());
+        }
+        Cell::Float(bits) => {
+            let number = f64::from_bits(bits);
             // The two zeros are equal, and so are all NaNs.
             let one = if number == 0.0 {
                 0.0
@@ -120,7 +124,7 @@ fn value(cell: Cell, view: View<'_>, buffer: &mut Vec<u8>) {
             buffer.extend_from_slice(&one.to_bits().to_le_bytes());
         }
         Cell::Text(span) => buffer.extend_from_slice(view.text_of(span).as_bytes()),
-        Cell::Bytes { start, end } => buffer.extend_from_slice(&view.row.bytes[start..end]),
+        Cell::Bytes(span) => buffer.extend_from_slice(&view.row.bytes[span.range()]),
     }
 }
 

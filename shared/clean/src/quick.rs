@@ -13,8 +13,8 @@ use crate::record::{Record, Slot, Span};
 /// Reads the object that `text` is into the slots of `record`; false when it gives up.
 pub(crate) fn read(text: &str, record: &mut Record, fields: &mut FieldTable) -> bool {
     record.reset();
-    // Places in a record are counted in 32 bits.
-    u32::try_from(text.len()).is_ok() && Quick { text, at: 0, record }.object(fields).is_some()
+    // Places in a record are counted in 31 bits.
+    i32::try_from(text.len()).is_ok() && Quick { text, at: 0, record }.object(fields).is_some()
 }
 
 struct Quick<'a> {
@@ -87,8 +87,8 @@ impl<'a> Quick<'a> {
         let slot = match self.peek()? {
             b'"' => return self.string(field),
             b'-' | b'0'..=b'9' => Slot::Number(self.number()?),
-            b't' => self.word("true", Slot::Bool(true))?,
-            b'f' => self.word("false", Slot::Bool(false))?,
+            b't' => self.word("true", Slot::True)?,
+            b'f' => self.word("false", Slot::False)?,
             b'n' => self.word("null", Slot::Null)?,
             b'{' | b'[' => {
                 let mut json = serde_json::Deserializer::from_str(&self.text[self.at..]);
@@ -133,11 +133,7 @@ impl<'a> Quick<'a> {
             Some(field) => {
                 let slot = match is_escaped {
                     true => self.record.slot_of(raw, self.text).ok()?,
-                    false => Slot::Text(Span {
-                        start: quote as u32 + 1,
-                        end: self.at as u32 - 1,
-                        in_scratch: false,
-                    }),
+                    false => Slot::Text(Span::of(quote + 1, self.at - 1)),
                 };
                 self.record.set(field, slot);
             }
@@ -169,7 +165,7 @@ impl<'a> Quick<'a> {
             }
             self.digits()?;
         }
-        Some(Span { start: start as u32, end: self.at as u32, in_scratch: false })
+        Some(Span::of(start, self.at))
     }
 
     fn digits(&mut self) -> Option<()> {

@@ -1,5 +1,7 @@
 //! One record, read once: which fields it has, and where in its bytes their values stand.
 
+use std::ops::Range;
+
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -11,12 +13,40 @@ use crate::reason::{Fault, Reason, shown};
 /// How deep a value may be nested.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// A piece of text: of the record itself, or of the scratch that unescaped and joined texts are put in.
+/// A piece of text: of the record itself, or of the scratch that unescaped and joined texts are put in. Elsewhere a run of
+/// bytes or of items.
+///
+/// Two places in one number, so that a slot and a cell are two registers wide: wider ones are copied in pieces, and the
+/// processor waits for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) start: u32,
-    pub(crate) end: u32,
-    pub(crate) in_scratch: bool,
+pub(crate) struct Span(u64);
+
+/// A record has at most 1 MiB, and what is made of it a small multiple: 31 bits are enough for where a piece ends.
+const IN_SCRATCH: u64 = 1 << 63;
+
+impl Span {
+    /// A piece of the record.
+    pub(crate) fn of(start: usize, end: usize) -> Span {
+        Span((end as u64) << 32 | (start as u64 & 0xffff_ffff))
+    }
+
+    /// A piece of the scratch.
+    pub(crate) fn in_scratch(start: usize, end: usize) -> Span {
+        Span(Span::of(start, end).0 | IN_SCRATCH)
+    }
+
+    pub(crate) fn is_in_scratch(self) -> bool {
+        self.0 & IN_SCRATCH != 0
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        (self.0 & 0xffff_ffff) as usize..((self.0 & !IN_SCRATCH) >> 32) as usize
+    }
+
+    /// The same piece without its first `bytes`.
+    pub(crate) fn without_first(self, bytes: usize) -> Span {
+        Span(self.0 + bytes as u64)
+    }
 }
 
 /// The value of a field.
@@ -24,7 +54,8 @@ pub(crate) struct Span {
 pub(crate) enum Slot {
     Missing,
     Null,
-    Bool(bool),
+    True,
+    False,
     Text(Span),
     /// The number's JSON text: no digit is lost on the way to its column.
     Number(Span),
@@ -55,15 +86,15 @@ impl Record {
 
     /// The text of a span, given the record's own text.
     pub(crate) fn text<'a>(&'a self, span: Span, record: &'a str) -> &'a str {
-        let text = if span.in_scratch { &self.scratch } else { record };
-        &text[span.start as usize..span.end as usize]
+        let text = if span.is_in_scratch() { &self.scratch } else { record };
+        &text[span.range()]
     }
 
     /// Puts text into the scratch.
     pub(crate) fn keep(&mut self, text: &str) -> Span {
-        let start = self.scratch.len() as u32;
+        let start = self.scratch.len();
         self.scratch.push_str(text);
-        Span { start, end: self.scratch.len() as u32, in_scratch: true }
+        Span::in_scratch(start, self.scratch.len())
     }
 
     /// The value of one piece of JSON text, which is borrowed from the record's `text`.
@@ -74,13 +105,16 @@ impl Record {
                 let mut json = serde_json::Deserializer::from_str(raw);
                 Slot::Text(json.deserialize_str(Unescape(self)).map_err(|error| malformed(&error))?)
             }
-            Some(b'"') => Slot::Text(Span { start: span.start + 1, end: span.end - 1, in_scratch: false }),
+            Some(b'"') => {
+                let Range { start, end } = span.range();
+                Slot::Text(Span::of(start + 1, end - 1))
+            }
             Some(b'{' | b'[') => {
                 bound_depth(raw)?;
                 Slot::Nested(span)
             }
-            Some(b't') => Slot::Bool(true),
-            Some(b'f') => Slot::Bool(false),
+            Some(b't') => Slot::True,
+            Some(b'f') => Slot::False,
             Some(b'n') => Slot::Null,
             _ => Slot::Number(span),
         })
@@ -173,7 +207,7 @@ impl Walk<'_> {
                 match slot {
                     Slot::Text(_) => self.fields.learn(field, Expect::Text),
                     Slot::Number(_) | Slot::Nested(_) => self.fields.learn(field, Expect::Raw),
-                    Slot::Bool(_) | Slot::Null | Slot::Missing => {}
+                    Slot::True | Slot::False | Slot::Null | Slot::Missing => {}
                 }
                 self.record.set(field, slot);
             }
@@ -225,7 +259,7 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
 /// Where a piece borrowed from `text` stands in it.
 fn span_in(piece: &str, text: &str) -> Span {
     let start = piece.as_ptr().addr() - text.as_ptr().addr();
-    Span { start: start as u32, end: (start + piece.len()) as u32, in_scratch: false }
+    Span::of(start, start + piece.len())
 }
 
 fn bound_depth(json: &str) -> Result<(), Fault> {
@@ -316,7 +350,7 @@ impl<'de> Visitor<'de> for Text<'_> {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Read<'de>, E> {
-        Ok(Read::Slot(Slot::Bool(value)))
+        Ok(Read::Slot(if value { Slot::True } else { Slot::False }))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Read<'de>, E> {

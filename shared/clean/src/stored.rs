@@ -8,7 +8,7 @@ use pinlake_schema::{Contract, Scalar, Type};
 use crate::cell::{Cell, Row, View};
 use crate::intake::{Origin, Position};
 use crate::key::{self, KEY_BYTES};
-use crate::record::Record;
+use crate::record::{Record, Span};
 
 /// Why rows have no keys.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,7 @@ fn cell(data_type: Type, array: &ArrayRef, at: usize, row: &mut Row) -> Cell {
                 let cell = if items.is_null(item) { Cell::Null } else { one(scalar, &items, item, row) };
                 row.items.push(cell);
             }
-            Cell::Items { start, end: row.items.len() }
+            Cell::Items(Span::of(start, row.items.len()))
         }
     }
 }
@@ -90,10 +90,10 @@ fn one(scalar: Scalar, array: &ArrayRef, at: usize, row: &mut Row) -> Cell {
         Scalar::Binary => row.keep(array.as_binary::<i32>().value(at)),
         Scalar::Int64 => Cell::Int(array.as_primitive::<Int64Type>().value(at)),
         Scalar::Int32 => Cell::Int(array.as_primitive::<Int32Type>().value(at).into()),
-        Scalar::Float64 => Cell::Float(array.as_primitive::<Float64Type>().value(at)),
-        Scalar::Boolean => Cell::Bool(array.as_boolean().value(at)),
+        Scalar::Float64 => Cell::float(array.as_primitive::<Float64Type>().value(at)),
+        Scalar::Boolean => Cell::bool(array.as_boolean().value(at)),
         Scalar::Timestamp => Cell::Moment(array.as_primitive::<TimestampMicrosecondType>().value(at)),
-        Scalar::Date => Cell::Day(array.as_primitive::<Date32Type>().value(at)),
+        Scalar::Date => Cell::Day(array.as_primitive::<Date32Type>().value(at).into()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! `_pinlake_keys/<data file's name>.keys` is a cache of what the data file says: written before the commit that names
 //! the data file, made again from it when missing. (Delta's vacuum leaves folders that begin with an underscore
 //! alone.) It holds `PLKEYS01`, the number of keys n (u64, little endian, like all numbers), and the 16-byte keys of the data
-//! file's rows in ascending order. If they are more than 65,536 it holds:
+//! file's rows in ascending order. If they are more than 16,384 it holds:
 //!
 //! | bytes | what |
 //! |---|---|
@@ -15,10 +15,11 @@
 //!
 //! Then a check reads what is before the keys, a fifth of the whole, and of the keys the few that this does not rule out:
 //! nearly always those that are there. So its cost grows slowly with the table, and a warm function can keep what it
-//! knows of twenty million rows.
+//! knows of many million rows: 3.25 bytes each.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch};
@@ -39,8 +40,8 @@ const HEADER: usize = 16;
 const KEY: usize = 16;
 /// Key files that are read at once.
 const CONCURRENCY: usize = 8;
-/// Of a file with more keys than this (1 MiB) the index is read and kept in their place.
-const WHOLE_KEYS: usize = 1 << 16;
+/// Of a file with more keys than this (256 KiB) the index is read and kept in their place.
+const WHOLE_KEYS: usize = 1 << 14;
 /// Keys of one file that are looked at one by one; to look at more, all of them are read.
 const SINGLE_KEYS: usize = 64;
 
@@ -137,18 +138,41 @@ impl KeyIndex {
 #[derive(Debug)]
 pub(crate) struct KeyCache {
     files: HashMap<String, FileKeys>,
-    room: usize,
+    room: KeyRoom,
+}
+
+/// Bytes that are left for the keys of all tables of a lake together.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyRoom(Arc<AtomicUsize>);
+
+impl KeyRoom {
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(bytes)))
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let less = |left: usize| left.checked_sub(bytes);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for KeyCache {
+    fn drop(&mut self) {
+        self.room.give_back(self.files.values().map(FileKeys::bytes).sum());
+    }
 }
 
 impl KeyCache {
-    pub(crate) fn with_room(bytes: usize) -> Self {
-        Self { files: HashMap::new(), room: bytes }
+    pub(crate) fn new(room: KeyRoom) -> Self {
+        Self { files: HashMap::new(), room }
     }
 
     pub(crate) fn remember(&mut self, file: &str, keys: FileKeys) {
-        let bytes = keys.bytes();
-        if bytes <= self.room && !self.files.contains_key(file) {
-            self.room -= bytes;
+        if !self.files.contains_key(file) && self.room.take(keys.bytes()) {
             self.files.insert(file.to_owned(), keys);
         }
     }
@@ -159,11 +183,11 @@ impl KeyCache {
             return;
         }
         let live: HashSet<&str> = live.iter().map(|file| file.path.as_str()).collect();
-        let room = &mut self.room;
+        let room = &self.room;
         self.files.retain(|file, keys| {
             let keep = live.contains(file.as_str());
             if !keep {
-                *room += keys.bytes();
+                room.give_back(keys.bytes());
             }
             keep
         });
@@ -501,7 +525,7 @@ mod tests {
             wanted.push(twin);
             wanted.sort_unstable();
             for rows in [file.rows, None] {
-                let mut cache = KeyCache::with_room(1 << 30);
+                let mut cache = KeyCache::new(KeyRoom::of(1 << 30));
                 let file = DataFile { rows, ..file.clone() };
                 for round in ["cold", "warm"] {
                     let files = std::slice::from_ref(&file);
@@ -516,13 +540,21 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_keeps_within_its_room() {
-        let mut cache = KeyCache::with_room(3 * KEY);
+    fn caches_keep_within_their_room_together() {
+        let room = KeyRoom::of(3 * KEY);
+        let mut cache = KeyCache::new(room.clone());
         cache.remember("a", FileKeys::Whole([key(1), key(2)].into()));
         cache.remember("b", FileKeys::Whole([key(3), key(4)].into()));
         assert!(cache.files.contains_key("a") && !cache.files.contains_key("b"));
         cache.retain(&[DataFile { path: "c".to_owned(), size: 1, rows: None }]);
         cache.remember("b", FileKeys::Whole([key(3), key(4)].into()));
         assert!(cache.files.contains_key("b"));
+        let mut other = KeyCache::new(room);
+        for (round, has) in [("full", false), ("empty again", true)] {
+            other.remember("c", FileKeys::Whole([key(5), key(6)].into()));
+            assert_eq!(other.files.contains_key("c"), has, "{round}");
+            cache = KeyCache::new(cache.room.clone());
+        }
+        drop(cache);
     }
 }

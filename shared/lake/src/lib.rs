@@ -70,6 +70,7 @@ mod verdict;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use keys::KeyRoom;
 use object_store::ObjectStore;
 use pinlake_effects::{Clock, Effects};
 use pinlake_landing::releases::Releases;
@@ -82,6 +83,9 @@ pub use redrive::Redriven;
 pub use table::{Inserted, PinnedFile, PinnedTable, Table};
 use verdict::Verdicts;
 
+/// What is kept of the tables' keys, unless somebody says otherwise: 64 MiB are the indexes of twenty million rows.
+const KEY_BYTES: usize = 64 << 20;
+
 /// A lake: a store, rooted at the lake's own prefix, and the tables in it.
 #[derive(Debug)]
 pub struct Lake {
@@ -89,6 +93,8 @@ pub struct Lake {
     effects: Effects,
     /// Tables that were opened, so that a warm function keeps what it knows of them.
     tables: Mutex<BTreeMap<String, Arc<Table>>>,
+    /// For what is kept of their keys.
+    room: KeyRoom,
     releases: Releases,
     verdicts: Verdicts,
 }
@@ -100,9 +106,16 @@ impl Lake {
             store,
             effects,
             tables: Mutex::default(),
+            room: KeyRoom::of(KEY_BYTES),
             releases: Releases::default(),
             verdicts: Verdicts::default(),
         }
+    }
+
+    /// The same lake, which keeps at most so many bytes of its tables' keys in memory: 3.25 a row, and what does not fit is
+    /// read again for each commit.
+    pub fn with_key_bytes(self, most: usize) -> Self {
+        Self { room: KeyRoom::of(most), ..self }
     }
 
     /// The store, rooted at the lake.
@@ -137,6 +150,6 @@ impl Lake {
     }
 
     fn open(&self, contract: &Arc<Contract>) -> Table {
-        Table::new(self.store.clone(), self.effects.clone(), contract.clone())
+        Table::new(self.store.clone(), self.effects.clone(), contract.clone(), self.room.clone())
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::commit::{self, Outcome};
 use crate::data_file::{self, DataFile, NewFile};
 use crate::error::LakeError;
-use crate::keys::{self, FileKeys, Key, KeyCache};
+use crate::keys::{self, FileKeys, Key, KeyCache, KeyRoom};
 use crate::log::{Change, CommitNote, TableLog};
 
 mod merge;
@@ -28,8 +28,6 @@ const TABLES: &str = "tables";
 const CONTRACT_PROPERTY: &str = "pinlake.contract";
 const VERSION_PROPERTY: &str = "pinlake.contract.version";
 const IDENTITY_PROPERTY: &str = "pinlake.identity";
-/// What a warm function may keep of a table's keys: 64 MiB are the indexes of twenty million rows.
-const CACHED_KEY_BYTES: usize = 64 << 20;
 /// A checkpoint is made every so many versions.
 const CHECKPOINT_EVERY: u64 = 50;
 /// How a lost version is tried for again.
@@ -93,10 +91,15 @@ struct Known {
 }
 
 impl Table {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, effects: Effects, contract: Arc<Contract>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        effects: Effects,
+        contract: Arc<Contract>,
+        room: KeyRoom,
+    ) -> Self {
         let root = Path::from_iter([TABLES, &contract.name]);
         let log = TableLog::new(&contract.name, root.clone());
-        let known = Mutex::new(Known { log, keys: KeyCache::with_room(CACHED_KEY_BYTES) });
+        let known = Mutex::new(Known { log, keys: KeyCache::new(room) });
         Self { store, effects, contract, root, known }
     }
 

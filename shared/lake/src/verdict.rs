@@ -6,8 +6,8 @@
 //! in quarantine under none *and* under one. So whoever inserts looks for the other place **after** its own commit,
 //! and before anything is removed from landing. Judged again, an unresolved quarantined record has a key elsewhere:
 //!
-//! - after any rows: would the present contracts give one of quarantine the key of one that was just offered?
-//!   Then it is resolved.
+//! - after clean rows: would the present contracts give one of quarantine the key of one that was just offered?
+//!   Then it is resolved. After quarantine rows: would any release?
 //! - after quarantine rows: would any release of contracts that ever wrote to this lake ([`crate::releases`]) give
 //!   one of them a key that is there? Then it is resolved.
 //!
@@ -101,8 +101,13 @@ impl Lake {
         contract: &Contract,
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
+        // What is quarantined may have landed under another release than the present one; clean rows are of its contract.
+        let judges = match contract.name.as_str() {
+            QUARANTINE => self.releases().all(&**self.store()).await?,
+            _ => vec![catalog.clone()],
+        };
         let mut candidates: HashMap<Key, Vec<Key>> = HashMap::new();
-        for candidate in self.candidates(catalog).await? {
+        for candidate in self.candidates(catalog, &judges).await? {
             candidates.entry(candidate.elsewhere).or_default().push(candidate.quarantined);
         }
         let mut found = BTreeSet::new();
@@ -118,25 +123,35 @@ impl Lake {
         Ok(found)
     }
 
-    /// The unresolved records in quarantine that `catalog` would put elsewhere.
-    async fn candidates(&self, catalog: &Arc<Catalog>) -> Result<Vec<Candidate>, LakeError> {
+    /// The unresolved records in quarantine that one of `judges` would put elsewhere.
+    async fn candidates(
+        &self,
+        catalog: &Catalog,
+        judges: &[Arc<Catalog>],
+    ) -> Result<Vec<Candidate>, LakeError> {
         let quarantine = self.table(catalog.quarantine());
         let mut all = Vec::new();
         let mut live = BTreeSet::new();
         for data in quarantine.data_files().await? {
-            let file = File { path: data.path.clone(), catalog: catalog.hash().to_owned() };
-            let known = self.verdicts().of(&file);
-            let candidates = match known {
-                Some(candidates) => candidates,
-                None => {
-                    let batches = quarantine.batches_of(&data).await?;
-                    let candidates: Arc<[Candidate]> = self.elsewhere(catalog, &batches)?.into();
-                    self.verdicts().remember(file.clone(), candidates.clone());
-                    candidates
-                }
-            };
-            all.extend_from_slice(&candidates);
-            live.insert(file);
+            let mut batches = None;
+            for judge in judges {
+                let file = File { path: data.path.clone(), catalog: judge.hash().to_owned() };
+                let known = self.verdicts().of(&file);
+                let candidates = match known {
+                    Some(candidates) => candidates,
+                    None => {
+                        let batches = match &mut batches {
+                            Some(batches) => batches,
+                            none => none.insert(quarantine.batches_of(&data).await?),
+                        };
+                        let candidates: Arc<[Candidate]> = self.elsewhere(judge, batches)?.into();
+                        self.verdicts().remember(file, candidates.clone());
+                        candidates
+                    }
+                };
+                all.extend_from_slice(&candidates);
+            }
+            live.insert(data.path);
         }
         self.verdicts().retain(&live);
         Ok(all)
@@ -204,8 +219,8 @@ impl Verdicts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file, candidates);
     }
 
-    fn retain(&self, live: &BTreeSet<File>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|file, _| live.contains(file));
+    fn retain(&self, live: &BTreeSet<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|file, _| live.contains(&file.path));
     }
 }
 
