@@ -409,7 +409,7 @@ impl<'a> Offer<'a> {
 mod tests {
     use super::*;
     use crate::Lake;
-    use crate::testing::effects;
+    use crate::testing::{Overtaken, effects};
     use arrow::array::{FixedSizeBinaryArray, Int64Array, RecordBatch};
     use object_store::memory::InMemory;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -582,6 +582,47 @@ mod tests {
         let lines = merge.as_array().unwrap();
         assert_eq!(lines.iter().filter(|line| line.get("remove").is_some()).count(), 40);
         assert!(lines.iter().filter_map(|line| line.get("add")).all(|add| add["dataChange"] == false));
+    }
+
+    async fn data_files(store: &dyn ObjectStore) -> usize {
+        let folder = Path::from("tables/visit");
+        store.list_with_delimiter(Some(&folder)).await.unwrap().objects.len()
+    }
+
+    /// A lake of 40 small files, in which another writer inserts a row, or merges them, just before a merge is put.
+    async fn overtaken(merges: bool) -> (Lake, Arc<InMemory>, Arc<Contract>) {
+        let (inner, contract) = (Arc::new(InMemory::new()), contract(""));
+        let other = Lake::new(inner.clone(), effects(1)).table(&contract);
+        for value in 0..40 {
+            other.insert(&[rows(&contract, &[value])]).await.unwrap();
+        }
+        let one_more = rows(&contract, &[40]);
+        let first = async move {
+            match merges {
+                true => assert_eq!(other.merge_small_files().await.unwrap(), 40),
+                false => assert_eq!(other.insert(&[one_more]).await.unwrap().inserted, 1),
+            }
+        };
+        let first = std::sync::Mutex::new(Some(Box::pin(first) as _));
+        let path = "_delta_log/00000000000000000041.json".to_owned();
+        (Lake::new(Arc::new(Overtaken { inner: inner.clone(), path, first }), effects(2)), inner, contract)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_merge_that_an_insert_overtook_is_not_written_again() {
+        let (lake, store, contract) = overtaken(false).await;
+        let table = lake.table(&contract);
+        assert_eq!(table.merge_small_files().await.unwrap(), 40);
+        assert_eq!(data_files(&*store).await, 42, "40, the insert's, and one of the merge");
+        assert_eq!(values(&lake, &table).await, (0..=40).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_merge_that_another_merge_overtook_is_given_up() {
+        let (lake, _, contract) = overtaken(true).await;
+        let table = lake.table(&contract);
+        assert_eq!(table.merge_small_files().await.unwrap(), 0);
+        assert_eq!(values(&lake, &table).await, (0..40).collect::<Vec<_>>());
     }
 
     #[tokio::test]

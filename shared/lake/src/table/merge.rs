@@ -4,7 +4,9 @@
 //! when enough small ones have come together they are written as one, with the same rows and no change of data for
 //! whoever follows the table. The old files stay until vacuum removes them: readers of older versions need them.
 
-use super::{CONTENTION, Known, Table};
+use std::collections::HashSet;
+
+use super::{CONTENTION, Known, Table, Written};
 use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::keys;
@@ -24,30 +26,62 @@ impl Table {
     /// See [`LakeError`]; doing it again is safe.
     pub async fn merge_small_files(&self) -> Result<usize, LakeError> {
         let mut known = self.known.lock().await;
+        let mut merge: Option<Merge> = None;
         let mut delays = CONTENTION.delays(&self.effects.chance);
         loop {
             known.log.refresh(&*self.store).await?;
-            let small = small(known.log.files());
-            if small.len() < ENOUGH_FILES {
+            if known.log.files().len() < ENOUGH_FILES {
                 return Ok(0);
             }
             self.check_rules(&known.log)?;
-            let (mut rows, mut all_keys) = (Vec::new(), Vec::new());
-            for file in &small {
-                rows.extend(self.batches_of(file).await?);
-                let own =
-                    keys::of_file(&self.store, &self.root, &self.contract, file, &mut known.keys).await?;
-                all_keys.extend_from_slice(&own);
-            }
-            all_keys.sort_unstable();
+            // What was written for a version that was lost serves again while nobody has replaced the same files: a
+            // merge takes longer than the inserts beside it, and would lose to them each time.
+            let ready = match merge.take().filter(|merge| merge.is_of(known.log.files())) {
+                Some(ready) => ready,
+                None => match self.write_merge(&mut known).await? {
+                    Some(ready) => ready,
+                    None => return Ok(0),
+                },
+            };
             let Known { log, keys } = &mut *known;
-            let ready = self.write_file(log, &rows, all_keys).await?;
-            let paths: Vec<&str> = small.iter().map(|file| file.path.as_str()).collect();
-            if self.commit(log, keys, &ready, Change::Merge(&paths), &self.note()).await?.is_some() {
-                return Ok(small.len());
+            let paths: Vec<&str> = ready.small.iter().map(|file| file.path.as_str()).collect();
+            if self.commit(log, keys, &ready.written, Change::Merge(&paths), &self.note()).await?.is_some() {
+                return Ok(paths.len());
             }
+            merge = Some(ready);
             self.wait_after_loss(&mut delays).await?;
         }
+    }
+
+    /// Writes the small files as one, if there are enough of them.
+    async fn write_merge(&self, known: &mut Known) -> Result<Option<Merge>, LakeError> {
+        let small = small(known.log.files());
+        if small.len() < ENOUGH_FILES {
+            return Ok(None);
+        }
+        let (mut rows, mut all_keys) = (Vec::new(), Vec::new());
+        for file in &small {
+            rows.extend(self.batches_of(file).await?);
+            let own = keys::of_file(&self.store, &self.root, &self.contract, file, &mut known.keys).await?;
+            all_keys.extend_from_slice(&own);
+        }
+        all_keys.sort_unstable();
+        let written = self.write_file(&known.log, &rows, all_keys).await?;
+        Ok(Some(Merge { small, written }))
+    }
+}
+
+/// Small files and the one that has their rows, not yet named by the log.
+struct Merge {
+    small: Vec<DataFile>,
+    written: Written,
+}
+
+impl Merge {
+    /// Whether all that it takes the place of are still files of the table.
+    fn is_of(&self, files: &[DataFile]) -> bool {
+        let there: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        self.small.iter().all(|file| there.contains(file.path.as_str()))
     }
 }
 
