@@ -108,7 +108,7 @@ airflow: build .venv/ready ## Run the example DAG in a real Airflow, on a stack 
 .venv-bench/ready: bench/requirements.txt
 	$(python_environment)
 
-SECTIONS ?= load analyse cleaning insert cold-start handlers ingest freshness drain scale
+SECTIONS ?= load analyse cleaning insert cold-start handlers ingest freshness drain compactors scale
 ROWS ?= 300000 1000000
 RUNS ?= 5
 .PHONY: bench
