@@ -108,13 +108,14 @@ airflow: build .venv/ready ## Run the example DAG in a real Airflow, on a stack 
 .venv-bench/ready: bench/requirements.txt
 	$(python_environment)
 
-SECTIONS ?= load analyse cleaning insert cold-start handlers ingest freshness drain scale
+SECTIONS ?= load analyse cleaning insert cold-start handlers ingest freshness drain compactors scale
 ROWS ?= 300000 1000000
 RUNS ?= 5
+OBJECTS ?= 100000
 .PHONY: bench
-bench: tools .venv/ready .venv-bench/ready ## Measure beside DuckDB, Polars, Spark: make bench [SECTIONS='load analyse'] [ROWS=N] [RUNS=N]
+bench: tools .venv/ready .venv-bench/ready ## Measure beside DuckDB, Polars, Spark: make bench [SECTIONS='load analyse'] [ROWS=N] [RUNS=N] [OBJECTS=N]
 	cargo build --release --workspace --bins --example cleaning_speed
-	@.venv-bench/bin/python -m bench $(SECTIONS) --rows $(ROWS) --runs $(RUNS)
+	@.venv-bench/bin/python -m bench $(SECTIONS) --rows $(ROWS) --runs $(RUNS) --objects $(OBJECTS)
 
 # Fuzzing guided by coverage, with stable Rust; libFuzzer, which is built along, needs a C++ compiler. What is found is
 # kept in target/fuzz. docs/hostile-input.md.

@@ -6,11 +6,13 @@ from bench import (
     analyse,
     cleaning,
     cold_start,
+    compactors,
     drain,
     freshness,
     handlers,
     ingest,
     insert,
+    lakes,
     load,
     machine,
     scale,
@@ -26,6 +28,7 @@ SECTIONS = [
     "ingest",
     "freshness",
     "drain",
+    "compactors",
     "scale",
 ]
 
@@ -38,10 +41,11 @@ def main() -> None:
     parser.add_argument(
         "--tables", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000], help="rows to insert into"
     )
-    parser.add_argument("--objects", type=int, default=20_000, help="landing objects to drain")
+    parser.add_argument("--objects", type=int, default=100_000, help="landing objects to drain")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each, after one that is not")
     parser.add_argument("--peers", nargs="*", default=list(load.PEER_NAMES), choices=load.PEER_NAMES)
     parser.add_argument("--seconds", type=int, default=120, help="how long the section freshness sends records")
+    parser.add_argument("--lakes", nargs="+", default=list(lakes.KINDS), choices=lakes.KINDS, help="to drain into")
     arguments = parser.parse_args()
     about = machine.describe()
     print("# " + ", ".join(f"{name} {value}" for name, value in about.items()) + "\n")
@@ -62,7 +66,9 @@ def main() -> None:
             case "handlers":
                 handlers.run(min(arguments.rows), arguments.runs)
             case "drain":
-                drain.run(arguments.objects, min(arguments.runs, 3))
+                drain.run(arguments.objects, arguments.lakes)
+            case "compactors":
+                compactors.run(min(arguments.runs, 3), arguments.lakes)
             case "ingest":
                 ingest.run()
             case "freshness":

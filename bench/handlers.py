@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import inputs, report
+from bench import inputs, report, wake_ups
 from bench.cold_start import MEMORY, settings
 from bench.load import fresh
 from bench.places import ROOT, WORK, binary
@@ -129,12 +129,7 @@ def pack(source: Path, *, most: int) -> Iterator[list[tuple[str, bytes]]]:
 
 def wake(*datasets: str) -> dict[str, Any]:
     """A wake-up of the compactor: for these datasets, or for all."""
-    message = {
-        "messageId": "1", "receiptHandle": "1", "body": json.dumps({"wake": list(datasets)}), "attributes": {},
-        "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs", "awsRegion": "us-east-1",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:wake-ups",
-    }  # fmt: skip
-    return {"Records": [message]}
+    return wake_ups.event(json.dumps({"wake": list(datasets)}))
 
 
 def folder_mb(*folders: Path) -> float:

@@ -30,7 +30,10 @@ class Call:
 class Function:
     """A function's program under the runtime API. As a context manager it ends the program."""
 
-    def __init__(self, program: Path, environment: dict[str, str], memory_mb: int) -> None:
+    def __init__(
+        self, program: Path, environment: dict[str, str], memory_mb: int, *, time_limit_s: float = 900
+    ) -> None:
+        self._time_limit_s = time_limit_s
         self._events: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self._answers: queue.Queue[tuple[float, Any]] = queue.Queue()
         self._ready = threading.Event()
@@ -102,6 +105,11 @@ class Function:
         log_bytes = os.fstat(self._log.fileno()).st_size - logged
         return Call(answer, (at - self._handed_at) * 1e3, self._cpu_ms() - cpu, log_bytes)
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU time since the program was started."""
+        return self._cpu_ms() / 1e3
+
     def _cpu_ms(self) -> float:
         """CPU time of all threads, to the nanosecond."""
         total = 0
@@ -126,7 +134,7 @@ class Function:
                 request, event = function._events.get()
                 self.send_response(200)
                 self.send_header("Lambda-Runtime-Aws-Request-Id", request)
-                self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + 900) * 1000)))
+                self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + function._time_limit_s) * 1000)))
                 self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:0:function:bench")
                 self.send_header("Lambda-Runtime-Trace-Id", "Root=1-0-0")
                 self.send_header("Content-Length", str(len(event)))
