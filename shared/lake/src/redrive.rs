@@ -40,11 +40,12 @@ impl Lake {
         let table = self.table(catalog.quarantine());
         let now = self.clock().now();
         let mut done = Redriven::default();
+        let releases = self.releases().all(&**self.store()).await?;
         for file in table.data_files().await? {
             let mut intake = Intake::new(catalog.clone(), now);
             let mut judged = Vec::new();
             let batches = table.batches_of(&file).await?;
-            let present = self.resolve_what_is_there(catalog, &batches).await?;
+            let present = self.resolve_what_is_there(catalog, &releases, &batches).await?;
             for batch in &batches {
                 let meant = |rows: &Rows<'_>, row| rows.is_of(row, dataset) && rows.is_known(row, catalog);
                 judged.extend(quarantine::judge(catalog, batch, &mut intake, meant)?);

@@ -65,24 +65,31 @@ impl Lake {
         }
         self.releases().keep(&**self.store(), catalog).await?;
         let inserted = self.table(contract).insert(batches).await?;
-        let yielding = self.yielding_to(catalog, contract, batches).await?;
-        self.resolve(catalog, &yielding).await?;
+        let mut superseded = BTreeSet::new();
         if contract.name == QUARANTINE {
-            self.resolve_what_is_there(catalog, batches).await?;
+            // What is quarantined may have landed under another release than the present one.
+            let releases = self.releases().all(&**self.store()).await?;
+            superseded.extend(self.yielding_to(catalog, &releases, contract, batches).await?);
+            superseded.extend(self.known_elsewhere(catalog, &releases, batches).await?);
+        } else {
+            superseded
+                .extend(self.yielding_to(catalog, std::slice::from_ref(catalog), contract, batches).await?);
         }
+        self.resolve(catalog, &superseded).await?;
         Ok(inserted)
     }
 
-    /// Resolves those of some rows of quarantine that some release would put where they are already; their keys.
+    /// Resolves those of some rows of quarantine that one of `releases` would put where they are already; their keys.
     ///
     /// # Errors
     /// As [`Lake::insert`].
     pub(crate) async fn resolve_what_is_there(
         &self,
         catalog: &Catalog,
+        releases: &[Arc<Catalog>],
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
-        let known = self.known_elsewhere(catalog, batches).await?;
+        let known = self.known_elsewhere(catalog, releases, batches).await?;
         self.resolve(catalog, &known).await?;
         Ok(known)
     }
@@ -94,20 +101,16 @@ impl Lake {
         quarantine.update(keys, |batch, meant| mark_resolved(batch, meant, now)).await
     }
 
-    /// Of the unresolved records in quarantine, those that go where one of `batches` is.
+    /// Of the unresolved records in quarantine, those that one of `judges` would put where one of `batches` is.
     async fn yielding_to(
         &self,
-        catalog: &Arc<Catalog>,
+        catalog: &Catalog,
+        judges: &[Arc<Catalog>],
         contract: &Contract,
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
-        // What is quarantined may have landed under another release than the present one; clean rows are of its contract.
-        let judges = match contract.name.as_str() {
-            QUARANTINE => self.releases().all(&**self.store()).await?,
-            _ => vec![catalog.clone()],
-        };
         let mut candidates: HashMap<Key, Vec<Key>> = HashMap::new();
-        for candidate in self.candidates(catalog, &judges).await? {
+        for candidate in self.candidates(catalog, judges).await? {
             candidates.entry(candidate.elsewhere).or_default().push(candidate.quarantined);
         }
         let mut found = BTreeSet::new();
@@ -157,16 +160,17 @@ impl Lake {
         Ok(all)
     }
 
-    /// Of quarantine rows, the keys of those that some release would put where they are already.
+    /// Of quarantine rows, the keys of those that one of `releases` would put where they are already.
     async fn known_elsewhere(
         &self,
         catalog: &Catalog,
+        releases: &[Arc<Catalog>],
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
         let mut possible: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
         let mut contracts: BTreeMap<String, Arc<Contract>> = BTreeMap::new();
-        for release in self.releases().all(&**self.store()).await? {
-            for candidate in self.elsewhere(&release, batches)? {
+        for release in releases {
+            for candidate in self.elsewhere(release, batches)? {
                 possible.entry(candidate.elsewhere).or_default().insert(candidate.quarantined);
             }
             contracts.extend(release.contracts().map(|contract| (contract.name.clone(), contract.clone())));
