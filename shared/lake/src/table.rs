@@ -409,7 +409,7 @@ impl<'a> Offer<'a> {
 mod tests {
     use super::*;
     use crate::Lake;
-    use crate::testing::{Overtaken, effects};
+    use crate::testing::{Trouble, Troubled, effects};
     use arrow::array::{FixedSizeBinaryArray, Int64Array, RecordBatch};
     use object_store::memory::InMemory;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -603,9 +603,9 @@ mod tests {
                 false => assert_eq!(other.insert(&[one_more]).await.unwrap().inserted, 1),
             }
         };
-        let first = std::sync::Mutex::new(Some(Box::pin(first) as _));
-        let path = "_delta_log/00000000000000000041.json".to_owned();
-        (Lake::new(Arc::new(Overtaken { inner: inner.clone(), path, first }), effects(2)), inner, contract)
+        let store = Troubled::at_version(41, inner.clone());
+        store.expect(Trouble::Overtaken(Box::pin(first)));
+        (Lake::new(Arc::new(store), effects(2)), inner, contract)
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use pinlake_effects::{Chance, Effects, ManualClock};
@@ -37,37 +37,63 @@ pub(crate) fn without_visits() -> Arc<Catalog> {
     Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap())
 }
 
-/// A store in which something happens before an object is put, once: another writer comes first.
-pub(crate) struct Overtaken {
-    pub(crate) inner: Arc<InMemory>,
-    /// How the object's path ends.
-    pub(crate) path: String,
-    pub(crate) first: Mutex<Option<BoxFuture<'static, ()>>>,
+/// What goes wrong with a put.
+pub(crate) enum Trouble {
+    /// Another writer comes first, and does this.
+    Overtaken(BoxFuture<'static, ()>),
+    /// It lands and is answered with 412: the SDK sent it twice, because the first answer was lost.
+    AnswerLost,
 }
 
-impl fmt::Debug for Overtaken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Overtaken").field("path", &self.path).finish_non_exhaustive()
+/// A store with which something goes wrong once: when a version of the log is put that is not there yet.
+pub(crate) struct Troubled {
+    inner: Arc<InMemory>,
+    entry: String,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+impl Troubled {
+    pub(crate) fn at_version(version: u64, inner: Arc<InMemory>) -> Self {
+        Self { inner, entry: format!("_delta_log/{version:020}.json"), trouble: Mutex::default() }
+    }
+
+    /// From now on the next put of that version is in trouble.
+    pub(crate) fn expect(&self, trouble: Trouble) {
+        *self.trouble.lock().unwrap() = Some(trouble);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.trouble.lock().unwrap().is_none()
     }
 }
 
-impl fmt::Display for Overtaken {
+impl fmt::Debug for Troubled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Overtaken")
+        f.debug_struct("Troubled").field("entry", &self.entry).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Troubled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Troubled")
     }
 }
 
 #[async_trait::async_trait]
-impl ObjectStore for Overtaken {
+impl ObjectStore for Troubled {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let first = match path.as_ref().ends_with(&self.path) {
-            true => self.first.lock().unwrap().take(),
-            false => None,
-        };
-        if let Some(first) = first {
+        let is_meant = options.mode == PutMode::Create && path.as_ref().ends_with(&self.entry);
+        let trouble = if is_meant { self.trouble.lock().unwrap().take() } else { None };
+        let is_lost = matches!(trouble, Some(Trouble::AnswerLost));
+        if let Some(Trouble::Overtaken(first)) = trouble {
             first.await;
         }
-        self.inner.put_opts(path, payload, options).await
+        let answer = self.inner.put_opts(path, payload, options).await?;
+        if is_lost {
+            let source = "412 Precondition Failed".into();
+            return Err(object_store::Error::AlreadyExists { path: path.to_string(), source });
+        }
+        Ok(answer)
     }
 
     async fn put_multipart_opts(

@@ -1,88 +1,30 @@
 //! What `delta_kernel` does when it is used plainly: with its own committer, and by the answers that it gives. Two
 //! things lose or double rows with a Delta library (docs/commit-protocol.md); these tests say which of them bite here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use arrow::array::Int64Array;
 use delta_kernel::committer::FileSystemCommitter;
-use futures::stream::BoxStream;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
 use pinlake_clean::{Intake, Origin, Position};
 use pinlake_effects::{Chance, Effects, SystemClock};
 use pinlake_schema::Catalog;
 
 use super::*;
+use crate::testing::{Trouble, Troubled};
 use crate::{Lake, data_file};
 
-/// A store that takes the conditional put of version 1 and answers 412: the SDK sent it twice, because the first
-/// answer was lost.
-#[derive(Debug)]
-struct AnswerLost {
-    inner: InMemory,
-    armed: AtomicBool,
-}
-
-impl fmt::Display for AnswerLost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AnswerLost")
-    }
-}
-
-#[async_trait::async_trait]
-impl ObjectStore for AnswerLost {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let lost = options.mode == PutMode::Create
-            && path.as_ref().ends_with("_delta_log/00000000000000000001.json")
-            && self.armed.swap(false, Ordering::SeqCst);
-        let answer = self.inner.put_opts(path, payload, options).await?;
-        if lost {
-            let source = "412 Precondition Failed".into();
-            return Err(object_store::Error::AlreadyExists { path: path.to_string(), source });
-        }
-        Ok(answer)
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        path: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(path, options).await
-    }
-
-    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(path, options).await
-    }
-
-    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
+/// A store in which version 1 may be in trouble.
+fn store() -> Arc<Troubled> {
+    Arc::new(Troubled::at_version(1, Arc::new(InMemory::new())))
 }
 
 /// A table of one column, made plainly.
 struct Plain {
-    store: Arc<AnswerLost>,
+    store: Arc<Troubled>,
     engine: DefaultEngine<Inline>,
 }
 
 impl Plain {
     fn new() -> Self {
-        let store = Arc::new(AnswerLost { inner: InMemory::new(), armed: AtomicBool::new(false) });
+        let store = store();
         let engine = DefaultEngineBuilder::new(store.clone()).with_task_executor(Arc::new(Inline)).build();
         let schema: StructType = (&schema()).try_into_kernel().unwrap();
         let made = create_table(MIRROR, Arc::new(schema), "plain", false)
@@ -148,7 +90,7 @@ fn an_append_that_lost_its_version_is_not_rebased() {
 #[test]
 fn a_commit_whose_answer_was_lost_is_called_a_conflict_and_doubles_the_row() {
     let plain = Plain::new();
-    plain.store.armed.store(true, Ordering::SeqCst);
+    plain.store.expect(Trouble::AnswerLost);
     let first = plain.append(&plain.snapshot(), "first.parquet");
     assert!(matches!(first, CommitResult::Conflicted(_)), "{first:?}");
     assert!(plain.append(&plain.snapshot(), "again.parquet").is_committed());
@@ -161,7 +103,7 @@ async fn pinlake_knows_its_own_commit_though_the_answer_was_lost() {
     let text = "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\n[route]\nshape = [\"visitor\"]\n\
                 [[column]]\nname = \"visitor\"\ntype = \"int64\"\n";
     let catalog = Arc::new(Catalog::from_files([("visit.toml".to_owned(), text.to_owned())]).unwrap());
-    let store = Arc::new(AnswerLost { inner: InMemory::new(), armed: AtomicBool::new(false) });
+    let store = store();
     let effects = Effects { clock: Arc::new(SystemClock), chance: Arc::new(Chance::seeded(1)) };
     let lake = Lake::new(store.clone(), effects);
     let contract = catalog.contract("visit").unwrap();
@@ -170,10 +112,12 @@ async fn pinlake_knows_its_own_commit_though_the_answer_was_lost() {
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(br#"{"visitor": 7}"#, None, &origin);
         let rows = intake.drain().remove(0).rows;
-        store.armed.store(inserted == 1, Ordering::SeqCst);
+        if inserted == 1 {
+            store.expect(Trouble::AnswerLost);
+        }
         let done = lake.insert(&catalog, contract, &[rows]).await.unwrap();
         assert_eq!(done.inserted, inserted);
-        assert!(!store.armed.load(Ordering::SeqCst), "the answer was lost");
+        assert!(store.is_over(), "the answer was lost");
     }
     let rows: u64 = lake.table(contract).pin().await.unwrap().files.iter().filter_map(|file| file.rows).sum();
     assert_eq!(rows, 1);
