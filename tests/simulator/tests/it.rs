@@ -217,15 +217,19 @@ fn failing_on_bad_data_gives_records_up() {
     missed(Sabotage::BadDataFails, calm, &[Broken::GaveUp, Broken::NotDrained]);
 }
 
+/// Records are sent and delivered again and again while contracts are deployed, at so many seconds.
+fn sent_again(plan: &mut Plan, deploys: &[(u64, Release)]) {
+    only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
+    plan.deploys = deploys.iter().map(|(at, release)| (Duration::from_secs(*at), *release)).collect();
+    (plan.clients, plan.requests) = (3, 4);
+}
+
 #[test]
 fn without_knowing_older_contracts_a_record_is_in_two_places() {
     // A record is let in, the contract is tightened, and the record comes again.
     let tightened = |plan: &mut Plan| {
-        only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
-        plan.deploys = vec![(Duration::ZERO, Release::Lenient), (Duration::from_secs(15), Release::First)];
+        sent_again(plan, &[(0, Release::Lenient), (15, Release::First)]);
         plan.wavering = 900;
-        plan.clients = 3;
-        plan.requests = 4;
     };
     missed(Sabotage::ReleasesForgotten, tightened, &[Broken::Doubled]);
 }
@@ -234,33 +238,27 @@ fn without_knowing_older_contracts_a_record_is_in_two_places() {
 fn without_looking_into_quarantine_a_record_is_in_two_places() {
     // A record is refused, the contract is loosened, and the record comes again.
     let loosened = |plan: &mut Plan| {
-        only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
-        plan.deploys = vec![(Duration::from_secs(15), Release::Lenient)];
+        sent_again(plan, &[(15, Release::Lenient)]);
         plan.wavering = 900;
-        plan.clients = 3;
-        plan.requests = 4;
     };
     missed(Sabotage::QuarantineUnseen, loosened, &[Broken::Doubled]);
 }
 
-/// A dataset goes, or comes, while records that nobody names a dataset for are sent again and again.
-fn withdrawn(plan: &mut Plan) {
-    only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
-    plan.deploys = vec![(Duration::from_secs(15), Release::Withdrawn)];
-    (plan.clients, plan.requests, plan.rows) = (3, 4, 8);
-}
-
 #[test]
 fn without_knowing_older_contracts_a_record_is_quarantined_under_a_dataset_and_under_none() {
-    missed(Sabotage::ReleasesForgotten, withdrawn, &[Broken::Doubled]);
+    // The dataset of records that nobody names one for goes.
+    let goes = |plan: &mut Plan| {
+        sent_again(plan, &[(15, Release::Withdrawn)]);
+        plan.rows = 8;
+    };
+    missed(Sabotage::ReleasesForgotten, goes, &[Broken::Doubled]);
 }
 
 #[test]
 fn without_looking_into_quarantine_a_record_is_quarantined_under_none_and_under_a_dataset() {
     let comes = |plan: &mut Plan| {
-        withdrawn(plan);
-        plan.deploys.insert(0, (Duration::ZERO, Release::Withdrawn));
-        plan.deploys[1].1 = Release::First;
+        sent_again(plan, &[(0, Release::Withdrawn), (15, Release::First)]);
+        plan.rows = 8;
     };
     missed(Sabotage::QuarantineUnseen, comes, &[Broken::Doubled]);
 }
