@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cold_start import MEMORY, settings
+from bench.events import kinesis_record
 from bench.load import fresh
 from bench.places import WORK, binary
 from bench.runtime import Function
@@ -41,17 +42,9 @@ def event(turn: int, turns: int, objects: int, rows: int) -> dict[str, Any]:
         first = (turn * SHARDS + shard) * rows
         data = "\n".join(row(number) for number in range(first, first + rows)).encode()
         sequence = f"4966{turns - turn:052d}"
-        kinesis = {
-            "kinesisSchemaVersion": "1.0", "partitionKey": f"{DATASET}/bench-{first}/0", "sequenceNumber": sequence,
-            "data": base64.b64encode(data).decode(),
-            "approximateArrivalTimestamp": _FIRST_ARRIVAL + 60.0 * ((turns - turn) // A_MINUTE),
-        }  # fmt: skip
-        records.append(
-            {"kinesis": kinesis, "eventSource": "aws:kinesis", "eventVersion": "1.0", "eventName": "aws:kinesis:record",
-             "eventID": f"shardId-{shard:012d}:{sequence}", "awsRegion": "us-east-1",
-             "eventSourceARN": "arn:aws:kinesis:us-east-1:000000000000:stream/records",
-             "invokeIdentityArn": "arn:aws:iam::000000000000:role/bench"}
-        )  # fmt: skip
+        arrived = _FIRST_ARRIVAL + 60.0 * ((turns - turn) // A_MINUTE)
+        key, packed = f"{DATASET}/bench-{first}/0", base64.b64encode(data).decode()
+        records.append(kinesis_record(f"shardId-{shard:012d}", sequence, key, packed, arrived))
     return {"Records": records}
 
 

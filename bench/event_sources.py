@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.deployed import Deployed
+from bench.events import kinesis_record, sqs_message
 
 _EVENT_BYTES = 6_000_000
 # BatchSize in template.yaml.
@@ -90,18 +91,15 @@ class _Shard:
         pass
 
     def _record(self, record: dict[str, Any]) -> dict[str, Any]:
-        region, stream = self._stack.described["region"], self._stack.described["stream"]
-        kinesis = {
-            "kinesisSchemaVersion": "1.0", "partitionKey": record["PartitionKey"], "data": record["Data"],
-            "sequenceNumber": record["SequenceNumber"],
-            "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"],
-        }  # fmt: skip
-        return {
-            "kinesis": kinesis, "eventSource": "aws:kinesis", "eventVersion": "1.0",
-            "eventName": "aws:kinesis:record", "eventID": f"{_SHARD}:{record['SequenceNumber']}", "awsRegion": region,
-            "eventSourceARN": f"arn:aws:kinesis:{region}:000000000000:stream/{stream}",
-            "invokeIdentityArn": "arn:aws:iam::000000000000:role/bench",
-        }  # fmt: skip
+        return kinesis_record(
+            _SHARD,
+            record["SequenceNumber"],
+            record["PartitionKey"],
+            record["Data"],
+            record["ApproximateArrivalTimestamp"],
+            region=self._stack.described["region"],
+            stream=self._stack.described["stream"],
+        )
 
 
 class _Queue:
@@ -116,13 +114,11 @@ class _Queue:
     def read(self) -> list[dict[str, Any]]:
         asked = {"QueueUrl": self._url, "MaxNumberOfMessages": 10}
         messages = self._stack.call("sqs", "ReceiveMessage", asked).get("Messages", [])
+        region = self._stack.described["region"]
         return [
-            {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"], "body": message["Body"],
-             "attributes": {}, "messageAttributes": {}, "md5OfBody": message["MD5OfBody"], "eventSource": "aws:sqs",
-             "awsRegion": self._stack.described["region"],
-             "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:wake-ups"}
+            sqs_message(message["MessageId"], message["ReceiptHandle"], message["Body"], region=region)
             for message in messages
-        ]  # fmt: skip
+        ]
 
     def done(self, batch: list[dict[str, Any]]) -> None:
         for message in batch:

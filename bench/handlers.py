@@ -21,6 +21,7 @@ from typing import Any
 
 from bench import inputs, report, wake_ups
 from bench.cold_start import MEMORY, settings
+from bench.events import kinesis_record
 from bench.load import fresh
 from bench.places import ROOT, WORK, binary
 from bench.runtime import Call, Function
@@ -89,19 +90,16 @@ def post(records: list[bytes]) -> dict[str, Any]:
 def deliveries(packed: list[tuple[str, bytes]], first: int) -> dict[str, Any]:
     """Records of a shard as Kinesis' event source hands them over. Each delivery is of another shard: a lake in a
     folder can make a watermark, but not move one."""
-    source = "arn:aws:kinesis:us-east-1:000000000000:stream/records"
-    records = []
-    for number, (dataset, data) in enumerate(packed, first):
-        sequence = f"4966{number:052d}"
-        kinesis = {
-            "kinesisSchemaVersion": "1.0", "partitionKey": f"{dataset}/bench-{number}/0", "sequenceNumber": sequence,
-            "data": base64.b64encode(data).decode(), "approximateArrivalTimestamp": 1795381200.0 + number,
-        }  # fmt: skip
-        records.append(
-            {"kinesis": kinesis, "eventSource": "aws:kinesis", "eventVersion": "1.0", "eventName": "aws:kinesis:record",
-             "eventID": f"shardId-{first:012d}:{sequence}", "awsRegion": "us-east-1", "eventSourceARN": source,
-             "invokeIdentityArn": "arn:aws:iam::000000000000:role/bench"}
-        )  # fmt: skip
+    records = [
+        kinesis_record(
+            f"shardId-{first:012d}",
+            f"4966{number:052d}",
+            f"{dataset}/bench-{number}/0",
+            base64.b64encode(data).decode(),
+            1795381200.0 + number,
+        )
+        for number, (dataset, data) in enumerate(packed, first)
+    ]
     return {"Records": records}
 
 

@@ -6,6 +6,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from bench.events import sqs_message
+
 
 class WakeUps:
     """SQS' SendMessage over HTTP (Amazon SQS API Reference), and what was sent."""
@@ -57,10 +59,4 @@ class WakeUps:
 
 def event(*bodies: str) -> dict[str, Any]:
     """Messages as Lambda hands them to the compactor."""
-    messages = [
-        {"messageId": str(number), "receiptHandle": "1", "body": body, "attributes": {}, "messageAttributes": {},
-         "md5OfBody": "", "eventSource": "aws:sqs", "awsRegion": "us-east-1",
-         "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:wake-ups"}
-        for number, body in enumerate(bodies)
-    ]  # fmt: skip
-    return {"Records": messages}
+    return {"Records": [sqs_message(str(number), "1", body) for number, body in enumerate(bodies)]}
