@@ -8,12 +8,10 @@ use futures::{StreamExt, stream};
 use indicatif::ProgressBar;
 use object_store::ObjectStore;
 use pinlake_analytics::Results;
-use pinlake_effects::Effects;
 use pinlake_lake::{Budget, Lake};
 use pinlake_landing::LandingError;
 use pinlake_landing::given_up::{self, GivenUp};
 use pinlake_landing::recover::{self, Failed, Retaken};
-use pinlake_landing::releases::Releases;
 use pinlake_schema::Catalog;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -86,9 +84,8 @@ struct Summary {
 
 /// What there is to recover, and with what.
 struct Recovery {
-    store: Arc<dyn ObjectStore>,
+    lake: Lake,
     destination: Arc<dyn ObjectStore>,
-    releases: Releases,
     catalog: Arc<Catalog>,
     stream: Option<String>,
     batches: Vec<GivenUp>,
@@ -99,8 +96,8 @@ struct Recovery {
 /// Recovers.
 pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
-    let store = lake::store(&args.lake).await?;
-    let destination = lake::destination(&args.lake, &store).await?;
+    let lake = lake::open(&args.lake).await?;
+    let destination = lake::destination(&args.lake, lake.store()).await?;
     if lake::is_prefix(&args.lake) && args.stream.is_none() {
         return Err(CliError::usage(
             format!(
@@ -118,10 +115,9 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
     let stop = interrupt::watch()
         .map_err(|error| CliError::failed("cannot listen for Ctrl-C", "").caused_by(error))?;
     let recovery = Recovery {
-        releases: Releases::default(),
-        failed: recover::list_failed(&*store).await.map_err(failed)?,
+        failed: recover::list_failed(&**lake.store()).await.map_err(failed)?,
         batches: listing.batches,
-        store,
+        lake,
         destination,
         catalog,
         stream: args.stream,
@@ -198,7 +194,14 @@ impl Recovery {
         let mut replays = stream::iter(&self.batches)
             .take_while(|_| std::future::ready(!self.is_stopped()))
             .map(|batch| {
-                recover::replay(&self.store, &self.destination, &self.releases, &self.catalog, batch, stream)
+                recover::replay(
+                    self.lake.store(),
+                    &self.destination,
+                    self.lake.releases(),
+                    &self.catalog,
+                    batch,
+                    stream,
+                )
             })
             .buffer_unordered(CONCURRENCY);
         while let Some(replayed) = replays.next().await {
@@ -228,7 +231,7 @@ impl Recovery {
             if self.is_stopped() {
                 break;
             }
-            match recover::retake(&self.store, &self.releases, &self.catalog, failed).await {
+            match recover::retake(self.lake.store(), self.lake.releases(), &self.catalog, failed).await {
                 Ok(Retaken::CleanedAgain | Retaken::PutBack) => summary.failed += 1,
                 Ok(Retaken::Gone) => {}
                 Ok(Retaken::Stays) => complaints.push(format!(
@@ -245,18 +248,18 @@ impl Recovery {
 
     /// What the compactor does, for a lake without one, or whose queue is lost.
     async fn compact(&self, summary: &mut Summary) -> Result<(), CliError> {
-        let lake = Lake::new(self.store.clone(), Effects::system());
         for contract in self.catalog.contracts() {
             loop {
-                let done = lake.compact(&self.catalog, &contract.name, Budget::default()).await.map_err(
-                    |error| {
-                        CliError::failed(
-                            format!("landing of {} is not in its table", contract.name),
-                            "do it again: nothing is lost, and nothing goes in twice",
-                        )
-                        .caused_by(error)
-                    },
-                )?;
+                let done =
+                    self.lake.compact(&self.catalog, &contract.name, Budget::default()).await.map_err(
+                        |error| {
+                            CliError::failed(
+                                format!("landing of {} is not in its table", contract.name),
+                                "do it again: nothing is lost, and nothing goes in twice",
+                            )
+                            .caused_by(error)
+                        },
+                    )?;
                 summary.inserted += done.inserted;
                 if !done.more || self.is_stopped() {
                     break;

@@ -204,10 +204,6 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn knows(&self, dataset: &str) -> bool {
-        self.catalog.contract(dataset).is_some()
-    }
-
     /// Pushes a record that was cut out of a file. Its key is what [`crate::file::FileSource`] made of the file.
     fn push_cut(&self, intake: &mut Intake, record: &RawRecord, fault: Option<&Fault>) {
         let own = StreamKey::parse(&record.key);
@@ -235,7 +231,10 @@ impl<'a> Feed<'a> {
         let own = StreamKey::parse(key)
             // Ingest may know a dataset before the cleaner does: what it named stays named. On a stream that has one
             // dataset the key is another producer's.
-            .filter(|key| self.dataset.is_none() || key.dataset.is_none_or(|dataset| self.knows(dataset)))
+            .filter(|key| {
+                self.dataset.is_none()
+                    || key.dataset.is_none_or(|dataset| self.catalog.contract(dataset).is_some())
+            })
             // A producer of a topic may use any key, also one that looks like ours.
             .filter(|_| !matches!(self.kind, Kind::Kafka { .. }));
         let hint = match own {
