@@ -99,6 +99,11 @@ impl Chance {
         most.mul_f64(self.draw(|rng| rng.random::<f64>()))
     }
 
+    /// A number drawn evenly from those below `bound`; zero when there is none.
+    pub fn below(&self, bound: usize) -> usize {
+        self.draw(|rng| rng.random_range(0..bound.max(1)))
+    }
+
     fn draw<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

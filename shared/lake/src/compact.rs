@@ -9,15 +9,19 @@ use object_store::path::Path;
 use pinlake_landing::land::{Delivery, land};
 use pinlake_landing::object::{self, LandingObject};
 use pinlake_landing::{LandingError, raw};
-use pinlake_schema::Catalog;
+use pinlake_schema::{Catalog, Contract};
 use tokio::time::Instant;
 
 use crate::Lake;
 use crate::error::LakeError;
 use crate::table::Table;
 
-/// Landing objects that are read at once.
-const CONCURRENCY: usize = 16;
+/// Landing objects that are read at once: most are small, and on S3 each is a wait of tens of milliseconds.
+const CONCURRENCY: usize = 64;
+/// From how many small data files on they are merged, up to half as many again.
+const ENOUGH_FILES: usize = 32;
+/// How many commits' worth of objects a compactor at most passes over when it has met another on the same ones.
+const LEAP: usize = 8;
 
 /// How much one call may take.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +62,13 @@ pub struct Compacted {
     pub more: bool,
 }
 
+/// Who, it seems, has inserted the rows of landing objects.
+enum Taken {
+    Here,
+    /// None of them was new.
+    ByAnother,
+}
+
 impl Lake {
     /// Takes landing objects of `dataset` into its table, oldest first, and removes them. When the dataset has no contract
     /// any more, their records are cleaned again like those of another contract.
@@ -73,28 +84,32 @@ impl Lake {
         let begun = Instant::now();
         let contract = catalog.contract(dataset);
         let mut done = Compacted::default();
+        // What lies up to here was taken. To list on from here spares S3 the markers of all that was removed.
+        let mut after: Option<Path> = None;
+        let mut leap = 0;
         loop {
-            let listed = object::list(&**self.store(), Some(dataset), budget.objects + 1).await?;
-            let (take, rest) = within(&listed, &budget);
-            done.more = !rest.is_empty();
-            if take.is_empty() {
-                break;
-            }
+            let page =
+                object::page(&**self.store(), Some(dataset), after.as_ref(), leap + budget.objects + 1)
+                    .await?;
+            let passed = leap.min(page.objects.len().saturating_sub(budget.objects));
+            let (take, rest) = within(&page.objects[passed..], &budget);
+            // Where the listing ends it begins anew, for what was passed over or has landed meanwhile.
+            let is_from_start = after.is_none() && passed == 0;
+            after = take.iter().map(|object| &object.path).max().cloned();
+            after = after.filter(|_| page.is_in_order && !rest.is_empty());
+            done.more = !(is_from_start && rest.is_empty());
             let (current, stale): (Vec<_>, Vec<_>) = take.iter().cloned().partition(|object| {
                 contract.is_some_and(|contract| object.name.contract_hash == contract.hash())
             });
             for object in &stale {
                 self.clean_again(catalog, object, &mut done).await?;
             }
-            if let Some(contract) = contract {
-                let batches = self.read(&current, &mut done).await?;
-                let rows = self.insert(catalog, contract, &batches).await?;
-                object::remove(self.store(), current.iter().map(|object| object.path.clone()).collect())
-                    .await?;
-                done.read += rows.read;
-                done.inserted += rows.inserted;
-                done.duplicates += rows.duplicates;
-                done.objects += current.len() as u64;
+            leap = 0;
+            if let Some(contract) = contract.filter(|_| !current.is_empty())
+                && let Taken::ByAnother = self.take(catalog, contract, &current, &mut done).await?
+            {
+                // Another compactor is at the same objects. They would go on side by side, one of them for nothing.
+                leap = budget.objects * (1 + self.chance().below(LEAP));
             }
             // What was cleaned again has landed again.
             done.more |= !stale.is_empty();
@@ -103,9 +118,29 @@ impl Lake {
             }
         }
         if let Some(contract) = contract.filter(|_| done.inserted > 0 && !done.more) {
-            done.merged_files = merge(&self.table(contract)).await;
+            // Compactors that begin to merge at another number of files do not all merge the same ones.
+            let enough = ENOUGH_FILES + self.chance().below(ENOUGH_FILES / 2);
+            done.merged_files = merge(&self.table(contract), enough).await;
         }
         Ok(done)
+    }
+
+    /// Inserts the rows of landing objects, and removes them.
+    async fn take(
+        &self,
+        catalog: &Arc<Catalog>,
+        contract: &Arc<Contract>,
+        objects: &[LandingObject],
+        done: &mut Compacted,
+    ) -> Result<Taken, LakeError> {
+        let batches = self.read(objects, done).await?;
+        let rows = self.insert(catalog, contract, &batches).await?;
+        object::remove(self.store(), objects.iter().map(|object| object.path.clone()).collect()).await?;
+        done.read += rows.read;
+        done.inserted += rows.inserted;
+        done.duplicates += rows.duplicates;
+        done.objects += objects.len() as u64;
+        Ok(if rows.inserted == 0 { Taken::ByAnother } else { Taken::Here })
     }
 
     /// Reads landing objects. One that is gone holds rows that another compactor has taken; one that cannot be read
@@ -187,8 +222,8 @@ impl Lake {
 }
 
 /// Merging makes reading quicker and nothing else: if it fails, the table is as good as before.
-async fn merge(table: &Table) -> u64 {
-    match table.merge_small_files().await {
+async fn merge(table: &Table, enough: usize) -> u64 {
+    match table.merge_small_files(enough).await {
         Ok(merged) => merged as u64,
         Err(error) => {
             tracing::warn!(dataset = %table.contract().name, %error, "small files not merged, they will be");
@@ -215,6 +250,7 @@ fn within<'a>(listed: &'a [LandingObject], budget: &Budget) -> (&'a [LandingObje
 mod tests {
     use super::*;
     use crate::testing::effects;
+    use arrow::array::AsArray;
     use object_store::memory::InMemory;
     use object_store::{ObjectStore, ObjectStoreExt};
     use pinlake_landing::raw::{RawData, RawRecord};
@@ -263,6 +299,42 @@ mod tests {
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
         let idle = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
         assert_eq!(idle, Compacted::default());
+    }
+
+    #[tokio::test]
+    async fn who_meets_another_at_the_same_objects_goes_on_elsewhere_and_leaves_none() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let catalog = catalog("\"-\"");
+        for sequence in 1..=20 {
+            deliver(&*store, &catalog, sequence, &format!("{{\"visitor\": {sequence}}}")).await;
+        }
+        // The other compactor has committed the first object and not yet removed it.
+        let first = object::list(&*store, None, 1).await.unwrap().remove(0);
+        let bytes = store.get(&first.path).await.unwrap().bytes().await.unwrap();
+        let one = Budget { objects: 1, time: Duration::ZERO, ..Budget::default() };
+        Lake::new(store.clone(), effects(1)).compact(&catalog, "visit", one).await.unwrap();
+        store.put(&first.path, bytes.into()).await.unwrap();
+
+        let lake = Lake::new(store.clone(), effects(2));
+        let budget = Budget { objects: 1, ..Budget::default() };
+        let done = lake.compact(&catalog, "visit", budget).await.unwrap();
+        assert_eq!((done.objects, done.inserted, done.duplicates, done.more), (20, 19, 1, false));
+        assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
+        let pinned = lake.table(catalog.contract("visit").unwrap()).pin().await.unwrap();
+        let mut order = Vec::new();
+        // The newest file comes first.
+        for file in pinned.files.iter().rev() {
+            let bytes = store.get(&file.path).await.unwrap().bytes().await.unwrap();
+            let mut rows =
+                parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 10).unwrap();
+            let rows = rows.next().unwrap().unwrap();
+            order.push(rows.column(0).as_primitive::<arrow::datatypes::Int64Type>().value(0));
+        }
+        assert!(order[0] == 1 && order[1] > 2, "{order:?}");
+        assert!(
+            order[2] == order[1] + 1 && order[19] < order[1],
+            "on from there, and what was passed over last: {order:?}"
+        );
     }
 
     #[tokio::test]

@@ -72,7 +72,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use keys::KeyRoom;
 use object_store::ObjectStore;
-use pinlake_effects::{Clock, Effects};
+use pinlake_effects::{Chance, Clock, Effects};
 use pinlake_landing::releases::Releases;
 use pinlake_schema::Contract;
 
@@ -125,6 +125,10 @@ impl Lake {
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.effects.clock
+    }
+
+    pub(crate) fn chance(&self) -> &Chance {
+        &self.effects.chance
     }
 
     /// The contracts that records of this lake were judged by.

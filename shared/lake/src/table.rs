@@ -570,9 +570,9 @@ mod tests {
         for value in 0..40 {
             table.insert(&[rows(&contract, &[value])]).await.unwrap();
         }
-        assert_eq!(table.merge_small_files().await.unwrap(), 40);
+        assert_eq!(table.merge_small_files(32).await.unwrap(), 40);
         assert_eq!(table.pin().await.unwrap().files.len(), 1);
-        assert_eq!(table.merge_small_files().await.unwrap(), 0, "once is enough");
+        assert_eq!(table.merge_small_files(32).await.unwrap(), 0, "once is enough");
         // A new process, which knows neither files nor keys, finds every key.
         let other = Lake::new(store, effects(2));
         let again = other.table(&contract).insert(&[rows(&contract, &[0, 39, 40])]).await.unwrap();
@@ -599,7 +599,7 @@ mod tests {
         let one_more = rows(&contract, &[40]);
         let first = async move {
             match merges {
-                true => assert_eq!(other.merge_small_files().await.unwrap(), 40),
+                true => assert_eq!(other.merge_small_files(32).await.unwrap(), 40),
                 false => assert_eq!(other.insert(&[one_more]).await.unwrap().inserted, 1),
             }
         };
@@ -612,7 +612,7 @@ mod tests {
     async fn a_merge_that_an_insert_overtook_is_not_written_again() {
         let (lake, store, contract) = overtaken(false).await;
         let table = lake.table(&contract);
-        assert_eq!(table.merge_small_files().await.unwrap(), 40);
+        assert_eq!(table.merge_small_files(32).await.unwrap(), 40);
         assert_eq!(data_files(&*store).await, 42, "40, the insert's, and one of the merge");
         assert_eq!(values(&lake, &table).await, (0..=40).collect::<Vec<_>>());
     }
@@ -621,7 +621,7 @@ mod tests {
     async fn a_merge_that_another_merge_overtook_is_given_up() {
         let (lake, _, contract) = overtaken(true).await;
         let table = lake.table(&contract);
-        assert_eq!(table.merge_small_files().await.unwrap(), 0);
+        assert_eq!(table.merge_small_files(32).await.unwrap(), 0);
         assert_eq!(values(&lake, &table).await, (0..40).collect::<Vec<_>>());
     }
 

@@ -61,6 +61,16 @@ pub async fn put(
     Ok(LandingObject { name, path, size })
 }
 
+/// Some of a dataset's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Oldest arrival first.
+    pub objects: Vec<LandingObject>,
+    /// Whether the store listed them in the order of their paths, as S3 does and a folder does not: then
+    /// there is nothing between them that is not among them.
+    pub is_in_order: bool,
+}
+
 /// The first `most` objects of `dataset`, oldest arrival first.
 ///
 /// # Errors
@@ -70,9 +80,25 @@ pub async fn list(
     dataset: Option<&str>,
     most: usize,
 ) -> Result<Vec<LandingObject>, LandingError> {
+    page(store, dataset, None, most).await.map(|page| page.objects)
+}
+
+/// The first `most` objects of `dataset` whose paths come after `after`.
+///
+/// # Errors
+/// When the store cannot be listed.
+pub async fn page(
+    store: &dyn ObjectStore,
+    dataset: Option<&str>,
+    after: Option<&Path>,
+    most: usize,
+) -> Result<Page, LandingError> {
     let prefix = Path::from_iter([LANDING].into_iter().chain(dataset));
-    let mut objects: Vec<LandingObject> = store
-        .list(Some(&prefix))
+    let listed = match after {
+        None => store.list(Some(&prefix)),
+        Some(after) => store.list_with_offset(Some(&prefix), after),
+    };
+    let mut objects: Vec<LandingObject> = listed
         .try_filter_map(|meta| async move {
             let name = LandingName::parse(&meta.location);
             Ok(name.map(|name| LandingObject { name, path: meta.location, size: meta.size }))
@@ -81,8 +107,9 @@ pub async fn list(
         .try_collect()
         .await
         .map_err(LandingError::store(&prefix))?;
+    let is_in_order = objects.is_sorted_by(|a, b| a.path < b.path);
     objects.sort_by(|a, b| a.name.minute.cmp(&b.name.minute).then_with(|| a.path.cmp(&b.path)));
-    Ok(objects)
+    Ok(Page { objects, is_in_order })
 }
 
 /// The datasets that have something in the landing area.

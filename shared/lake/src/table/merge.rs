@@ -6,6 +6,9 @@
 
 use std::collections::HashSet;
 
+use arrow::array::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+
 use super::{CONTENTION, Known, Table, Written};
 use crate::data_file::DataFile;
 use crate::error::LakeError;
@@ -14,23 +17,23 @@ use crate::log::Change;
 
 /// A file below this many bytes is small.
 const SMALL_BYTES: u64 = 16 << 20;
-/// Small files are merged when there are this many.
-const ENOUGH_FILES: usize = 32;
 /// Bytes of all files that one merge takes: in memory they are several times as many.
 const MOST_BYTES: u64 = 64 << 20;
+/// Files that are read at once.
+const CONCURRENCY: usize = 16;
 
 impl Table {
-    /// Writes small data files as one, if there are enough of them. Answers how many were merged.
+    /// Writes small data files as one, if there are `enough` of them. Answers how many were merged.
     ///
     /// # Errors
     /// See [`LakeError`]; doing it again is safe.
-    pub async fn merge_small_files(&self) -> Result<usize, LakeError> {
+    pub async fn merge_small_files(&self, enough: usize) -> Result<usize, LakeError> {
         let mut known = self.known.lock().await;
         let mut merge: Option<Merge> = None;
         let mut delays = CONTENTION.delays(&self.effects.chance);
         loop {
             known.log.refresh(&*self.store).await?;
-            if known.log.files().len() < ENOUGH_FILES {
+            if known.log.files().len() < enough {
                 return Ok(0);
             }
             self.check_rules(&known.log)?;
@@ -38,7 +41,7 @@ impl Table {
             // merge takes longer than the inserts beside it, and would lose to them each time.
             let ready = match merge.take().filter(|merge| merge.is_of(known.log.files())) {
                 Some(ready) => ready,
-                None => match self.write_merge(&mut known).await? {
+                None => match self.write_merge(&mut known, enough).await? {
                     Some(ready) => ready,
                     None => return Ok(0),
                 },
@@ -53,15 +56,18 @@ impl Table {
         }
     }
 
-    /// Writes the small files as one, if there are enough of them.
-    async fn write_merge(&self, known: &mut Known) -> Result<Option<Merge>, LakeError> {
+    /// Writes the small files as one, if there are `enough` of them.
+    async fn write_merge(&self, known: &mut Known, enough: usize) -> Result<Option<Merge>, LakeError> {
         let small = small(known.log.files());
-        if small.len() < ENOUGH_FILES {
+        if small.len() < enough {
             return Ok(None);
         }
-        let (mut rows, mut all_keys) = (Vec::new(), Vec::new());
+        let reads = small.clone().into_iter().map(|file| async move { self.batches_of(&file).await });
+        let rows: Vec<Vec<RecordBatch>> =
+            futures::stream::iter(reads).buffered(CONCURRENCY).try_collect().await?;
+        let rows = rows.concat();
+        let mut all_keys = Vec::new();
         for file in &small {
-            rows.extend(self.batches_of(file).await?);
             let own = keys::of_file(&self.store, &self.root, &self.contract, file, &mut known.keys).await?;
             all_keys.extend_from_slice(&own);
         }
