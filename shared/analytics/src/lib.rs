@@ -57,6 +57,7 @@
 mod cell;
 mod error;
 pub mod lake;
+mod pauses;
 mod query_set;
 mod render;
 mod results;

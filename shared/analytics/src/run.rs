@@ -7,10 +7,12 @@ use std::{
 };
 
 use datafusion::{
-    common::{TableReference, tree_node::TreeNodeRecursion},
+    common::{TableReference, runtime::SpawnedTask, tree_node::TreeNodeRecursion},
     dataframe::DataFrame,
     error::DataFusionError,
-    execution::{context::SQLOptions, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
+    execution::{
+        SessionStateBuilder, context::SQLOptions, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder,
+    },
     logical_expr::LogicalPlan,
     prelude::{SessionConfig, SessionContext},
     sql::{
@@ -26,6 +28,7 @@ use url::Url;
 use crate::{
     AnalyticsError, FailureKind, Query, QueryFailure, QueryResult, QuerySet, Results, TableInput,
     cell::append_rows,
+    pauses::PausesInJoins,
     table::{PinnedTable, STORE_URL},
 };
 
@@ -35,7 +38,7 @@ pub struct Limits {
     /// Memory of all queries together, in bytes. Joins, sorts and groups over it go to the system's folder for
     /// temporary files; what cannot (a median holds its values) fails the query.
     pub memory: usize,
-    /// Queries that run at the same time.
+    /// Queries that run at the same time, at most: not more than there are processors.
     pub concurrent: usize,
     /// Time for one query.
     pub query_time: Duration,
@@ -82,22 +85,35 @@ pub async fn run_with(
     if versions.len() != tables.len() {
         return Err(AnalyticsError::Tables("two tables have the same name; give each table once".to_owned()));
     }
-    let context = session(store, tables, limits).map_err(|e| AnalyticsError::Tables(e.strip_backtrace()))?;
+    let shares = Shares::of(std::thread::available_parallelism().map_or(1, usize::from), limits);
+    let context = session(store, tables, limits, shares)
+        .map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
 
-    let answers = futures::stream::iter(queries.queries())
+    let run = Arc::new((context, versions, limits.clone()));
+    let answers = futures::stream::iter(queries.queries().iter().cloned())
         .map(|query| {
-            let (context, versions) = (&context, &versions);
+            let (file, run) = (query.file.clone(), run.clone());
+            // A task of its own, so that the queries share the processors.
+            let task = SpawnedTask::spawn(async move {
+                let (context, versions, limits) = &*run;
+                let result = answer(context, &query, versions, limits).await?;
+                Ok((query.name, result))
+            });
             async move {
-                let answer =
-                    tokio::time::timeout(limits.query_time, answer(context, query, versions, limits));
-                let answer = answer.await.unwrap_or_else(|_| {
-                    let problem = format!("not done after {} seconds", limits.query_time.as_secs());
-                    Err(QueryFailure::new(&query.file, FailureKind::Limit, problem))
-                });
-                answer.map(|result| (query.name.clone(), result))
+                let failure = |kind, problem| Err(QueryFailure::new(&file, kind, problem));
+                match tokio::time::timeout(limits.query_time, task.join()).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(broken)) => {
+                        failure(FailureKind::Engine, format!("the engine broke off: {broken}"))
+                    }
+                    Err(_) => failure(
+                        FailureKind::Limit,
+                        format!("not done after {} seconds", limits.query_time.as_secs()),
+                    ),
+                }
             }
         })
-        .buffered(limits.concurrent.max(1))
+        .buffered(shares.queries)
         .collect::<Vec<_>>()
         .await;
 
@@ -116,18 +132,42 @@ pub async fn run_with(
     }
 }
 
+/// How the processors are shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shares {
+    /// Queries at a time.
+    queries: usize,
+    /// Parts in which each is worked on.
+    parts: usize,
+}
+
+impl Shares {
+    /// A query in one part need not send its rows from part to part. So a query has several only when there are
+    /// more processors than queries that may run.
+    fn of(processors: usize, limits: &Limits) -> Self {
+        let queries = limits.concurrent.clamp(1, processors);
+        Self { queries, parts: processors.div_ceil(queries) }
+    }
+}
+
 /// A session that knows these tables and nothing else.
 fn session(
     store: Arc<dyn ObjectStore>,
     tables: Vec<TableInput>,
     limits: &Limits,
+    shares: Shares,
 ) -> Result<SessionContext, DataFusionError> {
-    let mut config = SessionConfig::new();
+    let mut config = SessionConfig::new().with_target_partitions(shares.parts);
     // Places in the SQL for the messages.
     config.options_mut().sql_parser.collect_spans = true;
     let runtime =
         RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(limits.memory))).build_arc()?;
-    let context = SessionContext::new_with_config_rt(config, runtime);
+    let state = SessionStateBuilder::new_with_default_features()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_physical_optimizer_rule(Arc::new(PausesInJoins))
+        .build();
+    let context = SessionContext::new_with_state(state);
     let url = Url::parse(STORE_URL).map_err(|error| DataFusionError::External(Box::new(error)))?;
     context.register_object_store(&url, store);
     for table in tables {
