@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, FixedSizeBinaryBuilder, Float64Builder,
-    Int32Builder, Int64Builder, ListArray, NullBufferBuilder, RecordBatch, StringBuilder,
+    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, FixedSizeBinaryBuilder,
+    Float64Builder, Int32Builder, Int64Builder, ListArray, NullBufferBuilder, RecordBatch, StringBuilder,
     TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
@@ -160,7 +160,12 @@ impl ColumnBuilder {
 
     fn finish(&mut self) -> ArrayRef {
         match self {
-            ColumnBuilder::Text(builder) => Arc::new(builder.finish()),
+            // The next batch will be about as large: growing to that size would copy each text several times.
+            ColumnBuilder::Text(builder) => {
+                let (rows, bytes) = (builder.len(), builder.values_slice().len());
+                let next = StringBuilder::with_capacity(rows + rows / 8, bytes + bytes / 8);
+                Arc::new(std::mem::replace(builder, next).finish())
+            }
             ColumnBuilder::Int64(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Int32(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Float64(builder) => Arc::new(builder.finish()),

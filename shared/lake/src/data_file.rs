@@ -1,6 +1,7 @@
 //! Data files: rows as Parquet, and what the log says of them.
 
-use arrow::array::{RecordBatch, StructArray};
+use arrow::array::{RecordBatch, StructArray, new_empty_array};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use bytes::Bytes;
 use delta_kernel::expressions::ColumnName;
 use delta_kernel::schema::StructType;
@@ -9,11 +10,18 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowWriterOptions, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::LakeError;
+
+/// Rows of a row group: what Parquet's own writer puts into one.
+const GROUP_ROWS: usize = 1 << 20;
+/// Columns of a row group with fewer bytes than this are encoded one after the other: it takes no longer.
+const SIDE_BY_SIDE_BYTES: usize = 1 << 20;
 
 /// A data file of a table, as the log names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,23 +73,76 @@ pub(crate) fn encode(
     stats_columns: &[ColumnName],
     schema: &StructType,
 ) -> Result<NewFile, LakeError> {
+    let first = batches.first().ok_or_else(|| LakeError::encode(dataset)("there are no rows"))?;
+    let bytes = parquet(batches, first.schema()).map_err(LakeError::encode(dataset))?;
+    let mut stats = FileStatsAccumulator::new(stats_columns, schema);
+    for batch in batches {
+        stats.merge(batch).map_err(LakeError::delta(dataset))?;
+    }
+    let stats = stats.finish().map_err(LakeError::delta(dataset))?;
+    let stats = stats.ok_or_else(|| LakeError::encode(dataset)("there are no statistics"))?;
+    Ok(NewFile { bytes: bytes.into(), stats })
+}
+
+fn parquet(batches: &[RecordBatch], schema: SchemaRef) -> Result<Vec<u8>, ParquetError> {
     let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(LakeError::encode(dataset))?))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_created_by(format!("pinlake {}", env!("CARGO_PKG_VERSION")))
         .build();
     // Readers take the types from the table's schema: Arrow's own copy in each file would only add bytes.
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let first = batches.first().ok_or_else(|| LakeError::encode(dataset)("there are no rows"))?;
-    let mut stats = FileStatsAccumulator::new(stats_columns, schema);
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, first.schema(), options)
-        .map_err(LakeError::encode(dataset))?;
-    for batch in batches {
-        writer.write(batch).map_err(LakeError::encode(dataset))?;
-        stats.merge(batch).map_err(LakeError::delta(dataset))?;
+    let writer = ArrowWriter::try_new_with_options(&mut bytes, schema, options)?;
+    let (mut file, columns) = writer.into_serialized_writer()?;
+    for (number, rows) in row_groups(batches).into_iter().enumerate() {
+        let mut group = file.next_row_group()?;
+        for chunk in encode_columns(rows, columns.create_column_writers(number)?)? {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
     }
-    writer.close().map_err(LakeError::encode(dataset))?;
-    let stats = stats.finish().map_err(LakeError::delta(dataset))?;
-    let stats = stats.ok_or_else(|| LakeError::encode(dataset)("there are no statistics"))?;
-    Ok(NewFile { bytes: bytes.into(), stats })
+    file.close()?;
+    Ok(bytes)
+}
+
+/// The batches in runs of at most [`GROUP_ROWS`] rows, and at least one batch.
+fn row_groups(batches: &[RecordBatch]) -> Vec<&[RecordBatch]> {
+    let (mut groups, mut start, mut rows) = (Vec::new(), 0, 0);
+    for (at, batch) in batches.iter().enumerate() {
+        if at > start && rows + batch.num_rows() > GROUP_ROWS {
+            groups.push(&batches[start..at]);
+            (start, rows) = (at, 0);
+        }
+        rows += batch.num_rows();
+    }
+    groups.push(&batches[start..]);
+    groups
+}
+
+/// Encodes the columns of one row group, on all processors when there is enough of them.
+fn encode_columns(
+    rows: &[RecordBatch],
+    writers: Vec<ArrowColumnWriter>,
+) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+    let mut writers = writers.into_iter();
+    let mut columns = Vec::new();
+    for (at, field) in rows[0].schema_ref().fields().iter().enumerate() {
+        let leaves = compute_leaves(field, &new_empty_array(field.data_type()))?.len();
+        columns.push((at, field.clone(), writers.by_ref().take(leaves).collect::<Vec<_>>()));
+    }
+    let encode = |(at, field, mut writers): (usize, FieldRef, Vec<ArrowColumnWriter>)| {
+        for batch in rows {
+            for (leaf, writer) in compute_leaves(&field, batch.column(at))?.iter().zip(&mut writers) {
+                writer.write(leaf)?;
+            }
+        }
+        writers.into_iter().map(ArrowColumnWriter::close).collect::<Result<Vec<_>, ParquetError>>()
+    };
+    let bytes: usize = rows.iter().map(RecordBatch::get_array_memory_size).sum();
+    let chunks = if bytes < SIDE_BY_SIDE_BYTES {
+        columns.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?
+    } else {
+        columns.into_par_iter().map(encode).collect::<Result<Vec<_>, _>>()?
+    };
+    Ok(chunks.into_iter().flatten().collect())
 }

@@ -114,21 +114,29 @@ fn encode_index(sorted: &[Key], bytes: &mut Vec<u8>) {
 }
 
 impl KeyIndex {
-    /// Which of `wanted` the file may have: (position in `wanted`, position in the file's keys). A damaged index may
+    /// Which of `wanted` (ascending) the file may have: (position in `wanted`, position in the file's keys). A damaged index may
     /// point anywhere within the file; the keys themselves decide.
     fn candidates(&self, wanted: &[Key]) -> Vec<(usize, usize)> {
         let bits = index_bits(self.count);
         let (starts, rest) = self.bytes.split_at(4 * ((1 << bits) + 1));
         let (starts, prints) = (starts.as_chunks::<4>().0, rest.as_chunks::<3>().0);
         let start = |bucket: usize| (u32::from_le_bytes(starts[bucket]) as usize).min(self.count);
+        let print_at = |place: usize| {
+            let [a, b, c] = prints[place];
+            u32::from_le_bytes([a, b, c, 0])
+        };
         let mut found = Vec::new();
+        // Both sides ascend: the next key of the same bucket is looked for from where the last one was.
+        let (mut last, mut place, mut end) = (None, 0, 0);
         for (at, key) in wanted.iter().enumerate() {
             let (bucket, print) = index_parts(key, bits);
-            let [a, b, c, _] = print.to_le_bytes();
-            let from = start(bucket);
-            let bucket = prints.get(from..start(bucket + 1)).unwrap_or_default();
-            let same = bucket.iter().enumerate().filter(|(_, own)| **own == [a, b, c]);
-            found.extend(same.map(|(place, _)| (at, from + place)));
+            if last != Some(bucket) {
+                (last, place, end) = (Some(bucket), start(bucket), start(bucket + 1));
+            }
+            while place < end && print_at(place) < print {
+                place += 1;
+            }
+            found.extend((place..end).take_while(|same| print_at(*same) == print).map(|same| (at, same)));
         }
         found
     }
@@ -318,14 +326,13 @@ async fn has(
     keys: &FileKeys,
     wanted: &[Key],
 ) -> Result<Vec<usize>, LakeError> {
-    let of_all = |all: &[Key]| {
-        let mut found = vec![false; wanted.len()];
-        mark(all, wanted, &mut found);
-        (0..wanted.len()).filter(|at| found[*at]).collect()
-    };
     let index = match keys {
-        FileKeys::Whole(all) => return Ok(of_all(all)),
         FileKeys::Index(index) => index,
+        FileKeys::Whole(all) => {
+            let mut found = vec![false; wanted.len()];
+            mark(all, wanted, &mut found);
+            return Ok((0..wanted.len()).filter(|at| found[*at]).collect());
+        }
     };
     let candidates = index.candidates(wanted);
     if candidates.is_empty() {
@@ -346,7 +353,9 @@ async fn has(
             Err(error) => return Err(LakeError::store(&path)(error)),
         }
     }
-    Ok(of_all(&load(store, table, contract, file).await?))
+    let all = load(store, table, contract, file).await?;
+    let same = candidates.iter().filter(|(at, place)| all.get(*place) == Some(&wanted[*at]));
+    Ok(same.map(|(at, _)| *at).collect())
 }
 
 /// Marks the members of `wanted` that are in `have`; both ascend. Each side's runs are skipped by binary search,
