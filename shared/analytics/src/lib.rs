@@ -55,6 +55,7 @@
 //! ```
 
 mod cell;
+mod columns;
 mod error;
 pub mod lake;
 mod pauses;

@@ -28,6 +28,7 @@ use url::Url;
 use crate::{
     AnalyticsError, FailureKind, Query, QueryFailure, QueryResult, QuerySet, Results, TableInput,
     cell::append_rows,
+    columns::ColumnRoom,
     pauses::PausesInJoins,
     table::{PinnedTable, STORE_URL},
 };
@@ -35,8 +36,9 @@ use crate::{
 /// What a run may use.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Memory of all queries together, in bytes. Joins, sorts and groups over it go to the system's folder for
-    /// temporary files; what cannot (a median holds its values) fails the query.
+    /// Memory of all queries together, in bytes; up to a quarter of it keeps columns that were read. Joins, sorts and
+    /// groups over it go to the system's folder for temporary files; what cannot (a median holds its values) fails
+    /// the query.
     pub memory: usize,
     /// Queries that run at the same time, at most: not more than there are processors.
     pub concurrent: usize,
@@ -170,10 +172,11 @@ fn session(
     let context = SessionContext::new_with_state(state);
     let url = Url::parse(STORE_URL).map_err(|error| DataFusionError::External(Box::new(error)))?;
     context.register_object_store(&url, store);
+    let room = Arc::new(ColumnRoom::new(limits.memory / 4, &context.task_ctx()));
     for table in tables {
         // A bare name: a table's name is never taken apart at its dots nor folded to lower case.
         let name = TableReference::bare(table.name.clone());
-        context.register_table(name, Arc::new(PinnedTable::new(table)?))?;
+        context.register_table(name, Arc::new(PinnedTable::new(table, room.clone())?))?;
     }
     Ok(context)
 }

@@ -2,13 +2,15 @@
 
 use std::{fmt, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::{
     catalog::{Session, TableProvider},
     common::{config::TableParquetOptions, project_schema},
     datasource::{
         TableType,
         listing::PartitionedFile,
+        memory::MemorySourceConfig,
         object_store::ObjectStoreUrl,
         physical_plan::{
             FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory,
@@ -20,6 +22,8 @@ use datafusion::{
     physical_plan::{ExecutionPlan, empty::EmptyExec},
 };
 use object_store::{ObjectMeta, path::Path};
+
+use crate::columns::{ColumnRoom, Columns};
 
 /// A table as the queries see it: one version, and the files that are it.
 #[derive(Debug, Clone)]
@@ -42,10 +46,11 @@ pub(crate) struct PinnedTable {
     schema: SchemaRef,
     files: Vec<PartitionedFile>,
     store: ObjectStoreUrl,
+    columns: Columns,
 }
 
 impl PinnedTable {
-    pub(crate) fn new(input: TableInput) -> Result<PinnedTable> {
+    pub(crate) fn new(input: TableInput, room: Arc<ColumnRoom>) -> Result<PinnedTable> {
         let files = input.files.into_iter().map(|(location, size)| {
             // A path from the table's log is encoded already: `PartitionedFile::new` would encode it again.
             // Files are immutable, so their time of writing is of no interest.
@@ -54,11 +59,57 @@ impl PinnedTable {
             PartitionedFile::new_from_meta(meta)
         });
         Ok(PinnedTable {
-            schema: input.schema,
+            schema: quick_to_read(&input.schema),
             files: files.collect(),
             store: ObjectStoreUrl::parse(STORE_URL)?,
+            columns: Columns::new(room),
         })
     }
+
+    /// Reads columns from the files.
+    fn scan_files(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+        groups: Vec<FileGroup>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let runtime = state.runtime_env();
+        // All queries of a run read the same footers: they are fetched once.
+        let reader = CachedParquetFileReaderFactory::new(
+            runtime.object_store(&self.store)?,
+            runtime.cache_manager.get_file_metadata_cache(),
+        );
+        let options = TableParquetOptions {
+            global: state.config_options().execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
+        let source = ParquetSource::new(self.schema.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(reader));
+        let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(scan))
+    }
+}
+
+/// The same columns in the types that are quickest to work on: texts as views into what was read, and moments in the
+/// offset of UTC, for which no table of time zones is asked.
+fn quick_to_read(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let data_type = match field.data_type() {
+            DataType::Utf8 => DataType::Utf8View,
+            DataType::Timestamp(unit, Some(zone)) if zone.as_ref() == "UTC" => {
+                DataType::Timestamp(*unit, Some("+00:00".into()))
+            }
+            other => other.clone(),
+        };
+        field.as_ref().clone().with_data_type(data_type)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 impl fmt::Debug for PinnedTable {
@@ -77,8 +128,8 @@ impl TableProvider for PinnedTable {
         TableType::Base
     }
 
-    /// Filters are not taken here: the physical optimizer hands them to the Parquet source, which skips row groups
-    /// and pages by them.
+    /// Filters are not taken here: where files are read, the physical optimizer hands them to the Parquet source, which
+    /// skips row groups and pages by them.
     async fn scan(
         &self,
         state: &dyn Session,
@@ -89,25 +140,20 @@ impl TableProvider for PinnedTable {
         if self.files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
-        let runtime = state.runtime_env();
-        // All queries of a run read the same footers: they are fetched once.
-        let reader = CachedParquetFileReaderFactory::new(
-            runtime.object_store(&self.store)?,
-            runtime.cache_manager.get_file_metadata_cache(),
-        );
-        let options = TableParquetOptions {
-            global: state.config_options().execution.parquet.clone(),
-            ..TableParquetOptions::default()
-        };
-        let source = ParquetSource::new(self.schema.clone())
-            .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(reader));
+        let all = (0..self.schema.fields().len()).collect();
+        let columns = projection.unwrap_or(&all);
+        let one_by_one = || self.files.iter().map(|file| FileGroup::new(vec![file.clone()])).collect();
+        let scan = |missing: &Vec<usize>| self.scan_files(state, Some(missing), None, one_by_one());
+        let schema = project_schema(&self.schema, Some(columns))?;
+        if let Some(batches) = self.columns.get(columns, &schema, &state.task_ctx(), scan).await? {
+            let size = batches.len().div_ceil(state.config().target_partitions()).max(1);
+            let mut parts: Vec<Vec<RecordBatch>> = batches.chunks(size).map(<[_]>::to_vec).collect();
+            // Of files without rows too: what comes after wants at least one part.
+            parts.resize_with(parts.len().max(1), Vec::new);
+            let source = MemorySourceConfig::try_new(&parts, schema, None)?.with_limit(limit);
+            return Ok(DataSourceExec::from_data_source(source));
+        }
         let groups = FileGroup::new(self.files.clone()).split_files(state.config().target_partitions());
-        let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
-            .with_file_groups(groups)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        Ok(DataSourceExec::from_data_source(scan))
+        self.scan_files(state, projection, limit, groups)
     }
 }
