@@ -15,7 +15,6 @@ use pinlake_effects::{Clock, SystemClock};
 use pinlake_lake::Lake;
 use pinlake_schema::{Catalog, QUARANTINE};
 use serde::Serialize;
-use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::console::{self, Unit};
@@ -217,7 +216,7 @@ impl Load {
     }
 }
 
-fn broken_off(error: JoinError) -> CliError {
+fn broken_off(error: impl std::error::Error + Send + Sync + 'static) -> CliError {
     CliError::failed("the load broke off", "this is a mistake in pinlake; load the files again")
         .caused_by(error)
 }

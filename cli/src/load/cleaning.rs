@@ -8,13 +8,15 @@ use chrono::{DateTime, Utc};
 use pinlake_clean::framing::{Fault, Record};
 use pinlake_clean::{Cleaned, Count, Intake, Origin, Position};
 use pinlake_schema::Catalog;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use super::broken_off;
 use crate::error::CliError;
 
 /// Record bytes that are cleaned at a time.
 const BLOCK_BYTES: usize = 4 << 20;
+/// Blocks that are cleaned or wait for it, or to be taken, for each thread that cleans.
+const BLOCKS_A_THREAD: usize = 3;
 /// What a file counts in its block: many hold one small record, and have a name as long.
 const SOURCE_BYTES: usize = 256;
 
@@ -34,9 +36,7 @@ pub(super) struct Source {
 pub(super) struct Cleaning {
     cleaners: Arc<Cleaners>,
     open: Block,
-    under_way: VecDeque<JoinHandle<Vec<Cleaned>>>,
-    /// Blocks that are cleaned at once.
-    width: usize,
+    under_way: VecDeque<oneshot::Receiver<Vec<Cleaned>>>,
 }
 
 /// Consecutive records.
@@ -59,9 +59,8 @@ struct Cut {
 
 impl Cleaning {
     pub(super) fn new(catalog: Arc<Catalog>, now: DateTime<Utc>) -> Self {
-        let width = std::thread::available_parallelism().map_or(2, usize::from);
         let cleaners = Arc::new(Cleaners { catalog, now, idle: Mutex::default() });
-        Self { cleaners, open: Block::default(), under_way: VecDeque::new(), width }
+        Self { cleaners, open: Block::default(), under_way: VecDeque::new() }
     }
 
     /// Takes a record, the `number`th of `source`. True when the block is full: time for a [`Self::turn`].
@@ -76,16 +75,26 @@ impl Cleaning {
         end + block.sources.len() * SOURCE_BYTES >= BLOCK_BYTES
     }
 
-    /// Has the block cleaned, and hands out what came before it, once there is more under way than there are
-    /// processors.
+    /// Has the block cleaned, and hands out what came before it, once there is enough under way to keep the processors
+    /// at work while a commit is waited for.
     pub(super) async fn turn(&mut self) -> Result<Vec<Cleaned>, CliError> {
         if !self.open.records.is_empty() {
             let bytes = Vec::with_capacity(self.open.bytes.len() + BLOCK_BYTES / 8);
             let block = std::mem::replace(&mut self.open, Block { bytes, ..Block::default() });
             let cleaners = self.cleaners.clone();
-            self.under_way.push_back(tokio::task::spawn_blocking(move || cleaners.clean(&block)));
+            let (cleaned, taken) = oneshot::channel();
+            // On the threads that encode the tables' columns, so that the processors are shared by no more of them.
+            rayon::spawn(move || {
+                // Nobody takes it when the load has failed meanwhile.
+                let _ = cleaned.send(cleaners.clean(&block));
+            });
+            self.under_way.push_back(taken);
         }
-        if self.under_way.len() <= self.width { Ok(Vec::new()) } else { self.oldest().await }
+        if self.under_way.len() <= BLOCKS_A_THREAD * rayon::current_num_threads() {
+            Ok(Vec::new())
+        } else {
+            self.oldest().await
+        }
     }
 
     /// Hands out what is still under way, a block at a time; empty when that was all.

@@ -84,7 +84,7 @@ impl Columns {
     }
 
     /// The columns at the places `wanted`, as batches of `schema`; nothing when they do not fit. What is not there
-    /// yet is read by the plan that `scan` makes for the places it is given: one partition a file.
+    /// yet is read by the plan that `scan` makes for the places it is given: one partition a file, its rows in order.
     pub(crate) async fn get(
         &self,
         wanted: &[usize],

@@ -66,13 +66,14 @@ impl PinnedTable {
         })
     }
 
-    /// Reads columns from the files.
+    /// Reads columns from the files. Unless it is to be `in_order`, a partition may read the files of another.
     fn scan_files(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
         limit: Option<usize>,
         groups: Vec<FileGroup>,
+        in_order: bool,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let runtime = state.runtime_env();
         // All queries of a run read the same footers: they are fetched once.
@@ -91,6 +92,7 @@ impl PinnedTable {
             .with_file_groups(groups)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
+            .with_preserve_order(in_order)
             .build();
         Ok(DataSourceExec::from_data_source(scan))
     }
@@ -143,7 +145,7 @@ impl TableProvider for PinnedTable {
         let all = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all);
         let one_by_one = || self.files.iter().map(|file| FileGroup::new(vec![file.clone()])).collect();
-        let scan = |missing: &Vec<usize>| self.scan_files(state, Some(missing), None, one_by_one());
+        let scan = |missing: &Vec<usize>| self.scan_files(state, Some(missing), None, one_by_one(), true);
         let schema = project_schema(&self.schema, Some(columns))?;
         if let Some(batches) = self.columns.get(columns, &schema, &state.task_ctx(), scan).await? {
             let size = batches.len().div_ceil(state.config().target_partitions()).max(1);
@@ -154,6 +156,6 @@ impl TableProvider for PinnedTable {
             return Ok(DataSourceExec::from_data_source(source));
         }
         let groups = FileGroup::new(self.files.clone()).split_files(state.config().target_partitions());
-        self.scan_files(state, projection, limit, groups)
+        self.scan_files(state, projection, limit, groups, false)
     }
 }

@@ -395,6 +395,29 @@ async fn columns_that_do_not_fit_in_memory_are_read_from_the_files() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn columns_that_were_read_apart_belong_to_the_same_rows() {
+    let mut files = Vec::new();
+    for file in 0..40 {
+        let rows: Vec<_> = (0..1 + file * 7 % 30)
+            .map(|row| (file * 100 + row, None, Some(file * 100 + row), None))
+            .collect();
+        files.push(pin_batch(&rows));
+    }
+    let lake = Lake::new().table("pin", pin_schema(), &files).await;
+    let set = queries(&[
+        ("a.sql", "SELECT COUNT(*) AS count, MAX(ind) AS most FROM pin WHERE ind >= 0"),
+        ("b.sql", "SELECT COUNT(*) AS count FROM pin WHERE ind = follower_count"),
+    ]);
+    let limits = Limits { concurrent: 1, ..Limits::default() };
+    for _ in 0..20 {
+        let results = run_with(lake.store.clone(), lake.tables.clone(), &set, &limits).await.unwrap();
+        let all = files.iter().map(RecordBatch::num_rows).sum::<usize>();
+        assert_eq!(results.get("a").unwrap().rows[0][0], json!(all));
+        assert_eq!(results.get("b").unwrap().rows, [[json!(all)]]);
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_gone_is_a_matter_of_storage() {
     let dir = tempfile::tempdir().unwrap();
