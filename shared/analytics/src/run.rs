@@ -40,7 +40,7 @@ pub struct Limits {
     /// groups over it go to the system's folder for temporary files; what cannot (a median holds its values) fails
     /// the query.
     pub memory: usize,
-    /// Queries that run at the same time, at most: not more than there are processors.
+    /// Queries that run at the same time.
     pub concurrent: usize,
     /// Time for one query.
     pub query_time: Duration,
@@ -144,10 +144,10 @@ struct Shares {
 }
 
 impl Shares {
-    /// A query in one part need not send its rows from part to part. So a query has several only when there are
-    /// more processors than queries that may run.
+    /// A query in one part need not send its rows from part to part. So a query has several only when there are more
+    /// processors than queries that may run. More queries than processors fill the time in which the longest runs.
     fn of(processors: usize, limits: &Limits) -> Self {
-        let queries = limits.concurrent.clamp(1, processors);
+        let queries = limits.concurrent.max(1);
         Self { queries, parts: processors.div_ceil(queries) }
     }
 }
