@@ -111,6 +111,14 @@ class Requests:
             self.seconds[what] += time.monotonic() - begun
 
 
+def size(file: Path) -> int:
+    """Its bytes; none when another compactor has removed it since it was listed."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def handler(objects: Objects, requests: Requests) -> type[BaseHTTPRequestHandler]:
     """The API's requests that pinlake makes (Amazon S3 API Reference)."""
 
@@ -189,7 +197,7 @@ def handler(objects: Objects, requests: Requests) -> type[BaseHTTPRequestHandler
             when = "2022-01-01T00:00:00.000Z"
             contents = "".join(
                 f"<Contents><Key>{escape(key[cut:])}</Key><LastModified>{when}</LastModified>"
-                f"<Size>{(objects.root / key).stat().st_size if (objects.root / key).exists() else 0}</Size></Contents>"
+                f"<Size>{size(objects.root / key)}</Size></Contents>"
                 for key in keys
             )
             token = f"<NextContinuationToken>{escape(keys[-1][cut:])}</NextContinuationToken>" if more else ""

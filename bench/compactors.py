@@ -25,7 +25,7 @@ AT_ONCE = (1, 2, 4, 8)
 OBJECTS_A_COMMIT, ROWS_AN_OBJECT = 5, 200
 COMMITS = {"folder": 200, "bucket": 48}
 # The same backlog for all: commits of a thousand objects.
-BACKLOG, ROWS_OF_BACKLOG = {"folder": 20_000, "bucket": 6_000}, 10
+BACKLOG, ROWS_OF_BACKLOG = 20_000, 10
 LOST = "version taken by another writer"
 
 
@@ -75,7 +75,7 @@ def call(compactor: Function, event: dict[str, Any]) -> None:
 
 def measured(kind: str, count: int, *, is_shared: bool) -> dict[str, Any]:
     """The figures of so many compactors at once."""
-    source = backlog.landed(BACKLOG[kind], ROWS_OF_BACKLOG) if is_shared else None
+    source = backlog.landed(BACKLOG, ROWS_OF_BACKLOG) if is_shared else None
     with ExitStack() as stack:
         lake = stack.enter_context(lakes.opened(kind, WORK / "compactors", source))
         queue = stack.enter_context(WakeUps())
@@ -89,7 +89,7 @@ def measured(kind: str, count: int, *, is_shared: bool) -> dict[str, Any]:
         before = Seen.of(lake, table, compactors)
         all_at_once(work, count)
         seen = Seen.of(lake, table, compactors).since(before)
-    rows = BACKLOG[kind] * ROWS_OF_BACKLOG if is_shared else COMMITS[kind] * OBJECTS_A_COMMIT * ROWS_AN_OBJECT
+    rows = BACKLOG * ROWS_OF_BACKLOG if is_shared else COMMITS[kind] * OBJECTS_A_COMMIT * ROWS_AN_OBJECT
     if seen["rows"] != rows:
         raise SystemExit(f"{rows} rows were to be inserted: {seen}")
     return seen

@@ -112,6 +112,41 @@ impl<'a> Quick<'a> {
     }
 
     fn string(&mut self, field: Option<FieldId>) -> Option<()> {
+        let Some(field) = field else {
+            return self.unread_string();
+        };
+        self.at += 1;
+        let start = self.at;
+        // What is escaped goes to the scratch, and with it the plain runs before and behind.
+        let (mut run, mut in_scratch) = (start, None);
+        loop {
+            self.at += plain_end(self.rest());
+            match self.rest().first()? {
+                b'"' => break,
+                b'\\' => {
+                    in_scratch.get_or_insert(self.record.scratch.len());
+                    self.record.scratch.push_str(self.text.get(run..self.at)?);
+                    let escaped = self.escaped()?;
+                    self.record.scratch.push(escaped);
+                    run = self.at;
+                }
+                _ => return None,
+            }
+        }
+        let span = match in_scratch {
+            None => Span::of(start, self.at),
+            Some(start) => {
+                self.record.scratch.push_str(self.text.get(run..self.at)?);
+                Span::in_scratch(start, self.record.scratch.len())
+            }
+        };
+        self.at += 1;
+        self.record.set(field, Slot::Text(span));
+        Some(())
+    }
+
+    /// A string that nobody reads must be a string all the same.
+    fn unread_string(&mut self) -> Option<()> {
         let quote = self.at;
         let mut is_escaped = false;
         self.at += 1;
@@ -119,7 +154,6 @@ impl<'a> Quick<'a> {
             self.at += plain_end(self.rest());
             match self.rest() {
                 [b'"', ..] => break,
-                // Whatever is escaped: what it stands for is found out below.
                 [b'\\', _, ..] => {
                     is_escaped = true;
                     self.at += 2;
@@ -128,21 +162,54 @@ impl<'a> Quick<'a> {
             }
         }
         self.at += 1;
-        let raw = self.text.get(quote..self.at)?;
-        match field {
-            Some(field) => {
-                let slot = match is_escaped {
-                    true => self.record.slot_of(raw, self.text).ok()?,
-                    false => Slot::Text(Span::of(quote + 1, self.at - 1)),
-                };
-                self.record.set(field, slot);
-            }
-            None if is_escaped => {
-                serde_json::from_str::<serde::de::IgnoredAny>(raw).ok()?;
-            }
-            None => {}
+        if is_escaped {
+            serde_json::from_str::<serde::de::IgnoredAny>(self.text.get(quote..self.at)?).ok()?;
         }
         Some(())
+    }
+
+    /// What stands behind a backslash.
+    fn escaped(&mut self) -> Option<char> {
+        let [b'\\', kind, ..] = self.rest() else {
+            return None;
+        };
+        self.at += 2;
+        Some(match kind {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.code_point(),
+            _ => return None,
+        })
+    }
+
+    /// The character of the hexadecimal digits that come next: above U+FFFF they are a pair of surrogates.
+    fn code_point(&mut self) -> Option<char> {
+        let first = self.four_digits()?;
+        if !(0xd800..0xdc00).contains(&first) {
+            return char::from_u32(first);
+        }
+        if !self.rest().starts_with(b"\\u") {
+            return None;
+        }
+        self.at += 2;
+        let second = self.four_digits()?;
+        (0xdc00..0xe000)
+            .contains(&second)
+            .then(|| char::from_u32(0x10000 + (first - 0xd800) * 0x400 + second - 0xdc00))?
+    }
+
+    fn four_digits(&mut self) -> Option<u32> {
+        let digits = self.rest().get(..4)?;
+        let value =
+            digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))?;
+        self.at += 4;
+        Some(value)
     }
 
     fn number(&mut self) -> Option<Span> {
@@ -267,7 +334,7 @@ mod tests {
         fn what_is_taken_quickly_is_what_the_other_reader_takes(
             tokens in proptest::collection::vec(proptest::sample::select(vec![
                 "{", "}", "[", "]", ":", ",", "\"ind\"", "\"title\"", "\"other\"", "\"\\u0069nd\"", "\"a\\", "\\u12", "\"\\ud83d\"", "\"",
-                "\"é\"", "1", "-", "0", "01", ".5", "1.5", "e", "E+7", "1e400", "true", "tru", "false", "null", "nan", " ", "\n", "\u{0}",
+                "\"é\"", "\\ud83d\\ude00", "\\ud83d\\u0041", "\\ude00", "\\u00E9", "\\/\\b\\f\\r\\t", "\"title\":\"", "1", "-", "0", "01", ".5", "1.5", "e", "E+7", "1e400", "true", "tru", "false", "null", "nan", " ", "\n", "\u{0}",
                 "\"ind\":1", "\"title\":\"x\\n\"", "\"ind\":1,", "{\"ind\":", "\"country\":[1,{\"a\":2}]", "\u{feff}",
             ]), 0..9),
             wrapped in any::<bool>(),

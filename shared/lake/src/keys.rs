@@ -42,6 +42,10 @@ const KEY: usize = 16;
 const CONCURRENCY: usize = 8;
 /// Of a file with more keys than this (256 KiB) the index is read and kept in their place.
 const WHOLE_KEYS: usize = 1 << 14;
+/// Bits of a key that its file's index has, behind those that choose the bucket.
+const PRINT_BITS: u32 = 24;
+/// A file of fewer keys than so many times those that are wanted is walked over: that is so much quicker a key.
+const WALK: usize = 8;
 /// Keys of one file that are looked at one by one; to look at more, all of them are read.
 const SINGLE_KEYS: usize = 64;
 
@@ -92,12 +96,16 @@ fn index_bytes(count: usize) -> usize {
     4 * ((1 << index_bits(count)) + 1) + 3 * count
 }
 
+/// The first `bits` bits of a key, from 1 to 63.
+fn first_bits(key: &Key, bits: u32) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *key;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> (64 - bits)
+}
+
 /// The first `bits` bits of a key, and the 24 behind them.
 fn index_parts(key: &Key, bits: u32) -> (usize, u32) {
-    let [a, b, c, d, e, f, g, h, ..] = *key;
-    let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-    let bucket = if bits == 0 { 0 } else { first >> (64 - bits) };
-    (bucket as usize, ((first << bits) >> 40) as u32)
+    let both = first_bits(key, bits + PRINT_BITS);
+    ((both >> PRINT_BITS) as usize, (both & ((1 << PRINT_BITS) - 1)) as u32)
 }
 
 fn encode_index(sorted: &[Key], bytes: &mut Vec<u8>) {
@@ -113,33 +121,89 @@ fn encode_index(sorted: &[Key], bytes: &mut Vec<u8>) {
     }
 }
 
+/// Keys that are looked for, ascending.
+struct Wanted<'a> {
+    keys: &'a [Key],
+    /// How many of a key's first bits the filter is by.
+    bits: u32,
+    /// Bits that are set for what one of the keys begins with: one in sixteen, or fewer.
+    filter: Vec<u64>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(keys: &'a [Key]) -> Self {
+        let bits = (keys.len().checked_ilog2().unwrap_or(0) + 5).max(6);
+        let mut filter = vec![0_u64; 1 << (bits - 6)];
+        for key in keys {
+            let begins = first_bits(key, bits);
+            filter[(begins / 64) as usize] |= 1 << (begins % 64);
+        }
+        Self { keys, bits, filter }
+    }
+
+    fn may_have(&self, begins: u64) -> bool {
+        self.filter[(begins / 64) as usize] & 1 << (begins % 64) != 0
+    }
+}
+
 impl KeyIndex {
-    /// Which of `wanted` (ascending) the file may have: (position in `wanted`, position in the file's keys). A damaged index may
+    /// Which of `wanted` the file may have: (position in `wanted`, position in the file's keys). A damaged index may
     /// point anywhere within the file; the keys themselves decide.
-    fn candidates(&self, wanted: &[Key]) -> Vec<(usize, usize)> {
+    fn candidates(&self, wanted: &Wanted<'_>) -> Vec<(usize, usize)> {
         let bits = index_bits(self.count);
-        let (starts, rest) = self.bytes.split_at(4 * ((1 << bits) + 1));
-        let (starts, prints) = (starts.as_chunks::<4>().0, rest.as_chunks::<3>().0);
+        let known = bits + PRINT_BITS;
+        if wanted.keys.len() > self.count / WALK && wanted.bits <= known {
+            self.walked(wanted, bits, known)
+        } else {
+            self.looked_up(wanted.keys, bits)
+        }
+    }
+
+    /// Where a bucket begins, and the place after its last key.
+    fn bucket(&self, bucket: usize, starts: &[[u8; 4]]) -> std::ops::Range<usize> {
         let start = |bucket: usize| (u32::from_le_bytes(starts[bucket]) as usize).min(self.count);
-        let print_at = |place: usize| {
-            let [a, b, c] = prints[place];
-            u32::from_le_bytes([a, b, c, 0])
-        };
+        start(bucket)..start(bucket + 1)
+    }
+
+    fn parts(&self, bits: u32) -> (&[[u8; 4]], &[[u8; 3]]) {
+        let (starts, prints) = self.bytes.split_at(4 * ((1 << bits) + 1));
+        (starts.as_chunks::<4>().0, prints.as_chunks::<3>().0)
+    }
+
+    /// By a walk over the file's keys: nearly all of them end at the filter.
+    fn walked(&self, wanted: &Wanted<'_>, bits: u32, known: u32) -> Vec<(usize, usize)> {
+        let (starts, prints) = self.parts(bits);
         let mut found = Vec::new();
-        // Both sides ascend: the next key of the same bucket is looked for from where the last one was.
-        let (mut last, mut place, mut end) = (None, 0, 0);
-        for (at, key) in wanted.iter().enumerate() {
-            let (bucket, print) = index_parts(key, bits);
-            if last != Some(bucket) {
-                (last, place, end) = (Some(bucket), start(bucket), start(bucket + 1));
+        let mut from = 0;
+        for bucket in 0..1_usize << bits {
+            for place in self.bucket(bucket, starts) {
+                let begins = (bucket as u64) << PRINT_BITS | u64::from(print(prints[place]));
+                if wanted.may_have(begins >> (known - wanted.bits)) {
+                    let rest = &wanted.keys[from..];
+                    from += gallop(rest, |key| first_bits(key, known) < begins);
+                    let same = wanted.keys[from..].iter().take_while(|key| first_bits(key, known) == begins);
+                    found.extend(same.enumerate().map(|(number, _)| (from + number, place)));
+                }
             }
-            while place < end && print_at(place) < print {
-                place += 1;
-            }
-            found.extend((place..end).take_while(|same| print_at(*same) == print).map(|same| (at, same)));
         }
         found
     }
+
+    /// Bucket by bucket, for a few keys in a large file.
+    fn looked_up(&self, wanted: &[Key], bits: u32) -> Vec<(usize, usize)> {
+        let (starts, prints) = self.parts(bits);
+        let mut found = Vec::new();
+        for (at, key) in wanted.iter().enumerate() {
+            let (bucket, own) = index_parts(key, bits);
+            let same = self.bucket(bucket, starts).filter(|place| print(prints[*place]) == own);
+            found.extend(same.map(|place| (at, place)));
+        }
+        found
+    }
+}
+
+fn print([a, b, c]: [u8; 3]) -> u32 {
+    u32::from_le_bytes([a, b, c, 0])
 }
 
 /// Keys of whole files, or their indexes, kept while the function is warm, up to a number of bytes.
@@ -272,6 +336,7 @@ pub(crate) async fn present(
     cache: &mut KeyCache,
 ) -> Result<Vec<bool>, LakeError> {
     let mut found = vec![false; wanted.len()];
+    let wanted = &Wanted::new(wanted);
     let files: Vec<_> =
         files.iter().map(|file| (file.clone(), cache.files.get(&file.path).cloned())).collect();
     let mut checks = futures::stream::iter(files)
@@ -324,14 +389,14 @@ async fn has(
     contract: &Contract,
     file: &DataFile,
     keys: &FileKeys,
-    wanted: &[Key],
+    wanted: &Wanted<'_>,
 ) -> Result<Vec<usize>, LakeError> {
     let index = match keys {
         FileKeys::Index(index) => index,
         FileKeys::Whole(all) => {
-            let mut found = vec![false; wanted.len()];
-            mark(all, wanted, &mut found);
-            return Ok((0..wanted.len()).filter(|at| found[*at]).collect());
+            let mut found = vec![false; wanted.keys.len()];
+            mark(all, wanted.keys, &mut found);
+            return Ok((0..found.len()).filter(|at| found[*at]).collect());
         }
     };
     let candidates = index.candidates(wanted);
@@ -345,7 +410,7 @@ async fn has(
         let places: Vec<_> = candidates.iter().map(|(_, at)| place(*at)).collect();
         match store.get_ranges(&path, &places).await {
             Ok(own) => {
-                let same = candidates.iter().zip(own).filter(|((at, _), own)| **own == wanted[*at]);
+                let same = candidates.iter().zip(own).filter(|((at, _), own)| **own == wanted.keys[*at]);
                 return Ok(same.map(|((at, _), _)| *at).collect());
             }
             // It was there when its index was read; the data file has them all the same.
@@ -354,7 +419,7 @@ async fn has(
         }
     }
     let all = load(store, table, contract, file).await?;
-    let same = candidates.iter().filter(|(at, place)| all.get(*place) == Some(&wanted[*at]));
+    let same = candidates.iter().filter(|(at, place)| all.get(*place) == Some(&wanted.keys[*at]));
     Ok(same.map(|(at, _)| *at).collect())
 }
 
@@ -363,7 +428,7 @@ async fn has(
 fn mark(have: &[Key], wanted: &[Key], found: &mut [bool]) {
     let mut rest = have;
     for (key, found) in wanted.iter().zip(found) {
-        rest = &rest[gallop(rest, key)..];
+        rest = &rest[gallop(rest, |present| present < key)..];
         match rest.first() {
             None => return,
             Some(first) => *found |= first == key,
@@ -371,15 +436,15 @@ fn mark(have: &[Key], wanted: &[Key], found: &mut [bool]) {
     }
 }
 
-/// The first position in `sorted` that is not below `key`.
-fn gallop(sorted: &[Key], key: &Key) -> usize {
+/// The first position in `sorted` that is not below what is looked for.
+fn gallop(sorted: &[Key], is_below: impl Fn(&Key) -> bool) -> usize {
     let mut step = 1;
-    while step < sorted.len() && sorted[step - 1] < *key {
+    while step < sorted.len() && is_below(&sorted[step - 1]) {
         step *= 2;
     }
     let from = step / 2;
     let to = step.min(sorted.len());
-    from + sorted[from..to].partition_point(|present| present < key)
+    from + sorted[from..to].partition_point(is_below)
 }
 
 async fn load(
@@ -502,12 +567,23 @@ mod tests {
             encode_index(&keys, &mut bytes);
             assert_eq!(bytes.len(), index_bytes(keys.len()));
             let index = KeyIndex { count: keys.len(), bytes: bytes.into() };
-            let there = index.candidates(&keys);
-            for at in 0..keys.len() {
-                assert!(there.binary_search(&(at, at)).is_ok(), "key {at} of {count}");
+            let bits = index_bits(keys.len());
+            for every in [1, 3, 100] {
+                let own: Vec<Key> = keys.iter().step_by(every).copied().collect();
+                let mut others = spread(10_000 / every as u64, 2);
+                others.extend(&own);
+                others.sort_unstable();
+                let wanted = Wanted::new(&others);
+                let mut walked = index.walked(&wanted, bits, bits + PRINT_BITS);
+                walked.sort_unstable();
+                assert_eq!(walked, index.looked_up(&others, bits), "one in {every} of {count}");
+                for (at, key) in others.iter().enumerate() {
+                    if let Ok(place) = keys.binary_search(key) {
+                        assert!(walked.binary_search(&(at, place)).is_ok(), "key {at} of {count}");
+                    }
+                }
+                assert!(walked.len() <= own.len() + 4, "{} for {} of {count}", walked.len(), own.len());
             }
-            assert!(there.len() <= keys.len() + 2);
-            assert!(index.candidates(&spread(10_000, 2)).len() <= 2, "of {count}");
         }
     }
 

@@ -361,14 +361,14 @@ impl<'a> Offer<'a> {
         let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for (number, batch) in (0_u32..).zip(batches) {
             let keys = keys::keys_of(batch)?;
-            rows.extend(
-                (0_u32..).zip(0..batch.num_rows()).map(|(at, row)| (keys::key_at(keys, row), (number, at))),
-            );
+            // As numbers, which order as the keys do and are compared at once.
+            let key = |row| u128::from_be_bytes(keys::key_at(keys, row));
+            rows.extend((0_u32..).zip(0..batch.num_rows()).map(|(at, row)| (key(row), (number, at))));
         }
         let offered = rows.len() as u64;
         rows.sort_unstable();
         rows.dedup_by_key(|(key, _)| *key);
-        let (keys, places) = rows.into_iter().unzip();
+        let (keys, places) = rows.into_iter().map(|(key, place)| (key.to_be_bytes(), place)).unzip();
         Ok(Self { batches, rows: offered, keys, places })
     }
 
