@@ -146,3 +146,50 @@ fn encode_columns(
     };
     Ok(chunks.into_iter().flatten().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray};
+    use arrow::compute::{cast, concat_batches};
+    use arrow::datatypes::Float64Type;
+
+    /// Rows from `first` on: a number, a text, a pair.
+    fn rows(first: i64, count: i64) -> RecordBatch {
+        let numbers = first..first + count;
+        let texts = numbers.clone().map(|number| (number % 7 != 0).then(|| format!("text {number}")));
+        let pairs = numbers.clone().map(|number| {
+            (number % 5 != 0).then(|| vec![Some(number as f64), (number % 3 != 0).then_some(0.5)])
+        });
+        let columns: [(&str, ArrayRef); 3] = [
+            ("number", Arc::new(Int64Array::from_iter_values(numbers.clone()))),
+            ("text", Arc::new(StringArray::from_iter(texts))),
+            ("pair", Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(pairs))),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    #[test]
+    fn columns_that_were_encoded_side_by_side_make_the_rows_that_they_were() {
+        let few = vec![rows(0, 3), rows(3, 1)];
+        let most = GROUP_ROWS as i64;
+        let many = vec![rows(0, most / 2), rows(most / 2, most / 2), rows(most, 10), rows(most + 10, 90_000)];
+        assert!(many.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() > SIDE_BY_SIDE_BYTES);
+        for (batches, groups) in [(few, 1), (many, 2)] {
+            let schema = batches[0].schema();
+            let bytes = Bytes::from(parquet(&batches, schema.clone()).unwrap());
+            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+            assert_eq!(reader.metadata().num_row_groups(), groups);
+            let read: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+            let (read, written) =
+                (concat_batches(&read[0].schema(), &read), concat_batches(&schema, &batches));
+            let (read, written) = (read.unwrap(), written.unwrap());
+            for (column, field) in written.columns().iter().zip(schema.fields()) {
+                let read = cast(read.column_by_name(field.name()).unwrap(), column.data_type()).unwrap();
+                assert!(&read == column, "{}", field.name());
+            }
+        }
+    }
+}
