@@ -52,7 +52,7 @@ lock: ## Pin anew what local/requirements.txt brings
 .PHONY: build
 build: tools ## Build the program and the functions, quick profile
 	@test -x $(CARGO_BIN)/pinlake || \
-		echo 'building pinlake; the first time takes 10 to 15 minutes on 2 cores, less on more' >&2
+		echo 'building pinlake; the first time takes some ten minutes on 2 cores, less on more' >&2
 	cargo build --workspace --bins
 	@ln -sfn $(CARGO_BUILD_TARGET)/debug/pinlake target/pinlake
 
