@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -166,16 +166,12 @@ fn bytes_of(batches: &[RecordBatch]) -> usize {
     let mut seen = HashSet::new();
     let mut bytes = 0;
     for column in batches.iter().flat_map(RecordBatch::columns) {
-        bytes += match column.data_type() {
-            DataType::Utf8View | DataType::BinaryView => {
-                let (views, buffers) = match column.data_type() {
-                    DataType::Utf8View => (column.len(), column.as_string_view().data_buffers()),
-                    _ => (column.len(), column.as_binary_view().data_buffers()),
-                };
-                let own = buffers.iter().filter(|buffer| seen.insert(buffer.as_ptr()));
-                16 * views + own.map(|buffer| buffer.len()).sum::<usize>()
+        bytes += match column.as_string_view_opt() {
+            None => column.get_array_memory_size(),
+            Some(texts) => {
+                let own = texts.data_buffers().iter().filter(|buffer| seen.insert(buffer.as_ptr()));
+                16 * texts.len() + own.map(|buffer| buffer.len()).sum::<usize>()
             }
-            _ => column.get_array_memory_size(),
         };
     }
     bytes

@@ -191,23 +191,21 @@ impl<'a> Quick<'a> {
     /// The character of the hexadecimal digits that come next: above U+FFFF they are a pair of surrogates.
     fn code_point(&mut self) -> Option<char> {
         let first = self.four_digits()?;
-        if !(0xd800..0xdc00).contains(&first) {
-            return char::from_u32(first);
+        if let Some(alone) = char::from_u32(first.into()) {
+            return Some(alone);
         }
         if !self.rest().starts_with(b"\\u") {
             return None;
         }
         self.at += 2;
         let second = self.four_digits()?;
-        (0xdc00..0xe000)
-            .contains(&second)
-            .then(|| char::from_u32(0x10000 + (first - 0xd800) * 0x400 + second - 0xdc00))?
+        char::decode_utf16([first, second]).next()?.ok()
     }
 
-    fn four_digits(&mut self) -> Option<u32> {
+    fn four_digits(&mut self) -> Option<u16> {
         let digits = self.rest().get(..4)?;
-        let value =
-            digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))?;
+        let digit = |digit: &u8| char::from(*digit).to_digit(16).map(|digit| digit as u16);
+        let value = digits.iter().try_fold(0, |value, next| Some(value * 16 + digit(next)?))?;
         self.at += 4;
         Some(value)
     }
