@@ -3,23 +3,22 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, FixedSizeBinaryBuilder,
-    Float64Builder, Int32Builder, Int64Builder, ListArray, NullBufferBuilder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder,
+    Int64Builder, ListArray, NullBufferBuilder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use pinlake_schema::{Column, Contract, Scalar, Type};
 
 use crate::cell::{Cell, View};
-use crate::key::KEY_BYTES;
+use crate::key::Keys;
 
 /// The open batch of one dataset.
 #[derive(Debug)]
 pub(crate) struct Batch {
     schema: SchemaRef,
     columns: Vec<ColumnBuilder>,
-    keys: FixedSizeBinaryBuilder,
+    pub(crate) keys: Keys,
     pub(crate) rows: u64,
     /// Bytes of the records that the rows came from.
     pub(crate) bytes: u64,
@@ -30,18 +29,17 @@ impl Batch {
         Batch {
             schema: contract.landing_schema(),
             columns: contract.columns.iter().map(ColumnBuilder::new).collect(),
-            keys: FixedSizeBinaryBuilder::new(KEY_BYTES as i32),
+            keys: Keys::default(),
             rows: 0,
             bytes: 0,
         }
     }
 
-    pub(crate) fn push(&mut self, view: View<'_>, key: [u8; KEY_BYTES], record_bytes: usize) {
+    /// Adds a row, whose key was added already.
+    pub(crate) fn push(&mut self, view: View<'_>, record_bytes: usize) {
         for (column, cell) in self.columns.iter_mut().zip(&view.row.cells) {
             column.push(*cell, view);
         }
-        // Fails only on another width.
-        let _ = self.keys.append_value(key);
         self.rows += 1;
         self.bytes += record_bytes as u64;
     }

@@ -9,7 +9,7 @@ use pinlake_schema::{Catalog, Contract, Misrouted, QUARANTINE};
 
 use crate::cell::{self, Cell, Row, View};
 use crate::fields::FieldTable;
-use crate::key::{self, KEY_BYTES};
+use crate::key::KEY_BYTES;
 use crate::plan::Plan;
 use crate::reason::{Fault, Reason};
 use crate::record::Record;
@@ -93,21 +93,22 @@ pub struct Intake {
     arrived_at: DateTime<Utc>,
     record: Record,
     row: Row,
-    key_buffer: Vec<u8>,
     line: Vec<u8>,
     /// Of each plan, and behind them of no dataset.
     counts: Vec<Count>,
     closed: Vec<Cleaned>,
     buffered_bytes: usize,
+    /// The plan that got the last row.
+    last: usize,
 }
 
-/// What became of a record, and the key of its row there.
+/// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It is a row of its dataset.
-    Clean([u8; KEY_BYTES]),
+    Clean,
     /// It is a row of quarantine.
-    Quarantined([u8; KEY_BYTES]),
+    Quarantined,
 }
 
 /// The dataset whose shape a record has.
@@ -132,11 +133,11 @@ impl Intake {
             plans,
             arrived_at,
             row: Row::default(),
-            key_buffer: Vec::with_capacity(4096),
             line: Vec::new(),
             counts,
             closed: Vec::new(),
             buffered_bytes: 0,
+            last: 0,
         }
     }
 
@@ -151,15 +152,16 @@ impl Intake {
         let hinted = self.named(hint);
         let mut dataset = hinted;
         match self.take(record, hint, &mut dataset, origin) {
-            Ok(key) => {
+            Ok(()) => {
                 self.count(dataset, record.len(), false);
-                Verdict::Clean(key)
+                Verdict::Clean
             }
             Err(fault) => {
                 // Whatever it was taken for: it was sent to the dataset that was named.
                 let dataset = hinted.or(dataset);
                 self.count(dataset, record.len(), true);
-                Verdict::Quarantined(self.put_aside(record, hint, dataset, &fault, origin))
+                self.put_aside(record, hint, dataset, &fault, origin);
+                Verdict::Quarantined
             }
         }
     }
@@ -192,6 +194,12 @@ impl Intake {
         let dataset = self.named(hint);
         self.count(dataset, record.len(), true);
         self.put_aside(record, hint, dataset, &Fault::new(reason, detail), origin);
+    }
+
+    /// The key of the row that the record pushed last became, until the rows are drained. It is hashed anew each time:
+    /// those that the rows come out with are hashed many at once.
+    pub fn last_key(&self) -> Option<[u8; KEY_BYTES]> {
+        self.plans[self.last].batch.keys.last()
     }
 
     /// The plan of the dataset that the sender named.
@@ -247,7 +255,7 @@ impl Intake {
         hint: Option<&str>,
         dataset: &mut Option<usize>,
         origin: &Origin<'_>,
-    ) -> Result<[u8; KEY_BYTES], Fault> {
+    ) -> Result<(), Fault> {
         if record.len() > MAX_RECORD_BYTES {
             let detail = format!("{} bytes; a record has at most {MAX_RECORD_BYTES}", record.len());
             return Err(Fault::new(Reason::TooLarge, detail));
@@ -260,19 +268,19 @@ impl Intake {
         *dataset = Some(at);
 
         cell::clean(&self.plans[at], &mut self.record, text, &mut self.row)?;
-        Ok(self.append(at, text, record.len(), origin))
+        self.append(at, text, record.len(), origin);
+        Ok(())
     }
 
-    fn append(&mut self, at: usize, text: &str, record_bytes: usize, origin: &Origin<'_>) -> [u8; KEY_BYTES] {
-        let view = View { row: &self.row, record: &self.record, text };
-        let plan = &mut self.plans[at];
-        let columns = plan.key_columns.as_deref();
-        let key = key::of(&plan.contract, columns, view, origin, &mut self.key_buffer);
-        plan.batch.push(view, key, record_bytes);
-        if plan.batch.bytes >= MAX_BATCH_BYTES {
+    fn append(&mut self, at: usize, text: &str, record_bytes: usize, origin: &Origin<'_>) {
+        if self.plans[at].batch.bytes >= MAX_BATCH_BYTES {
             self.close(at);
         }
-        key
+        let view = View { row: &self.row, record: &self.record, text };
+        let plan = &mut self.plans[at];
+        plan.batch.keys.push(&plan.contract, plan.key_columns.as_deref(), view, origin);
+        plan.batch.push(view, record_bytes);
+        self.last = at;
     }
 
     /// The dataset of the record that has just been read.
@@ -338,7 +346,7 @@ impl Intake {
         dataset: Option<usize>,
         fault: &Fault,
         origin: &Origin<'_>,
-    ) -> [u8; KEY_BYTES] {
+    ) {
         let contract = dataset.map(|at| Arc::clone(&self.plans[at].contract));
         let sent_to = hint.or(contract.as_ref().map(|contract| contract.name.as_str()));
         let (record, row) = (&mut self.record, &mut self.row);
@@ -362,7 +370,7 @@ impl Intake {
             };
             row.cells.push(cell.unwrap_or(Cell::Null));
         }
-        self.append(self.quarantine, "", raw.len(), origin)
+        self.append(self.quarantine, "", raw.len(), origin);
     }
 }
 

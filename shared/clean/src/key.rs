@@ -1,13 +1,19 @@
 //! Keys of rows: 128 bits over a row's identity. The form is laid down in `docs/keys.md` and never changes;
 //! another form would be another domain.
 
+use arrow::array::FixedSizeBinaryArray;
+use arrow::buffer::Buffer;
 use pinlake_schema::{Column, Contract, Identity, Scalar, Type};
 
+use crate::blake3_lanes;
 use crate::cell::{Cell, View};
 use crate::intake::Origin;
 
 /// Width of a key.
-pub(crate) const KEY_BYTES: usize = 16;
+pub(crate) const KEY_BYTES: usize = blake3_lanes::HASH_BYTES;
+
+/// Canonical forms are hashed when so many bytes have come together: enough for all lanes, and still in the cache.
+const FORMS_BYTES: usize = 32 << 10;
 
 /// First part of every canonical form.
 const DOMAIN: &[u8] = b"pinlake-key-1";
@@ -17,28 +23,60 @@ const TAG_RECORD: u8 = 32;
 /// Added to an element's tag for an array of it.
 const TAG_ARRAY: u8 = 64;
 
-/// The key of a row.
-pub(crate) fn of(
-    contract: &Contract,
-    key_columns: Option<&[usize]>,
-    view: View<'_>,
-    origin: &Origin<'_>,
-    buffer: &mut Vec<u8>,
-) -> [u8; KEY_BYTES] {
-    buffer.clear();
-    put(buffer, DOMAIN);
-    put(buffer, contract.name.as_bytes());
-    match key_columns {
-        Some(columns) => {
-            for &at in columns {
-                column(&contract.columns[at], view.row.cells[at], view, buffer);
-            }
+/// The keys of a batch's rows.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    /// Of the first rows.
+    hashed: Vec<u8>,
+    /// The canonical forms of the others, one behind the other, and where each ends.
+    forms: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    /// Adds the key of a row.
+    pub(crate) fn push(
+        &mut self,
+        contract: &Contract,
+        key_columns: Option<&[usize]>,
+        view: View<'_>,
+        origin: &Origin<'_>,
+    ) {
+        if self.forms.len() >= FORMS_BYTES {
+            self.hash();
         }
-        None => record_id(origin, buffer),
+        let form = &mut self.forms;
+        put(form, DOMAIN);
+        put(form, contract.name.as_bytes());
+        match key_columns {
+            Some(columns) => {
+                for &at in columns {
+                    column(&contract.columns[at], view.row.cells[at], view, form);
+                }
+            }
+            None => record_id(origin, form),
+        }
+        self.ends.push(self.forms.len());
     }
-    let mut key = [0; KEY_BYTES];
-    key.copy_from_slice(&blake3::hash(buffer).as_bytes()[..KEY_BYTES]);
-    key
+
+    /// The key that was added last.
+    pub(crate) fn last(&self) -> Option<[u8; KEY_BYTES]> {
+        let (_, before) = self.ends.split_last()?;
+        Some(blake3_lanes::hash_one(&self.forms[before.last().copied().unwrap_or(0)..]))
+    }
+
+    /// The keys so far; there are none afterwards.
+    pub(crate) fn finish(&mut self) -> FixedSizeBinaryArray {
+        self.hash();
+        let keys = std::mem::take(&mut self.hashed);
+        FixedSizeBinaryArray::new(KEY_BYTES as i32, Buffer::from_vec(keys), None)
+    }
+
+    fn hash(&mut self) {
+        blake3_lanes::hash(&self.forms, &self.ends, &mut self.hashed);
+        self.forms.clear();
+        self.ends.clear();
+    }
 }
 
 /// The columns of a row's key in the order of their names; none: the record's own id is the key.

@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use pinlake_clean::{Intake, Origin, Position, Verdict};
+//! use pinlake_clean::{Intake, Origin, Position};
 //! use pinlake_schema::Catalog;
 //!
 //! let catalog = Arc::new(Catalog::embedded().map_err(|errors| errors.to_string())?);
@@ -28,6 +28,7 @@
 //! ```
 
 mod batch;
+mod blake3_lanes;
 mod cell;
 mod decimal;
 mod fields;

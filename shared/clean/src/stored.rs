@@ -2,12 +2,12 @@
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::{Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch};
+use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch};
 use pinlake_schema::{Contract, Scalar, Type};
 
 use crate::cell::{Cell, Row, View};
 use crate::intake::{Origin, Position};
-use crate::key::{self, KEY_BYTES};
+use crate::key::{self, Keys};
 use crate::record::{Record, Span};
 
 /// Why rows have no keys.
@@ -47,8 +47,7 @@ pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryAr
     }
     let record = Record::new(0);
     let origin = Origin { source: "", position: Position::Line(0), record_id: None };
-    let (mut row, mut buffer) = (Row::default(), Vec::new());
-    let mut keys = FixedSizeBinaryBuilder::with_capacity(rows.num_rows(), KEY_BYTES as i32);
+    let (mut row, mut keys) = (Row::default(), Keys::default());
     for at in 0..rows.num_rows() {
         row.clear();
         for (number, (column, array)) in contract.columns.iter().zip(&columns).enumerate() {
@@ -60,8 +59,7 @@ pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryAr
             row.cells.push(cell);
         }
         let view = View { row: &row, record: &record, text: "" };
-        // Fails only on another width.
-        let _ = keys.append_value(key::of(contract, Some(&identity), view, &origin, &mut buffer));
+        keys.push(contract, Some(&identity), view, &origin);
     }
     Ok(keys.finish())
 }

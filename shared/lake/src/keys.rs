@@ -24,10 +24,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch};
 use bytes::Bytes;
+use futures::stream::TryReadyChunksError;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_schema::{Contract, KEY_COLUMN};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
@@ -70,6 +72,14 @@ impl FileKeys {
         let mut bytes = Vec::with_capacity(index_bytes(keys.len()));
         encode_index(keys, &mut bytes);
         FileKeys::Index(KeyIndex { count: keys.len(), bytes: bytes.into() })
+    }
+
+    /// Which of `wanted` the file may have: (position in `wanted`, position in the file's keys).
+    fn candidates(&self, wanted: &Wanted<'_>) -> Vec<(usize, usize)> {
+        match self {
+            FileKeys::Whole(keys) => same(keys, wanted.keys),
+            FileKeys::Index(index) => index.candidates(wanted),
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -147,8 +157,7 @@ impl<'a> Wanted<'a> {
 }
 
 impl KeyIndex {
-    /// Which of `wanted` the file may have: (position in `wanted`, position in the file's keys). A damaged index may
-    /// point anywhere within the file; the keys themselves decide.
+    /// As [`FileKeys::candidates`]. A damaged index may point anywhere within the file; the keys themselves decide.
     fn candidates(&self, wanted: &Wanted<'_>) -> Vec<(usize, usize)> {
         let bits = index_bits(self.count);
         let known = bits + PRINT_BITS;
@@ -337,23 +346,32 @@ pub(crate) async fn present(
 ) -> Result<Vec<bool>, LakeError> {
     let mut found = vec![false; wanted.len()];
     let wanted = &Wanted::new(wanted);
-    let files: Vec<_> =
+    let known: Vec<_> =
         files.iter().map(|file| (file.clone(), cache.files.get(&file.path).cloned())).collect();
-    let mut checks = futures::stream::iter(files)
-        .map(|(file, known)| async move {
+    let mut groups = futures::stream::iter(known)
+        .map(async |(file, known)| {
             let keys = match known {
                 Some(keys) => keys,
                 None => for_check(store, table, contract, &file).await?,
             };
-            let of_file = has(store, table, contract, &file, &keys, wanted).await?;
-            Ok::<_, LakeError>((file, keys, of_file))
+            Ok::<_, LakeError>((file, keys))
         })
-        .buffer_unordered(CONCURRENCY);
-    while let Some((file, keys, of_file)) = checks.try_next().await? {
-        for at in of_file {
-            found[at] = true;
+        .buffer_unordered(CONCURRENCY)
+        .try_ready_chunks(CONCURRENCY);
+    while let Some(group) = groups.try_next().await.map_err(|TryReadyChunksError(_, error)| error)? {
+        let candidates: Vec<_> = group.par_iter().map(|(_, keys)| keys.candidates(wanted)).collect();
+        let mut confirmed = futures::stream::iter(group.into_iter().zip(candidates))
+            .map(async |((file, keys), candidates)| {
+                let of_file = confirm(store, table, contract, &file, &keys, candidates, wanted).await?;
+                Ok::<_, LakeError>((file, keys, of_file))
+            })
+            .buffer_unordered(CONCURRENCY);
+        while let Some((file, keys, of_file)) = confirmed.try_next().await? {
+            for at in of_file {
+                found[at] = true;
+            }
+            cache.remember(&file.path, keys);
         }
-        cache.remember(&file.path, keys);
     }
     Ok(found)
 }
@@ -382,27 +400,21 @@ async fn for_check(
     Ok(FileKeys::of(&load(store, table, contract, file).await?))
 }
 
-/// The positions of those of `wanted` that the file has.
-async fn has(
+/// Of a file's candidates the positions of those of `wanted` that it has.
+async fn confirm(
     store: &Arc<dyn ObjectStore>,
     table: &Path,
     contract: &Contract,
     file: &DataFile,
     keys: &FileKeys,
+    candidates: Vec<(usize, usize)>,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<usize>, LakeError> {
     let index = match keys {
-        FileKeys::Index(index) => index,
-        FileKeys::Whole(all) => {
-            let mut found = vec![false; wanted.keys.len()];
-            mark(all, wanted.keys, &mut found);
-            return Ok((0..found.len()).filter(|at| found[*at]).collect());
-        }
+        FileKeys::Index(index) if !candidates.is_empty() => index,
+        // Whole keys know for certain.
+        _ => return Ok(candidates.into_iter().map(|(at, _)| at).collect()),
     };
-    let candidates = index.candidates(wanted);
-    if candidates.is_empty() {
-        return Ok(Vec::new());
-    }
     if candidates.len() <= SINGLE_KEYS {
         let path = key_path(table, &file.path);
         let first = HEADER + index_bytes(index.count);
@@ -423,17 +435,19 @@ async fn has(
     Ok(same.map(|(at, _)| *at).collect())
 }
 
-/// Marks the members of `wanted` that are in `have`; both ascend. Each side's runs are skipped by binary search,
-/// so a small batch against a large file costs little more than the batch.
-fn mark(have: &[Key], wanted: &[Key], found: &mut [bool]) {
-    let mut rest = have;
-    for (key, found) in wanted.iter().zip(found) {
-        rest = &rest[gallop(rest, |present| present < key)..];
-        match rest.first() {
-            None => return,
-            Some(first) => *found |= first == key,
+/// The members of `wanted` that are in `have`: (position in `wanted`, position in `have`). Both ascend. Each side's runs are
+/// skipped by binary search, so a small batch against a large file costs little more than the batch.
+fn same(have: &[Key], wanted: &[Key]) -> Vec<(usize, usize)> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    for (at, key) in wanted.iter().enumerate() {
+        from += gallop(&have[from..], |present| present < key);
+        match have.get(from) {
+            None => break,
+            Some(first) if first == key => found.push((at, from)),
+            Some(_) => {}
         }
     }
+    found
 }
 
 /// The first position in `sorted` that is not below what is looked for.
@@ -520,12 +534,9 @@ mod tests {
     fn marks_exactly_what_both_have() {
         let have: Vec<Key> = (0..1000).map(|n| key(n * 3)).collect();
         let wanted: Vec<Key> = [0, 1, 2, 3, 299, 300, 2997, 2998, 5000].map(key).to_vec();
-        let mut found = vec![false; wanted.len()];
-        mark(&have, &wanted, &mut found);
-        assert_eq!(found, [true, false, false, true, false, true, true, false, false]);
-        mark(&[], &wanted, &mut found);
-        mark(&[key(1)], &wanted, &mut found);
-        assert!(found[0] && found[1] && !found[2], "marks add up over files");
+        assert_eq!(same(&have, &wanted), [(0, 0), (3, 1), (5, 100), (6, 999)]);
+        assert_eq!(same(&[], &wanted), []);
+        assert_eq!(same(&[key(1)], &wanted), [(1, 0)]);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Judged {
     pub quarantined: Key,
     /// Where it would go now.
     pub verdict: Verdict,
+    /// Its key there.
+    pub key: Key,
 }
 
 impl Judged {
@@ -28,8 +30,8 @@ impl Judged {
     /// under a dataset when nothing had told one. The other way round a dataset yields to nothing.
     pub(crate) fn yields_to(&self) -> Option<Key> {
         match self.verdict {
-            Verdict::Clean(key) => Some(key),
-            Verdict::Quarantined(key) => Some(key).filter(|key| *key != self.quarantined),
+            Verdict::Clean => Some(self.key),
+            Verdict::Quarantined => Some(self.key).filter(|key| *key != self.quarantined),
         }
     }
 }
@@ -49,9 +51,13 @@ pub(crate) fn judge(
         .map_err(|error| LakeError::encode(QUARANTINE)(error))?;
     let rows = Rows::of(batch)?;
     let unresolved = (0..batch.num_rows()).filter(|row| rows.is_unresolved(*row) && meant(&rows, *row));
-    Ok(unresolved
-        .map(|row| Judged { quarantined: key_at(&keys, row), verdict: rows.push(row, catalog, intake) })
-        .collect())
+    let judge = |row| {
+        let quarantined = key_at(&keys, row);
+        let verdict = rows.push(row, catalog, intake);
+        // There is one: the record was pushed just now.
+        Judged { quarantined, verdict, key: intake.last_key().unwrap_or(quarantined) }
+    };
+    Ok(unresolved.map(judge).collect())
 }
 
 /// The columns of quarantine that judging again needs.

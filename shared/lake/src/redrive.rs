@@ -55,7 +55,7 @@ impl Lake {
                 done.inserted += self.insert(catalog, &cleaned.contract, &[cleaned.rows]).await?.inserted;
             }
             let is_resolved = |judged: &&Judged| {
-                matches!(judged.verdict, Verdict::Clean(_)) || present.contains(&judged.quarantined)
+                matches!(judged.verdict, Verdict::Clean) || present.contains(&judged.quarantined)
             };
             let resolved = judged.iter().filter(is_resolved).count();
             done.read += judged.len() as u64;
