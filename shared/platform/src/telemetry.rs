@@ -8,8 +8,7 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -43,12 +42,18 @@ const DEFAULT_FILTER: &str = "info,delta_kernel=warn";
 /// Libraries say nothing below `info`, whatever `RUST_LOG` asks for: at `trace`, Lambda's runtime writes each event as
 /// it came, and AWS' SDK each request, with the payload and the API key in it. A second call does nothing.
 pub fn init() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let _already_set = subscriber(filter, std::io::stderr).try_init();
+    let _already_set = subscriber(filter(DEFAULT_FILTER), std::io::stderr).try_init();
+}
+
+/// What `RUST_LOG` asks for, such as `warn` or `info,compactor=debug`; `otherwise` where it is not set or cannot be read. It is
+/// not the filter that asks for spans and fields too: that one would bring regular expressions, 2 % of a function.
+pub fn filter(otherwise: &str) -> Targets {
+    let asked = crate::settings::optional("RUST_LOG").and_then(|filter| filter.parse().ok());
+    asked.or_else(|| otherwise.parse().ok()).unwrap_or_default()
 }
 
 /// What [`init`] sends to standard error, sent to any writer: for tests of what is told.
-pub fn subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+pub fn subscriber<W>(filter: Targets, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -158,7 +163,7 @@ mod tests {
         for filter in ["trace", "lambda_runtime::layers=trace,pinlake_lake=trace,info"] {
             let log = Log::default();
             let writer = log.clone();
-            let subscriber = subscriber(EnvFilter::new(filter), move || writer.clone());
+            let subscriber = subscriber(filter.parse::<Targets>().unwrap(), move || writer.clone());
             tracing::subscriber::with_default(subscriber, || {
                 tracing::trace!(target: "lambda_runtime::layers::api_response", body = "payload");
                 tracing::debug!(target: "aws_smithy_runtime::client", request = "payload");
@@ -167,6 +172,19 @@ mod tests {
             });
             let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
             assert!(log.contains("theirs") && log.contains("ours") && !log.contains("payload"), "{log}");
+        }
+    }
+
+    #[test]
+    fn what_is_logged_when_nothing_is_asked_for() {
+        let filter: Targets = DEFAULT_FILTER.parse().unwrap();
+        for (target, level, told) in [
+            ("ingest", Level::INFO, true),
+            ("ingest", Level::DEBUG, false),
+            ("delta_kernel::log", Level::INFO, false),
+            ("delta_kernel::log", Level::WARN, true),
+        ] {
+            assert_eq!(filter.would_enable(target, &level), told, "{target} {level}");
         }
     }
 

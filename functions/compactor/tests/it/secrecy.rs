@@ -13,7 +13,7 @@ use object_store::local::LocalFileSystem;
 use pinlake_platform::telemetry;
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use crate::runtime_api::{Function, assert_untold};
 use crate::{USER, deliver};
@@ -135,7 +135,7 @@ impl Write for Log {
 async fn nothing_of_a_file_is_logged() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = telemetry::subscriber(EnvFilter::new("trace"), move || writer.clone());
+    let subscriber = telemetry::subscriber("trace".parse::<Targets>().unwrap(), move || writer.clone());
     let _guard = tracing::subscriber::set_default(subscriber);
     let world = crate::files::World::new();
     let gzip = crate::files::gzip(format!("{{\"ind\": \"{MARK}\"}}\n").repeat(1000).as_bytes());
