@@ -39,8 +39,8 @@ pub(super) struct Cleaning {
     under_way: VecDeque<oneshot::Receiver<Vec<Cleaned>>>,
 }
 
-/// Consecutive records.
-#[derive(Debug, Default)]
+/// Consecutive records. Used again and again: memory that was never touched costs more than what is read into it.
+#[derive(Debug)]
 struct Block {
     sources: Vec<Arc<Source>>,
     bytes: Vec<u8>,
@@ -57,10 +57,23 @@ struct Cut {
     fault: Option<Fault>,
 }
 
+impl Block {
+    fn new() -> Self {
+        let bytes = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8);
+        Self { sources: Vec::new(), bytes, records: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        self.sources.clear();
+        self.bytes.clear();
+        self.records.clear();
+    }
+}
+
 impl Cleaning {
     pub(super) fn new(catalog: Arc<Catalog>, now: DateTime<Utc>) -> Self {
-        let cleaners = Arc::new(Cleaners { catalog, now, idle: Mutex::default() });
-        Self { cleaners, open: Block::default(), under_way: VecDeque::new() }
+        let cleaners = Arc::new(Cleaners { catalog, now, idle: Mutex::default(), spare: Mutex::default() });
+        Self { cleaners, open: Block::new(), under_way: VecDeque::new() }
     }
 
     /// Takes a record, the `number`th of `source`. True when the block is full: time for a [`Self::turn`].
@@ -79,14 +92,14 @@ impl Cleaning {
     /// at work while a commit is waited for.
     pub(super) async fn turn(&mut self) -> Result<Vec<Cleaned>, CliError> {
         if !self.open.records.is_empty() {
-            let bytes = Vec::with_capacity(self.open.bytes.len() + BLOCK_BYTES / 8);
-            let block = std::mem::replace(&mut self.open, Block { bytes, ..Block::default() });
+            let spare = self.cleaners.spare().pop().unwrap_or_else(Block::new);
+            let block = std::mem::replace(&mut self.open, spare);
             let cleaners = self.cleaners.clone();
             let (cleaned, taken) = oneshot::channel();
             // On the threads that encode the tables' columns, so that the processors are shared by no more of them.
             rayon::spawn(move || {
                 // Nobody takes it when the load has failed meanwhile.
-                let _ = cleaned.send(cleaners.clean(&block));
+                let _ = cleaned.send(cleaners.clean(block));
             });
             self.under_way.push_back(taken);
         }
@@ -134,6 +147,8 @@ struct Cleaners {
     catalog: Arc<Catalog>,
     now: DateTime<Utc>,
     idle: Mutex<Vec<Intake>>,
+    /// Blocks that were cleaned, empty.
+    spare: Mutex<Vec<Block>>,
 }
 
 impl Cleaners {
@@ -141,7 +156,11 @@ impl Cleaners {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn clean(&self, block: &Block) -> Vec<Cleaned> {
+    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Block>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clean(&self, mut block: Block) -> Vec<Cleaned> {
         let idle = self.idle().pop();
         let mut intake = idle.unwrap_or_else(|| Intake::new(self.catalog.clone(), self.now));
         let mut start = 0;
@@ -164,6 +183,8 @@ impl Cleaners {
         }
         let cleaned = intake.drain();
         self.idle().push(intake);
+        block.clear();
+        self.spare().push(block);
         cleaned
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! What BLAKE3 does at once within one input are its chunks of 1,024 bytes; a row's canonical form is seldom longer than one.
 //! Here each lane of the processor's vectors has an input of its own, and when that is done takes the next. Longer inputs, and
-//! processors without such vectors, are left to the library. The names are those of the BLAKE3 paper, section 2.
+//! processors without such vectors, are left to the library (`docs/decisions/keys-in-lanes.md`). The names are those of the BLAKE3
+//! paper, section 2.
 
 use pulp::{Arch, Simd, WithSimd};
 

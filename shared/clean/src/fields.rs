@@ -23,11 +23,44 @@ pub(crate) struct FieldTable {
     /// For each field the one that came next the last time, and behind them the one that a record began with:
     /// a client sends the same order each time, so the guess is nearly always right.
     follower: Vec<FieldId>,
-    /// Whether a name stands in JSON as it is.
-    plain: Vec<bool>,
-    /// In the same places, the plain name that came there the last time and is no field's.
-    stranger: Vec<String>,
+    /// The names as they stand in JSON; none of one that is escaped there.
+    quoted: Vec<Option<Quoted>>,
+    /// In the follower's places, the name that came there the last time and is no field's.
+    stranger: Vec<Option<Quoted>>,
     expect: Vec<Expect>,
+}
+
+/// A name and the quote behind it. Nearly all are so short that they are compared as one number.
+#[derive(Debug)]
+struct Quoted {
+    text: String,
+    first: u128,
+    mask: u128,
+}
+
+impl Quoted {
+    /// None when the name does not stand in JSON as it is.
+    fn new(name: &str) -> Option<Quoted> {
+        if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..0x20)) {
+            return None;
+        }
+        let text = format!("{name}\"");
+        let (mut first, mut mask) = ([0; 16], [0; 16]);
+        for ((first, mask), byte) in first.iter_mut().zip(&mut mask).zip(text.bytes()) {
+            (*first, *mask) = (byte, u8::MAX);
+        }
+        Some(Quoted { text, first: u128::from_le_bytes(first), mask: u128::from_le_bytes(mask) })
+    }
+
+    /// Its length with the quote, when `text` begins with it.
+    fn begins(&self, text: &[u8]) -> Option<usize> {
+        let length = self.text.len();
+        let begins = match text.first_chunk() {
+            Some(first) if length <= 16 => u128::from_le_bytes(*first) & self.mask == self.first,
+            _ => text.starts_with(self.text.as_bytes()),
+        };
+        begins.then_some(length)
+    }
 }
 
 /// The longest name of no field that is kept.
@@ -39,8 +72,8 @@ impl FieldTable {
             names: Vec::new(),
             ids: HashMap::new(),
             follower: vec![0],
-            plain: Vec::new(),
-            stranger: vec![String::new()],
+            quoted: Vec::new(),
+            stranger: vec![None],
             expect: Vec::new(),
         };
         for contract in catalog.contracts() {
@@ -59,9 +92,9 @@ impl FieldTable {
         if !self.ids.contains_key(name) {
             self.ids.insert(name.to_owned(), self.names.len() as FieldId);
             self.names.push(name.to_owned());
-            self.plain.push(is_plain(name));
+            self.quoted.push(Quoted::new(name));
             self.follower.push(0);
-            self.stranger.push(String::new());
+            self.stranger.push(None);
             self.expect.push(Expect::Text);
         }
     }
@@ -75,22 +108,25 @@ impl FieldTable {
     }
 
     /// The field whose name, and a quote behind it, `text` begins with, when that is what came there the last time: none
-    /// inside for a name that is no field's. With it the length of the name.
+    /// inside for a name that is no field's. With it the length of both.
     pub(crate) fn guess(&self, before: Option<FieldId>, text: &[u8]) -> Option<(Option<FieldId>, usize)> {
-        let slot = before.map_or(self.names.len(), |before| before as usize);
-        let begins = |name: &str| text.get(name.len()) == Some(&b'"') && text.starts_with(name.as_bytes());
+        let slot = self.slot(before);
         let guess = self.follower[slot];
-        let known = self.names.get(guess as usize).filter(|_| self.plain[guess as usize]);
-        if let Some(name) = known.filter(|name| begins(name)) {
-            return Some((Some(guess), name.len()));
+        let known = self.quoted.get(guess as usize).and_then(Option::as_ref);
+        if let Some(length) = known.and_then(|known| known.begins(text)) {
+            return Some((Some(guess), length));
         }
-        let stranger = &self.stranger[slot];
-        (!stranger.is_empty() && begins(stranger)).then_some((None, stranger.len()))
+        let stranger = self.stranger[slot].as_ref()?.begins(text)?;
+        Some((None, stranger))
+    }
+
+    fn slot(&self, before: Option<FieldId>) -> usize {
+        before.map_or(self.names.len(), |before| before as usize)
     }
 
     /// The field called `name`, given the one before it in the record.
     pub(crate) fn find(&mut self, before: Option<FieldId>, name: &str) -> Option<FieldId> {
-        let slot = before.map_or(self.names.len(), |before| before as usize);
+        let slot = self.slot(before);
         let guess = self.follower[slot];
         if self.names.get(guess as usize).is_some_and(|own| own == name) {
             return Some(guess);
@@ -98,10 +134,7 @@ impl FieldTable {
         let found = self.id(name);
         match found {
             Some(found) => self.follower[slot] = found,
-            None if name.len() <= MAX_STRANGER_BYTES && is_plain(name) => {
-                self.stranger[slot].clear();
-                self.stranger[slot].push_str(name);
-            }
+            None if name.len() <= MAX_STRANGER_BYTES => self.stranger[slot] = Quoted::new(name),
             None => {}
         }
         found
@@ -114,9 +147,4 @@ impl FieldTable {
     pub(crate) fn learn(&mut self, field: FieldId, expect: Expect) {
         self.expect[field as usize] = expect;
     }
-}
-
-/// Whether nothing of a text is escaped in JSON.
-fn is_plain(name: &str) -> bool {
-    !name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..0x20))
 }

@@ -100,6 +100,8 @@ pub struct Intake {
     buffered_bytes: usize,
     /// The plan that got the last row.
     last: usize,
+    /// The plan of the dataset that the last sender named.
+    last_hinted: Option<usize>,
 }
 
 /// What became of a record.
@@ -138,6 +140,7 @@ impl Intake {
             closed: Vec::new(),
             buffered_bytes: 0,
             last: 0,
+            last_hinted: None,
         }
     }
 
@@ -150,6 +153,7 @@ impl Intake {
     /// Never fails: a record that breaks its contract becomes a row of quarantine.
     pub fn push(&mut self, record: &[u8], hint: Option<&str>, origin: &Origin<'_>) -> Verdict {
         let hinted = self.named(hint);
+        self.last_hinted = hinted;
         let mut dataset = hinted;
         match self.take(record, hint, &mut dataset, origin) {
             Ok(()) => {
@@ -204,7 +208,11 @@ impl Intake {
 
     /// The plan of the dataset that the sender named.
     fn named(&self, hint: Option<&str>) -> Option<usize> {
-        hint.and_then(|name| place_of(&self.plans, name)).filter(|at| *at != self.quarantine)
+        let name = hint?;
+        // Most often it is the one of the record before.
+        let is_it = |at: &usize| self.plans[*at].contract.name == name;
+        let found = self.last_hinted.filter(is_it).or_else(|| place_of(&self.plans, name));
+        found.filter(|at| *at != self.quarantine)
     }
 
     /// Bytes of the records that the open batches hold.

@@ -71,7 +71,7 @@ impl<'a> Quick<'a> {
     /// The field whose name comes next, behind its opening quote; none inside for one that nobody reads.
     fn name(&mut self, before: Option<FieldId>, fields: &mut FieldTable) -> Option<Option<FieldId>> {
         if let Some((field, length)) = fields.guess(before, self.rest()) {
-            self.at += length + 1;
+            self.at += length;
             return Some(field);
         }
         let end = plain_end(self.rest());

@@ -1,7 +1,10 @@
 //! Data files: rows as Parquet, and what the log says of them.
 
-use arrow::array::{RecordBatch, StructArray, new_empty_array};
-use arrow::datatypes::{FieldRef, SchemaRef};
+use std::collections::HashSet;
+
+use arrow::array::{Array, RecordBatch, StructArray, new_empty_array};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
 use delta_kernel::expressions::ColumnName;
 use delta_kernel::schema::StructType;
@@ -14,6 +17,7 @@ use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowWri
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::LakeError;
@@ -22,6 +26,11 @@ use crate::error::LakeError;
 const GROUP_ROWS: usize = 1 << 20;
 /// Columns of a row group with fewer bytes than this are encoded one after the other: it takes no longer.
 const SIDE_BY_SIDE_BYTES: usize = 1 << 20;
+
+/// Rows that tell whether a column's values repeat, and how few of them may do so where a dictionary does not pay:
+/// one in a hundred of 2,048 means that there are a hundred thousand values, more than a dictionary holds.
+const SAMPLE_ROWS: usize = 2048;
+const FEW_REPEAT: usize = SAMPLE_ROWS / 100;
 
 /// A data file of a table, as the log names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,10 +94,13 @@ pub(crate) fn encode(
 }
 
 fn parquet(batches: &[RecordBatch], schema: SchemaRef) -> Result<Vec<u8>, ParquetError> {
-    let properties = WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_created_by(format!("pinlake {}", env!("CARGO_PKG_VERSION")))
-        .build();
+        .set_created_by(format!("pinlake {}", env!("CARGO_PKG_VERSION")));
+    for column in columns_of_distinct_values(&batches[0])? {
+        properties = properties.set_column_dictionary_enabled(column, false);
+    }
+    let properties = properties.build();
     // Readers take the types from the table's schema: Arrow's own copy in each file would only add bytes.
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut bytes = Vec::new();
@@ -103,6 +115,28 @@ fn parquet(batches: &[RecordBatch], schema: SchemaRef) -> Result<Vec<u8>, Parque
     }
     file.close()?;
     Ok(bytes)
+}
+
+/// The columns whose values hardly ever repeat. To look each of them up in a dictionary costs a third of encoding, and the
+/// dictionary is thrown away when it is full, or is as large as the column.
+fn columns_of_distinct_values(rows: &RecordBatch) -> Result<Vec<ColumnPath>, ParquetError> {
+    let mut found = Vec::new();
+    if rows.num_rows() < SAMPLE_ROWS {
+        return Ok(found);
+    }
+    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+        if field.data_type().is_nested() || field.data_type() == &DataType::Boolean {
+            continue;
+        }
+        let sample = column.slice(0, SAMPLE_ROWS);
+        let converter = RowConverter::new(vec![SortField::new(field.data_type().clone())])?;
+        let values = converter.convert_columns(&[sample])?;
+        let distinct = values.iter().collect::<HashSet<_>>().len();
+        if distinct + FEW_REPEAT >= SAMPLE_ROWS {
+            found.push(ColumnPath::from(field.name().as_str()));
+        }
+    }
+    Ok(found)
 }
 
 /// The batches in runs of at most [`GROUP_ROWS`] rows, and at least one batch.
@@ -169,6 +203,24 @@ mod tests {
             ("pair", Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(pairs))),
         ];
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    #[test]
+    fn only_values_that_repeat_get_a_dictionary() {
+        let rows = 4000;
+        let column = |distinct: i64| -> ArrayRef {
+            Arc::new(Int64Array::from_iter_values((0..rows).map(|row| row * 7919 % distinct)))
+        };
+        let names = ["unique", "nearly", "twice", "few"];
+        let columns = [column(rows), column(2040), column(1500), column(9)];
+        let batch = RecordBatch::try_from_iter(names.into_iter().zip(columns)).unwrap();
+        let bytes = Bytes::from(parquet(std::slice::from_ref(&batch), batch.schema()).unwrap());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        let columns = reader.metadata().row_group(0).columns();
+        let has_dictionary: Vec<_> =
+            columns.iter().map(|column| column.dictionary_page_offset().is_some()).collect();
+        assert_eq!(has_dictionary, [false, false, true, true]);
+        assert_eq!(columns_of_distinct_values(&batch.slice(0, SAMPLE_ROWS - 1)).unwrap(), []);
     }
 
     #[test]

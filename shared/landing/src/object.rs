@@ -12,7 +12,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::error::LandingError;
 use crate::name::{FAILED, LANDING, LandingName, Origin};
@@ -194,7 +194,10 @@ fn encode(dataset: &str, rows: &RecordBatch, raw: &Path) -> Result<Bytes, Landin
         dataset: dataset.to_owned(),
         why: error.to_string(),
     };
+    // It is read once and whole: neither statistics nor dictionaries would be of use.
     let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(failed)?))
         .set_key_value_metadata(Some(vec![KeyValue::new(RAW_KEY.to_owned(), raw.to_string())]))
         .build();
