@@ -286,7 +286,7 @@ impl Intake {
         }
         let view = View { row: &self.row, record: &self.record, text };
         let plan = &mut self.plans[at];
-        plan.batch.keys.push(&plan.contract, plan.key_columns.as_deref(), view, origin);
+        plan.batch.keys.push(&plan.key_form, view, origin);
         plan.batch.push(view, record_bytes);
         self.last = at;
     }

@@ -35,26 +35,14 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// Adds the key of a row.
-    pub(crate) fn push(
-        &mut self,
-        contract: &Contract,
-        key_columns: Option<&[usize]>,
-        view: View<'_>,
-        origin: &Origin<'_>,
-    ) {
+    pub(crate) fn push(&mut self, form: &Form, view: View<'_>, origin: &Origin<'_>) {
         if self.forms.len() >= FORMS_BYTES {
             self.hash();
         }
-        let form = &mut self.forms;
-        put(form, DOMAIN);
-        put(form, contract.name.as_bytes());
-        match key_columns {
-            Some(columns) => {
-                for &at in columns {
-                    column(&contract.columns[at], view.row.cells[at], view, form);
-                }
-            }
-            None => record_id(origin, form),
+        self.forms.extend_from_slice(&form.begin);
+        match &form.columns {
+            Some(columns) => columns.iter().for_each(|column| column.put(view, &mut self.forms)),
+            None => record_id(origin, &mut self.forms),
         }
         self.ends.push(self.forms.len());
     }
@@ -79,16 +67,79 @@ impl Keys {
     }
 }
 
-/// The columns of a row's key in the order of their names; none: the record's own id is the key.
-pub(crate) fn columns(contract: &Contract) -> Option<Vec<usize>> {
-    let in_key = |name: &String| match &contract.identity {
-        Identity::Columns(names) => names.contains(name),
-        Identity::Row | Identity::Record => true,
-    };
-    let mut by_name: Vec<usize> =
-        (0..contract.columns.len()).filter(|&at| in_key(&contract.columns[at].name)).collect();
-    by_name.sort_by(|&a, &b| contract.columns[a].name.cmp(&contract.columns[b].name));
-    (contract.identity != Identity::Record).then_some(by_name)
+/// What the canonical forms of all rows of a contract have in common.
+#[derive(Debug)]
+pub(crate) struct Form {
+    /// The domain and the dataset.
+    begin: Vec<u8>,
+    /// In the order of their names; none: the record's own id is the key.
+    columns: Option<Vec<KeyColumn>>,
+}
+
+#[derive(Debug)]
+struct KeyColumn {
+    /// Where it is in the contract.
+    at: usize,
+    /// Its name and its tag.
+    begin: Vec<u8>,
+}
+
+impl Form {
+    pub(crate) fn new(contract: &Contract) -> Form {
+        let mut begin = Vec::new();
+        put(&mut begin, DOMAIN);
+        put(&mut begin, contract.name.as_bytes());
+        let in_key = |column: &Column| match &contract.identity {
+            Identity::Columns(names) => names.contains(&column.name),
+            Identity::Row | Identity::Record => true,
+        };
+        let mut columns: Vec<(usize, &Column)> =
+            contract.columns.iter().enumerate().filter(|(_, column)| in_key(column)).collect();
+        columns.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        let columns = columns.into_iter().map(|(at, column)| KeyColumn::new(at, column)).collect();
+        Form { begin, columns: (contract.identity != Identity::Record).then_some(columns) }
+    }
+
+    /// Where in the contract the columns of the key are; none: the record's own id is the key.
+    pub(crate) fn columns(&self) -> Option<impl Iterator<Item = usize>> {
+        self.columns.as_ref().map(|columns| columns.iter().map(|column| column.at))
+    }
+}
+
+impl KeyColumn {
+    fn new(at: usize, column: &Column) -> KeyColumn {
+        let mut begin = Vec::new();
+        put(&mut begin, column.name.as_bytes());
+        begin.push(match column.data_type {
+            Type::Scalar(scalar) => tag(scalar),
+            Type::Array(scalar) => TAG_ARRAY + tag(scalar),
+        });
+        KeyColumn { at, begin }
+    }
+
+    fn put(&self, view: View<'_>, form: &mut Vec<u8>) {
+        match view.row.cells[self.at] {
+            Cell::Null => {}
+            Cell::Items(span) => {
+                form.extend_from_slice(&self.begin);
+                // The length is known when all is written: keep its place.
+                let start = form.len();
+                form.extend_from_slice(&[0; 4]);
+                let items = &view.row.items[span.range()];
+                form.extend_from_slice(&length(items.len()));
+                for item in items {
+                    form.push(u8::from(!matches!(item, Cell::Null)));
+                    value(*item, view, form);
+                }
+                let written = length(form.len() - start - 4);
+                form[start..start + 4].copy_from_slice(&written);
+            }
+            single => {
+                form.extend_from_slice(&self.begin);
+                value(single, view, form);
+            }
+        }
+    }
 }
 
 /// Of a record that came without an id, as in a file, the place it came from is the id.
@@ -110,45 +161,13 @@ fn record_id(origin: &Origin<'_>, buffer: &mut Vec<u8>) {
     }
 }
 
-fn column(column: &Column, cell: Cell, view: View<'_>, buffer: &mut Vec<u8>) {
-    if matches!(cell, Cell::Null) {
-        return;
-    }
-    put(buffer, column.name.as_bytes());
-    buffer.push(match column.data_type {
-        Type::Scalar(scalar) => tag(scalar),
-        Type::Array(scalar) => TAG_ARRAY + tag(scalar),
-    });
-    // The length of the value is known when it is written: keep its place.
-    let length_at = buffer.len();
-    buffer.extend_from_slice(&[0; 4]);
-    match cell {
-        Cell::Items(span) => {
-            let items = &view.row.items[span.range()];
-            buffer.extend_from_slice(&length(items.len()));
-            for item in items {
-                buffer.push(u8::from(!matches!(item, Cell::Null)));
-                let item_at = buffer.len();
-                if !matches!(item, Cell::Null) {
-                    buffer.extend_from_slice(&[0; 4]);
-                    value(*item, view, buffer);
-                    fill_length(buffer, item_at);
-                }
-            }
-        }
-        single => value(single, view, buffer),
-    }
-    fill_length(buffer, length_at);
-}
-
-fn value(cell: Cell, view: View<'_>, buffer: &mut Vec<u8>) {
+/// A value, its length before it; of null nothing.
+fn value(cell: Cell, view: View<'_>, form: &mut Vec<u8>) {
     match cell {
         Cell::Null | Cell::Items(_) => {}
-        Cell::True => buffer.push(1),
-        Cell::False => buffer.push(0),
-        Cell::Int(number) | Cell::Moment(number) | Cell::Day(number) => {
-            buffer.extend_from_slice(&number.to_le_bytes());
-        }
+        Cell::True => put(form, &[1]),
+        Cell::False => put(form, &[0]),
+        Cell::Int(number) | Cell::Moment(number) | Cell::Day(number) => put(form, &number.to_le_bytes()),
         Cell::Float(bits) => {
             let number = f64::from_bits(bits);
             // The two zeros are equal, and so are all NaNs.
@@ -159,10 +178,10 @@ fn value(cell: Cell, view: View<'_>, buffer: &mut Vec<u8>) {
             } else {
                 number
             };
-            buffer.extend_from_slice(&one.to_bits().to_le_bytes());
+            put(form, &one.to_bits().to_le_bytes());
         }
-        Cell::Text(span) => buffer.extend_from_slice(view.text_of(span).as_bytes()),
-        Cell::Bytes(span) => buffer.extend_from_slice(&view.row.bytes[span.range()]),
+        Cell::Text(span) => put(form, view.text_of(span).as_bytes()),
+        Cell::Bytes(span) => put(form, &view.row.bytes[span.range()]),
     }
 }
 
@@ -188,9 +207,4 @@ fn put(buffer: &mut Vec<u8>, bytes: &[u8]) {
 fn length(length: usize) -> [u8; 4] {
     // A record is far below 4 GiB, and so is everything made of it.
     (length as u32).to_le_bytes()
-}
-
-fn fill_length(buffer: &mut [u8], at: usize) {
-    let written = length(buffer.len() - at - 4);
-    buffer[at..at + 4].copy_from_slice(&written);
 }

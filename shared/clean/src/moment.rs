@@ -33,10 +33,14 @@ pub(crate) fn parse(written: Written<'_>, formats: &[TimeFormat]) -> Option<i64>
 
 /// Moments of the years 1 to 9999: what every reader of a table can show.
 fn in_range(micros: i64) -> Option<i64> {
-    let first = days(1, 1, 1)? * MICROS_PER_DAY;
-    let last = (days(9999, 12, 31)? + 1) * MICROS_PER_DAY;
-    (first..last).contains(&micros).then_some(micros)
+    (FIRST_DAY * MICROS_PER_DAY..=LAST_DAY * MICROS_PER_DAY + (MICROS_PER_DAY - 1))
+        .contains(&micros)
+        .then_some(micros)
 }
+
+/// 0001-01-01 and 9999-12-31 in days since 1970-01-01.
+const FIRST_DAY: i64 = -719_162;
+const LAST_DAY: i64 = 2_932_896;
 
 /// Days since 1970-01-01.
 fn days(year: i32, month: u32, day: u32) -> Option<i64> {
@@ -189,6 +193,21 @@ mod tests {
 
     fn formats(texts: &[&str]) -> Vec<TimeFormat> {
         texts.iter().map(|text| TimeFormat::parse(text).expect(text)).collect()
+    }
+
+    #[test]
+    fn the_first_moment_and_the_last() {
+        assert_eq!((days(1, 1, 1), days(9999, 12, 31)), (Some(FIRST_DAY), Some(LAST_DAY)));
+        let all = formats(&["%Y-%m-%dT%H:%M:%S"]);
+        let last = (LAST_DAY + 1) * MICROS_PER_DAY - 1;
+        for (text, micros) in [
+            ("0001-01-01T00:00:00Z", Some(FIRST_DAY * MICROS_PER_DAY)),
+            ("0001-01-01T00:00:00+01:00", None),
+            ("9999-12-31T23:59:59.999999Z", Some(last)),
+            ("9999-12-31T23:59:59-01:00", None),
+        ] {
+            assert_eq!(parse(Written::Text(text), &all), micros, "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use pinlake_schema::Contract;
 
 use crate::batch::Batch;
 use crate::fields::{FieldId, FieldTable};
-use crate::key;
+use crate::key::Form;
 use crate::record::Record;
 
 #[derive(Debug)]
@@ -16,8 +16,7 @@ pub(crate) struct Plan {
     pub(crate) shape: Vec<FieldId>,
     /// For each column its fields, each with its alternatives.
     pub(crate) columns: Vec<Vec<Vec<FieldId>>>,
-    /// The columns of a row's key in the order of their names; none: the record's own id is the key.
-    pub(crate) key_columns: Option<Vec<usize>>,
+    pub(crate) key_form: Form,
     pub(crate) batch: Batch,
 }
 
@@ -32,7 +31,7 @@ impl Plan {
         Plan {
             shape: ids(&contract.route.shape),
             columns,
-            key_columns: key::columns(contract),
+            key_form: Form::new(contract),
             batch: Batch::new(contract),
             contract: Arc::clone(contract),
         }

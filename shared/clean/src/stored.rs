@@ -7,7 +7,7 @@ use pinlake_schema::{Contract, Scalar, Type};
 
 use crate::cell::{Cell, Row, View};
 use crate::intake::{Origin, Position};
-use crate::key::{self, Keys};
+use crate::key::{Form, Keys};
 use crate::record::{Record, Span};
 
 /// Why rows have no keys.
@@ -33,7 +33,9 @@ pub enum NoKeys {
 /// # Errors
 /// See [`NoKeys`].
 pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryArray, NoKeys> {
-    let identity = key::columns(contract).ok_or_else(|| NoKeys::ByRecord(contract.name.clone()))?;
+    let form = Form::new(contract);
+    let identity = form.columns().ok_or_else(|| NoKeys::ByRecord(contract.name.clone()))?;
+    let identity: Vec<usize> = identity.collect();
     let mut columns = Vec::with_capacity(contract.columns.len());
     for column in &contract.columns {
         let array =
@@ -59,7 +61,7 @@ pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryAr
             row.cells.push(cell);
         }
         let view = View { row: &row, record: &record, text: "" };
-        keys.push(contract, Some(&identity), view, &origin);
+        keys.push(&form, view, &origin);
     }
     Ok(keys.finish())
 }
