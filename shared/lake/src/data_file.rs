@@ -83,14 +83,16 @@ pub(crate) fn encode(
     schema: &StructType,
 ) -> Result<NewFile, LakeError> {
     let first = batches.first().ok_or_else(|| LakeError::encode(dataset)("there are no rows"))?;
-    let bytes = parquet(batches, first.schema()).map_err(LakeError::encode(dataset))?;
-    let mut stats = FileStatsAccumulator::new(stats_columns, schema);
-    for batch in batches {
-        stats.merge(batch).map_err(LakeError::delta(dataset))?;
-    }
-    let stats = stats.finish().map_err(LakeError::delta(dataset))?;
-    let stats = stats.ok_or_else(|| LakeError::encode(dataset)("there are no statistics"))?;
-    Ok(NewFile { bytes: bytes.into(), stats })
+    let statistics = || {
+        let mut stats = FileStatsAccumulator::new(stats_columns, schema);
+        for batch in batches {
+            stats.merge(batch).map_err(LakeError::delta(dataset))?;
+        }
+        let stats = stats.finish().map_err(LakeError::delta(dataset))?;
+        stats.ok_or_else(|| LakeError::encode(dataset)("there are no statistics"))
+    };
+    let (bytes, stats) = rayon::join(|| parquet(batches, first.schema()), statistics);
+    Ok(NewFile { bytes: bytes.map_err(LakeError::encode(dataset))?.into(), stats: stats? })
 }
 
 fn parquet(batches: &[RecordBatch], schema: SchemaRef) -> Result<Vec<u8>, ParquetError> {

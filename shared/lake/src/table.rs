@@ -11,6 +11,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_effects::{Backoff, Effects};
 use pinlake_schema::Contract;
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 use tokio::sync::Mutex;
 
 use crate::commit::{self, Outcome};
@@ -366,7 +368,7 @@ impl<'a> Offer<'a> {
             rows.extend((0_u32..).zip(0..batch.num_rows()).map(|(at, row)| (key(row), (number, at))));
         }
         let offered = rows.len() as u64;
-        rows.sort_unstable();
+        rows.par_sort_unstable();
         rows.dedup_by_key(|(key, _)| *key);
         let (keys, places) = rows.into_iter().map(|(key, place)| (key.to_be_bytes(), place)).unzip();
         Ok(Self { batches, rows: offered, keys, places })
@@ -392,15 +394,15 @@ impl<'a> Offer<'a> {
         for ((batch, row), present) in self.places.iter().zip(present) {
             masks[*batch as usize][*row as usize] = !present;
         }
-        let mut selected = Vec::new();
-        for (batch, mask) in self.batches.iter().zip(masks) {
+        let select = |(batch, mask): (&RecordBatch, Vec<bool>)| {
             let names = columns.fields().iter().map(|field| batch.schema().index_of(field.name()));
             let rows = batch.project(&names.collect::<Result<Vec<_>, _>>()?)?;
             let rows = filter_record_batch(&rows, &BooleanArray::from(mask))?;
-            if rows.num_rows() > 0 {
-                selected.push(RecordBatch::try_new(columns.clone(), rows.columns().to_vec())?);
-            }
-        }
+            RecordBatch::try_new(columns.clone(), rows.columns().to_vec())
+        };
+        let selected = self.batches.par_iter().zip(masks).map(select);
+        let mut selected: Vec<RecordBatch> = selected.collect::<Result<_, _>>()?;
+        selected.retain(|rows| rows.num_rows() > 0);
         Ok(selected)
     }
 }
