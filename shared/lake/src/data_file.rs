@@ -119,8 +119,8 @@ fn parquet(batches: &[RecordBatch], schema: SchemaRef) -> Result<Vec<u8>, Parque
     Ok(bytes)
 }
 
-/// The columns whose values hardly ever repeat. To look each of them up in a dictionary costs a third of encoding, and the
-/// dictionary is thrown away when it is full, or is as large as the column.
+/// The columns whose values hardly ever repeat. Each of them would be looked up in a dictionary, which is thrown away when it is
+/// full, or is as large as the column.
 fn columns_of_distinct_values(rows: &RecordBatch) -> Result<Vec<ColumnPath>, ParquetError> {
     let mut found = Vec::new();
     if rows.num_rows() < SAMPLE_ROWS {
