@@ -11,14 +11,16 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use pinlake_schema::{Column, Contract, Scalar, Type};
 
 use crate::cell::{Cell, View};
-use crate::key::Keys;
+use crate::intake::Origin;
+use crate::key::{Form, KEY_BYTES, Keys};
 
 /// The open batch of one dataset.
 #[derive(Debug)]
 pub(crate) struct Batch {
     schema: SchemaRef,
     columns: Vec<ColumnBuilder>,
-    pub(crate) keys: Keys,
+    key_form: Form,
+    keys: Keys,
     pub(crate) rows: u64,
     /// Bytes of the records that the rows came from.
     pub(crate) bytes: u64,
@@ -29,19 +31,26 @@ impl Batch {
         Batch {
             schema: contract.landing_schema(),
             columns: contract.columns.iter().map(ColumnBuilder::new).collect(),
+            key_form: Form::new(contract),
             keys: Keys::default(),
             rows: 0,
             bytes: 0,
         }
     }
 
-    /// Adds a row, whose key was added already.
-    pub(crate) fn push(&mut self, view: View<'_>, record_bytes: usize) {
+    /// Adds a row and its key.
+    pub(crate) fn push(&mut self, view: View<'_>, origin: &Origin<'_>, record_bytes: usize) {
         for (column, cell) in self.columns.iter_mut().zip(&view.row.cells) {
             column.push(*cell, view);
         }
+        self.keys.push(&self.key_form, view, origin);
         self.rows += 1;
         self.bytes += record_bytes as u64;
+    }
+
+    /// The key of the row that was added last.
+    pub(crate) fn last_key(&self) -> Option<[u8; KEY_BYTES]> {
+        self.keys.last()
     }
 
     /// The rows so far; the batch is empty afterwards.

@@ -67,12 +67,12 @@ impl WithSimd for Inputs<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let inputs = starts.zip(self.ends).map(|(start, end)| &self.bytes[start..*end]);
-        let mut inputs = inputs.zip(self.hashes);
+        let inputs = inputs.zip(self.hashes);
         if S::U32_LANES < 4 {
             inputs.for_each(|(input, hash)| *hash = hash_one(input));
             return;
         }
-        let mut short = inputs.by_ref().filter_map(|(input, hash)| {
+        let mut short = inputs.filter_map(|(input, hash)| {
             if input.len() > CHUNK_BYTES {
                 *hash = hash_one(input);
                 return None;

@@ -203,7 +203,7 @@ impl Intake {
     /// The key of the row that the record pushed last became, until the rows are drained. It is hashed anew each time:
     /// those that the rows come out with are hashed many at once.
     pub fn last_key(&self) -> Option<[u8; KEY_BYTES]> {
-        self.plans[self.last].batch.keys.last()
+        self.plans[self.last].batch.last_key()
     }
 
     /// The plan of the dataset that the sender named.
@@ -286,8 +286,7 @@ impl Intake {
         }
         let view = View { row: &self.row, record: &self.record, text };
         let plan = &mut self.plans[at];
-        plan.batch.keys.push(&plan.key_form, view, origin);
-        plan.batch.push(view, record_bytes);
+        plan.batch.push(view, origin, record_bytes);
         self.last = at;
     }
 

@@ -6,7 +6,6 @@ use pinlake_schema::Contract;
 
 use crate::batch::Batch;
 use crate::fields::{FieldId, FieldTable};
-use crate::key::Form;
 use crate::record::Record;
 
 #[derive(Debug)]
@@ -16,7 +15,6 @@ pub(crate) struct Plan {
     pub(crate) shape: Vec<FieldId>,
     /// For each column its fields, each with its alternatives.
     pub(crate) columns: Vec<Vec<Vec<FieldId>>>,
-    pub(crate) key_form: Form,
     pub(crate) batch: Batch,
 }
 
@@ -31,7 +29,6 @@ impl Plan {
         Plan {
             shape: ids(&contract.route.shape),
             columns,
-            key_form: Form::new(contract),
             batch: Batch::new(contract),
             contract: Arc::clone(contract),
         }

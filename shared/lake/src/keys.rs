@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_exactly_what_both_have() {
+    fn finds_exactly_what_both_have() {
         let have: Vec<Key> = (0..1000).map(|n| key(n * 3)).collect();
         let wanted: Vec<Key> = [0, 1, 2, 3, 299, 300, 2997, 2998, 5000].map(key).to_vec();
         assert_eq!(same(&have, &wanted), [(0, 0), (3, 1), (5, 100), (6, 999)]);
