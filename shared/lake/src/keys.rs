@@ -598,13 +598,45 @@ mod tests {
         }
     }
 
+    fn catalog() -> pinlake_schema::Catalog {
+        let contract = "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\n[route]\n\
+             shape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\n";
+        pinlake_schema::Catalog::from_files([("visit.toml".to_owned(), contract.to_owned())]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_found_adds_up_over_files() {
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let (catalog, table) = (catalog(), Path::from("tables/visit"));
+        let contract = catalog.contract("visit").unwrap();
+        let large = spread(WHOLE_KEYS as u64 * 2, 1);
+        let mut files = Vec::new();
+        // More than are looked at together, most of them without any of the keys.
+        for number in 0..=2 * CONCURRENCY as u128 {
+            let keys = match number {
+                0 => vec![key(1)],
+                9 => large.clone(),
+                16 => vec![key(2), key(3)],
+                other => vec![key(1000 + other)],
+            };
+            let path = format!("part-{number}.parquet");
+            store.put(&key_path(&table, &path), encode(&keys).into()).await.unwrap();
+            files.push(DataFile { path, size: 1, rows: Some(keys.len() as u64) });
+        }
+        let mut wanted = vec![key(1), key(3), key(4), large[5]];
+        wanted.sort_unstable();
+        let mut cache = KeyCache::new(KeyRoom::of(1 << 30));
+        for round in ["cold", "warm"] {
+            let found = present(&store, &table, contract, &files, &wanted, &mut cache).await.unwrap();
+            let absent = wanted.iter().zip(found).filter(|(_, found)| !found).map(|(key, _)| *key);
+            assert_eq!(absent.collect::<Vec<_>>(), [key(4)], "{round}");
+        }
+    }
+
     #[tokio::test]
     async fn a_large_file_is_checked_by_its_index_and_its_keys_decide() {
         let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
-        let contract = "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\n[route]\n\
-             shape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\n";
-        let files = [("visit.toml".to_owned(), contract.to_owned())];
-        let catalog = pinlake_schema::Catalog::from_files(files).unwrap();
+        let catalog = catalog();
         let contract = catalog.contract("visit").unwrap();
         let keys = spread(WHOLE_KEYS as u64 * 2, 1);
         let file = DataFile { path: "part-1.parquet".to_owned(), size: 1, rows: Some(keys.len() as u64) };
