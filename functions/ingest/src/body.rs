@@ -69,7 +69,7 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Re
     if decoded.starts_with(b"\xEF\xBB\xBF") {
         decoded.to_mut()[..3].fill(b' ');
     }
-    if let Err(why) = std::str::from_utf8(&decoded) {
+    if let Err(why) = simdutf8::compat::from_utf8(&decoded) {
         let mistake = Malformed { at: why.valid_up_to(), problem: "the bytes are not UTF-8" };
         return Err(Rejection::malformed(&decoded, mistake));
     }

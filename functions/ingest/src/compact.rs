@@ -278,8 +278,7 @@ impl<'a> Reader<'a> {
         let mut kept_from = self.at;
         self.at += 1;
         loop {
-            let rest = &self.text[self.at..];
-            self.at += rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len());
+            self.at += plain(&self.text[self.at..]);
             match self.text.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -332,6 +331,24 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// How many bytes from the beginning of `text` stand for themselves in a string. Eight are looked at at once: a byte's
+/// upper bit in `special` is set where it is a quote, a backslash or a control character, or stands behind one.
+fn plain(text: &[u8]) -> usize {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, rest) = text.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let below = |word: u64, least: u8| word.wrapping_sub(EACH * u64::from(least)) & !word;
+        let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+        let special = (is(b'"') | is(b'\\') | below(word, 0x20)) & (EACH * 0x80);
+        if special != 0 {
+            return 8 * number + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let special = |&b: &u8| b == b'"' || b == b'\\' || b < 0x20;
+    text.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
+}
+
 /// The number in `\uXXXX` at the beginning of `text`.
 fn utf16_unit(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
@@ -348,6 +365,21 @@ mod tests {
         reader.value(&mut out)?;
         reader.end()?;
         Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn plain_bytes_end_where_a_special_one_stands() {
+        for special in *b"\"\\\x00\x1f" {
+            for (before, after) in [(b'a', b'"'), (b' ', b'\\'), (0x7f, 0), (0x80, 0x1f), (0xff, b'!')] {
+                for at in 0..20 {
+                    let mut text = vec![before; 20];
+                    text.extend([after; 3]);
+                    text[at] = special;
+                    assert_eq!(plain(&text), at, "{special} in {before}");
+                    assert_eq!(plain(&text[..at]), at);
+                }
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,11 @@ use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
 use ingest::app::{Access, App, Report};
 use ingest::stream::KinesisStream;
 use ingest::writer::Patience;
-use lambda_http::{Error, Request, run, service_fn};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::lambda_runtime::run;
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::ServiceBuilder;
+use lambda_http::{Adapter, Error, LambdaEvent, Request, service_fn};
 use pinlake_effects::Effects;
 use pinlake_platform::api_keys::ApiKeys;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
@@ -18,7 +22,8 @@ use pinlake_platform::{contracts, settings};
 use pinlake_schema::Catalog;
 use serde_json::Value;
 
-#[tokio::main]
+// A request is worked on alone, and waits for one thing at a time: other threads would only be woken up for it.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let metrics = Metrics::of("ingest");
@@ -32,14 +37,19 @@ async fn main() -> Result<(), Error> {
         patience: Patience::default(),
         effects: effects.clone(),
     };
-    run(service_fn(async |request: Request| {
+    let answered = service_fn(async |request: Request| {
         let response = app.handle(request).await;
         if let Some(report) = response.extensions().get::<Report>() {
             measure(&metrics, &effects, report);
         }
         Ok::<_, Infallible>(response)
-    }))
-    .await
+    });
+    run(ServiceBuilder::new().map_request(of_url).service(Adapter::from(answered))).await
+}
+
+/// A function URL's event. `lambda_http::run` would read every event twice, to find out which kind it is.
+fn of_url(event: LambdaEvent<ApiGatewayV2httpRequest>) -> LambdaEvent<LambdaRequest> {
+    LambdaEvent::new(LambdaRequest::ApiGatewayV2(event.payload), event.context)
 }
 
 /// Keys where there are some, else signatures; anyone only where that is said.

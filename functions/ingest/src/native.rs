@@ -58,7 +58,7 @@ pub fn read(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<Vec
 /// The first line is a whole value by itself, and something follows it.
 fn begins_with_a_line(text: &[u8]) -> bool {
     let text = text.trim_ascii();
-    let Some(feed) = text.iter().position(|&b| b == b'\n') else {
+    let Some(feed) = memchr::memchr(b'\n', text) else {
         return false;
     };
     let mut reader = Reader::new(&text[..feed]);
@@ -76,18 +76,18 @@ fn value(text: &[u8], packer: &mut Packer<'_>) -> Result<(), Halt> {
 }
 
 fn lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), Halt> {
-    let mut base = 0;
-    for line in text.split(|&b| b == b'\n') {
-        let mut reader = Reader::new(line);
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', text).chain([text.len()]) {
+        let mut reader = Reader::new(&text[start..end]);
         if reader.peek().is_some() {
             packer.line(|out| {
                 reader
                     .value(out)
                     .and_then(|()| reader.end())
-                    .map_err(|mistake| Halt::from(mistake.shifted(base)))
+                    .map_err(|mistake| Halt::from(mistake.shifted(start)))
             })?;
         }
-        base += line.len() + 1;
+        start = end + 1;
     }
     Ok(())
 }
