@@ -16,7 +16,7 @@ use crate::error::CliError;
 /// Record bytes that are cleaned at a time.
 const BLOCK_BYTES: usize = 4 << 20;
 /// Blocks that are cleaned or wait for it, or to be taken, for each thread that cleans.
-const BLOCKS_A_THREAD: usize = 3;
+const BLOCKS_A_THREAD: usize = 2;
 /// What a file counts in its block: many hold one small record, and have a name as long.
 const SOURCE_BYTES: usize = 256;
 

@@ -102,7 +102,7 @@ impl<'a> Packer<'a> {
             let line = self.open.split_off(start);
             self.open.truncate(before);
             self.close()?;
-            self.open = line;
+            self.open.extend_from_slice(&line);
         }
         self.open_lines.end += 1;
         if self.open.len() + key_room > PACKED_BYTES {
@@ -132,7 +132,9 @@ impl<'a> Packer<'a> {
 
     fn close(&mut self) -> Result<(), Rejection> {
         let lines = self.open_lines.clone();
-        let mut record = StreamRecord::single(self.key(), std::mem::take(&mut self.open))?;
+        // Where one record is full, most likely the next one will be.
+        let data = std::mem::replace(&mut self.open, Vec::with_capacity(PACKED_BYTES));
+        let mut record = StreamRecord::single(self.key(), data)?;
         self.open_lines = lines.end..lines.end;
         record.lines = lines;
         self.closed.push(record);

@@ -83,8 +83,8 @@ pub use redrive::Redriven;
 pub use table::{Inserted, PinnedFile, PinnedTable, Table};
 use verdict::Verdicts;
 
-/// What is kept of the tables' keys, unless somebody says otherwise: 64 MiB are the indexes of twenty million rows.
-const KEY_BYTES: usize = 64 << 20;
+/// What is kept of the tables' keys, unless somebody says otherwise: 40 MiB are the indexes of twelve million rows.
+const KEY_BYTES: usize = 40 << 20;
 
 /// A lake: a store, rooted at the lake's own prefix, and the tables in it.
 #[derive(Debug)]
