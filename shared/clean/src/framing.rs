@@ -110,15 +110,23 @@ pub struct Record<'a> {
     pub fault: Option<Fault>,
 }
 
-/// A record before its bytes are lent out.
+/// A record whose bytes were written to a buffer.
 struct Cut {
     position: u64,
     fault: Option<Fault>,
 }
 
-/// Cuts one format. Leaves the record's bytes in `out`.
+impl Cut {
+    fn record(self, bytes: &[u8]) -> Record<'_> {
+        Record { bytes, position: self.position, fault: self.fault }
+    }
+}
+
+/// Cuts one format.
 trait Cutter {
-    fn cut(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError>;
+    /// The next record: its bytes are the cutter's own where they are in one piece there, else in `buffer`, which is empty
+    /// before.
+    fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError>;
 }
 
 /// What can go wrong below: the file's name is added above.
@@ -261,10 +269,10 @@ impl Records {
         self.buffer.clear();
         match self.cutter.cut(&mut self.buffer) {
             Ok(None) => Ok(None),
-            Ok(Some(Cut { position, fault })) => {
+            Ok(Some(record)) => {
                 self.read += 1;
-                self.bytes += self.buffer.len() as u64;
-                Ok(Some(Record { bytes: &self.buffer, position, fault }))
+                self.bytes += record.bytes.len() as u64;
+                Ok(Some(record))
             }
             Err(CutError::Io(source)) => Err(io_error(&self.name, self.read, source)),
             Err(CutError::Parquet(source)) => Err(ReadError::Parquet { name: self.name.clone(), source }),

@@ -136,13 +136,14 @@ struct Wanted<'a> {
     keys: &'a [Key],
     /// How many of a key's first bits the filter is by.
     bits: u32,
-    /// Bits that are set for what one of the keys begins with: one in sixteen, or fewer.
+    /// Bits that are set for what one of the keys begins with: one in 64, or fewer, so that hardly any other key is looked
+    /// for among them.
     filter: Vec<u64>,
 }
 
 impl<'a> Wanted<'a> {
     fn new(keys: &'a [Key]) -> Self {
-        let bits = (keys.len().checked_ilog2().unwrap_or(0) + 5).max(6);
+        let bits = (keys.len().checked_ilog2().unwrap_or(0) + 7).max(6);
         let mut filter = vec![0_u64; 1 << (bits - 6)];
         for key in keys {
             let begins = first_bits(key, bits);

@@ -5,7 +5,7 @@ use std::io::{BufRead, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Cut, CutError, Cutter, Fault, Input, Limits, too_large};
+use super::{Cut, CutError, Cutter, Fault, Input, Limits, Record, too_large};
 use crate::intake::json_of_fields;
 use crate::reason::Reason;
 
@@ -106,10 +106,9 @@ impl Delimited {
         self.write_row(out);
         Cut { position, fault: Some(Fault { reason, detail }) }
     }
-}
 
-impl Cutter for Delimited {
-    fn cut(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError> {
+    /// Writes the next row to `out`, as JSON.
+    fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError> {
         if self.ended {
             return Ok(None);
         }
@@ -165,5 +164,12 @@ impl Cutter for Delimited {
             }
             return Ok(Some(Cut { position: line, fault: None }));
         }
+    }
+}
+
+impl Cutter for Delimited {
+    fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError> {
+        let cut = self.next(buffer)?;
+        Ok(cut.map(|cut| cut.record(buffer)))
     }
 }

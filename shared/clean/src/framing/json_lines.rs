@@ -2,43 +2,62 @@
 
 use std::io::BufRead;
 
-use super::{Cut, CutError, Cutter, Input, Limits, too_large};
+use super::{CutError, Cutter, Input, Limits, Record, too_large};
 
 pub(super) struct JsonLines {
     input: Input,
     limits: Limits,
     line: u64,
+    /// Bytes of the input that were handed out from where they are.
+    lent: usize,
 }
 
 impl JsonLines {
     pub(super) fn new(input: Input, limits: Limits) -> JsonLines {
-        JsonLines { input, limits, line: 0 }
+        JsonLines { input, limits, line: 0, lent: 0 }
     }
 }
 
 impl Cutter for JsonLines {
-    fn cut(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError> {
+    fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError> {
+        self.input.consume(std::mem::take(&mut self.lent));
+        let most = self.limits.max_record_bytes;
         loop {
+            self.line += 1;
+            let chunk = self.input.fill_buf()?;
+            if let Some(end) = memchr::memchr(b'\n', chunk).filter(|end| *end <= most) {
+                let length = without_return(&chunk[..end]).len();
+                if chunk[..length].trim_ascii().is_empty() {
+                    self.input.consume(end + 1);
+                    continue;
+                }
+                self.lent = end + 1;
+                let bytes = &self.input.fill_buf()?[..length];
+                return Ok(Some(Record { bytes, position: self.line, fault: None }));
+            }
             // A byte more than a record may have: it may be part of the line's end.
-            let most = self.limits.max_record_bytes;
-            let Some(mut left_out) = read_line(&mut self.input, out, most + 1)? else {
+            let Some(mut left_out) = read_line(&mut self.input, buffer, most + 1)? else {
                 return Ok(None);
             };
-            self.line += 1;
-            if left_out == 0 && out.last() == Some(&b'\r') {
-                out.pop();
+            if left_out == 0 {
+                buffer.truncate(without_return(buffer).len());
             }
-            left_out += out.len().saturating_sub(most) as u64;
-            out.truncate(most);
+            left_out += buffer.len().saturating_sub(most) as u64;
+            buffer.truncate(most);
             if left_out > 0 {
-                return Ok(Some(Cut { position: self.line, fault: Some(too_large(&self.limits, left_out)) }));
+                let fault = Some(too_large(&self.limits, left_out));
+                return Ok(Some(Record { bytes: buffer, position: self.line, fault }));
             }
-            if !out.trim_ascii().is_empty() {
-                return Ok(Some(Cut { position: self.line, fault: None }));
+            if !buffer.trim_ascii().is_empty() {
+                return Ok(Some(Record { bytes: buffer, position: self.line, fault: None }));
             }
-            out.clear();
+            buffer.clear();
         }
     }
+}
+
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// Reads a line without its end into `out`, and at most `most` bytes of it; tells how many are left out. None at

@@ -5,7 +5,7 @@
 
 use std::io::BufRead;
 
-use super::{Cut, CutError, Cutter, Fault, Input, Limits, too_large};
+use super::{Cut, CutError, Cutter, Fault, Input, Limits, Record, too_large};
 use crate::reason::Reason;
 
 pub(super) struct JsonValues {
@@ -52,6 +52,68 @@ impl JsonValues {
             self.input.consume(blank);
             if next.is_some() {
                 return Ok(next);
+            }
+        }
+    }
+
+    /// Cuts the next value into `out`.
+    fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError> {
+        loop {
+            if self.state == State::End {
+                return Ok(None);
+            }
+            let Some(first) = self.peek()? else {
+                let unclosed =
+                    matches!(self.state, State::FirstElement | State::AfterElement | State::NextElement);
+                self.state = State::End;
+                if unclosed {
+                    // Nothing of it is a record; that something is missing must not go unseen.
+                    out.push(b'[');
+                    let detail = "the file ends before its array is closed".to_owned();
+                    let fault = Some(Fault { reason: Reason::MalformedJson, detail });
+                    return Ok(Some(Cut { position: self.line, fault }));
+                }
+                return Ok(None);
+            };
+            let line = self.line;
+            match (self.state, first) {
+                (State::Start, b'[') => {
+                    self.input.consume(1);
+                    self.state = State::FirstElement;
+                    continue;
+                }
+                (State::Start, _) => self.state = State::Values,
+                (State::FirstElement | State::AfterElement, b']') => {
+                    self.input.consume(1);
+                    self.state = State::Closed;
+                    continue;
+                }
+                (State::AfterElement, b',') => {
+                    self.input.consume(1);
+                    self.state = State::NextElement;
+                    continue;
+                }
+                (State::AfterElement, _) => {
+                    return self.give_up(out, 0, "no comma between two elements", line);
+                }
+                (State::FirstElement | State::NextElement, b',' | b']' | b'}') => {
+                    return self.give_up(out, 0, "an element of the array is missing", line);
+                }
+                (State::Closed, _) => return self.give_up(out, 0, "something follows the array", line),
+                (State::Values, b',' | b']' | b'}') => {
+                    return self.give_up(out, 0, "no value begins here", line);
+                }
+                _ => {}
+            }
+            match self.value(first, out)? {
+                Ended::Broken { left_out, why } => return self.give_up(out, left_out, why, line),
+                Ended::Whole { left_out } => {
+                    if self.state != State::Values {
+                        self.state = State::AfterElement;
+                    }
+                    let fault = (left_out > 0).then(|| too_large(&self.limits, left_out));
+                    return Ok(Some(Cut { position: line, fault }));
+                }
             }
         }
     }
@@ -167,64 +229,8 @@ fn count_lines(bytes: &[u8]) -> u64 {
 }
 
 impl Cutter for JsonValues {
-    fn cut(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError> {
-        loop {
-            if self.state == State::End {
-                return Ok(None);
-            }
-            let Some(first) = self.peek()? else {
-                let unclosed =
-                    matches!(self.state, State::FirstElement | State::AfterElement | State::NextElement);
-                self.state = State::End;
-                if unclosed {
-                    // Nothing of it is a record; that something is missing must not go unseen.
-                    out.push(b'[');
-                    let detail = "the file ends before its array is closed".to_owned();
-                    let fault = Some(Fault { reason: Reason::MalformedJson, detail });
-                    return Ok(Some(Cut { position: self.line, fault }));
-                }
-                return Ok(None);
-            };
-            let line = self.line;
-            match (self.state, first) {
-                (State::Start, b'[') => {
-                    self.input.consume(1);
-                    self.state = State::FirstElement;
-                    continue;
-                }
-                (State::Start, _) => self.state = State::Values,
-                (State::FirstElement | State::AfterElement, b']') => {
-                    self.input.consume(1);
-                    self.state = State::Closed;
-                    continue;
-                }
-                (State::AfterElement, b',') => {
-                    self.input.consume(1);
-                    self.state = State::NextElement;
-                    continue;
-                }
-                (State::AfterElement, _) => {
-                    return self.give_up(out, 0, "no comma between two elements", line);
-                }
-                (State::FirstElement | State::NextElement, b',' | b']' | b'}') => {
-                    return self.give_up(out, 0, "an element of the array is missing", line);
-                }
-                (State::Closed, _) => return self.give_up(out, 0, "something follows the array", line),
-                (State::Values, b',' | b']' | b'}') => {
-                    return self.give_up(out, 0, "no value begins here", line);
-                }
-                _ => {}
-            }
-            match self.value(first, out)? {
-                Ended::Broken { left_out, why } => return self.give_up(out, left_out, why, line),
-                Ended::Whole { left_out } => {
-                    if self.state != State::Values {
-                        self.state = State::AfterElement;
-                    }
-                    let fault = (left_out > 0).then(|| too_large(&self.limits, left_out));
-                    return Ok(Some(Cut { position: line, fault }));
-                }
-            }
-        }
+    fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError> {
+        let cut = self.next(buffer)?;
+        Ok(cut.map(|cut| cut.record(buffer)))
     }
 }

@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 
-use super::{Cut, CutError, Cutter, Fault, Limits, too_large};
+use super::{CutError, Cutter, Fault, Limits, Record, too_large};
 use crate::reason::Reason;
 
 /// Rows that are in memory at a time, as views.
@@ -141,28 +141,25 @@ fn bytes_of(array: &dyn Array) -> u64 {
 }
 
 impl Cutter for Table {
-    fn cut(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError> {
+    fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError> {
         loop {
             if let Some(end) = self.ends.pop_front() {
                 self.row += 1;
                 if end == TOO_LARGE {
-                    out.extend_from_slice(format!("row {}", self.row).as_bytes());
+                    buffer.extend_from_slice(format!("row {}", self.row).as_bytes());
                     let detail = format!(
                         "longer than {} bytes; none of it is here, it is in the file",
                         self.limits.max_record_bytes
                     );
-                    return Ok(Some(Cut {
-                        position: self.row,
-                        fault: Some(Fault { reason: Reason::TooLarge, detail }),
-                    }));
+                    let fault = Some(Fault { reason: Reason::TooLarge, detail });
+                    return Ok(Some(Record { bytes: buffer, position: self.row, fault }));
                 }
                 let line = &self.lines[self.start..end];
                 self.start = end + 1;
                 let room = line.len().min(self.limits.max_record_bytes);
-                out.extend_from_slice(&line[..room]);
                 let left_out = (line.len() - room) as u64;
                 let fault = (left_out > 0).then(|| too_large(&self.limits, left_out));
-                return Ok(Some(Cut { position: self.row, fault }));
+                return Ok(Some(Record { bytes: &line[..room], position: self.row, fault }));
             }
             if !self.next_rows()? {
                 return Ok(None);

@@ -33,6 +33,37 @@ fn lines() {
     assert!(all("x.ndjson", "\n\n").is_empty());
 }
 
+/// A reader that hands out so many bytes at a time.
+struct Pieces {
+    left: Bytes,
+    most: usize,
+}
+
+impl std::io::Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.most.min(into.len()).min(self.left.len());
+        into[..count].copy_from_slice(&self.left.split_to(count));
+        Ok(count)
+    }
+}
+
+#[test]
+fn lines_are_whole_wherever_the_pieces_end_that_they_come_in() {
+    let text =
+        format!("{{\"head\":\"{}\"}}\n{{\"a\":1}}\r\n\r\n  \n[2]\nx\r\n\n{{\"b\":3}}", "h".repeat(5000));
+    let whole = all("x.ndjson", text.clone());
+    assert_eq!(whole[1..], ["2:{\"a\":1}", "5:[2]", "6:x", "8:{\"b\":3}"]);
+    for most in [1, 2, 3, 5, 7, 4999, 5000, 5016, 5017, 5018, 5019, 5020] {
+        let pieces = Pieces { left: text.clone().into(), most };
+        let mut records = Records::from_read("x.ndjson", pieces, Limits::default()).expect("readable");
+        let mut found = Vec::new();
+        while let Some(record) = records.next().expect("readable") {
+            found.push(format!("{}:{}", record.position, String::from_utf8_lossy(record.bytes)));
+        }
+        assert_eq!(found, whole, "{most} bytes at a time");
+    }
+}
+
 #[test]
 fn a_long_line_is_cut_and_reading_goes_on() {
     let limits = Limits { max_record_bytes: 8, ..Limits::default() };
