@@ -114,7 +114,10 @@ RUNS ?= 5
 OBJECTS ?= 100000
 .PHONY: bench
 bench: tools .venv/ready .venv-bench/ready ## Measure beside DuckDB, Polars, Spark: make bench [SECTIONS='load analyse'] [ROWS=N] [RUNS=N] [OBJECTS=N]
-	cargo build --release --workspace --bins --example cleaning_speed
+	cargo build --release --workspace --exclude ingest --exclude cleaner --bins --example cleaning_speed
+	@# As they are deployed, each by itself: docs/decisions/small-functions.md.
+	cd functions/ingest && cargo build --release
+	cd functions/cleaner && cargo build --release
 	@.venv-bench/bin/python -m bench $(SECTIONS) --rows $(ROWS) --runs $(RUNS) --objects $(OBJECTS)
 
 # Fuzzing guided by coverage, with stable Rust; libFuzzer, which is built along, needs a C++ compiler. What is found is
