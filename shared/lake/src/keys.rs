@@ -186,11 +186,20 @@ impl KeyIndex {
         let mut found = Vec::new();
         let mut from = 0;
         for bucket in 0..1_usize << bits {
-            for place in self.bucket(bucket, starts) {
-                let begins = (bucket as u64) << PRINT_BITS | u64::from(print(prints[place]));
-                if wanted.may_have(begins >> (known - wanted.bits)) {
-                    let rest = &wanted.keys[from..];
-                    from += gallop(rest, |key| first_bits(key, known) < begins);
+            let begins = |own: [u8; 3]| (bucket as u64) << PRINT_BITS | u64::from(print(own));
+            let places = self.bucket(bucket, starts);
+            let first = places.start;
+            for (run, own) in prints.get(places).unwrap_or_default().chunks(64).enumerate() {
+                // A bit a key, without a branch.
+                let mut passed = 0_u64;
+                for (at, own) in own.iter().enumerate() {
+                    passed |= u64::from(wanted.may_have(begins(*own) >> (known - wanted.bits))) << at;
+                }
+                while passed != 0 {
+                    let at = passed.trailing_zeros() as usize;
+                    passed &= passed - 1;
+                    let (begins, place) = (begins(own[at]), first + 64 * run + at);
+                    from += gallop(&wanted.keys[from..], |key| first_bits(key, known) < begins);
                     let same = wanted.keys[from..].iter().take_while(|key| first_bits(key, known) == begins);
                     found.extend(same.enumerate().map(|(number, _)| (from + number, place)));
                 }
