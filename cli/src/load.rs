@@ -165,20 +165,23 @@ impl Load {
     ) -> Result<Result<(), ReadError>, CliError> {
         let FileRecords { mut records, source } = file;
         let source = Arc::new(source);
-        for number in 0.. {
-            match records.next() {
-                Ok(Some(record)) => {
-                    if self.cleaning.push(&source, number, record) {
-                        progress(records.bytes());
-                        let cleaned = self.cleaning.turn().await?;
-                        self.inserting.take(cleaned).await?;
-                    }
+        let mut number = 0;
+        loop {
+            // Lines of an object with an id are numbered, so they are cut here.
+            if source.id.is_some() || !self.cleaning.push_lines(&source, &mut records) {
+                match records.next() {
+                    Ok(Some(record)) => self.cleaning.push(&source, number, record),
+                    Ok(None) => return Ok(Ok(())),
+                    Err(error) => return Ok(Err(error)),
                 }
-                Ok(None) => break,
-                Err(error) => return Ok(Err(error)),
+                number += 1;
+            }
+            if self.cleaning.is_full() {
+                progress(records.bytes());
+                let cleaned = self.cleaning.turn().await?;
+                self.inserting.take(cleaned).await?;
             }
         }
-        Ok(Ok(()))
     }
 
     /// Inserts all that was read, and waits.

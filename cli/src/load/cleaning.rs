@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use pinlake_clean::framing::{Fault, Record};
+use pinlake_clean::framing::{Fault, Record, Records, WholeLines};
 use pinlake_clean::{Cleaned, Count, Intake, Origin, Position};
 use pinlake_schema::Catalog;
 use tokio::sync::oneshot;
@@ -31,6 +31,23 @@ pub(super) struct Source {
     pub(super) hint: Option<String>,
 }
 
+impl Source {
+    fn clean(&self, intake: &mut Intake, number: u64, record: Record<'_>) {
+        let hint = self.hint.as_deref();
+        let origin = Origin {
+            source: &self.name,
+            position: Position::Line(record.position),
+            record_id: self.id.as_deref().map(|id| (id, number)),
+        };
+        match record.fault {
+            None => {
+                intake.push(record.bytes, hint, &origin);
+            }
+            Some(Fault { reason, detail }) => intake.reject(record.bytes, hint, &origin, reason, detail),
+        }
+    }
+}
+
 /// Records under cleaning.
 #[derive(Debug)]
 pub(super) struct Cleaning {
@@ -43,30 +60,59 @@ pub(super) struct Cleaning {
 #[derive(Debug)]
 struct Block {
     sources: Vec<Arc<Source>>,
+    /// Filled from the start, as far as the last piece ends.
     bytes: Vec<u8>,
-    records: Vec<Cut>,
+    pieces: Vec<Piece>,
 }
 
-/// Where a record ends in its block, where it began in its file, and why it cannot be cleaned, when that is so.
+/// Some of a block's bytes: where they end, and what they are of their source.
 #[derive(Debug)]
-struct Cut {
+struct Piece {
     source: usize,
     end: usize,
-    number: u64,
-    position: u64,
-    fault: Option<Fault>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Lines(WholeLines),
+    /// A record, where it began in its file, and why it cannot be cleaned, when that is so.
+    Record {
+        number: u64,
+        position: u64,
+        fault: Option<Fault>,
+    },
 }
 
 impl Block {
     fn new() -> Self {
-        let bytes = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8);
-        Self { sources: Vec::new(), bytes, records: Vec::new() }
+        // The last record may be longer than the room that is left.
+        let mut bytes = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8);
+        bytes.resize(BLOCK_BYTES, 0);
+        Self { sources: Vec::new(), bytes, pieces: Vec::new() }
+    }
+
+    fn filled(&self) -> usize {
+        self.pieces.last().map_or(0, |last| last.end)
+    }
+
+    /// Says what the next bytes are.
+    fn add(&mut self, source: &Arc<Source>, bytes: usize, what: What) {
+        if !self.sources.last().is_some_and(|last| Arc::ptr_eq(last, source)) {
+            self.sources.push(source.clone());
+        }
+        let (source, end) = (self.sources.len() - 1, self.filled() + bytes);
+        self.pieces.push(Piece { source, end, what });
+    }
+
+    fn is_full(&self) -> bool {
+        self.filled() + self.sources.len() * SOURCE_BYTES >= BLOCK_BYTES
     }
 
     fn clear(&mut self) {
         self.sources.clear();
-        self.bytes.clear();
-        self.records.clear();
+        self.pieces.clear();
+        self.bytes.truncate(BLOCK_BYTES);
     }
 }
 
@@ -76,22 +122,36 @@ impl Cleaning {
         Self { cleaners, open: Block::new(), under_way: VecDeque::new() }
     }
 
-    /// Takes a record, the `number`th of `source`. True when the block is full: time for a [`Self::turn`].
-    pub(super) fn push(&mut self, source: &Arc<Source>, number: u64, record: Record<'_>) -> bool {
+    /// Takes a record, the `number`th of `source`.
+    pub(super) fn push(&mut self, source: &Arc<Source>, number: u64, record: Record<'_>) {
         let block = &mut self.open;
-        if !block.sources.last().is_some_and(|last| Arc::ptr_eq(last, source)) {
-            block.sources.push(source.clone());
+        let (start, bytes) = (block.filled(), record.bytes.len());
+        if block.bytes.len() < start + bytes {
+            block.bytes.resize(start + bytes, 0);
         }
-        block.bytes.extend_from_slice(record.bytes);
-        let (source, end) = (block.sources.len() - 1, block.bytes.len());
-        block.records.push(Cut { source, end, number, position: record.position, fault: record.fault });
-        end + block.sources.len() * SOURCE_BYTES >= BLOCK_BYTES
+        block.bytes[start..start + bytes].copy_from_slice(record.bytes);
+        block.add(source, bytes, What::Record { number, position: record.position, fault: record.fault });
+    }
+
+    /// Takes lines as long as they are whole and the block has room; they are cut where they are cleaned. False when there
+    /// are none. For a source whose records have no numbers: their lines tell them apart.
+    pub(super) fn push_lines(&mut self, source: &Arc<Source>, records: &mut Records) -> bool {
+        let block = &mut self.open;
+        let start = block.filled().min(block.bytes.len());
+        let Some(lines) = records.whole_lines(&mut block.bytes[start..]) else { return false };
+        block.add(source, lines.bytes, What::Lines(lines));
+        true
+    }
+
+    /// Time for a [`Self::turn`].
+    pub(super) fn is_full(&self) -> bool {
+        self.open.is_full()
     }
 
     /// Has the block cleaned, and hands out what came before it, once there is enough under way to keep the processors
     /// at work while a commit is waited for.
     pub(super) async fn turn(&mut self) -> Result<Vec<Cleaned>, CliError> {
-        if !self.open.records.is_empty() {
+        if !self.open.pieces.is_empty() {
             let spare = self.cleaners.spare().pop().unwrap_or_else(Block::new);
             let block = std::mem::replace(&mut self.open, spare);
             let cleaners = self.cleaners.clone();
@@ -164,20 +224,19 @@ impl Cleaners {
         let idle = self.idle().pop();
         let mut intake = idle.unwrap_or_else(|| Intake::new(self.catalog.clone(), self.now));
         let mut start = 0;
-        for cut in &block.records {
-            let (record, source) = (&block.bytes[start..cut.end], &block.sources[cut.source]);
-            start = cut.end;
-            let origin = Origin {
-                source: &source.name,
-                position: Position::Line(cut.position),
-                record_id: source.id.as_deref().map(|id| (id, cut.number)),
-            };
-            match &cut.fault {
-                None => {
-                    intake.push(record, source.hint.as_deref(), &origin);
+        for Piece { source, end, what } in &block.pieces {
+            let (bytes, source) = (&block.bytes[start..*end], &*block.sources[*source]);
+            start = *end;
+            match what {
+                What::Lines(lines) => {
+                    lines.records(bytes).for_each(|record| source.clean(&mut intake, 0, record));
                 }
-                Some(fault) => {
-                    intake.reject(record, source.hint.as_deref(), &origin, fault.reason, &fault.detail)
+                What::Record { number, position, fault } => {
+                    source.clean(
+                        &mut intake,
+                        *number,
+                        Record { bytes, position: *position, fault: fault.clone() },
+                    );
                 }
             }
         }

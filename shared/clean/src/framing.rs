@@ -23,6 +23,7 @@ mod delimited;
 mod detect;
 mod json_lines;
 mod json_values;
+mod put_back;
 mod table;
 
 use std::fs::File;
@@ -127,6 +128,11 @@ trait Cutter {
     /// The next record: its bytes are the cutter's own where they are in one piece there, else in `buffer`, which is empty
     /// before.
     fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError>;
+
+    /// See [`Records::whole_lines`].
+    fn whole_lines(&mut self, _room: &mut [u8]) -> Option<WholeLines> {
+        None
+    }
 }
 
 /// What can go wrong below: the file's name is added above.
@@ -277,6 +283,34 @@ impl Records {
             Err(CutError::Io(source)) => Err(io_error(&self.name, self.read, source)),
             Err(CutError::Parquet(source)) => Err(ReadError::Parquet { name: self.name.clone(), source }),
         }
+    }
+
+    /// Fills `room` with the next lines of NDJSON, as many whole ones as it holds: [`WholeLines::records`] cuts them, on whatever
+    /// thread. None when there is no such line: [`next`](Self::next) has what comes instead, which is the last line, one that
+    /// is longer, an error, the end, or a record of another format.
+    pub fn whole_lines(&mut self, room: &mut [u8]) -> Option<WholeLines> {
+        let lines = self.cutter.whole_lines(room)?;
+        self.read += lines.count;
+        self.bytes += lines.bytes as u64;
+        Some(lines)
+    }
+}
+
+/// Lines of NDJSON in one piece, with their ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WholeLines {
+    /// How long the piece is.
+    pub bytes: usize,
+    /// The number of the first line, from 1.
+    pub first: u64,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl WholeLines {
+    /// The records of the piece, which `room` begins with.
+    pub fn records(self, room: &[u8]) -> impl Iterator<Item = Record<'_>> {
+        json_lines::records(&room[..self.bytes], self.first)
     }
 }
 

@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowWriterOptions, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -101,6 +101,12 @@ fn parquet(batches: &[RecordBatch], schema: SchemaRef) -> Result<Vec<u8>, Parque
         .set_created_by(format!("pinlake {}", env!("CARGO_PKG_VERSION")));
     for column in columns_of_distinct_values(&batches[0])? {
         properties = properties.set_column_dictionary_enabled(column, false);
+    }
+    for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {
+        // The log has the least and the greatest text of the file; finding them again in each page costs as much as the texts'
+        // encoding, and hardly ever lets a reader leave a page out.
+        let column = ColumnPath::from(field.name().as_str());
+        properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
     let properties = properties.build();
     // Readers take the types from the table's schema: Arrow's own copy in each file would only add bytes.

@@ -17,7 +17,8 @@
 //! nearly always those that are there. So its cost grows slowly with the table, and a warm function can keep what it
 //! knows of many million rows: 3.25 bytes each.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -65,13 +66,8 @@ pub(crate) enum FileKeys {
 
 impl FileKeys {
     /// What is worth keeping of a file's keys.
-    pub(crate) fn of(keys: &Arc<[Key]>) -> FileKeys {
-        if keys.len() <= WHOLE_KEYS {
-            return FileKeys::Whole(keys.clone());
-        }
-        let mut bytes = Vec::with_capacity(index_bytes(keys.len()));
-        encode_index(keys, &mut bytes);
-        FileKeys::Index(KeyIndex { count: keys.len(), bytes: bytes.into() })
+    fn of(keys: &Arc<[Key]>) -> FileKeys {
+        encode(keys).1
     }
 
     /// Which of `wanted` the file may have: (position in `wanted`, position in the file's keys).
@@ -85,8 +81,15 @@ impl FileKeys {
     fn bytes(&self) -> usize {
         match self {
             FileKeys::Whole(keys) => keys.len() * KEY,
-            FileKeys::Index(index) => index.bytes.len(),
+            FileKeys::Index(index) => index.bytes.len() + index.keys.as_ref().map_or(0, Bytes::len),
         }
+    }
+
+    /// An index alone, where it has its keys beside it.
+    fn without_keys(&self) -> Option<FileKeys> {
+        let FileKeys::Index(KeyIndex { count, bytes, keys: Some(_) }) = self else { return None };
+        // A copy, or it would hold on to the keys: both are of one file's bytes.
+        Some(FileKeys::Index(KeyIndex { count: *count, bytes: Bytes::copy_from_slice(bytes), keys: None }))
     }
 }
 
@@ -95,6 +98,9 @@ impl FileKeys {
 pub(crate) struct KeyIndex {
     count: usize,
     bytes: Bytes,
+    /// The keys behind it, of a file that was written here, as long as there is room: what the index does not rule out need
+    /// not be read.
+    keys: Option<Bytes>,
 }
 
 /// How many of a key's first bits choose where to look.
@@ -170,7 +176,7 @@ impl KeyIndex {
     }
 
     /// Where a bucket begins, and the place after its last key.
-    fn bucket(&self, bucket: usize, starts: &[[u8; 4]]) -> std::ops::Range<usize> {
+    fn bucket(&self, bucket: usize, starts: &[[u8; 4]]) -> Range<usize> {
         let start = |bucket: usize| (u32::from_le_bytes(starts[bucket]) as usize).min(self.count);
         start(bucket)..start(bucket + 1)
     }
@@ -229,6 +235,8 @@ fn print([a, b, c]: [u8; 3]) -> u32 {
 #[derive(Debug)]
 pub(crate) struct KeyCache {
     files: HashMap<String, FileKeys>,
+    /// The files whose index has its keys beside it, the oldest first.
+    with_keys: VecDeque<String>,
     room: KeyRoom,
 }
 
@@ -259,12 +267,35 @@ impl Drop for KeyCache {
 
 impl KeyCache {
     pub(crate) fn new(room: KeyRoom) -> Self {
-        Self { files: HashMap::new(), room }
+        Self { files: HashMap::new(), with_keys: VecDeque::new(), room }
     }
 
-    pub(crate) fn remember(&mut self, file: &str, keys: FileKeys) {
-        if !self.files.contains_key(file) && self.room.take(keys.bytes()) {
-            self.files.insert(file.to_owned(), keys);
+    pub(crate) fn remember(&mut self, file: &str, mut keys: FileKeys) {
+        if self.files.contains_key(file) {
+            return;
+        }
+        while !self.room.take(keys.bytes()) {
+            // An index is worth more than the keys beside another.
+            if let Some(oldest) = self.with_keys.pop_front() {
+                self.drop_keys(&oldest);
+            } else if let Some(index) = keys.without_keys() {
+                keys = index;
+            } else {
+                return;
+            }
+        }
+        if let FileKeys::Index(KeyIndex { keys: Some(_), .. }) = &keys {
+            self.with_keys.push_back(file.to_owned());
+        }
+        self.files.insert(file.to_owned(), keys);
+    }
+
+    fn drop_keys(&mut self, file: &str) {
+        if let Some(keys) = self.files.get_mut(file)
+            && let Some(index) = keys.without_keys()
+        {
+            self.room.give_back(keys.bytes() - index.bytes());
+            *keys = index;
         }
     }
 
@@ -282,6 +313,7 @@ impl KeyCache {
             }
             keep
         });
+        self.with_keys.retain(|file| self.files.contains_key(file));
     }
 }
 
@@ -309,8 +341,8 @@ pub(crate) fn key_path(table: &Path, data_file: &str) -> Path {
     table.clone().join(KEYS_FOLDER).join(format!("{stem}.keys"))
 }
 
-/// A key file's bytes. `sorted` must ascend.
-pub(crate) fn encode(sorted: &[Key]) -> Bytes {
+/// A key file's bytes, and what is worth keeping of them. `sorted` must ascend.
+pub(crate) fn encode(sorted: &Arc<[Key]>) -> (Bytes, FileKeys) {
     let indexed = sorted.len() > WHOLE_KEYS;
     let index = if indexed { index_bytes(sorted.len()) } else { 0 };
     let mut bytes = Vec::with_capacity(HEADER + index + sorted.len() * KEY);
@@ -320,7 +352,14 @@ pub(crate) fn encode(sorted: &[Key]) -> Bytes {
         encode_index(sorted, &mut bytes);
     }
     bytes.extend_from_slice(sorted.as_flattened());
-    bytes.into()
+    let bytes = Bytes::from(bytes);
+    let known = if indexed {
+        let keys = Some(bytes.slice(HEADER + index..));
+        FileKeys::Index(KeyIndex { count: sorted.len(), bytes: bytes.slice(HEADER..HEADER + index), keys })
+    } else {
+        FileKeys::Whole(sorted.clone())
+    };
+    (bytes, known)
 }
 
 /// The keys of one data file, ascending.
@@ -400,7 +439,7 @@ async fn for_check(
         let end = HEADER + index_bytes(count);
         match store.get_range(&path, 0..end as u64).await {
             Ok(bytes) if bytes.len() == end && is_header(&bytes[..HEADER], MAGIC_WITH_INDEX, count) => {
-                return Ok(FileKeys::Index(KeyIndex { count, bytes: bytes.slice(HEADER..) }));
+                return Ok(FileKeys::Index(KeyIndex { count, bytes: bytes.slice(HEADER..), keys: None }));
             }
             // Without index, or damaged: the whole file tells, or the data file if there is none.
             Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
@@ -425,24 +464,34 @@ async fn confirm(
         // Whole keys know for certain.
         _ => return Ok(candidates.into_iter().map(|(at, _)| at).collect()),
     };
-    if candidates.len() <= SINGLE_KEYS {
-        let path = key_path(table, &file.path);
-        let first = HEADER + index_bytes(index.count);
-        let place = |at: usize| (first + at * KEY) as u64..(first + (at + 1) * KEY) as u64;
-        let places: Vec<_> = candidates.iter().map(|(_, at)| place(*at)).collect();
-        match store.get_ranges(&path, &places).await {
-            Ok(own) => {
-                let same = candidates.iter().zip(own).filter(|((at, _), own)| **own == wanted.keys[*at]);
-                return Ok(same.map(|((at, _), _)| *at).collect());
-            }
-            // It was there when its index was read; the data file has them all the same.
-            Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(LakeError::store(&path)(error)),
-        }
+    let key = |at: usize| at * KEY..(at + 1) * KEY;
+    let confirmed = |keys: &[u8]| {
+        let same = candidates.iter().filter(|(at, place)| keys.get(key(*place)) == Some(&wanted.keys[*at]));
+        same.map(|(at, _)| *at).collect()
+    };
+    if let Some(keys) = &index.keys {
+        return Ok(confirmed(keys));
     }
-    let all = load(store, table, contract, file).await?;
-    let same = candidates.iter().filter(|(at, place)| all.get(*place) == Some(&wanted.keys[*at]));
-    Ok(same.map(|(at, _)| *at).collect())
+    let path = key_path(table, &file.path);
+    let first = HEADER + index_bytes(index.count);
+    let in_file = |keys: Range<usize>| (first + keys.start) as u64..(first + keys.end) as u64;
+    let read = if candidates.len() <= SINGLE_KEYS {
+        let places: Vec<_> = candidates.iter().map(|(_, place)| in_file(key(*place))).collect();
+        store.get_ranges(&path, &places).await.map(|own| {
+            let same = candidates.iter().zip(own).filter(|((at, _), own)| **own == wanted.keys[*at]);
+            same.map(|((at, _), _)| *at).collect()
+        })
+    } else {
+        store.get_range(&path, in_file(0..index.count * KEY)).await.map(|keys| confirmed(&keys))
+    };
+    match read {
+        Ok(found) => Ok(found),
+        // It was there when its index was read; the data file has them all the same.
+        Err(object_store::Error::NotFound { .. }) => {
+            Ok(confirmed(load(store, table, contract, file).await?.as_flattened()))
+        }
+        Err(error) => Err(LakeError::store(&path)(error)),
+    }
 }
 
 /// The members of `wanted` that are in `have`: (position in `wanted`, position in `have`). Both ascend. Each side's runs are
@@ -528,8 +577,9 @@ async fn rebuild(
         keys.extend((0..of_batch.len()).map(|row| key_at(&of_batch, row)));
     }
     keys.sort_unstable();
-    store.put(key_path, encode(&keys).into()).await.map_err(LakeError::store(key_path))?;
-    Ok(keys.into())
+    let keys = keys.into();
+    store.put(key_path, encode(&keys).0.into()).await.map_err(LakeError::store(key_path))?;
+    Ok(keys)
 }
 
 #[cfg(test)]
@@ -551,8 +601,8 @@ mod tests {
 
     #[test]
     fn a_key_file_survives_and_a_cut_one_is_refused() {
-        let keys: Vec<Key> = (0..5).map(key).collect();
-        let bytes = encode(&keys);
+        let keys: Arc<[Key]> = (0..5).map(key).collect();
+        let bytes = encode(&keys).0;
         assert_eq!(&*decode(&bytes).unwrap(), &keys[..]);
         for cut in [0, 7, 15, 20, bytes.len() - 16] {
             assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
@@ -560,8 +610,8 @@ mod tests {
         for magic in [MAGIC, MAGIC_WITH_INDEX] {
             assert!(decode(&[&magic[..], &u64::MAX.to_le_bytes(), &[0; 64]].concat()).is_err());
         }
-        let keys = spread(WHOLE_KEYS as u64 + 1, 1);
-        let bytes = encode(&keys);
+        let keys: Arc<[Key]> = spread(WHOLE_KEYS as u64 + 1, 1).into();
+        let bytes = encode(&keys).0;
         assert_eq!(&*decode(&bytes).unwrap(), &keys[..]);
         assert!(decode(&bytes[..bytes.len() - 16]).is_err());
     }
@@ -587,7 +637,7 @@ mod tests {
             let mut bytes = Vec::new();
             encode_index(&keys, &mut bytes);
             assert_eq!(bytes.len(), index_bytes(keys.len()));
-            let index = KeyIndex { count: keys.len(), bytes: bytes.into() };
+            let index = KeyIndex { count: keys.len(), bytes: bytes.into(), keys: None };
             let bits = index_bits(keys.len());
             for every in [1, 3, 100] {
                 let own: Vec<Key> = keys.iter().step_by(every).copied().collect();
@@ -630,8 +680,9 @@ mod tests {
                 other => vec![key(1000 + other)],
             };
             let path = format!("part-{number}.parquet");
-            store.put(&key_path(&table, &path), encode(&keys).into()).await.unwrap();
             files.push(DataFile { path, size: 1, rows: Some(keys.len() as u64) });
+            let path = key_path(&table, &files[files.len() - 1].path);
+            store.put(&path, encode(&keys.into()).0.into()).await.unwrap();
         }
         let mut wanted = vec![key(1), key(3), key(4), large[5]];
         wanted.sort_unstable();
@@ -648,11 +699,12 @@ mod tests {
         let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
         let catalog = catalog();
         let contract = catalog.contract("visit").unwrap();
-        let keys = spread(WHOLE_KEYS as u64 * 2, 1);
+        let keys: Arc<[Key]> = spread(WHOLE_KEYS as u64 * 2, 1).into();
         let file = DataFile { path: "part-1.parquet".to_owned(), size: 1, rows: Some(keys.len() as u64) };
         let table = Path::from("tables/visit");
         let path = key_path(&table, &file.path);
-        store.put(&path, encode(&keys).into()).await.unwrap();
+        let (bytes, known) = encode(&keys);
+        store.put(&path, bytes.into()).await.unwrap();
 
         // A twin of a key: the index cannot tell them apart.
         let mut twin = keys[77];
@@ -662,9 +714,12 @@ mod tests {
             wanted.extend(&keys[1000..1000 + present_keys]);
             wanted.push(twin);
             wanted.sort_unstable();
-            for rows in [file.rows, None] {
+            for (rows, written_here) in [(file.rows, false), (None, false), (file.rows, true)] {
                 let mut cache = KeyCache::new(KeyRoom::of(1 << 30));
                 let file = DataFile { rows, ..file.clone() };
+                if written_here {
+                    cache.remember(&file.path, known.clone());
+                }
                 for round in ["cold", "warm"] {
                     let files = std::slice::from_ref(&file);
                     let found = present(&store, &table, contract, files, &wanted, &mut cache).await.unwrap();
@@ -674,6 +729,31 @@ mod tests {
                     assert!(matches!(cache.files[&file.path], FileKeys::Index(_)));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn keys_beside_an_index_make_room_for_indexes() {
+        let keys: Arc<[Key]> = spread(WHOLE_KEYS as u64 * 2, 1).into();
+        let (_, known) = encode(&keys);
+        let index = known.without_keys().unwrap();
+        assert_eq!(known.bytes(), index.bytes() + keys.len() * KEY);
+        assert!(index.without_keys().is_none());
+        let has_keys = |cache: &KeyCache, file: &str| {
+            cache.files.get(file).map(|keys| matches!(keys, FileKeys::Index(KeyIndex { keys: Some(_), .. })))
+        };
+        let (beside, alone) = (Some(true), Some(false));
+        for (room, kept) in [
+            (3 * index.bytes(), [alone, alone, alone, None]),
+            (2 * known.bytes(), [alone, alone, alone, beside]),
+            (4 * known.bytes(), [beside; 4]),
+        ] {
+            let mut cache = KeyCache::new(KeyRoom::of(room));
+            let files = ["a", "b", "c", "d"];
+            files.iter().for_each(|file| cache.remember(file, known.clone()));
+            assert_eq!(files.map(|file| has_keys(&cache, file)), kept, "{room}");
+            let in_use: usize = cache.files.values().map(FileKeys::bytes).sum();
+            assert_eq!(cache.room.0.load(Ordering::Relaxed), room - in_use);
         }
     }
 

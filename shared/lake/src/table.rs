@@ -220,7 +220,7 @@ impl Table {
         match commit::put(&*self.store, &entry, &commit, &note.attempt, &self.effects.chance).await? {
             Outcome::Lost => Ok(None),
             Outcome::Committed => {
-                keys.remember(&ready.path, FileKeys::of(&ready.keys));
+                keys.remember(&ready.path, ready.known.clone());
                 log.committed(version, commit).await?;
                 if version.is_multiple_of(CHECKPOINT_EVERY) {
                     self.checkpoint(log).await;
@@ -309,8 +309,10 @@ impl Table {
         let put = async |at: &Path, bytes: Bytes| {
             self.store.put(at, PutPayload::from_bytes(bytes)).await.map_err(LakeError::store(at))
         };
-        futures::future::try_join(put(&data, file.bytes.clone()), put(&key, keys::encode(&keys))).await?;
-        Ok(Written { path, file, keys: keys.into() })
+        let keys = keys.into();
+        let (key_file, known) = keys::encode(&keys);
+        futures::future::try_join(put(&data, file.bytes.clone()), put(&key, key_file)).await?;
+        Ok(Written { path, file, keys, known })
     }
 
     /// A checkpoint makes reading quicker and nothing else: if it fails, the log is as good as before.
@@ -345,6 +347,8 @@ struct Written {
     path: String,
     file: NewFile,
     keys: Arc<[Key]>,
+    /// What is kept of the keys when the file is committed.
+    known: FileKeys,
 }
 
 /// The rows of one insert.

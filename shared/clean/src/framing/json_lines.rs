@@ -1,11 +1,15 @@
 //! NDJSON: one record a line. A line that is no JSON spoils nothing but itself.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
-use super::{CutError, Cutter, Input, Limits, Record, too_large};
+use super::put_back::PutBack;
+use super::{CutError, Cutter, Input, Limits, Record, WholeLines, too_large};
+
+/// Bytes that are read at a time: a processor's own cache holds them.
+const AT_HAND_BYTES: usize = 256 << 10;
 
 pub(super) struct JsonLines {
-    input: Input,
+    input: PutBack,
     limits: Limits,
     line: u64,
     /// Bytes of the input that were handed out from where they are.
@@ -14,7 +18,7 @@ pub(super) struct JsonLines {
 
 impl JsonLines {
     pub(super) fn new(input: Input, limits: Limits) -> JsonLines {
-        JsonLines { input, limits, line: 0, lent: 0 }
+        JsonLines { input: PutBack::new(input), limits, line: 0, lent: 0 }
     }
 }
 
@@ -54,6 +58,57 @@ impl Cutter for JsonLines {
             buffer.clear();
         }
     }
+
+    fn whole_lines(&mut self, room: &mut [u8]) -> Option<WholeLines> {
+        self.input.consume(std::mem::take(&mut self.lent));
+        // No line in it is longer than a record may be.
+        let most = room.len().min(self.limits.max_record_bytes);
+        let Filled { bytes: filled, lines: count, failed } = fill(&mut self.input, &mut room[..most]);
+        let bytes = memchr::memrchr(b'\n', &room[..filled]).map_or(0, |last| last + 1);
+        self.input.put_back(&room[bytes..filled], failed);
+        let first = self.line + 1;
+        self.line += count;
+        (count > 0).then_some(WholeLines { bytes, first, count })
+    }
+}
+
+/// What became of a room that was to be filled.
+struct Filled {
+    bytes: usize,
+    /// Line ends among them.
+    lines: u64,
+    failed: Option<std::io::Error>,
+}
+
+/// Fills the room from its start, as far as the input goes or works.
+fn fill(input: &mut impl Read, room: &mut [u8]) -> Filled {
+    let mut filled = Filled { bytes: 0, lines: 0, failed: None };
+    loop {
+        let rest = &mut room[filled.bytes..];
+        // Lines are counted while the processor still has at hand what was read.
+        let next = rest.len().min(AT_HAND_BYTES);
+        match input.read(&mut rest[..next]) {
+            Ok(0) => return filled,
+            Ok(count) => {
+                filled.lines += memchr::memchr_iter(b'\n', &rest[..count]).count() as u64;
+                filled.bytes += count;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Filled { failed: Some(error), ..filled },
+        }
+    }
+}
+
+/// The records of whole lines, of which the first has the number `first`.
+pub(super) fn records(piece: &[u8], first: u64) -> impl Iterator<Item = Record<'_>> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', piece);
+    let lines = ends.map(move |end| without_return(&piece[std::mem::replace(&mut start, end + 1)..end]));
+    (first..).zip(lines).filter(|(_, line)| !line.trim_ascii().is_empty()).map(|(position, bytes)| Record {
+        bytes,
+        position,
+        fault: None,
+    })
 }
 
 fn without_return(line: &[u8]) -> &[u8] {
@@ -62,7 +117,7 @@ fn without_return(line: &[u8]) -> &[u8] {
 
 /// Reads a line without its end into `out`, and at most `most` bytes of it; tells how many are left out. None at
 /// the end of the input.
-fn read_line(input: &mut Input, out: &mut Vec<u8>, most: usize) -> std::io::Result<Option<u64>> {
+fn read_line(input: &mut PutBack, out: &mut Vec<u8>, most: usize) -> std::io::Result<Option<u64>> {
     let mut left_out = 0;
     let mut any = false;
     loop {

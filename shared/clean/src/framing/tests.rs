@@ -2,17 +2,24 @@ use std::io::Write;
 
 use bytes::Bytes;
 
-use super::{Format, Limits, ReadError, Records};
+use super::{Format, Limits, ReadError, Record, Records};
 
 /// The records as `position:bytes`, with `!reason` behind those with a fault.
 fn cut(name: &str, bytes: impl Into<Bytes>, limits: Limits) -> Result<Vec<String>, ReadError> {
-    let mut records = Records::from_bytes(name, bytes.into(), limits)?;
+    rest(Records::from_bytes(name, bytes.into(), limits)?)
+}
+
+fn rest(mut records: Records) -> Result<Vec<String>, ReadError> {
     let mut out = Vec::new();
     while let Some(record) = records.next()? {
-        let fault = record.fault.map(|fault| format!("!{}", fault.reason)).unwrap_or_default();
-        out.push(format!("{}:{}{fault}", record.position, String::from_utf8_lossy(record.bytes)));
+        out.push(shown(record));
     }
     Ok(out)
+}
+
+fn shown(record: Record<'_>) -> String {
+    let fault = record.fault.map(|fault| format!("!{}", fault.reason)).unwrap_or_default();
+    format!("{}:{}{fault}", record.position, String::from_utf8_lossy(record.bytes))
 }
 
 fn all(name: &str, bytes: impl Into<Bytes>) -> Vec<String> {
@@ -55,12 +62,76 @@ fn lines_are_whole_wherever_the_pieces_end_that_they_come_in() {
     assert_eq!(whole[1..], ["2:{\"a\":1}", "5:[2]", "6:x", "8:{\"b\":3}"]);
     for most in [1, 2, 3, 5, 7, 4999, 5000, 5016, 5017, 5018, 5019, 5020] {
         let pieces = Pieces { left: text.clone().into(), most };
-        let mut records = Records::from_read("x.ndjson", pieces, Limits::default()).expect("readable");
-        let mut found = Vec::new();
-        while let Some(record) = records.next().expect("readable") {
-            found.push(format!("{}:{}", record.position, String::from_utf8_lossy(record.bytes)));
+        let records = Records::from_read("x.ndjson", pieces, Limits::default()).expect("readable");
+        assert_eq!(rest(records).expect("readable"), whole, "{most} bytes at a time");
+    }
+}
+
+/// The records, those of whole lines cut where they stand in a room of so many bytes; and how many these are.
+fn in_room(mut records: Records, bytes: usize) -> (Vec<String>, Option<ReadError>, usize) {
+    let (mut room, mut out, mut of_lines) = (vec![b'?'; bytes], Vec::new(), 0);
+    loop {
+        if let Some(lines) = records.whole_lines(&mut room) {
+            let before = out.len();
+            out.extend(lines.records(&room).map(shown));
+            of_lines += out.len() - before;
+            continue;
         }
-        assert_eq!(found, whole, "{most} bytes at a time");
+        match records.next() {
+            Ok(Some(record)) => out.push(shown(record)),
+            Ok(None) => return (out, None, of_lines),
+            Err(error) => return (out, Some(error), of_lines),
+        }
+    }
+}
+
+#[test]
+fn whole_lines_and_the_records_between_them_are_all_records() {
+    let long = format!("{{\"long\":\"{}\"}}", "h".repeat(90));
+    let text = format!("{{\"a\":1}}\r\n\r\n  \n[2]\nx\r\n{long}\n\n{{\"b\":3}}\n\n{long}\n{{}}");
+    let limits = Limits { max_record_bytes: 95, ..Limits::default() };
+    let records = |most| {
+        let pieces = Pieces { left: text.clone().into(), most };
+        Records::from_read("x.ndjson", pieces, limits).expect("readable")
+    };
+    let whole = rest(records(usize::MAX)).expect("readable");
+    assert_eq!(whole.len(), 7);
+    assert!(whole[3].ends_with("!too_large"));
+    for most in [1, 2, 3, 7, usize::MAX] {
+        for room in [0, 1, 2, 9, 10, 11, 12, 20, 50, 95, 96, 100, 150, 1000] {
+            let (found, error, of_lines) = in_room(records(most), room);
+            assert_eq!(found, whole, "{most} bytes at a time into {room}");
+            assert!(error.is_none());
+            assert_eq!(of_lines > 0, room >= 4, "{of_lines} records of whole lines in {room} bytes");
+        }
+    }
+    for other in ["[{},\n{}\n]", "a,b\n1,2\n", "{\n\"a\": 1}\n{}\n"] {
+        let records = Records::from_bytes("x", other.into(), limits).expect("readable");
+        assert_eq!(in_room(records, 1000).2, 0, "{other}");
+    }
+}
+
+#[test]
+fn lines_before_a_failure_stand() {
+    let text = "{\"a\":1}\n".repeat(1000) + "{\"a\":";
+    let mut packed = gzip(text.as_bytes());
+    packed.truncate(packed.len() - 8);
+    let records =
+        || Records::from_bytes("x.ndjson.gz", packed.clone().into(), Limits::default()).expect("readable");
+    let mut plain = records();
+    let mut read = 0;
+    let error = loop {
+        match plain.next() {
+            Ok(record) => read += usize::from(record.is_some()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(read, 1000);
+    for room in [1, 100, 5000, 1 << 20] {
+        let (found, failed, of_lines) = in_room(records(), room);
+        assert_eq!(found.len(), read);
+        assert_eq!(failed.expect("broken").to_string(), error.to_string());
+        assert_eq!(of_lines > 0, room > 1);
     }
 }
 
