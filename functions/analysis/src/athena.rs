@@ -54,6 +54,13 @@ impl Problem {
     fn new(kind: FailureKind, what: impl Into<String>) -> Self {
         Problem { kind, what: what.into(), may_pass: false }
     }
+
+    /// As the failure of a query, which is one line; Athena's texts go over several at times.
+    fn of(self, query: &Query) -> QueryFailure {
+        let what = self.what.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = line_in(&what);
+        QueryFailure { line, ..QueryFailure::new(&query.file, self.kind, what.trim_end_matches('.')) }
+    }
 }
 
 /// How far an execution is.
@@ -117,14 +124,14 @@ impl Athena {
         for wait in LOOKS.delays(&self.chance) {
             sleep(wait).await;
             let looked = self.client.get_query_execution().query_execution_id(execution).send().await;
-            let looked = looked.map_err(|error| not_reached(error))?;
+            let looked = looked.map_err(not_reached)?;
             match stage(looked.query_execution().and_then(|found| found.status())) {
                 Stage::Running => {}
                 Stage::Done => return Ok(()),
                 Stage::Failed(problem) => return Err(problem),
             }
         }
-        Ok(())
+        Err(Problem::new(FailureKind::Limit, format!("execution {execution} does not end")))
     }
 
     async fn rows_of(&self, execution: &str) -> Result<Answered, Problem> {
@@ -132,7 +139,7 @@ impl Athena {
         let (mut columns, mut rows) = (Vec::new(), Vec::new());
         let mut header = 1;
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| not_reached(error))?;
+            let page = page.map_err(not_reached)?;
             let Some(found) = page.result_set() else { continue };
             let known = found.result_set_metadata().map(|told| told.column_info()).unwrap_or_default();
             columns = known.iter().map(|column| column.name().to_owned()).collect();
@@ -160,11 +167,7 @@ impl Elsewhere for Athena {
                 Err(problem) => problem,
             };
             let Some(wait) = waits.next().filter(|_| problem.may_pass) else {
-                let line = line_in(&problem.what);
-                return Err(QueryFailure {
-                    line,
-                    ..QueryFailure::new(&query.file, problem.kind, problem.what)
-                });
+                return Err(problem.of(query));
             };
             tracing::warn!(result = query.name, problem.what, "Athena failed and asks to be asked again");
             sleep(wait).await;
@@ -248,6 +251,11 @@ mod tests {
         assert_eq!(status(Succeeded, "", None), Stage::Done);
         let wrong = "SYNTAX_ERROR: line 3:7: Column 'colour' cannot be resolved";
         let what = format!("Athena failed: {wrong}");
+        let query = Query { name: "q".to_owned(), file: "q.sql".to_owned(), sql: String::new() };
+        assert_eq!(
+            Problem::new(FailureKind::Query, format!("{what}.\n")).of(&query).to_string(),
+            format!("q.sql:3: {what}; mend the query")
+        );
         assert_eq!(status(Failed, wrong, Some((2, false))), failed(FailureKind::Query, &what, false));
         assert_eq!(status(Failed, wrong, None), failed(FailureKind::Query, &what, false));
         assert_eq!(line_in(&what), Some(3));
