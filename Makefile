@@ -108,6 +108,11 @@ airflow: build .venv/ready ## Run the example DAG in a real Airflow, on a stack 
 .venv-bench/ready: bench/requirements.txt
 	$(python_environment)
 
+# Not among the tests: Spark alone is 400 MB, and it needs a Java besides.
+.PHONY: spark
+spark: build .venv-bench/ready ## Ask Spark the queries over the files that the Delta logs name: make spark [LAKE=DIR]
+	@.venv-bench/bin/python tests/readers/spark.py target/pinlake $(LAKE)
+
 SECTIONS ?= load analyse cleaning insert cold-start handlers ingest freshness drain compactors scale
 ROWS ?= 300000 1000000
 RUNS ?= 5

@@ -97,6 +97,8 @@ def _launch(at: int, keeping: bool) -> StandIn:
         # It keeps the functions' code and its own process id in the temporary folder.
         "TMPDIR": str(_SCRATCH),
         "PYTHONUNBUFFERED": "1",
+        # Its Athena takes times apart in the machine's zone.
+        "TZ": "UTC",
     }
     if keeping:
         settings |= {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as the test does")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so")]
 
+mod athena;
 mod end_to_end;
 mod forms;
 mod golden;
@@ -9,6 +10,5 @@ mod keyed;
 mod oracle;
 mod program;
 mod recovery;
-#[allow(dead_code, reason = "the stand-in runs the functions")]
 mod runtime_api;
 mod stack;

@@ -22,7 +22,7 @@ const MARK: &str = "M4RK3R";
 const FUNCTIONS: [&str; 3] = ["ingest", "cleaner", "compactor"];
 
 /// The stack's deployment, as CloudFormation and Lambda change it.
-struct Deployment {
+pub struct Deployment {
     http: Client,
     endpoint: String,
     stack: String,
@@ -30,7 +30,7 @@ struct Deployment {
 }
 
 impl Deployment {
-    fn of(stack: &Stack) -> Deployment {
+    pub fn of(stack: &Stack) -> Deployment {
         let http = Client::builder().no_proxy().build().unwrap();
         let name = |function: &str| stack.functions()[function].as_str().unwrap().to_owned();
         // Every name of it begins with the stack's.
@@ -59,9 +59,15 @@ impl Deployment {
         text
     }
 
-    /// Deploys the template that is deployed, with other parameters.
-    async fn deploy(&self, anonymous: &str, keys: &str) {
-        let kept = ["Architecture", "CleanerWindowSeconds", "CompactorWindowSeconds"];
+    /// Deploys the template that is deployed, with these parameters besides those that the stack was made with.
+    pub async fn deploy(&self, set: &[(&str, &str)]) {
+        let made_with = [
+            "Architecture",
+            "AnonymousIngest",
+            "IngestReads",
+            "CleanerWindowSeconds",
+            "CompactorWindowSeconds",
+        ];
         let mut parameters = vec![("UsePreviousTemplate".to_owned(), "true".to_owned())];
         for (at, capability) in ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"].iter().enumerate() {
             parameters.push((format!("Capabilities.member.{}", at + 1), (*capability).to_owned()));
@@ -72,9 +78,10 @@ impl Deployment {
             parameters.push((format!("Parameters.member.{at}.ParameterKey"), name.to_owned()));
             parameters.push((format!("Parameters.member.{at}.{what}"), value.to_owned()));
         };
-        kept.iter().for_each(|name| parameter(name, "UsePreviousValue", "true"));
-        parameter("AnonymousIngest", "ParameterValue", anonymous);
-        parameter("IngestApiKeys", "ParameterValue", keys);
+        for name in made_with.iter().filter(|name| set.iter().all(|(other, _)| other != *name)) {
+            parameter(name, "UsePreviousValue", "true");
+        }
+        set.iter().for_each(|(name, value)| parameter(name, "ParameterValue", value));
         let parameters: Vec<(&str, &str)> =
             parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.cloudformation("UpdateStack", &parameters).await;
@@ -206,7 +213,8 @@ async fn a_key_opens_its_dataset_and_no_function_tells_keys_or_records() {
     let deployment = Deployment::of(&stack);
     let ((own, own_entry), (other, other_entry)) = (key("own", "user"), key("other", "pin"));
     let mut had = Vec::new();
-    deployment.deploy("false", &format!("{own_entry},{other_entry}")).await;
+    let keys = format!("{own_entry},{other_entry}");
+    deployment.deploy(&[("AnonymousIngest", "false"), ("IngestApiKeys", &keys)]).await;
     for function in &deployment.functions {
         had.push(deployment.environment(function, |variables| variables["RUST_LOG"] = json!("trace")).await);
     }
@@ -215,7 +223,7 @@ async fn a_key_opens_its_dataset_and_no_function_tells_keys_or_records() {
     for (function, had) in deployment.functions.iter().zip(had) {
         deployment.environment(function, |variables| *variables = had.clone()).await;
     }
-    deployment.deploy("true", "").await;
+    deployment.deploy(&[("AnonymousIngest", "true")]).await;
     // Nobody else has had the stack until now.
     drop(used.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
 

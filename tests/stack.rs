@@ -44,6 +44,8 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 /// The stack that `make up` started and described.
 pub struct Stack {
     described: Value,
+    /// What `sam build` left.
+    built: PathBuf,
     http: Client,
     /// The highest sequence number of each shard that an answer has acknowledged.
     acks: BTreeMap<String, String>,
@@ -84,6 +86,7 @@ impl Stack {
         tokio::time::sleep(Duration::from_millis(2)).await;
         Some(Stack {
             described: serde_json::from_str(&text).unwrap(),
+            built: file.with_file_name("build"),
             http: Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap(),
             acks: BTreeMap::new(),
             first,
@@ -221,13 +224,18 @@ impl Stack {
         let mut queries = Vec::new();
         for entry in fs::read_dir(repository("queries")).unwrap() {
             let path = entry.unwrap().path();
+            let result = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            // `<result>.<engine>.sql` is another engine's.
+            if result.contains('.') {
+                continue;
+            }
             let text = fs::read_to_string(&path).unwrap();
             let sql = text.lines().skip_while(|line| line.starts_with("--")).collect::<Vec<_>>().join("\n");
             let sql = match sql.strip_prefix("WITH ") {
                 Some(rest) => format!("WITH {own}, {rest}"),
                 None => format!("WITH {own} {sql}"),
             };
-            queries.push((path.file_stem().unwrap().to_str().unwrap().to_owned(), sql));
+            queries.push((result, sql));
         }
         self.ask(&queries)
     }
@@ -246,15 +254,20 @@ impl Stack {
     pub async fn result_item(&self, result: &str, run: &str) -> Value {
         let key = json!({ "result": { "S": result }, "run": { "S": run } });
         let request = json!({ "TableName": self.described("results_table"), "Key": key });
+        self.aws("DynamoDB_20120810.GetItem", request).await["Item"].clone()
+    }
+
+    /// A request to an API that speaks JSON, by its target.
+    pub async fn aws(&self, target: &str, request: Value) -> Value {
         let request = self
             .http
             .post(self.described("endpoint"))
-            .header("X-Amz-Target", "DynamoDB_20120810.GetItem")
-            .header("Content-Type", "application/x-amz-json-1.0")
+            .header("X-Amz-Target", target)
+            .header("Content-Type", "application/x-amz-json-1.1")
             .body(request.to_string());
         let answer = answer(request).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.body["Item"].clone()
+        assert_eq!(answer.status, 200, "{target}: {}", answer.body);
+        answer.body
     }
 
     /// A JSON object of the lake's bucket.
@@ -300,6 +313,11 @@ impl Stack {
         let listed = answer.body.as_str().unwrap_or_else(|| panic!("{prefix}: {}", answer.status));
         let keys = listed.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap().to_owned());
         keys.collect()
+    }
+
+    /// A function's program as it was deployed, which lies beside `stack.json`.
+    pub fn deployed(&self, function: &str) -> PathBuf {
+        self.built.join(function).join("bootstrap")
     }
 
     /// The names of the functions.

@@ -16,7 +16,8 @@ def session() -> Iterator[SparkSession]:
     spark = (
         SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").config("spark.driver.memory", "4g")
         .config("spark.sql.session.timeZone", "UTC").config("spark.sql.shuffle.partitions", "8")
-        .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1").getOrCreate()
+        .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
+        .config("spark.ui.showConsoleProgress", "false").getOrCreate()
     )  # fmt: skip
     spark.sparkContext.setLogLevel("ERROR")
     yield spark

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pinlake_analytics::QuerySet;
 use pinlake_analytics::lake::analyse;
+use pinlake_analytics::{Dialect, Limits, QuerySet};
 
 use crate::error::CliError;
 use crate::lake;
@@ -37,14 +37,14 @@ pub struct AnalyseArgs {
 /// Runs the query set.
 pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
     let queries = match &args.queries {
-        None => QuerySet::embedded(),
-        Some(folder) => QuerySet::from_dir(folder),
+        None => QuerySet::embedded(Dialect::Shared),
+        Some(folder) => QuerySet::from_dir(Dialect::Shared, folder),
     };
     let queries =
         queries.map_err(|error| CliError::usage("the queries cannot be used", "").caused_by(error))?;
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
-    let results = analyse(&lake, &catalog, &queries)
+    let results = analyse(&lake, &catalog, &queries, &Limits::default())
         .await
         .map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
     args.format.print(&results)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_analytics::lake::analyse;
-use pinlake_analytics::{QueryResult, QuerySet, Results};
+use pinlake_analytics::{Dialect, Limits, QueryResult, QuerySet, Results};
 use serde_json::{Value, json};
 
 use crate::console;
@@ -165,11 +165,11 @@ impl Selection {
             CliError::failed("cannot read the quarantine", "check the lake's name and your access")
                 .caused_by(error)
         };
-        let queries = QuerySet::from_files([("quarantine.sql".to_owned(), sql)])
+        let queries = QuerySet::from_files(Dialect::Shared, [("quarantine.sql".to_owned(), sql)])
             .map_err(|error| failed(error.into()))?;
         let catalog = lake::catalog(None).await?;
         let lake = lake::open(&self.lake).await?;
-        analyse(&lake, &catalog, &queries).await.map_err(|error| failed(error.into()))
+        analyse(&lake, &catalog, &queries, &Limits::default()).await.map_err(|error| failed(error.into()))
     }
 }
 

@@ -186,6 +186,8 @@ def own_queries(first: int) -> dict[str, str]:
     own = ", ".join(f"{dataset} AS (SELECT * FROM {dataset} {condition})" for dataset in DATASETS)
     queries = {}
     for path in (ROOT / "queries").glob("*.sql"):
+        if "." in path.stem:
+            continue  # another engine's
         sql = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("--"))
         queries[path.stem] = f"WITH {own}, {sql[5:]}" if sql.startswith("WITH ") else f"WITH {own} {sql}"
     return queries

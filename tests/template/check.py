@@ -31,6 +31,14 @@ _NETWORK_ACTIONS = {
 }
 # Of a parameter: the bucket of a sink, topics and groups of a cluster.
 _OF_PARAMETER = (r"arn:\$\{AWS::Partition\}:s3:::\$\{\w+\}(/\*)?", r"\$\{Before\}:(topic|group)/\$\{Cluster\}/\*")
+# Of services whose resources CloudFormation gives no ARN of: a workgroup of the template; and in the Glue catalog one
+# database by a parameter, its tables, and what Athena always looks at.
+_HERE = r"\$\{AWS::Region\}:\$\{AWS::AccountId\}"
+_WORKGROUP = rf"arn:\$\{{AWS::Partition\}}:athena:{_HERE}:workgroup/\$\{{(\w+)\}}"
+_OF_GLUE = (
+    rf"arn:\$\{{AWS::Partition\}}:glue:{_HERE}:"
+    r"(catalog|database/default|database/\$\{GlueDatabase\}|table/\$\{GlueDatabase\}/\*)"
+)
 
 
 def main() -> int:
@@ -99,7 +107,10 @@ def is_named(resource: Any, resources: dict[str, Any]) -> bool:
         case {"Fn::Sub": str(written)}:
             prefix = re.fullmatch(r"\$\{(\w+)\.Arn\}/[\w/-]+/\*", written)
             of_bucket = prefix is not None and resources.get(prefix[1], {}).get("Type") == "AWS::S3::Bucket"
-            return of_bucket or any(re.fullmatch(form, written) for form in _OF_PARAMETER)
+            group = re.fullmatch(_WORKGROUP, written)
+            of_athena = group is not None and resources.get(group[1], {}).get("Type") == "AWS::Athena::WorkGroup"
+            forms = (*_OF_PARAMETER, _OF_GLUE)
+            return of_bucket or of_athena or any(re.fullmatch(form, written) for form in forms)
         case {"Fn::Sub": [str(written), _]}:
             return any(re.fullmatch(form, written) for form in _OF_PARAMETER)
         case {"Ref": "KafkaClusterArn"}:

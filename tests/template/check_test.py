@@ -16,6 +16,10 @@ RESOURCES = yaml_parse(TEMPLATE.read_text())["Resources"]
 ROLES = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::IAM::Role"]
 FUNCTIONS = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::Serverless::Function"]
 
+# As the template writes the ARNs of what CloudFormation gives none of.
+GLUE = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}"
+ATHENA = "arn:${AWS::Partition}:athena:${AWS::Region}:${AWS::AccountId}"
+
 
 def statements(resources: dict[str, Any], role: str) -> list[dict[str, Any]]:
     return resources[role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
@@ -50,6 +54,18 @@ class Check(unittest.TestCase):
                 {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::Sub": ["${Any}/raw/*", {"Any": "*"}]}},
                 {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::Join": ["", ["arn:aws:s3:::", "*"]]}},
                 {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["Elsewhere", "Arn"]}},
+                {"Effect": "Allow", "Action": "glue:GetTable", "Resource": {"Fn::Sub": f"{GLUE}:table/*"}},
+                {"Effect": "Allow", "Action": "glue:GetTable", "Resource": {"Fn::Sub": f"{GLUE}:table/default/*"}},
+                {
+                    "Effect": "Allow",
+                    "Action": "athena:GetQueryResults",
+                    "Resource": {"Fn::Sub": f"{ATHENA}:workgroup/*"},
+                },
+                {
+                    "Effect": "Allow",
+                    "Action": "athena:GetQueryResults",
+                    "Resource": {"Fn::Sub": f"{ATHENA}:workgroup/${{Lake}}"},
+                },
             ):
                 with self.subTest(role=role, statement=statement):
                     self.breaks(role, lambda changed, s=statement, r=role: statements(changed, r).append(s))

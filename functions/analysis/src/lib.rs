@@ -1,4 +1,5 @@
-//! The analysis: runs the query set over one pinned version of each table and keeps the results.
+//! The analysis: runs the query set over the newest version of each table and keeps the results. It answers them itself, or
+//! has an engine elsewhere do it ([`engine`]).
 //!
 //! Results go to the lake (`results/runs/<run>.json`, whole) and to a table for look-ups (one item a result, as
 //! `latest` and under the run's id). Invariants: a run's id comes from its event, so an event that is delivered twice
@@ -16,13 +17,15 @@
 //! assert!(run_id(&serde_json::Value::Null, &effects).starts_with("20221019T120000Z-"));
 //! ```
 
+pub mod athena;
+pub mod engine;
 pub mod results_table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use pinlake_analytics::lake::{AnalyseError, analyse};
+use pinlake_analytics::lake::AnalyseError;
 use pinlake_analytics::stored::{self, StoredError};
 use pinlake_analytics::{QuerySet, Results};
 use pinlake_effects::Effects;
@@ -31,6 +34,7 @@ use pinlake_schema::Catalog;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::engine::Engine;
 use crate::results_table::{ResultsTable, TableError};
 
 /// The analysis' parts.
@@ -41,6 +45,8 @@ pub struct Analysis<T> {
     pub catalog: Arc<Catalog>,
     /// The queries.
     pub queries: QuerySet,
+    /// What answers them.
+    pub engine: Engine,
     /// Where single results are looked up.
     pub table: T,
     /// Time and chance, for the id of a run without an event of its own.
@@ -58,6 +64,9 @@ pub struct Answer {
     pub rows: BTreeMap<String, usize>,
     /// Version of each table that was read; null where there is no table yet.
     pub versions: BTreeMap<String, Option<u64>>,
+    /// Of tables that moved while they were read: the versions before and after. They are not among `versions`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved: BTreeMap<String, (u64, u64)>,
 }
 
 /// A run failed. Nothing of it took the place of an earlier run's results, or all of it will when it runs again.
@@ -81,7 +90,7 @@ impl<T: ResultsTable> Analysis<T> {
     /// When a table cannot be read, a query fails, or the results cannot be kept.
     pub async fn handle(&self, event: &Value) -> Result<Answer, AnalysisError> {
         let run = run_id(event, &self.effects);
-        let results = analyse(&self.lake, &self.catalog, &self.queries).await?;
+        let results = self.engine.answer(&run, &self.lake, &self.catalog, &self.queries).await?;
         let path = stored::save(&**self.lake.store(), &run, &results).await?;
         for (name, result) in results.iter() {
             self.table.keep(&run, name, result, path.as_ref()).await?;
@@ -105,5 +114,6 @@ pub fn run_id(event: &Value, effects: &Effects) -> String {
 fn answer(run: String, path: String, results: &Results) -> Answer {
     let rows = results.iter().map(|(name, result)| (name.to_owned(), result.rows.len())).collect();
     let versions = results.iter().flat_map(|(_, result)| result.versions.clone()).collect();
-    Answer { run, path, rows, versions }
+    let moved = results.iter().flat_map(|(_, result)| result.moved.clone()).collect();
+    Answer { run, path, rows, versions, moved }
 }

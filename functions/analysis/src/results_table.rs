@@ -92,6 +92,9 @@ fn item(
         ("row_count", AttributeValue::N(result.rows.len().to_string())),
         ("path", text(path.to_owned())),
     ];
+    if !result.moved.is_empty() {
+        item.push(("moved", text(json!(result.moved).to_string())));
+    }
     if rows.len() <= MOST_ROW_BYTES {
         item.push(("rows", text(rows)));
     }
@@ -108,6 +111,7 @@ mod tests {
             columns: vec!["text".to_owned()],
             rows: vec![vec![json!("x".repeat(1024))]; rows],
             versions: Default::default(),
+            moved: Default::default(),
         };
         let has = |rows: usize, attribute: &str| {
             item("latest", "r", "n", &result(rows), "results/runs/r.json")

@@ -29,7 +29,9 @@ impl AnalyticsError {
     /// Whether the same run may succeed later without anybody mending anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            AnalyticsError::Queries(failures) => failures.iter().all(|f| f.kind == FailureKind::Storage),
+            AnalyticsError::Queries(failures) => {
+                failures.iter().all(|f| matches!(f.kind, FailureKind::Storage | FailureKind::Service))
+            }
             _ => false,
         }
     }
@@ -51,6 +53,8 @@ pub enum FailureKind {
     Storage,
     /// A defect of the engine.
     Engine,
+    /// An engine outside of this program could not be reached, refused, or failed of its own.
+    Service,
 }
 
 impl FailureKind {
@@ -63,6 +67,9 @@ impl FailureKind {
                 "run the analyses again; if a file is gone, the table was vacuumed while they ran"
             }
             FailureKind::Engine => "write the query in another way, and report this",
+            FailureKind::Service => {
+                "run the analyses again; if it stays, look at what the engine says of itself"
+            }
         }
     }
 }
@@ -91,7 +98,8 @@ impl fmt::Display for QueryFailure {
 }
 
 impl QueryFailure {
-    pub(crate) fn new(file: &str, kind: FailureKind, problem: impl Into<String>) -> Self {
+    /// A failure that has no line.
+    pub fn new(file: &str, kind: FailureKind, problem: impl Into<String>) -> Self {
         QueryFailure { file: file.to_owned(), line: None, kind, problem: problem.into() }
     }
 

@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt};
 use pinlake_lake::{Lake, LakeError, PinnedTable};
 use pinlake_schema::Catalog;
 
-use crate::{AnalyticsError, QuerySet, Results, TableInput, run};
+use crate::{AnalyticsError, Limits, QuerySet, Results, TableInput, run_with};
 
 /// Tables that are pinned at once.
 const CONCURRENCY: usize = 8;
@@ -24,14 +24,27 @@ pub enum AnalyseError {
 ///
 /// # Errors
 /// When a table cannot be read, or a query fails.
-pub async fn analyse(lake: &Lake, catalog: &Catalog, queries: &QuerySet) -> Result<Results, AnalyseError> {
+pub async fn analyse(
+    lake: &Lake,
+    catalog: &Catalog,
+    queries: &QuerySet,
+    limits: &Limits,
+) -> Result<Results, AnalyseError> {
+    let tables = pin(lake, catalog).await?.into_iter().map(TableInput::from).collect();
+    Ok(run_with(lake.store().clone(), tables, queries, limits).await?)
+}
+
+/// The tables of all `catalog`'s datasets, each at its newest version.
+///
+/// # Errors
+/// When a table's log cannot be read.
+pub async fn pin(lake: &Lake, catalog: &Catalog) -> Result<Vec<PinnedTable>, LakeError> {
     let contracts: Vec<_> = catalog.contracts().cloned().collect();
-    let tables = futures::stream::iter(contracts)
-        .map(|contract| async move { lake.table(&contract).pin().await.map(TableInput::from) })
+    futures::stream::iter(contracts)
+        .map(|contract| async move { lake.table(&contract).pin().await })
         .buffered(CONCURRENCY)
         .try_collect()
-        .await?;
-    Ok(run(lake.store().clone(), tables, queries).await?)
+        .await
 }
 
 impl From<PinnedTable> for TableInput {

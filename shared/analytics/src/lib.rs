@@ -1,8 +1,8 @@
 //! Query sets over pinned tables: the analyses of a lake and how their answers are written down.
 //!
-//! A [`QuerySet`] is a folder of SQL files, one a result. [`run`] answers all of them with DataFusion over
-//! exactly the files it is given (one pinned version of each table), and [`Results`] are the answers: to JSON and
-//! back, as tables for people, as CSV.
+//! A [`QuerySet`] is a folder of SQL files, one a result; it may hold some in the [`Dialect`] of another engine. [`run`]
+//! answers all of them with DataFusion over exactly the files it is given (one pinned version of each table), and
+//! [`Results`] are the answers: to JSON and back, as tables for people, as CSV.
 //!
 //! Invariants:
 //! - nothing but the given files is read: no listing, no schema inferred; a column that a file does not have yet
@@ -22,7 +22,7 @@
 //! use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 //! use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
 //! use parquet::arrow::ArrowWriter;
-//! use pinlake_analytics::{QuerySet, TableInput, run};
+//! use pinlake_analytics::{Dialect, QuerySet, TableInput, run};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -39,7 +39,7 @@
 //! store.put(&path, file.into()).await?;
 //!
 //! let pin = TableInput { name: "pin".into(), version: Some(3), schema: batch.schema(), files: vec![(path, size)] };
-//! let queries = QuerySet::from_files([(
+//! let queries = QuerySet::from_files(Dialect::Shared, [(
 //!     "posts.sql".to_owned(),
 //!     "SELECT COUNT(*) AS posts, MEDIAN(follower_count) AS median FROM pin".to_owned(),
 //! )])?;
@@ -67,7 +67,7 @@ pub mod stored;
 mod table;
 
 pub use error::{AnalyticsError, FailureKind, QueryFailure};
-pub use query_set::{Query, QuerySet};
+pub use query_set::{Dialect, Query, QuerySet};
 pub use results::{QueryResult, Results};
 pub use run::{Limits, run, run_with};
 pub use table::TableInput;

@@ -1,4 +1,7 @@
 //! Query sets: SQL files, one a result, the file's name without `.sql` being the result's name.
+//!
+//! The SQL of `<result>.sql` is what all engines share. Where one of them cannot say it so, `<result>.<engine>.sql`
+//! beside it takes its place on that engine: the same question, the same columns, the same rows.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -14,6 +17,21 @@ const MAX_QUERY_BYTES: usize = 64 * 1024;
 const MAX_QUERIES: usize = 1_000;
 /// Longest name of a result, in bytes (it becomes a key of the results table).
 const MAX_NAME_BYTES: usize = 128;
+
+/// Whose SQL a set is read in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// What all engines share. The one in this program, DataFusion, takes nothing else.
+    Shared,
+    /// Amazon Athena's, which is Trino's.
+    Athena,
+    /// Apache Spark's.
+    Spark,
+}
+
+/// The engines that may have files of their own, by the word in their names.
+const WITH_FILES: [(&str, Dialect); 2] = [("athena", Dialect::Athena), ("spark", Dialect::Spark)];
 
 /// One SQL file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,20 +51,20 @@ pub struct QuerySet {
 }
 
 impl QuerySet {
-    /// The set that was compiled in: the files of `queries/`.
-    pub fn embedded() -> Result<QuerySet, AnalyticsError> {
+    /// The set that was compiled in, the files of `queries/`, in one dialect.
+    pub fn embedded(dialect: Dialect) -> Result<QuerySet, AnalyticsError> {
         let files = EMBEDDED.files().filter_map(|file| {
             let name = file.path().to_str()?;
             Some((format!("queries/{name}"), file.contents_utf8()?.to_owned()))
         });
-        QuerySet::from_files(files)
+        QuerySet::from_files(dialect, files)
     }
 
-    /// The `.sql` files directly in a folder; other files are left alone.
+    /// The `.sql` files directly in a folder, in one dialect; other files are left alone.
     ///
     /// # Errors
     /// All mistakes at once: a folder or file that cannot be read, and what [`QuerySet::from_files`] refuses.
-    pub fn from_dir(dir: &Path) -> Result<QuerySet, AnalyticsError> {
+    pub fn from_dir(dialect: Dialect, dir: &Path) -> Result<QuerySet, AnalyticsError> {
         let unreadable = |path: &Path, error: std::io::Error| {
             format!("{}: cannot be read: {error}; name a folder of .sql files, one a result", path.display())
         };
@@ -70,7 +88,7 @@ impl QuerySet {
                 Err(error) => mistakes.push(unreadable(&path, error)),
             }
         }
-        match QuerySet::from_files(files) {
+        match QuerySet::from_files(dialect, files) {
             Ok(set) if mistakes.is_empty() => Ok(set),
             // An empty set is no news beside files that could not be read.
             Ok(_) => Err(AnalyticsError::QuerySet(mistakes)),
@@ -82,28 +100,50 @@ impl QuerySet {
         }
     }
 
-    /// Files by name (a path or an object's key) and text; those that do not end in `.sql` are left alone.
+    /// Files by name (a path or an object's key) and text, in one dialect; those that do not end in `.sql` are left alone.
     ///
     /// # Errors
-    /// All mistakes at once: no query at all or too many, a name that is no result's name, two files for one result,
-    /// an empty or overlong query.
-    pub fn from_files(files: impl IntoIterator<Item = (String, String)>) -> Result<QuerySet, AnalyticsError> {
-        let mut queries: BTreeMap<String, Query> = BTreeMap::new();
+    /// All mistakes at once, in the files of other dialects too: no query at all or too many, a name that is no result's
+    /// name, an engine that is not known or whose file has no shared one beside it, two files for one result, an empty
+    /// or overlong query.
+    pub fn from_files(
+        dialect: Dialect,
+        files: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<QuerySet, AnalyticsError> {
+        let mut found: BTreeMap<(String, Dialect), Query> = BTreeMap::new();
         let mut mistakes = Vec::new();
         for (file, sql) in files {
             if !is_sql(&file) {
                 continue;
             }
             let base = file.rsplit(['/', '\\']).next().unwrap_or(&file);
-            let name = base[..base.len() - SQL.len()].to_owned();
+            let (name, own) = match dialect_of(&base[..base.len() - SQL.len()]) {
+                Ok((name, own)) => (name.to_owned(), own),
+                Err(mistake) => {
+                    mistakes.push(format!("{file}: {mistake}"));
+                    continue;
+                }
+            };
             if let Some(mistake) = mistake_in(&name, &sql) {
                 mistakes.push(format!("{file}: {mistake}"));
-            } else if let Some(other) = queries.get(&name) {
-                mistakes.push(format!("{file}: gives the same result as {}; rename one of them", other.file));
-            } else {
-                queries.insert(name.clone(), Query { name, file, sql });
+            }
+            match found.get(&(name.clone(), own)) {
+                Some(other) => mistakes
+                    .push(format!("{file}: gives the same result as {}; rename one of them", other.file)),
+                None => drop(found.insert((name.clone(), own), Query { name, file, sql })),
             }
         }
+        for ((name, _), query) in found.iter().filter(|((_, own), _)| *own != Dialect::Shared) {
+            if !found.contains_key(&(name.clone(), Dialect::Shared)) {
+                mistakes.push(format!(
+                    "{}: takes the place of {name}.sql, which is missing; write it for the other engines",
+                    query.file
+                ));
+            }
+        }
+        // An engine's own file comes after the shared one, whose place it takes.
+        let used = found.into_iter().filter(|((_, own), _)| [Dialect::Shared, dialect].contains(own));
+        let queries: BTreeMap<String, Query> = used.map(|((name, _), query)| (name, query)).collect();
         if queries.is_empty() && mistakes.is_empty() {
             mistakes.push("no .sql file in it; put one file a result there".to_owned());
         }
@@ -128,6 +168,19 @@ const SQL: &str = ".sql";
 
 fn is_sql(file: &str) -> bool {
     file.ends_with(SQL)
+}
+
+/// A file's name without `.sql`: its result, and the engine that it is for.
+fn dialect_of(stem: &str) -> Result<(&str, Dialect), String> {
+    let Some((name, word)) = stem.split_once('.') else {
+        return Ok((stem, Dialect::Shared));
+    };
+    let found = WITH_FILES.iter().find(|(known, _)| *known == word);
+    let (_, dialect) = found.ok_or_else(|| {
+        let known = WITH_FILES.map(|(word, _)| word).join(" and ");
+        format!("\"{word}\" is no engine with SQL of its own; name it {name}.sql, or for one of {known}")
+    })?;
+    Ok((name, *dialect))
 }
 
 fn mistake_in(name: &str, sql: &str) -> Option<String> {
@@ -158,7 +211,8 @@ mod tests {
 
     #[test]
     fn the_embedded_set_is_the_ten_results_in_name_order() {
-        let names: Vec<_> = QuerySet::embedded().unwrap().queries().iter().map(|q| q.name.clone()).collect();
+        let names: Vec<_> =
+            QuerySet::embedded(Dialect::Shared).unwrap().queries().iter().map(|q| q.name.clone()).collect();
         assert_eq!(
             names,
             [
@@ -179,14 +233,17 @@ mod tests {
     #[test]
     fn all_mistakes_are_named_at_once() {
         let long = "-".repeat(MAX_QUERY_BYTES + 1);
-        let error = QuerySet::from_files([
-            file("a/one.sql", "SELECT 1"),
-            file("b/one.sql", "SELECT 2"),
-            file("with blank.sql", "SELECT 1"),
-            file("empty.sql", " \n"),
-            file("long.sql", &long),
-            file("README.md", "not a query"),
-        ])
+        let error = QuerySet::from_files(
+            Dialect::Shared,
+            [
+                file("a/one.sql", "SELECT 1"),
+                file("b/one.sql", "SELECT 2"),
+                file("with blank.sql", "SELECT 1"),
+                file("empty.sql", " \n"),
+                file("long.sql", &long),
+                file("README.md", "not a query"),
+            ],
+        )
         .unwrap_err()
         .to_string();
         for part in [
@@ -201,11 +258,56 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_has_its_own_file_in_the_place_of_the_shared_one() {
+        let files = [
+            file("q/a.sql", "SELECT 1"),
+            file("q/b.athena.sql", "SELECT 3"),
+            file("q/b.sql", "SELECT 2"),
+            file("q/b.spark.sql", "SELECT 4"),
+        ];
+        let sql = |dialect| {
+            let set = QuerySet::from_files(dialect, files.clone()).unwrap();
+            set.queries().iter().map(|q| (q.name.clone(), q.sql.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(sql(Dialect::Shared), [file("a", "SELECT 1"), file("b", "SELECT 2")]);
+        assert_eq!(sql(Dialect::Athena), [file("a", "SELECT 1"), file("b", "SELECT 3")]);
+        assert_eq!(sql(Dialect::Spark), [file("a", "SELECT 1"), file("b", "SELECT 4")]);
+    }
+
+    #[test]
+    fn mistakes_in_the_files_of_engines_are_named_for_every_engine() {
+        let files = [
+            file("a.sql", "SELECT 1"),
+            file("a.trino.sql", "SELECT 1"),
+            file("alone.athena.sql", "SELECT 1"),
+            file("b.spark.sql", ""),
+            file("b.sql", "SELECT 1"),
+            file("more/a.sql", "SELECT 1"),
+        ];
+        for dialect in [Dialect::Shared, Dialect::Athena, Dialect::Spark] {
+            let error = QuerySet::from_files(dialect, files.clone()).unwrap_err();
+            let AnalyticsError::QuerySet(mistakes) = error else { panic!("{error}") };
+            let parts = [
+                "a.trino.sql: \"trino\" is no engine with SQL of its own; name it a.sql, or for one of athena and spark",
+                "alone.athena.sql: takes the place of alone.sql, which is missing",
+                "b.spark.sql: empty",
+                "more/a.sql: gives the same result as a.sql",
+            ];
+            assert_eq!(mistakes.len(), parts.len(), "{mistakes:#?}");
+            for (mistake, part) in mistakes.iter().zip(parts) {
+                assert!(mistake.starts_with(part), "{part} is missing in: {mistake}");
+            }
+        }
+    }
+
+    #[test]
     fn a_set_without_queries_is_refused() {
-        assert!(QuerySet::from_files([file("notes.txt", "SELECT 1")]).is_err());
+        assert!(QuerySet::from_files(Dialect::Shared, [file("notes.txt", "SELECT 1")]).is_err());
         let dir = tempfile::tempdir().unwrap();
-        assert!(QuerySet::from_dir(dir.path()).unwrap_err().to_string().contains("no .sql file"));
-        let error = QuerySet::from_dir(&dir.path().join("missing")).unwrap_err().to_string();
+        assert!(
+            QuerySet::from_dir(Dialect::Shared, dir.path()).unwrap_err().to_string().contains("no .sql file")
+        );
+        let error = QuerySet::from_dir(Dialect::Shared, &dir.path().join("missing")).unwrap_err().to_string();
         assert!(error.contains("missing: cannot be read"), "{error}");
     }
 
@@ -216,9 +318,11 @@ mod tests {
         std::fs::write(dir.path().join("a.sql"), "SELECT 1").unwrap();
         std::fs::write(dir.path().join("a.txt"), "nothing").unwrap();
         std::fs::create_dir(dir.path().join("c.sql")).unwrap();
-        let set = QuerySet::from_dir(dir.path()).unwrap();
+        let set = QuerySet::from_dir(Dialect::Shared, dir.path()).unwrap();
         assert_eq!(set.queries().iter().map(|q| q.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         std::fs::write(dir.path().join("latin1.sql"), b"SELECT '\xe9'").unwrap();
-        assert!(QuerySet::from_dir(dir.path()).unwrap_err().to_string().contains("latin1.sql"));
+        assert!(
+            QuerySet::from_dir(Dialect::Shared, dir.path()).unwrap_err().to_string().contains("latin1.sql")
+        );
     }
 }

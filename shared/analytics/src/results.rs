@@ -17,6 +17,10 @@ pub struct QueryResult {
     /// Version of each table that the query read; null where the table did not exist yet.
     #[serde(default)]
     pub versions: BTreeMap<String, Option<u64>>,
+    /// Of a table that went on while an engine read it that cannot be held to a version: the versions before and after.
+    /// It is not among `versions`.
+    #[serde(default)]
+    pub moved: BTreeMap<String, (u64, u64)>,
 }
 
 /// The answers of one run, by the result's name.
@@ -46,11 +50,16 @@ impl Results {
         self.results.is_empty()
     }
 
-    /// `{"<result>":{"columns":["..."],"rows":[[...]],"versions":{"<table>":3}}}`, in name order.
+    /// `{"<result>":{"columns":["..."],"rows":[[...]],"versions":{"<table>":3}}}`, in name order; with
+    /// `"moved":{"<table>":[3,5]}` where a table moved.
     pub fn to_json(&self) -> Value {
         let results = self.iter().map(|(name, result)| {
-            let QueryResult { columns, rows, versions } = result;
-            (name.to_owned(), json!({"columns": columns, "rows": rows, "versions": versions}))
+            let QueryResult { columns, rows, versions, moved } = result;
+            let mut json = json!({"columns": columns, "rows": rows, "versions": versions});
+            if !moved.is_empty() {
+                json["moved"] = json!(moved);
+            }
+            (name.to_owned(), json)
         });
         Value::Object(results.collect())
     }
@@ -92,6 +101,8 @@ mod tests {
             stored.to_string().replace(r#"{"pin":3,"geo":null}"#, r#"{"geo":null,"pin":3}"#)
         );
         assert_eq!(Results::from_json(results.to_json()).unwrap(), results);
+        let moved = json!({"a": {"columns": [], "rows": [], "versions": {}, "moved": {"pin": [3, 5]}}});
+        assert_eq!(Results::from_json(moved.clone()).unwrap().to_json(), moved);
     }
 
     #[test]

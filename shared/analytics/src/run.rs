@@ -211,7 +211,8 @@ async fn answer(
     }
 
     let versions = versions.iter().filter(|(table, _)| read.contains(*table));
-    Ok(QueryResult { columns, rows, versions: versions.map(|(table, v)| (table.clone(), *v)).collect() })
+    let versions = versions.map(|(table, version)| (table.clone(), *version)).collect();
+    Ok(QueryResult { columns, rows, versions, moved: BTreeMap::new() })
 }
 
 fn only_statement(query: &Query) -> Result<Statement, QueryFailure> {

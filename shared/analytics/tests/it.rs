@@ -8,7 +8,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::NaiveDate;
 use object_store::{ObjectStoreExt, local::LocalFileSystem, memory::InMemory, path::Path};
 use parquet::arrow::ArrowWriter;
-use pinlake_analytics::{AnalyticsError, FailureKind, Limits, QuerySet, Results, TableInput, run, run_with};
+use pinlake_analytics::{
+    AnalyticsError, Dialect, FailureKind, Limits, QuerySet, Results, TableInput, run, run_with,
+};
 use serde_json::{Value, json};
 
 fn parquet(batch: &RecordBatch) -> Vec<u8> {
@@ -56,7 +58,13 @@ impl Lake {
     }
 
     async fn answers(&self) -> Results {
-        run(self.store.clone(), self.tables.clone(), &QuerySet::embedded().unwrap()).await.unwrap()
+        self.answers_in(Dialect::Shared).await
+    }
+
+    /// The answers of the set in another engine's dialect, which this one understands too.
+    async fn answers_in(&self, dialect: Dialect) -> Results {
+        let set = QuerySet::embedded(dialect).unwrap();
+        run(self.store.clone(), self.tables.clone(), &set).await.unwrap()
     }
 
     async fn ask(&self, sql: &str) -> Result<Results, AnalyticsError> {
@@ -65,7 +73,8 @@ impl Lake {
 }
 
 fn queries(files: &[(&str, &str)]) -> QuerySet {
-    QuerySet::from_files(files.iter().map(|(file, sql)| ((*file).to_owned(), (*sql).to_owned()))).unwrap()
+    let files = files.iter().map(|(file, sql)| ((*file).to_owned(), (*sql).to_owned()));
+    QuerySet::from_files(Dialect::Shared, files).unwrap()
 }
 
 type Pin<'a> = (i64, Option<&'a str>, Option<i64>, Option<&'a str>);
@@ -174,7 +183,9 @@ async fn the_ten_results_keep_their_rules() {
         (8, None, Some(2020)),
         (9, Some(36), None),
     ];
-    let results = Lake::posts(&pins, &geos, &users).await.answers().await;
+    let lake = Lake::posts(&pins, &geos, &users).await;
+    let results = lake.answers().await;
+    assert_eq!(lake.answers_in(Dialect::Athena).await, results);
 
     assert_eq!(
         rows(&results, "popular_category_by_country"),
@@ -229,6 +240,39 @@ async fn countries_of_equal_top_users_are_all_named_once() {
 }
 
 #[tokio::test]
+async fn medians_without_a_median_are_the_same_medians() {
+    // Groups of none to six posts, whose known counts are odd and even in number, tie, and lie far apart.
+    let counts: [&[Option<i64>]; 8] = [
+        &[None],
+        &[None, None],
+        &[Some(3)],
+        &[Some(3), None],
+        &[Some(7), Some(2), None],
+        &[Some(5), Some(5), Some(1)],
+        &[Some(0), Some(9), Some(9), Some(10)],
+        &[Some(9_007_199_254_740_000), Some(1), Some(4), Some(2), Some(4), None],
+    ];
+    let (mut pins, mut users) = (Vec::new(), Vec::new());
+    for (group, counts) in counts.iter().enumerate() {
+        // Two age groups a year, and one that is left out.
+        for (year, age) in [(2015 + group as i32 % 7, 20 + 10 * (group as i64 % 4)), (2016, 17)] {
+            for count in *counts {
+                let ind = pins.len() as i64;
+                pins.push((ind, None, *count, None));
+                users.push((ind, Some(age), Some(year)));
+            }
+        }
+    }
+    let lake = Lake::posts(&pins, &[], &users).await;
+    let results = lake.answers().await;
+    let others = lake.answers_in(Dialect::Athena).await;
+    assert_eq!(others.to_json().to_string(), results.to_json().to_string());
+    let medians = rows(&results, "median_followers_by_join_year_and_age_group");
+    assert_eq!(medians.as_array().unwrap().len(), 7, "{medians}");
+    assert!(medians.as_array().unwrap().iter().any(|row| row[2].is_null()), "{medians}");
+}
+
+#[tokio::test]
 async fn tables_that_do_not_exist_yet_give_results_without_rows() {
     let lake = Lake::new()
         .table("pin", pin_schema(), &[])
@@ -238,6 +282,7 @@ async fn tables_that_do_not_exist_yet_give_results_without_rows() {
         .table("user", user_schema(), &[])
         .await;
     let results = lake.answers().await;
+    assert_eq!(lake.answers_in(Dialect::Athena).await, results);
     assert_eq!(results.len(), 10);
     for (name, result) in results.iter() {
         assert!(result.rows.is_empty(), "{name}");

@@ -1,0 +1,68 @@
+//! From what Athena sends, where every cell is a text, to JSON cells.
+
+use aws_sdk_athena::types::{ColumnInfo, Row};
+use serde_json::Value;
+
+/// A row's cells, by the columns' types: numbers as JSON numbers (what JSON has no number for is null), true and false,
+/// anything else its text; times as Athena writes them.
+pub(super) fn cells(columns: &[ColumnInfo], row: &Row) -> Vec<Value> {
+    let mut data = row.data().iter();
+    columns.iter().map(|column| cell(column.r#type(), data.next().and_then(|d| d.var_char_value()))).collect()
+}
+
+fn cell(kind: &str, text: Option<&str>) -> Value {
+    let Some(text) = text else { return Value::Null };
+    let parsed = match kind {
+        "tinyint" | "smallint" | "integer" | "bigint" => text.parse::<i64>().ok().map(Value::from),
+        // `Value::from(f64)` is null for NaN and the infinities, which Athena writes as Rust reads them.
+        "double" | "float" | "real" | "decimal" => text.parse::<f64>().ok().map(Value::from),
+        "boolean" => text.parse::<bool>().ok().map(Value::from),
+        _ => None,
+    };
+    parsed.unwrap_or_else(|| Value::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_athena::types::Datum;
+    use serde_json::json;
+
+    fn columns(kinds: &[&str]) -> Vec<ColumnInfo> {
+        kinds.iter().map(|kind| ColumnInfo::builder().name("c").r#type(*kind).build().unwrap()).collect()
+    }
+
+    fn row(texts: &[Option<&str>]) -> Row {
+        let data =
+            texts.iter().map(|text| Datum::builder().set_var_char_value(text.map(str::to_owned)).build());
+        Row::builder().set_data(Some(data.collect())).build()
+    }
+
+    #[test]
+    fn cells_have_the_types_of_their_columns() {
+        let kinds = ["integer", "bigint", "double", "decimal", "boolean", "varchar", "timestamp", "tinyint"];
+        let texts = [
+            Some("7"),
+            Some("-9007199254740993"),
+            Some("124000.0"),
+            Some("1.25"),
+            Some("true"),
+            Some("7"),
+            Some("2020-08-28 03:52:47.000 UTC"),
+            None,
+        ];
+        let cells = cells(&columns(&kinds), &row(&texts));
+        assert_eq!(
+            json!(cells).to_string(),
+            r#"[7,-9007199254740993,124000.0,1.25,true,"7","2020-08-28 03:52:47.000 UTC",null]"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_is_null_or_its_text() {
+        let kinds = ["double", "double", "integer", "varchar", "varchar"];
+        let texts = [Some("NaN"), Some("-Infinity"), Some("many"), Some(""), None];
+        assert_eq!(json!(cells(&columns(&kinds), &row(&texts))), json!([null, null, "many", "", null]));
+        assert_eq!(json!(cells(&columns(&["integer", "varchar"]), &row(&[Some("1")]))), json!([1, null]));
+    }
+}
