@@ -113,7 +113,7 @@ airflow: build .venv/ready ## Run the example DAG in a real Airflow, on a stack 
 spark: build .venv-bench/ready ## Ask Spark the queries over the files that the Delta logs name: make spark [LAKE=DIR]
 	@.venv-bench/bin/python tests/readers/spark.py target/pinlake $(LAKE)
 
-SECTIONS ?= load analyse cleaning insert cold-start handlers ingest freshness drain compactors scale
+SECTIONS ?= load analyse cleaning insert growth cold-start handlers ingest freshness drain compactors scale
 ROWS ?= 300000 1000000
 RUNS ?= 5
 OBJECTS ?= 100000

@@ -9,6 +9,7 @@ from bench import (
     compactors,
     drain,
     freshness,
+    growth,
     handlers,
     ingest,
     insert,
@@ -23,6 +24,7 @@ SECTIONS = [
     "analyse",
     "cleaning",
     "insert",
+    "growth",
     "cold-start",
     "handlers",
     "ingest",
@@ -38,6 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("sections", nargs="+", choices=SECTIONS)
     parser.add_argument("--rows", type=int, nargs="+", default=[300_000, 1_000_000], help="posts to load and analyse")
+    parser.add_argument(
+        "--posts", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000], help="posts of the lakes of growth"
+    )
     parser.add_argument(
         "--tables", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000], help="rows to insert into"
     )
@@ -61,6 +66,8 @@ def main() -> None:
                 cleaning.run(min(arguments.rows), arguments.runs)
             case "insert":
                 insert.run(arguments.tables, arguments.runs)
+            case "growth":
+                growth.run(arguments.posts, min(arguments.runs, 3))
             case "cold-start":
                 cold_start.run(arguments.runs)
             case "handlers":

@@ -29,6 +29,9 @@ pub struct AnalyseArgs {
     /// Contracts to use in the place of those built in: a folder of TOML files
     #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
+    /// Memory that the queries may take, in MiB; what needs more goes to disk, or fails and says so
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..))]
+    pub memory: u32,
     /// How to print the results
     #[arg(long, value_enum, default_value_t)]
     pub format: ResultFormat,
@@ -44,7 +47,8 @@ pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
         queries.map_err(|error| CliError::usage("the queries cannot be used", "").caused_by(error))?;
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
-    let results = analyse(&lake, &catalog, &queries, &Limits::default())
+    let limits = Limits { memory: (args.memory as usize) << 20, ..Limits::default() };
+    let results = analyse(&lake, &catalog, &queries, &limits)
         .await
         .map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
     args.format.print(&results)?;

@@ -113,9 +113,9 @@ fn whole_lines_and_the_records_between_them_are_all_records() {
 
 #[test]
 fn lines_before_a_failure_stand() {
-    let text = "{\"a\":1}\n".repeat(1000) + "{\"a\":";
+    let text: String = (0..50_000).map(|number| format!("{{\"a\":{number}}}\n")).collect();
     let mut packed = gzip(text.as_bytes());
-    packed.truncate(packed.len() - 8);
+    packed.truncate(packed.len() / 2);
     let records =
         || Records::from_bytes("x.ndjson.gz", packed.clone().into(), Limits::default()).expect("readable");
     let mut plain = records();
@@ -126,7 +126,7 @@ fn lines_before_a_failure_stand() {
             Err(error) => break error,
         }
     };
-    assert_eq!(read, 1000);
+    assert!(read > 10_000);
     for room in [1, 100, 5000, 1 << 20] {
         let (found, failed, of_lines) = in_room(records(), room);
         assert_eq!(found.len(), read);
