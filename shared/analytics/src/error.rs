@@ -47,8 +47,10 @@ fn lines(failures: &[QueryFailure]) -> String {
 pub enum FailureKind {
     /// The SQL is wrong, or asks for what the tables do not have.
     Query,
-    /// A limit of the run was reached: memory, time or rows.
+    /// A limit of the run was reached: time or rows.
     Limit,
+    /// The run's memory was not enough.
+    Memory,
     /// A data file could not be read.
     Storage,
     /// A defect of the engine.
@@ -63,6 +65,9 @@ impl FailureKind {
         match self {
             FailureKind::Query => "mend the query",
             FailureKind::Limit => "make the query smaller (filter, aggregate, LIMIT) or give the run more",
+            FailureKind::Memory => {
+                "give the run more memory, or take another engine (docs/scale.md, \"When the tables outgrow one Lambda\")"
+            }
             FailureKind::Storage => {
                 "run the analyses again; if a file is gone, the table was vacuumed while they ran"
             }
@@ -133,7 +138,7 @@ fn kind_of(error: &DataFusionError) -> FailureKind {
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
             FailureKind::Storage
         }
-        DataFusionError::ResourcesExhausted(_) => FailureKind::Limit,
+        DataFusionError::ResourcesExhausted(_) => FailureKind::Memory,
         DataFusionError::Internal(_) | DataFusionError::ExecutionJoin(_) => FailureKind::Engine,
         // A failed read reaches us as the parquet reader's external error at times.
         DataFusionError::External(source) if source.is::<object_store::Error>() => FailureKind::Storage,

@@ -37,8 +37,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Memory of all queries together, in bytes; up to a quarter of it keeps columns that were read. Joins, sorts and
-    /// groups over it go to the system's folder for temporary files; what cannot (a median holds its values) fails
-    /// the query.
+    /// groups over it go to the system's folder for temporary files; what cannot (a median holds its values, a join the
+    /// smaller side) is asked again alone, and then fails the query.
     pub memory: usize,
     /// Queries that run at the same time.
     pub concurrent: usize,
@@ -88,36 +88,20 @@ pub async fn run_with(
         return Err(AnalyticsError::Tables("two tables have the same name; give each table once".to_owned()));
     }
     let shares = Shares::of(std::thread::available_parallelism().map_or(1, usize::from), limits);
-    let context = session(store, tables, limits, shares)
-        .map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
-
-    let run = Arc::new((context, versions, limits.clone()));
-    let answers = futures::stream::iter(queries.queries().iter().cloned())
-        .map(|query| {
-            let (file, run) = (query.file.clone(), run.clone());
-            // A task of its own, so that the queries share the processors.
-            let task = SpawnedTask::spawn(async move {
-                let (context, versions, limits) = &*run;
-                let result = answer(context, &query, versions, limits).await?;
-                Ok((query.name, result))
-            });
-            async move {
-                let failure = |kind, problem| Err(QueryFailure::new(&file, kind, problem));
-                match tokio::time::timeout(limits.query_time, task.join()).await {
-                    Ok(Ok(answer)) => answer,
-                    Ok(Err(broken)) => {
-                        failure(FailureKind::Engine, format!("the engine broke off: {broken}"))
-                    }
-                    Err(_) => failure(
-                        FailureKind::Limit,
-                        format!("not done after {} seconds", limits.query_time.as_secs()),
-                    ),
-                }
+    let run = Run { store, tables, versions, limits: limits.clone() };
+    let mut answers = run.answers(queries.queries(), shares, limits.memory / 4).await?;
+    // What had too little memory beside others may have enough alone, and without the columns that are kept for all.
+    if shares.queries > 1 {
+        for (query, answer) in queries.queries().iter().zip(&mut answers) {
+            if matches!(answer, Err(failure) if failure.kind == FailureKind::Memory) {
+                tracing::info!(query.file, "too little memory beside others, asking alone");
+                // In one part: in two, a query that spilled was seen to wait for ever.
+                let alone = Shares { queries: 1, parts: 1 };
+                let alone = run.answers(std::slice::from_ref(query), alone, 0).await?;
+                alone.into_iter().for_each(|alone| *answer = alone);
             }
-        })
-        .buffered(shares.queries)
-        .collect::<Vec<_>>()
-        .await;
+        }
+    }
 
     let mut results = Vec::new();
     let mut failures = Vec::new();
@@ -131,6 +115,78 @@ pub async fn run_with(
         Ok(results.into_iter().collect())
     } else {
         Err(AnalyticsError::Queries(failures))
+    }
+}
+
+/// The tables that queries are asked over, and what they may use.
+struct Run {
+    store: Arc<dyn ObjectStore>,
+    tables: Vec<TableInput>,
+    versions: BTreeMap<String, Option<u64>>,
+    limits: Limits,
+}
+
+impl Run {
+    /// The answer to each query, or why there is none; up to `room` bytes of the memory keep columns that were read.
+    async fn answers(
+        &self,
+        queries: &[Query],
+        shares: Shares,
+        room: usize,
+    ) -> Result<Vec<Result<(String, QueryResult), QueryFailure>>, AnalyticsError> {
+        let context =
+            self.session(shares, room).map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
+        let run = Arc::new((context, self.versions.clone(), self.limits.clone()));
+        let answers = futures::stream::iter(queries.iter().cloned())
+            .map(|query| {
+                let (file, run) = (query.file.clone(), run.clone());
+                // A task of its own, so that the queries share the processors.
+                let task = SpawnedTask::spawn(async move {
+                    let (context, versions, limits) = &*run;
+                    let result = answer(context, &query, versions, limits).await?;
+                    Ok((query.name, result))
+                });
+                async move {
+                    let limit = self.limits.query_time;
+                    let failure = |kind, problem| Err(QueryFailure::new(&file, kind, problem));
+                    match tokio::time::timeout(limit, task.join()).await {
+                        Ok(Ok(answer)) => answer,
+                        Ok(Err(broken)) => {
+                            failure(FailureKind::Engine, format!("the engine broke off: {broken}"))
+                        }
+                        Err(_) => {
+                            failure(FailureKind::Limit, format!("not done after {} seconds", limit.as_secs()))
+                        }
+                    }
+                }
+            })
+            .buffered(shares.queries);
+        Ok(answers.collect().await)
+    }
+
+    /// A session that knows these tables and nothing else.
+    fn session(&self, shares: Shares, room: usize) -> Result<SessionContext, DataFusionError> {
+        let mut config = SessionConfig::new().with_target_partitions(shares.parts);
+        // Places in the SQL for the messages.
+        config.options_mut().sql_parser.collect_spans = true;
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(self.limits.memory)))
+            .build_arc()?;
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_physical_optimizer_rule(Arc::new(PausesInJoins))
+            .build();
+        let context = SessionContext::new_with_state(state);
+        let url = Url::parse(STORE_URL).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        context.register_object_store(&url, self.store.clone());
+        let room = Arc::new(ColumnRoom::new(room, &context.task_ctx()));
+        for table in self.tables.iter().cloned() {
+            // A bare name: a table's name is never taken apart at its dots nor folded to lower case.
+            let name = TableReference::bare(table.name.clone());
+            context.register_table(name, Arc::new(PinnedTable::new(table, room.clone())?))?;
+        }
+        Ok(context)
     }
 }
 
@@ -150,35 +206,6 @@ impl Shares {
         let queries = limits.concurrent.max(1);
         Self { queries, parts: processors.div_ceil(queries) }
     }
-}
-
-/// A session that knows these tables and nothing else.
-fn session(
-    store: Arc<dyn ObjectStore>,
-    tables: Vec<TableInput>,
-    limits: &Limits,
-    shares: Shares,
-) -> Result<SessionContext, DataFusionError> {
-    let mut config = SessionConfig::new().with_target_partitions(shares.parts);
-    // Places in the SQL for the messages.
-    config.options_mut().sql_parser.collect_spans = true;
-    let runtime =
-        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(limits.memory))).build_arc()?;
-    let state = SessionStateBuilder::new_with_default_features()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_physical_optimizer_rule(Arc::new(PausesInJoins))
-        .build();
-    let context = SessionContext::new_with_state(state);
-    let url = Url::parse(STORE_URL).map_err(|error| DataFusionError::External(Box::new(error)))?;
-    context.register_object_store(&url, store);
-    let room = Arc::new(ColumnRoom::new(limits.memory / 4, &context.task_ctx()));
-    for table in tables {
-        // A bare name: a table's name is never taken apart at its dots nor folded to lower case.
-        let name = TableReference::bare(table.name.clone());
-        context.register_table(name, Arc::new(PinnedTable::new(table, room.clone())?))?;
-    }
-    Ok(context)
 }
 
 async fn answer(

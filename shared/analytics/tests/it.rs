@@ -414,13 +414,34 @@ async fn limits_end_a_query_and_say_so() {
         Limits { memory: 1_000, ..Limits::default() },
     )
     .await;
-    assert_eq!(failure.kind, FailureKind::Limit, "{failure}");
+    assert_eq!(failure.kind, FailureKind::Memory, "{failure}");
 
     let none = Limits { query_time: std::time::Duration::ZERO, ..Limits::default() };
     // Long at work on few rows, and no number that is known beforehand.
     let sql = "SELECT SUM(a.ind * b.ind + c.ind) FROM pin AS a CROSS JOIN pin AS b CROSS JOIN pin AS c";
     let failure = ask(sql, none).await;
     assert!(failure.to_string().contains("not done after 0 seconds"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_that_is_enough_for_each_is_enough_for_all() {
+    let rows: Vec<_> = (0..20_000).map(|n| (n, None, Some(n), None)).collect();
+    let lake = Lake::new().table("pin", pin_schema(), &[pin_batch(&rows)]).await;
+    // A median holds all values of its group, and cannot spill them.
+    let sql = "SELECT MEDIAN(follower_count) AS middle FROM pin";
+    let files = ["a.sql", "b.sql", "c.sql", "d.sql"].map(|file| (file, sql));
+    let ask = async |files: &[(&str, &str)], limits: Limits| {
+        run_with(lake.store.clone(), lake.tables.clone(), &queries(files), &limits).await
+    };
+    let mut limits = Limits { memory: 100_000, concurrent: 1, ..Limits::default() };
+    while ask(&files[..1], limits.clone()).await.is_err() {
+        limits.memory += limits.memory / 8;
+    }
+    limits.concurrent = 4;
+    for _ in 0..10 {
+        let results = ask(&files, limits.clone()).await.unwrap();
+        assert!(results.iter().all(|(_, result)| result.rows == [[json!(9_999.5)]]));
+    }
 }
 
 #[tokio::test]
