@@ -1,7 +1,8 @@
-"""How the costs grow with the tables: inserting, a run of the analyses, storing; and when the analyses outgrow a function.
+"""How the costs grow with the tables: inserting, a run of the analyses, storing; and when these outgrow a function.
 
-The analyses run by the program with half the memory of a function of 3,008 MB, as the function has it, and of 10,240 MB, the
-largest that there is. What inserting takes is of the section `insert`, whose newest run on this machine is read.
+The analyses run by the program with half the memory of a function of 3,008 MB, as the function has it, and of
+10,240 MB, the largest that there is. What inserting takes is of the section `insert`, whose newest run on this machine
+is read.
 """
 
 import json
