@@ -117,13 +117,14 @@ SECTIONS ?= load analyse cleaning insert growth cold-start handlers ingest fresh
 ROWS ?= 300000 1000000
 RUNS ?= 5
 OBJECTS ?= 100000
+IN_BUCKET ?= 10000
 .PHONY: bench
-bench: tools .venv/ready .venv-bench/ready ## Measure beside DuckDB, Polars, Spark: make bench [SECTIONS='load analyse'] [ROWS=N] [RUNS=N] [OBJECTS=N]
+bench: tools .venv/ready .venv-bench/ready ## Measure beside DuckDB, Polars, Spark: make bench [SECTIONS='load analyse'] [ROWS=N] [RUNS=N] [OBJECTS=N] [IN_BUCKET=N]
 	cargo build --release --workspace --exclude ingest --exclude cleaner --bins --example cleaning_speed
 	@# As they are deployed, each by itself: docs/decisions/small-functions.md.
 	cd functions/ingest && cargo build --release
 	cd functions/cleaner && cargo build --release
-	@.venv-bench/bin/python -m bench $(SECTIONS) --rows $(ROWS) --runs $(RUNS) --objects $(OBJECTS)
+	@.venv-bench/bin/python -m bench $(SECTIONS) --rows $(ROWS) --runs $(RUNS) --objects $(OBJECTS) --in-bucket $(IN_BUCKET)
 
 # Fuzzing guided by coverage, with stable Rust; libFuzzer, which is built along, needs a C++ compiler. What is found is
 # kept in target/fuzz. docs/hostile-input.md.

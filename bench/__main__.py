@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument(
         "--tables", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000], help="rows to insert into"
     )
-    parser.add_argument("--objects", type=int, default=100_000, help="landing objects to drain")
+    parser.add_argument("--objects", type=int, default=100_000, help="landing objects to drain, in a folder")
+    # Each is a request of 20 ms there, and a few tell as much as many.
+    parser.add_argument("--in-bucket", type=int, default=10_000, help="landing objects to drain, in a bucket")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each, after one that is not")
     parser.add_argument("--peers", nargs="*", default=list(load.PEER_NAMES), choices=load.PEER_NAMES)
     parser.add_argument("--seconds", type=int, default=120, help="how long the section freshness sends records")
@@ -73,7 +75,7 @@ def main() -> None:
             case "handlers":
                 handlers.run(min(arguments.rows), arguments.runs)
             case "drain":
-                drain.run(arguments.objects, arguments.lakes)
+                drain.run(arguments.objects, arguments.in_bucket, arguments.lakes)
             case "compactors":
                 compactors.run(min(arguments.runs, 3), arguments.lakes)
             case "ingest":

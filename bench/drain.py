@@ -16,8 +16,6 @@ from bench.wake_ups import WakeUps
 ROWS_AN_OBJECT = 10
 # Timeout of the compactor in template.yaml: when it is up, the compactor wakes itself.
 TIMEOUT_S = 120
-# Over a bucket each object is a request of 20 ms, and a part of the backlog tells as much.
-MOST_IN_A_BUCKET = 10_000
 
 
 def drained(kind: str, objects: int) -> dict[str, Any]:
@@ -62,10 +60,10 @@ def tenth(commit_ms: list[int], *, last: bool = False) -> float:
     return statistics.median((commit_ms[-count:] if last else commit_ms[:count]) or [0])
 
 
-def run(objects: int, kinds: list[str]) -> None:
-    """Prints the tables of a tenth of the backlog and of all of it, in a folder, and of a part in a bucket."""
+def run(objects: int, in_bucket: int, kinds: list[str]) -> None:
+    """Prints the tables of a tenth of the backlog and of all of it, in a folder, and of another in a bucket."""
     print(f"## drain: landing objects of {ROWS_AN_OBJECT} rows into one table, by one compactor\n")
-    sizes = [("folder", objects // 10), ("folder", objects), ("bucket", min(objects, MOST_IN_A_BUCKET))]
+    sizes = [("folder", objects // 10), ("folder", objects), ("bucket", in_bucket)]
     figures = [{"kind": kind} | drained(kind, count) for kind, count in sizes if kind in kinds]
     rows = [
         [f"{of['objects']:,} in a {of['kind']}", f"{of['seconds']:.1f}", f"{of['cpu_s']:.1f}",

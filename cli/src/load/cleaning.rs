@@ -137,7 +137,7 @@ impl Cleaning {
     /// are none. For a source whose records have no numbers: their lines tell them apart.
     pub(super) fn push_lines(&mut self, source: &Arc<Source>, records: &mut Records) -> bool {
         let block = &mut self.open;
-        let start = block.filled().min(block.bytes.len());
+        let start = block.filled();
         let Some(lines) = records.whole_lines(&mut block.bytes[start..]) else { return false };
         block.add(source, lines.bytes, What::Lines(lines));
         true

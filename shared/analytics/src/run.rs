@@ -40,7 +40,7 @@ pub struct Limits {
     /// groups over it go to the system's folder for temporary files; what cannot (a median holds its values, a join the
     /// smaller side) is asked again alone, and then fails the query.
     pub memory: usize,
-    /// Queries that run at the same time.
+    /// Queries that run at the same time, each on one processor.
     pub concurrent: usize,
     /// Time for one query.
     pub query_time: Duration,
@@ -49,11 +49,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 512 MiB, four queries at a time, five minutes each, 100,000 rows a result.
+    /// 512 MiB, a query at a time for each processor and four at least, five minutes each, 100,000 rows a result.
     fn default() -> Self {
         Limits {
             memory: 512 * 1024 * 1024,
-            concurrent: 4,
+            // More queries than processors fill the time in which the longest runs.
+            concurrent: std::thread::available_parallelism().map_or(1, usize::from).max(4),
             query_time: Duration::from_secs(300),
             result_rows: 100_000,
         }
@@ -87,17 +88,14 @@ pub async fn run_with(
     if versions.len() != tables.len() {
         return Err(AnalyticsError::Tables("two tables have the same name; give each table once".to_owned()));
     }
-    let shares = Shares::of(std::thread::available_parallelism().map_or(1, usize::from), limits);
     let run = Run { store, tables, versions, limits: limits.clone() };
-    let mut answers = run.answers(queries.queries(), shares, limits.memory / 4).await?;
+    let mut answers = run.answers(queries.queries(), limits.concurrent, limits.memory / 4).await?;
     // What had too little memory beside others may have enough alone, and without the columns that are kept for all.
-    if shares.queries > 1 {
+    if limits.concurrent > 1 {
         for (query, answer) in queries.queries().iter().zip(&mut answers) {
             if matches!(answer, Err(failure) if failure.kind == FailureKind::Memory) {
                 tracing::info!(query.file, "too little memory beside others, asking alone");
-                // In one part: in two, a query that spilled was seen to wait for ever.
-                let alone = Shares { queries: 1, parts: 1 };
-                let alone = run.answers(std::slice::from_ref(query), alone, 0).await?;
+                let alone = run.answers(std::slice::from_ref(query), 1, 0).await?;
                 alone.into_iter().for_each(|alone| *answer = alone);
             }
         }
@@ -127,15 +125,16 @@ struct Run {
 }
 
 impl Run {
-    /// The answer to each query, or why there is none; up to `room` bytes of the memory keep columns that were read.
+    /// The answer to each query, `at_once` of them at a time, or why there is none; up to `room` bytes of the memory keep
+    /// columns that were read.
     async fn answers(
         &self,
         queries: &[Query],
-        shares: Shares,
+        at_once: usize,
         room: usize,
     ) -> Result<Vec<Result<(String, QueryResult), QueryFailure>>, AnalyticsError> {
         let context =
-            self.session(shares, room).map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
+            self.session(room).map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
         let run = Arc::new((context, self.versions.clone(), self.limits.clone()));
         let answers = futures::stream::iter(queries.iter().cloned())
             .map(|query| {
@@ -160,13 +159,15 @@ impl Run {
                     }
                 }
             })
-            .buffered(shares.queries);
+            .buffered(at_once.max(1));
         Ok(answers.collect().await)
     }
 
     /// A session that knows these tables and nothing else.
-    fn session(&self, shares: Shares, room: usize) -> Result<SessionContext, DataFusionError> {
-        let mut config = SessionConfig::new().with_target_partitions(shares.parts);
+    fn session(&self, room: usize) -> Result<SessionContext, DataFusionError> {
+        // In one part a query sends no rows from part to part, and the set has queries enough for the processors. In two it may
+        // wait for ever when it spills: https://github.com/apache/datafusion/issues/24883, not mended in 55.2.
+        let mut config = SessionConfig::new().with_target_partitions(1);
         // Places in the SQL for the messages.
         config.options_mut().sql_parser.collect_spans = true;
         let runtime = RuntimeEnvBuilder::new()
@@ -187,24 +188,6 @@ impl Run {
             context.register_table(name, Arc::new(PinnedTable::new(table, room.clone())?))?;
         }
         Ok(context)
-    }
-}
-
-/// How the processors are shared out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shares {
-    /// Queries at a time.
-    queries: usize,
-    /// Parts in which each is worked on.
-    parts: usize,
-}
-
-impl Shares {
-    /// A query in one part need not send its rows from part to part. So a query has several only when there are more
-    /// processors than queries that may run. More queries than processors fill the time in which the longest runs.
-    fn of(processors: usize, limits: &Limits) -> Self {
-        let queries = limits.concurrent.max(1);
-        Self { queries, parts: processors.div_ceil(queries) }
     }
 }
 

@@ -68,7 +68,7 @@ pub enum ReadError {
     Io {
         /// The file.
         name: String,
-        /// How many records came out before.
+        /// How many records came out before; of lines that were read whole, all, the empty ones too.
         records: u64,
         /// What happened.
         source: std::io::Error,

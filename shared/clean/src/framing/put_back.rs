@@ -48,8 +48,8 @@ impl Read for PutBack {
 
 impl BufRead for PutBack {
     fn fill_buf(&mut self) -> Result<&[u8]> {
-        if self.out < self.bytes.len() {
-            return Ok(&self.bytes[self.out..]);
+        if !self.rest().is_empty() {
+            return Ok(self.rest());
         }
         match self.failed.take() {
             Some(error) => Err(error),
@@ -58,10 +58,10 @@ impl BufRead for PutBack {
     }
 
     fn consume(&mut self, count: usize) {
-        if self.out < self.bytes.len() {
-            self.out += count;
-        } else {
+        if self.rest().is_empty() {
             self.input.consume(count);
+        } else {
+            self.out += count;
         }
     }
 }
