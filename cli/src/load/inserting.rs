@@ -15,8 +15,11 @@ use tokio::task::JoinHandle;
 use super::broken_off;
 use crate::error::CliError;
 
-/// Record bytes of a commit: what memory is bounded by, twice.
+/// Record bytes of a commit, when the one before is done.
 pub(super) const COMMIT_BYTES: u64 = 32 << 20;
+/// Record bytes that come together while the one before is not: cleaning goes on meanwhile, which keeps the processors at work.
+/// What memory is bounded by, twice.
+const MOST_BYTES: u64 = 2 * COMMIT_BYTES;
 /// Tables that are written to at once.
 const CONCURRENCY: usize = 4;
 
@@ -62,13 +65,18 @@ impl Inserting {
             let gathered = self.gathered.entry(contract.name.clone());
             gathered.or_insert_with(|| (contract, Vec::new())).1.push(rows);
         }
-        if self.gathered_bytes >= COMMIT_BYTES { self.begin().await } else { Ok(()) }
+        let enough = if self.is_idle() { COMMIT_BYTES } else { MOST_BYTES };
+        if self.gathered_bytes >= enough { self.begin().await } else { Ok(()) }
     }
 
     /// Inserts all that was taken, and waits.
     pub(super) async fn finish(&mut self) -> Result<(), CliError> {
         self.begin().await?;
         self.settle().await
+    }
+
+    fn is_idle(&self) -> bool {
+        self.under_way.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     async fn begin(&mut self) -> Result<(), CliError> {

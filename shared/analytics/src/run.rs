@@ -133,8 +133,7 @@ impl Run {
         at_once: usize,
         room: usize,
     ) -> Result<Vec<Result<(String, QueryResult), QueryFailure>>, AnalyticsError> {
-        let context =
-            self.session(room).map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
+        let context = self.session(room).map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
         let run = Arc::new((context, self.versions.clone(), self.limits.clone()));
         let answers = futures::stream::iter(queries.iter().cloned())
             .map(|query| {
