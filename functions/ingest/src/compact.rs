@@ -20,6 +20,8 @@
 
 use std::fmt;
 
+use pinlake_json::{Unicode, plain_run, unicode};
+
 /// How deep objects and arrays may be nested, the request's own envelope included.
 pub const MAX_DEPTH: usize = 128;
 
@@ -278,7 +280,7 @@ impl<'a> Reader<'a> {
         let mut kept_from = self.at;
         self.at += 1;
         loop {
-            self.at += plain(&self.text[self.at..]);
+            self.at += plain_run(&self.text[self.at..]);
             match self.text.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -316,43 +318,16 @@ impl<'a> Reader<'a> {
                 Ok(Some('/'))
             }
             Some(b'u') => {
-                let Some(unit) = utf16_unit(rest) else {
+                let Some(Unicode { code, bytes }) = unicode(rest) else {
                     return Err(self.wrong("expected four hexadecimal digits after \\u"));
                 };
-                let follower = if (0xD800..0xDC00).contains(&unit) { utf16_unit(&rest[6..]) } else { None };
-                let pair = follower.filter(|low| (0xDC00..0xE000).contains(low));
-                let code = pair.map_or(unit, |low| 0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00));
-                self.at += if pair.is_some() { 12 } else { 6 };
+                self.at += bytes;
                 // A lone surrogate is no char; a control character may not stand in JSON as itself.
                 Ok(char::from_u32(code).filter(|c| *c >= ' '))
             }
             _ => Err(self.wrong("no such escape")),
         }
     }
-}
-
-/// How many bytes from the beginning of `text` stand for themselves in a string. Eight are looked at at once: a byte's
-/// upper bit in `special` is set where it is a quote, a backslash or a control character, or stands behind one.
-fn plain(text: &[u8]) -> usize {
-    const EACH: u64 = u64::from_ne_bytes([1; 8]);
-    let (words, rest) = text.as_chunks::<8>();
-    for (number, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let below = |word: u64, least: u8| word.wrapping_sub(EACH * u64::from(least)) & !word;
-        let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
-        let special = (is(b'"') | is(b'\\') | below(word, 0x20)) & (EACH * 0x80);
-        if special != 0 {
-            return 8 * number + special.trailing_zeros() as usize / 8;
-        }
-    }
-    let special = |&b: &u8| b == b'"' || b == b'\\' || b < 0x20;
-    text.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
-}
-
-/// The number in `\uXXXX` at the beginning of `text`.
-fn utf16_unit(text: &[u8]) -> Option<u32> {
-    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
-    digits.iter().try_fold(0, |number, &digit| Some(number * 16 + char::from(digit).to_digit(16)?))
 }
 
 #[cfg(test)]
@@ -365,21 +340,6 @@ mod tests {
         reader.value(&mut out)?;
         reader.end()?;
         Ok(String::from_utf8(out).unwrap())
-    }
-
-    #[test]
-    fn plain_bytes_end_where_a_special_one_stands() {
-        for special in *b"\"\\\x00\x1f" {
-            for (before, after) in [(b'a', b'"'), (b' ', b'\\'), (0x7f, 0), (0x80, 0x1f), (0xff, b'!')] {
-                for at in 0..20 {
-                    let mut text = vec![before; 20];
-                    text.extend([after; 3]);
-                    text[at] = special;
-                    assert_eq!(plain(&text), at, "{special} in {before}");
-                    assert_eq!(plain(&text[..at]), at);
-                }
-            }
-        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Keys {
         if self.forms.len() >= FORMS_BYTES {
             self.hash();
         }
-        self.forms.extend_from_slice(&form.begin);
+        form.begin.put(&mut self.forms);
         match &form.columns {
             Some(columns) => columns.iter().for_each(|column| column.put(view, &mut self.forms)),
             None => record_id(origin, &mut self.forms),
@@ -73,7 +73,7 @@ impl Keys {
 #[derive(Debug)]
 pub(crate) struct Form {
     /// The domain and the dataset.
-    begin: Vec<u8>,
+    begin: Known,
     /// In the order of their names; none: the record's own id is the key.
     columns: Option<Vec<KeyColumn>>,
 }
@@ -83,7 +83,37 @@ struct KeyColumn {
     /// Where it is in the contract.
     at: usize,
     /// Its name and its tag.
-    begin: Vec<u8>,
+    begin: Known,
+}
+
+/// Bytes that are put into every form. So many at once are a few instructions, where a number that is known only then is a call:
+/// a shorter piece is put with zeros behind it, which are then taken off.
+#[derive(Debug)]
+struct Known {
+    first: [u8; KNOWN_BYTES],
+    /// What is longer than that.
+    rest: Vec<u8>,
+    length: usize,
+}
+
+const KNOWN_BYTES: usize = 32;
+
+impl Known {
+    fn new(bytes: &[u8]) -> Known {
+        let (begin, rest) = bytes.split_at(bytes.len().min(KNOWN_BYTES));
+        let mut first = [0; KNOWN_BYTES];
+        first[..begin.len()].copy_from_slice(begin);
+        Known { first, rest: rest.to_vec(), length: begin.len() }
+    }
+
+    fn put(&self, form: &mut Vec<u8>) {
+        let end = form.len() + self.length;
+        form.extend_from_slice(&self.first);
+        form.truncate(end);
+        if !self.rest.is_empty() {
+            form.extend_from_slice(&self.rest);
+        }
+    }
 }
 
 impl Form {
@@ -99,7 +129,10 @@ impl Form {
             contract.columns.iter().enumerate().filter(|(_, column)| in_key(column)).collect();
         columns.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let columns = columns.into_iter().map(|(at, column)| KeyColumn::new(at, column)).collect();
-        Form { begin, columns: (contract.identity != Identity::Record).then_some(columns) }
+        Form {
+            begin: Known::new(&begin),
+            columns: (contract.identity != Identity::Record).then_some(columns),
+        }
     }
 
     /// Where in the contract the columns of the key are; none: the record's own id is the key.
@@ -116,14 +149,14 @@ impl KeyColumn {
             Type::Scalar(scalar) => tag(scalar),
             Type::Array(scalar) => TAG_ARRAY + tag(scalar),
         });
-        KeyColumn { at, begin }
+        KeyColumn { at, begin: Known::new(&begin) }
     }
 
     fn put(&self, view: View<'_>, form: &mut Vec<u8>) {
         match view.row.cells[self.at] {
             Cell::Null => {}
             Cell::Items(span) => {
-                form.extend_from_slice(&self.begin);
+                self.begin.put(form);
                 // The length is known when all is written: keep its place.
                 let start = form.len();
                 form.extend_from_slice(&[0; 4]);
@@ -137,7 +170,7 @@ impl KeyColumn {
                 form[start..start + 4].copy_from_slice(&written);
             }
             single => {
-                form.extend_from_slice(&self.begin);
+                self.begin.put(form);
                 value(single, view, form);
             }
         }
@@ -169,7 +202,7 @@ fn value(cell: Cell, view: View<'_>, form: &mut Vec<u8>) {
         Cell::Null | Cell::Items(_) => {}
         Cell::True => put(form, &[1]),
         Cell::False => put(form, &[0]),
-        Cell::Int(number) | Cell::Moment(number) | Cell::Day(number) => put(form, &number.to_le_bytes()),
+        Cell::Int(number) | Cell::Moment(number) | Cell::Day(number) => word(form, number.to_le_bytes()),
         Cell::Float(bits) => {
             let number = f64::from_bits(bits);
             // The two zeros are equal, and so are all NaNs.
@@ -180,7 +213,7 @@ fn value(cell: Cell, view: View<'_>, form: &mut Vec<u8>) {
             } else {
                 number
             };
-            put(form, &one.to_bits().to_le_bytes());
+            word(form, one.to_bits().to_le_bytes());
         }
         Cell::Text(span) => put(form, view.text_of(span).as_bytes()),
         Cell::Bytes(span) => put(form, &view.row.bytes[span.range()]),
@@ -204,6 +237,14 @@ fn tag(scalar: Scalar) -> u8 {
 fn put(buffer: &mut Vec<u8>, bytes: &[u8]) {
     buffer.extend_from_slice(&length(bytes.len()));
     buffer.extend_from_slice(bytes);
+}
+
+/// Eight bytes, as [`put`] puts them.
+fn word(buffer: &mut Vec<u8>, bytes: [u8; 8]) {
+    let mut with_length = [0; 12];
+    with_length[..4].copy_from_slice(&length(8));
+    with_length[4..].copy_from_slice(&bytes);
+    buffer.extend_from_slice(&with_length);
 }
 
 fn length(length: usize) -> [u8; 4] {

@@ -4,6 +4,7 @@
 //! read again by serde_json, which finds out what is the matter and says so. So only what it accepts has to be right,
 //! and a property test holds that against the other reader.
 
+use pinlake_json::{Unicode, plain_run, unicode};
 use serde::Deserialize as _;
 use serde_json::value::RawValue;
 
@@ -74,7 +75,7 @@ impl<'a> Quick<'a> {
             self.at += length;
             return Some(field);
         }
-        let end = plain_end(self.rest());
+        let end = plain_run(self.rest());
         if self.rest().get(end) != Some(&b'"') {
             return None;
         }
@@ -120,7 +121,7 @@ impl<'a> Quick<'a> {
         // What is escaped goes to the scratch, and with it the plain runs before and behind.
         let (mut run, mut in_scratch) = (start, None);
         loop {
-            self.at += plain_end(self.rest());
+            self.at += plain_run(self.rest());
             match self.rest().first()? {
                 b'"' => break,
                 b'\\' => {
@@ -151,7 +152,7 @@ impl<'a> Quick<'a> {
         let mut is_escaped = false;
         self.at += 1;
         loop {
-            self.at += plain_end(self.rest());
+            self.at += plain_run(self.rest());
             match self.rest() {
                 [b'"', ..] => break,
                 [b'\\', _, ..] => {
@@ -173,6 +174,11 @@ impl<'a> Quick<'a> {
         let [b'\\', kind, ..] = self.rest() else {
             return None;
         };
+        if *kind == b'u' {
+            let Unicode { code, bytes } = unicode(self.rest())?;
+            self.at += bytes;
+            return char::from_u32(code);
+        }
         self.at += 2;
         Some(match kind {
             b'"' => '"',
@@ -183,31 +189,8 @@ impl<'a> Quick<'a> {
             b'n' => '\n',
             b'r' => '\r',
             b't' => '\t',
-            b'u' => return self.code_point(),
             _ => return None,
         })
-    }
-
-    /// The character of the hexadecimal digits that come next: above U+FFFF they are a pair of surrogates.
-    fn code_point(&mut self) -> Option<char> {
-        let first = self.four_digits()?;
-        if let Some(alone) = char::from_u32(first.into()) {
-            return Some(alone);
-        }
-        if !self.rest().starts_with(b"\\u") {
-            return None;
-        }
-        self.at += 2;
-        let second = self.four_digits()?;
-        char::decode_utf16([first, second]).next()?.ok()
-    }
-
-    fn four_digits(&mut self) -> Option<u16> {
-        let digits = self.rest().get(..4)?;
-        let digit = |digit: &u8| char::from(*digit).to_digit(16).map(|digit| digit as u16);
-        let value = digits.iter().try_fold(0, |value, next| Some(value * 16 + digit(next)?))?;
-        self.at += 4;
-        Some(value)
     }
 
     fn number(&mut self) -> Option<Span> {
@@ -240,27 +223,6 @@ impl<'a> Quick<'a> {
     }
 }
 
-/// Where the first byte is that ends a plain run of a string: a quote, a backslash, or a control character, which may not
-/// stand in one. Eight bytes at a time.
-fn plain_end(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    // Of the bytes that are found the lowest is right: a borrow only goes upwards.
-    let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word & HIGH;
-    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    let (words, _) = bytes.as_chunks::<8>();
-    for (number, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let found = below(word, 0x20) | equal(word, b'"') | equal(word, b'\\');
-        if found != 0 {
-            return number * 8 + (found.trailing_zeros() / 8) as usize;
-        }
-    }
-    let start = words.len() * 8;
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
-    bytes[start..].iter().position(ends).map_or(bytes.len(), |at| start + at)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
@@ -270,25 +232,6 @@ mod tests {
     use proptest::test_runner::RngSeed;
 
     use super::*;
-
-    #[test]
-    fn runs_end_at_the_first_byte_that_ends_them() {
-        for length in 0..40 {
-            for at in 0..length {
-                for end in [b'"', b'\\', 0, 0x1f, b'\n'] {
-                    for fill in [b'x', b' ', 0xff, 0x80, 0x7f, b'!', b']'] {
-                        let mut bytes = vec![fill; length];
-                        bytes[at] = end;
-                        if at + 1 < length {
-                            bytes[at + 1] = b'"';
-                        }
-                        assert_eq!(plain_end(&bytes), at, "{bytes:?}");
-                    }
-                }
-            }
-            assert_eq!(plain_end(&vec![0xe9; length]), length);
-        }
-    }
 
     /// The fields of a record as text, by either way.
     fn seen(text: &str, quickly: bool, fields: &mut FieldTable) -> Option<Vec<String>> {
