@@ -437,7 +437,7 @@ async fn memory_that_is_enough_for_each_is_enough_for_all() {
     while ask(&files[..1], limits.clone()).await.is_err() {
         limits.memory += limits.memory / 8;
     }
-    // With many processors one query needs less at a time; four at once still need twice as much as this.
+    // Four at once still need twice as much as this.
     limits.memory *= 2;
     for _ in 0..10 {
         let results = ask(&files, limits.clone()).await.unwrap();
