@@ -67,6 +67,9 @@ impl Batch {
     }
 }
 
+/// What is set aside of a column beforehand, in values or bytes: a batch that was larger may have been the only one.
+const MOST_ROOM: usize = 4 << 20;
+
 #[derive(Debug)]
 enum ColumnBuilder {
     Text(StringBuilder),
@@ -168,7 +171,7 @@ impl ColumnBuilder {
     /// An empty one of the same kind, with room for what the next batch will have, which is about as much: growing to that size
     /// would copy each value several times.
     fn another(&self) -> ColumnBuilder {
-        let room = |size: usize| size + size / 8;
+        let room = |size: usize| (size + size / 8).min(MOST_ROOM);
         match self {
             ColumnBuilder::Text(full) => ColumnBuilder::Text(StringBuilder::with_capacity(
                 room(full.len()),
