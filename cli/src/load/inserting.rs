@@ -19,7 +19,7 @@ use crate::error::CliError;
 pub(super) const COMMIT_BYTES: u64 = 32 << 20;
 /// Record bytes that come together while the one before is not: cleaning goes on meanwhile, which keeps the processors at work.
 /// What memory is bounded by, twice.
-const MOST_BYTES: u64 = 2 * COMMIT_BYTES;
+const MOST_BYTES: u64 = COMMIT_BYTES + COMMIT_BYTES / 4;
 /// Tables that are written to at once.
 const CONCURRENCY: usize = 4;
 

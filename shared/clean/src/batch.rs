@@ -67,9 +67,6 @@ impl Batch {
     }
 }
 
-/// What is set aside of a column beforehand, in values or bytes: a batch that was larger may have been the only one.
-const MOST_ROOM: usize = 4 << 20;
-
 #[derive(Debug)]
 enum ColumnBuilder {
     Text(StringBuilder),
@@ -94,7 +91,7 @@ impl ColumnBuilder {
                 ColumnBuilder::List {
                     item,
                     items: Box::new(ColumnBuilder::scalar(scalar)),
-                    offsets: first_offset(1),
+                    offsets: vec![0],
                     valid: NullBufferBuilder::new(0),
                 }
             }
@@ -168,62 +165,25 @@ impl ColumnBuilder {
         }
     }
 
-    /// An empty one of the same kind, with room for what the next batch will have, which is about as much: growing to that size
-    /// would copy each value several times.
-    fn another(&self) -> ColumnBuilder {
-        let room = |size: usize| (size + size / 8).min(MOST_ROOM);
-        match self {
-            ColumnBuilder::Text(full) => ColumnBuilder::Text(StringBuilder::with_capacity(
-                room(full.len()),
-                room(full.values_slice().len()),
-            )),
-            ColumnBuilder::Int64(full) => ColumnBuilder::Int64(Int64Builder::with_capacity(room(full.len()))),
-            ColumnBuilder::Int32(full) => ColumnBuilder::Int32(Int32Builder::with_capacity(room(full.len()))),
-            ColumnBuilder::Float64(full) => {
-                ColumnBuilder::Float64(Float64Builder::with_capacity(room(full.len())))
-            }
-            ColumnBuilder::Boolean(full) => {
-                ColumnBuilder::Boolean(BooleanBuilder::with_capacity(room(full.len())))
-            }
-            ColumnBuilder::Moment(full) => ColumnBuilder::Moment(
-                TimestampMicrosecondBuilder::with_capacity(room(full.len())).with_timezone("UTC"),
-            ),
-            ColumnBuilder::Day(full) => ColumnBuilder::Day(Date32Builder::with_capacity(room(full.len()))),
-            ColumnBuilder::Binary(full) => ColumnBuilder::Binary(BinaryBuilder::with_capacity(
-                room(full.len()),
-                room(full.values_slice().len()),
-            )),
-            ColumnBuilder::List { item, items, offsets, valid } => ColumnBuilder::List {
-                item: Arc::clone(item),
-                items: Box::new(items.another()),
-                offsets: first_offset(room(offsets.len())),
-                valid: NullBufferBuilder::new(room(valid.len())),
-            },
-        }
-    }
-
     fn finish(&mut self) -> ArrayRef {
-        let next = self.another();
-        match std::mem::replace(self, next) {
-            ColumnBuilder::Text(mut full) => Arc::new(full.finish()),
-            ColumnBuilder::Int64(mut full) => Arc::new(full.finish()),
-            ColumnBuilder::Int32(mut full) => Arc::new(full.finish()),
-            ColumnBuilder::Float64(mut full) => Arc::new(full.finish()),
-            ColumnBuilder::Boolean(mut full) => Arc::new(full.finish()),
-            ColumnBuilder::Moment(mut full) => Arc::new(full.finish()),
-            ColumnBuilder::Day(mut full) => Arc::new(full.finish()),
-            ColumnBuilder::Binary(mut full) => Arc::new(full.finish()),
-            ColumnBuilder::List { item, mut items, offsets, mut valid } => {
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-                Arc::new(ListArray::new(item, offsets, items.finish(), valid.finish()))
+        match self {
+            // The next batch will be about as large: growing to that size would copy each text several times.
+            ColumnBuilder::Text(builder) => {
+                let (rows, bytes) = (builder.len(), builder.values_slice().len());
+                let next = StringBuilder::with_capacity(rows + rows / 8, bytes + bytes / 8);
+                Arc::new(std::mem::replace(builder, next).finish())
+            }
+            ColumnBuilder::Int64(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Int32(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Float64(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Boolean(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Moment(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Day(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Binary(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::List { item, items, offsets, valid } => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])));
+                Arc::new(ListArray::new(Arc::clone(item), offsets, items.finish(), valid.finish()))
             }
         }
     }
-}
-
-/// The offsets of an empty list column.
-fn first_offset(room: usize) -> Vec<i32> {
-    let mut offsets = Vec::with_capacity(room);
-    offsets.push(0);
-    offsets
 }

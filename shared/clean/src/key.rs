@@ -56,9 +56,7 @@ impl Keys {
     /// The keys so far; there are none afterwards.
     pub(crate) fn finish(&mut self) -> FixedSizeBinaryArray {
         self.hash();
-        // The next batch will have about as many.
-        let next = Vec::with_capacity(self.hashed.len() + self.hashed.len() / 8);
-        let keys = std::mem::replace(&mut self.hashed, next);
+        let keys = std::mem::take(&mut self.hashed);
         FixedSizeBinaryArray::new(KEY_BYTES as i32, Buffer::from_vec(keys), None)
     }
 
