@@ -18,6 +18,8 @@ use crate::error::CliError;
 const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks that are cleaned or wait for it, or to be taken, for each thread that cleans.
 const BLOCKS_A_THREAD: usize = 2;
+/// Records that are cleaned at a time: short ones make rows that are many times as long, in quarantine above all.
+const BLOCK_RECORDS: u64 = BLOCK_BYTES as u64 / 32;
 /// What a file counts in its block: many hold one small record, and have a name as long.
 const SOURCE_BYTES: usize = 256;
 
@@ -64,6 +66,7 @@ struct Block {
     /// Filled from the start, as far as the last piece ends.
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
+    records: u64,
 }
 
 /// Some of a block's bytes: where they end, and what they are of their source.
@@ -90,7 +93,7 @@ impl Block {
         // The last record may be longer than the room that is left.
         let mut bytes = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8);
         bytes.resize(BLOCK_BYTES, 0);
-        Self { sources: Vec::new(), bytes, pieces: Vec::new() }
+        Self { sources: Vec::new(), bytes, pieces: Vec::new(), records: 0 }
     }
 
     fn filled(&self) -> usize {
@@ -103,16 +106,21 @@ impl Block {
             self.sources.push(source.clone());
         }
         let (source, end) = (self.sources.len() - 1, self.filled() + bytes);
+        self.records += match &what {
+            What::Lines(lines) => lines.count,
+            What::Record { .. } => 1,
+        };
         self.pieces.push(Piece { source, end, what });
     }
 
     fn is_full(&self) -> bool {
-        self.filled() + self.sources.len() * SOURCE_BYTES >= BLOCK_BYTES
+        self.records >= BLOCK_RECORDS || self.filled() + self.sources.len() * SOURCE_BYTES >= BLOCK_BYTES
     }
 
     fn clear(&mut self) {
         self.sources.clear();
         self.pieces.clear();
+        self.records = 0;
         self.bytes.truncate(BLOCK_BYTES);
     }
 }
@@ -139,7 +147,8 @@ impl Cleaning {
     pub(super) fn push_lines(&mut self, source: &Arc<Source>, records: &mut Records) -> bool {
         let block = &mut self.open;
         let start = block.filled();
-        let Some(lines) = records.whole_lines(&mut block.bytes[start..]) else { return false };
+        let enough = BLOCK_RECORDS.saturating_sub(block.records);
+        let Some(lines) = records.whole_lines(&mut block.bytes[start..], enough) else { return false };
         block.add(source, lines.bytes, What::Lines(lines));
         true
     }
@@ -246,5 +255,27 @@ impl Cleaners {
         block.clear();
         self.spare().push(block);
         cleaned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pinlake_clean::framing::Limits;
+
+    #[test]
+    fn a_block_of_short_records_is_full_before_its_bytes_are() {
+        let mut cleaning = Cleaning::new(Arc::new(Catalog::embedded().unwrap()), DateTime::UNIX_EPOCH);
+        let source = Arc::new(Source { name: "file/x".to_owned(), id: None, hint: None });
+        let lines = "7\n".repeat(BLOCK_BYTES / 2);
+        let mut records = Records::from_bytes("x", lines.into(), Limits::default()).unwrap();
+        assert!(cleaning.push_lines(&source, &mut records));
+        assert!(cleaning.is_full());
+        assert!(cleaning.open.records < 3 * BLOCK_RECORDS, "{} records", cleaning.open.records);
+        cleaning.open.clear();
+        while !cleaning.is_full() {
+            cleaning.push(&source, 0, Record { bytes: b"7", position: 1, fault: None });
+        }
+        assert_eq!(cleaning.open.records, BLOCK_RECORDS);
     }
 }

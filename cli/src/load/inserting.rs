@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 use super::broken_off;
 use crate::error::CliError;
 
-/// Record bytes of a commit, when the one before is done.
+/// Bytes of a commit, as [`Cleaned::bytes`] counts them, when the one before is done.
 pub(super) const COMMIT_BYTES: u64 = 32 << 20;
-/// Record bytes that come together while the one before is not: cleaning goes on meanwhile, which keeps the processors at work.
+/// Bytes that come together while the one before is not: cleaning goes on meanwhile, which keeps the processors at work.
 /// What memory is bounded by, twice.
 const MOST_BYTES: u64 = COMMIT_BYTES + COMMIT_BYTES / 4;
 /// Tables that are written to at once.

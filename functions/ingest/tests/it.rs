@@ -11,6 +11,8 @@
 )]
 #![allow(clippy::print_stdout, reason = "a test tells what it measured")]
 
+#[path = "../../../tests/alone.rs"]
+mod alone;
 mod hostile;
 
 mod access;

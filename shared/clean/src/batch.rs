@@ -22,7 +22,9 @@ pub(crate) struct Batch {
     key_form: Form,
     keys: Keys,
     pub(crate) rows: u64,
-    /// Bytes of the records that the rows came from.
+    /// What a row takes besides its texts and items.
+    pub(crate) row_bytes: usize,
+    /// See [`Cleaned::bytes`](crate::Cleaned::bytes).
     pub(crate) bytes: u64,
 }
 
@@ -34,18 +36,19 @@ impl Batch {
             key_form: Form::new(contract),
             keys: Keys::default(),
             rows: 0,
+            row_bytes: KEY_BYTES + contract.columns.iter().map(fixed_bytes).sum::<usize>(),
             bytes: 0,
         }
     }
 
-    /// Adds a row and its key.
-    pub(crate) fn push(&mut self, view: View<'_>, origin: &Origin<'_>, record_bytes: usize) {
+    /// Adds a row and its key. `bytes` is what to reckon with.
+    pub(crate) fn push(&mut self, view: View<'_>, origin: &Origin<'_>, bytes: usize) {
         for (column, cell) in self.columns.iter_mut().zip(&view.row.cells) {
             column.push(*cell, view);
         }
         self.keys.push(&self.key_form, view, origin);
         self.rows += 1;
-        self.bytes += record_bytes as u64;
+        self.bytes += bytes as u64;
     }
 
     /// The key of the row that was added last.
@@ -65,6 +68,11 @@ impl Batch {
         self.bytes = 0;
         RecordBatch::try_new(Arc::clone(&self.schema), arrays).expect("columns agree with their contract")
     }
+}
+
+/// What a row takes in a column whatever its value: of texts and lists where they end.
+fn fixed_bytes(column: &Column) -> usize {
+    column.data_type.arrow().primitive_width().unwrap_or(size_of::<i32>())
 }
 
 #[derive(Debug)]

@@ -130,7 +130,7 @@ trait Cutter {
     fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError>;
 
     /// See [`Records::whole_lines`].
-    fn whole_lines(&mut self, _room: &mut [u8]) -> Option<WholeLines> {
+    fn whole_lines(&mut self, _room: &mut [u8], _enough: u64) -> Option<WholeLines> {
         None
     }
 }
@@ -285,11 +285,11 @@ impl Records {
         }
     }
 
-    /// Fills `room` with the next lines of NDJSON, as many whole ones as it holds: [`WholeLines::records`] cuts them, on whatever
-    /// thread. None when there is no such line: [`next`](Self::next) has what comes instead, which is the last line, one that
+    /// Fills `room` with the next lines of NDJSON, as many whole ones as it holds, and hardly more than are `enough`:
+    /// [`WholeLines::records`] cuts them, on whatever thread. None when there is no such line: [`next`](Self::next) has what comes instead, which is the last line, one that
     /// is longer, an error, the end, or a record of another format.
-    pub fn whole_lines(&mut self, room: &mut [u8]) -> Option<WholeLines> {
-        let lines = self.cutter.whole_lines(room)?;
+    pub fn whole_lines(&mut self, room: &mut [u8], enough: u64) -> Option<WholeLines> {
+        let lines = self.cutter.whole_lines(room, enough)?;
         self.read += lines.count;
         self.bytes += lines.bytes as u64;
         Some(lines)

@@ -17,7 +17,7 @@ use crate::record::Record;
 /// The most bytes of a record that is cleaned; a longer one is quarantined whole. Kinesis takes no more in one.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
-/// Bytes of one dataset's records at which its batch is closed and another begun: Arrow's text columns end at 2 GiB.
+/// Bytes of one dataset's rows at which its batch is closed and another begun: Arrow's text columns end at 2 GiB.
 const MAX_BATCH_BYTES: u64 = 512 << 20;
 
 /// Where a record came from.
@@ -64,7 +64,8 @@ pub struct Cleaned {
     pub rows: RecordBatch,
     /// How many records they were made of: one a row.
     pub read: u64,
-    /// Bytes of those records.
+    /// What memory to reckon with: of each row the bytes of its record, or what the row takes where that is far more, as in quarantine.
+    /// It takes at most twice this, and four times where a record is hardly more than an array.
     pub bytes: u64,
 }
 
@@ -215,7 +216,7 @@ impl Intake {
         found.filter(|at| *at != self.quarantine)
     }
 
-    /// Bytes of the records that the open batches hold.
+    /// Of the open batches, as [`Cleaned::bytes`].
     pub fn buffered_bytes(&self) -> usize {
         self.buffered_bytes
     }
@@ -252,7 +253,6 @@ impl Intake {
         count.read += 1;
         count.bytes += bytes as u64;
         count.quarantined += u64::from(quarantined);
-        self.buffered_bytes += bytes;
     }
 
     /// Cleans a record into its dataset's batch. `dataset` comes in as the one named, and goes out as the one
@@ -276,17 +276,19 @@ impl Intake {
         *dataset = Some(at);
 
         cell::clean(&self.plans[at], &mut self.record, text, &mut self.row)?;
-        self.append(at, text, record.len(), origin);
+        // Names and quotes make up for what a row takes besides its texts, unless the record is very short.
+        self.append(at, text, record.len().max(self.plans[at].batch.row_bytes), origin);
         Ok(())
     }
 
-    fn append(&mut self, at: usize, text: &str, record_bytes: usize, origin: &Origin<'_>) {
+    fn append(&mut self, at: usize, text: &str, bytes: usize, origin: &Origin<'_>) {
         if self.plans[at].batch.bytes >= MAX_BATCH_BYTES {
             self.close(at);
         }
         let view = View { row: &self.row, record: &self.record, text };
         let plan = &mut self.plans[at];
-        plan.batch.push(view, origin, record_bytes);
+        plan.batch.push(view, origin, bytes);
+        self.buffered_bytes += bytes;
         self.last = at;
     }
 
@@ -377,7 +379,8 @@ impl Intake {
             };
             row.cells.push(cell.unwrap_or(Cell::Null));
         }
-        self.append(self.quarantine, "", raw.len(), origin);
+        let texts = record.scratch.len() + row.bytes.len();
+        self.append(self.quarantine, "", texts + self.plans[self.quarantine].batch.row_bytes, origin);
     }
 }
 

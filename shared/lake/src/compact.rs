@@ -28,8 +28,11 @@ const LEAP: usize = 8;
 pub struct Budget {
     /// Objects a commit.
     pub objects: usize,
-    /// Stored bytes a commit (in memory they are several times as many).
+    /// Stored bytes a commit.
     pub bytes: u64,
+    /// Bytes in memory of a commit's rows, which are several times the stored ones, and of texts that repeat thousands of times.
+    /// The object that goes beyond it is the last one.
+    pub row_bytes: usize,
     /// No further commit is begun after this long.
     pub time: Duration,
 }
@@ -37,7 +40,7 @@ pub struct Budget {
 impl Default for Budget {
     fn default() -> Self {
         // S3 lists 1,000 objects a request: these, and one that tells that there are more.
-        Self { objects: 999, bytes: 64 << 20, time: Duration::from_secs(30) }
+        Self { objects: 999, bytes: 64 << 20, row_bytes: 256 << 20, time: Duration::from_secs(30) }
     }
 }
 
@@ -62,11 +65,12 @@ pub struct Compacted {
     pub more: bool,
 }
 
-/// Who, it seems, has inserted the rows of landing objects.
-enum Taken {
-    Here,
-    /// None of them was new.
-    ByAnother,
+/// What became of landing objects that were to be taken.
+struct Taken {
+    /// So many of them, the first ones, are done with.
+    objects: usize,
+    /// None of their rows was new: another compactor, it seems, is at the same ones.
+    by_another: bool,
 }
 
 impl Lake {
@@ -105,11 +109,15 @@ impl Lake {
                 self.clean_again(catalog, object, &mut done).await?;
             }
             leap = 0;
-            if let Some(contract) = contract.filter(|_| !current.is_empty())
-                && let Taken::ByAnother = self.take(catalog, contract, &current, &mut done).await?
-            {
-                // Another compactor is at the same objects. They would go on side by side, one of them for nothing.
-                leap = budget.objects * (1 + self.chance().below(LEAP));
+            if let Some(contract) = contract.filter(|_| !current.is_empty()) {
+                let taken = self.take(catalog, contract, &current, budget.row_bytes, &mut done).await?;
+                if taken.objects < current.len() {
+                    (after, done.more) = (None, true);
+                }
+                if taken.by_another {
+                    // They would go on side by side, one of them for nothing.
+                    leap = budget.objects * (1 + self.chance().below(LEAP));
+                }
             }
             // What was cleaned again has landed again.
             done.more |= !stale.is_empty();
@@ -125,46 +133,53 @@ impl Lake {
         Ok(done)
     }
 
-    /// Inserts the rows of landing objects, and removes them.
+    /// Inserts the rows of landing objects, as far as they fit `row_bytes`, and removes the objects.
     async fn take(
         &self,
         catalog: &Arc<Catalog>,
         contract: &Arc<Contract>,
         objects: &[LandingObject],
+        row_bytes: usize,
         done: &mut Compacted,
     ) -> Result<Taken, LakeError> {
-        let batches = self.read(objects, done).await?;
+        let (batches, count) = self.read(objects, row_bytes, done).await?;
+        let objects = &objects[..count];
         let rows = self.insert(catalog, contract, &batches).await?;
         object::remove(self.store(), objects.iter().map(|object| object.path.clone()).collect()).await?;
         done.read += rows.read;
         done.inserted += rows.inserted;
         done.duplicates += rows.duplicates;
         done.objects += objects.len() as u64;
-        Ok(if rows.inserted == 0 { Taken::ByAnother } else { Taken::Here })
+        Ok(Taken { objects: count, by_another: rows.inserted == 0 })
     }
 
-    /// Reads landing objects. One that is gone holds rows that another compactor has taken; one that cannot be read
-    /// is set aside, and the others go on.
+    /// Reads landing objects until there are `row_bytes` of rows, and tells how many objects these are of. One that is gone
+    /// holds rows that another compactor has taken; one that cannot be read is set aside, and the others go on.
     async fn read(
         &self,
         objects: &[LandingObject],
+        row_bytes: usize,
         done: &mut Compacted,
-    ) -> Result<Vec<RecordBatch>, LakeError> {
-        let reads = objects.iter().cloned().map(|object: LandingObject| async move {
-            match object::read(&**self.store(), &object).await {
-                Err(error) if error.is_permanent() => Ok(Err((object, error))),
-                other => other.map(Ok),
-            }
+    ) -> Result<(Vec<RecordBatch>, usize), LakeError> {
+        let gets = objects.iter().cloned().map(|object| async move {
+            object::get(&**self.store(), &object).await.map(|bytes| (object, bytes))
         });
-        let read: Vec<_> = futures::stream::iter(reads).buffered(CONCURRENCY).try_collect().await?;
-        let mut batches = Vec::new();
-        for landed in read {
-            match landed {
-                Ok(landed) => batches.extend(landed.into_iter().flat_map(|landed| landed.batches)),
-                Err((object, error)) => self.set_aside(&object, &error, done).await?,
+        let mut gets = futures::stream::iter(gets).buffered(CONCURRENCY);
+        let (mut batches, mut bytes, mut count) = (Vec::new(), 0, 0);
+        // What was got is unpacked here, one after the other, because only then is it known how large it is.
+        while bytes < row_bytes
+            && let Some((object, got)) = gets.try_next().await?
+        {
+            count += 1;
+            match got.map(|got| object::decode(&object, got)).transpose() {
+                Ok(landed) => {
+                    let rows = landed.into_iter().flat_map(|landed| landed.batches);
+                    batches.extend(rows.inspect(|batch| bytes += batch.get_array_memory_size()));
+                }
+                Err(error) => self.set_aside(&object, &error, done).await?,
             }
         }
-        Ok(batches)
+        Ok((batches, count))
     }
 
     /// Rows of another contract are not inserted: their records are cleaned again by the present one, and land anew.
@@ -299,6 +314,25 @@ mod tests {
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
         let idle = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
         assert_eq!(idle, Compacted::default());
+    }
+
+    #[tokio::test]
+    async fn a_commit_takes_no_more_rows_than_memory_has_room_for() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let catalog = catalog("\"-\"");
+        let page = "so it goes ".repeat(90_000);
+        for sequence in 1..=5 {
+            let line = format!("{{\"visitor\": {sequence}, \"page\": \"{page}\"}}");
+            deliver(&*store, &catalog, sequence, &line).await;
+        }
+        let lake = Lake::new(store.clone(), effects(1));
+        // Stored, they are a few hundred bytes each.
+        let budget = Budget { row_bytes: 2 * page.len(), time: Duration::ZERO, ..Budget::default() };
+        let first = lake.compact(&catalog, "visit", budget).await.unwrap();
+        assert_eq!((first.objects, first.inserted, first.more), (2, 2, true));
+        let rest = lake.compact(&catalog, "visit", Budget { time: Duration::MAX, ..budget }).await.unwrap();
+        assert_eq!((rest.objects, rest.inserted, rest.duplicates, rest.more), (3, 3, 0, false));
+        assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
     }
 
     #[tokio::test]

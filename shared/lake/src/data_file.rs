@@ -65,8 +65,23 @@ pub(crate) async fn open(
     store: &dyn ObjectStore,
     path: &Path,
 ) -> Result<ParquetRecordBatchReader, LakeError> {
+    reader(path, get(store, path).await?)
+}
+
+/// The data file at `path` as it is stored.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Bytes, LakeError> {
     let got = store.get(path).await.map_err(LakeError::store(path))?;
-    let bytes = got.bytes().await.map_err(LakeError::store(path))?;
+    got.bytes().await.map_err(LakeError::store(path))
+}
+
+/// The rows of a data file's bytes.
+///
+/// # Errors
+/// When they are no Parquet.
+pub(crate) fn reader(path: &Path, bytes: Bytes) -> Result<ParquetRecordBatchReader, LakeError> {
     ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(LakeError::damaged(path))

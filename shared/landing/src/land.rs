@@ -28,7 +28,7 @@ use crate::watermark;
 
 /// Landing objects that are put at once.
 const CONCURRENCY: usize = 8;
-/// Bytes of unpacked records at which what is clean is put before more is unpacked: what memory is bounded by.
+/// Bytes at which what is clean is put before more is cleaned, as [`Intake::buffered_bytes`] counts them: what memory is bounded by.
 const MAX_BUFFERED_BYTES: usize = 64 << 20;
 
 /// A run of records of one shard, in the order of their sequence numbers.
@@ -100,38 +100,72 @@ pub(crate) async fn land_with(
         return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
     };
     releases.keep(store, catalog).await?;
-    let mut intake = Intake::new(catalog.clone(), origin.arrived);
+    let intake = Intake::new(catalog.clone(), origin.arrived);
+    let mut landing = Landing { store, origin: &origin, raw, intake, objects: Vec::new() };
     let feed = Feed::of(catalog, &delivery);
-    let mut objects = Vec::new();
     for (number, record) in delivery.records.iter().enumerate() {
-        intake.set_arrived_at(record.arrived_at());
+        landing.intake.set_arrived_at(record.arrived_at());
         match feed.kind {
-            Kind::File => feed.push_cut(&mut intake, record, faults.get(number).and_then(Option::as_ref)),
-            Kind::Kinesis | Kind::Kafka { .. } => feed.push(&mut intake, record),
-        }
-        if intake.buffered_bytes() >= MAX_BUFFERED_BYTES {
-            objects.extend(put_all(store, &mut intake, &origin, raw).await?);
+            Kind::File => {
+                let fault = faults.get(number).and_then(Option::as_ref);
+                feed.push_cut(&mut landing, record, fault).await?;
+            }
+            Kind::Kinesis | Kind::Kafka { .. } => feed.push(&mut landing, record).await?,
         }
     }
-    objects.extend(put_all(store, &mut intake, &origin, raw).await?);
-    Ok(Landed { objects, counts: intake.counts().cloned().collect() })
+    landing.put_all().await?;
+    Ok(Landed { objects: landing.objects, counts: landing.intake.counts().cloned().collect() })
 }
 
-/// Puts what the intake holds.
-async fn put_all(
-    store: &dyn ObjectStore,
-    intake: &mut Intake,
-    origin: &Origin,
-    raw: &Path,
-) -> Result<Vec<LandingObject>, LandingError> {
-    futures::stream::iter(intake.drain())
-        .map(|cleaned| async move {
+/// A delivery on its way into the landing area.
+struct Landing<'a> {
+    store: &'a dyn ObjectStore,
+    origin: &'a Origin,
+    raw: &'a Path,
+    intake: Intake,
+    objects: Vec<LandingObject>,
+}
+
+impl Landing<'_> {
+    /// Cleans a record.
+    async fn push(
+        &mut self,
+        record: &[u8],
+        hint: Option<&str>,
+        origin: &RecordOrigin<'_>,
+    ) -> Result<(), LandingError> {
+        self.intake.push(record, hint, origin);
+        self.put_enough().await
+    }
+
+    /// Puts a record aside that could not be cut or unpacked.
+    async fn reject(
+        &mut self,
+        record: &[u8],
+        hint: Option<&str>,
+        origin: &RecordOrigin<'_>,
+        reason: Reason,
+        detail: String,
+    ) -> Result<(), LandingError> {
+        self.intake.reject(record, hint, origin, reason, detail);
+        self.put_enough().await
+    }
+
+    /// Puts what is clean, if it is enough. After each record: a few packed bytes may be millions of lines.
+    async fn put_enough(&mut self) -> Result<(), LandingError> {
+        if self.intake.buffered_bytes() >= MAX_BUFFERED_BYTES { self.put_all().await } else { Ok(()) }
+    }
+
+    async fn put_all(&mut self) -> Result<(), LandingError> {
+        let Self { store, origin, raw, .. } = *self;
+        let puts = self.intake.drain().into_iter().map(|cleaned| async move {
             let contract = &cleaned.contract;
             object::put(store, &contract.name, contract.hash(), origin, raw, &cleaned.rows).await
-        })
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await
+        });
+        let put: Vec<_> = futures::stream::iter(puts).buffered(CONCURRENCY).try_collect().await?;
+        self.objects.extend(put);
+        Ok(())
+    }
 }
 
 impl Delivery<'_> {
@@ -192,20 +226,27 @@ impl<'a> Feed<'a> {
     }
 
     /// Takes a record apart as far as its producer has put it together, and pushes its lines.
-    fn push(&self, intake: &mut Intake, record: &RawRecord) {
+    async fn push(&self, landing: &mut Landing<'_>, record: &RawRecord) -> Result<(), LandingError> {
         let data = record.data.as_bytes();
         let aggregate = if self.kind == Kind::Kinesis { Aggregate::parse(data) } else { None };
         let Some(aggregate) = aggregate else {
-            return self.push_one(intake, Single { key: &record.key, sequence: &record.sequence, data });
+            let single = Single { key: &record.key, sequence: &record.sequence, data };
+            return self.push_one(landing, single).await;
         };
         for (number, (key, data)) in aggregate.records().enumerate() {
             let sequence = format!("{}.{number}", record.sequence);
-            self.push_one(intake, Single { key, sequence: &sequence, data });
+            self.push_one(landing, Single { key, sequence: &sequence, data }).await?;
         }
+        Ok(())
     }
 
     /// Pushes a record that was cut out of a file. Its key is what [`crate::file::FileSource`] made of the file.
-    fn push_cut(&self, intake: &mut Intake, record: &RawRecord, fault: Option<&Fault>) {
+    async fn push_cut(
+        &self,
+        landing: &mut Landing<'_>,
+        record: &RawRecord,
+        fault: Option<&Fault>,
+    ) -> Result<(), LandingError> {
         let own = StreamKey::parse(&record.key);
         let hint = own.and_then(|key| key.dataset);
         let name = own.and_then(|key| key.client_key).unwrap_or_default();
@@ -217,16 +258,14 @@ impl<'a> Feed<'a> {
         };
         let data = record.data.as_bytes();
         match fault {
-            None => {
-                intake.push(data, hint, &origin);
-            }
-            Some(fault) => intake.reject(data, hint, &origin, fault.reason, fault.detail.clone()),
+            None => landing.push(data, hint, &origin).await,
+            Some(fault) => landing.reject(data, hint, &origin, fault.reason, fault.detail.clone()).await,
         }
     }
 
     /// Our own partition key tells the dataset and numbers the lines; a record of another producer is routed by its
     /// stream or topic, then by its key, then by its shape.
-    fn push_one(&self, intake: &mut Intake, record: Single<'_>) {
+    async fn push_one(&self, landing: &mut Landing<'_>, record: Single<'_>) -> Result<(), LandingError> {
         let Single { key, sequence, data } = record;
         let own = StreamKey::parse(key)
             // Ingest may know a dataset before the cleaner does: what it named stays named. On a stream that has one
@@ -257,7 +296,7 @@ impl<'a> Feed<'a> {
                     NotUnpacked::TooLarge => Reason::TooLarge,
                     NotUnpacked::Damaged(_) => Reason::Unreadable,
                 };
-                return intake.reject(data, hint, &origin, reason, why.detail());
+                return landing.reject(data, hint, &origin, reason, why.detail()).await;
             }
         };
         let data = unpacked.as_ref();
@@ -277,8 +316,9 @@ impl<'a> Feed<'a> {
                 position: position(number + 1),
                 record_id: own.map(|key| (key.request, key.index + number)),
             };
-            intake.push(line, hint, &origin);
+            landing.push(line, hint, &origin).await?;
         }
+        Ok(())
     }
 }
 

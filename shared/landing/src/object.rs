@@ -130,13 +130,27 @@ pub async fn read(
     store: &dyn ObjectStore,
     object: &LandingObject,
 ) -> Result<Option<LandedRows>, LandingError> {
-    let got = match store.get(&object.path).await {
-        Ok(got) => got,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(LandingError::store(&object.path)(error)),
-    };
-    let bytes = got.bytes().await.map_err(LandingError::store(&object.path))?;
-    decode(bytes).map(Some).map_err(|why| LandingError::corrupt(&object.path, why))
+    get(store, object).await?.map(|bytes| decode(object, bytes)).transpose()
+}
+
+/// Gets an object as it is stored, for [`decode`]; `None` when it is gone.
+///
+/// # Errors
+/// When the store fails.
+pub async fn get(store: &dyn ObjectStore, object: &LandingObject) -> Result<Option<Bytes>, LandingError> {
+    match store.get(&object.path).await {
+        Ok(got) => got.bytes().await.map(Some).map_err(LandingError::store(&object.path)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(LandingError::store(&object.path)(error)),
+    }
+}
+
+/// The rows of an object's bytes, which may be many times as large.
+///
+/// # Errors
+/// When the object is not Parquet.
+pub fn decode(object: &LandingObject, bytes: Bytes) -> Result<LandedRows, LandingError> {
+    read_rows(bytes).map_err(|why| LandingError::corrupt(&object.path, why))
 }
 
 /// Removes objects whose rows are durably in their table; one that is gone already is no error.
@@ -208,7 +222,7 @@ fn encode(dataset: &str, rows: &RecordBatch, raw: &Path) -> Result<Bytes, Landin
     Ok(bytes.into())
 }
 
-fn decode(bytes: Bytes) -> Result<LandedRows, parquet::errors::ParquetError> {
+fn read_rows(bytes: Bytes) -> Result<LandedRows, parquet::errors::ParquetError> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
     let raw = reader
         .metadata()

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
+#[path = "../../../../tests/alone.rs"]
+mod alone;
+mod bounds;
 #[path = "../../../../tests/runtime_api.rs"]
 mod runtime_api;
 mod secrecy;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use peak_alloc::PeakAlloc;
 
 use super::{inputs, table};
+use crate::alone::alone;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -15,17 +16,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 #[test]
 #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 fn a_request_takes_few_times_the_largest_text() {
-    const MARK: &str = "PINLAKE_TEST_ALONE";
-    if std::env::var_os(MARK).is_none() {
-        let run = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["hostile::bounds::a_request_takes_few_times_the_largest_text", "--exact", "--nocapture"])
-            .env(MARK, "1")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&run.stdout);
-        assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
-        assert!(said.contains("1 passed"), "{said}");
-        print!("{said}");
+    if !alone("hostile::bounds::a_request_takes_few_times_the_largest_text") {
         return;
     }
     let most = 5.0 * ingest::body::MAX_TEXT_BYTES as f64 / MIB;

@@ -6,7 +6,7 @@ use super::put_back::PutBack;
 use super::{CutError, Cutter, Input, Limits, Record, WholeLines, too_large};
 
 /// Bytes that are read at a time: a processor's own cache holds them.
-const AT_HAND_BYTES: usize = 256 << 10;
+const AT_HAND_BYTES: usize = 64 << 10;
 
 pub(super) struct JsonLines {
     input: PutBack,
@@ -59,11 +59,11 @@ impl Cutter for JsonLines {
         }
     }
 
-    fn whole_lines(&mut self, room: &mut [u8]) -> Option<WholeLines> {
+    fn whole_lines(&mut self, room: &mut [u8], enough: u64) -> Option<WholeLines> {
         self.input.consume(std::mem::take(&mut self.lent));
         // No line in it is longer than a record may be.
         let most = room.len().min(self.limits.max_record_bytes);
-        let Filled { bytes: filled, lines: count, failed } = fill(&mut self.input, &mut room[..most]);
+        let Filled { bytes: filled, lines: count, failed } = fill(&mut self.input, &mut room[..most], enough);
         let bytes = memchr::memrchr(b'\n', &room[..filled]).map_or(0, |last| last + 1);
         self.input.put_back(&room[bytes..filled], failed);
         let first = self.line + 1;
@@ -80,10 +80,10 @@ struct Filled {
     failed: Option<std::io::Error>,
 }
 
-/// Fills the room from its start, as far as the input goes or works.
-fn fill(input: &mut impl Read, room: &mut [u8]) -> Filled {
+/// Fills the room from its start, until there are `enough` lines, or as far as the input goes or works.
+fn fill(input: &mut impl Read, room: &mut [u8], enough: u64) -> Filled {
     let mut filled = Filled { bytes: 0, lines: 0, failed: None };
-    loop {
+    while filled.lines < enough {
         let rest = &mut room[filled.bytes..];
         // Lines are counted while the processor still has at hand what was read.
         let next = rest.len().min(AT_HAND_BYTES);
@@ -97,6 +97,7 @@ fn fill(input: &mut impl Read, room: &mut [u8]) -> Filled {
             Err(error) => return Filled { failed: Some(error), ..filled },
         }
     }
+    filled
 }
 
 /// The records of whole lines, of which the first has the number `first`.

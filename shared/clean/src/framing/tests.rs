@@ -68,10 +68,15 @@ fn lines_are_whole_wherever_the_pieces_end_that_they_come_in() {
 }
 
 /// The records, those of whole lines cut where they stand in a room of so many bytes; and how many these are.
-fn in_room(mut records: Records, bytes: usize) -> (Vec<String>, Option<ReadError>, usize) {
+fn in_room(records: Records, bytes: usize) -> (Vec<String>, Option<ReadError>, usize) {
+    at_most(records, bytes, u64::MAX)
+}
+
+/// As [`in_room`], with so many lines to be enough.
+fn at_most(mut records: Records, bytes: usize, enough: u64) -> (Vec<String>, Option<ReadError>, usize) {
     let (mut room, mut out, mut of_lines) = (vec![b'?'; bytes], Vec::new(), 0);
     loop {
-        if let Some(lines) = records.whole_lines(&mut room) {
+        if let Some(lines) = records.whole_lines(&mut room, enough) {
             let before = out.len();
             out.extend(lines.records(&room).map(shown));
             of_lines += out.len() - before;
@@ -103,6 +108,11 @@ fn whole_lines_and_the_records_between_them_are_all_records() {
             assert_eq!(found, whole, "{most} bytes at a time into {room}");
             assert!(error.is_none());
             assert_eq!(of_lines > 0, room >= 4, "{of_lines} records of whole lines in {room} bytes");
+            assert_eq!(
+                at_most(records(most), room, 1).0,
+                whole,
+                "{most} bytes at a time into {room}, a line at a time"
+            );
         }
     }
     for other in ["[{},\n{}\n]", "a,b\n1,2\n", "{\n\"a\": 1}\n{}\n"] {

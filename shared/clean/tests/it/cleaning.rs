@@ -316,12 +316,39 @@ fn counts_add_up_and_an_intake_is_used_again() {
     let counts: Vec<_> =
         intake.counts().map(|own| (own.dataset.clone(), own.read, own.quarantined)).collect();
     assert_eq!(counts, [(Some("pin".into()), 1, 0), (Some("user".into()), 1, 1), (None, 1, 1)]);
-    assert_eq!(intake.buffered_bytes(), 2 * PIN.len() + 1);
+    assert!(intake.buffered_bytes() > 2 * PIN.len() + 100, "a row of quarantine is longer than its record");
     assert_eq!(intake.drain().iter().map(|own| own.read).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(intake.buffered_bytes(), 0);
     assert!(intake.drain().is_empty());
     intake.push(PIN.as_bytes(), None, &line(4));
     assert_eq!(of(&intake.drain(), "pin").bytes, PIN.len() as u64);
+}
+
+#[test]
+fn rows_take_at_most_twice_the_memory_that_is_reckoned_with() {
+    let many = |text: &str, hint| {
+        let mut intake = intake(contracts());
+        for number in 0..1000 {
+            intake.push(text.as_bytes(), hint, &line(number));
+        }
+        intake.drain().remove(0)
+    };
+    let geo = r#"{"ind": 1, "timestamp": "2020-08-28 03:52:47", "latitude": 1.5, "longitude": 2.5, "country": "Peru"}"#;
+    let long = format!("\"{}\"", "x".repeat(5000));
+    for (text, hint) in [
+        (PIN, None),
+        (geo, None),
+        (r#"{"ind":1}"#, Some("geo")),
+        ("7", Some("geo")),
+        ("{}", None),
+        (&long, None),
+    ] {
+        let cleaned = many(text, hint);
+        let size = |column: &arrow::array::ArrayRef| column.to_data().get_slice_memory_size().unwrap();
+        let taken: usize = cleaned.rows.columns().iter().map(size).sum();
+        let reckoned = usize::try_from(cleaned.bytes).unwrap();
+        assert!(reckoned >= 1000 * text.len() && reckoned * 2 >= taken, "{taken} of {reckoned}: {text}");
+    }
 }
 
 #[test]

@@ -1,7 +1,15 @@
 //! Cleaning by the mission's contracts: records as clients send them, and what becomes of them.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails"
+)]
 
+#[path = "../../../../tests/alone.rs"]
+mod alone;
 mod cleaning;
 mod hostile;
 mod keys;

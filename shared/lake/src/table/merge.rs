@@ -6,19 +6,20 @@
 
 use std::collections::HashSet;
 
-use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 
 use super::{CONTENTION, Known, Table, Written};
-use crate::data_file::DataFile;
+use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
 use crate::keys;
 use crate::log::Change;
 
 /// A file below this many bytes is small.
 const SMALL_BYTES: u64 = 16 << 20;
-/// Bytes of all files that one merge takes: in memory they are several times as many.
+/// Bytes of all files that one merge takes.
 const MOST_BYTES: u64 = 64 << 20;
+/// Bytes in memory of their rows, but for the file that goes beyond it: texts that repeat take next to nothing in a file.
+const MOST_ROW_BYTES: usize = 512 << 20;
 /// Files that are read at once.
 const CONCURRENCY: usize = 16;
 
@@ -58,14 +59,30 @@ impl Table {
 
     /// Writes the small files as one, if there are `enough` of them.
     async fn write_merge(&self, known: &mut Known, enough: usize) -> Result<Option<Merge>, LakeError> {
-        let small = small(known.log.files());
+        let mut small = small(known.log.files());
         if small.len() < enough {
             return Ok(None);
         }
-        let reads = small.clone().into_iter().map(|file| async move { self.batches_of(&file).await });
-        let rows: Vec<Vec<RecordBatch>> =
-            futures::stream::iter(reads).buffered(CONCURRENCY).try_collect().await?;
-        let rows = rows.concat();
+        let gets = small.clone().into_iter().map(|file| async move {
+            let path = data_file::absolute(&self.root, &file.path);
+            data_file::get(&*self.store, &path).await.map(|bytes| (path, bytes))
+        });
+        let mut gets = futures::stream::iter(gets).buffered(CONCURRENCY);
+        let (mut rows, mut bytes, mut count) = (Vec::new(), 0, 0);
+        // One after the other: how large the rows are is known when they are there.
+        while bytes < MOST_ROW_BYTES
+            && let Some((path, got)) = gets.try_next().await?
+        {
+            for batch in self.decode(&path, got)? {
+                bytes += batch.get_array_memory_size();
+                rows.push(batch);
+            }
+            count += 1;
+        }
+        if count < 2 {
+            return Ok(None);
+        }
+        small.truncate(count);
         let mut all_keys = Vec::new();
         for file in &small {
             let own = keys::of_file(&self.store, &self.root, &self.contract, file, &mut known.keys).await?;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::error::ArrowError;
+use bytes::Bytes;
+use object_store::path::Path;
 
 use super::{CONTENTION, Known, Table, Written};
 use crate::data_file::{self, DataFile};
@@ -98,7 +100,11 @@ impl Table {
     /// The rows of a data file, in the table's columns.
     pub(crate) async fn batches_of(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
         let path = data_file::absolute(&self.root, &file.path);
-        let reader = data_file::open(&*self.store, &path).await?;
+        self.decode(&path, data_file::get(&*self.store, &path).await?)
+    }
+
+    /// The rows of the bytes of the data file at `path`, in the table's columns.
+    pub(super) fn decode(&self, path: &Path, bytes: Bytes) -> Result<Vec<RecordBatch>, LakeError> {
         let columns = self.contract.arrow_schema();
         let typed = |batch: RecordBatch| {
             let arrays = columns.fields().iter().map(|field| match batch.column_by_name(field.name()) {
@@ -107,6 +113,7 @@ impl Table {
             });
             RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, _>>()?)
         };
-        reader.map(|batch| batch.and_then(typed).map_err(LakeError::damaged(&path))).collect()
+        let rows = data_file::reader(path, bytes)?;
+        rows.map(|batch| batch.and_then(typed).map_err(LakeError::damaged(path))).collect()
     }
 }

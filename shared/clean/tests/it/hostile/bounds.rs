@@ -8,32 +8,13 @@ use peak_alloc::PeakAlloc;
 use pinlake_clean::framing::Records;
 
 use super::{inputs, limits};
+use crate::alone::alone;
 use crate::{contracts, intake, line};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
 const MIB: f64 = 1024.0 * 1024.0;
-
-/// Runs the test of this name alone in a process of its own. There, `true`.
-fn alone(test: &str) -> bool {
-    const MARK: &str = "PINLAKE_TEST_ALONE";
-    if std::env::var_os(MARK).is_some() {
-        return true;
-    }
-    let program = std::env::current_exe().expect("this program");
-    let name = format!("hostile::bounds::{test}");
-    let run = std::process::Command::new(program)
-        .args([&name, "--exact", "--nocapture"])
-        .env(MARK, "1")
-        .output()
-        .expect("it starts again");
-    let said = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
-    assert!(said.contains("1 passed"), "{said}");
-    print!("{said}");
-    false
-}
 
 /// Memory beyond what was there before, at its peak, in MiB; and the time.
 #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
@@ -53,7 +34,7 @@ fn read(name: &str, bytes: Bytes) {
 
 #[test]
 fn reading_a_file_takes_few_times_the_largest_record() {
-    if !alone("reading_a_file_takes_few_times_the_largest_record") {
+    if !alone("hostile::bounds::reading_a_file_takes_few_times_the_largest_record") {
         return;
     }
     let most = 4.0 * limits().max_record_bytes as f64 / MIB;
@@ -71,7 +52,7 @@ fn reading_a_file_takes_few_times_the_largest_record() {
 
 #[test]
 fn cleaning_a_record_takes_few_times_its_size() {
-    if !alone("cleaning_a_record_takes_few_times_its_size") {
+    if !alone("hostile::bounds::cleaning_a_record_takes_few_times_its_size") {
         return;
     }
     for row in inputs::table() {
@@ -89,24 +70,4 @@ fn cleaning_a_record_takes_few_times_its_size() {
         assert!(peak < most, "{}: {peak:.1} MiB of {most:.1}", row[0]);
         assert!(took < Duration::from_secs(5), "{}: {took:?}", row[0]);
     }
-}
-
-/// As many records as a batch of the stream can have, each as small as can be and each to be quarantined: what stands in
-/// quarantine about a record is far longer than such a record.
-#[test]
-fn a_batch_of_the_smallest_records_fits_the_cleaners_memory() {
-    if !alone("a_batch_of_the_smallest_records_fits_the_cleaners_memory") {
-        return;
-    }
-    let mut intake = intake(contracts());
-    // Six MB of base64 in an event, a byte and a line feed each.
-    let records = 6_000_000 * 3 / 4 / 2;
-    let (peak, took) = cost(|| {
-        for number in 0..records {
-            intake.push(b"7", Some("geo"), &line(number));
-        }
-        drop(intake.drain());
-    });
-    println!("{records} records: {peak:.1} MiB, {took:?}");
-    assert!(peak < 800.0, "{peak:.1} MiB");
 }
