@@ -12,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_effects::{Backoff, Effects};
 use pinlake_schema::Contract;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 use tokio::sync::Mutex;
 
 use crate::commit::{self, Outcome};
@@ -350,20 +351,6 @@ struct Written {
     known: FileKeys,
 }
 
-/// Rows that are sorted on one processor: too few to share out.
-const SORTED_ALONE: usize = 1 << 14;
-
-/// Sorts on all processors: what is split at its middle is sorted by the standard library. That it is quicker than rayon's
-/// `par_sort_unstable` was measured only together with other changes.
-fn sort<T: Ord + Send>(rows: &mut [T]) {
-    if rows.len() <= SORTED_ALONE {
-        rows.sort_unstable();
-        return;
-    }
-    let (before, _, after) = rows.select_nth_unstable(rows.len() / 2);
-    rayon::join(|| sort(before), || sort(after));
-}
-
 /// The rows of one insert.
 #[derive(Debug)]
 struct Offer<'a> {
@@ -385,7 +372,7 @@ impl<'a> Offer<'a> {
             rows.extend((0_u32..).zip(0..batch.num_rows()).map(|(at, row)| (key(row), (number, at))));
         }
         let offered = rows.len() as u64;
-        sort(&mut rows);
+        rows.par_sort_unstable();
         rows.dedup_by_key(|(key, _)| *key);
         let (keys, places) = rows.into_iter().map(|(key, place)| (key.to_be_bytes(), place)).unzip();
         Ok(Self { batches, rows: offered, keys, places })
