@@ -127,31 +127,7 @@ struct Landing<'a> {
 }
 
 impl Landing<'_> {
-    /// Cleans a record.
-    async fn push(
-        &mut self,
-        record: &[u8],
-        hint: Option<&str>,
-        origin: &RecordOrigin<'_>,
-    ) -> Result<(), LandingError> {
-        self.intake.push(record, hint, origin);
-        self.put_enough().await
-    }
-
-    /// Puts a record aside that could not be cut or unpacked.
-    async fn reject(
-        &mut self,
-        record: &[u8],
-        hint: Option<&str>,
-        origin: &RecordOrigin<'_>,
-        reason: Reason,
-        detail: String,
-    ) -> Result<(), LandingError> {
-        self.intake.reject(record, hint, origin, reason, detail);
-        self.put_enough().await
-    }
-
-    /// Puts what is clean, if it is enough. After each record: a few packed bytes may be millions of lines.
+    /// Puts what is clean, if it is enough. To be asked after each line: a few packed bytes may be millions of them.
     async fn put_enough(&mut self) -> Result<(), LandingError> {
         if self.intake.buffered_bytes() >= MAX_BUFFERED_BYTES { self.put_all().await } else { Ok(()) }
     }
@@ -258,9 +234,12 @@ impl<'a> Feed<'a> {
         };
         let data = record.data.as_bytes();
         match fault {
-            None => landing.push(data, hint, &origin).await,
-            Some(fault) => landing.reject(data, hint, &origin, fault.reason, fault.detail.clone()).await,
+            None => {
+                landing.intake.push(data, hint, &origin);
+            }
+            Some(fault) => landing.intake.reject(data, hint, &origin, fault.reason, fault.detail.clone()),
         }
+        landing.put_enough().await
     }
 
     /// Our own partition key tells the dataset and numbers the lines; a record of another producer is routed by its
@@ -296,7 +275,8 @@ impl<'a> Feed<'a> {
                     NotUnpacked::TooLarge => Reason::TooLarge,
                     NotUnpacked::Damaged(_) => Reason::Unreadable,
                 };
-                return landing.reject(data, hint, &origin, reason, why.detail()).await;
+                landing.intake.reject(data, hint, &origin, reason, why.detail());
+                return landing.put_enough().await;
             }
         };
         let data = unpacked.as_ref();
@@ -316,7 +296,8 @@ impl<'a> Feed<'a> {
                 position: position(number + 1),
                 record_id: own.map(|key| (key.request, key.index + number)),
             };
-            landing.push(line, hint, &origin).await?;
+            landing.intake.push(line, hint, &origin);
+            landing.put_enough().await?;
         }
         Ok(())
     }
