@@ -57,17 +57,6 @@ pub(crate) struct NewFile {
     pub stats: StructArray,
 }
 
-/// The rows of the data file at `path`, as it has them.
-///
-/// # Errors
-/// When the store fails, or the file is no Parquet.
-pub(crate) async fn open(
-    store: &dyn ObjectStore,
-    path: &Path,
-) -> Result<ParquetRecordBatchReader, LakeError> {
-    reader(path, get(store, path).await?)
-}
-
 /// The data file at `path` as it is stored.
 ///
 /// # Errors
@@ -77,7 +66,7 @@ pub(crate) async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Bytes, L
     got.bytes().await.map_err(LakeError::store(path))
 }
 
-/// The rows of a data file's bytes.
+/// The rows of the bytes of the data file at `path`, as it has them.
 ///
 /// # Errors
 /// When they are no Parquet.

@@ -571,7 +571,7 @@ async fn rebuild(
     let path = data_file::absolute(table, &file.path);
     tracing::warn!(%path, "key file is missing, making it from the data file");
     let mut keys = Vec::new();
-    for batch in data_file::open(&**store, &path).await? {
+    for batch in data_file::reader(&path, data_file::get(&**store, &path).await?)? {
         let batch = batch.map_err(LakeError::damaged(&path))?;
         let of_batch = pinlake_clean::keys(contract, &batch).map_err(LakeError::damaged(&path))?;
         keys.extend((0..of_batch.len()).map(|row| key_at(&of_batch, row)));

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use futures::{StreamExt, TryStreamExt};
 
 use super::{CONTENTION, Known, Table, Written};
-use crate::data_file::{self, DataFile};
+use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::keys;
 use crate::log::Change;
@@ -63,10 +63,7 @@ impl Table {
         if small.len() < enough {
             return Ok(None);
         }
-        let gets = small.clone().into_iter().map(|file| async move {
-            let path = data_file::absolute(&self.root, &file.path);
-            data_file::get(&*self.store, &path).await.map(|bytes| (path, bytes))
-        });
+        let gets = small.clone().into_iter().map(|file| async move { self.get(&file).await });
         let mut gets = futures::stream::iter(gets).buffered(CONCURRENCY);
         let (mut rows, mut bytes, mut count) = (Vec::new(), 0, 0);
         // One after the other: how large the rows are is known when they are there.

@@ -99,8 +99,15 @@ impl Table {
 
     /// The rows of a data file, in the table's columns.
     pub(crate) async fn batches_of(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let (path, bytes) = self.get(file).await?;
+        self.decode(&path, bytes)
+    }
+
+    /// Where a data file lies, and its bytes, for [`Self::decode`].
+    pub(super) async fn get(&self, file: &DataFile) -> Result<(Path, Bytes), LakeError> {
         let path = data_file::absolute(&self.root, &file.path);
-        self.decode(&path, data_file::get(&*self.store, &path).await?)
+        let bytes = data_file::get(&*self.store, &path).await?;
+        Ok((path, bytes))
     }
 
     /// The rows of the bytes of the data file at `path`, in the table's columns.
