@@ -316,8 +316,12 @@ fn counts_add_up_and_an_intake_is_used_again() {
     let counts: Vec<_> =
         intake.counts().map(|own| (own.dataset.clone(), own.read, own.quarantined)).collect();
     assert_eq!(counts, [(Some("pin".into()), 1, 0), (Some("user".into()), 1, 1), (None, 1, 1)]);
-    assert!(intake.buffered_bytes() > 2 * PIN.len() + 100, "a row of quarantine is longer than its record");
-    assert_eq!(intake.drain().iter().map(|own| own.read).collect::<Vec<_>>(), [1, 2]);
+    let buffered = intake.buffered_bytes();
+    assert!(buffered > 2 * PIN.len() + 100, "a row of quarantine is longer than its record");
+    let cleaned = intake.drain();
+    assert_eq!(cleaned.iter().map(|own| own.bytes).sum::<u64>(), buffered as u64);
+    assert_eq!(of(&cleaned, "pin").bytes, PIN.len() as u64);
+    assert_eq!(cleaned.iter().map(|own| own.read).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(intake.buffered_bytes(), 0);
     assert!(intake.drain().is_empty());
     intake.push(PIN.as_bytes(), None, &line(4));

@@ -71,3 +71,23 @@ fn cleaning_a_record_takes_few_times_its_size() {
         assert!(took < Duration::from_secs(5), "{}: {took:?}", row[0]);
     }
 }
+
+/// As many records as a batch of the stream can have, each as small as can be and each to be quarantined: what stands in
+/// quarantine about a record is far longer than such a record.
+#[test]
+fn a_batch_of_the_smallest_records_fits_the_cleaners_memory() {
+    if !alone("hostile::bounds::a_batch_of_the_smallest_records_fits_the_cleaners_memory") {
+        return;
+    }
+    let mut intake = intake(contracts());
+    // Six MB of base64 in an event, a byte and a line feed each.
+    let records = 6_000_000 * 3 / 4 / 2;
+    let (peak, took) = cost(|| {
+        for number in 0..records {
+            intake.push(b"7", Some("geo"), &line(number));
+        }
+        drop(intake.drain());
+    });
+    println!("{records} records: {peak:.1} MiB, {took:?}");
+    assert!(peak < 800.0, "{peak:.1} MiB");
+}
