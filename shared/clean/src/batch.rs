@@ -23,7 +23,7 @@ pub(crate) struct Batch {
     keys: Keys,
     pub(crate) rows: u64,
     /// What a row takes besides its texts and items.
-    pub(crate) row_bytes: usize,
+    pub(crate) fixed_bytes: usize,
     /// See [`Cleaned::bytes`](crate::Cleaned::bytes).
     pub(crate) bytes: u64,
 }
@@ -36,7 +36,7 @@ impl Batch {
             key_form: Form::new(contract),
             keys: Keys::default(),
             rows: 0,
-            row_bytes: KEY_BYTES + contract.columns.iter().map(fixed_bytes).sum::<usize>(),
+            fixed_bytes: KEY_BYTES + contract.columns.iter().map(fixed_bytes).sum::<usize>(),
             bytes: 0,
         }
     }

@@ -286,8 +286,8 @@ impl Records {
     }
 
     /// Fills `room` with the next lines of NDJSON, as many whole ones as it holds, and hardly more than are `enough`:
-    /// [`WholeLines::records`] cuts them, on whatever thread. None when there is no such line: [`next`](Self::next) has what comes instead, which is the last line, one that
-    /// is longer, an error, the end, or a record of another format.
+    /// [`WholeLines::records`] cuts them, on whatever thread. None when there is no such line: [`next`](Self::next) has what
+    /// comes instead, which is the last line, one that is longer, an error, the end, or a record of another format.
     pub fn whole_lines(&mut self, room: &mut [u8], enough: u64) -> Option<WholeLines> {
         let lines = self.cutter.whole_lines(room, enough)?;
         self.read += lines.count;

@@ -277,7 +277,7 @@ impl Intake {
 
         cell::clean(&self.plans[at], &mut self.record, text, &mut self.row)?;
         // Names and quotes make up for what a row takes besides its texts, unless the record is very short.
-        self.append(at, text, record.len().max(self.plans[at].batch.row_bytes), origin);
+        self.append(at, text, record.len().max(self.plans[at].batch.fixed_bytes), origin);
         Ok(())
     }
 
@@ -380,7 +380,7 @@ impl Intake {
             row.cells.push(cell.unwrap_or(Cell::Null));
         }
         let texts = record.scratch.len() + row.bytes.len();
-        self.append(self.quarantine, "", texts + self.plans[self.quarantine].batch.row_bytes, origin);
+        self.append(self.quarantine, "", texts + self.plans[self.quarantine].batch.fixed_bytes, origin);
     }
 }
 

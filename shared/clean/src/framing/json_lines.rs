@@ -5,7 +5,7 @@ use std::io::{BufRead, Read};
 use super::put_back::PutBack;
 use super::{CutError, Cutter, Input, Limits, Record, WholeLines, too_large};
 
-/// Bytes that are read at a time: a processor's own cache holds them.
+/// Bytes that are read at a time: a processor's own cache holds them, and their lines are soon counted to be enough.
 const AT_HAND_BYTES: usize = 64 << 10;
 
 pub(super) struct JsonLines {
