@@ -206,7 +206,8 @@ def examples(api: Api, first: int, program: Path) -> int:
         wrong = subprocess.run(
             [*command, api.url, "user"], cwd=ROOT, env=api.environment, input="{\n", capture_output=True, text=True
         )
-        assert wrong.returncode != 0 and '"malformed_json"' in wrong.stdout, wrong.stdout + wrong.stderr
+        # Once: what is wrong stays wrong, however often it is sent.
+        assert wrong.returncode != 0 and wrong.stdout.count('"malformed_json"') == 1, wrong.stdout + wrong.stderr
         count += 2
     return count
 
