@@ -1,7 +1,11 @@
 //! The compactor's handler over a real lake in memory.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
+#![allow(clippy::print_stdout, reason = "a test tells what it measured")]
 
+#[path = "../../../../tests/alone.rs"]
+mod alone;
+mod bounds;
 mod files;
 #[path = "../../../../tests/runtime_api.rs"]
 mod runtime_api;

@@ -1,0 +1,74 @@
+//! What texts that repeat may cost in memory, at its peak: in files they take next to nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use compactor::Compactor;
+use compactor::wake::Wake;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use peak_alloc::PeakAlloc;
+use pinlake_lake::{Budget, Compacted};
+
+use crate::alone::alone;
+use crate::{Sent, compactor, deliver, messages};
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+const MIB: f64 = 1024.0 * 1024.0;
+/// More than the files that a compactor ever waits for until it merges them.
+const OBJECTS: u64 = 48;
+/// Records of an object, and of each the bytes: 700 MB of rows in all, of which a ten-thousandth is stored.
+const RECORDS: u64 = 14;
+const RECORD_BYTES: usize = 1_000_000;
+
+async fn deliver_all(store: &dyn ObjectStore, compactor: &Compactor<Sent>, first: u64) {
+    let word = "so it goes ";
+    let name = word.repeat(RECORD_BYTES / word.len());
+    for sequence in first..first + OBJECTS {
+        let numbers = sequence * RECORDS..(sequence + 1) * RECORDS;
+        let lines: Vec<String> = numbers
+            .map(|number| {
+                format!(
+                    r#"{{"ind": {number}, "first_name": "{name}", "last_name": "B", "age": 20, "date_joined": "2015-10-21 21:26:45"}}"#
+                )
+            })
+            .collect();
+        deliver(store, &compactor.catalog, sequence, &lines.join("\n")).await;
+    }
+}
+
+/// What an invocation did, and the MiB that it took beyond what the store has.
+async fn compact(compactor: &Compactor<Sent>) -> (Compacted, f64) {
+    let wake = messages(&[Wake::Datasets(vec!["user".to_owned()]).to_body()]);
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let mut outcome = compactor.handle(wake, Duration::from_secs(600)).await;
+    let peak = (MEMORY.peak_usage() - before) as f64 / MIB;
+    let done = outcome.compacted.remove("user").unwrap().unwrap();
+    println!("{peak:.0} MiB: {done:?}");
+    (done, peak)
+}
+
+#[tokio::test]
+async fn texts_that_repeat_fill_the_memory_of_neither_a_commit_nor_a_merge() {
+    if !alone("bounds::texts_that_repeat_fill_the_memory_of_neither_a_commit_nor_a_merge") {
+        return;
+    }
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (mut compactor, _) = compactor(store.clone(), Budget::default());
+    deliver_all(&*store, &compactor, 0).await;
+    let (done, commits) = compact(&compactor).await;
+    assert_eq!((done.objects, done.inserted, done.merged_files), (OBJECTS, OBJECTS * RECORDS, 0));
+
+    // A file an object, so that there is something to merge.
+    compactor.budget.objects = 1;
+    deliver_all(&*store, &compactor, OBJECTS).await;
+    let (done, merge) = compact(&compactor).await;
+    assert_eq!((done.objects, done.inserted), (OBJECTS, OBJECTS * RECORDS));
+    assert!((32..OBJECTS).contains(&done.merged_files), "as many as there is room for");
+
+    // Of the function's 2 GiB the keys have a quarter, whatever the rows take.
+    assert!(commits < 448.0 && merge < 896.0, "{commits:.0} and {merge:.0} MiB");
+}
