@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array, RecordBatch, StructArray, new_empty_array};
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StructArray, new_empty_array};
+use arrow::compute::{FilterBuilder, FilterPredicate};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
 use delta_kernel::expressions::ColumnName;
 use delta_kernel::schema::StructType;
-use delta_kernel_default_engine::stats::FileStatsAccumulator;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
@@ -21,6 +22,7 @@ use parquet::schema::types::ColumnPath;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::LakeError;
+use crate::statistics::{self, ColumnStatistics};
 
 /// Rows of a row group: what Parquet's own writer puts into one.
 const GROUP_ROWS: usize = 1 << 20;
@@ -76,34 +78,71 @@ pub(crate) fn reader(path: &Path, bytes: Bytes) -> Result<ParquetRecordBatchRead
         .map_err(LakeError::damaged(path))
 }
 
-/// Writes `batches` (table columns only) as one Parquet file.
+/// Rows to be written: a batch, or some rows of it.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    /// Table columns only.
+    batch: RecordBatch,
+    /// Which rows; they are copied a column at a time, when that is encoded.
+    chosen: Option<FilterPredicate>,
+    count: usize,
+}
+
+impl Rows {
+    /// The rows of `batch` that `chosen` says.
+    pub(crate) fn chosen(batch: RecordBatch, chosen: &BooleanArray) -> Self {
+        let count = chosen.true_count();
+        let chosen = (count < batch.num_rows()).then(|| FilterBuilder::new(chosen).optimize().build());
+        Self { batch, chosen, count }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    fn schema(&self) -> &Schema {
+        self.batch.schema_ref()
+    }
+
+    fn column(&self, at: usize) -> Result<ArrayRef, ArrowError> {
+        let column = self.batch.column(at);
+        self.chosen.as_ref().map_or_else(|| Ok(column.clone()), |chosen| chosen.filter(column))
+    }
+}
+
+impl From<RecordBatch> for Rows {
+    fn from(batch: RecordBatch) -> Self {
+        let count = batch.num_rows();
+        Self { batch, chosen: None, count }
+    }
+}
+
+/// Writes `rows` as one Parquet file.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.
 pub(crate) fn encode(
     dataset: &str,
-    batches: &[RecordBatch],
+    rows: &[Rows],
     stats_columns: &[ColumnName],
     schema: &StructType,
 ) -> Result<NewFile, LakeError> {
-    let first = batches.first().ok_or_else(|| LakeError::encode(dataset)("there are no rows"))?;
-    let statistics = || {
-        let mut stats = FileStatsAccumulator::new(stats_columns, schema);
-        for batch in batches {
-            stats.merge(batch).map_err(LakeError::delta(dataset))?;
-        }
-        let stats = stats.finish().map_err(LakeError::delta(dataset))?;
-        stats.ok_or_else(|| LakeError::encode(dataset)("there are no statistics"))
-    };
-    let (bytes, stats) = rayon::join(|| parquet(batches, first.schema()), statistics);
-    Ok(NewFile { bytes: bytes.map_err(LakeError::encode(dataset))?.into(), stats: stats? })
+    let first = rows.first().ok_or_else(|| LakeError::encode(dataset)("there are no rows"))?;
+    let statistics =
+        first.schema().fields().iter().map(|field| ColumnStatistics::new(field, stats_columns, schema));
+    let mut statistics: Vec<_> = statistics.collect();
+    let bytes = parquet(rows, &mut statistics).map_err(LakeError::encode(dataset))?;
+    let stats = statistics::of_file(statistics).map_err(LakeError::delta(dataset))?;
+    Ok(NewFile { bytes: bytes.into(), stats })
 }
 
-fn parquet(batches: &[RecordBatch], schema: SchemaRef) -> Result<Vec<u8>, ParquetError> {
+fn parquet(rows: &[Rows], statistics: &mut [ColumnStatistics]) -> Result<Vec<u8>, ParquetError> {
+    let schema = rows[0].batch.schema();
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_created_by(format!("pinlake {}", env!("CARGO_PKG_VERSION")));
-    for column in columns_of_distinct_values(&batches[0])? {
+    for column in columns_of_distinct_values(&rows[0])? {
         properties = properties.set_column_dictionary_enabled(column, false);
     }
     for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {
@@ -118,9 +157,9 @@ fn parquet(batches: &[RecordBatch], schema: SchemaRef) -> Result<Vec<u8>, Parque
     let mut bytes = Vec::new();
     let writer = ArrowWriter::try_new_with_options(&mut bytes, schema, options)?;
     let (mut file, columns) = writer.into_serialized_writer()?;
-    for (number, rows) in row_groups(batches).into_iter().enumerate() {
+    for (number, rows) in row_groups(rows).into_iter().enumerate() {
         let mut group = file.next_row_group()?;
-        for chunk in encode_columns(rows, columns.create_column_writers(number)?)? {
+        for chunk in encode_columns(rows, columns.create_column_writers(number)?, statistics)? {
             chunk.append_to_row_group(&mut group)?;
         }
         group.close()?;
@@ -131,16 +170,16 @@ fn parquet(batches: &[RecordBatch], schema: SchemaRef) -> Result<Vec<u8>, Parque
 
 /// The columns whose values hardly ever repeat. Each of them would be looked up in a dictionary, which is thrown away when it is
 /// full, or is as large as the column.
-fn columns_of_distinct_values(rows: &RecordBatch) -> Result<Vec<ColumnPath>, ParquetError> {
+fn columns_of_distinct_values(rows: &Rows) -> Result<Vec<ColumnPath>, ParquetError> {
     let mut found = Vec::new();
-    if rows.num_rows() < SAMPLE_ROWS {
+    if rows.count < SAMPLE_ROWS {
         return Ok(found);
     }
-    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+    for (at, field) in rows.schema().fields().iter().enumerate() {
         if field.data_type().is_nested() || field.data_type() == &DataType::Boolean {
             continue;
         }
-        let sample = column.slice(0, SAMPLE_ROWS);
+        let sample = rows.column(at)?.slice(0, SAMPLE_ROWS);
         let converter = RowConverter::new(vec![SortField::new(field.data_type().clone())])?;
         let values = converter.convert_columns(&[sample])?;
         let distinct = values.iter().collect::<HashSet<_>>().len();
@@ -151,46 +190,62 @@ fn columns_of_distinct_values(rows: &RecordBatch) -> Result<Vec<ColumnPath>, Par
     Ok(found)
 }
 
-/// The batches in runs of at most [`GROUP_ROWS`] rows, and at least one batch.
-fn row_groups(batches: &[RecordBatch]) -> Vec<&[RecordBatch]> {
-    let (mut groups, mut start, mut rows) = (Vec::new(), 0, 0);
-    for (at, batch) in batches.iter().enumerate() {
-        if at > start && rows + batch.num_rows() > GROUP_ROWS {
-            groups.push(&batches[start..at]);
-            (start, rows) = (at, 0);
+/// The rows in runs of at most [`GROUP_ROWS`], and at least one batch.
+fn row_groups(all: &[Rows]) -> Vec<&[Rows]> {
+    let (mut groups, mut start, mut count) = (Vec::new(), 0, 0);
+    for (at, rows) in all.iter().enumerate() {
+        if at > start && count + rows.count > GROUP_ROWS {
+            groups.push(&all[start..at]);
+            (start, count) = (at, 0);
         }
-        rows += batch.num_rows();
+        count += rows.count;
     }
-    groups.push(&batches[start..]);
+    groups.push(&all[start..]);
     groups
 }
 
 /// Encodes the columns of one row group, on all processors when there is enough of them.
 fn encode_columns(
-    rows: &[RecordBatch],
+    group: &[Rows],
     writers: Vec<ArrowColumnWriter>,
+    statistics: &mut [ColumnStatistics],
 ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
     let mut writers = writers.into_iter();
     let mut columns = Vec::new();
-    for (at, field) in rows[0].schema_ref().fields().iter().enumerate() {
+    for ((at, field), statistics) in group[0].schema().fields().iter().enumerate().zip(statistics) {
         let leaves = compute_leaves(field, &new_empty_array(field.data_type()))?.len();
-        columns.push((at, field.clone(), writers.by_ref().take(leaves).collect::<Vec<_>>()));
+        let writers = writers.by_ref().take(leaves).collect();
+        columns.push(Column { at, field, writers, statistics });
     }
-    let encode = |(at, field, mut writers): (usize, FieldRef, Vec<ArrowColumnWriter>)| {
-        for batch in rows {
-            for (leaf, writer) in compute_leaves(&field, batch.column(at))?.iter().zip(&mut writers) {
+    let bytes: usize = group.iter().map(|rows| rows.batch.get_array_memory_size()).sum();
+    let chunks = if bytes < SIDE_BY_SIDE_BYTES {
+        columns.into_iter().map(|column| column.encode(group)).collect::<Result<Vec<_>, _>>()?
+    } else {
+        columns.into_par_iter().map(|column| column.encode(group)).collect::<Result<Vec<_>, _>>()?
+    };
+    Ok(chunks.into_iter().flatten().collect())
+}
+
+/// A column of a row group.
+struct Column<'a> {
+    at: usize,
+    field: &'a Field,
+    writers: Vec<ArrowColumnWriter>,
+    statistics: &'a mut ColumnStatistics,
+}
+
+impl Column<'_> {
+    /// Chooses, describes and encodes its values batch by batch, while these are in the processor's cache.
+    fn encode(mut self, group: &[Rows]) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        for rows in group {
+            let column = rows.column(self.at)?;
+            self.statistics.add(&column).map_err(|error| ParquetError::External(Box::new(error)))?;
+            for (leaf, writer) in compute_leaves(self.field, &column)?.iter().zip(&mut self.writers) {
                 writer.write(leaf)?;
             }
         }
-        writers.into_iter().map(ArrowColumnWriter::close).collect::<Result<Vec<_>, ParquetError>>()
-    };
-    let bytes: usize = rows.iter().map(RecordBatch::get_array_memory_size).sum();
-    let chunks = if bytes < SIDE_BY_SIDE_BYTES {
-        columns.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?
-    } else {
-        columns.into_par_iter().map(encode).collect::<Result<Vec<_>, _>>()?
-    };
-    Ok(chunks.into_iter().flatten().collect())
+        self.writers.into_iter().map(ArrowColumnWriter::close).collect()
+    }
 }
 
 #[cfg(test)]
@@ -201,6 +256,7 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray};
     use arrow::compute::{cast, concat_batches};
     use arrow::datatypes::Float64Type;
+    use delta_kernel::engine::arrow_conversion::TryIntoKernel;
 
     /// Rows from `first` on: a number, a text, a pair.
     fn rows(first: i64, count: i64) -> RecordBatch {
@@ -217,6 +273,11 @@ mod tests {
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
     }
 
+    fn encoded(rows: &[Rows]) -> Bytes {
+        let schema: StructType = rows[0].schema().try_into_kernel().unwrap();
+        encode("x", rows, &[], &schema).unwrap().bytes
+    }
+
     #[test]
     fn only_values_that_repeat_get_a_dictionary() {
         let rows = 4000;
@@ -226,13 +287,13 @@ mod tests {
         let names = ["unique", "nearly", "twice", "few"];
         let columns = [column(rows), column(2040), column(1500), column(9)];
         let batch = RecordBatch::try_from_iter(names.into_iter().zip(columns)).unwrap();
-        let bytes = Bytes::from(parquet(std::slice::from_ref(&batch), batch.schema()).unwrap());
+        let bytes = encoded(&[batch.clone().into()]);
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
         let columns = reader.metadata().row_group(0).columns();
         let has_dictionary: Vec<_> =
             columns.iter().map(|column| column.dictionary_page_offset().is_some()).collect();
         assert_eq!(has_dictionary, [false, false, true, true]);
-        assert_eq!(columns_of_distinct_values(&batch.slice(0, SAMPLE_ROWS - 1)).unwrap(), []);
+        assert_eq!(columns_of_distinct_values(&batch.slice(0, SAMPLE_ROWS - 1).into()).unwrap(), []);
     }
 
     #[test]
@@ -243,7 +304,7 @@ mod tests {
         assert!(many.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() > SIDE_BY_SIDE_BYTES);
         for (batches, groups) in [(few, 1), (many, 2)] {
             let schema = batches[0].schema();
-            let bytes = Bytes::from(parquet(&batches, schema.clone()).unwrap());
+            let bytes = encoded(&batches.iter().cloned().map(Rows::from).collect::<Vec<_>>());
             let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
             assert_eq!(reader.metadata().num_row_groups(), groups);
             let read: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();

@@ -62,6 +62,7 @@ mod keys;
 mod log;
 mod quarantine;
 pub mod redrive;
+mod statistics;
 pub mod table;
 #[cfg(test)]
 mod testing;

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_effects::{Backoff, Effects};
 use pinlake_schema::Contract;
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 use tokio::sync::Mutex;
 
 use crate::commit::{self, Outcome};
-use crate::data_file::{self, DataFile, NewFile};
+use crate::data_file::{self, DataFile, NewFile, Rows};
 use crate::error::LakeError;
 use crate::keys::{self, FileKeys, Key, KeyCache, KeyRoom};
 use crate::log::{Change, CommitNote, TableLog};
@@ -293,12 +292,7 @@ impl Table {
     }
 
     /// Writes rows as a data file with its key file. `keys` are theirs, ascending.
-    async fn write_file(
-        &self,
-        log: &TableLog,
-        rows: &[RecordBatch],
-        keys: Vec<Key>,
-    ) -> Result<Written, LakeError> {
+    async fn write_file(&self, log: &TableLog, rows: &[Rows], keys: Vec<Key>) -> Result<Written, LakeError> {
         let dataset = &self.contract.name;
         let state = log.write_state()?;
         let context = state.write_context_builder().build().map_err(LakeError::delta(dataset))?;
@@ -388,11 +382,7 @@ impl<'a> Offer<'a> {
     }
 
     /// The rows of the keys that are not `present`, in the order in which they were offered, `columns` only.
-    fn select(
-        &self,
-        present: &[bool],
-        columns: &SchemaRef,
-    ) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
+    fn select(&self, present: &[bool], columns: &SchemaRef) -> Result<Vec<Rows>, ArrowError> {
         let mut masks: Vec<Vec<bool>> =
             self.batches.iter().map(|batch| vec![false; batch.num_rows()]).collect();
         for ((batch, row), present) in self.places.iter().zip(present) {
@@ -401,12 +391,12 @@ impl<'a> Offer<'a> {
         let select = |(batch, mask): (&RecordBatch, Vec<bool>)| {
             let names = columns.fields().iter().map(|field| batch.schema().index_of(field.name()));
             let rows = batch.project(&names.collect::<Result<Vec<_>, _>>()?)?;
-            let rows = filter_record_batch(&rows, &BooleanArray::from(mask))?;
-            RecordBatch::try_new(columns.clone(), rows.columns().to_vec())
+            let rows = RecordBatch::try_new(columns.clone(), rows.columns().to_vec())?;
+            Ok(Rows::chosen(rows, &mask.into()))
         };
-        let selected = self.batches.par_iter().zip(masks).map(select);
-        let mut selected: Vec<RecordBatch> = selected.collect::<Result<_, _>>()?;
-        selected.retain(|rows| rows.num_rows() > 0);
+        let selected = self.batches.iter().zip(masks).map(select);
+        let mut selected: Vec<Rows> = selected.collect::<Result<_, ArrowError>>()?;
+        selected.retain(|rows| rows.count() > 0);
         Ok(selected)
     }
 }

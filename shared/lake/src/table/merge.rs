@@ -72,7 +72,7 @@ impl Table {
         {
             for batch in self.decode(&path, got)? {
                 bytes += batch.get_array_memory_size();
-                rows.push(batch);
+                rows.push(batch.into());
             }
             count += 1;
         }

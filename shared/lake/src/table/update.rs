@@ -8,7 +8,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 
 use super::{CONTENTION, Known, Table, Written};
-use crate::data_file::{self, DataFile};
+use crate::data_file::{self, DataFile, Rows};
 use crate::error::LakeError;
 use crate::keys::{self, Key};
 use crate::log::{Change, CommitNote};
@@ -81,7 +81,7 @@ impl Table {
         file: &DataFile,
         wanted: &BTreeSet<Key>,
         change: impl Fn(&RecordBatch, &BooleanArray) -> Result<Option<RecordBatch>, ArrowError>,
-    ) -> Result<Option<(Vec<RecordBatch>, u64)>, LakeError> {
+    ) -> Result<Option<(Vec<Rows>, u64)>, LakeError> {
         let mut rows = Vec::new();
         let (mut count, mut changed) = (0, false);
         for batch in self.batches_of(file).await? {
@@ -92,7 +92,7 @@ impl Table {
             count += meant.iter().filter(|meant| **meant).count() as u64;
             let new = change(&batch, &meant.into()).map_err(LakeError::encode(&self.contract.name))?;
             changed |= new.is_some();
-            rows.push(new.unwrap_or(batch));
+            rows.push(new.unwrap_or(batch).into());
         }
         Ok(changed.then_some((rows, count)))
     }
