@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StructArray, new_empty_array};
-use arrow::compute::{FilterBuilder, FilterPredicate};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StructArray, new_empty_array};
+use arrow::compute::{FilterBuilder, FilterPredicate, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
@@ -84,21 +84,20 @@ pub(crate) struct Rows {
     /// Table columns only.
     batch: RecordBatch,
     /// Which rows; they are copied a column at a time, when that is encoded.
-    chosen: Option<FilterPredicate>,
-    count: usize,
+    chosen: Option<(BooleanArray, FilterPredicate)>,
 }
 
 impl Rows {
     /// The rows of `batch` that `chosen` says.
-    pub(crate) fn chosen(batch: RecordBatch, chosen: &BooleanArray) -> Self {
-        let count = chosen.true_count();
-        let chosen = (count < batch.num_rows()).then(|| FilterBuilder::new(chosen).optimize().build());
-        Self { batch, chosen, count }
+    pub(crate) fn chosen(batch: RecordBatch, chosen: BooleanArray) -> Self {
+        let filter = FilterBuilder::new(&chosen).optimize().build();
+        let chosen = (filter.count() < batch.num_rows()).then_some((chosen, filter));
+        Self { batch, chosen }
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.count
+        self.chosen.as_ref().map_or(self.batch.num_rows(), |(_, filter)| filter.count())
     }
 
     fn schema(&self) -> &Schema {
@@ -107,14 +106,20 @@ impl Rows {
 
     fn column(&self, at: usize) -> Result<ArrayRef, ArrowError> {
         let column = self.batch.column(at);
-        self.chosen.as_ref().map_or_else(|| Ok(column.clone()), |chosen| chosen.filter(column))
+        self.chosen.as_ref().map_or_else(|| Ok(column.clone()), |(_, filter)| filter.filter(column))
+    }
+
+    /// The first `count` of them, of which there are that many.
+    fn first(&self, count: usize) -> Result<RecordBatch, ArrowError> {
+        let Some((chosen, _)) = &self.chosen else { return Ok(self.batch.slice(0, count)) };
+        let end = chosen.values().set_indices().nth(count).unwrap_or(chosen.len());
+        filter_record_batch(&self.batch.slice(0, end), &chosen.slice(0, end))
     }
 }
 
 impl From<RecordBatch> for Rows {
     fn from(batch: RecordBatch) -> Self {
-        let count = batch.num_rows();
-        Self { batch, chosen: None, count }
+        Self { batch, chosen: None }
     }
 }
 
@@ -172,16 +177,16 @@ fn parquet(rows: &[Rows], statistics: &mut [ColumnStatistics]) -> Result<Vec<u8>
 /// full, or is as large as the column.
 fn columns_of_distinct_values(rows: &Rows) -> Result<Vec<ColumnPath>, ParquetError> {
     let mut found = Vec::new();
-    if rows.count < SAMPLE_ROWS {
+    if rows.count() < SAMPLE_ROWS {
         return Ok(found);
     }
-    for (at, field) in rows.schema().fields().iter().enumerate() {
+    let sample = rows.first(SAMPLE_ROWS)?;
+    for (field, column) in sample.schema_ref().fields().iter().zip(sample.columns()) {
         if field.data_type().is_nested() || field.data_type() == &DataType::Boolean {
             continue;
         }
-        let sample = rows.column(at)?.slice(0, SAMPLE_ROWS);
         let converter = RowConverter::new(vec![SortField::new(field.data_type().clone())])?;
-        let values = converter.convert_columns(&[sample])?;
+        let values = converter.convert_columns(std::slice::from_ref(column))?;
         let distinct = values.iter().collect::<HashSet<_>>().len();
         if distinct + FEW_REPEAT >= SAMPLE_ROWS {
             found.push(ColumnPath::from(field.name().as_str()));
@@ -194,11 +199,11 @@ fn columns_of_distinct_values(rows: &Rows) -> Result<Vec<ColumnPath>, ParquetErr
 fn row_groups(all: &[Rows]) -> Vec<&[Rows]> {
     let (mut groups, mut start, mut count) = (Vec::new(), 0, 0);
     for (at, rows) in all.iter().enumerate() {
-        if at > start && count + rows.count > GROUP_ROWS {
+        if at > start && count + rows.count() > GROUP_ROWS {
             groups.push(&all[start..at]);
             (start, count) = (at, 0);
         }
-        count += rows.count;
+        count += rows.count();
     }
     groups.push(&all[start..]);
     groups
@@ -253,8 +258,8 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray};
-    use arrow::compute::{cast, concat_batches};
+    use arrow::array::{Array, Int64Array, ListArray, StringArray, UInt64Array};
+    use arrow::compute::{cast, concat_batches, take_record_batch};
     use arrow::datatypes::Float64Type;
     use delta_kernel::engine::arrow_conversion::TryIntoKernel;
 
@@ -288,12 +293,19 @@ mod tests {
         let columns = [column(rows), column(2040), column(1500), column(9)];
         let batch = RecordBatch::try_from_iter(names.into_iter().zip(columns)).unwrap();
         let bytes = encoded(&[batch.clone().into()]);
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap();
         let columns = reader.metadata().row_group(0).columns();
         let has_dictionary: Vec<_> =
             columns.iter().map(|column| column.dictionary_page_offset().is_some()).collect();
         assert_eq!(has_dictionary, [false, false, true, true]);
         assert_eq!(columns_of_distinct_values(&batch.slice(0, SAMPLE_ROWS - 1).into()).unwrap(), []);
+        // Each row twice, the second of which is left out.
+        let twice = (0..2 * rows as u64).map(|row| row / 2);
+        let twice = take_record_batch(&batch, &UInt64Array::from_iter_values(twice)).unwrap();
+        let first: BooleanArray = (0..twice.num_rows()).map(|row| Some(row % 2 == 0)).collect();
+        let chosen = Rows::chosen(twice, first);
+        assert_eq!(chosen.first(SAMPLE_ROWS).unwrap(), batch.slice(0, SAMPLE_ROWS));
+        assert_eq!(encoded(&[chosen]), bytes);
     }
 
     #[test]

@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::error::ArrowError;
 use delta_kernel::KernelError;
@@ -23,17 +22,18 @@ const SHARED_BYTES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct ColumnStatistics {
     field: FieldRef,
-    /// Of the values; of texts, in the place of which there are booleans, no more than how many are null.
+    /// Of all values; of texts, when these are done, of the two ends.
     values: FileStatsAccumulator,
     texts: Option<Texts>,
 }
 
-/// The least and the greatest text so far.
-#[derive(Debug)]
+/// What there was of texts.
+#[derive(Debug, Default)]
 struct Texts {
+    rows: usize,
+    nulls: usize,
+    /// The least and the greatest.
     ends: Option<(String, String)>,
-    /// Of these two.
-    values: FileStatsAccumulator,
 }
 
 impl ColumnStatistics {
@@ -41,10 +41,9 @@ impl ColumnStatistics {
     pub(crate) fn new(field: &FieldRef, columns: &[ColumnName], schema: &StructType) -> Self {
         let own = |column: &&ColumnName| column.path().first().is_some_and(|name| name == field.name());
         let own: Vec<ColumnName> = columns.iter().filter(own).cloned().collect();
-        let accumulator = || FileStatsAccumulator::new(&own, schema);
         let is_text = field.data_type() == &DataType::Utf8 && !own.is_empty();
-        let texts = is_text.then(|| Texts { ends: None, values: accumulator() });
-        Self { field: field.clone(), values: accumulator(), texts }
+        let values = FileStatsAccumulator::new(&own, schema);
+        Self { field: field.clone(), values, texts: is_text.then(Texts::default) }
     }
 
     /// Takes more of the column.
@@ -52,34 +51,54 @@ impl ColumnStatistics {
     /// # Errors
     /// When the Delta library refuses it.
     pub(crate) fn add(&mut self, column: &ArrayRef) -> Result<(), KernelError> {
-        let Some(Texts { ends, .. }) = &mut self.texts else {
-            return self.values.merge(&alone(&self.field, column.clone())?);
-        };
-        let known = ends.as_ref().map(|(least, greatest)| Ends::new(least, greatest));
-        let found = Ends::among(known, column.as_string::<i32>().iter().flatten());
-        *ends = found.map(|found| (found.least.to_owned(), found.greatest.to_owned()));
-        let field = Arc::new(Field::new(self.field.name(), DataType::Boolean, true));
-        let flags = BooleanArray::new(BooleanBuffer::new_unset(column.len()), column.nulls().cloned());
-        self.values.merge(&alone(&field, Arc::new(flags))?)
+        match &mut self.texts {
+            Some(texts) => texts.add(column),
+            None => self.values.merge(&alone(&self.field, column.clone())?)?,
+        }
+        Ok(())
     }
 
     /// One row: numRecords, and as far as they apply to it nullCount, minValues, maxValues of the column.
-    fn finish(self) -> Result<StructArray, KernelError> {
-        let nothing = || KernelError::generic("statistics of no rows");
-        let all = self.values.finish()?.ok_or_else(nothing)?;
-        let Some(Texts { ends, mut values }) = self.texts else { return Ok(all) };
-        let ends = ends.map_or([None, None], |(least, greatest)| [Some(least), Some(greatest)]);
-        values.merge(&alone(&self.field, Arc::new(StringArray::from_iter(ends)))?)?;
-        let ends = values.finish()?.ok_or_else(nothing)?;
+    fn finish(mut self) -> Result<StructArray, KernelError> {
+        if let Some(texts) = &self.texts {
+            self.values.merge(&alone(&self.field, texts.two())?)?;
+        }
+        let told = self.values.finish()?.ok_or_else(|| KernelError::generic("statistics of no rows"))?;
+        match self.texts {
+            Some(texts) => Ok(texts.counted(&told)?),
+            None => Ok(told),
+        }
+    }
+}
+
+impl Texts {
+    fn add(&mut self, column: &ArrayRef) {
+        self.rows += column.len();
+        self.nulls += column.null_count();
+        let known = self.ends.as_ref().map(|(least, greatest)| Ends::new(least, greatest));
+        let found = Ends::among(known, column.as_string::<i32>().iter().flatten());
+        self.ends = found.map(|found| (found.least.to_owned(), found.greatest.to_owned()));
+    }
+
+    /// The least and the greatest as a column.
+    fn two(&self) -> ArrayRef {
+        let ends = self.ends.as_ref().map_or([None; 2], |(least, greatest)| [Some(least), Some(greatest)]);
+        Arc::new(StringArray::from_iter(ends))
+    }
+
+    /// The statistics of the two ends, with the counts of all.
+    fn counted(&self, ends: &StructArray) -> Result<StructArray, ArrowError> {
+        let count = |count: usize| -> ArrayRef { Arc::new(Int64Array::from(vec![count as i64])) };
         let sections = ends.fields().iter().zip(ends.columns()).map(|(field, section)| {
-            let section = match field.name().as_str() {
-                "minValues" | "maxValues" => Some(section),
-                _ => all.column_by_name(field.name()),
-            };
-            section.cloned().ok_or_else(nothing)
+            Ok(match (field.name().as_str(), section.as_struct_opt()) {
+                ("numRecords", _) => count(self.rows),
+                ("nullCount", Some(of)) => {
+                    Arc::new(StructArray::try_new(of.fields().clone(), vec![count(self.nulls)], None)?)
+                }
+                _ => section.clone(),
+            })
         });
-        let sections = sections.collect::<Result<_, _>>()?;
-        Ok(StructArray::try_new(ends.fields().clone(), sections, None)?)
+        StructArray::try_new(ends.fields().clone(), sections.collect::<Result<_, ArrowError>>()?, None)
     }
 }
 
@@ -166,7 +185,7 @@ fn head(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    use arrow::array::{Int64Array, ListArray, TimestampMicrosecondArray};
+    use arrow::array::{ListArray, TimestampMicrosecondArray};
     use arrow::datatypes::Int32Type;
     use delta_kernel::engine::arrow_conversion::TryIntoKernel;
     use proptest::prelude::*;

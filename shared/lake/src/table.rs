@@ -392,7 +392,7 @@ impl<'a> Offer<'a> {
             let names = columns.fields().iter().map(|field| batch.schema().index_of(field.name()));
             let rows = batch.project(&names.collect::<Result<Vec<_>, _>>()?)?;
             let rows = RecordBatch::try_new(columns.clone(), rows.columns().to_vec())?;
-            Ok(Rows::chosen(rows, &mask.into()))
+            Ok(Rows::chosen(rows, mask.into()))
         };
         let selected = self.batches.iter().zip(masks).map(select);
         let mut selected: Vec<Rows> = selected.collect::<Result<_, ArrowError>>()?;
