@@ -26,7 +26,7 @@ from local.places import (
 from local.stand_in import StandIn
 
 _BUILD = STATE / "build"
-_FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
+FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
 
 
 def up(keeping: bool = False, programs: Path | None = None) -> dict[str, Any]:
@@ -55,21 +55,25 @@ def client(service: str, endpoint: str, **timeouts: int) -> Any:
     )
 
 
-def _build(settings: dict[str, str]) -> None:
-    """`sam build` in the profile, for the target and with the features that `make build` has used: it compiles
-    nothing again, it only packs."""
-    say("sam build: packing the functions")
-    quick = {
+def quick_build() -> dict[str, str]:
+    """What has `sam build` pack the programs of `make build`."""
+    return {
         "SAM_BUILD_MODE": "debug",
         # Not zig, which is for building on one kind of machine what runs on another.
         "CARGO_LAMBDA_COMPILER": "cargo",
         # Without it, cargo would choose the features of shared dependencies for each function anew, and build anew.
         "CARGO_LAMBDA_COMPILER_EXTRA_ARGS": "--workspace",
     }
+
+
+def _build(settings: dict[str, str]) -> None:
+    """`sam build` in the profile, for the target and with the features that `make build` has used: it compiles
+    nothing again, it only packs."""
+    say("sam build: packing the functions")
     run(
         [VENV_BIN / "sam", "build", "--template-file", ROOT / "template.yaml", "--build-dir", _BUILD,
          "--parameter-overrides", f"Architecture={architecture()}"],
-        settings | quick,
+        settings | quick_build(),
         what="sam build",
         log=STATE / "sam-build.log",
     )  # fmt: skip
@@ -79,7 +83,7 @@ def _pack(programs: Path) -> None:
     """What `sam build` would leave, of programs that are built already: in another profile, say, to be measured."""
     say(f"packing the functions of {programs}")
     template = (ROOT / "template.yaml").read_text()
-    for name in _FUNCTIONS:
+    for name in FUNCTIONS:
         folder = _BUILD / name.capitalize()
         folder.mkdir(parents=True, exist_ok=True)
         if not (programs / name).exists():
@@ -117,7 +121,7 @@ def _describe(runs: StandIn) -> dict[str, Any]:
         "results_table": outputs["ResultsTable"],
         "queue": outputs["QueueUrl"],
         "dead_letters": outputs["DeadLettersUrl"],
-        "functions": {name: outputs[f"{name.capitalize()}Function"] for name in _FUNCTIONS},
+        "functions": {name: outputs[f"{name.capitalize()}Function"] for name in FUNCTIONS},
     }
 
 
