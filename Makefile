@@ -158,6 +158,7 @@ check: tools .venv/ready ## Formatting, lints, docs, the template
 	$(VENV)/python tests/template/check.py
 	$(VENV)/python tests/template/check_test.py
 	$(VENV)/python tests/template/build_test.py
+	$(VENV)/python tests/template/deploy_test.py
 	SAM_CLI_TELEMETRY=0 $(VENV)/sam validate --lint --template template.yaml --region $(LINT_REGION)
 
 .PHONY: fmt
@@ -168,23 +169,23 @@ fmt: tools .venv/ready ## Format Rust and Python
 	$(VENV)/ruff format airflow bench examples local tests
 
 # Release builds, for arm64 by default; zig, which comes with cargo-lambda, cross-compiles on other machines.
-# CONFIG: stack name, parameters and the rest. Named, because SAM looks for it beside the template that it is given, and the
+# SAMCONFIG: stack name, parameters and the rest. Named, because SAM looks for it beside the template that it is given, and the
 # one that is deployed lies in the build's folder.
-CONFIG ?= $(CURDIR)/samconfig.toml
+SAMCONFIG ?= $(CURDIR)/samconfig.toml
 REGION ?= $(or $(AWS_REGION),$(AWS_DEFAULT_REGION))
 DEPLOY_DIR ?= target/deploy
 .PHONY: deploy
 deploy: export PATH := $(CURDIR)/$(VENV):$(PATH)
-deploy: tools .venv/ready ## Build for AWS and deploy: make deploy [REGION=eu-west-1] [CONFIRM=no] [CONFIG=FILE]
+deploy: tools .venv/ready ## Build for AWS and deploy: make deploy [REGION=eu-west-1] [CONFIRM=no] [SAMCONFIG=FILE]
 	@# Before the build, which takes long. boto3 knows the region of the profile.
 	@region='$(REGION)'; region=$${region:-$$(python -c 'import boto3; print(boto3.Session().region_name or "")')}; \
 	test -n "$$region" || { echo 'no region is set: make deploy REGION=eu-west-1, or set AWS_REGION' >&2; exit 2; }; \
 	if [ '$(CONFIRM)' != no ] && ! [ -t 0 ]; then \
 		echo 'there is no terminal to ask whether to go on: make deploy CONFIRM=no' >&2; exit 2; \
 	fi; \
-	echo "deploying to region $$region as '$(CONFIG)' says" >&2; \
-	sam build --config-file '$(CONFIG)' --build-dir '$(DEPLOY_DIR)'; \
-	sam deploy --config-file '$(CONFIG)' --template-file '$(DEPLOY_DIR)/template.yaml' --region "$$region" \
+	echo "deploying to region $$region as '$(SAMCONFIG)' says" >&2; \
+	sam build --config-file '$(SAMCONFIG)' --build-dir '$(DEPLOY_DIR)'; \
+	sam deploy --config-file '$(SAMCONFIG)' --template-file '$(DEPLOY_DIR)/template.yaml' --region "$$region" \
 		$(if $(filter no,$(CONFIRM)),--no-confirm-changeset)
 
 .PHONY: clean

@@ -1,10 +1,10 @@
-"""The command line: ``python -m local up|down|demo|deploy|chaos|airflow``."""
+"""The command line: ``python -m local up|down|demo|chaos|airflow``."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from local import airflow, demo, deploy, stack, stand_in
+from local import airflow, demo, stack, stand_in
 from local.console import Failure, say
 from local.places import forget_settings
 
@@ -18,7 +18,6 @@ def main() -> int:
     commands.add_parser("down", help="stop what up started")
     demo_parser = commands.add_parser("demo", help="up, then from input to answers")
     demo_parser.add_argument("--input", type=Path, help="a folder with pin.ndjson, geo.ndjson, user.ndjson")
-    commands.add_parser("deploy", help="make deploy to the stand-in that runs, and whether it did as it was told")
     commands.add_parser("airflow", help="the DAG of airflow/dags in a real Airflow, on a stack of its own")
     chaos_parser = commands.add_parser("chaos", help="a stack of its own whose parts fail, and whether a row is lost")
     chaos_parser.add_argument("--seed", type=int, default=1, help="what strikes")
@@ -34,8 +33,6 @@ def main() -> int:
                 stand_in.stop()
             case "demo":
                 demo.run(arguments.input)
-            case "deploy":
-                deploy.check()
             case "airflow":
                 airflow.run()
             case "chaos":

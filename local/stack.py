@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from local.places import (
 from local.stand_in import StandIn
 
 _BUILD = STATE / "build"
-FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
+_CONFIG = STATE / "samconfig.yaml"
+_LOG = STATE / "deploy.log"
+_FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
 
 
 def up(keeping: bool = False, programs: Path | None = None) -> dict[str, Any]:
@@ -35,11 +38,12 @@ def up(keeping: bool = False, programs: Path | None = None) -> dict[str, Any]:
     STATE.mkdir(parents=True, exist_ok=True)
     runs = stand_in.start(keeping)
     settings = environment(runs.endpoint)
+    _configure()
     if programs:
         _pack(programs)
+        _deploy(settings)
     else:
-        _build(settings)
-    _deploy(settings)
+        _make_deploy(settings)
     described = _describe(runs)
     _write(STACK_JSON, json.dumps(described, indent=2) + "\n")
     _write(FUNCTIONS_ENV, _functions_environment(described))
@@ -55,35 +59,55 @@ def client(service: str, endpoint: str, **timeouts: int) -> Any:
     )
 
 
-def quick_build() -> dict[str, str]:
-    """What has `sam build` pack the programs of `make build`."""
-    return {
+def _make_deploy(settings: dict[str, str]) -> None:
+    """The command of the README, in the profile, for the target and with the features that `make build` has used: it
+    compiles nothing again, it only packs and deploys."""
+    say("make deploy: template.yaml to the stand-in")
+    quick = {
         "SAM_BUILD_MODE": "debug",
         # Not zig, which is for building on one kind of machine what runs on another.
         "CARGO_LAMBDA_COMPILER": "cargo",
         # Without it, cargo would choose the features of shared dependencies for each function anew, and build anew.
         "CARGO_LAMBDA_COMPILER_EXTRA_ARGS": "--workspace",
     }
-
-
-def _build(settings: dict[str, str]) -> None:
-    """`sam build` in the profile, for the target and with the features that `make build` has used: it compiles
-    nothing again, it only packs."""
-    say("sam build: packing the functions")
+    # Not as a part of the make that may have started this.
+    ours = {name: value for name, value in settings.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     run(
-        [VENV_BIN / "sam", "build", "--template-file", ROOT / "template.yaml", "--build-dir", _BUILD,
-         "--parameter-overrides", f"Architecture={architecture()}"],
-        settings | quick_build(),
-        what="sam build",
-        log=STATE / "sam-build.log",
-    )  # fmt: skip
+        [
+            "make",
+            "-C",
+            ROOT,
+            "deploy",
+            "CONFIRM=no",
+            f"REGION={REGION}",
+            f"SAMCONFIG={_CONFIG}",
+            f"DEPLOY_DIR={_BUILD}",
+        ],
+        ours | quick,
+        what="make deploy",
+        log=_LOG,
+    )
+
+
+def _configure() -> None:
+    """samconfig.toml with the parameters that are for this machine. As YAML, which JSON is too: SAM reads both."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    for command in config["default"].values():
+        for own in ("profile", "region"):
+            command["parameters"].pop(own, None)
+    config["default"]["deploy"]["parameters"]["stack_name"] = STACK_NAME
+    config["default"]["global"] = {"parameters": {"parameter_overrides": [
+        f"Architecture={architecture()}", "AnonymousIngest=true", "IngestReads=true",
+        "CleanerWindowSeconds=1", "CompactorWindowSeconds=1",
+    ]}}  # fmt: skip
+    _write(_CONFIG, json.dumps(config, indent=2) + "\n")
 
 
 def _pack(programs: Path) -> None:
     """What `sam build` would leave, of programs that are built already: in another profile, say, to be measured."""
     say(f"packing the functions of {programs}")
     template = (ROOT / "template.yaml").read_text()
-    for name in FUNCTIONS:
+    for name in _FUNCTIONS:
         folder = _BUILD / name.capitalize()
         folder.mkdir(parents=True, exist_ok=True)
         if not (programs / name).exists():
@@ -96,13 +120,11 @@ def _pack(programs: Path) -> None:
 def _deploy(settings: dict[str, str]) -> None:
     say("sam deploy: template.yaml to the stand-in")
     run(
-        [VENV_BIN / "sam", "deploy", "--template-file", _BUILD / "template.yaml",
-         "--config-file", ROOT / "samconfig.toml", "--config-env", "local", "--stack-name", STACK_NAME,
-         "--parameter-overrides", f"Architecture={architecture()}", "AnonymousIngest=true", "IngestReads=true",
-         "CleanerWindowSeconds=1", "CompactorWindowSeconds=1"],
+        [VENV_BIN / "sam", "deploy", "--template-file", _BUILD / "template.yaml", "--config-file", _CONFIG,
+         "--no-confirm-changeset"],
         settings,
         what="sam deploy",
-        log=STATE / "sam-deploy.log",
+        log=_LOG,
     )  # fmt: skip
 
 
@@ -121,7 +143,7 @@ def _describe(runs: StandIn) -> dict[str, Any]:
         "results_table": outputs["ResultsTable"],
         "queue": outputs["QueueUrl"],
         "dead_letters": outputs["DeadLettersUrl"],
-        "functions": {name: outputs[f"{name.capitalize()}Function"] for name in FUNCTIONS},
+        "functions": {name: outputs[f"{name.capitalize()}Function"] for name in _FUNCTIONS},
     }
 
 

@@ -13,7 +13,6 @@ PINLAKE_STATE=chaos PINLAKE_PORT=${PINLAKE_CHAOS_PORT:-4568} .venv/bin/python -m
 
 trap 'stack down' EXIT
 stack up
-stack deploy
 export PINLAKE_STACK=$PWD/target/test/stack.json
 
 # Readers, sources and clients first: the closing line is to be cargo's.
