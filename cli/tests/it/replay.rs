@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -182,6 +183,10 @@ async fn a_refused_row_goes_to_the_rejects_file_and_the_rest_goes_on() {
         let state: Value =
             serde_json::from_slice(&fs::read(folder.path().join("state.json")).unwrap()).unwrap();
         assert_eq!(state["files"]["geo.ndjson"], 50, "rejected rows are done with");
+        for name in ["state.json", "state.json.rejects.ndjson"] {
+            let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{name} is for its owner's eyes only");
+        }
     }
 }
 
