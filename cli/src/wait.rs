@@ -45,13 +45,14 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
     let acks = Acks::to_wait_for(&args.acks)?;
     let store = lake::store(&args.lake).await?;
     let destination = lake::destination(&args.lake, &store).await?;
+    let bounds = Bounds::default();
     let bar = console::progress("draining", Unit::Steps, None);
     let begun = Instant::now();
     let mut most = 0;
     let mut told = false;
     loop {
         let stream = args.stream.as_deref();
-        let looked = drain::backlog(&*store, &*destination, stream, acks.acknowledged(), &Bounds::default());
+        let looked = drain::backlog(&*store, &*destination, stream, acks.acknowledged(), &bounds);
         let backlog = looked.await.map_err(|error| {
             CliError::failed(format!("cannot look into the lake {}", args.lake), "check your access")
                 .caused_by(error)

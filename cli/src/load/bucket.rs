@@ -397,7 +397,9 @@ mod tests {
     async fn what_was_replaced_or_added_before_the_cursor_is_loaded() {
         let key =
             |offset: u32| Path::from(format!("topics/0a1b.geo/partition=0/0a1b.geo+0+{offset:010}.json"));
-        for (changed, expected) in [(key(1), 7), (Path::from("topics/0a1b.geo/partition=0/+.json"), 8)] {
+        for (changed, expected) in
+            [(key(1), 7), (Path::from("topics/0a1b.geo/partition=0/0a1b.geo+0+!.json"), 8)]
+        {
             let (source, lake) = (Arc::new(InMemory::new()), empty_lake());
             one_record_objects(&source, 7).await;
             assert_eq!(load(&lake, &source, None, 2).await, (4, 0));
