@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_lake::Lake;
-use pinlake_landing::{drain, object};
+use pinlake_landing::drain::{self, Bounds};
+use pinlake_landing::object;
 use tokio::time::sleep;
 
 use crate::contracts::{self, Release};
@@ -37,7 +38,8 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
                 book.receipts[world.dice.index(book.receipts.len())].clone()
             }
         };
-        let Ok(backlog) = drain::backlog(&*store, &*store, Some("events"), &receipt.acknowledged).await
+        let Ok(backlog) =
+            drain::backlog(&*store, &*store, Some("events"), &receipt.acknowledged, &Bounds::default()).await
         else {
             continue;
         };

@@ -24,6 +24,7 @@ use ingest::reading::ReadableStream;
 use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_landing::drain::Bounds;
 use pinlake_landing::releases::Releases;
 use pinlake_landing::{LandingError, given_up, recover};
 use pinlake_schema::Catalog;
@@ -332,7 +333,7 @@ async fn on_failure(world: &Arc<World>, queue: &Arc<Queue>, shard: usize, batch:
 
 /// All that waits, as `pinlake recover` has it; whoever else waits for a batch does the same at once.
 async fn recovered(store: &Arc<dyn ObjectStore>, catalog: &Arc<Catalog>) -> Result<(), LandingError> {
-    for batch in given_up::list(&**store).await?.batches {
+    for batch in given_up::list(&**store, Bounds::default().given_up).await?.batches {
         recover::replay(store, store, &Releases::default(), catalog, &batch, Some(STREAM)).await?;
     }
     Ok(())
