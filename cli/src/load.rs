@@ -116,8 +116,9 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
         bar.set_position(done);
     }
     for address in &remote {
-        let mut objects = Objects::at(&address.to_string_lossy(), &**lake.store()).await?;
-        while objects.some(&mut load, dataset, &bar, &mut unreadable).await? {}
+        let mut objects = Objects::at(&address.to_string_lossy(), dataset, &**lake.store()).await?;
+        while objects.some(&mut load, &bar).await? {}
+        unreadable.append(&mut objects.unreadable);
     }
     load.finish().await?;
     bar.finish_and_clear();
