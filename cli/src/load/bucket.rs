@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
-use pinlake_clean::framing::{Limits, ReadError};
+use pinlake_clean::framing::ReadError;
 use pinlake_landing::LandingError;
 use pinlake_landing::fetch::{Fetched, IN_MEMORY_BYTES, fetch};
 use pinlake_landing::file::FileSource;
@@ -169,7 +169,7 @@ impl Objects {
             };
             let key = meta.location.to_string();
             let file = FileSource::elsewhere(&load.catalog, &self.bucket, &key, meta.last_modified);
-            let read = match fetched.records(&file.name, Limits::default()) {
+            let read = match fetched.records(&file.name, &load.sandbox) {
                 Ok(records) => {
                     let hint = self.cursor.task.dataset.clone().or(file.dataset);
                     let source = Source { name: format!("file/{}", file.name), id: Some(file.id), hint };
@@ -307,6 +307,8 @@ fn passed(before: &str, object: &ObjectMeta) -> String {
 mod tests {
     use super::*;
     use object_store::memory::InMemory;
+    use pinlake_clean::framing::Limits;
+    use pinlake_clean::framing::sandbox::Sandbox;
     use pinlake_effects::{Chance, Clock, Effects, SystemClock};
     use pinlake_lake::Lake;
     use pinlake_schema::Catalog;
@@ -323,6 +325,10 @@ mod tests {
         Arc::new(Catalog::embedded().unwrap())
     }
 
+    fn sandbox() -> Sandbox {
+        Sandbox::of_this_program(Limits::default(), crate::load::PARQUET).unwrap()
+    }
+
     fn empty_lake() -> Arc<Lake> {
         let effects = Effects { clock: Arc::new(SystemClock), chance: Arc::new(Chance::seeded(1)) };
         Arc::new(Lake::new(Arc::new(InMemory::new()), effects))
@@ -336,7 +342,7 @@ mod tests {
         dataset: Option<&str>,
         steps: usize,
     ) -> (u64, u64) {
-        let mut load = Load::new(lake.clone(), catalog(), SystemClock.now());
+        let mut load = Load::new(lake.clone(), catalog(), sandbox(), SystemClock.now());
         let below = Objects::below(source.clone(), "sink", "topics", 2, dataset, &load);
         let mut objects = below.await.unwrap();
         for _ in 0..steps {
@@ -413,7 +419,7 @@ mod tests {
     async fn an_address_may_be_that_of_one_object() {
         let source = Arc::new(InMemory::new());
         one_record_objects(&source, 3).await;
-        let mut load = Load::new(empty_lake(), catalog(), SystemClock.now());
+        let mut load = Load::new(empty_lake(), catalog(), sandbox(), SystemClock.now());
         let key = "topics/0a1b.geo/partition=0/0a1b.geo+0+0000000001.json";
         let mut objects = Objects::below(source, "sink", key, EVERY, None, &load).await.unwrap();
         while objects.some(&mut load, &ProgressBar::hidden()).await.unwrap() {}
