@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ingest::router::{Endpoint, Route};
 use ingest::{
-    app, body, compact, kafka_rest, kinesis_api, kinesis_reads, kinesis_streams, openapi, packing, reading,
+    body, compact, kafka_rest, kinesis_api, kinesis_reads, kinesis_streams, openapi, packing, reading,
+    request_id,
 };
 use serde_json::{Value, json};
 
