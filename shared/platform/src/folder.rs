@@ -118,7 +118,7 @@ impl FolderStore {
                     }
                 }
                 let replaced = present.and_then(|metadata| metadata.modified().ok());
-                let later = replaced.map(|at| at + Duration::from_micros(1));
+                let later = replaced.and_then(|at| at.checked_add(Duration::from_micros(1)));
                 file.set_modified(later.map_or(now, |later| later.max(now))).map_err(cannot)?;
                 staged.rename(path).map_err(cannot)?;
                 drop(lock);
