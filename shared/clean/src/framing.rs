@@ -69,7 +69,7 @@ impl Default for Limits {
             free_unpacked_bytes: 256 << 20,
             max_unpacked_bytes: u64::MAX,
             max_cost_ratio: 2000,
-            free_cost: 1 << 30,
+            free_cost: 256 << 20,
             max_spooled_bytes: 512 << 20,
         }
     }
