@@ -1,6 +1,10 @@
 //! The program from the outside: its files, its requests, its exit codes, and what is on stdout.
 
-#![allow(clippy::print_stderr, reason = "a test that skips says so")]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test that skips says so, or what it measured"
+)]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
 mod certificates;

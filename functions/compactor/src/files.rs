@@ -53,7 +53,8 @@ const LIMITS: Limits = Limits {
     max_ratio: 200,
     free_unpacked_bytes: 256 << 20,
     max_unpacked_bytes: MOST_UNPACKED_BYTES,
-    free_cost: 256 << 20,
+    max_cost_ratio: 1000,
+    free_cost: 64 << 20,
     max_spooled_bytes: 128 << 20,
 };
 /// The part of the function's memory that reading a Parquet file may take, in its process of its own.
@@ -106,7 +107,10 @@ pub const MOST_BYTES: u64 = 1 << 30;
 /// Until when files are taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
-    /// Nothing new is begun, and a file that has come a piece further is left.
+    /// Whether there is any time. If so, a file is begun however late it is: whatever else takes the time of each
+    /// invocation must not keep files waiting for good.
+    pub(crate) any: bool,
+    /// Nothing more is begun, and a file that has come a piece further is left.
     pub(crate) soft: Instant,
     /// A file is left wherever it is.
     pub(crate) hard: Instant,
@@ -177,6 +181,7 @@ impl Files {
             kept: Progress::kept(store).await?,
             slice: Slice::default(),
             leaving: Vec::new(),
+            begun: false,
             done: FilesTaken::default(),
         };
         let mut wanted: Vec<Wanted> = Vec::new();
@@ -256,12 +261,15 @@ struct Work<'a> {
     kept: BTreeSet<Path>,
     slice: Slice,
     leaving: Vec<Leaving>,
+    /// Whether a file has been begun.
+    begun: bool,
     done: FilesTaken,
 }
 
 impl Work<'_> {
-    fn is_late(&self) -> bool {
-        Instant::now() >= self.times.soft
+    /// Whether it is too late to begin a file, some having been begun or none.
+    fn is_late(&self, some: bool) -> bool {
+        (some || !self.times.any) && Instant::now() >= self.times.soft
     }
 
     /// The inbox, oldest first.
@@ -281,6 +289,7 @@ impl Work<'_> {
     async fn all(&mut self, wanted: Vec<Wanted>) -> Result<(), LandingError> {
         let small_bytes = IN_MEMORY_BYTES.min(self.files.most_bytes);
         let (mut group, mut group_bytes, mut alone) = (Vec::new(), 0, Vec::new());
+        let mut picked = false;
         let mut fetched = futures::stream::iter(wanted)
             .map(|wanted| async move {
                 let got = fetch(&*wanted.store, &wanted.path, small_bytes).await;
@@ -288,7 +297,7 @@ impl Work<'_> {
             })
             .buffered(CONCURRENCY);
         while let Some((wanted, got)) = fetched.next().await {
-            if self.is_late() {
+            if self.is_late(picked) {
                 self.postpone(wanted);
                 continue;
             }
@@ -303,6 +312,7 @@ impl Work<'_> {
                 group_bytes += found.meta.size;
                 group.push(found);
             }
+            picked = true;
             if group.len() >= GROUP_FILES || group_bytes >= GROUP_BYTES {
                 group_bytes = 0;
                 self.attempt(std::mem::take(&mut group)).await?;
@@ -310,7 +320,7 @@ impl Work<'_> {
         }
         self.attempt(group).await?;
         for (mut found, failures) in alone {
-            if self.is_late() {
+            if self.is_late(self.begun) {
                 self.postpone(found.wanted);
                 continue;
             }
@@ -415,10 +425,11 @@ impl Work<'_> {
         stuck: &mut BTreeSet<String>,
     ) -> Result<(), LandingError> {
         for found in files {
-            if self.is_late() {
+            if self.is_late(self.begun) {
                 self.postpone(found.wanted);
                 continue;
             }
+            self.begun = true;
             let Found { wanted, file, meta, version, from, fetched } = found;
             // Should this be the last that is heard of the process, it says over which file.
             tracing::info!(file = file.name, bytes = meta.size, from = from.records, "reading a file");

@@ -105,14 +105,15 @@ impl<A: Alarm> Compactor<A> {
         let has_files = messages.iter().flat_map(|(_, jobs)| jobs).any(Job::is_of_files);
         // Landing first. Whichever comes first may end the process, and the messages come again: then it is the other's turn.
         let files_first = has_files && is_second_turn;
+        let any = !patience.is_zero();
         if files_first {
-            let times = Times { soft: begun + patience / 2, hard: begun + patience * 3 / 4 + AT_LEAST };
+            let times = Times { any, soft: begun + patience / 2, hard: begun + patience * 3 / 4 + AT_LEAST };
             self.take_files(&messages, times, &mut outcome).await;
         }
         let until = if has_files && !files_first { begun + patience / 2 } else { end };
         self.compact(datasets, until, &mut outcome).await;
         if has_files && !files_first {
-            let times = Times { soft: begun + patience * 3 / 4, hard: end + AT_LEAST };
+            let times = Times { any, soft: begun + patience * 3 / 4, hard: end + AT_LEAST };
             self.take_files(&messages, times, &mut outcome).await;
         }
         // What files have brought into landing, as far as the time goes.

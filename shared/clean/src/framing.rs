@@ -46,13 +46,16 @@ pub use detect::Format;
 pub struct Limits {
     /// Bytes of one record. What is longer comes cut to this, with the fault `too_large`.
     pub max_record_bytes: usize,
-    /// How many times its own size a file may unpack to, or bring; beyond it is taken for a bomb.
+    /// How many times its own size a compressed file may unpack to; beyond it is taken for a bomb.
     pub max_ratio: u64,
     /// Bytes that a compressed file may unpack to whatever its ratio.
     pub free_unpacked_bytes: u64,
     /// Bytes that a compressed file may unpack to in any case.
     pub max_unpacked_bytes: u64,
-    /// What a file may bring whatever its ratio, as [`Records::cost`] counts it.
+    /// How many times its own size a file may cost, as [`Records::cost`] counts it: texts of a dictionary, runs of a value
+    /// and names of columns are stored once.
+    pub max_cost_ratio: u64,
+    /// What a file may cost whatever its ratio.
     pub free_cost: u64,
     /// Bytes of a Parquet file that cannot be read where it lies: compressed once more, or out of a pipe.
     pub max_spooled_bytes: usize,
@@ -65,7 +68,8 @@ impl Default for Limits {
             max_ratio: 500,
             free_unpacked_bytes: 256 << 20,
             max_unpacked_bytes: u64::MAX,
-            free_cost: 1 << 30,
+            max_cost_ratio: 2000,
+            free_cost: 256 << 20,
             max_spooled_bytes: 512 << 20,
         }
     }
@@ -85,7 +89,9 @@ pub enum ReadError {
         source: std::io::Error,
     },
     /// Unpacks to more than [`Limits`] allow.
-    #[error("{name} unpacks to more than {limit} bytes: unpack it, and check it before you load it")]
+    #[error(
+        "{name} unpacks to more than {limit} bytes, for its size too many: check it, and unpack it before you load it"
+    )]
     Bomb {
         /// The file.
         name: String,
@@ -237,7 +243,7 @@ pub struct Records {
 }
 
 /// What a record costs besides its bytes: it has a key, a place and a row, be it ever so short.
-const RECORD_COST: u64 = 32;
+const RECORD_COST: u64 = 64;
 
 impl std::fmt::Debug for Records {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -409,7 +415,7 @@ impl Records {
 
     /// The limit that the file has gone beyond by what it brought, if it has.
     fn passed_limit(&self) -> Option<u64> {
-        let by_ratio = self.stored.load(Ordering::Relaxed).saturating_mul(self.limits.max_ratio);
+        let by_ratio = self.stored.load(Ordering::Relaxed).saturating_mul(self.limits.max_cost_ratio);
         let limit = by_ratio.max(self.limits.free_cost);
         (self.cost() > limit).then_some(limit)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -113,12 +113,20 @@ pub(crate) struct World {
     sink: Arc<InMemory>,
     most_bytes: u64,
     clock: Arc<ManualClock>,
+    /// How many there have been: each draws numbers of its own.
+    compactors: AtomicU64,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap()));
-        Self { lake: Arc::default(), sink: Arc::default(), most_bytes: MOST_BYTES, clock }
+        Self {
+            lake: Arc::default(),
+            sink: Arc::default(),
+            most_bytes: MOST_BYTES,
+            clock,
+            compactors: AtomicU64::new(0),
+        }
     }
 
     pub(crate) async fn drop_file(&self, path: &str, bytes: impl Into<PutPayload>) {
@@ -129,7 +137,7 @@ impl World {
     fn compactor(&self, writes: i64) -> (Compactor<Sent>, Sent) {
         let sent = Sent::default();
         let store = Mortal { inner: self.lake.clone(), writes_left: Arc::new(writes.into()) };
-        let seed = self.clock.now().timestamp_millis().unsigned_abs();
+        let seed = self.compactors.fetch_add(1, Ordering::Relaxed);
         let effects = Effects { clock: self.clock.clone(), chance: Arc::new(Chance::seeded(seed)) };
         let compactor = Compactor {
             lake: Lake::new(Arc::new(store), effects.clone()),

@@ -1,7 +1,6 @@
 //! Hostile files through the compactor's handler, Parquet in processes of the program itself: each ends within seconds, with a
 //! good file beside it loaded.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use compactor::wake::Wake;
@@ -44,11 +43,7 @@ async fn files_that_are_made_to_break_it_end_soon_with_a_good_one_loaded() {
 
 #[tokio::test]
 async fn files_that_were_seen_to_break_it_end_soon_with_a_good_one_loaded() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/cases/hostile");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        println!("skipped: no {}", folder.display());
-        return;
-    };
+    let Some((folder, entries)) = hostile_files::seen() else { return };
     let mut count = 0;
     for entry in entries {
         let path = entry.unwrap().path();

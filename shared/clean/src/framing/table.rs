@@ -57,9 +57,9 @@ impl Table {
         Ok(Table { batches, limits, batch, written: 0, lines, ends, start: 0, row: 0 })
     }
 
-    /// Whether all rows of the batch at hand are handed out.
+    /// Whether all rows that are written out are handed out.
     pub(super) fn is_at_a_batch(&self) -> bool {
-        self.ends.is_empty() && self.written == self.batch.num_rows()
+        self.ends.is_empty()
     }
 
     /// Writes the next rows as lines; false at the end of the file.
