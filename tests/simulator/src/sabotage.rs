@@ -1,6 +1,11 @@
 //! Safeguards, taken away one by one from outside: production code stays as it is, and the world around it behaves
 //! so that the safeguard has no effect. A simulator that does not notice would prove nothing.
 
+use object_store::ObjectMeta;
+
+use crate::process::Process;
+use crate::world::World;
+
 /// A safeguard that is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
@@ -70,4 +75,13 @@ impl Sabotage {
         Sabotage::GivenUpUnseen,
         Sabotage::RemovedBeforeReplayed,
     ];
+}
+
+/// Hides what a listing must not show when a safeguard is gone.
+pub(crate) fn listed(world: &World, process: &Process, kind: &'static str, metas: &mut Vec<ObjectMeta>) {
+    match world.plan.sabotage {
+        Some(Sabotage::ReleasesForgotten) if kind == "release" => metas.clear(),
+        Some(Sabotage::GivenUpUnseen) if kind == "given up" && process.name() == "client" => metas.clear(),
+        _ => {}
+    }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -22,14 +23,17 @@ use object_store::{
 use tokio::time::sleep;
 
 use crate::fault::Fault;
+use crate::files::{LAKE, SINK};
 use crate::process::Process;
 use crate::queue::Queue;
-use crate::sabotage::Sabotage;
+use crate::sabotage::{self, Sabotage};
 use crate::world::World;
 
 /// S3 as one process sees it.
 pub struct Store {
     world: Arc<World>,
+    bucket: &'static str,
+    memory: Arc<InMemory>,
     process: Arc<Process>,
     queue: Arc<Queue>,
     /// Commits that this process has lost or put in vain, and their bytes: only sabotage looks at it.
@@ -57,7 +61,11 @@ pub fn place(path: &Path) -> &'static str {
         "landing" => "landing",
         "raw" => "raw",
         "contracts" => "release",
-        "state" => "watermark",
+        "state" if path.starts_with("state/watermarks/") => "watermark",
+        "state" => "file state",
+        "inbox" => "inbox",
+        "topics" => "sink",
+        "failed" => "failed",
         "aws" => "given up",
         "tables" if path.contains("/_delta_log/") && path.ends_with(".json") => "commit",
         "tables" if path.contains("/_delta_log") => "log",
@@ -74,8 +82,25 @@ fn unanswered(path: &Path, what: &str) -> Error {
 impl Store {
     /// S3 for a process; new landing objects are announced to `queue`.
     pub fn of(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
+        Self::of_bucket(world, process, queue, LAKE, world.memory.clone())
+    }
+
+    /// The other bucket for a process.
+    pub fn of_sink(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
+        Self::of_bucket(world, process, queue, SINK, world.sink.clone())
+    }
+
+    fn of_bucket(
+        world: &Arc<World>,
+        process: &Arc<Process>,
+        queue: &Arc<Queue>,
+        bucket: &'static str,
+        memory: Arc<InMemory>,
+    ) -> Arc<dyn ObjectStore> {
         Arc::new(Self {
             world: world.clone(),
+            bucket,
+            memory,
             process: process.clone(),
             queue: queue.clone(),
             lost: Mutex::default(),
@@ -101,7 +126,7 @@ impl Store {
         mode: PutMode,
     ) -> tokio::task::JoinHandle<Result<PutResult>> {
         let (world, queue, path) = (self.world.clone(), self.queue.clone(), path.clone());
-        let under_way = world.under_way();
+        let under_way = world.under_way_since(self.process.since());
         tokio::spawn(async move {
             sleep(after).await;
             let result = land(&world, &queue, &path, payload, mode).await;
@@ -152,6 +177,9 @@ async fn land(
     let put = world.memory.put_opts(&path, payload, options).await;
     if put.is_ok() {
         world.tell(|| format!("S3 has {path}"));
+        if kind == "data" {
+            world.stamp(LAKE, &path, &bytes);
+        }
         crate::witness::landed(world, &path, &bytes).await;
         if kind == "landing" {
             queue.notify(&path);
@@ -227,7 +255,10 @@ impl ObjectStore for Store {
             self.process.step().await;
             return Err(unanswered(path, "500 InternalError"));
         }
-        let got = self.world.memory.get_opts(path, options.clone()).await;
+        let got = self.memory.get_opts(path, options.clone()).await.map(|mut got| {
+            self.stamped(&mut got.meta);
+            got
+        });
         sleep(self.world.dice.millis(0, 10)).await;
         self.process.step().await;
         self.sabotaged(path, kind, options, got).await
@@ -259,46 +290,101 @@ impl ObjectStore for Store {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (world, process) = (self.world.clone(), self.process.clone());
-        let prefix = prefix.cloned();
-        if let Some(prefix) = prefix.as_ref().filter(|prefix| prefix.as_ref().starts_with("landing/")) {
-            *self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(prefix.clone());
-        }
-        let call = async move {
-            process.step().await;
-            sleep(world.dice.millis(1, 60)).await;
-            let kind = prefix.as_ref().map_or("all", |prefix| place(&prefix.clone().join("x")));
-            let mut metas: Vec<Result<ObjectMeta>> = world.memory.list(prefix.as_ref()).collect().await;
-            if kind == "release" && world.lacks(Sabotage::ReleasesForgotten) {
-                metas.clear();
-            }
-            if kind == "given up" && process.name() == "client" && world.lacks(Sabotage::GivenUpUnseen) {
-                metas.clear();
-            }
-            if world.strikes(Fault::ListFailed, kind) {
-                // A page may have come before the one that fails.
-                metas.truncate(world.dice.index(metas.len() + 1));
-                metas.push(Err(unanswered(&prefix.unwrap_or_default(), "503 while listing")));
-            }
-            process.step().await;
-            Ok::<_, Error>(stream::iter(metas))
-        };
-        stream::once(call).try_flatten().boxed()
+        self.pages(prefix, None)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.pages(prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.process.step().await;
-        self.world.memory.list_with_delimiter(prefix).await
+        self.memory.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.process.step().await;
         self.travel("other").await;
-        self.world.memory.copy_opts(from, to, options).await
+        let kind = place(from);
+        if self.world.strikes(Fault::CopyFailed, kind) {
+            return Err(unanswered(from, "500 InternalError while copying"));
+        }
+        let copied = self.memory.copy_opts(from, to, options).await;
+        if copied.is_ok() {
+            self.world.tell(|| format!("S3 copies {from} to {to}"));
+            self.world.stamp(self.bucket, to, to.as_ref().as_bytes());
+            if place(to) == "landing" {
+                self.queue.notify(to);
+            }
+        }
+        self.process.step().await;
+        copied
+    }
+}
+
+/// An object's ETag and time as S3 has them.
+fn stamp(world: &World, bucket: &'static str, meta: &mut ObjectMeta) {
+    if let Some(stamp) = world.stamp_of(bucket, &meta.location)
+        && matches!(place(&meta.location), "inbox" | "sink")
+    {
+        (meta.e_tag, meta.last_modified) = (Some(stamp.etag), stamp.at);
     }
 }
 
 impl Store {
+    fn stamped(&self, meta: &mut ObjectMeta) {
+        stamp(&self.world, self.bucket, meta);
+    }
+
+    /// Lists as S3 does: page by page, each of the moment at which it is asked for ("ListObjectsV2", Amazon S3 API Reference).
+    fn pages(&self, prefix: Option<&Path>, offset: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (world, process, memory) = (self.world.clone(), self.process.clone(), self.memory.clone());
+        let (prefix, bucket) = (prefix.cloned(), self.bucket);
+        if let Some(prefix) = prefix.as_ref().filter(|prefix| prefix.as_ref().starts_with("landing/")) {
+            *self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(prefix.clone());
+        }
+        let size = if world.plan.paged { world.dice.index(3) + 1 } else { usize::MAX };
+        stream::try_unfold((offset.cloned(), false), move |(after, is_over)| {
+            let (world, process, prefix) = (world.clone(), process.clone(), prefix.clone());
+            let memory = memory.clone();
+            async move {
+                if is_over {
+                    return Ok(None);
+                }
+                process.step().await;
+                sleep(world.dice.millis(1, 60)).await;
+                let kind = prefix.as_ref().map_or("all", |prefix| place(&prefix.clone().join("x")));
+                let mut metas: Vec<ObjectMeta> = memory.list(prefix.as_ref()).try_collect().await?;
+                metas.iter_mut().for_each(|meta| stamp(&world, bucket, meta));
+                metas.sort_by(|a, b| a.location.cmp(&b.location));
+                if let Some(after) = &after {
+                    metas.retain(|meta| meta.location > *after);
+                }
+                sabotage::listed(&world, &process, kind, &mut metas);
+                let is_over = metas.len() <= size;
+                metas.truncate(size);
+                if !is_over {
+                    world.story.reached("listings in pages");
+                }
+                let next = metas.last().map(|meta| meta.location.clone()).or(after);
+                let mut metas: Vec<Result<ObjectMeta>> = metas.into_iter().map(Ok).collect();
+                if world.strikes(Fault::ListFailed, kind) {
+                    // Part of a page may have come before it fails.
+                    metas.truncate(world.dice.index(metas.len() + 1));
+                    metas.push(Err(unanswered(&prefix.unwrap_or_default(), "503 while listing")));
+                }
+                process.step().await;
+                Ok::<_, Error>(Some((stream::iter(metas), (next, is_over))))
+            }
+        })
+        .try_flatten()
+        .boxed()
+    }
+
     /// What reading gives when a safeguard is gone.
     async fn sabotaged(
         &self,
@@ -348,7 +434,7 @@ impl Store {
                         .unwrap_or_default()
                 };
                 let (first, now) =
-                    (identity(crate::contracts::Release::First), identity(self.world.release()));
+                    (identity(crate::contracts::Release::First), identity(self.world.release(crate::world::Function::Compactor)));
                 return served(text.replace(&first, &now).into(), options).await;
             }
             Sabotage::RemovedBeforeReplayed if kind == "given up" && self.process.name() == "operator" => {

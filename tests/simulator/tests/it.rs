@@ -306,7 +306,7 @@ async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
         record.event_source_arn = Some("arn:aws:kinesis:us-east-1:123456789012:stream/events".to_owned());
         record.kinesis.partition_key = "page/r/0".to_owned();
         record.kinesis.sequence_number = "7".to_owned();
-        record.kinesis.data.0 = contracts::wavering(501).into_bytes();
+        record.kinesis.data.0 = contracts::wavering("page", 501).into_bytes();
         event.records.push(record);
         for release in releases {
             let catalog = contracts::catalog(release);
