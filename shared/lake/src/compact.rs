@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use pinlake_landing::land::{Delivery, land};
+use pinlake_landing::land::{Delivery, land_in_place_of};
 use pinlake_landing::object::{self, LandingObject};
 use pinlake_landing::{LandingError, raw};
 use pinlake_schema::{Catalog, Contract};
@@ -219,7 +219,7 @@ impl Lake {
         let raw_path = Path::from(landed.raw.ok_or_else(|| corrupt("it does not name its raw records"))?);
         let records = raw::read(store, &raw_path).await?;
         let delivery = Delivery { source: &object.name.source, shard: &object.name.shard, records: &records };
-        land(store, self.releases(), catalog, delivery, &raw_path).await?;
+        land_in_place_of(store, self.releases(), catalog, delivery, &raw_path, &object.path).await?;
         Ok(())
     }
 
@@ -268,6 +268,7 @@ mod tests {
     use arrow::array::AsArray;
     use object_store::memory::InMemory;
     use object_store::{ObjectStore, ObjectStoreExt};
+    use pinlake_landing::land::land;
     use pinlake_landing::raw::{RawData, RawRecord};
     use pinlake_landing::releases::Releases;
 

@@ -11,19 +11,17 @@
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use bytes::Bytes;
-use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 
 use crate::error::LandingError;
 use crate::kinesis::stream_name;
+use crate::look::look;
 use crate::sequence::Sequence;
 
 /// Path prefix of what the event source gave up, in the bucket's root.
 pub const GIVEN_UP: &str = "aws/lambda";
-/// The most objects that are looked at.
-const MOST_OBJECTS: usize = 100_000;
 /// The most bytes of an object: an event of 6 MB, escaped, is below.
 const MOST_BYTES: u64 = 64 << 20;
 
@@ -45,6 +43,10 @@ pub struct Listing {
     pub batches: Vec<GivenUp>,
     /// Objects that no Kinesis event source has put there.
     pub others: usize,
+    /// How many objects were listed.
+    pub looked_at: usize,
+    /// Whether there are more: then what is not among the batches may be there all the same.
+    pub is_cut_short: bool,
 }
 
 /// Which records a batch is made of.
@@ -77,25 +79,24 @@ pub struct Batch {
     pub event: KinesisEvent,
 }
 
-/// All batches that wait in `destination`, the OnFailure destination's root.
+/// The batches that wait in `destination`, the OnFailure destination's root, among its first `most` objects.
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn list(destination: &dyn ObjectStore) -> Result<Listing, LandingError> {
-    let prefix = Path::from(GIVEN_UP);
-    let mut objects = destination.list(Some(&prefix));
-    let mut listing = Listing::default();
-    while let Some(meta) = objects.try_next().await.map_err(LandingError::store(&prefix))? {
-        match shard_of(&meta.location) {
-            Some(shard) => listing.batches.push(GivenUp { shard, path: meta.location, size: meta.size }),
-            None => listing.others += 1,
-        }
-        if listing.batches.len() >= MOST_OBJECTS {
-            break;
-        }
-    }
-    listing.batches.sort();
-    Ok(listing)
+pub async fn list(destination: &dyn ObjectStore, most: usize) -> Result<Listing, LandingError> {
+    let look = look(destination, &Path::from(GIVEN_UP), most, |meta| {
+        let shard = shard_of(&meta.location)?;
+        Some(GivenUp { shard, path: meta.location, size: meta.size })
+    })
+    .await?;
+    let mut batches = look.found;
+    batches.sort();
+    Ok(Listing {
+        others: look.looked_at - batches.len(),
+        batches,
+        looked_at: look.looked_at,
+        is_cut_short: look.is_cut_short,
+    })
 }
 
 /// Tells which records a batch is made of; `None` when its object is gone.

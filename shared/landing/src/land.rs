@@ -31,6 +31,10 @@ const CONCURRENCY: usize = 8;
 /// Bytes at which what is clean is put before more is cleaned, as [`Intake::buffered_bytes`] counts them: what memory is bounded by.
 const MAX_BUFFERED_BYTES: usize = 64 << 20;
 
+/// The highest index that a key of ours has. The lines of a record, which are fewer than its bytes, count on from it and
+/// stay far below the end of what the number can hold.
+const MOST_INDEX: u64 = u64::MAX >> 1;
+
 /// A run of records of one shard, in the order of their sequence numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a> {
@@ -84,7 +88,23 @@ pub async fn land(
     delivery: Delivery<'_>,
     raw: &Path,
 ) -> Result<Landed, LandingError> {
-    land_with(store, releases, catalog, delivery, raw, &[]).await
+    land_as(store, releases, catalog, delivery, raw, &[], None).await
+}
+
+/// As [`land`], for rows that take the place of the object `from`, which is removed after they have landed. They land under
+/// names of their own, see [`crate::name::LandingName::in_place_of`].
+///
+/// # Errors
+/// As [`land`].
+pub async fn land_in_place_of(
+    store: &dyn ObjectStore,
+    releases: &Releases,
+    catalog: &Arc<Catalog>,
+    delivery: Delivery<'_>,
+    raw: &Path,
+    from: &Path,
+) -> Result<Landed, LandingError> {
+    land_as(store, releases, catalog, delivery, raw, &[], Some(from)).await
 }
 
 /// As [`land`]; `faults` are those of the records, in their order, that could not be cut out of their file.
@@ -96,12 +116,24 @@ pub(crate) async fn land_with(
     raw: &Path,
     faults: &[Option<Fault>],
 ) -> Result<Landed, LandingError> {
+    land_as(store, releases, catalog, delivery, raw, faults, None).await
+}
+
+async fn land_as(
+    store: &dyn ObjectStore,
+    releases: &Releases,
+    catalog: &Arc<Catalog>,
+    delivery: Delivery<'_>,
+    raw: &Path,
+    faults: &[Option<Fault>],
+    from: Option<&Path>,
+) -> Result<Landed, LandingError> {
     let Some(origin) = delivery.origin() else {
         return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
     };
     releases.keep(store, catalog).await?;
     let intake = Intake::new(catalog.clone(), origin.arrived);
-    let mut landing = Landing { store, origin: &origin, raw, intake, objects: Vec::new() };
+    let mut landing = Landing { store, origin: &origin, raw, from, intake, objects: Vec::new() };
     let feed = Feed::of(catalog, &delivery);
     for (number, record) in delivery.records.iter().enumerate() {
         landing.intake.set_arrived_at(record.arrived_at());
@@ -122,6 +154,7 @@ struct Landing<'a> {
     store: &'a dyn ObjectStore,
     origin: &'a Origin,
     raw: &'a Path,
+    from: Option<&'a Path>,
     intake: Intake,
     objects: Vec<LandingObject>,
 }
@@ -133,10 +166,10 @@ impl Landing<'_> {
     }
 
     async fn put_all(&mut self) -> Result<(), LandingError> {
-        let Self { store, origin, raw, .. } = *self;
+        let Self { store, origin, raw, from, .. } = *self;
         let puts = self.intake.drain().into_iter().map(|cleaned| async move {
             let contract = &cleaned.contract;
-            object::put(store, &contract.name, contract.hash(), origin, raw, &cleaned.rows).await
+            object::put(store, &contract.name, contract.hash(), origin, raw, &cleaned.rows, from).await
         });
         let put: Vec<_> = futures::stream::iter(puts).buffered(CONCURRENCY).try_collect().await?;
         self.objects.extend(put);
@@ -254,7 +287,9 @@ impl<'a> Feed<'a> {
                     || key.dataset.is_none_or(|dataset| self.catalog.contract(dataset).is_some())
             })
             // A producer of a topic may use any key, also one that looks like ours.
-            .filter(|_| !matches!(self.kind, Kind::Kafka { .. }));
+            .filter(|_| !matches!(self.kind, Kind::Kafka { .. }))
+            // Ingest counts the lines of a request; an index beyond all requests is another producer's, and numbers no lines.
+            .filter(|key| key.index <= MOST_INDEX);
         let hint = match own {
             Some(key) => key.dataset,
             None => self
@@ -410,6 +445,20 @@ mod tests {
         ];
         assert_eq!(places, expected.map(|(at, why)| (at.to_owned(), why.to_owned())));
         assert_eq!(texts(&rejects, "dataset")[2], "pin", "the key of the record inside tells its dataset");
+    }
+
+    /// Another producer may send any key, also one of our form whose lines cannot be counted on.
+    #[tokio::test]
+    async fn an_index_beyond_all_requests_is_no_key_of_ours() {
+        let catalog = Arc::new(Catalog::embedded().unwrap());
+        let lines = format!("{USER}\n{}\n", USER.replace("\"ind\": 1", "\"ind\": 2"));
+        for index in [MOST_INDEX, MOST_INDEX + 1, u64::MAX] {
+            let store = InMemory::new();
+            let records = [record(&format!("user/r1/{index}"), 7, lines.as_bytes())];
+            let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
+            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+            assert_eq!(rows_of(&store, "user").await.num_rows(), 2, "{index}");
+        }
     }
 
     #[tokio::test]

@@ -36,6 +36,7 @@ pub mod given_up;
 pub mod kind;
 pub mod kinesis;
 pub mod land;
+pub mod look;
 pub mod name;
 pub mod object;
 mod packed;

@@ -48,7 +48,8 @@ pub struct LandingName {
     pub first: String,
     /// Position of the last record.
     pub last: String,
-    /// First 16 hexadecimal digits of the BLAKE3 hash of the object's bytes.
+    /// First 16 hexadecimal digits of the BLAKE3 hash of the object's bytes, or of what [`LandingName::in_place_of`] makes
+    /// of it.
     pub content: String,
 }
 
@@ -65,6 +66,19 @@ impl LandingName {
             last: segment(&origin.last),
             content: content_hash(bytes),
         }
+    }
+
+    /// The name under which rows land that take the place of `from`, an object which is removed after they have landed.
+    ///
+    /// No object may land again under a name that somebody may still remove. Two that move an object at the same time
+    /// (compactors of two releases, of which each cleans again what the other has landed; a compactor that sets an object
+    /// aside, and an operator who takes it up again) would each find that the other's object is there already, and each
+    /// remove the one that the other relies on. So what is moved gets a name that is made of the place it comes from: a
+    /// retry of the same move makes the same name, and no chain of moves comes back to a name that it left.
+    #[must_use]
+    pub fn in_place_of(self, from: &Path) -> Self {
+        let content = content_hash(format!("{}\n{from}", self.content).as_bytes());
+        Self { content, ..self }
     }
 
     /// Its path from the lake's root.
@@ -111,7 +125,7 @@ fn content_hash(bytes: &[u8]) -> String {
 
 /// A path segment: what S3 and file systems all take unencoded. `-` separates positions, so it stands only
 /// where no position does (stream and shard names keep it).
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let kept = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }
     };

@@ -15,6 +15,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::error::LandingError;
+use crate::look::{Look, look};
 use crate::name::{FAILED, LANDING, LandingName, Origin};
 
 /// Parquet footer key under which a landing object names the raw object that it was cleaned from.
@@ -42,7 +43,8 @@ pub struct LandedRows {
     pub raw: Option<String>,
 }
 
-/// Writes `rows` (of `dataset`, cleaned by the contract of hash `contract_hash`) unless they landed before.
+/// Writes `rows` (of `dataset`, cleaned by the contract of hash `contract_hash`) unless they landed before. `from` is the
+/// object whose place they take, if they take any: see [`LandingName::in_place_of`].
 ///
 /// # Errors
 /// When the rows cannot be encoded, or the store fails: the put may then have happened, and doing it again is safe.
@@ -53,9 +55,13 @@ pub async fn put(
     origin: &Origin,
     raw: &Path,
     rows: &RecordBatch,
+    from: Option<&Path>,
 ) -> Result<LandingObject, LandingError> {
     let bytes = encode(dataset, rows, raw)?;
-    let name = LandingName::new(dataset, contract_hash, origin, &bytes);
+    let mut name = LandingName::new(dataset, contract_hash, origin, &bytes);
+    if let Some(from) = from {
+        name = name.in_place_of(from);
+    }
     let (path, size) = (name.path(), bytes.len() as u64);
     put_if_absent(store, &path, bytes).await?;
     Ok(LandingObject { name, path, size })
@@ -81,6 +87,14 @@ pub async fn list(
     most: usize,
 ) -> Result<Vec<LandingObject>, LandingError> {
     page(store, dataset, None, most).await.map(|page| page.objects)
+}
+
+/// What lies in landing, of all datasets, among its first `most` objects. The order is the store's.
+///
+/// # Errors
+/// When the store cannot be listed.
+pub async fn look_at_all(store: &dyn ObjectStore, most: usize) -> Result<Look<LandingName>, LandingError> {
+    look(store, &Path::from(LANDING), most, |meta| LandingName::parse(&meta.location)).await
 }
 
 /// The first `most` objects of `dataset` whose paths come after `after`.
@@ -180,15 +194,22 @@ pub async fn exists(store: &dyn ObjectStore, path: &Path) -> Result<bool, Landin
     }
 }
 
-/// Moves an object that can never be taken to `failed/`, where it stays until somebody looks.
+/// Moves an object that can never be taken to `failed/`, where it stays until somebody looks. One that is gone already was
+/// moved by another compactor, and is no error.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn set_aside(store: &dyn ObjectStore, path: &Path) -> Result<Path, LandingError> {
     let aside = Path::from_iter([FAILED].into_iter().map(Into::into).chain(path.parts()));
-    store.copy(path, &aside).await.map_err(LandingError::store(path))?;
-    store.delete(path).await.map_err(LandingError::store(path))?;
-    Ok(aside)
+    match store.copy(path, &aside).await {
+        Ok(()) => {}
+        Err(object_store::Error::NotFound { .. }) => return Ok(aside),
+        Err(error) => return Err(LandingError::store(path)(error)),
+    }
+    match store.delete(path).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(aside),
+        Err(error) => Err(LandingError::store(path)(error)),
+    }
 }
 
 /// Puts an object whose name is made of what it says: one that is there is what would have been put.
@@ -259,7 +280,7 @@ mod tests {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let raw = Path::from("raw/x");
         for _ in 0..2 {
-            put(&*store, "pin", "00aa", &origin(), &raw, &rows()).await.unwrap();
+            put(&*store, "pin", "00aa", &origin(), &raw, &rows(), None).await.unwrap();
         }
         let objects = list(&*store, Some("pin"), 10).await.unwrap();
         assert_eq!(objects.len(), 1);

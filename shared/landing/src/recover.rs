@@ -2,12 +2,14 @@
 //! aside.
 //!
 //! Invariants: an object is removed only when everything of it has landed; everything here may be done twice, by two at
-//! once, or be broken off at any moment: what lands is named after its bytes, and a watermark never goes back.
+//! once, or be broken off at any moment: what lands is named after its bytes, and a watermark never goes back. What comes
+//! back from `failed/` lands under names of its own ([`LandingName::in_place_of`]): whoever is still setting the object
+//! aside removes the old name, and not what was recovered.
 
 use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_schema::Catalog;
@@ -15,15 +17,13 @@ use pinlake_schema::Catalog;
 use crate::error::LandingError;
 use crate::given_up::{self, Batch, BatchInfo, GivenUp};
 use crate::kinesis;
-use crate::land::{Delivery, Landed, deliver, land};
-use crate::name::{FAILED, LandingName};
+use crate::land::{Delivery, Landed, deliver, land_in_place_of};
+use crate::look::{Look, look};
+use crate::name::{FAILED, LANDING, LandingName};
 use crate::object::{self, LandingObject};
 use crate::raw::{self, RAW};
 use crate::releases::Releases;
 use crate::sequence::Sequence;
-
-/// The most objects of `failed/` that are looked at.
-const MOST_FAILED: usize = 100_000;
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -112,26 +112,18 @@ pub enum Retaken {
     Stays,
 }
 
-/// The landing objects that lie in `failed/`.
+/// The landing objects that were set aside, among the first `most` objects of `failed/landing/`.
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn list_failed(store: &dyn ObjectStore) -> Result<Vec<Failed>, LandingError> {
-    let prefix = Path::from(FAILED);
-    store
-        .list(Some(&prefix))
-        .try_filter_map(|meta| async move {
-            let landed = Path::from_iter(meta.location.parts().skip(1));
-            let name = LandingName::parse(&landed);
-            Ok(name.map(|name| Failed {
-                landed: LandingObject { name, path: landed, size: meta.size },
-                path: meta.location,
-            }))
-        })
-        .take(MOST_FAILED)
-        .try_collect()
-        .await
-        .map_err(LandingError::store(&prefix))
+pub async fn list_failed(store: &dyn ObjectStore, most: usize) -> Result<Look<Failed>, LandingError> {
+    look(store, &Path::from_iter([FAILED, LANDING]), most, |meta| {
+        let landed = Path::from_iter(meta.location.parts().skip(1));
+        let name = LandingName::parse(&landed)?;
+        let landed = LandingObject { name, path: landed, size: meta.size };
+        Some(Failed { landed, path: meta.location })
+    })
+    .await
 }
 
 /// Has the records of a landing object that was set aside land again, and removes it from `failed/`.
@@ -158,10 +150,12 @@ pub async fn retake(
         let records = match raw::read(&**store, &path).await {
             Ok(records) => records,
             Err(error) if error.is_permanent() => continue,
+            // It has expired since it was looked for.
+            Err(LandingError::Store { source: object_store::Error::NotFound { .. }, .. }) => continue,
             Err(error) => return Err(error),
         };
         let delivery = Delivery { source: &name.source, shard: &name.shard, records: &records };
-        land(&**store, releases, catalog, delivery, &path).await?;
+        land_in_place_of(&**store, releases, catalog, delivery, &path, &failed.path).await?;
         cleaned = true;
     }
     let present =
@@ -169,8 +163,13 @@ pub async fn retake(
     let retaken = match rows {
         _ if cleaned => Retaken::CleanedAgain,
         Some(_) if present => {
-            store.copy(&failed.path, &failed.landed.path).await.map_err(LandingError::store(&failed.path))?;
-            Retaken::PutBack
+            let back = name.clone().in_place_of(&failed.path).path();
+            match store.copy(&failed.path, &back).await {
+                Ok(()) => Retaken::PutBack,
+                // Another operator has put it back since it was read.
+                Err(object_store::Error::NotFound { .. }) => return Ok(Retaken::Gone),
+                Err(error) => return Err(LandingError::store(&failed.path)(error)),
+            }
         }
         _ => return Ok(Retaken::Stays),
     };
@@ -195,4 +194,139 @@ async fn raw_objects(
         store.list(Some(&folder)).try_collect().await.map_err(LandingError::store(&folder))?;
     let same = |path: &Path| path.filename().is_some_and(|name| name.starts_with(&file));
     Ok(listed.into_iter().map(|meta| meta.location).filter(same).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::{RawData, RawRecord};
+    use object_store::memory::InMemory;
+
+    const LINE: &str = r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20}"#;
+
+    /// Two releases that clean users alike, under other contract hashes.
+    fn releases() -> [Arc<Catalog>; 2] {
+        ["-", "none"].map(|null| {
+            let text = format!(
+                "name = \"user\"\nversion = 1\ndescription = \"One row a user.\"\nidentity = [\"ind\"]\n\
+                 [route]\nshape = [\"ind\"]\n[[column]]\nname = \"ind\"\ntype = \"int64\"\nrequired = true\n\
+                 [[column]]\nname = \"first_name\"\ntype = \"string\"\nnull = [\"{null}\"]\n"
+            );
+            Arc::new(Catalog::from_files([("user.toml".to_owned(), text)]).unwrap())
+        })
+    }
+
+    fn records() -> [RawRecord; 1] {
+        [RawRecord {
+            key: "user/r1/0".to_owned(),
+            sequence: "7".to_owned(),
+            arrived_ms: 1_666_180_800_000,
+            data: RawData::from_bytes(LINE.into()),
+        }]
+    }
+
+    struct Lake {
+        store: Arc<dyn ObjectStore>,
+        releases: Releases,
+        raw: Path,
+        landed: LandingObject,
+    }
+
+    impl Lake {
+        /// One object in landing, and its raw records.
+        async fn with_an_object(catalog: &Arc<Catalog>) -> Lake {
+            let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            let (records, releases) = (records(), Releases::default());
+            let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
+            let raw = raw::put(&*store, &delivery.origin().unwrap(), &records).await.unwrap();
+            let landed = crate::land::land(&*store, &releases, catalog, delivery, &raw).await.unwrap();
+            Lake { store, releases, raw, landed: landed.objects[0].clone() }
+        }
+
+        /// What a compactor of `catalog`'s release does to an object of another, but for removing it.
+        async fn clean_again(&self, catalog: &Arc<Catalog>, from: &Path) -> Path {
+            let records = raw::read(&*self.store, &self.raw).await.unwrap();
+            let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
+            let land = land_in_place_of(&*self.store, &self.releases, catalog, delivery, &self.raw, from);
+            land.await.unwrap().objects[0].path.clone()
+        }
+
+        async fn failed(&self) -> Vec<Failed> {
+            list_failed(&*self.store, 10).await.unwrap().found
+        }
+
+        async fn retake(&self, catalog: &Arc<Catalog>, failed: &Failed) -> Retaken {
+            retake(&self.store, &self.releases, catalog, failed).await.unwrap()
+        }
+
+        async fn left_in_landing(&self) -> Vec<Path> {
+            let left = object::list(&*self.store, None, 10).await.unwrap();
+            left.into_iter().map(|object| object.path).collect()
+        }
+
+        async fn remove(&self, path: &Path) {
+            object::remove(&self.store, vec![path.clone()]).await.unwrap();
+        }
+    }
+
+    /// Functions of two releases are warm at the same time, and each cleans again what the other has landed.
+    #[tokio::test]
+    async fn two_releases_that_clean_the_same_object_again_do_not_lose_it() {
+        let [old, new] = releases();
+        let lake = Lake::with_an_object(&old).await;
+        let first = lake.landed.path.clone();
+        let second = lake.clean_again(&new, &first).await;
+        assert_eq!(lake.clean_again(&new, &first).await, second, "a retry makes the same object");
+        // Before the first is removed, a compactor of the old release finds the second.
+        let third = lake.clean_again(&old, &second).await;
+        lake.remove(&second).await;
+        lake.remove(&first).await;
+        assert_eq!(lake.left_in_landing().await, [third]);
+    }
+
+    /// A compactor copies an object to failed/; before it removes the object from landing, an operator takes it up again.
+    #[tokio::test]
+    async fn what_is_recovered_while_it_is_set_aside_is_not_lost() {
+        let [catalog, _] = releases();
+        for has_raw in [true, false] {
+            let lake = Lake::with_an_object(&catalog).await;
+            if !has_raw {
+                lake.store.delete(&lake.raw).await.unwrap();
+            }
+            let landed = &lake.landed.path;
+            let aside = Path::from(format!("failed/{landed}"));
+            lake.store.copy(landed, &aside).await.unwrap();
+            let failed = lake.failed().await;
+            let retaken = lake.retake(&catalog, &failed[0]).await;
+            assert_eq!(retaken, if has_raw { Retaken::CleanedAgain } else { Retaken::PutBack });
+            lake.remove(landed).await;
+            let left = lake.left_in_landing().await;
+            assert_eq!(left.len(), 1, "with raw records: {has_raw}");
+            let again = LandingObject { path: left[0].clone(), ..lake.landed.clone() };
+            let rows = object::read(&*lake.store, &again).await.unwrap().unwrap().batches;
+            assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+            assert!(lake.failed().await.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn two_operators_and_two_compactors_at_the_same_object_agree() {
+        let [catalog, _] = releases();
+        for has_raw in [true, false] {
+            let lake = Lake::with_an_object(&catalog).await;
+            if !has_raw {
+                lake.store.delete(&lake.raw).await.unwrap();
+            }
+            let landed = &lake.landed.path;
+            let aside = object::set_aside(&*lake.store, landed).await.unwrap();
+            assert_eq!(object::set_aside(&*lake.store, landed).await.unwrap(), aside, "it was moved already");
+            let failed = lake.failed().await;
+            let first = lake.retake(&catalog, &failed[0]).await;
+            assert!(matches!(first, Retaken::CleanedAgain | Retaken::PutBack));
+            let left = lake.left_in_landing().await;
+            // The other has listed the same, and is done with nothing, or with the same once more.
+            assert_eq!(lake.retake(&catalog, &failed[0]).await, Retaken::Gone);
+            assert_eq!(lake.left_in_landing().await, left);
+        }
+    }
 }

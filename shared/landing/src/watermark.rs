@@ -34,7 +34,7 @@ pub async fn advance(
     shard: &str,
     sequence: &Sequence,
 ) -> Result<(), LandingError> {
-    let path = Path::from(format!("{WATERMARKS}/{stream}/{shard}.json"));
+    let path = path_of(stream, shard);
     let bytes = serde_json::to_vec(&Watermark { sequence: sequence.clone() })
         .map_err(|error| LandingError::corrupt(&path, error))?;
     let mut conflict = None;
@@ -60,6 +60,18 @@ pub async fn advance(
     }
 }
 
+/// Reads the watermark of one shard; `None` where nothing of it has landed yet.
+///
+/// # Errors
+/// When the store fails, or the watermark cannot be read.
+pub async fn read(
+    store: &dyn ObjectStore,
+    stream: &str,
+    shard: &str,
+) -> Result<Option<Sequence>, LandingError> {
+    Ok(load(store, &path_of(stream, shard)).await?.map(|(sequence, _)| sequence))
+}
+
 /// Reads all watermarks.
 ///
 /// # Errors
@@ -82,6 +94,10 @@ pub async fn read_all(store: &dyn ObjectStore) -> Result<Watermarks, LandingErro
         }
     }
     Ok(watermarks)
+}
+
+fn path_of(stream: &str, shard: &str) -> Path {
+    Path::from(format!("{WATERMARKS}/{stream}/{shard}.json"))
 }
 
 async fn load(

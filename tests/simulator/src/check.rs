@@ -41,7 +41,7 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
             }
         };
         let Ok(backlog) =
-            drain::backlog(&*store, &*store, Some(receipt.stream), &receipt.acknowledged).await
+            drain::backlog(&*store, &*store, Some(receipt.stream), &receipt.acknowledged, &world.plan.bounds).await
         else {
             continue;
         };

@@ -88,10 +88,11 @@ async fn operate(world: &Arc<World>, queue: &Arc<Queue>, then: Then) {
 async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: Then) -> Result<(), LakeError> {
     let lake = Lake::new(store.clone(), world.effects()).with_key_bytes(world.plan.key_bytes);
     let catalog = contracts::catalog(world.release(Function::Operator));
-    for batch in given_up::list(&**store).await?.batches {
+    let bounds = &world.plan.bounds;
+    for batch in given_up::list(&**store, bounds.given_up).await?.batches {
         recover::replay(store, store, lake.releases(), &catalog, &batch, Some(STREAM)).await?;
     }
-    for failed in recover::list_failed(&**store).await? {
+    for failed in recover::list_failed(&**store, bounds.failed).await?.found {
         match recover::retake(store, lake.releases(), &catalog, &failed).await? {
             Retaken::CleanedAgain | Retaken::PutBack => world.story.reached("objects taken up again"),
             Retaken::Gone | Retaken::Stays => {}

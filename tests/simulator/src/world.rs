@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use pinlake_effects::{Chance, Clock, Effects};
+use pinlake_landing::drain::Bounds;
 use pinlake_platform::api_keys::{self, ApiKeys};
 use tokio::time::Instant;
 
@@ -77,6 +78,8 @@ pub struct Plan {
     pub readers: u64,
     /// When operators come who recover what was left on the way, two of them each time.
     pub operators: Vec<Duration>,
+    /// How much is looked at when somebody asks whether the pipeline is drained.
+    pub bounds: Bounds,
     /// Whether S3 lists a few objects a page, each page of the moment at which it is asked for.
     pub paged: bool,
     /// How long after a deploy each function still runs the release before it, in the order of [`Function`].
@@ -124,6 +127,7 @@ impl Plan {
             interferences: Interference::drawn(dice),
             readers: if dice.chance(400) { dice.between(1, 2) } else { 0 },
             operators: Vec::new(),
+            bounds: drawn_bounds(dice),
             paged: dice.chance(300),
             lags: [Duration::ZERO; 4],
             sabotage: None,
@@ -147,6 +151,15 @@ impl Plan {
         }
         plan
     }
+}
+
+/// Bounds that a world of a few dozen objects reaches, or those of a real lake.
+fn drawn_bounds(dice: &Dice) -> Bounds {
+    if !dice.chance(400) {
+        return Bounds::default();
+    }
+    let few = || usize::try_from(dice.between(1, 6)).unwrap_or(1);
+    Bounds { landing: few(), failed: few(), given_up: few(), batches_read: few() - 1, ..Bounds::default() }
 }
 
 /// Releases and when they are deployed. One that a table refuses is always taken back.
