@@ -16,6 +16,7 @@ use crate::kinesis::STREAM;
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
 use crate::queue::Queue;
+use crate::sabotage::Sabotage;
 use crate::store::Store;
 use crate::story::Broken;
 use crate::witness::{self, Places};
@@ -25,6 +26,10 @@ use crate::world::World;
 /// must be true.
 pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
     let store = Store::of(&world, &Process::new("client"), &queue);
+    let mut bounds = world.plan.bounds;
+    if world.lacks(Sabotage::OneLook) {
+        bounds.looks = 1;
+    }
     loop {
         let often = if world.is_healed() { 40_000 } else { 8_000 };
         sleep(world.dice.millis(500, often)).await;
@@ -41,10 +46,13 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
             }
         };
         let Ok(backlog) =
-            drain::backlog(&*store, &*store, Some(receipt.stream), &receipt.acknowledged, &world.plan.bounds).await
+            drain::backlog(&*store, &*store, Some(receipt.stream), &receipt.acknowledged, &bounds).await
         else {
             continue;
         };
+        if !backlog.cut_short.is_empty() {
+            world.story.reached("looks that reached their bound");
+        }
         if backlog.is_drained() {
             world.story.reached("drained answers");
             let witness = world.witness();

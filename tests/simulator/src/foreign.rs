@@ -41,6 +41,8 @@ pub enum Interference {
     KeysDeleted,
     /// Cuts a key file off, and deletes it or puts it back.
     KeysCut,
+    /// Puts a key file in place that was made by other rules than the table's, and says so.
+    KeysOfOtherRules,
     /// Deletes a data file, and puts it back.
     DataDeleted,
     /// Adds rows by a commit of its own.
@@ -54,7 +56,7 @@ pub enum Interference {
 }
 
 impl Interference {
-    const ALL: [Interference; 18] = [
+    const ALL: [Interference; 20] = [
         Self::EntryDeleted,
         Self::EntryDeleted,
         Self::LogTruncated(Form::Classic),
@@ -68,6 +70,8 @@ impl Interference {
         Self::KeysDeleted,
         Self::KeysDeleted,
         Self::KeysCut,
+        Self::KeysOfOtherRules,
+        Self::KeysOfOtherRules,
         Self::DataDeleted,
         Self::RowsAdded,
         Self::RowsAdded,
@@ -94,6 +98,7 @@ impl Interference {
             Self::HintWritten(_) => "foreign: checkpoint hint",
             Self::KeysDeleted => "foreign: key files deleted",
             Self::KeysCut => "foreign: key file cut",
+            Self::KeysOfOtherRules => "foreign: key file of other rules",
             Self::DataDeleted => "foreign: data file deleted",
             Self::RowsAdded => "foreign: rows added",
             Self::FilesMerged => "foreign: files merged",
@@ -139,6 +144,7 @@ async fn attempt(world: &Arc<World>, interference: Interference) -> bool {
         Interference::HintWritten(form) => table.hint(form).await,
         Interference::KeysDeleted => table.delete_keys().await,
         Interference::KeysCut => table.cut_keys().await,
+        Interference::KeysOfOtherRules => table.foreign_keys().await,
         Interference::DataDeleted => table.delete_data().await,
         Interference::RowsAdded => table.add_rows().await,
         Interference::FilesMerged => table.merge_files().await,
@@ -266,6 +272,7 @@ impl<'a> Table<'a> {
             self.put(&self.log(name), bytes).await;
         }
         if hinted {
+            self.world.hint(&self.dataset, version);
             self.put(&self.log("_last_checkpoint"), checkpoint.hint.into()).await;
         }
         true
@@ -318,6 +325,25 @@ impl<'a> Table<'a> {
         } else {
             self.put(&path, bytes).await;
         }
+        true
+    }
+
+    /// As a release leaves it whose identity the table refuses.
+    async fn foreign_keys(&self) -> bool {
+        let files = self.files();
+        if files.is_empty() {
+            return false;
+        }
+        let path = self.keys(&files[self.world.dice.index(files.len())]);
+        let Some(bytes) = self.delete(&path).await else { return false };
+        let count = bytes.get(8..16).and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
+        let catalog = contracts::catalog(Release::Rekeyed);
+        let rekeyed = catalog.contract(&self.dataset).filter(|_| self.dataset == "visit");
+        let mut other = b"PLKEYS03".to_vec();
+        other.extend_from_slice(&count.to_le_bytes());
+        other.extend_from_slice(rekeyed.map_or("0123456789abcdef", |contract| contract.identity_hash()).as_bytes());
+        (0..count).for_each(|key| other.extend_from_slice(&u128::from(key).to_be_bytes()));
+        self.put(&path, other.into()).await;
         true
     }
 

@@ -85,6 +85,7 @@ impl Stream {
 
     /// Stores a record, and says where.
     pub fn store(&self, key: &str, data: &[u8]) -> Receipt {
+        let key = &*crate::sabotage::partition_key(self.world.plan.sabotage, key);
         let mut shards = self.shards();
         let sequence = shards.iter().map(|shard| shard.records.len()).sum::<usize>() * 3 + 7;
         let hash = usize::from(blake3::hash(key.as_bytes()).as_bytes()[0]);

@@ -26,7 +26,7 @@ use crate::fault::Fault;
 use crate::files::{LAKE, SINK};
 use crate::process::Process;
 use crate::queue::Queue;
-use crate::sabotage::{self, Sabotage};
+use crate::sabotage::{self, Sabotage, View};
 use crate::world::World;
 
 /// S3 as one process sees it.
@@ -70,12 +70,13 @@ pub fn place(path: &Path) -> &'static str {
         "tables" if path.contains("/_delta_log/") && path.ends_with(".json") => "commit",
         "tables" if path.contains("/_delta_log") => "log",
         "tables" if path.ends_with(".keys") => "keys",
+        "tables" if path.contains("/_pinlake_keys/") => "evaluation",
         "tables" => "data",
         _ => "other",
     }
 }
 
-fn unanswered(path: &Path, what: &str) -> Error {
+pub(crate) fn unanswered(path: &Path, what: &str) -> Error {
     Error::Generic { store: "S3", source: format!("{what}: {path}").into() }
 }
 
@@ -172,9 +173,15 @@ async fn land(
         path = Path::from(format!("{folder}/0-0-0.parquet"));
         mode = PutMode::Overwrite;
     }
-    let bytes: Bytes = payload.clone().into();
+    let mut bytes: Bytes = payload.into();
+    if let Some(sabotage) = world.plan.sabotage {
+        match sabotage::landing(world, sabotage, &path, kind, bytes).await {
+            Some(instead) => bytes = instead,
+            None => return Ok(PutResult { e_tag: None, version: None }),
+        }
+    }
     let options = PutOptions { mode, ..PutOptions::default() };
-    let put = world.memory.put_opts(&path, payload, options).await;
+    let put = world.memory.put_opts(&path, bytes.clone().into(), options).await;
     if put.is_ok() {
         world.tell(|| format!("S3 has {path}"));
         if kind == "data" {
@@ -261,7 +268,14 @@ impl ObjectStore for Store {
         });
         sleep(self.world.dice.millis(0, 10)).await;
         self.process.step().await;
-        self.sabotaged(path, kind, options, got).await
+        let Some(sabotage) = self.world.plan.sabotage else { return got };
+        let view = View {
+            world: &self.world,
+            process: &self.process,
+            lost: self.lost().clone(),
+            at_work_on: self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        sabotage::got(&view, sabotage, path, kind, options, got).await
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -347,10 +361,11 @@ impl Store {
         if let Some(prefix) = prefix.as_ref().filter(|prefix| prefix.as_ref().starts_with("landing/")) {
             *self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(prefix.clone());
         }
+        let (at_work_on, offset) = (self.at_work_on.clone(), offset.cloned());
         let size = if world.plan.paged { world.dice.index(3) + 1 } else { usize::MAX };
-        stream::try_unfold((offset.cloned(), false), move |(after, is_over)| {
+        stream::try_unfold((offset.clone(), false), move |(after, is_over)| {
             let (world, process, prefix) = (world.clone(), process.clone(), prefix.clone());
-            let memory = memory.clone();
+            let (memory, at_work_on, offset) = (memory.clone(), at_work_on.clone(), offset.clone());
             async move {
                 if is_over {
                     return Ok(None);
@@ -364,7 +379,8 @@ impl Store {
                 if let Some(after) = &after {
                     metas.retain(|meta| meta.location > *after);
                 }
-                sabotage::listed(&world, &process, kind, &mut metas);
+                let at_work_on = at_work_on.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                sabotage::listed(&world, &process, kind, offset.as_ref(), at_work_on.as_ref(), &mut metas);
                 let is_over = metas.len() <= size;
                 metas.truncate(size);
                 if !is_over {
@@ -384,79 +400,11 @@ impl Store {
         .try_flatten()
         .boxed()
     }
-
-    /// What reading gives when a safeguard is gone.
-    async fn sabotaged(
-        &self,
-        path: &Path,
-        kind: &'static str,
-        options: GetOptions,
-        got: Result<GetResult>,
-    ) -> Result<GetResult> {
-        let Some(sabotage) = self.world.plan.sabotage else {
-            return got;
-        };
-        let Ok(got) = got else {
-            return got;
-        };
-        let empty_keys = || {
-            let mut keys = b"PLKEYS01".to_vec();
-            keys.extend_from_slice(&0_u64.to_le_bytes());
-            Bytes::from(keys)
-        };
-        let lost = self.lost().get(path).cloned();
-        let at_work_on = self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_of_clean_rows = at_work_on.is_some_and(|folder| folder.as_ref() != "landing/quarantine");
-        let instead = match sabotage {
-            Sabotage::QuarantineUnseen
-                if is_of_clean_rows && kind == "data" && path.as_ref().starts_with("tables/quarantine/") =>
-            {
-                let unseen = crate::witness::all_resolved(got.bytes().await?);
-                return served(unseen.map_err(|why| unanswered(path, &why))?, options).await;
-            }
-            Sabotage::BlindAppend if kind == "keys" => Some(empty_keys()),
-            Sabotage::NoRecheck if kind == "keys" && !self.lost().is_empty() => Some(empty_keys()),
-            Sabotage::ForeignCommitIsOwn if kind == "commit" => lost,
-            Sabotage::OwnCommitIsForeign if kind == "commit" && lost.is_some() => {
-                let text = String::from_utf8_lossy(&got.bytes().await?)
-                    .replace("\"attempt\":\"", "\"attempt\":\"not-");
-                return served(text.into(), options).await;
-            }
-            Sabotage::IdentityForgotten
-                if path.as_ref().ends_with("visit/_delta_log/00000000000000000000.json") =>
-            {
-                let text = String::from_utf8_lossy(&got.bytes().await?).into_owned();
-                let identity = |release| {
-                    let catalog = crate::contracts::catalog(release);
-                    catalog
-                        .contract("visit")
-                        .map(|contract| contract.identity_hash().to_owned())
-                        .unwrap_or_default()
-                };
-                let (first, now) =
-                    (identity(crate::contracts::Release::First), identity(self.world.release(crate::world::Function::Compactor)));
-                return served(text.replace(&first, &now).into(), options).await;
-            }
-            Sabotage::RemovedBeforeReplayed if kind == "given up" && self.process.name() == "operator" => {
-                self.world.memory.delete(path).await?;
-                None
-            }
-            Sabotage::DeleteBeforeCommit if kind == "landing" => {
-                self.world.memory.delete(path).await?;
-                None
-            }
-            _ => None,
-        };
-        match instead {
-            Some(bytes) => served(bytes, options).await,
-            None => Ok(got),
-        }
-    }
 }
 
 /// Bytes as S3 would serve them.
-async fn served(bytes: Bytes, options: GetOptions) -> Result<GetResult> {
-    let (one, path) = (object_store::memory::InMemory::new(), Path::from("served"));
+pub(crate) async fn served(bytes: Bytes, options: GetOptions) -> Result<GetResult> {
+    let (one, path) = (InMemory::new(), Path::from("served"));
     one.put(&path, bytes.into()).await?;
-    one.get_opts(&path, GetOptions { head: options.head, ..GetOptions::default() }).await
+    one.get_opts(&path, GetOptions { head: options.head, range: options.range, ..GetOptions::default() }).await
 }

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::Int64Type;
-use arrow::array::{Array, RecordBatch, TimestampMicrosecondArray};
-use arrow::compute::cast;
+use arrow::array::{Array, RecordBatch};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pinlake_landing::name::LandingName;
 use pinlake_landing::watermark;
@@ -404,26 +402,6 @@ fn wrong(dataset: &str, batch: &RecordBatch) -> Option<String> {
     let differs = |at: &usize| !notes.is_null(*at) && notes.value(*at) != format!("note {}", ids.value(*at));
     let at = (0..batch.num_rows()).find(differs)?;
     Some(format!("{dataset}/{} has the note {:?}", ids.value(at), notes.value(at)))
-}
-
-/// Sabotage: a data file of quarantine in which nothing is unresolved.
-pub(crate) fn all_resolved(bytes: Bytes) -> Result<Bytes, String> {
-    let batches = rows_of(bytes)?;
-    let schema = batches.first().ok_or("no rows")?.schema();
-    let at = schema.index_of("resolved_at").map_err(|error| error.to_string())?;
-    let mut file = Vec::new();
-    let written = (|| {
-        let mut writer = ArrowWriter::try_new(&mut file, schema.clone(), None)?;
-        for batch in &batches {
-            let mut columns = batch.columns().to_vec();
-            let resolved = TimestampMicrosecondArray::from(vec![1; batch.num_rows()]);
-            columns[at] = cast(&resolved, columns[at].data_type())?;
-            writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
-        }
-        writer.close()
-    })();
-    written.map_err(|error| error.to_string())?;
-    Ok(file.into())
 }
 
 /// Sabotage: moves the watermark when the raw records land, before anything of them is in landing.

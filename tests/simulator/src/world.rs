@@ -140,6 +140,10 @@ impl Plan {
         if dice.chance(300) {
             plan.lags = std::array::from_fn(|_| dice.millis(0, 30_000));
         }
+        if std::env::var_os("OFF").is_some() {
+            plan.interferences.clear();
+            plan.shared_keys = 0;
+        }
         if dice.chance(100) {
             plan.retries = u32::try_from(dice.between(0, 2)).unwrap_or(0);
         }
@@ -205,6 +209,8 @@ pub struct World {
     pub sink: Arc<InMemory>,
     /// ETag and time of objects, where they count: S3's, not the memory's.
     stamps: Mutex<BTreeMap<(&'static str, Path), Stamp>>,
+    /// What other programs' hints of checkpoints point to, by dataset.
+    hints: Mutex<BTreeMap<String, u64>>,
     /// API keys of the clients, if they have any.
     pub keys: Option<ApiKeys>,
     /// Who was promised what.
@@ -287,6 +293,7 @@ impl World {
             memory: Arc::default(),
             sink: Arc::default(),
             stamps: Mutex::default(),
+            hints: Mutex::default(),
             keys,
             ledger: Ledger::default(),
             witness: Mutex::default(),
@@ -386,6 +393,16 @@ impl World {
     /// What was noted of an object.
     pub fn stamp_of(&self, bucket: &'static str, path: &Path) -> Option<Stamp> {
         lock(&self.stamps).get(&(bucket, path.clone())).cloned()
+    }
+
+    /// Another program has written the hint of a checkpoint.
+    pub fn hint(&self, dataset: &str, version: u64) {
+        lock(&self.hints).insert(dataset.to_owned(), version);
+    }
+
+    /// What the hints point to, by dataset.
+    pub fn hints(&self) -> BTreeMap<String, u64> {
+        lock(&self.hints).clone()
     }
 
     /// An object is gone.
