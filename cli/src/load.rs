@@ -4,12 +4,15 @@ mod bucket;
 mod cleaning;
 mod inserting;
 
-use std::fs::File;
+use std::fs::{File, FileType};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use pinlake_clean::framing::sandbox::{Bounds, Sandbox};
 use pinlake_clean::framing::{Limits, ReadError, Records};
 use pinlake_effects::{Clock, SystemClock};
 use pinlake_lake::Lake;
@@ -28,7 +31,7 @@ use self::inserting::Inserting;
 /// Clean files and insert their rows into a lake.
 ///
 /// Takes NDJSON, JSON arrays, concatenated JSON, CSV with a header and Parquet, plain or as .gz or .zst; folders
-/// are walked, and so is what lies below s3://bucket/prefix, such as the objects of Kafka Connect's S3 sink: the lake
+/// are walked for regular files that are not hidden (a link or a pipe is taken when it is named), and so is what lies below s3://bucket/prefix, such as the objects of Kafka Connect's S3 sink: the lake
 /// keeps a cursor, and a load that was broken off goes on there. Loading the same rows again changes nothing. On stdout: one JSON line a dataset,
 /// {"dataset":"pin","read":N,"inserted":N,"duplicates":N,"quarantined":N,"bytes":N,"seconds":S},
 /// where read = inserted + duplicates + quarantined, and rows that no dataset takes are under null.
@@ -55,6 +58,9 @@ pub struct LoadArgs {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
+
+/// What the process that reads a Parquet file may take. A batch is a thousand rows.
+const PARQUET: Bounds = Bounds { memory_bytes: 2 << 30, cpu_seconds: 20, silence: Duration::from_secs(40) };
 
 /// Exit code of `--strict` when rows were quarantined.
 const QUARANTINED: u8 = 3;
@@ -88,21 +94,24 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     }
     let (remote, named): (Vec<_>, Vec<_>) =
         args.files.iter().cloned().partition(|file| bucket::is_in_bucket(file));
-    let files = if named.is_empty() { Vec::new() } else { walk(&named)? };
+    let mut unreadable: Vec<String> = Vec::new();
+    let files = if named.is_empty() { Vec::new() } else { walk(&named, &mut unreadable)? };
     let lake = Arc::new(lake::create(&args.lake).await?);
     // How much lies in a bucket is known when all of it is listed.
     let total = remote.is_empty().then(|| files.iter().map(|file| file.size).sum());
     let bar = console::progress("loading", Unit::Bytes, total);
-    let mut load = Load::new(lake.clone(), catalog, SystemClock.now());
+    let sandbox = Sandbox::of_this_program(Limits::default(), PARQUET).map_err(|error| {
+        CliError::failed("the system does not tell which program this is", "").caused_by(error)
+    })?;
+    let mut load = Load::new(lake.clone(), catalog, sandbox, SystemClock.now());
     let dataset = args.dataset.as_deref();
-    let mut unreadable = Vec::new();
     let mut done = 0;
     for file in &files {
         let loaded = match load.open(file, dataset) {
             Ok(records) => load.file(records, |read| bar.set_position(done + read.min(file.size))).await?,
             Err(error) => Err(error),
         };
-        unreadable.extend(loaded.err());
+        unreadable.extend(loaded.err().map(|error| error.to_string()));
         done += file.size;
         bar.set_position(done);
     }
@@ -129,6 +138,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
 struct Load {
     lake: Arc<Lake>,
     catalog: Arc<Catalog>,
+    sandbox: Sandbox,
     cleaning: Cleaning,
     inserting: Inserting,
 }
@@ -140,10 +150,10 @@ struct FileRecords {
 }
 
 impl Load {
-    fn new(lake: Arc<Lake>, catalog: Arc<Catalog>, now: DateTime<Utc>) -> Self {
+    fn new(lake: Arc<Lake>, catalog: Arc<Catalog>, sandbox: Sandbox, now: DateTime<Utc>) -> Self {
         let cleaning = Cleaning::new(catalog.clone(), now);
         let inserting = Inserting::new(lake.clone(), catalog.clone());
-        Self { lake, catalog, cleaning, inserting }
+        Self { lake, catalog, sandbox, cleaning, inserting }
     }
 
     fn open(&self, file: &Input, dataset: Option<&str>) -> Result<FileRecords, ReadError> {
@@ -152,7 +162,7 @@ impl Load {
         let hint = dataset.or_else(routed).map(str::to_owned);
         let opened =
             File::open(&file.path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source });
-        let records = opened.and_then(|open| Records::from_file(&name, open, Limits::default()))?;
+        let records = opened.and_then(|open| Records::from_file(&name, open, &self.sandbox))?;
         Ok(FileRecords { records, source: Source { name: format!("file/{name}"), id: None, hint } })
     }
 
@@ -231,30 +241,73 @@ struct Input {
     size: u64,
 }
 
-/// The files that are named, and those in folders that are named, in name order; hidden ones are left out.
-fn walk(named: &[PathBuf]) -> Result<Vec<Input>, CliError> {
+/// The files that are named, and the regular ones in folders that are named, in name order; hidden ones are left out. What
+/// is named may also be a link or a pipe: whoever names it means it. What cannot be looked at is told to `unreadable`.
+fn walk(named: &[PathBuf], unreadable: &mut Vec<String>) -> Result<Vec<Input>, CliError> {
     let mut files = Vec::new();
-    let mut pending: Vec<PathBuf> = named.iter().rev().cloned().collect();
-    while let Some(path) = pending.pop() {
-        let unreadable = |error: std::io::Error| {
+    // Those that come first last, as they are taken from the end.
+    let mut pending: Vec<PathBuf> = Vec::new();
+    for path in named {
+        let wrong = |error: std::io::Error| {
             CliError::usage(format!("cannot read {}", path.display()), "check the name").caused_by(error)
         };
-        let metadata = std::fs::metadata(&path).map_err(unreadable)?;
+        let metadata = std::fs::metadata(path).map_err(wrong)?;
+        let kind = metadata.file_type();
+        if let Some(what) = device(kind) {
+            let advice = "name a file, a folder, or a pipe";
+            return Err(CliError::usage(format!("{} is {what}", path.display()), advice));
+        }
         if !metadata.is_dir() {
-            files.push(Input { size: metadata.len(), path });
+            files.push(Input { size: metadata.len(), path: path.clone() });
             continue;
         }
-        let entries =
-            std::fs::read_dir(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(unreadable)?;
-        let mut inside: Vec<PathBuf> =
-            entries.iter().map(std::fs::DirEntry::path).filter(|path| !is_hidden(path)).collect();
-        inside.sort_unstable_by(|a, b| b.cmp(a));
-        pending.extend(inside);
+        pending.extend(inside(path).map_err(wrong)?);
+        while let Some(path) = pending.pop() {
+            if let Err(error) = look(&path, &mut files, &mut pending) {
+                unreadable.push(format!("cannot read {}: {error}", path.display()));
+            }
+        }
     }
-    if files.is_empty() {
+    if files.is_empty() && unreadable.is_empty() {
         return Err(CliError::usage("there is no file to load", "name files, or folders that hold some"));
     }
     Ok(files)
+}
+
+/// Looks at what a walk has come to: a file, or a folder, whose content is `pending`.
+fn look(path: &Path, files: &mut Vec<Input>, pending: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    // Of a link this is the link.
+    let metadata = std::fs::symlink_metadata(path)?;
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        files.push(Input { size: metadata.len(), path: path.to_owned() });
+        return Ok(());
+    }
+    if kind.is_dir() {
+        pending.extend(inside(path)?);
+        return Ok(());
+    }
+    let what = device(kind).unwrap_or(if kind.is_symlink() { "a link" } else { "a pipe" });
+    console::say(&format!("left out: {} is {what}, not a file", path.display()));
+    Ok(())
+}
+
+/// What is in a folder and not hidden, the last name first.
+fn inside(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    let mut inside: Vec<PathBuf> =
+        entries.iter().map(std::fs::DirEntry::path).filter(|path| !is_hidden(path)).collect();
+    inside.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(inside)
+}
+
+/// What it is, if there may be no end to it.
+fn device(kind: FileType) -> Option<&'static str> {
+    match () {
+        () if kind.is_char_device() || kind.is_block_device() => Some("a device"),
+        () if kind.is_socket() => Some("a socket"),
+        () => None,
+    }
 }
 
 fn is_hidden(path: &Path) -> bool {

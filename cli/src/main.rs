@@ -27,6 +27,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use pinlake_clean::framing::sandbox;
 use pinlake_platform::telemetry;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -72,8 +73,15 @@ enum Command {
     Recover(recover::RecoverArgs),
 }
 
+fn main() -> ExitCode {
+    if let Some(reading) = sandbox::asked(std::env::args_os()) {
+        return reading.run();
+    }
+    start()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn start() -> ExitCode {
     let program = Program::parse();
     let lines =
         tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());

@@ -10,9 +10,8 @@ use futures::{StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
-use pinlake_clean::framing::{Limits, ReadError};
 use pinlake_landing::LandingError;
-use pinlake_landing::fetch::{Fetched, IN_MEMORY_BYTES, fetch};
+use pinlake_landing::fetch::{Fetched, IN_MEMORY_BYTES, fetch, fetch_same};
 use pinlake_landing::file::FileSource;
 use pinlake_platform::location::Location;
 use serde::{Deserialize, Serialize};
@@ -116,7 +115,7 @@ impl Objects {
         load: &mut Load,
         dataset: Option<&str>,
         bar: &ProgressBar,
-        unreadable: &mut Vec<ReadError>,
+        unreadable: &mut Vec<String>,
     ) -> Result<bool, CliError> {
         let mut last = None;
         let (mut count, mut bytes) = (0, 0);
@@ -132,7 +131,7 @@ impl Objects {
             };
             let (meta, fetched) = match got {
                 Some((meta, Fetched::TooLarge)) => {
-                    match fetch(&*self.store, &meta.location, u64::MAX).await.map_err(stopped)? {
+                    match fetch_same(&*self.store, &meta, u64::MAX).await.map_err(stopped)? {
                         Some(got) => got,
                         None => continue,
                     }
@@ -143,7 +142,7 @@ impl Objects {
             };
             let key = meta.location.to_string();
             let file = FileSource::elsewhere(&load.catalog, &self.bucket, &key, meta.last_modified);
-            let read = match fetched.records(&file.name, Limits::default()) {
+            let read = match fetched.records(&file.name, &load.sandbox) {
                 Ok(records) => {
                     let hint = dataset.map(str::to_owned).or(file.dataset);
                     let source = Source { name: format!("file/{}", file.name), id: Some(file.id), hint };
@@ -152,7 +151,7 @@ impl Objects {
                 Err(error) => Err(error),
             };
             if let Err(error) = read {
-                unreadable.push(error);
+                unreadable.push(error.to_string());
             }
             bar.inc(meta.size);
             bytes += meta.size;
@@ -225,9 +224,15 @@ impl Cursor {
 mod tests {
     use super::*;
     use object_store::memory::InMemory;
+    use pinlake_clean::framing::Limits;
+    use pinlake_clean::framing::sandbox::Sandbox;
     use pinlake_effects::{Chance, Clock, Effects, SystemClock};
     use pinlake_lake::Lake;
     use pinlake_schema::Catalog;
+
+    fn sandbox() -> Sandbox {
+        Sandbox::of_this_program(Limits::default(), crate::load::PARQUET).unwrap()
+    }
 
     async fn one_record_objects(source: &InMemory, count: u32) {
         for offset in 0..count {
@@ -241,7 +246,10 @@ mod tests {
     async fn a_load_that_was_broken_off_goes_on_behind_its_cursor() {
         let source = Arc::new(InMemory::new());
         one_record_objects(&source, 7).await;
-        source.put(&Path::from("topics/0a1b.geo/partition=0/zz.parquet"), "PAR1".into()).await.unwrap();
+        source
+            .put(&Path::from("topics/0a1b.geo/partition=0/zz.json.gz"), (&[0x1f, 0x8b, 8][..]).into())
+            .await
+            .unwrap();
         let effects = Effects { clock: Arc::new(SystemClock), chance: Arc::new(Chance::seeded(1)) };
         let lake = Arc::new(Lake::new(Arc::new(InMemory::new()), effects));
         let catalog = Arc::new(Catalog::embedded().unwrap());
@@ -249,7 +257,7 @@ mod tests {
         let mut read = Vec::new();
         // Broken off after two steps; whole; and all of it again.
         for steps in [2, 100, 100] {
-            let mut load = Load::new(lake.clone(), catalog.clone(), SystemClock.now());
+            let mut load = Load::new(lake.clone(), catalog.clone(), sandbox(), SystemClock.now());
             let below = Objects::below(source.clone(), "sink", "topics", 2, &**lake.store());
             let mut objects = below.await.unwrap();
             for _ in 0..steps {
@@ -272,7 +280,7 @@ mod tests {
         one_record_objects(&source, 3).await;
         let lake = Arc::new(Lake::new(Arc::new(InMemory::new()), Effects::system()));
         let catalog = Arc::new(Catalog::embedded().unwrap());
-        let mut load = Load::new(lake.clone(), catalog.clone(), SystemClock.now());
+        let mut load = Load::new(lake.clone(), catalog.clone(), sandbox(), SystemClock.now());
         let key = "topics/0a1b.geo/partition=0/0a1b.geo+0+0000000001.json";
         let mut objects = Objects::below(source, "sink", key, EVERY, &**lake.store()).await.unwrap();
         while objects.some(&mut load, None, &ProgressBar::hidden(), &mut Vec::new()).await.unwrap() {}

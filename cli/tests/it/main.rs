@@ -7,6 +7,9 @@ mod certificates;
 mod database;
 mod endpoint;
 mod generate;
+#[path = "../../../tests/hostile_files.rs"]
+mod hostile_files;
+mod load;
 mod program;
 mod quarantine;
 mod recover;

@@ -4,22 +4,27 @@
 //! whoever announced it. Another bucket is only read from, and may hold millions of objects that were taken long ago:
 //! there the notification names the work.
 //!
-//! The order is the guarantee: a file's records land, and then it is moved out of the inbox, to `raw/inbox/`, or to
-//! `failed/inbox/` when it cannot be read. A file that is taken twice lands twice with the same keys, and is inserted
-//! once. A file that takes more than an invocation's time is gone on with where its last slice ended.
+//! The order is the guarantee: an attempt is written down, a file's records land, and then it is moved out of the inbox,
+//! to `raw/inbox/`, or to `failed/inbox/` when it cannot be read. A file that is taken twice lands twice with the same
+//! keys, and is inserted once. A file that takes more than an invocation's time is gone on with where its last slice
+//! ended. A file over which attempts fail is given up after the third ([`pinlake_landing::attempt`] has the rule).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
-use pinlake_clean::framing::{Limits, Records};
+use pinlake_clean::framing::sandbox::{Bounds, Sandbox};
+use pinlake_clean::framing::{Limits, ReadError, Records};
 use pinlake_clean::{MAX_RECORD_BYTES, Reason};
+use pinlake_effects::Effects;
 use pinlake_lake::Lake;
 use pinlake_landing::LandingError;
-use pinlake_landing::fetch::{Fetched, IN_MEMORY_BYTES, fetch};
-use pinlake_landing::file::{FileSource, INBOX, Progress, Slice, move_out, moved_to};
+use pinlake_landing::attempt::{Attempt, Attempted, Attempts, MOST_FAILURES};
+use pinlake_landing::fetch::{Fetched, IN_MEMORY_BYTES, fetch, fetch_same};
+use pinlake_landing::file::{FileSource, INBOX, Progress, SLICE_BYTES, Slice, move_out, moved_to};
 use pinlake_landing::name::FAILED;
 use pinlake_landing::raw::RAW;
 use pinlake_landing::releases::Releases;
@@ -32,15 +37,43 @@ use crate::wake::Announced;
 const MOST_LISTED: usize = 1000;
 /// Small files that are fetched at once.
 const CONCURRENCY: usize = 16;
-/// Bytes that a compressed file may unpack to.
+/// Small files that share an attempt.
+const GROUP_FILES: usize = 128;
+/// Their stored bytes.
+const GROUP_BYTES: u64 = 16 << 20;
+/// Bytes that a compressed file may unpack to, or a file's records may have.
 const MOST_UNPACKED_BYTES: u64 = 4 << 30;
+/// What is read between two looks at the clock, as [`Records::cost`] counts it.
+const LOOK_COST: u64 = 256 << 10;
+/// New records of a file that are taken at least, however late it is, lest a file never come to its end.
+const LEAST_COST: u64 = SLICE_BYTES as u64;
 /// What reading may cost in a function of 2 GB.
 const LIMITS: Limits = Limits {
     max_record_bytes: 16 << 20,
     max_ratio: 200,
     free_unpacked_bytes: 256 << 20,
+    max_unpacked_bytes: MOST_UNPACKED_BYTES,
+    free_cost: 256 << 20,
     max_spooled_bytes: 128 << 20,
 };
+/// The part of the function's memory that reading a Parquet file may take, in its process of its own.
+const PARQUET_SHARE: u64 = 4;
+/// What it may take in the smallest function.
+const LEAST_PARQUET_BYTES: u64 = 128 << 20;
+/// Processor time that a batch of rows may take, in seconds.
+const PARQUET_CPU_SECONDS: u64 = 10;
+/// How long no row may come.
+const PARQUET_SILENCE: Duration = Duration::from_secs(20);
+
+/// Reads Parquet apart from a function that has so much memory.
+///
+/// # Errors
+/// When the system does not tell which program this is.
+pub fn sandbox(memory_bytes: u64) -> std::io::Result<Sandbox> {
+    let memory_bytes = (memory_bytes / PARQUET_SHARE).max(LEAST_PARQUET_BYTES);
+    let bounds = Bounds { memory_bytes, cpu_seconds: PARQUET_CPU_SECONDS, silence: PARQUET_SILENCE };
+    Sandbox::of_this_program(LIMITS, bounds)
+}
 
 /// Opens other buckets.
 pub trait Buckets: Send + Sync {
@@ -55,14 +88,29 @@ pub struct Files {
     pub bucket: String,
     /// The lake's prefix in it, without slashes at either end.
     pub prefix: String,
-    /// The other ones.
+    /// The other buckets whose objects are taken; of any other one a message is ignored.
+    pub sinks: BTreeSet<String>,
+    /// Opens them.
     pub buckets: Arc<dyn Buckets>,
     /// Stored bytes of the largest file that is taken: the function's disk has to hold it.
     pub most_bytes: u64,
+    /// Reads Parquet.
+    pub sandbox: Sandbox,
+    /// The time, by which attempts end, and their names.
+    pub effects: Effects,
 }
 
 /// The largest file that a deployed compactor takes; its disk holds half as much again.
 pub const MOST_BYTES: u64 = 1 << 30;
+
+/// Until when files are taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// Nothing new is begun, and a file that has come a piece further is left.
+    pub(crate) soft: Instant,
+    /// A file is left wherever it is.
+    pub(crate) hard: Instant,
+}
 
 /// What became of files.
 #[derive(Debug, Default)]
@@ -71,6 +119,10 @@ pub struct FilesTaken {
     pub taken: u64,
     /// Files that could not be read, or not to their end.
     pub rejected: u64,
+    /// Of these, those over which too many attempts had failed.
+    pub given_up: u64,
+    /// Files over which an attempt had failed before.
+    pub tried_again: u64,
     /// Records that landed, those in quarantine too.
     pub records: u64,
     /// The datasets in whose landing areas they are.
@@ -79,7 +131,7 @@ pub struct FilesTaken {
     pub more: bool,
     /// Announced files that the time did not cover.
     pub unfinished: Vec<Announced>,
-    /// Announced files that could not be got, and are to be announced again.
+    /// Announced files that could not be got, or that another one is reading, and are to be announced again.
     pub failed: Vec<Announced>,
     /// Whether a file of the inbox could not be got, or not be moved out of it.
     pub inbox_failed: bool,
@@ -97,7 +149,12 @@ impl Files {
         }
     }
 
-    /// Takes what is announced elsewhere, and the inbox if that is asked for. Nothing new is begun after `deadline`.
+    /// Whether objects of a bucket are taken.
+    pub(crate) fn is_source(&self, bucket: &str) -> bool {
+        bucket == self.bucket || self.sinks.contains(bucket)
+    }
+
+    /// Takes what is announced elsewhere, and the inbox if that is asked for.
     ///
     /// # Errors
     /// When the landing area cannot be written to; all of it may be done again.
@@ -107,14 +164,17 @@ impl Files {
         catalog: &Arc<Catalog>,
         inbox: bool,
         announced: Vec<Announced>,
-        deadline: Instant,
+        times: Times,
     ) -> Result<FilesTaken, LandingError> {
+        let store = &**lake.store();
         let mut work = Work {
             files: self,
-            lake: &**lake.store(),
+            lake: store,
             releases: lake.releases(),
             catalog,
-            deadline,
+            times,
+            attempts: Attempts::look(store, &*self.effects.clock).await?,
+            kept: Progress::kept(store).await?,
             slice: Slice::default(),
             leaving: Vec::new(),
             done: FilesTaken::default(),
@@ -125,6 +185,9 @@ impl Files {
                 Ok(path) => {
                     let store = self.buckets.open(&object.bucket);
                     wanted.push(Wanted { store, path, announced: Some(object) });
+                }
+                Err(error) if self.sinks.contains(&object.bucket) => {
+                    work.reject_key(&object, &error.to_string());
                 }
                 Err(error) => {
                     tracing::error!(bucket = object.bucket, key = object.key, %error, "no key that can be read");
@@ -140,8 +203,11 @@ impl Files {
                 announced: None,
             }));
         }
-        work.all(wanted).await?;
-        Ok(work.done)
+        let taken = work.all(wanted).await;
+        if let Err(error) = work.attempts.keep(store).await {
+            tracing::warn!(%error, "failed attempts at files that are done are not forgotten");
+        }
+        taken.map(|()| work.done)
     }
 }
 
@@ -153,11 +219,30 @@ struct Wanted {
     announced: Option<Announced>,
 }
 
-/// A file whose records are in the slice or have landed: it leaves the inbox when all of them have.
+/// A file that was found, in one of its versions.
+struct Found {
+    wanted: Wanted,
+    file: FileSource,
+    meta: ObjectMeta,
+    version: String,
+    from: Progress,
+    fetched: Fetched,
+}
+
+impl Found {
+    fn attempted(&self) -> Attempted {
+        Attempted { version: self.version.clone(), name: self.file.name.clone(), from: self.from.records }
+    }
+}
+
+/// A file whose records are in the slice or have landed: when all of them have, it leaves the inbox, and what is kept
+/// of the way to there is removed.
 struct Leaving {
     folder: &'static str,
     file: FileSource,
     meta: ObjectMeta,
+    version: String,
+    in_inbox: bool,
 }
 
 struct Work<'a> {
@@ -165,7 +250,10 @@ struct Work<'a> {
     lake: &'a dyn ObjectStore,
     releases: &'a Releases,
     catalog: &'a Arc<Catalog>,
-    deadline: Instant,
+    times: Times,
+    attempts: Attempts,
+    /// Where there is progress.
+    kept: BTreeSet<Path>,
     slice: Slice,
     leaving: Vec<Leaving>,
     done: FilesTaken,
@@ -173,7 +261,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn is_late(&self) -> bool {
-        Instant::now() >= self.deadline
+        Instant::now() >= self.times.soft
     }
 
     /// The inbox, oldest first.
@@ -189,10 +277,10 @@ impl Work<'_> {
         Ok(metas.into_iter().map(|meta| meta.location).collect())
     }
 
-    /// Small files many at a time, then the large ones, one at a time on the disk.
+    /// Small files many at a time; then those over which an attempt has failed, and the large ones, each alone.
     async fn all(&mut self, wanted: Vec<Wanted>) -> Result<(), LandingError> {
-        let mut large = Vec::new();
         let small_bytes = IN_MEMORY_BYTES.min(self.files.most_bytes);
+        let (mut group, mut group_bytes, mut alone) = (Vec::new(), 0, Vec::new());
         let mut fetched = futures::stream::iter(wanted)
             .map(|wanted| async move {
                 let got = fetch(&*wanted.store, &wanted.path, small_bytes).await;
@@ -200,19 +288,44 @@ impl Work<'_> {
             })
             .buffered(CONCURRENCY);
         while let Some((wanted, got)) = fetched.next().await {
-            match got {
-                _ if self.is_late() => self.postpone(wanted),
-                Ok(Some((_, Fetched::TooLarge))) => large.push(wanted),
-                got => self.one(wanted, got).await?,
-            }
-        }
-        for wanted in large {
             if self.is_late() {
                 self.postpone(wanted);
                 continue;
             }
-            let got = fetch(&*wanted.store, &wanted.path, self.files.most_bytes).await;
-            self.one(wanted, got).await?;
+            let Some(mut found) = self.found(wanted, got).await? else { continue };
+            let failures = self.attempts.failures(&found.version, found.from.records);
+            if failures >= MOST_FAILURES {
+                self.give_up(found, failures);
+            } else if failures > 0 || matches!(found.fetched, Fetched::TooLarge) {
+                found.fetched = Fetched::TooLarge;
+                alone.push((found, failures));
+            } else {
+                group_bytes += found.meta.size;
+                group.push(found);
+            }
+            if group.len() >= GROUP_FILES || group_bytes >= GROUP_BYTES {
+                group_bytes = 0;
+                self.attempt(std::mem::take(&mut group)).await?;
+            }
+        }
+        self.attempt(group).await?;
+        for (mut found, failures) in alone {
+            if self.is_late() {
+                self.postpone(found.wanted);
+                continue;
+            }
+            if failures > 0 {
+                self.done.tried_again += 1;
+                tracing::warn!(
+                    file = found.file.name,
+                    attempt = failures + 1,
+                    "an attempt has failed: tried again, alone"
+                );
+            }
+            let got = fetch_same(&*found.wanted.store, &found.meta, self.files.most_bytes).await;
+            let Some((meta, fetched)) = self.got(&found.wanted, got) else { continue };
+            (found.meta, found.fetched) = (meta, fetched);
+            self.attempt(vec![found]).await?;
         }
         self.land().await
     }
@@ -224,56 +337,127 @@ impl Work<'_> {
         }
     }
 
-    async fn one(
+    fn failed(&mut self, wanted: &Wanted) {
+        match &wanted.announced {
+            Some(announced) => self.done.failed.push(announced.clone()),
+            None => self.done.inbox_failed = true,
+        }
+    }
+
+    /// What was fetched, if it was there; an error is told, and the file comes again.
+    fn got(
+        &mut self,
+        wanted: &Wanted,
+        got: Result<Option<(ObjectMeta, Fetched)>, LandingError>,
+    ) -> Option<(ObjectMeta, Fetched)> {
+        match got {
+            Ok(Some(got)) => Some(got),
+            // Another compactor has taken it, its owner has removed it, or has written it anew, which is announced.
+            Ok(None) => None,
+            Err(error) => {
+                tracing::error!(path = %wanted.path, announced = ?wanted.announced, %error, "file not got");
+                self.failed(wanted);
+                None
+            }
+        }
+    }
+
+    /// Which file it is, in which version, and how far it was taken; none if it is not to be read now.
+    async fn found(
         &mut self,
         wanted: Wanted,
         got: Result<Option<(ObjectMeta, Fetched)>, LandingError>,
-    ) -> Result<(), LandingError> {
-        let (meta, fetched) = match got {
-            Ok(Some(got)) => got,
-            // Another compactor has taken it, or its owner has removed it.
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                tracing::error!(path = %wanted.path, announced = ?wanted.announced, %error, "file not got");
-                match wanted.announced {
-                    Some(announced) => self.done.failed.push(announced),
-                    None => self.done.inbox_failed = true,
-                }
-                return Ok(());
-            }
-        };
+    ) -> Result<Option<Found>, LandingError> {
+        let Some((meta, fetched)) = self.got(&wanted, got) else { return Ok(None) };
         let file = match &wanted.announced {
             None => FileSource::of_inbox(self.catalog, &meta),
             Some(Announced { bucket, key }) => {
                 FileSource::elsewhere(self.catalog, bucket, key, meta.last_modified)
             }
         };
-        let folder = match self.cut(&file, &meta, fetched).await? {
-            End::Late => {
-                self.postpone(wanted);
-                return Ok(());
+        let version = file.version(&meta);
+        if self.attempts.is_under_way(&version) {
+            tracing::info!(file = file.name, "another one is reading it");
+            // The inbox is looked at again; a message of another bucket is the work, and the other one may fail.
+            if wanted.announced.is_some() {
+                self.failed(&wanted);
             }
-            End::Whole => RAW,
-            End::Rejected => FAILED,
+            return Ok(None);
+        }
+        let from = if Progress::is_among(&file, &self.kept) {
+            Progress::read(self.lake, &file, &meta).await?
+        } else {
+            Progress::of(&meta, 0)
         };
-        match folder {
-            RAW => self.done.taken += 1,
-            _ => self.done.rejected += 1,
+        Ok(Some(Found { wanted, file, meta, version, from, fetched }))
+    }
+
+    /// Reads files under an attempt of theirs, and lands what they hold.
+    async fn attempt(&mut self, files: Vec<Found>) -> Result<(), LandingError> {
+        if files.is_empty() {
+            return Ok(());
         }
-        if wanted.announced.is_none() {
-            self.leaving.push(Leaving { folder, file, meta });
+        let attempted = files.iter().map(Found::attempted).collect();
+        let mut attempt = Attempt::begin(self.lake, &self.files.effects, attempted).await?;
+        let mut stuck = BTreeSet::new();
+        let read = self.read(files, &mut attempt, &mut stuck).await;
+        // Also when the store has failed, which is not the files' fault.
+        if let Err(error) = attempt.end(self.lake, &*self.files.effects.clock, &stuck).await {
+            tracing::warn!(%error, "the end of an attempt is not written down: it will count as failed");
         }
-        Ok(())
+        read
+    }
+
+    async fn read(
+        &mut self,
+        files: Vec<Found>,
+        attempt: &mut Attempt,
+        stuck: &mut BTreeSet<String>,
+    ) -> Result<(), LandingError> {
+        for found in files {
+            if self.is_late() {
+                self.postpone(found.wanted);
+                continue;
+            }
+            let Found { wanted, file, meta, version, from, fetched } = found;
+            // Should this be the last that is heard of the process, it says over which file.
+            tracing::info!(file = file.name, bytes = meta.size, from = from.records, "reading a file");
+            let folder = match self.cut(&file, &meta, &version, from, fetched, attempt).await? {
+                End::Late => {
+                    self.postpone(wanted);
+                    continue;
+                }
+                End::Stuck => {
+                    stuck.insert(version);
+                    self.postpone(wanted);
+                    continue;
+                }
+                End::NotRead => {
+                    self.failed(&wanted);
+                    continue;
+                }
+                End::Whole => RAW,
+                End::Rejected => FAILED,
+            };
+            match folder {
+                RAW => self.done.taken += 1,
+                _ => self.done.rejected += 1,
+            }
+            let in_inbox = wanted.announced.is_none();
+            self.leaving.push(Leaving { folder, file, meta, version, in_inbox });
+        }
+        self.land().await
     }
 
     async fn cut(
         &mut self,
         file: &FileSource,
         meta: &ObjectMeta,
+        version: &str,
+        from: Progress,
         fetched: Fetched,
+        attempt: &mut Attempt,
     ) -> Result<End, LandingError> {
-        // A small file is taken at once, and never left in the middle.
-        let is_large = matches!(fetched, Fetched::Disk(_));
         let (whole, records) = match fetched {
             Fetched::TooLarge => {
                 let most = self.files.most_bytes;
@@ -285,63 +469,128 @@ impl Work<'_> {
                 return Ok(self.reject(file, meta, None, Reason::TooLarge, detail));
             }
             Fetched::Memory(bytes) => {
-                (Some(bytes.clone()), Fetched::Memory(bytes).records(&file.name, LIMITS))
+                (Some(bytes.clone()), Fetched::Memory(bytes).records(&file.name, &self.files.sandbox))
             }
-            disk @ Fetched::Disk(_) => (None, disk.records(&file.name, LIMITS)),
+            disk @ Fetched::Disk(_) => (None, disk.records(&file.name, &self.files.sandbox)),
         };
+        let whole = whole.as_deref();
         let mut records = match records {
             Ok(records) => records,
-            Err(error) => {
-                let whole = whole.as_deref();
-                return Ok(self.reject(file, meta, whole, Reason::Unreadable, error.to_string()));
-            }
+            Err(error) => return Ok(self.not_read(file, meta, whole, &error)),
         };
-        let from = if is_large { Progress::read(self.lake, file).await? } else { Progress::default() };
-        let mut number = 0;
+        let mut place = Place { landed: from.records, number: 0, skipped: 0 };
         loop {
-            match self.fill(file, &mut records, from, &mut number) {
-                Ok(true) => {}
-                Ok(false) => return Ok(End::Whole),
-                Err((reason, detail)) => {
-                    return Ok(self.reject(file, meta, whole.as_deref(), reason, detail));
+            match self.fill(file, &mut records, &mut place) {
+                Ok(Filled::Whole) => return Ok(End::Whole),
+                Ok(Filled::Slice) => {
+                    self.land().await?;
+                    // Whoever goes on, goes on from here.
+                    self.kept.insert(Progress::of(meta, place.number).keep(self.lake, file).await?);
+                    attempt.came_to(self.lake, &*self.files.effects.clock, version, place.number).await?;
+                    place.landed = place.number;
                 }
+                Ok(Filled::Look) => attempt.stay(self.lake, &*self.files.effects.clock).await?,
+                Err(error) => return Ok(self.not_read(file, meta, whole, &error)),
+            }
+            if records.produced() > MOST_UNPACKED_BYTES {
+                let detail = format!(
+                    "unpacks to more than {MOST_UNPACKED_BYTES} bytes; the first {} records were taken. Unpack it and \
+                     cut it into smaller files, or use `pinlake load`",
+                    place.number
+                );
+                return Ok(self.reject(file, meta, whole, Reason::TooLarge, detail));
+            }
+            let now = Instant::now();
+            let is_further = place.number > from.records;
+            let is_enough = is_further && records.cost() - place.skipped >= LEAST_COST;
+            if now < self.times.hard && !(now >= self.times.soft && is_enough) {
+                continue;
+            }
+            if !is_further {
+                tracing::error!(
+                    file = file.name,
+                    records = place.number,
+                    "the time is up, and it came no further"
+                );
+                return Ok(End::Stuck);
             }
             self.land().await?;
-            if is_large && self.is_late() {
-                Progress { records: number }.keep(self.lake, file).await?;
-                return Ok(End::Late);
-            }
+            Progress::of(meta, place.number).keep(self.lake, file).await?;
+            return Ok(End::Late);
         }
     }
 
-    /// Cuts records until the slice is full; false at the end of the file.
+    /// Cuts records until the slice is full, or it is time to look at the clock.
     fn fill(
         &mut self,
         file: &FileSource,
         records: &mut Records,
-        from: Progress,
-        number: &mut u64,
-    ) -> Result<bool, (Reason, String)> {
-        while !self.slice.is_full() {
-            match records.next() {
-                Ok(Some(record)) => {
-                    if *number >= from.records {
-                        self.slice.push(file, *number, record);
+        place: &mut Place,
+    ) -> Result<Filled, ReadError> {
+        let look = records.cost() + LOOK_COST;
+        while records.cost() < look {
+            match records.next()? {
+                None => return Ok(Filled::Whole),
+                Some(record) => {
+                    let is_new = place.number >= place.landed;
+                    if is_new {
+                        self.slice.push(file, place.number, record);
                     }
-                    *number += 1;
+                    place.number += 1;
+                    if !is_new {
+                        place.skipped = records.cost();
+                    } else if self.slice.is_full() {
+                        return Ok(Filled::Slice);
+                    }
                 }
-                Ok(None) => return Ok(false),
-                Err(error) => return Err((Reason::Unreadable, error.to_string())),
-            }
-            if records.bytes() > MOST_UNPACKED_BYTES {
-                let detail = format!(
-                    "unpacks to more than {MOST_UNPACKED_BYTES} bytes; the first {number} records were taken. Unpack \
-                     it and cut it into smaller files, or use `pinlake load`"
-                );
-                return Err((Reason::TooLarge, detail));
             }
         }
-        Ok(true)
+        Ok(Filled::Look)
+    }
+
+    /// What becomes of a file that cannot be read, or not further.
+    fn not_read(
+        &mut self,
+        file: &FileSource,
+        meta: &ObjectMeta,
+        whole: Option<&[u8]>,
+        error: &ReadError,
+    ) -> End {
+        if !error.is_of_the_file() {
+            tracing::error!(file = file.name, %error, "file not read, it will be again");
+            return End::NotRead;
+        }
+        let reason = match error {
+            ReadError::Bomb { .. } | ReadError::Refused { .. } => Reason::TooLarge,
+            _ => Reason::Unreadable,
+        };
+        self.reject(file, meta, whole, reason, error.to_string())
+    }
+
+    /// Puts a file aside over which attempts have failed, without reading it.
+    fn give_up(&mut self, found: Found, failures: u64) {
+        let Found { wanted, file, meta, version, from, .. } = found;
+        tracing::error!(file = file.name, attempt = failures, "file given up");
+        let detail = format!(
+            "{failures} attempts at it ended without a result, and no further than its record {}: the process broke \
+             down, or its time ran out. Check it, cut it into smaller files, or use `pinlake load`",
+            from.records
+        );
+        self.reject(&file, &meta, None, Reason::Unreadable, detail);
+        self.done.rejected += 1;
+        self.done.given_up += 1;
+        let in_inbox = wanted.announced.is_none();
+        self.leaving.push(Leaving { folder: FAILED, file, meta, version, in_inbox });
+    }
+
+    /// An object that no store of ours can name is told of in quarantine: its message would only come again.
+    fn reject_key(&mut self, object: &Announced, error: &str) {
+        tracing::error!(bucket = object.bucket, key = object.key, error, "no key that can be read");
+        let now = self.files.effects.clock.now();
+        let file = FileSource::elsewhere(self.catalog, &object.bucket, &object.key, now);
+        let detail = format!("its key cannot be read: {error}. Copy it to another key");
+        self.slice.reject_file(&file, file.name.as_bytes(), Reason::Unreadable, detail);
+        self.done.rejected += 1;
     }
 
     /// Puts the file aside as a whole: its bytes if a record may have as many, else where it lies.
@@ -369,18 +618,47 @@ impl Work<'_> {
         let landed = self.slice.land(self.lake, self.releases, self.catalog).await?;
         self.done.datasets.extend(landed.objects.into_iter().map(|object| object.name.dataset));
         self.done.records += landed.counts.iter().map(|count| count.read).sum::<u64>();
-        for Leaving { folder, file, meta } in std::mem::take(&mut self.leaving) {
-            match move_out(self.lake, folder, &file, &meta).await {
-                Ok(to) => tracing::info!(file = file.name, %to, "file taken"),
-                // It will be taken again, to no effect; the others must not wait for it.
+        for Leaving { folder, file, meta, version, in_inbox } in std::mem::take(&mut self.leaving) {
+            // It will be taken again, to no effect; the others must not wait for it.
+            let has_left = match in_inbox {
+                true => move_out(self.lake, folder, &file, &meta).await.map(|to| Some(to.to_string())),
+                false => Ok(None),
+            };
+            match has_left {
+                Ok(to) => tracing::info!(file = file.name, to, "file taken"),
                 Err(error) => {
                     tracing::error!(file = file.name, %error, "file taken, but not moved out of the inbox");
                     self.done.inbox_failed = true;
+                    continue;
                 }
+            }
+            self.attempts.forget(&version);
+            // Written in this invocation, or before it.
+            if Progress::is_among(&file, &self.kept)
+                && let Err(error) = Progress::remove(self.lake, &file).await
+            {
+                tracing::warn!(file = file.name, %error, "how far it was taken is not removed");
             }
         }
         Ok(())
     }
+}
+
+/// Where the reading of a file is.
+struct Place {
+    /// So many records have landed.
+    landed: u64,
+    /// So many were read.
+    number: u64,
+    /// What reading those cost that had landed before.
+    skipped: u64,
+}
+
+/// Why no more was read for now.
+enum Filled {
+    Whole,
+    Slice,
+    Look,
 }
 
 /// How far a file was taken.
@@ -389,4 +667,8 @@ enum End {
     Rejected,
     /// The time is up; a part has landed.
     Late,
+    /// The time is up, and nothing of it has landed in all of it.
+    Stuck,
+    /// This machine could not.
+    NotRead,
 }

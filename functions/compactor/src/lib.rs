@@ -3,7 +3,8 @@
 //! Invariants: a message is a wake-up and carries no work, so a message that is lost, doubled or late loses nothing
 //! (but for objects of other buckets, see [`files`]: there a message is the work, and may be doubled or late);
 //! if work remains when the time is up, the compactor wakes itself before it answers; a message is answered as
-//! failed only when its dataset's work failed, and then comes again.
+//! failed only when its dataset's work failed, and then comes again; files and landing do not share their fate: landing
+//! is compacted before files are read, and when messages come again, because a process broke down, it is the other way round.
 //!
 //! ```
 //! use compactor::wake::Wake;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use object_store::path::Path;
 use pinlake_lake::{Budget, Compacted, Lake, LakeError};
 use pinlake_landing::LandingError;
@@ -31,8 +32,11 @@ use pinlake_landing::object;
 use pinlake_schema::Catalog;
 use tokio::time::Instant;
 
-use crate::files::{Files, FilesTaken};
+use crate::files::{Files, FilesTaken, Times};
 use crate::wake::{Announced, Wake};
+
+/// What a file has at least to come further, beyond the time that is for files.
+const AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Sends the compactor a message to itself.
 #[async_trait]
@@ -84,6 +88,7 @@ impl<A: Alarm> Compactor<A> {
     pub async fn handle(&self, event: SqsEvent, patience: Duration) -> Outcome {
         let mut outcome = Outcome::default();
         let begun = Instant::now();
+        let is_second_turn = event.records.iter().any(is_second_turn);
         let messages: Vec<(String, Vec<Job>)> = event
             .records
             .into_iter()
@@ -93,28 +98,26 @@ impl<A: Alarm> Compactor<A> {
             })
             .collect();
         let mut datasets = named(messages.iter().flat_map(|(_, jobs)| jobs));
-        // The first step: files into the landing area, which then is taken like any other.
-        outcome.files = self.take_files(&messages, begun + patience / 2).await;
-        if let Some(Ok(taken)) = &outcome.files {
-            datasets.extend(taken.datasets.iter().cloned());
-        }
         if messages.iter().flat_map(|(_, jobs)| jobs).any(|job| *job == Job::Sweep) {
             datasets.extend(self.all_datasets().await);
         }
-        let patience = patience.saturating_sub(begun.elapsed());
-        // Each dataset has its share of the time: a large one does not keep the others waiting.
-        let share = patience / u32::try_from(datasets.len().max(1)).unwrap_or(u32::MAX);
-        let budget = Budget { time: share, ..self.budget };
-        for dataset in datasets {
-            let compacted = self.lake.compact(&self.catalog, &dataset, budget).await;
-            match &compacted {
-                Ok(done) => tracing::info!(dataset, ?done, "compacted"),
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(dataset, %error, "not compacted, will be again")
-                }
-                Err(error) => tracing::error!(dataset, %error, "not compacted"),
-            }
-            outcome.compacted.insert(dataset, compacted);
+        let end = begun + patience;
+        let has_files = messages.iter().flat_map(|(_, jobs)| jobs).any(Job::is_of_files);
+        // Landing first. Whichever comes first may end the process, and the messages come again: then it is the other's turn.
+        let files_first = has_files && is_second_turn;
+        if files_first {
+            let times = Times { soft: begun + patience / 2, hard: begun + patience * 3 / 4 + AT_LEAST };
+            self.take_files(&messages, times, &mut outcome).await;
+        }
+        let until = if has_files && !files_first { begun + patience / 2 } else { end };
+        self.compact(datasets, until, &mut outcome).await;
+        if has_files && !files_first {
+            let times = Times { soft: begun + patience * 3 / 4, hard: end + AT_LEAST };
+            self.take_files(&messages, times, &mut outcome).await;
+        }
+        // What files have brought into landing, as far as the time goes.
+        if let Some(Ok(taken)) = &outcome.files {
+            self.compact(taken.datasets.clone(), end, &mut outcome).await;
         }
         let more: Vec<String> = self.with(&outcome, |done| matches!(done, Ok(done) if done.more));
         let mut failed = self.with(&outcome, Result::is_err);
@@ -150,12 +153,33 @@ impl<A: Alarm> Compactor<A> {
         outcome
     }
 
-    async fn take_files(
-        &self,
-        messages: &[(String, Vec<Job>)],
-        deadline: Instant,
-    ) -> Option<Result<FilesTaken, LandingError>> {
-        let files = self.files.as_ref()?;
+    /// Takes what lies in landing of these datasets into their tables.
+    async fn compact(&self, datasets: BTreeSet<String>, until: Instant, outcome: &mut Outcome) {
+        let patience = until.saturating_duration_since(Instant::now());
+        // Each dataset has its share of the time: a large one does not keep the others waiting.
+        let share = patience / u32::try_from(datasets.len().max(1)).unwrap_or(u32::MAX);
+        let budget = Budget { time: share, ..self.budget };
+        for dataset in datasets {
+            let compacted = self.lake.compact(&self.catalog, &dataset, budget).await;
+            match &compacted {
+                Ok(done) => tracing::info!(dataset, ?done, "compacted"),
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(dataset, %error, "not compacted, will be again")
+                }
+                Err(error) => tracing::error!(dataset, %error, "not compacted"),
+            }
+            let compacted = match (outcome.compacted.remove(&dataset), compacted) {
+                (Some(Ok(before)), Ok(now)) => Ok(sum(before, now)),
+                // An error stands: the messages come again.
+                (Some(Err(error)), _) | (_, Err(error)) => Err(error),
+                (None, now) => now,
+            };
+            outcome.compacted.insert(dataset, compacted);
+        }
+    }
+
+    async fn take_files(&self, messages: &[(String, Vec<Job>)], times: Times, outcome: &mut Outcome) {
+        let Some(files) = self.files.as_ref() else { return };
         let (mut inbox, mut announced) = (false, Vec::new());
         for job in messages.iter().flat_map(|(_, jobs)| jobs) {
             match job {
@@ -164,15 +188,12 @@ impl<A: Alarm> Compactor<A> {
                 Job::Take(_) | Job::Compact(_) | Job::Sweep | Job::Redrive(_) => {}
             }
         }
-        if !inbox && announced.is_empty() {
-            return None;
-        }
-        let taken = files.take(&self.lake, &self.catalog, inbox, announced, deadline).await;
+        let taken = files.take(&self.lake, &self.catalog, inbox, announced, times).await;
         match &taken {
             Ok(taken) => tracing::info!(?taken, "files taken"),
             Err(error) => tracing::error!(%error, "files not taken, they will be again"),
         }
-        Some(taken)
+        outcome.files = Some(taken);
     }
 
     /// Sends itself what files the time did not cover, and tells which jobs are to come again.
@@ -232,6 +253,11 @@ impl<A: Alarm> Compactor<A> {
         let Some(files) = &self.files else {
             return self.jobs(Wake::All);
         };
+        if !files.is_source(&object.bucket) {
+            // Whoever may write to the queue may name any bucket. The message is done: it would only come again.
+            tracing::warn!(bucket = object.bucket, "a message names a bucket that is not read from: ignored");
+            return Vec::new();
+        }
         match files.in_lake(&object) {
             None => vec![Job::Take(object)],
             Some(path) => match (path.split('/').next(), dataset_of(path)) {
@@ -242,6 +268,32 @@ impl<A: Alarm> Compactor<A> {
                 _ => self.jobs(Wake::All),
             },
         }
+    }
+}
+
+impl Job {
+    fn is_of_files(&self) -> bool {
+        matches!(self, Self::Inbox | Self::Take(_))
+    }
+}
+
+/// Whether a message has come an odd number of times before, as SQS counts ("ReceiveMessage", Amazon SQS API Reference).
+fn is_second_turn(message: &SqsMessage) -> bool {
+    let count = message.attributes.get("ApproximateReceiveCount");
+    count.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count % 2 == 0)
+}
+
+/// What was done in two steps.
+fn sum(before: Compacted, now: Compacted) -> Compacted {
+    Compacted {
+        read: before.read + now.read,
+        inserted: before.inserted + now.inserted,
+        duplicates: before.duplicates + now.duplicates,
+        objects: before.objects + now.objects,
+        cleaned_again: before.cleaned_again + now.cleaned_again,
+        merged_files: before.merged_files + now.merged_files,
+        failed: before.failed + now.failed,
+        more: now.more,
     }
 }
 

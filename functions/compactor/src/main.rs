@@ -1,15 +1,17 @@
 //! Wires the compactor to AWS: settings, the lake, its queue, the handler.
 
 use std::convert::Infallible;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
-use compactor::files::{Buckets, Files, FilesTaken, MOST_BYTES};
+use compactor::files::{self, Buckets, Files, FilesTaken, MOST_BYTES};
 use compactor::{Alarm, Compactor, Outcome};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use object_store::ObjectStore;
+use pinlake_clean::framing::sandbox;
 use pinlake_effects::{Clock, Effects, SystemClock};
 use pinlake_lake::{Budget, Lake};
 use pinlake_platform::event::Event;
@@ -24,22 +26,43 @@ const RESERVE: Duration = Duration::from_secs(20);
 /// The part of the function's memory that is for what is known of keys: of 2 GB that is 150 million rows.
 const KEY_SHARE: usize = 4;
 
+fn main() -> Result<ExitCode, Error> {
+    if let Some(reading) = sandbox::asked(std::env::args_os()) {
+        return Ok(reading.run());
+    }
+    serve().map(|()| ExitCode::SUCCESS)
+}
+
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn serve() -> Result<(), Error> {
     telemetry::init();
     let (metrics, effects) = (Metrics::of("compactor"), Effects::system());
     let config = aws_config::load_from_env().await;
     let place = settings::location("PINLAKE_LAKE")?;
     let store = place.open().await?;
     let s3 = S3 { client: s3_client(&config) };
+    // Lambda says how many MB it has (Lambda Developer Guide, "Using Lambda environment variables").
+    let memory = settings::parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 256)? << 20;
     let files = match place {
         Location::Folder(_) => None,
         Location::S3 { bucket, prefix } => {
-            Some(Files { bucket, prefix, buckets: Arc::new(s3), most_bytes: MOST_BYTES })
+            let sinks = settings::optional("PINLAKE_SINK_BUCKET").unwrap_or_default();
+            Some(Files {
+                bucket,
+                prefix,
+                sinks: sinks
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+                buckets: Arc::new(s3),
+                most_bytes: MOST_BYTES,
+                sandbox: files::sandbox(memory as u64)?,
+                effects: effects.clone(),
+            })
         }
     };
-    // Lambda says how many MB it has (Lambda Developer Guide, "Using Lambda environment variables").
-    let memory = settings::parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 256)? << 20;
     let compactor = Compactor {
         lake: Lake::new(store, effects.clone()).with_key_bytes(memory / KEY_SHARE),
         catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
@@ -92,9 +115,11 @@ fn patience(context: &Context) -> Duration {
 fn measure(metrics: &Metrics, effects: &Effects, outcome: &Outcome) {
     if let Some(files) = &outcome.files {
         let values = match files {
-            Ok(FilesTaken { taken, rejected, records, failed, .. }) => vec![
+            Ok(FilesTaken { taken, rejected, given_up, tried_again, records, failed, .. }) => vec![
                 ("files", Unit::Count, *taken as f64),
                 ("files_rejected", Unit::Count, *rejected as f64),
+                ("files_given_up", Unit::Count, *given_up as f64),
+                ("files_tried_again", Unit::Count, *tried_again as f64),
                 ("files_failed", Unit::Count, failed.len() as f64),
                 ("file_records", Unit::Count, *records as f64),
             ],

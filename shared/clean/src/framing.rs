@@ -21,18 +21,23 @@
 mod compression;
 mod delimited;
 mod detect;
+mod footer;
 mod json_lines;
 mod json_values;
 mod put_back;
+pub mod sandbox;
 mod table;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
 use crate::reason::Reason;
-use compression::{Bounded, Compression};
+use compression::{Bounded, Compression, Counted};
+use sandbox::{Apart, HostError, Sandbox};
 
 pub use detect::Format;
 
@@ -41,11 +46,15 @@ pub use detect::Format;
 pub struct Limits {
     /// Bytes of one record. What is longer comes cut to this, with the fault `too_large`.
     pub max_record_bytes: usize,
-    /// How many times its own size a compressed file may unpack to; beyond it is taken for a bomb.
+    /// How many times its own size a file may unpack to, or bring; beyond it is taken for a bomb.
     pub max_ratio: u64,
     /// Bytes that a compressed file may unpack to whatever its ratio.
     pub free_unpacked_bytes: u64,
-    /// Bytes of a Parquet file that can only be read from memory: compressed once more, or out of a pipe.
+    /// Bytes that a compressed file may unpack to in any case.
+    pub max_unpacked_bytes: u64,
+    /// What a file may bring whatever its ratio, as [`Records::cost`] counts it.
+    pub free_cost: u64,
+    /// Bytes of a Parquet file that cannot be read where it lies: compressed once more, or out of a pipe.
     pub max_spooled_bytes: usize,
 }
 
@@ -55,6 +64,8 @@ impl Default for Limits {
             max_record_bytes: 16 << 20,
             max_ratio: 500,
             free_unpacked_bytes: 256 << 20,
+            max_unpacked_bytes: u64::MAX,
+            free_cost: 1 << 30,
             max_spooled_bytes: 512 << 20,
         }
     }
@@ -81,6 +92,22 @@ pub enum ReadError {
         /// The limit.
         limit: u64,
     },
+    /// It asks for more than a file may: of memory, of processor time, of names.
+    #[error("{name} is refused: {why}")]
+    Refused {
+        /// The file.
+        name: String,
+        /// What it asks for.
+        why: String,
+    },
+    /// It was not read, and has no part in that.
+    #[error("{name} was not read: {source}")]
+    Host {
+        /// The file.
+        name: String,
+        /// What happened.
+        source: HostError,
+    },
     /// Not a Parquet file that can be read.
     #[error("{name} is not a readable Parquet file: {source}")]
     Parquet {
@@ -89,6 +116,34 @@ pub enum ReadError {
         /// What the reader says.
         source: parquet::errors::ParquetError,
     },
+}
+
+impl ReadError {
+    /// Whether it is the file that cannot be read, and not this machine that cannot read.
+    pub fn is_of_the_file(&self) -> bool {
+        !matches!(self, Self::Host { .. })
+    }
+}
+
+/// What a file is read with.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    limits: Limits,
+    sandbox: Option<&'a Sandbox>,
+}
+
+/// Parquet is read in this process: for files that one wrote oneself, and for tests.
+impl From<Limits> for Reader<'_> {
+    fn from(limits: Limits) -> Self {
+        Self { limits, sandbox: None }
+    }
+}
+
+/// Parquet is read in a process of its own.
+impl<'a> From<&'a Sandbox> for Reader<'a> {
+    fn from(sandbox: &'a Sandbox) -> Self {
+        Self { limits: sandbox.limits, sandbox: Some(sandbox) }
+    }
 }
 
 /// What is wrong with a record that could not be cut.
@@ -129,6 +184,11 @@ trait Cutter {
     /// before.
     fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError>;
 
+    /// Bytes that were written so far and are in no record.
+    fn in_vain(&self) -> u64 {
+        0
+    }
+
     /// See [`Records::whole_lines`].
     fn whole_lines(&mut self, _room: &mut [u8], _enough: u64) -> Option<WholeLines> {
         None
@@ -139,6 +199,8 @@ trait Cutter {
 enum CutError {
     Io(std::io::Error),
     Parquet(parquet::errors::ParquetError),
+    Refused(String),
+    Host(HostError),
 }
 
 impl From<std::io::Error> for CutError {
@@ -153,6 +215,12 @@ impl From<parquet::errors::ParquetError> for CutError {
     }
 }
 
+/// A Parquet file, which is read from its end.
+enum Parquet {
+    Memory(Bytes),
+    Disk(File),
+}
+
 type Input = Box<dyn BufRead + Send>;
 
 /// The records of one file, one at a time.
@@ -163,7 +231,13 @@ pub struct Records {
     buffer: Vec<u8>,
     read: u64,
     bytes: u64,
+    /// Bytes of the file as it is stored, as far as it was read.
+    stored: Arc<AtomicU64>,
+    limits: Limits,
 }
+
+/// What a record costs besides its bytes: it has a key, a place and a row, be it ever so short.
+const RECORD_COST: u64 = 32;
 
 impl std::fmt::Debug for Records {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -176,32 +250,53 @@ impl std::fmt::Debug for Records {
 
 impl Records {
     /// Reads a file in memory. The name tells the format where its bytes do not.
-    pub fn from_bytes(name: &str, bytes: Bytes, limits: Limits) -> Result<Records, ReadError> {
+    pub fn from_bytes<'a>(
+        name: &str,
+        bytes: Bytes,
+        reader: impl Into<Reader<'a>>,
+    ) -> Result<Records, ReadError> {
+        let reader = reader.into();
         if detect::is_parquet(&bytes) {
-            return Records::parquet(name, |limits| table::Table::new(bytes, limits), limits);
+            let stored = bytes.len() as u64;
+            return Records::parquet(name, Parquet::Memory(bytes), stored, reader);
         }
-        Records::from_read(name, std::io::Cursor::new(bytes), limits)
+        Records::from_read(name, std::io::Cursor::new(bytes), reader)
     }
 
     /// Reads a file of the file system.
-    pub fn from_file(name: &str, mut file: File, limits: Limits) -> Result<Records, ReadError> {
+    pub fn from_file<'a>(
+        name: &str,
+        mut file: File,
+        reader: impl Into<Reader<'a>>,
+    ) -> Result<Records, ReadError> {
+        let reader = reader.into();
         let mut head = [0; 4];
+        let io = |source| ReadError::Io { name: name.to_owned(), records: 0, source };
+        let metadata = file.metadata().map_err(io)?;
+        if !metadata.is_file() {
+            // A pipe has no place to go back to.
+            return Records::from_read(name, file, reader);
+        }
         let is_parquet = read_head(&mut file, &mut head)
             .and_then(|head| Ok((detect::is_parquet(head), file.rewind()?).0))
-            .map_err(|source| ReadError::Io { name: name.to_owned(), records: 0, source })?;
+            .map_err(io)?;
         if is_parquet {
-            return Records::parquet(name, |limits| table::Table::new(file, limits), limits);
+            return Records::parquet(name, Parquet::Disk(file), metadata.len(), reader);
         }
-        Records::from_read(name, file, limits)
+        Records::from_read(name, file, reader)
     }
 
-    /// Reads a stream. Parquet, which is read from its end, is taken into memory first.
-    pub fn from_read(
+    /// Reads a stream. Parquet, which is read from its end, is kept on this machine's disk first.
+    pub fn from_read<'a>(
         name: &str,
         input: impl Read + Send + 'static,
-        limits: Limits,
+        reader: impl Into<Reader<'a>>,
     ) -> Result<Records, ReadError> {
+        let reader = reader.into();
+        let limits = reader.limits;
         let io = |source| io_error(name, 0, source);
+        let stored = Arc::new(AtomicU64::new(0));
+        let input = Counted { inner: input, taken: Arc::clone(&stored) };
         let mut packed: Input = Box::new(BufReader::with_capacity(1 << 16, input));
         // A pipe may hand out its first bytes one by one.
         let mut head = Vec::new();
@@ -211,7 +306,7 @@ impl Records {
         let mut input: Input = match compression {
             None => Box::new(packed),
             Some(compression) => {
-                let unpacked = Bounded::new(packed, compression, &limits).map_err(io)?;
+                let unpacked = Bounded::new(packed, compression, Arc::clone(&stored), &limits).map_err(io)?;
                 Box::new(BufReader::with_capacity(1 << 16, unpacked))
             }
         };
@@ -221,15 +316,15 @@ impl Records {
         let format = Format::detect(inner_name, &head);
         let mut input: Input = Box::new(std::io::Cursor::new(head).chain(input));
         if format == Format::Parquet {
-            let mut whole = Vec::new();
-            (&mut input).take(limits.max_spooled_bytes as u64 + 1).read_to_end(&mut whole).map_err(io)?;
-            if whole.len() > limits.max_spooled_bytes {
-                return Err(ReadError::Bomb {
-                    name: name.to_owned(),
-                    limit: limits.max_spooled_bytes as u64,
-                });
+            let mut whole = tempfile::tempfile().map_err(io)?;
+            let most = limits.max_spooled_bytes as u64;
+            let copied = std::io::copy(&mut (&mut input).take(most + 1), &mut whole).map_err(io)?;
+            if copied > most {
+                return Err(ReadError::Bomb { name: name.to_owned(), limit: most });
             }
-            return Records::parquet(name, |limits| table::Table::new(Bytes::from(whole), limits), limits);
+            whole.flush().and_then(|()| whole.rewind()).map_err(io)?;
+            let stored = stored.load(Ordering::Relaxed);
+            return Records::parquet(name, Parquet::Disk(whole), stored, reader);
         }
         skip_byte_order_mark(&mut input).map_err(io)?;
         let cutter: Box<dyn Cutter + Send> = match format {
@@ -241,22 +336,33 @@ impl Records {
             // Handled above.
             Format::Parquet => Box::new(json_lines::JsonLines::new(input, limits)),
         };
-        Ok(Records::new(name, format, cutter))
+        Ok(Records::new(name, format, cutter, stored, limits))
     }
 
-    fn parquet(
+    fn parquet(name: &str, file: Parquet, stored: u64, reader: Reader<'_>) -> Result<Records, ReadError> {
+        let Reader { limits, sandbox } = reader;
+        let broken = |source| ReadError::Parquet { name: name.to_owned(), source };
+        let host = |source| ReadError::Host { name: name.to_owned(), source };
+        let cutter: Box<dyn Cutter + Send> = match (sandbox, file) {
+            (None, Parquet::Memory(bytes)) => Box::new(table::Table::new(bytes, limits).map_err(broken)?),
+            (None, Parquet::Disk(file)) => Box::new(table::Table::new(file, limits).map_err(broken)?),
+            (Some(sandbox), Parquet::Memory(bytes)) => {
+                Box::new(Apart::open_bytes(&bytes, sandbox).map_err(host)?)
+            }
+            (Some(sandbox), Parquet::Disk(file)) => Box::new(Apart::open(file, sandbox).map_err(host)?),
+        };
+        Ok(Records::new(name, Format::Parquet, cutter, Arc::new(stored.into()), limits))
+    }
+
+    fn new(
         name: &str,
-        open: impl FnOnce(Limits) -> Result<table::Table, parquet::errors::ParquetError>,
+        format: Format,
+        cutter: Box<dyn Cutter + Send>,
+        stored: Arc<AtomicU64>,
         limits: Limits,
-    ) -> Result<Records, ReadError> {
-        match open(limits) {
-            Ok(table) => Ok(Records::new(name, Format::Parquet, Box::new(table))),
-            Err(source) => Err(ReadError::Parquet { name: name.to_owned(), source }),
-        }
-    }
-
-    fn new(name: &str, format: Format, cutter: Box<dyn Cutter + Send>) -> Records {
-        Records { name: name.to_owned(), format, cutter, buffer: Vec::new(), read: 0, bytes: 0 }
+    ) -> Records {
+        let (name, buffer) = (name.to_owned(), Vec::new());
+        Records { name, format, cutter, buffer, read: 0, bytes: 0, stored, limits }
     }
 
     /// The format that the file was found to have.
@@ -269,10 +375,24 @@ impl Records {
         self.bytes
     }
 
+    /// What the file has cost so far, in bytes: its records, each with what it takes besides, and what was written in
+    /// vain.
+    pub fn cost(&self) -> u64 {
+        self.bytes + self.read * RECORD_COST + self.cutter.in_vain()
+    }
+
+    /// Bytes of the records so far, and those that were written for records that turned out too long.
+    pub fn produced(&self) -> u64 {
+        self.bytes + self.cutter.in_vain()
+    }
+
     /// The next record; none at the end of the file. After an error there is nothing more to read.
     #[expect(clippy::should_implement_trait, reason = "the record is lent, which an Iterator cannot do")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
         self.buffer.clear();
+        if let Some(limit) = self.passed_limit() {
+            return Err(ReadError::Bomb { name: self.name.clone(), limit });
+        }
         match self.cutter.cut(&mut self.buffer) {
             Ok(None) => Ok(None),
             Ok(Some(record)) => {
@@ -282,13 +402,25 @@ impl Records {
             }
             Err(CutError::Io(source)) => Err(io_error(&self.name, self.read, source)),
             Err(CutError::Parquet(source)) => Err(ReadError::Parquet { name: self.name.clone(), source }),
+            Err(CutError::Refused(why)) => Err(ReadError::Refused { name: self.name.clone(), why }),
+            Err(CutError::Host(source)) => Err(ReadError::Host { name: self.name.clone(), source }),
         }
+    }
+
+    /// The limit that the file has gone beyond by what it brought, if it has.
+    fn passed_limit(&self) -> Option<u64> {
+        let by_ratio = self.stored.load(Ordering::Relaxed).saturating_mul(self.limits.max_ratio);
+        let limit = by_ratio.max(self.limits.free_cost);
+        (self.cost() > limit).then_some(limit)
     }
 
     /// Fills `room` with the next lines of NDJSON, as many whole ones as it holds, and hardly more than are `enough`:
     /// [`WholeLines::records`] cuts them, on whatever thread. None when there is no such line: [`next`](Self::next) has what
     /// comes instead, which is the last line, one that is longer, an error, the end, or a record of another format.
     pub fn whole_lines(&mut self, room: &mut [u8], enough: u64) -> Option<WholeLines> {
+        if self.passed_limit().is_some() {
+            return None;
+        }
         let lines = self.cutter.whole_lines(room, enough)?;
         self.read += lines.count;
         self.bytes += lines.bytes as u64;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
-use pinlake_clean::framing::{Limits, ReadError, Records};
+use pinlake_clean::framing::{ReadError, Reader, Records};
 
 use crate::error::LandingError;
 
@@ -35,9 +35,33 @@ pub async fn fetch(
     path: &Path,
     most: u64,
 ) -> Result<Option<(ObjectMeta, Fetched)>, LandingError> {
-    let got = match store.get_opts(path, GetOptions::default()).await {
+    fetch_with(store, path, most, GetOptions::default()).await
+}
+
+/// Gets a file that was looked at before, if it is still the same: `None` when it is gone, or was written anew.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_same(
+    store: &dyn ObjectStore,
+    seen: &ObjectMeta,
+    most: u64,
+) -> Result<Option<(ObjectMeta, Fetched)>, LandingError> {
+    let same = GetOptions { if_match: seen.e_tag.clone(), ..GetOptions::default() };
+    fetch_with(store, &seen.location, most, same).await
+}
+
+async fn fetch_with(
+    store: &dyn ObjectStore,
+    path: &Path,
+    most: u64,
+    options: GetOptions,
+) -> Result<Option<(ObjectMeta, Fetched)>, LandingError> {
+    let got = match store.get_opts(path, options).await {
         Ok(got) => got,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => {
+            return Ok(None);
+        }
         Err(error) => return Err(LandingError::store(path)(error)),
     };
     let meta = got.meta.clone();
@@ -63,10 +87,10 @@ impl Fetched {
     ///
     /// # Errors
     /// When the file cannot be read, or was too large to be fetched.
-    pub fn records(self, name: &str, limits: Limits) -> Result<Records, ReadError> {
+    pub fn records<'a>(self, name: &str, reader: impl Into<Reader<'a>>) -> Result<Records, ReadError> {
         match self {
-            Self::Memory(bytes) => Records::from_bytes(name, bytes, limits),
-            Self::Disk(file) => Records::from_file(name, file, limits),
+            Self::Memory(bytes) => Records::from_bytes(name, bytes, reader),
+            Self::Disk(file) => Records::from_file(name, file, reader),
             Self::TooLarge => {
                 let source = std::io::Error::other("it is too large to be read here");
                 Err(ReadError::Io { name: name.to_owned(), records: 0, source })
@@ -80,6 +104,7 @@ mod tests {
     use super::*;
     use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
+    use pinlake_clean::framing::Limits;
 
     #[tokio::test]
     async fn small_files_and_large_ones_are_cut_alike_and_larger_ones_are_left() {
@@ -100,5 +125,15 @@ mod tests {
             assert!(matches!(too_large, Fetched::TooLarge));
         }
         assert!(fetch(&store, &Path::from("gone"), 1).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_written_anew_is_not_taken_for_the_one_that_was_seen() {
+        let (store, path) = (InMemory::new(), Path::from("a"));
+        store.put(&path, "one".into()).await.unwrap();
+        let (seen, _) = fetch(&store, &path, 9).await.unwrap().unwrap();
+        assert!(fetch_same(&store, &seen, 9).await.unwrap().is_some());
+        store.put(&path, "two".into()).await.unwrap();
+        assert!(fetch_same(&store, &seen, 9).await.unwrap().is_none());
     }
 }

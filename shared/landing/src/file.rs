@@ -4,9 +4,11 @@
 //! Connect's S3 sink. Either is cut into records, the records are put together in slices of bounded size, also across
 //! files, and a slice is kept in `raw/` and lands. Doing it again makes rows with the same keys, which insert nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_clean::Reason;
@@ -59,6 +61,11 @@ impl FileSource {
         let name = format!("s3://{bucket}/{key}");
         let dataset = catalog.route_file(key).map(|contract| contract.name.clone());
         Self { id: hash(&[&name]), name, dataset, written }
+    }
+
+    /// Names the bytes that a file has now: another version is another attempt's.
+    pub fn version(&self, meta: &object_store::ObjectMeta) -> String {
+        hash(&[&self.id, meta.e_tag.as_deref().unwrap_or_default(), &meta.size.to_string()])
     }
 
     /// The partition key of a record of this file, in the form of a [`StreamKey`], which whatever cleans it again from
@@ -139,43 +146,88 @@ impl Slice {
     }
 }
 
-/// How far a file has been taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How far one version of a file has been taken: a file that is written anew under its name begins anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Records that have landed.
     pub records: u64,
+    /// The version that they are counted in: its ETag, and how many bytes it has.
+    e_tag: Option<String>,
+    size: u64,
 }
 
 impl Progress {
+    /// So many records of a version of a file.
+    pub fn of(meta: &object_store::ObjectMeta, records: u64) -> Self {
+        Self { records, e_tag: meta.e_tag.clone(), size: meta.size }
+    }
+
     fn path(file: &FileSource) -> Path {
         Path::from(format!("{PROGRESS}/{}.json", file.id))
     }
 
-    /// Reads it; nothing for a file that was never left in the middle.
+    /// The paths of all that are kept.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn read(store: &dyn ObjectStore, file: &FileSource) -> Result<Self, LandingError> {
-        let path = Self::path(file);
-        match store.get(&path).await {
-            Ok(got) => {
-                let bytes = got.bytes().await.map_err(LandingError::store(&path))?;
-                serde_json::from_slice(&bytes).map_err(|error| LandingError::corrupt(&path, error))
-            }
-            Err(object_store::Error::NotFound { .. }) => Ok(Self::default()),
-            Err(error) => Err(LandingError::store(&path)(error)),
-        }
+    /// When the store cannot be listed.
+    pub async fn kept(store: &dyn ObjectStore) -> Result<BTreeSet<Path>, LandingError> {
+        let prefix = Path::from(PROGRESS);
+        let listed = store.list(Some(&prefix)).map_ok(|meta| meta.location);
+        listed.try_collect().await.map_err(LandingError::store(&prefix))
     }
 
-    /// Keeps it, for whoever goes on with the file.
+    /// Whether one of these paths is that of the file's.
+    pub fn is_among(file: &FileSource, kept: &BTreeSet<Path>) -> bool {
+        kept.contains(&Self::path(file))
+    }
+
+    /// Reads how many records of this version have landed: none of a file that was never left in the middle, nor when
+    /// what is kept is of another version. Then also when it names none, as it did before it knew of versions: the
+    /// records land again, with the same keys.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn keep(self, store: &dyn ObjectStore, file: &FileSource) -> Result<(), LandingError> {
+    pub async fn read(
+        store: &dyn ObjectStore,
+        file: &FileSource,
+        meta: &object_store::ObjectMeta,
+    ) -> Result<Self, LandingError> {
         let path = Self::path(file);
-        let bytes = serde_json::to_vec(&self).map_err(|error| LandingError::corrupt(&path, error))?;
+        let kept: Option<Self> = match store.get(&path).await {
+            Ok(got) => {
+                let bytes = got.bytes().await.map_err(LandingError::store(&path))?;
+                serde_json::from_slice(&bytes).ok()
+            }
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => return Err(LandingError::store(&path)(error)),
+        };
+        let none = Self::of(meta, 0);
+        Ok(kept
+            .filter(|kept| kept.e_tag.is_some() && *kept == Self { records: kept.records, ..none.clone() })
+            .unwrap_or(none))
+    }
+
+    /// Keeps it, for whoever goes on with the file; gives the path.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep(&self, store: &dyn ObjectStore, file: &FileSource) -> Result<Path, LandingError> {
+        let path = Self::path(file);
+        let bytes = serde_json::to_vec(self).map_err(|error| LandingError::corrupt(&path, error))?;
         store.put(&path, PutPayload::from(bytes)).await.map_err(LandingError::store(&path))?;
-        Ok(())
+        Ok(path)
+    }
+
+    /// Removes what is kept of a file that is done.
+    ///
+    /// # Errors
+    /// When the store fails. It is of no effect on another version, and on this one none is lost.
+    pub async fn remove(store: &dyn ObjectStore, file: &FileSource) -> Result<(), LandingError> {
+        let path = Self::path(file);
+        match store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(LandingError::store(&path)(error)),
+        }
     }
 }
 
@@ -280,12 +332,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn progress_is_nothing_until_it_is_kept() {
+    async fn progress_is_of_one_version_until_it_is_removed() {
         let (store, catalog) = (InMemory::new(), catalog());
         let file = FileSource::elsewhere(&catalog, "b", "k", DateTime::UNIX_EPOCH);
-        assert_eq!(Progress::read(&store, &file).await.unwrap(), Progress::default());
-        Progress { records: 7 }.keep(&store, &file).await.unwrap();
-        assert_eq!(Progress::read(&store, &file).await.unwrap().records, 7);
+        let meta = async |text: &'static str| {
+            store.put(&Path::from("k"), text.into()).await.unwrap();
+            store.head(&Path::from("k")).await.unwrap()
+        };
+        let records = async |meta| Progress::read(&store, &file, meta).await.unwrap().records;
+        let (one, two) = (meta("one").await, meta("two").await);
+        assert_eq!(records(&one).await, 0);
+        Progress::of(&one, 7).keep(&store, &file).await.unwrap();
+        assert!(Progress::is_among(&file, &Progress::kept(&store).await.unwrap()));
+        assert_eq!((records(&one).await, records(&two).await), (7, 0));
+        // What was kept before versions were named, and what is no progress at all.
+        for former in [r#"{"records":7}"#, "junk"] {
+            store.put(&Progress::path(&file), former.into()).await.unwrap();
+            assert_eq!(records(&one).await, 0);
+        }
+        for _ in 0..2 {
+            Progress::remove(&store, &file).await.unwrap();
+        }
+        assert!(Progress::kept(&store).await.unwrap().is_empty());
     }
 
     #[tokio::test]

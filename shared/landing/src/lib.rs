@@ -28,6 +28,7 @@
 //! ```
 
 mod aggregate;
+pub mod attempt;
 pub mod drain;
 pub mod error;
 pub mod fetch;

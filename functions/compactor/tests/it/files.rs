@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use compactor::files::{Buckets, Files, MOST_BYTES};
+use compactor::files::{Buckets, Files, MOST_BYTES, sandbox};
 use compactor::wake::{Announced, Wake};
 use compactor::{Compactor, Outcome};
 use futures::stream::BoxStream;
@@ -18,13 +18,19 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use pinlake_clean::framing::sandbox::Sandbox;
+use pinlake_effects::{Chance, Clock, Effects, ManualClock};
 use pinlake_lake::{Budget, Lake};
+use pinlake_landing::attempt::LEASE;
+use pinlake_landing::file::FileSource;
 use pinlake_schema::Catalog;
 
-use crate::{Sent, effects, messages};
+use crate::{Sent, deliver, messages};
 
 const BUCKET: &str = "lake";
 const SINK: &str = "sink";
+/// A sink that the role may not read.
+const DENIED: &str = "denied";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store that takes so many writes and refuses all further ones, as the store of a process that was killed.
@@ -106,11 +112,13 @@ pub(crate) struct World {
     lake: Arc<InMemory>,
     sink: Arc<InMemory>,
     most_bytes: u64,
+    clock: Arc<ManualClock>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { lake: Arc::default(), sink: Arc::default(), most_bytes: MOST_BYTES }
+        let clock = Arc::new(ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap()));
+        Self { lake: Arc::default(), sink: Arc::default(), most_bytes: MOST_BYTES, clock }
     }
 
     pub(crate) async fn drop_file(&self, path: &str, bytes: impl Into<PutPayload>) {
@@ -121,23 +129,33 @@ impl World {
     fn compactor(&self, writes: i64) -> (Compactor<Sent>, Sent) {
         let sent = Sent::default();
         let store = Mortal { inner: self.lake.clone(), writes_left: Arc::new(writes.into()) };
+        let seed = self.clock.now().timestamp_millis().unsigned_abs();
+        let effects = Effects { clock: self.clock.clone(), chance: Arc::new(Chance::seeded(seed)) };
         let compactor = Compactor {
-            lake: Lake::new(Arc::new(store), effects()),
+            lake: Lake::new(Arc::new(store), effects.clone()),
             catalog: Arc::new(Catalog::embedded().unwrap()),
             alarm: sent.clone(),
             budget: Budget::default(),
             files: Some(Files {
                 bucket: BUCKET.to_owned(),
                 prefix: String::new(),
+                sinks: [SINK, DENIED].map(str::to_owned).into(),
                 buckets: Arc::new(Sink(self.sink.clone())),
                 most_bytes: self.most_bytes,
+                sandbox: Sandbox {
+                    program: env!("CARGO_BIN_EXE_compactor").into(),
+                    ..sandbox(2 << 30).unwrap()
+                },
+                effects,
             }),
         };
         (compactor, sent)
     }
 
-    /// Handles messages, and those that the compactors send themselves, until there are none.
+    /// Handles messages, and those that the compactors send themselves, until there are none. Whoever broke down before is
+    /// known to have.
     pub(crate) async fn run(&self, bodies: &[String], patience: Duration) -> Vec<Outcome> {
+        self.clock.advance(LEASE);
         let (compactor, sent) = self.compactor(i64::MAX);
         let (mut outcomes, mut bodies) = (Vec::new(), bodies.to_vec());
         while !bodies.is_empty() {
@@ -149,7 +167,7 @@ impl World {
     }
 
     /// Rows by dataset.
-    async fn rows(&self) -> BTreeMap<String, u64> {
+    pub(crate) async fn rows(&self) -> BTreeMap<String, u64> {
         let (compactor, _) = self.compactor(i64::MAX);
         let mut rows = BTreeMap::new();
         for contract in compactor.catalog.contracts() {
@@ -163,7 +181,7 @@ impl World {
         rows
     }
 
-    async fn paths(&self, prefix: &str) -> BTreeSet<String> {
+    pub(crate) async fn paths(&self, prefix: &str) -> BTreeSet<String> {
         let prefix = Path::from(prefix);
         let metas: Vec<_> = self.lake.list(Some(&prefix)).try_collect().await.unwrap();
         metas.into_iter().map(|meta| meta.location.to_string()).collect()
@@ -180,7 +198,7 @@ fn notification(bucket: &str, key: &str) -> String {
         .to_string()
 }
 
-fn user(ind: u64) -> String {
+pub(crate) fn user(ind: u64) -> String {
     format!(
         r#"{{"ind": {ind}, "first_name": "A", "last_name": "B", "age": 20, "date_joined": "2015-10-21 21:26:45"}}"#
     )
@@ -315,7 +333,9 @@ async fn objects_of_the_sink_are_taken_when_they_are_announced_and_left_where_th
         told.push(notification(SINK, &key));
     }
     told.push(notification(SINK, "topics/gone.json"));
+    told.push(notification(DENIED, "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
     told.push(notification("not-ours", "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
+    told.push(notification("../Not a bucket", "x"));
     let outcomes = world.run(&told, PATIENCE).await;
     let failed: Vec<_> = outcomes[0]
         .response
@@ -348,4 +368,159 @@ async fn an_upload_whose_key_is_no_path_ends_in_the_dead_letters_and_holds_nothi
     assert_eq!(world.rows().await, rows(&[("user", 1)]));
     let again = outcomes[0].response.batch_item_failures.iter();
     assert_eq!(again.map(|failure| failure.item_identifier.as_str()).collect::<Vec<_>>(), ["m0", "m1"]);
+}
+
+/// A large object of another bucket, taken in two invocations, is written anew under its key: how far the old one was taken
+/// says nothing of the new one.
+#[tokio::test]
+async fn a_large_object_that_is_replaced_is_taken_from_its_beginning() {
+    let world = World::new();
+    let key = "exports/user.ndjson";
+    let lines = |from: u64| (from..from + 120_000).map(|ind| user(ind) + "\n").collect::<String>();
+    let put = async |from| world.sink.put(&Path::parse(key).unwrap(), lines(from).into()).await.unwrap();
+    put(1_000_000).await;
+    // The time is up after the first slice; it sends itself the rest.
+    world.run(&[notification(SINK, key)], Duration::from_millis(2)).await;
+    world.run(&[Wake::All.to_body()], PATIENCE).await;
+    assert_eq!(world.rows().await, rows(&[("user", 120_000)]));
+    assert!(world.paths("state/files").await.is_empty(), "the work is done");
+    // The next day's export, other rows, of which a part is taken; then that of the day after.
+    put(2_000_000).await;
+    let (compactor, _) = world.compactor(i64::MAX);
+    compactor.handle(messages(&[notification(SINK, key)]), Duration::from_millis(2)).await;
+    assert_eq!(world.paths("state/files").await.len(), 1);
+    let before = world.rows().await["user"];
+    put(3_000_000).await;
+    let outcomes = world.run(&[notification(SINK, key)], PATIENCE).await;
+    assert!(outcomes.iter().all(|outcome| outcome.response.batch_item_failures.is_empty()));
+    let records: u64 =
+        outcomes.iter().filter_map(|outcome| Some(outcome.files.as_ref()?.as_ref().ok()?.records)).sum();
+    assert_eq!(records, 120_000, "all of the new one, and nothing of the old one");
+    world.run(&[Wake::All.to_body()], PATIENCE).await;
+    assert!(world.rows().await["user"] > before && world.paths("state/files").await.is_empty());
+}
+
+/// What a compactor kept of a file before it knew of versions is no reason to pass over records.
+#[tokio::test]
+async fn a_cursor_of_the_former_form_is_ignored_and_goes() {
+    let world = World::new();
+    let key = "exports/user.ndjson";
+    world.sink.put(&Path::parse(key).unwrap(), format!("{}\n{}\n", user(1), user(2)).into()).await.unwrap();
+    let catalog = Catalog::embedded().unwrap();
+    let id = FileSource::elsewhere(&catalog, SINK, key, world.clock.now()).id;
+    world.drop_file(&format!("state/files/{id}.json"), r#"{"records":1}"#).await;
+    world.run(&[notification(SINK, key)], PATIENCE).await;
+    assert_eq!(world.rows().await, rows(&[("user", 2)]));
+    assert!(world.paths("state/files").await.is_empty());
+}
+
+/// A file over which the process ends, as far as the lake can tell: the attempt is written down, and nothing after it.
+#[tokio::test]
+async fn a_file_that_ends_the_process_is_given_up_after_the_third_time_and_the_others_are_loaded() {
+    let world = World::new();
+    world.drop_file("inbox/user/bad.ndjson", user(1)).await;
+    world.clock.advance(Duration::from_secs(1));
+    let other = user(2);
+    world.drop_file("inbox/user/good.ndjson", other).await;
+    for attempts in 1..=3 {
+        // Only so much can be written: the attempt at what comes first.
+        let (compactor, _) = world.compactor(1);
+        let outcome = compactor.handle(messages(&[Wake::Inbox.to_body()]), PATIENCE).await;
+        assert_eq!(outcome.response.batch_item_failures.len(), 1);
+        assert_eq!(world.paths("state/attempts").await.len(), attempts);
+        // At once again: it may be under way still, and nobody else touches it.
+        let (compactor, _) = world.compactor(i64::MAX);
+        let outcome = compactor.handle(messages(&[Wake::Inbox.to_body()]), PATIENCE).await;
+        let taken = outcome.files.unwrap().unwrap();
+        assert_eq!((taken.given_up, taken.rejected), (0, 0));
+        world.clock.advance(LEASE);
+    }
+    assert_eq!(world.paths("inbox").await.len(), 1);
+    let outcomes = world.run(&[Wake::Inbox.to_body()], PATIENCE).await;
+    let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
+    assert_eq!((taken.given_up, taken.rejected), (1, 1));
+    assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
+    assert_eq!(world.paths("failed/inbox").await.len(), 1);
+    assert!(world.paths("state/attempts").await.is_empty());
+}
+
+#[tokio::test]
+async fn an_object_over_which_attempts_fail_is_told_of_and_its_message_is_done() {
+    let world = World::new();
+    let key = "exports/user.ndjson";
+    world.sink.put(&Path::parse(key).unwrap(), user(1).into()).await.unwrap();
+    for _ in 0..3 {
+        let (compactor, _) = world.compactor(1);
+        let outcome = compactor.handle(messages(&[notification(SINK, key)]), PATIENCE).await;
+        assert_eq!(outcome.response.batch_item_failures.len(), 1);
+        // Another one that reads it meanwhile does not take the message for done.
+        let (compactor, _) = world.compactor(i64::MAX);
+        let outcome = compactor.handle(messages(&[notification(SINK, key)]), PATIENCE).await;
+        assert_eq!(outcome.response.batch_item_failures.len(), 1);
+        world.clock.advance(LEASE);
+    }
+    let outcomes = world.run(&[notification(SINK, key)], PATIENCE).await;
+    assert!(outcomes[0].response.batch_item_failures.is_empty());
+    assert_eq!(world.rows().await, rows(&[("quarantine", 1)]));
+    // It is another version that is written then.
+    world.sink.put(&Path::parse(key).unwrap(), (user(1) + "\n").into()).await.unwrap();
+    world.run(&[notification(SINK, key)], PATIENCE).await;
+    assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
+}
+
+#[tokio::test]
+async fn a_large_file_whose_reading_breaks_down_again_and_again_but_comes_further_is_taken() {
+    let world = World::new();
+    let lines: String = (1..=400_000).map(|ind| user(ind) + "\n").collect();
+    world.drop_file("inbox/user/large.ndjson", lines).await;
+    let mut broke_down = 0;
+    loop {
+        // Enough for the attempt, a slice with how far it is, and not for another one.
+        let (compactor, _) = world.compactor(6);
+        let outcome = compactor.handle(messages(&[Wake::Inbox.to_body()]), PATIENCE).await;
+        if outcome.response.batch_item_failures.is_empty() || broke_down > 20 {
+            break;
+        }
+        broke_down += 1;
+        world.clock.advance(LEASE);
+        if world.paths("failed").await.len() + world.paths("raw/inbox").await.len() > 0 {
+            break;
+        }
+    }
+    assert!(broke_down > 3, "{broke_down}");
+    assert!(world.paths("failed").await.is_empty());
+    world.run(&[Wake::All.to_body()], PATIENCE).await;
+    assert_eq!(world.rows().await, rows(&[("user", 400_000)]));
+}
+
+/// Whichever comes first may be the end of the process: when its messages come again, it is the other's turn.
+#[tokio::test(start_paused = true)]
+async fn landing_comes_before_files_and_after_them_when_the_messages_come_again() {
+    let catalog = Arc::new(Catalog::embedded().unwrap());
+    for (count, is_landing_first) in [(1, true), (2, false), (3, true)] {
+        let mut event = messages(&[Wake::All.to_body()]);
+        event.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), count.to_string());
+        // A write that is refused ends it as well as anything would: what is there first?
+        for writes in 1.. {
+            let world = World::new();
+            deliver(&*world.lake, &catalog, 1, &user(1)).await;
+            world.drop_file("inbox/user/a.ndjson", user(2)).await;
+            let (compactor, _) = world.compactor(writes);
+            compactor.handle(event.clone(), PATIENCE).await;
+            let rows = world.rows().await.contains_key("user");
+            let files = !world.paths("raw/inbox").await.is_empty();
+            if rows || files {
+                assert_eq!((rows, files), (is_landing_first, !is_landing_first), "received {count} times");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_of_the_sink_whose_key_is_no_path_is_told_of_in_quarantine() {
+    let world = World::new();
+    let outcomes = world.run(&[notification(SINK, "exports//user.ndjson")], PATIENCE).await;
+    assert!(outcomes[0].response.batch_item_failures.is_empty());
+    assert_eq!(world.rows().await, rows(&[("quarantine", 1)]));
 }

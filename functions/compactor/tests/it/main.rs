@@ -7,6 +7,9 @@
 mod alone;
 mod bounds;
 mod files;
+mod hostile;
+#[path = "../../../../tests/hostile_files.rs"]
+mod hostile_files;
 #[path = "../../../../tests/runtime_api.rs"]
 mod runtime_api;
 mod secrecy;

@@ -1,7 +1,7 @@
 //! gzip (also of several members) and zstd (also of several frames), with a bound on what they unpack to.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,13 +37,13 @@ impl Compression {
     }
 }
 
-/// Counts what is read of the packed file.
-struct Counted<R> {
-    inner: R,
-    taken: Arc<AtomicU64>,
+/// Counts what is read of the stored file.
+pub(super) struct Counted<R> {
+    pub(super) inner: R,
+    pub(super) taken: Arc<AtomicU64>,
 }
 
-impl<R: BufRead> Read for Counted<R> {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(into)?;
         self.taken.fetch_add(count as u64, Ordering::Relaxed);
@@ -58,16 +58,16 @@ pub(super) struct Bounded {
     given: u64,
     max_ratio: u64,
     free: u64,
+    most: u64,
 }
 
 impl Bounded {
     pub(super) fn new(
         packed: impl BufRead + Send + 'static,
         compression: Compression,
+        taken: Arc<AtomicU64>,
         limits: &Limits,
     ) -> std::io::Result<Bounded> {
-        let taken = Arc::new(AtomicU64::new(0));
-        let packed = BufReader::new(Counted { inner: packed, taken: Arc::clone(&taken) });
         let unpacked: Box<dyn Read + Send> = match compression {
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
             Compression::Zstd => {
@@ -82,6 +82,7 @@ impl Bounded {
             given: 0,
             max_ratio: limits.max_ratio,
             free: limits.free_unpacked_bytes,
+            most: limits.max_unpacked_bytes,
         })
     }
 }
@@ -91,7 +92,7 @@ impl Read for Bounded {
         let count = self.unpacked.read(into)?;
         self.given += count as u64;
         let by_ratio = self.taken.load(Ordering::Relaxed).saturating_mul(self.max_ratio);
-        let limit = by_ratio.max(self.free);
+        let limit = by_ratio.max(self.free).min(self.most);
         if self.given > limit {
             return Err(std::io::Error::other(Bomb { limit }));
         }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Cut, CutError, Cutter, Fault, Input, Limits, Record, too_large};
-use crate::intake::json_of_fields;
+use crate::intake::{MAX_RECORD_BYTES, json_of_fields};
 use crate::reason::Reason;
+
+/// What JSON has around a name of a cell that is empty: quotes, a colon, `null`, a comma.
+const ROOM_OF_A_CELL: usize = 8;
 
 pub(super) struct Delimited {
     reader: csv::Reader<Allowance>,
@@ -17,6 +20,8 @@ pub(super) struct Delimited {
     limits: Limits,
     delimiter: u8,
     ended: bool,
+    /// Bytes of JSON that were written for rows that turned out too long.
+    in_vain: u64,
     /// 1 where lines end in CR LF: the reader counts such a line only when it reads on behind it.
     lag: u64,
 }
@@ -77,7 +82,7 @@ impl Delimited {
             .flexible(true)
             .from_reader(Allowance { input, allowed: Arc::clone(&allowed) });
         let row = csv::ByteRecord::new();
-        Ok(Delimited { reader, allowed, header: None, row, limits, delimiter, ended: false, lag })
+        Ok(Delimited { reader, allowed, header: None, row, limits, delimiter, ended: false, in_vain: 0, lag })
     }
 
     /// Reads a row; false at the end of the file.
@@ -143,7 +148,18 @@ impl Delimited {
             let line = self.row.position().map_or(line, |position| position.line() + self.lag);
             let Some(header) = &self.header else {
                 let names = self.row.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned());
-                self.header = Some(names.collect());
+                let names: Vec<String> = names.collect();
+                // Every row has all the names as JSON: what a row of empty cells takes.
+                let bytes: usize = names.iter().map(|name| name.len() + ROOM_OF_A_CELL).sum();
+                if bytes > MAX_RECORD_BYTES {
+                    self.ended = true;
+                    return Err(CutError::Refused(format!(
+                        "its header has {} names of {bytes} bytes; a record may have {MAX_RECORD_BYTES} bytes, names \
+                         and cells",
+                        names.len()
+                    )));
+                }
+                self.header = Some(names);
                 continue;
             };
             if header.len() != self.row.len() {
@@ -158,6 +174,7 @@ impl Delimited {
             let most = self.limits.max_record_bytes;
             let fields = header.iter().map(String::as_str).zip(cells);
             if json_of_fields(fields, Room { out, most }).is_err() {
+                self.in_vain += out.len() as u64;
                 // The header's names and the escapes come on top of the row's own bytes.
                 let detail = format!("longer than {most} bytes as JSON");
                 return Ok(Some(self.fault(out, line, Reason::TooLarge, detail)));
@@ -171,5 +188,9 @@ impl Cutter for Delimited {
     fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError> {
         let cut = self.next(buffer)?;
         Ok(cut.map(|cut| cut.record(buffer)))
+    }
+
+    fn in_vain(&self) -> u64 {
+        self.in_vain
     }
 }

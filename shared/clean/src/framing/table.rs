@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 
-use super::{CutError, Cutter, Fault, Limits, Record, too_large};
+use super::{CutError, Cutter, Fault, Limits, Record, footer, too_large};
 use crate::reason::Reason;
 
 /// Rows that are in memory at a time, as views.
@@ -40,6 +40,7 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(file: impl ChunkReader + 'static, limits: Limits) -> Result<Table, ParquetError> {
         let batches = guarded(|| {
+            footer::check(&file)?;
             let options = ArrowReaderOptions::new();
             let read = ArrowReaderMetadata::load(&file, options.clone())?;
             let schema = Schema::new(read.schema().fields().iter().map(viewed).collect::<Fields>());
@@ -54,6 +55,11 @@ impl Table {
         let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let (lines, ends) = (Vec::new(), VecDeque::new());
         Ok(Table { batches, limits, batch, written: 0, lines, ends, start: 0, row: 0 })
+    }
+
+    /// Whether all rows of the batch at hand are handed out.
+    pub(super) fn is_at_a_batch(&self) -> bool {
+        self.ends.is_empty() && self.written == self.batch.num_rows()
     }
 
     /// Writes the next rows as lines; false at the end of the file.
@@ -113,9 +119,18 @@ fn viewed(field: &FieldRef) -> FieldRef {
         DataType::List(item) => DataType::List(viewed(item)),
         DataType::LargeList(item) => DataType::LargeList(viewed(item)),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(viewed).collect()),
+        DataType::Map(entries, is_sorted) => DataType::Map(with_viewed_values(entries), *is_sorted),
         other => other.clone(),
     };
     Arc::new(field.as_ref().clone().with_data_type(data_type))
+}
+
+/// The entries of a map, their values viewed: JSON takes keys as they are.
+fn with_viewed_values(entries: &FieldRef) -> FieldRef {
+    let DataType::Struct(fields) = entries.data_type() else { return Arc::clone(entries) };
+    let fields =
+        fields.iter().enumerate().map(|(at, field)| if at == 0 { Arc::clone(field) } else { viewed(field) });
+    Arc::new(entries.as_ref().clone().with_data_type(DataType::Struct(fields.collect())))
 }
 
 /// About how long the rows are when they are written out.
@@ -135,8 +150,34 @@ fn bytes_of(array: &dyn Array) -> u64 {
             let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
             bytes_of(&list.values().slice(first, last - first))
         }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            let offsets = list.value_offsets();
+            let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
+            bytes_of(&list.values().slice(first, last - first))
+        }
+        DataType::Map(..) => {
+            let map = array.as_map();
+            let offsets = map.value_offsets();
+            let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
+            bytes_of(&map.entries().slice(first, last - first))
+        }
+        DataType::FixedSizeList(..) => bytes_of(array.as_fixed_size_list().values()),
         DataType::Struct(_) => array.as_struct().columns().iter().map(|column| bytes_of(column)).sum(),
+        DataType::Utf8 => spanned(array.as_string::<i32>().value_offsets()),
+        DataType::Binary => spanned(array.as_binary::<i32>().value_offsets()),
+        DataType::LargeUtf8 => spanned(array.as_string::<i64>().value_offsets()),
+        DataType::LargeBinary => spanned(array.as_binary::<i64>().value_offsets()),
+        DataType::FixedSizeBinary(width) => array.len() as u64 * u64::from(width.unsigned_abs()),
         data_type => array.len() as u64 * data_type.primitive_width().unwrap_or(16) as u64,
+    }
+}
+
+/// The bytes between the first and the last offset.
+fn spanned<O: arrow::array::OffsetSizeTrait>(offsets: &[O]) -> u64 {
+    match (offsets.first(), offsets.last()) {
+        (Some(first), Some(last)) => (last.as_usize() - first.as_usize()) as u64,
+        _ => 0,
     }
 }
 

@@ -212,7 +212,13 @@ type Cut = (Vec<(u64, Vec<u8>, Option<Reason>)>, Option<&'static str>);
 
 /// Limits small enough to be met.
 pub fn small_limits() -> Limits {
-    Limits { max_record_bytes: 512, max_ratio: 100, free_unpacked_bytes: 1 << 20, max_spooled_bytes: 1 << 20 }
+    Limits {
+        max_record_bytes: 512,
+        max_ratio: 100,
+        free_unpacked_bytes: 1 << 20,
+        max_spooled_bytes: 1 << 20,
+        ..Limits::default()
+    }
 }
 
 fn cut(records: Result<Records, ReadError>) -> Cut {
@@ -220,6 +226,8 @@ fn cut(records: Result<Records, ReadError>) -> Cut {
         ReadError::Io { .. } => "io",
         ReadError::Bomb { .. } => "bomb",
         ReadError::Parquet { .. } => "parquet",
+        ReadError::Refused { .. } => "refused",
+        ReadError::Host { .. } => "host",
     };
     let mut found = Vec::new();
     let mut records = match records {

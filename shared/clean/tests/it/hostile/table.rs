@@ -42,6 +42,8 @@ fn in_a_file(name: &str, bytes: Vec<u8>) -> String {
         ReadError::Bomb { .. } => "bomb",
         ReadError::Io { .. } => "damaged",
         ReadError::Parquet { .. } => "no Parquet",
+        ReadError::Refused { .. } => "refused",
+        ReadError::Host { .. } => "not read",
     };
     let mut end = None;
     match Records::from_bytes(name, Bytes::from(bytes), limits()) {
