@@ -12,6 +12,7 @@ use pinlake_landing::drain;
 use tokio::time::sleep;
 
 use crate::contracts::{self, Release, Rule};
+use crate::files;
 use crate::kinesis::STREAM;
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
@@ -105,6 +106,7 @@ pub async fn left(world: &World) -> String {
         let listed: Vec<_> = listed.try_collect().await.unwrap_or_default();
         listed.iter().for_each(|meta| left.push_str(&format!("{} ", meta.location)));
     }
+    files::given_up(world).iter().for_each(|key| left.push_str(&format!("{key} ")));
     left
 }
 
@@ -173,6 +175,9 @@ pub async fn guarantee(world: &Arc<World>) {
         // A resolved record is in its table, which has been looked at; but somebody must have sent it.
         if content.strip_prefix(witness::RESOLVED).is_some_and(|content| promises.contains_key(content)) {
             world.story.reached("records resolved");
+            continue;
+        }
+        if files::tells_of_file(&content) {
             continue;
         }
         world.broke(Broken::Invented, format!("nobody sent {content}"));

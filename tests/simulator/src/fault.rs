@@ -81,9 +81,9 @@ faults! {
     /// HTTP: the client sends again though all was acknowledged.
     ClientRepeats 150,
     /// HTTP: something on the way strips the Idempotency-Key of a request that is sent again.
-    HeaderLost 100,
+    HeaderLost 300,
     /// HTTP: the client sends again a part of a request, under the same Idempotency-Key.
-    PartRepeated 100,
+    PartRepeated 400,
 }
 
 /// How often each kind strikes, of a thousand times.

@@ -173,11 +173,31 @@ async fn put(world: &Arc<World>, queue: &Arc<Queue>, bucket: &'static str, key: 
     world.tell(|| format!("somebody puts s3://{bucket}/{key}, {} records", file.records.len()));
     world.story.reached(if bucket == LAKE { "files in the inbox" } else { "files elsewhere" });
     let Ok(path) = Path::parse(key) else { return };
+    if bucket == SINK {
+        world.sink_holds(key, file.records.iter().map(|(content, _)| content.clone()).collect());
+    }
     world.stamp(bucket, &path, &file.bytes);
     let memory = if bucket == LAKE { &world.memory } else { &world.sink };
     // Memory does not fail.
     let _ = memory.put(&path, file.bytes.clone().into()).await;
     queue.announce(bucket, key);
+}
+
+/// Files of the other bucket that were given up, as quarantine tells, though nothing was wrong with them: whoever owns the bucket
+/// has them announced again.
+pub fn given_up(world: &World) -> Vec<String> {
+    let witness = world.witness();
+    let is_missing = |(key, contents): &(String, Vec<Content>)| {
+        let told = witness.contents().any(|content| content.ends_with(&format!("/s3://{SINK}/{key}")));
+        told && contents.iter().any(|content| !witness.has(content))
+    };
+    world.sunk().into_iter().filter(is_missing).map(|(key, _)| key).collect()
+}
+
+/// Whether a row of quarantine tells of a file that was given up: it is no record that somebody sent.
+pub fn tells_of_file(content: &str) -> bool {
+    let raw = content.strip_prefix("quarantine/").and_then(|rest| rest.split_once('/')).map(|(_, raw)| raw);
+    raw.is_some_and(|raw| raw.starts_with("failed/inbox/") || raw.starts_with(&format!("s3://{SINK}/")))
 }
 
 /// A file is about to be written over: unless it was taken, nobody can count on its records any more.

@@ -24,6 +24,7 @@ pub mod kinesis;
 pub mod ledger;
 pub mod operator;
 pub mod process;
+pub mod provoke;
 pub mod queue;
 pub mod reader;
 pub mod sabotage;

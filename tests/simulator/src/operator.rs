@@ -13,6 +13,7 @@ use pinlake_landing::{given_up, object};
 use tokio::time::sleep;
 
 use crate::contracts;
+use crate::files::{self, LAKE, SINK};
 use crate::kinesis::STREAM;
 use crate::process::Process;
 use crate::queue::Queue;
@@ -63,6 +64,14 @@ pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
             let under_way = world.under_way();
             operate(&world, &queue, Then::Nothing).await;
             drop(under_way);
+        }
+        if world.is_healed() {
+            for key in files::given_up(&world) {
+                world.story.reached("files put back");
+                queue.announce(SINK, &key);
+                // A message may take its time.
+                sleep(Duration::from_secs(200)).await;
+            }
         }
     }
 }
@@ -129,10 +138,10 @@ async fn put_back_files(world: &Arc<World>, queue: &Arc<Queue>) {
         let Ok(bytes) = got.bytes().await else { continue };
         world.tell(|| format!("an operator moves {} to {to}", meta.location));
         world.story.reached("files put back");
-        world.stamp(crate::files::LAKE, &to, &bytes);
+        world.stamp(LAKE, &to, &bytes);
         // Memory does not fail.
         let _ = world.memory.put(&to, bytes.into()).await;
         let _ = world.memory.delete(&meta.location).await;
-        queue.announce(crate::files::LAKE, to.as_ref());
+        queue.announce(LAKE, to.as_ref());
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use compactor::files::{Files, MOST_BYTES};
+use compactor::files::{Files, MOST_BYTES, sandbox};
 use compactor::wake::Wake;
 use compactor::{Alarm, Compactor};
 use object_store::path::Path;
@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use crate::contracts::{self, Release};
 use crate::fault::Fault;
-use crate::files::{LAKE, Opened};
+use crate::files::{LAKE, Opened, SINK};
 use crate::process::Process;
 use crate::sabotage::Sabotage;
 use crate::store::Store;
@@ -32,6 +32,8 @@ use crate::world::{Function, World};
 const MAX_RECEIVES: u32 = 5;
 const VISIBILITY: Duration = Duration::from_secs(720);
 const TIME_LIMIT: Duration = Duration::from_secs(120);
+/// As in template.yaml.
+const MEMORY_BYTES: u64 = 2 << 30;
 /// The time that a compactor has at least where there are files: a few requests of S3.
 const LEAST_FOR_FILES: Duration = Duration::from_secs(4);
 
@@ -222,12 +224,16 @@ impl Warm {
         let release = world.release(Function::Compactor);
         let store = Store::of(world, &process, queue);
         let buckets = Opened { world: world.clone(), process: process.clone(), queue: queue.clone() };
-        let files = Files {
+        // Nothing of this world is Parquet: no process is ever started.
+        let files = sandbox(MEMORY_BYTES).ok().map(|sandbox| Files {
             bucket: LAKE.to_owned(),
             prefix: String::new(),
+            sinks: [SINK.to_owned()].into(),
             buckets: Arc::new(buckets),
             most_bytes: MOST_BYTES,
-        };
+            sandbox,
+            effects: world.effects(),
+        });
         let function = Compactor {
             lake: Lake::new(store, world.effects()).with_key_bytes(world.plan.key_bytes),
             catalog: contracts::catalog(release),
@@ -237,7 +243,7 @@ impl Warm {
                 row_bytes: world.plan.row_bytes,
                 ..Budget::default()
             },
-            files: world.plan.files.is_any().then_some(files),
+            files: files.filter(|_| world.plan.files.is_any()),
         };
         Self { process, release, function }
     }
@@ -268,6 +274,7 @@ pub async fn poll(queue: Arc<Queue>) {
             let mut record = SqsMessage::default();
             record.message_id = Some(message.id.clone());
             record.body = Some(message.body.clone());
+            record.attributes.insert("ApproximateReceiveCount".to_owned(), message.receives.to_string());
             event.records.push(record);
         }
         let patience = Duration::from_millis(world.plan.patience);
@@ -277,6 +284,17 @@ pub async fn poll(queue: Arc<Queue>) {
             world.ledger.open().unreported = true;
             continue;
         };
+        if let Some(Ok(taken)) = &outcome.files {
+            world.tell(|| format!("files: {taken:?}"));
+            for (count, what) in [
+                (taken.taken, "files taken"),
+                (taken.given_up, "files given up"),
+                (taken.tried_again, "files tried again"),
+                (taken.unfinished.len() as u64, "files left in the middle"),
+            ] {
+                (0..count).for_each(|_| world.story.reached(what));
+            }
+        }
         for (dataset, done) in &outcome.compacted {
             match done {
                 Ok(done) => {

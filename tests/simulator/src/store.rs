@@ -262,10 +262,21 @@ impl ObjectStore for Store {
             self.process.step().await;
             return Err(unanswered(path, "500 InternalError"));
         }
-        let got = self.memory.get_opts(path, options.clone()).await.map(|mut got| {
-            self.stamped(&mut got.meta);
-            got
-        });
+        let mut asked = options.clone();
+        let stamp = self.world.stamp_of(self.bucket, path).filter(|_| has_stamp(path));
+        let is_other = match (asked.if_match.take_if(|_| stamp.is_some()), &stamp) {
+            (Some(wanted), Some(stamp)) => wanted != stamp.etag,
+            _ => false,
+        };
+        let got = match self.memory.get_opts(path, asked).await {
+            Ok(_) if is_other => {
+                Err(Error::Precondition { path: path.to_string(), source: "412 Precondition Failed".into() })
+            }
+            got => got.map(|mut got| {
+                self.stamped(&mut got.meta);
+                got
+            }),
+        };
         sleep(self.world.dice.millis(0, 10)).await;
         self.process.step().await;
         let Some(sabotage) = self.world.plan.sabotage else { return got };
@@ -340,10 +351,15 @@ impl ObjectStore for Store {
     }
 }
 
+/// Whether an object's ETag and time count.
+fn has_stamp(path: &Path) -> bool {
+    matches!(place(path), "inbox" | "sink")
+}
+
 /// An object's ETag and time as S3 has them.
 fn stamp(world: &World, bucket: &'static str, meta: &mut ObjectMeta) {
     if let Some(stamp) = world.stamp_of(bucket, &meta.location)
-        && matches!(place(&meta.location), "inbox" | "sink")
+        && has_stamp(&meta.location)
     {
         (meta.e_tag, meta.last_modified) = (Some(stamp.etag), stamp.at);
     }

@@ -18,6 +18,7 @@ use pinlake_schema::KEY_COLUMN;
 use serde_json::Value;
 
 use crate::contracts::{self, Release};
+use crate::files;
 use crate::ledger::Content;
 use crate::store::place;
 use crate::story::Broken;
@@ -79,6 +80,11 @@ impl Witness {
     /// How often a row that says this is in the log.
     pub fn times(&self, content: &str) -> u64 {
         self.rows.get(content).map_or(0, |places| places.all())
+    }
+
+    /// What rows in the log say, or said.
+    pub fn contents(&self) -> impl Iterator<Item = &Content> {
+        self.rows.keys()
     }
 
     /// Whether a row that says this is in the log.
@@ -306,6 +312,9 @@ async fn added(world: &Arc<World>, dataset: &str, file: &str, author: Author) ->
         );
     }
     for (content, places) in doubled.into_iter().filter(|(content, _)| !content.starts_with(RESOLVED)) {
+        if files::tells_of_file(&content) {
+            continue;
+        }
         let promise = world.ledger.open().promises.get(&content).cloned().unwrap_or_default();
         if promise.is_exceeded(&content, places) {
             world.broke(Broken::Doubled, format!("{content} is there {places:?}, sent as {:?}", promise.sent));

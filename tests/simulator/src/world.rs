@@ -18,7 +18,7 @@ use crate::dice::Dice;
 use crate::fault::{Fault, Rates};
 use crate::files::{FilePlan, LAKE};
 use crate::foreign::Interference;
-use crate::ledger::Ledger;
+use crate::ledger::{Content, Ledger};
 use crate::sabotage::Sabotage;
 use crate::story::{Broken, Story};
 use crate::witness::Witness;
@@ -209,6 +209,8 @@ pub struct World {
     pub sink: Arc<InMemory>,
     /// ETag and time of objects, where they count: S3's, not the memory's.
     stamps: Mutex<BTreeMap<(&'static str, Path), Stamp>>,
+    /// What the records of the other bucket's objects say, by key.
+    sunk: Mutex<BTreeMap<String, Vec<Content>>>,
     /// What other programs' hints of checkpoints point to, by dataset.
     hints: Mutex<BTreeMap<String, u64>>,
     /// API keys of the clients, if they have any.
@@ -293,6 +295,7 @@ impl World {
             memory: Arc::default(),
             sink: Arc::default(),
             stamps: Mutex::default(),
+            sunk: Mutex::default(),
             hints: Mutex::default(),
             keys,
             ledger: Ledger::default(),
@@ -393,6 +396,16 @@ impl World {
     /// What was noted of an object.
     pub fn stamp_of(&self, bucket: &'static str, path: &Path) -> Option<Stamp> {
         lock(&self.stamps).get(&(bucket, path.clone())).cloned()
+    }
+
+    /// Somebody puts an object into the other bucket.
+    pub fn sink_holds(&self, key: &str, contents: Vec<Content>) {
+        lock(&self.sunk).insert(key.to_owned(), contents);
+    }
+
+    /// What the other bucket holds.
+    pub fn sunk(&self) -> BTreeMap<String, Vec<Content>> {
+        lock(&self.sunk).clone()
     }
 
     /// Another program has written the hint of a checkpoint.
