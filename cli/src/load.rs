@@ -105,33 +105,53 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     })?;
     let mut load = Load::new(lake.clone(), catalog, sandbox, SystemClock.now());
     let dataset = args.dataset.as_deref();
+    let mut unreadable = Unreadable::default();
     let mut done = 0;
     for file in &files {
         let loaded = match load.open(file, dataset) {
             Ok(records) => load.file(records, |read| bar.set_position(done + read.min(file.size))).await?,
             Err(error) => Err(error),
         };
-        unreadable.extend(loaded.err().map(|error| error.to_string()));
+        unreadable.note(loaded.err().iter().map(ToString::to_string));
         done += file.size;
         bar.set_position(done);
     }
     for address in &remote {
-        let mut objects = Objects::at(&address.to_string_lossy(), &**lake.store()).await?;
-        while objects.some(&mut load, dataset, &bar, &mut unreadable).await? {}
+        let mut objects = Objects::at(&address.to_string_lossy(), dataset, &load).await?;
+        while objects.some(&mut load, &bar).await? {}
+        let (count, errors) = objects.unreadable();
+        unreadable.note(errors.iter().cloned());
+        unreadable.count += count - errors.len() as u64;
     }
     load.finish().await?;
     bar.finish_and_clear();
     let quarantined = load.report(begun.elapsed().as_secs_f64())?;
-    for error in &unreadable {
+    for error in &unreadable.errors {
         console::say(&format!("error: {error}"));
     }
-    if !unreadable.is_empty() {
+    if unreadable.count > 0 {
         return Err(CliError::failed(
-            format!("{} files could not be read to their end", unreadable.len()),
+            format!("{} files could not be read to their end", unreadable.count),
             "mend them and load them again: rows that are in the lake already stay as they are",
         ));
     }
     Ok(if args.strict && quarantined > 0 { ExitCode::from(QUARANTINED) } else { ExitCode::SUCCESS })
+}
+
+/// Files that could not be read to their end.
+#[derive(Default)]
+struct Unreadable {
+    count: u64,
+    /// What is wrong with them; of very many in a bucket, with the first ones.
+    errors: Vec<String>,
+}
+
+impl Unreadable {
+    fn note(&mut self, errors: impl Iterator<Item = String>) {
+        let before = self.errors.len();
+        self.errors.extend(errors);
+        self.count += (self.errors.len() - before) as u64;
+    }
 }
 
 /// A load under way.

@@ -9,10 +9,11 @@ use indicatif::ProgressBar;
 use object_store::ObjectStore;
 use pinlake_analytics::Results;
 use pinlake_lake::{Budget, Lake};
-use pinlake_landing::LandingError;
+use pinlake_landing::drain::Bounds;
 use pinlake_landing::given_up::{self, GivenUp};
 use pinlake_landing::recover::{self, Failed, Retaken};
-use pinlake_schema::Catalog;
+use pinlake_landing::{LandingError, object};
+use pinlake_schema::{Catalog, QUARANTINE};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -34,7 +35,9 @@ use crate::{interrupt, lake};
 ///
 /// On stdout one JSON line, {"batches":N,"records":N,"quarantined":N,"failed":N,"dead_letters":N,"inserted":N,"left":N}:
 /// batches replayed and their records, how many of these went to quarantine, objects of failed/ taken up, dead letters
-/// removed, rows inserted here (--into-tables), and what could not be recovered; exit code 1 when that is not 0.
+/// removed, rows inserted here (--into-tables), and what could not be recovered; exit code 1 when that is not 0. With
+/// --into-tables, records of a dataset that has no contract are cleaned again by the contracts that there are, which puts
+/// most of them into quarantine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -69,6 +72,8 @@ pub struct RecoverArgs {
 const CONCURRENCY: usize = 4;
 /// The most batches that `--dry-run` looks into and shows.
 const MOST_SHOWN: usize = 1_000;
+/// How often landing is gone through: what is cleaned again may land in a dataset that was done with already.
+const MOST_ROUNDS: usize = 8;
 
 /// What is printed.
 #[derive(Debug, Default, Serialize)]
@@ -82,6 +87,25 @@ struct Summary {
     left: u64,
 }
 
+/// What could not be recovered.
+#[derive(Debug, Default)]
+struct Complaints {
+    texts: Vec<String>,
+    /// How many things they are about.
+    left: u64,
+}
+
+impl Complaints {
+    fn note(&mut self, text: String) {
+        self.note_of(1, text);
+    }
+
+    fn note_of(&mut self, things: u64, text: String) {
+        self.texts.push(text);
+        self.left += things;
+    }
+}
+
 /// What there is to recover, and with what.
 struct Recovery {
     lake: Lake,
@@ -90,6 +114,8 @@ struct Recovery {
     stream: Option<String>,
     batches: Vec<GivenUp>,
     failed: Vec<Failed>,
+    /// Places that hold more than was looked at, and how much that was.
+    cut_short: Vec<(&'static str, usize)>,
     stop: watch::Receiver<bool>,
 }
 
@@ -111,12 +137,23 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
         Some(queue) => Some(Queues::new(queue, args.dead_letters.as_deref()).await),
         None => None,
     };
-    let listing = given_up::list(&*destination).await.map_err(failed)?;
+    let bounds = Bounds::default();
+    let listing = given_up::list(&*destination, bounds.given_up).await.map_err(failed)?;
+    let aside = recover::list_failed(&**lake.store(), bounds.failed).await.map_err(failed)?;
+    let places = [
+        ("aws/lambda/", listing.is_cut_short, listing.looked_at),
+        ("failed/landing/", aside.is_cut_short, aside.looked_at),
+    ];
     let stop = interrupt::watch()
         .map_err(|error| CliError::failed("cannot listen for Ctrl-C", "").caused_by(error))?;
     let recovery = Recovery {
-        failed: recover::list_failed(&**lake.store()).await.map_err(failed)?,
+        failed: aside.found,
         batches: listing.batches,
+        cut_short: places
+            .iter()
+            .filter(|(_, cut, _)| *cut)
+            .map(|(place, _, looked)| (*place, *looked))
+            .collect(),
         lake,
         destination,
         catalog,
@@ -133,13 +170,16 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
             None => None,
         };
         recovery.show(dead).await?;
+        recovery.more().iter().for_each(|more| console::say(more));
         return Ok(ExitCode::SUCCESS);
     }
     let mut summary = Summary::default();
-    let mut complaints = Vec::new();
+    let mut complaints = Complaints::default();
     let done = recovery.go(&mut summary, &mut complaints).await;
     let done = match done {
-        Ok(()) if args.into_tables && !recovery.is_stopped() => recovery.compact(&mut summary).await,
+        Ok(()) if args.into_tables && !recovery.is_stopped() => {
+            recovery.compact(&mut summary, &mut complaints).await
+        }
         done => done,
     };
     let done = match (done, &queues) {
@@ -148,9 +188,10 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
         }
         (done, _) => done,
     };
-    summary.left = complaints.len() as u64;
+    recovery.more().into_iter().for_each(|more| complaints.note(more));
+    summary.left = complaints.left;
     console::data_json(&summary)?;
-    complaints.iter().for_each(|complaint| console::say(&format!("error: {complaint}")));
+    complaints.texts.iter().for_each(|complaint| console::say(&format!("error: {complaint}")));
     done?;
     if recovery.is_stopped() {
         return Ok(interrupt::exit_code());
@@ -169,7 +210,17 @@ impl Recovery {
         *self.stop.borrow()
     }
 
-    async fn go(&self, summary: &mut Summary, complaints: &mut Vec<String>) -> Result<(), CliError> {
+    /// What was not even looked at.
+    fn more(&self) -> Vec<String> {
+        let more = |(place, looked_at): &(&str, usize)| {
+            format!(
+                "{place} holds more objects than the {looked_at} that were looked at: run it again for the others"
+            )
+        };
+        self.cut_short.iter().map(more).collect()
+    }
+
+    async fn go(&self, summary: &mut Summary, complaints: &mut Complaints) -> Result<(), CliError> {
         let bar = console::progress(
             "recovering",
             Unit::Steps,
@@ -187,7 +238,7 @@ impl Recovery {
     async fn replay(
         &self,
         summary: &mut Summary,
-        complaints: &mut Vec<String>,
+        complaints: &mut Complaints,
         bar: &ProgressBar,
     ) -> Result<(), LandingError> {
         let stream = self.stream.as_deref();
@@ -214,7 +265,7 @@ impl Recovery {
                     summary.records += replayed.records as u64;
                     summary.quarantined += counts.map(|count| count.quarantined).sum::<u64>();
                 }
-                Err(error) if error.is_permanent() => complaints.push(error.to_string()),
+                Err(error) if error.is_permanent() => complaints.note(error.to_string()),
                 Err(error) => return Err(error),
             }
         }
@@ -224,7 +275,7 @@ impl Recovery {
     async fn retake(
         &self,
         summary: &mut Summary,
-        complaints: &mut Vec<String>,
+        complaints: &mut Complaints,
         bar: &ProgressBar,
     ) -> Result<(), LandingError> {
         for failed in &self.failed {
@@ -234,11 +285,11 @@ impl Recovery {
             match recover::retake(self.lake.store(), self.lake.releases(), &self.catalog, failed).await {
                 Ok(Retaken::CleanedAgain | Retaken::PutBack) => summary.failed += 1,
                 Ok(Retaken::Gone) => {}
-                Ok(Retaken::Stays) => complaints.push(format!(
+                Ok(Retaken::Stays) => complaints.note(format!(
                     "{} cannot be taken, and its raw records are gone: restore them below raw/",
                     failed.path
                 )),
-                Err(error) if error.is_permanent() => complaints.push(format!("{}: {error}", failed.path)),
+                Err(error) if error.is_permanent() => complaints.note(format!("{}: {error}", failed.path)),
                 Err(error) => return Err(error),
             }
             bar.inc(1);
@@ -246,27 +297,58 @@ impl Recovery {
         Ok(())
     }
 
-    /// What the compactor does, for a lake without one, or whose queue is lost.
-    async fn compact(&self, summary: &mut Summary) -> Result<(), CliError> {
-        for contract in self.catalog.contracts() {
-            loop {
-                let done =
-                    self.lake.compact(&self.catalog, &contract.name, Budget::default()).await.map_err(
-                        |error| {
-                            CliError::failed(
-                                format!("landing of {} is not in its table", contract.name),
-                                "do it again: nothing is lost, and nothing goes in twice",
-                            )
-                            .caused_by(error)
-                        },
-                    )?;
-                summary.inserted += done.inserted;
-                if !done.more || self.is_stopped() {
-                    break;
+    /// What the compactor does, for a lake without one, or whose queue is lost: for every dataset that has something in
+    /// landing, whether or not it has a contract.
+    async fn compact(&self, summary: &mut Summary, complaints: &mut Complaints) -> Result<(), CliError> {
+        let mut aside = 0;
+        for _ in 0..MOST_ROUNDS {
+            let mut taken = 0;
+            for dataset in self.in_landing().await? {
+                loop {
+                    let compacted = self.lake.compact(&self.catalog, &dataset, Budget::default()).await;
+                    let done = compacted.map_err(|error| {
+                        CliError::failed(
+                            format!("landing of {dataset} is not in its table"),
+                            "do it again: nothing is lost, and nothing goes in twice",
+                        )
+                        .caused_by(error)
+                    })?;
+                    summary.inserted += done.inserted;
+                    aside += done.failed;
+                    taken += done.objects + done.cleaned_again + done.failed;
+                    if !done.more || self.is_stopped() {
+                        break;
+                    }
                 }
+            }
+            if taken == 0 || self.is_stopped() {
+                break;
+            }
+        }
+        if aside > 0 {
+            let what = "objects of landing cannot be taken and were set aside in failed/: run it again, which cleans \
+                        them again from raw/ where that is there";
+            complaints.note_of(aside, format!("{aside} {what}"));
+        }
+        for dataset in
+            self.in_landing().await?.iter().filter(|dataset| self.catalog.contract(dataset).is_none())
+        {
+            let left = object::list(&**self.lake.store(), Some(dataset), MOST_SHOWN).await.map_err(failed)?;
+            if !left.is_empty() {
+                let what = "which has no contract here: name its contract with --datasets, and run it again";
+                complaints.note_of(left.len() as u64, format!("landing holds rows of {dataset}, {what}"));
             }
         }
         Ok(())
+    }
+
+    /// The datasets in landing: first those without a contract, whose records land anew under another one; at last quarantine,
+    /// to which others add.
+    async fn in_landing(&self) -> Result<Vec<String>, CliError> {
+        let datasets = object::datasets(&**self.lake.store()).await.map_err(failed)?;
+        let mut datasets: Vec<String> = datasets.into_iter().collect();
+        datasets.sort_by_key(|dataset| (self.catalog.contract(dataset).is_some(), dataset == QUARANTINE));
+        Ok(datasets)
     }
 
     async fn show(&self, dead: Option<u64>) -> Result<(), CliError> {

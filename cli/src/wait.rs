@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pinlake_landing::drain;
+use pinlake_landing::drain::{self, Bounds};
 use tokio::time::Instant;
 
 use crate::acks::Acks;
@@ -15,7 +15,8 @@ use crate::lake;
 /// Wait until the pipeline has drained.
 ///
 /// Drained: every shard's watermark has passed every acknowledgement, and nothing at or below it is left on the way:
-/// no batch that the stream gave up, no object in landing or failed. Exit code 0 when drained, 1 when the time is up.
+/// no batch that the stream gave up, no object in landing or failed, and no more objects than can be looked at. Exit code
+/// 0 when drained; 1 when the time is up, and when there are no acknowledgements to wait for or they cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -41,24 +42,21 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Waits.
 pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
-    if !args.acks.exists() {
-        let what = format!("there is no file {}", args.acks.display());
-        return Err(CliError::usage(what, "name the file that `pinlake replay --acks` wrote"));
-    }
-    let acks = Acks::load(&args.acks)?;
+    let acks = Acks::to_wait_for(&args.acks)?;
     let store = lake::store(&args.lake).await?;
     let destination = lake::destination(&args.lake, &store).await?;
+    let bounds = Bounds::default();
     let bar = console::progress("draining", Unit::Steps, None);
     let begun = Instant::now();
     let mut most = 0;
     let mut told = false;
     loop {
-        let backlog = drain::backlog(&*store, &*destination, args.stream.as_deref(), acks.acknowledged())
-            .await
-            .map_err(|error| {
-                CliError::failed(format!("cannot look into the lake {}", args.lake), "check your access")
-                    .caused_by(error)
-            })?;
+        let stream = args.stream.as_deref();
+        let looked = drain::backlog(&*store, &*destination, stream, acks.acknowledged(), &bounds);
+        let backlog = looked.await.map_err(|error| {
+            CliError::failed(format!("cannot look into the lake {}", args.lake), "check your access")
+                .caused_by(error)
+        })?;
         if backlog.is_drained() {
             bar.finish_and_clear();
             return Ok(ExitCode::SUCCESS);
@@ -76,6 +74,11 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
             bar.finish_and_clear();
             let advice = match backlog.needs_recovery() {
                 true => recovery(&args.lake),
+                false if !backlog.cut_short.is_empty() => {
+                    "have the compactor (landing) or `pinlake recover` (failed, aws/lambda) take up what lies there; \
+                     objects that are not pinlake's belong elsewhere"
+                        .to_owned()
+                }
                 false => "look into the logs of the cleaner and the compactor, or wait longer with --timeout"
                     .to_owned(),
             };

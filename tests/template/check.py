@@ -43,16 +43,27 @@ _OF_GLUE = (
 
 def main() -> int:
     """Prints every broken promise; 0 if there is none."""
-    broken = promises_broken(yaml_parse(TEMPLATE.read_text())["Resources"])
+    template = yaml_parse(TEMPLATE.read_text())
+    broken = promises_broken(template["Resources"], template["Parameters"])
     for promise in broken:
         print(f"template.yaml: {promise}", file=sys.stderr)
     return 1 if broken else 0
 
 
-def promises_broken(resources: dict[str, Any]) -> list[str]:
+def promises_broken(resources: dict[str, Any], parameters: dict[str, Any]) -> list[str]:
     """All that is not as promised."""
-    checks = (wide_permissions, granted_elsewhere, open_to_others, own_roles, unwatched, impatient)
-    return [promise for check in checks for promise in check(resources)]
+    checks = (
+        wide_permissions,
+        granted_elsewhere,
+        open_to_others,
+        own_roles,
+        unwatched,
+        given_up_early,
+        given_up_unseen,
+        stopped_as_loops,
+    )
+    found = [promise for check in checks for promise in check(resources)]
+    return found + list(impatient(resources, parameters))
 
 
 def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -197,17 +208,89 @@ def unwatched(resources: dict[str, Any]) -> Iterator[str]:
             yield f"no alarm watches the errors of {name}"
 
 
-def impatient(resources: dict[str, Any]) -> Iterator[str]:
-    """A message stays hidden for at least six runs of the function that has it: or it would run twice at once."""
-    queues = of_type(resources, "AWS::SQS::Queue")
+def events_of(resources: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any], str, dict[str, Any]]]:
+    """Functions with an event source of a type: the function's name and properties, the event's name and properties."""
     for name, function in of_type(resources, "AWS::Serverless::Function").items():
-        for event in function.get("Events", {}).values():
-            if event["Type"] != "SQS":
-                continue
-            queue = event["Properties"]["Queue"]["Fn::GetAtt"][0]
-            least = 6 * function["Timeout"]
-            if queues[queue]["VisibilityTimeout"] < least:
-                yield f"{queue}: VisibilityTimeout below {least}, six times the Timeout of {name}"
+        for event_name, event in function.get("Events", {}).items():
+            if event["Type"] == kind:
+                yield name, function, event_name, event["Properties"]
+
+
+def given_up_early(resources: dict[str, Any]) -> Iterator[str]:
+    """A stream's batch is tried until it is old, in parts if need be, and then kept while the stream still has it."""
+    for name, _, event_name, event in events_of(resources, "Kinesis"):
+        where = f"{name}/{event_name}"
+        if event.get("MaximumRetryAttempts", -1) != -1:
+            yield f"{where}: retries come at once, so any MaximumRetryAttempts is used up by a short failure; give none"
+        hours = resources[event["Stream"]["Fn::GetAtt"][0]]["Properties"]["RetentionPeriodHours"]
+        most = (hours - 24) * 3600
+        if not 0 < event.get("MaximumRecordAgeInSeconds", -1) <= most:
+            yield f"{where}: MaximumRecordAgeInSeconds has to be {most} at most, a day below what the stream keeps"
+        if event.get("BisectBatchOnFunctionError") is not True:
+            yield f"{where}: set BisectBatchOnFunctionError, or a record that crashes the function keeps back a batch"
+        on_failure = event.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination", {})
+        bucket = on_failure.get("Fn::GetAtt", [""])[0]
+        if resources.get(bucket, {}).get("Type") != "AWS::S3::Bucket":
+            yield f"{where}: OnFailure has to be a bucket; other destinations do not get the records"
+
+
+def given_up_unseen(resources: dict[str, Any]) -> Iterator[str]:
+    """Alarms watch what a stream's event source gives up, and the event source counts it."""
+    alarms = of_type(resources, "AWS::CloudWatch::Alarm").values()
+    watched = [
+        (alarm["MetricName"], dimension["Name"], dimension["Value"].get("Ref"))
+        for alarm in alarms
+        if alarm["Namespace"] == "AWS/Lambda" and len(alarm["Dimensions"]) == 1
+        for dimension in alarm["Dimensions"]
+    ]
+    for name, _, event_name, event in events_of(resources, "Kinesis"):
+        if "EventCount" not in event.get("MetricsConfig", {}).get("Metrics", []):
+            yield f"{name}/{event_name}: without MetricsConfig EventCount Lambda does not say what was given up"
+        # The mapping's logical id, which SAM makes of these two.
+        mapping = ("EventSourceMappingUUID", f"{name}{event_name}")
+        for metric, dimension in (
+            ("OnFailureDestinationDeliveredEventCount", mapping),
+            ("DroppedEventCount", mapping),
+            ("DestinationDeliveryFailures", ("FunctionName", name)),
+        ):
+            if (metric, *dimension) not in watched:
+                yield f"no alarm watches {metric} of {name}/{event_name}"
+
+
+def stopped_as_loops(resources: dict[str, Any]) -> Iterator[str]:
+    """Lambda does not stop a function that sends itself messages."""
+    for name, function, _, event in events_of(resources, "SQS"):
+        queue = event["Queue"]["Fn::GetAtt"][0]
+        sends = any(
+            "sqs:SendMessage" in as_list(statement.get("Action", []))
+            and {"Fn::GetAtt": [queue, "Arn"]} in as_list(statement.get("Resource", []))
+            for policy in resources.get(role_of(function), {}).get("Properties", {}).get("Policies", [])
+            for statement in statements_of(policy)
+        )
+        if sends and function.get("RecursiveLoop") != "Allow":
+            yield f"{name}: it may send to {queue}, which invokes it; say RecursiveLoop: Allow, or Lambda stops it"
+
+
+def role_of(function: dict[str, Any]) -> str:
+    """The role of this template that a function has."""
+    match function:
+        case {"Role": {"Fn::GetAtt": [str(role), "Arn"]}}:
+            return role
+    return ""
+
+
+def impatient(resources: dict[str, Any], parameters: dict[str, Any]) -> Iterator[str]:
+    """A message stays hidden for at least six runs of the function that has it and the longest wait for more messages,
+    or the function would run twice at once."""
+    queues = of_type(resources, "AWS::SQS::Queue")
+    for name, function, _, event in events_of(resources, "SQS"):
+        queue = event["Queue"]["Fn::GetAtt"][0]
+        window = event.get("MaximumBatchingWindowInSeconds", 0)
+        if isinstance(window, dict):
+            window = parameters[window["Ref"]]["MaxValue"]
+        least = 6 * function["Timeout"] + window
+        if queues[queue]["VisibilityTimeout"] < least:
+            yield f"{queue}: VisibilityTimeout below {least}, six times the Timeout of {name} and its batching window"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """check.py finds what it is for: one thing changed for the worse breaks a promise; `make check` runs it."""
 
 import copy
+import json
+import re
 import sys
 import unittest
 from collections.abc import Callable
@@ -12,7 +14,8 @@ from samcli.yamlhelper import yaml_parse
 sys.path.insert(0, str(Path(__file__).parent))
 from check import TEMPLATE, promises_broken
 
-RESOURCES = yaml_parse(TEMPLATE.read_text())["Resources"]
+READ = yaml_parse(TEMPLATE.read_text())
+RESOURCES, PARAMETERS = READ["Resources"], READ["Parameters"]
 ROLES = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::IAM::Role"]
 FUNCTIONS = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::Serverless::Function"]
 
@@ -30,11 +33,11 @@ class Check(unittest.TestCase):
         """Exactly one promise is broken by the change, and the message names what was changed."""
         resources = copy.deepcopy(RESOURCES)
         change(resources)
-        broken = promises_broken(resources)
+        broken = promises_broken(resources, PARAMETERS)
         self.assertEqual([about in promise for promise in broken], [True], broken)
 
     def test_the_template_keeps_its_promises(self) -> None:
-        self.assertEqual(promises_broken(RESOURCES), [])
+        self.assertEqual(promises_broken(RESOURCES, PARAMETERS), [])
 
     def test_each_role_of_a_function_is_looked_at(self) -> None:
         self.assertEqual(len(ROLES), len(FUNCTIONS))
@@ -89,7 +92,7 @@ class Check(unittest.TestCase):
         self.breaks(first, lambda changed: changed[first]["Properties"].update(literal))
         resources = copy.deepcopy(RESOURCES)
         resources[second]["Properties"]["Role"] = resources[first]["Properties"]["Role"]
-        self.assertIn(f"{second} and {first} share {first}Role", promises_broken(resources))
+        self.assertIn(f"{second} and {first} share {first}Role", promises_broken(resources, PARAMETERS))
 
     def test_what_is_open_to_others_is_found(self) -> None:
         everybody = {"AWS": "*"}
@@ -110,6 +113,61 @@ class Check(unittest.TestCase):
         self.breaks("IngestUrlForAll", lambda changed: changed["IngestUrlForAll"].pop("Condition"))
         url = {"AuthType": "NONE"}
         self.breaks("Ingest", lambda changed: changed["Ingest"]["Properties"]["FunctionUrlConfig"].update(url))
+
+    def test_an_event_source_gives_nothing_up_early(self) -> None:
+        def records(changed: dict[str, Any]) -> dict[str, Any]:
+            return changed["Cleaner"]["Properties"]["Events"]["Records"]["Properties"]
+
+        for setting in (
+            {"MaximumRetryAttempts": 20},
+            {"MaximumRetryAttempts": 0},
+            {"MaximumRecordAgeInSeconds": 604800},
+            {"MaximumRecordAgeInSeconds": -1},
+            {"BisectBatchOnFunctionError": False},
+            {"DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["WakeUpDeadLetters", "Arn"]}}}},
+            {"MetricsConfig": {"Metrics": []}},
+        ):
+            with self.subTest(setting=setting):
+                self.breaks("Cleaner/Records", lambda changed, s=setting: records(changed).update(s))
+        for name in (
+            "MaximumRecordAgeInSeconds",
+            "BisectBatchOnFunctionError",
+            "DestinationConfig",
+            "MetricsConfig",
+        ):
+            with self.subTest(without=name):
+                self.breaks("Cleaner/Records", lambda changed, n=name: records(changed).pop(n))
+
+    def test_what_an_event_source_gives_up_is_watched(self) -> None:
+        elsewhere = {"Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Ingest"}}]}
+        for alarm, metric in (
+            ("BatchesAreGivenUp", "OnFailureDestinationDeliveredEventCount"),
+            ("RecordsAreDropped", "DroppedEventCount"),
+            ("GivenUpIsNotKept", "DestinationDeliveryFailures"),
+        ):
+            with self.subTest(alarm=alarm):
+                self.breaks(metric, lambda changed, a=alarm: changed.pop(a))
+                for other in (elsewhere, {"Namespace": {"Ref": "AWS::StackName"}}):
+                    self.breaks(metric, lambda changed, a=alarm, o=other: changed[a]["Properties"].update(o))
+
+    def test_a_queue_waits_for_its_function(self) -> None:
+        queue, compactor = "WakeUpQueue", "Compactor"
+        self.breaks(queue, lambda changed: changed[queue]["Properties"].update(VisibilityTimeout=1019))
+        self.breaks(queue, lambda changed: changed[compactor]["Properties"].update(Timeout=121))
+
+    def test_a_function_that_sends_itself_messages_is_not_stopped(self) -> None:
+        self.breaks("Compactor", lambda changed: changed["Compactor"]["Properties"].pop("RecursiveLoop"))
+        terminate = {"RecursiveLoop": "Terminate"}
+        self.breaks("Compactor", lambda changed: changed["Compactor"]["Properties"].update(terminate))
+
+    def test_the_sample_policy_lets_a_caller_through_the_url(self) -> None:
+        said = (TEMPLATE.parent / "docs" / "api.md").read_text()
+        policies = [block for block in re.findall(r"```json\n(.*?)```", said, re.DOTALL) if "Statement" in block]
+        self.assertEqual(len(policies), 1)
+        granted = {statement["Action"]: statement["Condition"] for statement in json.loads(policies[0])["Statement"]}
+        through_url = {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}
+        signed = {"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}}
+        self.assertEqual(granted, {"lambda:InvokeFunctionUrl": signed, "lambda:InvokeFunction": through_url})
 
 
 if __name__ == "__main__":

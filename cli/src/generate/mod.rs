@@ -132,8 +132,7 @@ const BUFFER: usize = 1 << 20;
 
 fn write_file(args: &GenerateArgs, dataset: Dataset, bar: &ProgressBar) -> io::Result<FileSummary> {
     let path = args.out.join(dataset.name()).with_extension("ndjson");
-    let part = whole_file::part_path(&path);
-    let mut file = File::create(&part)?;
+    let mut file = whole_file::begin(&path)?;
     let mut buffer = Vec::with_capacity(BUFFER + 16 * 1024);
     let plan = Plan { seed: args.seed, rows: args.rows, dirty: args.dirty };
     let mut summary = FileSummary {
@@ -167,15 +166,15 @@ fn write_file(args: &GenerateArgs, dataset: Dataset, bar: &ProgressBar) -> io::R
             summary.lines += 1;
         }
         if buffer.len() >= BUFFER {
-            summary.bytes += flush(&mut file, &mut buffer)?;
+            summary.bytes += flush(file.as_file_mut(), &mut buffer)?;
         }
         if number % 1024 == 1023 {
             bar.inc(1024);
         }
     }
-    summary.bytes += flush(&mut file, &mut buffer)?;
+    summary.bytes += flush(file.as_file_mut(), &mut buffer)?;
     bar.inc(args.rows % 1024);
-    fs::rename(&part, &summary.path)?;
+    whole_file::finish(file, &summary.path)?;
     Ok(summary)
 }
 

@@ -42,6 +42,7 @@ use crate::acks::Acks;
 use crate::console::{self, Unit};
 use crate::error::CliError;
 use crate::interrupt;
+use crate::whole_file;
 
 /// Post rows to an ingest endpoint, as the clients do.
 ///
@@ -226,11 +227,17 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
 
 fn target(to: &str) -> Result<Url, CliError> {
     let advice = "give --to an address such as https://example.lambda-url.eu-west-1.on.aws";
-    let url = Url::parse(to)
-        .map_err(|error| CliError::usage(format!("`{to}` is no URL"), advice).caused_by(error))?;
+    // What was given is not repeated, here or below: it may hold a password, and what is on stderr is kept in logs.
+    let url = Url::parse(to).map_err(|error| CliError::usage("--to is no URL", advice).caused_by(error))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(CliError::usage(
+            "the URL in --to holds a user or a password, which everybody on this machine can read in the list of processes",
+            "take it out, and change it if others may have seen it; an API key belongs in PINLAKE_API_KEY in the environment",
+        ));
+    }
     match url.scheme() {
         "http" | "https" if url.query().is_none() && url.fragment().is_none() => Ok(url),
-        _ => Err(CliError::usage(format!("`{to}` is no address to post to"), advice)),
+        _ => Err(CliError::usage("--to is no address to post to", advice)),
     }
 }
 
@@ -569,7 +576,7 @@ impl Rejects {
     fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(OpenOptions::new().create(true).append(true).open(&self.path)?),
+            none => none.insert(whole_file::open_private(OpenOptions::new().append(true), &self.path)?),
         };
         file.write_all(lines)?;
         file.sync_data()

@@ -2,7 +2,8 @@
 //!
 //! A request is repeated, with the same Idempotency-Key, until there is an answer that settles it: on 408, 429, 5xx
 //! and when the answer is lost. A 2xx may leave out single records, which then go again. A refusal (400 or 422) that
-//! names a record costs that record and nothing else. Any other refusal ends the run: it would hold for all rows.
+//! names a record costs that record and nothing else. Any other refusal ends the run: it would hold for all rows. So does
+//! an answer that says rows are stored and does not say where: whoever waited for such rows would wait for nothing.
 
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ pub struct Reject {
 struct Answer {
     status: StatusCode,
     body: Vec<u8>,
+    /// The `Pinlake-Ack` header, or what is wrong with it.
+    acks: Result<(), String>,
 }
 
 impl Answer {
@@ -171,6 +174,9 @@ impl Poster {
             status if status.is_success() => {
                 let failed = wire::failed(format, &answer.body);
                 let again = take_out(&mut rows, &failed);
+                if let Err(why) = &answer.acks {
+                    return Err(Failure::Error(self.not_acknowledged(&request, why)));
+                }
                 delivery.accepted.extend(rows.iter().map(|row| row.ordinal));
                 if again.is_empty() {
                     return Ok(Vec::new());
@@ -268,16 +274,9 @@ impl Poster {
             Ok(Ok(answer)) => answer,
         };
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        for value in response.headers().get_all(acks::HEADER) {
-            let noted = value
-                .to_str()
-                .map_err(|error| error.to_string())
-                .and_then(|value| acks.note(value).map_err(|error| error.to_string()));
-            if let Err(error) = noted {
-                tracing::warn!(error, "an acknowledgement cannot be read");
-            }
-        }
-        let answer = Answer { status: response.status(), body };
+        // A failure, too, may have stored some of its rows, and says so.
+        let acknowledged = acknowledged(response.headers()).map(|new| acks.merge(&new));
+        let answer = Answer { status: response.status(), body, acks: acknowledged };
         match answer.status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {}
             status if status.is_server_error() => {}
@@ -300,6 +299,15 @@ impl Poster {
             () = sleep(wait) => Ok(()),
             () = stopped => Err(Failure::Stopped),
         }
+    }
+
+    fn not_acknowledged(&self, request: &Request, why: &str) -> CliError {
+        CliError::failed(
+            format!("{} {}{} was answered as stored, but {why}", request.method, self.base, request.path),
+            "a proxy or gateway in between may remove or rewrite the header Pinlake-Ack: let it through, or post to \
+             ingest itself. Until then nothing can tell when these rows are in their tables. With --state the same \
+             command goes on where this one stopped",
+        )
     }
 
     fn refused(&self, request: &Request, rows: &[Row], answer: &Answer) -> CliError {
@@ -328,6 +336,21 @@ impl Poster {
             advice,
         )
     }
+}
+
+/// What an answer acknowledges, or what is wrong with it.
+fn acknowledged(headers: &HeaderMap) -> Result<Acks, String> {
+    let mut acks = Acks::default();
+    let mut values = headers.get_all(acks::HEADER).iter().peekable();
+    if values.peek().is_none() {
+        return Err("it has no header Pinlake-Ack".to_owned());
+    }
+    for value in values {
+        let text = value.to_str().map_err(|error| error.to_string());
+        let noted = text.and_then(|text| acks.note(text).map_err(|error| error.to_string()));
+        noted.map_err(|error| format!("its header Pinlake-Ack cannot be read: {error}"))?;
+    }
+    Ok(acks)
 }
 
 /// Takes the rows at `indices` (ascending) out of `rows`.

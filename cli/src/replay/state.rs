@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
@@ -54,7 +55,7 @@ impl State {
                 format!(
                     "the state {} is of a replay to {} in the order `{}`, this one goes to {} in the order `{}`",
                     path.display(),
-                    state.to,
+                    without_user(&state.to),
                     state.order,
                     fresh.to,
                     fresh.order
@@ -67,7 +68,7 @@ impl State {
 
     /// Writes the state in one step.
     pub fn save(&self, path: &Path) -> Result<(), CliError> {
-        whole_file::replace_json(path, self).map_err(|error| {
+        whole_file::replace_json_private(path, self).map_err(|error| {
             CliError::failed(
                 format!("cannot write the state {}", path.display()),
                 "check that its folder exists and can be written to; until then a new run repeats rows",
@@ -75,6 +76,15 @@ impl State {
             .caused_by(error)
         })
     }
+}
+
+/// An address without user and password, which the states of earlier releases may hold.
+fn without_user(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address) else { return "an address that cannot be read".to_owned() };
+    // Neither fails but for addresses that cannot have a user.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
 }
 
 /// All rows of a file up to which everything is done, while rows beyond it are done in any order.
@@ -159,5 +169,8 @@ mod tests {
         assert_eq!(State::load(&path, state("http://a", 0)).unwrap(), state("http://a", 12));
         let error = State::load(&path, state("http://b", 0)).unwrap_err();
         assert!(error.with_causes().contains("http://b"), "{error}");
+        state("http://me:hush@a", 12).save(&path).unwrap();
+        let error = State::load(&path, state("http://b", 0)).unwrap_err().with_causes();
+        assert!(error.contains("http://a") && !error.contains("hush") && !error.contains("me@"), "{error}");
     }
 }

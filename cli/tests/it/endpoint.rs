@@ -41,7 +41,7 @@ impl Request {
 /// What a test answers.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Everything was stored.
+    /// Everything was stored, and acknowledged.
     Stored,
     /// Closes the connection, as when an answer is lost.
     Lost,
@@ -120,7 +120,7 @@ async fn serve(
         let (status, headers, body) = match reply {
             Reply::Lost => return None,
             Reply::Other(status, headers, body) => (status, headers, body),
-            Reply::Stored => (200, Vec::new(), "{}".to_owned()),
+            Reply::Stored => (200, vec![("Pinlake-Ack", "shardId-0=1".to_owned())], "{}".to_owned()),
         };
         let mut head = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {

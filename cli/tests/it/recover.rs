@@ -188,7 +188,9 @@ async fn what_was_set_aside_is_cleaned_again_from_raw() {
     let damaged = first_file(&lake.path("lake/landing/user"));
     let relative = damaged.strip_prefix(lake.path("lake")).unwrap().to_owned();
     fs::write(&damaged, "junk").unwrap();
-    lake.run(&["recover", "--into-tables"]).await.assert_code(0);
+    let set_aside = lake.run(&["recover", "--into-tables"]).await;
+    set_aside.assert_code(1);
+    assert!(set_aside.stderr.contains("set aside in failed/"), "{}", set_aside.stderr);
     let aside = lake.path("lake/failed").join(relative);
     assert!(aside.exists());
     let behind = lake.wait(last).await;
@@ -208,4 +210,96 @@ async fn what_was_set_aside_is_cleaned_again_from_raw() {
     let ran = lake.run(&["recover"]).await;
     ran.assert_code(1);
     assert!(ran.stderr.contains("raw records are gone") && aside.exists(), "{}", ran.stderr);
+}
+
+/// The batch `number` of the shard: its records have numbers of their own, and so have its rows.
+fn batch(number: u64) -> Value {
+    let mut event = event();
+    for record in event["Records"].as_array_mut().unwrap() {
+        let sequence = record["kinesis"]["sequenceNumber"].as_str().unwrap().to_owned();
+        let sequence = format!("{sequence}{number:02}");
+        record["eventID"] = format!("{SHARD}:{sequence}").into();
+        record["kinesis"]["sequenceNumber"] = sequence.into();
+    }
+    event
+}
+
+/// Gives so many batches of the shard up; answers the last sequence number.
+fn give_up(lake: &Lake, batches: std::ops::Range<u64>) -> String {
+    let mut last = String::new();
+    for number in batches {
+        let event = batch(number);
+        let sequences = sequences(&event);
+        last.clone_from(sequences.last().unwrap());
+        lake.give_up(&format!("{number:02}"), &document(&event, &sequences[0], &last));
+    }
+    last
+}
+
+#[tokio::test]
+async fn batches_of_one_shard_are_recovered_in_a_folder() {
+    let lake = Lake::new();
+    let last = give_up(&lake, 0..3);
+    let ran = lake.run(&["recover", "--into-tables"]).await;
+    ran.assert_code(0);
+    assert_eq!((&ran.summary()["batches"], &ran.summary()["left"]), (&json!(3), &json!(0)));
+    lake.wait(&last).await.assert_code(0);
+    let rows = lake.rows().await;
+    // A later one moves the watermark on.
+    let last = give_up(&lake, 3..4);
+    lake.wait(&last).await.assert_code(1);
+    lake.run(&["recover", "--into-tables"]).await.assert_code(0);
+    lake.wait(&last).await.assert_code(0);
+    assert_eq!(lake.rows().await, rows, "the same rows again");
+}
+
+#[tokio::test]
+async fn two_operators_recover_at_once() {
+    let lake = Lake::new();
+    let last = give_up(&lake, 0..6);
+    let folder = lake.path("lake");
+    let args = ["recover", "--into-tables", "--lake", folder.to_str().unwrap()];
+    let operators = [0, 1, 2].map(|_| begin(lake.folder.path(), &args));
+    let mut batches = 0;
+    for operator in operators {
+        let ran = end(operator).await;
+        ran.assert_code(0);
+        batches += ran.summary()["batches"].as_u64().unwrap();
+    }
+    assert!(batches >= 6, "each was taken by one of them, or by several: {batches}");
+    lake.wait(&last).await.assert_code(0);
+
+    // The same in one go.
+    let other = Lake::new();
+    give_up(&other, 0..6);
+    other.run(&["recover", "--into-tables"]).await.assert_code(0);
+    assert_eq!(lake.rows().await, other.rows().await);
+}
+
+/// Rows landed by name, of a dataset whose contract is not deployed any more.
+#[tokio::test]
+async fn rows_of_a_dataset_without_a_contract_are_not_passed_over() {
+    let lake = Lake::new();
+    let last = give_up(&lake, 0..1);
+    lake.run(&["recover"]).await.assert_code(0);
+    fs::create_dir(lake.path("contracts")).unwrap();
+    for dataset in ["geo", "pin"] {
+        let contract = format!("{}/../datasets/{dataset}.toml", env!("CARGO_MANIFEST_DIR"));
+        fs::copy(contract, lake.path("contracts").join(dataset).with_extension("toml")).unwrap();
+    }
+    assert!(lake.path("lake/landing/user").exists());
+    let ran = lake.run(&["recover", "--into-tables", "--datasets", "contracts"]).await;
+    ran.assert_code(0);
+    assert!(!lake.path("lake/landing/user").exists(), "{}", ran.stderr);
+    lake.wait(&last).await.assert_code(0);
+    let rows = lake.rows().await;
+    assert!(rows[2].as_u64().unwrap() > 0, "they are in quarantine: {rows}");
+
+    // Without raw records nobody knows what they were.
+    give_up(&lake, 1..2);
+    lake.run(&["recover"]).await.assert_code(0);
+    fs::remove_dir_all(lake.path("lake/raw")).unwrap();
+    let ran = lake.run(&["recover", "--into-tables", "--datasets", "contracts"]).await;
+    ran.assert_code(1);
+    assert!(ran.summary()["left"].as_u64().unwrap() > 0, "{}", ran.stderr);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -182,6 +183,10 @@ async fn a_refused_row_goes_to_the_rejects_file_and_the_rest_goes_on() {
         let state: Value =
             serde_json::from_slice(&fs::read(folder.path().join("state.json")).unwrap()).unwrap();
         assert_eq!(state["files"]["geo.ndjson"], 50, "rejected rows are done with");
+        for name in ["state.json", "state.json.rejects.ndjson"] {
+            let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{name} is for its owner's eyes only");
+        }
     }
 }
 
@@ -206,7 +211,7 @@ async fn records_that_an_answer_names_as_failed_go_again_alone() {
             };
             json!({"FailedRecordCount": (0..rows).filter(|&at| failed(at)).count(), "Records": (0..rows).map(record).collect::<Vec<_>>()})
         };
-        Reply::Other(200, Vec::new(), body.to_string())
+        Reply::Other(200, vec![("Pinlake-Ack", "shardId-0=1".to_owned())], body.to_string())
     })
     .await;
     for format in ["kafka", "kinesis"] {
@@ -226,6 +231,34 @@ async fn records_that_an_answer_names_as_failed_go_again_alone() {
             pair[1].rows().unwrap().iter().map(|row| row["ind"].as_u64().unwrap()).collect();
         assert_eq!(again, [1, 4, 7, 10, 13, 16, 19]);
         assert_ne!(pair[0].key(), pair[1].key(), "another body has another key");
+    }
+}
+
+/// As behind a proxy that removes headers which it does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_stored_without_an_acknowledgement_that_can_be_read_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    write_rows(folder.path(), 10);
+    for (number, headers) in [
+        vec![],
+        vec![("Pinlake-Ack", String::new())],
+        vec![("Pinlake-Ack", "shardId-0".to_owned())],
+        vec![("Pinlake-Ack", "shardId-0=7".to_owned()), ("Pinlake-Ack", "shardId-1=x".to_owned())],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let endpoint = Endpoint::start(move |_, _| Reply::Other(200, headers.clone(), "{}".to_owned())).await;
+        for format in ["kafka", "kinesis", "native"] {
+            let state = format!("{number}-{format}.json");
+            let args = ["replay", "--to", &endpoint.url, "--from", "pin.ndjson", "--format", format];
+            let args = [&args[..], &["--acks", "acks.json", "--state", &state]].concat();
+            let ran = pinlake(folder.path(), &args).await;
+            ran.assert_code(1);
+            assert!(ran.stderr.contains("Pinlake-Ack") && ran.stderr.contains("proxy"), "{}", ran.stderr);
+            assert!(ran.stderr.contains(&endpoint.url), "{}", ran.stderr);
+            assert_eq!(ran.summary()["accepted"], json!(0));
+        }
     }
 }
 

@@ -12,6 +12,11 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
     fs::create_dir(folder.path().join("empty")).unwrap();
     fs::write(folder.path().join("state.json"), r#"{"to":"http://other/","order":"file","files":{}}"#)
         .unwrap();
+    fs::write(
+        folder.path().join("secret.json"),
+        r#"{"to":"http://me:hush@other/","order":"file","files":{}}"#,
+    )
+    .unwrap();
     let to = "http://127.0.0.1:9";
     let cases: &[(&[&str], &str)] = &[
         (&["replay", "--to", to, "--from", "oracle://host/db"], "oracle://"),
@@ -21,6 +26,12 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (&["replay", "--to", to, "--from", "weather.ndjson"], "pin.ndjson"),
         (&["replay", "--to", to, "--from", "empty"], "expected file names"),
         (&["replay", "--to", "nowhere", "--from", "pin.ndjson"], "no URL"),
+        (&["replay", "--to", "https://me:hush@host", "--from", "pin.ndjson"], "PINLAKE_API_KEY"),
+        (&["replay", "--to", "https://hush@host", "--from", "pin.ndjson"], "PINLAKE_API_KEY"),
+        (&["replay", "--to", "https://me:hush@ho st", "--from", "pin.ndjson"], "no URL"),
+        (&["replay", "--to", "mailto:me:hush@host", "--from", "pin.ndjson"], "no address"),
+        (&["replay", "--to", "https://host/?key=hush", "--from", "pin.ndjson"], "no address"),
+        (&["replay", "--to", to, "--from", "pin.ndjson", "--state", "secret.json"], "http://other/"),
         (&["replay", "--to", to, "--from", "pin.ndjson", "--state", "state.json"], "http://other/"),
         (&["replay", "--to", to, "--from", "pin.ndjson", "--uid", "a/b"], "letters, digits"),
         (&["replay", "--to", to, "--from", "pin.ndjson", "--rate", "0"], "--rate"),
@@ -28,7 +39,6 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (&["generate", "--out", "rows", "--rows", "ten"], "ten"),
         (&["analyse", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["load", "--lake", "lake", "--dataset", "weather", "pin.ndjson"], "there is no dataset weather"),
-        (&["wait", "--lake", "empty", "--acks", "none.json"], "there is no file none.json"),
         (&["recover", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["recover", "--lake", "s3://bucket/part"], "--stream"),
         (&["recover", "--lake", "empty", "--dead-letters", "http://x"], "--queue"),
@@ -40,6 +50,7 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         ran.assert_code(2);
         assert_eq!(ran.stdout, "", "{args:?}");
         assert!(ran.stderr.contains(expected), "{args:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("hush"), "{args:?}: a password is repeated: {}", ran.stderr);
     }
 }
 
@@ -53,6 +64,23 @@ async fn a_failure_exits_with_1() {
     let ran = pinlake(folder.path(), &["replay", "--to", "http://127.0.0.1:9", "--from", "missing"]).await;
     ran.assert_code(1);
     assert!(ran.stderr.contains("cannot read missing"), "{}", ran.stderr);
+}
+
+/// Nobody is told that a lake has drained of nothing.
+#[tokio::test]
+async fn waiting_without_acknowledgements_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("lake")).unwrap();
+    for (name, text) in
+        [("none", "{}"), ("empty", ""), ("broken", r#"{"shardId-0":"7""#), ("no", r#"{"s":"x"}"#)]
+    {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    for name in ["missing", "none", "empty", "broken", "no"] {
+        let ran = pinlake(folder.path(), &["wait", "--lake", "lake", "--timeout", "0", "--acks", name]).await;
+        ran.assert_code(1);
+        assert!(ran.stderr.contains(name) && ran.stderr.contains("name "), "{}", ran.stderr);
+    }
 }
 
 #[tokio::test]

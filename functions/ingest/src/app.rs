@@ -20,16 +20,11 @@ use crate::error::Rejection;
 use crate::kinesis_reads::View;
 use crate::packing::{Packer, StreamRecord};
 use crate::reading::ReadableStream;
+use crate::request_id::{RequestId, lambda_id};
 use crate::router::{Api, Endpoint, Operation, Route};
 use crate::stream::RecordStream;
 use crate::writer::{Patience, Written};
 use crate::{access, ack, body, kafka_rest, kinesis_api, kinesis_reads, kinesis_streams, native, writer};
-
-/// The header in which a client names its request, so that sending it again is the same request.
-pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
-/// The most characters in an Idempotency-Key.
-pub const MAX_IDEMPOTENCY_KEY: usize = 128;
 
 /// Who may post, and ask what there is.
 #[derive(Debug, Clone)]
@@ -198,8 +193,8 @@ impl<S: RecordStream + ReadableStream> App<S> {
         key: Option<&ApiKey>,
         report: &mut Report,
     ) -> Result<Answer, Rejection> {
-        let request_id = request_id(request)?;
-        let records = read(request, operation, target, request_id, &self.catalog)?;
+        let id = RequestId::of(request, key)?;
+        let records = read(request, operation, target, &id.stored, &self.catalog)?;
         if let (Some(key), Target::Shared) = (key, target) {
             check_scope(key, &records)?;
         }
@@ -219,7 +214,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
                 // Microseconds since 1970: grows from request to request and stays below 2^53 until 2255.
                 kafka_rest::answer(&records, &written, self.effects.clock.now().timestamp_micros())
             }
-            _ => native::answer(&records, &written, request_id),
+            _ => native::answer(&records, &written, &id.shown),
         };
         let mut answer = Answer::new(status, &body);
         if let Some(ack) = ack::header(written.receipts()).and_then(|text| HeaderValue::try_from(text).ok()) {
@@ -416,32 +411,4 @@ fn count(records: &[StreamRecord], written: &Written, report: &mut Report) {
 fn is_signed(request: &Request) -> bool {
     let context = request.request_context_ref();
     context.and_then(RequestContext::authorizer).is_some_and(|authorizer| authorizer.iam.is_some())
-}
-
-/// The id under which the request's records are stored: the client's own, or else Lambda's.
-fn request_id(request: &Request) -> Result<&str, Rejection> {
-    let Some(key) = request.headers().get(IDEMPOTENCY_KEY) else {
-        return lambda_id(request).ok_or(Rejection::Internal);
-    };
-    let fits = |key: &&str| {
-        (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())
-            && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
-    };
-    key.to_str().ok().filter(fits).ok_or_else(|| {
-        Rejection::Undecodable(format!(
-            "an Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} letters, digits and . _ : -; nothing of this \
-             request was stored"
-        ))
-    })
-}
-
-/// The id of the invocation, or of the HTTP request where there is no invocation around it.
-fn lambda_id(request: &Request) -> Option<&str> {
-    let invocation = request.lambda_context_ref().map(|context| context.request_id.as_str());
-    let http = || match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref(),
-        _ => None,
-    };
-    // A slash would break the stream key; neither id ever has one.
-    invocation.filter(|id| !id.is_empty()).or_else(http).filter(|id| !id.is_empty() && !id.contains('/'))
 }

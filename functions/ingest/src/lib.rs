@@ -68,6 +68,7 @@ pub mod openapi;
 pub mod packing;
 pub mod payload;
 pub mod reading;
+pub mod request_id;
 pub mod router;
 pub mod stream;
 pub mod writer;

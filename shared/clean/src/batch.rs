@@ -11,8 +11,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use pinlake_schema::{Column, Contract, Scalar, Type};
 
 use crate::cell::{Cell, View};
-use crate::intake::Origin;
-use crate::key::{Form, KEY_BYTES, Keys};
+use crate::key::{Form, KEY_BYTES, Keys, RecordId};
 
 /// The open batch of one dataset.
 #[derive(Debug)]
@@ -21,6 +20,8 @@ pub(crate) struct Batch {
     columns: Vec<ColumnBuilder>,
     key_form: Form,
     keys: Keys,
+    /// Keys of the first form, where there is one: data files that were written before are checked against them.
+    former_keys: Option<Keys>,
     pub(crate) rows: u64,
     /// What a row takes besides its texts and items.
     pub(crate) fixed_bytes: usize,
@@ -35,25 +36,40 @@ impl Batch {
             columns: contract.columns.iter().map(ColumnBuilder::new).collect(),
             key_form: Form::new(contract),
             keys: Keys::default(),
+            former_keys: contract.former_identity_hash().map(|_| Keys::default()),
             rows: 0,
             fixed_bytes: KEY_BYTES + contract.columns.iter().map(fixed_bytes).sum::<usize>(),
             bytes: 0,
         }
     }
 
-    /// Adds a row and its key. `bytes` is what to reckon with.
-    pub(crate) fn push(&mut self, view: View<'_>, origin: &Origin<'_>, bytes: usize) {
+    /// Adds a row and its key. `record` is the record that it was made of, for a dataset that identifies rows by it, and for a row of
+    /// quarantine whose dataset may. `bytes` is what to reckon with.
+    pub(crate) fn push(&mut self, view: View<'_>, record: Option<RecordId<'_>>, bytes: usize) {
         for (column, cell) in self.columns.iter_mut().zip(&view.row.cells) {
             column.push(*cell, view);
         }
-        self.keys.push(&self.key_form, view, origin);
+        self.keys.push(&self.key_form, view, record);
+        if let Some(keys) = &mut self.former_keys {
+            keys.push(&self.key_form, view, record.map(|record| RecordId { content: None, ..record }));
+        }
         self.rows += 1;
         self.bytes += bytes as u64;
+    }
+
+    /// Whether rows are identified by their records.
+    pub(crate) fn is_by_record(&self) -> bool {
+        self.key_form.is_by_record()
     }
 
     /// The key of the row that was added last.
     pub(crate) fn last_key(&self) -> Option<[u8; KEY_BYTES]> {
         self.keys.last()
+    }
+
+    /// The key of its first form, where there is one.
+    pub(crate) fn last_former_key(&self) -> Option<[u8; KEY_BYTES]> {
+        self.former_keys.as_ref()?.last()
     }
 
     /// The rows so far; the batch is empty afterwards.
@@ -64,6 +80,9 @@ impl Batch {
     pub(crate) fn finish(&mut self) -> RecordBatch {
         let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
         arrays.push(Arc::new(self.keys.finish()));
+        if let Some(keys) = &mut self.former_keys {
+            arrays.push(Arc::new(keys.finish()));
+        }
         self.rows = 0;
         self.bytes = 0;
         RecordBatch::try_new(Arc::clone(&self.schema), arrays).expect("columns agree with their contract")

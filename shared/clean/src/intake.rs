@@ -9,7 +9,7 @@ use pinlake_schema::{Catalog, Contract, Misrouted, QUARANTINE};
 
 use crate::cell::{self, Cell, Row, View};
 use crate::fields::FieldTable;
-use crate::key::KEY_BYTES;
+use crate::key::{KEY_BYTES, RecordId};
 use crate::plan::Plan;
 use crate::reason::{Fault, Reason};
 use crate::record::Record;
@@ -101,6 +101,7 @@ pub struct Intake {
     buffered_bytes: usize,
     /// The plan that got the last row.
     last: usize,
+    last_key_has_record: bool,
     /// The plan of the dataset that the last sender named.
     last_hinted: Option<usize>,
 }
@@ -141,6 +142,7 @@ impl Intake {
             closed: Vec::new(),
             buffered_bytes: 0,
             last: 0,
+            last_key_has_record: false,
             last_hinted: None,
         }
     }
@@ -205,6 +207,22 @@ impl Intake {
     /// those that the rows come out with are hashed many at once.
     pub fn last_key(&self) -> Option<[u8; KEY_BYTES]> {
         self.plans[self.last].batch.last_key()
+    }
+
+    /// As [`Self::last_key`], the key of the first form, which only rows that are identified by their record have.
+    pub fn last_former_key(&self) -> Option<[u8; KEY_BYTES]> {
+        self.plans[self.last].batch.last_former_key()
+    }
+
+    /// The contract of the dataset that the record pushed last became a row of: quarantine's, or its own.
+    pub fn last_contract(&self) -> &Arc<Contract> {
+        &self.plans[self.last].contract
+    }
+
+    /// Whether the key of the record pushed last covers its id: the row is identified by its record, or is a row of quarantine
+    /// whose dataset is, or may be.
+    pub fn last_key_has_record(&self) -> bool {
+        self.last_key_has_record
     }
 
     /// The plan of the dataset that the sender named.
@@ -277,19 +295,21 @@ impl Intake {
 
         cell::clean(&self.plans[at], &mut self.record, text, &mut self.row)?;
         // Names and quotes make up for what a row takes besides its texts, unless the record is very short.
-        self.append(at, text, record.len().max(self.plans[at].batch.fixed_bytes), origin);
+        let id = self.plans[at].batch.is_by_record().then_some(RecordId { origin, content: Some(record) });
+        self.append(at, text, record.len().max(self.plans[at].batch.fixed_bytes), id);
         Ok(())
     }
 
-    fn append(&mut self, at: usize, text: &str, bytes: usize, origin: &Origin<'_>) {
+    fn append(&mut self, at: usize, text: &str, bytes: usize, record: Option<RecordId<'_>>) {
         if self.plans[at].batch.bytes >= MAX_BATCH_BYTES {
             self.close(at);
         }
         let view = View { row: &self.row, record: &self.record, text };
         let plan = &mut self.plans[at];
-        plan.batch.push(view, origin, bytes);
+        plan.batch.push(view, record, bytes);
         self.buffered_bytes += bytes;
         self.last = at;
+        self.last_key_has_record = record.is_some();
     }
 
     /// The dataset of the record that has just been read.
@@ -356,6 +376,13 @@ impl Intake {
         fault: &Fault,
         origin: &Origin<'_>,
     ) {
+        // Where records are their own identity, two with the same bytes are two. Nobody knows whether they are while there is no
+        // contract; but what no contract can ever take is one.
+        let has_record = match dataset {
+            Some(at) => self.plans[at].batch.is_by_record(),
+            None => fault.reason.depends_on_contracts(),
+        };
+        let id = has_record.then_some(RecordId { origin, content: Some(raw) });
         let contract = dataset.map(|at| Arc::clone(&self.plans[at].contract));
         let sent_to = hint.or(contract.as_ref().map(|contract| contract.name.as_str()));
         let (record, row) = (&mut self.record, &mut self.row);
@@ -380,7 +407,7 @@ impl Intake {
             row.cells.push(cell.unwrap_or(Cell::Null));
         }
         let texts = record.scratch.len() + row.bytes.len();
-        self.append(self.quarantine, "", texts + self.plans[self.quarantine].batch.fixed_bytes, origin);
+        self.append(self.quarantine, "", texts + self.plans[self.quarantine].batch.fixed_bytes, id);
     }
 }
 

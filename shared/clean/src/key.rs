@@ -3,6 +3,7 @@
 
 use arrow::array::FixedSizeBinaryArray;
 use arrow::buffer::Buffer;
+use pinlake_schema::stream_key::BEFORE_CALLER;
 use pinlake_schema::{Column, Contract, Identity, Scalar, Type};
 
 use crate::blake3_lanes;
@@ -34,15 +35,15 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Adds the key of a row.
-    pub(crate) fn push(&mut self, form: &Form, view: View<'_>, origin: &Origin<'_>) {
+    /// Adds the key of a row. `record` is the record that it was made of, where that belongs to the key.
+    pub(crate) fn push(&mut self, form: &Form, view: View<'_>, record: Option<RecordId<'_>>) {
         if self.forms.len() >= FORMS_BYTES {
             self.hash();
         }
         form.begin.put(&mut self.forms);
-        match &form.columns {
-            Some(columns) => columns.iter().for_each(|column| column.put(view, &mut self.forms)),
-            None => record_id(origin, &mut self.forms),
+        form.columns.iter().for_each(|column| column.put(view, &mut self.forms));
+        if let Some(record) = record {
+            record.put(&mut self.forms);
         }
         self.ends.push(self.forms.len());
     }
@@ -72,8 +73,46 @@ impl Keys {
 pub(crate) struct Form {
     /// The domain and the dataset.
     begin: Known,
-    /// In the order of their names; none: the record's own id is the key.
-    columns: Option<Vec<KeyColumn>>,
+    /// In the order of their names; none where the record itself is the identity.
+    columns: Vec<KeyColumn>,
+    /// Whether each row's record belongs to its key.
+    by_record: bool,
+}
+
+/// A record as a part of a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordId<'a> {
+    pub(crate) origin: &'a Origin<'a>,
+    /// Its bytes; none in the first form of keys of records.
+    pub(crate) content: Option<&'a [u8]>,
+}
+
+impl RecordId<'_> {
+    /// Of a record that came without an id, as in a file, the place it came from is the id. The content belongs to it: two
+    /// senders may name different records alike, and neither must take the other's place.
+    fn put(&self, form: &mut Vec<u8>) {
+        let mut field = |name: &str, value: &[u8]| {
+            put(form, name.as_bytes());
+            form.push(TAG_RECORD);
+            put(form, value);
+        };
+        if let Some(content) = self.content {
+            field("content", &blake3::hash(content).as_bytes()[..KEY_BYTES]);
+        }
+        match self.origin.record_id {
+            Some((request, index)) => {
+                field("index", &index.to_le_bytes());
+                // In the first form the caller did not belong to the id of a request.
+                let named = request.split_once(BEFORE_CALLER).map_or(request, |(named, _)| named);
+                let request = if self.content.is_some() { request } else { named };
+                field("request", request.as_bytes());
+            }
+            None => {
+                field("position", self.origin.position.to_string().as_bytes());
+                field("source", self.origin.source.as_bytes());
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -121,21 +160,24 @@ impl Form {
         put(&mut begin, contract.name.as_bytes());
         let in_key = |column: &Column| match &contract.identity {
             Identity::Columns(names) => names.contains(&column.name),
-            Identity::Row | Identity::Record => true,
+            Identity::Row => true,
+            Identity::Record => false,
         };
         let mut columns: Vec<(usize, &Column)> =
             contract.columns.iter().enumerate().filter(|(_, column)| in_key(column)).collect();
         columns.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let columns = columns.into_iter().map(|(at, column)| KeyColumn::new(at, column)).collect();
-        Form {
-            begin: Known::new(&begin),
-            columns: (contract.identity != Identity::Record).then_some(columns),
-        }
+        Form { begin: Known::new(&begin), columns, by_record: contract.identity == Identity::Record }
     }
 
-    /// Where in the contract the columns of the key are; none: the record's own id is the key.
-    pub(crate) fn columns(&self) -> Option<impl Iterator<Item = usize>> {
-        self.columns.as_ref().map(|columns| columns.iter().map(|column| column.at))
+    /// Where in the contract the columns of the key are.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().map(|column| column.at)
+    }
+
+    /// Whether the record belongs to the key of each row: no columns tell it then.
+    pub(crate) fn is_by_record(&self) -> bool {
+        self.by_record
     }
 }
 
@@ -171,25 +213,6 @@ impl KeyColumn {
                 self.begin.put(form);
                 value(single, view, form);
             }
-        }
-    }
-}
-
-/// Of a record that came without an id, as in a file, the place it came from is the id.
-fn record_id(origin: &Origin<'_>, buffer: &mut Vec<u8>) {
-    let mut field = |name: &str, value: &[u8]| {
-        put(buffer, name.as_bytes());
-        buffer.push(TAG_RECORD);
-        put(buffer, value);
-    };
-    match origin.record_id {
-        Some((request, index)) => {
-            field("index", &index.to_le_bytes());
-            field("request", request.as_bytes());
-        }
-        None => {
-            field("position", origin.position.to_string().as_bytes());
-            field("source", origin.source.as_bytes());
         }
     }
 }

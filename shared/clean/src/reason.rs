@@ -54,6 +54,26 @@ impl Reason {
         Reason::BadCount,
     ];
 
+    /// Whether other contracts could take the record. None ever takes what cannot be read.
+    pub(crate) fn depends_on_contracts(self) -> bool {
+        match self {
+            Reason::MalformedJson
+            | Reason::MalformedCsv
+            | Reason::TooLarge
+            | Reason::TooDeep
+            | Reason::InvalidUtf8
+            | Reason::Unreadable => false,
+            Reason::NotAnObject
+            | Reason::Unroutable
+            | Reason::Misrouted
+            | Reason::MissingRequired
+            | Reason::WrongType
+            | Reason::OutOfRange
+            | Reason::BadTimestamp
+            | Reason::BadCount => true,
+        }
+    }
+
     /// The code, as the table has it.
     pub fn code(self) -> &'static str {
         match self {

@@ -2,20 +2,18 @@
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::{Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch};
-use pinlake_schema::{Contract, Scalar, Type};
+use arrow::array::{Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use pinlake_schema::{Contract, KEY_COLUMN, Scalar, Type};
 
 use crate::cell::{Cell, Row, View};
-use crate::intake::{Origin, Position};
-use crate::key::{Form, Keys};
+use crate::key::{Form, KEY_BYTES, Keys};
 use crate::record::{Record, Span};
 
-/// Why rows have no keys.
+/// Why the keys of rows cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum NoKeys {
-    /// The identity is the record's own id, which no column holds.
-    #[error("rows of {0} are identified by the record that brought them, which the table does not keep")]
-    ByRecord(String),
     /// A column is missing or of another type than in the contract.
     #[error("column {column} of {dataset} is not there as {wanted}")]
     Column {
@@ -28,27 +26,56 @@ pub enum NoKeys {
     },
 }
 
-/// The key of each row of `rows`, which has the columns of `contract`'s table.
+/// The key of each row of `rows`, which has the columns of `contract`'s table: the one that the row stores, else the one that its
+/// columns give. It is null where neither tells it: rows that are identified by their record, and do not store their key.
 ///
 /// # Errors
 /// See [`NoKeys`].
 pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryArray, NoKeys> {
     let form = Form::new(contract);
-    let identity = form.columns().ok_or_else(|| NoKeys::ByRecord(contract.name.clone()))?;
-    let identity: Vec<usize> = identity.collect();
+    let stored = stored_keys(contract, rows)?;
+    let told = if form.is_by_record() {
+        FixedSizeBinaryArray::new_null(KEY_BYTES as i32, rows.num_rows())
+    } else {
+        told_by_columns(contract, &form, rows)?
+    };
+    let Some(stored) = stored.filter(|stored| stored.null_count() < stored.len()) else { return Ok(told) };
+    let keys = (0..rows.num_rows()).map(|row| match stored.is_valid(row) {
+        true => Some(stored.value(row)),
+        false => told.is_valid(row).then(|| told.value(row)),
+    });
+    let keys = FixedSizeBinaryArray::try_from_sparse_iter_with_size(keys, KEY_BYTES as i32);
+    keys.map_err(|_| missing(contract, KEY_COLUMN, "16 bytes a row"))
+}
+
+/// The keys that rows store; `None` where they have no column for them. Tables have them in a column of bytes, landing batches in one
+/// of a fixed width.
+fn stored_keys(contract: &Contract, rows: &RecordBatch) -> Result<Option<BinaryArray>, NoKeys> {
+    let Some(column) = rows.column_by_name(KEY_COLUMN).filter(|_| contract.stores_keys()) else {
+        return Ok(None);
+    };
+    let keys = cast(column, &DataType::Binary).map_err(|_| missing(contract, KEY_COLUMN, "binary"))?;
+    Ok(Some(keys.as_binary::<i32>().clone()))
+}
+
+fn missing(contract: &Contract, column: &str, wanted: &str) -> NoKeys {
+    let (dataset, column, wanted) = (contract.name.clone(), column.to_owned(), wanted.to_owned());
+    NoKeys::Column { dataset, column, wanted }
+}
+
+fn told_by_columns(
+    contract: &Contract,
+    form: &Form,
+    rows: &RecordBatch,
+) -> Result<FixedSizeBinaryArray, NoKeys> {
+    let identity: Vec<usize> = form.columns().collect();
     let mut columns = Vec::with_capacity(contract.columns.len());
     for column in &contract.columns {
         let array =
             rows.column_by_name(&column.name).filter(|array| *array.data_type() == column.data_type.arrow());
-        let missing = || NoKeys::Column {
-            dataset: contract.name.clone(),
-            column: column.name.clone(),
-            wanted: column.data_type.to_string(),
-        };
-        columns.push(array.ok_or_else(missing)?);
+        columns.push(array.ok_or_else(|| missing(contract, &column.name, &column.data_type.to_string()))?);
     }
     let record = Record::new(0);
-    let origin = Origin { source: "", position: Position::Line(0), record_id: None };
     let (mut row, mut keys) = (Row::default(), Keys::default());
     for at in 0..rows.num_rows() {
         row.clear();
@@ -60,8 +87,7 @@ pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryAr
             };
             row.cells.push(cell);
         }
-        let view = View { row: &row, record: &record, text: "" };
-        keys.push(&form, view, &origin);
+        keys.push(form, View { row: &row, record: &record, text: "" }, None);
     }
     Ok(keys.finish())
 }
@@ -100,8 +126,8 @@ fn one(scalar: Scalar, array: &ArrayRef, at: usize, row: &mut Row) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Intake;
-    use pinlake_schema::{Catalog, KEY_COLUMN};
+    use crate::{Intake, Origin, Position};
+    use pinlake_schema::Catalog;
     use std::sync::Arc;
 
     #[test]
@@ -121,8 +147,7 @@ mod tests {
         assert_eq!(cleaned.len(), 4);
         for batch in cleaned {
             let cleaned_with = batch.rows.column_by_name(KEY_COLUMN).unwrap().as_fixed_size_binary();
-            let stored = batch.rows.project(&(0..batch.contract.columns.len()).collect::<Vec<_>>()).unwrap();
-            assert_eq!(&keys(&batch.contract, &stored).unwrap(), cleaned_with, "{}", batch.contract.name);
+            assert_eq!(&keys(&batch.contract, &batch.rows).unwrap(), cleaned_with, "{}", batch.contract.name);
         }
     }
 }

@@ -21,10 +21,13 @@ const DOUBT: Backoff =
     Backoff { first: Duration::from_millis(100), most: Duration::from_secs(3), attempts: 8 };
 
 /// Whose version it became.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Ours: the rows are in the table.
-    Committed,
+    /// Ours: the rows are in the table. The entry's ETag, if the store's answer came.
+    Committed {
+        /// As in listings.
+        e_tag: Option<String>,
+    },
     /// Another writer's: look again.
     Lost,
 }
@@ -43,11 +46,12 @@ pub(crate) async fn put(
     let mut delays = DOUBT.delays(chance);
     loop {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let Err(answer) = store.put_opts(path, PutPayload::from_bytes(commit.clone()), options).await else {
-            return Ok(Outcome::Committed);
+        let answer = match store.put_opts(path, PutPayload::from_bytes(commit.clone()), options).await {
+            Ok(put) => return Ok(Outcome::Committed { e_tag: put.e_tag }),
+            Err(answer) => answer,
         };
         match author(store, path).await {
-            Ok(Some(id)) if id == attempt => return Ok(Outcome::Committed),
+            Ok(Some(id)) if id == attempt => return Ok(Outcome::Committed { e_tag: None }),
             Ok(Some(_)) => return Ok(Outcome::Lost),
             Ok(None) | Err(LakeError::Store { .. }) => {}
             Err(error) => return Err(error),
@@ -107,9 +111,11 @@ mod tests {
         let store = InMemory::new();
         let path = Path::from("_delta_log/00000000000000000001.json");
         let chance = Chance::seeded(1);
-        assert_eq!(put(&store, &path, &entry("a"), "a", &chance).await.unwrap(), Outcome::Committed);
+        let first = put(&store, &path, &entry("a"), "a", &chance).await.unwrap();
+        assert!(matches!(first, Outcome::Committed { e_tag: Some(_) }), "{first:?}");
         // The SDK retried a put that had landed, and got 412 for its own object.
-        assert_eq!(put(&store, &path, &entry("a"), "a", &chance).await.unwrap(), Outcome::Committed);
+        let again = put(&store, &path, &entry("a"), "a", &chance).await.unwrap();
+        assert_eq!(again, Outcome::Committed { e_tag: None });
         assert_eq!(put(&store, &path, &entry("b"), "b", &chance).await.unwrap(), Outcome::Lost);
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StructArray, new_empty_array};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StructArray, new_empty_array, new_null_array};
 use arrow::compute::{FilterBuilder, FilterPredicate, filter_record_batch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
@@ -17,11 +17,13 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowWriterOptions, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::LakeError;
+use crate::keys::KeyEpoch;
 use crate::statistics::{self, ColumnStatistics};
 
 /// Rows of a row group: what Parquet's own writer puts into one.
@@ -33,6 +35,9 @@ const SIDE_BY_SIDE_BYTES: usize = 1 << 20;
 /// one in a hundred of 2,048 means that there are a hundred thousand values, more than a dictionary holds.
 const SAMPLE_ROWS: usize = 2048;
 const FEW_REPEAT: usize = SAMPLE_ROWS / 100;
+
+/// Entry of a data file's metadata that says the epoch of its rows' keys.
+const EPOCH_ENTRY: &str = "pinlake.identity";
 
 /// A data file of a table, as the log names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,14 +73,37 @@ pub(crate) async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Bytes, L
     got.bytes().await.map_err(LakeError::store(path))
 }
 
-/// The rows of the bytes of the data file at `path`, as it has them.
+/// A data file that is open.
+pub(crate) struct OpenFile {
+    /// The epoch of its rows' keys, if it says one: those of other programs do not, nor those of early versions.
+    pub epoch: Option<KeyEpoch>,
+    /// Its rows, as it has them.
+    pub batches: ParquetRecordBatchReader,
+}
+
+/// Opens the bytes of the data file at `path`.
 ///
 /// # Errors
 /// When they are no Parquet.
-pub(crate) fn reader(path: &Path, bytes: Bytes) -> Result<ParquetRecordBatchReader, LakeError> {
-    ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(LakeError::damaged(path))
+pub(crate) fn open(path: &Path, bytes: Bytes) -> Result<OpenFile, LakeError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(LakeError::damaged(path))?;
+    let entries = builder.metadata().file_metadata().key_value_metadata();
+    let epoch = entries.into_iter().flatten().find(|entry| entry.key == EPOCH_ENTRY);
+    let epoch = epoch.and_then(|entry| KeyEpoch::parse(entry.value.as_deref()?));
+    Ok(OpenFile { epoch, batches: builder.build().map_err(LakeError::damaged(path))? })
+}
+
+/// The rows of `batch` in `columns`, as another program may have written them: in other types that hold the same values,
+/// in another order, without a column that is null in all of them.
+///
+/// # Errors
+/// When a column's values cannot take its type.
+pub(crate) fn conform(batch: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let arrays = columns.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+        Some(array) => arrow::compute::cast(array, field.data_type()),
+        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+    });
+    RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, _>>()?)
 }
 
 /// Rows to be written: a batch, or some rows of it.
@@ -123,13 +151,14 @@ impl From<RecordBatch> for Rows {
     }
 }
 
-/// Writes `rows` as one Parquet file.
+/// Writes `rows`, whose keys are of `epoch`, as one Parquet file.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.
 pub(crate) fn encode(
     dataset: &str,
     rows: &[Rows],
+    epoch: KeyEpoch,
     stats_columns: &[ColumnName],
     schema: &StructType,
 ) -> Result<NewFile, LakeError> {
@@ -137,15 +166,20 @@ pub(crate) fn encode(
     let statistics =
         first.schema().fields().iter().map(|field| ColumnStatistics::new(field, stats_columns, schema));
     let mut statistics: Vec<_> = statistics.collect();
-    let bytes = parquet(rows, &mut statistics).map_err(LakeError::encode(dataset))?;
+    let bytes = parquet(rows, epoch, &mut statistics).map_err(LakeError::encode(dataset))?;
     let stats = statistics::of_file(statistics).map_err(LakeError::delta(dataset))?;
     Ok(NewFile { bytes: bytes.into(), stats })
 }
 
-fn parquet(rows: &[Rows], statistics: &mut [ColumnStatistics]) -> Result<Vec<u8>, ParquetError> {
+fn parquet(
+    rows: &[Rows],
+    epoch: KeyEpoch,
+    statistics: &mut [ColumnStatistics],
+) -> Result<Vec<u8>, ParquetError> {
     let schema = rows[0].batch.schema();
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_key_value_metadata(Some(vec![KeyValue::new(EPOCH_ENTRY.to_owned(), epoch.to_string())]))
         .set_created_by(format!("pinlake {}", env!("CARGO_PKG_VERSION")));
     for column in columns_of_distinct_values(&rows[0])? {
         properties = properties.set_column_dictionary_enabled(column, false);
@@ -280,7 +314,7 @@ mod tests {
 
     fn encoded(rows: &[Rows]) -> Bytes {
         let schema: StructType = rows[0].schema().try_into_kernel().unwrap();
-        encode("x", rows, &[], &schema).unwrap().bytes
+        encode("x", rows, KeyEpoch::parse("0123456789abcdef").unwrap(), &[], &schema).unwrap().bytes
     }
 
     #[test]

@@ -65,6 +65,28 @@ pub enum LakeError {
         /// Which columns.
         why: String,
     },
+    /// An entry of a table's log is missing although later ones, or traces of them, are there.
+    #[error(
+        "the log of table {dataset} is incomplete: {entry} is missing. The table is neither read nor written until it is \
+         restored from a backup or from the bucket's object versions (docs/recovery.md, \"A log with a gap\")"
+    )]
+    LogIncomplete {
+        /// Whose table.
+        dataset: String,
+        /// The first entry that is missing.
+        entry: String,
+    },
+    /// The keys of a data file's rows are in its key file only, and that is missing.
+    #[error(
+        "the keys of the rows of {path} are lost: its key file {keys} cannot be read, and its rows do not store them. Restore the \
+         key file from a backup or from the bucket's object versions (docs/recovery.md, \"A key file that is lost\")"
+    )]
+    KeysLost {
+        /// The data file.
+        path: String,
+        /// Its key file.
+        keys: String,
+    },
     /// A file of the lake is not what it should be.
     #[error("{path} is damaged: {why}")]
     Damaged {
@@ -122,6 +144,8 @@ impl LakeError {
             Self::Landing(error) => !error.is_permanent(),
             Self::IdentityChanged { .. }
             | Self::SchemaChanged { .. }
+            | Self::LogIncomplete { .. }
+            | Self::KeysLost { .. }
             | Self::Damaged { .. }
             | Self::Delta { .. }
             | Self::Encode { .. } => false,

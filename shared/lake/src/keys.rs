@@ -1,23 +1,30 @@
 //! Which keys a table has: one sorted key file beside each data file.
 //!
 //! `_pinlake_keys/<data file's name>.keys` is a cache of what the data file says: written before the commit that names
-//! the data file, made again from it when missing. (Delta's vacuum leaves folders that begin with an underscore
-//! alone.) It holds `PLKEYS01`, the number of keys n (u64, little endian, like all numbers), and the 16-byte keys of the data
-//! file's rows in ascending order. If they are more than 16,384 it holds:
+//! the data file, made again from it when it is missing, damaged, or of rules that are not the table's. (Delta's vacuum
+//! leaves folders that begin with an underscore alone.) All numbers are little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 8 | `PLKEYS02` |
-//! | 8 | n |
-//! | 4 (2^b + 1) | where in the keys each value of a key's first b bits begins, and n; 2^b is n / 16 or a little less |
-//! | 3 n | the 24 bits behind those, of each key |
-//! | 16 n | the keys |
+//! | 8 | `PLKEYS03`, or `PLKEYS04` with an index: of more than 16,384 keys |
+//! | 8 | the number of keys n |
+//! | 16 | the key epoch: the identity hash of the contract that made the keys |
+//! | 4 (2^b + 1) | index: where in the keys each value of a key's first b bits begins, and n; 2^b is n / 16 or a little less |
+//! | 3 n | index: the 24 bits behind those, of each key |
+//! | 16 n | the keys of the data file's rows, ascending |
+//!
+//! `PLKEYS01` and `PLKEYS02` are the same without the epoch: it is the one in the table's properties.
 //!
 //! Then a check reads what is before the keys, a fifth of the whole, and of the keys the few that this does not rule out:
 //! nearly always those that are there. So its cost grows slowly with the table, and a warm function can keep what it
 //! knows of many million rows: 3.25 bytes each.
+//!
+//! Keys of different epochs are not comparable. A batch comes with its keys under every epoch that its contract knows
+//! ([`EpochKeys`]), and each file is asked for those of its own epoch; a file of yet another epoch is an error.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +36,7 @@ use futures::stream::TryReadyChunksError;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_schema::{Contract, KEY_COLUMN};
+use pinlake_schema::Contract;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::data_file::{self, DataFile};
@@ -37,9 +44,14 @@ use crate::error::LakeError;
 
 /// Folder of the key files, in the table's folder.
 pub(crate) const KEYS_FOLDER: &str = "_pinlake_keys";
-const MAGIC: &[u8; 8] = b"PLKEYS01";
-const MAGIC_WITH_INDEX: &[u8; 8] = b"PLKEYS02";
-const HEADER: usize = 16;
+const MAGIC: &[u8; 8] = b"PLKEYS03";
+const MAGIC_WITH_INDEX: &[u8; 8] = b"PLKEYS04";
+/// Bytes of a header.
+const HEADER: usize = 32;
+/// The forms without an epoch, and the bytes of their header.
+const FORMER_MAGIC: &[u8; 8] = b"PLKEYS01";
+const FORMER_MAGIC_WITH_INDEX: &[u8; 8] = b"PLKEYS02";
+const FORMER_HEADER: usize = 16;
 const KEY: usize = 16;
 /// Key files that are read at once.
 const CONCURRENCY: usize = 8;
@@ -55,9 +67,46 @@ const SINGLE_KEYS: usize = 64;
 /// The key of a row. Big-endian bytes, so they order as the number does.
 pub type Key = [u8; KEY];
 
+/// The rules that made keys: the identity hash of a contract, 16 hex digits. Keys of two epochs cannot be compared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct KeyEpoch([u8; EPOCH]);
+
+const EPOCH: usize = 16;
+
+impl KeyEpoch {
+    /// The epoch of an identity hash; `None` when it is not of 16 bytes.
+    pub(crate) fn parse(identity_hash: &str) -> Option<Self> {
+        identity_hash.as_bytes().try_into().ok().map(Self)
+    }
+
+    /// The epochs under which rows of `contract` have keys: the present one, then the former one if there is one.
+    pub(crate) fn all_of(contract: &Contract) -> Vec<KeyEpoch> {
+        let hashes = [Some(contract.identity_hash()), contract.former_identity_hash()];
+        hashes.into_iter().flatten().filter_map(Self::parse).collect()
+    }
+}
+
+impl fmt::Display for KeyEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for KeyEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyEpoch({self})")
+    }
+}
+
 /// What is known of the keys of a data file.
 #[derive(Debug, Clone)]
-pub(crate) enum FileKeys {
+pub(crate) struct FileKeys {
+    epoch: KeyEpoch,
+    known: KnownKeys,
+}
+
+#[derive(Debug, Clone)]
+enum KnownKeys {
     /// All of them, ascending.
     Whole(Arc<[Key]>),
     /// Enough to rule nearly every other key out.
@@ -66,30 +115,79 @@ pub(crate) enum FileKeys {
 
 impl FileKeys {
     /// What is worth keeping of a file's keys.
-    fn of(keys: &Arc<[Key]>) -> FileKeys {
+    fn of(keys: &SortedKeys) -> FileKeys {
         encode(keys).1
     }
 
     /// Which of `wanted` the file may have: (position in `wanted`, position in the file's keys).
     fn candidates(&self, wanted: &Wanted<'_>) -> Vec<(usize, usize)> {
-        match self {
-            FileKeys::Whole(keys) => same(keys, wanted.keys),
-            FileKeys::Index(index) => index.candidates(wanted),
+        match &self.known {
+            KnownKeys::Whole(keys) => same(keys, wanted.keys),
+            KnownKeys::Index(index) => index.candidates(wanted),
         }
     }
 
     fn bytes(&self) -> usize {
-        match self {
-            FileKeys::Whole(keys) => keys.len() * KEY,
-            FileKeys::Index(index) => index.bytes.len() + index.keys.as_ref().map_or(0, Bytes::len),
+        match &self.known {
+            KnownKeys::Whole(keys) => keys.len() * KEY,
+            KnownKeys::Index(index) => index.bytes.len() + index.keys.as_ref().map_or(0, Bytes::len),
         }
+    }
+
+    fn has_keys_beside_index(&self) -> bool {
+        matches!(self.known, KnownKeys::Index(KeyIndex { keys: Some(_), .. }))
     }
 
     /// An index alone, where it has its keys beside it.
     fn without_keys(&self) -> Option<FileKeys> {
-        let FileKeys::Index(KeyIndex { count, bytes, keys: Some(_) }) = self else { return None };
+        let KnownKeys::Index(KeyIndex { count, first_key, bytes, keys: Some(_) }) = &self.known else {
+            return None;
+        };
         // A copy, or it would hold on to the keys: both are of one file's bytes.
-        Some(FileKeys::Index(KeyIndex { count: *count, bytes: Bytes::copy_from_slice(bytes), keys: None }))
+        let bytes = Bytes::copy_from_slice(bytes);
+        let index = KeyIndex { count: *count, first_key: *first_key, bytes, keys: None };
+        Some(FileKeys { epoch: self.epoch, known: KnownKeys::Index(index) })
+    }
+}
+
+/// All keys of a data file, ascending, and what made them.
+#[derive(Debug, Clone)]
+pub(crate) struct SortedKeys {
+    pub epoch: KeyEpoch,
+    pub keys: Arc<[Key]>,
+}
+
+/// Keys that are looked for in the files of one epoch.
+#[derive(Debug)]
+pub(crate) struct EpochKeys<'a> {
+    pub epoch: KeyEpoch,
+    /// Ascending.
+    pub keys: Cow<'a, [Key]>,
+    /// Which row each key is of, where the keys are not in the rows' order.
+    pub rows: Option<Vec<usize>>,
+}
+
+impl<'a> EpochKeys<'a> {
+    /// The keys of some rows under `contract`: ascending under its present epoch, and under the former one, where there is one,
+    /// in the order of these.
+    pub(crate) fn of_rows(
+        contract: &Contract,
+        keys: &'a [Key],
+        former: Option<&[Key]>,
+    ) -> Vec<EpochKeys<'a>> {
+        let mut epochs = KeyEpoch::all_of(contract).into_iter();
+        let present = epochs.next().map(|epoch| EpochKeys { epoch, keys: Cow::Borrowed(keys), rows: None });
+        let former = epochs.next().zip(former).map(|(epoch, former)| {
+            let mut sorted: Vec<(Key, usize)> = former.iter().copied().zip(0..).collect();
+            sorted.sort_unstable();
+            let (keys, rows): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
+            EpochKeys { epoch, keys: Cow::Owned(keys), rows: Some(rows) }
+        });
+        present.into_iter().chain(former).collect()
+    }
+
+    fn row(&self, at: usize) -> usize {
+        self.rows.as_ref().map_or(at, |rows| rows[at])
     }
 }
 
@@ -97,6 +195,8 @@ impl FileKeys {
 #[derive(Debug, Clone)]
 pub(crate) struct KeyIndex {
     count: usize,
+    /// Where in the file the keys begin.
+    first_key: usize,
     bytes: Bytes,
     /// The keys behind it, of a file that was written here, as long as there is room: what the index does not rule out need
     /// not be read.
@@ -284,7 +384,7 @@ impl KeyCache {
                 return;
             }
         }
-        if let FileKeys::Index(KeyIndex { keys: Some(_), .. }) = &keys {
+        if keys.has_keys_beside_index() {
             self.with_keys.push_back(file.to_owned());
         }
         self.files.insert(file.to_owned(), keys);
@@ -317,14 +417,14 @@ impl KeyCache {
     }
 }
 
-/// The keys of a batch, in row order.
+/// The keys of a batch in `column`, in row order.
 ///
 /// # Errors
-/// When the batch has no key column.
-pub(crate) fn keys_of(batch: &RecordBatch) -> Result<&FixedSizeBinaryArray, String> {
-    let column = batch.column_by_name(KEY_COLUMN).ok_or_else(|| format!("no column {KEY_COLUMN}"))?;
-    let keys = column.as_fixed_size_binary_opt().filter(|keys| keys.value_length() == KEY as i32);
-    keys.filter(|keys| keys.null_count() == 0).ok_or_else(|| format!("{KEY_COLUMN} is not 16 bytes a row"))
+/// When the batch has no such column of keys.
+pub(crate) fn keys_of<'a>(batch: &'a RecordBatch, column: &str) -> Result<&'a FixedSizeBinaryArray, String> {
+    let keys = batch.column_by_name(column).ok_or_else(|| format!("no column {column}"))?;
+    let keys = keys.as_fixed_size_binary_opt().filter(|keys| keys.value_length() == KEY as i32);
+    keys.filter(|keys| keys.null_count() == 0).ok_or_else(|| format!("{column} is not 16 bytes a row"))
 }
 
 /// One key of `keys_of`.
@@ -336,162 +436,315 @@ pub(crate) fn key_at(keys: &FixedSizeBinaryArray, row: usize) -> Key {
 
 /// Where the key file of a data file lies.
 pub(crate) fn key_path(table: &Path, data_file: &str) -> Path {
+    beside_keys(table, data_file, "keys")
+}
+
+/// Where lies what releases make of a data file of quarantine.
+pub(crate) fn evaluation_path(table: &Path, data_file: &str) -> Path {
+    beside_keys(table, data_file, "elsewhere")
+}
+
+fn beside_keys(table: &Path, data_file: &str, extension: &str) -> Path {
     let stem = data_file.rsplit('/').next().unwrap_or(data_file);
     let stem = stem.strip_suffix(".parquet").unwrap_or(stem);
-    table.clone().join(KEYS_FOLDER).join(format!("{stem}.keys"))
+    table.clone().join(KEYS_FOLDER).join(format!("{stem}.{extension}"))
 }
 
-/// A key file's bytes, and what is worth keeping of them. `sorted` must ascend.
-pub(crate) fn encode(sorted: &Arc<[Key]>) -> (Bytes, FileKeys) {
-    let indexed = sorted.len() > WHOLE_KEYS;
-    let index = if indexed { index_bytes(sorted.len()) } else { 0 };
-    let mut bytes = Vec::with_capacity(HEADER + index + sorted.len() * KEY);
+/// A key file's bytes, and what is worth keeping of them.
+pub(crate) fn encode(sorted: &SortedKeys) -> (Bytes, FileKeys) {
+    let SortedKeys { epoch, keys } = sorted;
+    let indexed = keys.len() > WHOLE_KEYS;
+    let first_key = HEADER + if indexed { index_bytes(keys.len()) } else { 0 };
+    let mut bytes = Vec::with_capacity(first_key + keys.len() * KEY);
     bytes.extend_from_slice(if indexed { MAGIC_WITH_INDEX } else { MAGIC });
-    bytes.extend_from_slice(&(sorted.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&(keys.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&epoch.0);
     if indexed {
-        encode_index(sorted, &mut bytes);
+        encode_index(keys, &mut bytes);
     }
-    bytes.extend_from_slice(sorted.as_flattened());
+    bytes.extend_from_slice(keys.as_flattened());
     let bytes = Bytes::from(bytes);
     let known = if indexed {
-        let keys = Some(bytes.slice(HEADER + index..));
-        FileKeys::Index(KeyIndex { count: sorted.len(), bytes: bytes.slice(HEADER..HEADER + index), keys })
+        let beside = Some(bytes.slice(first_key..));
+        let index = bytes.slice(HEADER..first_key);
+        KnownKeys::Index(KeyIndex { count: keys.len(), first_key, bytes: index, keys: beside })
     } else {
-        FileKeys::Whole(sorted.clone())
+        KnownKeys::Whole(keys.clone())
     };
-    (bytes, known)
+    (bytes, FileKeys { epoch: *epoch, known })
 }
 
-/// The keys of one data file, ascending.
-///
-/// # Errors
-/// As [`present`].
-pub(crate) async fn of_file(
-    store: &Arc<dyn ObjectStore>,
-    table: &Path,
-    contract: &Contract,
-    file: &DataFile,
-    cache: &mut KeyCache,
-) -> Result<Arc<[Key]>, LakeError> {
-    if let Some(FileKeys::Whole(keys)) = cache.files.get(&file.path) {
-        return Ok(keys.clone());
+/// The beginning of a key file.
+#[derive(Debug, PartialEq, Eq)]
+struct Header {
+    /// `None` in the former forms.
+    epoch: Option<KeyEpoch>,
+    count: usize,
+    /// Whether an index is between header and keys.
+    indexed: bool,
+    bytes: usize,
+}
+
+impl Header {
+    fn parse(file: &[u8]) -> Option<Header> {
+        let (magic, rest) = file.split_first_chunk::<8>()?;
+        let (count, rest) = rest.split_first_chunk::<8>()?;
+        let count = usize::try_from(u64::from_le_bytes(*count)).ok()?;
+        let (indexed, has_epoch) = match magic {
+            MAGIC => (false, true),
+            MAGIC_WITH_INDEX => (true, true),
+            FORMER_MAGIC => (false, false),
+            FORMER_MAGIC_WITH_INDEX => (true, false),
+            _ => return None,
+        };
+        if !has_epoch {
+            return Some(Header { epoch: None, count, indexed, bytes: FORMER_HEADER });
+        }
+        let epoch = KeyEpoch(*rest.first_chunk::<EPOCH>()?);
+        Some(Header { epoch: Some(epoch), count, indexed, bytes: HEADER })
     }
-    let keys = load(store, table, contract, file).await?;
-    cache.remember(&file.path, FileKeys::of(&keys));
-    Ok(keys)
 }
 
-/// Says for each of `wanted` (ascending) whether one of `files` has it.
-///
-/// # Errors
-/// When the store fails, or a data file without key file cannot be read.
-pub(crate) async fn present(
-    store: &Arc<dyn ObjectStore>,
-    table: &Path,
-    contract: &Contract,
-    files: &[DataFile],
-    wanted: &[Key],
-    cache: &mut KeyCache,
-) -> Result<Vec<bool>, LakeError> {
-    let mut found = vec![false; wanted.len()];
-    let wanted = &Wanted::new(wanted);
-    let known: Vec<_> =
-        files.iter().map(|file| (file.clone(), cache.files.get(&file.path).cloned())).collect();
-    let mut groups = futures::stream::iter(known)
-        .map(async |(file, known)| {
-            let keys = match known {
-                Some(keys) => keys,
-                None => for_check(store, table, contract, &file).await?,
-            };
-            Ok::<_, LakeError>((file, keys))
-        })
-        .buffer_unordered(CONCURRENCY)
-        .try_ready_chunks(CONCURRENCY);
-    while let Some(group) = groups.try_next().await.map_err(|TryReadyChunksError(_, error)| error)? {
-        let candidates: Vec<_> = group.par_iter().map(|(_, keys)| keys.candidates(wanted)).collect();
-        let mut confirmed = futures::stream::iter(group.into_iter().zip(candidates))
-            .map(async |((file, keys), candidates)| {
-                let of_file = confirm(store, table, contract, &file, &keys, candidates, wanted).await?;
-                Ok::<_, LakeError>((file, keys, of_file))
+/// The keys of a key file, ascending, and its epoch if it says one.
+fn decode(bytes: &[u8]) -> Result<(Option<KeyEpoch>, Arc<[Key]>), &'static str> {
+    let header = Header::parse(bytes).ok_or("not a key file")?;
+    let damaged = "its length is not what its header says";
+    let rest = bytes.get(header.bytes..).filter(|rest| header.count <= rest.len() / KEY).ok_or(damaged)?;
+    let index = if header.indexed { index_bytes(header.count) } else { 0 };
+    let (keys, rest) = rest.get(index..).ok_or(damaged)?.as_chunks::<KEY>();
+    if !rest.is_empty() || keys.len() != header.count {
+        return Err(damaged);
+    }
+    if !keys.is_sorted() {
+        return Err("its keys do not ascend");
+    }
+    Ok((header.epoch, keys.into()))
+}
+
+/// Reads the keys of a table's files, and makes missing key files again. Needs the rules of the table, without which
+/// nothing is read or made: a key file under other rules would let every row in a second time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyReader<'a> {
+    pub store: &'a Arc<dyn ObjectStore>,
+    /// The table's folder.
+    pub table: &'a Path,
+    pub contract: &'a Contract,
+    /// The epoch in the table's properties: of files that do not say theirs.
+    pub table_epoch: KeyEpoch,
+    /// Whether the log declares a column for the keys of rows.
+    pub declares_keys: bool,
+}
+
+impl KeyReader<'_> {
+    /// The keys of one data file.
+    ///
+    /// # Errors
+    /// As [`Self::present`].
+    pub(crate) async fn of_file(
+        &self,
+        file: &DataFile,
+        cache: &mut KeyCache,
+    ) -> Result<SortedKeys, LakeError> {
+        if let Some(FileKeys { epoch, known: KnownKeys::Whole(keys) }) = cache.files.get(&file.path) {
+            return Ok(SortedKeys { epoch: *epoch, keys: keys.clone() });
+        }
+        let keys = self.load(file).await?;
+        cache.remember(&file.path, FileKeys::of(&keys));
+        Ok(keys)
+    }
+
+    /// Says for each row whether one of `files` has it. `wanted` are the rows' keys under every epoch that files may have, the first of
+    /// them in the rows' order.
+    ///
+    /// # Errors
+    /// When the store fails, a data file without key file cannot be read or does not tell its keys, or is of another epoch.
+    pub(crate) async fn present(
+        &self,
+        files: &[DataFile],
+        wanted: &[EpochKeys<'_>],
+        cache: &mut KeyCache,
+    ) -> Result<Vec<bool>, LakeError> {
+        let mut found = vec![false; wanted.first().map_or(0, |wanted| wanted.keys.len())];
+        let filters: Vec<Wanted<'_>> = wanted.iter().map(|wanted| Wanted::new(&wanted.keys)).collect();
+        let filters = &filters;
+        let known: Vec<_> =
+            files.iter().map(|file| (file.clone(), cache.files.get(&file.path).cloned())).collect();
+        let mut groups = futures::stream::iter(known)
+            .map(async |(file, known)| {
+                let keys = match known {
+                    Some(keys) => keys,
+                    None => self.for_check(&file).await?,
+                };
+                let at = wanted.iter().position(|wanted| wanted.epoch == keys.epoch);
+                let at = at.ok_or_else(|| self.other_epoch(keys.epoch))?;
+                Ok::<_, LakeError>((file, keys, at))
             })
-            .buffer_unordered(CONCURRENCY);
-        while let Some((file, keys, of_file)) = confirmed.try_next().await? {
-            for at in of_file {
-                found[at] = true;
+            .buffer_unordered(CONCURRENCY)
+            .try_ready_chunks(CONCURRENCY);
+        while let Some(group) = groups.try_next().await.map_err(|TryReadyChunksError(_, error)| error)? {
+            let candidates: Vec<_> =
+                group.par_iter().map(|(_, keys, at)| keys.candidates(&filters[*at])).collect();
+            let mut confirmed = futures::stream::iter(group.into_iter().zip(candidates))
+                .map(async |((file, keys, at), candidates)| {
+                    let of_file = self.confirm(&file, &keys, candidates, &filters[at]).await?;
+                    Ok::<_, LakeError>((file, keys, at, of_file))
+                })
+                .buffer_unordered(CONCURRENCY);
+            while let Some((file, keys, at, of_file)) = confirmed.try_next().await? {
+                for key in of_file {
+                    found[wanted[at].row(key)] = true;
+                }
+                cache.remember(&file.path, keys);
             }
-            cache.remember(&file.path, keys);
+        }
+        Ok(found)
+    }
+
+    fn other_epoch(&self, epoch: KeyEpoch) -> LakeError {
+        LakeError::IdentityChanged {
+            dataset: self.contract.name.clone(),
+            table: epoch.to_string(),
+            contract: self.contract.label(),
+            wanted: self.contract.identity_hash().to_owned(),
         }
     }
-    Ok(found)
-}
 
-/// What a check wants to know of a file that nothing is known of: of a large one, its index.
-async fn for_check(
-    store: &Arc<dyn ObjectStore>,
-    table: &Path,
-    contract: &Contract,
-    file: &DataFile,
-) -> Result<FileKeys, LakeError> {
-    // Its statistics tell how long the index is.
-    let rows = file.rows.and_then(|rows| usize::try_from(rows).ok()).filter(|rows| *rows > WHOLE_KEYS);
-    if let Some(count) = rows {
-        let path = key_path(table, &file.path);
-        let end = HEADER + index_bytes(count);
-        match store.get_range(&path, 0..end as u64).await {
-            Ok(bytes) if bytes.len() == end && is_header(&bytes[..HEADER], MAGIC_WITH_INDEX, count) => {
-                return Ok(FileKeys::Index(KeyIndex { count, bytes: bytes.slice(HEADER..), keys: None }));
+    /// What a check wants to know of a file that nothing is known of: of a large one, its index.
+    async fn for_check(&self, file: &DataFile) -> Result<FileKeys, LakeError> {
+        // Its statistics tell how long the index is.
+        let rows = file.rows.and_then(|rows| usize::try_from(rows).ok()).filter(|rows| *rows > WHOLE_KEYS);
+        if let Some(count) = rows {
+            let path = key_path(self.table, &file.path);
+            let end = HEADER + index_bytes(count);
+            match self.store.get_range(&path, 0..end as u64).await {
+                Ok(bytes) => {
+                    let header =
+                        Header::parse(&bytes).filter(|header| header.indexed && header.count == count);
+                    if let Some(header) = header
+                        && let Some(epoch) = self.known_epoch(header.epoch)
+                        && let first_key = header.bytes + index_bytes(count)
+                        && bytes.len() >= first_key
+                    {
+                        let bytes = bytes.slice(header.bytes..first_key);
+                        let index = KeyIndex { count, first_key, bytes, keys: None };
+                        return Ok(FileKeys { epoch, known: KnownKeys::Index(index) });
+                    }
+                }
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(LakeError::store(&path)(error)),
             }
-            // Without index, or damaged: the whole file tells, or the data file if there is none.
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            // Without index, or damaged: the whole file tells, or the data file.
+        }
+        Ok(FileKeys::of(&self.load(file).await?))
+    }
+
+    /// The epoch of a file that says `epoch`; `None` when the contract knows no keys of it.
+    fn known_epoch(&self, epoch: Option<KeyEpoch>) -> Option<KeyEpoch> {
+        let epoch = epoch.unwrap_or(self.table_epoch);
+        KeyEpoch::all_of(self.contract).contains(&epoch).then_some(epoch)
+    }
+
+    /// Of a file's candidates the positions of those of `wanted` that it has.
+    async fn confirm(
+        &self,
+        file: &DataFile,
+        keys: &FileKeys,
+        candidates: Vec<(usize, usize)>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Vec<usize>, LakeError> {
+        let index = match &keys.known {
+            KnownKeys::Index(index) if !candidates.is_empty() => index,
+            // Whole keys know for certain.
+            _ => return Ok(candidates.into_iter().map(|(at, _)| at).collect()),
+        };
+        let key = |at: usize| at * KEY..(at + 1) * KEY;
+        let confirmed = |keys: &[u8]| {
+            let same =
+                candidates.iter().filter(|(at, place)| keys.get(key(*place)) == Some(&wanted.keys[*at]));
+            same.map(|(at, _)| *at).collect()
+        };
+        if let Some(keys) = &index.keys {
+            return Ok(confirmed(keys));
+        }
+        let path = key_path(self.table, &file.path);
+        let in_file =
+            |keys: Range<usize>| (index.first_key + keys.start) as u64..(index.first_key + keys.end) as u64;
+        let read = if candidates.len() <= SINGLE_KEYS {
+            let places: Vec<_> = candidates.iter().map(|(_, place)| in_file(key(*place))).collect();
+            self.store.get_ranges(&path, &places).await.map(|own| {
+                let same = candidates.iter().zip(own).filter(|((at, _), own)| **own == wanted.keys[*at]);
+                same.map(|((at, _), _)| *at).collect()
+            })
+        } else {
+            self.store.get_range(&path, in_file(0..index.count * KEY)).await.map(|keys| confirmed(&keys))
+        };
+        match read {
+            Ok(found) => Ok(found),
+            // It was there when its index was read; the data file has them all the same.
+            Err(object_store::Error::NotFound { .. }) => {
+                Ok(confirmed(self.load(file).await?.keys.as_flattened()))
+            }
+            Err(error) => Err(LakeError::store(&path)(error)),
+        }
+    }
+
+    /// The keys that the key file has, or else the data file.
+    async fn load(&self, file: &DataFile) -> Result<SortedKeys, LakeError> {
+        let path = key_path(self.table, &file.path);
+        let bytes = match self.store.get(&path).await {
+            Ok(got) => Some(got.bytes().await.map_err(LakeError::store(&path))?),
+            Err(object_store::Error::NotFound { .. }) => None,
             Err(error) => return Err(LakeError::store(&path)(error)),
-        }
+        };
+        let why = match bytes.as_deref().map(decode) {
+            None => "missing",
+            Some(Err(why)) => why,
+            Some(Ok((_, keys))) if file.rows.is_some_and(|rows| rows != keys.len() as u64) => {
+                "it has another number of keys than the data file has rows"
+            }
+            Some(Ok((epoch, keys))) => match self.known_epoch(epoch) {
+                Some(epoch) => return Ok(SortedKeys { epoch, keys }),
+                None => "it is of another identity than the table's",
+            },
+        };
+        self.rebuild(file, &path, why).await
     }
-    Ok(FileKeys::of(&load(store, table, contract, file).await?))
+
+    /// Makes a key file from its data file, and writes it for the next one.
+    async fn rebuild(&self, file: &DataFile, key_path: &Path, why: &str) -> Result<SortedKeys, LakeError> {
+        let path = data_file::absolute(self.table, &file.path);
+        tracing::warn!(%path, why, "key file cannot be used, making it from the data file");
+        let file = data_file::open(&path, data_file::get(&**self.store, &path).await?)?;
+        let epoch = file.epoch.unwrap_or(self.table_epoch);
+        if !KeyEpoch::all_of(self.contract).contains(&epoch) {
+            return Err(self.other_epoch(epoch));
+        }
+        let mut keys = Vec::new();
+        let columns = self.contract.table_schema();
+        for batch in file.batches {
+            let batch = batch.and_then(|batch| data_file::conform(&batch, &columns));
+            let batch = batch.map_err(LakeError::damaged(&path))?;
+            let of_batch = pinlake_clean::keys(self.contract, &batch).map_err(LakeError::damaged(&path))?;
+            let told = (0..of_batch.len()).map(|row| of_batch.is_valid(row).then(|| key_at(&of_batch, row)));
+            for key in told {
+                let lost = || LakeError::KeysLost { path: path.to_string(), keys: key_path.to_string() };
+                let foreign = || self.declares_keys.then(|| foreign_key(&path, keys.len()));
+                keys.push(key.or_else(foreign).ok_or_else(lost)?);
+            }
+        }
+        keys.sort_unstable();
+        let sorted = SortedKeys { epoch, keys: keys.into() };
+        self.store.put(key_path, encode(&sorted).0.into()).await.map_err(LakeError::store(key_path))?;
+        Ok(sorted)
+    }
 }
 
-/// Of a file's candidates the positions of those of `wanted` that it has.
-async fn confirm(
-    store: &Arc<dyn ObjectStore>,
-    table: &Path,
-    contract: &Contract,
-    file: &DataFile,
-    keys: &FileKeys,
-    candidates: Vec<(usize, usize)>,
-    wanted: &Wanted<'_>,
-) -> Result<Vec<usize>, LakeError> {
-    let index = match keys {
-        FileKeys::Index(index) if !candidates.is_empty() => index,
-        // Whole keys know for certain.
-        _ => return Ok(candidates.into_iter().map(|(at, _)| at).collect()),
-    };
-    let key = |at: usize| at * KEY..(at + 1) * KEY;
-    let confirmed = |keys: &[u8]| {
-        let same = candidates.iter().filter(|(at, place)| keys.get(key(*place)) == Some(&wanted.keys[*at]));
-        same.map(|(at, _)| *at).collect()
-    };
-    if let Some(keys) = &index.keys {
-        return Ok(confirmed(keys));
-    }
-    let path = key_path(table, &file.path);
-    let first = HEADER + index_bytes(index.count);
-    let in_file = |keys: Range<usize>| (first + keys.start) as u64..(first + keys.end) as u64;
-    let read = if candidates.len() <= SINGLE_KEYS {
-        let places: Vec<_> = candidates.iter().map(|(_, place)| in_file(key(*place))).collect();
-        store.get_ranges(&path, &places).await.map(|own| {
-            let same = candidates.iter().zip(own).filter(|((at, _), own)| **own == wanted.keys[*at]);
-            same.map(|((at, _), _)| *at).collect()
-        })
-    } else {
-        store.get_range(&path, in_file(0..index.count * KEY)).await.map(|keys| confirmed(&keys))
-    };
-    match read {
-        Ok(found) => Ok(found),
-        // It was there when its index was read; the data file has them all the same.
-        Err(object_store::Error::NotFound { .. }) => {
-            Ok(confirmed(load(store, table, contract, file).await?.as_flattened()))
-        }
-        Err(error) => Err(LakeError::store(&path)(error)),
-    }
+/// The key of a row that another program has put into a table whose rows store their keys: no record has it.
+fn foreign_key(path: &Path, row: usize) -> Key {
+    let form = format!("pinlake-foreign-row-1\n{path}\n{row}");
+    let mut key = [0; KEY];
+    key.copy_from_slice(&blake3::hash(form.as_bytes()).as_bytes()[..KEY]);
+    key
 }
 
 /// The members of `wanted` that are in `have`: (position in `wanted`, position in `have`). Both ascend. Each side's runs are
@@ -520,74 +773,30 @@ fn gallop(sorted: &[Key], is_below: impl Fn(&Key) -> bool) -> usize {
     from + sorted[from..to].partition_point(is_below)
 }
 
-async fn load(
-    store: &Arc<dyn ObjectStore>,
-    table: &Path,
-    contract: &Contract,
-    file: &DataFile,
-) -> Result<Arc<[Key]>, LakeError> {
-    let path = key_path(table, &file.path);
-    let got = match store.get(&path).await {
-        Ok(got) => got,
-        Err(object_store::Error::NotFound { .. }) => {
-            return rebuild(store, table, contract, file, &path).await;
-        }
-        Err(error) => return Err(LakeError::store(&path)(error)),
-    };
-    let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
-    decode(&bytes).map_err(|why| LakeError::Damaged { path: path.to_string(), why: why.to_owned() })
-}
-
-fn decode(bytes: &[u8]) -> Result<Arc<[Key]>, &'static str> {
-    let (header, rest) = bytes.split_at_checked(HEADER).ok_or("shorter than its header")?;
-    let (_, count) = header.as_chunks::<8>().0.split_first().ok_or("shorter than its header")?;
-    let count = usize::try_from(u64::from_le_bytes(*count.first().ok_or("shorter than its header")?));
-    let damaged = "its length is not what its header says; delete it: it will be made again";
-    let count = count.ok().filter(|count| *count <= rest.len() / KEY).ok_or(damaged)?;
-    let index = match header {
-        header if is_header(header, MAGIC, count) => 0,
-        header if is_header(header, MAGIC_WITH_INDEX, count) => index_bytes(count),
-        _ => return Err("not a key file"),
-    };
-    let (keys, rest) = rest.get(index..).ok_or(damaged)?.as_chunks::<KEY>();
-    if !rest.is_empty() || keys.len() != count {
-        return Err(damaged);
-    }
-    Ok(keys.into())
-}
-
-fn is_header(header: &[u8], magic: &[u8; 8], count: usize) -> bool {
-    header.strip_prefix(magic) == Some(&(count as u64).to_le_bytes())
-}
-
-/// Makes a missing key file from its data file, and writes it for the next one.
-async fn rebuild(
-    store: &Arc<dyn ObjectStore>,
-    table: &Path,
-    contract: &Contract,
-    file: &DataFile,
-    key_path: &Path,
-) -> Result<Arc<[Key]>, LakeError> {
-    let path = data_file::absolute(table, &file.path);
-    tracing::warn!(%path, "key file is missing, making it from the data file");
-    let mut keys = Vec::new();
-    for batch in data_file::reader(&path, data_file::get(&**store, &path).await?)? {
-        let batch = batch.map_err(LakeError::damaged(&path))?;
-        let of_batch = pinlake_clean::keys(contract, &batch).map_err(LakeError::damaged(&path))?;
-        keys.extend((0..of_batch.len()).map(|row| key_at(&of_batch, row)));
-    }
-    keys.sort_unstable();
-    let keys = keys.into();
-    store.put(key_path, encode(&keys).0.into()).await.map_err(LakeError::store(key_path))?;
-    Ok(keys)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn key(n: u128) -> Key {
         n.to_be_bytes()
+    }
+
+    fn sorted(keys: impl Into<Arc<[Key]>>) -> SortedKeys {
+        let epoch = KeyEpoch::parse(catalog().contract("visit").unwrap().identity_hash()).unwrap();
+        SortedKeys { epoch, keys: keys.into() }
+    }
+
+    async fn present(
+        store: &Arc<dyn ObjectStore>,
+        table: &Path,
+        contract: &Contract,
+        files: &[DataFile],
+        wanted: &[Key],
+        cache: &mut KeyCache,
+    ) -> Vec<bool> {
+        let table_epoch = KeyEpoch::parse(contract.identity_hash()).unwrap();
+        let reader = KeyReader { store, table, contract, table_epoch, declares_keys: false };
+        reader.present(files, &EpochKeys::of_rows(contract, wanted, None), cache).await.unwrap()
     }
 
     #[test]
@@ -601,18 +810,23 @@ mod tests {
 
     #[test]
     fn a_key_file_survives_and_a_cut_one_is_refused() {
-        let keys: Arc<[Key]> = (0..5).map(key).collect();
+        let keys = sorted((0..5).map(key).collect::<Vec<_>>());
         let bytes = encode(&keys).0;
-        assert_eq!(&*decode(&bytes).unwrap(), &keys[..]);
+        assert_eq!(decode(&bytes).unwrap(), (Some(keys.epoch), keys.keys.clone()));
+        // As it was written before it had an epoch.
+        let former = [&FORMER_MAGIC[..], &bytes[8..16], &bytes[32..]].concat();
+        assert_eq!(decode(&former).unwrap(), (None, keys.keys.clone()));
+        let unordered = [&bytes[..32], &bytes[48..64], &bytes[32..48], &bytes[64..]].concat();
+        assert!(decode(&unordered).is_err());
         for cut in [0, 7, 15, 20, bytes.len() - 16] {
             assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }
-        for magic in [MAGIC, MAGIC_WITH_INDEX] {
+        for magic in [MAGIC, MAGIC_WITH_INDEX, FORMER_MAGIC, FORMER_MAGIC_WITH_INDEX] {
             assert!(decode(&[&magic[..], &u64::MAX.to_le_bytes(), &[0; 64]].concat()).is_err());
         }
-        let keys: Arc<[Key]> = spread(WHOLE_KEYS as u64 + 1, 1).into();
+        let keys = sorted(spread(WHOLE_KEYS as u64 + 1, 1));
         let bytes = encode(&keys).0;
-        assert_eq!(&*decode(&bytes).unwrap(), &keys[..]);
+        assert_eq!(decode(&bytes).unwrap(), (Some(keys.epoch), keys.keys.clone()));
         assert!(decode(&bytes[..bytes.len() - 16]).is_err());
     }
 
@@ -637,7 +851,7 @@ mod tests {
             let mut bytes = Vec::new();
             encode_index(&keys, &mut bytes);
             assert_eq!(bytes.len(), index_bytes(keys.len()));
-            let index = KeyIndex { count: keys.len(), bytes: bytes.into(), keys: None };
+            let index = KeyIndex { count: keys.len(), first_key: 0, bytes: bytes.into(), keys: None };
             let bits = index_bits(keys.len());
             for every in [1, 3, 100] {
                 let own: Vec<Key> = keys.iter().step_by(every).copied().collect();
@@ -682,13 +896,13 @@ mod tests {
             let path = format!("part-{number}.parquet");
             files.push(DataFile { path, size: 1, rows: Some(keys.len() as u64) });
             let path = key_path(&table, &files[files.len() - 1].path);
-            store.put(&path, encode(&keys.into()).0.into()).await.unwrap();
+            store.put(&path, encode(&sorted(keys)).0.into()).await.unwrap();
         }
         let mut wanted = vec![key(1), key(3), key(4), large[5]];
         wanted.sort_unstable();
         let mut cache = KeyCache::new(KeyRoom::of(1 << 30));
         for round in ["cold", "warm"] {
-            let found = present(&store, &table, contract, &files, &wanted, &mut cache).await.unwrap();
+            let found = present(&store, &table, contract, &files, &wanted, &mut cache).await;
             let absent = wanted.iter().zip(found).filter(|(_, found)| !found).map(|(key, _)| *key);
             assert_eq!(absent.collect::<Vec<_>>(), [key(4)], "{round}");
         }
@@ -703,7 +917,7 @@ mod tests {
         let file = DataFile { path: "part-1.parquet".to_owned(), size: 1, rows: Some(keys.len() as u64) };
         let table = Path::from("tables/visit");
         let path = key_path(&table, &file.path);
-        let (bytes, known) = encode(&keys);
+        let (bytes, known) = encode(&sorted(keys.clone()));
         store.put(&path, bytes.into()).await.unwrap();
 
         // A twin of a key: the index cannot tell them apart.
@@ -722,11 +936,11 @@ mod tests {
                 }
                 for round in ["cold", "warm"] {
                     let files = std::slice::from_ref(&file);
-                    let found = present(&store, &table, contract, files, &wanted, &mut cache).await.unwrap();
+                    let found = present(&store, &table, contract, files, &wanted, &mut cache).await;
                     for (key, found) in wanted.iter().zip(found) {
                         assert_eq!(found, keys.binary_search(key).is_ok(), "{round}, single keys: {single}");
                     }
-                    assert!(matches!(cache.files[&file.path], FileKeys::Index(_)));
+                    assert!(matches!(cache.files[&file.path].known, KnownKeys::Index(_)));
                 }
             }
         }
@@ -735,13 +949,12 @@ mod tests {
     #[test]
     fn keys_beside_an_index_make_room_for_indexes() {
         let keys: Arc<[Key]> = spread(WHOLE_KEYS as u64 * 2, 1).into();
-        let (_, known) = encode(&keys);
+        let (_, known) = encode(&sorted(keys.clone()));
         let index = known.without_keys().unwrap();
         assert_eq!(known.bytes(), index.bytes() + keys.len() * KEY);
         assert!(index.without_keys().is_none());
-        let has_keys = |cache: &KeyCache, file: &str| {
-            cache.files.get(file).map(|keys| matches!(keys, FileKeys::Index(KeyIndex { keys: Some(_), .. })))
-        };
+        let has_keys =
+            |cache: &KeyCache, file: &str| cache.files.get(file).map(FileKeys::has_keys_beside_index);
         let (beside, alone) = (Some(true), Some(false));
         for (room, kept) in [
             (3 * index.bytes(), [alone, alone, alone, None]),
@@ -761,17 +974,17 @@ mod tests {
     fn caches_keep_within_their_room_together() {
         let room = KeyRoom::of(3 * KEY);
         let mut cache = KeyCache::new(room.clone());
-        cache.remember("a", FileKeys::Whole([key(1), key(2)].into()));
-        cache.remember("b", FileKeys::Whole([key(3), key(4)].into()));
+        cache.remember("a", FileKeys::of(&sorted([key(1), key(2)])));
+        cache.remember("b", FileKeys::of(&sorted([key(3), key(4)])));
         assert!(cache.files.contains_key("a") && !cache.files.contains_key("b"));
         cache.retain(&[DataFile { path: "c".to_owned(), size: 1, rows: None }]);
-        cache.remember("b", FileKeys::Whole([key(3), key(4)].into()));
+        cache.remember("b", FileKeys::of(&sorted([key(3), key(4)])));
         assert!(cache.files.contains_key("b"));
         let mut other = KeyCache::new(room);
-        other.remember("c", FileKeys::Whole([key(5), key(6)].into()));
+        other.remember("c", FileKeys::of(&sorted([key(5), key(6)])));
         assert!(!other.files.contains_key("c"), "full");
         drop(cache);
-        other.remember("c", FileKeys::Whole([key(5), key(6)].into()));
+        other.remember("c", FileKeys::of(&sorted([key(5), key(6)])));
         assert!(other.files.contains_key("c"), "empty again");
     }
 }

@@ -60,13 +60,15 @@ mod data_file;
 pub mod error;
 mod keys;
 mod log;
+#[cfg(test)]
+mod other_actors;
 mod quarantine;
+mod reconcile;
 pub mod redrive;
 mod statistics;
 pub mod table;
 #[cfg(test)]
 mod testing;
-mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,12 +79,13 @@ use pinlake_effects::{Chance, Clock, Effects};
 use pinlake_landing::releases::Releases;
 use pinlake_schema::Contract;
 
+use reconcile::Evaluations;
+
 pub use compact::{Budget, Compacted};
 pub use error::LakeError;
 pub use keys::Key;
 pub use redrive::Redriven;
 pub use table::{Inserted, PinnedFile, PinnedTable, Table};
-use verdict::Verdicts;
 
 /// What is kept of the tables' keys, unless somebody says otherwise: 40 MiB are the indexes of twelve million rows.
 const KEY_BYTES: usize = 40 << 20;
@@ -97,7 +100,7 @@ pub struct Lake {
     /// For what is kept of their keys.
     room: KeyRoom,
     releases: Releases,
-    verdicts: Verdicts,
+    evaluations: Evaluations,
 }
 
 impl Lake {
@@ -109,7 +112,7 @@ impl Lake {
             tables: Mutex::default(),
             room: KeyRoom::of(KEY_BYTES),
             releases: Releases::default(),
-            verdicts: Verdicts::default(),
+            evaluations: Evaluations::default(),
         }
     }
 
@@ -137,8 +140,8 @@ impl Lake {
         &self.releases
     }
 
-    pub(crate) fn verdicts(&self) -> &Verdicts {
-        &self.verdicts
+    pub(crate) fn evaluations(&self) -> &Evaluations {
+        &self.evaluations
     }
 
     /// The table of `contract`'s dataset. Nothing is read or made yet.

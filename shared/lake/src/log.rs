@@ -5,7 +5,7 @@
 //! caught as bytes, which `commit.rs` puts. So every I/O of a table is ours: asynchronous, cancellable at any await,
 //! and with the store's own error in hand. The code is the same for a folder, S3 and the simulator.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -41,6 +41,7 @@ use crate::error::LakeError;
 
 const LOG: &str = "_delta_log";
 const LAST_CHECKPOINT: &str = "_last_checkpoint";
+const SIDECARS: &str = "_sidecars";
 const ENGINE_INFO: &str = concat!("pinlake/", env!("CARGO_PKG_VERSION"));
 /// The one application id that pinlake's transactions carry: ids live for ever in a table's state.
 const APP_ID: &str = "pinlake";
@@ -106,6 +107,8 @@ pub(crate) struct TableLog {
     mirror: Arc<InMemory>,
     engine: DefaultEngine<Inline>,
     snapshot: Option<Arc<Snapshot>>,
+    /// The entry of that version, as it was when it was read or put.
+    head: Option<Entry>,
     files: Vec<DataFile>,
 }
 
@@ -123,7 +126,15 @@ impl TableLog {
     pub(crate) fn new(dataset: &str, root: Path) -> Self {
         let mirror = Arc::new(InMemory::new());
         let engine = DefaultEngineBuilder::new(mirror.clone()).with_task_executor(Arc::new(Inline)).build();
-        Self { dataset: dataset.to_owned(), root, mirror, engine, snapshot: None, files: Vec::new() }
+        Self {
+            dataset: dataset.to_owned(),
+            root,
+            mirror,
+            engine,
+            snapshot: None,
+            head: None,
+            files: Vec::new(),
+        }
     }
 
     /// The newest version that is known; `None` when there is no table.
@@ -160,48 +171,128 @@ impl TableLog {
 
     /// Where the log entry of `version` lies.
     pub(crate) fn entry(&self, version: u64) -> Path {
-        self.root.clone().join(LOG).join(format!("{version:020}.json"))
+        self.folder().join(entry_name(version))
     }
 
-    /// Fetches what is new in the log and replays it.
+    /// Brings the log up to date: fetches what is new and replays it, or reads all of it anew when what is known is not its
+    /// beginning any more, because another program has truncated, restored or replaced it.
     ///
     /// # Errors
-    /// When the store fails, or the log is damaged.
+    /// When the store fails, or the log is damaged: [`LakeError::LogIncomplete`] when an entry is missing.
     pub(crate) async fn refresh(&mut self, store: &dyn ObjectStore) -> Result<(), LakeError> {
-        let folder = self.root.clone().join(LOG);
-        let after = match self.version() {
-            Some(version) => Some(self.entry(version)),
-            None => self
-                .checkpoint_hint(store)
-                .await?
-                .map(|version| folder.clone().join(format!("{version:020}"))),
-        };
-        let listing = match &after {
-            Some(after) => store.list_with_offset(Some(&folder), after),
-            None => store.list(Some(&folder)),
-        };
-        let metas: Vec<_> = listing.try_collect().await.map_err(LakeError::store(&folder))?;
-        let mut names: Vec<String> =
-            metas.iter().filter_map(|meta| meta.location.filename()).map(str::to_owned).collect();
-        names.sort();
-        let next = self.version().map(|version| version + 1);
-        let wanted = replayable(&names, next);
-        if wanted.is_empty() {
+        let Some(known) = self.version() else { return self.load(store).await };
+        if self.advance(store, known).await? {
             return Ok(());
         }
-        let (mirror, folder) = (&self.mirror, &folder);
-        futures::stream::iter(wanted)
+        tracing::warn!(dataset = %self.dataset, known, "the log is not the one that is known, reading it anew");
+        let mut anew = Self::new(&self.dataset, self.root.clone());
+        anew.load(store).await?;
+        if anew.version() < Some(known) {
+            // The newest entries are gone. To commit in their place would keep them from ever coming back.
+            return Err(self.incomplete(known));
+        }
+        *self = anew;
+        Ok(())
+    }
+
+    /// Takes what follows the `known` version. False if the log does not have that version any more, has another in its
+    /// place, or lacks one that follows: "nothing new" must never be concluded from a log that has been cut off.
+    async fn advance(&mut self, store: &dyn ObjectStore, known: u64) -> Result<bool, LakeError> {
+        let folder = self.folder();
+        let listed = Listed::after(store, &folder, Some(known)).await?;
+        let same = |head: &Entry| self.head.as_ref().is_none_or(|own| own.may_be(head));
+        let head = match listed.entries.get(&known) {
+            Some(head) => Some(head.clone()),
+            // A folder's listing is no snapshot, and may lack an entry that is there.
+            None => self.entry_at(store, known).await?,
+        };
+        let Some(head) = head.filter(|head| same(head)) else { return Ok(false) };
+        let Some((newest, entry)) = listed.entries.last_key_value().filter(|(newest, _)| **newest > known)
+        else {
+            self.head = Some(head);
+            return Ok(true);
+        };
+        let names = (known + 1..=*newest).map(entry_name).collect();
+        // All are asked for, listed or not.
+        if self.fetch(store, names).await?.is_some() {
+            return Ok(false);
+        }
+        self.replay()?;
+        self.head = Some(entry.clone());
+        Ok(true)
+    }
+
+    /// Reads the log from its newest checkpoint on, or from its beginning, when nothing of it is known.
+    async fn load(&mut self, store: &dyn ObjectStore) -> Result<(), LakeError> {
+        let folder = self.folder();
+        let hint = self.checkpoint_hint(store).await?;
+        let mut listed = Listed::after(store, &folder, hint).await?;
+        if hint.is_some() && listed.checkpoint().is_none() {
+            // A hint to a checkpoint that is not there, or of a form that is not understood, is no hint.
+            listed = Listed::after(store, &folder, None).await?;
+        }
+        let checkpoint = listed.checkpoint();
+        let newest = listed.entries.keys().next_back().copied();
+        let Some(newest) = newest.max(checkpoint.as_ref().map(|(version, _)| *version)) else {
+            // Without anything there is no table yet. A log of which only such traces are left has lost its beginning.
+            return match hint.or(listed.unknown_checkpoint) {
+                None => Ok(()),
+                Some(_) => Err(self.incomplete(0)),
+            };
+        };
+        let first = checkpoint.as_ref().map_or(0, |(version, _)| version + 1);
+        let mut names: Vec<String> = (first..=newest).map(entry_name).collect();
+        if let Some((version, files)) = checkpoint {
+            // The entry of the checkpoint's own version may be gone; it says when the version was made.
+            names.extend(listed.entries.contains_key(&version).then(|| entry_name(version)));
+            names.extend(files);
+        }
+        if let Some(missing) = self.fetch(store, names).await? {
+            return Err(self.incomplete(missing));
+        }
+        self.replay()?;
+        self.head = listed.entries.get(&newest).cloned();
+        Ok(())
+    }
+
+    async fn entry_at(&self, store: &dyn ObjectStore, version: u64) -> Result<Option<Entry>, LakeError> {
+        let path = self.entry(version);
+        match store.head(&path).await {
+            Ok(meta) => Ok(Some(Entry { size: meta.size, e_tag: meta.e_tag })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(LakeError::store(&path)(error)),
+        }
+    }
+
+    fn folder(&self) -> Path {
+        self.root.clone().join(LOG)
+    }
+
+    fn incomplete(&self, version: u64) -> LakeError {
+        LakeError::LogIncomplete { dataset: self.dataset.clone(), entry: self.entry(version).to_string() }
+    }
+
+    /// Copies files of the log into the mirror. The version of the first one that is not there, if there is one.
+    async fn fetch(&self, store: &dyn ObjectStore, names: Vec<String>) -> Result<Option<u64>, LakeError> {
+        let (mirror, folder) = (&self.mirror, &self.folder());
+        let missing: Vec<Option<u64>> = futures::stream::iter(names)
             .map(|name| async move {
-                let path = folder.clone().join(name.as_str());
-                let bytes = store.get(&path).await.map_err(LakeError::store(&path))?;
-                let bytes = bytes.bytes().await.map_err(LakeError::store(&path))?;
-                let copy = Path::from_iter([LOG, &name]);
-                mirror.put(&copy, bytes.into()).await.map_err(LakeError::store(&path))
+                let path = Path::from_iter(folder.parts().chain(Path::from(name.as_str()).parts()));
+                let bytes = match store.get(&path).await {
+                    Ok(got) => got.bytes().await.map_err(LakeError::store(&path))?,
+                    Err(object_store::Error::NotFound { .. }) => {
+                        return Ok(Some(version_of(&name).unwrap_or(0)));
+                    }
+                    Err(error) => return Err(LakeError::store(&path)(error)),
+                };
+                let copy = Path::from(format!("{LOG}/{}", mirror_name(&name)));
+                mirror.put(&copy, bytes.into()).await.map_err(LakeError::store(&path))?;
+                Ok(None)
             })
             .buffered(CONCURRENCY)
-            .try_collect::<Vec<_>>()
+            .try_collect()
             .await?;
-        self.replay()
+        Ok(missing.into_iter().flatten().min())
     }
 
     /// The version of the last checkpoint, if the log has one.
@@ -210,7 +301,7 @@ impl TableLog {
         struct Hint {
             version: u64,
         }
-        let path = self.root.clone().join(LOG).join(LAST_CHECKPOINT);
+        let path = self.folder().join(LAST_CHECKPOINT);
         match store.get(&path).await {
             Ok(got) => {
                 let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
@@ -222,14 +313,22 @@ impl TableLog {
         }
     }
 
-    /// Takes note of a version that this process has just committed.
+    /// Takes note of a version that this process has just committed, and of the ETag that the store gave it.
     ///
     /// # Errors
     /// When the kernel cannot replay its own commit.
-    pub(crate) async fn committed(&mut self, version: u64, commit: Bytes) -> Result<(), LakeError> {
-        let copy = Path::from(format!("{LOG}/{version:020}.json"));
+    pub(crate) async fn committed(
+        &mut self,
+        version: u64,
+        commit: Bytes,
+        e_tag: Option<String>,
+    ) -> Result<(), LakeError> {
+        let copy = Path::from(format!("{LOG}/{}", entry_name(version)));
+        let head = Entry { size: commit.len() as u64, e_tag };
         self.mirror.put(&copy, commit.into()).await.map_err(LakeError::store(&copy))?;
-        self.replay()
+        self.replay()?;
+        self.head = Some(head);
+        Ok(())
     }
 
     fn replay(&mut self) -> Result<(), LakeError> {
@@ -435,32 +534,112 @@ impl CommitNote {
     }
 }
 
-/// The names of `names` (ascending) that a replay needs: from `next` on when a version is known, else from the
-/// newest checkpoint on. Commits are taken only without a gap: a folder's listing is no snapshot, and may show a
-/// version without the one before it.
-fn replayable(names: &[String], next: Option<u64>) -> Vec<String> {
-    let version = |name: &str| name.get(..20).and_then(|digits| digits.parse::<u64>().ok());
-    let commit = |name: &str| name.strip_suffix(".json").filter(|stem| stem.len() == 20).and_then(version);
-    let checkpoint = |name: &str| name.ends_with(".checkpoint.parquet").then(|| version(name)).flatten();
-    let newest = match next {
-        Some(_) => None,
-        None => names.iter().filter_map(|name| checkpoint(name)).max(),
-    };
-    let mut wanted: Vec<String> =
-        names.iter().filter(|name| newest.is_some() && checkpoint(name) == newest).cloned().collect();
-    let mut expected = next.or(newest);
-    for name in names {
-        let Some(version) = commit(name) else { continue };
-        if expected.is_some_and(|expected| version < expected) {
-            continue;
-        }
-        if expected.is_some_and(|expected| version > expected) || (expected.is_none() && version != 0) {
-            break;
-        }
-        expected = Some(version + 1);
-        wanted.push(name.clone());
+/// An object of the log, told from another of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    size: u64,
+    e_tag: Option<String>,
+}
+
+impl Entry {
+    /// Whether both may be the same object: as far as both have an ETag, it says so.
+    fn may_be(&self, other: &Entry) -> bool {
+        let tags = self.e_tag.as_ref().zip(other.e_tag.as_ref());
+        self.size == other.size && tags.is_none_or(|(own, other)| own == other)
     }
-    wanted
+}
+
+/// What lies in the folder of a log (Delta protocol, "File Types").
+#[derive(Debug, Default)]
+struct Listed {
+    /// Log entries, by version.
+    entries: BTreeMap<u64, Entry>,
+    /// Checkpoints of one file each.
+    whole: BTreeMap<u64, String>,
+    /// Checkpoints in parts: by version and number of parts, the names by part.
+    parts: BTreeMap<(u64, u64), BTreeMap<u64, String>>,
+    /// The files that checkpoints of the newest form refer to.
+    sidecars: Vec<String>,
+    /// Checkpoints of the newest form, which have an id in their name.
+    with_id: BTreeMap<u64, String>,
+    /// The version of a checkpoint that is in no form that is understood, or lacks parts.
+    unknown_checkpoint: Option<u64>,
+}
+
+impl Listed {
+    /// The log from `version` on.
+    async fn after(store: &dyn ObjectStore, folder: &Path, version: Option<u64>) -> Result<Self, LakeError> {
+        let listing = match version {
+            // What is named after the version follows its bare number.
+            Some(version) => {
+                store.list_with_offset(Some(folder), &folder.clone().join(format!("{version:020}")))
+            }
+            None => store.list(Some(folder)),
+        };
+        let metas: Vec<_> = listing.try_collect().await.map_err(LakeError::store(folder))?;
+        let mut listed = Self::default();
+        for meta in metas {
+            let Some(inside) = meta.location.prefix_match(folder) else { continue };
+            let inside: Vec<String> = inside.map(|part| part.as_ref().to_owned()).collect();
+            match inside.as_slice() {
+                [name] => listed.add(name, Entry { size: meta.size, e_tag: meta.e_tag }),
+                [folder, name] if folder == SIDECARS => listed.sidecars.push(format!("{folder}/{name}")),
+                // Other programs keep temporary files in folders of their own.
+                _ => {}
+            }
+        }
+        Ok(listed)
+    }
+
+    fn add(&mut self, name: &str, entry: Entry) {
+        let Some(version) = version_of(name) else { return };
+        let rest = &name[20..];
+        if rest == ".json" {
+            self.entries.insert(version, entry);
+        } else if let Some(form) = rest.strip_prefix(".checkpoint.") {
+            let form: Vec<&str> = form.split('.').collect();
+            match form.as_slice() {
+                ["parquet"] => {
+                    self.whole.insert(version, name.to_owned());
+                }
+                [part, of, "parquet"] if let (Ok(part), Ok(of)) = (part.parse(), of.parse()) => {
+                    self.parts.entry((version, of)).or_default().insert(part, name.to_owned());
+                }
+                [_, "json" | "parquet"] => {
+                    self.with_id.insert(version, name.to_owned());
+                }
+                _ => self.unknown_checkpoint = self.unknown_checkpoint.max(Some(version)),
+            }
+        }
+    }
+
+    /// The newest checkpoint that is whole: its version, and the names of its files.
+    fn checkpoint(&self) -> Option<(u64, Vec<String>)> {
+        let whole = self.whole.iter().map(|(version, name)| (*version, vec![name.clone()]));
+        let complete = self.parts.iter().filter(|((_, of), parts)| (1..=*of).eq(parts.keys().copied()));
+        let in_parts = complete.map(|((version, _), parts)| (*version, parts.values().cloned().collect()));
+        let with_id = self
+            .with_id
+            .iter()
+            .map(|(version, name)| (*version, self.sidecars.iter().cloned().chain([name.clone()]).collect()));
+        // Of several of one version the simplest serves as well.
+        with_id.chain(in_parts).chain(whole).max_by_key(|(version, _): &(u64, Vec<String>)| *version)
+    }
+}
+
+/// What a file of the log is called in the mirror. A checkpoint of a single part is the same as one in no parts, which alone the
+/// kernel knows.
+fn mirror_name(name: &str) -> String {
+    name.replace(".checkpoint.0000000001.0000000001.parquet", ".checkpoint.parquet")
+}
+
+fn entry_name(version: u64) -> String {
+    format!("{version:020}.json")
+}
+
+/// The version that the name of a file of the log begins with.
+fn version_of(name: &str) -> Option<u64> {
+    name.get(..20).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
 }
 
 fn collect(files: &mut Vec<DataFile>, file: ScanFile) {
@@ -555,21 +734,27 @@ mod plain_library;
 mod tests {
     use super::*;
 
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(|name| format!("{name:0>}")).collect()
+    fn listed(names: &[&str]) -> Listed {
+        let mut listed = Listed::default();
+        for name in names {
+            listed.add(&format!("{}{name}", "0".repeat(19)), Entry { size: 1, e_tag: None });
+        }
+        listed
     }
 
     #[test]
-    fn a_replay_starts_at_the_newest_checkpoint_and_stops_at_a_gap() {
-        let zero = "0".repeat(19);
-        let all: Vec<String> = ["0.json", "1.json", "2.checkpoint.parquet", "2.json", "3.json", "5.json"]
-            .iter()
-            .map(|name| format!("{zero}{name}"))
-            .collect();
-        let short = |wanted: Vec<String>| wanted.iter().map(|name| name[19..].to_owned()).collect::<Vec<_>>();
-        assert_eq!(short(replayable(&all, None)), ["2.checkpoint.parquet", "2.json", "3.json"]);
-        assert_eq!(short(replayable(&all, Some(3))), ["3.json"]);
-        assert_eq!(short(replayable(&all, Some(4))), names(&[]));
-        assert_eq!(short(replayable(&all[1..2], None)), names(&[]), "version 0 has not been listed");
+    fn a_replay_starts_at_the_newest_checkpoint_that_is_whole() {
+        let version =
+            |names: &[&str]| listed(names).checkpoint().map(|(version, files)| (version, files.len()));
+        assert_eq!(version(&["0.json", "1.json", "1.crc"]), None);
+        assert_eq!(version(&["0.json", "1.checkpoint.parquet", "2.json"]), Some((1, 1)));
+        let parts = ["1.checkpoint.parquet", "2.checkpoint.0000000001.0000000002.parquet"];
+        assert_eq!(version(&parts), Some((1, 1)), "the second part is missing");
+        let parts = [&parts[..], &["2.checkpoint.0000000002.0000000002.parquet"]].concat();
+        assert_eq!(version(&parts), Some((2, 2)));
+        let id = "3.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json";
+        assert_eq!(version(&[&parts[..], &[id]].concat()), Some((3, 1)));
+        let unknown = listed(&["4.checkpoint.of.some.other.form", "x.json"]);
+        assert_eq!((unknown.checkpoint(), unknown.unknown_checkpoint), (None, Some(4)));
     }
 }

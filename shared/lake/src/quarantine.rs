@@ -1,12 +1,14 @@
 //! The rows of quarantine: judging the unresolved ones again, and marking them as resolved.
 
+use std::sync::Arc;
+
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use pinlake_clean::{Intake, Origin, Position, Verdict};
-use pinlake_schema::{Catalog, QUARANTINE, StreamRoute};
+use pinlake_schema::{Catalog, Contract, QUARANTINE, StreamRoute};
 
 use crate::error::LakeError;
 use crate::keys::{Key, key_at};
@@ -15,23 +17,34 @@ use crate::keys::{Key, key_at};
 pub(crate) const RESOLVED_AT: &str = "resolved_at";
 
 /// What an unresolved record is by the contracts that judged it now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Judged {
     /// Its key in quarantine.
     pub quarantined: Key,
+    /// Whether it is quarantined under a dataset.
+    has_dataset: bool,
     /// Where it would go now.
     pub verdict: Verdict,
+    /// The contract there: its dataset's, or quarantine's.
+    pub contract: Arc<Contract>,
     /// Its key there.
     pub key: Key,
+    /// Its key there under the contract's former epoch, where there is one.
+    pub former_key: Option<Key>,
+    /// Whether its key there covers its record.
+    key_has_record: bool,
 }
 
 impl Judged {
-    /// The key of the row in whose favour this one is resolved when that is there: its clean row, or its row in quarantine
-    /// under a dataset when nothing had told one. The other way round a dataset yields to nothing.
-    pub(crate) fn yields_to(&self) -> Option<Key> {
+    /// Whether the record is resolved when the row that it would be now is there. That is so of its clean row. Of its row in
+    /// quarantine under another key it is so in one direction only, or two rows would resolve each other: a row of no dataset yields to one of
+    /// a dataset, and one that stands for all equal records to that of the very record.
+    pub(crate) fn yields(&self) -> bool {
         match self.verdict {
-            Verdict::Clean => Some(self.key),
-            Verdict::Quarantined => Some(self.key).filter(|key| *key != self.quarantined),
+            Verdict::Clean => true,
+            Verdict::Quarantined => {
+                self.key != self.quarantined && (self.key_has_record || !self.has_dataset)
+            }
         }
     }
 }
@@ -54,8 +67,16 @@ pub(crate) fn judge(
     let judge = |row| {
         let quarantined = key_at(&keys, row);
         let verdict = rows.push(row, catalog, intake);
-        // There is one: the record was pushed just now.
-        Judged { quarantined, verdict, key: intake.last_key().unwrap_or(quarantined) }
+        Judged {
+            quarantined,
+            has_dataset: rows.dataset(row).is_some(),
+            verdict,
+            contract: Arc::clone(intake.last_contract()),
+            // There is one: the record was pushed just now.
+            key: intake.last_key().unwrap_or(quarantined),
+            former_key: intake.last_former_key(),
+            key_has_record: intake.last_key_has_record(),
+        }
     };
     Ok(unresolved.map(judge).collect())
 }

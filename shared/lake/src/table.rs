@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_effects::{Backoff, Effects};
-use pinlake_schema::Contract;
+use pinlake_schema::{Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 use rayon::slice::ParallelSliceMut;
 use tokio::sync::Mutex;
 
 use crate::commit::{self, Outcome};
 use crate::data_file::{self, DataFile, NewFile, Rows};
 use crate::error::LakeError;
-use crate::keys::{self, FileKeys, Key, KeyCache, KeyRoom};
+use crate::keys::{self, EpochKeys, FileKeys, Key, KeyCache, KeyEpoch, KeyReader, KeyRoom, SortedKeys};
 use crate::log::{Change, CommitNote, TableLog};
 
 mod merge;
@@ -109,6 +110,11 @@ impl Table {
         &self.contract
     }
 
+    /// The table's folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The newest version, to be read whole. A table that is not there yet has the contract's columns and no files.
     ///
     /// # Errors
@@ -124,7 +130,7 @@ impl Table {
         Ok(PinnedTable {
             dataset: self.contract.name.clone(),
             version: known.log.version(),
-            schema: known.log.schema()?.unwrap_or_else(|| self.contract.arrow_schema()),
+            schema: known.log.schema()?.unwrap_or_else(|| self.contract.table_schema()),
             files: files.collect(),
         })
     }
@@ -136,13 +142,42 @@ impl Table {
         Ok(known.log.files().to_vec())
     }
 
-    /// Which of `keys`, distinct and ascending, the newest version has. A table that is not there has none.
-    pub(crate) async fn contains(&self, wanted: &[Key]) -> Result<Vec<bool>, LakeError> {
+    /// Which of some rows the newest version has, whose keys under the contract are `wanted`, distinct and ascending, and
+    /// `former` under the contract's former epoch. A table that is not there has none, and neither has one that was keyed by other
+    /// rules: its keys are not comparable.
+    pub(crate) async fn contains(
+        &self,
+        wanted: &[Key],
+        former: Option<&[Key]>,
+    ) -> Result<Vec<bool>, LakeError> {
         let mut known = self.known.lock().await;
         known.log.refresh(&*self.store).await?;
         let Known { log, keys } = &mut *known;
+        if log.version().is_none() || self.check_identity(log).is_err() {
+            return Ok(vec![false; wanted.len()]);
+        }
         keys.retain(log.files());
-        keys::present(&self.store, &self.root, &self.contract, log.files(), wanted, keys).await
+        let wanted = EpochKeys::of_rows(&self.contract, wanted, former);
+        self.key_reader(log)?.present(log.files(), &wanted, keys).await
+    }
+
+    /// The epoch of keys that the contract gives.
+    fn epoch(&self) -> Result<KeyEpoch, LakeError> {
+        let hash = self.contract.identity_hash();
+        let unfit =
+            || LakeError::encode(&self.contract.name)(format!("identity hash {hash} is not of 16 bytes"));
+        KeyEpoch::parse(hash).ok_or_else(unfit)
+    }
+
+    /// Reads the keys of the table that `log` is of, by the table's rules.
+    fn key_reader<'a>(&'a self, log: &TableLog) -> Result<KeyReader<'a>, LakeError> {
+        Ok(KeyReader {
+            store: &self.store,
+            table: &self.root,
+            contract: &self.contract,
+            table_epoch: self.check_identity(log)?,
+            declares_keys: log.schema()?.is_some_and(|schema| schema.field_with_name(KEY_COLUMN).is_ok()),
+        })
     }
 
     /// Inserts the rows whose keys the table has not. `batches` have the contract's landing schema.
@@ -151,7 +186,7 @@ impl Table {
     /// See [`LakeError`]; after a retryable one, inserting the same rows again is safe.
     pub async fn insert(&self, batches: &[RecordBatch]) -> Result<Inserted, LakeError> {
         let dataset = &self.contract.name;
-        let offer = Offer::new(batches).map_err(LakeError::encode(dataset))?;
+        let offer = Offer::new(&self.contract, batches).map_err(LakeError::encode(dataset))?;
         let read = offer.rows;
         if read == 0 {
             return Ok(Inserted { by_batch: vec![0; batches.len()], ..Inserted::default() });
@@ -168,8 +203,7 @@ impl Table {
             let Known { log, keys } = &mut *known;
             keys.retain(log.files());
             let present =
-                keys::present(&self.store, &self.root, &self.contract, log.files(), &offer.keys, keys)
-                    .await?;
+                self.key_reader(log)?.present(log.files(), &offer.wanted(&self.contract), keys).await?;
             let absent: Vec<Key> = offer
                 .keys
                 .iter()
@@ -183,10 +217,10 @@ impl Table {
             }
             // What was written for a version that was lost serves again if the same rows are still absent.
             let ready = match written.take() {
-                Some(ready) if ready.keys.as_ref() == absent.as_slice() => ready,
+                Some(ready) if ready.keys.keys.as_ref() == absent.as_slice() => ready,
                 _ => self.write(log, &offer, absent, &present).await?,
             };
-            let inserted = ready.keys.len() as u64;
+            let inserted = ready.keys.keys.len() as u64;
             let note = CommitNote { read, inserted, duplicates: read - inserted, ..self.note() };
             if let Some(version) = self.commit(log, keys, &ready, Change::Insert, &note).await? {
                 let by_batch = offer.absent_by_batch(&present);
@@ -218,9 +252,9 @@ impl Table {
         let entry = log.entry(version);
         match commit::put(&*self.store, &entry, &commit, &note.attempt, &self.effects.chance).await? {
             Outcome::Lost => Ok(None),
-            Outcome::Committed => {
+            Outcome::Committed { e_tag } => {
                 keys.remember(&ready.path, ready.known.clone());
-                log.committed(version, commit).await?;
+                log.committed(version, commit, e_tag).await?;
                 if version.is_multiple_of(CHECKPOINT_EVERY) {
                     self.checkpoint(log).await;
                 }
@@ -249,33 +283,41 @@ impl Table {
         ];
         let properties = properties.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let note = self.note();
-        let commit = log.creation(&contract.arrow_schema(), properties, &note)?;
+        let commit = log.creation(&contract.table_schema(), properties, &note)?;
         commit::put(&*self.store, &log.entry(0), &commit, &note.attempt, &self.effects.chance).await?;
         log.refresh(&*self.store).await
     }
 
     /// The table must have been keyed as the contract keys, and have its columns.
     fn check_rules(&self, log: &TableLog) -> Result<(), LakeError> {
-        let (contract, dataset) = (&self.contract, self.contract.name.clone());
-        let table = log.property(IDENTITY_PROPERTY).unwrap_or("(none)");
-        if table != contract.identity_hash() {
-            return Err(LakeError::IdentityChanged {
-                dataset,
-                table: table.to_owned(),
-                contract: self.contract.label(),
-                wanted: contract.identity_hash().to_owned(),
-            });
-        }
+        self.check_identity(log)?;
         let Some(have) = log.schema()? else { return Ok(()) };
-        let want = contract.arrow_schema();
+        let want = self.contract.arrow_schema();
+        // A table that was made before keys were stored has no column for them. Its data files have one all the same, which readers
+        // pass over.
         let columns = |schema: &SchemaRef| -> Vec<_> {
-            schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+            let fields = schema.fields().iter().filter(|field| field.name() != KEY_COLUMN);
+            fields.map(|field| (field.name().clone(), field.data_type().clone())).collect()
         };
         if columns(&have) != columns(&want) {
             let why = format!("the table has {:?}, the contract {:?}", columns(&have), columns(&want));
-            return Err(LakeError::SchemaChanged { dataset, why });
+            return Err(LakeError::SchemaChanged { dataset: self.contract.name.clone(), why });
         }
         Ok(())
+    }
+
+    /// The table must have been keyed as the contract keys, or did before. The epoch in its properties.
+    fn check_identity(&self, log: &TableLog) -> Result<KeyEpoch, LakeError> {
+        let table = log.property(IDENTITY_PROPERTY);
+        let epoch = table.and_then(KeyEpoch::parse);
+        epoch.filter(|epoch| KeyEpoch::all_of(&self.contract).contains(epoch)).ok_or_else(|| {
+            LakeError::IdentityChanged {
+                dataset: self.contract.name.clone(),
+                table: table.unwrap_or("(none)").to_owned(),
+                contract: self.contract.label(),
+                wanted: self.contract.identity_hash().to_owned(),
+            }
+        })
     }
 
     /// Writes the absent rows as a data file with its key file: both are there before any commit names them.
@@ -286,24 +328,29 @@ impl Table {
         absent: Vec<Key>,
         present: &[bool],
     ) -> Result<Written, LakeError> {
-        let columns = self.contract.arrow_schema();
+        let columns = self.contract.table_schema();
         let rows = offer.select(present, &columns).map_err(LakeError::encode(&self.contract.name))?;
-        self.write_file(log, &rows, absent).await
+        let keys = SortedKeys { epoch: self.epoch()?, keys: absent.into() };
+        self.write_file(log, &rows, keys).await
     }
 
-    /// Writes rows as a data file with its key file. `keys` are theirs, ascending.
-    async fn write_file(&self, log: &TableLog, rows: &[Rows], keys: Vec<Key>) -> Result<Written, LakeError> {
+    /// Writes rows as a data file with its key file. `keys` are theirs.
+    async fn write_file(
+        &self,
+        log: &TableLog,
+        rows: &[Rows],
+        keys: SortedKeys,
+    ) -> Result<Written, LakeError> {
         let dataset = &self.contract.name;
         let state = log.write_state()?;
         let context = state.write_context_builder().build().map_err(LakeError::delta(dataset))?;
-        let file =
-            data_file::encode(dataset, rows, state.stats_columns(), context.physical_data_schema().as_ref())?;
+        let schema = context.physical_data_schema();
+        let file = data_file::encode(dataset, rows, keys.epoch, state.stats_columns(), schema.as_ref())?;
         let path = format!("part-{}.parquet", self.effects.chance.id());
         let (data, key) = (data_file::absolute(&self.root, &path), keys::key_path(&self.root, &path));
         let put = async |at: &Path, bytes: Bytes| {
             self.store.put(at, PutPayload::from_bytes(bytes)).await.map_err(LakeError::store(at))
         };
-        let keys = keys.into();
         let (key_file, known) = keys::encode(&keys);
         futures::future::try_join(put(&data, file.bytes.clone()), put(&key, key_file)).await?;
         Ok(Written { path, file, keys, known })
@@ -340,7 +387,7 @@ impl Table {
 struct Written {
     path: String,
     file: NewFile,
-    keys: Arc<[Key]>,
+    keys: SortedKeys,
     /// What is kept of the keys when the file is committed.
     known: FileKeys,
 }
@@ -352,15 +399,17 @@ struct Offer<'a> {
     rows: u64,
     /// The distinct keys, ascending.
     keys: Vec<Key>,
+    /// The same rows' keys of the contract's former epoch, where it has one.
+    former_keys: Option<Vec<Key>>,
     /// Where the first row of each key is: (batch, row).
     places: Vec<(u32, u32)>,
 }
 
 impl<'a> Offer<'a> {
-    fn new(batches: &'a [RecordBatch]) -> Result<Self, String> {
+    fn new(contract: &Contract, batches: &'a [RecordBatch]) -> Result<Self, String> {
         let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for (number, batch) in (0_u32..).zip(batches) {
-            let keys = keys::keys_of(batch)?;
+            let keys = keys::keys_of(batch, KEY_COLUMN)?;
             // As numbers, which order as the keys do and are compared at once.
             let key = |row| u128::from_be_bytes(keys::key_at(keys, row));
             rows.extend((0_u32..).zip(0..batch.num_rows()).map(|(at, row)| (key(row), (number, at))));
@@ -368,8 +417,19 @@ impl<'a> Offer<'a> {
         let offered = rows.len() as u64;
         rows.par_sort_unstable();
         rows.dedup_by_key(|(key, _)| *key);
-        let (keys, places) = rows.into_iter().map(|(key, place)| (key.to_be_bytes(), place)).unzip();
-        Ok(Self { batches, rows: offered, keys, places })
+        let (keys, places): (_, Vec<(u32, u32)>) =
+            rows.into_iter().map(|(key, place)| (key.to_be_bytes(), place)).unzip();
+        let former_keys = contract.former_identity_hash().map(|_| {
+            let batches = batches.iter().map(|batch| keys::keys_of(batch, FORMER_KEY_COLUMN));
+            let batches = batches.collect::<Result<Vec<_>, _>>()?;
+            let key = |&(batch, row): &(u32, u32)| keys::key_at(batches[batch as usize], row as usize);
+            Ok::<_, String>(places.iter().map(key).collect())
+        });
+        Ok(Self { batches, rows: offered, keys, former_keys: former_keys.transpose()?, places })
+    }
+
+    fn wanted(&self, contract: &Contract) -> Vec<EpochKeys<'_>> {
+        EpochKeys::of_rows(contract, &self.keys, self.former_keys.as_deref())
     }
 
     /// How many rows of each batch are of keys that are not `present`.
@@ -389,9 +449,16 @@ impl<'a> Offer<'a> {
             masks[*batch as usize][*row as usize] = !present;
         }
         let select = |(batch, mask): (&RecordBatch, Vec<bool>)| {
-            let names = columns.fields().iter().map(|field| batch.schema().index_of(field.name()));
-            let rows = batch.project(&names.collect::<Result<Vec<_>, _>>()?)?;
-            let rows = RecordBatch::try_new(columns.clone(), rows.columns().to_vec())?;
+            let arrays = columns.fields().iter().map(|field| {
+                let array = batch.column(batch.schema().index_of(field.name())?);
+                // A key is of a fixed width in landing batches only.
+                if array.data_type() == field.data_type() {
+                    Ok(array.clone())
+                } else {
+                    cast(array, field.data_type())
+                }
+            });
+            let rows = RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, ArrowError>>()?)?;
             Ok(Rows::chosen(rows, mask.into()))
         };
         let selected = self.batches.iter().zip(masks).map(select);

@@ -14,6 +14,7 @@
 pub mod api_keys;
 pub mod contracts;
 pub mod event;
+pub mod folder;
 pub mod location;
 pub mod s3;
 pub mod settings;

@@ -5,11 +5,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_effects::SystemClock;
 
+use crate::folder::FolderStore;
 use crate::s3::S3Store;
 
 /// A folder or an S3 prefix.
@@ -91,9 +92,9 @@ impl Location {
             Self::Folder(folder) => {
                 let wrap = |source| LocationError::Folder { folder: folder.clone(), source };
                 std::fs::create_dir_all(folder).map_err(wrap)?;
-                let store = LocalFileSystem::new_with_prefix(folder)
+                let store = FolderStore::new(folder, Arc::new(SystemClock))
                     .map_err(|source| LocationError::Store { place: self.to_string(), source })?;
-                Ok(Arc::new(store.with_automatic_cleanup(true)))
+                Ok(Arc::new(store))
             }
             Self::S3 { bucket, prefix } => {
                 let config = aws_config::load_from_env().await;

@@ -101,16 +101,28 @@ impl ObjectStore for S3Store {
         match &opts.mode {
             PutMode::Overwrite => {}
             PutMode::Create => request = request.if_none_match("*"),
-            PutMode::Update(version) => request = request.set_if_match(version.e_tag.clone()),
+            PutMode::Update(version) => {
+                // Without one it would be written over whatever is there.
+                let e_tag = version.e_tag.as_ref().ok_or_else(|| incomplete("PutObject", "an ETag"))?;
+                request = request.if_match(e_tag);
+            }
         }
         match request.send().await {
             Ok(answer) => Ok(PutResult { e_tag: answer.e_tag, version: answer.version_id }),
-            Err(error) => Err(match failure("PutObject", location.as_ref(), error) {
-                Error::Precondition { path, source } if opts.mode == PutMode::Create => {
-                    Error::AlreadyExists { path, source }
-                }
-                other => other,
-            }),
+            Err(error) => {
+                let no_such_key =
+                    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchKey");
+                Err(match (failure("PutObject", location.as_ref(), error), &opts.mode) {
+                    (Error::Precondition { path, source }, PutMode::Create) => {
+                        Error::AlreadyExists { path, source }
+                    }
+                    // S3 says so of If-Match where the object is gone.
+                    (Error::NotFound { path, source }, PutMode::Update(_)) if no_such_key => {
+                        Error::Precondition { path, source }
+                    }
+                    (other, _) => other,
+                })
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::timestamp::TimeFormat;
-use crate::{KEY_COLUMN, fingerprint};
+use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
 
 /// One dataset: what its records look like, and what becomes of them.
 #[derive(Debug, Clone)]
@@ -26,7 +26,9 @@ pub struct Contract {
     pub columns: Vec<Column>,
     pub(crate) hash: String,
     pub(crate) identity_hash: String,
+    pub(crate) former_identity_hash: Option<String>,
     pub(crate) arrow_schema: SchemaRef,
+    pub(crate) table_schema: SchemaRef,
     pub(crate) landing_schema: SchemaRef,
 }
 
@@ -237,9 +239,16 @@ impl Contract {
     pub(crate) fn new(declared: Declared) -> Contract {
         let hash = fingerprint::of_output(&declared);
         let identity_hash = fingerprint::of_identity(&declared);
+        let former_identity_hash = fingerprint::of_former_identity(&declared);
         let fields: Vec<Field> = declared.columns.iter().map(table_field).collect();
+        let mut table = fields.clone();
+        if stores_keys(&declared.name, &declared.identity) {
+            table.push(Field::new(KEY_COLUMN, DataType::Binary, true));
+        }
+        let key_column = |name| Field::new(name, DataType::FixedSizeBinary(16), false);
         let mut landing = fields.clone();
-        landing.push(Field::new(KEY_COLUMN, DataType::FixedSizeBinary(16), false));
+        landing.push(key_column(KEY_COLUMN));
+        landing.extend(former_identity_hash.is_some().then(|| key_column(FORMER_KEY_COLUMN)));
         let Declared { name, version, description, route, identity, columns } = declared;
         Contract {
             name,
@@ -250,7 +259,9 @@ impl Contract {
             columns,
             hash,
             identity_hash,
+            former_identity_hash,
             arrow_schema: Arc::new(Schema::new(fields)),
+            table_schema: Arc::new(Schema::new(table)),
             landing_schema: Arc::new(Schema::new(landing)),
         }
     }
@@ -271,15 +282,36 @@ impl Contract {
         &self.identity_hash
     }
 
-    /// The table's columns, in order, all nullable; the metadata `comment` of a field is its description.
+    /// The identity hash of the first form of `identity = "record"`, whose keys did not cover the record's content: data files
+    /// that were written under it keep it. `None` for every other identity.
+    pub fn former_identity_hash(&self) -> Option<&str> {
+        self.former_identity_hash.as_deref()
+    }
+
+    /// Whether the table stores its rows' keys, because its columns do not tell them: the id of a record is in none of them.
+    pub fn stores_keys(&self) -> bool {
+        stores_keys(&self.name, &self.identity)
+    }
+
+    /// The columns of the contract, in order, all nullable; the metadata `comment` of a field is its description.
     pub fn arrow_schema(&self) -> SchemaRef {
         Arc::clone(&self.arrow_schema)
     }
 
-    /// The table's columns, then [`KEY_COLUMN`]: what the cleaner writes for the compactor.
+    /// The table's columns: those of [`Self::arrow_schema`], then [`KEY_COLUMN`] if the table stores its keys.
+    pub fn table_schema(&self) -> SchemaRef {
+        Arc::clone(&self.table_schema)
+    }
+
+    /// The contract's columns, then [`KEY_COLUMN`], and for `identity = "record"` [`FORMER_KEY_COLUMN`]: what the cleaner
+    /// writes for the compactor.
     pub fn landing_schema(&self) -> SchemaRef {
         Arc::clone(&self.landing_schema)
     }
+}
+
+fn stores_keys(name: &str, identity: &Identity) -> bool {
+    *identity == Identity::Record || name == QUARANTINE
 }
 
 fn table_field(column: &Column) -> Field {

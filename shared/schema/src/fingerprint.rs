@@ -1,6 +1,6 @@
 //! Hashes of what a contract means, not of how its file is written.
 
-use crate::contract::{Column, Declared, FieldNames, Identity, Misrouted, Source};
+use crate::contract::{Column, Contract, Declared, FieldNames, Identity, Misrouted, Route, Source};
 use crate::timestamp::TimeFormat;
 
 /// Everything that changes what cleaning a record gives.
@@ -12,7 +12,7 @@ pub(crate) fn of_output(contract: &Declared) -> String {
         Misrouted::Quarantine => 0,
         Misrouted::Reroute => 1,
     });
-    canonical.identity(&contract.identity);
+    canonical.identity(kind(&contract.identity), &contract.identity);
     canonical.number(contract.columns.len() as u64);
     for column in &contract.columns {
         canonical.column(column);
@@ -23,8 +23,32 @@ pub(crate) fn of_output(contract: &Declared) -> String {
 /// What determines a row's key: the form of keys, the kind of identity, and the rules of the columns in it.
 /// The order of columns does not count, as it does not in keys.
 pub(crate) fn of_identity(contract: &Declared) -> String {
+    of_key(contract, kind(&contract.identity))
+}
+
+/// As [`of_identity`] was before the keys of `identity = "record"` covered the record's content; `None` for the others,
+/// whose keys are as they were.
+pub(crate) fn of_former_identity(contract: &Declared) -> Option<String> {
+    (contract.identity == Identity::Record).then(|| of_key(contract, FORMER_RECORD))
+}
+
+/// Kinds of identity as they are hashed. The first form of `identity = "record"` has a number of its own.
+const ROW: u64 = 0;
+const FORMER_RECORD: u64 = 1;
+const COLUMNS: u64 = 2;
+const RECORD: u64 = 3;
+
+fn kind(identity: &Identity) -> u64 {
+    match identity {
+        Identity::Row => ROW,
+        Identity::Columns(_) => COLUMNS,
+        Identity::Record => RECORD,
+    }
+}
+
+fn of_key(contract: &Declared, kind: u64) -> String {
     let mut canonical = Canonical::new("pinlake-identity-1");
-    canonical.text(&contract.name).identity(&contract.identity);
+    canonical.text(&contract.name).identity(kind, &contract.identity);
     let mut columns: Vec<&Column> = contract
         .columns
         .iter()
@@ -42,12 +66,22 @@ pub(crate) fn of_identity(contract: &Declared) -> String {
     canonical.finish()
 }
 
-/// What a set of contracts gives, whose hashes come in the order of their names.
-pub(crate) fn of_catalog<'a>(hashes: impl Iterator<Item = &'a str>) -> String {
-    let mut canonical = Canonical::new("pinlake-catalog-1");
-    hashes.for_each(|hash| {
-        canonical.text(hash);
-    });
+/// Everything of a set of contracts that decides what becomes of a record: what each contract gives, and which dataset the
+/// names of topics, streams, partition keys and files tell. The contracts come in the order of their names.
+pub(crate) fn of_catalog<'a>(
+    contracts: impl Iterator<Item = &'a Contract>,
+    shared_streams: &[String],
+) -> String {
+    let mut canonical = Canonical::new("pinlake-catalog-2");
+    for contract in contracts {
+        // Destructured, so that a new route cannot be left out. The contract's own hash has the shape and what it decides.
+        let Route { topics, streams, partition_keys, files, shape: _, misrouted: _ } = &contract.route;
+        canonical.text(contract.hash());
+        [topics, streams, partition_keys, files].into_iter().for_each(|names| {
+            canonical.names(names);
+        });
+    }
+    canonical.names(shared_streams);
     canonical.finish()
 }
 
@@ -88,16 +122,14 @@ impl Canonical {
         self
     }
 
-    fn identity(&mut self, identity: &Identity) -> &mut Canonical {
-        match identity {
-            Identity::Row => self.number(0),
-            Identity::Record => self.number(1),
-            Identity::Columns(names) => {
-                let mut sorted = names.clone();
-                sorted.sort();
-                self.number(2).names(&sorted)
-            }
+    fn identity(&mut self, kind: u64, identity: &Identity) -> &mut Canonical {
+        self.number(kind);
+        if let Identity::Columns(names) = identity {
+            let mut sorted = names.clone();
+            sorted.sort();
+            self.names(&sorted);
         }
+        self
     }
 
     fn column(&mut self, column: &Column) -> &mut Canonical {

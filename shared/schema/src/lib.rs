@@ -50,8 +50,13 @@ pub use contract::{Column, Contract, FieldNames, Identity, Misrouted, Route, Sca
 pub use mistake::{ContractError, ContractErrors};
 pub use timestamp::{TimeFormat, TimePart};
 
-/// The column of landing batches that carries a row's key: 16 bytes, never null. No table has it.
+/// The column that carries a row's key. In landing batches it is 16 bytes and never null; tables have it, nullable, where
+/// their columns do not tell the key ([`Contract::stores_keys`]).
 pub const KEY_COLUMN: &str = "_key";
+
+/// The column of landing batches that carries the key of the first form of `identity = "record"`
+/// ([`Contract::former_identity_hash`]). Only the landing batches of such a dataset have it, and no table.
+pub const FORMER_KEY_COLUMN: &str = "_key_1";
 
 /// The dataset of records that broke a contract.
 pub const QUARANTINE: &str = "quarantine";

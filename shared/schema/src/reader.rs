@@ -15,7 +15,7 @@ use crate::contract::{
 };
 use crate::mistake::ContractError;
 use crate::timestamp::{self, TimeFormat};
-use crate::{KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
+use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
 use suggest::{list, nearest};
 use toml_tree::{Mistakes, Section, Spanned};
 
@@ -387,10 +387,10 @@ fn column(
                 "write 1 to 128 characters, none of them a blank or one of , ; { } ( ) =",
             );
         }
-        if name.value.eq_ignore_ascii_case(KEY_COLUMN) {
+        if [KEY_COLUMN, FORMER_KEY_COLUMN].iter().any(|kept| name.value.eq_ignore_ascii_case(kept)) {
             mistakes.add(
                 name.span.clone(),
-                format!("`{KEY_COLUMN}` is kept for the rows' keys"),
+                format!("`{}` is kept for the rows' keys", name.value.to_ascii_lowercase()),
                 "choose another name",
             );
         }

@@ -26,6 +26,9 @@ pub const MAX_LENGTH: usize = 256;
 /// have keys of their own, and its own says nothing.
 pub const AGGREGATE: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
+/// Stands in a request's id between the name that the client gave it and who the caller is. No name has one.
+pub const BEFORE_CALLER: char = '@';
+
 const UNROUTED: &str = "-";
 
 /// A partition key in pinlake's form.
@@ -33,7 +36,8 @@ const UNROUTED: &str = "-";
 pub struct StreamKey<'a> {
     /// The dataset of every line in the record; `None`: to be decided by the record's shape.
     pub dataset: Option<&'a str>,
-    /// The request that brought the lines: an Idempotency-Key or a Lambda request id. Not empty, without `/`.
+    /// The request that brought the lines: an Idempotency-Key, with [`BEFORE_CALLER`] and its caller if that is known, or a Lambda
+    /// request id. Not empty, without `/`.
     pub request: &'a str,
     /// Index, within the request, of the record's first line.
     pub index: u64,

@@ -75,6 +75,51 @@ async fn a_key_opens_its_datasets_and_no_others() {
     assert_eq!(response.status(), 200);
 }
 
+/// Sends a request that its client has named, and answers the id under which its record is stored.
+async fn stored_id(app: &App<MemoryStream>, request: Request) -> String {
+    let before = on_stream(app).len();
+    let response = app.handle(request).await;
+    assert_eq!(response.status(), 200, "{}", json_of(&response));
+    assert_eq!(json_of(&response)["request_id"], "batch-1", "the client knows its own name of the request");
+    let stored = on_stream(app);
+    assert_eq!(stored.len(), before + 1);
+    StreamKey::parse(&stored[before].0).unwrap().request.to_owned()
+}
+
+#[tokio::test]
+async fn two_callers_who_name_their_requests_alike_have_two_requests() {
+    let named = |key: &str| {
+        let headers = [("x-api-key", key), ("idempotency-key", "batch-1")];
+        post("/v1/pin", NDJSON, &headers, "{\"a\":1}\n")
+    };
+    let app = keyed();
+    let first = stored_id(&app, named(ALL)).await;
+    assert_eq!(stored_id(&app, named(ALL)).await, first, "a repeat is the same request");
+    assert_ne!(stored_id(&app, named(PIN)).await, first);
+    // No client can name a request as another's is stored.
+    let forged = [("x-api-key", PIN), ("idempotency-key", first.as_str())];
+    let response = app.handle(post("/v1/pin", NDJSON, &forged, "{}")).await;
+    assert_eq!(response.status(), 400, "{}", json_of(&response));
+}
+
+#[tokio::test]
+async fn callers_that_iam_knows_are_told_apart_and_sessions_of_a_role_are_not() {
+    let app = App { access: Access::Signed, ..app() };
+    let mut ids = Vec::new();
+    for user in ["AIDAONE", "AROAROLE:session-1", "AROAROLE:session-2", "AIDATWO"] {
+        let mut event = event_file("ingest_native.json");
+        event["headers"] = json!({"content-type": NDJSON, "idempotency-key": "batch-1"});
+        event["body"] = json!("{\"a\":1}\n");
+        event["isBase64Encoded"] = json!(false);
+        event["requestContext"]["authorizer"] = json!({"iam": {"userId": user}});
+        ids.push(stored_id(&app, crate::request_of(&event)).await);
+    }
+    assert_eq!(ids[1], ids[2]);
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+    assert!(ids.iter().all(|id| id.starts_with("batch-1@")));
+}
+
 #[tokio::test]
 async fn without_a_key_nothing_is_told_of_what_there_is() {
     let app = keyed();

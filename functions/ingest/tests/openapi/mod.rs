@@ -81,7 +81,7 @@ fn its_limits_are_the_code_s() {
             kafka_rest::MAX_RECORDS as usize,
         ),
         (&schemas["KinesisRecordList"]["oneOf"][0]["maxItems"], kinesis_api::MAX_RECORDS),
-        (&parameters["IdempotencyKey"]["schema"]["maxLength"], app::MAX_IDEMPOTENCY_KEY),
+        (&parameters["IdempotencyKey"]["schema"]["maxLength"], request_id::MAX_IDEMPOTENCY_KEY),
         (&parameters["ShardIterator"]["schema"]["maxLength"], kinesis_reads::MAX_ITERATOR),
         (&parameters["Limit"]["schema"]["maximum"], kinesis_streams::MAX_NAMES),
         (

@@ -136,16 +136,23 @@ fn the_records_own_id_may_be_its_identity() {
         position: Position::Line(1),
         record_id: Some((request, index)),
     };
-    for origin in [id("r", 0), id("r", 0), id("r", 1), id("q", 0), line(1), line(1), line(2)] {
-        intake.push(br#"{"a":"1"}"#, Some("x"), &origin);
+    let record = br#"{"a":"1"}"#;
+    for origin in [id("r", 0), id("r", 0), id("r", 1), id("q", 0), line(1), line(1), line(2), id("r@c", 0)] {
+        intake.push(record, Some("x"), &origin);
     }
-    let keys = keys(&intake.drain()[0].rows);
+    intake.push(br#"{"a": "1"}"#, Some("x"), &id("r", 0));
+    let rows = intake.drain().remove(0).rows;
+    let former = keys_in(&rows, FORMER_KEY_COLUMN);
+    let keys = keys(&rows);
     assert_eq!(keys[0], keys[1]);
     assert_eq!(keys[4], keys[5]);
     let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
-    assert_eq!(distinct.len(), 5);
-    assert_eq!(
-        keys[2],
-        by_hand("x", &[("index", 32, 1_u64.to_le_bytes().to_vec()), ("request", 32, b"r".to_vec())])
-    );
+    assert_eq!(distinct.len(), 7);
+    let content = ("content", 32, blake3::hash(record).as_bytes()[..16].to_vec());
+    let index = ("index", 32, 1_u64.to_le_bytes().to_vec());
+    let request = ("request", 32, b"r".to_vec());
+    assert_eq!(keys[2], by_hand("x", &[content, index.clone(), request.clone()]));
+    // The former form covered neither the content nor the caller.
+    assert_eq!(former[2], by_hand("x", &[index, request]));
+    assert!(former[0] == former[7] && former[0] == former[8]);
 }

@@ -21,7 +21,7 @@ use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch};
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 use chrono::DateTime;
 use pinlake_clean::{Cleaned, Intake, Origin, Position};
-use pinlake_schema::{Catalog, KEY_COLUMN};
+use pinlake_schema::{Catalog, FORMER_KEY_COLUMN, KEY_COLUMN};
 use serde_json::Value;
 
 /// The contracts of the repository.
@@ -59,7 +59,11 @@ fn rows(batch: &RecordBatch) -> Vec<Value> {
 }
 
 fn keys(batch: &RecordBatch) -> Vec<String> {
-    let column = batch.column_by_name(KEY_COLUMN).expect("keys");
+    keys_in(batch, KEY_COLUMN)
+}
+
+fn keys_in(batch: &RecordBatch, column: &str) -> Vec<String> {
+    let column = batch.column_by_name(column).expect("keys");
     let keys = column.as_any().downcast_ref::<FixedSizeBinaryArray>().expect("keys");
     assert_eq!(keys.null_count(), 0);
     keys.iter().flatten().map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect()).collect()

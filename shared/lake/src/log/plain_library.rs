@@ -8,6 +8,7 @@ use pinlake_effects::{Chance, Effects, SystemClock};
 use pinlake_schema::Catalog;
 
 use super::*;
+use crate::keys::KeyEpoch;
 use crate::testing::{Trouble, Troubled};
 use crate::{Lake, data_file};
 
@@ -50,8 +51,9 @@ impl Plain {
         let row =
             RecordBatch::try_new(Arc::new(schema()), vec![Arc::new(Int64Array::from(vec![7]))]).unwrap();
         let columns = context.physical_data_schema();
-        let file =
-            data_file::encode("plain", &[row.into()], state.stats_columns(), columns.as_ref()).unwrap();
+        let epoch = KeyEpoch::parse("0123456789abcdef").unwrap();
+        let file = data_file::encode("plain", &[row.into()], epoch, state.stats_columns(), columns.as_ref())
+            .unwrap();
         let location = Url::parse(MIRROR).unwrap().join(path).unwrap();
         let meta = FileMeta { location, last_modified: 0, size: file.bytes.len() as u64 };
         let metadata = DataFileMetadata::new(meta, file.stats);

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::{CONTENTION, Known, Table, Written};
 use crate::data_file::DataFile;
 use crate::error::LakeError;
-use crate::keys;
+use crate::keys::SortedKeys;
 use crate::log::Change;
 
 /// A file below this many bytes is small.
@@ -60,6 +60,9 @@ impl Table {
     /// Writes the small files as one, if there are `enough` of them.
     async fn write_merge(&self, known: &mut Known, enough: usize) -> Result<Option<Merge>, LakeError> {
         let mut small = small(known.log.files());
+        if self.contract.former_identity_hash().is_some() {
+            small = self.of_present_epoch(known, small).await?;
+        }
         if small.len() < enough {
             return Ok(None);
         }
@@ -82,12 +85,28 @@ impl Table {
         small.truncate(count);
         let mut all_keys = Vec::new();
         for file in &small {
-            let own = keys::of_file(&self.store, &self.root, &self.contract, file, &mut known.keys).await?;
-            all_keys.extend_from_slice(&own);
+            let own = self.key_reader(&known.log)?.of_file(file, &mut known.keys).await?;
+            all_keys.extend_from_slice(&own.keys);
         }
         all_keys.sort_unstable();
-        let written = self.write_file(&known.log, &rows, all_keys).await?;
+        let keys = SortedKeys { epoch: self.epoch()?, keys: all_keys.into() };
+        let written = self.write_file(&known.log, &rows, keys).await?;
         Ok(Some(Merge { small, written }))
+    }
+
+    /// Those of some files whose keys are of the contract's present epoch: keys of two epochs do not go into one file.
+    async fn of_present_epoch(
+        &self,
+        known: &mut Known,
+        files: Vec<DataFile>,
+    ) -> Result<Vec<DataFile>, LakeError> {
+        let present = self.epoch()?;
+        let mut found = Vec::with_capacity(files.len());
+        for file in files {
+            let keys = self.key_reader(&known.log)?.of_file(&file, &mut known.keys).await?;
+            found.extend((keys.epoch == present).then_some(file));
+        }
+        Ok(found)
     }
 }
 

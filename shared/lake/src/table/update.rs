@@ -10,7 +10,7 @@ use object_store::path::Path;
 use super::{CONTENTION, Known, Table, Written};
 use crate::data_file::{self, DataFile, Rows};
 use crate::error::LakeError;
-use crate::keys::{self, Key};
+use crate::keys::{self, Key, SortedKeys};
 use crate::log::{Change, CommitNote};
 
 impl Table {
@@ -40,17 +40,18 @@ impl Table {
             }
             self.check_rules(&known.log)?;
             let Some((file, own)) = self.holding(&mut known, &pending).await? else { return Ok(updated) };
+            let has = |key: &Key| own.keys.binary_search(key).is_ok();
             let Some((rows, count)) = self.rewritten(&file, &pending, &change).await? else {
-                pending.retain(|key| own.binary_search(key).is_err());
+                pending.retain(|key| !has(key));
                 continue;
             };
             let Known { log, keys } = &mut *known;
-            let ready: Written = self.write_file(log, &rows, own.to_vec()).await?;
+            let ready: Written = self.write_file(log, &rows, own.clone()).await?;
             let note = CommitNote { updated: count, ..self.note() };
             match self.commit(log, keys, &ready, Change::Update(&file.path), &note).await? {
                 Some(_) => {
                     updated += count;
-                    pending.retain(|key| own.binary_search(key).is_err());
+                    pending.retain(|key| !has(key));
                 }
                 None => self.wait_after_loss(&mut delays).await?,
             }
@@ -62,13 +63,13 @@ impl Table {
         &self,
         known: &mut Known,
         wanted: &BTreeSet<Key>,
-    ) -> Result<Option<(DataFile, std::sync::Arc<[Key]>)>, LakeError> {
+    ) -> Result<Option<(DataFile, SortedKeys)>, LakeError> {
         if wanted.is_empty() {
             return Ok(None);
         }
         for file in known.log.files().to_vec() {
-            let own = keys::of_file(&self.store, &self.root, &self.contract, &file, &mut known.keys).await?;
-            if wanted.iter().any(|key| own.binary_search(key).is_ok()) {
+            let own = self.key_reader(&known.log)?.of_file(&file, &mut known.keys).await?;
+            if wanted.iter().any(|key| own.keys.binary_search(key).is_ok()) {
                 return Ok(Some((file, own)));
             }
         }
@@ -112,15 +113,9 @@ impl Table {
 
     /// The rows of the bytes of the data file at `path`, in the table's columns.
     pub(super) fn decode(&self, path: &Path, bytes: Bytes) -> Result<Vec<RecordBatch>, LakeError> {
-        let columns = self.contract.arrow_schema();
-        let typed = |batch: RecordBatch| {
-            let arrays = columns.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-                Some(array) => arrow::compute::cast(array, field.data_type()),
-                None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
-            });
-            RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, _>>()?)
-        };
-        let rows = data_file::reader(path, bytes)?;
-        rows.map(|batch| batch.and_then(typed).map_err(LakeError::damaged(path))).collect()
+        let columns = self.contract.table_schema();
+        let conform = |batch: RecordBatch| data_file::conform(&batch, &columns);
+        let rows = data_file::open(path, bytes)?.batches;
+        rows.map(|batch| batch.and_then(conform).map_err(LakeError::damaged(path))).collect()
     }
 }

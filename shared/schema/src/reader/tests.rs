@@ -243,3 +243,39 @@ fn the_documentation_is_right() {
         catalog(&[("datasets/order.toml", order), ("datasets/visit.toml", &broken)]).expect_err("mistakes");
     assert!(page.contains(&errors.to_string()), "{errors}");
 }
+
+#[test]
+fn a_catalogs_hash_covers_every_route() {
+    let hash = |text: &str, routes: &str| {
+        let files = [("visit.toml", text), ("_routes.toml", routes)];
+        catalog(&files).expect("right").hash().to_owned()
+    };
+    let shared = "shared_streams = [\"all\"]\n";
+    let first = hash(VISIT, shared);
+    assert_eq!(hash(&format!("{VISIT}\n# a note\n"), shared), first);
+    let mut seen = std::collections::BTreeSet::from([first]);
+    for route in ["topics", "streams", "partition_keys", "files"] {
+        let start = VISIT.find("[route]").expect("it has routes") + "[route]\n".len();
+        let rest: String = VISIT[start..]
+            .lines()
+            .filter(|line| !line.starts_with(route))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let text = format!("{}{route} = [\"another-name\"]\n{rest}", &VISIT[..start]);
+        assert!(seen.insert(hash(&text, shared)), "{route}");
+    }
+    assert!(seen.insert(hash(VISIT, "shared_streams = [\"all\", \"more\"]\n")));
+}
+
+#[test]
+fn keys_of_records_have_a_form_of_their_own() {
+    let text = VISIT.replacen("identity = [\"visitor\", \"at\"]", "identity = \"record\"", 1);
+    let catalog = catalog(&[("visit.toml", &text)]).expect("right");
+    let visit = catalog.contract("visit").expect("there");
+    assert_eq!(visit.identity, Identity::Record);
+    assert!(visit.former_identity_hash().is_some_and(|former| former != visit.identity_hash()));
+    let last = |schema: arrow::datatypes::SchemaRef| schema.fields().last().expect("a column").name().clone();
+    assert_eq!(last(visit.landing_schema()), crate::FORMER_KEY_COLUMN);
+    assert_eq!(last(visit.table_schema()), crate::KEY_COLUMN);
+    assert_eq!(last(catalog.quarantine().table_schema()), crate::KEY_COLUMN);
+}

@@ -50,7 +50,10 @@ pub fn contract(text: &str) {
                     fields.iter().map(|field| field.name().to_lowercase()).collect();
                 assert_eq!(names.len(), contract.columns.len(), "each column once");
                 assert!(!names.contains(KEY_COLUMN));
-                assert_eq!(contract.landing_schema().fields().len(), fields.len() + 1);
+                let keys = 1 + usize::from(contract.former_identity_hash().is_some());
+                assert_eq!(contract.landing_schema().fields().len(), fields.len() + keys);
+                let stored = usize::from(contract.stores_keys());
+                assert_eq!(contract.table_schema().fields().len(), fields.len() + stored);
                 // No other contract takes what its own patterns name.
                 for (pattern, of) in patterns(contract) {
                     let name = pattern.replace('*', "x");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use pinlake_clean::framing::{Format, Limits, ReadError, Records};
 use pinlake_clean::{Intake, MAX_RECORD_BYTES, Origin, Position, Reason};
-use pinlake_schema::{Catalog, Identity, KEY_COLUMN, QUARANTINE};
+use pinlake_schema::{Catalog, KEY_COLUMN, QUARANTINE};
 use serde_json::value::RawValue;
 
 /// A contract with a column of every type.
@@ -154,17 +154,11 @@ fn row_of(intake: &mut Intake, record: &[u8], hint: Option<&str>) -> Row {
     let quarantined = u64::from(cleaned.contract.name == QUARANTINE);
     assert_eq!((after.0 - before.0, after.1 - before.1), (1, quarantined), "read = rows + rejects");
 
-    let mut cells = cleaned.rows;
-    let keys = cells.column_by_name(KEY_COLUMN).expect("keys").clone();
-    cells.remove_column(cells.num_columns() - 1);
-    if cleaned.contract.identity != Identity::Record {
-        let stored = pinlake_clean::keys(&cleaned.contract, &cells).expect("the table's columns");
-        assert_eq!(
-            &stored,
-            keys.as_fixed_size_binary(),
-            "a row read from its table has the key it came with"
-        );
-    }
+    let keys = cleaned.rows.column_by_name(KEY_COLUMN).expect("keys").clone();
+    let stored = pinlake_clean::keys(&cleaned.contract, &cleaned.rows).expect("the table's columns");
+    assert_eq!(&stored, keys.as_fixed_size_binary(), "a row read from its table has the key it came with");
+    let columns: Vec<usize> = (0..cleaned.contract.columns.len()).collect();
+    let cells = cleaned.rows.project(&columns).expect("the contract's columns");
     let key = keys.as_fixed_size_binary().value(0).to_vec();
     Row { dataset: cleaned.contract.name.clone(), key, cells }
 }

@@ -1,54 +1,74 @@
-//! One verdict a record: what is in its table is not left unresolved in quarantine, nor is it there twice.
+//! Reconciliation: what is in its table is not left unresolved in quarantine, nor is it in quarantine twice.
 //!
-//! The same record may be judged twice under different contracts: delivered again after a deploy, sent again after a
-//! contract was mended, cleaned again from its raw bytes. One contract may take it and the other not, and then it
-//! would be in its table *and* in quarantine; or nothing told its dataset until a contract did, and then it would be
-//! in quarantine under none *and* under one. So whoever inserts looks for the other place **after** its own commit,
-//! and before anything is removed from landing. Judged again, an unresolved quarantined record has a key elsewhere:
+//! The same record may be evaluated twice under different contracts: delivered again after a deploy, sent again after a
+//! contract was mended, cleaned again from its raw bytes, or landed under one release and delivered again under another. One
+//! contract takes it and another does not, and then it would be in its table *and* in quarantine; or it is quarantined under
+//! two keys. So whoever inserts looks at the other place **after** its own commit, and before anything is removed from
+//! landing. Both looks ask every release that ever evaluated records of this lake ([`pinlake_landing::releases`]):
 //!
-//! - after clean rows: would the present contracts give one of quarantine the key of one that was just offered?
-//!   Then it is resolved. After quarantine rows: would any release?
-//! - after quarantine rows: would any release of contracts that ever wrote to this lake ([`crate::releases`]) give
-//!   one of them a key that is there? Then it is resolved.
+//! - after any rows: would one of the releases give an unresolved record of quarantine a key that was just inserted? Then it
+//!   is resolved.
+//! - after quarantine rows: would one of the releases give one of them a key that is somewhere already? Then it is resolved.
 //!
 //! Of two writers the one that looks later sees both commits, so one of them resolves the record, whatever the order;
 //! a writer that is killed in between leaves its landing objects, and its work is done again.
+//!
+//! What the releases make of a data file of quarantine is computed once for each release, and kept beside the file's keys
+//! as `<data file's name>.elsewhere`. So an insert evaluates its own rows, and quarantined ones only if nobody has yet.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, RecordBatch};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use pinlake_clean::Intake;
-use pinlake_schema::{Catalog, Contract, QUARANTINE};
+use pinlake_schema::{Catalog, Contract, KEY_COLUMN, QUARANTINE};
+use serde::{Deserialize, Serialize};
 
 use crate::Lake;
+use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::keys::{self, Key, key_at};
 use crate::quarantine::{self, mark_resolved};
-use crate::table::Inserted;
+use crate::table::{Inserted, Table};
 
-/// What the records of quarantine's files would be, kept while the function is warm: data files never change.
+/// What the releases make of quarantine's data files, kept while the function is warm: data files never change.
 #[derive(Debug, Default)]
-pub(crate) struct Verdicts(Mutex<HashMap<File, Arc<[Candidate]>>>);
+pub(crate) struct Evaluations(Mutex<HashMap<String, Arc<Evaluation>>>);
 
-/// A data file of quarantine, judged by a catalog.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct File {
-    path: String,
-    catalog: String,
+/// What some releases make of the unresolved records of one data file of quarantine.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Evaluation {
+    /// Hashes of the releases that were asked.
+    releases: BTreeSet<String>,
+    /// What they would put elsewhere.
+    elsewhere: Vec<Elsewhere>,
 }
 
-/// An unresolved record that a catalog would put elsewhere.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    /// Its key there: in its table, or in quarantine under a dataset.
-    elsewhere: Key,
+/// An unresolved record that a release would put elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Elsewhere {
+    /// The dataset there, which is quarantine for another key in it.
+    dataset: String,
+    /// By which rules the key there was made.
+    identity: String,
+    /// Its key there.
+    key: Key,
     /// Its key in quarantine.
     quarantined: Key,
 }
 
+/// As [`Elsewhere`], just evaluated.
+struct Candidate {
+    contract: Arc<Contract>,
+    key: Key,
+    former_key: Option<Key>,
+    quarantined: Key,
+}
+
 impl Lake {
-    /// Inserts rows that `contract` of `catalog` has judged: into its table, or into quarantine. `batches` have the
+    /// Inserts rows that `contract` of `catalog` has evaluated: into its table, or into quarantine. `batches` have the
     /// contract's landing schema. What is thereby in both places is resolved in quarantine.
     ///
     /// # Errors
@@ -65,15 +85,15 @@ impl Lake {
         }
         self.releases().keep(&**self.store(), catalog).await?;
         let inserted = self.table(contract).insert(batches).await?;
-        let mut superseded = BTreeSet::new();
+        let quarantined = self.table(catalog.quarantine()).data_files().await?;
+        if quarantined.is_empty() {
+            return Ok(inserted);
+        }
+        // Rows may have landed under another release than the present one.
+        let releases = self.releases().all(&**self.store()).await?;
+        let mut superseded = self.yielding_to(catalog, &releases, contract, batches, quarantined).await?;
         if contract.name == QUARANTINE {
-            // What is quarantined may have landed under another release than the present one.
-            let releases = self.releases().all(&**self.store()).await?;
-            superseded.extend(self.yielding_to(catalog, &releases, contract, batches).await?);
             superseded.extend(self.known_elsewhere(catalog, &releases, batches).await?);
-        } else {
-            superseded
-                .extend(self.yielding_to(catalog, std::slice::from_ref(catalog), contract, batches).await?);
         }
         self.resolve(catalog, &superseded).await?;
         Ok(inserted)
@@ -101,63 +121,95 @@ impl Lake {
         quarantine.update(keys, |batch, meant| mark_resolved(batch, meant, now)).await
     }
 
-    /// Of the unresolved records in quarantine, those that one of `judges` would put where one of `batches` is.
+    /// Of the unresolved records in `quarantined`, the files of quarantine, those that one of `releases` would put where one of
+    /// `batches` is.
     async fn yielding_to(
         &self,
         catalog: &Catalog,
-        judges: &[Arc<Catalog>],
+        releases: &[Arc<Catalog>],
         contract: &Contract,
         batches: &[RecordBatch],
+        quarantined: Vec<DataFile>,
     ) -> Result<BTreeSet<Key>, LakeError> {
-        let mut candidates: HashMap<Key, Vec<Key>> = HashMap::new();
-        for candidate in self.candidates(catalog, judges).await? {
-            candidates.entry(candidate.elsewhere).or_default().push(candidate.quarantined);
+        let quarantine = self.table(catalog.quarantine());
+        let mut there: HashMap<Key, Vec<Key>> = HashMap::new();
+        for file in &quarantined {
+            let evaluation = self.evaluate(&quarantine, file, releases).await?;
+            let same_keys = |elsewhere: &&Elsewhere| {
+                elsewhere.dataset == contract.name && elsewhere.identity == contract.identity_hash()
+            };
+            for elsewhere in evaluation.elsewhere.iter().filter(same_keys) {
+                there.entry(elsewhere.key).or_default().push(elsewhere.quarantined);
+            }
         }
+        self.evaluations().retain(&quarantined);
         let mut found = BTreeSet::new();
-        if candidates.is_empty() {
+        if there.is_empty() {
             return Ok(found);
         }
         for batch in batches {
-            let keys = keys::keys_of(batch).map_err(LakeError::encode(&contract.name))?;
+            let keys = keys::keys_of(batch, KEY_COLUMN).map_err(LakeError::encode(&contract.name))?;
             for row in 0..keys.len() {
-                found.extend(candidates.get(&key_at(keys, row)).into_iter().flatten());
+                found.extend(there.get(&key_at(keys, row)).into_iter().flatten());
             }
         }
         Ok(found)
     }
 
-    /// The unresolved records in quarantine that one of `judges` would put elsewhere.
-    async fn candidates(
+    /// What `releases` make of a data file of quarantine. Those that nobody has asked yet are asked, and what they say is kept.
+    async fn evaluate(
         &self,
-        catalog: &Catalog,
-        judges: &[Arc<Catalog>],
-    ) -> Result<Vec<Candidate>, LakeError> {
-        let quarantine = self.table(catalog.quarantine());
-        let mut all = Vec::new();
-        let mut live = BTreeSet::new();
-        for data in quarantine.data_files().await? {
-            let mut batches = None;
-            for judge in judges {
-                let file = File { path: data.path.clone(), catalog: judge.hash().to_owned() };
-                let known = self.verdicts().of(&file);
-                let candidates = match known {
-                    Some(candidates) => candidates,
-                    None => {
-                        let batches = match &mut batches {
-                            Some(batches) => batches,
-                            none => none.insert(quarantine.batches_of(&data).await?),
-                        };
-                        let candidates: Arc<[Candidate]> = self.elsewhere(judge, batches)?.into();
-                        self.verdicts().remember(file, candidates.clone());
-                        candidates
-                    }
-                };
-                all.extend_from_slice(&candidates);
-            }
-            live.insert(data.path);
+        quarantine: &Table,
+        file: &DataFile,
+        releases: &[Arc<Catalog>],
+    ) -> Result<Arc<Evaluation>, LakeError> {
+        let asked = |evaluation: &Evaluation| {
+            releases.iter().all(|release| evaluation.releases.contains(release.hash()))
+        };
+        let path = keys::evaluation_path(quarantine.root(), &file.path);
+        let known = match self.evaluations().get(&file.path) {
+            Some(known) => known,
+            None => Arc::new(self.read_evaluation(&path).await?),
+        };
+        if asked(&known) {
+            self.evaluations().remember(&file.path, &known);
+            return Ok(known);
         }
-        self.verdicts().retain(&live);
-        Ok(all)
+        let batches = quarantine.batches_of(file).await?;
+        let mut evaluation = Evaluation::clone(&known);
+        for release in releases {
+            if !evaluation.releases.insert(release.hash().to_owned()) {
+                continue;
+            }
+            evaluation.elsewhere.extend(self.elsewhere(release, &batches)?.into_iter().map(|candidate| {
+                Elsewhere {
+                    dataset: candidate.contract.name.clone(),
+                    identity: candidate.contract.identity_hash().to_owned(),
+                    key: candidate.key,
+                    quarantined: candidate.quarantined,
+                }
+            }));
+        }
+        evaluation.elsewhere.sort();
+        evaluation.elsewhere.dedup();
+        let evaluation = Arc::new(evaluation);
+        let bytes = serde_json::to_vec(&*evaluation).map_err(LakeError::encode(QUARANTINE))?;
+        // Two writers may replace each other's: what one lacks then is computed again.
+        self.store().put(&path, bytes.into()).await.map_err(LakeError::store(&path))?;
+        self.evaluations().remember(&file.path, &evaluation);
+        Ok(evaluation)
+    }
+
+    /// The evaluation that is kept at `path`; an empty one if there is none, or none that can be read.
+    async fn read_evaluation(&self, path: &Path) -> Result<Evaluation, LakeError> {
+        match self.store().get(path).await {
+            Ok(got) => {
+                let bytes = got.bytes().await.map_err(LakeError::store(path))?;
+                Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(Evaluation::default()),
+            Err(error) => Err(LakeError::store(path)(error)),
+        }
     }
 
     /// Of quarantine rows, the keys of those that one of `releases` would put where they are already.
@@ -167,28 +219,30 @@ impl Lake {
         releases: &[Arc<Catalog>],
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
-        let mut possible: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
-        let mut contracts: BTreeMap<String, Arc<Contract>> = BTreeMap::new();
+        // Keys of two identities are not comparable: each is looked for by the rules that made it.
+        let mut places: BTreeMap<(String, String), BTreeMap<Key, Vec<Candidate>>> = BTreeMap::new();
         for release in releases {
             for candidate in self.elsewhere(release, batches)? {
-                possible.entry(candidate.elsewhere).or_default().insert(candidate.quarantined);
+                let contract = &candidate.contract;
+                let place = (contract.name.clone(), contract.identity_hash().to_owned());
+                places.entry(place).or_default().entry(candidate.key).or_default().push(candidate);
             }
-            contracts.extend(release.contracts().map(|contract| (contract.name.clone(), contract.clone())));
         }
         let mut found = BTreeSet::new();
-        if possible.is_empty() {
-            return Ok(found);
-        }
-        let wanted: Vec<Key> = possible.keys().copied().collect();
-        for (dataset, contract) in &contracts {
+        for by_key in places.into_values() {
+            let Some(first) = by_key.values().flatten().next() else { continue };
             // The present contract's table is kept warm; another one's is opened for this only.
-            let table = match catalog.contract(dataset) {
+            let present = catalog.contract(&first.contract.name);
+            let table = match present.filter(|own| own.identity_hash() == first.contract.identity_hash()) {
                 Some(present) => self.table(present),
-                None => Arc::new(self.open(contract)),
+                None => Arc::new(self.open(&first.contract)),
             };
-            let present = table.contains(&wanted).await?;
-            let there = possible.values().zip(present).filter(|(_, present)| *present);
-            found.extend(there.flat_map(|(quarantined, _)| quarantined));
+            let keys: Vec<Key> = by_key.keys().copied().collect();
+            let former: Option<Vec<Key>> =
+                by_key.values().map(|candidates| candidates.first()?.former_key).collect();
+            let present = table.contains(&keys, former.as_deref()).await?;
+            let there = by_key.values().zip(present).filter(|(_, present)| *present);
+            found.extend(there.flat_map(|(candidates, _)| candidates).map(|candidate| candidate.quarantined));
         }
         Ok(found)
     }
@@ -203,9 +257,13 @@ impl Lake {
         let mut intake = Intake::new(catalog.clone(), self.clock().now());
         for batch in batches {
             let judged = quarantine::judge(catalog, batch, &mut intake, |_, _| true)?;
-            candidates.extend(judged.into_iter().filter_map(|judged| {
-                let elsewhere = judged.yields_to()?;
-                Some(Candidate { elsewhere, quarantined: judged.quarantined })
+            candidates.extend(judged.into_iter().filter(quarantine::Judged::yields).map(|judged| {
+                Candidate {
+                    contract: judged.contract,
+                    key: judged.key,
+                    former_key: judged.former_key,
+                    quarantined: judged.quarantined,
+                }
             }));
             // Only the keys are wanted.
             intake.drain();
@@ -214,17 +272,19 @@ impl Lake {
     }
 }
 
-impl Verdicts {
-    fn of(&self, file: &File) -> Option<Arc<[Candidate]>> {
+impl Evaluations {
+    fn get(&self, file: &str) -> Option<Arc<Evaluation>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(file).cloned()
     }
 
-    fn remember(&self, file: File, candidates: Arc<[Candidate]>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file, candidates);
+    fn remember(&self, file: &str, evaluation: &Arc<Evaluation>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned(), evaluation.clone());
     }
 
-    fn retain(&self, live: &BTreeSet<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|file, _| live.contains(&file.path));
+    fn retain(&self, live: &[DataFile]) {
+        let live: HashSet<&str> = live.iter().map(|file| file.path.as_str()).collect();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|file, _| live.contains(file.as_str()));
     }
 }
 
@@ -310,15 +370,16 @@ mod tests {
     async fn a_record_whose_dataset_has_no_contract_yet_is_refused_once() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let (strict, lenient) = (visits(""), visits("null = [\"home\"]"));
-        for catalog in [&without_visits(), &strict, &without_visits()] {
+        // While there is no contract the record itself belongs to its key; of the two rows one yields to the other.
+        for (catalog, resolved) in [(&without_visits(), 0), (&strict, 1), (&without_visits(), 1)] {
             deliver(&store, catalog, RECORD).await;
-            assert_eq!(places(&store, &strict).await, (0, 1, 0));
+            assert_eq!(places(&store, &strict).await, (0, 1, resolved));
         }
         let redriven = lake(&store, 3).redrive(&lenient, None).await.unwrap();
         assert_eq!((redriven.read, redriven.inserted, redriven.left), (1, 1, 0));
         for catalog in [&without_visits(), &strict, &lenient] {
             deliver(&store, catalog, RECORD).await;
-            assert_eq!(places(&store, &strict).await, (1, 0, 1), "late copies stay out");
+            assert_eq!(places(&store, &strict).await, (1, 0, 2), "late copies stay out");
         }
     }
 

@@ -1,0 +1,499 @@
+//! Tests of the guarantee with other actors around: programs that change the log and the key files, and releases of contracts
+//! that come and go.
+
+use std::sync::Arc;
+
+use arrow::array::cast::AsArray;
+use arrow::array::{Array, FixedSizeBinaryArray, Int64Array, RecordBatch};
+use futures::TryStreamExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_clean::{Intake, Origin, Position};
+use pinlake_schema::{Catalog, Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
+
+use crate::testing::effects;
+use crate::{Lake, LakeError, Table};
+
+fn catalog_of(identity: &str, rest: &str) -> Arc<Catalog> {
+    let text = format!(
+        "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\n{identity}\n[route]\nshape = [\"visitor\"]\n\
+         [[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n\
+         [[column]]\nname = \"page\"\ntype = \"int64\"\n{rest}\n"
+    );
+    Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
+}
+
+fn contract() -> Arc<Contract> {
+    catalog_of("", "").contract("visit").unwrap().clone()
+}
+
+/// Rows whose key is their value.
+fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
+    let keys = values.iter().map(|value| (*value as u128).to_be_bytes());
+    let column = Arc::new(Int64Array::from(values.to_vec()));
+    let keys = Arc::new(FixedSizeBinaryArray::try_from_iter(keys).unwrap());
+    RecordBatch::try_new(contract.landing_schema(), vec![column.clone(), column, keys]).unwrap()
+}
+
+async fn values(lake: &Lake, table: &Table) -> Vec<i64> {
+    let mut values = Vec::new();
+    for file in table.pin().await.unwrap().files {
+        let bytes = lake.store().get(&file.path).await.unwrap().bytes().await.unwrap();
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap();
+            values.extend_from_slice(batch.column(0).as_primitive::<arrow::datatypes::Int64Type>().values());
+        }
+    }
+    values.sort_unstable();
+    values
+}
+
+fn entry(version: u64) -> Path {
+    Path::from(format!("tables/visit/_delta_log/{version:020}.json"))
+}
+
+/// an entry in the middle of the log is gone (deleted by mistake, or restored too late): the next insert takes its number
+/// although there are later ones, and does not see what these added.
+#[tokio::test]
+async fn a_gap_in_the_log_is_not_its_end() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let contract = contract();
+    let lake = Lake::new(store.clone(), effects(1));
+    for value in 1..=6 {
+        lake.table(&contract).insert(&[rows(&contract, &[value])]).await.unwrap();
+    }
+    let third = store.get(&entry(3)).await.unwrap().bytes().await.unwrap();
+    store.delete(&entry(3)).await.unwrap();
+    let other = Lake::new(store.clone(), effects(2));
+    // Rows 5 and 6 are there; they are offered again, with a new one.
+    let error = other.table(&contract).insert(&[rows(&contract, &[5, 6, 7])]).await.unwrap_err();
+    assert!(error.to_string().contains("00000000000000000003.json is missing"), "{error}");
+    assert!(other.table(&contract).pin().await.is_err(), "half of the rows would be an answer that is wrong");
+    store.put(&entry(3), third.into()).await.unwrap();
+    let done = other.table(&contract).insert(&[rows(&contract, &[5, 6, 7])]).await.unwrap();
+    assert_eq!((done.inserted, done.version), (1, Some(7)));
+    assert_eq!(values(&other, &other.table(&contract)).await, [1, 2, 3, 4, 5, 6, 7]);
+}
+
+/// another program has made a checkpoint and truncated the log behind it (Delta's log clean-up) while this process was warm.
+#[tokio::test]
+async fn a_warm_process_behind_a_truncated_log_loses_no_rows() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let contract = contract();
+    let warm = Lake::new(store.clone(), effects(1));
+    warm.table(&contract).insert(&[rows(&contract, &[1])]).await.unwrap();
+    let other = Lake::new(store.clone(), effects(2));
+    for value in 2..=55 {
+        other.table(&contract).insert(&[rows(&contract, &[value])]).await.unwrap();
+    }
+    for version in 0..50 {
+        store.delete(&entry(version)).await.unwrap();
+    }
+    let done = warm.table(&contract).insert(&[rows(&contract, &[1000])]).await;
+    let reader = Lake::new(store.clone(), effects(3));
+    let there = values(&reader, &reader.table(&contract)).await;
+    assert!(done.is_err() || there.contains(&1000), "{done:?}, and a reader does not find the row");
+}
+
+/// a checkpoint in parts, as Spark and Databricks write them (Delta protocol, "Multi-part checkpoint").
+#[tokio::test]
+async fn a_checkpoint_in_parts_does_not_hide_the_table() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let contract = contract();
+    let lake = Lake::new(store.clone(), effects(1));
+    for value in 1..=52 {
+        lake.table(&contract).insert(&[rows(&contract, &[value])]).await.unwrap();
+    }
+    let log = "tables/visit/_delta_log";
+    let single = Path::from(format!("{log}/{:020}.checkpoint.parquet", 50));
+    let parts = Path::from(format!("{log}/{:020}.checkpoint.0000000001.0000000001.parquet", 50));
+    store.rename(&single, &parts).await.unwrap();
+    let hint = Path::from(format!("{log}/_last_checkpoint"));
+    store.put(&hint, "{\"version\":50,\"size\":60,\"parts\":1}".into()).await.unwrap();
+    let cold = Lake::new(store, effects(2));
+    let pinned = cold.table(&contract).pin().await.unwrap();
+    cold.table(&contract).insert(&[rows(&contract, &[53])]).await.unwrap();
+    assert_eq!(pinned.version, Some(52), "an analysis would find an empty table and say nothing");
+}
+
+async fn push(
+    lake: &Lake,
+    catalog: &Arc<Catalog>,
+    records: &[(&str, Option<(&str, u64)>)],
+) -> Vec<(String, u64)> {
+    push_from(lake, catalog, records, "test", Some("visit")).await
+}
+
+async fn push_from(
+    lake: &Lake,
+    catalog: &Arc<Catalog>,
+    records: &[(&str, Option<(&str, u64)>)],
+    source: &str,
+    hint: Option<&str>,
+) -> Vec<(String, u64)> {
+    let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    for (record, id) in records {
+        let origin = Origin { source, position: Position::Sequence { number: "7", line: 1 }, record_id: *id };
+        intake.push(record.as_bytes(), hint, &origin);
+    }
+    let mut done = Vec::new();
+    for cleaned in intake.drain() {
+        let inserted = lake.insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap().inserted;
+        done.push((cleaned.contract.name.clone(), inserted));
+    }
+    done
+}
+
+async fn count(lake: &Lake, catalog: &Arc<Catalog>, dataset: &str) -> u64 {
+    let pinned = lake.table(catalog.contract(dataset).unwrap()).pin().await.unwrap();
+    pinned.files.iter().filter_map(|file| file.rows).sum()
+}
+
+/// Raw bytes and dataset of the unresolved rows of quarantine.
+async fn unresolved(lake: &Lake, catalog: &Arc<Catalog>) -> Vec<(Option<String>, String)> {
+    let table = lake.table(catalog.quarantine());
+    let mut found = Vec::new();
+    for file in table.data_files().await.unwrap() {
+        for batch in table.batches_of(&file).await.unwrap() {
+            let resolved = batch.column_by_name("resolved_at").unwrap();
+            let dataset = batch.column_by_name("dataset").unwrap().as_string::<i32>();
+            let raw = batch.column_by_name("raw").unwrap().as_binary::<i32>();
+            for row in (0..batch.num_rows()).filter(|row| resolved.is_null(*row)) {
+                let of = dataset.is_valid(row).then(|| dataset.value(row).to_owned());
+                found.push((of, String::from_utf8_lossy(raw.value(row)).into_owned()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+async fn remove_keys(store: &Arc<dyn ObjectStore>) {
+    let folder = Path::from("tables/visit/_pinlake_keys");
+    let keys: Vec<_> = store.list(Some(&folder)).try_collect().await.unwrap();
+    assert!(!keys.is_empty());
+    for meta in keys {
+        store.delete(&meta.location).await.unwrap();
+    }
+}
+
+/// a key file is missing (restored table, OPTIMIZE by another program), and a contract is deployed whose identity the table
+/// refuses: a look from quarantine makes the key file by the refused identity, and after the roll-back all rows go in again.
+#[tokio::test]
+async fn a_refused_contract_makes_no_key_files() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let by_row = catalog_of("", "");
+    let by_column = catalog_of("identity = [\"visitor\"]", "");
+    let good = [("{\"visitor\":1,\"page\":1}", None), ("{\"visitor\":2,\"page\":1}", None)];
+    let lake = Lake::new(store.clone(), effects(1));
+    push(&lake, &by_row, &good).await;
+    remove_keys(&store).await;
+    // The bad deploy. Its rows are refused, as they should be; a record that it quarantines, and the release before took, is looked up.
+    let strict = catalog_of("identity = [\"visitor\"]", "");
+    let lake = Lake::new(store.clone(), effects(2));
+    let bad = {
+        // what only a looser release took
+        let loose = catalog_of("", "null = [\"home\"]");
+        lake.releases().keep(&*store, &loose).await.unwrap();
+        "{\"visitor\":3,\"page\":\"home\"}"
+    };
+    push(&lake, &strict, &[(bad, None)]).await;
+    drop(by_column);
+    // Rolled back; the same rows come again.
+    let lake = Lake::new(store.clone(), effects(3));
+    let again = push(&lake, &by_row, &good).await;
+    assert_eq!(count(&lake, &by_row, "visit").await, 2, "rows doubled: {again:?}");
+}
+
+/// identity = "record", a key file is missing: docs say that it is made again.
+#[tokio::test]
+async fn a_missing_key_file_of_an_identity_by_record_does_not_stop_the_table() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let catalog = catalog_of("identity = \"record\"", "");
+    let lake = Lake::new(store.clone(), effects(1));
+    push(&lake, &catalog, &[("{\"visitor\":1,\"page\":1}", Some(("r1", 0)))]).await;
+    remove_keys(&store).await;
+    let lake = Lake::new(store.clone(), effects(2));
+    let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    let origin = Origin { source: "test", position: Position::Line(1), record_id: Some(("r2", 0)) };
+    intake.push(b"{\"visitor\":1,\"page\":1}", Some("visit"), &origin);
+    let cleaned = intake.drain().remove(0);
+    let done = lake.insert(&catalog, &cleaned.contract, &[cleaned.rows]).await;
+    assert!(done.is_ok(), "{}", done.unwrap_err());
+}
+
+/// identity = "record": once an equal bad record was resolved, later ones with the same bytes are acknowledged and nowhere.
+#[tokio::test]
+async fn a_later_record_of_its_own_identity_is_not_swallowed_by_a_resolved_one() {
+    let lake = Lake::new(Arc::new(InMemory::new()), effects(1));
+    let strict = catalog_of("identity = \"record\"", "");
+    let loose = catalog_of("identity = \"record\"", "null = [\"home\"]");
+    let raw = "{\"visitor\":1,\"page\":\"home\"}";
+    push(&lake, &strict, &[(raw, Some(("request-1", 0)))]).await;
+    assert_eq!(lake.redrive(&loose, None).await.unwrap().inserted, 1);
+    assert_eq!(unresolved(&lake, &strict).await, []);
+    // Rolled back (or a stricter contract again); another event, equal bytes.
+    push(&lake, &strict, &[(raw, Some(("request-2", 0)))]).await;
+    let left = unresolved(&lake, &strict).await;
+    // And mended again.
+    let again = lake.redrive(&loose, None).await.unwrap();
+    let there = count(&lake, &loose, "visit").await;
+    assert!(
+        !left.is_empty() || there == 2,
+        "request-2 is in no table and not unresolved in quarantine; {again:?}"
+    );
+}
+
+fn by_topic(topics: &str, page: &str) -> Arc<Catalog> {
+    let text = format!(
+        "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\nidentity = [\"visitor\"]\n[route]\n{topics}\nfiles = [\"visit*\"]\n\
+         [[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n[[column]]\nname = \"page\"\ntype = \"int64\"\n{page}\n"
+    );
+    Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
+}
+
+/// routes by name are not in a release's hash, so a release that differs only in them is not kept.
+#[tokio::test]
+async fn a_release_that_differs_in_routes_by_name_is_another_release() {
+    let lake = Lake::new(Arc::new(InMemory::new()), effects(1));
+    let (before, after) =
+        (by_topic("topics = [\"*.other\"]", ""), by_topic("topics = [\"*.other\", \"*.visit\"]", ""));
+    // An older release wrote first; its catalog is what the lake keeps.
+    push(&lake, &before, &[("{\"visitor\":9}", None)]).await;
+    // The release with the topic: the record is clean.
+    let lake = Lake::new(lake.store().clone(), effects(2));
+    let source = "kafka/0a1b.visit/0";
+    let record = [("{\"visitor\":1}", None)];
+    assert!(after.route_topic("0a1b.visit").is_some() && before.route_topic("0a1b.visit").is_none());
+    push_from(&lake, &after, &record, source, Some("visit")).await;
+    // Rolled back: the batch is delivered again.
+    let lake = Lake::new(lake.store().clone(), effects(3));
+    push_from(&lake, &before, &record, source, None).await;
+    let left = unresolved(&lake, &before).await;
+    assert_eq!(
+        left,
+        [],
+        "the record is in its table, and unresolved in quarantine as well; hashes equal: {}",
+        before.hash() == after.hash()
+    );
+}
+
+/// two callers (two API keys, say) happen to name their requests alike; `app.rs::request_id` takes the header as it is, so their
+/// records have one identity. Both were acknowledged.
+#[tokio::test]
+async fn two_callers_with_one_idempotency_key_lose_nothing() {
+    let catalog = catalog_of("identity = \"record\"", "");
+    let lake = Lake::new(Arc::new(InMemory::new()), effects(1));
+    // Partition keys as ingest writes them: visit/batch-1/0 of caller A, and of caller B.
+    push(&lake, &catalog, &[("{\"visitor\":1}", Some(("batch-1", 0)))]).await;
+    push(&lake, &catalog, &[("{\"visitor\":2}", Some(("batch-1", 0)))]).await;
+    assert_eq!(count(&lake, &catalog, "visit").await, 2);
+}
+
+/// a release that was rolled back chooses by whose identity a withdrawn dataset's key files are made; here nobody ever inserts
+/// under it.
+#[tokio::test]
+async fn a_release_that_the_table_refused_makes_no_key_files_later() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let by_row = catalog_of("", "");
+    let good = [("{\"visitor\":1,\"page\":1}", None), ("{\"visitor\":2,\"page\":1}", None)];
+    let lake = Lake::new(store.clone(), effects(1));
+    push(&lake, &by_row, &good).await;
+    remove_keys(&store).await;
+    // A redrive, or any row that goes to quarantine, while the dataset has no contract; of the releases that ever were
+    // the last one by hash is asked.
+    for version in 2..12 {
+        let refused = catalog_of("identity = [\"visitor\"]", &format!("null = [\"{version}\"]"));
+        lake.releases().keep(&*store, &refused).await.unwrap();
+    }
+    let lake = Lake::new(store.clone(), effects(2));
+    push(&lake, &crate::testing::without_visits(), &[("{\"visitor\":3,\"page\":1}", None)]).await;
+    let lake = Lake::new(store.clone(), effects(3));
+    let again = push(&lake, &by_row, &good).await;
+    assert_eq!(count(&lake, &by_row, "visit").await, 2, "rows doubled: {again:?}");
+}
+
+fn two_shapes(with_other: bool) -> Arc<Catalog> {
+    let of = |name: &str, shape: &str| {
+        format!(
+            "name = \"{name}\"\nversion = 1\ndescription = \"x\"\nidentity = [\"{shape}\"]\n[route]\nshape = [\"{shape}\"]\n\
+             [[column]]\nname = \"{shape}\"\ntype = \"int64\"\nrequired = true\n"
+        )
+    };
+    let mut files = vec![("visit.toml".to_owned(), of("visit", "visitor"))];
+    if with_other {
+        files.push(("other.toml".to_owned(), of("other", "page")));
+    }
+    Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
+}
+
+/// what an older release made land under a contract that has not changed is inserted by a newer one, which looks into quarantine
+/// by its own contracts only; a second delivery was judged by the newer one, for which the record has two shapes.
+#[tokio::test]
+async fn clean_rows_of_an_older_release_are_looked_up_by_that_release() {
+    let lake = Lake::new(Arc::new(InMemory::new()), effects(1));
+    let (old, new) = (two_shapes(false), two_shapes(true));
+    let raw = "{\"visitor\":1,\"page\":2}";
+    // The old cleaner has landed it (and kept its release); the compactor has not come to it yet.
+    lake.releases().keep(&**lake.store(), &old).await.unwrap();
+    let mut intake = Intake::new(old.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+    intake.push(raw.as_bytes(), None, &origin);
+    let landed = intake.drain().remove(0);
+    // A contract comes. The batch is delivered again, to the new cleaner; the new compactor takes both.
+    push_from(&lake, &new, &[(raw, None)], "test", None).await;
+    let visit = new.contract("visit").unwrap();
+    assert_eq!(visit.hash(), landed.contract.hash(), "so it is not cleaned again");
+    assert_eq!(lake.insert(&new, visit, &[landed.rows]).await.unwrap().inserted, 1);
+    assert_eq!(unresolved(&lake, &new).await, [], "it is in its table, and unresolved in quarantine as well");
+}
+
+/// Makes of a table what the first form of `identity = "record"` left: keys that do not cover the content, in a key file without
+/// an epoch, and in no data file.
+async fn make_former(store: &Arc<dyn ObjectStore>, contract: &Contract, former_keys: &[[u8; 16]]) {
+    let text =
+        String::from_utf8(store.get(&entry(0)).await.unwrap().bytes().await.unwrap().to_vec()).unwrap();
+    let mut lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for metadata in lines.iter_mut().filter_map(|line| line.get_mut("metaData")) {
+        metadata["configuration"]["pinlake.identity"] = contract.former_identity_hash().unwrap().into();
+        let mut schema: serde_json::Value =
+            serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+        schema["fields"].as_array_mut().unwrap().retain(|field| field["name"] != KEY_COLUMN);
+        metadata["schemaString"] = schema.to_string().into();
+    }
+    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    store.put(&entry(0), lines.join("\n").into()).await.unwrap();
+    let lake = Lake::new(store.clone(), effects(9));
+    let table = lake.table(&Arc::new(contract.clone()));
+    for file in table.data_files().await.unwrap() {
+        let batch = table.batches_of(&file).await.unwrap().remove(0);
+        let columns: Vec<usize> = (0..contract.columns.len()).collect();
+        let batch = batch.project(&columns).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        store.put(&Path::from(format!("tables/visit/{}", file.path)), bytes.into()).await.unwrap();
+        let mut keys = former_keys.to_vec();
+        keys.sort_unstable();
+        let mut bytes = b"PLKEYS01".to_vec();
+        bytes.extend_from_slice(&(keys.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(keys.as_flattened());
+        let path = crate::keys::key_path(table.root(), &file.path);
+        store.put(&path, bytes.into()).await.unwrap();
+    }
+}
+
+fn former_keys(catalog: &Arc<Catalog>, records: &[(&str, Option<(&str, u64)>)]) -> Vec<[u8; 16]> {
+    let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    for (record, id) in records {
+        let position = Position::Sequence { number: "7", line: 1 };
+        intake.push(record.as_bytes(), Some("visit"), &Origin { source: "test", position, record_id: *id });
+    }
+    let rows = intake.drain().remove(0).rows;
+    let keys = rows.column_by_name(FORMER_KEY_COLUMN).unwrap().as_fixed_size_binary();
+    (0..keys.len()).map(|row| keys.value(row).try_into().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn data_files_of_the_former_record_identity_keep_their_keys() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let catalog = catalog_of("identity = \"record\"", "");
+    let contract = catalog.contract("visit").unwrap();
+    let old = [("{\"visitor\":1}", Some(("r1", 0))), ("{\"visitor\":2}", Some(("r1", 1)))];
+    push(&Lake::new(store.clone(), effects(1)), &catalog, &old).await;
+    make_former(&store, contract, &former_keys(&catalog, &old)).await;
+
+    let lake = Lake::new(store.clone(), effects(2));
+    let inserted = async |records: &[(&str, Option<(&str, u64)>)]| push(&lake, &catalog, records).await[0].1;
+    assert_eq!(inserted(&old).await, 0, "redelivered across the upgrade");
+    // The client sends again what it had sent before the caller belonged to a request's id.
+    assert_eq!(inserted(&[("{\"visitor\":1}", Some(("r1@c0ffee", 0)))]).await, 0);
+    assert_eq!(inserted(&[("{\"visitor\":1}", Some(("r2", 0)))]).await, 1);
+    assert_eq!(inserted(&[("{\"visitor\":3}", Some(("r2", 0)))]).await, 1, "another content");
+    assert_eq!(inserted(&[("{\"visitor\":3}", Some(("r2@c0ffee", 0)))]).await, 1, "another caller");
+    let again = [("{\"visitor\":1}", Some(("r2", 0))), ("{\"visitor\":3}", Some(("r2", 0)))];
+    assert_eq!(inserted(&again).await, 0);
+    for cold in [Lake::new(store.clone(), effects(3)), Lake::new(store.clone(), effects(4))] {
+        assert_eq!(push(&cold, &catalog, &[old, again].concat()).await[0].1, 0);
+    }
+
+    // Merged are the files of the present form only.
+    for number in 0..3_u64 {
+        assert_eq!(inserted(&[("{\"visitor\":1}", Some(("r4", number)))]).await, 1);
+    }
+    let table = lake.table(contract);
+    assert_eq!(table.merge_small_files(4).await.unwrap(), 6);
+    let cold = Lake::new(store.clone(), effects(5));
+    assert_eq!(push(&cold, &catalog, &[old, again].concat()).await[0].1, 0);
+    assert_eq!(count(&cold, &catalog, "visit").await, 8);
+
+    // Without its key file an old data file says nothing of its keys.
+    remove_keys(&store).await;
+    let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    let origin = Origin { source: "test", position: Position::Line(1), record_id: Some(("r5", 0)) };
+    intake.push(b"{\"visitor\":1}", Some("visit"), &origin);
+    let error = Lake::new(store, effects(6))
+        .insert(&catalog, contract, &[intake.drain().remove(0).rows])
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LakeError::KeysLost { .. }) && !error.is_retryable(), "{error}");
+}
+
+#[tokio::test]
+async fn equal_bad_records_are_as_many_in_quarantine_as_their_datasets_identity_says() {
+    let raw = "{\"visitor\":1,\"page\":\"home\"}";
+    let twice = [(raw, Some(("r1", 0))), (raw, Some(("r2", 0)))];
+    let by_record = catalog_of("identity = \"record\"", "");
+    let by_row = catalog_of("", "");
+    let without = crate::testing::without_visits();
+    for (catalog, rows) in [(&by_record, 2), (&by_row, 1), (&without, 2)] {
+        let lake = Lake::new(Arc::new(InMemory::new()), effects(1));
+        for _ in 0..2 {
+            push(&lake, catalog, &twice).await;
+            push(&lake, catalog, &twice[1..]).await;
+        }
+        assert_eq!(unresolved(&lake, catalog).await.len(), rows);
+        // A mended contract takes each of them.
+        let mended = match rows {
+            1 => catalog_of("", "null = [\"home\"]"),
+            _ => catalog_of("identity = \"record\"", "null = [\"home\"]"),
+        };
+        assert_eq!(lake.redrive(&mended, None).await.unwrap().inserted, rows as u64);
+        assert_eq!(unresolved(&lake, catalog).await, []);
+    }
+    // What no contract can take is one record, whoever sends it.
+    let lake = Lake::new(Arc::new(InMemory::new()), effects(1));
+    push(&lake, &without, &[("no json", Some(("r1", 0))), ("no json", Some(("r2", 0)))]).await;
+    assert_eq!(unresolved(&lake, &without).await.len(), 1);
+}
+
+/// Damaged key files, and some of another identity, are made again: they are a cache.
+#[tokio::test]
+async fn a_key_file_that_cannot_be_trusted_is_made_again() {
+    let catalog = catalog_of("", "");
+    let good = [("{\"visitor\":1,\"page\":1}", None), ("{\"visitor\":2,\"page\":1}", None)];
+    let contract = catalog.contract("visit").unwrap();
+    for what in ["cut", "empty", "fewer", "foreign", "noise"] {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let lake = Lake::new(store.clone(), effects(1));
+        push(&lake, &catalog, &good).await;
+        let file = lake.table(contract).data_files().await.unwrap().remove(0);
+        let path = crate::keys::key_path(lake.table(contract).root(), &file.path);
+        let right = store.get(&path).await.unwrap().bytes().await.unwrap();
+        let wrong: Vec<u8> = match what {
+            "cut" => right[..right.len() - 3].to_vec(),
+            "empty" => Vec::new(),
+            "fewer" => [&right[..8], &1_u64.to_le_bytes(), &right[16..48]].concat(),
+            "foreign" => [&right[..16], b"0123456789abcdef", &[0; 32]].concat(),
+            _ => b"no key file at all, but long enough to be one".to_vec(),
+        };
+        store.put(&path, wrong.into()).await.unwrap();
+        let cold = Lake::new(store.clone(), effects(2));
+        assert_eq!(push(&cold, &catalog, &good).await[0].1, 0, "{what}");
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), right, "{what}");
+    }
+}

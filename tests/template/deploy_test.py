@@ -1,0 +1,47 @@
+"""`make deploy` stops before it builds, which takes long, where it would wait for ever or has no place to deploy to.
+
+`make check` runs it; that it deploys is shown by every stack that `make up` and the tests bring up.
+"""
+
+import os
+import subprocess
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def deploy(settings: dict[str, str], *options: str) -> tuple[int, str]:
+    """The exit code of `make deploy` without a terminal and a region, and what it said."""
+    foreign = ("AWS_", "MAKE", "MFLAGS", "REGION", "CONFIRM", "SAMCONFIG")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    clean |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull} | settings
+    done = subprocess.run(
+        ["make", "deploy", "DEPLOY_DIR=/dev/null/nowhere", *options],
+        cwd=ROOT,
+        env=clean,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+class Deploy(unittest.TestCase):
+    def refused(self, advice: str, settings: dict[str, str], *options: str) -> None:
+        code, said = deploy(settings, *options)
+        self.assertEqual((code, "deploying to" in said), (2, False), said)
+        self.assertIn(advice, said)
+
+    def test_a_region_is_wanted(self) -> None:
+        self.refused("make deploy REGION=", {}, "CONFIRM=no")
+
+    def test_a_question_is_not_asked_where_nobody_answers(self) -> None:
+        self.refused("make deploy CONFIRM=no", {"AWS_REGION": "eu-west-1"})
+        self.refused("make deploy CONFIRM=no", {}, "REGION=eu-west-1", "CONFIRM=yes")
+
+
+if __name__ == "__main__":
+    unittest.main()
