@@ -105,7 +105,9 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     })?;
     let mut load = Load::new(lake.clone(), catalog, sandbox, SystemClock.now());
     let dataset = args.dataset.as_deref();
+    let walked = unreadable;
     let mut unreadable = Unreadable::default();
+    unreadable.note(walked.into_iter());
     let mut done = 0;
     for file in &files {
         let loaded = match load.open(file, dataset) {

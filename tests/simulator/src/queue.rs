@@ -231,11 +231,13 @@ impl Warm {
             sinks: [SINK.to_owned()].into(),
             buckets: Arc::new(buckets),
             most_bytes: MOST_BYTES,
+            steps: world.plan.steps,
             sandbox,
             effects: world.effects(),
         });
         let function = Compactor {
-            lake: Lake::new(store, world.effects()).with_key_bytes(world.plan.key_bytes),
+            lake: Lake::new(store, world.effects()).with_key_bytes(world.plan.key_bytes)
+                .with_upkeep(world.plan.upkeep),
             catalog: contracts::catalog(release),
             alarm: ToSelf { queue: queue.clone(), process: process.clone() },
             budget: Budget {

@@ -10,9 +10,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{GetOptions, GetResult, ObjectMeta, ObjectStoreExt, Result};
 use parquet::arrow::ArrowWriter;
-use pinlake_schema::KEY_COLUMN;
-/// PREMERGE
-const FORMER_KEY_COLUMN: &str = "_key_1";
+use pinlake_schema::{FORMER_KEY_COLUMN, KEY_COLUMN};
 
 use crate::contracts::{self, Release};
 use crate::process::Process;

@@ -272,12 +272,6 @@ async fn added(world: &Arc<World>, dataset: &str, file: &str, author: Author) ->
     let batches = rows_of(data)?;
     let mut keys = Vec::new();
     for batch in &batches {
-        // PREMERGE
-        if dataset == "click" {
-            let stored = read(world, &table.clone().join("_pinlake_keys").join(file.replace(".parquet", ".keys"))).await?;
-            keys = stored[stored.len() - 16 * batch.num_rows()..].as_chunks().0.to_vec();
-            continue;
-        }
         keys.extend(table_keys(dataset, batch)?);
     }
     if author == Author::Pinlake {

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use compactor::files::Steps;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use pinlake_effects::{Chance, Clock, Effects};
+use pinlake_lake::Upkeep;
 use pinlake_landing::drain::Bounds;
 use pinlake_platform::api_keys::{self, ApiKeys};
 use tokio::time::Instant;
@@ -48,6 +50,10 @@ pub struct Plan {
     pub row_bytes: usize,
     /// Bytes of keys that a warm compactor keeps.
     pub key_bytes: usize,
+    /// When tables are tidied up.
+    pub upkeep: Upkeep,
+    /// In which steps files are read.
+    pub steps: Steps,
     /// Milliseconds that a compactor may go on.
     pub patience: u64,
     /// How often all datasets are swept; `None`: never.
@@ -111,6 +117,8 @@ impl Plan {
             take: [1, 1, 2, 4, 100][dice.index(5)],
             row_bytes: [1, 2_000, 256 << 20, 256 << 20][dice.index(4)],
             key_bytes: [0, 64, 40 << 20][dice.index(3)],
+            upkeep: drawn_upkeep(dice),
+            steps: drawn_steps(dice),
             patience: [0, 0, 200, 5_000, 60_000][dice.index(5)],
             sweep: Some(sweep),
             // A message may be hidden for as long as its visibility lasts, and be taken by a sweep after that.
@@ -164,6 +172,20 @@ fn drawn_bounds(dice: &Dice) -> Bounds {
     }
     let few = || usize::try_from(dice.between(1, 6)).unwrap_or(1);
     Bounds { landing: few(), failed: few(), given_up: few(), batches_read: few() - 1, ..Bounds::default() }
+}
+
+/// Often enough for a world of a few commits, or as in a real lake.
+fn drawn_upkeep(dice: &Dice) -> Upkeep {
+    let usual = Upkeep::default();
+    Upkeep {
+        checkpoint_every: if dice.chance(300) { dice.between(1, 5) } else { usual.checkpoint_every },
+        enough_files: if dice.chance(300) { 2 + dice.index(4) } else { usual.enough_files },
+    }
+}
+
+/// So small that a file of a few records takes several slices and invocations, or as in a real lake.
+fn drawn_steps(dice: &Dice) -> Steps {
+    if dice.chance(500) { Steps::default() } else { Steps { slice_bytes: 1, look_cost: 1, least_cost: 1 } }
 }
 
 /// Releases and when they are deployed. One that a table refuses is always taken back.
