@@ -43,10 +43,6 @@ const GROUP_FILES: usize = 128;
 const GROUP_BYTES: u64 = 16 << 20;
 /// Bytes that a compressed file may unpack to, or a file's records may have.
 const MOST_UNPACKED_BYTES: u64 = 4 << 30;
-/// What is read between two looks at the clock, as [`Records::cost`] counts it.
-const LOOK_COST: u64 = 256 << 10;
-/// New records of a file that are taken at least, however late it is, lest a file never come to its end.
-const LEAST_COST: u64 = SLICE_BYTES as u64;
 /// What reading may cost in a function of 2 GB.
 const LIMITS: Limits = Limits {
     max_record_bytes: 16 << 20,
@@ -76,6 +72,23 @@ pub fn sandbox(memory_bytes: u64) -> std::io::Result<Sandbox> {
     Sandbox::of_this_program(LIMITS, bounds)
 }
 
+/// In which steps a file is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps {
+    /// Bytes of records that land together.
+    pub slice_bytes: usize,
+    /// What is read between two looks at the clock, as [`Records::cost`] counts it.
+    pub look_cost: u64,
+    /// New records of a file that are taken at least, however late it is, lest a file never come to its end.
+    pub least_cost: u64,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self { slice_bytes: SLICE_BYTES, look_cost: 256 << 10, least_cost: SLICE_BYTES as u64 }
+    }
+}
+
 /// Opens other buckets.
 pub trait Buckets: Send + Sync {
     /// A bucket that is only read from.
@@ -95,6 +108,8 @@ pub struct Files {
     pub buckets: Arc<dyn Buckets>,
     /// Stored bytes of the largest file that is taken: the function's disk has to hold it.
     pub most_bytes: u64,
+    /// In which steps files are read.
+    pub steps: Steps,
     /// Reads Parquet.
     pub sandbox: Sandbox,
     /// The time, by which attempts end, and their names.
@@ -179,7 +194,7 @@ impl Files {
             times,
             attempts: Attempts::look(store, &*self.effects.clock).await?,
             kept: Progress::kept(store).await?,
-            slice: Slice::default(),
+            slice: Slice::of(self.steps.slice_bytes),
             leaving: Vec::new(),
             begun: false,
             done: FilesTaken::default(),
@@ -513,7 +528,7 @@ impl Work<'_> {
             }
             let now = Instant::now();
             let is_further = place.number > from.records;
-            let is_enough = is_further && records.cost() - place.skipped >= LEAST_COST;
+            let is_enough = is_further && records.cost() - place.skipped >= self.files.steps.least_cost;
             if now < self.times.hard && !(now >= self.times.soft && is_enough) {
                 continue;
             }
@@ -538,7 +553,7 @@ impl Work<'_> {
         records: &mut Records,
         place: &mut Place,
     ) -> Result<Filled, ReadError> {
-        let look = records.cost() + LOOK_COST;
+        let look = records.cost() + self.files.steps.look_cost;
         while records.cost() < look {
             match records.next()? {
                 None => return Ok(Filled::Whole),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
-use compactor::files::{self, Buckets, Files, FilesTaken, MOST_BYTES};
+use compactor::files::{self, Buckets, Files, FilesTaken, MOST_BYTES, Steps};
 use compactor::{Alarm, Compactor, Outcome};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use object_store::ObjectStore;
@@ -58,6 +58,7 @@ async fn serve() -> Result<(), Error> {
                     .collect(),
                 buckets: Arc::new(s3),
                 most_bytes: MOST_BYTES,
+                steps: Steps::default(),
                 sandbox: files::sandbox(memory as u64)?,
                 effects: effects.clone(),
             })

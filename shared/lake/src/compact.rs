@@ -18,8 +18,6 @@ use crate::table::Table;
 
 /// Landing objects that are read at once: most are small, and on S3 each is a wait of tens of milliseconds.
 const CONCURRENCY: usize = 64;
-/// From how many small data files on they are merged, up to half as many again.
-const ENOUGH_FILES: usize = 32;
 /// How many commits' worth of objects a compactor at most passes over when it has met another on the same ones.
 const LEAP: usize = 8;
 
@@ -127,7 +125,8 @@ impl Lake {
         }
         if let Some(contract) = contract.filter(|_| done.inserted > 0 && !done.more) {
             // Compactors that begin to merge at another number of files do not all merge the same ones.
-            let enough = ENOUGH_FILES + self.chance().below(ENOUGH_FILES / 2);
+            let enough = self.upkeep().enough_files;
+            let enough = enough + self.chance().below(enough / 2);
             done.merged_files = merge(&self.table(contract), enough).await;
         }
         Ok(done)

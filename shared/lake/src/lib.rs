@@ -90,6 +90,21 @@ pub use table::{Inserted, PinnedFile, PinnedTable, Table};
 /// What is kept of the tables' keys, unless somebody says otherwise: 40 MiB are the indexes of twelve million rows.
 const KEY_BYTES: usize = 40 << 20;
 
+/// When a table is tidied up, which makes reading quicker and nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct Upkeep {
+    /// A checkpoint is made every so many versions.
+    pub checkpoint_every: u64,
+    /// From so many small data files on they are merged, up to half as many again.
+    pub enough_files: usize,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self { checkpoint_every: 50, enough_files: 32 }
+    }
+}
+
 /// A lake: a store, rooted at the lake's own prefix, and the tables in it.
 #[derive(Debug)]
 pub struct Lake {
@@ -99,6 +114,7 @@ pub struct Lake {
     tables: Mutex<BTreeMap<String, Arc<Table>>>,
     /// For what is kept of their keys.
     room: KeyRoom,
+    upkeep: Upkeep,
     releases: Releases,
     evaluations: Evaluations,
 }
@@ -111,6 +127,7 @@ impl Lake {
             effects,
             tables: Mutex::default(),
             room: KeyRoom::of(KEY_BYTES),
+            upkeep: Upkeep::default(),
             releases: Releases::default(),
             evaluations: Evaluations::default(),
         }
@@ -120,6 +137,15 @@ impl Lake {
     /// read again for each commit.
     pub fn with_key_bytes(self, most: usize) -> Self {
         Self { room: KeyRoom::of(most), ..self }
+    }
+
+    /// The same lake, whose tables are tidied up at other times.
+    pub fn with_upkeep(self, upkeep: Upkeep) -> Self {
+        Self { upkeep, ..self }
+    }
+
+    pub(crate) fn upkeep(&self) -> Upkeep {
+        self.upkeep
     }
 
     /// The store, rooted at the lake.
@@ -158,6 +184,6 @@ impl Lake {
     }
 
     fn open(&self, contract: &Arc<Contract>) -> Table {
-        Table::new(self.store.clone(), self.effects.clone(), contract.clone(), self.room.clone())
+        Table::new(self.store.clone(), self.effects.clone(), contract.clone(), self.room.clone(), self.upkeep)
     }
 }

@@ -15,6 +15,7 @@ use pinlake_schema::{Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 use rayon::slice::ParallelSliceMut;
 use tokio::sync::Mutex;
 
+use crate::Upkeep;
 use crate::commit::{self, Outcome};
 use crate::data_file::{self, DataFile, NewFile, Rows};
 use crate::error::LakeError;
@@ -30,8 +31,6 @@ const TABLES: &str = "tables";
 const CONTRACT_PROPERTY: &str = "pinlake.contract";
 const VERSION_PROPERTY: &str = "pinlake.contract.version";
 const IDENTITY_PROPERTY: &str = "pinlake.identity";
-/// A checkpoint is made every so many versions.
-const CHECKPOINT_EVERY: u64 = 50;
 /// How a lost version is tried for again.
 const CONTENTION: Backoff =
     Backoff { first: Duration::from_millis(50), most: Duration::from_secs(5), attempts: 24 };
@@ -82,6 +81,7 @@ pub struct Table {
     effects: Effects,
     contract: Arc<Contract>,
     root: Path,
+    upkeep: Upkeep,
     known: Mutex<Known>,
 }
 
@@ -98,11 +98,12 @@ impl Table {
         effects: Effects,
         contract: Arc<Contract>,
         room: KeyRoom,
+        upkeep: Upkeep,
     ) -> Self {
         let root = Path::from_iter([TABLES, &contract.name]);
         let log = TableLog::new(&contract.name, root.clone());
         let known = Mutex::new(Known { log, keys: KeyCache::new(room) });
-        Self { store, effects, contract, root, known }
+        Self { store, effects, contract, root, upkeep, known }
     }
 
     /// The contract that the table is kept under.
@@ -255,7 +256,7 @@ impl Table {
             Outcome::Committed { e_tag } => {
                 keys.remember(&ready.path, ready.known.clone());
                 log.committed(version, commit, e_tag).await?;
-                if version.is_multiple_of(CHECKPOINT_EVERY) {
+                if version.is_multiple_of(self.upkeep.checkpoint_every) {
                     self.checkpoint(log).await;
                 }
                 Ok(Some(version))

@@ -96,14 +96,26 @@ fn hash(parts: &[&str]) -> String {
 }
 
 /// Records of files on their way into the landing area.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Slice {
     records: Vec<RawRecord>,
     faults: Vec<Option<Fault>>,
     bytes: usize,
+    most: usize,
+}
+
+impl Default for Slice {
+    fn default() -> Self {
+        Self::of(SLICE_BYTES)
+    }
 }
 
 impl Slice {
+    /// An empty slice that is full at so many bytes.
+    pub fn of(most: usize) -> Self {
+        Self { records: Vec::new(), faults: Vec::new(), bytes: 0, most }
+    }
+
     /// Adds a record, the `number`-th of its file, counted from 0.
     pub fn push(&mut self, file: &FileSource, number: u64, record: Record<'_>) {
         self.add(file.record(number, record.position, record.bytes), record.fault);
@@ -122,7 +134,7 @@ impl Slice {
 
     /// Whether it should be landed before more is added.
     pub fn is_full(&self) -> bool {
-        self.bytes >= SLICE_BYTES
+        self.bytes >= self.most
     }
 
     /// Lands what it holds and empties it.
@@ -141,7 +153,7 @@ impl Slice {
         };
         let kept = raw::put(store, &origin, delivery.records).await?;
         let landed = land_with(store, releases, catalog, delivery, &kept, &self.faults).await?;
-        *self = Self::default();
+        *self = Self::of(self.most);
         Ok(landed)
     }
 }

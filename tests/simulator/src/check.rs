@@ -1,28 +1,36 @@
 //! The invariants: what "drained" promises, at every step, and the whole guarantee at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_lake::Lake;
-use pinlake_landing::drain::{self, Bounds};
-use pinlake_landing::object;
+use pinlake_landing::drain;
 use tokio::time::sleep;
 
-use crate::contracts::{self, Release};
-use crate::ledger::{Content, Receipt};
+use crate::contracts::{self, Release, Rule};
+use crate::files;
+use crate::kinesis::STREAM;
+use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
 use crate::queue::Queue;
+use crate::sabotage::Sabotage;
 use crate::store::Store;
 use crate::story::Broken;
-use crate::witness;
+use crate::witness::{self, Places};
 use crate::world::World;
 
 /// Asks again and again whether the pipeline is drained of what some answers acknowledged. Whenever it says so, it
 /// must be true.
 pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
     let store = Store::of(&world, &Process::new("client"), &queue);
+    let mut bounds = world.plan.bounds;
+    if world.lacks(Sabotage::OneLook) {
+        bounds.looks = 1;
+    }
     loop {
         let often = if world.is_healed() { 40_000 } else { 8_000 };
         sleep(world.dice.millis(500, often)).await;
@@ -33,23 +41,33 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
             }
             let all = world.dice.chance(300);
             if all {
-                together(&book.receipts)
+                together(&book.receipts, STREAM)
             } else {
                 book.receipts[world.dice.index(book.receipts.len())].clone()
             }
         };
         let Ok(backlog) =
-            drain::backlog(&*store, &*store, Some("events"), &receipt.acknowledged, &Bounds::default()).await
+            drain::backlog(&*store, &*store, Some(receipt.stream), &receipt.acknowledged, &bounds).await
         else {
             continue;
         };
+        if !backlog.cut_short.is_empty() {
+            world.story.reached("looks that reached their bound");
+        }
         if backlog.is_drained() {
             world.story.reached("drained answers");
             let witness = world.witness();
-            let missing: Vec<&Content> =
-                receipt.contents.iter().filter(|content| !witness.has(content)).collect();
-            let first = missing.first().map(ToString::to_string);
-            let count = missing.len();
+            let mut wanted: BTreeMap<&Content, BTreeSet<&RecordId>> = BTreeMap::new();
+            for (content, id) in &receipt.records {
+                wanted.entry(content).or_default().insert(id);
+            }
+            let is_missing = |content: &Content, ids: u64| match contracts::rule(content) {
+                Rule::Each => witness.times(content) < ids,
+                Rule::Once | Rule::Yields => !witness.has(content),
+            };
+            let missing = wanted.into_iter().filter(|(content, ids)| is_missing(content, ids.len() as u64));
+            let missing: Vec<&Content> = missing.map(|(content, _)| content).collect();
+            let (first, count) = (missing.first().map(ToString::to_string), missing.len());
             drop(witness);
             if let Some(first) = first {
                 world.broke(
@@ -61,31 +79,42 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
     }
 }
 
-fn together(receipts: &[Receipt]) -> Receipt {
-    let mut all = Receipt::default();
-    for receipt in receipts {
+fn together(receipts: &[Receipt], stream: &'static str) -> Receipt {
+    let mut all = Receipt { stream, ..Receipt::default() };
+    for receipt in receipts.iter().filter(|receipt| receipt.stream == stream) {
         for (shard, sequence) in &receipt.acknowledged {
             let highest = all.acknowledged.entry(shard.clone()).or_insert_with(|| sequence.clone());
             if *sequence > *highest {
                 *highest = sequence.clone();
             }
         }
-        all.contents.extend(receipt.contents.iter().cloned());
+        all.records.extend(receipt.records.iter().cloned());
     }
     all
 }
 
 /// Whether there is nothing left to do. The store's own faults do not touch this.
 pub async fn is_idle(world: &World) -> bool {
-    let left = object::list(&world.memory, None, 1).await;
-    world.is_still() && left.is_ok_and(|left| left.is_empty())
+    world.is_still() && left(world).await.is_empty()
+}
+
+/// What is left on the way in the store.
+pub async fn left(world: &World) -> String {
+    let mut left = String::new();
+    for prefix in ["landing", "inbox", "failed", "aws"] {
+        let listed = world.memory.list(Some(&Path::from(prefix))).take(3);
+        let listed: Vec<_> = listed.try_collect().await.unwrap_or_default();
+        listed.iter().for_each(|meta| left.push_str(&format!("{} ", meta.location)));
+    }
+    files::given_up(world).iter().for_each(|key| left.push_str(&format!("{key} ")));
+    left
 }
 
 /// The guarantee, read from nothing but the store: not what was seen landing, but what a reader of the tables finds.
 pub async fn guarantee(world: &Arc<World>) {
     let store: Arc<dyn ObjectStore> = Arc::new(world.memory.fork());
     let lake = Lake::new(store.clone(), world.effects());
-    let mut found: BTreeMap<Content, u64> = BTreeMap::new();
+    let mut found: BTreeMap<Content, Places> = BTreeMap::new();
     // The release that is deployed last may not know all tables.
     let catalog = contracts::catalog(Release::First);
     for contract in catalog.contracts() {
@@ -109,9 +138,9 @@ pub async fn guarantee(world: &Arc<World>) {
             };
             match read.await {
                 Ok(batches) => {
-                    for content in batches.iter().flat_map(|batch| witness::contents_of(dataset, batch)) {
+                    for (content, is_told) in batches.iter().flat_map(|batch| witness::said(dataset, batch)) {
                         rows += 1;
-                        *found.entry(content).or_default() += 1;
+                        found.entry(content).or_default().add(is_told);
                     }
                 }
                 Err(why) => world.broke(Broken::Files, format!("{}: {why}", file.path)),
@@ -132,18 +161,26 @@ pub async fn guarantee(world: &Arc<World>) {
     }
     let promises = world.ledger.open().promises.clone();
     for (content, promise) in &promises {
-        let times = found.remove(content).unwrap_or(0);
-        if times < promise.least {
-            world.broke(Broken::Lost, format!("{content} was acknowledged and is nowhere"));
+        let places = found.remove(content).unwrap_or_default();
+        if places.all() < promise.least(content) {
+            let acknowledged = &promise.acknowledged;
+            world.broke(
+                Broken::Lost,
+                format!("{content} is there {places:?}, acknowledged as {acknowledged:?}"),
+            );
         }
-        if times > promise.most {
-            world.broke(Broken::Doubled, format!("{content} is there {times} times of {}", promise.most));
+        if promise.is_exceeded(content, places) {
+            let sent = &promise.sent;
+            world.broke(Broken::Doubled, format!("{content} is there {places:?}, sent as {sent:?}"));
         }
     }
     for (content, _) in found {
         // A resolved record is in its table, which has been looked at; but somebody must have sent it.
         if content.strip_prefix(witness::RESOLVED).is_some_and(|content| promises.contains_key(content)) {
             world.story.reached("records resolved");
+            continue;
+        }
+        if files::tells_of_file(&content) {
             continue;
         }
         world.broke(Broken::Invented, format!("nobody sent {content}"));

@@ -1,5 +1,7 @@
 //! Clients: they post rows in the three formats, some of them dirty, some twice, and send again what they have no
-//! good answer for, under the same Idempotency-Key. And a stranger who writes to the stream what he likes.
+//! good answer for, under the same Idempotency-Key. Some have an API key; some name their requests as others do, or as they
+//! have named others before; some lose the header when they send again, or send a part of a request again. And a stranger who
+//! writes to the stream what he likes.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,14 +14,14 @@ use pinlake_landing::drain::Acknowledged;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::contracts::{self, DATASETS};
+use crate::contracts::{self, DATASETS, Release};
 use crate::fault::Fault;
-use crate::kinesis::{Producer, Stream};
-use crate::ledger::{Content, Receipt};
+use crate::kinesis::{Producer, STREAM, Stream};
+use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
 use crate::story::Broken;
 use crate::witness::quarantined;
-use crate::world::World;
+use crate::world::{Function, World, api_key};
 
 /// The function's time limit.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -35,20 +37,29 @@ enum Format {
     KinesisRecord,
 }
 
+#[derive(Clone)]
 struct Row {
     json: String,
     content: Content,
-    /// The request is part of its identity.
-    by_record: bool,
 }
 
+#[derive(Clone)]
 struct Post {
     id: String,
     format: Format,
     path: String,
     rows: Vec<Row>,
-    idempotent: bool,
+    /// The request's Idempotency-Key.
+    key: Option<String>,
+    /// Whose API key it brings.
+    caller: Option<u64>,
     malformed: bool,
+}
+
+/// A warm ingest.
+struct Warm {
+    release: Release,
+    app: App<Producer>,
 }
 
 /// A client: posts one request after another.
@@ -58,9 +69,23 @@ pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
         if world.plan.long { world.plan.requests } else { world.dice.between(1, world.plan.requests) };
     for request in 0..requests {
         sleep(world.dice.millis(0, 8_000)).await;
-        let post = draw(&world, &format!("c{number}-{request}"));
+        let post = draw(&world, &format!("c{number}-{request}"), number);
         for attempt in 0..ATTEMPTS {
-            let done = send(&world, &stream, &post, attempt, &mut warm).await;
+            let mut again = post.clone();
+            if attempt > 0 && again.key.is_some() && world.strikes(Fault::HeaderLost, "client") {
+                again.key = None;
+            } else if attempt > 0
+                && again.key.is_some()
+                && again.rows.len() > 1
+                && !again.malformed
+                && world.strikes(Fault::PartRepeated, "client")
+            {
+                again.rows.drain(..world.dice.index(again.rows.len()));
+                // What it was content with stays; what it was not, it has in full the next time.
+                send(&world, &stream, &again, ATTEMPTS + attempt, &mut warm).await;
+                again = post.clone();
+            }
+            let done = send(&world, &stream, &again, attempt, &mut warm).await;
             if done && !world.strikes(Fault::ClientRepeats, "client") {
                 break;
             }
@@ -69,7 +94,7 @@ pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
     }
 }
 
-fn draw(world: &World, id: &str) -> Post {
+fn draw(world: &World, id: &str, client: u64) -> Post {
     let dice = &world.dice;
     let format =
         [Format::Native, Format::NativeLines, Format::Kafka, Format::KinesisRecords, Format::KinesisRecord]
@@ -85,8 +110,16 @@ fn draw(world: &World, id: &str) -> Post {
         Format::KinesisRecords => "/prod/streams/shared/records".to_owned(),
         Format::KinesisRecord => "/prod/streams/shared/record".to_owned(),
     };
-    let id = id.to_owned();
-    Post { id, format, path, rows, idempotent: dice.chance(700), malformed: dice.chance(60) }
+    let caller = (world.plan.callers > 0).then(|| client % world.plan.callers);
+    let key = match dice.chance(700) {
+        // A name that is near at hand: a batch's number, say.
+        true if dice.chance(world.plan.shared_keys) => {
+            world.story.reached("shared idempotency keys");
+            Some(format!("batch-{}", dice.between(0, 1)))
+        }
+        named => named.then(|| id.to_owned()),
+    };
+    Post { id: id.to_owned(), format, path, rows, key, caller, malformed: dice.chance(60) }
 }
 
 /// A row for `dataset`; none: for any, and its shape will tell.
@@ -98,16 +131,14 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
     let good = |id: u64, note: &str| Row {
         json: format!("{{\"{dataset}\":{id},\"note\":\"{note}\"}}"),
         content: format!("{dataset}/{id}"),
-        by_record: dataset == "click",
     };
     let bad = |json: String, judged_by: Option<&str>| Row {
         content: quarantined(judged_by, json.as_bytes()),
         json,
-        by_record: false,
     };
-    if dataset == "page" && dice.chance(world.plan.wavering) {
+    if matches!(dataset, "page" | "click") && dice.chance(world.plan.wavering) {
         let id = dice.between(*contracts::WAVERING.start(), *contracts::WAVERING.end());
-        return Row { json: contracts::wavering(id), content: format!("page/{id}"), by_record: false };
+        return Row { json: contracts::wavering(dataset, id), content: format!("{dataset}/{id}") };
     }
     if dataset == "draft" {
         let is_named = sent_to.is_some();
@@ -115,8 +146,12 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
         if dice.chance(300) {
             return bad(contracts::bad_draft(dice.between(0, 9), is_named), Some(dataset));
         }
+        if !is_named && dice.chance(400) {
+            let id = dice.between(*contracts::SKETCHES.start(), *contracts::SKETCHES.end());
+            return Row { json: contracts::sketch(id), content: format!("draft/{id}") };
+        }
         let id = dice.between(*ids.start(), *ids.end());
-        return Row { json: contracts::draft(id), content: format!("draft/{id}"), by_record: false };
+        return Row { json: contracts::draft(id), content: format!("draft/{id}") };
     }
     match if world.plan.long { 99 } else { dice.between(0, 99) } {
         // A small range: the same rows come again, in this request and in others.
@@ -124,9 +159,13 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
             let id = dice.between(0, 30);
             good(id, &format!("note {id}"))
         }
-        55..=64 => {
+        55..=61 => {
             let id = dice.between(100, 130);
             good(id, "-")
+        }
+        62..=64 => {
+            let id = dice.between(*contracts::FOREIGN.start(), *contracts::FOREIGN.end());
+            good(id, &format!("note {id}"))
         }
         65..=74 => {
             bad(format!("{{\"{dataset}\":\"seven {}\",\"note\":\"x\"}}", dice.between(0, 9)), Some(dataset))
@@ -179,15 +218,19 @@ async fn send(
     stream: &Arc<Stream>,
     post: &Post,
     attempt: u64,
-    warm: &mut Option<App<Producer>>,
+    warm: &mut Option<Warm>,
 ) -> bool {
-    let app = warm.take().unwrap_or_else(|| App {
-        stream: Producer { stream: stream.clone(), process: Process::new("ingest") },
-        catalog: contracts::catalog(world.release()),
-        access: Access::Anyone,
-        reads: false,
-        patience: Patience::default(),
-        effects: world.effects(),
+    let release = world.release(Function::Ingest);
+    let Warm { app, .. } = warm.take().filter(|warm| warm.release == release).unwrap_or_else(|| Warm {
+        release,
+        app: App {
+            stream: Producer { stream: stream.clone(), process: Process::new("ingest") },
+            catalog: contracts::catalog(release),
+            access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
+            reads: false,
+            patience: Patience::default(),
+            effects: world.effects(),
+        },
     });
     let mut request: Request = http::Request::new(Body::from(body(post)));
     *request.method_mut() = http::Method::POST;
@@ -198,38 +241,44 @@ async fn send(
     if post.format == Format::NativeLines {
         headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
     }
-    if post.idempotent
-        && let Ok(key) = http::HeaderValue::try_from(&post.id)
-    {
+    if let Some(Ok(key)) = post.key.as_ref().map(http::HeaderValue::try_from) {
         headers.insert("idempotency-key", key);
+    }
+    if let Some(Ok(key)) = post.caller.map(|caller| http::HeaderValue::try_from(api_key(caller))) {
+        headers.insert("x-api-key", key);
     }
     let mut context = Context::default();
     context.request_id = format!("{}-{attempt}", post.id);
+    let request_id = context.request_id.clone();
     let request = request.with_lambda_context(context);
+    // Which record each row is: of whom, of which request, and the number in it.
+    let request_name = post.key.clone().unwrap_or(request_id);
+    let ids: Vec<RecordId> =
+        (0..post.rows.len()).map(|at| format!("{:?}/{request_name}#{at}", post.caller)).collect();
     if !post.malformed {
         let mut book = world.ledger.open();
-        for row in &post.rows {
-            // Two equal rows of one request are two records where the record is the identity.
-            book.sent(&row.content, !row.by_record || (attempt > 0 && post.idempotent));
+        for (row, id) in post.rows.iter().zip(&ids) {
+            book.sent(&row.content, id.clone());
         }
     }
     world.tell(|| {
-        format!("client sends {} to {}, {} rows, attempt {attempt}", post.id, post.path, post.rows.len())
+        let (rows, key) = (post.rows.len(), &post.key);
+        format!("client sends {} as {key:?} to {}, {rows} rows, attempt {attempt}", post.id, post.path)
     });
     let process = app.stream.process.clone();
     let Some(response) = process.invoke(world, TIME_LIMIT, app.handle(request)).await else {
         return false;
     };
-    *warm = Some(app);
+    *warm = Some(Warm { release, app });
     sleep(world.dice.millis(5, 50)).await;
     if world.strikes(Fault::HttpAnswerLost, "client") {
         return false;
     }
-    read(world, post, &response)
+    read(world, post, &ids, &response)
 }
 
 /// Reads an answer and books what it acknowledges.
-fn read(world: &World, post: &Post, response: &Response<Body>) -> bool {
+fn read(world: &World, post: &Post, ids: &[RecordId], response: &Response<Body>) -> bool {
     let status = response.status().as_u16();
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
     world.tell(|| format!("client has {status} for {}: {body}", post.id));
@@ -275,14 +324,15 @@ fn read(world: &World, post: &Post, response: &Response<Body>) -> bool {
         .filter_map(|pair| pair.split_once('='))
         .filter_map(|(shard, sequence)| Some((shard.to_owned(), sequence.parse().ok()?)))
         .collect();
-    let contents: Vec<Content> = post
+    let records: Vec<(Content, RecordId)> = post
         .rows
         .iter()
+        .zip(ids)
         .zip(&taken)
         .filter(|(_, taken)| **taken)
-        .map(|(row, _)| row.content.clone())
+        .map(|((row, id), _)| (row.content.clone(), id.clone()))
         .collect();
-    if !contents.is_empty() {
+    if !records.is_empty() {
         if acknowledged.is_empty() {
             world.broke(
                 Broken::SaidDrained,
@@ -290,7 +340,7 @@ fn read(world: &World, post: &Post, response: &Response<Body>) -> bool {
             );
         }
         world.story.reached("acknowledgements");
-        world.ledger.open().acknowledged(Receipt { acknowledged, contents });
+        world.ledger.open().acknowledged(Receipt { stream: STREAM, acknowledged, records });
     }
     taken.iter().all(|taken| *taken)
 }
@@ -316,10 +366,13 @@ pub async fn stranger(world: Arc<World>, stream: Arc<Stream>) {
             4 => ("page", format!("{{\n  \"page\": {id}\n}}\n").into_bytes(), format!("page/{id}")),
             _ => ("nobody/r/0", b"[1, 2]".to_vec(), quarantined(Some("nobody"), b"[1, 2]")),
         };
-        world.ledger.open().sent(&content, true);
         let stored = stream.store(key, &data);
         let Ok(sequence) = stored.sequence.parse() else { continue };
+        // Nobody named its request: its place is its id.
+        let id: RecordId = format!("{}/{}", stored.shard, stored.sequence);
         let acknowledged = Acknowledged::from([(stored.shard, sequence)]);
-        world.ledger.open().acknowledged(Receipt { acknowledged, contents: vec![content] });
+        let mut book = world.ledger.open();
+        book.sent(&content, id.clone());
+        book.acknowledged(Receipt { stream: STREAM, acknowledged, records: vec![(content, id)] });
     }
 }

@@ -1,11 +1,15 @@
-//! The datasets of the simulated world: one for each kind of identity, small so that a run is quick.
+//! The datasets of the simulated world: one for each kind of identity and of route, small so that a run is quick.
 
 use std::sync::{Arc, LazyLock};
 
 use pinlake_schema::Catalog;
 
-/// Datasets that clients send to.
+/// Datasets that clients post to.
 pub const DATASETS: [&str; 4] = ["visit", "click", "page", "draft"];
+/// The dataset whose records only the names of topics and files tell: no shape, no partition key.
+pub const MEMO: &str = "memo";
+/// The topic that carries it.
+pub const TOPIC: &str = "0a1b.memo";
 
 /// A deployment's contracts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,17 +20,32 @@ pub enum Release {
     Recleaned,
     /// The identity of `visit` differs: its table must refuse it.
     Rekeyed,
-    /// `page` takes records whose flag is "maybe", which every other release quarantines ([`wavering`]).
+    /// `page` and `click` take records whose flag is "maybe", which every other release quarantines ([`wavering`]).
     Lenient,
     /// Knows nothing of `draft`, which every other release has: it comes with a deploy, or goes.
     Withdrawn,
+    /// Other topics and files belong to `memo`. Nothing else differs: what a contract gives is the same.
+    Renamed,
+    /// Has one more dataset, `twin`, whose shape some drafts have too ([`sketch`]): nothing tells which of the two they are.
+    Ambiguous,
+}
+
+impl Release {
+    /// All of them.
+    pub const ALL: [Release; 7] = [
+        Release::First,
+        Release::Recleaned,
+        Release::Rekeyed,
+        Release::Lenient,
+        Release::Withdrawn,
+        Release::Renamed,
+        Release::Ambiguous,
+    ];
 }
 
 /// The contracts of a release.
 pub fn catalog(release: Release) -> Arc<Catalog> {
-    const RELEASES: [Release; 5] =
-        [Release::First, Release::Recleaned, Release::Rekeyed, Release::Lenient, Release::Withdrawn];
-    static ALL: LazyLock<[Arc<Catalog>; 5]> = LazyLock::new(|| RELEASES.map(build));
+    static ALL: LazyLock<[Arc<Catalog>; 7]> = LazyLock::new(|| Release::ALL.map(build));
     ALL[release as usize].clone()
 }
 
@@ -34,27 +53,47 @@ pub fn catalog(release: Release) -> Arc<Catalog> {
 fn build(release: Release) -> Arc<Catalog> {
     let identity = |dataset| match (dataset, release) {
         ("click", _) => "\"record\"",
-        ("page", _) => "[\"id\"]",
+        ("page" | "memo", _) => "[\"id\"]",
         ("visit", Release::Rekeyed) => "[\"id\"]",
         _ => "\"row\"",
     };
     let null =
         |dataset| if dataset == "page" && release == Release::Recleaned { "\"-\", \"?\"" } else { "\"-\"" };
     let flag = if release == Release::Lenient { "\"-\", \"maybe\"" } else { "\"-\"" };
-    let mut files: Vec<(String, String)> = DATASETS
-        .iter()
-        .filter(|dataset| **dataset != "draft" || release != Release::Withdrawn)
+    let route = |dataset: &str| match dataset {
+        "memo" if release == Release::Renamed => {
+            "topics = [\"*.renamed\"]\nfiles = [\"renamed*\"]".to_owned()
+        }
+        "memo" => "topics = [\"*.memo\"]\nfiles = [\"memo*\"]".to_owned(),
+        "twin" => "shape = [\"sketch\"]".to_owned(),
+        _ => format!(
+            "topics = [\"*.{dataset}\"]\npartition_keys = [\"{dataset}\"]\nshape = [\"{dataset}\"]\n\
+             files = [\"{dataset}*\"]"
+        ),
+    };
+    let mut datasets = vec!["visit", "click", "page", "memo"];
+    if release != Release::Withdrawn {
+        datasets.push("draft");
+    }
+    if release == Release::Ambiguous {
+        datasets.push("twin");
+    }
+    let mut files: Vec<(String, String)> = datasets
+        .into_iter()
         .map(|dataset| {
             let text = format!(
                 "name = \"{dataset}\"\nversion = 1\ndescription = \"A dataset.\"\nidentity = {}\n\
-                 [route]\ntopics = [\"*.{dataset}\"]\npartition_keys = [\"{dataset}\"]\nshape = [\"{dataset}\"]\n\
+                 [route]\n{}\n\
                  [[column]]\nname = \"id\"\ntype = \"int64\"\nfrom = [\"{dataset}\"]\nrequired = true\n\
                  [[column]]\nname = \"note\"\ntype = \"string\"\nnull = [{}]\n",
-                identity(*dataset),
-                null(*dataset),
+                identity(dataset),
+                route(dataset),
+                null(dataset),
             );
-            let text = match *dataset {
-                "page" => format!("{text}[[column]]\nname = \"flag\"\ntype = \"boolean\"\nnull = [{flag}]\n"),
+            let text = match dataset {
+                "page" | "click" => {
+                    format!("{text}[[column]]\nname = \"flag\"\ntype = \"boolean\"\nnull = [{flag}]\n")
+                }
                 _ => text,
             };
             (format!("{dataset}.toml"), text)
@@ -64,9 +103,9 @@ fn build(release: Release) -> Arc<Catalog> {
     Arc::new(Catalog::from_files(files).expect("the contracts are right"))
 }
 
-/// A record of `page` that one release takes and the others quarantine.
-pub fn wavering(id: u64) -> String {
-    format!("{{\"page\":{id},\"flag\":\"maybe\"}}")
+/// A record of `dataset` that one release takes and the others quarantine.
+pub fn wavering(dataset: &str, id: u64) -> String {
+    format!("{{\"{dataset}\":{id},\"flag\":\"maybe\"}}")
 }
 
 /// The ids of such records; no other record has one of them.
@@ -77,16 +116,40 @@ pub fn draft(id: u64) -> String {
     format!("{{\"draft\":{id},\"note\":\"note {id}\"}}")
 }
 
+/// A good record of `draft` that has the shape of `twin` too. Nobody names a dataset for it.
+pub fn sketch(id: u64) -> String {
+    format!("{{\"draft\":{id},\"sketch\":1}}")
+}
+
+/// A good record of `memo`.
+pub fn memo(id: u64) -> String {
+    format!("{{\"memo\":{id}}}")
+}
+
 /// The ids of drafts that are sent under the name of their dataset.
 pub const NAMED_DRAFTS: std::ops::RangeInclusive<u64> = 600..=610;
 /// The ids of drafts that nobody names a dataset for. They are others: the same bytes sent in both ways are two records.
 pub const NAMELESS_DRAFTS: std::ops::RangeInclusive<u64> = 611..=620;
+/// The ids of drafts that may be twins.
+pub const SKETCHES: std::ops::RangeInclusive<u64> = 621..=630;
+/// The ids of memos.
+pub const MEMOS: std::ops::RangeInclusive<u64> = 700..=712;
+/// The ids of rows that other programs add to tables. The same rows may be sent later.
+pub const FOREIGN: std::ops::RangeInclusive<u64> = 900..=920;
 
 /// What a record would say in its table that one release takes, and another quarantines.
 pub fn content_of_wavering(raw: &[u8]) -> Option<String> {
-    let page = WAVERING.into_iter().find(|id| wavering(*id).as_bytes() == raw).map(|id| format!("page/{id}"));
-    let drafts = || (*NAMED_DRAFTS.start()..=*NAMELESS_DRAFTS.end()).find(|id| draft(*id).as_bytes() == raw);
-    page.or_else(|| drafts().map(|id| format!("draft/{id}")))
+    let is = |json: String| json.as_bytes() == raw;
+    let flagged = ["page", "click"].into_iter().find_map(|dataset| {
+        let id = WAVERING.into_iter().find(|id| is(wavering(dataset, *id)))?;
+        Some(format!("{dataset}/{id}"))
+    });
+    let drafts = || (*NAMED_DRAFTS.start()..=*NAMELESS_DRAFTS.end()).find(|id| is(draft(*id)));
+    let sketches = || SKETCHES.into_iter().find(|id| is(sketch(*id)));
+    let memos = || MEMOS.into_iter().find(|id| is(memo(*id)));
+    flagged
+        .or_else(|| drafts().or_else(sketches).map(|id| format!("draft/{id}")))
+        .or_else(|| memos().map(|id| format!("memo/{id}")))
 }
 
 /// A record of `draft` that no release takes.
@@ -94,7 +157,45 @@ pub fn bad_draft(number: u64, is_named: bool) -> String {
     format!("{{\"draft\":\"{} {number}\"}}", if is_named { "named" } else { "nameless" })
 }
 
-/// Whether [`bad_draft`] made a record: it is quarantined under its dataset, and under none while there is no such one.
-pub fn is_bad_draft(raw: &[u8]) -> bool {
-    raw.starts_with(b"{\"draft\":\"")
+/// A record of `memo` that no release takes.
+pub fn bad_memo(number: u64) -> String {
+    format!("{{\"memo\":\"bad {number}\"}}")
+}
+
+/// The dataset of a record that [`bad_draft`] or [`bad_memo`] made: it is quarantined under that, and under none while a
+/// release does not know that it belongs there.
+pub fn dataset_of_bad(raw: &[u8]) -> Option<&'static str> {
+    let begins = |text: &str| raw.starts_with(text.as_bytes());
+    if begins("{\"draft\":\"") { Some("draft") } else { begins("{\"memo\":\"").then_some(MEMO) }
+}
+
+/// How often what a content says may be in the tables and unresolved in quarantine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Once, however often it was sent.
+    Once,
+    /// Once for each record that was sent: the record is its own identity.
+    Each,
+    /// Once where a contract tells its dataset. Once for each record in quarantine under no contract, and not at all there when
+    /// it is anywhere under one.
+    Yields,
+}
+
+/// The rule of a content.
+pub fn rule(content: &str) -> Rule {
+    let begins = |starts: &[&str]| starts.iter().any(|start| content.starts_with(start));
+    if begins(&["draft/", "memo/", "quarantine/draft/", "quarantine/memo/"]) {
+        Rule::Yields
+    } else if begins(&["click/", "quarantine/click/", "quarantine/-/{"]) {
+        Rule::Each
+    } else {
+        Rule::Once
+    }
+}
+
+/// Whether different releases would have a record in different places.
+pub fn is_wavering(content: &str) -> bool {
+    let of = |dataset: &str| content.strip_prefix(dataset).and_then(|id| id.parse().ok());
+    let flagged = of("page/").or_else(|| of("click/"));
+    flagged.is_some_and(|id: u64| WAVERING.contains(&id)) || rule(content) == Rule::Yields
 }

@@ -36,6 +36,8 @@ faults! {
     ListFailed 100,
     /// S3: deleting fails, and part of the objects are gone.
     DeleteFailed 250,
+    /// S3: copying an object fails, nothing is copied.
+    CopyFailed 150,
     /// Kinesis: a record of a PutRecords call is throttled.
     RecordThrottled 300,
     /// Kinesis: a record is reported as failed and stored all the same.
@@ -78,6 +80,10 @@ faults! {
     HttpAnswerLost 250,
     /// HTTP: the client sends again though all was acknowledged.
     ClientRepeats 150,
+    /// HTTP: something on the way strips the Idempotency-Key of a request that is sent again.
+    HeaderLost 300,
+    /// HTTP: the client sends again a part of a request, under the same Idempotency-Key.
+    PartRepeated 400,
 }
 
 /// How often each kind strikes, of a thousand times.

@@ -10,7 +10,7 @@
 //! reported sequence number is the place to go on from; with BisectBatchOnFunctionError a batch without an answer is
 //! split in two, which does not count as a retry; after MaximumRetryAttempts, or when a record is older than
 //! MaximumRecordAgeInSeconds, the batch goes to the OnFailure destination, and the shard goes on. What is kept of it
-//! there is the documented object, and an operator recovers it with the code of `pinlake recover`.
+//! there is the documented object; operators recover it ([`crate::operator`]).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,28 +22,25 @@ use cleaner::Cleaner;
 use ingest::packing::StreamRecord;
 use ingest::reading::ReadableStream;
 use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_landing::drain::Bounds;
 use pinlake_landing::releases::Releases;
-use pinlake_landing::{LandingError, given_up, recover};
-use pinlake_schema::Catalog;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::contracts;
+use crate::contracts::{self, Release};
 use crate::fault::Fault;
 use crate::process::Process;
 use crate::queue::Queue;
 use crate::sabotage::Sabotage;
 use crate::store::Store;
 use crate::story::Broken;
-use crate::world::World;
+use crate::world::{Function, World};
 
 /// As in template.yaml.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The stream, and its ARN.
-const STREAM: &str = "events";
+pub const STREAM: &str = "events";
 const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/events";
 /// The longest wait between two tries of a batch.
 const MOST_BACKOFF: Duration = Duration::from_secs(60);
@@ -88,6 +85,7 @@ impl Stream {
 
     /// Stores a record, and says where.
     pub fn store(&self, key: &str, data: &[u8]) -> Receipt {
+        let key = &*crate::sabotage::partition_key(self.world.plan.sabotage, key);
         let mut shards = self.shards();
         let sequence = shards.iter().map(|shard| shard.records.len()).sum::<usize>() * 3 + 7;
         let hash = usize::from(blake3::hash(key.as_bytes()).as_bytes()[0]);
@@ -236,7 +234,7 @@ enum Delivered {
 
 async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
     let world = stream.world.clone();
-    let mut warm: Option<Arc<Process>> = None;
+    let mut warm: Option<Cleaning> = None;
     loop {
         sleep(world.dice.millis(200, 2_000)).await;
         let batch = stream.next(shard, world.dice.between(1, world.plan.batch));
@@ -253,7 +251,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
                     .iter()
                     .any(|record| (world.now() - record.arrived).to_std().is_ok_and(|old| old > age))
             {
-                on_failure(&world, &queue, shard, batch, false).await;
+                on_failure(&world, shard, batch, false).await;
                 continue;
             }
             let twin = world.strikes(Fault::BatchTwice, "event source");
@@ -281,7 +279,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
             let retries = if rest.len() == 2 { retries } else { retries + 1 };
             if retries > world.plan.retries {
                 let given_up = rest.remove(0);
-                on_failure(&world, &queue, shard, given_up, healed).await;
+                on_failure(&world, shard, given_up, healed).await;
                 continue;
             }
             rest.into_iter().rev().for_each(|part| work.push_front((part, retries)));
@@ -292,9 +290,9 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
     }
 }
 
-/// The destination keeps the records themselves; an operator recovers them, some while faults still last, the others
-/// once things are well. `healed`: the last delivery began when all faults had stopped, so there was no reason to give up.
-async fn on_failure(world: &Arc<World>, queue: &Arc<Queue>, shard: usize, batch: Vec<Record>, healed: bool) {
+/// The destination keeps the records themselves; operators recover them. `healed`: the last delivery began when all faults had
+/// stopped, so there was no reason to give up.
+async fn on_failure(world: &Arc<World>, shard: usize, batch: Vec<Record>, healed: bool) {
     world.tell(|| format!("{} records of {} go to OnFailure", batch.len(), shard_name(shard)));
     world.story.reached("batches given up");
     if healed {
@@ -308,35 +306,31 @@ async fn on_failure(world: &Arc<World>, queue: &Arc<Queue>, shard: usize, batch:
     if world.memory.put(&path, document.into()).await.is_err() {
         world.broke(Broken::Lost, format!("{path} cannot be put"));
     }
-    let (world, queue, under_way) = (world.clone(), queue.clone(), world.under_way());
-    tokio::spawn(async move {
-        let impatient = world.dice.chance(500);
-        while !world.is_healed() && !impatient {
-            sleep(Duration::from_secs(5)).await;
-        }
-        while world.memory.head(&path).await.is_ok() {
-            sleep(world.dice.millis(500, 20_000)).await;
-            let process = Process::new("operator");
-            let store = Store::of(&world, &process, &queue);
-            let catalog = contracts::catalog(world.release());
-            if process
-                .invoke(&world, TIME_LIMIT, recovered(&store, &catalog))
-                .await
-                .is_some_and(|done| done.is_ok())
-            {
-                world.story.reached("recoveries");
-            }
-        }
-        drop(under_way);
-    });
 }
 
-/// All that waits, as `pinlake recover` has it; whoever else waits for a batch does the same at once.
-async fn recovered(store: &Arc<dyn ObjectStore>, catalog: &Arc<Catalog>) -> Result<(), LandingError> {
-    for batch in given_up::list(&**store, Bounds::default().given_up).await?.batches {
-        recover::replay(store, store, &Releases::default(), catalog, &batch, Some(STREAM)).await?;
+/// A warm cleaner.
+pub struct Cleaning {
+    /// Its process.
+    pub process: Arc<Process>,
+    /// Its function.
+    pub cleaner: Cleaner,
+    release: Release,
+}
+
+impl Cleaning {
+    /// The warm one, unless it runs another release than it should by now.
+    pub fn warm(world: &Arc<World>, queue: &Arc<Queue>, warm: &mut Option<Self>) -> Self {
+        let release = world.release(Function::Cleaner);
+        warm.take().filter(|warm| warm.release == release).unwrap_or_else(|| {
+            let process = Process::new("cleaner");
+            let cleaner = Cleaner {
+                store: Store::of(world, &process, queue),
+                catalog: contracts::catalog(release),
+                releases: Releases::default(),
+            };
+            Self { process, cleaner, release }
+        })
     }
-    Ok(())
 }
 
 /// What Lambda puts into an S3 destination, and where.
@@ -394,21 +388,17 @@ async fn deliver(
     queue: &Arc<Queue>,
     shard: usize,
     batch: &[Record],
-    warm: &mut Option<Arc<Process>>,
+    warm: &mut Option<Cleaning>,
 ) -> Delivered {
-    let process = warm.take().unwrap_or_else(|| Process::new("cleaner"));
-    let cleaner = Cleaner {
-        store: Store::of(world, &process, queue),
-        catalog: contracts::catalog(world.release()),
-        releases: Releases::default(),
-    };
+    let cleaning = Cleaning::warm(world, queue, warm);
     let shard = shard_name(shard);
     world.tell(|| format!("cleaner is invoked with {} records of {shard}", batch.len()));
     let event = event_of(&shard, batch);
-    let Some(cleaned) = process.invoke(world, TIME_LIMIT, cleaner.handle(event)).await else {
+    let work = cleaning.cleaner.handle(event);
+    let Some(cleaned) = cleaning.process.invoke(world, TIME_LIMIT, work).await else {
         return Delivered::NoAnswer;
     };
-    *warm = Some(process);
+    *warm = Some(cleaning);
     let quarantined =
         cleaned.landed.iter().flat_map(|landed| &landed.counts).any(|count| count.quarantined > 0);
     if quarantined && world.lacks(Sabotage::BadDataFails) {

@@ -1,30 +1,60 @@
 //! Who sent what, and what was acknowledged: the oracle of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pinlake_landing::drain::Acknowledged;
 
+use crate::contracts::{self, Rule};
+use crate::witness::Places;
+
 /// What a row says, whichever table it is in: `<dataset>/<id>` or `quarantine/<dataset or ->/<raw bytes>`.
 pub type Content = String;
 
-/// What may be in the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which record it was: the caller, the request or place, and the number in it. Only where the record is the identity does
+/// it make another row.
+pub type RecordId = String;
+
+/// What was sent and what was promised.
+#[derive(Debug, Clone, Default)]
 pub struct Promise {
-    /// How often it must be there: once when it was acknowledged, else not at all.
-    pub least: u64,
-    /// How often it may be there: once, or once for each request id under which it was sent, where the record is
-    /// its own identity.
-    pub most: u64,
+    /// Records that were sent.
+    pub sent: BTreeSet<RecordId>,
+    /// Those that must be there.
+    pub acknowledged: BTreeSet<RecordId>,
+}
+
+impl Promise {
+    /// How often it must be there.
+    pub fn least(&self, content: &str) -> u64 {
+        match contracts::rule(content) {
+            Rule::Each => self.acknowledged.len() as u64,
+            Rule::Once | Rule::Yields => u64::from(!self.acknowledged.is_empty()),
+        }
+    }
+
+    /// Why it must not be there so often.
+    pub fn is_exceeded(&self, content: &str, places: Places) -> bool {
+        let sent = self.sent.len() as u64;
+        match contracts::rule(content) {
+            Rule::Once => places.all() > sent.min(1),
+            Rule::Each => places.all() > sent,
+            Rule::Yields => {
+                places.told > sent.min(1) || places.untold > if places.told > 0 { 0 } else { sent }
+            }
+        }
+    }
 }
 
 /// An acknowledgement: how far the shards must be read, and what must be there then.
 #[derive(Debug, Clone, Default)]
 pub struct Receipt {
+    /// Of which stream or topic.
+    pub stream: &'static str,
     /// As the answer's header had it.
     pub acknowledged: Acknowledged,
     /// What was acknowledged.
-    pub contents: Vec<Content>,
+    pub records: Vec<(Content, RecordId)>,
 }
 
 /// All promises.
@@ -52,11 +82,22 @@ impl Ledger {
 }
 
 impl Book {
-    /// A record is sent. `again`: under an identity under which it was sent before, as far as its table can tell.
-    pub fn sent(&mut self, content: &str, again: bool) {
-        let promise = self.promises.entry(content.to_owned()).or_default();
-        if promise.most == 0 || !again {
-            promise.most += 1;
+    /// A record is sent.
+    pub fn sent(&mut self, content: &str, id: RecordId) {
+        self.promises.entry(content.to_owned()).or_default().sent.insert(id);
+    }
+
+    /// A record that was sent must be there, though no answer tells when.
+    pub fn promised(&mut self, content: &str, id: RecordId) {
+        if let Some(promise) = self.promises.get_mut(content) {
+            promise.acknowledged.insert(id);
+        }
+    }
+
+    /// Nobody may count on a record any more.
+    pub fn withdrawn(&mut self, content: &str, id: &RecordId) {
+        if let Some(promise) = self.promises.get_mut(content) {
+            promise.acknowledged.remove(id);
         }
     }
 
@@ -67,10 +108,8 @@ impl Book {
 
     /// Records were acknowledged.
     pub fn acknowledged(&mut self, receipt: Receipt) {
-        for content in &receipt.contents {
-            if let Some(promise) = self.promises.get_mut(content) {
-                promise.least = 1;
-            }
+        for (content, id) in &receipt.records {
+            self.promised(content, id.clone());
         }
         self.receipts.push(receipt);
     }

@@ -13,17 +13,24 @@
 //! ```
 
 pub mod check;
+pub mod checkpoint;
 pub mod client;
 pub mod contracts;
 pub mod dice;
 pub mod fault;
+pub mod files;
+pub mod foreign;
 pub mod kinesis;
 pub mod ledger;
+pub mod operator;
 pub mod process;
+pub mod provoke;
 pub mod queue;
+pub mod reader;
 pub mod sabotage;
 pub mod store;
 pub mod story;
+pub mod topic;
 pub mod witness;
 pub mod world;
 
@@ -32,10 +39,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::contracts::Release;
 use crate::dice::Dice;
 use crate::kinesis::Stream;
 use crate::queue::Queue;
 use crate::story::{Broken, Told};
+use crate::topic::Partition;
 use crate::world::{Plan, World};
 
 /// A run that is over.
@@ -75,13 +84,22 @@ async fn live(dice: Dice, plan: Plan) -> Told {
     world.tell(|| format!("{:?}", world.plan));
     let queue = Queue::new(&world);
     let stream = Stream::new(&world);
+    let partition = Arc::new(Partition::default());
     let mut machinery = vec![
         tokio::spawn(kinesis::watch(stream.clone(), queue.clone())),
         tokio::spawn(queue::sweep(queue.clone())),
         tokio::spawn(check::ask(world.clone(), queue.clone())),
         tokio::spawn(deploy(world.clone())),
         tokio::spawn(queue::redrive(queue.clone())),
+        tokio::spawn(operator::watch(world.clone(), queue.clone())),
+        tokio::spawn(foreign::interfere(world.clone())),
     ];
+    if world.plan.topic > 0 {
+        machinery.push(tokio::spawn(topic::watch(world.clone(), partition.clone(), queue.clone())));
+    }
+    for _ in 0..world.plan.readers {
+        machinery.push(tokio::spawn(reader::read(world.clone(), queue.clone())));
+    }
     for _ in 0..world.plan.compactors {
         machinery.push(tokio::spawn(queue::poll(queue.clone())));
     }
@@ -91,6 +109,12 @@ async fn live(dice: Dice, plan: Plan) -> Told {
     if world.plan.stranger {
         clients.push(tokio::spawn(client::stranger(world.clone(), stream.clone())));
     }
+    if world.plan.topic > 0 {
+        clients.push(tokio::spawn(topic::produce(world.clone(), partition.clone())));
+    }
+    if world.plan.files.is_any() {
+        clients.push(tokio::spawn(files::drop_files(world.clone(), queue.clone())));
+    }
     for client in clients {
         if client.await.is_err() {
             world.broke(Broken::Panicked, "a client, or ingest below it".to_owned());
@@ -98,11 +122,13 @@ async fn live(dice: Dice, plan: Plan) -> Told {
     }
     // Some work is done while faults last, some is left for after.
     sleep(world.dice.millis(0, 60_000)).await;
-    let people = world.plan.deploys.iter().map(|(at, _)| *at).chain(world.plan.redrives.iter().copied());
+    let plan = &world.plan;
+    let people = plan.deploys.iter().map(|(at, _)| *at).chain(plan.redrives.iter().copied());
+    let people = people.chain(plan.operators.iter().copied());
     let last = people.max().unwrap_or_default();
     sleep(last.saturating_sub(world.time())).await;
     world.heal();
-    rest(&world, &stream, &queue).await;
+    rest(&world, &stream, &partition, &queue).await;
     for part in &machinery {
         // Some of it never ends; what has ended may have panicked.
         part.abort();
@@ -117,12 +143,13 @@ async fn live(dice: Dice, plan: Plan) -> Told {
 }
 
 /// Waits until nothing is left to do, and stays so for a while.
-async fn rest(world: &Arc<World>, stream: &Stream, queue: &Queue) {
+async fn rest(world: &Arc<World>, stream: &Stream, partition: &Partition, queue: &Queue) {
     let deadline = world.time() + world.plan.drains_within;
     let mut idle_since = None;
     loop {
         sleep(Duration::from_secs(2)).await;
-        let idle = stream.is_read() && !queue.has_work() && check::is_idle(world).await;
+        let is_read = stream.is_read() && partition.is_read();
+        let idle = is_read && !queue.has_work() && check::is_idle(world).await;
         idle_since = idle.then(|| idle_since.unwrap_or_else(|| world.time()));
         if idle_since.is_some_and(|since| world.time() - since >= check::LOOK_ON) {
             return;
@@ -131,7 +158,11 @@ async fn rest(world: &Arc<World>, stream: &Stream, queue: &Queue) {
             if !idle && !world.story.is_broken() {
                 world.broke(
                     Broken::NotDrained,
-                    format!("work is left {:?} after all faults stopped", world.plan.drains_within),
+                    format!(
+                        "work is left {:?} after all faults stopped: {}",
+                        world.plan.drains_within,
+                        check::left(world).await
+                    ),
                 );
             }
             return;
@@ -142,6 +173,10 @@ async fn rest(world: &Arc<World>, stream: &Stream, queue: &Queue) {
 async fn deploy(world: Arc<World>) {
     for (at, release) in world.plan.deploys.clone() {
         sleep(at.saturating_sub(world.time())).await;
+        // Where there is no table yet, the contract that is to be refused would make it.
+        if release == Release::Rekeyed && world.witness().newest("visit").is_none() {
+            continue;
+        }
         world.deploy(release);
     }
 }

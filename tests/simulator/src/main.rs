@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Parser;
 use pinlake_simulator::fault::Fault;
+use pinlake_simulator::provoke::CASES;
 use pinlake_simulator::story::{Broken, Told};
 
 /// Runs pinlake in simulated worlds whose parts fail.
@@ -27,6 +28,9 @@ struct Arguments {
     /// Runs seeds for so many seconds instead.
     #[arg(long)]
     seconds: Option<u64>,
+    /// Takes each safeguard away in so many worlds, and prints in how many of them that was noticed.
+    #[arg(long)]
+    safeguards: Option<u64>,
     /// Threads; as many as there are processors if not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -83,9 +87,10 @@ impl Total {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match arguments.seed {
-        Some(seed) => one(seed),
-        None => many(&arguments),
+    match (arguments.seed, arguments.safeguards) {
+        (Some(seed), _) => one(seed),
+        (None, Some(worlds)) => safeguards(worlds),
+        (None, None) => many(&arguments),
     }
 }
 
@@ -97,6 +102,49 @@ fn one(seed: u64) -> ExitCode {
         println!("BROKEN {what:?}: {how}");
     }
     if run.told.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The table of docs/faults.md.
+fn safeguards(worlds: u64) -> ExitCode {
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(BTreeMap::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::SeqCst);
+                    let Some(case) = CASES.get(at) else { return };
+                    let (mut held, mut broken, mut kinds) = (0, 0, BTreeMap::<Broken, u64>::new());
+                    for seed in 0..worlds {
+                        let whole = pinlake_simulator::run_with(seed, case.provoke);
+                        held += u64::from(whole.told.broken.is_empty());
+                        let run = pinlake_simulator::run_with(seed, |plan| {
+                            (case.provoke)(plan);
+                            plan.sabotage = Some(case.sabotage);
+                        });
+                        if let Some((what, _)) = run.told.broken.first() {
+                            broken += 1;
+                            *kinds.entry(*what).or_default() += 1;
+                        }
+                    }
+                    let kinds: Vec<String> =
+                        kinds.iter().map(|(what, count)| format!("{what:?} {count}")).collect();
+                    let row = format!(
+                        "| {} | `{:?}` | {held} of {worlds} | {broken} of {worlds} | {} |",
+                        case.safeguard,
+                        case.sabotage,
+                        kinds.join(", ")
+                    );
+                    rows.lock().unwrap_or_else(PoisonError::into_inner).insert(at, row);
+                }
+            });
+        }
+    });
+    for row in rows.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
+        println!("{row}");
+    }
+    ExitCode::SUCCESS
 }
 
 fn many(arguments: &Arguments) -> ExitCode {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -17,17 +17,24 @@ pub struct Process {
     /// Requests until it is killed; below zero: it is not.
     left: AtomicI64,
     killed: Notify,
+    /// When its last invocation began, in milliseconds.
+    since: AtomicU64,
 }
 
 impl Process {
     /// A new process of a function.
     pub fn new(name: &'static str) -> Arc<Self> {
-        Arc::new(Self { name, left: AtomicI64::new(-1), killed: Notify::new() })
+        Arc::new(Self { name, left: AtomicI64::new(-1), killed: Notify::new(), since: AtomicU64::new(0) })
     }
 
     /// The function's name.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// When its last invocation began.
+    pub fn since(&self) -> Duration {
+        Duration::from_millis(self.since.load(Ordering::SeqCst))
     }
 
     /// Called at the beginning and at the end of each request that the process makes: the moments between which the
@@ -54,6 +61,9 @@ impl Process {
         let requests = world.strikes(Fault::KilledAtRequest, self.name);
         let left = if requests { i64::try_from(world.dice.between(0, 40)).unwrap_or(0) } else { -1 };
         self.left.store(left, Ordering::SeqCst);
+        let since = u64::try_from(world.time().as_millis()).unwrap_or(u64::MAX);
+        self.since.store(since, Ordering::SeqCst);
+        let _invoked = world.invoked();
         let moment =
             if world.strikes(Fault::KilledAtMoment, self.name) { world.dice.millis(0, 4_000) } else { limit };
         tokio::select! {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use compactor::files::{Files, MOST_BYTES, sandbox};
 use compactor::wake::Wake;
 use compactor::{Alarm, Compactor};
 use object_store::path::Path;
@@ -20,16 +21,21 @@ use tokio::time::sleep;
 
 use crate::contracts::{self, Release};
 use crate::fault::Fault;
+use crate::files::{LAKE, Opened, SINK};
 use crate::process::Process;
 use crate::sabotage::Sabotage;
 use crate::store::Store;
 use crate::story::Broken;
-use crate::world::World;
+use crate::world::{Function, World};
 
 /// As in template.yaml.
 const MAX_RECEIVES: u32 = 5;
 const VISIBILITY: Duration = Duration::from_secs(720);
 const TIME_LIMIT: Duration = Duration::from_secs(120);
+/// As in template.yaml.
+const MEMORY_BYTES: u64 = 2 << 30;
+/// The time that a compactor has at least where there are files: a few requests of S3.
+const LEAST_FOR_FILES: Duration = Duration::from_secs(4);
 
 /// The queue.
 #[derive(Debug)]
@@ -49,7 +55,12 @@ struct Message {
 
 impl Message {
     fn is_work(&self) -> bool {
-        matches!(Wake::parse(&self.body), Wake::Redrive(_))
+        match Wake::parse(&self.body) {
+            Wake::Redrive(_) => true,
+            // Another bucket is not looked into: the message is all that tells of its object.
+            Wake::Objects(objects) => objects.iter().any(|object| object.bucket != LAKE),
+            Wake::Datasets(_) | Wake::All | Wake::Inbox => false,
+        }
     }
 }
 
@@ -72,13 +83,20 @@ impl Queue {
         if self.world.strikes(Fault::NotificationLost, "s3 event") {
             return;
         }
+        self.announce(LAKE, path.as_ref());
+    }
+
+    /// S3 announces an object of a bucket, at least once.
+    pub fn announce(self: &Arc<Self>, bucket: &str, key: &str) {
         let times = if self.world.strikes(Fault::NotificationTwice, "s3 event") { 2 } else { 1 };
         for _ in 0..times {
             let late = self.world.strikes(Fault::NotificationLate, "s3 event");
             let after =
                 self.world.dice.millis(if late { 60_000 } else { 50 }, if late { 180_000 } else { 2_000 });
-            let body =
-                serde_json::json!({"Records": [{"s3": {"object": {"key": path.as_ref()}}}]}).to_string();
+            // As in a form: what is no plain character is percent-encoded ("Event message structure").
+            let key = key.replace('+', "%2B").replace('=', "%3D");
+            let body = serde_json::json!({"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": key}}}]});
+            let body = body.to_string();
             let (queue, under_way) = (self.clone(), self.world.under_way());
             tokio::spawn(async move {
                 sleep(after).await;
@@ -203,14 +221,28 @@ impl Warm {
     fn start(queue: &Arc<Queue>) -> Self {
         let world = &queue.world;
         let process = Process::new("compactor");
-        let release = world.release();
+        let release = world.release(Function::Compactor);
         let store = Store::of(world, &process, queue);
+        let buckets = Opened { world: world.clone(), process: process.clone(), queue: queue.clone() };
+        // Nothing of this world is Parquet: no process is ever started.
+        let files = sandbox(MEMORY_BYTES).ok().map(|sandbox| Files {
+            bucket: LAKE.to_owned(),
+            prefix: String::new(),
+            sinks: [SINK.to_owned()].into(),
+            buckets: Arc::new(buckets),
+            most_bytes: MOST_BYTES,
+            steps: world.plan.steps,
+            sandbox,
+            effects: world.effects(),
+        });
         let function = Compactor {
-            lake: Lake::new(store, world.effects()),
+            lake: Lake::new(store, world.effects())
+                .with_key_bytes(world.plan.key_bytes)
+                .with_upkeep(world.plan.upkeep),
             catalog: contracts::catalog(release),
             alarm: ToSelf { queue: queue.clone(), process: process.clone() },
-            budget: Budget { objects: world.plan.take, ..Budget::default() },
-            files: None,
+            budget: Budget { objects: world.plan.take, row_bytes: world.plan.row_bytes, ..Budget::default() },
+            files: files.filter(|_| world.plan.files.is_any()),
         };
         Self { process, release, function }
     }
@@ -230,7 +262,7 @@ pub async fn poll(queue: Arc<Queue>) {
             }
             continue;
         }
-        let compactor = match warm.take().filter(|warm| warm.release == world.release()) {
+        let compactor = match warm.take().filter(|warm| warm.release == world.release(Function::Compactor)) {
             Some(warm) => warm,
             None => Warm::start(&queue),
         };
@@ -241,14 +273,27 @@ pub async fn poll(queue: Arc<Queue>) {
             let mut record = SqsMessage::default();
             record.message_id = Some(message.id.clone());
             record.body = Some(message.body.clone());
+            record.attributes.insert("ApproximateReceiveCount".to_owned(), message.receives.to_string());
             event.records.push(record);
         }
         let patience = Duration::from_millis(world.plan.patience);
+        let patience = if world.plan.files.is_any() { patience.max(LEAST_FOR_FILES) } else { patience };
         let work = compactor.function.handle(event, patience);
         let Some(outcome) = compactor.process.invoke(&world, TIME_LIMIT, work).await else {
             world.ledger.open().unreported = true;
             continue;
         };
+        if let Some(Ok(taken)) = &outcome.files {
+            world.tell(|| format!("files: {taken:?}"));
+            for (count, what) in [
+                (taken.taken, "files taken"),
+                (taken.given_up, "files given up"),
+                (taken.tried_again, "files tried again"),
+                (taken.unfinished.len() as u64, "files left in the middle"),
+            ] {
+                (0..count).for_each(|_| world.story.reached(what));
+            }
+        }
         for (dataset, done) in &outcome.compacted {
             match done {
                 Ok(done) => {

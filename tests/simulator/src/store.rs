@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -22,14 +23,17 @@ use object_store::{
 use tokio::time::sleep;
 
 use crate::fault::Fault;
+use crate::files::{LAKE, SINK};
 use crate::process::Process;
 use crate::queue::Queue;
-use crate::sabotage::Sabotage;
+use crate::sabotage::{self, Sabotage, View};
 use crate::world::World;
 
 /// S3 as one process sees it.
 pub struct Store {
     world: Arc<World>,
+    bucket: &'static str,
+    memory: Arc<InMemory>,
     process: Arc<Process>,
     queue: Arc<Queue>,
     /// Commits that this process has lost or put in vain, and their bytes: only sabotage looks at it.
@@ -57,25 +61,47 @@ pub fn place(path: &Path) -> &'static str {
         "landing" => "landing",
         "raw" => "raw",
         "contracts" => "release",
-        "state" => "watermark",
+        "state" if path.starts_with("state/watermarks/") => "watermark",
+        "state" => "file state",
+        "inbox" => "inbox",
+        "topics" => "sink",
+        "failed" => "failed",
         "aws" => "given up",
         "tables" if path.contains("/_delta_log/") && path.ends_with(".json") => "commit",
         "tables" if path.contains("/_delta_log") => "log",
         "tables" if path.ends_with(".keys") => "keys",
+        "tables" if path.contains("/_pinlake_keys/") => "evaluation",
         "tables" => "data",
         _ => "other",
     }
 }
 
-fn unanswered(path: &Path, what: &str) -> Error {
+pub(crate) fn unanswered(path: &Path, what: &str) -> Error {
     Error::Generic { store: "S3", source: format!("{what}: {path}").into() }
 }
 
 impl Store {
     /// S3 for a process; new landing objects are announced to `queue`.
     pub fn of(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
+        Self::of_bucket(world, process, queue, LAKE, world.memory.clone())
+    }
+
+    /// The other bucket for a process.
+    pub fn of_sink(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
+        Self::of_bucket(world, process, queue, SINK, world.sink.clone())
+    }
+
+    fn of_bucket(
+        world: &Arc<World>,
+        process: &Arc<Process>,
+        queue: &Arc<Queue>,
+        bucket: &'static str,
+        memory: Arc<InMemory>,
+    ) -> Arc<dyn ObjectStore> {
         Arc::new(Self {
             world: world.clone(),
+            bucket,
+            memory,
             process: process.clone(),
             queue: queue.clone(),
             lost: Mutex::default(),
@@ -101,7 +127,7 @@ impl Store {
         mode: PutMode,
     ) -> tokio::task::JoinHandle<Result<PutResult>> {
         let (world, queue, path) = (self.world.clone(), self.queue.clone(), path.clone());
-        let under_way = world.under_way();
+        let under_way = world.under_way_since(self.process.since());
         tokio::spawn(async move {
             sleep(after).await;
             let result = land(&world, &queue, &path, payload, mode).await;
@@ -147,11 +173,20 @@ async fn land(
         path = Path::from(format!("{folder}/0-0-0.parquet"));
         mode = PutMode::Overwrite;
     }
-    let bytes: Bytes = payload.clone().into();
+    let mut bytes: Bytes = payload.into();
+    if let Some(sabotage) = world.plan.sabotage {
+        match sabotage::landing(world, sabotage, &path, kind, bytes).await {
+            Some(instead) => bytes = instead,
+            None => return Ok(PutResult { e_tag: None, version: None }),
+        }
+    }
     let options = PutOptions { mode, ..PutOptions::default() };
-    let put = world.memory.put_opts(&path, payload, options).await;
+    let put = world.memory.put_opts(&path, bytes.clone().into(), options).await;
     if put.is_ok() {
         world.tell(|| format!("S3 has {path}"));
+        if kind == "data" {
+            world.stamp(LAKE, &path, &bytes);
+        }
         crate::witness::landed(world, &path, &bytes).await;
         if kind == "landing" {
             queue.notify(&path);
@@ -227,10 +262,31 @@ impl ObjectStore for Store {
             self.process.step().await;
             return Err(unanswered(path, "500 InternalError"));
         }
-        let got = self.world.memory.get_opts(path, options.clone()).await;
+        let mut asked = options.clone();
+        let stamp = self.world.stamp_of(self.bucket, path).filter(|_| has_stamp(path));
+        let is_other = match (asked.if_match.take_if(|_| stamp.is_some()), &stamp) {
+            (Some(wanted), Some(stamp)) => wanted != stamp.etag,
+            _ => false,
+        };
+        let got = match self.memory.get_opts(path, asked).await {
+            Ok(_) if is_other => {
+                Err(Error::Precondition { path: path.to_string(), source: "412 Precondition Failed".into() })
+            }
+            got => got.map(|mut got| {
+                self.stamped(&mut got.meta);
+                got
+            }),
+        };
         sleep(self.world.dice.millis(0, 10)).await;
         self.process.step().await;
-        self.sabotaged(path, kind, options, got).await
+        let Some(sabotage) = self.world.plan.sabotage else { return got };
+        let view = View {
+            world: &self.world,
+            process: &self.process,
+            lost: self.lost().clone(),
+            at_work_on: self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        sabotage::got(&view, sabotage, path, kind, options, got).await
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -259,118 +315,113 @@ impl ObjectStore for Store {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (world, process) = (self.world.clone(), self.process.clone());
-        let prefix = prefix.cloned();
-        if let Some(prefix) = prefix.as_ref().filter(|prefix| prefix.as_ref().starts_with("landing/")) {
-            *self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(prefix.clone());
-        }
-        let call = async move {
-            process.step().await;
-            sleep(world.dice.millis(1, 60)).await;
-            let kind = prefix.as_ref().map_or("all", |prefix| place(&prefix.clone().join("x")));
-            let mut metas: Vec<Result<ObjectMeta>> = world.memory.list(prefix.as_ref()).collect().await;
-            if kind == "release" && world.lacks(Sabotage::ReleasesForgotten) {
-                metas.clear();
-            }
-            if kind == "given up" && process.name() == "client" && world.lacks(Sabotage::GivenUpUnseen) {
-                metas.clear();
-            }
-            if world.strikes(Fault::ListFailed, kind) {
-                // A page may have come before the one that fails.
-                metas.truncate(world.dice.index(metas.len() + 1));
-                metas.push(Err(unanswered(&prefix.unwrap_or_default(), "503 while listing")));
-            }
-            process.step().await;
-            Ok::<_, Error>(stream::iter(metas))
-        };
-        stream::once(call).try_flatten().boxed()
+        self.pages(prefix, None)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.pages(prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.process.step().await;
-        self.world.memory.list_with_delimiter(prefix).await
+        self.memory.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.process.step().await;
         self.travel("other").await;
-        self.world.memory.copy_opts(from, to, options).await
+        let kind = place(from);
+        if self.world.strikes(Fault::CopyFailed, kind) {
+            return Err(unanswered(from, "500 InternalError while copying"));
+        }
+        let copied = self.memory.copy_opts(from, to, options).await;
+        if copied.is_ok() {
+            self.world.tell(|| format!("S3 copies {from} to {to}"));
+            self.world.stamp(self.bucket, to, to.as_ref().as_bytes());
+            if place(to) == "landing" {
+                self.queue.notify(to);
+            }
+        }
+        self.process.step().await;
+        copied
+    }
+}
+
+/// Whether an object's ETag and time count.
+fn has_stamp(path: &Path) -> bool {
+    matches!(place(path), "inbox" | "sink")
+}
+
+/// An object's ETag and time as S3 has them.
+fn stamp(world: &World, bucket: &'static str, meta: &mut ObjectMeta) {
+    if let Some(stamp) = world.stamp_of(bucket, &meta.location)
+        && has_stamp(&meta.location)
+    {
+        (meta.e_tag, meta.last_modified) = (Some(stamp.etag), stamp.at);
     }
 }
 
 impl Store {
-    /// What reading gives when a safeguard is gone.
-    async fn sabotaged(
-        &self,
-        path: &Path,
-        kind: &'static str,
-        options: GetOptions,
-        got: Result<GetResult>,
-    ) -> Result<GetResult> {
-        let Some(sabotage) = self.world.plan.sabotage else {
-            return got;
-        };
-        let Ok(got) = got else {
-            return got;
-        };
-        let empty_keys = || {
-            let mut keys = b"PLKEYS01".to_vec();
-            keys.extend_from_slice(&0_u64.to_le_bytes());
-            Bytes::from(keys)
-        };
-        let lost = self.lost().get(path).cloned();
-        let at_work_on = self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_of_clean_rows = at_work_on.is_some_and(|folder| folder.as_ref() != "landing/quarantine");
-        let instead = match sabotage {
-            Sabotage::QuarantineUnseen
-                if is_of_clean_rows && kind == "data" && path.as_ref().starts_with("tables/quarantine/") =>
-            {
-                let unseen = crate::witness::all_resolved(got.bytes().await?);
-                return served(unseen.map_err(|why| unanswered(path, &why))?, options).await;
-            }
-            Sabotage::BlindAppend if kind == "keys" => Some(empty_keys()),
-            Sabotage::NoRecheck if kind == "keys" && !self.lost().is_empty() => Some(empty_keys()),
-            Sabotage::ForeignCommitIsOwn if kind == "commit" => lost,
-            Sabotage::OwnCommitIsForeign if kind == "commit" && lost.is_some() => {
-                let text = String::from_utf8_lossy(&got.bytes().await?)
-                    .replace("\"attempt\":\"", "\"attempt\":\"not-");
-                return served(text.into(), options).await;
-            }
-            Sabotage::IdentityForgotten
-                if path.as_ref().ends_with("visit/_delta_log/00000000000000000000.json") =>
-            {
-                let text = String::from_utf8_lossy(&got.bytes().await?).into_owned();
-                let identity = |release| {
-                    let catalog = crate::contracts::catalog(release);
-                    catalog
-                        .contract("visit")
-                        .map(|contract| contract.identity_hash().to_owned())
-                        .unwrap_or_default()
-                };
-                let (first, now) =
-                    (identity(crate::contracts::Release::First), identity(self.world.release()));
-                return served(text.replace(&first, &now).into(), options).await;
-            }
-            Sabotage::RemovedBeforeReplayed if kind == "given up" && self.process.name() == "operator" => {
-                self.world.memory.delete(path).await?;
-                None
-            }
-            Sabotage::DeleteBeforeCommit if kind == "landing" => {
-                self.world.memory.delete(path).await?;
-                None
-            }
-            _ => None,
-        };
-        match instead {
-            Some(bytes) => served(bytes, options).await,
-            None => Ok(got),
+    fn stamped(&self, meta: &mut ObjectMeta) {
+        stamp(&self.world, self.bucket, meta);
+    }
+
+    /// Lists as S3 does: page by page, each of the moment at which it is asked for ("ListObjectsV2", Amazon S3 API Reference).
+    fn pages(&self, prefix: Option<&Path>, offset: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (world, process, memory) = (self.world.clone(), self.process.clone(), self.memory.clone());
+        let (prefix, bucket) = (prefix.cloned(), self.bucket);
+        if let Some(prefix) = prefix.as_ref().filter(|prefix| prefix.as_ref().starts_with("landing/")) {
+            *self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(prefix.clone());
         }
+        let (at_work_on, offset) = (self.at_work_on.clone(), offset.cloned());
+        let size = if world.plan.paged { world.dice.index(3) + 1 } else { usize::MAX };
+        stream::try_unfold((offset.clone(), false), move |(after, is_over)| {
+            let (world, process, prefix) = (world.clone(), process.clone(), prefix.clone());
+            let (memory, at_work_on, offset) = (memory.clone(), at_work_on.clone(), offset.clone());
+            async move {
+                if is_over {
+                    return Ok(None);
+                }
+                process.step().await;
+                sleep(world.dice.millis(1, 60)).await;
+                let kind = prefix.as_ref().map_or("all", |prefix| place(&prefix.clone().join("x")));
+                let mut metas: Vec<ObjectMeta> = memory.list(prefix.as_ref()).try_collect().await?;
+                metas.iter_mut().for_each(|meta| stamp(&world, bucket, meta));
+                metas.sort_by(|a, b| a.location.cmp(&b.location));
+                if let Some(after) = &after {
+                    metas.retain(|meta| meta.location > *after);
+                }
+                let at_work_on = at_work_on.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                sabotage::listed(&world, &process, kind, offset.as_ref(), at_work_on.as_ref(), &mut metas);
+                let is_over = metas.len() <= size;
+                metas.truncate(size);
+                if !is_over {
+                    world.story.reached("listings in pages");
+                }
+                let next = metas.last().map(|meta| meta.location.clone()).or(after);
+                let mut metas: Vec<Result<ObjectMeta>> = metas.into_iter().map(Ok).collect();
+                if world.strikes(Fault::ListFailed, kind) {
+                    // Part of a page may have come before it fails.
+                    metas.truncate(world.dice.index(metas.len() + 1));
+                    metas.push(Err(unanswered(&prefix.unwrap_or_default(), "503 while listing")));
+                }
+                process.step().await;
+                Ok::<_, Error>(Some((stream::iter(metas), (next, is_over))))
+            }
+        })
+        .try_flatten()
+        .boxed()
     }
 }
 
 /// Bytes as S3 would serve them.
-async fn served(bytes: Bytes, options: GetOptions) -> Result<GetResult> {
-    let (one, path) = (object_store::memory::InMemory::new(), Path::from("served"));
+pub(crate) async fn served(bytes: Bytes, options: GetOptions) -> Result<GetResult> {
+    let (one, path) = (InMemory::new(), Path::from("served"));
     one.put(&path, bytes.into()).await?;
-    one.get_opts(&path, GetOptions { head: options.head, ..GetOptions::default() }).await
+    one.get_opts(&path, GetOptions { head: options.head, range: options.range, ..GetOptions::default() })
+        .await
 }

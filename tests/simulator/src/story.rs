@@ -30,6 +30,8 @@ pub enum Broken {
     Overwritten,
     /// Records were given up though nothing but their contents was wrong.
     GaveUp,
+    /// A reader found another table than the log has.
+    Misread,
     /// Production code panicked.
     Panicked,
 }

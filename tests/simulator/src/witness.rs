@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::Int64Type;
-use arrow::array::{Array, RecordBatch, TimestampMicrosecondArray};
-use arrow::compute::cast;
+use arrow::array::{Array, RecordBatch};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pinlake_landing::name::LandingName;
 use pinlake_landing::watermark;
@@ -19,6 +18,7 @@ use pinlake_schema::KEY_COLUMN;
 use serde_json::Value;
 
 use crate::contracts::{self, Release};
+use crate::files;
 use crate::ledger::Content;
 use crate::store::place;
 use crate::story::Broken;
@@ -26,34 +26,105 @@ use crate::world::World;
 
 type Key = [u8; 16];
 
+/// Where what a content says is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Places {
+    /// Rows of its table, and unresolved ones of quarantine under a contract.
+    pub told: u64,
+    /// Unresolved rows of quarantine under no contract.
+    pub untold: u64,
+}
+
+impl Places {
+    /// All of them.
+    pub fn all(self) -> u64 {
+        self.told + self.untold
+    }
+
+    /// One more.
+    pub fn add(&mut self, is_told: bool) {
+        *if is_told { &mut self.told } else { &mut self.untold } += 1;
+    }
+
+    fn remove(&mut self, is_told: bool) {
+        let place = if is_told { &mut self.told } else { &mut self.untold };
+        *place = place.saturating_sub(1);
+    }
+}
+
+/// What a row says, and whether a contract told its dataset.
+pub type Said = (Content, bool);
+
 /// What has been seen so far.
 #[derive(Debug, Default)]
 pub struct Witness {
     /// Keys in the log, by dataset.
     keys: BTreeMap<String, BTreeSet<Key>>,
     /// What the rows in the log say, and how often.
-    rows: BTreeMap<Content, u64>,
+    rows: BTreeMap<Content, Places>,
     /// Rows inserted, by dataset, as commits count them.
     inserted: BTreeMap<String, u64>,
     /// Keys and rows of what lies in landing.
     landing: BTreeMap<Path, Vec<(Key, Content)>>,
-    commits: BTreeMap<Path, Bytes>,
+    /// Every log entry there ever was, and when it landed.
+    commits: BTreeMap<Path, (Bytes, Duration)>,
     /// Keys and rows of the data files in the log, by dataset and name.
-    files: BTreeMap<(String, String), (Vec<Key>, Vec<Content>)>,
+    files: BTreeMap<(String, String), (Vec<Key>, Vec<Said>)>,
+    /// The data files of each version, by dataset.
+    versions: BTreeMap<String, BTreeMap<u64, BTreeSet<String>>>,
     /// What is wrong with the rows, each thing once.
     wrong: Vec<String>,
 }
 
 impl Witness {
+    /// How often a row that says this is in the log.
+    pub fn times(&self, content: &str) -> u64 {
+        self.rows.get(content).map_or(0, |places| places.all())
+    }
+
+    /// What rows in the log say, or said.
+    pub fn contents(&self) -> impl Iterator<Item = &Content> {
+        self.rows.keys()
+    }
+
     /// Whether a row that says this is in the log.
     pub fn has(&self, content: &str) -> bool {
-        self.rows.get(content).is_some_and(|times| *times > 0)
+        self.times(content) > 0
+    }
+
+    /// The newest version of a table, and how many entries it has.
+    pub fn newest(&self, dataset: &str) -> Option<u64> {
+        self.versions.get(dataset)?.keys().next_back().copied()
+    }
+
+    /// The data files of a version of a table.
+    pub fn files_of(&self, dataset: &str, version: u64) -> Option<&BTreeSet<String>> {
+        self.versions.get(dataset)?.get(&version)
+    }
+
+    /// The bytes of a log entry, and when it landed.
+    pub fn entry(&self, path: &Path) -> Option<&(Bytes, Duration)> {
+        self.commits.get(path)
+    }
+
+    /// The tables that there are.
+    pub fn tables(&self) -> Vec<String> {
+        self.versions.keys().cloned().collect()
     }
 
     /// Rows inserted into a dataset's table, as its commits count them.
     pub fn inserted(&self, dataset: &str) -> u64 {
         self.inserted.get(dataset).copied().unwrap_or(0)
     }
+}
+
+/// Whose a commit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// A function's: it says what it did, and each data file has its key file.
+    Pinlake,
+    /// Another program's, which knows of neither.
+    Other,
 }
 
 /// An object has landed.
@@ -68,7 +139,7 @@ pub(crate) async fn landed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
             }
             Err(why) => world.broke(Broken::Files, format!("{path} is no Parquet: {why}")),
         },
-        "commit" => committed(world, path, bytes).await,
+        "commit" => committed(world, path, bytes, Author::Pinlake).await,
         _ => {}
     }
 }
@@ -82,6 +153,9 @@ pub(crate) fn removed(world: &World, path: &Path) {
             let Some(rows) = witness.landing.remove(path) else {
                 return;
             };
+            if world.set_aside(path) {
+                return;
+            }
             let Some(name) = LandingName::parse(path) else {
                 return;
             };
@@ -94,7 +168,7 @@ pub(crate) fn removed(world: &World, path: &Path) {
             let is_safe = |(key, content): &&(Key, Content)| {
                 table.contains(key)
                     || lies(&|(other, _)| other == key)
-                    || (rekeyed || is_wavering(content))
+                    || (rekeyed || contracts::is_wavering(content))
                         && (witness.has(content) || lies(&|(_, other)| other == content))
             };
             let missing = rows.iter().filter(|row| !is_safe(row)).count();
@@ -108,18 +182,21 @@ pub(crate) fn removed(world: &World, path: &Path) {
         }
         // Whether its records have landed is seen when the pipeline next says that it is drained of them, and at the end.
         "given up" => {}
-        kind => world.broke(
-            Broken::RemovedEarly,
-            format!("{path} ({kind}) is removed: only landing and what was given up ever is"),
-        ),
+        "failed" => world.forget(path),
+        // They are in landing then, and a copy lies elsewhere.
+        "inbox" | "file state" => {}
+        kind => world
+            .broke(Broken::RemovedEarly, format!("{path} ({kind}) is removed: only what was taken ever is")),
     }
 }
 
 /// A log entry has landed: what it names must be there, and what it counts must be so.
-async fn committed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
+pub(crate) async fn committed(world: &Arc<World>, path: &Path, bytes: &Bytes, author: Author) {
     let dataset = path.parts().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
-    let before = world.witness().commits.insert(path.clone(), bytes.clone());
-    if before.is_some_and(|before| before != bytes) {
+    let version =
+        path.filename().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse().ok());
+    let before = world.witness().commits.insert(path.clone(), (bytes.clone(), world.time()));
+    if before.is_some_and(|(before, _)| before != bytes) {
         world.broke(Broken::Overwritten, format!("{path} is written over"));
     }
     world.story.reached("commits");
@@ -127,8 +204,8 @@ async fn committed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
         String::from_utf8_lossy(bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let note = actions.iter().find_map(|action| action.pointer("/commitInfo/pinlake"));
     let count = |name: &str| note.and_then(|note| note.get(name)).and_then(Value::as_u64).unwrap_or(0);
-    let (read, inserted, duplicates) = (count("read"), count("inserted"), count("duplicates"));
-    if note.is_none() || read != inserted + duplicates {
+    let (read, mut inserted, duplicates) = (count("read"), count("inserted"), count("duplicates"));
+    if author == Author::Pinlake && (note.is_none() || read != inserted + duplicates) {
         world.broke(
             Broken::Counts,
             format!("{path}: read {read}, inserted {inserted}, duplicates {duplicates}"),
@@ -146,59 +223,80 @@ async fn committed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
     let mut rows = 0;
     for add in actions.iter().filter_map(|action| action.get("add")) {
         let file = add.get("path").and_then(Value::as_str).unwrap_or_default();
-        match added(world, &dataset, file).await {
+        match added(world, &dataset, file, author).await {
             Ok(count) => rows += count,
             Err(why) => world.broke(Broken::Files, format!("{path} names {file}: {why}")),
         }
+    }
+    if author == Author::Other {
+        inserted = rows.saturating_sub(before);
+        world.ledger.open().reported(&dataset, inserted);
     }
     if rows != before + inserted {
         let what = format!("{path} says {inserted} inserted, adds {rows} rows and removes {before}");
         world.broke(Broken::Counts, what);
     }
-    *world.witness().inserted.entry(dataset).or_default() += inserted;
+    let mut witness = world.witness();
+    let of_dataset = witness.files.keys().filter(|(of, _)| *of == dataset);
+    let files = of_dataset.map(|(_, file)| file.clone()).collect();
+    if let Some(version) = version {
+        witness.versions.entry(dataset.clone()).or_default().insert(version, files);
+    }
+    *witness.inserted.entry(dataset).or_default() += inserted;
 }
 
 /// A data file is no longer in the log: its rows are to be in another one of the same commit.
 fn withdrawn(world: &World, dataset: &str, file: &str) -> Option<u64> {
     let mut witness = world.witness();
-    let (keys, contents) = witness.files.remove(&(dataset.to_owned(), file.to_owned()))?;
+    let (keys, rows) = witness.files.remove(&(dataset.to_owned(), file.to_owned()))?;
     if let Some(known) = witness.keys.get_mut(dataset) {
         keys.iter().for_each(|key| {
             known.remove(key);
         });
     }
-    for content in &contents {
-        if let Some(times) = witness.rows.get_mut(content) {
-            *times -= 1;
+    for (content, is_told) in &rows {
+        if let Some(places) = witness.rows.get_mut(content) {
+            places.remove(*is_told);
         }
     }
     drop(witness);
     world.story.reached("files merged");
-    Some(contents.len() as u64)
+    Some(rows.len() as u64)
 }
 
 /// A data file is in the log now. Answers its rows.
-async fn added(world: &Arc<World>, dataset: &str, file: &str) -> Result<u64, String> {
+async fn added(world: &Arc<World>, dataset: &str, file: &str, author: Author) -> Result<u64, String> {
     let table = Path::from_iter(["tables", dataset]);
     let data = read(world, &table.clone().join(file)).await?;
-    let stem = file.strip_suffix(".parquet").ok_or("not a .parquet")?;
-    let keys = read(world, &table.join("_pinlake_keys").join(format!("{stem}.keys"))).await?;
-    let keys: Vec<Key> = keys.get(16..).unwrap_or_default().as_chunks().0.to_vec();
     let batches = rows_of(data)?;
-    let contents: Vec<Content> = batches.iter().flat_map(|batch| contents_of(dataset, batch)).collect();
+    let mut keys = Vec::new();
+    for batch in &batches {
+        keys.extend(table_keys(dataset, batch)?);
+    }
+    if author == Author::Pinlake {
+        let stem = file.strip_suffix(".parquet").ok_or("not a .parquet")?;
+        let stored = read(world, &table.join("_pinlake_keys").join(format!("{stem}.keys"))).await?;
+        let mut sorted = keys.clone();
+        sorted.sort_unstable();
+        // Whatever stands before them, a key file ends with the keys.
+        if !stored.ends_with(sorted.as_flattened()) {
+            return Err("its key file has other keys than its rows".to_owned());
+        }
+    }
+    let rows: Vec<Said> = batches.iter().flat_map(|batch| said(dataset, batch)).collect();
     let mut doubled = Vec::new();
     let mut witness = world.witness();
     let known = witness.keys.entry(dataset.to_owned()).or_default();
     let fresh = keys.iter().filter(|key| known.insert(**key)).count();
-    for content in &contents {
-        let times = witness.rows.entry(content.clone()).or_default();
-        *times += 1;
+    for (content, is_told) in &rows {
+        let places = witness.rows.entry(content.clone()).or_default();
+        places.add(*is_told);
         // A wavering record may be in two places for as long as its landing objects are there.
-        if *times > 1 && !is_wavering(content) {
-            doubled.push((content.clone(), *times));
+        if !contracts::is_wavering(content.strip_prefix(RESOLVED).unwrap_or(content)) {
+            doubled.push((content.clone(), *places));
         }
     }
-    witness.files.insert((dataset.to_owned(), file.to_owned()), (keys.clone(), contents.clone()));
+    witness.files.insert((dataset.to_owned(), file.to_owned()), (keys.clone(), rows.clone()));
     drop(witness);
     if fresh < keys.len() {
         world.broke(
@@ -206,11 +304,14 @@ async fn added(world: &Arc<World>, dataset: &str, file: &str) -> Result<u64, Str
             format!("{} keys of {file} were in {dataset} before", keys.len() - fresh),
         );
     }
-    for (content, times) in doubled {
-        // Where the record is its own identity, it may be there once for each time it was sent.
-        let most = world.ledger.open().promises.get(&content).map_or(0, |promise| promise.most);
-        if times > most {
-            world.broke(Broken::Doubled, format!("{content} is there {times} times of {most}"));
+    for (content, places) in doubled.into_iter().filter(|(content, _)| !content.starts_with(RESOLVED)) {
+        if files::tells_of_file(&content) {
+            continue;
+        }
+        let promise = world.ledger.open().promises.get(&content).cloned().unwrap_or_default();
+        if promise.is_exceeded(&content, places) {
+            world
+                .broke(Broken::Doubled, format!("{content} is there {places:?}, sent as {:?}", promise.sent));
         }
     }
     for batch in &batches {
@@ -223,10 +324,18 @@ async fn added(world: &Arc<World>, dataset: &str, file: &str) -> Result<u64, Str
             }
         }
     }
-    if keys.len() != contents.len() {
-        return Err(format!("{} keys for {} rows", keys.len(), contents.len()));
+    if keys.len() != rows.len() {
+        return Err(format!("{} keys for {} rows", keys.len(), rows.len()));
     }
-    Ok(contents.len() as u64)
+    Ok(rows.len() as u64)
+}
+
+/// The keys of rows of a table.
+pub(crate) fn table_keys(dataset: &str, batch: &RecordBatch) -> Result<Vec<Key>, String> {
+    let catalog = contracts::catalog(Release::First);
+    let contract = catalog.contract(dataset).ok_or("there is no such dataset")?;
+    let keys = pinlake_clean::keys(contract, batch).map_err(|error| error.to_string())?;
+    Ok(keys.iter().flatten().filter_map(|key| key.try_into().ok()).collect())
 }
 
 async fn read(world: &World, path: &Path) -> Result<Bytes, String> {
@@ -252,20 +361,30 @@ fn keys_of(batch: &RecordBatch) -> Vec<Key> {
 
 /// What each row of a table says.
 pub fn contents_of(dataset: &str, batch: &RecordBatch) -> Vec<Content> {
+    said(dataset, batch).into_iter().map(|(content, _)| content).collect()
+}
+
+/// What each row of a table says, and whether a contract told its dataset.
+pub fn said(dataset: &str, batch: &RecordBatch) -> Vec<Said> {
     if dataset == "quarantine" {
         let sent_to = batch.column_by_name("dataset").and_then(|column| column.as_string_opt::<i32>());
         let raw = batch.column_by_name("raw").and_then(|column| column.as_binary_opt::<i32>());
-        let resolved = batch.column_by_name("resolved_at");
-        let (Some(sent_to), Some(raw), Some(resolved)) = (sent_to, raw, resolved) else { return Vec::new() };
-        let rows = sent_to.iter().zip(raw).enumerate();
-        let content = |(at, (sent_to, raw)): (usize, (Option<&str>, Option<&[u8]>))| {
-            let content = quarantined(sent_to, raw.unwrap_or_default());
-            if resolved.is_valid(at) { format!("{RESOLVED}{content}") } else { content }
+        let (resolved, contract) = (batch.column_by_name("resolved_at"), batch.column_by_name("contract"));
+        let (Some(sent_to), Some(raw), Some(resolved), Some(contract)) = (sent_to, raw, resolved, contract)
+        else {
+            return Vec::new();
         };
-        return rows.map(content).collect();
+        let rows = sent_to.iter().zip(raw).enumerate();
+        let said = |(at, (sent_to, raw)): (usize, (Option<&str>, Option<&[u8]>))| {
+            let content = quarantined(sent_to, raw.unwrap_or_default());
+            let content = if resolved.is_valid(at) { format!("{RESOLVED}{content}") } else { content };
+            (content, contract.is_valid(at))
+        };
+        return rows.map(said).collect();
     }
     let ids = batch.column_by_name("id").and_then(|column| column.as_primitive_opt::<Int64Type>());
-    ids.iter().flat_map(|ids| ids.iter()).map(|id| format!("{dataset}/{}", id.unwrap_or(-1))).collect()
+    let content = |id: Option<i64>| (format!("{dataset}/{}", id.unwrap_or(-1)), true);
+    ids.iter().flat_map(|ids| ids.iter()).map(content).collect()
 }
 
 /// What stands before the content of a record that was resolved in quarantine.
@@ -276,16 +395,8 @@ pub fn quarantined(dataset: Option<&str>, raw: &[u8]) -> Content {
     if let Some(content) = contracts::content_of_wavering(raw) {
         return content;
     }
-    let dataset = dataset.or(contracts::is_bad_draft(raw).then_some("draft"));
+    let dataset = dataset.or(contracts::dataset_of_bad(raw));
     format!("quarantine/{}/{}", dataset.unwrap_or("-"), raw.escape_ascii())
-}
-
-/// Whether another release would have the record in another place.
-fn is_wavering(content: &str) -> bool {
-    let content = content.strip_prefix(RESOLVED).unwrap_or(content);
-    let id = content.strip_prefix("page/").and_then(|id| id.parse().ok());
-    id.is_some_and(|id| contracts::WAVERING.contains(&id))
-        || ["draft/", "quarantine/draft/"].iter().any(|place| content.starts_with(place))
 }
 
 /// Every row has a note that tells its number, or none.
@@ -295,26 +406,6 @@ fn wrong(dataset: &str, batch: &RecordBatch) -> Option<String> {
     let differs = |at: &usize| !notes.is_null(*at) && notes.value(*at) != format!("note {}", ids.value(*at));
     let at = (0..batch.num_rows()).find(differs)?;
     Some(format!("{dataset}/{} has the note {:?}", ids.value(at), notes.value(at)))
-}
-
-/// Sabotage: a data file of quarantine in which nothing is unresolved.
-pub(crate) fn all_resolved(bytes: Bytes) -> Result<Bytes, String> {
-    let batches = rows_of(bytes)?;
-    let schema = batches.first().ok_or("no rows")?.schema();
-    let at = schema.index_of("resolved_at").map_err(|error| error.to_string())?;
-    let mut file = Vec::new();
-    let written = (|| {
-        let mut writer = ArrowWriter::try_new(&mut file, schema.clone(), None)?;
-        for batch in &batches {
-            let mut columns = batch.columns().to_vec();
-            let resolved = TimestampMicrosecondArray::from(vec![1; batch.num_rows()]);
-            columns[at] = cast(&resolved, columns[at].data_type())?;
-            writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
-        }
-        writer.close()
-    })();
-    written.map_err(|error| error.to_string())?;
-    Ok(file.into())
 }
 
 /// Sabotage: moves the watermark when the raw records land, before anything of them is in landing.

@@ -1,18 +1,26 @@
 //! What all parts of a world share: time, dice, the story, the store's contents, and who was promised what.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use compactor::files::Steps;
 use object_store::memory::InMemory;
+use object_store::path::Path;
 use pinlake_effects::{Chance, Clock, Effects};
+use pinlake_lake::Upkeep;
+use pinlake_landing::drain::Bounds;
+use pinlake_platform::api_keys::{self, ApiKeys};
 use tokio::time::Instant;
 
-use crate::contracts::Release;
+use crate::contracts::{self, Release};
 use crate::dice::Dice;
 use crate::fault::{Fault, Rates};
-use crate::ledger::Ledger;
+use crate::files::{FilePlan, LAKE};
+use crate::foreign::Interference;
+use crate::ledger::{Content, Ledger};
 use crate::sabotage::Sabotage;
 use crate::story::{Broken, Story};
 use crate::witness::Witness;
@@ -38,6 +46,14 @@ pub struct Plan {
     pub compactors: u64,
     /// Landing objects a commit.
     pub take: usize,
+    /// Bytes in memory of a commit's rows; the object that goes beyond is the last one.
+    pub row_bytes: usize,
+    /// Bytes of keys that a warm compactor keeps.
+    pub key_bytes: usize,
+    /// When tables are tidied up.
+    pub upkeep: Upkeep,
+    /// In which steps files are read.
+    pub steps: Steps,
     /// Milliseconds that a compactor may go on.
     pub patience: u64,
     /// How often all datasets are swept; `None`: never.
@@ -54,6 +70,26 @@ pub struct Plan {
     pub record_age: Option<Duration>,
     /// Whether the stream has another producer, who writes what he likes.
     pub stranger: bool,
+    /// Records that come over a topic of Kafka.
+    pub topic: u64,
+    /// API keys that clients have; none: whoever knows the URL may post.
+    pub callers: u64,
+    /// Of a thousand requests, how many are named by an Idempotency-Key that others use as well.
+    pub shared_keys: u64,
+    /// Files in the inbox and in another bucket.
+    pub files: FilePlan,
+    /// What other programs do to the tables, and when.
+    pub interferences: Vec<(Duration, Interference)>,
+    /// Whoever reads tables: so many of them, again and again.
+    pub readers: u64,
+    /// When operators come who recover what was left on the way, two of them each time.
+    pub operators: Vec<Duration>,
+    /// How much is looked at when somebody asks whether the pipeline is drained.
+    pub bounds: Bounds,
+    /// Whether S3 lists a few objects a page, each page of the moment at which it is asked for.
+    pub paged: bool,
+    /// How long after a deploy each function still runs the release before it, in the order of [`Function`].
+    pub lags: [Duration; 4],
     /// Whether every row is a new one of one dataset, so that its table has many commits.
     pub long: bool,
     /// The safeguard that is gone.
@@ -65,15 +101,7 @@ impl Plan {
     pub fn drawn(dice: &Dice) -> Self {
         let sweep = if dice.chance(300) { dice.between(3, 30) } else { dice.between(60, 900) };
         let sweep = Duration::from_secs(sweep);
-        let times = if dice.chance(350) { dice.between(1, 3) } else { 0 };
-        let mut deploys: Vec<(Duration, Release)> = (0..times)
-            .map(|_| {
-                let releases = [Release::First, Release::Recleaned, Release::Lenient, Release::Withdrawn];
-                let release = releases[dice.index(releases.len())];
-                (dice.millis(1_000, 60_000), release)
-            })
-            .collect();
-        deploys.sort_by_key(|(at, _)| *at);
+        let deploys = drawn_deploys(dice);
         let times = if dice.chance(250) { dice.between(1, 3) } else { 0 };
         let mut redrives: Vec<Duration> = (0..times).map(|_| dice.millis(1_000, 90_000)).collect();
         redrives.sort();
@@ -87,6 +115,10 @@ impl Plan {
             retries: 20,
             compactors: dice.between(1, 3),
             take: [1, 1, 2, 4, 100][dice.index(5)],
+            row_bytes: [1, 2_000, 256 << 20, 256 << 20][dice.index(4)],
+            key_bytes: [0, 64, 40 << 20][dice.index(3)],
+            upkeep: drawn_upkeep(dice),
+            steps: drawn_steps(dice),
             patience: [0, 0, 200, 5_000, 60_000][dice.index(5)],
             sweep: Some(sweep),
             // A message may be hidden for as long as its visibility lasts, and be taken by a sweep after that.
@@ -96,9 +128,30 @@ impl Plan {
             wavering: dice.between(0, 800),
             record_age: dice.chance(60).then(|| Duration::from_secs(dice.between(20, 120))),
             stranger: dice.chance(400),
+            topic: if dice.chance(250) { dice.between(1, 8) } else { 0 },
+            callers: if dice.chance(400) { dice.between(1, 2) } else { 0 },
+            shared_keys: if dice.chance(300) { dice.between(1, 700) } else { 0 },
+            files: FilePlan::drawn(dice),
+            interferences: Interference::drawn(dice),
+            readers: if dice.chance(400) { dice.between(1, 2) } else { 0 },
+            operators: Vec::new(),
+            bounds: drawn_bounds(dice),
+            paged: dice.chance(300),
+            lags: [Duration::ZERO; 4],
             sabotage: None,
             long: false,
         };
+        if dice.chance(150) {
+            plan.operators = (0..dice.between(1, 2)).map(|_| dice.millis(1_000, 90_000)).collect();
+            plan.operators.sort();
+        }
+        if dice.chance(300) {
+            plan.lags = std::array::from_fn(|_| dice.millis(0, 30_000));
+        }
+        if std::env::var_os("OFF").is_some() {
+            plan.interferences.clear();
+            plan.shared_keys = 0;
+        }
         if dice.chance(100) {
             plan.retries = u32::try_from(dice.between(0, 2)).unwrap_or(0);
         }
@@ -106,9 +159,61 @@ impl Plan {
             // Enough commits for files to be merged and a checkpoint to be made.
             plan.long = true;
             (plan.clients, plan.requests, plan.rows, plan.batch, plan.take) = (2, 60, 1, 1, 1);
+            plan.paged = false;
         }
         plan
     }
+}
+
+/// Bounds that a world of a few dozen objects reaches, or those of a real lake.
+fn drawn_bounds(dice: &Dice) -> Bounds {
+    if !dice.chance(400) {
+        return Bounds::default();
+    }
+    let few = || usize::try_from(dice.between(1, 6)).unwrap_or(1);
+    Bounds { landing: few(), failed: few(), given_up: few(), batches_read: few() - 1, ..Bounds::default() }
+}
+
+/// Often enough for a world of a few commits, or as in a real lake.
+fn drawn_upkeep(dice: &Dice) -> Upkeep {
+    let usual = Upkeep::default();
+    Upkeep {
+        checkpoint_every: if dice.chance(300) { dice.between(1, 5) } else { usual.checkpoint_every },
+        enough_files: if dice.chance(300) { 2 + dice.index(4) } else { usual.enough_files },
+    }
+}
+
+/// So small that a file of a few records takes several slices and invocations, or as in a real lake.
+fn drawn_steps(dice: &Dice) -> Steps {
+    if dice.chance(500) { Steps::default() } else { Steps { slice_bytes: 1, look_cost: 1, least_cost: 1 } }
+}
+
+/// Releases and when they are deployed. One that a table refuses is always taken back.
+fn drawn_deploys(dice: &Dice) -> Vec<(Duration, Release)> {
+    let times = if dice.chance(400) { dice.between(1, 3) } else { 0 };
+    let mut deploys = Vec::new();
+    for _ in 0..times {
+        let (at, release) = (dice.millis(1_000, 60_000), Release::ALL[dice.index(Release::ALL.len())]);
+        deploys.push((at, release));
+    }
+    deploys.sort_by_key(|(at, _)| *at);
+    if let Some((at, Release::Rekeyed)) = deploys.last() {
+        deploys.push((*at + dice.millis(1_000, 40_000), Release::First));
+    }
+    deploys
+}
+
+/// Who runs a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// Takes requests.
+    Ingest,
+    /// Cleans.
+    Cleaner,
+    /// Commits.
+    Compactor,
+    /// A person at a command line, whose contracts may be older ones too.
+    Operator,
 }
 
 /// A world.
@@ -120,16 +225,41 @@ pub struct World {
     pub plan: Plan,
     /// What happens in it.
     pub story: Story,
-    /// What S3 holds.
-    pub memory: InMemory,
+    /// What the lake's bucket holds.
+    pub memory: Arc<InMemory>,
+    /// What the other bucket holds.
+    pub sink: Arc<InMemory>,
+    /// ETag and time of objects, where they count: S3's, not the memory's.
+    stamps: Mutex<BTreeMap<(&'static str, Path), Stamp>>,
+    /// What the records of the other bucket's objects say, by key.
+    sunk: Mutex<BTreeMap<String, Vec<Content>>>,
+    /// What other programs' hints of checkpoints point to, by dataset.
+    hints: Mutex<BTreeMap<String, u64>>,
+    /// API keys of the clients, if they have any.
+    pub keys: Option<ApiKeys>,
     /// Who was promised what.
     pub ledger: Ledger,
     witness: Mutex<Witness>,
-    release: Mutex<Release>,
+    releases: Mutex<Vec<(Duration, Release)>>,
     healed: AtomicBool,
-    /// Puts, notifications and calls that are still on their way.
-    under_way: AtomicUsize,
+    under_way: Mutex<OnTheWay>,
     begun: Instant,
+}
+
+/// An object's ETag and when it was put.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    /// Of its bytes.
+    pub etag: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The same since the beginning.
+    pub time: Duration,
+}
+
+/// The API key of a caller.
+pub fn api_key(caller: u64) -> String {
+    format!("plk_{caller}")
 }
 
 /// What time it is in the world: it begins on a day in 2022.
@@ -143,28 +273,58 @@ impl Clock for WorldClock {
     }
 }
 
+/// Puts, notifications, calls and invocations that are not over yet, and when each began.
+#[derive(Debug, Default)]
+struct OnTheWay {
+    next: u64,
+    /// Those without which the world has not come to rest.
+    work: BTreeMap<u64, Duration>,
+    invocations: BTreeMap<u64, Duration>,
+}
+
 /// Held while something is on its way.
-pub struct UnderWay(Arc<World>);
+pub struct UnderWay(Arc<World>, u64);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+        lock(&self.0.under_way).work.remove(&self.1);
+    }
+}
+
+/// Held while an invocation lasts.
+pub struct Invoked<'a>(&'a World, u64);
+
+impl Drop for Invoked<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.under_way).invocations.remove(&self.1);
     }
 }
 
 impl World {
     /// A new world. Needs a paused runtime.
     pub fn new(dice: Dice, plan: Plan) -> Arc<Self> {
+        let keys = (plan.callers > 0).then(|| {
+            let entries: Vec<String> = (0..plan.callers)
+                .map(|caller| api_keys::entry(&format!("caller-{caller}"), &api_key(caller), &[]))
+                .collect();
+            let catalog = contracts::catalog(Release::First);
+            ApiKeys::parse(&entries.join(","), &catalog).unwrap_or_default()
+        });
         Arc::new(Self {
             dice,
             plan,
             story: Story::default(),
-            memory: InMemory::new(),
+            memory: Arc::default(),
+            sink: Arc::default(),
+            stamps: Mutex::default(),
+            sunk: Mutex::default(),
+            hints: Mutex::default(),
+            keys,
             ledger: Ledger::default(),
             witness: Mutex::default(),
-            release: Mutex::new(Release::First),
+            releases: Mutex::new(vec![(Duration::ZERO, Release::First)]),
             healed: AtomicBool::new(false),
-            under_way: AtomicUsize::new(0),
+            under_way: Mutex::default(),
             begun: Instant::now(),
         })
     }
@@ -224,16 +384,23 @@ impl World {
         self.plan.sabotage == Some(sabotage)
     }
 
-    /// The release that is deployed.
-    pub fn release(&self) -> Release {
-        *lock(&self.release)
+    /// The release that a function runs: the one that is deployed, or for a while the one before it.
+    pub fn release(&self, function: Function) -> Release {
+        let at = self.time().saturating_sub(self.plan.lags[function as usize]);
+        let releases = lock(&self.releases);
+        let newest = releases.last().map(|(_, release)| *release);
+        let runs = releases.iter().rev().find(|(since, _)| *since <= at).map(|(_, release)| *release);
+        if runs != newest {
+            self.story.reached("lagging functions");
+        }
+        runs.unwrap_or(Release::First)
     }
 
     /// Deploys a release.
     pub fn deploy(&self, release: Release) {
         self.tell(|| format!("release {release:?} is deployed"));
         self.story.reached("deploys");
-        *lock(&self.release) = release;
+        lock(&self.releases).push((self.time(), release));
     }
 
     /// Who watches what lands.
@@ -241,15 +408,86 @@ impl World {
         lock(&self.witness)
     }
 
+    /// Notes that an object is put.
+    pub fn stamp(&self, bucket: &'static str, path: &Path, bytes: &[u8]) {
+        let etag = format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32]);
+        let stamp = Stamp { etag, at: self.now(), time: self.time() };
+        lock(&self.stamps).insert((bucket, path.clone()), stamp);
+    }
+
+    /// What was noted of an object.
+    pub fn stamp_of(&self, bucket: &'static str, path: &Path) -> Option<Stamp> {
+        lock(&self.stamps).get(&(bucket, path.clone())).cloned()
+    }
+
+    /// Somebody puts an object into the other bucket.
+    pub fn sink_holds(&self, key: &str, contents: Vec<Content>) {
+        lock(&self.sunk).insert(key.to_owned(), contents);
+    }
+
+    /// What the other bucket holds.
+    pub fn sunk(&self) -> BTreeMap<String, Vec<Content>> {
+        lock(&self.sunk).clone()
+    }
+
+    /// Another program has written the hint of a checkpoint.
+    pub fn hint(&self, dataset: &str, version: u64) {
+        lock(&self.hints).insert(dataset.to_owned(), version);
+    }
+
+    /// What the hints point to, by dataset.
+    pub fn hints(&self) -> BTreeMap<String, u64> {
+        lock(&self.hints).clone()
+    }
+
+    /// An object is gone.
+    pub fn forget(&self, path: &Path) {
+        lock(&self.stamps).remove(&(LAKE, path.clone()));
+    }
+
+    /// Whether a landing object was moved to `failed/`: it is there.
+    pub fn set_aside(&self, path: &Path) -> bool {
+        let aside = Path::from_iter(["failed"].into_iter().map(Into::into).chain(path.parts()));
+        let is_there = self.stamp_of(LAKE, &aside).is_some();
+        if is_there {
+            self.story.reached("objects set aside");
+        }
+        is_there
+    }
+
     /// Something is on its way until the guard is dropped.
     pub fn under_way(self: &Arc<Self>) -> UnderWay {
-        self.under_way.fetch_add(1, Ordering::SeqCst);
-        UnderWay(self.clone())
+        self.under_way_since(Duration::MAX)
+    }
+
+    /// The same for a put that rests on what was known at `since`.
+    pub fn under_way_since(self: &Arc<Self>, since: Duration) -> UnderWay {
+        let mut under_way = lock(&self.under_way);
+        under_way.next += 1;
+        let id = under_way.next;
+        under_way.work.insert(id, since);
+        UnderWay(self.clone(), id)
+    }
+
+    /// An invocation begins; it ends when the guard is dropped.
+    pub fn invoked(&self) -> Invoked<'_> {
+        let mut under_way = lock(&self.under_way);
+        under_way.next += 1;
+        let id = under_way.next;
+        under_way.invocations.insert(id, self.time());
+        Invoked(self, id)
+    }
+
+    /// When the oldest invocation began that is not over, or has left a put on its way: none knows less than was so then.
+    pub fn oldest_under_way(&self) -> Duration {
+        let under_way = lock(&self.under_way);
+        let begun = under_way.work.values().chain(under_way.invocations.values());
+        begun.copied().min().unwrap_or(Duration::MAX).min(self.time())
     }
 
     /// Whether nothing is on its way.
     pub fn is_still(&self) -> bool {
-        self.under_way.load(Ordering::SeqCst) == 0
+        lock(&self.under_way).work.is_empty()
     }
 }
 

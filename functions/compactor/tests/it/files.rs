@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use compactor::files::{Buckets, Files, MOST_BYTES, sandbox};
+use compactor::files::{Buckets, Files, MOST_BYTES, Steps, sandbox};
 use compactor::wake::{Announced, Wake};
 use compactor::{Compactor, Outcome};
 use futures::stream::BoxStream;
@@ -150,6 +150,7 @@ impl World {
                 sinks: [SINK, DENIED].map(str::to_owned).into(),
                 buckets: Arc::new(Sink(self.sink.clone())),
                 most_bytes: self.most_bytes,
+                steps: Steps::default(),
                 sandbox: Sandbox {
                     program: env!("CARGO_BIN_EXE_compactor").into(),
                     ..sandbox(2 << 30).unwrap()

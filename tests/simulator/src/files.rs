@@ -1,0 +1,209 @@
+//! Files: people and programs drop them into the lake's inbox, or into a bucket of their own that announces them.
+//!
+//! They come twice, and are written over by others while they wait or are being read. S3 announces each object at least once
+//! ("Amazon S3 Event Notifications"); its ETag is of the bytes for an object that was put in one piece ("Object", Amazon S3
+//! API Reference), so the same bytes have the same one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use compactor::files::Buckets;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::time::sleep;
+
+use crate::contracts;
+use crate::dice::Dice;
+use crate::ledger::{Content, RecordId};
+use crate::process::Process;
+use crate::queue::Queue;
+use crate::store::Store;
+use crate::witness::quarantined;
+use crate::world::World;
+
+/// The bucket that the lake is in.
+pub const LAKE: &str = "lake";
+/// The other one.
+pub const SINK: &str = "sink";
+
+/// How many files come in a world.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FilePlan {
+    /// Dropped into the inbox.
+    pub inbox: u64,
+    /// Put into another bucket.
+    pub sink: u64,
+    /// Records of each, at most.
+    pub records: u64,
+}
+
+impl FilePlan {
+    /// Draws it.
+    pub fn drawn(dice: &Dice) -> Self {
+        let count = |chance| if dice.chance(chance) { dice.between(1, 3) } else { 0 };
+        Self { inbox: count(200), sink: count(150), records: dice.between(1, 12) }
+    }
+
+    /// Whether there are any.
+    pub fn is_any(&self) -> bool {
+        self.inbox + self.sink > 0
+    }
+}
+
+/// What a file holds, and what its records say.
+struct Draft {
+    bytes: Bytes,
+    /// Content, and the number of its record in the file.
+    records: Vec<(Content, usize)>,
+}
+
+/// The other bucket, for the compactor.
+pub struct Opened {
+    /// The world.
+    pub world: Arc<World>,
+    /// Whose requests they are.
+    pub process: Arc<Process>,
+    /// Where the lake's bucket announces its objects.
+    pub queue: Arc<Queue>,
+}
+
+impl Buckets for Opened {
+    fn open(&self, _: &str) -> Arc<dyn ObjectStore> {
+        Store::of_sink(&self.world, &self.process, &self.queue)
+    }
+}
+
+/// Somebody who puts files, each once, twice, or over another.
+pub async fn drop_files(world: Arc<World>, queue: Arc<Queue>) {
+    for number in 0..world.plan.files.inbox + world.plan.files.sink {
+        sleep(world.dice.millis(0, 15_000)).await;
+        let bucket = if number < world.plan.files.inbox { LAKE } else { SINK };
+        let dataset = ["visit", "click", "page", contracts::MEMO][world.dice.index(4)];
+        let is_csv = bucket == LAKE && dataset != contracts::MEMO && world.dice.chance(300);
+        let key = match (bucket, dataset, is_csv) {
+            (LAKE, contracts::MEMO, _) => format!("inbox/memo-{number}.ndjson"),
+            (LAKE, _, true) => format!("inbox/{dataset}/file-{number}.csv"),
+            (LAKE, _, false) => format!("inbox/{dataset}/file-{number}.ndjson"),
+            _ => format!("topics/0a1b.{dataset}/partition=0/0a1b.{dataset}+0+{number:010}.json"),
+        };
+        let draw = |from: usize| draw(&world, dataset, is_csv, &format!("{key}/{from}"));
+        let mut file = draw(0);
+        put(&world, &queue, bucket, &key, &file).await;
+        for again in 1..4 {
+            if !world.dice.chance(350) {
+                break;
+            }
+            sleep(world.dice.millis(0, 6_000)).await;
+            if world.dice.chance(400) {
+                world.story.reached("files delivered twice");
+            } else {
+                let other = draw(again);
+                take_back(&world, bucket, &key, &file);
+                file = other;
+                world.story.reached("files replaced");
+            }
+            put(&world, &queue, bucket, &key, &file).await;
+        }
+    }
+}
+
+fn draw(world: &World, dataset: &str, is_csv: bool, file: &str) -> Draft {
+    let dice = &world.dice;
+    let (mut text, mut records) = (String::new(), Vec::new());
+    if is_csv {
+        text.push_str(&format!("{dataset},note\n"));
+    }
+    for at in 0..dice.between(1, world.plan.files.records) as usize {
+        let (json, content) = match (dataset, dice.between(0, 9)) {
+            (contracts::MEMO, 0..=1) => {
+                let raw = contracts::bad_memo(dice.between(0, 9));
+                let content = quarantined(Some(dataset), raw.as_bytes());
+                (raw, content)
+            }
+            (contracts::MEMO, _) => {
+                let id = dice.between(*contracts::MEMOS.start(), *contracts::MEMOS.end());
+                (contracts::memo(id), format!("memo/{id}"))
+            }
+            (_, 0) if !is_csv => {
+                let raw = format!("{{\"{dataset}\":\"seven {}\",\"note\":\"x\"}}", dice.between(0, 9));
+                let content = quarantined(Some(dataset), raw.as_bytes());
+                (raw, content)
+            }
+            (_, number) => {
+                let id = if number < 5 { dice.between(0, 30) } else { unique(file, at) };
+                if is_csv {
+                    (format!("{id},note {id}"), format!("{dataset}/{id}"))
+                } else {
+                    (format!("{{\"{dataset}\":{id},\"note\":\"note {id}\"}}"), format!("{dataset}/{id}"))
+                }
+            }
+        };
+        text.push_str(&json);
+        text.push('\n');
+        records.push((content, at));
+    }
+    Draft { bytes: text.into(), records }
+}
+
+/// An id that no other record has.
+fn unique(place: &str, at: usize) -> u64 {
+    let mut id = 2_000_u64;
+    for byte in format!("{place}/{at}").bytes() {
+        id = id * 131 % 1_000_000_007 + u64::from(byte) + 2_000;
+    }
+    id
+}
+
+/// Which record of which file. In the inbox other bytes are another file; a bucket's key names one file, and its records count with
+/// their bytes.
+fn ids(bucket: &str, key: &str, file: &Draft) -> Vec<(Content, RecordId)> {
+    let id = match bucket {
+        LAKE => format!("{key}@{}", blake3::hash(&file.bytes)),
+        _ => format!("s3://{bucket}/{key}"),
+    };
+    file.records.iter().map(|(content, at)| (content.clone(), format!("{id}#{at}"))).collect()
+}
+
+async fn put(world: &Arc<World>, queue: &Arc<Queue>, bucket: &'static str, key: &str, file: &Draft) {
+    for (content, id) in ids(bucket, key, file) {
+        let mut book = world.ledger.open();
+        book.sent(&content, id.clone());
+        book.promised(&content, id);
+    }
+    world.tell(|| format!("somebody puts s3://{bucket}/{key}, {} records", file.records.len()));
+    world.story.reached(if bucket == LAKE { "files in the inbox" } else { "files elsewhere" });
+    let Ok(path) = Path::parse(key) else { return };
+    if bucket == SINK {
+        world.sink_holds(key, file.records.iter().map(|(content, _)| content.clone()).collect());
+    }
+    world.stamp(bucket, &path, &file.bytes);
+    let memory = if bucket == LAKE { &world.memory } else { &world.sink };
+    // Memory does not fail.
+    let _ = memory.put(&path, file.bytes.clone().into()).await;
+    queue.announce(bucket, key);
+}
+
+/// Files of the other bucket that were given up, as quarantine tells, though nothing was wrong with them: whoever owns the bucket
+/// has them announced again.
+pub fn given_up(world: &World) -> Vec<String> {
+    let witness = world.witness();
+    let is_missing = |(key, contents): &(String, Vec<Content>)| {
+        let told = witness.contents().any(|content| content.ends_with(&format!("/s3://{SINK}/{key}")));
+        told && contents.iter().any(|content| !witness.has(content))
+    };
+    world.sunk().into_iter().filter(is_missing).map(|(key, _)| key).collect()
+}
+
+/// Whether a row of quarantine tells of a file that was given up: it is no record that somebody sent.
+pub fn tells_of_file(content: &str) -> bool {
+    let raw = content.strip_prefix("quarantine/").and_then(|rest| rest.split_once('/')).map(|(_, raw)| raw);
+    raw.is_some_and(|raw| raw.starts_with("failed/inbox/") || raw.starts_with(&format!("s3://{SINK}/")))
+}
+
+/// A file is about to be written over: unless it was taken, nobody can count on its records any more.
+fn take_back(world: &World, bucket: &str, key: &str, file: &Draft) {
+    let mut book = world.ledger.open();
+    for (content, id) in ids(bucket, key, file) {
+        book.withdrawn(&content, &id);
+    }
+}

@@ -1,0 +1,484 @@
+//! Other programs that work on the lake's tables, and people who repair what they did.
+//!
+//! What they do is what Delta programs and people are known to do: they clean up a log behind a checkpoint, which may be of a
+//! form of its own ("Checkpoints" and "Log cleanup", Delta transaction log protocol); append rows; merge small files
+//! (`OPTIMIZE`); remove files that no version names (`VACUUM`); and by mistake delete an entry of the log, a key file or a data
+//! file, or cut one off. What a table cannot do without is put back later, at the latest when all faults stop.
+//!
+//! No log entry is deleted that an invocation or a put under way may not know of yet: that one of version N+1 would take N+1 for
+//! free is beyond what any writer could notice, and is why logs are cleaned up by age. For the same reason the newest entry
+//! is never deleted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use parquet::arrow::ArrowWriter;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::checkpoint::{self, Form};
+use crate::contracts::{self, Release};
+use crate::dice::Dice;
+use crate::files::LAKE;
+use crate::witness::{self, Author};
+use crate::world::World;
+
+/// What another program or a person does to a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interference {
+    /// Deletes an entry of the log, not the newest, and puts it back.
+    EntryDeleted,
+    /// Makes a checkpoint and deletes the entries before it.
+    LogTruncated(Form),
+    /// Makes a checkpoint, or only the hint of one.
+    HintWritten(Form),
+    /// Deletes key files, which may come back.
+    KeysDeleted,
+    /// Cuts a key file off, and deletes it or puts it back.
+    KeysCut,
+    /// Puts a key file in place that was made by other rules than the table's, and says so.
+    KeysOfOtherRules,
+    /// Deletes a data file, and puts it back.
+    DataDeleted,
+    /// Adds rows by a commit of its own.
+    RowsAdded,
+    /// Writes small files as one.
+    FilesMerged,
+    /// Deletes data files that the newest version does not have.
+    Vacuumed,
+    /// Writes over a landing object, so that it cannot be read.
+    LandingDamaged,
+}
+
+impl Interference {
+    const ALL: [Interference; 20] = [
+        Self::EntryDeleted,
+        Self::EntryDeleted,
+        Self::LogTruncated(Form::Classic),
+        Self::LogTruncated(Form::Classic),
+        Self::LogTruncated(Form::Parts),
+        Self::LogTruncated(Form::Unknown),
+        Self::HintWritten(Form::Classic),
+        Self::HintWritten(Form::Parts),
+        Self::HintWritten(Form::Unknown),
+        Self::HintWritten(Form::Missing),
+        Self::KeysDeleted,
+        Self::KeysDeleted,
+        Self::KeysCut,
+        Self::KeysOfOtherRules,
+        Self::KeysOfOtherRules,
+        Self::DataDeleted,
+        Self::RowsAdded,
+        Self::RowsAdded,
+        Self::FilesMerged,
+        Self::Vacuumed,
+    ];
+
+    /// Draws what happens in a world, and when.
+    pub fn drawn(dice: &Dice) -> Vec<(Duration, Self)> {
+        let times = if dice.chance(350) { dice.between(1, 4) } else { 0 };
+        let mut drawn: Vec<_> = (0..times)
+            .map(|_| (dice.millis(2_000, 70_000), Self::ALL[dice.index(Self::ALL.len())]))
+            .collect();
+        if dice.chance(80) {
+            drawn.push((dice.millis(2_000, 40_000), Self::LandingDamaged));
+        }
+        drawn
+    }
+
+    fn counted(self) -> &'static str {
+        match self {
+            Self::EntryDeleted => "foreign: entry deleted",
+            Self::LogTruncated(Form::Classic) => "foreign: log truncated",
+            Self::LogTruncated(_) => "foreign: log truncated behind another checkpoint",
+            Self::HintWritten(_) => "foreign: checkpoint hint",
+            Self::KeysDeleted => "foreign: key files deleted",
+            Self::KeysCut => "foreign: key file cut",
+            Self::KeysOfOtherRules => "foreign: key file of other rules",
+            Self::DataDeleted => "foreign: data file deleted",
+            Self::RowsAdded => "foreign: rows added",
+            Self::FilesMerged => "foreign: files merged",
+            Self::Vacuumed => "foreign: vacuum",
+            Self::LandingDamaged => "foreign: landing object damaged",
+        }
+    }
+}
+
+/// Does what the plan says.
+pub async fn interfere(world: Arc<World>) {
+    for (at, interference) in world.plan.interferences.clone() {
+        let world = world.clone();
+        tokio::spawn(async move {
+            sleep(at.saturating_sub(world.time())).await;
+            // What it takes may not be there yet.
+            while !world.is_healed() {
+                let under_way = world.under_way();
+                if attempt(&world, interference).await {
+                    world.story.reached(interference.counted());
+                    return;
+                }
+                drop(under_way);
+                sleep(world.dice.millis(500, 4_000)).await;
+            }
+        });
+    }
+}
+
+/// Does it once, if it can be done now, and undoes it later where that is needed.
+async fn attempt(world: &Arc<World>, interference: Interference) -> bool {
+    if interference == Interference::LandingDamaged {
+        return damage_landing(world).await;
+    }
+    let tables = world.witness().tables();
+    if tables.is_empty() {
+        return false;
+    }
+    let table = Table::of(world, &tables[world.dice.index(tables.len())]);
+    match interference {
+        Interference::EntryDeleted => table.delete_entry().await,
+        Interference::LogTruncated(form) => table.truncate(form).await,
+        Interference::HintWritten(form) => table.hint(form).await,
+        Interference::KeysDeleted => table.delete_keys().await,
+        Interference::KeysCut => table.cut_keys().await,
+        Interference::KeysOfOtherRules => table.foreign_keys().await,
+        Interference::DataDeleted => table.delete_data().await,
+        Interference::RowsAdded => table.add_rows().await,
+        Interference::FilesMerged => table.merge_files().await,
+        Interference::Vacuumed => table.vacuum().await,
+        Interference::LandingDamaged => false,
+    }
+}
+
+/// A table as another program sees it: at once, and without faults.
+struct Table<'a> {
+    world: &'a Arc<World>,
+    dataset: String,
+    root: Path,
+}
+
+impl<'a> Table<'a> {
+    fn of(world: &'a Arc<World>, dataset: &str) -> Self {
+        Self { world, dataset: dataset.to_owned(), root: Path::from_iter(["tables", dataset]) }
+    }
+
+    fn log(&self, name: impl AsRef<str>) -> Path {
+        self.root.clone().join("_delta_log").join(name.as_ref())
+    }
+
+    fn entry(&self, version: u64) -> Path {
+        self.log(format!("{version:020}.json"))
+    }
+
+    fn newest(&self) -> u64 {
+        self.world.witness().newest(&self.dataset).unwrap_or(0)
+    }
+
+    /// How many of the first versions everybody who is at work has known from the beginning.
+    fn settled(&self) -> u64 {
+        let oldest = self.world.oldest_under_way();
+        let witness = self.world.witness();
+        let is_known =
+            |version: &u64| witness.entry(&self.entry(*version)).is_some_and(|(_, landed)| *landed < oldest);
+        (0..).take_while(is_known).count() as u64
+    }
+
+    async fn put(&self, path: &Path, bytes: Bytes) {
+        self.world.tell(|| format!("another program puts {path}"));
+        // Memory does not fail.
+        let _ = self.world.memory.put(path, bytes.into()).await;
+    }
+
+    async fn delete(&self, path: &Path) -> Option<Bytes> {
+        let got = self.world.memory.get(path).await.ok()?.bytes().await.ok()?;
+        self.world.memory.delete(path).await.ok()?;
+        self.world.tell(|| format!("another program deletes {path}"));
+        Some(got)
+    }
+
+    /// Waits for a while, or until faults have stopped: then somebody puts back what is missing.
+    async fn wait(&self) {
+        let until = self.world.time() + self.world.dice.millis(500, 45_000);
+        while self.world.time() < until && !self.world.is_healed() {
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn put_back(&self, deleted: Vec<(Path, Bytes)>) {
+        self.wait().await;
+        for (path, bytes) in deleted {
+            self.put(&path, bytes).await;
+        }
+    }
+
+    async fn delete_entry(&self) -> bool {
+        let (newest, settled) = (self.newest(), self.settled());
+        let most = settled.min(newest);
+        if most == 0 {
+            return false;
+        }
+        let path = self.entry(self.world.dice.between(0, most - 1));
+        let Some(bytes) = self.delete(&path).await else { return false };
+        self.put_back(vec![(path, bytes)]).await;
+        true
+    }
+
+    async fn truncate(&self, form: Form) -> bool {
+        let (newest, settled) = (self.newest(), self.settled());
+        let most = settled.min(newest);
+        if most == 0 {
+            return false;
+        }
+        let version = self.world.dice.between(1, most);
+        let hinted = self.world.dice.chance(700);
+        if !self.checkpoint(version, form, hinted).await {
+            return false;
+        }
+        let mut deleted = Vec::new();
+        for version in 0..version {
+            let path = self.entry(version);
+            if let Some(bytes) = self.delete(&path).await {
+                deleted.push((path, bytes));
+            }
+        }
+        // A checkpoint that every reader knows stands for what was before it.
+        if form == Form::Classic && self.world.dice.chance(700) {
+            return true;
+        }
+        self.put_back(deleted).await;
+        true
+    }
+
+    async fn hint(&self, form: Form) -> bool {
+        let newest = self.newest();
+        newest > 0 && self.checkpoint(self.world.dice.between(1, newest), form, true).await
+    }
+
+    /// Makes a checkpoint of a version, and the hint of it.
+    async fn checkpoint(&self, version: u64, form: Form, hinted: bool) -> bool {
+        let entries: Option<Vec<Bytes>> = {
+            let witness = self.world.witness();
+            (0..=version).map(|version| Some(witness.entry(&self.entry(version))?.0.clone())).collect()
+        };
+        let Some(checkpoint) =
+            entries.and_then(|entries| checkpoint::of(version, &entries, form, &self.world.dice))
+        else {
+            return false;
+        };
+        for (name, bytes) in checkpoint.files {
+            self.put(&self.log(name), bytes).await;
+        }
+        if hinted {
+            self.world.hint(&self.dataset, version);
+            self.put(&self.log("_last_checkpoint"), checkpoint.hint.into()).await;
+        }
+        true
+    }
+
+    /// The data files of the newest version.
+    fn files(&self) -> Vec<String> {
+        let witness = self.world.witness();
+        let newest = witness.newest(&self.dataset);
+        let files = newest.and_then(|newest| witness.files_of(&self.dataset, newest));
+        files.into_iter().flatten().cloned().collect()
+    }
+
+    fn keys(&self, file: &str) -> Path {
+        let stem = file.strip_suffix(".parquet").unwrap_or(file);
+        self.root.clone().join("_pinlake_keys").join(format!("{stem}.keys"))
+    }
+
+    async fn delete_keys(&self) -> bool {
+        let files = self.files();
+        let all = self.world.dice.chance(500);
+        let mut deleted = Vec::new();
+        for file in files {
+            let path = self.keys(&file);
+            if (all || self.world.dice.chance(500))
+                && let Some(bytes) = self.delete(&path).await
+            {
+                deleted.push((path, bytes));
+            }
+        }
+        let done = !deleted.is_empty();
+        if self.world.dice.chance(300) {
+            self.put_back(deleted).await;
+        }
+        done
+    }
+
+    async fn cut_keys(&self) -> bool {
+        let files = self.files();
+        if files.is_empty() {
+            return false;
+        }
+        let path = self.keys(&files[self.world.dice.index(files.len())]);
+        let Some(bytes) = self.delete(&path).await else { return false };
+        let length = self.world.dice.index(bytes.len());
+        self.put(&path, bytes.slice(..length)).await;
+        self.wait().await;
+        if self.world.dice.chance(500) {
+            self.delete(&path).await;
+        } else {
+            self.put(&path, bytes).await;
+        }
+        true
+    }
+
+    /// As a release leaves it whose identity the table refuses.
+    async fn foreign_keys(&self) -> bool {
+        let files = self.files();
+        if files.is_empty() {
+            return false;
+        }
+        let path = self.keys(&files[self.world.dice.index(files.len())]);
+        let Some(bytes) = self.delete(&path).await else { return false };
+        let count = bytes.get(8..16).and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
+        let catalog = contracts::catalog(Release::Rekeyed);
+        let rekeyed = catalog.contract(&self.dataset).filter(|_| self.dataset == "visit");
+        let mut other = b"PLKEYS03".to_vec();
+        other.extend_from_slice(&count.to_le_bytes());
+        other.extend_from_slice(
+            rekeyed.map_or("0123456789abcdef", |contract| contract.identity_hash()).as_bytes(),
+        );
+        (0..count).for_each(|key| other.extend_from_slice(&u128::from(key).to_be_bytes()));
+        self.put(&path, other.into()).await;
+        true
+    }
+
+    async fn delete_data(&self) -> bool {
+        let files = self.files();
+        if files.is_empty() {
+            return false;
+        }
+        let path = self.root.clone().join(files[self.world.dice.index(files.len())].as_str());
+        let Some(bytes) = self.delete(&path).await else { return false };
+        self.put_back(vec![(path, bytes)]).await;
+        true
+    }
+
+    /// Rows that are not there, as far as any reader can see, by a commit without a key file and without our note.
+    async fn add_rows(&self) -> bool {
+        if !["visit", "page", contracts::MEMO].contains(&self.dataset.as_str()) {
+            return false;
+        }
+        let absent: Vec<u64> = {
+            let witness = self.world.witness();
+            contracts::FOREIGN.filter(|id| !witness.has(&format!("{}/{id}", self.dataset))).collect()
+        };
+        let count = self.world.dice.between(1, 3);
+        let ids: Vec<u64> =
+            absent.into_iter().filter(|_| self.world.dice.chance(300)).take(count as usize).collect();
+        if ids.is_empty() {
+            return false;
+        }
+        let lines: String =
+            ids.iter().map(|id| format!("{{\"id\":{id},\"note\":\"note {id}\"}}\n")).collect();
+        let catalog = contracts::catalog(Release::First);
+        let Some(contract) = catalog.contract(&self.dataset) else { return false };
+        let decoder = arrow::json::ReaderBuilder::new(contract.arrow_schema()).build(lines.as_bytes());
+        let Some(rows) = decoder.ok().and_then(|mut rows| rows.next()?.ok()) else { return false };
+        for id in &ids {
+            let content = format!("{}/{id}", self.dataset);
+            let mut book = self.world.ledger.open();
+            book.sent(&content, "another program".to_owned());
+            book.promised(&content, "another program".to_owned());
+        }
+        self.commit(&[], rows, true).await
+    }
+
+    async fn merge_files(&self) -> bool {
+        let mut files = self.files();
+        if files.len() < 2 {
+            return false;
+        }
+        files.truncate(self.world.dice.between(2, files.len() as u64) as usize);
+        let mut batches = Vec::new();
+        for file in &files {
+            let Ok(got) = self.world.memory.get(&self.root.clone().join(file.as_str())).await else {
+                return false;
+            };
+            let Ok(bytes) = got.bytes().await else { return false };
+            let Ok(rows) = witness::rows_of(bytes) else { return false };
+            batches.extend(rows);
+        }
+        let Some(schema) = batches.first().map(RecordBatch::schema) else { return false };
+        let Ok(rows) = arrow::compute::concat_batches(&schema, &batches) else { return false };
+        self.commit(&files, rows, false).await
+    }
+
+    /// Commits as the version after the newest, if nobody else does.
+    async fn commit(&self, removed: &[String], rows: RecordBatch, data_change: bool) -> bool {
+        let now = self.world.now().timestamp_millis();
+        let file = format!("part-other-{:016x}.parquet", self.world.dice.seed());
+        let mut bytes = Vec::new();
+        let written = ArrowWriter::try_new(&mut bytes, rows.schema(), None)
+            .and_then(|mut writer| writer.write(&rows).and_then(|()| writer.close()));
+        if written.is_err() {
+            return false;
+        }
+        let mut actions = Vec::new();
+        if self.world.dice.chance(500) {
+            actions.push(
+                json!({"commitInfo": {"timestamp": now, "operation": "WRITE", "engineInfo": "other/1"}}),
+            );
+        }
+        for path in removed {
+            actions
+                .push(json!({"remove": {"path": path, "deletionTimestamp": now, "dataChange": data_change}}));
+        }
+        let mut add = json!({
+            "path": file, "partitionValues": {}, "size": bytes.len(), "modificationTime": now,
+            "dataChange": data_change,
+        });
+        if self.world.dice.chance(700) {
+            add["stats"] = json!({"numRecords": rows.num_rows()}).to_string().into();
+        }
+        actions.push(json!({"add": add}));
+        let text: String = actions.iter().map(|action: &Value| format!("{action}\n")).collect();
+        self.put(&self.root.clone().join(file.as_str()), bytes.into()).await;
+        let entry = self.entry(self.newest() + 1);
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let text = Bytes::from(text);
+        if self.world.memory.put_opts(&entry, text.clone().into(), options).await.is_err() {
+            return false;
+        }
+        self.world.tell(|| format!("another program commits {entry}"));
+        witness::committed(self.world, &entry, &text, Author::Other).await;
+        true
+    }
+
+    async fn vacuum(&self) -> bool {
+        let live = self.files();
+        let oldest = self.world.oldest_under_way();
+        let listed: Result<Vec<_>, _> = self.world.memory.list(Some(&self.root)).try_collect().await;
+        let mut deleted = false;
+        for meta in listed.unwrap_or_default() {
+            let is_dead = meta.location.parts_count() == 3
+                && meta.location.filename().is_some_and(|name| !live.iter().any(|live| live == name));
+            // A file that a commit under way may name is younger than that commit's process.
+            let stamp = self.world.stamp_of(LAKE, &meta.location);
+            if is_dead && stamp.is_some_and(|stamp| stamp.time < oldest) {
+                deleted |= self.delete(&meta.location).await.is_some();
+            }
+        }
+        deleted
+    }
+}
+
+/// Writes over a landing object: it cannot be read, is set aside, and is cleaned again from its raw records by an operator.
+async fn damage_landing(world: &Arc<World>) -> bool {
+    let prefix = Path::from("landing");
+    let listed: Result<Vec<_>, _> = world.memory.list(Some(&prefix)).try_collect().await;
+    let listed = listed.unwrap_or_default();
+    if listed.is_empty() {
+        return false;
+    }
+    let path = &listed[world.dice.index(listed.len())].location;
+    world.tell(|| format!("somebody writes over {path}"));
+    world.memory.put(path, "no Parquet".into()).await.is_ok()
+}

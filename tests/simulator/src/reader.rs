@@ -1,0 +1,67 @@
+//! Whoever reads the tables, as the analyses do: a version as a whole, or an error.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pinlake_lake::Lake;
+use tokio::time::sleep;
+
+use crate::contracts::{self, Release};
+use crate::process::Process;
+use crate::queue::Queue;
+use crate::store::Store;
+use crate::story::Broken;
+use crate::world::World;
+
+/// Reads one table after the other, warm or cold. A version that it finds is one that was the newest while it looked, and has the
+/// files of that version; what another program has damaged may be an error, never another table.
+pub async fn read(world: Arc<World>, queue: Arc<Queue>) {
+    let catalog = contracts::catalog(Release::First);
+    let open = || Lake::new(Store::of(&world, &Process::new("reader"), &queue), world.effects());
+    let mut lake = open();
+    loop {
+        sleep(world.dice.millis(1_000, 20_000)).await;
+        if world.is_healed() {
+            sleep(Duration::from_secs(60)).await;
+        }
+        if world.dice.chance(500) {
+            lake = open();
+        }
+        let contracts: Vec<_> = catalog.contracts().collect();
+        let contract = contracts[world.dice.index(contracts.len())];
+        let dataset = contract.name.as_str();
+        let before = world.witness().newest(dataset);
+        let pinned = match lake.table(contract).pin().await {
+            Ok(pinned) => pinned,
+            Err(error) => {
+                world.story.reached("reads refused");
+                world.tell(|| format!("a reader of {dataset}: {error}"));
+                continue;
+            }
+        };
+        world.story.reached("tables read");
+        let folder = format!("tables/{dataset}/");
+        let files: BTreeSet<String> = pinned
+            .files
+            .iter()
+            .map(|file| file.path.as_ref().strip_prefix(&folder).unwrap_or_default().to_owned())
+            .collect();
+        let witness = world.witness();
+        let after = witness.newest(dataset);
+        let expected = pinned.version.and_then(|version| witness.files_of(dataset, version)).cloned();
+        drop(witness);
+        let is_right =
+            pinned.version >= before && pinned.version <= after && expected.unwrap_or_default() == files;
+        if !is_right {
+            world.broke(
+                Broken::Misread,
+                format!(
+                    "a reader finds version {:?} of {dataset} with {} files; the newest was {before:?}, is {after:?}",
+                    pinned.version,
+                    files.len()
+                ),
+            );
+        }
+    }
+}
