@@ -1,9 +1,10 @@
 //! Hostile files through the compactor's handler, Parquet in processes of the program itself: each ends within seconds, with a
 //! good file beside it loaded.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use compactor::wake::Wake;
+use tokio::time::Instant;
 
 use crate::files::{World, user};
 use crate::hostile_files;
