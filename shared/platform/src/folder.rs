@@ -126,22 +126,8 @@ impl FolderStore {
         }
         let e_tag = e_tag(&file.metadata().map_err(cannot)?);
         drop(file);
-        self.sync_folders(path).map_err(cannot)?;
+        sync_folders(path, &staged.synced).map_err(cannot)?;
         Ok(PutResult { e_tag: Some(e_tag), version: None })
-    }
-
-    /// A name is durable when its folder is, and a new folder when the one above it is. One that has nothing new costs
-    /// next to nothing.
-    fn sync_folders(&self, path: &FilePath) -> io::Result<()> {
-        let above = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
-        for folder in above {
-            match sync_folder(folder) {
-                // The object was deleted already, and its folder with it.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                done => done?,
-            }
-        }
-        Ok(())
     }
 
     fn at(&self, location: &Path) -> Result<Place> {
@@ -169,6 +155,21 @@ impl FolderStore {
     }
 }
 
+/// Makes the name of `path` durable: a name is durable when its folder is, and a new folder when the one above it is, up to
+/// `synced`, which was there before.
+fn sync_folders(path: &FilePath, synced: &FilePath) -> io::Result<()> {
+    let parent = path.parent();
+    let above = path.ancestors().skip(1);
+    for folder in above.take_while(|folder| Some(*folder) == parent || folder.starts_with(synced)) {
+        match sync_folder(folder) {
+            // The object was deleted already, and its folder with it.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
 /// Where an object lies.
 #[derive(Debug, Clone)]
 struct Place {
@@ -181,6 +182,8 @@ struct Place {
 struct Staged {
     file: Mutex<File>,
     path: PathBuf,
+    /// The lowest folder above it that was there before it was made.
+    synced: PathBuf,
     is_renamed: AtomicBool,
 }
 
@@ -188,18 +191,25 @@ impl Staged {
     /// Makes the folders above `target` and a file beside it.
     fn beside(target: &FilePath) -> Result<Self> {
         let folder = target.parent().unwrap_or(FilePath::new("."));
+        let mut synced = folder;
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let number = STAGED_FILES.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{STAGED}{}{number:09}", std::process::id()));
             match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => {
-                    return Ok(Self { file: Mutex::new(file), path, is_renamed: AtomicBool::new(false) });
+                    let (file, is_renamed) = (Mutex::new(file), AtomicBool::new(false));
+                    return Ok(Self { file, path, synced: synced.to_owned(), is_renamed });
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => last = Some(error),
                 // Whoever deletes an object removes the folders that it leaves empty, also those just made.
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     last = Some(error);
+                    while !synced.exists()
+                        && let Some(above) = synced.parent()
+                    {
+                        synced = above;
+                    }
                     match fs::create_dir_all(folder) {
                         Err(error) if error.kind() != ErrorKind::NotFound => {
                             return Err(failure("cannot make", folder, error));
