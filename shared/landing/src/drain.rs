@@ -366,12 +366,15 @@ mod tests {
         }
     }
 
+    /// Objects that move, each from one path to another.
+    type Moves = Vec<(Path, Path)>;
+
     /// A store that lists landing in two pages, and in which others move objects while a listing is at work.
     #[derive(Debug)]
     struct Moving {
         inner: Arc<InMemory>,
         /// For each listing of landing, what moves before its first page, and what before its second.
-        moves: Mutex<VecDeque<[Vec<(Path, Path)>; 2]>>,
+        moves: Mutex<VecDeque<[Moves; 2]>>,
     }
 
     /// Objects of a page, as S3 has it.
