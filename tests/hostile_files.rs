@@ -47,7 +47,10 @@ fn parquet() -> Vec<Named> {
     let meta = |field: Struct| with_footer(&[], field.bytes);
     let header = || Struct::default().i32(1, 1).list(2, STRUCT, 2, &column).i64(3, 1);
     let mut files = vec![
-        ("schema_count".to_owned(), meta(Struct::default().i32(1, 1).raw(2, LIST, &[&[0xfc][..], &huge].concat()))),
+        (
+            "schema_count".to_owned(),
+            meta(Struct::default().i32(1, 1).raw(2, LIST, &[&[0xfc][..], &huge].concat())),
+        ),
         ("row_group_count".to_owned(), meta(header().raw(4, LIST, &[&[0xfc][..], &huge].concat()))),
         ("string_length".to_owned(), meta(header().list(4, STRUCT, 0, &[]).raw(6, BINARY, &huge))),
         ("list_in_list".to_owned(), meta(header().raw(14, LIST, &b"\x19".repeat(300_000)))),
@@ -58,19 +61,33 @@ fn parquet() -> Vec<Named> {
         }),
         ("negative_rows".to_owned(), {
             let group = Struct::default().list(1, STRUCT, 0, &[]).i64(2, 0).i64(3, 1 << 62).end();
-            meta(Struct::default().i32(1, 1).list(2, STRUCT, 2, &column).i64(3, -5).list(4, STRUCT, 1, &group))
+            meta(
+                Struct::default().i32(1, 1).list(2, STRUCT, 2, &column).i64(3, -5).list(4, STRUCT, 1, &group),
+            )
         }),
         ("rows_without_columns".to_owned(), {
             let group = Struct::default().list(1, STRUCT, 0, &[]).i64(2, 0).i64(3, 1 << 62).end();
             let root = schema(b"r", None, Some(0));
-            meta(Struct::default().i32(1, 1).list(2, STRUCT, 1, &root).i64(3, 1 << 62).list(4, STRUCT, 1, &group))
+            meta(
+                Struct::default()
+                    .i32(1, 1)
+                    .list(2, STRUCT, 1, &root)
+                    .i64(3, 1 << 62)
+                    .list(4, STRUCT, 1, &group),
+            )
         }),
         ("footer_length".to_owned(), [&b"PAR1\0\0"[..], &u32::MAX.to_le_bytes(), b"PAR1"].concat()),
         ("no_footer".to_owned(), b"PAR1PAR1".to_vec()),
         ("wide".to_owned(), {
-            let columns: Vec<u8> = (0..100_000).flat_map(|at| schema(format!("c{at}").as_bytes(), Some(1), None)).collect();
+            let columns: Vec<u8> =
+                (0..100_000).flat_map(|at| schema(format!("c{at}").as_bytes(), Some(1), None)).collect();
             let elements = [schema(b"r", None, Some(100_000)), columns].concat();
-            meta(Struct::default().i32(1, 1).list(2, STRUCT, 100_001, &elements).i64(3, 0).list(4, STRUCT, 0, &[]))
+            meta(Struct::default().i32(1, 1).list(2, STRUCT, 100_001, &elements).i64(3, 0).list(
+                4,
+                STRUCT,
+                0,
+                &[],
+            ))
         }),
         ("endless".to_owned(), dictionary(2_000_000_000, &7_i32.to_le_bytes(), 1)),
         ("long_texts".to_owned(), dictionary(1_000_000, &text(&b"A".repeat(1_000_000)), 6)),
@@ -93,7 +110,12 @@ fn parquet() -> Vec<Named> {
     for depth in [200, 10_000, 100_000] {
         let nested = Struct::default().i32(3, 1).binary(4, b"a").i32(5, 1).end().repeat(depth);
         let elements = [schema(b"r", None, Some(1)), nested, schema(b"x", Some(1), None)].concat();
-        let footer = Struct::default().i32(1, 1).list(2, STRUCT, depth + 2, &elements).i64(3, 0).list(4, STRUCT, 0, &[]);
+        let footer = Struct::default().i32(1, 1).list(2, STRUCT, depth + 2, &elements).i64(3, 0).list(
+            4,
+            STRUCT,
+            0,
+            &[],
+        );
         files.push((format!("nested_{depth}"), with_footer(&[], footer.bytes)));
     }
     files
@@ -106,8 +128,13 @@ fn dictionary(rows: u64, value: &[u8], kind: i32) -> Vec<u8> {
     let indices = [&[1][..], &run(1, rows, 0)].concat();
     let packed = zstd(&indices);
     let count = rows as i32;
-    let data =
-        page(0, &packed, indices.len() as i32, 5, Struct::default().i32(1, count).i32(2, 8).i32(3, 3).i32(4, 3));
+    let data = page(
+        0,
+        &packed,
+        indices.len() as i32,
+        5,
+        Struct::default().i32(1, count).i32(2, 8).i32(3, 3).i32(4, 3),
+    );
     one_column(kind, rows, &dictionary, &data)
 }
 
@@ -249,12 +276,21 @@ fn schema(name: &[u8], kind: Option<i32>, children: Option<i32>) -> Vec<u8> {
 }
 
 fn page(kind: i32, data: &[u8], unpacked: i32, id: u8, header: Struct) -> Vec<u8> {
-    let header = Struct::default().i32(1, kind).i32(2, unpacked).i32(3, data.len() as i32).structure(id, header);
+    let header =
+        Struct::default().i32(1, kind).i32(2, unpacked).i32(3, data.len() as i32).structure(id, header);
     [header.end(), data.to_vec()].concat()
 }
 
-fn chunk(kind: i32, path: &[&[u8]], values: u64, bytes: usize, data: usize, dictionary: Option<i64>) -> Vec<u8> {
-    let names: Vec<u8> = path.iter().flat_map(|name| [varint(name.len() as u64), name.to_vec()].concat()).collect();
+fn chunk(
+    kind: i32,
+    path: &[&[u8]],
+    values: u64,
+    bytes: usize,
+    data: usize,
+    dictionary: Option<i64>,
+) -> Vec<u8> {
+    let names: Vec<u8> =
+        path.iter().flat_map(|name| [varint(name.len() as u64), name.to_vec()].concat()).collect();
     let encodings: Vec<u8> = [0, 3, 7, 8].into_iter().flat_map(zigzag).collect();
     let mut meta = Struct::default()
         .i32(1, kind)
@@ -272,7 +308,8 @@ fn chunk(kind: i32, path: &[&[u8]], values: u64, bytes: usize, data: usize, dict
 }
 
 fn file(elements: &[u8], count: usize, chunk: &[u8], rows: u64, pages: &[u8]) -> Vec<u8> {
-    let group = Struct::default().list(1, STRUCT, 1, chunk).i64(2, pages.len() as i64).i64(3, rows as i64).end();
+    let group =
+        Struct::default().list(1, STRUCT, 1, chunk).i64(2, pages.len() as i64).i64(3, rows as i64).end();
     let footer = Struct::default()
         .i32(1, 1)
         .list(2, STRUCT, count, elements)

@@ -21,7 +21,9 @@ const USER: &str =
 fn inserted(ran: &Ran) -> BTreeMap<String, u64> {
     let lines = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines
-        .map(|line| (line["dataset"].as_str().unwrap_or("null").to_owned(), line["inserted"].as_u64().unwrap()))
+        .map(|line| {
+            (line["dataset"].as_str().unwrap_or("null").to_owned(), line["inserted"].as_u64().unwrap())
+        })
         .collect()
 }
 

@@ -15,9 +15,9 @@ use pinlake_schema::{Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 use rayon::slice::ParallelSliceMut;
 use tokio::sync::Mutex;
 
+use crate::Upkeep;
 use crate::commit::{self, Outcome};
 use crate::data_file::{self, DataFile, NewFile, Rows};
-use crate::Upkeep;
 use crate::error::LakeError;
 use crate::keys::{self, EpochKeys, FileKeys, Key, KeyCache, KeyEpoch, KeyReader, KeyRoom, SortedKeys};
 use crate::log::{Change, CommitNote, TableLog};

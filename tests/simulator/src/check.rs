@@ -164,7 +164,10 @@ pub async fn guarantee(world: &Arc<World>) {
         let places = found.remove(content).unwrap_or_default();
         if places.all() < promise.least(content) {
             let acknowledged = &promise.acknowledged;
-            world.broke(Broken::Lost, format!("{content} is there {places:?}, acknowledged as {acknowledged:?}"));
+            world.broke(
+                Broken::Lost,
+                format!("{content} is there {places:?}, acknowledged as {acknowledged:?}"),
+            );
         }
         if promise.is_exceeded(content, places) {
             let sent = &promise.sent;

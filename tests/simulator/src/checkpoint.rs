@@ -56,7 +56,8 @@ pub fn of(version: u64, entries: &[Bytes], form: Form, dice: &Dice) -> Option<Ch
         }
         Form::Unknown => {
             let file = name("80a083e8-7026-4e79-81be-64bd76c43a11.parquet");
-            let hint = json!({"version": version, "size": size, "v2Checkpoint": {"path": file, "sizeInBytes": 1}});
+            let hint =
+                json!({"version": version, "size": size, "v2Checkpoint": {"path": file, "sizeInBytes": 1}});
             let mut actions = actions;
             actions.push(json!({"checkpointMetadata": {"version": version}}));
             Checkpoint { files: vec![(file, parquet(&actions, true)?)], hint: hint.to_string() }

@@ -61,7 +61,9 @@ fn build(release: Release) -> Arc<Catalog> {
         |dataset| if dataset == "page" && release == Release::Recleaned { "\"-\", \"?\"" } else { "\"-\"" };
     let flag = if release == Release::Lenient { "\"-\", \"maybe\"" } else { "\"-\"" };
     let route = |dataset: &str| match dataset {
-        "memo" if release == Release::Renamed => "topics = [\"*.renamed\"]\nfiles = [\"renamed*\"]".to_owned(),
+        "memo" if release == Release::Renamed => {
+            "topics = [\"*.renamed\"]\nfiles = [\"renamed*\"]".to_owned()
+        }
         "memo" => "topics = [\"*.memo\"]\nfiles = [\"memo*\"]".to_owned(),
         "twin" => "shape = [\"sketch\"]".to_owned(),
         _ => format!(
@@ -164,11 +166,7 @@ pub fn bad_memo(number: u64) -> String {
 /// release does not know that it belongs there.
 pub fn dataset_of_bad(raw: &[u8]) -> Option<&'static str> {
     let begins = |text: &str| raw.starts_with(text.as_bytes());
-    if begins("{\"draft\":\"") {
-        Some("draft")
-    } else {
-        begins("{\"memo\":\"").then_some(MEMO)
-    }
+    if begins("{\"draft\":\"") { Some("draft") } else { begins("{\"memo\":\"").then_some(MEMO) }
 }
 
 /// How often what a content says may be in the tables and unresolved in quarantine.

@@ -82,8 +82,9 @@ impl Interference {
     /// Draws what happens in a world, and when.
     pub fn drawn(dice: &Dice) -> Vec<(Duration, Self)> {
         let times = if dice.chance(350) { dice.between(1, 4) } else { 0 };
-        let mut drawn: Vec<_> =
-            (0..times).map(|_| (dice.millis(2_000, 70_000), Self::ALL[dice.index(Self::ALL.len())])).collect();
+        let mut drawn: Vec<_> = (0..times)
+            .map(|_| (dice.millis(2_000, 70_000), Self::ALL[dice.index(Self::ALL.len())]))
+            .collect();
         if dice.chance(80) {
             drawn.push((dice.millis(2_000, 40_000), Self::LandingDamaged));
         }
@@ -181,9 +182,8 @@ impl<'a> Table<'a> {
     fn settled(&self) -> u64 {
         let oldest = self.world.oldest_under_way();
         let witness = self.world.witness();
-        let is_known = |version: &u64| {
-            witness.entry(&self.entry(*version)).is_some_and(|(_, landed)| *landed < oldest)
-        };
+        let is_known =
+            |version: &u64| witness.entry(&self.entry(*version)).is_some_and(|(_, landed)| *landed < oldest);
         (0..).take_while(is_known).count() as u64
     }
 
@@ -264,7 +264,8 @@ impl<'a> Table<'a> {
             let witness = self.world.witness();
             (0..=version).map(|version| Some(witness.entry(&self.entry(version))?.0.clone())).collect()
         };
-        let Some(checkpoint) = entries.and_then(|entries| checkpoint::of(version, &entries, form, &self.world.dice))
+        let Some(checkpoint) =
+            entries.and_then(|entries| checkpoint::of(version, &entries, form, &self.world.dice))
         else {
             return false;
         };
@@ -341,7 +342,9 @@ impl<'a> Table<'a> {
         let rekeyed = catalog.contract(&self.dataset).filter(|_| self.dataset == "visit");
         let mut other = b"PLKEYS03".to_vec();
         other.extend_from_slice(&count.to_le_bytes());
-        other.extend_from_slice(rekeyed.map_or("0123456789abcdef", |contract| contract.identity_hash()).as_bytes());
+        other.extend_from_slice(
+            rekeyed.map_or("0123456789abcdef", |contract| contract.identity_hash()).as_bytes(),
+        );
         (0..count).for_each(|key| other.extend_from_slice(&u128::from(key).to_be_bytes()));
         self.put(&path, other.into()).await;
         true
@@ -368,7 +371,8 @@ impl<'a> Table<'a> {
             contracts::FOREIGN.filter(|id| !witness.has(&format!("{}/{id}", self.dataset))).collect()
         };
         let count = self.world.dice.between(1, 3);
-        let ids: Vec<u64> = absent.into_iter().filter(|_| self.world.dice.chance(300)).take(count as usize).collect();
+        let ids: Vec<u64> =
+            absent.into_iter().filter(|_| self.world.dice.chance(300)).take(count as usize).collect();
         if ids.is_empty() {
             return false;
         }
@@ -395,7 +399,9 @@ impl<'a> Table<'a> {
         files.truncate(self.world.dice.between(2, files.len() as u64) as usize);
         let mut batches = Vec::new();
         for file in &files {
-            let Ok(got) = self.world.memory.get(&self.root.clone().join(file.as_str())).await else { return false };
+            let Ok(got) = self.world.memory.get(&self.root.clone().join(file.as_str())).await else {
+                return false;
+            };
             let Ok(bytes) = got.bytes().await else { return false };
             let Ok(rows) = witness::rows_of(bytes) else { return false };
             batches.extend(rows);
@@ -417,10 +423,13 @@ impl<'a> Table<'a> {
         }
         let mut actions = Vec::new();
         if self.world.dice.chance(500) {
-            actions.push(json!({"commitInfo": {"timestamp": now, "operation": "WRITE", "engineInfo": "other/1"}}));
+            actions.push(
+                json!({"commitInfo": {"timestamp": now, "operation": "WRITE", "engineInfo": "other/1"}}),
+            );
         }
         for path in removed {
-            actions.push(json!({"remove": {"path": path, "deletionTimestamp": now, "dataChange": data_change}}));
+            actions
+                .push(json!({"remove": {"path": path, "deletionTimestamp": now, "dataChange": data_change}}));
         }
         let mut add = json!({
             "path": file, "partitionValues": {}, "size": bytes.len(), "modificationTime": now,

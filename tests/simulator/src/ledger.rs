@@ -39,7 +39,9 @@ impl Promise {
         match contracts::rule(content) {
             Rule::Once => places.all() > sent.min(1),
             Rule::Each => places.all() > sent,
-            Rule::Yields => places.told > sent.min(1) || places.untold > if places.told > 0 { 0 } else { sent },
+            Rule::Yields => {
+                places.told > sent.min(1) || places.untold > if places.told > 0 { 0 } else { sent }
+            }
         }
     }
 }

@@ -53,7 +53,8 @@ pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
             planned.story.reached("two operators at once");
             let then = [Then::Nothing, Then::IntoTables, Then::Redrive];
             let [one, other] = std::array::from_fn(|_| then[planned.dice.index(then.len())]);
-            let both = futures::future::join(operate(&planned, &on_call, one), operate(&planned, &on_call, other));
+            let both =
+                futures::future::join(operate(&planned, &on_call, one), operate(&planned, &on_call, other));
             both.await;
         }
     });

@@ -119,7 +119,8 @@ pub const CASES: &[Case] = &[
             (plan.clients, plan.requests) = (3, 4);
             plan.deploys = deploys(&[(8, Release::Rekeyed), (120, Release::First)]);
         },
-        ways: &[Broken::Doubled],
+        // The rows have keys of other rules than their table's.
+        ways: &[Broken::Doubled, Broken::Files],
     },
     Case {
         sabotage: Sabotage::WatermarkFirst,
@@ -138,7 +139,8 @@ pub const CASES: &[Case] = &[
         safeguard: "bad data never failing a batch",
         provoke: |plan| {
             only(plan, &[]);
-            plan.retries = 3;
+            // Long enough for all faults to have stopped when the last try fails.
+            plan.retries = 8;
             plan.drains_within = Duration::from_secs(600);
         },
         ways: &[Broken::GaveUp, Broken::NotDrained],
@@ -389,6 +391,6 @@ fn giving_up(plan: &mut Plan) {
 /// Requests are named alike.
 fn sharing_keys(plan: &mut Plan) {
     only(plan, &[]);
-    (plan.clients, plan.requests, plan.rows) = (3, 4, 4);
+    (plan.clients, plan.requests, plan.rows) = (3, 12, 8);
     (plan.callers, plan.shared_keys, plan.wavering) = (1, 1_000, 0);
 }

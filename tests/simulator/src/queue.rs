@@ -236,15 +236,12 @@ impl Warm {
             effects: world.effects(),
         });
         let function = Compactor {
-            lake: Lake::new(store, world.effects()).with_key_bytes(world.plan.key_bytes)
+            lake: Lake::new(store, world.effects())
+                .with_key_bytes(world.plan.key_bytes)
                 .with_upkeep(world.plan.upkeep),
             catalog: contracts::catalog(release),
             alarm: ToSelf { queue: queue.clone(), process: process.clone() },
-            budget: Budget {
-                objects: world.plan.take,
-                row_bytes: world.plan.row_bytes,
-                ..Budget::default()
-            },
+            budget: Budget { objects: world.plan.take, row_bytes: world.plan.row_bytes, ..Budget::default() },
             files: files.filter(|_| world.plan.files.is_any()),
         };
         Self { process, release, function }

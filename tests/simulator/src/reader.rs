@@ -51,9 +51,8 @@ pub async fn read(world: Arc<World>, queue: Arc<Queue>) {
         let after = witness.newest(dataset);
         let expected = pinned.version.and_then(|version| witness.files_of(dataset, version)).cloned();
         drop(witness);
-        let is_right = pinned.version >= before
-            && pinned.version <= after
-            && expected.unwrap_or_default() == files;
+        let is_right =
+            pinned.version >= before && pinned.version <= after && expected.unwrap_or_default() == files;
         if !is_right {
             world.broke(
                 Broken::Misread,

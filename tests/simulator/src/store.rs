@@ -422,5 +422,6 @@ impl Store {
 pub(crate) async fn served(bytes: Bytes, options: GetOptions) -> Result<GetResult> {
     let (one, path) = (InMemory::new(), Path::from("served"));
     one.put(&path, bytes.into()).await?;
-    one.get_opts(&path, GetOptions { head: options.head, range: options.range, ..GetOptions::default() }).await
+    one.get_opts(&path, GetOptions { head: options.head, range: options.range, ..GetOptions::default() })
+        .await
 }

@@ -185,17 +185,16 @@ pub(crate) fn removed(world: &World, path: &Path) {
         "failed" => world.forget(path),
         // They are in landing then, and a copy lies elsewhere.
         "inbox" | "file state" => {}
-        kind => world.broke(
-            Broken::RemovedEarly,
-            format!("{path} ({kind}) is removed: only what was taken ever is"),
-        ),
+        kind => world
+            .broke(Broken::RemovedEarly, format!("{path} ({kind}) is removed: only what was taken ever is")),
     }
 }
 
 /// A log entry has landed: what it names must be there, and what it counts must be so.
 pub(crate) async fn committed(world: &Arc<World>, path: &Path, bytes: &Bytes, author: Author) {
     let dataset = path.parts().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
-    let version = path.filename().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse().ok());
+    let version =
+        path.filename().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse().ok());
     let before = world.witness().commits.insert(path.clone(), (bytes.clone(), world.time()));
     if before.is_some_and(|(before, _)| before != bytes) {
         world.broke(Broken::Overwritten, format!("{path} is written over"));
@@ -311,7 +310,8 @@ async fn added(world: &Arc<World>, dataset: &str, file: &str, author: Author) ->
         }
         let promise = world.ledger.open().promises.get(&content).cloned().unwrap_or_default();
         if promise.is_exceeded(&content, places) {
-            world.broke(Broken::Doubled, format!("{content} is there {places:?}, sent as {:?}", promise.sent));
+            world
+                .broke(Broken::Doubled, format!("{content} is there {places:?}, sent as {:?}", promise.sent));
         }
     }
     for batch in &batches {
@@ -370,7 +370,8 @@ pub fn said(dataset: &str, batch: &RecordBatch) -> Vec<Said> {
         let sent_to = batch.column_by_name("dataset").and_then(|column| column.as_string_opt::<i32>());
         let raw = batch.column_by_name("raw").and_then(|column| column.as_binary_opt::<i32>());
         let (resolved, contract) = (batch.column_by_name("resolved_at"), batch.column_by_name("contract"));
-        let (Some(sent_to), Some(raw), Some(resolved), Some(contract)) = (sent_to, raw, resolved, contract) else {
+        let (Some(sent_to), Some(raw), Some(resolved), Some(contract)) = (sent_to, raw, resolved, contract)
+        else {
             return Vec::new();
         };
         let rows = sent_to.iter().zip(raw).enumerate();

@@ -26,7 +26,8 @@ async fn beside_a_good_one(name: &str, bytes: Vec<u8>) -> Duration {
     assert_eq!(world.rows().await.get("user"), Some(&1), "{name}");
     assert!(world.paths("inbox").await.is_empty(), "{name}");
     let aside = world.paths("failed/inbox").await;
-    let left: Vec<_> = world.paths("state/attempts").await.into_iter().chain(world.paths("state/files").await).collect();
+    let left: Vec<_> =
+        world.paths("state/attempts").await.into_iter().chain(world.paths("state/files").await).collect();
     assert!(left.is_empty(), "{name}: {left:?}");
     let what = if aside.is_empty() { "taken" } else { "put aside" };
     println!("{name}: {what} in {} ms, {} invocations", took.as_millis(), outcomes.len());
