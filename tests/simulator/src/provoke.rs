@@ -294,27 +294,17 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::SaidDrained],
     },
     Case {
-        sabotage: Sabotage::OneLook,
-        safeguard: "looking again after a look that found nothing",
-        // What is cleaned again moves against the listing, page after page.
-        provoke: |plan| {
-            only(plan, &[(Fault::Slow, 200)]);
-            (plan.clients, plan.requests, plan.batch) = (3, 4, 1);
-            (plan.compactors, plan.paged, plan.wavering) = (3, true, 0);
-            let releases = [Release::Recleaned, Release::First];
-            plan.deploys = (0..40)
-                .map(|at| (Duration::from_millis(2_000 + at * 1_500), releases[at as usize % 2]))
-                .collect();
-        },
-        ways: &[Broken::SaidDrained],
-    },
-    Case {
         sabotage: Sabotage::NamesForgotten,
         safeguard: "names of topics and files in a release's id",
         provoke: |plan| {
             only(plan, &[(Fault::BatchTwice, 600), (Fault::FunctionAnswerLost, 300)]);
             plan.topic = 12;
-            plan.deploys = deploys(&[(10, Release::Renamed), (25, Release::First), (45, Release::Renamed)]);
+            plan.deploys = deploys(&[
+                (0, Release::Renamed),
+                (15, Release::First),
+                (35, Release::Renamed),
+                (50, Release::First),
+            ]);
         },
         ways: &[Broken::Doubled],
     },
@@ -322,9 +312,10 @@ pub const CASES: &[Case] = &[
         sabotage: Sabotage::OlderReleasesForgotten,
         safeguard: "after clean rows, too, every release is asked",
         provoke: |plan| {
-            sent_again(plan, &[(10, Release::Ambiguous), (60, Release::First), (70, Release::Ambiguous)]);
-            (plan.rows, plan.requests) = (8, 6);
-            plan.lags = [0, 0, 0, 0].map(Duration::from_secs);
+            // What had landed before the contract came is inserted after what came again since.
+            only(plan, &[(Fault::ClientRepeats, 700), (Fault::NotificationLate, 600)]);
+            plan.deploys = deploys(&[(12, Release::Ambiguous)]);
+            (plan.clients, plan.requests, plan.rows) = (3, 4, 8);
         },
         ways: &[Broken::Doubled],
     },

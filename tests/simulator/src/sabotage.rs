@@ -77,8 +77,6 @@ pub enum Sabotage {
     ContentForgotten,
     /// A look at what is left goes to its bound, and does not say so.
     BoundUnsaid,
-    /// One look at what is left is enough.
-    OneLook,
     /// Releases that differ only in the names of topics and files count as one.
     NamesForgotten,
     /// Whoever inserts clean rows looks into quarantine by its own release only.
@@ -87,7 +85,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 31] = [
+    pub const ALL: [Sabotage; 30] = [
         Sabotage::UnconditionalCommit,
         Sabotage::SilentRebase,
         Sabotage::NoRecheck,
@@ -116,7 +114,6 @@ impl Sabotage {
         Sabotage::CallersAlike,
         Sabotage::ContentForgotten,
         Sabotage::BoundUnsaid,
-        Sabotage::OneLook,
         Sabotage::NamesForgotten,
         Sabotage::OlderReleasesForgotten,
     ];
