@@ -308,17 +308,6 @@ pub const CASES: &[Case] = &[
         },
         ways: &[Broken::Doubled],
     },
-    Case {
-        sabotage: Sabotage::OlderReleasesForgotten,
-        safeguard: "after clean rows, too, every release is asked",
-        provoke: |plan| {
-            // What had landed before the contract came is inserted after what came again since.
-            only(plan, &[(Fault::ClientRepeats, 700), (Fault::NotificationLate, 600)]);
-            plan.deploys = deploys(&[(12, Release::Ambiguous)]);
-            (plan.clients, plan.requests, plan.rows) = (3, 4, 8);
-        },
-        ways: &[Broken::Doubled],
-    },
 ];
 
 /// No faults but these, and nobody who deploys or does anything else unusual.

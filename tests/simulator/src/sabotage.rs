@@ -79,13 +79,11 @@ pub enum Sabotage {
     BoundUnsaid,
     /// Releases that differ only in the names of topics and files count as one.
     NamesForgotten,
-    /// Whoever inserts clean rows looks into quarantine by its own release only.
-    OlderReleasesForgotten,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 30] = [
+    pub const ALL: [Sabotage; 29] = [
         Sabotage::UnconditionalCommit,
         Sabotage::SilentRebase,
         Sabotage::NoRecheck,
@@ -115,7 +113,6 @@ impl Sabotage {
         Sabotage::ContentForgotten,
         Sabotage::BoundUnsaid,
         Sabotage::NamesForgotten,
-        Sabotage::OlderReleasesForgotten,
     ];
 }
 
@@ -130,11 +127,9 @@ pub(crate) fn listed(
     process: &Process,
     kind: &'static str,
     offset: Option<&Path>,
-    at_work_on: Option<&Path>,
     metas: &mut Vec<ObjectMeta>,
 ) {
     let is_asked = process.name() == "client";
-    let is_of_clean_rows = at_work_on.is_some_and(|folder| folder.as_ref() != "landing/quarantine");
     match world.plan.sabotage {
         Some(Sabotage::ReleasesForgotten) if kind == "release" => metas.clear(),
         Some(Sabotage::GivenUpUnseen) if kind == "given up" && is_asked => metas.clear(),
@@ -147,10 +142,6 @@ pub(crate) fn listed(
                 _ => usize::MAX,
             };
             metas.truncate(most);
-        }
-        Some(Sabotage::OlderReleasesForgotten) if kind == "release" && is_of_clean_rows => {
-            let own = contracts::catalog(world.release(Function::Compactor));
-            metas.retain(|meta| meta.location.as_ref().contains(own.hash()));
         }
         Some(Sabotage::GapIsEnd) if kind == "log" && process.name() != "reader" => gap_is_end(offset, metas),
         Some(Sabotage::HintBelieved) if kind == "log" => hint_believed(world, metas),
