@@ -17,7 +17,6 @@ use crate::kinesis::STREAM;
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
 use crate::queue::Queue;
-use crate::sabotage::Sabotage;
 use crate::store::Store;
 use crate::story::Broken;
 use crate::witness::{self, Places};
@@ -27,10 +26,7 @@ use crate::world::World;
 /// must be true.
 pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
     let store = Store::of(&world, &Process::new("client"), &queue);
-    let mut bounds = world.plan.bounds;
-    if world.lacks(Sabotage::OneLook) {
-        bounds.looks = 1;
-    }
+    let bounds = world.plan.bounds;
     loop {
         let often = if world.is_healed() { 40_000 } else { 8_000 };
         sleep(world.dice.millis(500, often)).await;

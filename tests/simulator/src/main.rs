@@ -31,6 +31,9 @@ struct Arguments {
     /// Takes each safeguard away in so many worlds, and prints in how many of them that was noticed.
     #[arg(long)]
     safeguards: Option<u64>,
+    /// Takes only this safeguard away.
+    #[arg(long, requires = "safeguards")]
+    only: Option<String>,
     /// Threads; as many as there are processors if not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -89,7 +92,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (arguments.seed, arguments.safeguards) {
         (Some(seed), _) => one(seed),
-        (None, Some(worlds)) => safeguards(worlds),
+        (None, Some(worlds)) => safeguards(worlds, arguments.only.as_deref()),
         (None, None) => many(&arguments),
     }
 }
@@ -105,7 +108,7 @@ fn one(seed: u64) -> ExitCode {
 }
 
 /// The table of docs/faults.md.
-fn safeguards(worlds: u64) -> ExitCode {
+fn safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(BTreeMap::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -115,10 +118,19 @@ fn safeguards(worlds: u64) -> ExitCode {
                 loop {
                     let at = next.fetch_add(1, Ordering::SeqCst);
                     let Some(case) = CASES.get(at) else { return };
+                    if only.is_some_and(|only| format!("{:?}", case.sabotage) != only) {
+                        continue;
+                    }
                     let (mut held, mut broken, mut kinds) = (0, 0, BTreeMap::<Broken, u64>::new());
                     for seed in 0..worlds {
                         let whole = pinlake_simulator::run_with(seed, case.provoke);
                         held += u64::from(whole.told.broken.is_empty());
+                        if let Some((what, how)) = whole.told.broken.first() {
+                            eprintln!(
+                                "{:?}, seed {seed}, nothing taken away: {what:?}: {how}",
+                                case.sabotage
+                            );
+                        }
                         let run = pinlake_simulator::run_with(seed, |plan| {
                             (case.provoke)(plan);
                             plan.sabotage = Some(case.sabotage);
@@ -136,6 +148,7 @@ fn safeguards(worlds: u64) -> ExitCode {
                         case.sabotage,
                         kinds.join(", ")
                     );
+                    eprintln!("{row}");
                     rows.lock().unwrap_or_else(PoisonError::into_inner).insert(at, row);
                 }
             });

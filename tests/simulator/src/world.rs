@@ -148,10 +148,6 @@ impl Plan {
         if dice.chance(300) {
             plan.lags = std::array::from_fn(|_| dice.millis(0, 30_000));
         }
-        if std::env::var_os("OFF").is_some() {
-            plan.interferences.clear();
-            plan.shared_keys = 0;
-        }
         if dice.chance(100) {
             plan.retries = u32::try_from(dice.between(0, 2)).unwrap_or(0);
         }
