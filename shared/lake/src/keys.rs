@@ -666,23 +666,37 @@ impl KeyReader<'_> {
         if let Some(keys) = &index.keys {
             return Ok(confirmed(keys));
         }
+        // A key that was read must be one that the index stands for. If it is not, index and keys are of two files: the key file was
+        // made again, in another form.
+        let bits = index_bits(index.count);
+        let is_of_index = |wanted: &Key, own: &[u8]| {
+            Key::try_from(own).is_ok_and(|own| index_parts(&own, bits) == index_parts(wanted, bits))
+        };
         let path = key_path(self.table, &file.path);
         let in_file =
             |keys: Range<usize>| (index.first_key + keys.start) as u64..(index.first_key + keys.end) as u64;
         let read = if candidates.len() <= SINGLE_KEYS {
             let places: Vec<_> = candidates.iter().map(|(_, place)| in_file(key(*place))).collect();
             self.store.get_ranges(&path, &places).await.map(|own| {
-                let same = candidates.iter().zip(own).filter(|((at, _), own)| **own == wanted.keys[*at]);
-                same.map(|((at, _), _)| *at).collect()
+                let read: Vec<_> = candidates.iter().map(|(at, _)| *at).zip(own).collect();
+                let fits = read.iter().all(|(at, own)| is_of_index(&wanted.keys[*at], own));
+                let same = read.into_iter().filter(|(at, own)| **own == wanted.keys[*at]);
+                fits.then(|| same.map(|(at, _)| at).collect())
             })
         } else {
-            self.store.get_range(&path, in_file(0..index.count * KEY)).await.map(|keys| confirmed(&keys))
+            self.store.get_range(&path, in_file(0..index.count * KEY)).await.map(|keys| {
+                let own = |place: usize| keys.get(key(place)).unwrap_or_default();
+                let fits = candidates.iter().all(|(at, place)| is_of_index(&wanted.keys[*at], own(*place)));
+                fits.then(|| confirmed(&keys))
+            })
         };
         match read {
-            Ok(found) => Ok(found),
+            Ok(Some(found)) => Ok(found),
             // It was there when its index was read; the data file has them all the same.
-            Err(object_store::Error::NotFound { .. }) => {
-                Ok(confirmed(self.load(file).await?.keys.as_flattened()))
+            Ok(None) | Err(object_store::Error::NotFound { .. }) => {
+                let keys = self.load(file).await?.keys;
+                let same = candidates.iter().filter(|(at, _)| keys.binary_search(&wanted.keys[*at]).is_ok());
+                Ok(same.map(|(at, _)| *at).collect())
             }
             Err(error) => Err(LakeError::store(&path)(error)),
         }
@@ -942,6 +956,32 @@ mod tests {
                     }
                     assert!(matches!(cache.files[&file.path].known, KnownKeys::Index(_)));
                 }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_index_is_not_believed_over_a_key_file_of_another_form() {
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let (catalog, table) = (catalog(), Path::from("tables/visit"));
+        let contract = catalog.contract("visit").unwrap();
+        let keys = sorted(spread(WHOLE_KEYS as u64 * 2, 1));
+        let (bytes, known) = encode(&keys);
+        let file =
+            DataFile { path: "part-1.parquet".to_owned(), size: 1, rows: Some(keys.keys.len() as u64) };
+        // What is kept of the present form, where the former one is in the store: its keys begin elsewhere.
+        let former = [&FORMER_MAGIC_WITH_INDEX[..], &bytes[8..16], &bytes[HEADER..]].concat();
+        store.put(&key_path(&table, &file.path), former.into()).await.unwrap();
+        for count in [3, SINGLE_KEYS + 3] {
+            for kept in [Some(known.without_keys().unwrap()), None] {
+                let mut cache = KeyCache::new(KeyRoom::of(1 << 30));
+                if let Some(kept) = kept {
+                    cache.remember(&file.path, kept);
+                }
+                let wanted = &keys.keys[100..100 + count];
+                let files = std::slice::from_ref(&file);
+                let found = present(&store, &table, contract, files, wanted, &mut cache).await;
+                assert!(found.into_iter().all(|found| found), "{count} keys");
             }
         }
     }

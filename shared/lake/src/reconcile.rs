@@ -37,9 +37,14 @@ use crate::table::{Inserted, Table};
 #[derive(Debug, Default)]
 pub(crate) struct Evaluations(Mutex<HashMap<String, Arc<Evaluation>>>);
 
+/// Counts the changes to what evaluating a record gives under contracts that stay the same.
+const EVALUATION_FORM: u32 = 1;
+
 /// What some releases make of the unresolved records of one data file of quarantine.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Evaluation {
+    /// [`EVALUATION_FORM`] of the version that made it: another one may evaluate the same records otherwise.
+    form: u32,
     /// Hashes of the releases that were asked.
     releases: BTreeSet<String>,
     /// What they would put elsewhere.
@@ -176,7 +181,7 @@ impl Lake {
             return Ok(known);
         }
         let batches = quarantine.batches_of(file).await?;
-        let mut evaluation = Evaluation::clone(&known);
+        let mut evaluation = Evaluation { form: EVALUATION_FORM, ..Evaluation::clone(&known) };
         for release in releases {
             if !evaluation.releases.insert(release.hash().to_owned()) {
                 continue;
@@ -205,7 +210,8 @@ impl Lake {
         match self.store().get(path).await {
             Ok(got) => {
                 let bytes = got.bytes().await.map_err(LakeError::store(path))?;
-                Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+                let kept = serde_json::from_slice(&bytes).ok();
+                Ok(kept.filter(|kept: &Evaluation| kept.form == EVALUATION_FORM).unwrap_or_default())
             }
             Err(object_store::Error::NotFound { .. }) => Ok(Evaluation::default()),
             Err(error) => Err(LakeError::store(path)(error)),

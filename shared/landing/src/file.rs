@@ -263,19 +263,34 @@ pub async fn move_out(
 ) -> Result<Path, LandingError> {
     let from = &meta.location;
     let to = moved_to(folder, file, from);
-    match store.head(from).await {
-        Ok(now) if now.e_tag == meta.e_tag => {}
-        Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(to),
-        Err(error) => return Err(LandingError::store(from)(error)),
+    if !is_unchanged(store, meta).await? {
+        return Ok(to);
     }
     match store.copy(from, &to).await {
         // Another has moved it.
         Err(object_store::Error::NotFound { .. }) => return Ok(to),
         other => other.map_err(LandingError::store(from))?,
     }
+    // What was put under its name meanwhile has not been read: it stays, and is taken later.
+    if !is_unchanged(store, meta).await? {
+        return Ok(to);
+    }
     match store.delete(from).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(to),
         Err(error) => Err(LandingError::store(from)(error)),
+    }
+}
+
+/// Whether the object is the one that was read. S3 has no deletion that depends on it: whoever replaces an object of the inbox between
+/// this and its deletion loses the new one, which the bucket's versions still have.
+async fn is_unchanged(
+    store: &dyn ObjectStore,
+    read: &object_store::ObjectMeta,
+) -> Result<bool, LandingError> {
+    match store.head(&read.location).await {
+        Ok(now) => Ok(now.e_tag == read.e_tag),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(LandingError::store(&read.location)(error)),
     }
 }
 

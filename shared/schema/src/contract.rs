@@ -243,7 +243,8 @@ impl Contract {
         let fields: Vec<Field> = declared.columns.iter().map(table_field).collect();
         let mut table = fields.clone();
         if stores_keys(&declared.name, &declared.identity) {
-            table.push(Field::new(KEY_COLUMN, DataType::Binary, true));
+            let comment = HashMap::from([("comment".to_owned(), KEY_COMMENT.to_owned())]);
+            table.push(Field::new(KEY_COLUMN, DataType::Binary, true).with_metadata(comment));
         }
         let key_column = |name| Field::new(name, DataType::FixedSizeBinary(16), false);
         let mut landing = fields.clone();
@@ -309,6 +310,10 @@ impl Contract {
         Arc::clone(&self.landing_schema)
     }
 }
+
+/// What tables say of [`KEY_COLUMN`].
+const KEY_COMMENT: &str =
+    "Key of the row, by which a record that comes again is known. Keep it when rows are rewritten.";
 
 fn stores_keys(name: &str, identity: &Identity) -> bool {
     *identity == Identity::Record || name == QUARANTINE

@@ -39,9 +39,8 @@ impl Promise {
         match contracts::rule(content) {
             Rule::Once => places.all() > sent.min(1),
             Rule::Each => places.all() > sent,
-            Rule::Yields => {
-                places.told > sent.min(1) || places.untold > if places.told > 0 { 0 } else { sent }
-            }
+            // A row without a contract yields to the row of its own record under one; another record's row stays until a redrive.
+            Rule::Yields => places.told > sent.min(1) || places.untold > sent.saturating_sub(places.told),
         }
     }
 }

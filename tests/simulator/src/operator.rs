@@ -53,9 +53,8 @@ pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
             planned.story.reached("two operators at once");
             let then = [Then::Nothing, Then::IntoTables, Then::Redrive];
             let [one, other] = std::array::from_fn(|_| then[planned.dice.index(then.len())]);
-            let both =
-                futures::future::join(operate(&planned, &on_call, one), operate(&planned, &on_call, other));
-            both.await;
+            let [one, other] = [one, other].map(|then| operate_until_done(&planned, &on_call, then));
+            futures::future::join(one, other).await;
         }
     });
     let impatient = world.dice.chance(500);
@@ -78,7 +77,17 @@ pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
 }
 
 /// One command.
-async fn operate(world: &Arc<World>, queue: &Arc<Queue>, then: Then) {
+/// A redrive that was broken off has to be done again (`docs/commit-protocol.md`, "Reconciliation"): whoever sees the command fail does
+/// so. What the other commands leave, others find.
+async fn operate_until_done(world: &Arc<World>, queue: &Arc<Queue>, then: Then) {
+    let _under_way = world.under_way();
+    while !operate(world, queue, then).await && then == Then::Redrive {
+        sleep(world.dice.millis(1_000, 10_000)).await;
+    }
+}
+
+/// Whether the commands were carried out to their end.
+async fn operate(world: &Arc<World>, queue: &Arc<Queue>, then: Then) -> bool {
     let process = Process::new("operator");
     let store = Store::of(world, &process, queue);
     world.tell(|| format!("an operator recovers, then {then:?}"));
@@ -89,9 +98,15 @@ async fn operate(world: &Arc<World>, queue: &Arc<Queue>, then: Then) {
     put_back_files(world, queue).await;
     let done = process.invoke(world, TIME_LIMIT, recover(world, &store, then)).await;
     match done {
-        Some(Ok(())) => world.story.reached("recoveries"),
-        Some(Err(error)) => world.tell(|| format!("operator: {error}")),
-        None => {}
+        Some(Ok(())) => {
+            world.story.reached("recoveries");
+            true
+        }
+        Some(Err(error)) => {
+            world.tell(|| format!("operator: {error}"));
+            false
+        }
+        None => false,
     }
 }
 
