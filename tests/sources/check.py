@@ -102,10 +102,19 @@ def inbox_is_moved(stack: Stack, first: int) -> None:
     assert (under("inbox"), under("raw/inbox")) == (0, 2), (under("inbox"), under("raw/inbox"))
 
 
+def admit_sink(stack: Stack, bucket: str) -> None:
+    """Has the compactor read from a bucket, as the template's SinkBucket does: it reads from no other."""
+    functions, name = stack.client("lambda"), stack.described["functions"]["compactor"]
+    settings = functions.get_function_configuration(FunctionName=name)["Environment"]
+    settings["Variables"]["PINLAKE_SINK_BUCKET"] = bucket
+    functions.update_function_configuration(FunctionName=name, Environment=settings)
+
+
 def sink(stack: Stack, first: int) -> int:
     """A bucket of one-record objects: three from before its notifications were set up, and three after."""
     s3, bucket = stack.client("s3"), f"sink-{first}"
     s3.create_bucket(Bucket=bucket)
+    admit_sink(stack, bucket)
     topic = f"t{first}.user"
 
     def put(offset: int) -> None:
