@@ -303,6 +303,7 @@ impl ObjectStore for Store {
                 crate::witness::removed(&world, path);
                 world.memory.delete(path).await?;
                 world.tell(|| format!("S3 removes {path}"));
+                world.is_removed(path.as_ref());
             }
             sleep(world.dice.millis(1, 20)).await;
             process.step().await;
@@ -341,6 +342,7 @@ impl ObjectStore for Store {
         let copied = self.memory.copy_opts(from, to, options).await;
         if copied.is_ok() {
             self.world.tell(|| format!("S3 copies {from} to {to}"));
+            self.world.is_copied(from.as_ref());
             self.world.stamp(self.bucket, to, to.as_ref().as_bytes());
             if place(to) == "landing" {
                 self.queue.notify(to);

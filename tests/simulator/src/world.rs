@@ -239,6 +239,8 @@ pub struct World {
     releases: Mutex<Vec<(Duration, Release)>>,
     healed: AtomicBool,
     under_way: Mutex<OnTheWay>,
+    /// Files of the inbox that are about to be removed, and since when.
+    leaving: Mutex<BTreeMap<String, Duration>>,
     begun: Instant,
 }
 
@@ -321,6 +323,7 @@ impl World {
             releases: Mutex::new(vec![(Duration::ZERO, Release::First)]),
             healed: AtomicBool::new(false),
             under_way: Mutex::default(),
+            leaving: Mutex::default(),
             begun: Instant::now(),
         })
     }
@@ -479,6 +482,21 @@ impl World {
         let under_way = lock(&self.under_way);
         let begun = under_way.work.values().chain(under_way.invocations.values());
         begun.copied().min().unwrap_or(Duration::MAX).min(self.time())
+    }
+
+    /// A file of the inbox has been copied, and is about to be removed.
+    pub fn is_copied(&self, key: &str) {
+        lock(&self.leaving).insert(key.to_owned(), self.time());
+    }
+
+    /// It was removed.
+    pub fn is_removed(&self, key: &str) {
+        lock(&self.leaving).remove(key);
+    }
+
+    /// Whether a file of the inbox is about to be removed, as far as its process is alive.
+    pub fn is_leaving(&self, key: &str) -> bool {
+        lock(&self.leaving).get(key).is_some_and(|at| self.time() - *at < Duration::from_secs(60))
     }
 
     /// Whether nothing is on its way.
