@@ -75,7 +75,7 @@ pub const CASES: &[Case] = &[
         sabotage: Sabotage::ForeignCommitIsOwn,
         safeguard: "the attempt id: another's commit taken for one's own",
         provoke: crowded,
-        ways: &[Broken::RemovedEarly, Broken::Lost, Broken::Counts],
+        ways: &[Broken::RemovedEarly, Broken::Lost, Broken::Counts, Broken::Files],
     },
     Case {
         sabotage: Sabotage::MutableLanding,
@@ -216,7 +216,7 @@ pub const CASES: &[Case] = &[
             (plan.clients, plan.requests, plan.key_bytes) = (3, 4, 0);
             plan.interferences = interferences(Interference::KeysOfOtherRules);
         },
-        ways: &[Broken::Doubled],
+        ways: &[Broken::Doubled, Broken::Files],
     },
     Case {
         sabotage: Sabotage::GapIsEnd,
