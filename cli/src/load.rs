@@ -260,8 +260,8 @@ struct Input {
     size: u64,
 }
 
-/// The files that are named, and the regular ones in folders that are named, in name order; hidden ones are left out. What
-/// is named may also be a link or a pipe: whoever names it means it. What cannot be looked at is told to `unreadable`.
+/// The named files, and the regular files in the named folders, in name order, without hidden ones. A name may also be that of a
+/// link or a pipe. Entries that cannot be read are added to `unreadable`.
 fn walk(named: &[PathBuf], unreadable: &mut Unreadable) -> Result<Vec<Input>, CliError> {
     let mut files = Vec::new();
     // Those that come first last, as they are taken from the end.

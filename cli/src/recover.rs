@@ -326,8 +326,8 @@ impl Recovery {
             }
         }
         if aside > 0 {
-            let what = "objects of landing cannot be taken and were set aside in failed/: run it again, which cleans \
-                        them again from raw/ where that is there";
+            let what = "landing objects could not be read and were moved to failed/: run the command again, which cleans \
+                        their records again if raw/ still has them";
             complaints.note_of(aside, format!("{aside} {what}"));
         }
         for dataset in

@@ -3,7 +3,7 @@
 //! A request is repeated, with the same Idempotency-Key, until there is an answer that settles it: on 408, 429, 5xx
 //! and when the answer is lost. A 2xx may leave out single records, which then go again. A refusal (400 or 422) that
 //! names a record costs that record and nothing else. Any other refusal ends the run: it would hold for all rows. So does
-//! an answer that says rows are stored and does not say where: whoever waited for such rows would wait for nothing.
+//! a 2xx for stored rows without a readable acknowledgement: `pinlake wait` could not tell when they are in their tables.
 
 use std::time::Duration;
 

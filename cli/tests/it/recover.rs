@@ -190,7 +190,7 @@ async fn what_was_set_aside_is_cleaned_again_from_raw() {
     fs::write(&damaged, "junk").unwrap();
     let set_aside = lake.run(&["recover", "--into-tables"]).await;
     set_aside.assert_code(1);
-    assert!(set_aside.stderr.contains("set aside in failed/"), "{}", set_aside.stderr);
+    assert!(set_aside.stderr.contains("moved to failed/"), "{}", set_aside.stderr);
     let aside = lake.path("lake/failed").join(relative);
     assert!(aside.exists());
     let behind = lake.wait(last).await;
@@ -224,7 +224,7 @@ fn batch(number: u64) -> Value {
     event
 }
 
-/// Gives so many batches of the shard up; answers the last sequence number.
+/// Discards this many batches of the shard, as the event source does. Returns the last sequence number.
 fn give_up(lake: &Lake, batches: std::ops::Range<u64>) -> String {
     let mut last = String::new();
     for number in batches {

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 use pinlake_effects::{Backoff, Chance};
+use pinlake_landing::object::get_if_there;
 use serde::Deserialize;
 
 use crate::error::LakeError;
@@ -80,12 +81,9 @@ async fn author(store: &dyn ObjectStore, path: &Path) -> Result<Option<String>, 
     struct Own {
         attempt: String,
     }
-    let got = match store.get(path).await {
-        Ok(got) => got,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(LakeError::store(path)(error)),
+    let Some(bytes) = get_if_there(store, path).await.map_err(LakeError::store(path))? else {
+        return Ok(None);
     };
-    let bytes = got.bytes().await.map_err(LakeError::store(path))?;
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     for line in lines {
         let line: Line = serde_json::from_slice(line)
@@ -100,6 +98,7 @@ async fn author(store: &dyn ObjectStore, path: &Path) -> Result<Option<String>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
 
     fn entry(attempt: &str) -> Bytes {

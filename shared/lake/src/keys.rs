@@ -36,6 +36,7 @@ use futures::stream::TryReadyChunksError;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_landing::object::get_if_there;
 use pinlake_schema::Contract;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
@@ -705,11 +706,7 @@ impl KeyReader<'_> {
     /// The keys that the key file has, or else the data file.
     async fn load(&self, file: &DataFile) -> Result<SortedKeys, LakeError> {
         let path = key_path(self.table, &file.path);
-        let bytes = match self.store.get(&path).await {
-            Ok(got) => Some(got.bytes().await.map_err(LakeError::store(&path))?),
-            Err(object_store::Error::NotFound { .. }) => None,
-            Err(error) => return Err(LakeError::store(&path)(error)),
-        };
+        let bytes = get_if_there(&**self.store, &path).await.map_err(LakeError::store(&path))?;
         let why = match bytes.as_deref().map(decode) {
             None => "missing",
             Some(Err(why)) => why,

@@ -33,6 +33,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_landing::object::get_if_there;
 use serde::Deserialize;
 use url::Url;
 
@@ -189,7 +190,7 @@ impl TableLog {
         anew.load(store).await?;
         if anew.version() < Some(known) {
             // The newest entries are gone. To commit in their place would keep them from ever coming back.
-            return Err(self.incomplete(known));
+            return Err(self.incomplete(&entry_name(known)));
         }
         *self = anew;
         Ok(())
@@ -237,7 +238,7 @@ impl TableLog {
             // Without anything there is no table yet. A log of which only such traces are left has lost its beginning.
             return match hint.or(listed.unknown_checkpoint) {
                 None => Ok(()),
-                Some(_) => Err(self.incomplete(0)),
+                Some(_) => Err(self.incomplete(&entry_name(0))),
             };
         };
         let first = checkpoint.as_ref().map_or(0, |(version, _)| version + 1);
@@ -248,7 +249,7 @@ impl TableLog {
             names.extend(files);
         }
         if let Some(missing) = self.fetch(store, names).await? {
-            return Err(self.incomplete(missing));
+            return Err(self.incomplete(&missing));
         }
         self.replay()?;
         self.head = listed.entries.get(&newest).cloned();
@@ -268,23 +269,19 @@ impl TableLog {
         self.root.clone().join(LOG)
     }
 
-    fn incomplete(&self, version: u64) -> LakeError {
-        LakeError::LogIncomplete { dataset: self.dataset.clone(), entry: self.entry(version).to_string() }
+    fn incomplete(&self, missing: &str) -> LakeError {
+        let entry = format!("{}/{missing}", self.folder());
+        LakeError::LogIncomplete { dataset: self.dataset.clone(), entry }
     }
 
-    /// Copies files of the log into the mirror. The version of the first one that is not there, if there is one.
-    async fn fetch(&self, store: &dyn ObjectStore, names: Vec<String>) -> Result<Option<u64>, LakeError> {
+    /// Copies files of the log into the mirror. The name of the first one that is not there, if there is one.
+    async fn fetch(&self, store: &dyn ObjectStore, names: Vec<String>) -> Result<Option<String>, LakeError> {
         let (mirror, folder) = (&self.mirror, &self.folder());
-        let missing: Vec<Option<u64>> = futures::stream::iter(names)
+        let missing: Vec<Option<String>> = futures::stream::iter(names)
             .map(|name| async move {
                 let path = Path::from_iter(folder.parts().chain(Path::from(name.as_str()).parts()));
-                let bytes = match store.get(&path).await {
-                    Ok(got) => got.bytes().await.map_err(LakeError::store(&path))?,
-                    Err(object_store::Error::NotFound { .. }) => {
-                        return Ok(Some(version_of(&name).unwrap_or(0)));
-                    }
-                    Err(error) => return Err(LakeError::store(&path)(error)),
-                };
+                let bytes = get_if_there(store, &path).await.map_err(LakeError::store(&path))?;
+                let Some(bytes) = bytes else { return Ok::<_, LakeError>(Some(name)) };
                 let copy = Path::from(format!("{LOG}/{}", mirror_name(&name)));
                 mirror.put(&copy, bytes.into()).await.map_err(LakeError::store(&path))?;
                 Ok(None)
@@ -302,15 +299,9 @@ impl TableLog {
             version: u64,
         }
         let path = self.folder().join(LAST_CHECKPOINT);
-        match store.get(&path).await {
-            Ok(got) => {
-                let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
-                // A hint that cannot be read is no hint (Delta protocol, "Last Checkpoint File").
-                Ok(serde_json::from_slice::<Hint>(&bytes).ok().map(|hint| hint.version))
-            }
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(LakeError::store(&path)(error)),
-        }
+        let bytes = get_if_there(store, &path).await.map_err(LakeError::store(&path))?;
+        // A hint that cannot be read is no hint (Delta protocol, "Last Checkpoint File").
+        Ok(bytes.and_then(|bytes| serde_json::from_slice::<Hint>(&bytes).ok()).map(|hint| hint.version))
     }
 
     /// Takes note of a version that this process has just committed, and of the ETag that the store gave it.

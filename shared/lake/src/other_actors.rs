@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::Array;
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, FixedSizeBinaryArray, Int64Array, RecordBatch};
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -12,8 +12,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_clean::{Intake, Origin, Position};
 use pinlake_schema::{Catalog, Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 
-use crate::testing::effects;
-use crate::{Lake, LakeError, Table};
+use crate::testing::{effects, rows, values};
+use crate::{Lake, LakeError};
 
 fn catalog_of(identity: &str, rest: &str) -> Arc<Catalog> {
     let text = format!(
@@ -26,28 +26,6 @@ fn catalog_of(identity: &str, rest: &str) -> Arc<Catalog> {
 
 fn contract() -> Arc<Contract> {
     catalog_of("", "").contract("visit").unwrap().clone()
-}
-
-/// Rows whose key is their value.
-fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
-    let keys = values.iter().map(|value| (*value as u128).to_be_bytes());
-    let column = Arc::new(Int64Array::from(values.to_vec()));
-    let keys = Arc::new(FixedSizeBinaryArray::try_from_iter(keys).unwrap());
-    RecordBatch::try_new(contract.landing_schema(), vec![column.clone(), column, keys]).unwrap()
-}
-
-async fn values(lake: &Lake, table: &Table) -> Vec<i64> {
-    let mut values = Vec::new();
-    for file in table.pin().await.unwrap().files {
-        let bytes = lake.store().get(&file.path).await.unwrap().bytes().await.unwrap();
-        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
-        for batch in reader.build().unwrap() {
-            let batch = batch.unwrap();
-            values.extend_from_slice(batch.column(0).as_primitive::<arrow::datatypes::Int64Type>().values());
-        }
-    }
-    values.sort_unstable();
-    values
 }
 
 fn entry(version: u64) -> Path {

@@ -23,6 +23,7 @@ use arrow::array::{Array, RecordBatch};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use pinlake_clean::Intake;
+use pinlake_landing::object::get_if_there;
 use pinlake_schema::{Catalog, Contract, KEY_COLUMN, QUARANTINE};
 use serde::{Deserialize, Serialize};
 
@@ -207,15 +208,9 @@ impl Lake {
 
     /// The evaluation that is kept at `path`; an empty one if there is none, or none that can be read.
     async fn read_evaluation(&self, path: &Path) -> Result<Evaluation, LakeError> {
-        match self.store().get(path).await {
-            Ok(got) => {
-                let bytes = got.bytes().await.map_err(LakeError::store(path))?;
-                let kept = serde_json::from_slice(&bytes).ok();
-                Ok(kept.filter(|kept: &Evaluation| kept.form == EVALUATION_FORM).unwrap_or_default())
-            }
-            Err(object_store::Error::NotFound { .. }) => Ok(Evaluation::default()),
-            Err(error) => Err(LakeError::store(path)(error)),
-        }
+        let bytes = get_if_there(&**self.store(), path).await.map_err(LakeError::store(path))?;
+        let kept: Option<Evaluation> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(kept.filter(|kept| kept.form == EVALUATION_FORM).unwrap_or_default())
     }
 
     /// Of quarantine rows, the keys of those that one of `releases` would put where they are already.

@@ -177,7 +177,8 @@ impl Table {
             table: &self.root,
             contract: &self.contract,
             table_epoch: self.check_identity(log)?,
-            declares_keys: log.schema()?.is_some_and(|schema| schema.field_with_name(KEY_COLUMN).is_ok()),
+            declares_keys: self.contract.stores_keys()
+                && log.schema()?.is_some_and(|schema| schema.field_with_name(KEY_COLUMN).is_ok()),
         })
     }
 
@@ -473,10 +474,8 @@ impl<'a> Offer<'a> {
 mod tests {
     use super::*;
     use crate::Lake;
-    use crate::testing::{Trouble, Troubled, effects};
-    use arrow::array::{FixedSizeBinaryArray, Int64Array, RecordBatch};
+    use crate::testing::{Trouble, Troubled, effects, rows, values};
     use object_store::memory::InMemory;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use pinlake_schema::Catalog;
 
     fn contract(identity: &str) -> Arc<Contract> {
@@ -487,32 +486,6 @@ mod tests {
         );
         let catalog = Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap();
         catalog.contract("visit").unwrap().clone()
-    }
-
-    /// Rows whose key is their value.
-    fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
-        let keys = values.iter().map(|value| (*value as u128).to_be_bytes());
-        let column = Arc::new(Int64Array::from(values.to_vec()));
-        let keys = Arc::new(FixedSizeBinaryArray::try_from_iter(keys).unwrap());
-        RecordBatch::try_new(contract.landing_schema(), vec![column.clone(), column, keys]).unwrap()
-    }
-
-    async fn values(lake: &Lake, table: &Table) -> Vec<i64> {
-        let mut values = Vec::new();
-        for file in table.pin().await.unwrap().files {
-            let bytes = lake.store().get(&file.path).await.unwrap().bytes().await.unwrap();
-            assert_eq!(bytes.len() as u64, file.size);
-            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
-                let batch = batch.unwrap();
-                assert_eq!(batch.num_columns(), 2, "no key column in the table");
-                values.extend_from_slice(
-                    arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(batch.column(0))
-                        .values(),
-                );
-            }
-        }
-        values.sort_unstable();
-        values
     }
 
     async fn commits(lake: &Lake) -> Vec<serde_json::Value> {

@@ -3,16 +3,22 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use arrow::array::cast::AsArray;
+use arrow::array::{FixedSizeBinaryArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pinlake_effects::{Chance, Effects, ManualClock};
-use pinlake_schema::Catalog;
+use pinlake_schema::{Catalog, Contract};
+
+use crate::{Lake, Table};
 
 /// A clock that stands still, and chance that is the same in every run.
 pub(crate) fn effects(seed: u64) -> Effects {
@@ -35,6 +41,30 @@ pub(crate) fn without_visits() -> Arc<Catalog> {
     let text = "name = \"other\"\nversion = 1\ndescription = \"x\"\n[route]\nshape = [\"other\"]\n\
                 [[column]]\nname = \"other\"\ntype = \"int64\"\n";
     Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap())
+}
+
+/// Rows of a dataset of two columns of numbers; the key of each is its value.
+pub(crate) fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
+    let keys = values.iter().map(|value| (*value as u128).to_be_bytes());
+    let column = Arc::new(Int64Array::from(values.to_vec()));
+    let keys = Arc::new(FixedSizeBinaryArray::try_from_iter(keys).unwrap());
+    RecordBatch::try_new(contract.landing_schema(), vec![column.clone(), column, keys]).unwrap()
+}
+
+/// The values in the first column of such a table, ascending; its files are as large as the log says, and have no column of keys.
+pub(crate) async fn values(lake: &Lake, table: &Table) -> Vec<i64> {
+    let mut values = Vec::new();
+    for file in table.pin().await.unwrap().files {
+        let bytes = lake.store().get(&file.path).await.unwrap().bytes().await.unwrap();
+        assert_eq!(bytes.len() as u64, file.size);
+        for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            assert_eq!(batch.num_columns(), 2, "no key column in the table");
+            values.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
+        }
+    }
+    values.sort_unstable();
+    values
 }
 
 /// What goes wrong with a put.

@@ -25,6 +25,7 @@ use pinlake_effects::{Clock, Effects};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LandingError;
+use crate::object::{get_if_there, remove_if_there};
 
 /// Path prefix of attempts.
 const ATTEMPTS: &str = "state/attempts";
@@ -225,21 +226,12 @@ async fn put(store: &dyn ObjectStore, path: &Path, marker: &Marker) -> Result<()
 
 /// Reads a marker; one that says nothing counts for nothing.
 async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Option<Marker>, LandingError> {
-    match store.get(path).await {
-        Ok(got) => {
-            let bytes = got.bytes().await.map_err(LandingError::store(path))?;
-            Ok(serde_json::from_slice(&bytes).ok())
-        }
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(LandingError::store(path)(error)),
-    }
+    let bytes = get_if_there(store, path).await.map_err(LandingError::store(path))?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 async fn remove(store: &dyn ObjectStore, path: &Path) -> Result<(), LandingError> {
-    match store.delete(path).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(LandingError::store(path)(error)),
-    }
+    remove_if_there(store, path).await.map_err(LandingError::store(path))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::LandingError;
 use crate::kind::FILES;
 use crate::land::{Delivery, Landed, land_with};
+use crate::object::{get_if_there, remove_if_there};
 use crate::raw::{self, RawData, RawRecord};
 use crate::releases::Releases;
 
@@ -152,7 +153,7 @@ impl Slice {
             return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
         };
         let kept = raw::put(store, &origin, delivery.records).await?;
-        let landed = land_with(store, releases, catalog, delivery, &kept, &self.faults).await?;
+        let landed = land_with(store, releases, catalog, delivery, &kept, &self.faults, None).await?;
         *self = Self::of(self.most);
         Ok(landed)
     }
@@ -205,14 +206,8 @@ impl Progress {
         meta: &object_store::ObjectMeta,
     ) -> Result<Self, LandingError> {
         let path = Self::path(file);
-        let kept: Option<Self> = match store.get(&path).await {
-            Ok(got) => {
-                let bytes = got.bytes().await.map_err(LandingError::store(&path))?;
-                serde_json::from_slice(&bytes).ok()
-            }
-            Err(object_store::Error::NotFound { .. }) => None,
-            Err(error) => return Err(LandingError::store(&path)(error)),
-        };
+        let bytes = get_if_there(store, &path).await.map_err(LandingError::store(&path))?;
+        let kept: Option<Self> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let none = Self::of(meta, 0);
         Ok(kept
             .filter(|kept| kept.e_tag.is_some() && *kept == Self { records: kept.records, ..none.clone() })
@@ -236,10 +231,7 @@ impl Progress {
     /// When the store fails. It is of no effect on another version, and on this one none is lost.
     pub async fn remove(store: &dyn ObjectStore, file: &FileSource) -> Result<(), LandingError> {
         let path = Self::path(file);
-        match store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(LandingError::store(&path)(error)),
-        }
+        remove_if_there(store, &path).await.map_err(LandingError::store(&path))
     }
 }
 
@@ -275,10 +267,8 @@ pub async fn move_out(
     if !is_unchanged(store, meta).await? {
         return Ok(to);
     }
-    match store.delete(from).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(to),
-        Err(error) => Err(LandingError::store(from)(error)),
-    }
+    remove_if_there(store, from).await.map_err(LandingError::store(from))?;
+    Ok(to)
 }
 
 /// Whether the object is the one that was read. S3 has no deletion that depends on it: whoever replaces an object of the inbox between

@@ -11,13 +11,14 @@
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use bytes::Bytes;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 
 use crate::error::LandingError;
 use crate::kinesis::stream_name;
 use crate::look::look;
+use crate::object::get_if_there;
 use crate::sequence::Sequence;
 
 /// Path prefix of what the event source gave up, in the bucket's root.
@@ -158,11 +159,7 @@ async fn get(destination: &dyn ObjectStore, given_up: &GivenUp) -> Result<Option
     if given_up.size > MOST_BYTES {
         return Err(unreadable(given_up, format!("{} bytes are more than Lambda writes", given_up.size)));
     }
-    match destination.get(path).await {
-        Ok(got) => got.bytes().await.map(Some).map_err(LandingError::store(path)),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(LandingError::store(path)(error)),
-    }
+    get_if_there(destination, path).await.map_err(LandingError::store(path))
 }
 
 pub(crate) fn unreadable(given_up: &GivenUp, why: impl ToString) -> LandingError {

@@ -88,7 +88,7 @@ pub async fn land(
     delivery: Delivery<'_>,
     raw: &Path,
 ) -> Result<Landed, LandingError> {
-    land_as(store, releases, catalog, delivery, raw, &[], None).await
+    land_with(store, releases, catalog, delivery, raw, &[], None).await
 }
 
 /// As [`land`], for rows that take the place of the object `from`, which is removed after they have landed. They land under
@@ -104,22 +104,12 @@ pub async fn land_in_place_of(
     raw: &Path,
     from: &Path,
 ) -> Result<Landed, LandingError> {
-    land_as(store, releases, catalog, delivery, raw, &[], Some(from)).await
+    land_with(store, releases, catalog, delivery, raw, &[], Some(from)).await
 }
 
-/// As [`land`]; `faults` are those of the records, in their order, that could not be cut out of their file.
+/// As [`land`]; `faults` are those of the records, in their order, that could not be cut out of their file, and `from` is the object
+/// whose place the rows take, if they take any.
 pub(crate) async fn land_with(
-    store: &dyn ObjectStore,
-    releases: &Releases,
-    catalog: &Arc<Catalog>,
-    delivery: Delivery<'_>,
-    raw: &Path,
-    faults: &[Option<Fault>],
-) -> Result<Landed, LandingError> {
-    land_as(store, releases, catalog, delivery, raw, faults, None).await
-}
-
-async fn land_as(
     store: &dyn ObjectStore,
     releases: &Releases,
     catalog: &Arc<Catalog>,

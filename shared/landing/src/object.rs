@@ -152,11 +152,7 @@ pub async fn read(
 /// # Errors
 /// When the store fails.
 pub async fn get(store: &dyn ObjectStore, object: &LandingObject) -> Result<Option<Bytes>, LandingError> {
-    match store.get(&object.path).await {
-        Ok(got) => got.bytes().await.map(Some).map_err(LandingError::store(&object.path)),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(LandingError::store(&object.path)(error)),
-    }
+    get_if_there(store, &object.path).await.map_err(LandingError::store(&object.path))
 }
 
 /// The rows of an object's bytes, which may be many times as large.
@@ -180,6 +176,29 @@ pub async fn remove(store: &Arc<dyn ObjectStore>, paths: Vec<Path>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The bytes of an object; `None` when it is not there.
+///
+/// # Errors
+/// When the store fails.
+pub async fn get_if_there(store: &dyn ObjectStore, path: &Path) -> object_store::Result<Option<Bytes>> {
+    match store.get(path).await {
+        Ok(got) => got.bytes().await.map(Some),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes an object; one that is gone already is no error.
+///
+/// # Errors
+/// When the store fails.
+pub async fn remove_if_there(store: &dyn ObjectStore, path: &Path) -> object_store::Result<()> {
+    match store.delete(path).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether an object is there.
@@ -206,10 +225,8 @@ pub async fn set_aside(store: &dyn ObjectStore, path: &Path) -> Result<Path, Lan
         Err(object_store::Error::NotFound { .. }) => return Ok(aside),
         Err(error) => return Err(LandingError::store(path)(error)),
     }
-    match store.delete(path).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(aside),
-        Err(error) => Err(LandingError::store(path)(error)),
-    }
+    remove_if_there(store, path).await.map_err(LandingError::store(path))?;
+    Ok(aside)
 }
 
 /// Puts an object whose name is made of what it says: one that is there is what would have been put.

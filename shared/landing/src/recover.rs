@@ -251,6 +251,13 @@ mod tests {
             land.await.unwrap().objects[0].path.clone()
         }
 
+        /// Whether the raw records stay, or have expired.
+        async fn keep_raw(&self, keep: bool) {
+            if !keep {
+                self.store.delete(&self.raw).await.unwrap();
+            }
+        }
+
         async fn failed(&self) -> Vec<Failed> {
             list_failed(&*self.store, 10).await.unwrap().found
         }
@@ -290,9 +297,7 @@ mod tests {
         let [catalog, _] = releases();
         for has_raw in [true, false] {
             let lake = Lake::with_an_object(&catalog).await;
-            if !has_raw {
-                lake.store.delete(&lake.raw).await.unwrap();
-            }
+            lake.keep_raw(has_raw).await;
             let landed = &lake.landed.path;
             let aside = Path::from(format!("failed/{landed}"));
             lake.store.copy(landed, &aside).await.unwrap();
@@ -314,9 +319,7 @@ mod tests {
         let [catalog, _] = releases();
         for has_raw in [true, false] {
             let lake = Lake::with_an_object(&catalog).await;
-            if !has_raw {
-                lake.store.delete(&lake.raw).await.unwrap();
-            }
+            lake.keep_raw(has_raw).await;
             let landed = &lake.landed.path;
             let aside = object::set_aside(&*lake.store, landed).await.unwrap();
             assert_eq!(object::set_aside(&*lake.store, landed).await.unwrap(), aside, "it was moved already");

@@ -84,8 +84,9 @@ impl Table {
         }
         small.truncate(count);
         let mut all_keys = Vec::new();
+        let reader = self.key_reader(&known.log)?;
         for file in &small {
-            let own = self.key_reader(&known.log)?.of_file(file, &mut known.keys).await?;
+            let own = reader.of_file(file, &mut known.keys).await?;
             all_keys.extend_from_slice(&own.keys);
         }
         all_keys.sort_unstable();
@@ -101,9 +102,10 @@ impl Table {
         files: Vec<DataFile>,
     ) -> Result<Vec<DataFile>, LakeError> {
         let present = self.epoch()?;
+        let reader = self.key_reader(&known.log)?;
         let mut found = Vec::with_capacity(files.len());
         for file in files {
-            let keys = self.key_reader(&known.log)?.of_file(&file, &mut known.keys).await?;
+            let keys = reader.of_file(&file, &mut known.keys).await?;
             found.extend((keys.epoch == present).then_some(file));
         }
         Ok(found)

@@ -67,8 +67,9 @@ impl Table {
         if wanted.is_empty() {
             return Ok(None);
         }
+        let reader = self.key_reader(&known.log)?;
         for file in known.log.files().to_vec() {
-            let own = self.key_reader(&known.log)?.of_file(&file, &mut known.keys).await?;
+            let own = reader.of_file(&file, &mut known.keys).await?;
             if wanted.iter().any(|key| own.keys.binary_search(key).is_ok()) {
                 return Ok(Some((file, own)));
             }
