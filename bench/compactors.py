@@ -18,7 +18,7 @@ from bench.cold_start import MEMORY, settings
 from bench.lakes import Lake
 from bench.places import WORK, binary
 from bench.runtime import Function
-from bench.wake_ups import WakeUps
+from bench.trigger_queue import TriggerQueue
 
 AT_ONCE = (1, 2, 4, 8)
 # Work of their own: a commit takes so many landing objects of so many rows.
@@ -55,7 +55,7 @@ def own_work(lake: Lake, compactors: list[Function], kind: str) -> Callable[[int
     return work
 
 
-def same_work(lake: Lake, compactors: list[Function], queue: WakeUps) -> Callable[[int], None]:
+def same_work(lake: Lake, compactors: list[Function], queue: TriggerQueue) -> Callable[[int], None]:
     """What one compactor does: it drains the landing area, beside the others."""
 
     def work(number: int) -> None:
@@ -78,7 +78,7 @@ def measured(kind: str, count: int, *, is_shared: bool) -> dict[str, Any]:
     source = backlog.landed(BACKLOG, ROWS_OF_BACKLOG) if is_shared else None
     with ExitStack() as stack:
         lake = stack.enter_context(lakes.opened(kind, WORK / "compactors", source))
-        queue = stack.enter_context(WakeUps())
+        queue = stack.enter_context(TriggerQueue())
         compactors = []
         for number in range(count):
             place = lake.settings() if is_shared else lake.settings(lake.share(f"lake-{number}"))

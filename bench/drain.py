@@ -10,7 +10,7 @@ from bench.backlog import DATASET
 from bench.cold_start import MEMORY, settings
 from bench.places import WORK, binary
 from bench.runtime import Function
-from bench.wake_ups import WakeUps
+from bench.trigger_queue import TriggerQueue
 
 # Few rows an object: many objects are the hard case.
 ROWS_AN_OBJECT = 10
@@ -21,7 +21,7 @@ TIMEOUT_S = 120
 def drained(kind: str, objects: int) -> dict[str, Any]:
     """The figures of a backlog."""
     source = backlog.landed(objects, ROWS_AN_OBJECT)
-    with lakes.opened(kind, WORK / "drained", source) as lake, WakeUps() as queue:
+    with lakes.opened(kind, WORK / "drained", source) as lake, TriggerQueue() as queue:
         ours = settings("") | queue.settings | lake.settings()
         with Function(binary("compactor"), ours, MEMORY["compactor"], time_limit_s=TIMEOUT_S) as compact:
             begun, busy, mine = time.monotonic(), machine.busy_seconds(), time.process_time()

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import inputs, report, wake_ups
+from bench import inputs, report, trigger_queue
 from bench.cold_start import MEMORY, settings
 from bench.events import kinesis_record
 from bench.load import fresh
@@ -127,7 +127,7 @@ def pack(source: Path, *, most: int) -> Iterator[list[tuple[str, bytes]]]:
 
 def wake(*datasets: str) -> dict[str, Any]:
     """A wake-up of the compactor: for these datasets, or for all."""
-    return wake_ups.event(json.dumps({"wake": list(datasets)}))
+    return trigger_queue.event(json.dumps({"wake": list(datasets)}))
 
 
 def folder_mb(*folders: Path) -> float:

@@ -13,9 +13,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    forms::{Form, geo, pin, user},
-    keyed::Deployment,
+    api_keys::Deployment,
     program::output,
+    requests::{Form, geo, pin, user},
     runtime_api::Function,
     stack::{DATASETS, Stack, assert_same_answers},
 };

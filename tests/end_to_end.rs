@@ -7,9 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    forms::{self, Form, geo, pin, user, with, without},
     oracle::python,
     program::{beside, output, pinlake, repository},
+    requests::{self, Form, geo, pin, user, with, without},
     stack::{DATASETS, FolderLake, Stack, assert_same_answers, rows_of},
 };
 
@@ -20,7 +20,7 @@ async fn every_form_that_clients_send_arrives_once_and_answers_as_files_do() {
     let (made_up, first) = (stack.folder("made-up"), stack.numbers().end - 300);
     output(pinlake().args("generate --rows 300 --duplicates 0.3 --seed 5 --out".split(' ')).arg(&made_up));
     let lines = renumber(&made_up, &rows, first);
-    let forms = forms::clean(|| stack.number());
+    let forms = requests::clean(|| stack.number());
 
     for (form, _) in &forms {
         let answer = stack.send(form).await;

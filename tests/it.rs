@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as the test does")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so")]
 
+mod api_keys;
 mod athena;
 mod end_to_end;
-mod forms;
 mod golden;
-mod keyed;
 mod oracle;
 mod program;
 mod recovery;
+mod requests;
 mod runtime_api;
 mod stack;

@@ -8,8 +8,8 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use crate::{
-    forms::{Form, geo},
     program::output,
+    requests::{Form, geo},
     stack::Stack,
 };
 
@@ -168,7 +168,7 @@ async fn a_bad_deploy_leaves_batches_and_dead_letters_that_one_command_brings_in
 }
 
 #[tokio::test]
-async fn a_lost_queue_leaves_landing_that_one_wake_up_brings_in() {
+async fn a_lost_queue_leaves_landing_that_one_trigger_brings_in() {
     let Some(mut stack) = Stack::up().await else { return };
     let aws = Aws::of(&stack);
     let (shard, sequence) = acknowledged(&mut stack).await;

@@ -16,15 +16,15 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use pinlake_effects::{Clock, SystemClock};
+use pinlake_env::{Clock, SystemClock};
 use reqwest::{Client, header::HeaderMap};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
-    forms::Form,
     program::{self, Counts, load, output, pinlake, repository},
+    requests::Form,
 };
 
 /// The datasets of the sample domain.

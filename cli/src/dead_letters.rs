@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::error::CliError;
 
 /// One for all datasets, as the sweep sends it.
-const WAKE_UP: &str = r#"{"wake":[]}"#;
+const TRIGGER: &str = r#"{"wake":[]}"#;
 /// How long a dead letter is ours, in seconds.
 const VISIBILITY: i32 = 60;
 /// How long SQS looks for messages, in seconds: long enough to ask all its servers.
@@ -46,7 +46,7 @@ impl Queues {
     /// Wakes the compactor for all datasets, and removes dead letters after that: those that were wake-ups are made good
     /// by it, the others are sent again as they are. Answers how many were removed.
     pub async fn redrive(&self, stop: &watch::Receiver<bool>) -> Result<u64, CliError> {
-        self.send(WAKE_UP).await?;
+        self.send(TRIGGER).await?;
         let Some(dead) = &self.dead else { return Ok(0) };
         let mut removed = 0;
         for page in 0.. {
@@ -113,9 +113,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wake_ups_carry_no_work_and_anything_else_may() {
+    fn triggers_carry_no_work_and_anything_else_may() {
         let landed = r#"{"Records":[{"s3":{"object":{"key":"landing/pin/0aa/20221019T1200/events/s/1-2-ff.parquet"}}}]}"#;
-        for body in [WAKE_UP, r#"{"wake":["pin"]}"#, landed, "not json"] {
+        for body in [TRIGGER, r#"{"wake":["pin"]}"#, landed, "not json"] {
             assert!(!carries_work(body), "{body}");
         }
         let dropped = r#"{"Records":[{"s3":{"object":{"key":"inbox/pin/rows.csv"}}}]}"#;

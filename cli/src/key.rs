@@ -50,7 +50,7 @@ enum KeyCommand {
 pub async fn run(args: KeyArgs) -> Result<ExitCode, CliError> {
     let KeyCommand::New { name, datasets, contracts } = args.command;
     let catalog = lake::catalog(contracts.as_deref()).await?;
-    let secret = pinlake_effects::secret().map_err(|error| {
+    let secret = pinlake_env::secret().map_err(|error| {
         CliError::failed("the operating system gives no random bytes", "try again").caused_by(error)
     })?;
     let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use pinlake_effects::Effects;
+use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_platform::contracts;
 use pinlake_platform::location::Location;
@@ -49,12 +49,12 @@ pub fn is_prefix(lake: &str) -> bool {
 
 /// The lake that `--lake` names; it must be there.
 pub async fn open(lake: &str) -> Result<Lake, CliError> {
-    Ok(Lake::new(store(lake).await?, Effects::system()))
+    Ok(Lake::new(store(lake).await?, Env::system()))
 }
 
 /// The lake that `--lake` names, made if it is not there.
 pub async fn create(lake: &str) -> Result<Lake, CliError> {
-    Ok(Lake::new(made(lake).await?, Effects::system()))
+    Ok(Lake::new(made(lake).await?, Env::system()))
 }
 
 /// The contracts of `--datasets`, or those that are built in.

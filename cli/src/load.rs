@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use pinlake_clean::framing::sandbox::{Bounds, Sandbox};
-use pinlake_clean::framing::{Limits, ReadError, Records};
-use pinlake_effects::{Clock, SystemClock};
+use pinlake_clean::record_reader::sandbox::{Bounds, Sandbox};
+use pinlake_clean::record_reader::{Limits, ReadError, Records};
+use pinlake_env::{Clock, SystemClock};
 use pinlake_lake::Lake;
 use pinlake_schema::{Catalog, QUARANTINE};
 use serde::Serialize;

@@ -27,7 +27,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pinlake_clean::framing::sandbox;
+use pinlake_clean::record_reader::sandbox;
 use pinlake_platform::telemetry;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;

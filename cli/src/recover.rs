@@ -9,9 +9,9 @@ use indicatif::ProgressBar;
 use object_store::ObjectStore;
 use pinlake_analytics::Results;
 use pinlake_lake::{Budget, Lake};
+use pinlake_landing::discarded::{self, DiscardedObject};
 use pinlake_landing::drain::Bounds;
-use pinlake_landing::given_up::{self, GivenUp};
-use pinlake_landing::recover::{self, Failed, Retaken};
+use pinlake_landing::recover::{self, FailedObject, RetryOutcome};
 use pinlake_landing::{LandingError, object};
 use pinlake_schema::{Catalog, QUARANTINE};
 use serde::Serialize;
@@ -112,8 +112,8 @@ struct Recovery {
     destination: Arc<dyn ObjectStore>,
     catalog: Arc<Catalog>,
     stream: Option<String>,
-    batches: Vec<GivenUp>,
-    failed: Vec<Failed>,
+    batches: Vec<DiscardedObject>,
+    failed: Vec<FailedObject>,
     /// Places that hold more than was looked at, and how much that was.
     cut_short: Vec<(&'static str, usize)>,
     stop: watch::Receiver<bool>,
@@ -138,7 +138,7 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
         None => None,
     };
     let bounds = Bounds::default();
-    let listing = given_up::list(&*destination, bounds.given_up).await.map_err(failed)?;
+    let listing = discarded::list(&*destination, bounds.discarded).await.map_err(failed)?;
     let aside = recover::list_failed(&**lake.store(), bounds.failed).await.map_err(failed)?;
     let places = [
         ("aws/lambda/", listing.is_cut_short, listing.looked_at),
@@ -228,7 +228,7 @@ impl Recovery {
         );
         let done = self.replay(summary, complaints, &bar).await;
         let done = match done {
-            Ok(()) => self.retake(summary, complaints, &bar).await,
+            Ok(()) => self.retry_failed(summary, complaints, &bar).await,
             error => error,
         };
         bar.finish_and_clear();
@@ -248,7 +248,7 @@ impl Recovery {
                 recover::replay(
                     self.lake.store(),
                     &self.destination,
-                    self.lake.releases(),
+                    self.lake.catalog_history(),
                     &self.catalog,
                     batch,
                     stream,
@@ -272,7 +272,7 @@ impl Recovery {
         Ok(())
     }
 
-    async fn retake(
+    async fn retry_failed(
         &self,
         summary: &mut Summary,
         complaints: &mut Complaints,
@@ -282,10 +282,12 @@ impl Recovery {
             if self.is_stopped() {
                 break;
             }
-            match recover::retake(self.lake.store(), self.lake.releases(), &self.catalog, failed).await {
-                Ok(Retaken::CleanedAgain | Retaken::PutBack) => summary.failed += 1,
-                Ok(Retaken::Gone) => {}
-                Ok(Retaken::Stays) => complaints.note(format!(
+            match recover::retry_failed(self.lake.store(), self.lake.catalog_history(), &self.catalog, failed)
+                .await
+            {
+                Ok(RetryOutcome::CleanedAgain | RetryOutcome::PutBack) => summary.failed += 1,
+                Ok(RetryOutcome::Gone) => {}
+                Ok(RetryOutcome::Stays) => complaints.note(format!(
                     "{} cannot be taken, and its raw records are gone: restore them below raw/",
                     failed.path
                 )),
@@ -355,7 +357,7 @@ impl Recovery {
         let mut rows: Vec<Value> = Vec::new();
         for batch in self.batches.iter().take(MOST_SHOWN) {
             let path = batch.path.to_string();
-            rows.push(match given_up::info(&*self.destination, batch).await {
+            rows.push(match discarded::info(&*self.destination, batch).await {
                 Ok(None) => continue,
                 Ok(Some(info)) if self.stream.as_deref().is_some_and(|stream| stream != info.stream()) => {
                     continue;

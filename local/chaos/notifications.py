@@ -24,7 +24,7 @@ class Notifications:
         self._sqs = stack.client("sqs", described["endpoint"])
         self._s3 = stack.client("s3", described["endpoint"])
         self._bucket = described["bucket"]
-        self._wake_ups = described["queue"]
+        self._trigger_queue = described["queue"]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="chaos-notifications")
         self._waiting: list[tuple[float, int, str]] = []
@@ -44,7 +44,7 @@ class Notifications:
 
     def sweep(self) -> None:
         """What the template's schedule sends every quarter of an hour."""
-        self._sqs.send_message(QueueUrl=self._wake_ups, MessageBody='{"wake":[]}')
+        self._sqs.send_message(QueueUrl=self._trigger_queue, MessageBody='{"wake":[]}')
 
     def stop(self) -> None:
         """Passes nothing on any more."""
@@ -65,7 +65,7 @@ class Notifications:
         while self._waiting and (self._waiting[0][0] <= now or not self._faults.on):
             self._outbox.append(heapq.heappop(self._waiting)[2])
         while self._outbox:
-            self._sqs.send_message(QueueUrl=self._wake_ups, MessageBody=self._outbox[-1])
+            self._sqs.send_message(QueueUrl=self._trigger_queue, MessageBody=self._outbox[-1])
             self._outbox.pop()
             self.passed += 1
 

@@ -104,13 +104,13 @@ class Check(unittest.TestCase):
                 changed[role]["Properties"]["AssumeRolePolicyDocument"] = document
 
             self.breaks(role, assume)
-        queue = "WakeUpQueuePolicy"
+        queue = "TriggerQueuePolicy"
 
         def unconditional(changed: dict[str, Any]) -> None:
             del changed[queue]["Properties"]["PolicyDocument"]["Statement"][0]["Condition"]
 
         self.breaks(queue, unconditional)
-        self.breaks("IngestUrlForAll", lambda changed: changed["IngestUrlForAll"].pop("Condition"))
+        self.breaks("IngestUrlPublicPermission", lambda changed: changed["IngestUrlPublicPermission"].pop("Condition"))
         url = {"AuthType": "NONE"}
         self.breaks("Ingest", lambda changed: changed["Ingest"]["Properties"]["FunctionUrlConfig"].update(url))
 
@@ -124,7 +124,7 @@ class Check(unittest.TestCase):
             {"MaximumRecordAgeInSeconds": 604800},
             {"MaximumRecordAgeInSeconds": -1},
             {"BisectBatchOnFunctionError": False},
-            {"DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["WakeUpDeadLetters", "Arn"]}}}},
+            {"DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["TriggerDeadLetters", "Arn"]}}}},
             {"MetricsConfig": {"Metrics": []}},
         ):
             with self.subTest(setting=setting):
@@ -141,9 +141,9 @@ class Check(unittest.TestCase):
     def test_what_an_event_source_gives_up_is_watched(self) -> None:
         elsewhere = {"Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Ingest"}}]}
         for alarm, metric in (
-            ("BatchesAreGivenUp", "OnFailureDestinationDeliveredEventCount"),
-            ("RecordsAreDropped", "DroppedEventCount"),
-            ("GivenUpIsNotKept", "DestinationDeliveryFailures"),
+            ("DiscardedBatchesAlarm", "OnFailureDestinationDeliveredEventCount"),
+            ("DroppedEventsAlarm", "DroppedEventCount"),
+            ("DiscardDeliveryFailuresAlarm", "DestinationDeliveryFailures"),
         ):
             with self.subTest(alarm=alarm):
                 self.breaks(metric, lambda changed, a=alarm: changed.pop(a))
@@ -151,7 +151,7 @@ class Check(unittest.TestCase):
                     self.breaks(metric, lambda changed, a=alarm, o=other: changed[a]["Properties"].update(o))
 
     def test_a_queue_waits_for_its_function(self) -> None:
-        queue, compactor = "WakeUpQueue", "Compactor"
+        queue, compactor = "TriggerQueue", "Compactor"
         self.breaks(queue, lambda changed: changed[queue]["Properties"].update(VisibilityTimeout=1019))
         self.breaks(queue, lambda changed: changed[compactor]["Properties"].update(Timeout=121))
 

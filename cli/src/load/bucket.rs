@@ -15,9 +15,9 @@ use futures::{StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
-use pinlake_clean::framing::ReadError;
+use pinlake_clean::record_reader::ReadError;
 use pinlake_landing::LandingError;
-use pinlake_landing::fetch::{Fetched, IN_MEMORY_BYTES, fetch};
+use pinlake_landing::fetch::{FileBytes, IN_MEMORY_BYTES, fetch};
 use pinlake_landing::file::FileSource;
 use pinlake_platform::location::Location;
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ pub(super) struct Objects {
 }
 
 /// An object, and its bytes if they are few.
-type Got = Option<(ObjectMeta, Fetched)>;
+type Got = Option<(ObjectMeta, FileBytes)>;
 
 /// What is loaded, as far as it decides what becomes of an object. A cursor of another one is another cursor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ impl Objects {
                 return Ok(false);
             };
             let (meta, fetched) = match got {
-                Some((meta, Fetched::TooLarge)) => {
+                Some((meta, FileBytes::TooLarge)) => {
                     match fetch(&*self.store, &meta.location, u64::MAX).await.map_err(stopped)? {
                         Some(got) => got,
                         None => continue,
@@ -307,9 +307,9 @@ fn passed(before: &str, object: &ObjectMeta) -> String {
 mod tests {
     use super::*;
     use object_store::memory::InMemory;
-    use pinlake_clean::framing::Limits;
-    use pinlake_clean::framing::sandbox::Sandbox;
-    use pinlake_effects::{Chance, Clock, Effects, SystemClock};
+    use pinlake_clean::record_reader::Limits;
+    use pinlake_clean::record_reader::sandbox::Sandbox;
+    use pinlake_env::{Clock, Env, Rng, SystemClock};
     use pinlake_lake::Lake;
     use pinlake_schema::Catalog;
 
@@ -330,7 +330,7 @@ mod tests {
     }
 
     fn empty_lake() -> Arc<Lake> {
-        let effects = Effects { clock: Arc::new(SystemClock), chance: Arc::new(Chance::seeded(1)) };
+        let effects = Env { clock: Arc::new(SystemClock), rng: Arc::new(Rng::seeded(1)) };
         Arc::new(Lake::new(Arc::new(InMemory::new()), effects))
     }
 

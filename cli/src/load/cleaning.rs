@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use pinlake_clean::framing::{Fault, Record, Records, WholeLines};
-use pinlake_clean::{Cleaned, Count, Intake, Origin, Position};
+use pinlake_clean::record_reader::{Fault, Record, Records, WholeLines};
+use pinlake_clean::{CleanedRows, Count, Origin, Position, RecordCleaner};
 use pinlake_schema::Catalog;
 use tokio::sync::oneshot;
 
@@ -35,7 +35,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn clean(&self, intake: &mut Intake, number: u64, record: Record<'_>) {
+    fn clean(&self, intake: &mut RecordCleaner, number: u64, record: Record<'_>) {
         let hint = self.hint.as_deref();
         let origin = Origin {
             source: &self.name,
@@ -56,7 +56,7 @@ impl Source {
 pub(super) struct Cleaning {
     cleaners: Arc<Cleaners>,
     open: Block,
-    under_way: VecDeque<oneshot::Receiver<Vec<Cleaned>>>,
+    under_way: VecDeque<oneshot::Receiver<Vec<CleanedRows>>>,
 }
 
 /// Consecutive records. Used again and again: memory that was never touched costs more than what is read into it.
@@ -160,7 +160,7 @@ impl Cleaning {
 
     /// Has the block cleaned, and hands out what came before it, once there is enough under way to keep the processors
     /// at work while a commit is waited for.
-    pub(super) async fn turn(&mut self) -> Result<Vec<Cleaned>, CliError> {
+    pub(super) async fn turn(&mut self) -> Result<Vec<CleanedRows>, CliError> {
         if !self.open.pieces.is_empty() {
             let spare = self.cleaners.spare().pop().unwrap_or_else(Block::new);
             let block = std::mem::replace(&mut self.open, spare);
@@ -181,12 +181,12 @@ impl Cleaning {
     }
 
     /// Hands out what is still under way, a block at a time; empty when that was all.
-    pub(super) async fn rest(&mut self) -> Result<Vec<Cleaned>, CliError> {
+    pub(super) async fn rest(&mut self) -> Result<Vec<CleanedRows>, CliError> {
         let cleaned = self.turn().await?;
         if cleaned.is_empty() { self.oldest().await } else { Ok(cleaned) }
     }
 
-    async fn oldest(&mut self) -> Result<Vec<Cleaned>, CliError> {
+    async fn oldest(&mut self) -> Result<Vec<CleanedRows>, CliError> {
         match self.under_way.pop_front() {
             Some(cleaned) => cleaned.await.map_err(broken_off),
             None => Ok(Vec::new()),
@@ -196,7 +196,7 @@ impl Cleaning {
     /// What became of all records that were handed out, by dataset; those of none last.
     pub(super) fn counts(&self) -> Vec<Count> {
         let mut all: Vec<Count> = Vec::new();
-        for count in self.cleaners.idle().iter().flat_map(Intake::counts) {
+        for count in self.cleaners.idle().iter().flat_map(RecordCleaner::counts) {
             match all.iter_mut().find(|sum| sum.dataset == count.dataset) {
                 None => all.push(count.clone()),
                 Some(sum) => {
@@ -216,13 +216,13 @@ impl Cleaning {
 struct Cleaners {
     catalog: Arc<Catalog>,
     now: DateTime<Utc>,
-    idle: Mutex<Vec<Intake>>,
+    idle: Mutex<Vec<RecordCleaner>>,
     /// Blocks that were cleaned, empty.
     spare: Mutex<Vec<Block>>,
 }
 
 impl Cleaners {
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Intake>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<RecordCleaner>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -230,9 +230,9 @@ impl Cleaners {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn clean(&self, mut block: Block) -> Vec<Cleaned> {
+    fn clean(&self, mut block: Block) -> Vec<CleanedRows> {
         let idle = self.idle().pop();
-        let mut intake = idle.unwrap_or_else(|| Intake::new(self.catalog.clone(), self.now));
+        let mut intake = idle.unwrap_or_else(|| RecordCleaner::new(self.catalog.clone(), self.now));
         let mut start = 0;
         for Piece { source, end, what } in &block.pieces {
             let (bytes, source) = (&block.bytes[start..*end], &*block.sources[*source]);
@@ -261,7 +261,7 @@ impl Cleaners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pinlake_clean::framing::Limits;
+    use pinlake_clean::record_reader::Limits;
 
     #[test]
     fn a_block_of_short_records_is_full_before_its_bytes_are() {

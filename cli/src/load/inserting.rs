@@ -7,7 +7,7 @@ use arrow::array::cast::AsArray;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use futures::{StreamExt, TryStreamExt};
-use pinlake_clean::Cleaned;
+use pinlake_clean::CleanedRows;
 use pinlake_lake::{Lake, LakeError};
 use pinlake_schema::{Catalog, Contract, QUARANTINE};
 use tokio::task::JoinHandle;
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::broken_off;
 use crate::error::CliError;
 
-/// Bytes of a commit, as [`Cleaned::bytes`] counts them, when the one before is done.
+/// Bytes of a commit, as [`CleanedRows::bytes`] counts them, when the one before is done.
 pub(super) const COMMIT_BYTES: u64 = 32 << 20;
 /// Bytes that come together while the one before is not: cleaning goes on meanwhile, which keeps the processors at work.
 /// What memory is bounded by, twice.
@@ -59,8 +59,8 @@ impl Inserting {
     }
 
     /// Takes rows, and begins to insert what has come together when it is enough.
-    pub(super) async fn take(&mut self, cleaned: Vec<Cleaned>) -> Result<(), CliError> {
-        for Cleaned { contract, rows, bytes, .. } in cleaned {
+    pub(super) async fn take(&mut self, cleaned: Vec<CleanedRows>) -> Result<(), CliError> {
+        for CleanedRows { contract, rows, bytes, .. } in cleaned {
             self.gathered_bytes += bytes;
             let gathered = self.gathered.entry(contract.name.clone());
             gathered.or_insert_with(|| (contract, Vec::new())).1.push(rows);

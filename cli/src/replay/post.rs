@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use pinlake_effects::{Backoff, Chance};
+use pinlake_env::{Backoff, Rng};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
@@ -35,7 +35,7 @@ pub struct Poster {
     base: String,
     uid: String,
     backoff: Backoff,
-    chance: Chance,
+    rng: Rng,
     stop: watch::Receiver<bool>,
 }
 
@@ -114,7 +114,7 @@ impl Poster {
         to: &Url,
         uid: &str,
         attempts: u32,
-        chance: Chance,
+        rng: Rng,
         api_key: Option<HeaderValue>,
         stop: watch::Receiver<bool>,
     ) -> Result<Poster, CliError> {
@@ -136,7 +136,7 @@ impl Poster {
             base: to.as_str().trim_end_matches('/').to_owned(),
             uid: uid.to_owned(),
             backoff: Backoff { first: Duration::from_millis(400), most: Duration::from_secs(20), attempts },
-            chance,
+            rng,
             stop,
         })
     }
@@ -183,7 +183,7 @@ impl Poster {
                 }
                 // Part was taken, so the target is alive but short of room.
                 delivery.retries += 1;
-                self.pause(self.chance.up_to(self.backoff.first)).await?;
+                self.pause(self.rng.up_to(self.backoff.first)).await?;
                 Ok(vec![again])
             }
             StatusCode::PAYLOAD_TOO_LARGE if rows.len() > 1 => {
@@ -218,7 +218,7 @@ impl Poster {
         key: &str,
         rows: usize,
     ) -> Result<Answer, Failure> {
-        let mut delays = self.backoff.delays(&self.chance);
+        let mut delays = self.backoff.delays(&self.rng);
         loop {
             delivery.requests += 1;
             delivery.bytes += request.body.len() as u64;

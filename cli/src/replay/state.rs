@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-/// An address without user and password, which the states of earlier releases may hold.
+/// An address without user and password, which the states of earlier catalog_history may hold.
 fn without_user(address: &str) -> String {
     let Ok(mut url) = Url::parse(address) else { return "an address that cannot be read".to_owned() };
     // Neither fails but for addresses that cannot have a user.

@@ -188,9 +188,9 @@ async fn what_was_set_aside_is_cleaned_again_from_raw() {
     let damaged = first_file(&lake.path("lake/landing/user"));
     let relative = damaged.strip_prefix(lake.path("lake")).unwrap().to_owned();
     fs::write(&damaged, "junk").unwrap();
-    let set_aside = lake.run(&["recover", "--into-tables"]).await;
-    set_aside.assert_code(1);
-    assert!(set_aside.stderr.contains("moved to failed/"), "{}", set_aside.stderr);
+    let move_to_failed = lake.run(&["recover", "--into-tables"]).await;
+    move_to_failed.assert_code(1);
+    assert!(move_to_failed.stderr.contains("moved to failed/"), "{}", move_to_failed.stderr);
     let aside = lake.path("lake/failed").join(relative);
     assert!(aside.exists());
     let behind = lake.wait(last).await;

@@ -14,7 +14,7 @@ use aws_sdk_athena::error::{DisplayErrorContext, SdkError};
 use aws_sdk_athena::operation::start_query_execution::StartQueryExecutionError;
 use aws_sdk_athena::types::{QueryExecutionContext, QueryExecutionState, QueryExecutionStatus};
 use pinlake_analytics::{FailureKind, Limits, Query, QueryFailure};
-use pinlake_effects::{Backoff, Chance};
+use pinlake_env::{Backoff, Rng};
 use tokio::time::{Duration, sleep, timeout};
 
 use self::cells::cells;
@@ -38,7 +38,7 @@ pub struct Athena {
     database: String,
     workgroup: String,
     limits: Limits,
-    chance: Arc<Chance>,
+    rng: Arc<Rng>,
 }
 
 /// Why an execution gave no rows.
@@ -79,11 +79,11 @@ impl Athena {
         database: String,
         workgroup: String,
         limits: Limits,
-        chance: Arc<Chance>,
+        rng: Arc<Rng>,
     ) -> Self {
         let retries = RetryConfig::standard().with_max_attempts(REQUEST_ATTEMPTS);
         let config = aws_sdk_athena::config::Builder::from(config).retry_config(retries).build();
-        Athena { client: Client::from_conf(config), database, workgroup, limits, chance }
+        Athena { client: Client::from_conf(config), database, workgroup, limits, rng }
     }
 
     async fn execute(&self, sql: &str, token: &str) -> Result<Answered, Problem> {
@@ -121,7 +121,7 @@ impl Athena {
 
     /// Waits until the execution is done.
     async fn end_of(&self, execution: &str) -> Result<(), Problem> {
-        for wait in LOOKS.delays(&self.chance) {
+        for wait in LOOKS.delays(&self.rng) {
             sleep(wait).await;
             let looked = self.client.get_query_execution().query_execution_id(execution).send().await;
             let looked = looked.map_err(not_reached)?;
@@ -158,7 +158,7 @@ impl Athena {
 #[async_trait]
 impl Elsewhere for Athena {
     async fn answer(&self, query: &Query, id: &str) -> Result<Answered, QueryFailure> {
-        let mut waits = EXECUTIONS.delays(&self.chance);
+        let mut waits = EXECUTIONS.delays(&self.rng);
         let mut executions = 0;
         loop {
             // The number is part of the token: under the same one Athena would hand out the failed execution again.

@@ -7,11 +7,11 @@
 //!
 //! ```
 //! use analysis::run_id;
-//! use pinlake_effects::{Chance, Effects, ManualClock};
+//! use pinlake_env::{Rng, Env, ManualClock};
 //! use std::sync::Arc;
 //!
 //! let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-//! let effects = Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) };
+//! let effects = Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(1)) };
 //! let event = serde_json::json!({ "id": "53dc4d37-cffa", "time": "2022-10-19T11:00:00Z" });
 //! assert_eq!(run_id(&event, &effects), "20221019T110000Z-53dc4d37-cffa");
 //! assert!(run_id(&serde_json::Value::Null, &effects).starts_with("20221019T120000Z-"));
@@ -28,7 +28,7 @@ use chrono::{DateTime, Utc};
 use pinlake_analytics::lake::AnalyseError;
 use pinlake_analytics::stored::{self, StoredError};
 use pinlake_analytics::{QuerySet, Results};
-use pinlake_effects::Effects;
+use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
 use serde::Serialize;
@@ -49,8 +49,8 @@ pub struct Analysis<T> {
     pub engine: Engine,
     /// Where single results are looked up.
     pub table: T,
-    /// Time and chance, for the id of a run without an event of its own.
-    pub effects: Effects,
+    /// Time and rng, for the id of a run without an event of its own.
+    pub effects: Env,
 }
 
 /// What a run answers to whoever invoked it. The results themselves are in the lake: they may be larger than an answer.
@@ -101,11 +101,11 @@ impl<T: ResultsTable> Analysis<T> {
 }
 
 /// The id of the run for an event: when it was, and which; ids order as the runs do.
-pub fn run_id(event: &Value, effects: &Effects) -> String {
+pub fn run_id(event: &Value, effects: &Env) -> String {
     let time = event["time"].as_str().and_then(|time| time.parse::<DateTime<Utc>>().ok());
     let (at, id) = match (time, event["id"].as_str()) {
         (Some(at), Some(id)) => (at, id.to_owned()),
-        _ => (effects.clock.now(), effects.chance.id()[..12].to_owned()),
+        _ => (effects.clock.now(), effects.rng.id()[..12].to_owned()),
     };
     let id: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect();
     format!("{}-{id}", at.format("%Y%m%dT%H%M%SZ"))

@@ -9,7 +9,7 @@ use analysis::{Analysis, Answer};
 use aws_config::SdkConfig;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_analytics::{Dialect, Limits, QuerySet};
-use pinlake_effects::Effects;
+use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_platform::location::Location;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
@@ -23,7 +23,7 @@ const QUERY_SHARE: usize = 2;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let (metrics, effects) = (Metrics::of("analysis"), Effects::system());
+    let (metrics, effects) = (Metrics::of("analysis"), Env::system());
     let config = aws_config::load_from_env().await;
     let store = settings::location("PINLAKE_LAKE")?.open().await?;
     let (engine, dialect) = engine(&config, &effects)?;
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Error> {
 }
 
 /// Athena where the settings name a workgroup, else this function; and whose SQL that is.
-fn engine(config: &SdkConfig, effects: &Effects) -> Result<(Engine, Dialect), Error> {
+fn engine(config: &SdkConfig, effects: &Env) -> Result<(Engine, Dialect), Error> {
     // Lambda says how many MB it has (Lambda Developer Guide, "Using Lambda environment variables").
     let memory = settings::parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1024_usize)? << 20;
     let limits = Limits { memory: memory / QUERY_SHARE, ..Limits::default() };
@@ -62,7 +62,7 @@ fn engine(config: &SdkConfig, effects: &Effects) -> Result<(Engine, Dialect), Er
         return Ok((Engine::Here(limits), Dialect::Shared));
     };
     let (database, at_once) = (settings::required("PINLAKE_ATHENA_DATABASE")?, limits.concurrent);
-    let athena = Athena::new(config, database, workgroup, limits, effects.chance.clone());
+    let athena = Athena::new(config, database, workgroup, limits, effects.rng.clone());
     Ok((Engine::Elsewhere(Arc::new(athena), at_once), Dialect::Athena))
 }
 

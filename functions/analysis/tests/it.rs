@@ -12,8 +12,8 @@ use analysis::{Analysis, AnalysisError, Answer};
 use async_trait::async_trait;
 use object_store::memory::InMemory;
 use pinlake_analytics::{Dialect, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet, stored};
-use pinlake_clean::{Intake, Origin, Position};
-use pinlake_effects::{Chance, Effects, ManualClock};
+use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
@@ -36,9 +36,9 @@ impl ResultsTable for Kept {
     }
 }
 
-fn effects() -> Effects {
+fn effects() -> Env {
     let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-    Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) }
+    Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(1)) }
 }
 
 fn analysis(store: Arc<InMemory>, queries: QuerySet, engine: Engine) -> Analysis<Kept> {
@@ -102,7 +102,7 @@ impl Other {
     async fn insert(&self, dataset: &str, row: &str) {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let contract = catalog.contract(dataset).unwrap();
-        let mut intake = Intake::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
+        let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(row.as_bytes(), Some(dataset), &origin);
         let rows = intake.drain().remove(0).rows;

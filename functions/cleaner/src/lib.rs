@@ -13,14 +13,14 @@
 //! use std::sync::Arc;
 //! use aws_lambda_events::event::kinesis::KinesisEvent;
 //! use object_store::memory::InMemory;
-//! use pinlake_landing::releases::Releases;
+//! use pinlake_landing::catalog_history::CatalogHistory;
 //! use pinlake_schema::Catalog;
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let cleaner = cleaner::Cleaner {
 //!     store: Arc::new(InMemory::new()),
 //!     catalog: Arc::new(Catalog::embedded().unwrap()),
-//!     releases: Releases::default(),
+//!     catalog_history: CatalogHistory::default(),
 //! };
 //! let cleaned = cleaner.handle(KinesisEvent::default()).await;
 //! assert!(cleaned.response.batch_item_failures.is_empty());
@@ -35,10 +35,10 @@ use std::sync::Arc;
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use object_store::ObjectStore;
-use pinlake_landing::kind::partition_shard;
+use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_landing::land::{Delivery, Landed, deliver};
 use pinlake_landing::raw::RawRecord;
-use pinlake_landing::releases::Releases;
+use pinlake_landing::source::partition_shard;
 use pinlake_landing::{LandingError, kinesis};
 use pinlake_schema::Catalog;
 
@@ -52,7 +52,7 @@ pub struct Cleaner {
     /// The contracts.
     pub catalog: Arc<Catalog>,
     /// The contracts that the lake knows records to be judged by.
-    pub releases: Releases,
+    pub catalog_history: CatalogHistory,
 }
 
 /// What became of an event.
@@ -70,7 +70,7 @@ impl Cleaner {
         let mut cleaned = Cleaned::default();
         for ((stream, shard), records) in kinesis::by_shard(event) {
             let delivery = Delivery { source: &stream, shard: &shard, records: &records };
-            match deliver(&*self.store, &self.releases, &self.catalog, delivery).await {
+            match deliver(&*self.store, &self.catalog_history, &self.catalog, delivery).await {
                 Ok(landed) => cleaned.landed.push(landed),
                 Err(error) => {
                     let first = records.first().map(|record| record.sequence.as_str()).unwrap_or_default();
@@ -98,7 +98,7 @@ impl Cleaner {
             let records: Vec<RawRecord> = records.into_iter().map(KafkaRecord::into_raw).collect();
             let shard = partition_shard(partition);
             let delivery = Delivery { source: &topic, shard: &shard, records: &records };
-            match deliver(&*self.store, &self.releases, &self.catalog, delivery).await {
+            match deliver(&*self.store, &self.catalog_history, &self.catalog, delivery).await {
                 Ok(done) => landed.push(done),
                 Err(error) => {
                     tracing::error!(topic, partition, %error, "batch not landed, it will be delivered again");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cleaner::{Cleaned, Cleaner, event};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use pinlake_effects::Effects;
-use pinlake_landing::releases::Releases;
+use pinlake_env::Env;
+use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_platform::event::Event;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_platform::{contracts, settings};
@@ -14,11 +14,11 @@ use pinlake_platform::{contracts, settings};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let (metrics, effects) = (Metrics::of("cleaner"), Effects::system());
+    let (metrics, effects) = (Metrics::of("cleaner"), Env::system());
     let cleaner = Cleaner {
         store: settings::location("PINLAKE_LAKE")?.open().await?,
         catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
-        releases: Releases::default(),
+        catalog_history: CatalogHistory::default(),
     };
     run(service_fn(async |event: LambdaEvent<Event<event::Event>>| {
         let cleaned = match event.payload.0.topics() {
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-fn measure(metrics: &Metrics, effects: &Effects, cleaned: &Cleaned) {
+fn measure(metrics: &Metrics, effects: &Env, cleaned: &Cleaned) {
     for count in cleaned.landed.iter().flat_map(|landed| &landed.counts) {
         let values = [
             ("records", Unit::Count, count.read as f64),

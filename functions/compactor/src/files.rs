@@ -16,22 +16,22 @@ use std::time::Duration;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
-use pinlake_clean::framing::sandbox::{Bounds, Sandbox};
-use pinlake_clean::framing::{Limits, ReadError, Records};
+use pinlake_clean::record_reader::sandbox::{Bounds, Sandbox};
+use pinlake_clean::record_reader::{Limits, ReadError, Records};
 use pinlake_clean::{MAX_RECORD_BYTES, Reason};
-use pinlake_effects::Effects;
+use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_landing::LandingError;
-use pinlake_landing::attempt::{Attempt, Attempted, Attempts, MOST_FAILURES};
-use pinlake_landing::fetch::{Fetched, IN_MEMORY_BYTES, fetch, fetch_same};
+use pinlake_landing::attempt::{Attempt, AttemptedFile, Attempts, MOST_FAILURES};
+use pinlake_landing::catalog_history::CatalogHistory;
+use pinlake_landing::fetch::{FileBytes, IN_MEMORY_BYTES, fetch, fetch_same};
 use pinlake_landing::file::{FileSource, INBOX, Progress, SLICE_BYTES, Slice, move_out, moved_to};
 use pinlake_landing::name::FAILED;
 use pinlake_landing::raw::RAW;
-use pinlake_landing::releases::Releases;
 use pinlake_schema::Catalog;
 use tokio::time::Instant;
 
-use crate::wake::Announced;
+use crate::trigger::ObjectRef;
 
 /// Files of the inbox that are listed at a time.
 const MOST_LISTED: usize = 1000;
@@ -113,7 +113,7 @@ pub struct Files {
     /// Reads Parquet.
     pub sandbox: Sandbox,
     /// The time, by which attempts end, and their names.
-    pub effects: Effects,
+    pub effects: Env,
 }
 
 /// The largest file that a deployed compactor takes; its disk holds half as much again.
@@ -133,13 +133,13 @@ pub(crate) struct Times {
 
 /// What became of files.
 #[derive(Debug, Default)]
-pub struct FilesTaken {
+pub struct FilesSummary {
     /// Files whose records have landed.
     pub taken: u64,
     /// Files that could not be read, or not to their end.
     pub rejected: u64,
     /// Of these, those over which too many attempts had failed.
-    pub given_up: u64,
+    pub discarded: u64,
     /// Files over which an attempt had failed before.
     pub tried_again: u64,
     /// Records that landed, those in quarantine too.
@@ -148,17 +148,17 @@ pub struct FilesTaken {
     pub datasets: BTreeSet<String>,
     /// Whether the inbox holds more than the time covered.
     pub more: bool,
-    /// Announced files that the time did not cover.
-    pub unfinished: Vec<Announced>,
-    /// Announced files that could not be got, or that another one is reading, and are to be announced again.
-    pub failed: Vec<Announced>,
+    /// ObjectRef files that the time did not cover.
+    pub unfinished: Vec<ObjectRef>,
+    /// ObjectRef files that could not be got, or that another one is reading, and are to be announced again.
+    pub failed: Vec<ObjectRef>,
     /// Whether a file of the inbox could not be got, or not be moved out of it.
     pub inbox_failed: bool,
 }
 
 impl Files {
     /// The path in the lake of an object of a bucket; `None` when it is in no part of the lake.
-    pub(crate) fn in_lake<'a>(&self, object: &'a Announced) -> Option<&'a str> {
+    pub(crate) fn in_lake<'a>(&self, object: &'a ObjectRef) -> Option<&'a str> {
         if object.bucket != self.bucket {
             return None;
         }
@@ -182,14 +182,14 @@ impl Files {
         lake: &Lake,
         catalog: &Arc<Catalog>,
         inbox: bool,
-        announced: Vec<Announced>,
+        announced: Vec<ObjectRef>,
         times: Times,
-    ) -> Result<FilesTaken, LandingError> {
+    ) -> Result<FilesSummary, LandingError> {
         let store = &**lake.store();
         let mut work = Work {
             files: self,
             lake: store,
-            releases: lake.releases(),
+            catalog_history: lake.catalog_history(),
             catalog,
             times,
             attempts: Attempts::look(store, &*self.effects.clock).await?,
@@ -197,7 +197,7 @@ impl Files {
             slice: Slice::of(self.steps.slice_bytes),
             leaving: Vec::new(),
             begun: false,
-            done: FilesTaken::default(),
+            done: FilesSummary::default(),
         };
         let mut wanted: Vec<Wanted> = Vec::new();
         for object in announced {
@@ -236,7 +236,7 @@ struct Wanted {
     store: Arc<dyn ObjectStore>,
     path: Path,
     /// None for one of the inbox.
-    announced: Option<Announced>,
+    announced: Option<ObjectRef>,
 }
 
 /// A file that was found, in one of its versions.
@@ -246,12 +246,12 @@ struct Found {
     meta: ObjectMeta,
     version: String,
     from: Progress,
-    fetched: Fetched,
+    fetched: FileBytes,
 }
 
 impl Found {
-    fn attempted(&self) -> Attempted {
-        Attempted { version: self.version.clone(), name: self.file.name.clone(), from: self.from.records }
+    fn attempted(&self) -> AttemptedFile {
+        AttemptedFile { version: self.version.clone(), name: self.file.name.clone(), from: self.from.records }
     }
 }
 
@@ -268,7 +268,7 @@ struct Leaving {
 struct Work<'a> {
     files: &'a Files,
     lake: &'a dyn ObjectStore,
-    releases: &'a Releases,
+    catalog_history: &'a CatalogHistory,
     catalog: &'a Arc<Catalog>,
     times: Times,
     attempts: Attempts,
@@ -278,7 +278,7 @@ struct Work<'a> {
     leaving: Vec<Leaving>,
     /// Whether a file has been begun.
     begun: bool,
-    done: FilesTaken,
+    done: FilesSummary,
 }
 
 impl Work<'_> {
@@ -320,8 +320,8 @@ impl Work<'_> {
             let failures = self.attempts.failures(&found.version, found.from.records);
             if failures >= MOST_FAILURES {
                 self.give_up(found, failures);
-            } else if failures > 0 || matches!(found.fetched, Fetched::TooLarge) {
-                found.fetched = Fetched::TooLarge;
+            } else if failures > 0 || matches!(found.fetched, FileBytes::TooLarge) {
+                found.fetched = FileBytes::TooLarge;
                 alone.push((found, failures));
             } else {
                 group_bytes += found.meta.size;
@@ -373,8 +373,8 @@ impl Work<'_> {
     fn got(
         &mut self,
         wanted: &Wanted,
-        got: Result<Option<(ObjectMeta, Fetched)>, LandingError>,
-    ) -> Option<(ObjectMeta, Fetched)> {
+        got: Result<Option<(ObjectMeta, FileBytes)>, LandingError>,
+    ) -> Option<(ObjectMeta, FileBytes)> {
         match got {
             Ok(Some(got)) => Some(got),
             // Another compactor has taken it, its owner has removed it, or has written it anew, which is announced.
@@ -391,12 +391,12 @@ impl Work<'_> {
     async fn found(
         &mut self,
         wanted: Wanted,
-        got: Result<Option<(ObjectMeta, Fetched)>, LandingError>,
+        got: Result<Option<(ObjectMeta, FileBytes)>, LandingError>,
     ) -> Result<Option<Found>, LandingError> {
         let Some((meta, fetched)) = self.got(&wanted, got) else { return Ok(None) };
         let file = match &wanted.announced {
             None => FileSource::of_inbox(self.catalog, &meta),
-            Some(Announced { bucket, key }) => {
+            Some(ObjectRef { bucket, key }) => {
                 FileSource::elsewhere(self.catalog, bucket, key, meta.last_modified)
             }
         };
@@ -481,11 +481,11 @@ impl Work<'_> {
         meta: &ObjectMeta,
         version: &str,
         from: Progress,
-        fetched: Fetched,
+        fetched: FileBytes,
         attempt: &mut Attempt,
     ) -> Result<End, LandingError> {
         let (whole, records) = match fetched {
-            Fetched::TooLarge => {
+            FileBytes::TooLarge => {
                 let most = self.files.most_bytes;
                 let detail = format!(
                     "{} bytes; a file may have {most} here. `pinlake load` takes it from the bucket: pinlake load \
@@ -494,10 +494,10 @@ impl Work<'_> {
                 );
                 return Ok(self.reject(file, meta, None, Reason::TooLarge, detail));
             }
-            Fetched::Memory(bytes) => {
-                (Some(bytes.clone()), Fetched::Memory(bytes).records(&file.name, &self.files.sandbox))
+            FileBytes::Memory(bytes) => {
+                (Some(bytes.clone()), FileBytes::Memory(bytes).records(&file.name, &self.files.sandbox))
             }
-            disk @ Fetched::Disk(_) => (None, disk.records(&file.name, &self.files.sandbox)),
+            disk @ FileBytes::Disk(_) => (None, disk.records(&file.name, &self.files.sandbox)),
         };
         let whole = whole.as_deref();
         let mut records = match records {
@@ -515,7 +515,7 @@ impl Work<'_> {
                     attempt.came_to(self.lake, &*self.files.effects.clock, version, place.number).await?;
                     place.landed = place.number;
                 }
-                Ok(Filled::Look) => attempt.stay(self.lake, &*self.files.effects.clock).await?,
+                Ok(Filled::BoundedList) => attempt.stay(self.lake, &*self.files.effects.clock).await?,
                 Err(error) => return Ok(self.not_read(file, meta, whole, &error)),
             }
             if records.produced() > MOST_UNPACKED_BYTES {
@@ -571,7 +571,7 @@ impl Work<'_> {
                 }
             }
         }
-        Ok(Filled::Look)
+        Ok(Filled::BoundedList)
     }
 
     /// What becomes of a file that cannot be read, or not further.
@@ -587,7 +587,7 @@ impl Work<'_> {
             return End::NotRead;
         }
         let reason = match error {
-            ReadError::Bomb { .. } | ReadError::Refused { .. } => Reason::TooLarge,
+            ReadError::SizeLimitExceeded { .. } | ReadError::Refused { .. } => Reason::TooLarge,
             _ => Reason::Unreadable,
         };
         self.reject(file, meta, whole, reason, error.to_string())
@@ -604,13 +604,13 @@ impl Work<'_> {
         );
         self.reject(&file, &meta, None, Reason::Unreadable, detail);
         self.done.rejected += 1;
-        self.done.given_up += 1;
+        self.done.discarded += 1;
         let in_inbox = wanted.announced.is_none();
         self.leaving.push(Leaving { folder: FAILED, file, meta, version, in_inbox });
     }
 
     /// An object that no store of ours can name is told of in quarantine: its message would only come again.
-    fn reject_key(&mut self, object: &Announced, error: &str) {
+    fn reject_key(&mut self, object: &ObjectRef, error: &str) {
         tracing::error!(bucket = object.bucket, key = object.key, error, "no key that can be read");
         let now = self.files.effects.clock.now();
         let file = FileSource::elsewhere(self.catalog, &object.bucket, &object.key, now);
@@ -641,7 +641,7 @@ impl Work<'_> {
 
     /// Lands the slice; whatever of the inbox is now wholly landed leaves it.
     async fn land(&mut self) -> Result<(), LandingError> {
-        let landed = self.slice.land(self.lake, self.releases, self.catalog).await?;
+        let landed = self.slice.land(self.lake, self.catalog_history, self.catalog).await?;
         self.done.datasets.extend(landed.objects.into_iter().map(|object| object.name.dataset));
         self.done.records += landed.counts.iter().map(|count| count.read).sum::<u64>();
         for Leaving { folder, file, meta, version, in_inbox } in std::mem::take(&mut self.leaving) {
@@ -684,7 +684,7 @@ struct Place {
 enum Filled {
     Whole,
     Slice,
-    Look,
+    BoundedList,
 }
 
 /// How far a file was taken.

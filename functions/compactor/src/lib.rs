@@ -7,15 +7,15 @@
 //! is compacted before files are read, and when messages come again, because a process broke down, it is the other way round.
 //!
 //! ```
-//! use compactor::wake::Wake;
+//! use compactor::trigger::Trigger;
 //!
 //! let notification = r#"{"Records":[{"s3":{"object":{"key":"landing/pin/0aa/20221019T1200/events/shard/1-2-ff.parquet"}}}]}"#;
-//! assert_eq!(Wake::parse(notification), Wake::Datasets(vec!["pin".to_owned()]));
-//! assert_eq!(Wake::parse("{}"), Wake::All);
+//! assert_eq!(Trigger::parse(notification), Trigger::Datasets(vec!["pin".to_owned()]));
+//! assert_eq!(Trigger::parse("{}"), Trigger::All);
 //! ```
 
 pub mod files;
-pub mod wake;
+pub mod trigger;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use object_store::path::Path;
-use pinlake_lake::{Budget, Compacted, Lake, LakeError};
+use pinlake_lake::{Budget, CompactionSummary, Lake, LakeError};
 use pinlake_landing::LandingError;
 use pinlake_landing::file::INBOX;
 use pinlake_landing::name::dataset_of;
@@ -32,15 +32,15 @@ use pinlake_landing::object;
 use pinlake_schema::Catalog;
 use tokio::time::Instant;
 
-use crate::files::{Files, FilesTaken, Times};
-use crate::wake::{Announced, Wake};
+use crate::files::{Files, FilesSummary, Times};
+use crate::trigger::{ObjectRef, Trigger};
 
 /// What a file has at least to come further, beyond the time that is for files.
 const AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Sends the compactor a message to itself.
 #[async_trait]
-pub trait Alarm: Send + Sync {
+pub trait TriggerQueue: Send + Sync {
     /// Queues `body`.
     ///
     /// # Errors
@@ -68,9 +68,9 @@ pub struct Outcome {
     /// What Lambda is told: which messages come again.
     pub response: SqsBatchResponse,
     /// What was taken, by dataset.
-    pub compacted: BTreeMap<String, Result<Compacted, LakeError>>,
+    pub compacted: BTreeMap<String, Result<CompactionSummary, LakeError>>,
     /// What became of files.
-    pub files: Option<Result<FilesTaken, LandingError>>,
+    pub files: Option<Result<FilesSummary, LandingError>>,
 }
 
 /// What a message asks for.
@@ -80,10 +80,10 @@ enum Job {
     Sweep,
     Redrive(Option<String>),
     Inbox,
-    Take(Announced),
+    Take(ObjectRef),
 }
 
-impl<A: Alarm> Compactor<A> {
+impl<A: TriggerQueue> Compactor<A> {
     /// Takes the landing objects of every dataset that a message names, `patience` at most in all.
     pub async fn handle(&self, event: SqsEvent, patience: Duration) -> Outcome {
         let mut outcome = Outcome::default();
@@ -93,7 +93,7 @@ impl<A: Alarm> Compactor<A> {
             .records
             .into_iter()
             .map(|message| {
-                let wake = Wake::parse(message.body.as_deref().unwrap_or_default());
+                let wake = Trigger::parse(message.body.as_deref().unwrap_or_default());
                 (message.message_id.unwrap_or_default(), self.jobs(wake))
             })
             .collect();
@@ -123,7 +123,7 @@ impl<A: Alarm> Compactor<A> {
         let more: Vec<String> = self.with(&outcome, |done| matches!(done, Ok(done) if done.more));
         let mut failed = self.with(&outcome, Result::is_err);
         if !more.is_empty()
-            && let Err(error) = self.alarm.wake(Wake::Datasets(more.clone()).to_body()).await
+            && let Err(error) = self.alarm.wake(Trigger::Datasets(more.clone()).to_body()).await
         {
             // The messages that brought us here come again in the place of the one that was not sent.
             tracing::error!(%error, "cannot send myself a wake-up");
@@ -206,13 +206,13 @@ impl<A: Alarm> Compactor<A> {
         };
         let mut again = FilesAgain { inbox: taken.inbox_failed, all: false, these: taken.failed.clone() };
         if taken.more
-            && let Err(error) = self.alarm.wake(Wake::Inbox.to_body()).await
+            && let Err(error) = self.alarm.wake(Trigger::Inbox.to_body()).await
         {
             tracing::error!(%error, "cannot send myself a wake-up for the inbox");
             again.inbox = true;
         }
         if !taken.unfinished.is_empty()
-            && let Err(error) = self.alarm.wake(Wake::Objects(taken.unfinished.clone()).to_body()).await
+            && let Err(error) = self.alarm.wake(Trigger::Objects(taken.unfinished.clone()).to_body()).await
         {
             tracing::error!(%error, "cannot send myself the files that are left");
             again.these.extend(taken.unfinished.iter().cloned());
@@ -220,7 +220,11 @@ impl<A: Alarm> Compactor<A> {
         again
     }
 
-    fn with(&self, outcome: &Outcome, is: impl Fn(&Result<Compacted, LakeError>) -> bool) -> Vec<String> {
+    fn with(
+        &self,
+        outcome: &Outcome,
+        is: impl Fn(&Result<CompactionSummary, LakeError>) -> bool,
+    ) -> Vec<String> {
         outcome.compacted.iter().filter(|(_, done)| is(done)).map(|(dataset, _)| dataset.clone()).collect()
     }
 
@@ -240,19 +244,21 @@ impl<A: Alarm> Compactor<A> {
         Ok(())
     }
 
-    fn jobs(&self, wake: Wake) -> Vec<Job> {
+    fn jobs(&self, wake: Trigger) -> Vec<Job> {
         match wake {
-            Wake::Datasets(datasets) => vec![Job::Compact(datasets)],
-            Wake::Redrive(dataset) => vec![Job::Redrive(dataset)],
-            Wake::Inbox => vec![Job::Inbox],
-            Wake::All => vec![Job::Sweep, Job::Inbox],
-            Wake::Objects(objects) => objects.into_iter().flat_map(|object| self.jobs_of(object)).collect(),
+            Trigger::Datasets(datasets) => vec![Job::Compact(datasets)],
+            Trigger::Redrive(dataset) => vec![Job::Redrive(dataset)],
+            Trigger::Inbox => vec![Job::Inbox],
+            Trigger::All => vec![Job::Sweep, Job::Inbox],
+            Trigger::Objects(objects) => {
+                objects.into_iter().flat_map(|object| self.jobs_of(object)).collect()
+            }
         }
     }
 
-    fn jobs_of(&self, object: Announced) -> Vec<Job> {
+    fn jobs_of(&self, object: ObjectRef) -> Vec<Job> {
         let Some(files) = &self.files else {
-            return self.jobs(Wake::All);
+            return self.jobs(Trigger::All);
         };
         if !files.is_source(&object.bucket) {
             // Whoever may write to the queue may name any bucket. The message is done: it would only come again.
@@ -266,7 +272,7 @@ impl<A: Alarm> Compactor<A> {
                 (Some(INBOX), _) if Path::parse(path).is_err() => vec![Job::Take(object)],
                 (Some(INBOX), _) => vec![Job::Inbox],
                 (_, Some(dataset)) => vec![Job::Compact(vec![dataset.to_owned()])],
-                _ => self.jobs(Wake::All),
+                _ => self.jobs(Trigger::All),
             },
         }
     }
@@ -285,8 +291,8 @@ fn is_second_turn(message: &SqsMessage) -> bool {
 }
 
 /// What was done in two steps.
-fn sum(before: Compacted, now: Compacted) -> Compacted {
-    Compacted {
+fn sum(before: CompactionSummary, now: CompactionSummary) -> CompactionSummary {
+    CompactionSummary {
         read: before.read + now.read,
         inserted: before.inserted + now.inserted,
         duplicates: before.duplicates + now.duplicates,
@@ -303,7 +309,7 @@ fn sum(before: Compacted, now: Compacted) -> Compacted {
 struct FilesAgain {
     inbox: bool,
     all: bool,
-    these: Vec<Announced>,
+    these: Vec<ObjectRef>,
 }
 
 fn named<'a>(jobs: impl Iterator<Item = &'a Job>) -> BTreeSet<String> {

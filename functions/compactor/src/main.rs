@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
-use compactor::files::{self, Buckets, Files, FilesTaken, MOST_BYTES, Steps};
-use compactor::{Alarm, Compactor, Outcome};
+use compactor::files::{self, Buckets, Files, FilesSummary, MOST_BYTES, Steps};
+use compactor::{Compactor, Outcome, TriggerQueue};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use object_store::ObjectStore;
-use pinlake_clean::framing::sandbox;
-use pinlake_effects::{Clock, Effects, SystemClock};
+use pinlake_clean::record_reader::sandbox;
+use pinlake_env::{Clock, Env, SystemClock};
 use pinlake_lake::{Budget, Lake};
 use pinlake_platform::event::Event;
 use pinlake_platform::location::{Location, s3_client};
@@ -36,7 +36,7 @@ fn main() -> Result<ExitCode, Error> {
 #[tokio::main]
 async fn serve() -> Result<(), Error> {
     telemetry::init();
-    let (metrics, effects) = (Metrics::of("compactor"), Effects::system());
+    let (metrics, effects) = (Metrics::of("compactor"), Env::system());
     let config = aws_config::load_from_env().await;
     let place = settings::location("PINLAKE_LAKE")?;
     let store = place.open().await?;
@@ -89,7 +89,7 @@ struct Queue {
 }
 
 #[async_trait]
-impl Alarm for Queue {
+impl TriggerQueue for Queue {
     async fn wake(&self, body: String) -> Result<(), String> {
         let sent = self.client.send_message().queue_url(&self.url).message_body(body).send().await;
         sent.map(|_| ()).map_err(|error| aws_sdk_sqs::error::DisplayErrorContext(error).to_string())
@@ -113,13 +113,13 @@ fn patience(context: &Context) -> Duration {
     Duration::from_millis(context.deadline.saturating_sub(now)).saturating_sub(RESERVE)
 }
 
-fn measure(metrics: &Metrics, effects: &Effects, outcome: &Outcome) {
+fn measure(metrics: &Metrics, effects: &Env, outcome: &Outcome) {
     if let Some(files) = &outcome.files {
         let values = match files {
-            Ok(FilesTaken { taken, rejected, given_up, tried_again, records, failed, .. }) => vec![
+            Ok(FilesSummary { taken, rejected, discarded, tried_again, records, failed, .. }) => vec![
                 ("files", Unit::Count, *taken as f64),
                 ("files_rejected", Unit::Count, *rejected as f64),
-                ("files_given_up", Unit::Count, *given_up as f64),
+                ("files_given_up", Unit::Count, *discarded as f64),
                 ("files_tried_again", Unit::Count, *tried_again as f64),
                 ("files_failed", Unit::Count, failed.len() as f64),
                 ("file_records", Unit::Count, *records as f64),

@@ -9,21 +9,21 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt as _, Response};
-use pinlake_effects::Effects;
+use pinlake_env::Env;
 use pinlake_platform::api_keys::{ApiKey, ApiKeys};
 use pinlake_schema::stream_key::StreamKey;
 use pinlake_schema::{Catalog, Contract, QUARANTINE, StreamRoute};
 use serde_json::json;
 
-use crate::answer::{self, Answer};
-use crate::error::Rejection;
+use crate::error::ApiError;
 use crate::kinesis_reads::View;
 use crate::packing::{Packer, StreamRecord};
 use crate::reading::ReadableStream;
 use crate::request_id::{RequestId, lambda_id};
+use crate::response::{self, ApiResponse};
 use crate::router::{Api, Endpoint, Operation, Route};
 use crate::stream::RecordStream;
-use crate::writer::{Patience, Written};
+use crate::writer::{RetryPolicy, Written};
 use crate::{access, ack, body, kafka_rest, kinesis_api, kinesis_reads, kinesis_streams, native, writer};
 
 /// Who may post, and ask what there is.
@@ -76,9 +76,9 @@ pub struct App<S> {
     /// Whether records are read back: by whoever may write them.
     pub reads: bool,
     /// How long a request may take to be stored.
-    pub patience: Patience,
-    /// The time, for offsets; chance, for jitter.
-    pub effects: Effects,
+    pub patience: RetryPolicy,
+    /// The time, for offsets; rng, for jitter.
+    pub effects: Env,
 }
 
 impl<S: RecordStream + ReadableStream> App<S> {
@@ -102,10 +102,10 @@ impl<S: RecordStream + ReadableStream> App<S> {
         let mut answer = match self.serve(&request, &route, &mut report).await {
             Ok(answer) => answer,
             Err(rejection) => {
-                Answer::rejection(route.api, &rejection, report.request.as_deref().unwrap_or_default())
+                ApiResponse::rejection(route.api, &rejection, report.request.as_deref().unwrap_or_default())
             }
         };
-        answer.set(CONTENT_TYPE, answer::content_type(route.api));
+        answer.set(CONTENT_TYPE, response::content_type(route.api));
         report.status = answer.status.as_u16();
         report.rejected = answer.rejected;
         // The line of metrics says as much, where there is one.
@@ -122,11 +122,11 @@ impl<S: RecordStream + ReadableStream> App<S> {
         request: &Request,
         route: &Route,
         report: &mut Report,
-    ) -> Result<Answer, Rejection> {
+    ) -> Result<ApiResponse, ApiError> {
         if route.endpoint == Endpoint::OpenApi {
             // It tells of no deployment: whoever would call the URL may know how.
             operation(request, &route.endpoint)?;
-            return Ok(Answer::openapi());
+            return Ok(ApiResponse::openapi());
         }
         let key = self.admit(request)?;
         report.caller = key.map(|key| key.name.clone());
@@ -135,7 +135,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
         if let Target::Dataset(dataset) = target {
             report.dataset = Some(dataset.to_owned());
             if key.is_some_and(|key| !key.covers(Some(dataset))) {
-                return Err(Rejection::OutOfScope { dataset: Some(dataset.to_owned()) });
+                return Err(ApiError::OutOfScope { dataset: Some(dataset.to_owned()) });
             }
         }
         let body = match operation {
@@ -158,13 +158,13 @@ impl<S: RecordStream + ReadableStream> App<S> {
             }
             Operation::CreateStream => {
                 return Err(match target {
-                    Target::None => Rejection::StreamsAreGiven,
+                    Target::None => ApiError::StreamsAreGiven,
                     Target::Dataset(_) | Target::Shared => {
-                        Rejection::StreamExists(route.endpoint.name().to_owned())
+                        ApiError::StreamExists(route.endpoint.name().to_owned())
                     }
                 });
             }
-            Operation::DeleteStream => return Err(Rejection::StreamsAreGiven),
+            Operation::DeleteStream => return Err(ApiError::StreamsAreGiven),
             Operation::GetShardIterator => {
                 self.view(target, key)?;
                 let shard = query(request, "shard-id");
@@ -179,9 +179,9 @@ impl<S: RecordStream + ReadableStream> App<S> {
                 report.read = read;
                 body
             }
-            Operation::Describe => return Ok(Answer::openapi()),
+            Operation::Describe => return Ok(ApiResponse::openapi()),
         };
-        Ok(Answer::new(StatusCode::OK, &body))
+        Ok(ApiResponse::new(StatusCode::OK, &body))
     }
 
     /// Takes the records that a request brings.
@@ -192,14 +192,14 @@ impl<S: RecordStream + ReadableStream> App<S> {
         target: Target<'_>,
         key: Option<&ApiKey>,
         report: &mut Report,
-    ) -> Result<Answer, Rejection> {
+    ) -> Result<ApiResponse, ApiError> {
         let id = RequestId::of(request, key)?;
         let records = read(request, operation, target, &id.stored, &self.catalog)?;
         if let (Some(key), Target::Shared) = (key, target) {
             check_scope(key, &records)?;
         }
 
-        let written = writer::write(&self.stream, &records, &self.patience, &self.effects.chance).await;
+        let written = writer::write(&self.stream, &records, &self.patience, &self.effects.rng).await;
         count(&records, &written, report);
         if let Some(refusal) = written.worst() {
             tracing::warn!(code = refusal.code, message = refusal.message, "the stream refused records");
@@ -216,7 +216,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
             }
             _ => native::answer(&records, &written, &id.shown),
         };
-        let mut answer = Answer::new(status, &body);
+        let mut answer = ApiResponse::new(status, &body);
         if let Some(ack) = ack::header(written.receipts()).and_then(|text| HeaderValue::try_from(text).ok()) {
             answer.set(HeaderName::from_static(ack::HEADER), ack);
         }
@@ -227,14 +227,14 @@ impl<S: RecordStream + ReadableStream> App<S> {
     }
 
     /// What a caller may read back at a stream.
-    fn view<'a>(&self, target: Target<'a>, key: Option<&ApiKey>) -> Result<View<'a>, Rejection> {
+    fn view<'a>(&self, target: Target<'a>, key: Option<&ApiKey>) -> Result<View<'a>, ApiError> {
         if !self.reads {
-            return Err(Rejection::ReadsOff);
+            return Err(ApiError::ReadsOff);
         }
         match target {
             Target::Dataset(dataset) => Ok(View::Dataset(dataset)),
             // What lies there is of any dataset.
-            _ if key.is_some_and(|key| !key.covers(None)) => Err(Rejection::OutOfScope { dataset: None }),
+            _ if key.is_some_and(|key| !key.covers(None)) => Err(ApiError::OutOfScope { dataset: None }),
             _ => Ok(View::All),
         }
     }
@@ -262,22 +262,22 @@ impl<S: RecordStream + ReadableStream> App<S> {
     }
 
     /// Lets a caller in, and tells by which key.
-    fn admit(&self, request: &Request) -> Result<Option<&ApiKey>, Rejection> {
+    fn admit(&self, request: &Request) -> Result<Option<&ApiKey>, ApiError> {
         match &self.access {
             Access::Anyone => Ok(None),
             Access::Signed if is_signed(request) => Ok(None),
-            Access::Signed => Err(Rejection::Forbidden),
+            Access::Signed => Err(ApiError::Forbidden),
             Access::Keys(keys) => {
-                let presented = access::presented(request.headers()).ok_or(Rejection::Unauthenticated)?;
-                keys.find(presented).map(Some).ok_or(Rejection::Unauthenticated)
+                let presented = access::presented(request.headers()).ok_or(ApiError::Unauthenticated)?;
+                keys.find(presented).map(Some).ok_or(ApiError::Unauthenticated)
             }
         }
     }
 
     /// What the name in the path stands for.
-    fn target(&self, endpoint: &Endpoint, operation: Operation) -> Result<Target<'_>, Rejection> {
+    fn target(&self, endpoint: &Endpoint, operation: Operation) -> Result<Target<'_>, ApiError> {
         let unknown = |kind, name: &str, remedy: &str| {
-            Err(Rejection::Unknown { kind, name: name.to_owned(), remedy: remedy.to_owned() })
+            Err(ApiError::Unknown { kind, name: name.to_owned(), remedy: remedy.to_owned() })
         };
         match endpoint {
             Endpoint::Topic(topic) | Endpoint::Partitions(topic) | Endpoint::Partition(topic, _) => {
@@ -326,21 +326,21 @@ enum Target<'a> {
 /// Every record for a shared stream must be of a dataset that the key is good for. The cleaner believes what the
 /// stream's key says, and a record of another shape goes to quarantine: so nothing gets anywhere else. A record of
 /// which only its shape would tell is for keys of all datasets.
-fn check_scope(key: &ApiKey, records: &[StreamRecord]) -> Result<(), Rejection> {
+fn check_scope(key: &ApiKey, records: &[StreamRecord]) -> Result<(), ApiError> {
     for record in records {
         let dataset = StreamKey::parse(&record.key).and_then(|key| key.dataset);
         if !key.covers(dataset) {
-            return Err(Rejection::OutOfScope { dataset: dataset.map(str::to_owned) });
+            return Err(ApiError::OutOfScope { dataset: dataset.map(str::to_owned) });
         }
     }
     Ok(())
 }
 
 /// What the method does at this path.
-fn operation(request: &Request, endpoint: &Endpoint) -> Result<Operation, Rejection> {
+fn operation(request: &Request, endpoint: &Endpoint) -> Result<Operation, ApiError> {
     let offered = endpoint.operations();
     if offered.is_empty() {
-        return Err(Rejection::Unknown {
+        return Err(ApiError::Unknown {
             kind: "path",
             name: request.uri().path().to_owned(),
             remedy: "GET /openapi.json tells which there are".to_owned(),
@@ -349,7 +349,7 @@ fn operation(request: &Request, endpoint: &Endpoint) -> Result<Operation, Reject
     let method = request.method().as_str();
     offered.iter().find(|(name, _)| *name == method).map(|(_, operation)| *operation).ok_or_else(|| {
         let allow: Vec<&str> = offered.iter().map(|(name, _)| *name).collect();
-        Rejection::Method { method: method.to_owned(), allow: allow.join(", ") }
+        ApiError::Method { method: method.to_owned(), allow: allow.join(", ") }
     })
 }
 
@@ -369,7 +369,7 @@ fn read(
     target: Target<'_>,
     request_id: &str,
     catalog: &Catalog,
-) -> Result<Vec<StreamRecord>, Rejection> {
+) -> Result<Vec<StreamRecord>, ApiError> {
     let media_type = body::media_type(request.headers())?;
     let media_type = media_type.as_deref();
     let text = || body::text(request.headers(), request.body());
@@ -388,7 +388,7 @@ fn read(
                 Target::Dataset(dataset) => Some(dataset),
                 Target::Shared | Target::None => Some(catalog.route_partition_key(key?)?.name.as_str()),
             };
-            let intake = kinesis_api::Intake { request_id, route };
+            let intake = kinesis_api::KinesisRequestParser { request_id, route };
             let text = text()?;
             if operation == Operation::PutRecord { intake.record(&text) } else { intake.records(&text) }
         }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use crate::compact::Malformed;
-use crate::error::Rejection;
+use crate::error::ApiError;
 
 /// The most bytes in a body as sent: what a Lambda function URL can pass on.
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
@@ -23,12 +23,12 @@ const MAX_ZSTD_WINDOW_LOG: u32 = 24;
 ///
 /// # Errors
 /// When the header is not text.
-pub fn media_type(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
+pub fn media_type(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(None);
     };
     let text =
-        value.to_str().map_err(|_| Rejection::MediaType("the Content-Type header is not text".to_owned()))?;
+        value.to_str().map_err(|_| ApiError::MediaType("the Content-Type header is not text".to_owned()))?;
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     Ok((!essence.is_empty()).then_some(essence))
 }
@@ -36,11 +36,11 @@ pub fn media_type(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
 /// The text of a body: decompressed, found to be UTF-8, without a byte order mark, not blank.
 ///
 /// # Errors
-/// [`Rejection::Empty`], [`Rejection::TooLarge`], [`Rejection::MediaType`] for an unknown Content-Encoding,
-/// [`Rejection::Undecodable`] for a broken one, [`Rejection::Malformed`] for bytes that are not UTF-8.
-pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Rejection> {
+/// [`ApiError::Empty`], [`ApiError::TooLarge`], [`ApiError::MediaType`] for an unknown Content-Encoding,
+/// [`ApiError::Undecodable`] for a broken one, [`ApiError::Malformed`] for bytes that are not UTF-8.
+pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, ApiError> {
     if body.len() > MAX_BODY_BYTES {
-        return Err(Rejection::TooLarge(format!(
+        return Err(ApiError::TooLarge(format!(
             "the body has {} bytes, more than the {MAX_BODY_BYTES} that one request may have",
             body.len()
         )));
@@ -59,7 +59,7 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Re
                 decoded = Cow::Owned(bounded(decoder, "zstd")?);
             }
             Some(other) => {
-                return Err(Rejection::MediaType(format!(
+                return Err(ApiError::MediaType(format!(
                     "Content-Encoding '{other}' is not read here: send gzip, zstd, or no compression"
                 )));
             }
@@ -71,36 +71,36 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Re
     }
     if let Err(why) = simdutf8::compat::from_utf8(&decoded) {
         let mistake = Malformed { at: why.valid_up_to(), problem: "the bytes are not UTF-8" };
-        return Err(Rejection::malformed(&decoded, mistake));
+        return Err(ApiError::malformed(&decoded, mistake));
     }
     if decoded.trim_ascii().is_empty() {
-        return Err(Rejection::Empty);
+        return Err(ApiError::Empty);
     }
     Ok(decoded)
 }
 
-fn content_encoding(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
+fn content_encoding(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut all = headers.get_all(CONTENT_ENCODING).iter();
     let Some(value) = all.next() else { return Ok(None) };
     match value.to_str() {
         Ok(text) if all.next().is_none() => Ok(Some(text.trim().to_ascii_lowercase())),
-        _ => Err(Rejection::MediaType("send one Content-Encoding: gzip or zstd".to_owned())),
+        _ => Err(ApiError::MediaType("send one Content-Encoding: gzip or zstd".to_owned())),
     }
 }
 
-fn bounded(decoder: impl Read, encoding: &str) -> Result<Vec<u8>, Rejection> {
+fn bounded(decoder: impl Read, encoding: &str) -> Result<Vec<u8>, ApiError> {
     let mut text = Vec::new();
     decoder.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut text).map_err(|why| broken(encoding, &why))?;
     if text.len() > MAX_TEXT_BYTES {
-        return Err(Rejection::TooLarge(format!(
+        return Err(ApiError::TooLarge(format!(
             "the body unpacks to more than the {MAX_TEXT_BYTES} bytes that one request may have"
         )));
     }
     Ok(text)
 }
 
-fn broken(encoding: &str, why: &std::io::Error) -> Rejection {
-    Rejection::Undecodable(format!(
+fn broken(encoding: &str, why: &std::io::Error) -> ApiError {
+    ApiError::Undecodable(format!(
         "the body is not what its Content-Encoding '{encoding}' says: {why}; nothing of this request was stored"
     ))
 }
@@ -137,18 +137,18 @@ mod tests {
         let zeros = vec![b' '; MAX_TEXT_BYTES + 1];
         let bomb = gzip(&zeros);
         assert!(bomb.len() < 20_000);
-        assert!(matches!(text(&encoded_as("gzip"), &bomb), Err(Rejection::TooLarge(_))));
+        assert!(matches!(text(&encoded_as("gzip"), &bomb), Err(ApiError::TooLarge(_))));
         let bomb = zstd::encode_all(&zeros[..], 3).unwrap();
-        assert!(matches!(text(&encoded_as("zstd"), &bomb), Err(Rejection::TooLarge(_))));
-        assert!(matches!(text(&HeaderMap::new(), &zeros[..MAX_BODY_BYTES + 1]), Err(Rejection::TooLarge(_))));
+        assert!(matches!(text(&encoded_as("zstd"), &bomb), Err(ApiError::TooLarge(_))));
+        assert!(matches!(text(&HeaderMap::new(), &zeros[..MAX_BODY_BYTES + 1]), Err(ApiError::TooLarge(_))));
 
         let whole = gzip(b"{\"ind\":1}");
         for rubbish in [&b"{}"[..], &whole[..whole.len() - 4]] {
-            assert!(matches!(text(&encoded_as("gzip"), rubbish), Err(Rejection::Undecodable(_))));
-            assert!(matches!(text(&encoded_as("zstd"), rubbish), Err(Rejection::Undecodable(_))));
+            assert!(matches!(text(&encoded_as("gzip"), rubbish), Err(ApiError::Undecodable(_))));
+            assert!(matches!(text(&encoded_as("zstd"), rubbish), Err(ApiError::Undecodable(_))));
         }
         for encoding in ["br", "gzip, zstd", "deflate"] {
-            assert!(matches!(text(&encoded_as(encoding), b"{}"), Err(Rejection::MediaType(_))), "{encoding}");
+            assert!(matches!(text(&encoded_as(encoding), b"{}"), Err(ApiError::MediaType(_))), "{encoding}");
         }
     }
 
@@ -158,16 +158,16 @@ mod tests {
         encoder.window_log(27).unwrap();
         encoder.write_all(b"{}").unwrap();
         let frame = encoder.finish().unwrap();
-        assert!(matches!(text(&encoded_as("zstd"), &frame), Err(Rejection::Undecodable(_))));
+        assert!(matches!(text(&encoded_as("zstd"), &frame), Err(ApiError::Undecodable(_))));
     }
 
     #[test]
     fn what_is_blank_or_no_text_is_refused() {
         for blank in [&b""[..], b" \r\n\t", b"\xEF\xBB\xBF\n"] {
-            assert_eq!(text(&HeaderMap::new(), blank), Err(Rejection::Empty));
+            assert_eq!(text(&HeaderMap::new(), blank), Err(ApiError::Empty));
         }
-        assert_eq!(text(&encoded_as("gzip"), b""), Err(Rejection::Empty));
-        let Err(Rejection::Malformed { position, .. }) = text(&HeaderMap::new(), b"{\n\"a\": \"\xFF\"}")
+        assert_eq!(text(&encoded_as("gzip"), b""), Err(ApiError::Empty));
+        let Err(ApiError::Malformed { position, .. }) = text(&HeaderMap::new(), b"{\n\"a\": \"\xFF\"}")
         else {
             panic!()
         };

@@ -1,17 +1,17 @@
 //! Why a request was not served.
 //!
-//! A [`Rejection`] says what happened and what to do about it, in one sentence for the client; its kind decides
+//! A [`ApiError`] says what happened and what to do about it, in one sentence for the client; its kind decides
 //! the status. Each API dresses it in its own style (`kafka_rest::error_body` and its siblings). What only the
 //! operator may know (the stream's name, AWS' answers) is logged where it happens and is not in here.
 
 use http::StatusCode;
 
 use crate::compact::{Malformed, Position};
-use crate::stream::RefusalKind;
+use crate::stream::PutErrorKind;
 
 /// A request that was not served, or not wholly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
+pub enum ApiError {
     /// The body is not JSON.
     #[error("malformed JSON at {position}: {problem}; nothing of this request was stored")]
     Malformed {
@@ -110,17 +110,17 @@ pub enum Rejection {
 }
 
 /// What a client is told of a stream that refused.
-impl From<RefusalKind> for Rejection {
-    fn from(kind: RefusalKind) -> Self {
+impl From<PutErrorKind> for ApiError {
+    fn from(kind: PutErrorKind) -> Self {
         match kind {
-            RefusalKind::Throttled => Self::Throttled,
-            RefusalKind::Unavailable => Self::Unavailable,
-            RefusalKind::Permanent => Self::Internal,
+            PutErrorKind::Throttled => Self::Throttled,
+            PutErrorKind::Unavailable => Self::Unavailable,
+            PutErrorKind::Permanent => Self::Internal,
         }
     }
 }
 
-impl Rejection {
+impl ApiError {
     /// A mistake in `body`, located for the client.
     pub fn malformed(body: &[u8], mistake: Malformed) -> Self {
         Self::Malformed { position: Position::of(body, mistake.at), problem: mistake.problem }
@@ -178,33 +178,33 @@ impl Rejection {
 
 /// What stops the reading of a body: bad JSON at a place, or anything else.
 ///
-/// Parsers use it inside; [`Halt::in_body`] turns it into a [`Rejection`] once the whole body is at hand.
+/// Parsers use it inside; [`ParseError::in_body`] turns it into a [`ApiError`] once the whole body is at hand.
 #[derive(Debug)]
-pub enum Halt {
+pub enum ParseError {
     /// Not JSON.
     Malformed(Malformed),
     /// Another reason.
-    Rejected(Rejection),
+    Rejected(ApiError),
 }
 
-impl Halt {
+impl ParseError {
     /// For the client whose body this was.
-    pub fn in_body(self, body: &[u8]) -> Rejection {
+    pub fn in_body(self, body: &[u8]) -> ApiError {
         match self {
-            Self::Malformed(mistake) => Rejection::malformed(body, mistake),
+            Self::Malformed(mistake) => ApiError::malformed(body, mistake),
             Self::Rejected(rejection) => rejection,
         }
     }
 }
 
-impl From<Malformed> for Halt {
+impl From<Malformed> for ParseError {
     fn from(mistake: Malformed) -> Self {
         Self::Malformed(mistake)
     }
 }
 
-impl From<Rejection> for Halt {
-    fn from(rejection: Rejection) -> Self {
+impl From<ApiError> for ParseError {
+    fn from(rejection: ApiError) -> Self {
         Self::Rejected(rejection)
     }
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::compact::{Discard, Reader};
-use crate::error::{Halt, Rejection};
+use crate::error::{ApiError, ParseError};
 use crate::packing::{Packer, StreamRecord};
 use crate::payload;
 use crate::writer::Written;
@@ -40,7 +40,7 @@ impl Embedding {
     ///
     /// # Errors
     /// For Avro, Protobuf, and everything that is no embedding.
-    pub fn of(media_type: Option<&str>) -> Result<Self, Rejection> {
+    pub fn of(media_type: Option<&str>) -> Result<Self, ApiError> {
         match media_type {
             None
             | Some(
@@ -54,7 +54,7 @@ impl Embedding {
             Some("application/vnd.kafka.binary.v2+json" | "application/vnd.kafka.binary.v1+json") => {
                 Ok(Self::Binary)
             }
-            Some(other) => Err(Rejection::MediaType(format!(
+            Some(other) => Err(ApiError::MediaType(format!(
                 "Content-Type '{other}' is not read here: send application/vnd.kafka.json.v2+json or \
                  application/vnd.kafka.binary.v2+json"
             ))),
@@ -66,15 +66,15 @@ impl Embedding {
 ///
 /// # Errors
 /// When it is no number, or there is no such partition.
-pub fn check_partition(number: &str) -> Result<(), Rejection> {
+pub fn check_partition(number: &str) -> Result<(), ApiError> {
     match number.parse::<u32>() {
         Ok(PARTITION) => Ok(()),
-        Ok(_) => Err(Rejection::Unknown {
+        Ok(_) => Err(ApiError::Unknown {
             kind: "partition",
             name: number.to_owned(),
             remedy: "each topic has the one partition 0".to_owned(),
         }),
-        Err(_) => Err(Rejection::Argument("a partition's number has decimal digits only".to_owned())),
+        Err(_) => Err(ApiError::Argument("a partition's number has decimal digits only".to_owned())),
     }
 }
 
@@ -102,7 +102,7 @@ pub fn read(
     text: &[u8],
     embedding: Embedding,
     mut packer: Packer<'_>,
-) -> Result<Vec<StreamRecord>, Rejection> {
+) -> Result<Vec<StreamRecord>, ApiError> {
     let mut reader = Reader::new(text);
     envelope(&mut reader, embedding, &mut packer).map_err(|halt| halt.in_body(text))?;
     if packer.count() == 0 {
@@ -111,7 +111,11 @@ pub fn read(
     Ok(packer.finish())
 }
 
-fn envelope(reader: &mut Reader<'_>, embedding: Embedding, packer: &mut Packer<'_>) -> Result<(), Halt> {
+fn envelope(
+    reader: &mut Reader<'_>,
+    embedding: Embedding,
+    packer: &mut Packer<'_>,
+) -> Result<(), ParseError> {
     if reader.peek() != Some(b'{') {
         // Rather "not JSON" than "not an object", where both are true.
         reader.value(&mut Discard)?;
@@ -121,7 +125,7 @@ fn envelope(reader: &mut Reader<'_>, embedding: Embedding, packer: &mut Packer<'
     let mut seen = false;
     reader.members(|reader, name| {
         if name != "records" {
-            return Ok::<(), Halt>(reader.value(&mut Discard)?);
+            return Ok::<(), ParseError>(reader.value(&mut Discard)?);
         }
         if std::mem::replace(&mut seen, true) {
             return Err(shape("'records' is given twice").into());
@@ -135,10 +139,10 @@ fn envelope(reader: &mut Reader<'_>, embedding: Embedding, packer: &mut Packer<'
     if seen { Ok(()) } else { Err(shape("'records' is missing").into()) }
 }
 
-fn record(reader: &mut Reader<'_>, embedding: Embedding, packer: &mut Packer<'_>) -> Result<(), Halt> {
+fn record(reader: &mut Reader<'_>, embedding: Embedding, packer: &mut Packer<'_>) -> Result<(), ParseError> {
     let index = packer.count();
     if index == MAX_RECORDS {
-        return Err(Rejection::TooLarge(format!("more than {MAX_RECORDS} records in one request")).into());
+        return Err(ApiError::TooLarge(format!("more than {MAX_RECORDS} records in one request")).into());
     }
     if reader.peek() != Some(b'{') {
         reader.value(&mut Discard)?;
@@ -146,7 +150,7 @@ fn record(reader: &mut Reader<'_>, embedding: Embedding, packer: &mut Packer<'_>
     }
     reader.members(|reader, name| {
         if !matches!(name, "value" | "Data" | "data") {
-            return Ok::<(), Halt>(reader.value(&mut Discard)?);
+            return Ok::<(), ParseError>(reader.value(&mut Discard)?);
         }
         if packer.count() > index {
             return Err(shape(&format!("record {index} has two values")).into());
@@ -162,8 +166,8 @@ fn record(reader: &mut Reader<'_>, embedding: Embedding, packer: &mut Packer<'_>
     if packer.count() > index { Ok(()) } else { Err(shape(&format!("record {index} has no 'value'")).into()) }
 }
 
-fn shape(what: &str) -> Rejection {
-    Rejection::Shape(what.to_owned())
+fn shape(what: &str) -> ApiError {
+    ApiError::Shape(what.to_owned())
 }
 
 /// The answer: an offset for each record that was taken, an error for each that was not.
@@ -189,22 +193,22 @@ pub fn answer(records: &[StreamRecord], written: &Written, first_offset: i64) ->
 }
 
 /// The status in this API, where a body of the wrong shape is "unprocessable".
-pub fn status(rejection: &Rejection) -> StatusCode {
+pub fn status(rejection: &ApiError) -> StatusCode {
     match rejection {
-        Rejection::Shape(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        ApiError::Shape(_) => StatusCode::UNPROCESSABLE_ENTITY,
         other => other.status(),
     }
 }
 
 /// An error in this API's style: the code is the status, or begins with it.
-pub fn error_body(rejection: &Rejection) -> Value {
+pub fn error_body(rejection: &ApiError) -> Value {
     let code = match rejection {
-        Rejection::Unknown { kind: "topic", .. } => 40_401,
-        Rejection::Unknown { kind: "partition", .. } => 40_402,
-        Rejection::Unauthenticated => 40_101,
-        Rejection::Forbidden | Rejection::OutOfScope { .. } => 40_301,
-        Rejection::Unavailable => 50_003,
-        Rejection::Internal => 50_002,
+        ApiError::Unknown { kind: "topic", .. } => 40_401,
+        ApiError::Unknown { kind: "partition", .. } => 40_402,
+        ApiError::Unauthenticated => 40_101,
+        ApiError::Forbidden | ApiError::OutOfScope { .. } => 40_301,
+        ApiError::Unavailable => 50_003,
+        ApiError::Internal => 50_002,
         other => status(other).as_u16(),
     };
     json!({ "error_code": code, "message": rejection.to_string() })
@@ -214,11 +218,11 @@ pub fn error_body(rejection: &Rejection) -> Value {
 mod tests {
     use super::*;
 
-    fn lines(text: &str) -> Result<String, Rejection> {
+    fn lines(text: &str) -> Result<String, ApiError> {
         lines_in(text, Embedding::Json)
     }
 
-    fn lines_in(text: &str, embedding: Embedding) -> Result<String, Rejection> {
+    fn lines_in(text: &str, embedding: Embedding) -> Result<String, ApiError> {
         let packed = read(text.as_bytes(), embedding, Packer::new("pin", "r"))?;
         assert_eq!(packed.len(), 1);
         Ok(String::from_utf8(packed[0].data.clone()).unwrap())
@@ -279,7 +283,7 @@ mod tests {
         }
         // Not JSON counts before not the right shape.
         for text in ["nope", "[1] x", "{\"records\":[{\"value\":{}]}", "{\"records\":[nope]}"] {
-            assert!(matches!(lines(text), Err(Rejection::Malformed { .. })), "{text}");
+            assert!(matches!(lines(text), Err(ApiError::Malformed { .. })), "{text}");
         }
     }
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::compact::{Discard, Reader};
-use crate::error::{Halt, Rejection};
+use crate::error::{ApiError, ParseError};
 use crate::packing::StreamRecord;
 use crate::payload;
 use crate::writer::Written;
@@ -21,13 +21,13 @@ pub const MAX_RECORDS: usize = 500;
 ///
 /// # Errors
 /// For any other media type. None at all is taken for JSON, as API Gateway did.
-pub fn check_media_type(media_type: Option<&str>) -> Result<(), Rejection> {
+pub fn check_media_type(media_type: Option<&str>) -> Result<(), ApiError> {
     match media_type {
         None
         | Some(
             "application/json" | "text/json" | "application/x-amz-json-1.0" | "application/x-amz-json-1.1",
         ) => Ok(()),
-        Some(other) => Err(Rejection::MediaType(format!(
+        Some(other) => Err(ApiError::MediaType(format!(
             "Content-Type '{other}' is not read here: send application/json"
         ))),
     }
@@ -36,33 +36,33 @@ pub fn check_media_type(media_type: Option<&str>) -> Result<(), Rejection> {
 /// Reads the records of a request under the id `request_id`.
 ///
 /// `route` gives the dataset for a record's partition key, `None` where its shape is to decide.
-pub struct Intake<'a, R> {
+pub struct KinesisRequestParser<'a, R> {
     /// Half of each record's identity.
     pub request_id: &'a str,
     /// From a partition key to a dataset.
     pub route: R,
 }
 
-impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> Intake<'a, R> {
+impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> KinesisRequestParser<'a, R> {
     /// The body of `/record`.
     ///
     /// # Errors
     /// The first mistake in the body, missing `Data`, or a record that is too long.
-    pub fn record(&self, text: &[u8]) -> Result<Vec<StreamRecord>, Rejection> {
+    pub fn record(&self, text: &[u8]) -> Result<Vec<StreamRecord>, ApiError> {
         let mut reader = Reader::new(text);
         let mut read = || {
             let record = self.next(&mut reader, 0)?;
             reader.end()?;
             Ok(vec![record])
         };
-        read().map_err(|halt: Halt| halt.in_body(text))
+        read().map_err(|halt: ParseError| halt.in_body(text))
     }
 
     /// The body of `/records`.
     ///
     /// # Errors
     /// As for [`Self::record`]; also missing, empty or too many records.
-    pub fn records(&self, text: &[u8]) -> Result<Vec<StreamRecord>, Rejection> {
+    pub fn records(&self, text: &[u8]) -> Result<Vec<StreamRecord>, ApiError> {
         let mut records = None;
         let mut reader = Reader::new(text);
         self.envelope(&mut reader, &mut records).map_err(|halt| halt.in_body(text))?;
@@ -73,7 +73,11 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> Intake<'a, R> {
         }
     }
 
-    fn envelope(&self, reader: &mut Reader<'_>, records: &mut Option<Vec<StreamRecord>>) -> Result<(), Halt> {
+    fn envelope(
+        &self,
+        reader: &mut Reader<'_>,
+        records: &mut Option<Vec<StreamRecord>>,
+    ) -> Result<(), ParseError> {
         if reader.peek() != Some(b'{') {
             reader.value(&mut Discard)?;
             reader.end()?;
@@ -81,7 +85,7 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> Intake<'a, R> {
         }
         reader.members(|reader, name| {
             if !is(name, "records") {
-                return Ok::<(), Halt>(reader.value(&mut Discard)?);
+                return Ok::<(), ParseError>(reader.value(&mut Discard)?);
             }
             if records.is_some() {
                 return Err(shape("'records' is given twice").into());
@@ -96,13 +100,13 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> Intake<'a, R> {
                     return Err(shape(&format!("more than {MAX_RECORDS} records in one request")).into());
                 }
                 taken.push(self.next(reader, taken.len())?);
-                Ok::<(), Halt>(())
+                Ok::<(), ParseError>(())
             })
         })?;
         Ok(reader.end()?)
     }
 
-    fn next(&self, reader: &mut Reader<'_>, index: usize) -> Result<StreamRecord, Halt> {
+    fn next(&self, reader: &mut Reader<'_>, index: usize) -> Result<StreamRecord, ParseError> {
         if reader.peek() != Some(b'{') {
             reader.value(&mut Discard)?;
             return Err(shape(&format!("record {index} is not an object with 'Data'")).into());
@@ -120,7 +124,7 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> Intake<'a, R> {
             } else {
                 reader.value(&mut Discard)?;
             }
-            Ok::<(), Halt>(())
+            Ok::<(), ParseError>(())
         })?;
         let Some(data) = data else {
             return Err(shape(&format!("record {index} has no 'Data'")).into());
@@ -136,7 +140,7 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> Intake<'a, R> {
 }
 
 /// A partition key of any scalar type, as text; `None` for null and the empty string.
-fn partition_key(reader: &mut Reader<'_>, index: usize) -> Result<Option<String>, Halt> {
+fn partition_key(reader: &mut Reader<'_>, index: usize) -> Result<Option<String>, ParseError> {
     let first = reader.peek();
     let mut text = Vec::new();
     reader.value(&mut text)?;
@@ -160,8 +164,8 @@ fn is(member: &str, name: &str) -> bool {
     name.bytes().all(|b| letters.next() == Some(b)) && letters.next().is_none()
 }
 
-fn shape(what: &str) -> Rejection {
-    Rejection::Shape(what.to_owned())
+fn shape(what: &str) -> ApiError {
+    ApiError::Shape(what.to_owned())
 }
 
 /// The answer to `/record`, whose one record was taken.
@@ -174,7 +178,7 @@ pub fn record_answer(written: &Written) -> (StatusCode, Value) {
 /// The answer to `/records`: of each record, in order, what became of it.
 pub fn records_answer(written: &Written) -> (StatusCode, Value) {
     let failed = written.results.iter().filter(|result| result.is_err()).count();
-    let entry = |result: &Result<_, crate::stream::Refusal>| match result {
+    let entry = |result: &Result<_, crate::stream::PutError>| match result {
         Ok(crate::stream::Receipt { shard, sequence }) => {
             json!({ "SequenceNumber": sequence, "ShardId": shard })
         }
@@ -188,29 +192,29 @@ pub fn records_answer(written: &Written) -> (StatusCode, Value) {
 }
 
 /// An error in this API's style: the exception that Kinesis or API Gateway would name.
-pub fn error_body(rejection: &Rejection) -> Value {
+pub fn error_body(rejection: &ApiError) -> Value {
     json!({ "__type": exception(rejection), "message": rejection.to_string() })
 }
 
 /// The exception's name, for the header `x-amzn-ErrorType` too.
-pub fn exception(rejection: &Rejection) -> &'static str {
+pub fn exception(rejection: &ApiError) -> &'static str {
     match rejection {
-        Rejection::Malformed { .. } | Rejection::Undecodable(_) => "SerializationException",
-        Rejection::Shape(_) | Rejection::Empty => "ValidationException",
-        Rejection::TooLarge(_) | Rejection::Argument(_) => "InvalidArgumentException",
-        Rejection::Unauthenticated => "UnrecognizedClientException",
-        Rejection::Forbidden
-        | Rejection::OutOfScope { .. }
-        | Rejection::ReadsOff
-        | Rejection::StreamsAreGiven => "AccessDeniedException",
-        Rejection::StreamExists(_) => "ResourceInUseException",
-        Rejection::ExpiredIterator => "ExpiredIteratorException",
-        Rejection::Unknown { .. } => "ResourceNotFoundException",
-        Rejection::Method { .. } => "UnknownOperationException",
-        Rejection::MediaType(_) => "UnsupportedMediaTypeException",
-        Rejection::Throttled => "ProvisionedThroughputExceededException",
-        Rejection::Unavailable => "ServiceUnavailable",
-        Rejection::Internal => "InternalFailure",
+        ApiError::Malformed { .. } | ApiError::Undecodable(_) => "SerializationException",
+        ApiError::Shape(_) | ApiError::Empty => "ValidationException",
+        ApiError::TooLarge(_) | ApiError::Argument(_) => "InvalidArgumentException",
+        ApiError::Unauthenticated => "UnrecognizedClientException",
+        ApiError::Forbidden
+        | ApiError::OutOfScope { .. }
+        | ApiError::ReadsOff
+        | ApiError::StreamsAreGiven => "AccessDeniedException",
+        ApiError::StreamExists(_) => "ResourceInUseException",
+        ApiError::ExpiredIterator => "ExpiredIteratorException",
+        ApiError::Unknown { .. } => "ResourceNotFoundException",
+        ApiError::Method { .. } => "UnknownOperationException",
+        ApiError::MediaType(_) => "UnsupportedMediaTypeException",
+        ApiError::Throttled => "ProvisionedThroughputExceededException",
+        ApiError::Unavailable => "ServiceUnavailable",
+        ApiError::Internal => "InternalFailure",
     }
 }
 
@@ -218,9 +222,9 @@ pub fn exception(rejection: &Rejection) -> &'static str {
 mod tests {
     use super::*;
 
-    fn intake() -> Intake<'static, impl Fn(Option<&str>) -> Option<&'static str>> {
+    fn intake() -> KinesisRequestParser<'static, impl Fn(Option<&str>) -> Option<&'static str>> {
         let route = |key: Option<&str>| (key == Some("pin")).then_some("pin");
-        Intake { request_id: "r", route }
+        KinesisRequestParser { request_id: "r", route }
     }
 
     fn flat(records: Vec<StreamRecord>) -> Vec<(String, String)> {
@@ -290,6 +294,6 @@ mod tests {
         ] {
             assert_eq!(intake().records(text.as_bytes()), Err(shape(expected)), "{text}");
         }
-        assert!(matches!(intake().record(b"{\"Data\":{}"), Err(Rejection::Malformed { .. })));
+        assert!(matches!(intake().record(b"{\"Data\":{}"), Err(ApiError::Malformed { .. })));
     }
 }

@@ -5,7 +5,7 @@
 //! partition key.
 //!
 //! **What a client sees is decided by the path of each request and by who asks, never by the iterator that it
-//! brings.** A `Bookmark` says only where to go on, so there is nothing in it to forge: brought to another stream, it
+//! brings.** A `IteratorToken` says only where to go on, so there is nothing in it to forge: brought to another stream, it
 //! is refused, and if it were not, it would show that stream's records.
 //!
 //! An answer is bounded by [`MAX_ANSWER_BYTES`]. What does not fit of a page is what the next iterator begins with: at a
@@ -17,10 +17,10 @@ use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::{AGGREGATE, StreamKey};
 use serde_json::{Value, json};
 
-use crate::error::Rejection;
+use crate::error::ApiError;
 use crate::kinesis_streams::{is_name, seconds};
 use crate::reading::{HeldRecord, Page, ReadableStream, Start};
-use crate::stream::Refusal;
+use crate::stream::PutError;
 
 /// The header that brings an iterator.
 pub const SHARD_ITERATOR: &str = "shard-iterator";
@@ -45,7 +45,7 @@ pub enum View<'a> {
 
 /// Where a client goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Bookmark {
+struct IteratorToken {
     /// The stream as the client calls it.
     stream: String,
     shard: String,
@@ -68,12 +68,13 @@ pub async fn shard_iterator<S: ReadableStream>(
     source: &S,
     stream: &str,
     shard: Option<&str>,
-) -> Result<Value, Rejection> {
+) -> Result<Value, ApiError> {
     let shard = shard.filter(|shard| is_name(shard)).ok_or_else(|| {
-        Rejection::Argument("name a shard, as DescribeStream does: ?shard-id=shardId-000000000000".to_owned())
+        ApiError::Argument("name a shard, as DescribeStream does: ?shard-id=shardId-000000000000".to_owned())
     })?;
     let found = source.iterator(shard, Start::Oldest).await.map_err(|refusal| rejection(&refusal, shard))?;
-    let iterator = Bookmark { stream: stream.to_owned(), shard: shard.to_owned(), place: Place::Page(found) };
+    let iterator =
+        IteratorToken { stream: stream.to_owned(), shard: shard.to_owned(), place: Place::Page(found) };
     Ok(json!({ "ShardIterator": iterator.token() }))
 }
 
@@ -87,15 +88,15 @@ pub async fn records<S: ReadableStream>(
     token: Option<&[u8]>,
     view: View<'_>,
     catalog: &Catalog,
-) -> Result<(Value, u64), Rejection> {
+) -> Result<(Value, u64), ApiError> {
     let missing =
         "send the iterator that GET /streams/<stream>/sharditerator gave, in the header Shard-Iterator";
-    let token = token.ok_or_else(|| Rejection::Argument(missing.to_owned()))?;
-    let iterator = Bookmark::parse(token)
+    let token = token.ok_or_else(|| ApiError::Argument(missing.to_owned()))?;
+    let iterator = IteratorToken::parse(token)
         .filter(|iterator| iterator.stream == stream)
-        .ok_or_else(|| Rejection::Argument("the Shard-Iterator is none of this stream".to_owned()))?;
-    let Bookmark { shard, place, .. } = &iterator;
-    let refused = |refusal: Refusal| rejection(&refusal, shard);
+        .ok_or_else(|| ApiError::Argument("the Shard-Iterator is none of this stream".to_owned()))?;
+    let IteratorToken { shard, place, .. } = &iterator;
+    let refused = |refusal: PutError| rejection(&refusal, shard);
     let (at, behind) = match place {
         Place::Page(at) => (at.clone(), None),
         Place::Inside { sequence, lines } => {
@@ -104,14 +105,14 @@ pub async fn records<S: ReadableStream>(
         }
     };
     let page = source.page(&at).await.map_err(refused)?;
-    let shown = Shown::of(&page, behind, view, catalog);
+    let shown = ResponsePage::of(&page, behind, view, catalog);
     // Not at the end, whatever Kinesis says of the page's.
     let behind_ms = if shown.rest.is_some() { page.behind_ms.max(1) } else { page.behind_ms };
     let next = match (shown.rest, page.next) {
         (Some(place), _) => Some(place),
         (None, next) => next.map(Place::Page),
     };
-    let next = next.map(|place| Bookmark { place, ..iterator.clone() }.token());
+    let next = next.map(|place| IteratorToken { place, ..iterator.clone() }.token());
     let count = shown.records.len() as u64;
     let answer =
         json!({ "MillisBehindLatest": behind_ms, "NextShardIterator": next, "Records": shown.records });
@@ -119,14 +120,14 @@ pub async fn records<S: ReadableStream>(
 }
 
 /// What is shown of a page.
-struct Shown {
+struct ResponsePage {
     records: Vec<Value>,
     bytes: usize,
     /// Where what had no room begins.
     rest: Option<Place>,
 }
 
-impl Shown {
+impl ResponsePage {
     /// `behind` is the record of which that many lines were shown before.
     fn of(page: &Page, behind: Option<(&str, usize)>, view: View<'_>, catalog: &Catalog) -> Self {
         let mut shown = Self { records: Vec::new(), bytes: 0, rest: None };
@@ -200,7 +201,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-impl Bookmark {
+impl IteratorToken {
     fn token(&self) -> String {
         let text = match &self.place {
             Place::Page(at) => json!([self.stream, self.shard, at]),
@@ -237,24 +238,24 @@ impl Bookmark {
 }
 
 /// Why the stream gave nothing, for the client; what only the operator may know is logged.
-fn rejection(refusal: &Refusal, shard: &str) -> Rejection {
+fn rejection(refusal: &PutError, shard: &str) -> ApiError {
     match refusal.code.as_str() {
-        "ExpiredIteratorException" => Rejection::ExpiredIterator,
-        "ResourceNotFoundException" => Rejection::Unknown {
+        "ExpiredIteratorException" => ApiError::ExpiredIterator,
+        "ResourceNotFoundException" => ApiError::Unknown {
             kind: "shard",
             name: shard.to_owned(),
             remedy: "GET /streams/<stream> tells which there are".to_owned(),
         },
         // The second for what has not even the form of an iterator.
         "InvalidArgumentException" | "ValidationException" => {
-            Rejection::Argument("the Shard-Iterator is none of this stream".to_owned())
+            ApiError::Argument("the Shard-Iterator is none of this stream".to_owned())
         }
         _ => unreadable(refusal),
     }
 }
 
 /// The same for what no client can have caused.
-pub fn unreadable(refusal: &Refusal) -> Rejection {
+pub fn unreadable(refusal: &PutError) -> ApiError {
     tracing::warn!(code = refusal.code, message = refusal.message, "the stream cannot be read");
     refusal.kind.into()
 }
@@ -269,7 +270,7 @@ mod tests {
 
     fn shown(records: Vec<HeldRecord>, view: View<'_>) -> Vec<(String, Vec<u8>, String)> {
         let page = Page { records, next: None, behind_ms: 0 };
-        let shown = Shown::of(&page, None, view, &Catalog::embedded().unwrap());
+        let shown = ResponsePage::of(&page, None, view, &Catalog::embedded().unwrap());
         assert!(shown.rest.is_none());
         let text = |record: &Value, name: &str| record[name].as_str().unwrap().to_owned();
         let part = |record: &Value| {
@@ -316,7 +317,7 @@ mod tests {
         let catalog = Catalog::embedded().unwrap();
         let (mut behind, mut total) = (0, 0);
         loop {
-            let shown = Shown::of(&page, Some(("7", behind)), View::Dataset("pin"), &catalog);
+            let shown = ResponsePage::of(&page, Some(("7", behind)), View::Dataset("pin"), &catalog);
             assert!(Value::from(shown.records.clone()).to_string().len() <= MAX_ANSWER_BYTES);
             assert!(!shown.records.is_empty());
             assert_eq!(shown.records[0]["SequenceNumber"], format!("7.{total}"));
@@ -338,8 +339,9 @@ mod tests {
         let page = Place::Page("AAAA+/=".to_owned());
         let inside = Place::Inside { sequence: "4966".to_owned(), lines: 12 };
         for place in [page, inside] {
-            let iterator = Bookmark { stream: "s-pin".into(), shard: "shardId-000000000000".into(), place };
-            assert_eq!(Bookmark::parse(iterator.token().as_bytes()), Some(iterator));
+            let iterator =
+                IteratorToken { stream: "s-pin".into(), shard: "shardId-000000000000".into(), place };
+            assert_eq!(IteratorToken::parse(iterator.token().as_bytes()), Some(iterator));
         }
         for text in [
             "",
@@ -354,9 +356,9 @@ mod tests {
             r#"["s","h","1",1,1]"#,
             r#"[1,"h","1"]"#,
         ] {
-            assert_eq!(Bookmark::parse(URL_SAFE_NO_PAD.encode(text).as_bytes()), None, "{text}");
+            assert_eq!(IteratorToken::parse(URL_SAFE_NO_PAD.encode(text).as_bytes()), None, "{text}");
         }
-        assert_eq!(Bookmark::parse(b"AAAAAAAAA"), None);
-        assert_eq!(Bookmark::parse(&vec![b'A'; MAX_ITERATOR + 1]), None);
+        assert_eq!(IteratorToken::parse(b"AAAAAAAAA"), None);
+        assert_eq!(IteratorToken::parse(&vec![b'A'; MAX_ITERATOR + 1]), None);
     }
 }

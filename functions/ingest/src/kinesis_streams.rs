@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::error::Rejection;
+use crate::error::ApiError;
 use crate::reading::{Description, Shard};
 
 /// The most names in an answer (`ListStreams`, API reference).
@@ -29,17 +29,17 @@ impl<'a> Listing<'a> {
     ///
     /// # Errors
     /// For a limit that is no number from 1 to [`MAX_NAMES`], and a name that no stream could have.
-    pub fn of(after: Option<&'a str>, limit: Option<&str>) -> Result<Self, Rejection> {
+    pub fn of(after: Option<&'a str>, limit: Option<&str>) -> Result<Self, ApiError> {
         let limit = match limit {
             None => NAMES,
             Some(text) => text
                 .parse()
                 .ok()
                 .filter(|limit| (1..=MAX_NAMES).contains(limit))
-                .ok_or_else(|| Rejection::Argument(format!("Limit is a number from 1 to {MAX_NAMES}")))?,
+                .ok_or_else(|| ApiError::Argument(format!("Limit is a number from 1 to {MAX_NAMES}")))?,
         };
         match after {
-            Some(name) if !is_name(name) => Err(Rejection::Argument(format!(
+            Some(name) if !is_name(name) => Err(ApiError::Argument(format!(
                 "ExclusiveStartStreamName has 1 to {MAX_NAME} letters, digits and . _ -"
             ))),
             after => Ok(Self { after: after.unwrap_or_default(), limit }),
@@ -124,7 +124,7 @@ mod tests {
             (Some("a b"), None),
             (Some(long.as_str()), None),
         ] {
-            assert!(matches!(Listing::of(after, limit), Err(Rejection::Argument(_))), "{after:?} {limit:?}");
+            assert!(matches!(Listing::of(after, limit), Err(ApiError::Argument(_))), "{after:?} {limit:?}");
         }
     }
 }

@@ -19,13 +19,13 @@
 //! use ingest::app::{Access, App};
 //! use ingest::packing::StreamRecord;
 //! use ingest::reading::ReadableStream;
-//! use ingest::stream::{Receipt, RecordStream, Refusal};
-//! use ingest::writer::Patience;
+//! use ingest::stream::{Receipt, RecordStream, PutError};
+//! use ingest::writer::RetryPolicy;
 //!
 //! /// A stream that takes everything.
 //! struct Willing;
 //! impl RecordStream for Willing {
-//!     async fn put_records(&self, records: &[&StreamRecord]) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
+//!     async fn put_records(&self, records: &[&StreamRecord]) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
 //!         let receipt = |_: &&StreamRecord| Ok(Receipt { shard: "shardId-000000000000".into(), sequence: "42".into() });
 //!         Ok(records.iter().map(receipt).collect())
 //!     }
@@ -39,8 +39,8 @@
 //!     catalog: Arc::new(pinlake_schema::Catalog::embedded().unwrap()),
 //!     access: Access::Anyone,
 //!     reads: false,
-//!     patience: Patience::default(),
-//!     effects: pinlake_effects::Effects::system(),
+//!     patience: RetryPolicy::default(),
+//!     effects: pinlake_env::Env::system(),
 //! };
 //! let request = http::Request::post("https://example.org/v1/pin")
 //!     .header("Idempotency-Key", "first")
@@ -54,7 +54,6 @@
 
 pub mod access;
 pub mod ack;
-pub mod answer;
 pub mod app;
 pub mod body;
 pub mod compact;
@@ -69,6 +68,7 @@ pub mod packing;
 pub mod payload;
 pub mod reading;
 pub mod request_id;
+pub mod response;
 pub mod router;
 pub mod stream;
 pub mod writer;

@@ -9,13 +9,13 @@ use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
 use ingest::app::{Access, App, Report};
 use ingest::stream::KinesisStream;
-use ingest::writer::Patience;
+use ingest::writer::RetryPolicy;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::run;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceBuilder;
 use lambda_http::{Adapter, Error, LambdaEvent, Request, service_fn};
-use pinlake_effects::Effects;
+use pinlake_env::Env;
 use pinlake_platform::api_keys::ApiKeys;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_platform::{contracts, settings};
@@ -27,14 +27,14 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let metrics = Metrics::of("ingest");
-    let effects = Effects::system();
+    let effects = Env::system();
     let catalog = Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?);
     let app = App {
         stream: KinesisStream::new(kinesis().await, settings::required("PINLAKE_STREAM")?),
         access: access(&catalog)?,
         reads: settings::parsed("PINLAKE_READS", false)?,
         catalog,
-        patience: Patience::default(),
+        patience: RetryPolicy::default(),
         effects: effects.clone(),
     };
     let answered = service_fn(async |request: Request| {
@@ -75,7 +75,7 @@ async fn kinesis() -> aws_sdk_kinesis::Client {
     aws_sdk_kinesis::Client::from_conf(config)
 }
 
-fn measure(metrics: &Metrics, effects: &Effects, report: &Report) {
+fn measure(metrics: &Metrics, effects: &Env, report: &Report) {
     let count = |holds: bool| if holds { 1.0 } else { 0.0 };
     let values = [
         ("requests", Unit::Count, 1.0),

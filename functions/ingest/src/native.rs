@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::compact::Reader;
-use crate::error::{Halt, Rejection};
+use crate::error::{ApiError, ParseError};
 use crate::packing::{Packer, StreamRecord};
 use crate::writer::Written;
 
@@ -27,7 +27,7 @@ impl Framing {
     ///
     /// # Errors
     /// For a type that is neither JSON nor lines of it.
-    pub fn of(media_type: Option<&str>) -> Result<Self, Rejection> {
+    pub fn of(media_type: Option<&str>) -> Result<Self, ApiError> {
         match media_type {
             None | Some("application/json" | "text/json") => Ok(Self::Json),
             Some(
@@ -37,7 +37,7 @@ impl Framing {
                 | "application/x-jsonlines"
                 | "application/json-lines",
             ) => Ok(Self::Lines),
-            Some(other) => Err(Rejection::MediaType(format!(
+            Some(other) => Err(ApiError::MediaType(format!(
                 "Content-Type '{other}' is not read here: send application/json or application/x-ndjson"
             ))),
         }
@@ -48,7 +48,7 @@ impl Framing {
 ///
 /// # Errors
 /// The first mistake in the body, at its line and column, or a record that is too long.
-pub fn read(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<Vec<StreamRecord>, Rejection> {
+pub fn read(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<Vec<StreamRecord>, ApiError> {
     let by_line = framing == Framing::Lines || begins_with_a_line(text);
     if by_line { lines(text, &mut packer) } else { value(text, &mut packer) }
         .map_err(|halt| halt.in_body(text))?;
@@ -65,17 +65,17 @@ fn begins_with_a_line(text: &[u8]) -> bool {
     reader.value(&mut crate::compact::Discard).is_ok() && reader.end().is_ok()
 }
 
-fn value(text: &[u8], packer: &mut Packer<'_>) -> Result<(), Halt> {
+fn value(text: &[u8], packer: &mut Packer<'_>) -> Result<(), ParseError> {
     let mut reader = Reader::new(text);
     if reader.peek() == Some(b'[') {
-        reader.elements(|reader| packer.line(|line| Ok::<(), Halt>(reader.value(line)?)))?;
+        reader.elements(|reader| packer.line(|line| Ok::<(), ParseError>(reader.value(line)?)))?;
     } else {
-        packer.line(|line| Ok::<(), Halt>(reader.value(line)?))?;
+        packer.line(|line| Ok::<(), ParseError>(reader.value(line)?))?;
     }
     Ok(reader.end()?)
 }
 
-fn lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), Halt> {
+fn lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), ParseError> {
     let mut start = 0;
     for end in memchr::memchr_iter(b'\n', text).chain([text.len()]) {
         let mut reader = Reader::new(&text[start..end]);
@@ -84,7 +84,7 @@ fn lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), Halt> {
                 reader
                     .value(out)
                     .and_then(|()| reader.end())
-                    .map_err(|mistake| Halt::from(mistake.shifted(start)))
+                    .map_err(|mistake| ParseError::from(mistake.shifted(start)))
             })?;
         }
         start = end + 1;
@@ -124,27 +124,27 @@ fn extend(ranges: &mut Vec<[u64; 2]>, start: u64, end: u64) {
 }
 
 /// An error in this API's style.
-pub fn error_body(rejection: &Rejection, request_id: &str) -> Value {
+pub fn error_body(rejection: &ApiError, request_id: &str) -> Value {
     let code = match rejection {
-        Rejection::Malformed { .. } => "malformed_json",
-        Rejection::Shape(_) => "unexpected_shape",
-        Rejection::Empty => "empty_body",
-        Rejection::Undecodable(_)
-        | Rejection::Argument(_)
-        | Rejection::StreamExists(_)
-        | Rejection::ExpiredIterator => "bad_request",
-        Rejection::Unauthenticated => "unauthenticated",
-        Rejection::Forbidden
-        | Rejection::OutOfScope { .. }
-        | Rejection::ReadsOff
-        | Rejection::StreamsAreGiven => "forbidden",
-        Rejection::Unknown { .. } => "not_found",
-        Rejection::Method { .. } => "method_not_allowed",
-        Rejection::TooLarge(_) => "too_large",
-        Rejection::MediaType(_) => "unsupported_media_type",
-        Rejection::Throttled => "throttled",
-        Rejection::Unavailable => "unavailable",
-        Rejection::Internal => "internal",
+        ApiError::Malformed { .. } => "malformed_json",
+        ApiError::Shape(_) => "unexpected_shape",
+        ApiError::Empty => "empty_body",
+        ApiError::Undecodable(_)
+        | ApiError::Argument(_)
+        | ApiError::StreamExists(_)
+        | ApiError::ExpiredIterator => "bad_request",
+        ApiError::Unauthenticated => "unauthenticated",
+        ApiError::Forbidden
+        | ApiError::OutOfScope { .. }
+        | ApiError::ReadsOff
+        | ApiError::StreamsAreGiven => "forbidden",
+        ApiError::Unknown { .. } => "not_found",
+        ApiError::Method { .. } => "method_not_allowed",
+        ApiError::TooLarge(_) => "too_large",
+        ApiError::MediaType(_) => "unsupported_media_type",
+        ApiError::Throttled => "throttled",
+        ApiError::Unavailable => "unavailable",
+        ApiError::Internal => "internal",
     };
     json!({ "error": code, "message": rejection.to_string(), "request_id": request_id })
 }
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::compact::Position;
 
-    fn records(text: &str, framing: Framing) -> Result<Vec<String>, Rejection> {
+    fn records(text: &str, framing: Framing) -> Result<Vec<String>, ApiError> {
         let packed = read(text.as_bytes(), framing, Packer::new("pin", "r"))?;
         Ok(packed
             .iter()
@@ -189,7 +189,7 @@ mod tests {
             ("{\n\"a\":1\n", Framing::Json, 3, 1),
             ("{\n\"a\":1\n}", Framing::Lines, 1, 2),
         ] {
-            let Err(Rejection::Malformed { position, .. }) = records(text, framing) else { panic!("{text}") };
+            let Err(ApiError::Malformed { position, .. }) = records(text, framing) else { panic!("{text}") };
             assert_eq!(position, Position { line, column }, "{text}");
         }
     }

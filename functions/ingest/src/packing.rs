@@ -9,7 +9,7 @@
 //!
 //! let mut packer = Packer::new("pin", "7d3c");
 //! for line in ["{\"ind\":1}", "{\"ind\":2}"] {
-//!     packer.line(|out| { out.extend_from_slice(line.as_bytes()); Ok::<(), ingest::error::Rejection>(()) }).unwrap();
+//!     packer.line(|out| { out.extend_from_slice(line.as_bytes()); Ok::<(), ingest::error::ApiError>(()) }).unwrap();
 //! }
 //! let records = packer.finish();
 //! assert_eq!(records.len(), 1);
@@ -21,7 +21,7 @@ use std::ops::Range;
 
 use pinlake_schema::stream_key::StreamKey;
 
-use crate::error::Rejection;
+use crate::error::ApiError;
 
 /// Where a packed record ends: one billing unit, read strictly (KB = 1,000 bytes, the key counted in).
 pub const PACKED_BYTES: usize = 25_000;
@@ -45,10 +45,10 @@ impl StreamRecord {
     ///
     /// # Errors
     /// When the line is too long for a Kinesis record.
-    pub fn single(key: StreamKey<'_>, data: Vec<u8>) -> Result<Self, Rejection> {
+    pub fn single(key: StreamKey<'_>, data: Vec<u8>) -> Result<Self, ApiError> {
         let record = Self { key: key.to_string(), data, lines: key.index..key.index + 1 };
         if record.bytes() > MAX_RECORD_BYTES {
-            return Err(Rejection::TooLarge(format!(
+            return Err(ApiError::TooLarge(format!(
                 "record {} takes {} bytes with its key, more than the {MAX_RECORD_BYTES} that the stream allows",
                 key.index,
                 record.bytes(),
@@ -87,7 +87,7 @@ impl<'a> Packer<'a> {
     ///
     /// # Errors
     /// What `write` says, or that the line is too long. The packer is then good for nothing: the request is off.
-    pub fn line<E: From<Rejection>>(
+    pub fn line<E: From<ApiError>>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -130,7 +130,7 @@ impl<'a> Packer<'a> {
         }
     }
 
-    fn close(&mut self) -> Result<(), Rejection> {
+    fn close(&mut self) -> Result<(), ApiError> {
         let lines = self.open_lines.clone();
         // Where one record is full, most likely the next one will be.
         let data = std::mem::replace(&mut self.open, Vec::with_capacity(PACKED_BYTES));
@@ -146,12 +146,12 @@ impl<'a> Packer<'a> {
 mod tests {
     use super::*;
 
-    fn pack(lines: &[Vec<u8>]) -> Result<Vec<StreamRecord>, Rejection> {
+    fn pack(lines: &[Vec<u8>]) -> Result<Vec<StreamRecord>, ApiError> {
         let mut packer = Packer::new("pin", "request");
         for line in lines {
             packer.line(|out| {
                 out.extend_from_slice(line);
-                Ok::<(), Rejection>(())
+                Ok::<(), ApiError>(())
             })?;
         }
         assert_eq!(packer.count(), lines.len() as u64);
@@ -195,7 +195,7 @@ mod tests {
         for before in [0, 1] {
             let mut lines = vec![b"{}".to_vec(); before];
             lines.push(vec![b'x'; MAX_RECORD_BYTES]);
-            let Err(Rejection::TooLarge(why)) = pack(&lines) else { panic!("{before}: was packed") };
+            let Err(ApiError::TooLarge(why)) = pack(&lines) else { panic!("{before}: was packed") };
             assert!(why.starts_with(&format!("record {before} takes 10485")), "{why}");
         }
     }

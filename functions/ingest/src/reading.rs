@@ -8,7 +8,7 @@ use std::future::Future;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::types::ShardIteratorType;
 
-use crate::stream::{KinesisStream, Refusal, RefusalKind, whole_call};
+use crate::stream::{KinesisStream, PutError, PutErrorKind, whole_call};
 
 /// The most shards that are told of at once (`ListShards`, API reference).
 pub const MAX_SHARDS: i32 = 1_000;
@@ -80,7 +80,7 @@ pub trait ReadableStream: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be had.
-    fn describe(&self) -> impl Future<Output = Result<Description, Refusal>> + Send {
+    fn describe(&self) -> impl Future<Output = Result<Description, PutError>> + Send {
         std::future::ready(Err(write_only()))
     }
 
@@ -92,7 +92,7 @@ pub trait ReadableStream: Send + Sync {
         &self,
         shard: &str,
         start: Start<'_>,
-    ) -> impl Future<Output = Result<String, Refusal>> + Send {
+    ) -> impl Future<Output = Result<String, PutError>> + Send {
         let _ = (shard, start);
         std::future::ready(Err(write_only()))
     }
@@ -102,31 +102,31 @@ pub trait ReadableStream: Send + Sync {
     /// # Errors
     /// `ExpiredIteratorException` after five minutes, `InvalidArgumentException` for no iterator of Kinesis'; when the
     /// stream cannot be reached.
-    fn page(&self, iterator: &str) -> impl Future<Output = Result<Page, Refusal>> + Send {
+    fn page(&self, iterator: &str) -> impl Future<Output = Result<Page, PutError>> + Send {
         let _ = iterator;
         std::future::ready(Err(write_only()))
     }
 }
 
-fn write_only() -> Refusal {
+fn write_only() -> PutError {
     let message = "this stream is only written to".to_owned();
-    Refusal { kind: RefusalKind::Permanent, code: "UnsupportedOperationException".to_owned(), message }
+    PutError { kind: PutErrorKind::Permanent, code: "UnsupportedOperationException".to_owned(), message }
 }
 
-fn answered<T, E>(answer: Result<T, SdkError<E>>) -> Result<T, Refusal>
+fn answered<T, E>(answer: Result<T, SdkError<E>>) -> Result<T, PutError>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     answer.map_err(|error| whole_call(&error))
 }
 
-fn incomplete(what: &str) -> Refusal {
+fn incomplete(what: &str) -> PutError {
     let message = format!("the stream's answer has no {what}");
-    Refusal { kind: RefusalKind::Unavailable, code: "InternalFailure".to_owned(), message }
+    PutError { kind: PutErrorKind::Unavailable, code: "InternalFailure".to_owned(), message }
 }
 
 impl ReadableStream for KinesisStream {
-    async fn describe(&self) -> Result<Description, Refusal> {
+    async fn describe(&self) -> Result<Description, PutError> {
         let (summary, listed) = tokio::join!(
             self.client.describe_stream_summary().stream_name(&self.name).send(),
             self.client.list_shards().stream_name(&self.name).max_results(MAX_SHARDS).send(),
@@ -154,7 +154,7 @@ impl ReadableStream for KinesisStream {
         })
     }
 
-    async fn iterator(&self, shard: &str, start: Start<'_>) -> Result<String, Refusal> {
+    async fn iterator(&self, shard: &str, start: Start<'_>) -> Result<String, PutError> {
         let call = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard);
         let call = match start {
             Start::Oldest => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
@@ -165,7 +165,7 @@ impl ReadableStream for KinesisStream {
         answered(call.send().await)?.shard_iterator.ok_or_else(|| incomplete("iterator"))
     }
 
-    async fn page(&self, iterator: &str) -> Result<Page, Refusal> {
+    async fn page(&self, iterator: &str) -> Result<Page, PutError> {
         let answer = answered(self.client.get_records().shard_iterator(iterator).send().await)?;
         let records = answer.records.into_iter().map(|record| HeldRecord {
             key: record.partition_key.unwrap_or_default(),

@@ -12,7 +12,7 @@ use pinlake_platform::api_keys::ApiKey;
 use pinlake_schema::stream_key::BEFORE_CALLER;
 use sha2::{Digest, Sha256};
 
-use crate::error::Rejection;
+use crate::error::ApiError;
 
 /// The client's own id of a request.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -36,9 +36,9 @@ impl RequestId {
     ///
     /// # Errors
     /// When the client's own is none, or there is no id at all.
-    pub fn of(request: &Request, key: Option<&ApiKey>) -> Result<Self, Rejection> {
+    pub fn of(request: &Request, key: Option<&ApiKey>) -> Result<Self, ApiError> {
         let Some(named) = own(request.headers())? else {
-            let id = lambda_id(request).ok_or(Rejection::Internal)?;
+            let id = lambda_id(request).ok_or(ApiError::Internal)?;
             return Ok(Self { shown: id.to_owned(), stored: id.to_owned() });
         };
         let mut stored = named.to_owned();
@@ -54,14 +54,14 @@ impl RequestId {
 }
 
 /// The client's own id.
-fn own(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
+fn own(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let fits = |key: &&str| {
         (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())
             && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
     };
     key.to_str().ok().filter(fits).map(Some).ok_or_else(|| {
-        Rejection::Undecodable(format!(
+        ApiError::Undecodable(format!(
             "an Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} letters, digits and . _ : -; nothing of this \
              request was stored"
         ))

@@ -27,7 +27,7 @@ pub struct Receipt {
 
 /// What decides what to do about a record that was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalKind {
+pub enum PutErrorKind {
     /// No room at the moment.
     Throttled,
     /// A passing fault.
@@ -39,9 +39,9 @@ pub enum RefusalKind {
 /// The stream did not take a record, or did not say that it did.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
-pub struct Refusal {
+pub struct PutError {
     /// What to do about it.
-    pub kind: RefusalKind,
+    pub kind: PutErrorKind,
     /// The exception's name, as Kinesis has it.
     pub code: String,
     /// For the log.
@@ -58,7 +58,7 @@ pub trait RecordStream: Send + Sync {
     fn put_records(
         &self,
         records: &[&StreamRecord],
-    ) -> impl Future<Output = Result<Vec<Result<Receipt, Refusal>>, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Vec<Result<Receipt, PutError>>, PutError>> + Send;
 }
 
 /// A Kinesis data stream.
@@ -76,7 +76,10 @@ impl KinesisStream {
 }
 
 impl RecordStream for KinesisStream {
-    async fn put_records(&self, records: &[&StreamRecord]) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
+    async fn put_records(
+        &self,
+        records: &[&StreamRecord],
+    ) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
         let mut call = self.client.put_records().stream_name(&self.name);
         for record in records {
             let entry = PutRecordsRequestEntry::builder()
@@ -101,7 +104,7 @@ impl RecordStream for KinesisStream {
     }
 }
 
-pub(crate) fn whole_call<E>(error: &SdkError<E>) -> Refusal
+pub(crate) fn whole_call<E>(error: &SdkError<E>) -> PutError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -120,12 +123,12 @@ where
 }
 
 /// Kinesis' exceptions (`PutRecords`, API reference, "Errors" and "ErrorCode") by what to do about them.
-fn refusal(code: &str, message: String) -> Refusal {
+fn refusal(code: &str, message: String) -> PutError {
     let kind = match code {
         "ProvisionedThroughputExceededException"
         | "KMSThrottlingException"
         | "LimitExceededException"
-        | "ThrottlingException" => RefusalKind::Throttled,
+        | "ThrottlingException" => PutErrorKind::Throttled,
         "AccessDeniedException"
         | "InvalidArgumentException"
         | "ResourceNotFoundException"
@@ -138,8 +141,8 @@ fn refusal(code: &str, message: String) -> Refusal {
         | "KMSDisabledException"
         | "KMSInvalidStateException"
         | "KMSNotFoundException"
-        | "KMSOptInRequired" => RefusalKind::Permanent,
-        _ => RefusalKind::Unavailable,
+        | "KMSOptInRequired" => PutErrorKind::Permanent,
+        _ => PutErrorKind::Unavailable,
     };
     // "Value '...' at 'records.1.member.partitionKey' failed to satisfy constraint": the record itself, for the log.
     let message = match code {
@@ -148,7 +151,7 @@ fn refusal(code: &str, message: String) -> Refusal {
         }
         _ => message,
     };
-    Refusal { kind, code: code.to_owned(), message }
+    PutError { kind, code: code.to_owned(), message }
 }
 
 #[cfg(test)]
@@ -158,10 +161,10 @@ mod tests {
     #[test]
     fn an_unknown_exception_is_worth_another_try() {
         let kind = |code| refusal(code, String::new()).kind;
-        assert_eq!(kind("ProvisionedThroughputExceededException"), RefusalKind::Throttled);
-        assert_eq!(kind("ResourceNotFoundException"), RefusalKind::Permanent);
-        assert_eq!(kind("InternalFailure"), RefusalKind::Unavailable);
-        assert_eq!(kind("SomethingNew"), RefusalKind::Unavailable);
+        assert_eq!(kind("ProvisionedThroughputExceededException"), PutErrorKind::Throttled);
+        assert_eq!(kind("ResourceNotFoundException"), PutErrorKind::Permanent);
+        assert_eq!(kind("InternalFailure"), PutErrorKind::Unavailable);
+        assert_eq!(kind("SomethingNew"), PutErrorKind::Unavailable);
     }
 
     #[test]

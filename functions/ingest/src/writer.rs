@@ -7,22 +7,22 @@
 
 use std::time::Duration;
 
-use pinlake_effects::{Backoff, Chance};
+use pinlake_env::{Backoff, Rng};
 use tokio::time::Instant;
 
 use crate::packing::StreamRecord;
-use crate::stream::{MAX_CALL_BYTES, MAX_CALL_RECORDS, Receipt, RecordStream, Refusal, RefusalKind};
+use crate::stream::{MAX_CALL_BYTES, MAX_CALL_RECORDS, PutError, PutErrorKind, Receipt, RecordStream};
 
 /// How long to keep trying.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// Waits between the rounds, and how many rounds there are.
     pub backoff: Backoff,
     /// No round begins, and no call lasts, beyond this.
     pub budget: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     /// Eight rounds within eight seconds: a shard's throughput is counted by the second, so a burst has passed.
     fn default() -> Self {
         let backoff =
@@ -35,7 +35,7 @@ impl Default for Patience {
 #[derive(Debug)]
 pub struct Written {
     /// One for each record, in order.
-    pub results: Vec<Result<Receipt, Refusal>>,
+    pub results: Vec<Result<Receipt, PutError>>,
     /// How often a record was put again.
     pub retries: u64,
 }
@@ -47,11 +47,11 @@ impl Written {
     }
 
     /// The refusal that says most about what is wrong; `None` when every record was taken.
-    pub fn worst(&self) -> Option<&Refusal> {
-        let weight = |refusal: &&Refusal| match refusal.kind {
-            RefusalKind::Unavailable => 0,
-            RefusalKind::Throttled => 1,
-            RefusalKind::Permanent => 2,
+    pub fn worst(&self) -> Option<&PutError> {
+        let weight = |refusal: &&PutError| match refusal.kind {
+            PutErrorKind::Unavailable => 0,
+            PutErrorKind::Throttled => 1,
+            PutErrorKind::Permanent => 2,
         };
         self.results.iter().filter_map(|result| result.as_ref().err()).max_by_key(weight)
     }
@@ -61,13 +61,13 @@ impl Written {
 pub async fn write<S: RecordStream>(
     stream: &S,
     records: &[StreamRecord],
-    patience: &Patience,
-    chance: &Chance,
+    patience: &RetryPolicy,
+    rng: &Rng,
 ) -> Written {
     let deadline = Instant::now() + patience.budget;
-    let mut results: Vec<Result<Receipt, Refusal>> = records.iter().map(|_| Err(unasked())).collect();
+    let mut results: Vec<Result<Receipt, PutError>> = records.iter().map(|_| Err(unasked())).collect();
     let mut outstanding: Vec<usize> = (0..records.len()).collect();
-    let mut waits = patience.backoff.delays(chance);
+    let mut waits = patience.backoff.delays(rng);
     let mut retries = 0;
     loop {
         for call in calls(&outstanding, records) {
@@ -86,7 +86,7 @@ pub async fn write<S: RecordStream>(
             }
         }
         outstanding
-            .retain(|&i| matches!(&results[i], Err(refusal) if refusal.kind != RefusalKind::Permanent));
+            .retain(|&i| matches!(&results[i], Err(refusal) if refusal.kind != PutErrorKind::Permanent));
         if outstanding.is_empty() {
             break;
         }
@@ -99,14 +99,14 @@ pub async fn write<S: RecordStream>(
     Written { results, retries }
 }
 
-fn unasked() -> Refusal {
+fn unasked() -> PutError {
     let message = "the stream's answer has fewer entries than the call had records".to_owned();
-    Refusal { kind: RefusalKind::Unavailable, code: "InternalFailure".to_owned(), message }
+    PutError { kind: PutErrorKind::Unavailable, code: "InternalFailure".to_owned(), message }
 }
 
-fn timed_out() -> Refusal {
+fn timed_out() -> PutError {
     let message = "the stream did not answer in time".to_owned();
-    Refusal { kind: RefusalKind::Unavailable, code: "RequestTimeoutException".to_owned(), message }
+    PutError { kind: PutErrorKind::Unavailable, code: "RequestTimeoutException".to_owned(), message }
 }
 
 /// Splits the outstanding records into calls within Kinesis' limits.
@@ -135,18 +135,18 @@ mod tests {
 
     /// Answers each call by a script; takes everything once the script has run out.
     struct Scripted {
-        script: Mutex<Vec<Answer>>,
+        script: Mutex<Vec<ApiResponse>>,
         calls: Mutex<Vec<Vec<String>>>,
     }
 
-    enum Answer {
-        RefuseEveryOther(RefusalKind),
-        Fail(RefusalKind),
+    enum ApiResponse {
+        RefuseEveryOther(PutErrorKind),
+        Fail(PutErrorKind),
         Silence,
     }
 
     impl Scripted {
-        fn new(mut script: Vec<Answer>) -> Self {
+        fn new(mut script: Vec<ApiResponse>) -> Self {
             script.reverse();
             Self { script: Mutex::new(script), calls: Mutex::default() }
         }
@@ -156,17 +156,17 @@ mod tests {
         async fn put_records(
             &self,
             records: &[&StreamRecord],
-        ) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
+        ) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
             self.calls.lock().unwrap().push(records.iter().map(|record| record.key.clone()).collect());
-            let refusal = |kind| Refusal { kind, code: "Code".to_owned(), message: String::new() };
+            let refusal = |kind| PutError { kind, code: "Code".to_owned(), message: String::new() };
             let answer = self.script.lock().unwrap().pop();
             let taken =
                 |record: &&StreamRecord| Receipt { shard: "shard".to_owned(), sequence: record.key.clone() };
             match answer {
                 None => Ok(records.iter().map(|record| Ok(taken(record))).collect()),
-                Some(Answer::Fail(kind)) => Err(refusal(kind)),
-                Some(Answer::Silence) => std::future::pending().await,
-                Some(Answer::RefuseEveryOther(kind)) => Ok(records
+                Some(ApiResponse::Fail(kind)) => Err(refusal(kind)),
+                Some(ApiResponse::Silence) => std::future::pending().await,
+                Some(ApiResponse::RefuseEveryOther(kind)) => Ok(records
                     .iter()
                     .enumerate()
                     .map(|(i, record)| if i % 2 == 0 { Ok(taken(record)) } else { Err(refusal(kind)) })
@@ -182,14 +182,14 @@ mod tests {
     }
 
     async fn run(stream: &Scripted, records: &[StreamRecord]) -> Written {
-        write(stream, records, &Patience::default(), &Chance::seeded(1)).await
+        write(stream, records, &RetryPolicy::default(), &Rng::seeded(1)).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_what_failed_is_put_again() {
         let stream = Scripted::new(vec![
-            Answer::RefuseEveryOther(RefusalKind::Throttled),
-            Answer::Fail(RefusalKind::Unavailable),
+            ApiResponse::RefuseEveryOther(PutErrorKind::Throttled),
+            ApiResponse::Fail(PutErrorKind::Unavailable),
         ]);
         let written = run(&stream, &records(4, 10)).await;
         assert!(written.worst().is_none());
@@ -211,27 +211,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn patience_ends() {
-        let always = || (0..100).map(|_| Answer::Fail(RefusalKind::Throttled)).collect();
+        let always = || (0..100).map(|_| ApiResponse::Fail(PutErrorKind::Throttled)).collect();
         let stream = Scripted::new(always());
         let start = Instant::now();
         let written = run(&stream, &records(1, 10)).await;
-        assert_eq!(written.worst().map(|refusal| refusal.kind), Some(RefusalKind::Throttled));
-        assert!(start.elapsed() <= Patience::default().budget);
+        assert_eq!(written.worst().map(|refusal| refusal.kind), Some(PutErrorKind::Throttled));
+        assert!(start.elapsed() <= RetryPolicy::default().budget);
         assert!(stream.calls.lock().unwrap().len() <= 8);
 
-        let silent = Scripted::new(vec![Answer::Silence]);
+        let silent = Scripted::new(vec![ApiResponse::Silence]);
         let start = Instant::now();
         let written = run(&silent, &records(1, 10)).await;
-        assert_eq!(start.elapsed(), Patience::default().budget);
+        assert_eq!(start.elapsed(), RetryPolicy::default().budget);
         assert_eq!(written.worst().map(|refusal| refusal.code.as_str()), Some("RequestTimeoutException"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_would_be_refused_again_is_not_tried_again() {
-        let stream = Scripted::new(vec![Answer::RefuseEveryOther(RefusalKind::Permanent)]);
+        let stream = Scripted::new(vec![ApiResponse::RefuseEveryOther(PutErrorKind::Permanent)]);
         let written = run(&stream, &records(2, 10)).await;
         assert_eq!(stream.calls.lock().unwrap().len(), 1);
         assert_eq!(written.receipts().count(), 1);
-        assert_eq!(written.worst().map(|refusal| refusal.kind), Some(RefusalKind::Permanent));
+        assert_eq!(written.worst().map(|refusal| refusal.kind), Some(PutErrorKind::Permanent));
     }
 }

@@ -11,13 +11,13 @@
 )]
 #![allow(clippy::print_stdout, reason = "a test tells what it measured")]
 
-#[path = "../../../tests/alone.rs"]
-mod alone;
 mod hostile;
+#[path = "../../../tests/subprocess.rs"]
+mod subprocess;
 
 mod access;
+mod discovery;
 mod openapi;
-mod questions;
 mod reads;
 
 #[path = "../../../tests/runtime_api.rs"]
@@ -33,10 +33,10 @@ use base64::engine::general_purpose::STANDARD;
 use ingest::app::{Access, App, Report};
 use ingest::packing::{MAX_RECORD_BYTES, StreamRecord};
 use ingest::reading::{Description, HeldRecord, Page, ReadableStream, Shard, Start};
-use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
-use ingest::writer::Patience;
+use ingest::stream::{PutError, PutErrorKind, Receipt, RecordStream};
+use ingest::writer::RetryPolicy;
 use lambda_http::{Body, Request, RequestExt as _, Response};
-use pinlake_effects::{Chance, Effects, ManualClock};
+use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ const NDJSON: &str = "application/x-ndjson";
 type Variant<'a> = (&'a str, &'a str, &'a str, String, Vec<(String, String)>);
 
 /// Decides by the record and how often it was put whether it is refused.
-type Verdict = Box<dyn Fn(&StreamRecord, usize) -> Option<RefusalKind> + Send + Sync>;
+type Verdict = Box<dyn Fn(&StreamRecord, usize) -> Option<PutErrorKind> + Send + Sync>;
 
 struct MemoryStream {
     verdict: Verdict,
@@ -63,7 +63,10 @@ struct State {
 }
 
 impl RecordStream for MemoryStream {
-    async fn put_records(&self, records: &[&StreamRecord]) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
+    async fn put_records(
+        &self,
+        records: &[&StreamRecord],
+    ) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
         assert!(!records.is_empty() && records.len() <= 500, "{} records in a call", records.len());
         assert!(records.iter().map(|record| record.bytes()).sum::<usize>() <= 5 * 1024 * 1024);
         let mut state = self.state.lock().unwrap();
@@ -72,7 +75,7 @@ impl RecordStream for MemoryStream {
             let before = state.puts.iter().filter(|key| **key == record.key).count();
             state.puts.push(record.key.clone());
             if let Some(kind) = (self.verdict)(record, before) {
-                return Err(Refusal { kind, code: "SomeException".into(), message: "account 12345".into() });
+                return Err(PutError { kind, code: "SomeException".into(), message: "account 12345".into() });
             }
             let sequence = sequence(state.stored.len());
             let shard = SHARDS[state.stored.len() % 2].to_owned();
@@ -107,13 +110,13 @@ fn sequence(at: usize) -> String {
     format!("4966889999999999999999999999999999999999999999999999{at:04}")
 }
 
-fn failed(code: &str) -> Refusal {
-    Refusal { kind: RefusalKind::Permanent, code: code.to_owned(), message: "account 12345".to_owned() }
+fn failed(code: &str) -> PutError {
+    PutError { kind: PutErrorKind::Permanent, code: code.to_owned(), message: "account 12345".to_owned() }
 }
 
 /// Its iterators are the number of the shard and of the record in it, `0-17`; `old` is too old.
 impl ReadableStream for MemoryStream {
-    async fn describe(&self) -> Result<Description, Refusal> {
+    async fn describe(&self) -> Result<Description, PutError> {
         let shard = |id: &&str| Shard {
             id: (*id).to_owned(),
             parent: None,
@@ -125,7 +128,7 @@ impl ReadableStream for MemoryStream {
         Ok(Description { status, retention_hours: 168, created_ms: 1_500, shards, more: false })
     }
 
-    async fn iterator(&self, shard: &str, start: Start<'_>) -> Result<String, Refusal> {
+    async fn iterator(&self, shard: &str, start: Start<'_>) -> Result<String, PutError> {
         let number = SHARDS.iter().position(|known| *known == shard);
         let number = number.ok_or_else(|| failed("ResourceNotFoundException"))?;
         let at = match start {
@@ -137,7 +140,7 @@ impl ReadableStream for MemoryStream {
         Ok(format!("{number}-{at}"))
     }
 
-    async fn page(&self, iterator: &str) -> Result<Page, Refusal> {
+    async fn page(&self, iterator: &str) -> Result<Page, PutError> {
         if iterator == "old" {
             return Err(failed("ExpiredIteratorException"));
         }
@@ -154,7 +157,7 @@ impl ReadableStream for MemoryStream {
 }
 
 fn app_refusing(
-    verdict: impl Fn(&StreamRecord, usize) -> Option<RefusalKind> + Send + Sync + 'static,
+    verdict: impl Fn(&StreamRecord, usize) -> Option<PutErrorKind> + Send + Sync + 'static,
 ) -> App<MemoryStream> {
     let clock = ManualClock::at("2026-11-22T21:00:00Z".parse().unwrap());
     App {
@@ -162,8 +165,8 @@ fn app_refusing(
         catalog: Arc::new(Catalog::embedded().unwrap()),
         access: Access::Anyone,
         reads: true,
-        patience: Patience::default(),
-        effects: Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(7)) },
+        patience: RetryPolicy::default(),
+        effects: Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(7)) },
     }
 }
 
@@ -686,7 +689,7 @@ async fn without_anonymous_access_lambda_must_have_authenticated_the_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn throttled_records_are_put_again_until_they_are_taken() {
-    let app = app_refusing(|_, before| (before < 2).then_some(RefusalKind::Throttled));
+    let app = app_refusing(|_, before| (before < 2).then_some(PutErrorKind::Throttled));
     let response = app.handle(typed("POST", "/topics/x.pin", KAFKA, r#"{"records":[{"value":{}}]}"#)).await;
     assert_eq!(response.status(), 200);
     assert_eq!(on_stream(&app).len(), 1);
@@ -697,7 +700,7 @@ async fn throttled_records_are_put_again_until_they_are_taken() {
 #[tokio::test(start_paused = true)]
 async fn when_nothing_was_taken_the_client_is_told_to_come_again() {
     for (kind, status) in
-        [(RefusalKind::Throttled, 429), (RefusalKind::Unavailable, 503), (RefusalKind::Permanent, 500)]
+        [(PutErrorKind::Throttled, 429), (PutErrorKind::Unavailable, 503), (PutErrorKind::Permanent, 500)]
     {
         for (path, body) in [
             ("/topics/x.pin", r#"{"records":[{"value":{}}]}"#),
@@ -719,7 +722,7 @@ async fn when_nothing_was_taken_the_client_is_told_to_come_again() {
 #[tokio::test(start_paused = true)]
 async fn what_was_taken_in_part_is_told_apart() {
     // Every Kinesis record whose first line has an odd index is refused for good.
-    let odd = |record: &StreamRecord, _| (record.lines.start % 2 == 1).then_some(RefusalKind::Throttled);
+    let odd = |record: &StreamRecord, _| (record.lines.start % 2 == 1).then_some(PutErrorKind::Throttled);
 
     let app = app_refusing(odd);
     let records = r#"{"records":[{"data":1},{"data":2},{"data":3}]}"#;

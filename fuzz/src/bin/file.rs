@@ -2,14 +2,14 @@
 #![no_main]
 
 #[allow(dead_code, reason = "each target calls its own law")]
-#[path = "../../../shared/clean/tests/it/hostile/laws.rs"]
-mod laws;
+#[path = "../../../shared/clean/tests/it/hostile/invariants.rs"]
+mod invariants;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let [name, file @ ..] = input else { return };
     // The Parquet library panics and allocates over damaged files as it likes; a test damages one byte by byte.
     if !file.starts_with(b"PAR1") {
-        laws::file(laws::FILE_NAMES[usize::from(*name) % laws::FILE_NAMES.len()], file);
-        laws::path(&String::from_utf8_lossy(file));
+        invariants::file(invariants::FILE_NAMES[usize::from(*name) % invariants::FILE_NAMES.len()], file);
+        invariants::path(&String::from_utf8_lossy(file));
     }
 });

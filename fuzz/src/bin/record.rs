@@ -2,11 +2,11 @@
 #![no_main]
 
 #[allow(dead_code, reason = "each target calls its own law")]
-#[path = "../../../shared/clean/tests/it/hostile/laws.rs"]
-mod laws;
+#[path = "../../../shared/clean/tests/it/hostile/invariants.rs"]
+mod invariants;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     if let [hint, record @ ..] = input {
-        laws::record(record, laws::HINTS[usize::from(*hint) % laws::HINTS.len()]);
+        invariants::record(record, invariants::HINTS[usize::from(*hint) % invariants::HINTS.len()]);
     }
 });

@@ -2,8 +2,8 @@
 #![no_main]
 
 #[allow(dead_code, reason = "each target calls its own law")]
-#[path = "../../../shared/clean/tests/it/hostile/laws.rs"]
-mod laws;
+#[path = "../../../shared/clean/tests/it/hostile/invariants.rs"]
+mod invariants;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let [first, text @ ..] = input else { return };
@@ -20,6 +20,6 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     if header.len() == width {
         let cells: Vec<String> = cells.collect();
         let rows: Vec<Vec<String>> = cells.chunks_exact(width).map(<[String]>::to_vec).collect();
-        laws::table(if *first & 8 == 0 { b',' } else { b'\t' }, &header, &rows);
+        invariants::table(if *first & 8 == 0 { b',' } else { b'\t' }, &header, &rows);
     }
 });

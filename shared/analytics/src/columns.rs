@@ -18,12 +18,12 @@ use futures::{StreamExt, TryStreamExt};
 
 /// Memory for the columns of all tables of a run.
 #[derive(Debug)]
-pub(crate) struct ColumnRoom {
+pub(crate) struct ColumnBudget {
     most: usize,
     taken: Mutex<MemoryReservation>,
 }
 
-impl ColumnRoom {
+impl ColumnBudget {
     /// Room for `most` bytes, taken from the run's memory as it is needed.
     pub(crate) fn new(most: usize, context: &TaskContext) -> Self {
         let taken = MemoryConsumer::new("columns").register(context.memory_pool());
@@ -35,9 +35,9 @@ impl ColumnRoom {
     }
 }
 
-/// Bytes of a [`ColumnRoom`], given back unless they are kept: when they are too many, or reading breaks off.
+/// Bytes of a [`ColumnBudget`], given back unless they are kept: when they are too many, or reading breaks off.
 struct Claim<'a> {
-    room: &'a ColumnRoom,
+    room: &'a ColumnBudget,
     bytes: usize,
 }
 
@@ -65,7 +65,7 @@ impl Drop for Claim<'_> {
 /// The columns of one table that were read.
 #[derive(Debug)]
 pub(crate) struct Columns {
-    room: Arc<ColumnRoom>,
+    room: Arc<ColumnBudget>,
     kept: tokio::sync::Mutex<Kept>,
 }
 
@@ -79,7 +79,7 @@ struct Kept {
 }
 
 impl Columns {
-    pub(crate) fn new(room: Arc<ColumnRoom>) -> Self {
+    pub(crate) fn new(room: Arc<ColumnBudget>) -> Self {
         Self { room, kept: tokio::sync::Mutex::default() }
     }
 

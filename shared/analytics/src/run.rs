@@ -28,7 +28,7 @@ use url::Url;
 use crate::{
     AnalyticsError, FailureKind, Query, QueryFailure, QueryResult, QuerySet, Results, TableInput,
     cell::append_rows,
-    columns::ColumnRoom,
+    columns::ColumnBudget,
     pauses::PausesInJoins,
     table::{PinnedTable, STORE_URL},
 };
@@ -180,7 +180,7 @@ impl Run {
         let context = SessionContext::new_with_state(state);
         let url = Url::parse(STORE_URL).map_err(|error| DataFusionError::External(Box::new(error)))?;
         context.register_object_store(&url, self.store.clone());
-        let room = Arc::new(ColumnRoom::new(room, &context.task_ctx()));
+        let room = Arc::new(ColumnBudget::new(room, &context.task_ctx()));
         for table in self.tables.iter().cloned() {
             // A bare name: a table's name is never taken apart at its dots nor folded to lower case.
             let name = TableReference::bare(table.name.clone());

@@ -23,7 +23,7 @@ use datafusion::{
 };
 use object_store::{ObjectMeta, path::Path};
 
-use crate::columns::{ColumnRoom, Columns};
+use crate::columns::{ColumnBudget, Columns};
 
 /// A table as the queries see it: one version, and the files that are it.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ pub(crate) struct PinnedTable {
 }
 
 impl PinnedTable {
-    pub(crate) fn new(input: TableInput, room: Arc<ColumnRoom>) -> Result<PinnedTable> {
+    pub(crate) fn new(input: TableInput, room: Arc<ColumnBudget>) -> Result<PinnedTable> {
         let files = input.files.into_iter().map(|(location, size)| {
             // A path from the table's log is encoded already: `PartitionedFile::new` would encode it again.
             // Files are immutable, so their time of writing is of no interest.

@@ -11,21 +11,21 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use pinlake_schema::{Column, Contract, Scalar, Type};
 
 use crate::cell::{Cell, View};
-use crate::key::{Form, KEY_BYTES, Keys, RecordId};
+use crate::key::{KEY_BYTES, KeyEncoder, Keys, RecordId};
 
 /// The open batch of one dataset.
 #[derive(Debug)]
 pub(crate) struct Batch {
     schema: SchemaRef,
     columns: Vec<ColumnBuilder>,
-    key_form: Form,
+    key_form: KeyEncoder,
     keys: Keys,
     /// Keys of the first form, where there is one: data files that were written before are checked against them.
     former_keys: Option<Keys>,
     pub(crate) rows: u64,
     /// What a row takes besides its texts and items.
     pub(crate) fixed_bytes: usize,
-    /// See [`Cleaned::bytes`](crate::Cleaned::bytes).
+    /// See [`CleanedRows::bytes`](crate::CleanedRows::bytes).
     pub(crate) bytes: u64,
 }
 
@@ -34,7 +34,7 @@ impl Batch {
         Batch {
             schema: contract.landing_schema(),
             columns: contract.columns.iter().map(ColumnBuilder::new).collect(),
-            key_form: Form::new(contract),
+            key_form: KeyEncoder::new(contract),
             keys: Keys::default(),
             former_keys: contract.former_identity_hash().map(|_| Keys::default()),
             rows: 0,
@@ -165,11 +165,11 @@ impl ColumnBuilder {
                 _ => builder.append_null(),
             },
             ColumnBuilder::Moment(builder) => match cell {
-                Cell::Moment(micros) => builder.append_value(micros),
+                Cell::Timestamp(micros) => builder.append_value(micros),
                 _ => builder.append_null(),
             },
             ColumnBuilder::Day(builder) => match cell {
-                Cell::Day(days) => builder.append_option(i32::try_from(days).ok()),
+                Cell::Date(days) => builder.append_option(i32::try_from(days).ok()),
                 _ => builder.append_null(),
             },
             ColumnBuilder::Binary(builder) => match cell {

@@ -7,12 +7,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_schema::{Column, Scalar, Source, Type};
 use serde_json::value::RawValue;
 
+use crate::compiled_contract::CompiledContract;
 use crate::decimal::{self, NotANumber};
 use crate::fields::FieldId;
-use crate::moment::{self, Written};
-use crate::plan::Plan;
 use crate::reason::{Fault, Reason, shown};
 use crate::record::{Record, Slot, Span};
+use crate::timestamp::{self, Written};
 
 /// One value of a row. Whatever it is, it is one number wide: see [`Span`].
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +25,9 @@ pub(crate) enum Cell {
     Float(u64),
     Text(Span),
     /// Microseconds since 1970-01-01 UTC.
-    Moment(i64),
+    Timestamp(i64),
     /// Days since 1970-01-01.
-    Day(i64),
+    Date(i64),
     /// A range of the row's bytes.
     Bytes(Span),
     /// A range of the row's items.
@@ -81,7 +81,12 @@ impl<'a> View<'a> {
 }
 
 /// Cleans the record that `record` has read from `text` into `row`.
-pub(crate) fn clean(plan: &Plan, record: &mut Record, text: &str, row: &mut Row) -> Result<(), Fault> {
+pub(crate) fn clean(
+    plan: &CompiledContract,
+    record: &mut Record,
+    text: &str,
+    row: &mut Row,
+) -> Result<(), Fault> {
     row.clear();
     for (column, fields) in plan.contract.columns.iter().zip(&plan.columns) {
         let mut cleaner = Cleaner { column, record, text, row };
@@ -227,10 +232,10 @@ impl Cleaner<'_> {
             }
             Scalar::Float64 => self.float(slot).map(Cell::float),
             Scalar::Boolean => self.boolean(slot).map(Cell::bool),
-            Scalar::Timestamp => self.moment(slot).map(Cell::Moment),
+            Scalar::Timestamp => self.moment(slot).map(Cell::Timestamp),
             Scalar::Date => {
-                let day = self.moment(slot)?.div_euclid(moment::MICROS_PER_DAY);
-                i32::try_from(day).map(|day| Cell::Day(day.into())).map_err(|_| Reason::BadTimestamp)
+                let day = self.moment(slot)?.div_euclid(timestamp::MICROS_PER_DAY);
+                i32::try_from(day).map(|day| Cell::Date(day.into())).map_err(|_| Reason::BadTimestamp)
             }
             Scalar::Binary => {
                 let bytes = BASE64.decode(self.number_text(slot)?).map_err(|_| Reason::WrongType)?;
@@ -312,7 +317,7 @@ impl Cleaner<'_> {
             Slot::Nested(span) => Written::Nested(text(span)),
             _ => return Err(Reason::BadTimestamp),
         };
-        moment::parse(written, &self.column.formats).ok_or(Reason::BadTimestamp)
+        timestamp::parse(written, &self.column.formats).ok_or(Reason::BadTimestamp)
     }
 
     fn json(&mut self, slot: Slot) -> Result<Span, Reason> {

@@ -8,7 +8,7 @@ use pinlake_schema::{Column, Contract, Identity, Scalar, Type};
 
 use crate::blake3_lanes;
 use crate::cell::{Cell, View};
-use crate::intake::Origin;
+use crate::record_cleaner::Origin;
 
 /// Width of a key.
 pub(crate) const KEY_BYTES: usize = blake3_lanes::HASH_BYTES;
@@ -36,7 +36,7 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// Adds the key of a row. `record` is the record that it was made of, where that belongs to the key.
-    pub(crate) fn push(&mut self, form: &Form, view: View<'_>, record: Option<RecordId<'_>>) {
+    pub(crate) fn push(&mut self, form: &KeyEncoder, view: View<'_>, record: Option<RecordId<'_>>) {
         if self.forms.len() >= FORMS_BYTES {
             self.hash();
         }
@@ -70,7 +70,7 @@ impl Keys {
 
 /// What the canonical forms of all rows of a contract have in common.
 #[derive(Debug)]
-pub(crate) struct Form {
+pub(crate) struct KeyEncoder {
     /// The domain and the dataset.
     begin: Known,
     /// In the order of their names; none where the record itself is the identity.
@@ -153,8 +153,8 @@ impl Known {
     }
 }
 
-impl Form {
-    pub(crate) fn new(contract: &Contract) -> Form {
+impl KeyEncoder {
+    pub(crate) fn new(contract: &Contract) -> KeyEncoder {
         let mut begin = Vec::new();
         put(&mut begin, DOMAIN);
         put(&mut begin, contract.name.as_bytes());
@@ -167,7 +167,7 @@ impl Form {
             contract.columns.iter().enumerate().filter(|(_, column)| in_key(column)).collect();
         columns.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let columns = columns.into_iter().map(|(at, column)| KeyColumn::new(at, column)).collect();
-        Form { begin: Known::new(&begin), columns, by_record: contract.identity == Identity::Record }
+        KeyEncoder { begin: Known::new(&begin), columns, by_record: contract.identity == Identity::Record }
     }
 
     /// Where in the contract the columns of the key are.
@@ -223,7 +223,7 @@ fn value(cell: Cell, view: View<'_>, form: &mut Vec<u8>) {
         Cell::Null | Cell::Items(_) => {}
         Cell::True => put(form, &[1]),
         Cell::False => put(form, &[0]),
-        Cell::Int(number) | Cell::Moment(number) | Cell::Day(number) => word(form, number.to_le_bytes()),
+        Cell::Int(number) | Cell::Timestamp(number) | Cell::Date(number) => word(form, number.to_le_bytes()),
         Cell::Float(bits) => {
             let number = f64::from_bits(bits);
             // The two zeros are equal, and so are all NaNs.

@@ -1,8 +1,8 @@
 //! Cleaning: bytes and contracts in, Arrow batches of clean rows and of rejects out. Pure: no I/O but reading the
-//! files that [`framing`] is given, no clock, no randomness.
+//! files that [`record_reader`] is given, no clock, no randomness.
 //!
-//! [`Intake`] takes records one by one, whatever dataset they belong to, and hands out one batch a dataset; a
-//! record that breaks its contract becomes a row of the quarantine dataset, with its bytes. [`framing`] cuts files
+//! [`RecordCleaner`] takes records one by one, whatever dataset they belong to, and hands out one batch a dataset; a
+//! record that breaks its contract becomes a row of the quarantine dataset, with its bytes. [`record_reader`] cuts files
 //! into records.
 //!
 //! Invariants:
@@ -12,11 +12,11 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use pinlake_clean::{Intake, Origin, Position};
+//! use pinlake_clean::{RecordCleaner, Origin, Position};
 //! use pinlake_schema::Catalog;
 //!
 //! let catalog = Arc::new(Catalog::embedded().map_err(|errors| errors.to_string())?);
-//! let mut intake = Intake::new(catalog, chrono::DateTime::UNIX_EPOCH);
+//! let mut intake = RecordCleaner::new(catalog, chrono::DateTime::UNIX_EPOCH);
 //! let origin = Origin { source: "file/pin.ndjson", position: Position::Line(1), record_id: None };
 //! intake.push(br#"{"index": 7528, "unique_id": "fbe5", "follower_count": "124k"}"#, None, &origin);
 //! intake.push(b"{\"index\": 75", Some("pin"), &origin);
@@ -30,18 +30,20 @@
 mod batch;
 mod blake3_lanes;
 mod cell;
+mod compiled_contract;
 mod decimal;
+mod fast_path;
 mod fields;
-pub mod framing;
-mod intake;
 mod key;
-mod moment;
-mod plan;
-mod quick;
 mod reason;
 mod record;
+mod record_cleaner;
+pub mod record_reader;
 mod stored;
+mod timestamp;
 
-pub use intake::{Cleaned, Count, Intake, MAX_RECORD_BYTES, Origin, Position, Verdict};
 pub use reason::Reason;
+pub use record_cleaner::{
+    CleanedRows, Count, Disposition, MAX_RECORD_BYTES, Origin, Position, RecordCleaner,
+};
 pub use stored::{NoKeys, keys};

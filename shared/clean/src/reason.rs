@@ -22,7 +22,7 @@ pub enum Reason {
     /// Nothing tells which dataset the record is of.
     Unroutable,
     /// Sent to one dataset, of the shape of another.
-    Misrouted,
+    MisroutedPolicy,
     /// A required column has no value.
     MissingRequired,
     /// A value cannot take the type of its column.
@@ -46,7 +46,7 @@ impl Reason {
         Reason::InvalidUtf8,
         Reason::Unreadable,
         Reason::Unroutable,
-        Reason::Misrouted,
+        Reason::MisroutedPolicy,
         Reason::MissingRequired,
         Reason::WrongType,
         Reason::OutOfRange,
@@ -65,7 +65,7 @@ impl Reason {
             | Reason::Unreadable => false,
             Reason::NotAnObject
             | Reason::Unroutable
-            | Reason::Misrouted
+            | Reason::MisroutedPolicy
             | Reason::MissingRequired
             | Reason::WrongType
             | Reason::OutOfRange
@@ -85,7 +85,7 @@ impl Reason {
             Reason::InvalidUtf8 => "invalid_utf8",
             Reason::Unreadable => "unreadable",
             Reason::Unroutable => "unroutable",
-            Reason::Misrouted => "misrouted",
+            Reason::MisroutedPolicy => "misrouted",
             Reason::MissingRequired => "missing_required",
             Reason::WrongType => "wrong_type",
             Reason::OutOfRange => "out_of_range",

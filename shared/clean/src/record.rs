@@ -6,8 +6,8 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::fast_path;
 use crate::fields::{Expect, FieldId, FieldTable};
-use crate::quick;
 use crate::reason::{Fault, Reason, shown};
 
 /// How deep a value may be nested.
@@ -139,14 +139,14 @@ impl Record {
 
     /// Reads a record. Afterwards the slots are this record's, also when it has a fault.
     pub(crate) fn read(&mut self, text: &str, fields: &mut FieldTable) -> Result<(), Fault> {
-        if quick::read(text, self, fields) {
+        if fast_path::read(text, self, fields) {
             return Ok(());
         }
-        self.read_slowly(text, fields)
+        self.parse_with_serde(text, fields)
     }
 
     /// Reads a record of any kind, or finds its fault.
-    pub(crate) fn read_slowly(&mut self, text: &str, fields: &mut FieldTable) -> Result<(), Fault> {
+    pub(crate) fn parse_with_serde(&mut self, text: &str, fields: &mut FieldTable) -> Result<(), Fault> {
         if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
             self.reset();
             return Err(match serde_json::from_str::<IgnoredAny>(text) {
@@ -160,7 +160,7 @@ impl Record {
             Ok(Pass::Complete) => Ok(()),
             // Also after a fault: what is read as raw JSON and what is not must not decide what a fault is. serde_json
             // refuses the number 1e400, which is right JSON, and out of the range of a column.
-            Ok(Pass::Surprised) | Err(_) => self.pass(text, fields, true).map(|_| ()),
+            Ok(Pass::TypeMismatch) | Err(_) => self.pass(text, fields, true).map(|_| ()),
         }
     }
 
@@ -173,7 +173,7 @@ impl Record {
         match (outcome, fault) {
             (Err(error), None) => Err(malformed(&error)),
             (_, Some(fault)) => Err(fault),
-            (Ok(()), None) if surprised => Ok(Pass::Surprised),
+            (Ok(()), None) if surprised => Ok(Pass::TypeMismatch),
             (Ok(()), None) => Ok(Pass::Complete),
         }
     }
@@ -183,7 +183,7 @@ impl Record {
 enum Pass {
     Complete,
     /// A value that was expected to be a string was none, and is not read.
-    Surprised,
+    TypeMismatch,
 }
 
 fn malformed(error: &serde_json::Error) -> Fault {

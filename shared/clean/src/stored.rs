@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use pinlake_schema::{Contract, KEY_COLUMN, Scalar, Type};
 
 use crate::cell::{Cell, Row, View};
-use crate::key::{Form, KEY_BYTES, Keys};
+use crate::key::{KEY_BYTES, KeyEncoder, Keys};
 use crate::record::{Record, Span};
 
 /// Why the keys of rows cannot be told.
@@ -32,7 +32,7 @@ pub enum NoKeys {
 /// # Errors
 /// See [`NoKeys`].
 pub fn keys(contract: &Contract, rows: &RecordBatch) -> Result<FixedSizeBinaryArray, NoKeys> {
-    let form = Form::new(contract);
+    let form = KeyEncoder::new(contract);
     let stored = stored_keys(contract, rows)?;
     let told = if form.is_by_record() {
         FixedSizeBinaryArray::new_null(KEY_BYTES as i32, rows.num_rows())
@@ -65,7 +65,7 @@ fn missing(contract: &Contract, column: &str, wanted: &str) -> NoKeys {
 
 fn told_by_columns(
     contract: &Contract,
-    form: &Form,
+    form: &KeyEncoder,
     rows: &RecordBatch,
 ) -> Result<FixedSizeBinaryArray, NoKeys> {
     let identity: Vec<usize> = form.columns().collect();
@@ -118,22 +118,22 @@ fn one(scalar: Scalar, array: &ArrayRef, at: usize, row: &mut Row) -> Cell {
         Scalar::Int32 => Cell::Int(array.as_primitive::<Int32Type>().value(at).into()),
         Scalar::Float64 => Cell::float(array.as_primitive::<Float64Type>().value(at)),
         Scalar::Boolean => Cell::bool(array.as_boolean().value(at)),
-        Scalar::Timestamp => Cell::Moment(array.as_primitive::<TimestampMicrosecondType>().value(at)),
-        Scalar::Date => Cell::Day(array.as_primitive::<Date32Type>().value(at).into()),
+        Scalar::Timestamp => Cell::Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(at)),
+        Scalar::Date => Cell::Date(array.as_primitive::<Date32Type>().value(at).into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Intake, Origin, Position};
+    use crate::{Origin, Position, RecordCleaner};
     use pinlake_schema::Catalog;
     use std::sync::Arc;
 
     #[test]
     fn a_stored_row_has_the_key_it_was_cleaned_with() {
         let catalog = Arc::new(Catalog::embedded().unwrap());
-        let mut intake = Intake::new(catalog, chrono::DateTime::UNIX_EPOCH);
+        let mut intake = RecordCleaner::new(catalog, chrono::DateTime::UNIX_EPOCH);
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         for record in [
             r#"{"index": 1, "unique_id": "a", "title": "", "description": "é\n", "poster_name": null, "follower_count": "12k", "category": "art"}"#,

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use object_store::memory::InMemory;
-use pinlake_clean::{Intake, Origin, Position};
-use pinlake_effects::{Chance, Effects, SystemClock};
+use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_env::{Env, Rng, SystemClock};
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
 use serde_json::json;
@@ -86,7 +86,7 @@ fn raw_values(lines: &[&[u8]]) -> Result<usize, Failure> {
 }
 
 fn clean(catalog: &Arc<Catalog>, dataset: &str, lines: &[&[u8]]) -> Vec<RecordBatch> {
-    let mut intake = Intake::new(catalog.clone(), chrono::DateTime::UNIX_EPOCH);
+    let mut intake = RecordCleaner::new(catalog.clone(), chrono::DateTime::UNIX_EPOCH);
     let mut batches = Vec::new();
     for (number, line) in (1_u64..).zip(lines) {
         let origin = Origin { source: "file/speed", position: Position::Line(number), record_id: None };
@@ -101,7 +101,7 @@ fn clean(catalog: &Arc<Catalog>, dataset: &str, lines: &[&[u8]]) -> Vec<RecordBa
 
 /// Into a new table in memory: the look for keys, zstd Parquet, key files, statistics, the log.
 async fn insert(catalog: &Arc<Catalog>, dataset: &str, batches: &[RecordBatch]) -> Result<usize, Failure> {
-    let effects = Effects { clock: Arc::new(SystemClock), chance: Arc::new(Chance::seeded(1)) };
+    let effects = Env { clock: Arc::new(SystemClock), rng: Arc::new(Rng::seeded(1)) };
     let lake = Lake::new(Arc::new(InMemory::new()), effects);
     let contract = catalog.contract(dataset).ok_or("no such dataset")?;
     let mut inserted = 0;

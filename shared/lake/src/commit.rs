@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
-use pinlake_effects::{Backoff, Chance};
+use pinlake_env::{Backoff, Rng};
 use pinlake_landing::object::get_if_there;
 use serde::Deserialize;
 
@@ -42,9 +42,9 @@ pub(crate) async fn put(
     path: &Path,
     commit: &Bytes,
     attempt: &str,
-    chance: &Chance,
+    rng: &Rng,
 ) -> Result<Outcome, LakeError> {
-    let mut delays = DOUBT.delays(chance);
+    let mut delays = DOUBT.delays(rng);
     loop {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let answer = match store.put_opts(path, PutPayload::from_bytes(commit.clone()), options).await {
@@ -109,13 +109,13 @@ mod tests {
     async fn a_version_that_is_there_is_ours_only_if_it_has_our_attempt() {
         let store = InMemory::new();
         let path = Path::from("_delta_log/00000000000000000001.json");
-        let chance = Chance::seeded(1);
-        let first = put(&store, &path, &entry("a"), "a", &chance).await.unwrap();
+        let rng = Rng::seeded(1);
+        let first = put(&store, &path, &entry("a"), "a", &rng).await.unwrap();
         assert!(matches!(first, Outcome::Committed { e_tag: Some(_) }), "{first:?}");
         // The SDK retried a put that had landed, and got 412 for its own object.
-        let again = put(&store, &path, &entry("a"), "a", &chance).await.unwrap();
+        let again = put(&store, &path, &entry("a"), "a", &rng).await.unwrap();
         assert_eq!(again, Outcome::Committed { e_tag: None });
-        assert_eq!(put(&store, &path, &entry("b"), "b", &chance).await.unwrap(), Outcome::Lost);
+        assert_eq!(put(&store, &path, &entry("b"), "b", &rng).await.unwrap(), Outcome::Lost);
     }
 
     #[tokio::test]
@@ -123,7 +123,7 @@ mod tests {
         let store = InMemory::new();
         let path = Path::from("_delta_log/00000000000000000001.json");
         store.put(&path, "{\"commitInfo\":{\"operation\":\"WRITE\"}}\n".into()).await.unwrap();
-        let outcome = put(&store, &path, &entry("a"), "a", &Chance::seeded(1)).await.unwrap();
+        let outcome = put(&store, &path, &entry("a"), "a", &Rng::seeded(1)).await.unwrap();
         assert_eq!(outcome, Outcome::Lost);
     }
 }

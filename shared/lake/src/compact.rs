@@ -44,7 +44,7 @@ impl Default for Budget {
 
 /// What one [`Lake::compact`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Compacted {
+pub struct CompactionSummary {
     /// Rows that were taken: `read = inserted + duplicates`.
     pub read: u64,
     /// Rows that are new in the table.
@@ -82,10 +82,10 @@ impl Lake {
         catalog: &Arc<Catalog>,
         dataset: &str,
         budget: Budget,
-    ) -> Result<Compacted, LakeError> {
+    ) -> Result<CompactionSummary, LakeError> {
         let begun = Instant::now();
         let contract = catalog.contract(dataset);
-        let mut done = Compacted::default();
+        let mut done = CompactionSummary::default();
         // What lies up to here was taken. To list on from here spares S3 the markers of all that was removed.
         let mut after: Option<Path> = None;
         let mut leap = 0;
@@ -114,7 +114,7 @@ impl Lake {
                 }
                 if taken.by_another {
                     // They would go on side by side, one of them for nothing.
-                    leap = budget.objects * (1 + self.chance().below(LEAP));
+                    leap = budget.objects * (1 + self.rng().below(LEAP));
                 }
             }
             // What was cleaned again has landed again.
@@ -125,8 +125,8 @@ impl Lake {
         }
         if let Some(contract) = contract.filter(|_| done.inserted > 0 && !done.more) {
             // Compactors that begin to merge at another number of files do not all merge the same ones.
-            let enough = self.upkeep().enough_files;
-            let enough = enough + self.chance().below(enough / 2);
+            let enough = self.maintenance().enough_files;
+            let enough = enough + self.rng().below(enough / 2);
             done.merged_files = merge(&self.table(contract), enough).await;
         }
         Ok(done)
@@ -139,7 +139,7 @@ impl Lake {
         contract: &Arc<Contract>,
         objects: &[LandingObject],
         row_bytes: usize,
-        done: &mut Compacted,
+        done: &mut CompactionSummary,
     ) -> Result<Taken, LakeError> {
         let (batches, count) = self.read(objects, row_bytes, done).await?;
         let objects = &objects[..count];
@@ -158,7 +158,7 @@ impl Lake {
         &self,
         objects: &[LandingObject],
         row_bytes: usize,
-        done: &mut Compacted,
+        done: &mut CompactionSummary,
     ) -> Result<(Vec<RecordBatch>, usize), LakeError> {
         let gets = objects.iter().cloned().map(|object| async move {
             object::get(&**self.store(), &object).await.map(|bytes| (object, bytes))
@@ -175,7 +175,7 @@ impl Lake {
                     let rows = landed.into_iter().flat_map(|landed| landed.batches);
                     batches.extend(rows.inspect(|batch| bytes += batch.get_array_memory_size()));
                 }
-                Err(error) => self.set_aside(&object, &error, done).await?,
+                Err(error) => self.move_to_failed(&object, &error, done).await?,
             }
         }
         Ok((batches, count))
@@ -186,7 +186,7 @@ impl Lake {
         &self,
         catalog: &Arc<Catalog>,
         object: &LandingObject,
-        done: &mut Compacted,
+        done: &mut CompactionSummary,
     ) -> Result<(), LakeError> {
         let store = &**self.store();
         match self.land_again(catalog, object).await {
@@ -194,7 +194,7 @@ impl Lake {
                 done.cleaned_again += 1;
                 Ok(object::remove(self.store(), vec![object.path.clone()]).await?)
             }
-            Err(error) if error.is_permanent() => self.set_aside(object, &error, done).await,
+            Err(error) if error.is_permanent() => self.move_to_failed(object, &error, done).await,
             Err(LandingError::Store { source: object_store::Error::NotFound { .. }, path })
                 if object::exists(store, &object.path).await? =>
             {
@@ -202,7 +202,7 @@ impl Lake {
                     path: object.path.to_string(),
                     why: format!("its raw records {path} are gone"),
                 };
-                self.set_aside(object, &error, done).await
+                self.move_to_failed(object, &error, done).await
             }
             Err(error) => Err(error.into()),
         }
@@ -218,17 +218,17 @@ impl Lake {
         let raw_path = Path::from(landed.raw.ok_or_else(|| corrupt("it does not name its raw records"))?);
         let records = raw::read(store, &raw_path).await?;
         let delivery = Delivery { source: &object.name.source, shard: &object.name.shard, records: &records };
-        land_in_place_of(store, self.releases(), catalog, delivery, &raw_path, &object.path).await?;
+        land_in_place_of(store, self.catalog_history(), catalog, delivery, &raw_path, &object.path).await?;
         Ok(())
     }
 
-    async fn set_aside(
+    async fn move_to_failed(
         &self,
         object: &LandingObject,
         error: &LandingError,
-        done: &mut Compacted,
+        done: &mut CompactionSummary,
     ) -> Result<(), LakeError> {
-        let aside = object::set_aside(&**self.store(), &object.path).await?;
+        let aside = object::move_to_failed(&**self.store(), &object.path).await?;
         tracing::error!(%error, %aside, "landing object cannot be taken, set aside");
         done.failed += 1;
         Ok(())
@@ -267,9 +267,9 @@ mod tests {
     use arrow::array::AsArray;
     use object_store::memory::InMemory;
     use object_store::{ObjectStore, ObjectStoreExt};
+    use pinlake_landing::catalog_history::CatalogHistory;
     use pinlake_landing::land::land;
     use pinlake_landing::raw::{RawData, RawRecord};
-    use pinlake_landing::releases::Releases;
 
     fn catalog(null: &str) -> Arc<Catalog> {
         let text = format!(
@@ -289,7 +289,7 @@ mod tests {
         }];
         let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
         let raw = raw::put(store, &delivery.origin().unwrap(), &records).await.unwrap();
-        land(store, &Releases::default(), catalog, delivery, &raw).await.unwrap();
+        land(store, &CatalogHistory::default(), catalog, delivery, &raw).await.unwrap();
     }
 
     #[tokio::test]
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!((rest.objects, rest.inserted, rest.duplicates, rest.more), (3, 3, 3, false));
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
         let idle = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
-        assert_eq!(idle, Compacted::default());
+        assert_eq!(idle, CompactionSummary::default());
     }
 
     #[tokio::test]

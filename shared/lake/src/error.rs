@@ -1,6 +1,6 @@
 //! What can go wrong with a table.
 //!
-//! The caller needs one distinction: does the same call, made later, have a chance? A retryable failure leaves
+//! The caller needs one distinction: does the same call, made later, have a rng? A retryable failure leaves
 //! the input where it is (landing, the queue), and the next wake-up takes it again. A permanent one is a fact
 //! about the table, the contract or the input that somebody has to change first.
 

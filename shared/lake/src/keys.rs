@@ -338,14 +338,14 @@ pub(crate) struct KeyCache {
     files: HashMap<String, FileKeys>,
     /// The files whose index has its keys beside it, the oldest first.
     with_keys: VecDeque<String>,
-    room: KeyRoom,
+    room: KeyBudget,
 }
 
 /// Bytes that are left for the keys of all tables of a lake together.
 #[derive(Debug, Clone)]
-pub(crate) struct KeyRoom(Arc<AtomicUsize>);
+pub(crate) struct KeyBudget(Arc<AtomicUsize>);
 
-impl KeyRoom {
+impl KeyBudget {
     pub(crate) fn of(bytes: usize) -> Self {
         Self(Arc::new(AtomicUsize::new(bytes)))
     }
@@ -367,7 +367,7 @@ impl Drop for KeyCache {
 }
 
 impl KeyCache {
-    pub(crate) fn new(room: KeyRoom) -> Self {
+    pub(crate) fn new(room: KeyBudget) -> Self {
         Self { files: HashMap::new(), with_keys: VecDeque::new(), room }
     }
 
@@ -440,7 +440,7 @@ pub(crate) fn key_path(table: &Path, data_file: &str) -> Path {
     beside_keys(table, data_file, "keys")
 }
 
-/// Where lies what releases make of a data file of quarantine.
+/// Where lies what catalog_history make of a data file of quarantine.
 pub(crate) fn evaluation_path(table: &Path, data_file: &str) -> Path {
     beside_keys(table, data_file, "elsewhere")
 }
@@ -911,7 +911,7 @@ mod tests {
         }
         let mut wanted = vec![key(1), key(3), key(4), large[5]];
         wanted.sort_unstable();
-        let mut cache = KeyCache::new(KeyRoom::of(1 << 30));
+        let mut cache = KeyCache::new(KeyBudget::of(1 << 30));
         for round in ["cold", "warm"] {
             let found = present(&store, &table, contract, &files, &wanted, &mut cache).await;
             let absent = wanted.iter().zip(found).filter(|(_, found)| !found).map(|(key, _)| *key);
@@ -940,7 +940,7 @@ mod tests {
             wanted.push(twin);
             wanted.sort_unstable();
             for (rows, written_here) in [(file.rows, false), (None, false), (file.rows, true)] {
-                let mut cache = KeyCache::new(KeyRoom::of(1 << 30));
+                let mut cache = KeyCache::new(KeyBudget::of(1 << 30));
                 let file = DataFile { rows, ..file.clone() };
                 if written_here {
                     cache.remember(&file.path, known.clone());
@@ -971,7 +971,7 @@ mod tests {
         store.put(&key_path(&table, &file.path), former.into()).await.unwrap();
         for count in [3, SINGLE_KEYS + 3] {
             for kept in [Some(known.without_keys().unwrap()), None] {
-                let mut cache = KeyCache::new(KeyRoom::of(1 << 30));
+                let mut cache = KeyCache::new(KeyBudget::of(1 << 30));
                 if let Some(kept) = kept {
                     cache.remember(&file.path, kept);
                 }
@@ -998,7 +998,7 @@ mod tests {
             (2 * known.bytes(), [alone, alone, alone, beside]),
             (4 * known.bytes(), [beside; 4]),
         ] {
-            let mut cache = KeyCache::new(KeyRoom::of(room));
+            let mut cache = KeyCache::new(KeyBudget::of(room));
             let files = ["a", "b", "c", "d"];
             files.iter().for_each(|file| cache.remember(file, known.clone()));
             assert_eq!(files.map(|file| has_keys(&cache, file)), kept, "{room}");
@@ -1009,7 +1009,7 @@ mod tests {
 
     #[test]
     fn caches_keep_within_their_room_together() {
-        let room = KeyRoom::of(3 * KEY);
+        let room = KeyBudget::of(3 * KEY);
         let mut cache = KeyCache::new(room.clone());
         cache.remember("a", FileKeys::of(&sorted([key(1), key(2)])));
         cache.remember("b", FileKeys::of(&sorted([key(3), key(4)])));

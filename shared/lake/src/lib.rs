@@ -20,8 +20,8 @@
 //! ```
 //! use std::sync::Arc;
 //! use object_store::memory::InMemory;
-//! use pinlake_clean::{Intake, Origin, Position};
-//! use pinlake_effects::{Chance, Effects, SystemClock};
+//! use pinlake_clean::{RecordCleaner, Origin, Position};
+//! use pinlake_env::{Rng, Env, SystemClock};
 //! use pinlake_lake::Lake;
 //! use pinlake_schema::Catalog;
 //!
@@ -39,10 +39,10 @@
 //! "#;
 //! let files = [("visit.toml".to_owned(), contract.to_owned())];
 //! let catalog = Arc::new(Catalog::from_files(files).map_err(|errors| errors.to_string())?);
-//! let lake = Lake::new(Arc::new(InMemory::new()), Effects::system());
+//! let lake = Lake::new(Arc::new(InMemory::new()), Env::system());
 //! let table = lake.table(catalog.contract("visit").ok_or("no contract")?);
 //!
-//! let mut intake = Intake::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
+//! let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
 //! for line in [r#"{"visitor": 7}"#, r#"{"visitor": 8}"#, r#"{"visitor": 7}"#] {
 //!     intake.push(line.as_bytes(), None, &Origin { source: "example", position: Position::Line(1), record_id: None });
 //! }
@@ -73,33 +73,33 @@ mod testing;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keys::KeyRoom;
+use keys::KeyBudget;
 use object_store::ObjectStore;
-use pinlake_effects::{Chance, Clock, Effects};
-use pinlake_landing::releases::Releases;
+use pinlake_env::{Clock, Env, Rng};
+use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_schema::Contract;
 
 use reconcile::Evaluations;
 
-pub use compact::{Budget, Compacted};
+pub use compact::{Budget, CompactionSummary};
 pub use error::LakeError;
 pub use keys::Key;
-pub use redrive::Redriven;
-pub use table::{Inserted, PinnedFile, PinnedTable, Table};
+pub use redrive::RedriveSummary;
+pub use table::{InsertSummary, PinnedFile, PinnedTable, Table};
 
 /// What is kept of the tables' keys, unless somebody says otherwise: 40 MiB are the indexes of twelve million rows.
 const KEY_BYTES: usize = 40 << 20;
 
 /// When a table is tidied up, which makes reading quicker and nothing else.
 #[derive(Debug, Clone, Copy)]
-pub struct Upkeep {
+pub struct MaintenancePolicy {
     /// A checkpoint is made every so many versions.
     pub checkpoint_every: u64,
     /// From so many small data files on they are merged, up to half as many again.
     pub enough_files: usize,
 }
 
-impl Default for Upkeep {
+impl Default for MaintenancePolicy {
     fn default() -> Self {
         Self { checkpoint_every: 50, enough_files: 32 }
     }
@@ -109,26 +109,26 @@ impl Default for Upkeep {
 #[derive(Debug)]
 pub struct Lake {
     store: Arc<dyn ObjectStore>,
-    effects: Effects,
+    effects: Env,
     /// Tables that were opened, so that a warm function keeps what it knows of them.
     tables: Mutex<BTreeMap<String, Arc<Table>>>,
     /// For what is kept of their keys.
-    room: KeyRoom,
-    upkeep: Upkeep,
-    releases: Releases,
+    room: KeyBudget,
+    maintenance: MaintenancePolicy,
+    catalog_history: CatalogHistory,
     evaluations: Evaluations,
 }
 
 impl Lake {
     /// The lake in `store`.
-    pub fn new(store: Arc<dyn ObjectStore>, effects: Effects) -> Self {
+    pub fn new(store: Arc<dyn ObjectStore>, effects: Env) -> Self {
         Self {
             store,
             effects,
             tables: Mutex::default(),
-            room: KeyRoom::of(KEY_BYTES),
-            upkeep: Upkeep::default(),
-            releases: Releases::default(),
+            room: KeyBudget::of(KEY_BYTES),
+            maintenance: MaintenancePolicy::default(),
+            catalog_history: CatalogHistory::default(),
             evaluations: Evaluations::default(),
         }
     }
@@ -136,16 +136,16 @@ impl Lake {
     /// The same lake, which keeps at most so many bytes of its tables' keys in memory: 3.25 a row, and what does not fit is
     /// read again for each commit.
     pub fn with_key_bytes(self, most: usize) -> Self {
-        Self { room: KeyRoom::of(most), ..self }
+        Self { room: KeyBudget::of(most), ..self }
     }
 
     /// The same lake, whose tables are tidied up at other times.
-    pub fn with_upkeep(self, upkeep: Upkeep) -> Self {
-        Self { upkeep, ..self }
+    pub fn with_maintenance(self, maintenance: MaintenancePolicy) -> Self {
+        Self { maintenance, ..self }
     }
 
-    pub(crate) fn upkeep(&self) -> Upkeep {
-        self.upkeep
+    pub(crate) fn maintenance(&self) -> MaintenancePolicy {
+        self.maintenance
     }
 
     /// The store, rooted at the lake.
@@ -157,13 +157,13 @@ impl Lake {
         &*self.effects.clock
     }
 
-    pub(crate) fn chance(&self) -> &Chance {
-        &self.effects.chance
+    pub(crate) fn rng(&self) -> &Rng {
+        &self.effects.rng
     }
 
     /// The contracts that records of this lake were judged by.
-    pub fn releases(&self) -> &Releases {
-        &self.releases
+    pub fn catalog_history(&self) -> &CatalogHistory {
+        &self.catalog_history
     }
 
     pub(crate) fn evaluations(&self) -> &Evaluations {
@@ -184,6 +184,12 @@ impl Lake {
     }
 
     fn open(&self, contract: &Arc<Contract>) -> Table {
-        Table::new(self.store.clone(), self.effects.clone(), contract.clone(), self.room.clone(), self.upkeep)
+        Table::new(
+            self.store.clone(),
+            self.effects.clone(),
+            contract.clone(),
+            self.room.clone(),
+            self.maintenance,
+        )
     }
 }

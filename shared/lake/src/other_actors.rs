@@ -1,4 +1,4 @@
-//! Tests of the guarantee with other actors around: programs that change the log and the key files, and releases of contracts
+//! Tests of the guarantee with other actors around: programs that change the log and the key files, and catalog_history of contracts
 //! that come and go.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_clean::{Intake, Origin, Position};
+use pinlake_clean::{Origin, Position, RecordCleaner};
 use pinlake_schema::{Catalog, Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 
 use crate::testing::{effects, rows, values};
@@ -111,7 +111,7 @@ async fn push_from(
     source: &str,
     hint: Option<&str>,
 ) -> Vec<(String, u64)> {
-    let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     for (record, id) in records {
         let origin = Origin { source, position: Position::Sequence { number: "7", line: 1 }, record_id: *id };
         intake.push(record.as_bytes(), hint, &origin);
@@ -174,7 +174,7 @@ async fn a_refused_contract_makes_no_key_files() {
     let bad = {
         // what only a looser release took
         let loose = catalog_of("", "null = [\"home\"]");
-        lake.releases().keep(&*store, &loose).await.unwrap();
+        lake.catalog_history().keep(&*store, &loose).await.unwrap();
         "{\"visitor\":3,\"page\":\"home\"}"
     };
     push(&lake, &strict, &[(bad, None)]).await;
@@ -194,7 +194,7 @@ async fn a_missing_key_file_of_an_identity_by_record_does_not_stop_the_table() {
     push(&lake, &catalog, &[("{\"visitor\":1,\"page\":1}", Some(("r1", 0)))]).await;
     remove_keys(&store).await;
     let lake = Lake::new(store.clone(), effects(2));
-    let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     let origin = Origin { source: "test", position: Position::Line(1), record_id: Some(("r2", 0)) };
     intake.push(b"{\"visitor\":1,\"page\":1}", Some("visit"), &origin);
     let cleaned = intake.drain().remove(0);
@@ -280,11 +280,11 @@ async fn a_release_that_the_table_refused_makes_no_key_files_later() {
     let lake = Lake::new(store.clone(), effects(1));
     push(&lake, &by_row, &good).await;
     remove_keys(&store).await;
-    // A redrive, or any row that goes to quarantine, while the dataset has no contract; of the releases that ever were
+    // A redrive, or any row that goes to quarantine, while the dataset has no contract; of the catalog_history that ever were
     // the last one by hash is asked.
     for version in 2..12 {
         let refused = catalog_of("identity = [\"visitor\"]", &format!("null = [\"{version}\"]"));
-        lake.releases().keep(&*store, &refused).await.unwrap();
+        lake.catalog_history().keep(&*store, &refused).await.unwrap();
     }
     let lake = Lake::new(store.clone(), effects(2));
     push(&lake, &crate::testing::without_visits(), &[("{\"visitor\":3,\"page\":1}", None)]).await;
@@ -315,8 +315,8 @@ async fn clean_rows_of_an_older_release_are_looked_up_by_that_release() {
     let (old, new) = (two_shapes(false), two_shapes(true));
     let raw = "{\"visitor\":1,\"page\":2}";
     // The old cleaner has landed it (and kept its release); the compactor has not come to it yet.
-    lake.releases().keep(&**lake.store(), &old).await.unwrap();
-    let mut intake = Intake::new(old.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    lake.catalog_history().keep(&**lake.store(), &old).await.unwrap();
+    let mut intake = RecordCleaner::new(old.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
     intake.push(raw.as_bytes(), None, &origin);
     let landed = intake.drain().remove(0);
@@ -366,7 +366,7 @@ async fn make_former(store: &Arc<dyn ObjectStore>, contract: &Contract, former_k
 }
 
 fn former_keys(catalog: &Arc<Catalog>, records: &[(&str, Option<(&str, u64)>)]) -> Vec<[u8; 16]> {
-    let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     for (record, id) in records {
         let position = Position::Sequence { number: "7", line: 1 };
         intake.push(record.as_bytes(), Some("visit"), &Origin { source: "test", position, record_id: *id });
@@ -411,7 +411,7 @@ async fn data_files_of_the_former_record_identity_keep_their_keys() {
 
     // Without its key file an old data file says nothing of its keys.
     remove_keys(&store).await;
-    let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     let origin = Origin { source: "test", position: Position::Line(1), record_id: Some(("r5", 0)) };
     intake.push(b"{\"visitor\":1}", Some("visit"), &origin);
     let error = Lake::new(store, effects(6))

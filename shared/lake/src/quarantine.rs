@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosec
 use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
-use pinlake_clean::{Intake, Origin, Position, Verdict};
+use pinlake_clean::{Disposition, Origin, Position, RecordCleaner};
 use pinlake_schema::{Catalog, Contract, QUARANTINE, StreamRoute};
 
 use crate::error::LakeError;
@@ -18,13 +18,13 @@ pub(crate) const RESOLVED_AT: &str = "resolved_at";
 
 /// What an unresolved record is by the contracts that judged it now.
 #[derive(Debug, Clone)]
-pub(crate) struct Judged {
+pub(crate) struct EvaluatedRecord {
     /// Its key in quarantine.
     pub quarantined: Key,
     /// Whether it is quarantined under a dataset.
     has_dataset: bool,
     /// Where it would go now.
-    pub verdict: Verdict,
+    pub verdict: Disposition,
     /// The contract there: its dataset's, or quarantine's.
     pub contract: Arc<Contract>,
     /// Its key there.
@@ -35,14 +35,14 @@ pub(crate) struct Judged {
     key_has_record: bool,
 }
 
-impl Judged {
+impl EvaluatedRecord {
     /// Whether the record is resolved when the row that it would be now is there. That is so of its clean row. Of its row in
     /// quarantine under another key it is so in one direction only, or two rows would resolve each other: a row of no dataset yields to one of
     /// a dataset, and one that stands for all equal records to that of the very record.
     pub(crate) fn yields(&self) -> bool {
         match self.verdict {
-            Verdict::Clean => true,
-            Verdict::Quarantined => {
+            Disposition::Clean => true,
+            Disposition::Quarantined => {
                 self.key != self.quarantined && (self.key_has_record || !self.has_dataset)
             }
         }
@@ -57,9 +57,9 @@ impl Judged {
 pub(crate) fn judge(
     catalog: &Catalog,
     batch: &RecordBatch,
-    intake: &mut Intake,
+    intake: &mut RecordCleaner,
     meant: impl Fn(&Rows<'_>, usize) -> bool,
-) -> Result<Vec<Judged>, LakeError> {
+) -> Result<Vec<EvaluatedRecord>, LakeError> {
     let keys = pinlake_clean::keys(catalog.quarantine(), batch)
         .map_err(|error| LakeError::encode(QUARANTINE)(error))?;
     let rows = Rows::of(batch)?;
@@ -67,7 +67,7 @@ pub(crate) fn judge(
     let judge = |row| {
         let quarantined = key_at(&keys, row);
         let verdict = rows.push(row, catalog, intake);
-        Judged {
+        EvaluatedRecord {
             quarantined,
             has_dataset: rows.dataset(row).is_some(),
             verdict,
@@ -148,7 +148,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Has `intake` judge the record again.
-    fn push(&self, row: usize, catalog: &Catalog, intake: &mut Intake) -> Verdict {
+    fn push(&self, row: usize, catalog: &Catalog, intake: &mut RecordCleaner) -> Disposition {
         let text = |column: &'a ArrayRef| {
             if column.is_valid(row) { column.as_string::<i32>().value(row) } else { "" }
         };

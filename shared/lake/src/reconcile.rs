@@ -4,16 +4,16 @@
 //! contract was mended, cleaned again from its raw bytes, or landed under one release and delivered again under another. One
 //! contract takes it and another does not, and then it would be in its table *and* in quarantine; or it is quarantined under
 //! two keys. So whoever inserts looks at the other place **after** its own commit, and before anything is removed from
-//! landing. Both looks ask every release that ever evaluated records of this lake ([`pinlake_landing::releases`]):
+//! landing. Both looks ask every release that ever evaluated records of this lake ([`pinlake_landing::catalog_history`]):
 //!
-//! - after any rows: would one of the releases give an unresolved record of quarantine a key that was just inserted? Then it
+//! - after any rows: would one of the catalog_history give an unresolved record of quarantine a key that was just inserted? Then it
 //!   is resolved.
-//! - after quarantine rows: would one of the releases give one of them a key that is somewhere already? Then it is resolved.
+//! - after quarantine rows: would one of the catalog_history give one of them a key that is somewhere already? Then it is resolved.
 //!
 //! Of two writers the one that looks later sees both commits, so one of them resolves the record, whatever the order;
 //! a writer that is killed in between leaves its landing objects, and its work is done again.
 //!
-//! What the releases make of a data file of quarantine is computed once for each release, and kept beside the file's keys
+//! What the catalog_history make of a data file of quarantine is computed once for each release, and kept beside the file's keys
 //! as `<data file's name>.elsewhere`. So an insert evaluates its own rows, and quarantined ones only if nobody has yet.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array, RecordBatch};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use pinlake_clean::Intake;
+use pinlake_clean::RecordCleaner;
 use pinlake_landing::object::get_if_there;
 use pinlake_schema::{Catalog, Contract, KEY_COLUMN, QUARANTINE};
 use serde::{Deserialize, Serialize};
@@ -32,22 +32,22 @@ use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::keys::{self, Key, key_at};
 use crate::quarantine::{self, mark_resolved};
-use crate::table::{Inserted, Table};
+use crate::table::{InsertSummary, Table};
 
-/// What the releases make of quarantine's data files, kept while the function is warm: data files never change.
+/// What the catalog_history make of quarantine's data files, kept while the function is warm: data files never change.
 #[derive(Debug, Default)]
 pub(crate) struct Evaluations(Mutex<HashMap<String, Arc<Evaluation>>>);
 
 /// Counts the changes to what evaluating a record gives under contracts that stay the same.
 const EVALUATION_FORM: u32 = 1;
 
-/// What some releases make of the unresolved records of one data file of quarantine.
+/// What some catalog_history make of the unresolved records of one data file of quarantine.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Evaluation {
     /// [`EVALUATION_FORM`] of the version that made it: another one may evaluate the same records otherwise.
     form: u32,
-    /// Hashes of the releases that were asked.
-    releases: BTreeSet<String>,
+    /// Hashes of the catalog_history that were asked.
+    catalog_history: BTreeSet<String>,
     /// What they would put elsewhere.
     elsewhere: Vec<Elsewhere>,
 }
@@ -85,37 +85,38 @@ impl Lake {
         catalog: &Arc<Catalog>,
         contract: &Arc<Contract>,
         batches: &[RecordBatch],
-    ) -> Result<Inserted, LakeError> {
+    ) -> Result<InsertSummary, LakeError> {
         if batches.iter().all(|batch| batch.num_rows() == 0) {
             return self.table(contract).insert(batches).await;
         }
-        self.releases().keep(&**self.store(), catalog).await?;
+        self.catalog_history().keep(&**self.store(), catalog).await?;
         let inserted = self.table(contract).insert(batches).await?;
         let quarantined = self.table(catalog.quarantine()).data_files().await?;
         if quarantined.is_empty() {
             return Ok(inserted);
         }
         // Rows may have landed under another release than the present one.
-        let releases = self.releases().all(&**self.store()).await?;
-        let mut superseded = self.yielding_to(catalog, &releases, contract, batches, quarantined).await?;
+        let catalog_history = self.catalog_history().all(&**self.store()).await?;
+        let mut superseded =
+            self.yielding_to(catalog, &catalog_history, contract, batches, quarantined).await?;
         if contract.name == QUARANTINE {
-            superseded.extend(self.known_elsewhere(catalog, &releases, batches).await?);
+            superseded.extend(self.known_elsewhere(catalog, &catalog_history, batches).await?);
         }
         self.resolve(catalog, &superseded).await?;
         Ok(inserted)
     }
 
-    /// Resolves those of some rows of quarantine that one of `releases` would put where they are already; their keys.
+    /// Resolves those of some rows of quarantine that one of `catalog_history` would put where they are already; their keys.
     ///
     /// # Errors
     /// As [`Lake::insert`].
     pub(crate) async fn resolve_what_is_there(
         &self,
         catalog: &Catalog,
-        releases: &[Arc<Catalog>],
+        catalog_history: &[Arc<Catalog>],
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
-        let known = self.known_elsewhere(catalog, releases, batches).await?;
+        let known = self.known_elsewhere(catalog, catalog_history, batches).await?;
         self.resolve(catalog, &known).await?;
         Ok(known)
     }
@@ -127,12 +128,12 @@ impl Lake {
         quarantine.update(keys, |batch, meant| mark_resolved(batch, meant, now)).await
     }
 
-    /// Of the unresolved records in `quarantined`, the files of quarantine, those that one of `releases` would put where one of
+    /// Of the unresolved records in `quarantined`, the files of quarantine, those that one of `catalog_history` would put where one of
     /// `batches` is.
     async fn yielding_to(
         &self,
         catalog: &Catalog,
-        releases: &[Arc<Catalog>],
+        catalog_history: &[Arc<Catalog>],
         contract: &Contract,
         batches: &[RecordBatch],
         quarantined: Vec<DataFile>,
@@ -140,7 +141,7 @@ impl Lake {
         let quarantine = self.table(catalog.quarantine());
         let mut there: HashMap<Key, Vec<Key>> = HashMap::new();
         for file in &quarantined {
-            let evaluation = self.evaluate(&quarantine, file, releases).await?;
+            let evaluation = self.evaluate(&quarantine, file, catalog_history).await?;
             let same_keys = |elsewhere: &&Elsewhere| {
                 elsewhere.dataset == contract.name && elsewhere.identity == contract.identity_hash()
             };
@@ -162,15 +163,15 @@ impl Lake {
         Ok(found)
     }
 
-    /// What `releases` make of a data file of quarantine. Those that nobody has asked yet are asked, and what they say is kept.
+    /// What `catalog_history` make of a data file of quarantine. Those that nobody has asked yet are asked, and what they say is kept.
     async fn evaluate(
         &self,
         quarantine: &Table,
         file: &DataFile,
-        releases: &[Arc<Catalog>],
+        catalog_history: &[Arc<Catalog>],
     ) -> Result<Arc<Evaluation>, LakeError> {
         let asked = |evaluation: &Evaluation| {
-            releases.iter().all(|release| evaluation.releases.contains(release.hash()))
+            catalog_history.iter().all(|release| evaluation.catalog_history.contains(release.hash()))
         };
         let path = keys::evaluation_path(quarantine.root(), &file.path);
         let known = match self.evaluations().get(&file.path) {
@@ -183,8 +184,8 @@ impl Lake {
         }
         let batches = quarantine.batches_of(file).await?;
         let mut evaluation = Evaluation { form: EVALUATION_FORM, ..Evaluation::clone(&known) };
-        for release in releases {
-            if !evaluation.releases.insert(release.hash().to_owned()) {
+        for release in catalog_history {
+            if !evaluation.catalog_history.insert(release.hash().to_owned()) {
                 continue;
             }
             evaluation.elsewhere.extend(self.elsewhere(release, &batches)?.into_iter().map(|candidate| {
@@ -213,16 +214,16 @@ impl Lake {
         Ok(kept.filter(|kept| kept.form == EVALUATION_FORM).unwrap_or_default())
     }
 
-    /// Of quarantine rows, the keys of those that one of `releases` would put where they are already.
+    /// Of quarantine rows, the keys of those that one of `catalog_history` would put where they are already.
     async fn known_elsewhere(
         &self,
         catalog: &Catalog,
-        releases: &[Arc<Catalog>],
+        catalog_history: &[Arc<Catalog>],
         batches: &[RecordBatch],
     ) -> Result<BTreeSet<Key>, LakeError> {
         // Keys of two identities are not comparable: each is looked for by the rules that made it.
         let mut places: BTreeMap<(String, String), BTreeMap<Key, Vec<Candidate>>> = BTreeMap::new();
-        for release in releases {
+        for release in catalog_history {
             for candidate in self.elsewhere(release, batches)? {
                 let contract = &candidate.contract;
                 let place = (contract.name.clone(), contract.identity_hash().to_owned());
@@ -255,10 +256,10 @@ impl Lake {
         batches: &[RecordBatch],
     ) -> Result<Vec<Candidate>, LakeError> {
         let mut candidates = Vec::new();
-        let mut intake = Intake::new(catalog.clone(), self.clock().now());
+        let mut intake = RecordCleaner::new(catalog.clone(), self.clock().now());
         for batch in batches {
             let judged = quarantine::judge(catalog, batch, &mut intake, |_, _| true)?;
-            candidates.extend(judged.into_iter().filter(quarantine::Judged::yields).map(|judged| {
+            candidates.extend(judged.into_iter().filter(quarantine::EvaluatedRecord::yields).map(|judged| {
                 Candidate {
                     contract: judged.contract,
                     key: judged.key,
@@ -314,7 +315,7 @@ mod tests {
         hint: Option<&str>,
         source: &str,
     ) {
-        let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = Origin { source, position: Position::Line(1), record_id: None };
         intake.push(record.as_bytes(), hint, &origin);
         for cleaned in intake.drain() {
@@ -387,9 +388,9 @@ mod tests {
     #[tokio::test]
     async fn a_record_that_nobody_named_is_refused_by_none_or_by_one_not_by_both() {
         let (strict, lenient) = (visits(""), visits("null = [\"home\"]"));
-        for releases in [[&without_visits(), &strict], [&strict, &without_visits()]] {
+        for catalog_history in [[&without_visits(), &strict], [&strict, &without_visits()]] {
             let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-            for catalog in releases {
+            for catalog in catalog_history {
                 deliver_from(&store, catalog, RECORD, None, "test").await;
             }
             assert_eq!(places(&store, &strict).await, (0, 1, 1), "refused under its dataset");
@@ -420,7 +421,7 @@ mod tests {
     async fn records_of_no_dataset_leave_quarantine_when_there_is_one_for_them() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let before = without_visits();
-        let mut intake = Intake::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let mut intake = RecordCleaner::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(br#"{"visitor": 1, "page": 2}"#, None, &origin);
         for cleaned in intake.drain() {

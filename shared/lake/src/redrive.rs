@@ -7,16 +7,16 @@
 
 use std::sync::Arc;
 
-use pinlake_clean::{Intake, Verdict};
+use pinlake_clean::{Disposition, RecordCleaner};
 use pinlake_schema::{Catalog, QUARANTINE};
 
 use crate::Lake;
 use crate::error::LakeError;
-use crate::quarantine::{self, Judged, Rows};
+use crate::quarantine::{self, EvaluatedRecord, Rows};
 
 /// What one [`Lake::redrive`] did: `read = resolved + left`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Redriven {
+pub struct RedriveSummary {
     /// Unresolved records that were tried.
     pub read: u64,
     /// Records that their contract now takes, or that their table has; marked so in quarantine.
@@ -36,16 +36,16 @@ impl Lake {
         &self,
         catalog: &Arc<Catalog>,
         dataset: Option<&str>,
-    ) -> Result<Redriven, LakeError> {
+    ) -> Result<RedriveSummary, LakeError> {
         let table = self.table(catalog.quarantine());
         let now = self.clock().now();
-        let mut done = Redriven::default();
-        let releases = self.releases().all(&**self.store()).await?;
+        let mut done = RedriveSummary::default();
+        let catalog_history = self.catalog_history().all(&**self.store()).await?;
         for file in table.data_files().await? {
-            let mut intake = Intake::new(catalog.clone(), now);
+            let mut intake = RecordCleaner::new(catalog.clone(), now);
             let mut judged = Vec::new();
             let batches = table.batches_of(&file).await?;
-            let present = self.resolve_what_is_there(catalog, &releases, &batches).await?;
+            let present = self.resolve_what_is_there(catalog, &catalog_history, &batches).await?;
             for batch in &batches {
                 let meant = |rows: &Rows<'_>, row| rows.is_of(row, dataset) && rows.is_known(row, catalog);
                 judged.extend(quarantine::judge(catalog, batch, &mut intake, meant)?);
@@ -54,8 +54,8 @@ impl Lake {
             for cleaned in intake.drain().into_iter().filter(|cleaned| cleaned.contract.name != QUARANTINE) {
                 done.inserted += self.insert(catalog, &cleaned.contract, &[cleaned.rows]).await?.inserted;
             }
-            let is_resolved = |judged: &&Judged| {
-                matches!(judged.verdict, Verdict::Clean) || present.contains(&judged.quarantined)
+            let is_resolved = |judged: &&EvaluatedRecord| {
+                matches!(judged.verdict, Disposition::Clean) || present.contains(&judged.quarantined)
             };
             let resolved = judged.iter().filter(is_resolved).count();
             done.read += judged.len() as u64;
@@ -80,7 +80,7 @@ mod tests {
     }
 
     async fn insert(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) {
-        let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         for record in records {
             let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
             intake.push(record.as_bytes(), Some("visit"), &origin);
@@ -97,12 +97,12 @@ mod tests {
         let worse = r#"{"visitor": "nobody"}"#;
         insert(&lake, &broken, &[bad, worse, r#"{"visitor": 2, "page": 7}"#]).await;
         let idle = lake.redrive(&broken, None).await.unwrap();
-        assert_eq!(idle, Redriven { read: 2, resolved: 0, inserted: 0, left: 2 });
+        assert_eq!(idle, RedriveSummary { read: 2, resolved: 0, inserted: 0, left: 2 });
 
         let done = lake.redrive(&mended, Some("visit")).await.unwrap();
-        assert_eq!(done, Redriven { read: 2, resolved: 1, inserted: 1, left: 1 });
+        assert_eq!(done, RedriveSummary { read: 2, resolved: 1, inserted: 1, left: 1 });
         let again = lake.redrive(&mended, None).await.unwrap();
-        assert_eq!(again, Redriven { read: 1, resolved: 0, inserted: 0, left: 1 });
+        assert_eq!(again, RedriveSummary { read: 1, resolved: 0, inserted: 0, left: 1 });
 
         // A copy that was quarantined before the contract was mended arrives late.
         insert(&lake, &broken, &[bad]).await;
@@ -130,8 +130,8 @@ mod tests {
         let (lake, broken, mended) = (lake(), visits(""), visits("null = [\"home\"]"));
         insert(&lake, &broken, &[r#"{"visitor": 1, "page": "home"}"#]).await;
         // As far as it came: the release is known, the row is in its table, quarantine has not been told.
-        lake.releases().keep(&**lake.store(), &mended).await.unwrap();
-        let mut intake = Intake::new(mended.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        lake.catalog_history().keep(&**lake.store(), &mended).await.unwrap();
+        let mut intake = RecordCleaner::new(mended.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
         let rows = intake.drain().remove(0).rows;
@@ -139,8 +139,8 @@ mod tests {
         assert_eq!(visit.insert(&[rows]).await.unwrap().inserted, 1);
 
         let done = lake.redrive(&broken, None).await.unwrap();
-        assert_eq!(done, Redriven { read: 1, resolved: 1, inserted: 0, left: 0 });
-        assert_eq!(lake.redrive(&broken, None).await.unwrap(), Redriven::default());
+        assert_eq!(done, RedriveSummary { read: 1, resolved: 1, inserted: 0, left: 0 });
+        assert_eq!(lake.redrive(&broken, None).await.unwrap(), RedriveSummary::default());
     }
 
     #[tokio::test]
@@ -151,7 +151,7 @@ mod tests {
         };
         let (lake, broken, mended) = (lake(), by_record(""), by_record("null = [\"home\"]"));
         for (catalog, inserted) in [(&broken, 1), (&mended, 0)] {
-            let mut intake = Intake::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+            let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
             let position = Position::Sequence { number: "7", line: 2 };
             let origin = Origin { source: "test", position, record_id: Some(("a/b", 3)) };
             intake.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
@@ -172,7 +172,7 @@ mod tests {
     async fn a_record_that_breaks_the_contract_that_it_has_now_stays_unresolved() {
         let before = without_visits();
         let lake = lake();
-        let mut intake = Intake::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let mut intake = RecordCleaner::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         // No dataset has its shape; then one has, whose rules it breaks.
         intake.push(br#"{"visitor": "nobody"}"#, None, &origin);
@@ -182,7 +182,7 @@ mod tests {
         let after = visits("");
         for _ in 0..2 {
             let done = lake.redrive(&after, None).await.unwrap();
-            assert_eq!(done, Redriven { read: 1, resolved: 0, inserted: 0, left: 1 });
+            assert_eq!(done, RedriveSummary { read: 1, resolved: 0, inserted: 0, left: 1 });
         }
     }
 }

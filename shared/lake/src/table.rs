@@ -10,16 +10,16 @@ use arrow::error::ArrowError;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use pinlake_effects::{Backoff, Effects};
+use pinlake_env::{Backoff, Env};
 use pinlake_schema::{Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 use rayon::slice::ParallelSliceMut;
 use tokio::sync::Mutex;
 
-use crate::Upkeep;
+use crate::MaintenancePolicy;
 use crate::commit::{self, Outcome};
 use crate::data_file::{self, DataFile, NewFile, Rows};
 use crate::error::LakeError;
-use crate::keys::{self, EpochKeys, FileKeys, Key, KeyCache, KeyEpoch, KeyReader, KeyRoom, SortedKeys};
+use crate::keys::{self, EpochKeys, FileKeys, Key, KeyBudget, KeyCache, KeyEpoch, KeyReader, SortedKeys};
 use crate::log::{Change, CommitNote, TableLog};
 
 mod merge;
@@ -37,7 +37,7 @@ const CONTENTION: Backoff =
 
 /// What became of the rows of one [`Table::insert`]: `read = inserted + duplicates`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Inserted {
+pub struct InsertSummary {
     /// Rows that were offered.
     pub read: u64,
     /// Rows that are new in the table.
@@ -78,10 +78,10 @@ pub struct PinnedFile {
 #[derive(Debug)]
 pub struct Table {
     store: Arc<dyn ObjectStore>,
-    effects: Effects,
+    effects: Env,
     contract: Arc<Contract>,
     root: Path,
-    upkeep: Upkeep,
+    maintenance: MaintenancePolicy,
     known: Mutex<Known>,
 }
 
@@ -95,15 +95,15 @@ struct Known {
 impl Table {
     pub(crate) fn new(
         store: Arc<dyn ObjectStore>,
-        effects: Effects,
+        effects: Env,
         contract: Arc<Contract>,
-        room: KeyRoom,
-        upkeep: Upkeep,
+        room: KeyBudget,
+        maintenance: MaintenancePolicy,
     ) -> Self {
         let root = Path::from_iter([TABLES, &contract.name]);
         let log = TableLog::new(&contract.name, root.clone());
         let known = Mutex::new(Known { log, keys: KeyCache::new(room) });
-        Self { store, effects, contract, root, upkeep, known }
+        Self { store, effects, contract, root, maintenance, known }
     }
 
     /// The contract that the table is kept under.
@@ -186,16 +186,16 @@ impl Table {
     ///
     /// # Errors
     /// See [`LakeError`]; after a retryable one, inserting the same rows again is safe.
-    pub async fn insert(&self, batches: &[RecordBatch]) -> Result<Inserted, LakeError> {
+    pub async fn insert(&self, batches: &[RecordBatch]) -> Result<InsertSummary, LakeError> {
         let dataset = &self.contract.name;
-        let offer = Offer::new(&self.contract, batches).map_err(LakeError::encode(dataset))?;
+        let offer = InsertBatch::new(&self.contract, batches).map_err(LakeError::encode(dataset))?;
         let read = offer.rows;
         if read == 0 {
-            return Ok(Inserted { by_batch: vec![0; batches.len()], ..Inserted::default() });
+            return Ok(InsertSummary { by_batch: vec![0; batches.len()], ..InsertSummary::default() });
         }
         let mut known = self.known.lock().await;
         let mut written: Option<Written> = None;
-        let mut delays = CONTENTION.delays(&self.effects.chance);
+        let mut delays = CONTENTION.delays(&self.effects.rng);
         loop {
             known.log.refresh(&*self.store).await?;
             if known.log.version().is_none() {
@@ -215,7 +215,7 @@ impl Table {
                 .collect();
             if absent.is_empty() {
                 let by_batch = vec![0; batches.len()];
-                return Ok(Inserted { read, inserted: 0, duplicates: read, version: None, by_batch });
+                return Ok(InsertSummary { read, inserted: 0, duplicates: read, version: None, by_batch });
             }
             // What was written for a version that was lost serves again if the same rows are still absent.
             let ready = match written.take() {
@@ -226,7 +226,7 @@ impl Table {
             let note = CommitNote { read, inserted, duplicates: read - inserted, ..self.note() };
             if let Some(version) = self.commit(log, keys, &ready, Change::Insert, &note).await? {
                 let by_batch = offer.absent_by_batch(&present);
-                return Ok(Inserted {
+                return Ok(InsertSummary {
                     read,
                     inserted,
                     duplicates: read - inserted,
@@ -252,12 +252,12 @@ impl Table {
         let modified = self.effects.clock.now().timestamp_millis();
         let commit = log.change(&ready.path, &ready.file, change, modified, note)?;
         let entry = log.entry(version);
-        match commit::put(&*self.store, &entry, &commit, &note.attempt, &self.effects.chance).await? {
+        match commit::put(&*self.store, &entry, &commit, &note.attempt, &self.effects.rng).await? {
             Outcome::Lost => Ok(None),
             Outcome::Committed { e_tag } => {
                 keys.remember(&ready.path, ready.known.clone());
                 log.committed(version, commit, e_tag).await?;
-                if version.is_multiple_of(self.upkeep.checkpoint_every) {
+                if version.is_multiple_of(self.maintenance.checkpoint_every) {
                     self.checkpoint(log).await;
                 }
                 Ok(Some(version))
@@ -286,7 +286,7 @@ impl Table {
         let properties = properties.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let note = self.note();
         let commit = log.creation(&contract.table_schema(), properties, &note)?;
-        commit::put(&*self.store, &log.entry(0), &commit, &note.attempt, &self.effects.chance).await?;
+        commit::put(&*self.store, &log.entry(0), &commit, &note.attempt, &self.effects.rng).await?;
         log.refresh(&*self.store).await
     }
 
@@ -326,7 +326,7 @@ impl Table {
     async fn write(
         &self,
         log: &TableLog,
-        offer: &Offer<'_>,
+        offer: &InsertBatch<'_>,
         absent: Vec<Key>,
         present: &[bool],
     ) -> Result<Written, LakeError> {
@@ -348,7 +348,7 @@ impl Table {
         let context = state.write_context_builder().build().map_err(LakeError::delta(dataset))?;
         let schema = context.physical_data_schema();
         let file = data_file::encode(dataset, rows, keys.epoch, state.stats_columns(), schema.as_ref())?;
-        let path = format!("part-{}.parquet", self.effects.chance.id());
+        let path = format!("part-{}.parquet", self.effects.rng.id());
         let (data, key) = (data_file::absolute(&self.root, &path), keys::key_path(&self.root, &path));
         let put = async |at: &Path, bytes: Bytes| {
             self.store.put(at, PutPayload::from_bytes(bytes)).await.map_err(LakeError::store(at))
@@ -374,7 +374,7 @@ impl Table {
     /// The note of a commit that moves no rows, with an attempt id of its own.
     fn note(&self) -> CommitNote {
         CommitNote {
-            attempt: self.effects.chance.id(),
+            attempt: self.effects.rng.id(),
             contract: self.contract.label(),
             read: 0,
             inserted: 0,
@@ -396,7 +396,7 @@ struct Written {
 
 /// The rows of one insert.
 #[derive(Debug)]
-struct Offer<'a> {
+struct InsertBatch<'a> {
     batches: &'a [RecordBatch],
     rows: u64,
     /// The distinct keys, ascending.
@@ -407,7 +407,7 @@ struct Offer<'a> {
     places: Vec<(u32, u32)>,
 }
 
-impl<'a> Offer<'a> {
+impl<'a> InsertBatch<'a> {
     fn new(contract: &Contract, batches: &'a [RecordBatch]) -> Result<Self, String> {
         let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for (number, batch) in (0_u32..).zip(batches) {
@@ -474,7 +474,7 @@ impl<'a> Offer<'a> {
 mod tests {
     use super::*;
     use crate::Lake;
-    use crate::testing::{Trouble, Troubled, effects, rows, values};
+    use crate::testing::{Fault, FaultyStore, effects, rows, values};
     use object_store::memory::InMemory;
     use pinlake_schema::Catalog;
 
@@ -510,10 +510,10 @@ mod tests {
         let table = lake.table(&contract);
         let first = table.insert(&[rows(&contract, &[1, 2, 2]), rows(&contract, &[3, 1])]).await.unwrap();
         let by_batch = vec![2, 1];
-        assert_eq!(first, Inserted { read: 5, inserted: 3, duplicates: 2, version: Some(1), by_batch });
+        assert_eq!(first, InsertSummary { read: 5, inserted: 3, duplicates: 2, version: Some(1), by_batch });
         let second = table.insert(&[rows(&contract, &[3, 4])]).await.unwrap();
         let by_batch = vec![1];
-        assert_eq!(second, Inserted { read: 2, inserted: 1, duplicates: 1, version: Some(2), by_batch });
+        assert_eq!(second, InsertSummary { read: 2, inserted: 1, duplicates: 1, version: Some(2), by_batch });
         assert_eq!(table.insert(&[rows(&contract, &[4, 1])]).await.unwrap().version, None);
         assert_eq!(values(&lake, &table).await, [1, 2, 3, 4]);
 
@@ -640,8 +640,8 @@ mod tests {
                 false => assert_eq!(other.insert(&[one_more]).await.unwrap().inserted, 1),
             }
         };
-        let store = Troubled::at_version(41, inner.clone());
-        store.expect(Trouble::Overtaken(Box::pin(first)));
+        let store = FaultyStore::at_version(41, inner.clone());
+        store.expect(Fault::Overtaken(Box::pin(first)));
         (Lake::new(Arc::new(store), effects(2)), inner, contract)
     }
 

@@ -15,15 +15,15 @@ use object_store::{
     PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pinlake_effects::{Chance, Effects, ManualClock};
+use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_schema::{Catalog, Contract};
 
 use crate::{Lake, Table};
 
-/// A clock that stands still, and chance that is the same in every run.
-pub(crate) fn effects(seed: u64) -> Effects {
+/// A clock that stands still, and rng that is the same in every run.
+pub(crate) fn effects(seed: u64) -> Env {
     let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-    Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(seed)) }
+    Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(seed)) }
 }
 
 /// Contracts of one dataset, `visit`, whose column `page` has this rule, such as `null = ["home"]`.
@@ -68,7 +68,7 @@ pub(crate) async fn values(lake: &Lake, table: &Table) -> Vec<i64> {
 }
 
 /// What goes wrong with a put.
-pub(crate) enum Trouble {
+pub(crate) enum Fault {
     /// Another writer comes first, and does this.
     Overtaken(BoxFuture<'static, ()>),
     /// It lands and is answered with 412: the SDK sent it twice, because the first answer was lost.
@@ -76,19 +76,19 @@ pub(crate) enum Trouble {
 }
 
 /// A store with which something goes wrong once: when a version of the log is put that is not there yet.
-pub(crate) struct Troubled {
+pub(crate) struct FaultyStore {
     inner: Arc<InMemory>,
     entry: String,
-    trouble: Mutex<Option<Trouble>>,
+    trouble: Mutex<Option<Fault>>,
 }
 
-impl Troubled {
+impl FaultyStore {
     pub(crate) fn at_version(version: u64, inner: Arc<InMemory>) -> Self {
         Self { inner, entry: format!("_delta_log/{version:020}.json"), trouble: Mutex::default() }
     }
 
     /// From now on the next put of that version is in trouble.
-    pub(crate) fn expect(&self, trouble: Trouble) {
+    pub(crate) fn expect(&self, trouble: Fault) {
         *self.trouble.lock().unwrap() = Some(trouble);
     }
 
@@ -97,25 +97,25 @@ impl Troubled {
     }
 }
 
-impl fmt::Debug for Troubled {
+impl fmt::Debug for FaultyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Troubled").field("entry", &self.entry).finish_non_exhaustive()
+        f.debug_struct("FaultyStore").field("entry", &self.entry).finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for Troubled {
+impl fmt::Display for FaultyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Troubled")
+        f.write_str("FaultyStore")
     }
 }
 
 #[async_trait::async_trait]
-impl ObjectStore for Troubled {
+impl ObjectStore for FaultyStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let is_meant = options.mode == PutMode::Create && path.as_ref().ends_with(&self.entry);
         let trouble = if is_meant { self.trouble.lock().unwrap().take() } else { None };
-        let is_lost = matches!(trouble, Some(Trouble::AnswerLost));
-        if let Some(Trouble::Overtaken(first)) = trouble {
+        let is_lost = matches!(trouble, Some(Fault::AnswerLost));
+        if let Some(Fault::Overtaken(first)) = trouble {
             first.await;
         }
         let answer = self.inner.put_opts(path, payload, options).await?;

@@ -21,7 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use pinlake_effects::{Clock, Effects};
+use pinlake_env::{Clock, Env};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LandingError;
@@ -29,7 +29,7 @@ use crate::object::{get_if_there, remove_if_there};
 
 /// Path prefix of attempts.
 const ATTEMPTS: &str = "state/attempts";
-/// Failed attempts after which a file is given up.
+/// FailedObject attempts after which a file is given up.
 pub const MOST_FAILURES: u64 = 3;
 /// How long an attempt is under way without a sign of life.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ const CONCURRENCY: usize = 16;
 
 /// A file under an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempted {
+pub struct AttemptedFile {
     /// Its version, as [`FileSource::version`](crate::file::FileSource::version) names it.
     pub version: String,
     /// What people know it by.
@@ -57,7 +57,7 @@ struct Marker {
     begun: DateTime<Utc>,
     /// When it has failed, if it is still there.
     until: DateTime<Utc>,
-    files: Vec<Attempted>,
+    files: Vec<AttemptedFile>,
 }
 
 /// An attempt of one's own.
@@ -75,11 +75,11 @@ impl Attempt {
     /// When the store fails: nothing is to be read then.
     pub async fn begin(
         store: &dyn ObjectStore,
-        effects: &Effects,
-        files: Vec<Attempted>,
+        effects: &Env,
+        files: Vec<AttemptedFile>,
     ) -> Result<Self, LandingError> {
         let now = effects.clock.now();
-        let path = Path::from(format!("{ATTEMPTS}/{}.json", effects.chance.id()));
+        let path = Path::from(format!("{ATTEMPTS}/{}.json", effects.rng.id()));
         let attempt = Self { path, marker: Marker { begun: now, until: now + LEASE, files }, signed: now };
         put(store, &attempt.path, &attempt.marker).await?;
         Ok(attempt)
@@ -185,7 +185,7 @@ impl Attempts {
 
     /// How many attempts at this version have failed since so many of its records have landed.
     pub fn failures(&self, version: &str, records: u64) -> u64 {
-        let at_it = |file: &Attempted| file.version == version && file.from >= records;
+        let at_it = |file: &AttemptedFile| file.version == version && file.from >= records;
         self.failed.values().filter(|marker| marker.files.iter().any(at_it)).count() as u64
     }
 
@@ -241,15 +241,15 @@ mod tests {
     use super::*;
     use futures::StreamExt;
     use object_store::memory::InMemory;
-    use pinlake_effects::{Chance, ManualClock};
+    use pinlake_env::{ManualClock, Rng};
 
-    fn file(version: &str, from: u64) -> Attempted {
-        Attempted { version: version.to_owned(), name: format!("inbox/{version}"), from }
+    fn file(version: &str, from: u64) -> AttemptedFile {
+        AttemptedFile { version: version.to_owned(), name: format!("inbox/{version}"), from }
     }
 
-    fn world() -> (InMemory, Arc<ManualClock>, Effects) {
+    fn world() -> (InMemory, Arc<ManualClock>, Env) {
         let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
-        let effects = Effects { clock: clock.clone(), chance: Arc::new(Chance::seeded(1)) };
+        let effects = Env { clock: clock.clone(), rng: Arc::new(Rng::seeded(1)) };
         (InMemory::new(), clock, effects)
     }
 

@@ -10,8 +10,8 @@ use std::fmt;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
+use crate::discarded;
 use crate::error::LandingError;
-use crate::given_up;
 use crate::name::{self, LandingName};
 use crate::object;
 use crate::recover;
@@ -32,7 +32,7 @@ pub struct Bounds {
     /// Objects of `failed/landing/`.
     pub failed: usize,
     /// Objects of `aws/lambda/`.
-    pub given_up: usize,
+    pub discarded: usize,
     /// Batches that were given up whose objects are read, to tell which records they hold; of more, all of a shard count.
     pub batches_read: usize,
     /// How many looks, one after the other, must find nothing; see [`backlog`].
@@ -41,7 +41,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { landing: 100_000, failed: 100_000, given_up: 100_000, batches_read: 64, looks: 3 }
+        Self { landing: 100_000, failed: 100_000, discarded: 100_000, batches_read: 64, looks: 3 }
     }
 }
 
@@ -52,7 +52,7 @@ pub struct Backlog {
     pub shards_behind: Vec<String>,
     /// Batches that the event source gave up and that hold acknowledged records, by shard: `pinlake recover` replays
     /// them, nothing else does.
-    pub given_up: BTreeMap<String, usize>,
+    pub discarded: BTreeMap<String, usize>,
     /// Landing objects that were set aside and hold acknowledged records, by dataset: `pinlake recover`, too.
     pub failed: BTreeMap<String, usize>,
     /// Landing objects that hold acknowledged records, by dataset.
@@ -70,12 +70,12 @@ impl Backlog {
 
     /// Whether something waits for `pinlake recover`.
     pub fn needs_recovery(&self) -> bool {
-        !self.given_up.is_empty() || !self.failed.is_empty()
+        !self.discarded.is_empty() || !self.failed.is_empty()
     }
 
     /// How many things are left.
     pub fn left(&self) -> usize {
-        let counts = [&self.given_up, &self.failed, &self.landing];
+        let counts = [&self.discarded, &self.failed, &self.landing];
         let counted = counts.iter().flat_map(|counts| counts.values()).sum::<usize>();
         self.shards_behind.len() + counted + self.cut_short.len()
     }
@@ -97,7 +97,7 @@ impl fmt::Display for Backlog {
             parts.push(format!("shards whose records have not all landed: {}", self.shards_behind.len()));
         }
         let counted = [
-            ("batches that the stream gave up, for `pinlake recover`", &self.given_up),
+            ("batches that the stream gave up, for `pinlake recover`", &self.discarded),
             ("objects in failed, for `pinlake recover`", &self.failed),
             ("objects in landing", &self.landing),
         ];
@@ -234,14 +234,14 @@ impl Asked<'_> {
     /// How many batches of each acknowledged shard were given up and hold acknowledged records.
     async fn look_at_given_up(&self, backlog: &mut Backlog) -> Result<(), LandingError> {
         let Self { destination, stream, acknowledged, bounds, .. } = *self;
-        let listing = given_up::list(destination, bounds.given_up).await?;
-        backlog.note_cut(given_up::GIVEN_UP, listing.is_cut_short, listing.looked_at);
+        let listing = discarded::list(destination, bounds.discarded).await?;
+        backlog.note_cut(discarded::DISCARDED, listing.is_cut_short, listing.looked_at);
         let mut batches = listing.batches;
         batches.retain(|batch| acknowledged.contains_key(&batch.shard));
         let unread = batches.split_off(batches.len().min(bounds.batches_read));
         let read: Vec<(String, bool)> = stream::iter(batches)
             .map(|batch| async move {
-                let holds = match given_up::info(destination, &batch).await {
+                let holds = match discarded::info(destination, &batch).await {
                     Ok(None) => false,
                     Ok(Some(info)) => {
                         stream.is_none_or(|stream| stream == info.stream())
@@ -258,7 +258,7 @@ impl Asked<'_> {
             .await?;
         let unread = unread.into_iter().map(|batch| (batch.shard, true));
         for (shard, _) in read.into_iter().chain(unread).filter(|(_, holds)| *holds) {
-            *backlog.given_up.entry(shard).or_insert(0) += 1;
+            *backlog.discarded.entry(shard).or_insert(0) += 1;
         }
         Ok(())
     }
@@ -330,8 +330,8 @@ mod tests {
     /// None of what is looked at is of the acknowledged shard: that lies behind the bound.
     #[tokio::test]
     async fn a_place_that_holds_more_than_is_looked_at_is_not_drained() {
-        let bounds = Bounds { landing: 20, failed: 20, given_up: 20, ..Bounds::default() };
-        let given_up = |shard: &str, number: usize| {
+        let bounds = Bounds { landing: 20, failed: 20, discarded: 20, ..Bounds::default() };
+        let discarded = |shard: &str, number: usize| {
             format!("aws/lambda/6f2d1a0e-5b1c-4a57-9d0b-3f6f0e9d8c7b/{shard}/2026/11/14/{number:03}")
         };
         let landed = |dataset: &str, shard: &str, first: usize| {
@@ -347,8 +347,8 @@ mod tests {
             ),
             (
                 "aws/lambda",
-                given_up("shardId-000000000007", 0),
-                Box::new(move |n| given_up("shardId-000000000001", n)),
+                discarded("shardId-000000000007", 0),
+                Box::new(move |n| discarded("shardId-000000000001", n)),
             ),
         ];
         for (place, last, others) in places {

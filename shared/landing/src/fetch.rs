@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
-use pinlake_clean::framing::{ReadError, Reader, Records};
+use pinlake_clean::record_reader::{ReadError, Reader, Records};
 
 use crate::error::LandingError;
 
@@ -17,7 +17,7 @@ pub const IN_MEMORY_BYTES: u64 = 8 << 20;
 
 /// A file's bytes.
 #[derive(Debug)]
-pub enum Fetched {
+pub enum FileBytes {
     /// All of them.
     Memory(Bytes),
     /// On the disk, in a file without a name: it goes when this goes.
@@ -34,7 +34,7 @@ pub async fn fetch(
     store: &dyn ObjectStore,
     path: &Path,
     most: u64,
-) -> Result<Option<(ObjectMeta, Fetched)>, LandingError> {
+) -> Result<Option<(ObjectMeta, FileBytes)>, LandingError> {
     fetch_with(store, path, most, GetOptions::default()).await
 }
 
@@ -46,7 +46,7 @@ pub async fn fetch_same(
     store: &dyn ObjectStore,
     seen: &ObjectMeta,
     most: u64,
-) -> Result<Option<(ObjectMeta, Fetched)>, LandingError> {
+) -> Result<Option<(ObjectMeta, FileBytes)>, LandingError> {
     let same = GetOptions { if_match: seen.e_tag.clone(), ..GetOptions::default() };
     fetch_with(store, &seen.location, most, same).await
 }
@@ -56,7 +56,7 @@ async fn fetch_with(
     path: &Path,
     most: u64,
     options: GetOptions,
-) -> Result<Option<(ObjectMeta, Fetched)>, LandingError> {
+) -> Result<Option<(ObjectMeta, FileBytes)>, LandingError> {
     let got = match store.get_opts(path, options).await {
         Ok(got) => got,
         Err(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => {
@@ -66,11 +66,11 @@ async fn fetch_with(
     };
     let meta = got.meta.clone();
     if meta.size > most {
-        return Ok(Some((meta, Fetched::TooLarge)));
+        return Ok(Some((meta, FileBytes::TooLarge)));
     }
     if meta.size <= IN_MEMORY_BYTES {
         let bytes = got.bytes().await.map_err(LandingError::store(path))?;
-        return Ok(Some((meta, Fetched::Memory(bytes))));
+        return Ok(Some((meta, FileBytes::Memory(bytes))));
     }
     let spool = |source| LandingError::Spool { path: path.to_string(), source };
     let mut file = tempfile::tempfile().map_err(spool)?;
@@ -79,10 +79,10 @@ async fn fetch_with(
         file.write_all(&chunk).map_err(spool)?;
     }
     file.rewind().map_err(spool)?;
-    Ok(Some((meta, Fetched::Disk(file))))
+    Ok(Some((meta, FileBytes::Disk(file))))
 }
 
-impl Fetched {
+impl FileBytes {
     /// Cuts the file into records. `name` tells the format where the bytes do not.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
-    use pinlake_clean::framing::Limits;
+    use pinlake_clean::record_reader::Limits;
 
     #[tokio::test]
     async fn small_files_and_large_ones_are_cut_alike_and_larger_ones_are_left() {
@@ -114,7 +114,7 @@ mod tests {
         for lines in [3, IN_MEMORY_BYTES as usize / line.len() + 1] {
             store.put(&path, line.repeat(lines).into()).await.unwrap();
             let (meta, fetched) = fetch(&store, &path, u64::MAX).await.unwrap().unwrap();
-            assert_eq!(matches!(fetched, Fetched::Memory(_)), lines == 3);
+            assert_eq!(matches!(fetched, FileBytes::Memory(_)), lines == 3);
             let mut records = fetched.records("a.ndjson", Limits::default()).unwrap();
             let mut read = 0;
             while records.next().unwrap().is_some() {
@@ -122,7 +122,7 @@ mod tests {
             }
             assert_eq!(read, lines);
             let too_large = fetch(&store, &path, meta.size - 1).await.unwrap().unwrap().1;
-            assert!(matches!(too_large, Fetched::TooLarge));
+            assert!(matches!(too_large, FileBytes::TooLarge));
         }
         assert!(fetch(&store, &Path::from("gone"), 1).await.unwrap().is_none());
     }

@@ -12,17 +12,17 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_clean::Reason;
-use pinlake_clean::framing::{Fault, Record};
+use pinlake_clean::record_reader::{Fault, Record};
 use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog_history::CatalogHistory;
 use crate::error::LandingError;
-use crate::kind::FILES;
 use crate::land::{Delivery, Landed, land_with};
 use crate::object::{get_if_there, remove_if_there};
 use crate::raw::{self, RawData, RawRecord};
-use crate::releases::Releases;
+use crate::source::FILES;
 
 /// First path segment of files that are to be taken; the second may name their dataset.
 pub const INBOX: &str = "inbox";
@@ -145,7 +145,7 @@ impl Slice {
     pub async fn land(
         &mut self,
         store: &dyn ObjectStore,
-        releases: &Releases,
+        catalog_history: &CatalogHistory,
         catalog: &Arc<Catalog>,
     ) -> Result<Landed, LandingError> {
         let delivery = Delivery { source: INBOX, shard: FILES, records: &self.records };
@@ -153,7 +153,7 @@ impl Slice {
             return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
         };
         let kept = raw::put(store, &origin, delivery.records).await?;
-        let landed = land_with(store, releases, catalog, delivery, &kept, &self.faults, None).await?;
+        let landed = land_with(store, catalog_history, catalog, delivery, &kept, &self.faults, None).await?;
         *self = Self::of(self.most);
         Ok(landed)
     }
@@ -291,7 +291,7 @@ mod tests {
     use arrow::array::cast::AsArray;
     use bytes::Bytes;
     use object_store::memory::InMemory;
-    use pinlake_clean::framing::{Limits, Records};
+    use pinlake_clean::record_reader::{Limits, Records};
 
     fn catalog() -> Arc<Catalog> {
         Arc::new(Catalog::embedded().unwrap())
@@ -321,7 +321,7 @@ mod tests {
         let mut slice = Slice::default();
         cut(&mut slice, &csv, USERS);
         cut(&mut slice, &sunk, "{\"ind\": 1, \"country\": \"Peru\"}\n");
-        let landed = slice.land(&store, &Releases::default(), &catalog).await.unwrap();
+        let landed = slice.land(&store, &CatalogHistory::default(), &catalog).await.unwrap();
         let counts: Vec<_> = landed
             .counts
             .iter()
@@ -343,8 +343,9 @@ mod tests {
         let raw_path = Path::from(object::read(&store, &users).await.unwrap().unwrap().raw.unwrap());
         let records = raw::read(&store, &raw_path).await.unwrap();
         let delivery = Delivery { source: &users.name.source, shard: &users.name.shard, records: &records };
-        let again =
-            crate::land::land(&store, &Releases::default(), &catalog, delivery, &raw_path).await.unwrap();
+        let again = crate::land::land(&store, &CatalogHistory::default(), &catalog, delivery, &raw_path)
+            .await
+            .unwrap();
         assert!(again.objects.contains(&users), "{again:?}");
     }
 

@@ -9,26 +9,26 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use pinlake_clean::framing::Fault;
-use pinlake_clean::{Count, Intake, Origin as RecordOrigin, Position, Reason};
+use pinlake_clean::record_reader::Fault;
+use pinlake_clean::{Count, Origin as RecordOrigin, Position, Reason, RecordCleaner};
 use pinlake_schema::stream_key::StreamKey;
 use pinlake_schema::{Catalog, StreamRoute};
 use serde::de::IgnoredAny;
 
 use crate::aggregate::{self, Aggregate};
+use crate::catalog_history::CatalogHistory;
+use crate::compression::{self, DecompressError};
 use crate::error::LandingError;
-use crate::kind::Kind;
 use crate::name::Origin;
 use crate::object::{self, LandingObject};
-use crate::packed::{self, NotUnpacked};
 use crate::raw::{self, RawRecord};
-use crate::releases::Releases;
 use crate::sequence::Sequence;
+use crate::source::SourceKind;
 use crate::watermark;
 
 /// Landing objects that are put at once.
 const CONCURRENCY: usize = 8;
-/// Bytes at which what is clean is put before more is cleaned, as [`Intake::buffered_bytes`] counts them: what memory is bounded by.
+/// Bytes at which what is clean is put before more is cleaned, as [`RecordCleaner::buffered_bytes`] counts them: what memory is bounded by.
 const MAX_BUFFERED_BYTES: usize = 64 << 20;
 
 /// The highest index that a key of ours has. The lines of a record, which are fewer than its bytes, count on from it and
@@ -40,7 +40,7 @@ const MOST_INDEX: u64 = u64::MAX >> 1;
 pub struct Delivery<'a> {
     /// Stream or topic.
     pub source: &'a str,
-    /// Shard or partition; its form tells what the source is, see [`Kind`].
+    /// Shard or partition; its form tells what the source is, see [`SourceKind`].
     pub shard: &'a str,
     /// Its records; not empty.
     pub records: &'a [RawRecord],
@@ -62,7 +62,7 @@ pub struct Landed {
 /// As [`land`]; and when the last record has no sequence number that could be a watermark.
 pub async fn deliver(
     store: &dyn ObjectStore,
-    releases: &Releases,
+    catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
     delivery: Delivery<'_>,
 ) -> Result<Landed, LandingError> {
@@ -71,7 +71,7 @@ pub async fn deliver(
     };
     let passed: Sequence = last.sequence.parse()?;
     let kept = raw::put(store, &origin, delivery.records).await?;
-    let landed = land(store, releases, catalog, delivery, &kept).await?;
+    let landed = land(store, catalog_history, catalog, delivery, &kept).await?;
     watermark::advance(store, delivery.source, delivery.shard, &passed).await?;
     Ok(landed)
 }
@@ -83,12 +83,12 @@ pub async fn deliver(
 /// When the store fails, or a batch cannot be encoded. Bad records are no error: they land in quarantine.
 pub async fn land(
     store: &dyn ObjectStore,
-    releases: &Releases,
+    catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
     delivery: Delivery<'_>,
     raw: &Path,
 ) -> Result<Landed, LandingError> {
-    land_with(store, releases, catalog, delivery, raw, &[], None).await
+    land_with(store, catalog_history, catalog, delivery, raw, &[], None).await
 }
 
 /// As [`land`], for rows that take the place of the object `from`, which is removed after they have landed. They land under
@@ -98,20 +98,20 @@ pub async fn land(
 /// As [`land`].
 pub async fn land_in_place_of(
     store: &dyn ObjectStore,
-    releases: &Releases,
+    catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
     delivery: Delivery<'_>,
     raw: &Path,
     from: &Path,
 ) -> Result<Landed, LandingError> {
-    land_with(store, releases, catalog, delivery, raw, &[], Some(from)).await
+    land_with(store, catalog_history, catalog, delivery, raw, &[], Some(from)).await
 }
 
 /// As [`land`]; `faults` are those of the records, in their order, that could not be cut out of their file, and `from` is the object
 /// whose place the rows take, if they take any.
 pub(crate) async fn land_with(
     store: &dyn ObjectStore,
-    releases: &Releases,
+    catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
     delivery: Delivery<'_>,
     raw: &Path,
@@ -121,18 +121,18 @@ pub(crate) async fn land_with(
     let Some(origin) = delivery.origin() else {
         return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
     };
-    releases.keep(store, catalog).await?;
-    let intake = Intake::new(catalog.clone(), origin.arrived);
+    catalog_history.keep(store, catalog).await?;
+    let intake = RecordCleaner::new(catalog.clone(), origin.arrived);
     let mut landing = Landing { store, origin: &origin, raw, from, intake, objects: Vec::new() };
     let feed = Feed::of(catalog, &delivery);
     for (number, record) in delivery.records.iter().enumerate() {
         landing.intake.set_arrived_at(record.arrived_at());
         match feed.kind {
-            Kind::File => {
+            SourceKind::File => {
                 let fault = faults.get(number).and_then(Option::as_ref);
                 feed.push_cut(&mut landing, record, fault).await?;
             }
-            Kind::Kinesis | Kind::Kafka { .. } => feed.push(&mut landing, record).await?,
+            SourceKind::Kinesis | SourceKind::Kafka { .. } => feed.push(&mut landing, record).await?,
         }
     }
     landing.put_all().await?;
@@ -145,7 +145,7 @@ struct Landing<'a> {
     origin: &'a Origin,
     raw: &'a Path,
     from: Option<&'a Path>,
-    intake: Intake,
+    intake: RecordCleaner,
     objects: Vec<LandingObject>,
 }
 
@@ -191,7 +191,7 @@ impl RawRecord {
 /// What is known of all records of a delivery, and how each is cut into lines.
 struct Feed<'a> {
     catalog: &'a Catalog,
-    kind: Kind,
+    kind: SourceKind,
     /// What quarantine says about where a record came from; of a file, its name is added.
     source: String,
     /// The dataset that the name of the stream or topic tells.
@@ -208,18 +208,20 @@ struct Single<'a> {
 
 impl<'a> Feed<'a> {
     fn of(catalog: &'a Catalog, delivery: &Delivery<'_>) -> Self {
-        let kind = Kind::of_shard(delivery.shard);
+        let kind = SourceKind::of_shard(delivery.shard);
         let Delivery { source, shard, .. } = delivery;
         let (source, dataset) = match kind {
-            Kind::Kinesis => {
+            SourceKind::Kinesis => {
                 let dataset = match catalog.route_stream(source) {
                     StreamRoute::Dataset(contract) => Some(contract),
                     StreamRoute::Shared | StreamRoute::Unknown => None,
                 };
                 (format!("kinesis/{source}/{shard}"), dataset)
             }
-            Kind::Kafka { partition } => (format!("kafka/{source}/{partition}"), catalog.route_topic(source)),
-            Kind::File => ("file".to_owned(), None),
+            SourceKind::Kafka { partition } => {
+                (format!("kafka/{source}/{partition}"), catalog.route_topic(source))
+            }
+            SourceKind::File => ("file".to_owned(), None),
         };
         Self { catalog, kind, source, dataset: dataset.map(|contract| contract.name.as_str()) }
     }
@@ -227,7 +229,7 @@ impl<'a> Feed<'a> {
     /// Takes a record apart as far as its producer has put it together, and pushes its lines.
     async fn push(&self, landing: &mut Landing<'_>, record: &RawRecord) -> Result<(), LandingError> {
         let data = record.data.as_bytes();
-        let aggregate = if self.kind == Kind::Kinesis { Aggregate::parse(data) } else { None };
+        let aggregate = if self.kind == SourceKind::Kinesis { Aggregate::parse(data) } else { None };
         let Some(aggregate) = aggregate else {
             let single = Single { key: &record.key, sequence: &record.sequence, data };
             return self.push_one(landing, single).await;
@@ -277,7 +279,7 @@ impl<'a> Feed<'a> {
                     || key.dataset.is_none_or(|dataset| self.catalog.contract(dataset).is_some())
             })
             // A producer of a topic may use any key, also one that looks like ours.
-            .filter(|_| !matches!(self.kind, Kind::Kafka { .. }))
+            .filter(|_| !matches!(self.kind, SourceKind::Kafka { .. }))
             // Ingest counts the lines of a request; an index beyond all requests is another producer's, and numbers no lines.
             .filter(|key| key.index <= MOST_INDEX);
         let hint = match own {
@@ -288,7 +290,7 @@ impl<'a> Feed<'a> {
         };
         let source = self.source.as_str();
         let position = |line: u64| Position::Sequence { number: sequence, line };
-        let unpacked = match packed::unpack(data) {
+        let unpacked = match compression::unpack(data) {
             Ok(unpacked) => unpacked,
             Err(why) => {
                 let origin = RecordOrigin {
@@ -297,8 +299,8 @@ impl<'a> Feed<'a> {
                     record_id: own.map(|key| (key.request, key.index)),
                 };
                 let reason = match why {
-                    NotUnpacked::TooLarge => Reason::TooLarge,
-                    NotUnpacked::Damaged(_) => Reason::Unreadable,
+                    DecompressError::TooLarge => Reason::TooLarge,
+                    DecompressError::Damaged(_) => Reason::Unreadable,
                 };
                 landing.intake.reject(data, hint, &origin, reason, why.detail());
                 return landing.put_enough().await;
@@ -360,9 +362,9 @@ mod tests {
         ];
         let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
         let landed =
-            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
         let again =
-            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
         assert_eq!(landed.objects, again.objects, "the same delivery makes the same objects");
 
         let mut rows = std::collections::BTreeMap::new();
@@ -419,9 +421,9 @@ mod tests {
         let store = InMemory::new();
         let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
         let landed =
-            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
         let again =
-            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
         assert_eq!(landed.objects, again.objects, "the same delivery makes the same objects");
 
         assert_eq!(rows_of(&store, "user").await.num_rows(), 5);
@@ -446,7 +448,7 @@ mod tests {
             let store = InMemory::new();
             let records = [record(&format!("user/r1/{index}"), 7, lines.as_bytes())];
             let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
-            land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
             assert_eq!(rows_of(&store, "user").await.num_rows(), 2, "{index}");
         }
     }
@@ -456,9 +458,9 @@ mod tests {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let records = [record("pin/r1/0", 41, USER.as_bytes()), record("", 42, b""), record("k", 43, b"[]")];
         let store = InMemory::new();
-        let shard = crate::kind::partition_shard(3);
+        let shard = crate::source::partition_shard(3);
         let delivery = Delivery { source: "0a1b2c3d4e5f.user", shard: &shard, records: &records };
-        land(&store, &Releases::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
         assert_eq!(rows_of(&store, "user").await.num_rows(), 1);
         let rejects = rows_of(&store, "quarantine").await;
         assert_eq!(texts(&rejects, "source"), ["kafka/0a1b2c3d4e5f.user/3"; 2]);

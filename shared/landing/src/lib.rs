@@ -7,7 +7,7 @@
 //! | `landing/<dataset>/<contract hash>/<minute>/<source>/<shard>/<first>-<last>-<content hash>.parquet` | clean rows and their keys |
 //! | `raw/<minute>/<source>/<shard>/<first>-<last>-<content hash>.ndjson.zst` | the records they came from |
 //! | `state/watermarks/<stream>/<shard>.json` | how far each shard has landed |
-//! | `aws/lambda/<event source>/<shard>/...` | batches that the stream's event source gave up, in the bucket's root, see [`given_up`] |
+//! | `aws/lambda/<event source>/<shard>/...` | batches that the stream's event source gave up, in the bucket's root, see [`discarded`] |
 //! | `failed/landing/...` | landing objects that could not be taken, see [`recover`] |
 //! | `inbox/<dataset>/...` | files that somebody drops, see [`mod@file`] |
 //! | `state/files/<file id>.json` | how far a file has been taken that takes more than one invocation |
@@ -29,22 +29,22 @@
 
 mod aggregate;
 pub mod attempt;
+pub mod bounded_list;
+pub mod catalog_history;
+mod compression;
+pub mod discarded;
 pub mod drain;
 pub mod error;
 pub mod fetch;
 pub mod file;
-pub mod given_up;
-pub mod kind;
 pub mod kinesis;
 pub mod land;
-pub mod look;
 pub mod name;
 pub mod object;
-mod packed;
 pub mod raw;
 pub mod recover;
-pub mod releases;
 pub mod sequence;
+pub mod source;
 pub mod watermark;
 
 pub use error::LandingError;

@@ -71,7 +71,7 @@ impl LandingName {
     /// The name under which rows land that take the place of `from`, an object which is removed after they have landed.
     ///
     /// No object may land again under a name that somebody may still remove. Two that move an object at the same time
-    /// (compactors of two releases, of which each cleans again what the other has landed; a compactor that sets an object
+    /// (compactors of two catalog_history, of which each cleans again what the other has landed; a compactor that sets an object
     /// aside, and an operator who takes it up again) would each find that the other's object is there already, and each
     /// remove the one that the other relies on. So what is moved gets a name that is made of the place it comes from: a
     /// retry of the same move makes the same name, and no chain of moves comes back to a name that it left.

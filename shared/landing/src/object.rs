@@ -14,8 +14,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
+use crate::bounded_list::{BoundedList, look};
 use crate::error::LandingError;
-use crate::look::{Look, look};
 use crate::name::{FAILED, LANDING, LandingName, Origin};
 
 /// Parquet footer key under which a landing object names the raw object that it was cleaned from.
@@ -93,7 +93,10 @@ pub async fn list(
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn look_at_all(store: &dyn ObjectStore, most: usize) -> Result<Look<LandingName>, LandingError> {
+pub async fn look_at_all(
+    store: &dyn ObjectStore,
+    most: usize,
+) -> Result<BoundedList<LandingName>, LandingError> {
     look(store, &Path::from(LANDING), most, |meta| LandingName::parse(&meta.location)).await
 }
 
@@ -218,7 +221,7 @@ pub async fn exists(store: &dyn ObjectStore, path: &Path) -> Result<bool, Landin
 ///
 /// # Errors
 /// When the store fails.
-pub async fn set_aside(store: &dyn ObjectStore, path: &Path) -> Result<Path, LandingError> {
+pub async fn move_to_failed(store: &dyn ObjectStore, path: &Path) -> Result<Path, LandingError> {
     let aside = Path::from_iter([FAILED].into_iter().map(Into::into).chain(path.parts()));
     match store.copy(path, &aside).await {
         Ok(()) => {}
@@ -317,7 +320,7 @@ mod tests {
         let object = list(&store, Some("pin"), 10).await.unwrap().remove(0);
         let error = read(&store, &object).await.unwrap_err();
         assert!(error.is_permanent(), "{error}");
-        let aside = set_aside(&store, &path).await.unwrap();
+        let aside = move_to_failed(&store, &path).await.unwrap();
         assert!(aside.as_ref().starts_with("failed/landing/pin/"));
         assert!(list(&store, None, 10).await.unwrap().is_empty());
     }

@@ -14,20 +14,20 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_schema::Catalog;
 
+use crate::bounded_list::{BoundedList, look};
+use crate::catalog_history::CatalogHistory;
+use crate::discarded::{self, Batch, BatchInfo, DiscardedObject};
 use crate::error::LandingError;
-use crate::given_up::{self, Batch, BatchInfo, GivenUp};
 use crate::kinesis;
 use crate::land::{Delivery, Landed, deliver, land_in_place_of};
-use crate::look::{Look, look};
 use crate::name::{FAILED, LANDING, LandingName};
 use crate::object::{self, LandingObject};
 use crate::raw::{self, RAW};
-use crate::releases::Releases;
 use crate::sequence::Sequence;
 
 /// What became of a batch.
 #[derive(Debug)]
-pub struct Replayed {
+pub struct ReplaySummary {
     /// The stream it is of.
     pub stream: String,
     /// Records of the event.
@@ -45,12 +45,12 @@ pub struct Replayed {
 pub async fn replay(
     store: &Arc<dyn ObjectStore>,
     destination: &Arc<dyn ObjectStore>,
-    releases: &Releases,
+    catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
-    given_up: &GivenUp,
+    discarded: &DiscardedObject,
     stream: Option<&str>,
-) -> Result<Option<Replayed>, LandingError> {
-    let Some(Batch { info, event }) = given_up::read(&**destination, given_up).await? else {
+) -> Result<Option<ReplaySummary>, LandingError> {
+    let Some(Batch { info, event }) = discarded::read(&**destination, discarded).await? else {
         return Ok(None);
     };
     if stream.is_some_and(|stream| stream != info.stream()) {
@@ -58,23 +58,23 @@ pub async fn replay(
     }
     let missing = missing(&info, &event);
     let mut replayed =
-        Replayed { stream: info.stream().to_owned(), records: event.records.len(), landed: Vec::new() };
+        ReplaySummary { stream: info.stream().to_owned(), records: event.records.len(), landed: Vec::new() };
     for ((stream, shard), mut records) in kinesis::by_shard(event) {
         // The last one moves the watermark.
         records.sort_by_cached_key(|record| record.sequence.parse::<Sequence>().ok());
         let delivery = Delivery { source: &stream, shard: &shard, records: &records };
-        replayed.landed.push(deliver(&**store, releases, catalog, delivery).await?);
+        replayed.landed.push(deliver(&**store, catalog_history, catalog, delivery).await?);
     }
     if let Some(missing) = missing {
-        return Err(given_up::unreadable(
-            given_up,
+        return Err(discarded::unreadable(
+            discarded,
             format!(
                 "its payload has not all records of {}: {missing} is missing; what it has was landed",
                 info.shard_id
             ),
         ));
     }
-    object::remove(destination, vec![given_up.path.clone()]).await?;
+    object::remove(destination, vec![discarded.path.clone()]).await?;
     Ok(Some(replayed))
 }
 
@@ -92,7 +92,7 @@ fn missing(info: &BatchInfo, event: &KinesisEvent) -> Option<Sequence> {
 
 /// A landing object that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct FailedObject {
     /// What it was called in `landing/`.
     pub landed: LandingObject,
     /// Where it is now, below `failed/`.
@@ -101,7 +101,7 @@ pub struct Failed {
 
 /// What became of a landing object that was set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retaken {
+pub enum RetryOutcome {
     /// Its records were cleaned again from their raw object.
     CleanedAgain,
     /// Its raw object is gone, but the object is whole and of a present contract: it is in landing again.
@@ -116,12 +116,15 @@ pub enum Retaken {
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn list_failed(store: &dyn ObjectStore, most: usize) -> Result<Look<Failed>, LandingError> {
+pub async fn list_failed(
+    store: &dyn ObjectStore,
+    most: usize,
+) -> Result<BoundedList<FailedObject>, LandingError> {
     look(store, &Path::from_iter([FAILED, LANDING]), most, |meta| {
         let landed = Path::from_iter(meta.location.parts().skip(1));
         let name = LandingName::parse(&landed)?;
         let landed = LandingObject { name, path: landed, size: meta.size };
-        Some(Failed { landed, path: meta.location })
+        Some(FailedObject { landed, path: meta.location })
     })
     .await
 }
@@ -130,15 +133,15 @@ pub async fn list_failed(store: &dyn ObjectStore, most: usize) -> Result<Look<Fa
 ///
 /// # Errors
 /// When the store fails; doing it again is safe.
-pub async fn retake(
+pub async fn retry_failed(
     store: &Arc<dyn ObjectStore>,
-    releases: &Releases,
+    catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
-    failed: &Failed,
-) -> Result<Retaken, LandingError> {
+    failed: &FailedObject,
+) -> Result<RetryOutcome, LandingError> {
     let aside = LandingObject { path: failed.path.clone(), ..failed.landed.clone() };
     let rows = match object::read(&**store, &aside).await {
-        Ok(None) => return Ok(Retaken::Gone),
+        Ok(None) => return Ok(RetryOutcome::Gone),
         Ok(rows) => rows,
         Err(error) if error.is_permanent() => None,
         Err(error) => return Err(error),
@@ -155,23 +158,23 @@ pub async fn retake(
             Err(error) => return Err(error),
         };
         let delivery = Delivery { source: &name.source, shard: &name.shard, records: &records };
-        land_in_place_of(&**store, releases, catalog, delivery, &path, &failed.path).await?;
+        land_in_place_of(&**store, catalog_history, catalog, delivery, &path, &failed.path).await?;
         cleaned = true;
     }
     let present =
         catalog.contract(&name.dataset).is_some_and(|contract| contract.hash() == name.contract_hash);
     let retaken = match rows {
-        _ if cleaned => Retaken::CleanedAgain,
+        _ if cleaned => RetryOutcome::CleanedAgain,
         Some(_) if present => {
             let back = name.clone().in_place_of(&failed.path).path();
             match store.copy(&failed.path, &back).await {
-                Ok(()) => Retaken::PutBack,
+                Ok(()) => RetryOutcome::PutBack,
                 // Another operator has put it back since it was read.
-                Err(object_store::Error::NotFound { .. }) => return Ok(Retaken::Gone),
+                Err(object_store::Error::NotFound { .. }) => return Ok(RetryOutcome::Gone),
                 Err(error) => return Err(LandingError::store(&failed.path)(error)),
             }
         }
-        _ => return Ok(Retaken::Stays),
+        _ => return Ok(RetryOutcome::Stays),
     };
     object::remove(store, vec![failed.path.clone()]).await?;
     Ok(retaken)
@@ -204,8 +207,8 @@ mod tests {
 
     const LINE: &str = r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20}"#;
 
-    /// Two releases that clean users alike, under other contract hashes.
-    fn releases() -> [Arc<Catalog>; 2] {
+    /// Two catalog_history that clean users alike, under other contract hashes.
+    fn catalog_history() -> [Arc<Catalog>; 2] {
         ["-", "none"].map(|null| {
             let text = format!(
                 "name = \"user\"\nversion = 1\ndescription = \"One row a user.\"\nidentity = [\"ind\"]\n\
@@ -227,7 +230,7 @@ mod tests {
 
     struct Lake {
         store: Arc<dyn ObjectStore>,
-        releases: Releases,
+        catalog_history: CatalogHistory,
         raw: Path,
         landed: LandingObject,
     }
@@ -236,18 +239,19 @@ mod tests {
         /// One object in landing, and its raw records.
         async fn with_an_object(catalog: &Arc<Catalog>) -> Lake {
             let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-            let (records, releases) = (records(), Releases::default());
+            let (records, catalog_history) = (records(), CatalogHistory::default());
             let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
             let raw = raw::put(&*store, &delivery.origin().unwrap(), &records).await.unwrap();
-            let landed = crate::land::land(&*store, &releases, catalog, delivery, &raw).await.unwrap();
-            Lake { store, releases, raw, landed: landed.objects[0].clone() }
+            let landed = crate::land::land(&*store, &catalog_history, catalog, delivery, &raw).await.unwrap();
+            Lake { store, catalog_history, raw, landed: landed.objects[0].clone() }
         }
 
         /// What a compactor of `catalog`'s release does to an object of another, but for removing it.
         async fn clean_again(&self, catalog: &Arc<Catalog>, from: &Path) -> Path {
             let records = raw::read(&*self.store, &self.raw).await.unwrap();
             let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
-            let land = land_in_place_of(&*self.store, &self.releases, catalog, delivery, &self.raw, from);
+            let land =
+                land_in_place_of(&*self.store, &self.catalog_history, catalog, delivery, &self.raw, from);
             land.await.unwrap().objects[0].path.clone()
         }
 
@@ -258,12 +262,12 @@ mod tests {
             }
         }
 
-        async fn failed(&self) -> Vec<Failed> {
+        async fn failed(&self) -> Vec<FailedObject> {
             list_failed(&*self.store, 10).await.unwrap().found
         }
 
-        async fn retake(&self, catalog: &Arc<Catalog>, failed: &Failed) -> Retaken {
-            retake(&self.store, &self.releases, catalog, failed).await.unwrap()
+        async fn retry_failed(&self, catalog: &Arc<Catalog>, failed: &FailedObject) -> RetryOutcome {
+            retry_failed(&self.store, &self.catalog_history, catalog, failed).await.unwrap()
         }
 
         async fn left_in_landing(&self) -> Vec<Path> {
@@ -276,10 +280,10 @@ mod tests {
         }
     }
 
-    /// Functions of two releases are warm at the same time, and each cleans again what the other has landed.
+    /// Functions of two catalog_history are warm at the same time, and each cleans again what the other has landed.
     #[tokio::test]
     async fn two_releases_that_clean_the_same_object_again_do_not_lose_it() {
-        let [old, new] = releases();
+        let [old, new] = catalog_history();
         let lake = Lake::with_an_object(&old).await;
         let first = lake.landed.path.clone();
         let second = lake.clean_again(&new, &first).await;
@@ -294,7 +298,7 @@ mod tests {
     /// A compactor copies an object to failed/; before it removes the object from landing, an operator takes it up again.
     #[tokio::test]
     async fn what_is_recovered_while_it_is_set_aside_is_not_lost() {
-        let [catalog, _] = releases();
+        let [catalog, _] = catalog_history();
         for has_raw in [true, false] {
             let lake = Lake::with_an_object(&catalog).await;
             lake.keep_raw(has_raw).await;
@@ -302,8 +306,8 @@ mod tests {
             let aside = Path::from(format!("failed/{landed}"));
             lake.store.copy(landed, &aside).await.unwrap();
             let failed = lake.failed().await;
-            let retaken = lake.retake(&catalog, &failed[0]).await;
-            assert_eq!(retaken, if has_raw { Retaken::CleanedAgain } else { Retaken::PutBack });
+            let retaken = lake.retry_failed(&catalog, &failed[0]).await;
+            assert_eq!(retaken, if has_raw { RetryOutcome::CleanedAgain } else { RetryOutcome::PutBack });
             lake.remove(landed).await;
             let left = lake.left_in_landing().await;
             assert_eq!(left.len(), 1, "with raw records: {has_raw}");
@@ -316,19 +320,23 @@ mod tests {
 
     #[tokio::test]
     async fn two_operators_and_two_compactors_at_the_same_object_agree() {
-        let [catalog, _] = releases();
+        let [catalog, _] = catalog_history();
         for has_raw in [true, false] {
             let lake = Lake::with_an_object(&catalog).await;
             lake.keep_raw(has_raw).await;
             let landed = &lake.landed.path;
-            let aside = object::set_aside(&*lake.store, landed).await.unwrap();
-            assert_eq!(object::set_aside(&*lake.store, landed).await.unwrap(), aside, "it was moved already");
+            let aside = object::move_to_failed(&*lake.store, landed).await.unwrap();
+            assert_eq!(
+                object::move_to_failed(&*lake.store, landed).await.unwrap(),
+                aside,
+                "it was moved already"
+            );
             let failed = lake.failed().await;
-            let first = lake.retake(&catalog, &failed[0]).await;
-            assert!(matches!(first, Retaken::CleanedAgain | Retaken::PutBack));
+            let first = lake.retry_failed(&catalog, &failed[0]).await;
+            assert!(matches!(first, RetryOutcome::CleanedAgain | RetryOutcome::PutBack));
             let left = lake.left_in_landing().await;
             // The other has listed the same, and is done with nothing, or with the same once more.
-            assert_eq!(lake.retake(&catalog, &failed[0]).await, Retaken::Gone);
+            assert_eq!(lake.retry_failed(&catalog, &failed[0]).await, RetryOutcome::Gone);
             assert_eq!(lake.left_in_landing().await, left);
         }
     }

@@ -20,7 +20,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use pinlake_schema::{Catalog, Misrouted, QUARANTINE};
+use pinlake_schema::{Catalog, MisroutedPolicy, QUARANTINE};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -139,11 +139,11 @@ fn scope(name: &str, catalog: &Catalog) -> Result<String, String> {
     match contract.map(|contract| contract.route.misrouted) {
         None => Err("there is no contract for a dataset that it names".to_owned()),
         // The cleaner would put such a record into a dataset that the key is not good for.
-        Some(Misrouted::Reroute) => Err(format!(
+        Some(MisroutedPolicy::Reroute) => Err(format!(
             "the contract of {name} reroutes records into other datasets, so a key cannot be limited to it: \
              write misrouted = \"quarantine\" there"
         )),
-        Some(Misrouted::Quarantine) => Ok(name.to_owned()),
+        Some(MisroutedPolicy::Quarantine) => Ok(name.to_owned()),
     }
 }
 

@@ -34,7 +34,7 @@ use object_store::{
     CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
-use pinlake_effects::Clock;
+use pinlake_env::Clock;
 
 const STORE: &str = "folder";
 /// In the folder's root. No listing shows a name that ends in `#` and digits.

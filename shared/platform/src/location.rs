@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_effects::SystemClock;
+use pinlake_env::SystemClock;
 
 use crate::folder::FolderStore;
 use crate::s3::S3Store;

@@ -46,12 +46,12 @@ pub struct Route {
     /// A record that has all these fields is of this dataset, unless it fits another's longer list.
     pub shape: Vec<String>,
     /// What becomes of a record that was sent here and has another dataset's shape.
-    pub misrouted: Misrouted,
+    pub misrouted: MisroutedPolicy,
 }
 
 /// What becomes of a record that was sent to one dataset and has the shape of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Misrouted {
+pub enum MisroutedPolicy {
     /// It goes to quarantine; the detail names the right dataset.
     #[default]
     Quarantine,

@@ -1,7 +1,7 @@
 //! Hashes of what a contract means, not of how its file is written.
 
 use crate::QUARANTINE;
-use crate::contract::{Column, Contract, Declared, FieldNames, Identity, Misrouted, Route, Source};
+use crate::contract::{Column, Contract, Declared, FieldNames, Identity, MisroutedPolicy, Route, Source};
 use crate::timestamp::TimeFormat;
 
 /// Everything that changes what cleaning a record gives.
@@ -10,8 +10,8 @@ pub(crate) fn of_output(contract: &Declared) -> String {
     canonical.text(&contract.name).number(u64::from(contract.version));
     canonical.names(&contract.route.shape);
     canonical.number(match contract.route.misrouted {
-        Misrouted::Quarantine => 0,
-        Misrouted::Reroute => 1,
+        MisroutedPolicy::Quarantine => 0,
+        MisroutedPolicy::Reroute => 1,
     });
     canonical.identity(kind(&contract.identity), &contract.identity);
     canonical.number(contract.columns.len() as u64);

@@ -46,7 +46,7 @@ pub mod stream_key;
 mod timestamp;
 
 pub use catalog::{Catalog, StreamRoute};
-pub use contract::{Column, Contract, FieldNames, Identity, Misrouted, Route, Scalar, Source, Type};
+pub use contract::{Column, Contract, FieldNames, Identity, MisroutedPolicy, Route, Scalar, Source, Type};
 pub use mistake::{ContractError, ContractErrors};
 pub use timestamp::{TimeFormat, TimePart};
 

@@ -11,13 +11,13 @@ use std::ops::Range;
 
 use crate::catalog::ROUTES_FILE;
 use crate::contract::{
-    Column, Contract, Declared, FieldNames, Identity, Misrouted, Route, Scalar, Source, Type,
+    Column, Contract, Declared, FieldNames, Identity, MisroutedPolicy, Route, Scalar, Source, Type,
 };
 use crate::mistake::ContractError;
 use crate::timestamp::{self, TimeFormat};
 use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
 use suggest::{list, nearest};
-use toml_tree::{Mistakes, Section, Spanned};
+use toml_tree::{Diagnostics, Section, Spanned};
 
 /// What the files say together.
 #[derive(Default)]
@@ -81,7 +81,7 @@ pub(crate) fn read_files(files: &[(String, String)]) -> Read {
     let mut read = Read::default();
     let mut located: Vec<Located<'_>> = Vec::new();
     for (file, text) in files {
-        let mut mistakes = Mistakes::new(file, text);
+        let mut mistakes = Diagnostics::new(file, text);
         if let Some(document) = mistakes.document() {
             let base = file.rsplit(['/', '\\']).next().unwrap_or(file);
             if base == ROUTES_FILE {
@@ -142,7 +142,7 @@ fn between_files(located: &[Located<'_>], mistakes: &mut Vec<ContractError>) {
     }
 }
 
-fn routes_file(document: &Section<'_>, mistakes: &mut Mistakes<'_>) -> Vec<String> {
+fn routes_file(document: &Section<'_>, mistakes: &mut Diagnostics<'_>) -> Vec<String> {
     document.only(&["shared_streams"], mistakes);
     values(document.strings("shared_streams", mistakes))
 }
@@ -168,7 +168,7 @@ const COLUMN_KEYS: [&str; 12] = [
     "formats",
 ];
 
-fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Mistakes<'a>) -> Option<Located<'a>> {
+fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Diagnostics<'a>) -> Option<Located<'a>> {
     document.only(&CONTRACT_KEYS, mistakes);
     let name = document.required_string("name", "name = \"pin\"", mistakes);
     if let Some(name) = &name
@@ -254,9 +254,9 @@ fn is_dataset_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Mistakes<'_>) -> Route {
+fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Diagnostics<'_>) -> Route {
     section.only(&ROUTE_KEYS, mistakes);
-    let mut claimed = |key: &str, kind: ClaimKind, mistakes: &mut Mistakes<'_>| {
+    let mut claimed = |key: &str, kind: ClaimKind, mistakes: &mut Diagnostics<'_>| {
         let items = section.strings(key, mistakes);
         if let Some(item) = items.get(MAX_CLAIMS) {
             mistakes.add(
@@ -289,17 +289,17 @@ fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Mistakes
         claims.push(Claim { kind: ClaimKind::Shape, value, span: first.span.start..last.span.end });
     }
     let misrouted = match section.string("misrouted", mistakes) {
-        None => Misrouted::default(),
+        None => MisroutedPolicy::default(),
         Some(word) => match word.value.as_str() {
-            "quarantine" => Misrouted::Quarantine,
-            "reroute" => Misrouted::Reroute,
+            "quarantine" => MisroutedPolicy::Quarantine,
+            "reroute" => MisroutedPolicy::Reroute,
             other => {
                 mistakes.add(
                     word.span,
                     format!("`{other}` is nothing that can be done with a misrouted record"),
                     "write \"quarantine\" or \"reroute\"",
                 );
-                Misrouted::default()
+                MisroutedPolicy::default()
             }
         },
     };
@@ -310,7 +310,7 @@ fn identity(
     document: &Section<'_>,
     columns: &[Column],
     complete: bool,
-    mistakes: &mut Mistakes<'_>,
+    mistakes: &mut Diagnostics<'_>,
 ) -> Identity {
     const HELP: &str = "write \"row\", \"record\", or a list of columns such as [\"ind\"]";
     match document.get("identity") {
@@ -353,7 +353,7 @@ fn identity(
     }
 }
 
-fn quarantine_columns(columns: &[Column], document: &Section<'_>, mistakes: &mut Mistakes<'_>) {
+fn quarantine_columns(columns: &[Column], document: &Section<'_>, mistakes: &mut Diagnostics<'_>) {
     let right = columns.len() == QUARANTINE_COLUMNS.len()
         && QUARANTINE_COLUMNS.iter().all(|(name, scalar)| {
             columns.iter().any(|column| column.name == *name && column.data_type == Type::Scalar(*scalar))
@@ -372,7 +372,7 @@ fn quarantine_columns(columns: &[Column], document: &Section<'_>, mistakes: &mut
 fn column(
     section: &Section<'_>,
     cleaner: bool,
-    mistakes: &mut Mistakes<'_>,
+    mistakes: &mut Diagnostics<'_>,
 ) -> Option<(Column, Range<usize>)> {
     section.only(&COLUMN_KEYS, mistakes);
     let name = section.required_string("name", "name = \"ind\"", mistakes);
@@ -476,7 +476,7 @@ fn default_formats(scalar: Scalar) -> Vec<TimeFormat> {
     patterns.iter().filter_map(|pattern| TimeFormat::parse(pattern).ok()).collect()
 }
 
-fn formats(section: &Section<'_>, mistakes: &mut Mistakes<'_>) -> Vec<TimeFormat> {
+fn formats(section: &Section<'_>, mistakes: &mut Diagnostics<'_>) -> Vec<TimeFormat> {
     let mut formats = Vec::new();
     for written in section.strings("formats", mistakes) {
         match TimeFormat::parse(&written.value) {
@@ -497,7 +497,7 @@ fn formats(section: &Section<'_>, mistakes: &mut Mistakes<'_>) -> Vec<TimeFormat
     formats
 }
 
-fn source(section: &Section<'_>, name: Option<&str>, mistakes: &mut Mistakes<'_>) -> Option<Source> {
+fn source(section: &Section<'_>, name: Option<&str>, mistakes: &mut Diagnostics<'_>) -> Option<Source> {
     let given: Vec<&str> = ["from", "join", "array_of"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given[..] {
         let span = section.key_span(second).unwrap_or_default();
@@ -520,11 +520,11 @@ fn source(section: &Section<'_>, name: Option<&str>, mistakes: &mut Mistakes<'_>
 }
 
 /// A list of fields, each a name or a list of alternative names.
-fn fields(section: &Section<'_>, key: &str, mistakes: &mut Mistakes<'_>) -> Vec<FieldNames> {
+fn fields(section: &Section<'_>, key: &str, mistakes: &mut Diagnostics<'_>) -> Vec<FieldNames> {
     section.string_lists(key, mistakes).into_iter().map(values).collect()
 }
 
-fn data_type(written: &Spanned<String>, mistakes: &mut Mistakes<'_>) -> Option<Type> {
+fn data_type(written: &Spanned<String>, mistakes: &mut Diagnostics<'_>) -> Option<Type> {
     let text = written.value.trim();
     let (inner, is_array) = match text.strip_prefix("array<").and_then(|rest| rest.strip_suffix('>')) {
         Some(inner) => (inner.trim(), true),

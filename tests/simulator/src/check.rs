@@ -13,13 +13,13 @@ use tokio::time::sleep;
 
 use crate::contracts::{self, Release, Rule};
 use crate::files;
+use crate::invariants::{self, Places};
 use crate::kinesis::STREAM;
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
 use crate::queue::Queue;
 use crate::store::Store;
-use crate::story::Broken;
-use crate::witness::{self, Places};
+use crate::trace::Broken;
 use crate::world::World;
 
 /// Asks again and again whether the pipeline is drained of what some answers acknowledged. Whenever it says so, it
@@ -29,17 +29,17 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
     let bounds = world.plan.bounds;
     loop {
         let often = if world.is_healed() { 40_000 } else { 8_000 };
-        sleep(world.dice.millis(500, often)).await;
+        sleep(world.rng.millis(500, often)).await;
         let receipt = {
             let book = world.ledger.open();
             if book.receipts.is_empty() {
                 continue;
             }
-            let all = world.dice.chance(300);
+            let all = world.rng.chance(300);
             if all {
                 together(&book.receipts, STREAM)
             } else {
-                book.receipts[world.dice.index(book.receipts.len())].clone()
+                book.receipts[world.rng.index(book.receipts.len())].clone()
             }
         };
         let Ok(backlog) =
@@ -48,23 +48,23 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
             continue;
         };
         if !backlog.cut_short.is_empty() {
-            world.story.reached("looks that reached their bound");
+            world.trace.reached("looks that reached their bound");
         }
         if backlog.is_drained() {
-            world.story.reached("drained answers");
-            let witness = world.witness();
+            world.trace.reached("drained answers");
+            let invariants = world.invariants();
             let mut wanted: BTreeMap<&Content, BTreeSet<&RecordId>> = BTreeMap::new();
             for (content, id) in &receipt.records {
                 wanted.entry(content).or_default().insert(id);
             }
             let is_missing = |content: &Content, ids: u64| match contracts::rule(content) {
-                Rule::Each => witness.times(content) < ids,
-                Rule::Once | Rule::Yields => !witness.has(content),
+                Rule::Each => invariants.times(content) < ids,
+                Rule::Once | Rule::Yields => !invariants.has(content),
             };
             let missing = wanted.into_iter().filter(|(content, ids)| is_missing(content, ids.len() as u64));
             let missing: Vec<&Content> = missing.map(|(content, _)| content).collect();
             let (first, count) = (missing.first().map(ToString::to_string), missing.len());
-            drop(witness);
+            drop(invariants);
             if let Some(first) = first {
                 world.broke(
                     Broken::SaidDrained,
@@ -102,7 +102,7 @@ pub async fn left(world: &World) -> String {
         let listed: Vec<_> = listed.try_collect().await.unwrap_or_default();
         listed.iter().for_each(|meta| left.push_str(&format!("{} ", meta.location)));
     }
-    files::given_up(world).iter().for_each(|key| left.push_str(&format!("{key} ")));
+    files::discarded(world).iter().for_each(|key| left.push_str(&format!("{key} ")));
     left
 }
 
@@ -130,11 +130,13 @@ pub async fn guarantee(world: &Arc<World>) {
                 if bytes.len() as u64 != file.size {
                     return Err(format!("{} bytes, the log says {}", bytes.len(), file.size));
                 }
-                witness::rows_of(bytes)
+                invariants::rows_of(bytes)
             };
             match read.await {
                 Ok(batches) => {
-                    for (content, is_told) in batches.iter().flat_map(|batch| witness::said(dataset, batch)) {
+                    for (content, is_told) in
+                        batches.iter().flat_map(|batch| invariants::said(dataset, batch))
+                    {
                         rows += 1;
                         found.entry(content).or_default().add(is_told);
                     }
@@ -142,7 +144,7 @@ pub async fn guarantee(world: &Arc<World>) {
                 Err(why) => world.broke(Broken::Files, format!("{}: {why}", file.path)),
             }
         }
-        let inserted = world.witness().inserted(dataset);
+        let inserted = world.invariants().inserted(dataset);
         if inserted != rows {
             world
                 .broke(Broken::Counts, format!("{dataset} has {rows} rows, its commits inserted {inserted}"));
@@ -172,8 +174,8 @@ pub async fn guarantee(world: &Arc<World>) {
     }
     for (content, _) in found {
         // A resolved record is in its table, which has been looked at; but somebody must have sent it.
-        if content.strip_prefix(witness::RESOLVED).is_some_and(|content| promises.contains_key(content)) {
-            world.story.reached("records resolved");
+        if content.strip_prefix(invariants::RESOLVED).is_some_and(|content| promises.contains_key(content)) {
+            world.trace.reached("records resolved");
             continue;
         }
         if files::tells_of_file(&content) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 
-use crate::dice::Dice;
+use crate::rng::SimRng;
 
 /// The form of a checkpoint ("Checkpoints", Delta transaction log protocol).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Checkpoint {
 }
 
 /// The checkpoint of `version`, whose log is `entries`.
-pub fn of(version: u64, entries: &[Bytes], form: Form, dice: &Dice) -> Option<Checkpoint> {
+pub fn of(version: u64, entries: &[Bytes], form: Form, rng: &SimRng) -> Option<Checkpoint> {
     let actions = reconciled(entries);
     let name = |rest: &str| format!("{version:020}.checkpoint.{rest}");
     let size = actions.len();
@@ -44,7 +44,7 @@ pub fn of(version: u64, entries: &[Bytes], form: Form, dice: &Dice) -> Option<Ch
             Checkpoint { files: vec![(name("parquet"), bytes)], hint: plain.to_string() }
         }
         Form::Parts => {
-            let parts = actions.len().clamp(1, 2 + dice.index(2));
+            let parts = actions.len().clamp(1, 2 + rng.index(2));
             let length = actions.len().div_ceil(parts);
             let chunks: Vec<&[Value]> = actions.chunks(length).collect();
             let parts = chunks.len();
@@ -65,7 +65,7 @@ pub fn of(version: u64, entries: &[Bytes], form: Form, dice: &Dice) -> Option<Ch
         Form::Missing => {
             let beyond = json!({"version": version + 100, "size": 1});
             let hints = [plain.to_string(), beyond.to_string(), "{\"version\":".to_owned(), String::new()];
-            Checkpoint { files: Vec::new(), hint: hints[dice.index(hints.len())].clone() }
+            Checkpoint { files: Vec::new(), hint: hints[rng.index(hints.len())].clone() }
         }
     })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::app::{Access, App};
-use ingest::writer::Patience;
+use ingest::writer::RetryPolicy;
 use lambda_http::{Body, Context, Request, RequestExt as _, Response};
 use pinlake_landing::drain::Acknowledged;
 use serde_json::Value;
@@ -16,11 +16,11 @@ use tokio::time::sleep;
 
 use crate::contracts::{self, DATASETS, Release};
 use crate::fault::Fault;
+use crate::invariants::quarantined;
 use crate::kinesis::{Producer, STREAM, Stream};
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
-use crate::story::Broken;
-use crate::witness::quarantined;
+use crate::trace::Broken;
 use crate::world::{Function, World, api_key};
 
 /// The function's time limit.
@@ -66,9 +66,9 @@ struct Warm {
 pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
     let mut warm = None;
     let requests =
-        if world.plan.long { world.plan.requests } else { world.dice.between(1, world.plan.requests) };
+        if world.plan.long { world.plan.requests } else { world.rng.between(1, world.plan.requests) };
     for request in 0..requests {
-        sleep(world.dice.millis(0, 8_000)).await;
+        sleep(world.rng.millis(0, 8_000)).await;
         let post = draw(&world, &format!("c{number}-{request}"), number);
         for attempt in 0..ATTEMPTS {
             let mut again = post.clone();
@@ -80,7 +80,7 @@ pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
                 && !again.malformed
                 && world.strikes(Fault::PartRepeated, "client")
             {
-                again.rows.drain(..world.dice.index(again.rows.len()));
+                again.rows.drain(..world.rng.index(again.rows.len()));
                 // What it was content with stays; what it was not, it has in full the next time.
                 send(&world, &stream, &again, ATTEMPTS + attempt, &mut warm).await;
                 again = post.clone();
@@ -89,19 +89,19 @@ pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
             if done && !world.strikes(Fault::ClientRepeats, "client") {
                 break;
             }
-            sleep(world.dice.millis(100, 5_000)).await;
+            sleep(world.rng.millis(100, 5_000)).await;
         }
     }
 }
 
 fn draw(world: &World, id: &str, client: u64) -> Post {
-    let dice = &world.dice;
+    let rng = &world.rng;
     let format =
         [Format::Native, Format::NativeLines, Format::Kafka, Format::KinesisRecords, Format::KinesisRecord]
-            [dice.index(5)];
+            [rng.index(5)];
     let kinesis = matches!(format, Format::KinesisRecord | Format::KinesisRecords);
-    let dataset = if world.plan.long { DATASETS[0] } else { DATASETS[dice.index(DATASETS.len())] };
-    let count = if format == Format::KinesisRecord { 1 } else { dice.between(1, world.plan.rows) };
+    let dataset = if world.plan.long { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
+    let count = if format == Format::KinesisRecord { 1 } else { rng.between(1, world.plan.rows) };
     let rows =
         (0..count).map(|index| row(world, if kinesis { None } else { Some(dataset) }, id, index)).collect();
     let path = match format {
@@ -111,22 +111,22 @@ fn draw(world: &World, id: &str, client: u64) -> Post {
         Format::KinesisRecord => "/prod/streams/shared/record".to_owned(),
     };
     let caller = (world.plan.callers > 0).then(|| client % world.plan.callers);
-    let key = match dice.chance(700) {
+    let key = match rng.chance(700) {
         // A name that is near at hand: a batch's number, say.
-        true if dice.chance(world.plan.shared_keys) => {
-            world.story.reached("shared idempotency keys");
-            Some(format!("batch-{}", dice.between(0, 1)))
+        true if rng.chance(world.plan.shared_keys) => {
+            world.trace.reached("shared idempotency keys");
+            Some(format!("batch-{}", rng.between(0, 1)))
         }
         named => named.then(|| id.to_owned()),
     };
-    Post { id: id.to_owned(), format, path, rows, key, caller, malformed: dice.chance(60) }
+    Post { id: id.to_owned(), format, path, rows, key, caller, malformed: rng.chance(60) }
 }
 
 /// A row for `dataset`; none: for any, and its shape will tell.
 fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) -> Row {
-    let dice = &world.dice;
+    let rng = &world.rng;
     let sent_to = dataset;
-    let any = || if world.plan.long { DATASETS[0] } else { DATASETS[dice.index(DATASETS.len())] };
+    let any = || if world.plan.long { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
     let dataset = dataset.unwrap_or_else(any);
     let good = |id: u64, note: &str| Row {
         json: format!("{{\"{dataset}\":{id},\"note\":\"{note}\"}}"),
@@ -136,42 +136,42 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
         content: quarantined(judged_by, json.as_bytes()),
         json,
     };
-    if matches!(dataset, "page" | "click") && dice.chance(world.plan.wavering) {
-        let id = dice.between(*contracts::WAVERING.start(), *contracts::WAVERING.end());
+    if matches!(dataset, "page" | "click") && rng.chance(world.plan.wavering) {
+        let id = rng.between(*contracts::WAVERING.start(), *contracts::WAVERING.end());
         return Row { json: contracts::wavering(dataset, id), content: format!("{dataset}/{id}") };
     }
     if dataset == "draft" {
         let is_named = sent_to.is_some();
         let ids = if is_named { contracts::NAMED_DRAFTS } else { contracts::NAMELESS_DRAFTS };
-        if dice.chance(300) {
-            return bad(contracts::bad_draft(dice.between(0, 9), is_named), Some(dataset));
+        if rng.chance(300) {
+            return bad(contracts::bad_draft(rng.between(0, 9), is_named), Some(dataset));
         }
-        if !is_named && dice.chance(400) {
-            let id = dice.between(*contracts::SKETCHES.start(), *contracts::SKETCHES.end());
+        if !is_named && rng.chance(400) {
+            let id = rng.between(*contracts::SKETCHES.start(), *contracts::SKETCHES.end());
             return Row { json: contracts::sketch(id), content: format!("draft/{id}") };
         }
-        let id = dice.between(*ids.start(), *ids.end());
+        let id = rng.between(*ids.start(), *ids.end());
         return Row { json: contracts::draft(id), content: format!("draft/{id}") };
     }
-    match if world.plan.long { 99 } else { dice.between(0, 99) } {
+    match if world.plan.long { 99 } else { rng.between(0, 99) } {
         // A small range: the same rows come again, in this request and in others.
         0..=54 => {
-            let id = dice.between(0, 30);
+            let id = rng.between(0, 30);
             good(id, &format!("note {id}"))
         }
         55..=61 => {
-            let id = dice.between(100, 130);
+            let id = rng.between(100, 130);
             good(id, "-")
         }
         62..=64 => {
-            let id = dice.between(*contracts::FOREIGN.start(), *contracts::FOREIGN.end());
+            let id = rng.between(*contracts::FOREIGN.start(), *contracts::FOREIGN.end());
             good(id, &format!("note {id}"))
         }
         65..=74 => {
-            bad(format!("{{\"{dataset}\":\"seven {}\",\"note\":\"x\"}}", dice.between(0, 9)), Some(dataset))
+            bad(format!("{{\"{dataset}\":\"seven {}\",\"note\":\"x\"}}", rng.between(0, 9)), Some(dataset))
         }
-        75..=84 => bad(format!("{{\"{dataset}\":\"\",\"note\":\"{}\"}}", dice.between(0, 9)), Some(dataset)),
-        85..=92 => bad(format!("{{\"what\":{}}}", dice.between(0, 9)), sent_to),
+        75..=84 => bad(format!("{{\"{dataset}\":\"\",\"note\":\"{}\"}}", rng.between(0, 9)), Some(dataset)),
+        85..=92 => bad(format!("{{\"what\":{}}}", rng.between(0, 9)), sent_to),
         _ => {
             // Only this request has it: what becomes of a request can be told by it.
             let mut id = 1_000_u64;
@@ -228,7 +228,7 @@ async fn send(
             catalog: contracts::catalog(release),
             access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
             reads: false,
-            patience: Patience::default(),
+            patience: RetryPolicy::default(),
             effects: world.effects(),
         },
     });
@@ -270,7 +270,7 @@ async fn send(
         return false;
     };
     *warm = Some(Warm { release, app });
-    sleep(world.dice.millis(5, 50)).await;
+    sleep(world.rng.millis(5, 50)).await;
     if world.strikes(Fault::HttpAnswerLost, "client") {
         return false;
     }
@@ -339,7 +339,7 @@ fn read(world: &World, post: &Post, ids: &[RecordId], response: &Response<Body>)
                 format!("{} was acknowledged without {}", post.id, ingest::ack::HEADER),
             );
         }
-        world.story.reached("acknowledgements");
+        world.trace.reached("acknowledgements");
         world.ledger.open().acknowledged(Receipt { stream: STREAM, acknowledged, records });
     }
     taken.iter().all(|taken| *taken)
@@ -351,10 +351,10 @@ fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
 
 /// Another producer on the same stream, whose records have any form.
 pub async fn stranger(world: Arc<World>, stream: Arc<Stream>) {
-    for _ in 0..world.dice.between(1, 4) {
-        sleep(world.dice.millis(0, 10_000)).await;
-        let id = world.dice.between(0, 30);
-        let (key, data, content): (&str, Vec<u8>, Content) = match world.dice.between(0, 5) {
+    for _ in 0..world.rng.between(1, 4) {
+        sleep(world.rng.millis(0, 10_000)).await;
+        let id = world.rng.between(0, 30);
+        let (key, data, content): (&str, Vec<u8>, Content) = match world.rng.between(0, 5) {
             0 => ("any", vec![0xff, 0, 0x80 | id as u8], quarantined(None, &[0xff, 0, 0x80 | id as u8])),
             1 => ("any", Vec::new(), quarantined(None, b"")),
             2 => ("visit", b"not json".to_vec(), quarantined(Some("visit"), b"not json")),

@@ -193,7 +193,7 @@ pub fn rule(content: &str) -> Rule {
     }
 }
 
-/// Whether different releases would have a record in different places.
+/// Whether different catalog_history would have a record in different places.
 pub fn is_wavering(content: &str) -> bool {
     let of = |dataset: &str| content.strip_prefix(dataset).and_then(|id| id.parse().ok());
     let flagged = of("page/").or_else(|| of("click/"));

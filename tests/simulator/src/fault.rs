@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::dice::Dice;
+use crate::rng::SimRng;
 
 macro_rules! faults {
     ($($(#[doc = $text:literal])+ $name:ident $most:literal,)+) => {
@@ -93,12 +93,12 @@ pub struct Rates(BTreeMap<Fault, u64>);
 impl Rates {
     /// Draws the kinds that a world knows, and how often each strikes. A world without some faults reaches states
     /// that one with all of them never does ("swarm testing", Groce and others, ISSTA 2012).
-    pub fn drawn(dice: &Dice) -> Self {
+    pub fn drawn(rng: &SimRng) -> Self {
         let mut rates = BTreeMap::new();
-        let calm = dice.chance(50);
+        let calm = rng.chance(50);
         for (fault, most) in Fault::ALL {
-            if !calm && dice.chance(450) {
-                rates.insert(*fault, dice.between(1, *most));
+            if !calm && rng.chance(450) {
+                rates.insert(*fault, rng.between(1, *most));
             }
         }
         Self(rates)

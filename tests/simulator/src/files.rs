@@ -14,12 +14,12 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::time::sleep;
 
 use crate::contracts;
-use crate::dice::Dice;
+use crate::invariants::quarantined;
 use crate::ledger::{Content, RecordId};
 use crate::process::Process;
 use crate::queue::Queue;
+use crate::rng::SimRng;
 use crate::store::Store;
-use crate::witness::quarantined;
 use crate::world::World;
 
 /// The bucket that the lake is in.
@@ -40,9 +40,9 @@ pub struct FilePlan {
 
 impl FilePlan {
     /// Draws it.
-    pub fn drawn(dice: &Dice) -> Self {
-        let count = |chance| if dice.chance(chance) { dice.between(1, 3) } else { 0 };
-        Self { inbox: count(200), sink: count(150), records: dice.between(1, 12) }
+    pub fn drawn(rng: &SimRng) -> Self {
+        let count = |per_mille| if rng.chance(per_mille) { rng.between(1, 3) } else { 0 };
+        Self { inbox: count(200), sink: count(150), records: rng.between(1, 12) }
     }
 
     /// Whether there are any.
@@ -77,10 +77,10 @@ impl Buckets for Opened {
 /// Somebody who puts files, each once, twice, or over another.
 pub async fn drop_files(world: Arc<World>, queue: Arc<Queue>) {
     for number in 0..world.plan.files.inbox + world.plan.files.sink {
-        sleep(world.dice.millis(0, 15_000)).await;
+        sleep(world.rng.millis(0, 15_000)).await;
         let bucket = if number < world.plan.files.inbox { LAKE } else { SINK };
-        let dataset = ["visit", "click", "page", contracts::MEMO][world.dice.index(4)];
-        let is_csv = bucket == LAKE && dataset != contracts::MEMO && world.dice.chance(300);
+        let dataset = ["visit", "click", "page", contracts::MEMO][world.rng.index(4)];
+        let is_csv = bucket == LAKE && dataset != contracts::MEMO && world.rng.chance(300);
         let key = match (bucket, dataset, is_csv) {
             (LAKE, contracts::MEMO, _) => format!("inbox/memo-{number}.ndjson"),
             (LAKE, _, true) => format!("inbox/{dataset}/file-{number}.csv"),
@@ -91,17 +91,17 @@ pub async fn drop_files(world: Arc<World>, queue: Arc<Queue>) {
         let mut file = draw(0);
         put(&world, &queue, bucket, &key, &file).await;
         for again in 1..4 {
-            if !world.dice.chance(350) {
+            if !world.rng.chance(350) {
                 break;
             }
-            sleep(world.dice.millis(0, 6_000)).await;
-            if world.dice.chance(400) {
-                world.story.reached("files delivered twice");
+            sleep(world.rng.millis(0, 6_000)).await;
+            if world.rng.chance(400) {
+                world.trace.reached("files delivered twice");
             } else {
                 let other = draw(again);
                 take_back(&world, bucket, &key, &file);
                 file = other;
-                world.story.reached("files replaced");
+                world.trace.reached("files replaced");
             }
             put(&world, &queue, bucket, &key, &file).await;
         }
@@ -109,29 +109,29 @@ pub async fn drop_files(world: Arc<World>, queue: Arc<Queue>) {
 }
 
 fn draw(world: &World, dataset: &str, is_csv: bool, file: &str) -> Draft {
-    let dice = &world.dice;
+    let rng = &world.rng;
     let (mut text, mut records) = (String::new(), Vec::new());
     if is_csv {
         text.push_str(&format!("{dataset},note\n"));
     }
-    for at in 0..dice.between(1, world.plan.files.records) as usize {
-        let (json, content) = match (dataset, dice.between(0, 9)) {
+    for at in 0..rng.between(1, world.plan.files.records) as usize {
+        let (json, content) = match (dataset, rng.between(0, 9)) {
             (contracts::MEMO, 0..=1) => {
-                let raw = contracts::bad_memo(dice.between(0, 9));
+                let raw = contracts::bad_memo(rng.between(0, 9));
                 let content = quarantined(Some(dataset), raw.as_bytes());
                 (raw, content)
             }
             (contracts::MEMO, _) => {
-                let id = dice.between(*contracts::MEMOS.start(), *contracts::MEMOS.end());
+                let id = rng.between(*contracts::MEMOS.start(), *contracts::MEMOS.end());
                 (contracts::memo(id), format!("memo/{id}"))
             }
             (_, 0) if !is_csv => {
-                let raw = format!("{{\"{dataset}\":\"seven {}\",\"note\":\"x\"}}", dice.between(0, 9));
+                let raw = format!("{{\"{dataset}\":\"seven {}\",\"note\":\"x\"}}", rng.between(0, 9));
                 let content = quarantined(Some(dataset), raw.as_bytes());
                 (raw, content)
             }
             (_, number) => {
-                let id = if number < 5 { dice.between(0, 30) } else { unique(file, at) };
+                let id = if number < 5 { rng.between(0, 30) } else { unique(file, at) };
                 if is_csv {
                     (format!("{id},note {id}"), format!("{dataset}/{id}"))
                 } else {
@@ -177,7 +177,7 @@ async fn put(world: &Arc<World>, queue: &Arc<Queue>, bucket: &'static str, key: 
         book.promised(&content, id);
     }
     world.tell(|| format!("somebody puts s3://{bucket}/{key}, {} records", file.records.len()));
-    world.story.reached(if bucket == LAKE { "files in the inbox" } else { "files elsewhere" });
+    world.trace.reached(if bucket == LAKE { "files in the inbox" } else { "files elsewhere" });
     let Ok(path) = Path::parse(key) else { return };
     if bucket == SINK {
         world.sink_holds(key, file.records.iter().map(|(content, _)| content.clone()).collect());
@@ -191,11 +191,11 @@ async fn put(world: &Arc<World>, queue: &Arc<Queue>, bucket: &'static str, key: 
 
 /// Files of the other bucket that were given up, as quarantine tells, though nothing was wrong with them: whoever owns the bucket
 /// has them announced again.
-pub fn given_up(world: &World) -> Vec<String> {
-    let witness = world.witness();
+pub fn discarded(world: &World) -> Vec<String> {
+    let invariants = world.invariants();
     let is_missing = |(key, contents): &(String, Vec<Content>)| {
-        let told = witness.contents().any(|content| content.ends_with(&format!("/s3://{SINK}/{key}")));
-        told && contents.iter().any(|content| !witness.has(content))
+        let told = invariants.contents().any(|content| content.ends_with(&format!("/s3://{SINK}/{key}")));
+        told && contents.iter().any(|content| !invariants.has(content))
     };
     world.sunk().into_iter().filter(is_missing).map(|(key, _)| key).collect()
 }

@@ -23,9 +23,9 @@ use tokio::time::sleep;
 
 use crate::checkpoint::{self, Form};
 use crate::contracts::{self, Release};
-use crate::dice::Dice;
 use crate::files::LAKE;
-use crate::witness::{self, Author};
+use crate::invariants::{self, Author};
+use crate::rng::SimRng;
 use crate::world::World;
 
 /// What another program or a person does to a table.
@@ -80,13 +80,12 @@ impl Interference {
     ];
 
     /// Draws what happens in a world, and when.
-    pub fn drawn(dice: &Dice) -> Vec<(Duration, Self)> {
-        let times = if dice.chance(350) { dice.between(1, 4) } else { 0 };
-        let mut drawn: Vec<_> = (0..times)
-            .map(|_| (dice.millis(2_000, 70_000), Self::ALL[dice.index(Self::ALL.len())]))
-            .collect();
-        if dice.chance(80) {
-            drawn.push((dice.millis(2_000, 40_000), Self::LandingDamaged));
+    pub fn drawn(rng: &SimRng) -> Vec<(Duration, Self)> {
+        let times = if rng.chance(350) { rng.between(1, 4) } else { 0 };
+        let mut drawn: Vec<_> =
+            (0..times).map(|_| (rng.millis(2_000, 70_000), Self::ALL[rng.index(Self::ALL.len())])).collect();
+        if rng.chance(80) {
+            drawn.push((rng.millis(2_000, 40_000), Self::LandingDamaged));
         }
         drawn
     }
@@ -119,11 +118,11 @@ pub async fn interfere(world: Arc<World>) {
             while !world.is_healed() {
                 let under_way = world.under_way();
                 if attempt(&world, interference).await {
-                    world.story.reached(interference.counted());
+                    world.trace.reached(interference.counted());
                     return;
                 }
                 drop(under_way);
-                sleep(world.dice.millis(500, 4_000)).await;
+                sleep(world.rng.millis(500, 4_000)).await;
             }
         });
     }
@@ -134,11 +133,11 @@ async fn attempt(world: &Arc<World>, interference: Interference) -> bool {
     if interference == Interference::LandingDamaged {
         return damage_landing(world).await;
     }
-    let tables = world.witness().tables();
+    let tables = world.invariants().tables();
     if tables.is_empty() {
         return false;
     }
-    let table = Table::of(world, &tables[world.dice.index(tables.len())]);
+    let table = Table::of(world, &tables[world.rng.index(tables.len())]);
     match interference {
         Interference::EntryDeleted => table.delete_entry().await,
         Interference::LogTruncated(form) => table.truncate(form).await,
@@ -175,15 +174,16 @@ impl<'a> Table<'a> {
     }
 
     fn newest(&self) -> u64 {
-        self.world.witness().newest(&self.dataset).unwrap_or(0)
+        self.world.invariants().newest(&self.dataset).unwrap_or(0)
     }
 
     /// How many of the first versions everybody who is at work has known from the beginning.
     fn settled(&self) -> u64 {
         let oldest = self.world.oldest_under_way();
-        let witness = self.world.witness();
-        let is_known =
-            |version: &u64| witness.entry(&self.entry(*version)).is_some_and(|(_, landed)| *landed < oldest);
+        let invariants = self.world.invariants();
+        let is_known = |version: &u64| {
+            invariants.entry(&self.entry(*version)).is_some_and(|(_, landed)| *landed < oldest)
+        };
         (0..).take_while(is_known).count() as u64
     }
 
@@ -202,7 +202,7 @@ impl<'a> Table<'a> {
 
     /// Waits for a while, or until faults have stopped: then somebody puts back what is missing.
     async fn wait(&self) {
-        let until = self.world.time() + self.world.dice.millis(500, 45_000);
+        let until = self.world.time() + self.world.rng.millis(500, 45_000);
         while self.world.time() < until && !self.world.is_healed() {
             sleep(Duration::from_millis(500)).await;
         }
@@ -221,7 +221,7 @@ impl<'a> Table<'a> {
         if most == 0 {
             return false;
         }
-        let path = self.entry(self.world.dice.between(0, most - 1));
+        let path = self.entry(self.world.rng.between(0, most - 1));
         let Some(bytes) = self.delete(&path).await else { return false };
         self.put_back(vec![(path, bytes)]).await;
         true
@@ -233,8 +233,8 @@ impl<'a> Table<'a> {
         if most == 0 {
             return false;
         }
-        let version = self.world.dice.between(1, most);
-        let hinted = self.world.dice.chance(700);
+        let version = self.world.rng.between(1, most);
+        let hinted = self.world.rng.chance(700);
         if !self.checkpoint(version, form, hinted).await {
             return false;
         }
@@ -246,7 +246,7 @@ impl<'a> Table<'a> {
             }
         }
         // A checkpoint that every reader knows stands for what was before it.
-        if form == Form::Classic && self.world.dice.chance(700) {
+        if form == Form::Classic && self.world.rng.chance(700) {
             return true;
         }
         self.put_back(deleted).await;
@@ -255,17 +255,17 @@ impl<'a> Table<'a> {
 
     async fn hint(&self, form: Form) -> bool {
         let newest = self.newest();
-        newest > 0 && self.checkpoint(self.world.dice.between(1, newest), form, true).await
+        newest > 0 && self.checkpoint(self.world.rng.between(1, newest), form, true).await
     }
 
     /// Makes a checkpoint of a version, and the hint of it.
     async fn checkpoint(&self, version: u64, form: Form, hinted: bool) -> bool {
         let entries: Option<Vec<Bytes>> = {
-            let witness = self.world.witness();
-            (0..=version).map(|version| Some(witness.entry(&self.entry(version))?.0.clone())).collect()
+            let invariants = self.world.invariants();
+            (0..=version).map(|version| Some(invariants.entry(&self.entry(version))?.0.clone())).collect()
         };
         let Some(checkpoint) =
-            entries.and_then(|entries| checkpoint::of(version, &entries, form, &self.world.dice))
+            entries.and_then(|entries| checkpoint::of(version, &entries, form, &self.world.rng))
         else {
             return false;
         };
@@ -281,9 +281,9 @@ impl<'a> Table<'a> {
 
     /// The data files of the newest version.
     fn files(&self) -> Vec<String> {
-        let witness = self.world.witness();
-        let newest = witness.newest(&self.dataset);
-        let files = newest.and_then(|newest| witness.files_of(&self.dataset, newest));
+        let invariants = self.world.invariants();
+        let newest = invariants.newest(&self.dataset);
+        let files = newest.and_then(|newest| invariants.files_of(&self.dataset, newest));
         files.into_iter().flatten().cloned().collect()
     }
 
@@ -294,18 +294,18 @@ impl<'a> Table<'a> {
 
     async fn delete_keys(&self) -> bool {
         let files = self.files();
-        let all = self.world.dice.chance(500);
+        let all = self.world.rng.chance(500);
         let mut deleted = Vec::new();
         for file in files {
             let path = self.keys(&file);
-            if (all || self.world.dice.chance(500))
+            if (all || self.world.rng.chance(500))
                 && let Some(bytes) = self.delete(&path).await
             {
                 deleted.push((path, bytes));
             }
         }
         let done = !deleted.is_empty();
-        if self.world.dice.chance(300) {
+        if self.world.rng.chance(300) {
             self.put_back(deleted).await;
         }
         done
@@ -316,12 +316,12 @@ impl<'a> Table<'a> {
         if files.is_empty() {
             return false;
         }
-        let path = self.keys(&files[self.world.dice.index(files.len())]);
+        let path = self.keys(&files[self.world.rng.index(files.len())]);
         let Some(bytes) = self.delete(&path).await else { return false };
-        let length = self.world.dice.index(bytes.len());
+        let length = self.world.rng.index(bytes.len());
         self.put(&path, bytes.slice(..length)).await;
         self.wait().await;
-        if self.world.dice.chance(500) {
+        if self.world.rng.chance(500) {
             self.delete(&path).await;
         } else {
             self.put(&path, bytes).await;
@@ -335,7 +335,7 @@ impl<'a> Table<'a> {
         if files.is_empty() {
             return false;
         }
-        let path = self.keys(&files[self.world.dice.index(files.len())]);
+        let path = self.keys(&files[self.world.rng.index(files.len())]);
         let Some(bytes) = self.delete(&path).await else { return false };
         let count = bytes.get(8..16).and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
         let catalog = contracts::catalog(Release::Rekeyed);
@@ -355,7 +355,7 @@ impl<'a> Table<'a> {
         if files.is_empty() {
             return false;
         }
-        let path = self.root.clone().join(files[self.world.dice.index(files.len())].as_str());
+        let path = self.root.clone().join(files[self.world.rng.index(files.len())].as_str());
         let Some(bytes) = self.delete(&path).await else { return false };
         self.put_back(vec![(path, bytes)]).await;
         true
@@ -367,12 +367,12 @@ impl<'a> Table<'a> {
             return false;
         }
         let absent: Vec<u64> = {
-            let witness = self.world.witness();
-            contracts::FOREIGN.filter(|id| !witness.has(&format!("{}/{id}", self.dataset))).collect()
+            let invariants = self.world.invariants();
+            contracts::FOREIGN.filter(|id| !invariants.has(&format!("{}/{id}", self.dataset))).collect()
         };
-        let count = self.world.dice.between(1, 3);
+        let count = self.world.rng.between(1, 3);
         let ids: Vec<u64> =
-            absent.into_iter().filter(|_| self.world.dice.chance(300)).take(count as usize).collect();
+            absent.into_iter().filter(|_| self.world.rng.chance(300)).take(count as usize).collect();
         if ids.is_empty() {
             return false;
         }
@@ -396,14 +396,14 @@ impl<'a> Table<'a> {
         if files.len() < 2 {
             return false;
         }
-        files.truncate(self.world.dice.between(2, files.len() as u64) as usize);
+        files.truncate(self.world.rng.between(2, files.len() as u64) as usize);
         let mut batches = Vec::new();
         for file in &files {
             let Ok(got) = self.world.memory.get(&self.root.clone().join(file.as_str())).await else {
                 return false;
             };
             let Ok(bytes) = got.bytes().await else { return false };
-            let Ok(rows) = witness::rows_of(bytes) else { return false };
+            let Ok(rows) = invariants::rows_of(bytes) else { return false };
             batches.extend(rows);
         }
         let Some(schema) = batches.first().map(RecordBatch::schema) else { return false };
@@ -414,7 +414,7 @@ impl<'a> Table<'a> {
     /// Commits as the version after the newest, if nobody else does.
     async fn commit(&self, removed: &[String], rows: RecordBatch, data_change: bool) -> bool {
         let now = self.world.now().timestamp_millis();
-        let file = format!("part-other-{:016x}.parquet", self.world.dice.seed());
+        let file = format!("part-other-{:016x}.parquet", self.world.rng.seed());
         let mut bytes = Vec::new();
         let written = ArrowWriter::try_new(&mut bytes, rows.schema(), None)
             .and_then(|mut writer| writer.write(&rows).and_then(|()| writer.close()));
@@ -422,7 +422,7 @@ impl<'a> Table<'a> {
             return false;
         }
         let mut actions = Vec::new();
-        if self.world.dice.chance(500) {
+        if self.world.rng.chance(500) {
             actions.push(
                 json!({"commitInfo": {"timestamp": now, "operation": "WRITE", "engineInfo": "other/1"}}),
             );
@@ -435,7 +435,7 @@ impl<'a> Table<'a> {
             "path": file, "partitionValues": {}, "size": bytes.len(), "modificationTime": now,
             "dataChange": data_change,
         });
-        if self.world.dice.chance(700) {
+        if self.world.rng.chance(700) {
             add["stats"] = json!({"numRecords": rows.num_rows()}).to_string().into();
         }
         actions.push(json!({"add": add}));
@@ -448,7 +448,7 @@ impl<'a> Table<'a> {
             return false;
         }
         self.world.tell(|| format!("another program commits {entry}"));
-        witness::committed(self.world, &entry, &text, Author::Other).await;
+        invariants::committed(self.world, &entry, &text, Author::Other).await;
         true
     }
 
@@ -478,7 +478,7 @@ async fn damage_landing(world: &Arc<World>) -> bool {
     if listed.is_empty() {
         return false;
     }
-    let path = &listed[world.dice.index(listed.len())].location;
+    let path = &listed[world.rng.index(listed.len())].location;
     world.tell(|| format!("somebody writes over {path}"));
     world.memory.put(path, "no Parquet".into()).await.is_ok()
 }

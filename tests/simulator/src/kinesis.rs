@@ -21,20 +21,20 @@ use chrono::{DateTime, Utc};
 use cleaner::Cleaner;
 use ingest::packing::StreamRecord;
 use ingest::reading::ReadableStream;
-use ingest::stream::{Receipt, RecordStream, Refusal, RefusalKind};
+use ingest::stream::{PutError, PutErrorKind, Receipt, RecordStream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use pinlake_landing::releases::Releases;
+use pinlake_landing::catalog_history::CatalogHistory;
 use serde_json::json;
 use tokio::time::sleep;
 
 use crate::contracts::{self, Release};
 use crate::fault::Fault;
+use crate::mutation::Mutation;
 use crate::process::Process;
 use crate::queue::Queue;
-use crate::sabotage::Sabotage;
 use crate::store::Store;
-use crate::story::Broken;
+use crate::trace::Broken;
 use crate::world::{Function, World};
 
 /// As in template.yaml.
@@ -85,7 +85,7 @@ impl Stream {
 
     /// Stores a record, and says where.
     pub fn store(&self, key: &str, data: &[u8]) -> Receipt {
-        let key = &*crate::sabotage::partition_key(self.world.plan.sabotage, key);
+        let key = &*crate::mutation::partition_key(self.world.plan.mutation, key);
         let mut shards = self.shards();
         let sequence = shards.iter().map(|shard| shard.records.len()).sum::<usize>() * 3 + 7;
         let hash = usize::from(blake3::hash(key.as_bytes()).as_bytes()[0]);
@@ -172,41 +172,44 @@ pub struct Producer {
     pub process: Arc<Process>,
 }
 
-fn refusal(kind: RefusalKind, code: &str) -> Refusal {
-    Refusal { kind, code: code.to_owned(), message: String::new() }
+fn refusal(kind: PutErrorKind, code: &str) -> PutError {
+    PutError { kind, code: code.to_owned(), message: String::new() }
 }
 
 impl RecordStream for Producer {
-    async fn put_records(&self, records: &[&StreamRecord]) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
+    async fn put_records(
+        &self,
+        records: &[&StreamRecord],
+    ) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
         self.process.step().await;
         let world = &self.stream.world;
-        sleep(world.dice.millis(2, 60)).await;
+        sleep(world.rng.millis(2, 60)).await;
         if world.strikes(Fault::CallRefused, "stream") {
             self.process.step().await;
-            return Err(refusal(RefusalKind::Unavailable, "InternalFailure"));
+            return Err(refusal(PutErrorKind::Unavailable, "InternalFailure"));
         }
         let mut answers = Vec::new();
         for record in records {
             if world.strikes(Fault::RecordThrottled, "stream") {
-                answers.push(match world.lacks(Sabotage::PartialFailureIgnored) {
+                answers.push(match world.lacks(Mutation::PartialFailureIgnored) {
                     true => Ok(Receipt { shard: shard_name(0), sequence: "1".to_owned() }),
-                    false => Err(refusal(RefusalKind::Throttled, "ProvisionedThroughputExceededException")),
+                    false => Err(refusal(PutErrorKind::Throttled, "ProvisionedThroughputExceededException")),
                 });
                 continue;
             }
             let receipt = self.stream.store(&record.key, &record.data);
             answers.push(match world.strikes(Fault::RecordFailedButStored, "stream") {
-                true => Err(refusal(RefusalKind::Unavailable, "InternalFailure")),
+                true => Err(refusal(PutErrorKind::Unavailable, "InternalFailure")),
                 false => Ok(receipt),
             });
         }
-        sleep(world.dice.millis(2, 60)).await;
+        sleep(world.rng.millis(2, 60)).await;
         self.process.step().await;
         if world.strikes(Fault::CallSilent, "stream") {
             std::future::pending::<()>().await;
         }
         if world.strikes(Fault::CallAnswerLost, "stream") {
-            return Err(refusal(RefusalKind::Unavailable, "RequestTimeoutException"));
+            return Err(refusal(PutErrorKind::Unavailable, "RequestTimeoutException"));
         }
         Ok(answers)
     }
@@ -236,8 +239,8 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
     let world = stream.world.clone();
     let mut warm: Option<Cleaning> = None;
     loop {
-        sleep(world.dice.millis(200, 2_000)).await;
-        let batch = stream.next(shard, world.dice.between(1, world.plan.batch));
+        sleep(world.rng.millis(200, 2_000)).await;
+        let batch = stream.next(shard, world.rng.between(1, world.plan.batch));
         let count = batch.len();
         let mut work = VecDeque::new();
         if count > 0 {
@@ -267,10 +270,10 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
             };
             let mut rest = match delivered {
                 Delivered::All => continue,
-                Delivered::From(_) if world.lacks(Sabotage::FailuresNotReported) => continue,
+                Delivered::From(_) if world.lacks(Mutation::FailuresNotReported) => continue,
                 Delivered::From(at) => vec![batch[at..].to_vec()],
                 Delivered::NoAnswer if batch.len() > 1 => {
-                    world.story.reached("batches bisected");
+                    world.trace.reached("batches bisected");
                     let (left, right) = batch.split_at(batch.len() / 2);
                     vec![left.to_vec(), right.to_vec()]
                 }
@@ -278,8 +281,8 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
             };
             let retries = if rest.len() == 2 { retries } else { retries + 1 };
             if retries > world.plan.retries {
-                let given_up = rest.remove(0);
-                on_failure(&world, shard, given_up, healed).await;
+                let discarded = rest.remove(0);
+                on_failure(&world, shard, discarded, healed).await;
                 continue;
             }
             rest.into_iter().rev().for_each(|part| work.push_front((part, retries)));
@@ -294,7 +297,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
 /// stopped, so there was no reason to give up.
 async fn on_failure(world: &Arc<World>, shard: usize, batch: Vec<Record>, healed: bool) {
     world.tell(|| format!("{} records of {} go to OnFailure", batch.len(), shard_name(shard)));
-    world.story.reached("batches given up");
+    world.trace.reached("batches given up");
     if healed {
         world.broke(
             Broken::GaveUp,
@@ -326,7 +329,7 @@ impl Cleaning {
             let cleaner = Cleaner {
                 store: Store::of(world, &process, queue),
                 catalog: contracts::catalog(release),
-                releases: Releases::default(),
+                catalog_history: CatalogHistory::default(),
             };
             Self { process, cleaner, release }
         })
@@ -401,7 +404,7 @@ async fn deliver(
     *warm = Some(cleaning);
     let quarantined =
         cleaned.landed.iter().flat_map(|landed| &landed.counts).any(|count| count.quarantined > 0);
-    if quarantined && world.lacks(Sabotage::BadDataFails) {
+    if quarantined && world.lacks(Mutation::BadDataFails) {
         return Delivered::NoAnswer;
     }
     let failed =

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pinlake_landing::drain::Acknowledged;
 
 use crate::contracts::{self, Rule};
-use crate::witness::Places;
+use crate::invariants::Places;
 
 /// What a row says, whichever table it is in: `<dataset>/<id>` or `quarantine/<dataset or ->/<raw bytes>`.
 pub type Content = String;

@@ -2,7 +2,7 @@
 //!
 //! It runs the handlers that run on AWS (`ingest`, `cleaner`, `compactor`) and the commit protocol below them, over
 //! parts that fail as AWS says its services may: S3, Kinesis and its event source, SQS and its event source, Lambda
-//! itself, and clients. Time is virtual, chance is seeded: a seed gives the same run, to the microsecond. When all
+//! itself, and clients. Time is virtual, rng is seeded: a seed gives the same run, to the microsecond. When all
 //! faults have stopped and the world has come to rest, every acknowledged record must be in its table or in
 //! quarantine exactly once, and nothing else ([`check`]). `docs/faults.md` has the fault model and what was found.
 //!
@@ -16,22 +16,22 @@ pub mod check;
 pub mod checkpoint;
 pub mod client;
 pub mod contracts;
-pub mod dice;
 pub mod fault;
 pub mod files;
 pub mod foreign;
+pub mod invariants;
 pub mod kinesis;
 pub mod ledger;
+pub mod mutation;
 pub mod operator;
 pub mod process;
 pub mod provoke;
 pub mod queue;
 pub mod reader;
-pub mod sabotage;
+pub mod rng;
 pub mod store;
-pub mod story;
 pub mod topic;
-pub mod witness;
+pub mod trace;
 pub mod world;
 
 use std::sync::Arc;
@@ -40,11 +40,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::contracts::Release;
-use crate::dice::Dice;
 use crate::kinesis::Stream;
 use crate::queue::Queue;
-use crate::story::{Broken, Told};
+use crate::rng::SimRng;
 use crate::topic::Partition;
+use crate::trace::{Broken, Told};
 use crate::world::{Plan, World};
 
 /// A run that is over.
@@ -63,12 +63,12 @@ pub fn run(seed: u64) -> Run {
 
 /// Runs the world of a seed, its plan changed.
 pub fn run_with(seed: u64, change: impl FnOnce(&mut Plan)) -> Run {
-    let dice = Dice::new(seed);
-    let mut plan = Plan::drawn(&dice);
+    let rng = SimRng::new(seed);
+    let mut plan = Plan::drawn(&rng);
     change(&mut plan);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let told = match runtime {
-        Ok(runtime) => runtime.block_on(live(dice, plan)),
+        Ok(runtime) => runtime.block_on(live(rng, plan)),
         Err(error) => {
             let mut told = Told::default();
             told.broken.push((Broken::Panicked, format!("no runtime: {error}")));
@@ -79,8 +79,8 @@ pub fn run_with(seed: u64, change: impl FnOnce(&mut Plan)) -> Run {
 }
 
 /// From the first request to rest.
-async fn live(dice: Dice, plan: Plan) -> Told {
-    let world = World::new(dice, plan);
+async fn live(rng: SimRng, plan: Plan) -> Told {
+    let world = World::new(rng, plan);
     world.tell(|| format!("{:?}", world.plan));
     let queue = Queue::new(&world);
     let stream = Stream::new(&world);
@@ -121,7 +121,7 @@ async fn live(dice: Dice, plan: Plan) -> Told {
         }
     }
     // Some work is done while faults last, some is left for after.
-    sleep(world.dice.millis(0, 60_000)).await;
+    sleep(world.rng.millis(0, 60_000)).await;
     let plan = &world.plan;
     let people = plan.deploys.iter().map(|(at, _)| *at).chain(plan.redrives.iter().copied());
     let people = people.chain(plan.operators.iter().copied());
@@ -139,7 +139,7 @@ async fn live(dice: Dice, plan: Plan) -> Told {
         }
     }
     check::guarantee(&world).await;
-    world.story.told()
+    world.trace.told()
 }
 
 /// Waits until nothing is left to do, and stays so for a while.
@@ -154,8 +154,8 @@ async fn rest(world: &Arc<World>, stream: &Stream, partition: &Partition, queue:
         if idle_since.is_some_and(|since| world.time() - since >= check::LOOK_ON) {
             return;
         }
-        if world.time() > deadline || world.story.is_broken() {
-            if !idle && !world.story.is_broken() {
+        if world.time() > deadline || world.trace.is_broken() {
+            if !idle && !world.trace.is_broken() {
                 world.broke(
                     Broken::NotDrained,
                     format!(
@@ -174,7 +174,7 @@ async fn deploy(world: Arc<World>) {
     for (at, release) in world.plan.deploys.clone() {
         sleep(at.saturating_sub(world.time())).await;
         // Where there is no table yet, the contract that is to be refused would make it.
-        if release == Release::Rekeyed && world.witness().newest("visit").is_none() {
+        if release == Release::Rekeyed && world.invariants().newest("visit").is_none() {
             continue;
         }
         world.deploy(release);

@@ -1,4 +1,4 @@
-//! Runs seeds, and tells the story of the one that fails.
+//! Runs seeds, and tells the trace of the one that fails.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that speaks to whoever runs it")]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use pinlake_simulator::fault::Fault;
 use pinlake_simulator::provoke::CASES;
-use pinlake_simulator::story::{Broken, Told};
+use pinlake_simulator::trace::{Broken, Told};
 
 /// Runs pinlake in simulated worlds whose parts fail.
 #[derive(Debug, Parser)]
@@ -118,7 +118,7 @@ fn safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
                 loop {
                     let at = next.fetch_add(1, Ordering::SeqCst);
                     let Some(case) = CASES.get(at) else { return };
-                    if only.is_some_and(|only| format!("{:?}", case.sabotage) != only) {
+                    if only.is_some_and(|only| format!("{:?}", case.mutation) != only) {
                         continue;
                     }
                     let (mut held, mut broken, mut kinds) = (0, 0, BTreeMap::<Broken, u64>::new());
@@ -128,12 +128,12 @@ fn safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
                         if let Some((what, how)) = whole.told.broken.first() {
                             eprintln!(
                                 "{:?}, seed {seed}, nothing taken away: {what:?}: {how}",
-                                case.sabotage
+                                case.mutation
                             );
                         }
                         let run = pinlake_simulator::run_with(seed, |plan| {
                             (case.provoke)(plan);
-                            plan.sabotage = Some(case.sabotage);
+                            plan.mutation = Some(case.mutation);
                         });
                         if let Some((what, _)) = run.told.broken.first() {
                             broken += 1;
@@ -145,7 +145,7 @@ fn safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
                     let row = format!(
                         "| {} | `{:?}` | {held} of {worlds} | {broken} of {worlds} | {} |",
                         case.safeguard,
-                        case.sabotage,
+                        case.mutation,
                         kinds.join(", ")
                     );
                     eprintln!("{row}");
@@ -198,6 +198,6 @@ fn many(arguments: &Arguments) -> ExitCode {
     };
     let kinds: BTreeSet<Broken> = total.failed.values().map(|(what, _)| *what).collect();
     println!("{} seeds FAILED: {kinds:?}", total.failed.len());
-    println!("the story of the first: make sim SEED={seed}");
+    println!("the trace of the first: make sim SEED={seed}");
     ExitCode::FAILURE
 }

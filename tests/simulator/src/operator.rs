@@ -8,8 +8,8 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_lake::{Budget, Lake, LakeError};
-use pinlake_landing::recover::{self, Retaken};
-use pinlake_landing::{given_up, object};
+use pinlake_landing::recover::{self, RetryOutcome};
+use pinlake_landing::{discarded, object};
 use tokio::time::sleep;
 
 use crate::contracts;
@@ -50,24 +50,24 @@ pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
     tokio::spawn(async move {
         for at in planned.plan.operators.clone() {
             sleep(at.saturating_sub(planned.time())).await;
-            planned.story.reached("two operators at once");
+            planned.trace.reached("two operators at once");
             let then = [Then::Nothing, Then::IntoTables, Then::Redrive];
-            let [one, other] = std::array::from_fn(|_| then[planned.dice.index(then.len())]);
+            let [one, other] = std::array::from_fn(|_| then[planned.rng.index(then.len())]);
             let [one, other] = [one, other].map(|then| operate_until_done(&planned, &on_call, then));
             futures::future::join(one, other).await;
         }
     });
-    let impatient = world.dice.chance(500);
+    let impatient = world.rng.chance(500);
     loop {
-        sleep(world.dice.millis(2_000, 20_000)).await;
+        sleep(world.rng.millis(2_000, 20_000)).await;
         if (world.is_healed() || impatient) && is_needed(&world).await {
             let under_way = world.under_way();
             operate(&world, &queue, Then::Nothing).await;
             drop(under_way);
         }
         if world.is_healed() {
-            for key in files::given_up(&world) {
-                world.story.reached("files put back");
+            for key in files::discarded(&world) {
+                world.trace.reached("files put back");
                 queue.announce(SINK, &key);
                 // A message may take its time.
                 sleep(Duration::from_secs(200)).await;
@@ -82,7 +82,7 @@ pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
 async fn operate_until_done(world: &Arc<World>, queue: &Arc<Queue>, then: Then) {
     let _under_way = world.under_way();
     while !operate(world, queue, then).await && then == Then::Redrive {
-        sleep(world.dice.millis(1_000, 10_000)).await;
+        sleep(world.rng.millis(1_000, 10_000)).await;
     }
 }
 
@@ -99,7 +99,7 @@ async fn operate(world: &Arc<World>, queue: &Arc<Queue>, then: Then) -> bool {
     let done = process.invoke(world, TIME_LIMIT, recover(world, &store, then)).await;
     match done {
         Some(Ok(())) => {
-            world.story.reached("recoveries");
+            world.trace.reached("recoveries");
             true
         }
         Some(Err(error)) => {
@@ -114,13 +114,15 @@ async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: Then) -> Res
     let lake = Lake::new(store.clone(), world.effects()).with_key_bytes(world.plan.key_bytes);
     let catalog = contracts::catalog(world.release(Function::Operator));
     let bounds = &world.plan.bounds;
-    for batch in given_up::list(&**store, bounds.given_up).await?.batches {
-        recover::replay(store, store, lake.releases(), &catalog, &batch, Some(STREAM)).await?;
+    for batch in discarded::list(&**store, bounds.discarded).await?.batches {
+        recover::replay(store, store, lake.catalog_history(), &catalog, &batch, Some(STREAM)).await?;
     }
     for failed in recover::list_failed(&**store, bounds.failed).await?.found {
-        match recover::retake(store, lake.releases(), &catalog, &failed).await? {
-            Retaken::CleanedAgain | Retaken::PutBack => world.story.reached("objects taken up again"),
-            Retaken::Gone | Retaken::Stays => {}
+        match recover::retry_failed(store, lake.catalog_history(), &catalog, &failed).await? {
+            RetryOutcome::CleanedAgain | RetryOutcome::PutBack => {
+                world.trace.reached("objects taken up again")
+            }
+            RetryOutcome::Gone | RetryOutcome::Stays => {}
         }
     }
     match then {
@@ -153,7 +155,7 @@ async fn put_back_files(world: &Arc<World>, queue: &Arc<Queue>) {
         let Ok(got) = world.memory.get(&meta.location).await else { continue };
         let Ok(bytes) = got.bytes().await else { continue };
         world.tell(|| format!("an operator moves {} to {to}", meta.location));
-        world.story.reached("files put back");
+        world.trace.reached("files put back");
         world.stamp(LAKE, &to, &bytes);
         // Memory does not fail.
         let _ = world.memory.put(&to, bytes.into()).await;

@@ -59,13 +59,13 @@ impl Process {
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let requests = world.strikes(Fault::KilledAtRequest, self.name);
-        let left = if requests { i64::try_from(world.dice.between(0, 40)).unwrap_or(0) } else { -1 };
+        let left = if requests { i64::try_from(world.rng.between(0, 40)).unwrap_or(0) } else { -1 };
         self.left.store(left, Ordering::SeqCst);
         let since = u64::try_from(world.time().as_millis()).unwrap_or(u64::MAX);
         self.since.store(since, Ordering::SeqCst);
         let _invoked = world.invoked();
         let moment =
-            if world.strikes(Fault::KilledAtMoment, self.name) { world.dice.millis(0, 4_000) } else { limit };
+            if world.strikes(Fault::KilledAtMoment, self.name) { world.rng.millis(0, 4_000) } else { limit };
         tokio::select! {
             biased;
             () = self.killed.notified() => {
@@ -77,7 +77,7 @@ impl Process {
                 match done {
                     Err(_) => {
                         world.tell(|| format!("{} is cut off after {moment:?}", self.name));
-                        world.story.reached(if moment == limit { "time limits" } else { "kills in mid-work" });
+                        world.trace.reached(if moment == limit { "time limits" } else { "kills in mid-work" });
                         None
                     }
                     Ok(_) if world.strikes(Fault::FunctionAnswerLost, self.name) => None,

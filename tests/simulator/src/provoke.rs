@@ -9,15 +9,15 @@ use crate::contracts::Release;
 use crate::fault::{Fault, Rates};
 use crate::files::FilePlan;
 use crate::foreign::Interference;
-use crate::sabotage::Sabotage;
-use crate::story::Broken;
+use crate::mutation::Mutation;
+use crate::trace::Broken;
 use crate::world::Plan;
 
 /// A safeguard, and worlds in which it is needed.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     /// What is gone.
-    pub sabotage: Sabotage,
+    pub mutation: Mutation,
     /// What stands between a world and what breaks.
     pub safeguard: &'static str,
     /// What changes a world's plan.
@@ -29,19 +29,19 @@ pub struct Case {
 /// All of them.
 pub const CASES: &[Case] = &[
     Case {
-        sabotage: Sabotage::UnconditionalCommit,
+        mutation: Mutation::UnconditionalCommit,
         safeguard: "conditional put of a log entry",
         provoke: crowded,
         ways: &[Broken::Overwritten, Broken::Lost],
     },
     Case {
-        sabotage: Sabotage::SilentRebase,
+        mutation: Mutation::SilentRebase,
         safeguard: "committing to N+1 only (a library that rebases appends), several compactors",
         provoke: crowded,
         ways: &[Broken::Doubled],
     },
     Case {
-        sabotage: Sabotage::SilentRebase,
+        mutation: Mutation::SilentRebase,
         safeguard: "the same, one compactor whose answer is lost",
         provoke: |plan| {
             only(plan, &[(Fault::PutRetriedBySdk, 500)]);
@@ -50,19 +50,19 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Doubled],
     },
     Case {
-        sabotage: Sabotage::NoRecheck,
+        mutation: Mutation::NoRecheck,
         safeguard: "looking keys up again after a lost version",
         provoke: crowded,
         ways: &[Broken::Doubled],
     },
     Case {
-        sabotage: Sabotage::BlindAppend,
+        mutation: Mutation::BlindAppend,
         safeguard: "looking keys up at all",
         provoke: |plan| only(plan, &[(Fault::ClientRepeats, 500), (Fault::KilledAtRequest, 200)]),
         ways: &[Broken::Doubled],
     },
     Case {
-        sabotage: Sabotage::OwnCommitIsForeign,
+        mutation: Mutation::OwnCommitIsForeign,
         safeguard: "the attempt id: own commit taken for another's",
         provoke: |plan| {
             only(plan, &[(Fault::PutAnswerLost, 300), (Fault::PutRetriedBySdk, 300)]);
@@ -72,37 +72,37 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Counts],
     },
     Case {
-        sabotage: Sabotage::ForeignCommitIsOwn,
+        mutation: Mutation::ForeignCommitIsOwn,
         safeguard: "the attempt id: another's commit taken for one's own",
         provoke: crowded,
         ways: &[Broken::RemovedEarly, Broken::Lost, Broken::Counts, Broken::Files],
     },
     Case {
-        sabotage: Sabotage::MutableLanding,
+        mutation: Mutation::MutableLanding,
         safeguard: "immutable names of landing objects",
         provoke: crowded,
         ways: &[Broken::RemovedEarly, Broken::SaidDrained, Broken::Lost],
     },
     Case {
-        sabotage: Sabotage::DeleteBeforeCommit,
+        mutation: Mutation::DeleteBeforeCommit,
         safeguard: "removing landing objects only after the commit",
         provoke: |plan| only(plan, &[(Fault::KilledAtRequest, 300), (Fault::PutRefused, 200)]),
         ways: &[Broken::SaidDrained, Broken::Lost],
     },
     Case {
-        sabotage: Sabotage::PartialFailureIgnored,
+        mutation: Mutation::PartialFailureIgnored,
         safeguard: "putting failed records of PutRecords again",
         provoke: |plan| only(plan, &[(Fault::RecordThrottled, 300)]),
         ways: &[Broken::SaidDrained, Broken::Lost],
     },
     Case {
-        sabotage: Sabotage::NoSelfMessage,
+        mutation: Mutation::NoSelfMessage,
         safeguard: "messages to itself",
         provoke: left_over,
         ways: &[Broken::NotDrained],
     },
     Case {
-        sabotage: Sabotage::NoSweep,
+        mutation: Mutation::NoSweep,
         safeguard: "the sweep",
         provoke: |plan| {
             only(plan, &[(Fault::NotificationLost, 500)]);
@@ -111,7 +111,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::NotDrained],
     },
     Case {
-        sabotage: Sabotage::IdentityForgotten,
+        mutation: Mutation::IdentityForgotten,
         safeguard: "the identity in the table",
         // Somebody deploys a contract that would alter keys, sees that its table refuses it, and takes it back.
         provoke: |plan| {
@@ -123,19 +123,19 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Doubled, Broken::Files],
     },
     Case {
-        sabotage: Sabotage::WatermarkFirst,
+        mutation: Mutation::WatermarkFirst,
         safeguard: "the watermark after the puts",
         provoke: |plan| only(plan, &[(Fault::KilledAtRequest, 300), (Fault::PutRefused, 300)]),
         ways: &[Broken::SaidDrained],
     },
     Case {
-        sabotage: Sabotage::FailuresNotReported,
+        mutation: Mutation::FailuresNotReported,
         safeguard: "reporting failed batches",
         provoke: |plan| only(plan, &[(Fault::PutRefused, 300)]),
         ways: &[Broken::Lost, Broken::SaidDrained],
     },
     Case {
-        sabotage: Sabotage::BadDataFails,
+        mutation: Mutation::BadDataFails,
         safeguard: "bad data never failing a batch",
         provoke: |plan| {
             only(plan, &[]);
@@ -146,8 +146,8 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::GaveUp, Broken::NotDrained],
     },
     Case {
-        sabotage: Sabotage::ReleasesForgotten,
-        safeguard: "the releases kept in the lake: a contract is tightened",
+        mutation: Mutation::ReleasesForgotten,
+        safeguard: "the catalog_history kept in the lake: a contract is tightened",
         // A record is let in, the contract is tightened, and the record comes again.
         provoke: |plan| {
             sent_again(plan, &[(0, Release::Lenient), (15, Release::First)]);
@@ -156,7 +156,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Doubled],
     },
     Case {
-        sabotage: Sabotage::ReleasesForgotten,
+        mutation: Mutation::ReleasesForgotten,
         safeguard: "the same: a dataset is withdrawn",
         provoke: |plan| {
             sent_again(plan, &[(15, Release::Withdrawn)]);
@@ -165,7 +165,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Doubled],
     },
     Case {
-        sabotage: Sabotage::QuarantineUnseen,
+        mutation: Mutation::QuarantineUnseen,
         safeguard: "looking into quarantine after an insert: a contract is loosened",
         // A record is refused, the contract is loosened, and the record comes again.
         provoke: |plan| {
@@ -175,7 +175,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Doubled],
     },
     Case {
-        sabotage: Sabotage::QuarantineUnseen,
+        mutation: Mutation::QuarantineUnseen,
         safeguard: "the same: a dataset comes",
         provoke: |plan| {
             sent_again(plan, &[(0, Release::Withdrawn), (15, Release::First)]);
@@ -184,7 +184,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Doubled],
     },
     Case {
-        sabotage: Sabotage::RedriveForgotten,
+        mutation: Mutation::RedriveForgotten,
         safeguard: "doing a redrive again that was broken off",
         // A contract is loosened, and tightened while a redrive fails on its way.
         provoke: |plan| {
@@ -197,19 +197,19 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Doubled],
     },
     Case {
-        sabotage: Sabotage::GivenUpUnseen,
+        mutation: Mutation::GivenUpUnseen,
         safeguard: "looking at what was given up, before saying \"drained\"",
         provoke: giving_up,
         ways: &[Broken::SaidDrained],
     },
     Case {
-        sabotage: Sabotage::RemovedBeforeReplayed,
+        mutation: Mutation::RemovedBeforeReplayed,
         safeguard: "removing what was given up only after it has landed",
         provoke: giving_up,
         ways: &[Broken::SaidDrained, Broken::Lost],
     },
     Case {
-        sabotage: Sabotage::KeyRulesUnseen,
+        mutation: Mutation::KeyRulesUnseen,
         safeguard: "the rules in a key file's header",
         provoke: |plan| {
             only(plan, &[(Fault::ClientRepeats, 700)]);
@@ -219,7 +219,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Doubled, Broken::Files],
     },
     Case {
-        sabotage: Sabotage::GapIsEnd,
+        mutation: Mutation::GapIsEnd,
         safeguard: "a truncated log is read anew from its checkpoint",
         provoke: |plan| {
             crowded(plan);
@@ -228,7 +228,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Overwritten, Broken::Lost, Broken::Doubled, Broken::Files, Broken::Counts],
     },
     Case {
-        sabotage: Sabotage::GapIsEnd,
+        mutation: Mutation::GapIsEnd,
         safeguard: "a log that lacks an entry is refused",
         provoke: |plan| {
             crowded(plan);
@@ -237,7 +237,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Overwritten, Broken::Lost, Broken::Doubled, Broken::Files, Broken::Counts],
     },
     Case {
-        sabotage: Sabotage::HintBelieved,
+        mutation: Mutation::HintBelieved,
         safeguard: "a hint whose checkpoint is not understood is no hint",
         provoke: |plan| {
             crowded(plan);
@@ -247,7 +247,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::NotDrained, Broken::Files, Broken::Misread],
     },
     Case {
-        sabotage: Sabotage::KeysNotStored,
+        mutation: Mutation::KeysNotStored,
         safeguard: "keys stored with the rows of `identity = \"record\"`",
         provoke: |plan| {
             only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
@@ -257,7 +257,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Doubled, Broken::NotDrained],
     },
     Case {
-        sabotage: Sabotage::RecordForgotten,
+        mutation: Mutation::RecordForgotten,
         safeguard: "the record in quarantine's key where it is the identity",
         provoke: |plan| {
             only(plan, &[]);
@@ -269,7 +269,7 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Lost, Broken::SaidDrained],
     },
     Case {
-        sabotage: Sabotage::CallersAlike,
+        mutation: Mutation::CallersAlike,
         safeguard: "the caller in a record's identity",
         provoke: |plan| {
             sharing_keys(plan);
@@ -278,23 +278,23 @@ pub const CASES: &[Case] = &[
         ways: &[Broken::Lost, Broken::SaidDrained],
     },
     Case {
-        sabotage: Sabotage::ContentForgotten,
+        mutation: Mutation::ContentForgotten,
         safeguard: "the content in a record's identity",
         provoke: sharing_keys,
         ways: &[Broken::Lost, Broken::SaidDrained],
     },
     Case {
-        sabotage: Sabotage::BoundUnsaid,
+        mutation: Mutation::BoundUnsaid,
         safeguard: "a look that reaches its bound says so",
         provoke: |plan| {
             only(plan, &[(Fault::NotificationLate, 700)]);
             (plan.clients, plan.requests, plan.batch) = (3, 4, 1);
-            plan.bounds = Bounds { landing: 1, failed: 1, given_up: 1, ..Bounds::default() };
+            plan.bounds = Bounds { landing: 1, failed: 1, discarded: 1, ..Bounds::default() };
         },
         ways: &[Broken::SaidDrained],
     },
     Case {
-        sabotage: Sabotage::NamesForgotten,
+        mutation: Mutation::NamesForgotten,
         safeguard: "names of topics and files in a release's id",
         provoke: |plan| {
             only(plan, &[(Fault::BatchTwice, 600), (Fault::FunctionAnswerLost, 300)]);
@@ -324,9 +324,9 @@ fn only(plan: &mut Plan, faults: &[(Fault, u64)]) {
     (plan.topic, plan.callers, plan.shared_keys, plan.paged) = (0, 0, 0, false);
 }
 
-/// Releases, at so many seconds.
-fn deploys(releases: &[(u64, Release)]) -> Vec<(Duration, Release)> {
-    releases.iter().map(|(at, release)| (Duration::from_secs(*at), *release)).collect()
+/// CatalogHistory, at so many seconds.
+fn deploys(catalog_history: &[(u64, Release)]) -> Vec<(Duration, Release)> {
+    catalog_history.iter().map(|(at, release)| (Duration::from_secs(*at), *release)).collect()
 }
 
 /// The same again and again.
@@ -355,9 +355,9 @@ fn left_over(plan: &mut Plan) {
 }
 
 /// Records are sent and delivered again and again while contracts are deployed, at so many seconds.
-fn sent_again(plan: &mut Plan, releases: &[(u64, Release)]) {
+fn sent_again(plan: &mut Plan, catalog_history: &[(u64, Release)]) {
     only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
-    plan.deploys = deploys(releases);
+    plan.deploys = deploys(catalog_history);
     (plan.clients, plan.requests) = (3, 4);
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use compactor::files::{Files, MOST_BYTES, sandbox};
-use compactor::wake::Wake;
-use compactor::{Alarm, Compactor};
+use compactor::trigger::Trigger;
+use compactor::{Compactor, TriggerQueue};
 use object_store::path::Path;
 use pinlake_lake::{Budget, Lake};
 use tokio::time::sleep;
@@ -22,10 +22,10 @@ use tokio::time::sleep;
 use crate::contracts::{self, Release};
 use crate::fault::Fault;
 use crate::files::{LAKE, Opened, SINK};
+use crate::mutation::Mutation;
 use crate::process::Process;
-use crate::sabotage::Sabotage;
 use crate::store::Store;
-use crate::story::Broken;
+use crate::trace::Broken;
 use crate::world::{Function, World};
 
 /// As in template.yaml.
@@ -55,11 +55,11 @@ struct Message {
 
 impl Message {
     fn is_work(&self) -> bool {
-        match Wake::parse(&self.body) {
-            Wake::Redrive(_) => true,
+        match Trigger::parse(&self.body) {
+            Trigger::Redrive(_) => true,
             // Another bucket is not looked into: the message is all that tells of its object.
-            Wake::Objects(objects) => objects.iter().any(|object| object.bucket != LAKE),
-            Wake::Datasets(_) | Wake::All | Wake::Inbox => false,
+            Trigger::Objects(objects) => objects.iter().any(|object| object.bucket != LAKE),
+            Trigger::Datasets(_) | Trigger::All | Trigger::Inbox => false,
         }
     }
 }
@@ -92,7 +92,7 @@ impl Queue {
         for _ in 0..times {
             let late = self.world.strikes(Fault::NotificationLate, "s3 event");
             let after =
-                self.world.dice.millis(if late { 60_000 } else { 50 }, if late { 180_000 } else { 2_000 });
+                self.world.rng.millis(if late { 60_000 } else { 50 }, if late { 180_000 } else { 2_000 });
             // As in a form: what is no plain character is percent-encoded ("Event message structure").
             let key = key.replace('+', "%2B").replace('=', "%3D");
             let body = serde_json::json!({"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": key}}}]});
@@ -110,8 +110,8 @@ impl Queue {
     /// to 10,000 ("Using Lambda with Amazon SQS"); mostly there are few.
     fn receive(&self) -> Vec<Message> {
         let now = self.world.time();
-        let most = [1, 10, 100, 10_000][self.world.dice.index(4)];
-        let most = usize::try_from(self.world.dice.between(1, most)).unwrap_or(1);
+        let most = [1, 10, 100, 10_000][self.world.rng.index(4)];
+        let most = usize::try_from(self.world.rng.between(1, most)).unwrap_or(1);
         let mut taken = Vec::new();
         let mut messages = self.messages();
         while taken.len() < most {
@@ -119,11 +119,11 @@ impl Queue {
             if visible.is_empty() {
                 break;
             }
-            let at = visible[self.world.dice.index(visible.len())];
+            let at = visible[self.world.rng.index(visible.len())];
             if messages[at].receives >= MAX_RECEIVES {
                 let dead = messages.remove(at);
                 self.world.tell(|| format!("{} goes to the dead letters", dead.id));
-                self.world.story.reached("dead letters");
+                self.world.trace.reached("dead letters");
                 // An operator sends again what carries work, as `pinlake recover` does.
                 if dead.is_work() {
                     messages.push(Message { receives: 0, ..dead });
@@ -133,7 +133,7 @@ impl Queue {
             let message = &mut messages[at];
             message.receives += 1;
             let short = self.world.strikes(Fault::VisibleWhileAtWork, "queue");
-            let hidden = if short { self.world.dice.millis(0, 3_000) } else { VISIBILITY };
+            let hidden = if short { self.world.rng.millis(0, 3_000) } else { VISIBILITY };
             message.visible = now + hidden;
             taken.push(message.clone());
         }
@@ -164,16 +164,16 @@ pub struct ToSelf {
 }
 
 #[async_trait]
-impl Alarm for ToSelf {
+impl TriggerQueue for ToSelf {
     async fn wake(&self, body: String) -> Result<(), String> {
         self.process.step().await;
         let world = &self.queue.world;
-        sleep(world.dice.millis(1, 30)).await;
+        sleep(world.rng.millis(1, 30)).await;
         if world.strikes(Fault::WakeRefused, "queue") {
             return Err("ServiceUnavailable".to_owned());
         }
-        world.story.reached("messages to itself");
-        if !world.lacks(Sabotage::NoSelfMessage) {
+        world.trace.reached("messages to itself");
+        if !world.lacks(Mutation::NoSelfMessage) {
             self.queue.send(body);
         }
         self.process.step().await;
@@ -187,13 +187,13 @@ impl Alarm for ToSelf {
 /// Sends the sweep's message again and again.
 pub async fn sweep(queue: Arc<Queue>) {
     let world = queue.world.clone();
-    let Some(every) = world.plan.sweep.filter(|_| !world.lacks(Sabotage::NoSweep)) else {
+    let Some(every) = world.plan.sweep.filter(|_| !world.lacks(Mutation::NoSweep)) else {
         return;
     };
     loop {
         sleep(every).await;
         if !world.strikes(Fault::SweepLost, "schedule") {
-            queue.send(Wake::All.to_body());
+            queue.send(Trigger::All.to_body());
         }
     }
 }
@@ -203,10 +203,10 @@ pub async fn redrive(queue: Arc<Queue>) {
     let world = queue.world.clone();
     for at in world.plan.redrives.clone() {
         sleep(at.saturating_sub(world.time())).await;
-        world.story.reached("redrives");
+        world.trace.reached("redrives");
         // What a redrive inserts is in no compactor's report.
         world.ledger.open().unreported = true;
-        queue.send(Wake::Redrive(None).to_body());
+        queue.send(Trigger::Redrive(None).to_body());
     }
 }
 
@@ -238,7 +238,7 @@ impl Warm {
         let function = Compactor {
             lake: Lake::new(store, world.effects())
                 .with_key_bytes(world.plan.key_bytes)
-                .with_upkeep(world.plan.upkeep),
+                .with_maintenance(world.plan.maintenance),
             catalog: contracts::catalog(release),
             alarm: ToSelf { queue: queue.clone(), process: process.clone() },
             budget: Budget { objects: world.plan.take, row_bytes: world.plan.row_bytes, ..Budget::default() },
@@ -253,7 +253,7 @@ pub async fn poll(queue: Arc<Queue>) {
     let world = queue.world.clone();
     let mut warm: Option<Warm> = None;
     loop {
-        sleep(world.dice.millis(100, 1_500)).await;
+        sleep(world.rng.millis(100, 1_500)).await;
         let messages = queue.receive();
         if messages.is_empty() {
             if world.is_healed() {
@@ -287,11 +287,11 @@ pub async fn poll(queue: Arc<Queue>) {
             world.tell(|| format!("files: {taken:?}"));
             for (count, what) in [
                 (taken.taken, "files taken"),
-                (taken.given_up, "files given up"),
+                (taken.discarded, "files given up"),
                 (taken.tried_again, "files tried again"),
                 (taken.unfinished.len() as u64, "files left in the middle"),
             ] {
-                (0..count).for_each(|_| world.story.reached(what));
+                (0..count).for_each(|_| world.trace.reached(what));
             }
         }
         for (dataset, done) in &outcome.compacted {
@@ -304,7 +304,7 @@ pub async fn poll(queue: Arc<Queue>) {
                     world.tell(|| format!("{dataset}: {done:?}"));
                 }
                 Err(error) => {
-                    world.story.reached("failed compactions");
+                    world.trace.reached("failed compactions");
                     world.ledger.open().unreported = true;
                     world.tell(|| format!("{dataset}: {error}"));
                 }
@@ -312,7 +312,7 @@ pub async fn poll(queue: Arc<Queue>) {
         }
         let mut failed: BTreeSet<String> =
             outcome.response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
-        if world.lacks(Sabotage::RedriveForgotten) {
+        if world.lacks(Mutation::RedriveForgotten) {
             failed.retain(|id| !messages.iter().any(|message| message.id == *id && message.is_work()));
         }
         queue.delete(

@@ -11,7 +11,7 @@ use crate::contracts::{self, Release};
 use crate::process::Process;
 use crate::queue::Queue;
 use crate::store::Store;
-use crate::story::Broken;
+use crate::trace::Broken;
 use crate::world::World;
 
 /// Reads one table after the other, warm or cold. A version that it finds is one that was the newest while it looked, and has the
@@ -21,36 +21,36 @@ pub async fn read(world: Arc<World>, queue: Arc<Queue>) {
     let open = || Lake::new(Store::of(&world, &Process::new("reader"), &queue), world.effects());
     let mut lake = open();
     loop {
-        sleep(world.dice.millis(1_000, 20_000)).await;
+        sleep(world.rng.millis(1_000, 20_000)).await;
         if world.is_healed() {
             sleep(Duration::from_secs(60)).await;
         }
-        if world.dice.chance(500) {
+        if world.rng.chance(500) {
             lake = open();
         }
         let contracts: Vec<_> = catalog.contracts().collect();
-        let contract = contracts[world.dice.index(contracts.len())];
+        let contract = contracts[world.rng.index(contracts.len())];
         let dataset = contract.name.as_str();
-        let before = world.witness().newest(dataset);
+        let before = world.invariants().newest(dataset);
         let pinned = match lake.table(contract).pin().await {
             Ok(pinned) => pinned,
             Err(error) => {
-                world.story.reached("reads refused");
+                world.trace.reached("reads refused");
                 world.tell(|| format!("a reader of {dataset}: {error}"));
                 continue;
             }
         };
-        world.story.reached("tables read");
+        world.trace.reached("tables read");
         let folder = format!("tables/{dataset}/");
         let files: BTreeSet<String> = pinned
             .files
             .iter()
             .map(|file| file.path.as_ref().strip_prefix(&folder).unwrap_or_default().to_owned())
             .collect();
-        let witness = world.witness();
-        let after = witness.newest(dataset);
-        let expected = pinned.version.and_then(|version| witness.files_of(dataset, version)).cloned();
-        drop(witness);
+        let invariants = world.invariants();
+        let after = invariants.newest(dataset);
+        let expected = pinned.version.and_then(|version| invariants.files_of(dataset, version)).cloned();
+        drop(invariants);
         let is_right =
             pinned.version >= before && pinned.version <= after && expected.unwrap_or_default() == files;
         if !is_right {

@@ -24,9 +24,9 @@ use tokio::time::sleep;
 
 use crate::fault::Fault;
 use crate::files::{LAKE, SINK};
+use crate::mutation::{self, Mutation, View};
 use crate::process::Process;
 use crate::queue::Queue;
-use crate::sabotage::{self, Sabotage, View};
 use crate::world::World;
 
 /// S3 as one process sees it.
@@ -36,9 +36,9 @@ pub struct Store {
     memory: Arc<InMemory>,
     process: Arc<Process>,
     queue: Arc<Queue>,
-    /// Commits that this process has lost or put in vain, and their bytes: only sabotage looks at it.
+    /// Commits that this process has lost or put in vain, and their bytes: only mutation looks at it.
     lost: Mutex<BTreeMap<Path, Bytes>>,
-    /// The landing area that this process listed last: only sabotage looks at it.
+    /// The landing area that this process listed last: only mutation looks at it.
     at_work_on: Arc<Mutex<Option<Path>>>,
 }
 
@@ -111,9 +111,9 @@ impl Store {
 
     async fn travel(&self, place: &'static str) {
         let time = if self.world.strikes(Fault::Slow, place) {
-            self.world.dice.millis(1_000, 20_000)
+            self.world.rng.millis(1_000, 20_000)
         } else {
-            self.world.dice.millis(1, 40)
+            self.world.rng.millis(1, 40)
         };
         sleep(time).await;
     }
@@ -165,17 +165,17 @@ async fn land(
     let mut path = path.clone();
     let mut mode = mode;
     let kind = place(&path);
-    if kind == "commit" && world.lacks(Sabotage::UnconditionalCommit) {
+    if kind == "commit" && world.lacks(Mutation::UnconditionalCommit) {
         mode = PutMode::Overwrite;
     }
-    if kind == "landing" && world.lacks(Sabotage::MutableLanding) {
+    if kind == "landing" && world.lacks(Mutation::MutableLanding) {
         let folder = path.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder);
         path = Path::from(format!("{folder}/0-0-0.parquet"));
         mode = PutMode::Overwrite;
     }
     let mut bytes: Bytes = payload.into();
-    if let Some(sabotage) = world.plan.sabotage {
-        match sabotage::landing(world, sabotage, &path, kind, bytes).await {
+    if let Some(mutation) = world.plan.mutation {
+        match mutation::landing(world, mutation, &path, kind, bytes).await {
             Some(instead) => bytes = instead,
             None => return Ok(PutResult { e_tag: None, version: None }),
         }
@@ -187,12 +187,12 @@ async fn land(
         if kind == "data" {
             world.stamp(LAKE, &path, &bytes);
         }
-        crate::witness::landed(world, &path, &bytes).await;
+        crate::invariants::landed(world, &path, &bytes).await;
         if kind == "landing" {
             queue.notify(&path);
         }
-        if kind == "raw" && world.lacks(Sabotage::WatermarkFirst) {
-            crate::witness::watermark_first(world, &path).await;
+        if kind == "raw" && world.lacks(Mutation::WatermarkFirst) {
+            crate::invariants::watermark_first(world, &path).await;
         }
     }
     put
@@ -215,13 +215,13 @@ impl ObjectStore for Store {
             return Err(unanswered(path, "409 ConditionalRequestConflict"));
         }
         if world.strikes(Fault::PutLate, kind) {
-            let late = world.dice.millis(100, 60_000);
+            let late = world.rng.millis(100, 60_000);
             self.send(late, path, payload, mode);
-            sleep(world.dice.millis(50, 3_000)).await;
+            sleep(world.rng.millis(50, 3_000)).await;
             self.process.step().await;
             return Err(unanswered(path, "time-out"));
         }
-        let sent = self.send(world.dice.millis(1, 30), path, payload.clone(), mode.clone());
+        let sent = self.send(world.rng.millis(1, 30), path, payload.clone(), mode.clone());
         let mut answer = sent.await.map_err(|_| unanswered(path, "connection lost"))?;
         self.travel(kind).await;
         self.process.step().await;
@@ -236,7 +236,7 @@ impl ObjectStore for Store {
             });
         }
         if kind == "commit" {
-            if matches!(answer, Err(Error::AlreadyExists { .. })) && world.lacks(Sabotage::SilentRebase) {
+            if matches!(answer, Err(Error::AlreadyExists { .. })) && world.lacks(Mutation::SilentRebase) {
                 return self.rebase(path, &payload).await;
             }
             if answer.is_err() {
@@ -277,16 +277,16 @@ impl ObjectStore for Store {
                 got
             }),
         };
-        sleep(self.world.dice.millis(0, 10)).await;
+        sleep(self.world.rng.millis(0, 10)).await;
         self.process.step().await;
-        let Some(sabotage) = self.world.plan.sabotage else { return got };
+        let Some(mutation) = self.world.plan.mutation else { return got };
         let view = View {
             world: &self.world,
             process: &self.process,
             lost: self.lost().clone(),
             at_work_on: self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
-        sabotage::got(&view, sabotage, path, kind, options, got).await
+        mutation::got(&view, mutation, path, kind, options, got).await
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -295,17 +295,17 @@ impl ObjectStore for Store {
         let call = async move {
             let paths: Vec<Path> = paths.try_collect().await?;
             process.step().await;
-            sleep(world.dice.millis(1, 40)).await;
+            sleep(world.rng.millis(1, 40)).await;
             let kind = paths.first().map_or("nothing", place);
             let fails = !paths.is_empty() && world.strikes(Fault::DeleteFailed, kind);
-            let gone = if fails { world.dice.index(paths.len() + 1) } else { paths.len() };
+            let gone = if fails { world.rng.index(paths.len() + 1) } else { paths.len() };
             for path in &paths[..gone] {
-                crate::witness::removed(&world, path);
+                crate::invariants::removed(&world, path);
                 world.memory.delete(path).await?;
                 world.tell(|| format!("S3 removes {path}"));
                 world.is_removed(path.as_ref());
             }
-            sleep(world.dice.millis(1, 20)).await;
+            sleep(world.rng.millis(1, 20)).await;
             process.step().await;
             if fails {
                 return Err(unanswered(&paths[0], "DeleteObjects left a key, or did not answer"));
@@ -380,7 +380,7 @@ impl Store {
             *self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(prefix.clone());
         }
         let offset = offset.cloned();
-        let size = if world.plan.paged { world.dice.index(3) + 1 } else { usize::MAX };
+        let size = if world.plan.paged { world.rng.index(3) + 1 } else { usize::MAX };
         stream::try_unfold((offset.clone(), false), move |(after, is_over)| {
             let (world, process, prefix) = (world.clone(), process.clone(), prefix.clone());
             let (memory, offset) = (memory.clone(), offset.clone());
@@ -389,7 +389,7 @@ impl Store {
                     return Ok(None);
                 }
                 process.step().await;
-                sleep(world.dice.millis(1, 60)).await;
+                sleep(world.rng.millis(1, 60)).await;
                 let kind = prefix.as_ref().map_or("all", |prefix| place(&prefix.clone().join("x")));
                 let mut metas: Vec<ObjectMeta> = memory.list(prefix.as_ref()).try_collect().await?;
                 metas.iter_mut().for_each(|meta| stamp(&world, bucket, meta));
@@ -397,17 +397,17 @@ impl Store {
                 if let Some(after) = &after {
                     metas.retain(|meta| meta.location > *after);
                 }
-                sabotage::listed(&world, &process, kind, offset.as_ref(), &mut metas);
+                mutation::listed(&world, &process, kind, offset.as_ref(), &mut metas);
                 let is_over = metas.len() <= size;
                 metas.truncate(size);
                 if !is_over {
-                    world.story.reached("listings in pages");
+                    world.trace.reached("listings in pages");
                 }
                 let next = metas.last().map(|meta| meta.location.clone()).or(after);
                 let mut metas: Vec<Result<ObjectMeta>> = metas.into_iter().map(Ok).collect();
                 if world.strikes(Fault::ListFailed, kind) {
                     // Part of a page may have come before it fails.
-                    metas.truncate(world.dice.index(metas.len() + 1));
+                    metas.truncate(world.rng.index(metas.len() + 1));
                     metas.push(Err(unanswered(&prefix.unwrap_or_default(), "503 while listing")));
                 }
                 process.step().await;

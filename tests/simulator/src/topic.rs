@@ -10,15 +10,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cleaner::event::KafkaRecord;
 use pinlake_landing::drain::Acknowledged;
-use pinlake_landing::kind::partition_shard;
+use pinlake_landing::source::partition_shard;
 use tokio::time::sleep;
 
 use crate::contracts::{self, TOPIC};
 use crate::fault::Fault;
+use crate::invariants::quarantined;
 use crate::kinesis::Cleaning;
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::queue::Queue;
-use crate::witness::quarantined;
 use crate::world::World;
 
 /// As in template.yaml.
@@ -45,13 +45,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// A producer, who knows the offset of what the broker has taken.
 pub async fn produce(world: Arc<World>, partition: Arc<Partition>) {
     for _ in 0..world.plan.topic {
-        sleep(world.dice.millis(0, 12_000)).await;
-        let (value, content): (String, Content) = if world.dice.chance(250) {
-            let raw = contracts::bad_memo(world.dice.between(0, 9));
+        sleep(world.rng.millis(0, 12_000)).await;
+        let (value, content): (String, Content) = if world.rng.chance(250) {
+            let raw = contracts::bad_memo(world.rng.between(0, 9));
             let content = quarantined(None, raw.as_bytes());
             (raw, content)
         } else {
-            let id = world.dice.between(*contracts::MEMOS.start(), *contracts::MEMOS.end());
+            let id = world.rng.between(*contracts::MEMOS.start(), *contracts::MEMOS.end());
             (contracts::memo(id), format!("memo/{id}"))
         };
         let offset = {
@@ -84,9 +84,9 @@ pub async fn produce(world: Arc<World>, partition: Arc<Partition>) {
 pub async fn watch(world: Arc<World>, partition: Arc<Partition>, queue: Arc<Queue>) {
     let mut warm: Option<Cleaning> = None;
     loop {
-        sleep(world.dice.millis(200, 3_000)).await;
+        sleep(world.rng.millis(200, 3_000)).await;
         let done = *lock(&partition.done);
-        let most = usize::try_from(world.dice.between(1, world.plan.batch)).unwrap_or(1);
+        let most = usize::try_from(world.rng.between(1, world.plan.batch)).unwrap_or(1);
         let batch: Vec<KafkaRecord> = lock(&partition.records)[done..].iter().take(most).cloned().collect();
         if batch.is_empty() {
             if world.is_healed() {
@@ -95,7 +95,7 @@ pub async fn watch(world: Arc<World>, partition: Arc<Partition>, queue: Arc<Queu
             continue;
         }
         if deliver(&world, &queue, &batch, &mut warm).await {
-            world.story.reached("batches of a topic");
+            world.trace.reached("batches of a topic");
             if world.strikes(Fault::BatchTwice, "topic") {
                 deliver(&world, &queue, &batch, &mut None).await;
             }

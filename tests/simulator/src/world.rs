@@ -1,4 +1,4 @@
-//! What all parts of a world share: time, dice, the story, the store's contents, and who was promised what.
+//! What all parts of a world share: time, rng, the trace, the store's contents, and who was promised what.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,21 +9,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 use compactor::files::Steps;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use pinlake_effects::{Chance, Clock, Effects};
-use pinlake_lake::Upkeep;
+use pinlake_env::{Clock, Env, Rng};
+use pinlake_lake::MaintenancePolicy;
 use pinlake_landing::drain::Bounds;
 use pinlake_platform::api_keys::{self, ApiKeys};
 use tokio::time::Instant;
 
 use crate::contracts::{self, Release};
-use crate::dice::Dice;
 use crate::fault::{Fault, Rates};
 use crate::files::{FilePlan, LAKE};
 use crate::foreign::Interference;
+use crate::invariants::InvariantChecker;
 use crate::ledger::{Content, Ledger};
-use crate::sabotage::Sabotage;
-use crate::story::{Broken, Story};
-use crate::witness::Witness;
+use crate::mutation::Mutation;
+use crate::rng::SimRng;
+use crate::trace::{Broken, Trace};
 
 /// How a world is laid out; drawn from the seed unless a test says otherwise.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub struct Plan {
     /// Bytes of keys that a warm compactor keeps.
     pub key_bytes: usize,
     /// When tables are tidied up.
-    pub upkeep: Upkeep,
+    pub maintenance: MaintenancePolicy,
     /// In which steps files are read.
     pub steps: Steps,
     /// Milliseconds that a compactor may go on.
@@ -60,7 +60,7 @@ pub struct Plan {
     pub sweep: Option<Duration>,
     /// How long the world may take to drain once all faults have stopped.
     pub drains_within: Duration,
-    /// Releases, and when they are deployed.
+    /// CatalogHistory, and when they are deployed.
     pub deploys: Vec<(Duration, Release)>,
     /// When somebody has quarantined records cleaned again.
     pub redrives: Vec<Duration>,
@@ -93,65 +93,65 @@ pub struct Plan {
     /// Whether every row is a new one of one dataset, so that its table has many commits.
     pub long: bool,
     /// The safeguard that is gone.
-    pub sabotage: Option<Sabotage>,
+    pub mutation: Option<Mutation>,
 }
 
 impl Plan {
     /// The plan of a seed.
-    pub fn drawn(dice: &Dice) -> Self {
-        let sweep = if dice.chance(300) { dice.between(3, 30) } else { dice.between(60, 900) };
+    pub fn drawn(rng: &SimRng) -> Self {
+        let sweep = if rng.chance(300) { rng.between(3, 30) } else { rng.between(60, 900) };
         let sweep = Duration::from_secs(sweep);
-        let deploys = drawn_deploys(dice);
-        let times = if dice.chance(250) { dice.between(1, 3) } else { 0 };
-        let mut redrives: Vec<Duration> = (0..times).map(|_| dice.millis(1_000, 90_000)).collect();
+        let deploys = drawn_deploys(rng);
+        let times = if rng.chance(250) { rng.between(1, 3) } else { 0 };
+        let mut redrives: Vec<Duration> = (0..times).map(|_| rng.millis(1_000, 90_000)).collect();
         redrives.sort();
         let mut plan = Self {
-            rates: Rates::drawn(dice),
-            clients: dice.between(1, 3),
-            requests: dice.between(1, 3),
-            rows: dice.between(1, 8),
-            shards: dice.between(1, 2),
-            batch: dice.between(1, 6),
+            rates: Rates::drawn(rng),
+            clients: rng.between(1, 3),
+            requests: rng.between(1, 3),
+            rows: rng.between(1, 8),
+            shards: rng.between(1, 2),
+            batch: rng.between(1, 6),
             retries: 20,
-            compactors: dice.between(1, 3),
-            take: [1, 1, 2, 4, 100][dice.index(5)],
-            row_bytes: [1, 2_000, 256 << 20, 256 << 20][dice.index(4)],
-            key_bytes: [0, 64, 40 << 20][dice.index(3)],
-            upkeep: drawn_upkeep(dice),
-            steps: drawn_steps(dice),
-            patience: [0, 0, 200, 5_000, 60_000][dice.index(5)],
+            compactors: rng.between(1, 3),
+            take: [1, 1, 2, 4, 100][rng.index(5)],
+            row_bytes: [1, 2_000, 256 << 20, 256 << 20][rng.index(4)],
+            key_bytes: [0, 64, 40 << 20][rng.index(3)],
+            maintenance: drawn_upkeep(rng),
+            steps: drawn_steps(rng),
+            patience: [0, 0, 200, 5_000, 60_000][rng.index(5)],
             sweep: Some(sweep),
             // A message may be hidden for as long as its visibility lasts, and be taken by a sweep after that.
             drains_within: sweep * 4 + Duration::from_secs(1_800),
             deploys,
             redrives,
-            wavering: dice.between(0, 800),
-            record_age: dice.chance(60).then(|| Duration::from_secs(dice.between(20, 120))),
-            stranger: dice.chance(400),
-            topic: if dice.chance(250) { dice.between(1, 8) } else { 0 },
-            callers: if dice.chance(400) { dice.between(1, 2) } else { 0 },
-            shared_keys: if dice.chance(300) { dice.between(1, 700) } else { 0 },
-            files: FilePlan::drawn(dice),
-            interferences: Interference::drawn(dice),
-            readers: if dice.chance(400) { dice.between(1, 2) } else { 0 },
+            wavering: rng.between(0, 800),
+            record_age: rng.chance(60).then(|| Duration::from_secs(rng.between(20, 120))),
+            stranger: rng.chance(400),
+            topic: if rng.chance(250) { rng.between(1, 8) } else { 0 },
+            callers: if rng.chance(400) { rng.between(1, 2) } else { 0 },
+            shared_keys: if rng.chance(300) { rng.between(1, 700) } else { 0 },
+            files: FilePlan::drawn(rng),
+            interferences: Interference::drawn(rng),
+            readers: if rng.chance(400) { rng.between(1, 2) } else { 0 },
             operators: Vec::new(),
-            bounds: drawn_bounds(dice),
-            paged: dice.chance(300),
+            bounds: drawn_bounds(rng),
+            paged: rng.chance(300),
             lags: [Duration::ZERO; 4],
-            sabotage: None,
+            mutation: None,
             long: false,
         };
-        if dice.chance(150) {
-            plan.operators = (0..dice.between(1, 2)).map(|_| dice.millis(1_000, 90_000)).collect();
+        if rng.chance(150) {
+            plan.operators = (0..rng.between(1, 2)).map(|_| rng.millis(1_000, 90_000)).collect();
             plan.operators.sort();
         }
-        if dice.chance(300) {
-            plan.lags = std::array::from_fn(|_| dice.millis(0, 30_000));
+        if rng.chance(300) {
+            plan.lags = std::array::from_fn(|_| rng.millis(0, 30_000));
         }
-        if dice.chance(100) {
-            plan.retries = u32::try_from(dice.between(0, 2)).unwrap_or(0);
+        if rng.chance(100) {
+            plan.retries = u32::try_from(rng.between(0, 2)).unwrap_or(0);
         }
-        if dice.chance(4) {
+        if rng.chance(4) {
             // Enough commits for files to be merged and a checkpoint to be made.
             plan.long = true;
             (plan.clients, plan.requests, plan.rows, plan.batch, plan.take) = (2, 60, 1, 1, 1);
@@ -162,39 +162,39 @@ impl Plan {
 }
 
 /// Bounds that a world of a few dozen objects reaches, or those of a real lake.
-fn drawn_bounds(dice: &Dice) -> Bounds {
-    if !dice.chance(400) {
+fn drawn_bounds(rng: &SimRng) -> Bounds {
+    if !rng.chance(400) {
         return Bounds::default();
     }
-    let few = || usize::try_from(dice.between(1, 6)).unwrap_or(1);
-    Bounds { landing: few(), failed: few(), given_up: few(), batches_read: few() - 1, ..Bounds::default() }
+    let few = || usize::try_from(rng.between(1, 6)).unwrap_or(1);
+    Bounds { landing: few(), failed: few(), discarded: few(), batches_read: few() - 1, ..Bounds::default() }
 }
 
 /// Often enough for a world of a few commits, or as in a real lake.
-fn drawn_upkeep(dice: &Dice) -> Upkeep {
-    let usual = Upkeep::default();
-    Upkeep {
-        checkpoint_every: if dice.chance(300) { dice.between(1, 5) } else { usual.checkpoint_every },
-        enough_files: if dice.chance(300) { 2 + dice.index(4) } else { usual.enough_files },
+fn drawn_upkeep(rng: &SimRng) -> MaintenancePolicy {
+    let usual = MaintenancePolicy::default();
+    MaintenancePolicy {
+        checkpoint_every: if rng.chance(300) { rng.between(1, 5) } else { usual.checkpoint_every },
+        enough_files: if rng.chance(300) { 2 + rng.index(4) } else { usual.enough_files },
     }
 }
 
 /// So small that a file of a few records takes several slices and invocations, or as in a real lake.
-fn drawn_steps(dice: &Dice) -> Steps {
-    if dice.chance(500) { Steps::default() } else { Steps { slice_bytes: 1, look_cost: 1, least_cost: 1 } }
+fn drawn_steps(rng: &SimRng) -> Steps {
+    if rng.chance(500) { Steps::default() } else { Steps { slice_bytes: 1, look_cost: 1, least_cost: 1 } }
 }
 
-/// Releases and when they are deployed. One that a table refuses is always taken back.
-fn drawn_deploys(dice: &Dice) -> Vec<(Duration, Release)> {
-    let times = if dice.chance(400) { dice.between(1, 3) } else { 0 };
+/// CatalogHistory and when they are deployed. One that a table refuses is always taken back.
+fn drawn_deploys(rng: &SimRng) -> Vec<(Duration, Release)> {
+    let times = if rng.chance(400) { rng.between(1, 3) } else { 0 };
     let mut deploys = Vec::new();
     for _ in 0..times {
-        let (at, release) = (dice.millis(1_000, 60_000), Release::ALL[dice.index(Release::ALL.len())]);
+        let (at, release) = (rng.millis(1_000, 60_000), Release::ALL[rng.index(Release::ALL.len())]);
         deploys.push((at, release));
     }
     deploys.sort_by_key(|(at, _)| *at);
     if let Some((at, Release::Rekeyed)) = deploys.last() {
-        deploys.push((*at + dice.millis(1_000, 40_000), Release::First));
+        deploys.push((*at + rng.millis(1_000, 40_000), Release::First));
     }
     deploys
 }
@@ -215,12 +215,12 @@ pub enum Function {
 /// A world.
 #[derive(Debug)]
 pub struct World {
-    /// Its chance.
-    pub dice: Dice,
+    /// Its rng.
+    pub rng: SimRng,
     /// Its layout.
     pub plan: Plan,
     /// What happens in it.
-    pub story: Story,
+    pub trace: Trace,
     /// What the lake's bucket holds.
     pub memory: Arc<InMemory>,
     /// What the other bucket holds.
@@ -235,8 +235,8 @@ pub struct World {
     pub keys: Option<ApiKeys>,
     /// Who was promised what.
     pub ledger: Ledger,
-    witness: Mutex<Witness>,
-    releases: Mutex<Vec<(Duration, Release)>>,
+    invariants: Mutex<InvariantChecker>,
+    catalog_history: Mutex<Vec<(Duration, Release)>>,
     healed: AtomicBool,
     under_way: Mutex<OnTheWay>,
     /// Files of the inbox that are about to be removed, and since when.
@@ -300,7 +300,7 @@ impl Drop for Invoked<'_> {
 
 impl World {
     /// A new world. Needs a paused runtime.
-    pub fn new(dice: Dice, plan: Plan) -> Arc<Self> {
+    pub fn new(rng: SimRng, plan: Plan) -> Arc<Self> {
         let keys = (plan.callers > 0).then(|| {
             let entries: Vec<String> = (0..plan.callers)
                 .map(|caller| api_keys::entry(&format!("caller-{caller}"), &api_key(caller), &[]))
@@ -309,9 +309,9 @@ impl World {
             ApiKeys::parse(&entries.join(","), &catalog).unwrap_or_default()
         });
         Arc::new(Self {
-            dice,
+            rng,
             plan,
-            story: Story::default(),
+            trace: Trace::default(),
             memory: Arc::default(),
             sink: Arc::default(),
             stamps: Mutex::default(),
@@ -319,8 +319,8 @@ impl World {
             hints: Mutex::default(),
             keys,
             ledger: Ledger::default(),
-            witness: Mutex::default(),
-            releases: Mutex::new(vec![(Duration::ZERO, Release::First)]),
+            invariants: Mutex::default(),
+            catalog_history: Mutex::new(vec![(Duration::ZERO, Release::First)]),
             healed: AtomicBool::new(false),
             under_way: Mutex::default(),
             leaving: Mutex::default(),
@@ -333,12 +333,9 @@ impl World {
         self.begun.elapsed()
     }
 
-    /// The world's clock, and chance of its own for a process.
-    pub fn effects(&self) -> Effects {
-        Effects {
-            clock: Arc::new(WorldClock(self.begun)),
-            chance: Arc::new(Chance::seeded(self.dice.seed())),
-        }
+    /// The world's clock, and rng of its own for a process.
+    pub fn effects(&self) -> Env {
+        Env { clock: Arc::new(WorldClock(self.begun)), rng: Arc::new(Rng::seeded(self.rng.seed())) }
     }
 
     /// What time it is.
@@ -346,22 +343,22 @@ impl World {
         WorldClock(self.begun).now()
     }
 
-    /// Adds an event to the story.
+    /// Adds an event to the trace.
     pub fn tell(&self, event: impl FnOnce() -> String) {
-        self.story.tell(self.time(), event());
+        self.trace.tell(self.time(), event());
     }
 
     /// An invariant did not hold.
     pub fn broke(&self, what: Broken, how: String) {
-        self.story.broke(self.time(), what, how);
+        self.trace.broke(self.time(), what, how);
     }
 
     /// Whether a fault strikes here and now; if so it is told and counted.
     pub fn strikes(&self, fault: Fault, place: &'static str) -> bool {
         let rate = self.plan.rates.of(fault);
-        let strikes = rate > 0 && !self.is_healed() && self.dice.chance(rate);
+        let strikes = rate > 0 && !self.is_healed() && self.rng.chance(rate);
         if strikes {
-            self.story.struck(fault, place);
+            self.trace.struck(fault, place);
             self.tell(|| format!("fault: {fault:?} at {place}"));
         }
         strikes
@@ -379,18 +376,18 @@ impl World {
     }
 
     /// Whether this safeguard is gone.
-    pub fn lacks(&self, sabotage: Sabotage) -> bool {
-        self.plan.sabotage == Some(sabotage)
+    pub fn lacks(&self, mutation: Mutation) -> bool {
+        self.plan.mutation == Some(mutation)
     }
 
     /// The release that a function runs: the one that is deployed, or for a while the one before it.
     pub fn release(&self, function: Function) -> Release {
         let at = self.time().saturating_sub(self.plan.lags[function as usize]);
-        let releases = lock(&self.releases);
-        let newest = releases.last().map(|(_, release)| *release);
-        let runs = releases.iter().rev().find(|(since, _)| *since <= at).map(|(_, release)| *release);
+        let catalog_history = lock(&self.catalog_history);
+        let newest = catalog_history.last().map(|(_, release)| *release);
+        let runs = catalog_history.iter().rev().find(|(since, _)| *since <= at).map(|(_, release)| *release);
         if runs != newest {
-            self.story.reached("lagging functions");
+            self.trace.reached("lagging functions");
         }
         runs.unwrap_or(Release::First)
     }
@@ -398,13 +395,13 @@ impl World {
     /// Deploys a release.
     pub fn deploy(&self, release: Release) {
         self.tell(|| format!("release {release:?} is deployed"));
-        self.story.reached("deploys");
-        lock(&self.releases).push((self.time(), release));
+        self.trace.reached("deploys");
+        lock(&self.catalog_history).push((self.time(), release));
     }
 
     /// Who watches what lands.
-    pub fn witness(&self) -> MutexGuard<'_, Witness> {
-        lock(&self.witness)
+    pub fn invariants(&self) -> MutexGuard<'_, InvariantChecker> {
+        lock(&self.invariants)
     }
 
     /// Notes that an object is put.
@@ -445,11 +442,11 @@ impl World {
     }
 
     /// Whether a landing object was moved to `failed/`: it is there.
-    pub fn set_aside(&self, path: &Path) -> bool {
+    pub fn move_to_failed(&self, path: &Path) -> bool {
         let aside = Path::from_iter(["failed"].into_iter().map(Into::into).chain(path.parts()));
         let is_there = self.stamp_of(LAKE, &aside).is_some();
         if is_there {
-            self.story.reached("objects set aside");
+            self.trace.reached("objects set aside");
         }
         is_there
     }

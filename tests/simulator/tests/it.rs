@@ -12,13 +12,13 @@ use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use cleaner::Cleaner;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_effects::{Chance, Effects, SystemClock};
+use pinlake_env::{Env, Rng, SystemClock};
 use pinlake_lake::{Budget, Lake};
-use pinlake_landing::releases::Releases;
+use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_simulator::contracts::{self, Release};
+use pinlake_simulator::mutation::Mutation;
 use pinlake_simulator::provoke::{CASES, Case};
-use pinlake_simulator::sabotage::Sabotage;
-use pinlake_simulator::{Run, run, run_with, witness};
+use pinlake_simulator::{Run, invariants, run, run_with};
 
 /// Seeds of every `cargo test`; `make sim` runs many more.
 const SEEDS: u64 = 300;
@@ -51,20 +51,20 @@ fn a_seed_is_one_run() {
 
 /// All worlds of a safeguard hold while it is there, and one of `TRIES` does not, in one of the ways named, when it is gone.
 fn missed(case: &Case) {
-    let Case { sabotage, safeguard, provoke, ways } = case;
+    let Case { mutation, safeguard, provoke, ways } = case;
     for seed in 0..10 {
         assert_held(&run_with(seed, provoke));
     }
     let broken = (0..TRIES).find_map(|seed| {
         let run = run_with(seed, |plan| {
             provoke(plan);
-            plan.sabotage = Some(*sabotage);
+            plan.mutation = Some(*mutation);
         });
         run.told.broken.first().map(|(what, how)| (seed, *what, how.clone()))
     });
-    let Some((seed, what, how)) = broken else { panic!("{sabotage:?} goes unnoticed in {TRIES} worlds") };
-    println!("{safeguard}: {sabotage:?}: seed {seed}, {what:?}: {how}");
-    assert!(ways.contains(&what), "{sabotage:?} shows as {what:?}: {how}");
+    let Some((seed, what, how)) = broken else { panic!("{mutation:?} goes unnoticed in {TRIES} worlds") };
+    println!("{safeguard}: {mutation:?}: seed {seed}, {what:?}: {how}");
+    assert!(ways.contains(&what), "{mutation:?} shows as {what:?}: {how}");
 }
 
 #[test]
@@ -83,15 +83,15 @@ fn each_safeguard_is_missed_when_it_is_gone() {
 
 #[test]
 fn each_safeguard_has_a_case() {
-    for sabotage in Sabotage::ALL {
-        assert!(CASES.iter().any(|case| case.sabotage == sabotage), "{sabotage:?}");
+    for mutation in Mutation::ALL {
+        assert!(CASES.iter().any(|case| case.mutation == mutation), "{mutation:?}");
     }
 }
 
 /// The first delivery of a record is judged by one contract, the second by another.
 #[tokio::test(start_paused = true)]
 async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
-    for releases in [[Release::First, Release::Lenient], [Release::Lenient, Release::First]] {
+    for catalog_history in [[Release::First, Release::Lenient], [Release::Lenient, Release::First]] {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let mut event = KinesisEvent::default();
         let mut record = KinesisEventRecord::default();
@@ -101,28 +101,31 @@ async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
         record.kinesis.sequence_number = "7".to_owned();
         record.kinesis.data.0 = contracts::wavering("page", 501).into_bytes();
         event.records.push(record);
-        for release in releases {
+        for release in catalog_history {
             let catalog = contracts::catalog(release);
-            let cleaner =
-                Cleaner { store: store.clone(), catalog: catalog.clone(), releases: Releases::default() };
+            let cleaner = Cleaner {
+                store: store.clone(),
+                catalog: catalog.clone(),
+                catalog_history: CatalogHistory::default(),
+            };
             cleaner.handle(event.clone()).await;
-            let chance = Arc::new(Chance::seeded(1));
-            let lake = Lake::new(store.clone(), Effects { clock: Arc::new(SystemClock), chance });
+            let rng = Arc::new(Rng::seeded(1));
+            let lake = Lake::new(store.clone(), Env { clock: Arc::new(SystemClock), rng });
             for dataset in ["quarantine", "page"] {
                 lake.compact(&catalog, dataset, Budget::default()).await.unwrap();
             }
         }
         let catalog = contracts::catalog(Release::First);
-        let chance = Arc::new(Chance::seeded(2));
-        let lake = Lake::new(store.clone(), Effects { clock: Arc::new(SystemClock), chance });
+        let rng = Arc::new(Rng::seeded(2));
+        let lake = Lake::new(store.clone(), Env { clock: Arc::new(SystemClock), rng });
         let mut places = Vec::new();
         for dataset in ["page", "quarantine"] {
             for file in lake.table(catalog.contract(dataset).unwrap()).pin().await.unwrap().files {
                 let bytes = store.get(&file.path).await.unwrap().bytes().await.unwrap();
-                let batches = witness::rows_of(bytes).unwrap();
-                places.extend(batches.iter().flat_map(|batch| witness::contents_of(dataset, batch)));
+                let batches = invariants::rows_of(bytes).unwrap();
+                places.extend(batches.iter().flat_map(|batch| invariants::contents_of(dataset, batch)));
             }
         }
-        assert_eq!(places, ["page/501", "resolved/page/501"], "{releases:?}");
+        assert_eq!(places, ["page/501", "resolved/page/501"], "{catalog_history:?}");
     }
 }

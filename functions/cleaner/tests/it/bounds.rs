@@ -7,7 +7,7 @@ use aws_lambda_events::event::kinesis::KinesisEvent;
 use object_store::memory::InMemory;
 use peak_alloc::PeakAlloc;
 
-use crate::alone::alone;
+use crate::subprocess::alone;
 use crate::{cleaner, sample};
 
 #[global_allocator]

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 #![allow(clippy::print_stdout, reason = "a test tells what it measured")]
 
-#[path = "../../../../tests/alone.rs"]
-mod alone;
 mod bounds;
 #[path = "../../../../tests/runtime_api.rs"]
 mod runtime_api;
 mod secrecy;
+#[path = "../../../../tests/subprocess.rs"]
+mod subprocess;
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use cleaner::Cleaner;
 use cleaner::event::Event;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use pinlake_landing::releases::Releases;
+use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_landing::{object, watermark};
 use pinlake_schema::Catalog;
 
@@ -27,7 +27,11 @@ fn sample() -> KinesisEvent {
 }
 
 fn cleaner(store: Arc<dyn ObjectStore>) -> Cleaner {
-    Cleaner { store, catalog: Arc::new(Catalog::embedded().unwrap()), releases: Releases::default() }
+    Cleaner {
+        store,
+        catalog: Arc::new(Catalog::embedded().unwrap()),
+        catalog_history: CatalogHistory::default(),
+    }
 }
 
 /// A store in a folder that has become a file: nothing can be put there.

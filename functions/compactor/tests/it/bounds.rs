@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compactor::Compactor;
-use compactor::wake::Wake;
+use compactor::trigger::Trigger;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use peak_alloc::PeakAlloc;
-use pinlake_lake::{Budget, Compacted};
+use pinlake_lake::{Budget, CompactionSummary};
 
-use crate::alone::alone;
+use crate::subprocess::alone;
 use crate::{Sent, compactor, deliver, messages};
 
 #[global_allocator]
@@ -40,8 +40,8 @@ async fn deliver_all(store: &dyn ObjectStore, compactor: &Compactor<Sent>, first
 }
 
 /// What an invocation did, and the MiB that it took beyond what the store has.
-async fn compact(compactor: &Compactor<Sent>) -> (Compacted, f64) {
-    let wake = messages(&[Wake::Datasets(vec!["user".to_owned()]).to_body()]);
+async fn compact(compactor: &Compactor<Sent>) -> (CompactionSummary, f64) {
+    let wake = messages(&[Trigger::Datasets(vec!["user".to_owned()]).to_body()]);
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     let mut outcome = compactor.handle(wake, Duration::from_secs(600)).await;

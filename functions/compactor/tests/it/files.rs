@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use compactor::files::{Buckets, Files, MOST_BYTES, Steps, sandbox};
-use compactor::wake::{Announced, Wake};
+use compactor::trigger::{ObjectRef, Trigger};
 use compactor::{Compactor, Outcome};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -18,8 +18,8 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use pinlake_clean::framing::sandbox::Sandbox;
-use pinlake_effects::{Chance, Clock, Effects, ManualClock};
+use pinlake_clean::record_reader::sandbox::Sandbox;
+use pinlake_env::{Clock, Env, ManualClock, Rng};
 use pinlake_lake::{Budget, Lake};
 use pinlake_landing::attempt::LEASE;
 use pinlake_landing::file::FileSource;
@@ -138,7 +138,7 @@ impl World {
         let sent = Sent::default();
         let store = Mortal { inner: self.lake.clone(), writes_left: Arc::new(writes.into()) };
         let seed = self.compactors.fetch_add(1, Ordering::Relaxed);
-        let effects = Effects { clock: self.clock.clone(), chance: Arc::new(Chance::seeded(seed)) };
+        let effects = Env { clock: self.clock.clone(), rng: Arc::new(Rng::seeded(seed)) };
         let compactor = Compactor {
             lake: Lake::new(Arc::new(store), effects.clone()),
             catalog: Arc::new(Catalog::embedded().unwrap()),
@@ -255,7 +255,7 @@ async fn files_of_the_inbox_are_inserted_once_and_moved_to_raw() {
     assert!(kept.iter().any(|path| path.ends_with("/of may.ndjson")), "{kept:?}");
     // The same bytes once more, under another name; and a message that comes late.
     world.drop_file("inbox/user/again.ndjson", format!("{}\n{}\nnot json\n", user(1), user(2))).await;
-    world.run(&[told, Wake::All.to_body()], PATIENCE).await;
+    world.run(&[told, Trigger::All.to_body()], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&OF_FIVE));
     assert!(world.paths("inbox").await.is_empty() && world.paths("landing").await.is_empty());
 }
@@ -267,9 +267,9 @@ async fn a_crash_between_any_two_writes_loses_nothing_and_doubles_nothing() {
         let world = World::new();
         drop_five(&world).await;
         let (compactor, _) = world.compactor(writes);
-        let outcome = compactor.handle(messages(&[Wake::All.to_body()]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[Trigger::All.to_body()]), PATIENCE).await;
         let survived = outcome.response.batch_item_failures.is_empty();
-        world.run(&[Wake::All.to_body()], PATIENCE).await;
+        world.run(&[Trigger::All.to_body()], PATIENCE).await;
         assert_eq!(world.rows().await, rows(&OF_FIVE), "killed after {writes} writes");
         assert_eq!(world.paths("raw/inbox").await.len(), 5, "killed after {writes} writes");
         assert!(world.paths("inbox").await.is_empty(), "killed after {writes} writes");
@@ -289,7 +289,7 @@ async fn a_file_that_cannot_be_read_is_put_aside_and_what_came_out_of_it_stands(
     world.drop_file("inbox/user/no.parquet", "PAR1 is not all of it").await;
     world.drop_file("inbox/user/good.ndjson", user(5000)).await;
     for _ in 0..2 {
-        world.run(&[Wake::All.to_body()], PATIENCE).await;
+        world.run(&[Trigger::All.to_body()], PATIENCE).await;
     }
     let counted = world.rows().await;
     assert_eq!(counted["quarantine"], 2);
@@ -305,7 +305,7 @@ async fn a_file_that_is_too_large_is_named_in_quarantine() {
     let lines: String = (1..=20).map(|ind| user(ind) + "\n").collect();
     world.drop_file("inbox/user/large.ndjson", lines).await;
     world.drop_file("inbox/user/small.ndjson", user(1)).await;
-    world.run(&[Wake::Inbox.to_body()], PATIENCE).await;
+    world.run(&[Trigger::Inbox.to_body()], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
     assert_eq!(world.paths("failed/inbox").await.len(), 1);
 }
@@ -319,14 +319,14 @@ async fn a_large_file_is_gone_on_with_where_the_time_ended() {
     world.drop_file("inbox/user/large.ndjson", lines).await;
     // No time but for what is begun in any case: nothing is begun, and it is sent again.
     let (compactor, sent) = world.compactor(i64::MAX);
-    let outcome = compactor.handle(messages(&[Wake::Inbox.to_body()]), Duration::ZERO).await;
+    let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), Duration::ZERO).await;
     assert!(outcome.response.batch_item_failures.is_empty());
-    assert_eq!(*sent.0.lock().unwrap(), [Wake::Inbox.to_body()]);
-    let outcomes = world.run(&[Wake::Inbox.to_body()], Duration::from_millis(2)).await;
+    assert_eq!(*sent.0.lock().unwrap(), [Trigger::Inbox.to_body()]);
+    let outcomes = world.run(&[Trigger::Inbox.to_body()], Duration::from_millis(2)).await;
     let records: u64 =
         outcomes.iter().filter_map(|outcome| Some(outcome.files.as_ref()?.as_ref().ok()?.records)).sum();
     assert_eq!(records, 120_000, "no record landed twice in {} invocations", outcomes.len());
-    world.run(&[Wake::All.to_body()], PATIENCE).await;
+    world.run(&[Trigger::All.to_body()], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&[("user", 120_000)]));
 }
 
@@ -362,7 +362,7 @@ async fn objects_of_the_sink_are_taken_when_they_are_announced_and_left_where_th
     let (compactor, sent) = world.compactor(i64::MAX);
     compactor.handle(messages(&told[..1]), Duration::ZERO).await;
     let key = "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json".to_owned();
-    let left = Wake::Objects(vec![Announced { bucket: SINK.to_owned(), key }]);
+    let left = Trigger::Objects(vec![ObjectRef { bucket: SINK.to_owned(), key }]);
     assert_eq!(*sent.0.lock().unwrap(), [left.to_body()]);
 }
 
@@ -390,7 +390,7 @@ async fn a_large_object_that_is_replaced_is_taken_from_its_beginning() {
     put(1_000_000).await;
     // The time is up after the first slice; it sends itself the rest.
     world.run(&[notification(SINK, key)], Duration::from_millis(2)).await;
-    world.run(&[Wake::All.to_body()], PATIENCE).await;
+    world.run(&[Trigger::All.to_body()], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&[("user", 120_000)]));
     assert!(world.paths("state/files").await.is_empty(), "the work is done");
     // The next day's export, other rows, of which a part is taken; then that of the day after.
@@ -405,7 +405,7 @@ async fn a_large_object_that_is_replaced_is_taken_from_its_beginning() {
     let records: u64 =
         outcomes.iter().filter_map(|outcome| Some(outcome.files.as_ref()?.as_ref().ok()?.records)).sum();
     assert_eq!(records, 120_000, "all of the new one, and nothing of the old one");
-    world.run(&[Wake::All.to_body()], PATIENCE).await;
+    world.run(&[Trigger::All.to_body()], PATIENCE).await;
     assert!(world.rows().await["user"] > before && world.paths("state/files").await.is_empty());
 }
 
@@ -434,20 +434,20 @@ async fn a_file_that_ends_the_process_is_given_up_after_the_third_time_and_the_o
     for attempts in 1..=3 {
         // Only so much can be written: the attempt at what comes first.
         let (compactor, _) = world.compactor(1);
-        let outcome = compactor.handle(messages(&[Wake::Inbox.to_body()]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), PATIENCE).await;
         assert_eq!(outcome.response.batch_item_failures.len(), 1);
         assert_eq!(world.paths("state/attempts").await.len(), attempts);
         // At once again: it may be under way still, and nobody else touches it.
         let (compactor, _) = world.compactor(i64::MAX);
-        let outcome = compactor.handle(messages(&[Wake::Inbox.to_body()]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), PATIENCE).await;
         let taken = outcome.files.unwrap().unwrap();
-        assert_eq!((taken.given_up, taken.rejected), (0, 0));
+        assert_eq!((taken.discarded, taken.rejected), (0, 0));
         world.clock.advance(LEASE);
     }
     assert_eq!(world.paths("inbox").await.len(), 1);
-    let outcomes = world.run(&[Wake::Inbox.to_body()], PATIENCE).await;
+    let outcomes = world.run(&[Trigger::Inbox.to_body()], PATIENCE).await;
     let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
-    assert_eq!((taken.given_up, taken.rejected), (1, 1));
+    assert_eq!((taken.discarded, taken.rejected), (1, 1));
     assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
     assert_eq!(world.paths("failed/inbox").await.len(), 1);
     assert!(world.paths("state/attempts").await.is_empty());
@@ -486,7 +486,7 @@ async fn a_large_file_whose_reading_breaks_down_again_and_again_but_comes_furthe
     loop {
         // Enough for the attempt, a slice with how far it is, and not for another one.
         let (compactor, _) = world.compactor(6);
-        let outcome = compactor.handle(messages(&[Wake::Inbox.to_body()]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), PATIENCE).await;
         if outcome.response.batch_item_failures.is_empty() || broke_down > 20 {
             break;
         }
@@ -498,7 +498,7 @@ async fn a_large_file_whose_reading_breaks_down_again_and_again_but_comes_furthe
     }
     assert!(broke_down > 3, "{broke_down}");
     assert!(world.paths("failed").await.is_empty());
-    world.run(&[Wake::All.to_body()], PATIENCE).await;
+    world.run(&[Trigger::All.to_body()], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&[("user", 400_000)]));
 }
 
@@ -507,7 +507,7 @@ async fn a_large_file_whose_reading_breaks_down_again_and_again_but_comes_furthe
 async fn landing_comes_before_files_and_after_them_when_the_messages_come_again() {
     let catalog = Arc::new(Catalog::embedded().unwrap());
     for (count, is_landing_first) in [(1, true), (2, false), (3, true)] {
-        let mut event = messages(&[Wake::All.to_body()]);
+        let mut event = messages(&[Trigger::All.to_body()]);
         event.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), count.to_string());
         // A write that is refused ends it as well as anything would: what is there first?
         for writes in 1.. {

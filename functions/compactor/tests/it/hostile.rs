@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use compactor::wake::Wake;
+use compactor::trigger::Trigger;
 use tokio::time::Instant;
 
 use crate::files::{World, user};
@@ -18,7 +18,7 @@ async fn beside_a_good_one(name: &str, bytes: Vec<u8>) -> Duration {
     world.drop_file(&format!("inbox/geo/{name}"), bytes).await;
     world.drop_file("inbox/user/good.ndjson", user(1)).await;
     let begun = Instant::now();
-    let outcomes = world.run(&[Wake::All.to_body()], PATIENCE).await;
+    let outcomes = world.run(&[Trigger::All.to_body()], PATIENCE).await;
     let took = begun.elapsed();
     for outcome in &outcomes {
         assert!(outcome.response.batch_item_failures.is_empty(), "{name}: {outcome:?}");

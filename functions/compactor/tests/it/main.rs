@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 #![allow(clippy::print_stdout, reason = "a test tells what it measured")]
 
-#[path = "../../../../tests/alone.rs"]
-mod alone;
 mod bounds;
 mod files;
 mod hostile;
@@ -13,37 +11,39 @@ mod hostile_files;
 #[path = "../../../../tests/runtime_api.rs"]
 mod runtime_api;
 mod secrecy;
+#[path = "../../../../tests/subprocess.rs"]
+mod subprocess;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
-use compactor::wake::Wake;
-use compactor::{Alarm, Compactor};
+use compactor::trigger::Trigger;
+use compactor::{Compactor, TriggerQueue};
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_effects::{Chance, Effects, ManualClock};
+use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_lake::{Budget, Lake};
+use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_landing::land::{Delivery, land};
 use pinlake_landing::raw::{self, RawData, RawRecord};
-use pinlake_landing::releases::Releases;
 use pinlake_schema::Catalog;
 
 #[derive(Clone, Default)]
 struct Sent(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
-impl Alarm for Sent {
+impl TriggerQueue for Sent {
     async fn wake(&self, body: String) -> Result<(), String> {
         self.0.lock().unwrap().push(body);
         Ok(())
     }
 }
 
-fn effects() -> Effects {
+fn effects() -> Env {
     let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
-    Effects { clock: Arc::new(clock), chance: Arc::new(Chance::seeded(1)) }
+    Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(1)) }
 }
 
 fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Sent>, Sent) {
@@ -71,7 +71,7 @@ async fn deliver_to(
     }];
     let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
     let raw = raw::put(store, &delivery.origin().unwrap(), &records).await.unwrap();
-    land(store, &Releases::default(), catalog, delivery, &raw).await.unwrap();
+    land(store, &CatalogHistory::default(), catalog, delivery, &raw).await.unwrap();
 }
 
 fn messages(bodies: &[String]) -> SqsEvent {
@@ -105,11 +105,11 @@ async fn what_the_time_does_not_cover_is_woken_for_again() {
     for sequence in 1..=2 {
         deliver(&*store, &compactor.catalog, sequence, USER).await;
     }
-    let event = messages(&[Wake::Datasets(vec!["user".to_owned()]).to_body()]);
+    let event = messages(&[Trigger::Datasets(vec!["user".to_owned()]).to_body()]);
     let outcome = compactor.handle(event, Duration::ZERO).await;
     assert!(outcome.response.batch_item_failures.is_empty());
     let again = sent.0.lock().unwrap().clone();
-    assert_eq!(again, [Wake::Datasets(vec!["user".to_owned()]).to_body()]);
+    assert_eq!(again, [Trigger::Datasets(vec!["user".to_owned()]).to_body()]);
     let outcome = compactor.handle(messages(&again), Duration::ZERO).await;
     assert_eq!(outcome.compacted["user"].as_ref().unwrap().duplicates, 1);
     assert_eq!(sent.0.lock().unwrap().len(), 1, "nothing is left to wake for");
@@ -122,7 +122,7 @@ async fn only_the_messages_of_a_dataset_that_failed_come_again() {
     store.put(&"tables/user/_delta_log/00000000000000000000.json".into(), "junk".into()).await.unwrap();
     let (compactor, _) = compactor(store.clone(), Budget::default());
     deliver(&*store, &compactor.catalog, 1, USER).await;
-    let wake = |dataset: &str| Wake::Datasets(vec![dataset.to_owned()]).to_body();
+    let wake = |dataset: &str| Trigger::Datasets(vec![dataset.to_owned()]).to_body();
     let outcome = compactor.handle(messages(&[wake("geo"), wake("user")]), Duration::from_secs(1)).await;
     let failures = outcome.response.batch_item_failures;
     assert_eq!(failures.iter().map(|failure| failure.item_identifier.as_str()).collect::<Vec<_>>(), ["m1"]);
@@ -134,9 +134,9 @@ async fn a_message_redrives_quarantine() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let (compactor, _) = compactor(store.clone(), Budget::default());
     deliver(&*store, &compactor.catalog, 1, r#"{"ind": "x", "first_name": "A", "last_name": "B"}"#).await;
-    let outcome = compactor.handle(messages(&[Wake::All.to_body()]), Duration::from_secs(1)).await;
+    let outcome = compactor.handle(messages(&[Trigger::All.to_body()]), Duration::from_secs(1)).await;
     assert_eq!(outcome.compacted["quarantine"].as_ref().unwrap().inserted, 1);
-    let event = messages(&[Wake::Redrive(Some("user".to_owned())).to_body()]);
+    let event = messages(&[Trigger::Redrive(Some("user".to_owned())).to_body()]);
     let outcome = compactor.handle(event, Duration::from_secs(1)).await;
     assert!(outcome.response.batch_item_failures.is_empty() && outcome.compacted.is_empty());
 }

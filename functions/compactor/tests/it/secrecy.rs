@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use compactor::wake::Wake;
+use compactor::trigger::Trigger;
 use object_store::ObjectStoreExt;
 use object_store::local::LocalFileSystem;
 use pinlake_platform::telemetry;
@@ -153,7 +153,7 @@ async fn nothing_of_a_file_is_logged() {
     for (name, bytes) in files {
         world.drop_file(&format!("inbox/{name}"), bytes).await;
     }
-    let outcomes = world.run(&[Wake::All.to_body()], Duration::from_secs(60)).await;
+    let outcomes = world.run(&[Trigger::All.to_body()], Duration::from_secs(60)).await;
     let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
     let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(taken.taken >= 4 && taken.rejected >= 2, "{taken:?}");

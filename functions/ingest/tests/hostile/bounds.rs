@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use peak_alloc::PeakAlloc;
 
 use super::{inputs, table};
-use crate::alone::alone;
+use crate::subprocess::alone;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;

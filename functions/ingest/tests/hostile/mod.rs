@@ -7,7 +7,7 @@ mod cases;
 mod forgery;
 #[path = "../../../../shared/clean/tests/it/hostile/inputs.rs"]
 mod inputs;
-mod laws;
+mod invariants;
 mod properties;
 mod secrecy;
 mod table;

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::cases::cases;
-use super::laws;
+use super::invariants;
 
 /// JSON values, right ones and such as are nearly that.
 fn value() -> impl Strategy<Value = String> {
@@ -86,17 +86,17 @@ proptest! {
 
     #[test]
     fn any_request_is_taken_whole_or_refused_whole(
-        place in proptest::sample::select(&laws::PLACES[..]),
-        media_type in proptest::sample::select(&laws::TYPES[..]),
-        encoding in proptest::sample::select(&laws::ENCODINGS[..]),
+        place in proptest::sample::select(&invariants::PLACES[..]),
+        media_type in proptest::sample::select(&invariants::TYPES[..]),
+        encoding in proptest::sample::select(&invariants::ENCODINGS[..]),
         body in body(),
     ) {
-        laws::request(place, media_type, encoding, &body);
+        invariants::request(place, media_type, encoding, &body);
     }
 
     #[test]
     fn lines_are_accepted_as_another_reader_accepts_them(body in body()) {
-        laws::request(laws::PLACES[0], "application/x-ndjson", "", &body);
+        invariants::request(invariants::PLACES[0], "application/x-ndjson", "", &body);
     }
 }
 
@@ -105,6 +105,6 @@ proptest! {
 
     #[test]
     fn a_value_is_the_same_line_in_every_format(value in value()) {
-        laws::value(&value);
+        invariants::value(&value);
     }
 }

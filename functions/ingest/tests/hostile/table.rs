@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{inputs, laws};
+use super::{inputs, invariants};
 
 /// What a client is told that posts the file natively: `200`, or a status and its error.
 pub fn posted(name: &str, bytes: &[u8]) -> String {
@@ -16,7 +16,7 @@ pub fn posted(name: &str, bytes: &[u8]) -> String {
         Some("csv") => "text/csv",
         _ => "application/vnd.apache.parquet",
     };
-    let (response, records) = laws::answer(laws::PLACES[0], media_type, encoding, bytes);
+    let (response, records) = invariants::answer(invariants::PLACES[0], media_type, encoding, bytes);
     let said: Value = serde_json::from_slice(response.body()).unwrap();
     match said["error"].as_str() {
         Some(error) => {

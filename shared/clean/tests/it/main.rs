@@ -8,19 +8,19 @@
     reason = "a test that cannot go on fails"
 )]
 
-#[path = "../../../../tests/alone.rs"]
-mod alone;
 mod cleaning;
 mod hostile;
 mod keys;
 mod real_data;
+#[path = "../../../../tests/subprocess.rs"]
+mod subprocess;
 
 use std::sync::Arc;
 
 use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch};
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 use chrono::DateTime;
-use pinlake_clean::{Cleaned, Intake, Origin, Position};
+use pinlake_clean::{CleanedRows, Origin, Position, RecordCleaner};
 use pinlake_schema::{Catalog, FORMER_KEY_COLUMN, KEY_COLUMN};
 use serde_json::Value;
 
@@ -35,8 +35,8 @@ fn contracts_of(texts: &[&str]) -> Arc<Catalog> {
     Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
 }
 
-fn intake(catalog: Arc<Catalog>) -> Intake {
-    Intake::new(catalog, DateTime::UNIX_EPOCH)
+fn intake(catalog: Arc<Catalog>) -> RecordCleaner {
+    RecordCleaner::new(catalog, DateTime::UNIX_EPOCH)
 }
 
 fn line(number: u64) -> Origin<'static> {
@@ -69,7 +69,7 @@ fn keys_in(batch: &RecordBatch, column: &str) -> Vec<String> {
     keys.iter().flatten().map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect()).collect()
 }
 
-fn of<'a>(cleaned: &'a [Cleaned], dataset: &str) -> &'a Cleaned {
+fn of<'a>(cleaned: &'a [CleanedRows], dataset: &str) -> &'a CleanedRows {
     cleaned.iter().find(|own| own.contract.name == dataset).unwrap_or_else(|| panic!("no rows of {dataset}"))
 }
 

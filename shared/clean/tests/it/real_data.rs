@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use pinlake_clean::framing::{Limits, Records};
+use pinlake_clean::record_reader::{Limits, Records};
 use serde_json::json;
 
 use super::*;
@@ -17,7 +17,7 @@ fn real(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn load(path: &PathBuf) -> Vec<Cleaned> {
+fn load(path: &PathBuf) -> Vec<CleanedRows> {
     let catalog = contracts();
     let name = path.file_name().expect("file").to_string_lossy().into_owned();
     let hint = catalog.route_file(&name).map(|contract| contract.name.clone());
@@ -31,7 +31,7 @@ fn load(path: &PathBuf) -> Vec<Cleaned> {
     intake.drain()
 }
 
-fn nulls(cleaned: &Cleaned, column: &str) -> usize {
+fn nulls(cleaned: &CleanedRows, column: &str) -> usize {
     cleaned.rows.column_by_name(column).expect("column").null_count()
 }
 

@@ -3,23 +3,23 @@
 
 use arrow::array::Int64Array;
 use delta_kernel::committer::FileSystemCommitter;
-use pinlake_clean::{Intake, Origin, Position};
-use pinlake_effects::{Chance, Effects, SystemClock};
+use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_env::{Env, Rng, SystemClock};
 use pinlake_schema::Catalog;
 
 use super::*;
 use crate::keys::KeyEpoch;
-use crate::testing::{Trouble, Troubled};
+use crate::testing::{Fault, FaultyStore};
 use crate::{Lake, data_file};
 
 /// A store in which version 1 may be in trouble.
-fn store() -> Arc<Troubled> {
-    Arc::new(Troubled::at_version(1, Arc::new(InMemory::new())))
+fn store() -> Arc<FaultyStore> {
+    Arc::new(FaultyStore::at_version(1, Arc::new(InMemory::new())))
 }
 
 /// A table of one column, made plainly.
 struct Plain {
-    store: Arc<Troubled>,
+    store: Arc<FaultyStore>,
     engine: DefaultEngine<Inline>,
 }
 
@@ -93,7 +93,7 @@ fn an_append_that_lost_its_version_is_not_rebased() {
 #[test]
 fn a_commit_whose_answer_was_lost_is_called_a_conflict_and_doubles_the_row() {
     let plain = Plain::new();
-    plain.store.expect(Trouble::AnswerLost);
+    plain.store.expect(Fault::AnswerLost);
     let first = plain.append(&plain.snapshot(), "first.parquet");
     assert!(matches!(first, CommitResult::Conflicted(_)), "{first:?}");
     assert!(plain.append(&plain.snapshot(), "again.parquet").is_committed());
@@ -107,16 +107,16 @@ async fn pinlake_knows_its_own_commit_though_the_answer_was_lost() {
                 [[column]]\nname = \"visitor\"\ntype = \"int64\"\n";
     let catalog = Arc::new(Catalog::from_files([("visit.toml".to_owned(), text.to_owned())]).unwrap());
     let store = store();
-    let effects = Effects { clock: Arc::new(SystemClock), chance: Arc::new(Chance::seeded(1)) };
+    let effects = Env { clock: Arc::new(SystemClock), rng: Arc::new(Rng::seeded(1)) };
     let lake = Lake::new(store.clone(), effects);
     let contract = catalog.contract("visit").unwrap();
     for inserted in [1, 0] {
-        let mut intake = Intake::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
+        let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(br#"{"visitor": 7}"#, None, &origin);
         let rows = intake.drain().remove(0).rows;
         if inserted == 1 {
-            store.expect(Trouble::AnswerLost);
+            store.expect(Fault::AnswerLost);
         }
         let done = lake.insert(&catalog, contract, &[rows]).await.unwrap();
         assert_eq!(done.inserted, inserted);

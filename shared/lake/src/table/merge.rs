@@ -31,7 +31,7 @@ impl Table {
     pub async fn merge_small_files(&self, enough: usize) -> Result<usize, LakeError> {
         let mut known = self.known.lock().await;
         let mut merge: Option<Merge> = None;
-        let mut delays = CONTENTION.delays(&self.effects.chance);
+        let mut delays = CONTENTION.delays(&self.effects.rng);
         loop {
             known.log.refresh(&*self.store).await?;
             if known.log.files().len() < enough {

@@ -32,7 +32,7 @@ impl Table {
             return Ok(0);
         }
         let mut known = self.known.lock().await;
-        let mut delays = CONTENTION.delays(&self.effects.chance);
+        let mut delays = CONTENTION.delays(&self.effects.rng);
         loop {
             known.log.refresh(&*self.store).await?;
             if known.log.version().is_none() {

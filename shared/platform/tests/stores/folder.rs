@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
-use pinlake_effects::{ManualClock, SystemClock};
+use pinlake_env::{ManualClock, SystemClock};
 use pinlake_platform::folder::FolderStore;
 
 use crate::contract::count;

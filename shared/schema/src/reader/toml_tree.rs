@@ -21,15 +21,15 @@ pub(super) struct Spanned<T> {
 }
 
 /// The mistakes of one file.
-pub(super) struct Mistakes<'a> {
+pub(super) struct Diagnostics<'a> {
     pub(super) file: &'a str,
     pub(super) text: &'a str,
     pub(super) found: Vec<ContractError>,
 }
 
-impl<'a> Mistakes<'a> {
-    pub(super) fn new(file: &'a str, text: &'a str) -> Mistakes<'a> {
-        Mistakes { file, text, found: Vec::new() }
+impl<'a> Diagnostics<'a> {
+    pub(super) fn new(file: &'a str, text: &'a str) -> Diagnostics<'a> {
+        Diagnostics { file, text, found: Vec::new() }
     }
 
     pub(super) fn add(&mut self, span: Range<usize>, problem: impl Into<String>, help: impl Into<String>) {
@@ -121,7 +121,7 @@ impl<'t> Section<'t> {
     }
 
     /// Refuses every key that is not one of these.
-    pub(super) fn only(&self, known: &[&str], mistakes: &mut Mistakes<'_>) {
+    pub(super) fn only(&self, known: &[&str], mistakes: &mut Diagnostics<'_>) {
         for (key, _) in self.table.iter() {
             let word = key.get_ref().as_ref();
             if !known.contains(&word) {
@@ -134,7 +134,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn string(&self, key: &str, mistakes: &mut Mistakes<'_>) -> Option<Spanned<String>> {
+    pub(super) fn string(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Option<Spanned<String>> {
         let item = self.table.get(key)?;
         match item.get_ref() {
             DeValue::String(text) => Some(Spanned { value: text.clone().into_owned(), span: item.span() }),
@@ -153,7 +153,7 @@ impl<'t> Section<'t> {
         &self,
         key: &str,
         example: &str,
-        mistakes: &mut Mistakes<'_>,
+        mistakes: &mut Diagnostics<'_>,
     ) -> Option<Spanned<String>> {
         self.expect_key(key, example, mistakes);
         self.string(key, mistakes)
@@ -163,7 +163,7 @@ impl<'t> Section<'t> {
         &self,
         key: &str,
         example: &str,
-        mistakes: &mut Mistakes<'_>,
+        mistakes: &mut Diagnostics<'_>,
     ) -> Option<Spanned<i64>> {
         self.expect_key(key, example, mistakes);
         let item = self.table.get(key)?;
@@ -181,7 +181,7 @@ impl<'t> Section<'t> {
         value.map(|value| Spanned { value, span: item.span() })
     }
 
-    fn expect_key(&self, key: &str, example: &str, mistakes: &mut Mistakes<'_>) {
+    fn expect_key(&self, key: &str, example: &str, mistakes: &mut Diagnostics<'_>) {
         if !self.has(key) {
             mistakes.add(
                 self.span.clone(),
@@ -191,7 +191,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn boolean(&self, key: &str, mistakes: &mut Mistakes<'_>) -> Option<bool> {
+    pub(super) fn boolean(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Option<bool> {
         let item = self.table.get(key)?;
         let value = item.get_ref().as_bool();
         if value.is_none() {
@@ -205,7 +205,7 @@ impl<'t> Section<'t> {
     }
 
     /// A list of texts; a single text is a list of one. An empty list, an empty text or a repeated one is refused.
-    pub(super) fn strings(&self, key: &str, mistakes: &mut Mistakes<'_>) -> Vec<Spanned<String>> {
+    pub(super) fn strings(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Vec<Spanned<String>> {
         let Some(item) = self.table.get(key) else {
             return Vec::new();
         };
@@ -214,7 +214,11 @@ impl<'t> Section<'t> {
     }
 
     /// A list whose items are texts or lists of texts.
-    pub(super) fn string_lists(&self, key: &str, mistakes: &mut Mistakes<'_>) -> Vec<Vec<Spanned<String>>> {
+    pub(super) fn string_lists(
+        &self,
+        key: &str,
+        mistakes: &mut Diagnostics<'_>,
+    ) -> Vec<Vec<Spanned<String>>> {
         let Some(item) = self.table.get(key) else {
             return Vec::new();
         };
@@ -236,7 +240,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn section(&self, key: &str, mistakes: &mut Mistakes<'_>) -> Option<Section<'t>> {
+    pub(super) fn section(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Option<Section<'t>> {
         let (name, item) = self.table.get_key_value(key)?;
         match item.get_ref() {
             DeValue::Table(table) => Some(Section { table: table.clone(), span: name.span() }),
@@ -251,7 +255,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn sections(&self, key: &str, mistakes: &mut Mistakes<'_>) -> Vec<Section<'t>> {
+    pub(super) fn sections(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Vec<Section<'t>> {
         let Some((name, item)) = self.table.get_key_value(key) else {
             return Vec::new();
         };
@@ -277,7 +281,7 @@ fn text_list(
     item: &toml::Spanned<DeValue<'_>>,
     key: &str,
     empty_text: bool,
-    mistakes: &mut Mistakes<'_>,
+    mistakes: &mut Diagnostics<'_>,
 ) -> Vec<Spanned<String>> {
     let items: Vec<&toml::Spanned<DeValue<'_>>> = match item.get_ref() {
         DeValue::Array(items) => items.iter().collect(),

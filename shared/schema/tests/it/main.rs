@@ -3,5 +3,5 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod cases;
-mod laws;
+mod invariants;
 mod properties;

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::cases::cases;
-use crate::laws;
+use crate::invariants;
 
 const PIN: &str = include_str!("../../../../datasets/pin.toml");
 
@@ -85,7 +85,7 @@ proptest! {
     fn any_text_is_a_contract_or_has_mistakes_with_a_place(
         text in prop_oneof![6 => changed(), 2 => shuffled(), 1 => any::<String>()],
     ) {
-        laws::contract(&text);
+        invariants::contract(&text);
     }
 }
 

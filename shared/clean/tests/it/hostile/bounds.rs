@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peak_alloc::PeakAlloc;
-use pinlake_clean::framing::Records;
+use pinlake_clean::record_reader::Records;
 
 use super::{inputs, limits};
-use crate::alone::alone;
+use crate::subprocess::alone;
 use crate::{contracts, intake, line};
 
 #[global_allocator]

@@ -4,12 +4,12 @@ mod bounds;
 #[path = "../../../../schema/tests/it/cases.rs"]
 mod cases;
 mod inputs;
-mod laws;
+mod invariants;
 mod parquet_bombs;
 mod properties;
 mod table;
 
-use pinlake_clean::framing::Limits;
+use pinlake_clean::record_reader::Limits;
 
 /// The limits of the program, but for what a bomb may unpack to before it is one: that is time, not memory, and this
 /// profile does not unpack gzip fast.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use pinlake_clean::framing::{Limits, Records};
+use pinlake_clean::record_reader::{Limits, Records};
 
 /// A file whose one column is one text many times over: stored once, and referred to. Arrow's own description of the
 /// column may stand in the file or not.

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::cases::cases;
-use super::laws;
+use super::invariants;
 
 /// JSON values as clients write them, and as they should not.
 fn value() -> impl Strategy<Value = String> {
@@ -37,7 +37,7 @@ fn value() -> impl Strategy<Value = String> {
 
 /// Objects with the fields that contracts read.
 fn object() -> impl Strategy<Value = Vec<u8>> {
-    vec((proptest::sample::select(&laws::FIELDS[..]), value()), 0..10).prop_map(|fields| {
+    vec((proptest::sample::select(&invariants::FIELDS[..]), value()), 0..10).prop_map(|fields| {
         let fields: Vec<String> =
             fields.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}", fields.join(",")).into_bytes()
@@ -111,21 +111,21 @@ proptest! {
     #![proptest_config(cases(1500))]
 
     #[test]
-    fn any_bytes_are_one_row(record in record(), hint in proptest::sample::select(&laws::HINTS[..])) {
-        laws::record(&record, hint);
+    fn any_bytes_are_one_row(record in record(), hint in proptest::sample::select(&invariants::HINTS[..])) {
+        invariants::record(&record, hint);
     }
 
     #[test]
     fn any_file_is_the_same_records_however_it_is_read(
-        name in proptest::sample::select(&laws::FILE_NAMES[..]),
+        name in proptest::sample::select(&invariants::FILE_NAMES[..]),
         file in file(),
     ) {
-        laws::file(name, &file);
+        invariants::file(name, &file);
     }
 
     #[test]
     fn any_path_is_routed_or_not(path in "\\PC{0,40}|topics/[a-z.]{0,8}/partition=0/[a-z.+]{0,12}[+]0[+]1.json") {
-        laws::path(&path);
+        invariants::path(&path);
     }
 }
 
@@ -140,6 +140,6 @@ proptest! {
             (vec("[a-z \"']{0,5}", width), vec(vec(cell, width), 0..6))
         }),
     ) {
-        laws::table(if tabs { b'\t' } else { b',' }, &header, &rows);
+        invariants::table(if tabs { b'\t' } else { b',' }, &header, &rows);
     }
 }

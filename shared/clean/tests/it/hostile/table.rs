@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use arrow::array::cast::AsArray;
 use bytes::Bytes;
-use pinlake_clean::framing::{ReadError, Records};
+use pinlake_clean::record_reader::{ReadError, Records};
 
 use super::{inputs, limits};
 use crate::{contracts, intake, line};
 
 /// What became of the records of an intake: `clean`, `2 clean, 1 too_large`, `nothing`.
-fn outcome(mut intake: pinlake_clean::Intake) -> String {
+fn outcome(mut intake: pinlake_clean::RecordCleaner) -> String {
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for cleaned in intake.drain() {
         if cleaned.contract.name != "quarantine" {
@@ -39,7 +39,7 @@ fn on_the_stream(record: &[u8]) -> String {
 fn in_a_file(name: &str, bytes: Vec<u8>) -> String {
     let mut intake = intake(contracts());
     let failed = |error: &ReadError| match error {
-        ReadError::Bomb { .. } => "bomb",
+        ReadError::SizeLimitExceeded { .. } => "bomb",
         ReadError::Io { .. } => "damaged",
         ReadError::Parquet { .. } => "no Parquet",
         ReadError::Refused { .. } => "refused",

@@ -1,0 +1,584 @@
+//! `pinlake replay`: posts rows from files or a database to an ingest endpoint, as the clients do.
+//!
+//! A thread reads rows and hands on batches ([`source`]); [`post`] gets each stored; here they are paced, their fates
+//! are counted, and how far the run has come is kept ([`state`]). Invariant: the state never says that a row is done
+//! before the row's acknowledgement, or its place in the rejects file, is on disk.
+
+mod database;
+mod draws;
+mod post;
+mod source;
+mod state;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use indicatif::ProgressBar;
+use pinlake_env::Rng;
+use pinlake_schema::Catalog;
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use self::database::Database;
+use self::database::address::{Address, Engine, TlsChoice};
+use self::post::{Delivery, Failure, Poster, Reject};
+use self::source::{Batch, Input, Order, Origin, Reading};
+use self::state::{Key, State, Watermark};
+use self::wire::Format;
+use crate::acks::Acks;
+use crate::console::{self, Unit};
+use crate::error::CliError;
+use crate::interrupt;
+use crate::whole_file;
+
+/// Post rows to an ingest endpoint, as the clients do.
+///
+/// DIR holds pin.ndjson, geo.ndjson and user.ndjson (also .jsonl, and .gz or .zst): one JSON object a line, in any
+/// order. Rows go out byte for byte, one of each file in turn.
+///
+/// A database (mysql:// or postgres://) gives the rows of its tables, one of each table in turn, columns as the
+/// clients send them: numbers as numbers, times as "2020-08-28 03:52:47" (UTC), decimals as texts, bytes in base64.
+/// User and password are taken from PINLAKE_DB_USER and PINLAKE_DB_PASSWORD. Beyond this machine the connection is
+/// encrypted, to the server that its certificate names.
+///
+/// Throttling, server errors and lost answers are tried again under the same Idempotency-Key; a row that the endpoint
+/// refuses (400) goes to the rejects file and the rest goes on. On stdout: one JSON line, {"sent":N,"accepted":N,"rejected":N,"requests":N,"retries":N,"seconds":S,"bytes":N}.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pinlake replay --to $INGEST_URL --from rows --format mixed --acks acks.json
+  pinlake replay --to $INGEST_URL --from rows --rate 50 --state replay.json   (again: goes on where it stopped)
+  pinlake replay --to $INGEST_URL --from rows --batch 1 --seed 100 --count 500   (as the stock client)
+
+From a database on RDS; with --state and a key, a later run posts the rows that were added since:
+  export PINLAKE_DB_USER=reader PINLAKE_DB_PASSWORD
+  pinlake replay --to $INGEST_URL --from mysql://$DB_HOST/pinterest --db-ca global-bundle.pem --key index --key ind --state replay.json
+  pinlake replay --to $INGEST_URL --from mysql://$DB_HOST/pinterest --db-ca global-bundle.pem --seed 100 --count 500
+
+An API key is taken from the environment, PINLAKE_API_KEY: a command line is for everybody on the machine to read.
+
+Ctrl-C finishes what is under way, keeps the state and exits with 130.")]
+pub struct ReplayArgs {
+    /// The endpoint's address, as far as the wire formats' own paths begin
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// Folder of row files, one such file, or a database: mysql://HOST:PORT/NAME, postgres://HOST:PORT/NAME
+    #[arg(long, value_name = "DIR|FILE|URL")]
+    from: String,
+    /// The dataset of all rows; without it the names of files or tables tell
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// How rows are sent
+    #[arg(long, value_enum, default_value_t)]
+    format: FormatChoice,
+    /// Rows of each file or table to send at most, those of the --state included; with --seed: rounds
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Rows a second in all, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Rows a request; 1 is what the stock client does (Kinesis requests have 500 at most)
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    batch: u16,
+    /// Draw rows as the stock client does, which takes 100: random.seed(N), then rounds of the row randint(0, 11000)
+    /// (of fewer, if there are fewer) of each file or table; without it each row is sent once, in order
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Keep the highest acknowledged sequence number of each shard here, merged with what the file has: for `wait`
+    #[arg(long, value_name = "FILE")]
+    acks: Option<PathBuf>,
+    /// Requests under way at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    concurrency: u16,
+    /// The name in topics (NAME.pin) and streams (streaming-NAME-pin)
+    #[arg(long, value_name = "NAME", default_value = "pinlake", value_parser = url_safe)]
+    uid: String,
+    /// Keep here how far the run has come; a later run with the same file goes on there
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// How often a request is tried before the run gives up
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=100))]
+    attempts: u32,
+    /// A table of the database, or view; again for more. Without it: all whose names tell the dataset
+    #[arg(long, value_name = "TABLE[=DATASET]")]
+    table: Vec<String>,
+    /// The column that orders a table's rows: whole numbers, each there once. Again for other tables: the first that
+    /// a table has is its key. Without it: the primary key, where one is needed
+    #[arg(long, value_name = "COLUMN")]
+    key: Vec<String>,
+    /// TLS to the database [default: off on this machine, else verify]
+    #[arg(long, value_enum, value_name = "CHOICE")]
+    db_tls: Option<TlsChoice>,
+    /// Trust these authorities (PEM) instead of the public ones; Amazon's for RDS are in global-bundle.pem
+    #[arg(long, value_name = "FILE", env = "PINLAKE_DB_CA")]
+    db_ca: Option<PathBuf>,
+    /// Contracts in the place of those built in, for the datasets' names: a folder of TOML files
+    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    datasets: Option<PathBuf>,
+}
+
+/// The API key of the environment, if there is one.
+fn api_key(to: &Url) -> Result<Option<HeaderValue>, CliError> {
+    let Some(key) = std::env::var("PINLAKE_API_KEY").ok().filter(|key| !key.is_empty()) else {
+        return Ok(None);
+    };
+    if to.scheme() != "https" && !to.host_str().is_some_and(post::is_this_machine) {
+        return Err(CliError::usage(
+            "PINLAKE_API_KEY would travel unencrypted",
+            "give an https:// address, or unset PINLAKE_API_KEY",
+        ));
+    }
+    let mut value = HeaderValue::try_from(key).map_err(|_| {
+        CliError::usage("PINLAKE_API_KEY cannot stand in a header", "check for line breaks in it")
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+/// The wire formats, and all of them in turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum FormatChoice {
+    /// Kafka REST proxy v2: POST /topics/UID.DATASET
+    Kafka,
+    /// API Gateway in front of Kinesis: PUT /streams/streaming-UID-DATASET/record or /records
+    Kinesis,
+    /// Pinlake's own, NDJSON: POST /v1/DATASET
+    #[default]
+    Native,
+    /// A third of the rows in each
+    Mixed,
+}
+
+impl FormatChoice {
+    fn formats(self) -> Vec<Format> {
+        match self {
+            FormatChoice::Kafka => vec![Format::Kafka],
+            FormatChoice::Kinesis => vec![Format::Kinesis],
+            FormatChoice::Native => vec![Format::Native],
+            FormatChoice::Mixed => vec![Format::Kafka, Format::Kinesis, Format::Native],
+        }
+    }
+}
+
+fn url_safe(text: &str) -> Result<String, String> {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !text.is_empty() && text.bytes().all(safe) {
+        Ok(text.to_owned())
+    } else {
+        Err("use letters, digits, `-`, `_` and `.` only".to_owned())
+    }
+}
+
+/// How often state and acknowledgements are saved while the run goes on.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+
+/// Posts the rows.
+pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
+    let to = target(&args.to)?;
+    let catalog = catalog(args.datasets.as_deref())?;
+    let order = args.seed.map_or(Order::Given, |seed| Order::Drawn { seed });
+    let inputs = inputs(&args, order, &catalog).await?;
+    let state = beginning(&args, &to, order, &inputs)?;
+
+    let stop = interrupt::watch()
+        .map_err(|error| CliError::failed("cannot listen for Ctrl-C", "").caused_by(error))?;
+    let bars = Bars::new(&inputs, order, args.count);
+    let (sources, drawn_from) = source::open(&inputs, order, &state, &bars.bytes, &stop).await?;
+    let count = match order {
+        Order::Given => args.count.unwrap_or(u64::MAX),
+        Order::Drawn { .. } => args.count.unwrap_or(drawn_from),
+    };
+
+    let poster =
+        Arc::new(Poster::new(&to, &args.uid, args.attempts, Rng::from_os(), api_key(&to)?, stop.clone())?);
+    // A batch that holds more rows than a second may have would turn a low rate into bursts.
+    let batch = args.rate.map_or(u32::from(args.batch), |rate| rate.min(args.batch.into()));
+    let reading = Reading { count, formats: args.format.formats(), batch: batch as usize };
+    let (sender, batches) = mpsc::channel(1);
+    let reader = tokio::task::spawn_blocking({
+        let stop = stop.clone();
+        move || source::read(sources, &reading, &sender, &stop)
+    });
+
+    let ledger = Ledger::open(&args, state, &inputs)?;
+    let mut replay =
+        Replay { poster, inputs: Arc::new(inputs), ledger, rate: args.rate, stop: stop.clone(), bars };
+    let posted = replay.post_all(batches, args.concurrency.into()).await;
+    let read = reader.await.unwrap_or_else(|error| Err(crashed(&error)));
+    replay.bars.clear();
+    let saved = replay.ledger.save();
+    replay.ledger.print()?;
+    posted.and(read).and(saved)?;
+    Ok(if *stop.borrow() { interrupt::exit_code() } else { ExitCode::SUCCESS })
+}
+
+fn target(to: &str) -> Result<Url, CliError> {
+    let advice = "give --to an address such as https://example.lambda-url.eu-west-1.on.aws";
+    // What was given is not repeated, here or below: it may hold a password, and what is on stderr is kept in logs.
+    let url = Url::parse(to).map_err(|error| CliError::usage("--to is no URL", advice).caused_by(error))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(CliError::usage(
+            "the URL in --to holds a user or a password, which everybody on this machine can read in the list of processes",
+            "take it out, and change it if others may have seen it; an API key belongs in PINLAKE_API_KEY in the environment",
+        ));
+    }
+    match url.scheme() {
+        "http" | "https" if url.query().is_none() && url.fragment().is_none() => Ok(url),
+        _ => Err(CliError::usage("--to is no address to post to", advice)),
+    }
+}
+
+/// What --from names.
+async fn inputs(args: &ReplayArgs, order: Order, catalog: &Catalog) -> Result<Vec<Input>, CliError> {
+    let dataset = args.dataset.as_deref();
+    let Some((scheme, _)) = args.from.split_once("://") else {
+        if !args.table.is_empty() || !args.key.is_empty() || args.db_tls.is_some() {
+            return Err(CliError::usage(
+                "--table, --key and --db-tls are for databases",
+                "leave them out, or give --from a database's URL",
+            ));
+        }
+        return source::find(Path::new(&args.from), dataset, catalog);
+    };
+    if Engine::of_scheme(scheme).is_none() {
+        return Err(CliError::usage(
+            format!("rows cannot be read from {scheme}:// sources"),
+            "give --from a folder, a file, mysql://HOST/DATABASE or postgres://HOST/DATABASE",
+        ));
+    }
+    let setting = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let address = Address::parse(&args.from, args.db_tls, args.db_ca.as_deref(), setting)?;
+    let database = Arc::new(Database::look(address).await?);
+    // A draw needs no key: it takes rows by their place, as the stock client does, unless it is told otherwise.
+    let resumable = args.state.is_some() && order == Order::Given;
+    let keyed = resumable || !args.key.is_empty();
+    let inputs = source::tables(&database, &args.table, dataset, &args.key, keyed, catalog)?;
+    match inputs.iter().find(|input| resumable && input.key().is_none()) {
+        None => Ok(inputs),
+        Some(input) => Err(CliError::usage(
+            format!(
+                "{} has no primary key of whole numbers, so --state cannot say how far it was read",
+                input.name
+            ),
+            "name a column of whole numbers, each there once, with --key; or leave --state out",
+        )),
+    }
+}
+
+fn catalog(datasets: Option<&Path>) -> Result<Catalog, CliError> {
+    datasets.map_or_else(Catalog::embedded, Catalog::from_dir).map_err(|errors| {
+        CliError::usage("the contracts cannot be used", "mend what is named above").caused_by(errors)
+    })
+}
+
+/// The state of earlier runs, or that of a run which has posted nothing.
+fn beginning(args: &ReplayArgs, to: &Url, order: Order, inputs: &[Input]) -> Result<State, CliError> {
+    let fresh = State {
+        to: to.to_string(),
+        order: match order {
+            Order::Given => "file".to_owned(),
+            Order::Drawn { seed } => format!("seed {seed}"),
+        },
+        files: inputs.iter().map(|input| (input.name.clone(), 0)).collect(),
+        keys: BTreeMap::new(),
+    };
+    let Some(path) = &args.state else { return Ok(fresh) };
+    let state = State::load(path, fresh)?;
+    for input in inputs {
+        if let (Some(kept), Some(key)) = (state.keys.get(&input.name), input.key())
+            && kept.column != key
+        {
+            return Err(CliError::usage(
+                format!(
+                    "the state {} has read {} by `{}`, not by `{key}`",
+                    path.display(),
+                    input.name,
+                    kept.column
+                ),
+                format!("give --key {}, or name another --state to begin again", kept.column),
+            ));
+        }
+    }
+    Ok(state)
+}
+
+fn crashed(error: &JoinError) -> CliError {
+    CliError::failed(
+        format!("a part of the program broke: {error}"),
+        "this is a mistake in pinlake: please report it",
+    )
+}
+
+/// The progress bar, one of the two: files read to their end are told by their bytes, which the reader counts, and
+/// anything else by rows.
+struct Bars {
+    rows: ProgressBar,
+    bytes: ProgressBar,
+}
+
+impl Bars {
+    fn new(inputs: &[Input], order: Order, count: Option<u64>) -> Bars {
+        let size = |input: &Input| match input.origin {
+            Origin::File { size, .. } => Some(size),
+            Origin::Table { .. } => None,
+        };
+        let bytes: Option<u64> = inputs.iter().map(size).sum();
+        if let Some(bytes) = bytes
+            && order == Order::Given
+            && count.is_none()
+        {
+            return Bars {
+                rows: ProgressBar::hidden(),
+                bytes: console::progress("posting", Unit::Bytes, Some(bytes)),
+            };
+        }
+        let rows = count.map(|count| count.saturating_mul(inputs.len() as u64));
+        Bars { rows: console::progress("posting", Unit::Rows, rows), bytes: ProgressBar::hidden() }
+    }
+
+    fn clear(&self) {
+        self.rows.finish_and_clear();
+        self.bytes.finish_and_clear();
+    }
+}
+
+/// A run under way.
+struct Replay {
+    poster: Arc<Poster>,
+    inputs: Arc<Vec<Input>>,
+    ledger: Ledger,
+    rate: Option<u32>,
+    stop: watch::Receiver<bool>,
+    bars: Bars,
+}
+
+impl Replay {
+    /// Posts batches, several at a time, until there are none or one fails; then those under way are finished.
+    async fn post_all(
+        &mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        concurrency: usize,
+    ) -> Result<(), CliError> {
+        let mut deliveries: JoinSet<Delivery> = JoinSet::new();
+        let mut save = interval(SAVE_EVERY);
+        save.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next = Instant::now();
+        let mut outcome = Ok(());
+        let mut more = true;
+        while more || !deliveries.is_empty() {
+            let batch = async {
+                // Once a stop is asked for, what was read goes out without further waiting.
+                tokio::select! {
+                    () = sleep_until(next) => {}
+                    _ = self.stop.wait_for(|stop| *stop) => {}
+                }
+                batches.recv().await
+            };
+            tokio::select! {
+                batch = batch, if more && deliveries.len() < concurrency => match batch {
+                    None => more = false,
+                    Some(batch) => {
+                        if let Some(rate) = self.rate {
+                            let time = Duration::from_secs_f64(batch.rows.len() as f64 / f64::from(rate));
+                            next = next.max(Instant::now()) + time;
+                        }
+                        self.ledger.begin(&batch);
+                        let (poster, inputs) = (Arc::clone(&self.poster), Arc::clone(&self.inputs));
+                        deliveries.spawn(async move {
+                            match inputs.get(batch.file) {
+                                Some(input) => poster.deliver(input, batch).await,
+                                None => Delivery::default(),
+                            }
+                        });
+                    }
+                },
+                Some(delivery) = deliveries.join_next() => {
+                    let taken = match delivery {
+                        Ok(delivery) => self.ledger.take(delivery, &self.inputs, &self.bars.rows),
+                        Err(error) => Err(crashed(&error)),
+                    };
+                    if let Err(error) = taken {
+                        // The first failure is the one to tell; no more batches are begun.
+                        outcome = outcome.and(Err(error));
+                        more = false;
+                        batches.close();
+                    }
+                },
+                _ = save.tick() => outcome = outcome.and(self.ledger.save()),
+            }
+        }
+        outcome
+    }
+}
+
+/// What the run has done, in memory and on disk.
+struct Ledger {
+    begin: Instant,
+    summary: Summary,
+    acks: Acks,
+    acks_path: Option<PathBuf>,
+    state: State,
+    state_path: Option<PathBuf>,
+    marks: Vec<Watermark>,
+    names: Vec<String>,
+    /// The key columns of tables, by name.
+    keys: BTreeMap<String, String>,
+    rejects: Rejects,
+}
+
+/// The line on stdout.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    sent: u64,
+    accepted: u64,
+    rejected: u64,
+    requests: u64,
+    retries: u64,
+    seconds: f64,
+    bytes: u64,
+}
+
+impl Ledger {
+    fn open(args: &ReplayArgs, state: State, inputs: &[Input]) -> Result<Ledger, CliError> {
+        let acks = args.acks.as_deref().map_or_else(|| Ok(Acks::default()), Acks::load)?;
+        let names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
+        let mut marks = Vec::with_capacity(names.len());
+        for name in &names {
+            marks.push(Watermark::at(state.files.get(name).copied().unwrap_or_default()));
+        }
+        let rejects = match &args.state {
+            None => PathBuf::from("pinlake-replay.rejects.ndjson"),
+            Some(state) => {
+                let mut name = state.file_name().unwrap_or_default().to_os_string();
+                name.push(".rejects.ndjson");
+                state.with_file_name(name)
+            }
+        };
+        Ok(Ledger {
+            begin: Instant::now(),
+            summary: Summary::default(),
+            acks,
+            acks_path: args.acks.clone(),
+            state,
+            state_path: args.state.clone(),
+            marks,
+            keys: inputs
+                .iter()
+                .filter_map(|input| Some((input.name.clone(), input.key()?.to_owned())))
+                .collect(),
+            names,
+            rejects: Rejects { path: rejects, file: None },
+        })
+    }
+
+    /// Notes the keys of rows that go out.
+    fn begin(&mut self, batch: &Batch) {
+        if let Some(mark) = self.marks.get_mut(batch.file) {
+            let keys = batch.rows.iter().filter_map(|row| Some((row.ordinal, row.key?)));
+            keys.for_each(|(ordinal, key)| mark.expect(ordinal, key));
+        }
+    }
+
+    /// Takes in what became of a batch; its failure is the error.
+    fn take(&mut self, delivery: Delivery, inputs: &[Input], bar: &ProgressBar) -> Result<(), CliError> {
+        self.summary.sent += delivery.sent;
+        self.summary.requests += delivery.requests;
+        self.summary.retries += delivery.retries;
+        self.summary.bytes += delivery.bytes;
+        self.summary.accepted += delivery.accepted.len() as u64;
+        self.summary.rejected += delivery.rejected.len() as u64;
+        self.acks.merge(&delivery.acks);
+        if let Some(input) = inputs.get(delivery.file) {
+            self.rejects.write(input, &delivery.rejected)?;
+        }
+        if let Some(mark) = self.marks.get_mut(delivery.file) {
+            let rejected = delivery.rejected.iter().map(|reject| reject.row.ordinal);
+            delivery.accepted.iter().copied().chain(rejected).for_each(|ordinal| mark.pass(ordinal));
+        }
+        bar.inc(delivery.accepted.len() as u64);
+        match delivery.failure {
+            None | Some(Failure::Stopped) => Ok(()),
+            Some(Failure::Error(error)) => Err(error),
+        }
+    }
+
+    /// Acknowledgements first: the state must not be ahead of them.
+    fn save(&mut self) -> Result<(), CliError> {
+        if let Some(path) = &self.acks_path {
+            self.acks.save(path)?;
+        }
+        if let Some(path) = &self.state_path {
+            for (name, mark) in self.names.iter().zip(&self.marks) {
+                self.state.files.insert(name.clone(), mark.next);
+                if let (Some(column), Some(reached)) = (self.keys.get(name), mark.key) {
+                    self.state.keys.insert(name.clone(), Key { column: column.clone(), reached });
+                }
+            }
+            self.state.save(path)?;
+        }
+        Ok(())
+    }
+
+    /// The summary on stdout, and where rejected rows are on stderr.
+    fn print(&mut self) -> Result<(), CliError> {
+        if self.summary.rejected > 0 {
+            let (rows, path) = (self.summary.rejected, self.rejects.path.display());
+            console::say(&format!("{rows} rejected rows are in {path}, each with the reason"));
+        }
+        self.summary.seconds = self.begin.elapsed().as_secs_f64();
+        console::data_json(&self.summary)
+    }
+}
+
+/// The file of rejected rows: one JSON object a line with the row's text, since the row itself may be no JSON.
+struct Rejects {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Rejects {
+    fn write(&mut self, input: &Input, rejected: &[Reject]) -> Result<(), CliError> {
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        let mut lines = String::new();
+        for Reject { row, reason } in rejected {
+            let (name, raw) = match str::from_utf8(&row.bytes) {
+                Ok(text) => ("raw", text.to_owned()),
+                Err(_) => ("raw_base64", STANDARD.encode(&row.bytes)),
+            };
+            let line = json!({"dataset": input.dataset, "file": input.shown(), "line": row.line, "reason": reason, name: raw});
+            lines.push_str(&line.to_string());
+            lines.push('\n');
+        }
+        self.append(lines.as_bytes()).map_err(|error| {
+            CliError::failed(
+                format!("cannot write rejected rows to {}", self.path.display()),
+                "name another --state",
+            )
+            .caused_by(error)
+        })
+    }
+
+    fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(whole_file::open_private(OpenOptions::new().append(true), &self.path)?),
+        };
+        file.write_all(lines)?;
+        file.sync_data()
+    }
+}

@@ -1,0 +1,368 @@
+//! What holds for any input whatever; a law that is broken panics. Property tests beside it and the fuzz targets `record`,
+//! `file` and `table` share it.
+
+use std::io::Read;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::RecordBatch;
+use arrow::array::cast::AsArray;
+use bytes::Bytes;
+use chrono::DateTime;
+use pinlake_clean::record_reader::{Format, Limits, ReadError, Records};
+use pinlake_clean::{MAX_RECORD_BYTES, Origin, Position, Reason, RecordCleaner};
+use pinlake_schema::{Catalog, KEY_COLUMN, QUARANTINE};
+use serde_json::value::RawValue;
+
+/// A contract with a column of every type.
+const EVERY_TYPE: &str = r#"
+name = "every"
+version = 1
+[route]
+files = ["every*"]
+shape = ["s", "i", "j"]
+[[column]]
+name = "s"
+type = "string"
+remove_prefix = "x"
+null = ["-", ""]
+[[column]]
+name = "i"
+type = "int32"
+[[column]]
+name = "f"
+type = "float64"
+counts = true
+[[column]]
+name = "b"
+type = "boolean"
+[[column]]
+name = "d"
+type = "date"
+formats = ["%Y-%m-%d", "%d %b %Y"]
+[[column]]
+name = "t"
+type = "timestamp"
+formats = ["$date", "unix_millis", "unix_seconds"]
+[[column]]
+name = "y"
+type = "binary"
+[[column]]
+name = "j"
+type = "json"
+[[column]]
+name = "a"
+type = "array<string>"
+null = ["-"]
+[[column]]
+name = "n"
+type = "array<int64>"
+array_of = ["i", ["q", "f"]]
+[[column]]
+name = "joined"
+type = "string"
+join = ["s", "q", ["z", "b"]]
+separator = "+"
+"#;
+
+/// The repository's contracts and one more.
+static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
+    let files = [
+        ("pin.toml", include_str!("../../../../../datasets/pin.toml")),
+        ("geo.toml", include_str!("../../../../../datasets/geo.toml")),
+        ("user.toml", include_str!("../../../../../datasets/user.toml")),
+        ("every.toml", EVERY_TYPE),
+    ];
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
+});
+
+/// The datasets that a sender may name, and names of none.
+pub const HINTS: [Option<&str>; 6] =
+    [None, Some("pin"), Some("geo"), Some("user"), Some("every"), Some("nothing")];
+
+/// Names of the fields that the contracts read, and some that they do not.
+pub const FIELDS: [&str; 30] = [
+    "ind",
+    "index",
+    "unique_id",
+    "title",
+    "description",
+    "follower_count",
+    "poster_name",
+    "tag_list",
+    "is_image_or_video",
+    "image_src",
+    "save_location",
+    "category",
+    "latitude",
+    "longitude",
+    "country",
+    "timestamp",
+    "first_name",
+    "last_name",
+    "age",
+    "date_joined",
+    "s",
+    "i",
+    "f",
+    "b",
+    "d",
+    "t",
+    "y",
+    "j",
+    "a",
+    "downloaded",
+];
+
+/// Where a file may pretend to come from: its format is told by its bytes, then by its name.
+pub const FILE_NAMES: [&str; 8] = [
+    "pin.ndjson",
+    "geo.json",
+    "user.csv",
+    "every.tsv",
+    "topics/0a1b2c3d4e5f.pin/partition=0/0a1b2c3d4e5f.pin+0+0000000042.json",
+    "topics/0a1b2c3d4e5f.user/partition=1/0a1b2c3d4e5f.user+1+0000000000.json.gz",
+    "geo.jsonl.zst",
+    "unheard",
+];
+
+fn intake() -> RecordCleaner {
+    RecordCleaner::new(Arc::clone(&CATALOG), DateTime::UNIX_EPOCH)
+}
+
+/// What one record became.
+#[derive(Debug, PartialEq)]
+struct Row {
+    dataset: String,
+    key: Vec<u8>,
+    cells: RecordBatch,
+}
+
+/// Cleans one record: it is one row of one dataset, and counted so.
+fn row_of(intake: &mut RecordCleaner, record: &[u8], hint: Option<&str>) -> Row {
+    let counted = |intake: &RecordCleaner| -> (u64, u64) {
+        intake.counts().fold((0, 0), |sum, count| (sum.0 + count.read, sum.1 + count.quarantined))
+    };
+    let before = counted(intake);
+    let origin = Origin { source: "file/test", position: Position::Line(1), record_id: Some(("request", 7)) };
+    intake.push(record, hint, &origin);
+    let after = counted(intake);
+    let mut cleaned = intake.drain();
+    assert_eq!(cleaned.len(), 1, "a record is a row of one dataset");
+    let cleaned = cleaned.remove(0);
+    assert_eq!((cleaned.read, cleaned.rows.num_rows()), (1, 1), "a record is one row");
+    let quarantined = u64::from(cleaned.contract.name == QUARANTINE);
+    assert_eq!((after.0 - before.0, after.1 - before.1), (1, quarantined), "read = rows + rejects");
+
+    let keys = cleaned.rows.column_by_name(KEY_COLUMN).expect("keys").clone();
+    let stored = pinlake_clean::keys(&cleaned.contract, &cleaned.rows).expect("the table's columns");
+    assert_eq!(&stored, keys.as_fixed_size_binary(), "a row read from its table has the key it came with");
+    let columns: Vec<usize> = (0..cleaned.contract.columns.len()).collect();
+    let cells = cleaned.rows.project(&columns).expect("the contract's columns");
+    let key = keys.as_fixed_size_binary().value(0).to_vec();
+    Row { dataset: cleaned.contract.name.clone(), key, cells }
+}
+
+/// Any bytes are one row: clean, or in quarantine with their bytes and a reason; the same one every time.
+pub fn record(record: &[u8], hint: Option<&str>) {
+    let mut own = intake();
+    let row = row_of(&mut own, record, hint);
+    assert_eq!(row_of(&mut own, record, hint), row, "cleaned again");
+    for value in ["1", "\"x\"", "{\"k\":[]}"] {
+        let fields: Vec<String> = FIELDS.iter().map(|name| format!("\"{name}\":{value}")).collect();
+        let other = format!("{{{}}}", fields.join(","));
+        row_of(&mut own, other.as_bytes(), hint);
+        assert_eq!(row_of(&mut own, record, hint), row, "cleaned after a record of another form");
+    }
+    if row.dataset == QUARANTINE {
+        let text = |name: &str| row.cells.column_by_name(name).expect("column").as_string::<i32>().value(0);
+        let raw = row.cells.column_by_name("raw").expect("column").as_binary::<i32>().value(0);
+        assert_eq!(raw, record, "a reject keeps its bytes");
+        assert!(Reason::ALL.iter().any(|reason| reason.code() == text("reason")));
+        assert!((1..2000).contains(&text("detail").len()), "{}", text("detail").len());
+        return;
+    }
+    assert!(record.len() <= MAX_RECORD_BYTES);
+    if let Some(turned) = turned_round(record) {
+        let same = row_of(&mut own, turned.as_bytes(), hint);
+        assert_eq!(same, row, "fields in another order, blanks between: {turned}");
+    }
+}
+
+/// The same object with its fields in another order and blanks between the tokens; none where that says something
+/// else, because a value that is kept as JSON text would have another text.
+fn turned_round(record: &[u8]) -> Option<String> {
+    let fields: std::collections::BTreeMap<String, Box<RawValue>> = serde_json::from_slice(record).ok()?;
+    let written: Vec<String> = fields
+        .iter()
+        .rev()
+        .map(|(name, value)| Some(format!(" {}\t:\r\n{value} ", serde_json::to_string(name).ok()?)))
+        .collect::<Option<_>>()?;
+    Some(format!("\n{{{}}} ", written.join(",")))
+}
+
+/// What came out of a file: records with position and fault, and why reading ended, if not at the end.
+type Cut = (Vec<(u64, Vec<u8>, Option<Reason>)>, Option<&'static str>);
+
+/// Limits small enough to be met.
+pub fn small_limits() -> Limits {
+    Limits {
+        max_record_bytes: 512,
+        max_ratio: 100,
+        free_unpacked_bytes: 1 << 20,
+        max_spooled_bytes: 1 << 20,
+        ..Limits::default()
+    }
+}
+
+fn cut(records: Result<Records, ReadError>) -> Cut {
+    let kind = |error: ReadError| match error {
+        ReadError::Io { .. } => "io",
+        ReadError::SizeLimitExceeded { .. } => "bomb",
+        ReadError::Parquet { .. } => "parquet",
+        ReadError::Refused { .. } => "refused",
+        ReadError::Host { .. } => "host",
+    };
+    let mut found = Vec::new();
+    let mut records = match records {
+        Ok(records) => records,
+        Err(error) => return (found, Some(kind(error))),
+    };
+    loop {
+        match records.next() {
+            Ok(None) => return (found, None),
+            Ok(Some(record)) => {
+                found.push((record.position, record.bytes.to_vec(), record.fault.map(|fault| fault.reason)));
+            }
+            Err(error) => return (found, Some(kind(error))),
+        }
+    }
+}
+
+/// Hands out a few bytes at a time, as a pipe may.
+struct Pieces {
+    bytes: Bytes,
+    most: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.most.min(into.len()).min(self.bytes.len());
+        into[..count].copy_from_slice(&self.bytes.split_to(count));
+        Ok(count)
+    }
+}
+
+/// Any file comes out as the same records however it is handed in, none longer than the limit; and each of them is a
+/// row.
+pub fn file(name: &str, bytes: &[u8]) {
+    let limits = small_limits();
+    let bytes = Bytes::copy_from_slice(bytes);
+    let opened = Records::from_bytes(name, bytes.clone(), limits);
+    let format = opened.as_ref().map(Records::format).ok();
+    let whole = cut(opened);
+    for most in [1, 3, 100] {
+        let pieces = Pieces { bytes: bytes.clone(), most };
+        let in_pieces = cut(Records::from_read(name, pieces, limits));
+        // How much of a packed file has been read by the time that counts for its ratio.
+        if whole.1 != Some("bomb") && in_pieces.1 != Some("bomb") {
+            assert_eq!(in_pieces, whole, "handed in by {most} bytes");
+        }
+    }
+    let (records, end) = whole;
+    for (position, record, _) in &records {
+        assert!(*position > 0);
+        assert!(record.len() <= limits.max_record_bytes, "{} bytes", record.len());
+    }
+    if let (Some(format), None) = (format, end) {
+        by_another_reader(format, &bytes, &records, limits.max_record_bytes);
+    }
+
+    let hint = CATALOG.route_file(name).map(|contract| contract.name.clone());
+    let mut intake = intake();
+    let source = format!("file/{name}");
+    for (position, record, fault) in &records {
+        let origin = Origin { source: &source, position: Position::Line(*position), record_id: None };
+        match fault {
+            Some(reason) => intake.reject(record, hint.as_deref(), &origin, *reason, "as cut"),
+            None => {
+                intake.push(record, hint.as_deref(), &origin);
+            }
+        }
+    }
+    let rows: usize = intake.drain().iter().map(|cleaned| cleaned.rows.num_rows()).sum();
+    assert_eq!(rows, records.len(), "a record is a row");
+}
+
+/// Where another reader can tell what the records are, these are they.
+fn by_another_reader(format: Format, bytes: &[u8], found: &[(u64, Vec<u8>, Option<Reason>)], most: usize) {
+    if bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        return;
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let expected: Vec<&[u8]> = match format {
+        Format::JsonLines => bytes
+            .split(|byte| *byte == b'\n')
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+            .filter(|line| !line.trim_ascii().is_empty() || line.len() > most)
+            .collect(),
+        Format::JsonArray => match serde_json::from_slice::<Vec<&RawValue>>(bytes) {
+            Ok(values) => values.iter().map(|value| value.get().as_bytes()).collect(),
+            Err(_) => return,
+        },
+        Format::JsonValues => {
+            let values = serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>();
+            match values.collect::<Result<Vec<_>, _>>() {
+                // A number or a word has no end of its own.
+                Ok(values) if values.iter().all(|value| value.get().starts_with(['{', '[', '"'])) => {
+                    values.iter().map(|value| value.get().as_bytes()).collect()
+                }
+                _ => return,
+            }
+        }
+        Format::Csv { .. } | Format::Parquet => return,
+    };
+    let too_large = |record: &[u8]| record.len() > most;
+    assert_eq!(found.len(), expected.len(), "records of {format:?}");
+    for ((_, record, fault), expected) in found.iter().zip(expected) {
+        assert_eq!(record, &expected[..expected.len().min(most)]);
+        assert_eq!(*fault, too_large(expected).then_some(Reason::TooLarge), "{expected:?}");
+    }
+}
+
+/// Any path is one dataset's or none's.
+pub fn path(path: &str) {
+    if let Some(contract) = CATALOG.route_file(path) {
+        let name = path.rsplit(['/', '\\']).next().expect("a part");
+        let routes = &contract.route;
+        assert!(!routes.files.is_empty() || !routes.topics.is_empty(), "{name}");
+    }
+}
+
+/// A table written as CSV comes back, each row the object of its cells.
+pub fn table(delimiter: u8, header: &[String], rows: &[Vec<String>]) {
+    let mut file = Vec::new();
+    let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(&mut file);
+    writer.write_record(header).expect("memory");
+    for row in rows {
+        writer.write_record(row).expect("memory");
+    }
+    writer.flush().expect("memory");
+    drop(writer);
+    let name = if delimiter == b'\t' { "x.tsv" } else { "x.csv" };
+    let limits = Limits::default();
+    let (records, end) = cut(Records::from_bytes(name, file.into(), limits));
+    assert_eq!((records.len(), end), (rows.len(), None));
+    for ((_, record, fault), row) in records.iter().zip(rows) {
+        assert_eq!(*fault, None);
+        let mut expected = serde_json::Map::new();
+        for (name, cell) in
+            header.iter().map(|name| name.trim()).zip(row).filter(|(name, _)| !name.is_empty())
+        {
+            let cell = if cell.is_empty() { serde_json::Value::Null } else { cell.as_str().into() };
+            expected.insert(name.to_owned(), cell);
+        }
+        let found: serde_json::Value = serde_json::from_slice(record).expect("JSON");
+        assert_eq!(found, serde_json::Value::Object(expected));
+    }
+}
