@@ -1,1 +1,1 @@
-"""`make bench`: pinlake and its peers on the same files in one run. docs/performance.md has what it showed."""
+"""Benchmarks of pinlake and its peers (`make bench`). docs/benchmarks.md describes them."""

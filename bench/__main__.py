@@ -1,4 +1,4 @@
-"""python -m bench SECTION...: measures pinlake and its peers side by side; `make bench` calls it."""
+"""Runs sections of the benchmark: python -m bench SECTION... (`make bench` calls this)."""
 
 import argparse
 
@@ -36,26 +36,44 @@ SECTIONS = [
 
 
 def main() -> None:
-    """Runs the sections that are named."""
+    """Runs the sections of the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("sections", nargs="+", choices=SECTIONS)
     parser.add_argument("--rows", type=int, nargs="+", default=[300_000, 1_000_000], help="posts to load and analyse")
     parser.add_argument(
-        "--posts", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000], help="posts of the lakes of growth"
+        "--posts",
+        type=int,
+        nargs="+",
+        default=[1_000_000, 3_000_000, 10_000_000],
+        help="sizes in posts of the lakes of the section growth",
     )
     parser.add_argument(
-        "--tables", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000], help="rows to insert into"
+        "--tables",
+        type=int,
+        nargs="+",
+        default=[1_000_000, 10_000_000, 100_000_000],
+        help="sizes in rows of the tables of the section insert",
     )
-    parser.add_argument("--objects", type=int, default=100_000, help="landing objects to drain, in a folder")
-    # Each is a request of 20 ms there, and a few tell as much as many.
-    parser.add_argument("--in-bucket", type=int, default=10_000, help="landing objects to drain, in a bucket")
-    parser.add_argument("--runs", type=int, default=5, help="counted runs of each, after one that is not")
-    parser.add_argument("--peers", nargs="*", default=list(load.PEER_NAMES), choices=load.PEER_NAMES)
-    parser.add_argument("--seconds", type=int, default=120, help="how long the section freshness sends records")
-    parser.add_argument("--lakes", nargs="+", default=list(lakes.KINDS), choices=lakes.KINDS, help="to drain into")
+    parser.add_argument("--objects", type=int, default=100_000, help="landing objects to drain from a folder")
+    # Fewer than in a folder: each takes a request of 20 ms.
+    parser.add_argument("--in-bucket", type=int, default=10_000, help="landing objects to drain from a bucket")
+    parser.add_argument("--runs", type=int, default=5, help="counted runs of each contender, after a warm-up run")
+    parser.add_argument(
+        "--peers", nargs="*", default=list(load.PEER_NAMES), choices=load.PEER_NAMES, help="programs to compare with"
+    )
+    parser.add_argument(
+        "--seconds", type=int, default=120, help="seconds for which the section freshness sends records"
+    )
+    parser.add_argument(
+        "--lakes",
+        nargs="+",
+        default=list(lakes.KINDS),
+        choices=lakes.KINDS,
+        help="kinds of lakes for the sections drain and compactors",
+    )
     arguments = parser.parse_args()
-    about = machine.describe()
-    print("# " + ", ".join(f"{name} {value}" for name, value in about.items()) + "\n")
+    description = machine.describe()
+    print("# " + ", ".join(f"{name} {value}" for name, value in description.items()) + "\n")
     for section in arguments.sections:
         match section:
             case "load":

@@ -1,4 +1,4 @@
-"""Cold start: from starting a function's program to its first request for an event, AWS clients made; and its size."""
+"""Section cold-start: from process start to the first request for an event, AWS clients included; and the size."""
 
 import statistics
 import tempfile
@@ -10,25 +10,25 @@ from bench.places import binary
 from bench.runtime import Function
 
 FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
-# MemorySize in template.yaml, which only tells the program what it has: here it has all.
+# MemorySize in template.yaml, passed to the function as its memory size. The benchmark does not limit its memory.
 MEMORY = {"ingest": 512, "cleaner": 1024, "compactor": 2048, "analysis": 3008}
 TARGET_MS = {"ingest": 25, "cleaner": 25, "compactor": 100, "analysis": 100}
 TARGET_MB = {"ingest": 6, "cleaner": 6, "compactor": 30, "analysis": 30}
 
 
 def settings(lake: str) -> dict[str, str]:
-    """What every function is told."""
+    """Environment variables of every function."""
     return {
         "PINLAKE_LAKE": lake,
         "PINLAKE_STREAM": "records",
         "PINLAKE_ANONYMOUS": "true",
-        "PINLAKE_QUEUE_URL": "http://127.0.0.1:9/0/wake-ups",
+        "PINLAKE_QUEUE_URL": "http://127.0.0.1:9/0/triggers",
         "PINLAKE_RESULTS_TABLE": "results",
     }
 
 
 def zipped_mb(program: Path) -> float:
-    """What would be uploaded: the program as `bootstrap`, deflated."""
+    """Size of the deployment package: the program as `bootstrap` in a zip file."""
     with tempfile.TemporaryFile() as packed:
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
             archive.write(program, "bootstrap")
@@ -36,8 +36,8 @@ def zipped_mb(program: Path) -> float:
 
 
 def run(runs: int) -> None:
-    """Prints the table of all functions."""
-    print("## cold start: process start to the first `next`, AWS clients for S3 included; and the size deployed\n")
+    """Measures all functions and prints the table."""
+    print("## cold start: process start to the first `next`, S3 client included; and the size deployed\n")
     rows, figures = [], {}
     for name in FUNCTIONS:
         program = binary(name)
@@ -53,6 +53,6 @@ def run(runs: int) -> None:
             [name, f"{wall:.1f}", f"{least:.1f}", f"{cpu:.1f}", f"< {TARGET_MS[name]}", f"{rss:.0f}",
              f"{program.stat().st_size / 1e6:.1f}", f"{size:.1f}", f"< {TARGET_MB[name]}"]
         )  # fmt: skip
-    head = ["", "ms, median", "least", "CPU ms", "aim", "RSS MB", "MB", "MB zipped", "aim"]
-    print(report.table(head, rows))
-    report.keep("cold-start", {"runs": runs}, figures)
+    head = ["", "ms, median", "min", "CPU ms", "target", "RSS MB", "MB", "MB zipped", "target"]
+    print(report.format_table(head, rows))
+    report.save("cold-start", {"runs": runs}, figures)

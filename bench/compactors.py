@@ -1,7 +1,7 @@
-"""Several compactors at once on one table: with work of their own, and on the same backlog.
+"""Section compactors: several compactors at once on one table, with their own landing objects and on a shared backlog.
 
-With work of its own, each finds landing objects that no other sees: how many commits a second the one log takes, and
-what a lost race costs. On the same backlog they do as those do that a queue wakes together: all list the same objects.
+With their own objects, the section shows how many commits a second the log allows, and what a conflict costs. On a
+shared backlog all list the same objects, as compactors that are triggered together do.
 """
 
 import statistics
@@ -21,26 +21,27 @@ from bench.runtime import Function
 from bench.trigger_queue import TriggerQueue
 
 AT_ONCE = (1, 2, 4, 8)
-# Work of their own: a commit takes so many landing objects of so many rows.
+# Own objects: landing objects of a commit, and rows of an object.
 OBJECTS_A_COMMIT, ROWS_AN_OBJECT = 5, 200
 COMMITS = {"folder": 200, "bucket": 48}
-# The same backlog for all: commits of a thousand objects.
+# Shared backlog: its landing objects, and rows of an object.
 BACKLOG, ROWS_OF_BACKLOG = 20_000, 10
-LOST = "version taken by another writer"
+# The log line of a conflict (shared/lake).
+CONFLICT = "version taken by another writer"
 
 
-def own_work(lake: Lake, compactors: list[Function], kind: str) -> Callable[[int], None]:
-    """What one compactor does: it takes the next few objects into its landing area, commits them, and so on."""
-    source = backlog.landed(OBJECTS_A_COMMIT * (COMMITS[kind] + len(AT_ONCE) * 2), ROWS_AN_OBJECT)
+def work_on_own_objects(lake: Lake, compactors: list[Function], kind: str) -> Callable[[int], None]:
+    """The work of one compactor: put the next objects into its own landing area, commit them, repeat."""
+    source = backlog.build_backlog(OBJECTS_A_COMMIT * (COMMITS[kind] + len(AT_ONCE) * 2), ROWS_AN_OBJECT)
     files = sorted(file for file in (source / "landing").rglob("*") if file.is_file())
     batches = [files[at : at + OBJECTS_A_COMMIT] for at in range(0, len(files), OBJECTS_A_COMMIT)]
 
     def commit(number: int) -> None:
         for file in batches.pop():
-            lake.land(f"lake-{number}", source, file)
-        call(compactors[number], handlers.wake(DATASET))
+            lake.put_landing_object(f"lake-{number}", source, file)
+        call_or_exit(compactors[number], handlers.trigger_event(DATASET))
 
-    # Warm, as functions are that have work.
+    # Warm up every compactor.
     for number in range(len(compactors)):
         commit(number)
     del batches[COMMITS[kind] :]
@@ -55,48 +56,52 @@ def own_work(lake: Lake, compactors: list[Function], kind: str) -> Callable[[int
     return work
 
 
-def same_work(lake: Lake, compactors: list[Function], queue: TriggerQueue) -> Callable[[int], None]:
-    """What one compactor does: it drains the landing area, beside the others."""
+def work_on_shared_backlog(lake: Lake, compactors: list[Function], queue: TriggerQueue) -> Callable[[int], None]:
+    """The work of one compactor: drain the shared landing area."""
 
     def work(number: int) -> None:
-        call(compactors[number], handlers.wake(DATASET))
-        while event := queue.take():
-            call(compactors[number], event)
+        call_or_exit(compactors[number], handlers.trigger_event(DATASET))
+        while event := queue.receive_all():
+            call_or_exit(compactors[number], event)
 
     return work
 
 
-def call(compactor: Function, event: dict[str, Any]) -> None:
-    """A call that must succeed."""
+def call_or_exit(compactor: Function, event: dict[str, Any]) -> None:
+    """Invokes a compactor and exits if it reports failures."""
     answer = compactor.call(event).answer
     if answer != {"batchItemFailures": []}:
         raise SystemExit(f"{answer}\n{compactor.log_tail()}")
 
 
-def measured(kind: str, count: int, *, is_shared: bool) -> dict[str, Any]:
-    """The figures of so many compactors at once."""
-    source = backlog.landed(BACKLOG, ROWS_OF_BACKLOG) if is_shared else None
+def measure_compactors(kind: str, count: int, *, is_shared: bool) -> dict[str, Any]:
+    """Measures `count` compactors at once."""
+    source = backlog.build_backlog(BACKLOG, ROWS_OF_BACKLOG) if is_shared else None
     with ExitStack() as stack:
-        lake = stack.enter_context(lakes.opened(kind, WORK / "compactors", source))
+        lake = stack.enter_context(lakes.open_lake(kind, WORK / "compactors", source))
         queue = stack.enter_context(TriggerQueue())
         compactors = []
         for number in range(count):
-            place = lake.settings() if is_shared else lake.settings(lake.share(f"lake-{number}"))
+            place = lake.settings() if is_shared else lake.settings(lake.add_landing_area(f"lake-{number}"))
             program = Function(binary("compactor"), settings("") | queue.settings | place, MEMORY["compactor"])
             compactors.append(stack.enter_context(program))
-        work = same_work(lake, compactors, queue) if is_shared else own_work(lake, compactors, kind)
+        work = (
+            work_on_shared_backlog(lake, compactors, queue)
+            if is_shared
+            else work_on_own_objects(lake, compactors, kind)
+        )
         table = lake.folder / "tables" / DATASET
-        before = Seen.of(lake, table, compactors)
-        all_at_once(work, count)
-        seen = Seen.of(lake, table, compactors).since(before)
+        before = Snapshot.read(lake, table, compactors)
+        run_in_parallel(work, count)
+        snapshot = Snapshot.read(lake, table, compactors).since(before)
     rows = BACKLOG * ROWS_OF_BACKLOG if is_shared else COMMITS[kind] * OBJECTS_A_COMMIT * ROWS_AN_OBJECT
-    if seen["rows"] != rows:
-        raise SystemExit(f"{rows} rows were to be inserted: {seen}")
-    return seen
+    if snapshot["rows"] != rows:
+        raise SystemExit(f"expected {rows} inserted rows: {snapshot}")
+    return snapshot
 
 
-def all_at_once(work: Callable[[int], None], count: int) -> None:
-    """Has all work, and waits for all."""
+def run_in_parallel(work: Callable[[int], None], count: int) -> None:
+    """Runs `work` for each number in a thread and waits for all."""
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
@@ -104,14 +109,14 @@ def all_at_once(work: Callable[[int], None], count: int) -> None:
         thread.join()
 
 
-class Seen(dict[str, float]):
-    """What had been done at a moment."""
+class Snapshot(dict[str, float]):
+    """Counters at one time."""
 
     @classmethod
-    def of(cls, lake: Lake, table: Path, compactors: list[Function]) -> "Seen":
-        """All of it, now."""
+    def read(cls, lake: Lake, table: Path, compactors: list[Function]) -> "Snapshot":
+        """Reads all counters."""
         at, busy = time.monotonic(), machine.busy_seconds()
-        commits, unnamed = delta_log.commits(table), delta_log.unnamed(table)
+        commits, unnamed = delta_log.read_commits(table), delta_log.list_unreferenced(table)
         logs = [compactor.log() for compactor in compactors]
         cpu_s = sum(compactor.cpu_s for compactor in compactors)
         return cls(
@@ -119,7 +124,7 @@ class Seen(dict[str, float]):
             commits=sum(1 for commit in commits if commit.inserted),
             merges=sum(1 for commit in commits if not commit.inserted),
             rows=sum(commit.inserted for commit in commits),
-            lost=sum(log.count(LOST) for log in logs),
+            lost=sum(log.count(CONFLICT) for log in logs),
             unnamed_inserts=sum(1 for file in unnamed if not file.is_merge),
             unnamed_merges=sum(1 for file in unnamed if file.is_merge),
             unnamed_mb=sum(file.bytes for file in unnamed) / 1e6,
@@ -129,13 +134,13 @@ class Seen(dict[str, float]):
             failed=sum(log.count('"level":"ERROR"') for log in logs),
         )
 
-    def since(self, before: "Seen") -> dict[str, float]:
-        """What was done between."""
+    def since(self, before: "Snapshot") -> dict[str, float]:
+        """The difference to an earlier snapshot."""
         return {name: round(self[name] - before[name], 3) for name in self}
 
 
 def run(runs: int, kinds: list[str]) -> None:
-    """Prints a table for each kind of work and of lake."""
+    """Measures each kind of work and of lake, and prints a table for each."""
     figures = {}
     for kind in kinds:
         for is_shared in (False, True):
@@ -144,18 +149,18 @@ def run(runs: int, kinds: list[str]) -> None:
             outcomes: dict[int, list[dict[str, float]]] = {count: [] for count in AT_ONCE}
             for _ in range(runs):
                 for count in AT_ONCE:
-                    outcomes[count].append(measured(kind, count, is_shared=is_shared))
-            print(report.table(HEAD, [row(count, outcomes[count]) for count in AT_ONCE]) + "\n")
+                    outcomes[count].append(measure_compactors(kind, count, is_shared=is_shared))
+            print(report.format_table(HEAD, [format_row(count, outcomes[count]) for count in AT_ONCE]) + "\n")
             figures[f"{kind}, {what}"] = outcomes
-    report.keep("compactors", {"runs": runs, "commits": COMMITS, "backlog": BACKLOG}, figures)
+    report.save("compactors", {"runs": runs, "commits": COMMITS, "backlog": BACKLOG}, figures)
 
 
-HEAD = ["at once", "commits/s", "rows/s", "commits", "lost versions", "merges", "files for nothing", "of them merges",
-        "MB for nothing", "MB inserted", "CPU s", "CPU ms a commit", "others' CPU s"]  # fmt: skip
+HEAD = ["compactors", "commits/s", "rows/s", "commits", "conflicts", "merges", "wasted files", "of them merges",
+        "wasted MB", "MB inserted", "CPU s", "CPU ms a commit", "others' CPU s"]  # fmt: skip
 
 
-def row(count: int, outcomes: list[dict[str, float]]) -> list[str]:
-    """The medians of a number of compactors."""
+def format_row(count: int, outcomes: list[dict[str, float]]) -> list[str]:
+    """The table row for `count` compactors: medians of the outcomes."""
     of = {name: statistics.median(outcome[name] for outcome in outcomes) for name in outcomes[0]}
     return [
         str(count), f"{of['commits'] / of['seconds']:.2f}", f"{of['rows'] / of['seconds']:,.0f}",

@@ -1,4 +1,4 @@
-"""What a table's log says of its commits, and what lies beside the log that no commit names."""
+"""Reads a table's Delta log: its commits, and data files that no commit references."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass
 class Commit:
-    """A commit that inserted rows, or merged files: then it inserted none."""
+    """A commit that inserted rows or, with `inserted` 0, merged files."""
 
     at_ms: int
     read: int
@@ -17,35 +17,35 @@ class Commit:
 
 
 @dataclass
-class Unnamed:
-    """A data file that no commit names: written for a version that was lost."""
+class UnreferencedFile:
+    """A data file that no commit references: written for a version that another writer committed."""
 
     bytes: int
-    # Larger than any insert's: a merge's.
+    # A merge, if the file is larger than that of any insert.
     is_merge: bool
 
 
-def commits(table: Path) -> list[Commit]:
+def read_commits(table: Path) -> list[Commit]:
     """The commits that wrote a data file, in order."""
-    made = []
+    found = []
     for actions in _entries(table):
         added = [action["add"]["size"] for action in actions if "add" in action]
         info = next(action["commitInfo"] for action in actions if "commitInfo" in action)
         if added:
-            made.append(Commit(info["timestamp"], info["pinlake"]["read"], info["pinlake"]["inserted"], sum(added)))
-    return made
+            found.append(Commit(info["timestamp"], info["pinlake"]["read"], info["pinlake"]["inserted"], sum(added)))
+    return found
 
 
-def unnamed(table: Path) -> list[Unnamed]:
-    """The data files that no commit names, each with its key file."""
-    named = {action["add"]["path"] for actions in _entries(table) for action in actions if "add" in action}
-    largest = max((commit.bytes for commit in commits(table) if commit.inserted), default=0)
+def list_unreferenced(table: Path) -> list[UnreferencedFile]:
+    """The data files that no commit references. Sizes include the key file."""
+    referenced = {action["add"]["path"] for actions in _entries(table) for action in actions if "add" in action}
+    largest = max((commit.bytes for commit in read_commits(table) if commit.inserted), default=0)
     found = []
     for file in table.glob("part-*.parquet"):
-        if file.name not in named:
+        if file.name not in referenced:
             size, keys = file.stat().st_size, table / "_pinlake_keys" / f"{file.stem}.keys"
-            # A compactor that is ended in between has not written the second.
-            found.append(Unnamed(size + (keys.stat().st_size if keys.exists() else 0), size > 1.5 * largest))
+            # Without a key file if the compactor was stopped between the two.
+            found.append(UnreferencedFile(size + (keys.stat().st_size if keys.exists() else 0), size > 1.5 * largest))
     return found
 
 

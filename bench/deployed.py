@@ -1,8 +1,7 @@
-"""The whole local stack with the programs that are measured, and what it tells of the past: when which object came, and
-which function ran from when to when.
+"""A local stack with the measured binaries, and its history: when objects were created and functions ran.
 
-The stack is a stack of the bench's own, started by `python -m local up` in the environment that has what it needs.
-Everything here is asked over plain HTTP: the stand-in looks at no signature.
+`python -m local up` starts the stack, apart from other stacks. It is queried over plain HTTP, because the stand-in
+checks no signatures.
 """
 
 import json
@@ -30,45 +29,45 @@ _JSON = {
     "kinesis": "application/x-amz-json-1.1",
     "sqs": "application/x-amz-json-1.0",
 }
-# The stand-in gives at most 10,000 lines of log an answer and no way to go on: asked for a few seconds at a time.
+# The stand-in returns at most 10,000 log lines and no continuation token, so logs are read some seconds at a time.
 _LOG_STEP_MS = 5_000
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a function, by the stand-in's log; times in seconds since 1970."""
+    """One invocation of a function, from the stand-in's log. Times are in seconds since 1970."""
 
-    begun: float
+    started: float
     ended: float
     log: tuple[str, ...]
 
 
-class Deployed:
-    """A stack that runs."""
+class Stack:
+    """A running stack."""
 
-    def __init__(self, described: dict[str, Any]) -> None:
-        self.described = described
-        self._endpoint = described["endpoint"]
+    def __init__(self, description: dict[str, Any]) -> None:
+        self.description = description
+        self._endpoint = description["endpoint"]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a program needs to work on this stack, and on no account."""
+        """Environment variables with which a program uses this stack."""
         return os.environ | {
-            "AWS_ENDPOINT_URL": self._endpoint, "AWS_REGION": self.described["region"], "AWS_ACCESS_KEY_ID": "test",
+            "AWS_ENDPOINT_URL": self._endpoint, "AWS_REGION": self.description["region"], "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true",
         }  # fmt: skip
 
-    def object(self, key: str) -> bytes:
+    def get_object(self, key: str) -> bytes:
         """An object's bytes."""
-        return self._get(f"/{self.described['bucket']}/{urllib.parse.quote(key)}")
+        return self._get(f"/{self.description['bucket']}/{urllib.parse.quote(key)}")
 
-    def came(self, prefix: str) -> dict[str, float]:
-        """When each object under a prefix came, deleted ones included: the bucket has versions."""
+    def list_created(self, prefix: str) -> dict[str, float]:
+        """Creation time of each object under a prefix, including deleted objects, from the bucket's versions."""
         found: dict[str, float] = {}
         marker: dict[str, str] = {}
         while True:
             query = urllib.parse.urlencode({"versions": "", "prefix": prefix} | marker)
-            page = ElementTree.fromstring(self._get(f"/{self.described['bucket']}?{query}"))
+            page = ElementTree.fromstring(self._get(f"/{self.description['bucket']}?{query}"))
             for version in page.iter(f"{_S3}Version"):
                 at = datetime.fromisoformat(version.findtext(f"{_S3}LastModified", "")).timestamp()
                 key = version.findtext(f"{_S3}Key", "")
@@ -80,53 +79,53 @@ class Deployed:
                 "version-id-marker": page.findtext(f"{_S3}NextVersionIdMarker", ""),
             }
 
-    def invocations(self, function: str, since: float, until: float) -> list[Invocation]:
-        """The runs of a function that ended within a time, in the order of their beginnings."""
+    def list_invocations(self, function: str, since: float, until: float) -> list[Invocation]:
+        """The invocations of a function that ended in a period, by start time."""
         lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        group = f"/aws/lambda/{self.described['functions'][function]}"
+        group = f"/aws/lambda/{self.description['functions'][function]}"
         for begin in range(int(since * 1e3), int(until * 1e3) + 1, _LOG_STEP_MS):
             end = min(begin + _LOG_STEP_MS - 1, int(until * 1e3))
-            asked = {"logGroupName": group, "startTime": begin, "endTime": end}
-            for event in self.call("logs", "FilterLogEvents", asked)["events"]:
+            arguments = {"logGroupName": group, "startTime": begin, "endTime": end}
+            for event in self.call("logs", "FilterLogEvents", arguments)["events"]:
                 lines[event["logStreamName"]].append(event)
-        return sorted(map(_invocation, lines.values()), key=lambda invocation: invocation.begun)
+        return sorted(map(_invocation, lines.values()), key=lambda invocation: invocation.started)
 
     def invoke(self, function: str, event: Any) -> Any:
-        """Runs a function with an event of one's own and gives its answer."""
-        answer = self._lambda("POST", f"functions/{self.described['functions'][function]}/invocations", event)
+        """Invokes a function and returns its response."""
+        answer = self._lambda("POST", f"functions/{self.description['functions'][function]}/invocations", event)
         assert "errorMessage" not in (answer or {}), answer
         return answer
 
-    def switch_off(self, function: str) -> None:
-        """Ends the deliveries of the stand-in's own event source."""
-        mappings = self._lambda("GET", f"event-source-mappings/?FunctionName={self.described['functions'][function]}")
+    def disable_event_sources(self, function: str) -> None:
+        """Disables the stand-in's event sources of a function."""
+        mappings = self._lambda("GET", f"event-source-mappings/?FunctionName={self.description['functions'][function]}")
         for mapping in mappings["EventSourceMappings"]:
             self._lambda("PUT", f"event-source-mappings/{mapping['UUID']}", {"Enabled": False})
 
-    def call(self, service: str, operation: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """A call of a service that speaks JSON."""
+    def call(self, service: str, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Calls an operation of a service with a JSON protocol."""
         version = {"logs": "Logs_20140328", "kinesis": "Kinesis_20131202", "sqs": "AmazonSQS"}[service]
-        head = {"X-Amz-Target": f"{version}.{operation}", "Content-Type": _JSON[service]}
-        return json.loads(self._send(service, "POST", "/", asked, head) or b"{}")
+        headers = {"X-Amz-Target": f"{version}.{operation}", "Content-Type": _JSON[service]}
+        return json.loads(self._send(service, "POST", "/", arguments, headers) or b"{}")
 
-    def _lambda(self, method: str, path: str, asked: Any = None) -> Any:
-        return json.loads(self._send("lambda", method, f"/2015-03-31/{path}", asked))
+    def _lambda(self, method: str, path: str, arguments: Any = None) -> Any:
+        return json.loads(self._send("lambda", method, f"/2015-03-31/{path}", arguments))
 
     def _get(self, path: str) -> bytes:
         return self._send("s3", "GET", path)
 
     def _send(
-        self, service: str, method: str, path: str, asked: Any = None, head: dict[str, str] | None = None
+        self, service: str, method: str, path: str, arguments: Any = None, headers: dict[str, str] | None = None
     ) -> bytes:
-        body = None if asked is None else json.dumps(asked).encode()
-        head = {"Authorization": _SIGNED.format(service)} | (head or {})
-        request = urllib.request.Request(self._endpoint + path, body, head, method=method)
+        body = None if arguments is None else json.dumps(arguments).encode()
+        headers = {"Authorization": _SIGNED.format(service)} | (headers or {})
+        request = urllib.request.Request(self._endpoint + path, body, headers, method=method)
         with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.read()
 
 
 def _invocation(events: list[dict[str, Any]]) -> Invocation:
-    """The stand-in writes the lines of a run when it is over, and how long it took into the last."""
+    """Builds an invocation from its log lines. The last one, REPORT, has the duration."""
     report = next(event for event in events if event["message"].startswith("REPORT"))
     milliseconds = int(re.search(r"Duration: (\d+)", report["message"]).group(1))
     ended = report["timestamp"] / 1e3
@@ -134,15 +133,15 @@ def _invocation(events: list[dict[str, Any]]) -> Invocation:
 
 
 @contextmanager
-def deployed() -> Iterator[Deployed]:
-    """Brings the stack up, and down again at the end."""
-    surroundings = os.environ | {
+def start_stack() -> Iterator[Stack]:
+    """Starts the stack, and stops it at the end."""
+    environment = os.environ | {
         "PINLAKE_STATE": _STATE, "PINLAKE_PORT": str(PORT), "CARGO_BUILD_TARGET": target(),
     }  # fmt: skip
     local = [ROOT / ".venv" / "bin" / "python", "-m", "local"]
     try:
         programs = binary("ingest").parent.resolve()
-        subprocess.run([*local, "up", "--programs", programs], check=True, cwd=ROOT, env=surroundings)
-        yield Deployed(json.loads((ROOT / "target" / _STATE / "stack.json").read_text()))
+        subprocess.run([*local, "up", "--programs", programs], check=True, cwd=ROOT, env=environment)
+        yield Stack(json.loads((ROOT / "target" / _STATE / "stack.json").read_text()))
     finally:
-        subprocess.run([*local, "down"], check=True, cwd=ROOT, env=surroundings)
+        subprocess.run([*local, "down"], check=True, cwd=ROOT, env=environment)

@@ -1,5 +1,5 @@
-"""Events as Lambda hands them to the functions, a record at a time (Lambda Developer Guide, "Using Lambda with Amazon
-Kinesis Data Streams", "Using Lambda with Amazon SQS")."""
+"""Records of Lambda events (Lambda Developer Guide, "Using Lambda with Amazon Kinesis Data Streams", "Using Lambda with
+Amazon SQS")."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def kinesis_record(
     region: str = "us-east-1",
     stream: str = "records",
 ) -> dict[str, Any]:
-    """A record of a shard; ``data`` in base64, ``arrived`` in seconds since 1970."""
+    """A Kinesis record; ``data`` in base64, ``arrived`` in seconds since 1970."""
     kinesis = {
         "kinesisSchemaVersion": "1.0", "partitionKey": key, "sequenceNumber": sequence, "data": data,
         "approximateArrivalTimestamp": arrived,
@@ -28,9 +28,9 @@ def kinesis_record(
 
 
 def sqs_message(number: str, receipt: str, body: str, *, region: str = "us-east-1") -> dict[str, Any]:
-    """A message of the queue of wake-ups."""
+    """A message of the trigger queue."""
     return {
         "messageId": number, "receiptHandle": receipt, "body": body, "attributes": {}, "messageAttributes": {},
         "md5OfBody": "", "eventSource": "aws:sqs", "awsRegion": region,
-        "eventSourceARN": f"arn:aws:sqs:{region}:000000000000:wake-ups",
+        "eventSourceARN": f"arn:aws:sqs:{region}:000000000000:triggers",
     }  # fmt: skip

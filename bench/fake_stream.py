@@ -1,7 +1,7 @@
-"""A Kinesis endpoint that takes everything at once and remembers how long it took: what is to be taken off a request's
-time to see the function's own.
+"""A fake Kinesis endpoint that accepts every PutRecords call and records how long each took.
 
-A process of its own, so that it does not share an interpreter with the runtime API. It reads no record: it counts them.
+The section ingest subtracts these times. The endpoint is a process of its own, so that it does not share an interpreter
+with the runtime API. It counts records and does not parse them.
 """
 
 import multiprocessing
@@ -14,27 +14,27 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-# In the request, base64 holds no quotes and pinlake's keys neither.
-_A_RECORD = b'"PartitionKey":'
+# Neither base64 nor pinlake's partition keys contain quotes, so this occurs once for each record.
+_RECORD_MARK = b'"PartitionKey":'
 _SHARD = "shardId-000000000000"
 
 
 class FakeStream:
-    """The endpoint, as the process that measures sees it."""
+    """The endpoint, as seen by the measuring process."""
 
     def __init__(self, port: int, pipe: Connection) -> None:
         self.endpoint = f"http://127.0.0.1:{port}"
         self._pipe = pipe
 
-    def waits_ms(self) -> list[float]:
-        """Of each call since the last time this was asked: from having all of it to having sent the answer."""
+    def take_waits_ms(self) -> list[float]:
+        """Milliseconds of each call since the previous `take_waits_ms`: from the complete request to the response."""
         self._pipe.send("waits")
         return self._pipe.recv()
 
 
 @contextmanager
 def fake_stream() -> Iterator[FakeStream]:
-    """The endpoint while it runs."""
+    """Runs the endpoint."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
@@ -59,33 +59,33 @@ def _accept(server: socket.socket, waits: list[float]) -> None:
     while True:
         connection, _ = server.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_connection, args=(connection, waits), daemon=True).start()
+        threading.Thread(target=_serve_connection, args=(connection, waits), daemon=True).start()
 
 
-def _connection(connection: socket.socket, waits: list[float]) -> None:
-    """Answers one call after the other. Plain sockets: http.server's own parsing would be in the function's time."""
-    room = bytearray(8 << 20)
-    view = memoryview(room)
+def _serve_connection(connection: socket.socket, waits: list[float]) -> None:
+    """Answers calls. Plain sockets, because the parsing of http.server would count as the function's time."""
+    buffer = bytearray(8 << 20)
+    view = memoryview(buffer)
     while True:
-        have, end = 0, -1
+        filled, end = 0, -1
         while end < 0:
-            got = connection.recv_into(view[have:])
-            if not got:
+            received_bytes = connection.recv_into(view[filled:])
+            if not received_bytes:
                 return
-            have += got
-            end = room.find(b"\r\n\r\n", 0, have)
-        length = int(_LENGTH.search(room, 0, end + 2).group(1))
-        while have < end + 4 + length:
-            got = connection.recv_into(view[have:])
-            if not got:
+            filled += received_bytes
+            end = buffer.find(b"\r\n\r\n", 0, filled)
+        length = int(_LENGTH.search(buffer, 0, end + 2).group(1))
+        while filled < end + 4 + length:
+            received_bytes = connection.recv_into(view[filled:])
+            if not received_bytes:
                 return
-            have += got
+            filled += received_bytes
         received = time.monotonic_ns()
-        connection.sendall(_answer(room.count(_A_RECORD, end, have)))
+        connection.sendall(_response(buffer.count(_RECORD_MARK, end, filled)))
         waits.append((time.monotonic_ns() - received) / 1e6)
 
 
-def _answer(records: int) -> bytes:
+def _response(records: int) -> bytes:
     first = time.time_ns()
     entries = ",".join(
         f'{{"SequenceNumber":"4966{number:052d}","ShardId":"{_SHARD}"}}' for number in range(first, first + records)

@@ -1,8 +1,8 @@
-"""From 2xx to visible in the table: records at a steady rate through the whole local stack, explained piece by piece.
+"""Section freshness: from 2xx to visible in the table, at a steady rate through the whole local stack.
 
-Every row has a number of its own, so that it is known which commit brought it. A row's way has five moments, each not
-before the one before it: acknowledged (the client has the answer), cleaner invoked, landed, compactor invoked, visible
-(the commit is in the log). A request's rows count as landed when its last Kinesis record has.
+Every row has its own number, so the commit that added it is known. A row has five times in ascending order:
+acknowledged (the client has the response), cleaner invoked, landed, compactor invoked, visible (the commit is in the
+log). The rows of a request count as landed when its last Kinesis record has landed.
 """
 
 import http.client
@@ -21,29 +21,28 @@ from pathlib import Path
 from typing import Any
 
 from bench import inputs, machine, report
-from bench.deployed import Deployed, Invocation, deployed
-from bench.event_sources import windows
-from bench.handlers import wake
+from bench.deployed import Invocation, Stack, start_stack
+from bench.event_sources import deliver_with_windows
+from bench.handlers import trigger_event
 from bench.inputs import DATASETS
 from bench.measure import percentile
 from bench.places import ROOT, WORK, binary
 
 RATE = 1_000
 BATCH = 250
-OURS_MOST_S = 2
-# What comes first finds functions that are not started yet, and what comes last no more that would fill its batch. Both
-# are sent and checked, but not counted.
+MAX_WORK_S = 2
+# Seconds that are sent and checked but not counted: at first functions start, and at the end batches no longer fill.
 WARM_UP_S, RUN_OUT_S = 10, 30
 _CLIENTS = 6
 _DRAIN_S = 600
-_FLOOR_CALLS = 30
+_IDLE_CALLS = 30
 WAITS = ("until the cleaner is invoked", "until the compactor is invoked")
 WORK_OF = ("cleaner, until it has landed", "compactor, until it is visible")
 
 
 @dataclass
 class Sent:
-    """A request, and when its answer was there."""
+    """A request and the time of its response."""
 
     dataset: str
     numbers: list[int]
@@ -51,13 +50,13 @@ class Sent:
     due: float = 0
     acknowledged: float = 0
     sequence: int = 0
-    # Where the answer was no 2xx.
+    # The error, if the response was not 2xx.
     failure: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row's way: the five moments."""
+    """The five times of a row, in seconds since 1970."""
 
     acknowledged: float
     cleaner: float
@@ -67,29 +66,29 @@ class Row:
 
     @property
     def waits(self) -> tuple[float, float]:
-        """What is not ours. The stream has a record before the client has the answer, so the cleaner may have begun;
-        and a compactor that is running takes what lands meanwhile."""
+        """Waits outside pinlake, at least 0: the cleaner may start before the client has the response, and a running
+        compactor takes objects that land meanwhile."""
         return max(0, self.cleaner - self.acknowledged), max(0, self.compactor - self.landed)
 
     @property
     def work(self) -> tuple[float, float]:
-        """Ours: all of what the cleaner took until it had landed, even if it began before the answer was there."""
+        """Work of cleaner and compactor. The cleaner's counts in full, even if it started before the response."""
         return self.landed - self.cleaner, self.visible - max(self.landed, self.compactor)
 
     @property
-    def whole(self) -> float:
+    def total(self) -> float:
         """2xx to visible."""
         return self.visible - self.acknowledged
 
 
-def requests(count: int) -> list[Sent]:
-    """So many requests, the datasets turn about, no number twice in a dataset."""
-    source = inputs.generated(count * BATCH // len(DATASETS) + BATCH)
-    turns = [_batches(source / f"{dataset}.ndjson", dataset) for dataset in DATASETS]
+def build_requests(count: int) -> list[Sent]:
+    """Builds requests for the datasets in turn. Numbers are unique in a dataset."""
+    source = inputs.generate(count * BATCH // len(DATASETS) + BATCH)
+    turns = [_read_batches(source / f"{dataset}.ndjson", dataset) for dataset in DATASETS]
     return [next(turns[number % len(turns)]) for number in range(count)]
 
 
-def _batches(path: Path, dataset: str) -> Iterator[Sent]:
+def _read_batches(path: Path, dataset: str) -> Iterator[Sent]:
     seen: set[int] = set()
     batch: dict[int, bytes] = {}
     for line in path.read_bytes().splitlines():
@@ -105,14 +104,14 @@ def _batches(path: Path, dataset: str) -> Iterator[Sent]:
 
 
 def send(url: str, sent: list[Sent]) -> None:
-    """Posts requests at the rate, whether the answers keep up or not."""
+    """Posts requests at the rate, even if responses fall behind."""
     due: queue.Queue[Sent | None] = queue.Queue()
-    clients = [threading.Thread(target=_client, args=(url, due), daemon=True) for _ in range(_CLIENTS)]
+    clients = [threading.Thread(target=_post_requests, args=(url, due), daemon=True) for _ in range(_CLIENTS)]
     for client in clients:
         client.start()
-    begun = time.time()
+    started = time.time()
     for number, request in enumerate(sent):
-        request.due = begun + number * BATCH / RATE
+        request.due = started + number * BATCH / RATE
         time.sleep(max(0, request.due - time.time()))
         due.put(request)
     for _ in clients:
@@ -121,39 +120,39 @@ def send(url: str, sent: list[Sent]) -> None:
         client.join()
 
 
-def _client(url: str, due: "queue.Queue[Sent | None]") -> None:
+def _post_requests(url: str, due: "queue.Queue[Sent | None]") -> None:
     place = urllib.parse.urlsplit(url)
     while (request := due.get()) is not None:
-        # A connection a request, as many small clients have it.
+        # One connection for each request, as with many small clients.
         connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
         head = {"Content-Type": "application/x-ndjson"}
         try:
             connection.request("POST", f"{place.path}/v1/{request.dataset}", request.body, head)
             answer = connection.getresponse()
-            said = answer.read()
+            body = answer.read()
             request.acknowledged = time.time()
             if answer.status == 200:
                 request.sequence = int(answer.headers["Pinlake-Ack"].rpartition("=")[2])
             else:
-                request.failure = f"{answer.status}: {said[:200]!r}"
+                request.failure = f"{answer.status}: {body[:200]!r}"
         except OSError as error:
             request.failure = repr(error)
         connection.close()
 
 
-def drain(stack: Deployed, sent: list[Sent]) -> None:
-    """Waits until everything that was acknowledged is in its table, by the program's own word."""
+def wait_until_drained(stack: Stack, sent: list[Sent]) -> None:
+    """Waits with `pinlake wait` until everything that was acknowledged is in its table."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as acks:
         json.dump({"shardId-000000000000": str(max(request.sequence for request in sent))}, acks)
         acks.flush()
-        command = [binary("pinlake"), "wait", "--lake", stack.described["lake"], "--stream", stack.described["stream"],
-                   "--acks", acks.name, "--timeout", _DRAIN_S]  # fmt: skip
+        command = [binary("pinlake"), "wait", "--lake", stack.description["lake"],
+                   "--stream", stack.description["stream"], "--acks", acks.name, "--timeout", _DRAIN_S]  # fmt: skip
         subprocess.run(list(map(str, command)), check=True, env=stack.environment, stdout=subprocess.DEVNULL)
 
 
 @dataclass(frozen=True)
-class Landed:
-    """A landing object: which part of the stream it has, and when it came."""
+class LandingObject:
+    """A landing object: its range of sequence numbers and its creation time."""
 
     dataset: str
     first: int
@@ -161,66 +160,70 @@ class Landed:
     at: float
 
 
-def landings(stack: Deployed) -> list[Landed]:
-    """All landing objects that ever were."""
+def list_landing_objects(stack: Stack) -> list[LandingObject]:
+    """All landing objects of the run, including deleted ones."""
     found = []
-    for key, at in stack.came("landing/").items():
+    for key, at in stack.list_created("landing/").items():
         first, last, _ = key.rpartition("/")[2].split("-")
-        found.append(Landed(key.split("/")[1], int(first), int(last), at))
+        found.append(LandingObject(key.split("/")[1], int(first), int(last), at))
     return found
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit that brought rows."""
+    """A commit that added rows."""
 
     dataset: str
     at: float
     numbers: tuple[int, ...]
 
 
-def commits(stack: Deployed) -> list[Commit]:
-    """The tables' commits in their order, each with the rows that it was the first to have."""
+def read_commits(stack: Stack) -> list[Commit]:
+    """The commits of all tables in order, each with the rows that it added. Fails if a row was added twice."""
     import duckdb
 
     found = []
     for dataset in DATASETS:
         seen: set[int] = set()
-        log = stack.came(f"tables/{dataset}/_delta_log/")
+        log = stack.list_created(f"tables/{dataset}/_delta_log/")
         for key in sorted(key for key in log if key.endswith(".json")):
-            for action in map(json.loads, stack.object(key).splitlines()):
-                # A merge of files has rows that are visible already.
+            for action in map(json.loads, stack.get_object(key).splitlines()):
+                # Merges (dataChange false) contain rows that are visible already.
                 if (add := action.get("add")) and add["dataChange"]:
                     file = WORK / "freshness.parquet"
-                    file.write_bytes(stack.object(f"tables/{dataset}/{urllib.parse.unquote(add['path'])}"))
+                    file.write_bytes(stack.get_object(f"tables/{dataset}/{urllib.parse.unquote(add['path'])}"))
                     rows = duckdb.sql(f"SELECT ind FROM read_parquet('{file}')").fetchall()
                     numbers = tuple(number for (number,) in rows)
-                    twice = seen.intersection(numbers)
-                    assert not twice and len(set(numbers)) == len(numbers), f"{dataset} has rows twice: {twice}"
+                    duplicates = seen.intersection(numbers)
+                    assert not duplicates and len(set(numbers)) == len(numbers), (
+                        f"{dataset} has rows twice: {duplicates}"
+                    )
                     seen.update(numbers)
                     found.append(Commit(dataset, log[key], numbers))
     return found
 
 
-def around(invocations: list[Invocation], at: float, proof: str = "") -> Invocation:
-    """The invocation that was running at a time; of several, the one that began first, which makes ours longer.
-    ``proof``: something that it has to have logged."""
-    # The log's times are in whole milliseconds, cut off.
-    running = [one for one in invocations if one.begun - 0.002 <= at <= one.ended + 0.002]
+def find_invocation(invocations: list[Invocation], at: float, proof: str = "") -> Invocation:
+    """The invocation that was running at a time and logged a line that matches `proof`. Of several, the one that
+    started first, which gives the longest time of work."""
+    # Times in the log are truncated to milliseconds.
+    running = [one for one in invocations if one.started - 0.002 <= at <= one.ended + 0.002]
     proven = [one for one in running if any(re.search(proof, line) for line in one.log)]
     if not proven:
         raise SystemExit(f"no invocation at {at} logged {proof!r}; {len(running)} were running")
     return proven[0]
 
 
-def ways(
-    sent: list[Sent], landed: list[Landed], committed: list[Commit], runs: dict[str, list[Invocation]]
+def trace_rows(
+    sent: list[Sent], landed: list[LandingObject], committed: list[Commit], runs: dict[str, list[Invocation]]
 ) -> list[Row]:
-    """Each row's way. Ends the run if a row has none: what was lost is not fast."""
+    """The times of every row. Fails if a row is missing."""
     visible = {(commit.dataset, number): commit for commit in committed for number in commit.numbers}
-    begun = {commit: around(runs["compactor"], commit.at, f'"dataset":"{commit.dataset}".*rows_inserted').begun
-             for commit in committed}  # fmt: skip
-    cleaned = {landing: around(runs["cleaner"], landing.at).begun for landing in landed}
+    started = {}
+    for commit in committed:
+        proof = f'"dataset":"{commit.dataset}".*rows_inserted'
+        started[commit] = find_invocation(runs["compactor"], commit.at, proof).started
+    cleaned = {landing: find_invocation(runs["cleaner"], landing.at).started for landing in landed}
     rows = []
     for request in sent:
         landing = next(
@@ -229,34 +232,34 @@ def ways(
         for number in request.numbers:
             commit = visible.pop((request.dataset, number))
             rows.append(
-                Row(request.acknowledged, cleaned[landing], landing.at, min(begun[commit], commit.at), commit.at)
+                Row(request.acknowledged, cleaned[landing], landing.at, min(started[commit], commit.at), commit.at)
             )
-    assert not visible, f"{len(visible)} rows that nobody sent"
+    assert not visible, f"{len(visible)} rows were not sent"
     return rows
 
 
-def floor(stack: Deployed) -> float:
-    """Seconds of a compactor that finds nothing: a listing, and what the stand-in adds to each call."""
+def measure_idle_call(stack: Stack) -> float:
+    """Seconds of a compactor call that finds nothing: a listing, and the overhead of the stand-in."""
     since = time.time()
-    for _ in range(_FLOOR_CALLS):
-        stack.invoke("compactor", wake("user"))
+    for _ in range(_IDLE_CALLS):
+        stack.invoke("compactor", trigger_event("user"))
     time.sleep(1)
-    calls = stack.invocations("compactor", since, time.time())
-    return percentile([call.ended - call.begun for call in calls], 0.5)
+    calls = stack.list_invocations("compactor", since, time.time())
+    return percentile([call.ended - call.started for call in calls], 0.5)
 
 
 def run(seconds: int) -> None:
-    """Prints the pieces, without windows and with those of the template, and what AWS would add."""
+    """Measures without windows and with those of the template, and prints the waits that AWS documents."""
     template = (ROOT / "template.yaml").read_text()
-    defaults = tuple(_default(template, f"{name}WindowSeconds") for name in ("Cleaner", "Compactor"))
-    others = machine.others_share()
+    defaults = tuple(_parameter_default(template, f"{name}WindowSeconds") for name in ("Cleaner", "Compactor"))
+    others = machine.busy_share()
     figures = {}
-    for name, given in (("no windows", None), ("windows of {} and {} s".format(*defaults), defaults)):
+    for name, window_seconds in (("no windows", None), ("windows of {} and {} s".format(*defaults), defaults)):
         print(f"## freshness: 2xx to visible, {RATE:,} records/s for {seconds} s, {BATCH} a request, {name}\n")
-        figures[name] = measured(seconds, given)
-        tell(figures[name])
-    print(f"  others took {others:.2f} of a processor before it began\n")
-    budget(*defaults)
+        figures[name] = measure_run(seconds, window_seconds)
+        print_figures(figures[name])
+    print(f"  other processes used {others:.2f} processors before the run\n")
+    print_aws_waits(*defaults)
     settings = {
         "rate": RATE,
         "batch": BATCH,
@@ -265,33 +268,33 @@ def run(seconds: int) -> None:
         "run_out_s": RUN_OUT_S,
         "others_share": others,
     }
-    report.keep("freshness", settings, figures)
+    report.save("freshness", settings, figures)
 
 
-def measured(seconds: int, given: tuple[int, int] | None) -> dict[str, Any]:
-    """One run on a stack of its own, with batching windows or with the stand-in's event sources, which have none."""
-    sent = requests((WARM_UP_S + seconds + RUN_OUT_S) * RATE // BATCH)
-    with deployed() as stack:
+def measure_run(seconds: int, window_seconds: tuple[int, int] | None) -> dict[str, Any]:
+    """Measures one run on a new stack, with batching windows or with the stand-in's event sources, which have none."""
+    sent = build_requests((WARM_UP_S + seconds + RUN_OUT_S) * RATE // BATCH)
+    with start_stack() as stack:
         since = time.time()
-        with windows(stack, *given) if given else nullcontext():
-            send(stack.described["ingest_url"], sent)
+        with deliver_with_windows(stack, *window_seconds) if window_seconds else nullcontext():
+            send(stack.description["ingest_url"], sent)
             failed = [request.failure for request in sent if request.failure]
             assert not failed, failed[:3]
-            drain(stack, sent)
-        # The log of an invocation is there when it is over.
+            wait_until_drained(stack, sent)
+        # The stand-in writes the log of an invocation when it ends.
         time.sleep(1)
         until = time.time()
-        nothing = floor(stack)
-        landed, committed = landings(stack), commits(stack)
-        runs = {function: stack.invocations(function, since, until) for function in ("cleaner", "compactor")}
-    begun = sent[0].due + WARM_UP_S
-    rows = [row for row in ways(sent, landed, committed, runs) if begun <= row.acknowledged < begun + seconds]
+        nothing = measure_idle_call(stack)
+        landed, committed = list_landing_objects(stack), read_commits(stack)
+        runs = {function: stack.list_invocations(function, since, until) for function in ("cleaner", "compactor")}
+    started = sent[0].due + WARM_UP_S
+    rows = [row for row in trace_rows(sent, landed, committed, runs) if started <= row.acknowledged < started + seconds]
     pieces = {
         name: [part(row) for row in rows]
         for name, part in (
             (WAITS[0], lambda row: row.waits[0]), (WORK_OF[0], lambda row: row.work[0]),
             (WAITS[1], lambda row: row.waits[1]), (WORK_OF[1], lambda row: row.work[1]),
-            ("2xx to visible", lambda row: row.whole), ("of it ours", lambda row: sum(row.work)),
+            ("2xx to visible", lambda row: row.total), ("of it pinlake", lambda row: sum(row.work)),
         )
     }  # fmt: skip
     took = max(request.acknowledged for request in sent) - sent[0].due
@@ -300,10 +303,10 @@ def measured(seconds: int, given: tuple[int, int] | None) -> dict[str, Any]:
         "commits": len(committed), "landing_objects": len(landed),
         "answer_s": _spread([request.acknowledged - request.due for request in sent]),
         "pieces_s": {name: _spread(values) for name, values in pieces.items()},
-        "invocations_s": {name: _spread([one.ended - one.begun for one in called]) for name, called in runs.items()},
+        "invocations_s": {name: _spread([one.ended - one.started for one in called]) for name, called in runs.items()},
         "invocations": {name: len(called) for name, called in runs.items()},
         # Seconds since the first was counted: acknowledged, cleaner invoked, landed, compactor invoked, visible.
-        "every_250th_row": [report.in_line((at - begun for at in astuple(row)), 3) for row in rows[::250]],
+        "every_250th_row": [report.join_figures((at - started for at in astuple(row)), 3) for row in rows[::250]],
     }  # fmt: skip
 
 
@@ -311,42 +314,42 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {name: round(percentile(values, part), 4) for name, part in (("p50", 0.5), ("p95", 0.95), ("most", 1))}
 
 
-def tell(figures: dict[str, Any]) -> None:
-    """Prints what was measured."""
+def print_figures(figures: dict[str, Any]) -> None:
+    """Prints the table of a run."""
     rows = [[name, *(f"{value:.2f}" for value in spread.values())] for name, spread in figures["pieces_s"].items()]
-    aims = [f"p95 < {OURS_MOST_S}" if name == "of it ours" else "" for name in figures["pieces_s"]]
+    aims = [f"p95 < {MAX_WORK_S}" if name == "of it pinlake" else "" for name in figures["pieces_s"]]
     rows = [[*row, aim] for row, aim in zip(rows, aims)]
-    print(report.table(["seconds", "p50", "p95", "most", "aim"], rows))
+    print(report.format_table(["seconds", "p50", "p95", "max", "target"], rows))
     print(
         f"\n  {figures['rows']:,} rows at {figures['records_per_s']:,} a second, acknowledged "
-        f"{_ms(figures['answer_s'])} ms after they were due (p50, p95); {figures['commits']} commits"
+        f"{_ms(figures['answer_s'])} ms after their send time (p50, p95); {figures['commits']} commits"
     )
     for name, spread in figures["invocations_s"].items():
         print(f"  {figures['invocations'][name]} invocations of the {name} of {_ms(spread)} ms (p50, p95)")
     nothing = figures["call_of_nothing_s"] * 1e3
-    print(f"  a compactor that finds nothing takes {nothing:.0f} ms here: a listing, the rest the stand-in's\n")
+    print(f"  a compactor call that finds nothing takes {nothing:.0f} ms: a listing, and the stand-in's overhead\n")
 
 
 def _ms(spread: dict[str, float]) -> str:
     return f"{spread['p50'] * 1e3:.0f}, {spread['p95'] * 1e3:.0f}"
 
 
-def budget(cleaner: int, compactor: int) -> None:
-    """Prints what AWS documents of each wait, by the template's default windows."""
+def print_aws_waits(cleaner: int, compactor: int) -> None:
+    """Prints the waits that AWS documents, with the template's default windows."""
     events = "Lambda Developer Guide, How Lambda processes records from stream and queue-based event sources"
     rows = [
         ["Kinesis to its reader", "0.2 s on average", "-",
          "Kinesis Developer Guide, Reading Data from Amazon Kinesis Data Streams"],
-        ["event source reads a shard", "once a second", "-",
+        ["event source polls a shard", "once a second", "-",
          "Lambda Developer Guide, How Lambda processes records from Amazon Kinesis Data Streams"],
         ["batching window of the cleaner", f"at most {cleaner} s, less when 6 MB are there", "0 s", events],
-        ["S3 tells the queue", "typically seconds, a minute or longer at times", "-",
+        ["S3 notifies the queue", "typically seconds, sometimes a minute or longer", "-",
          "S3 User Guide, Amazon S3 Event Notifications"],
         ["batching window of the compactor", f"at most {compactor} s", "1 s", events],
     ]  # fmt: skip
-    print(report.table(["on AWS", "by the template's defaults", "at the least", "documented in"], rows))
+    print(report.format_table(["wait on AWS", "template's defaults", "minimum", "documented in"], rows))
     print()
 
 
-def _default(template: str, parameter: str) -> int:
+def _parameter_default(template: str, parameter: str) -> int:
     return int(re.search(rf"^  {parameter}:\n(?:    .*\n)*?    Default: (\d+)$", template, re.MULTILINE).group(1))

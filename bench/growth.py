@@ -1,8 +1,7 @@
-"""How the costs grow with the tables: inserting, a run of the analyses, storing; and when these outgrow a function.
+"""Section growth: how the cost of analyses, storage and inserts grows with the tables.
 
-The analyses run by the program with half the memory of a function of 3,008 MB, as the function has it, and of
-10,240 MB, the largest that there is. What inserting takes is of the section `insert`, whose newest run on this machine
-is read.
+The program runs the analyses with half the memory of a function of 3,008 MB, as the function does, and of 10,240 MB,
+the largest function. The cost of inserts is read from the newest run of the section insert on this machine.
 """
 
 import json
@@ -14,83 +13,86 @@ from typing import Any
 
 from bench import inputs, machine, measure, plot, report
 from bench.cold_start import MEMORY
-from bench.load import fresh
+from bench.load import empty_folder
 from bench.measure import Contender
 from bench.places import ROOT, RUNS, WORK, binary
 
-# MemorySize of the function in template.yaml, and the most that Lambda has (Lambda Developer Guide, "Quotas").
+# MemorySize of the function in template.yaml, and Lambda's maximum (Lambda Developer Guide, "Quotas").
 FUNCTION_MB = (MEMORY["analysis"], 10_240)
-# What functions/analysis/src/main.rs gives the queries.
+# The queries get 1/QUERY_SHARE of the memory, as in functions/analysis/src/main.rs.
 QUERY_SHARE = 2
 
 
-def prices() -> dict[str, Any]:
-    """What `pinlake cost` reckons with."""
+def read_prices() -> dict[str, Any]:
+    """The prices of `pinlake cost`."""
     return tomllib.loads((ROOT / "cli" / "src" / "cost" / "prices.toml").read_text())
 
 
-def lake(posts: int) -> Path:
-    """A lake of so many posts. It is kept, and what it was made of is not."""
-    made = WORK / f"growth-{posts}"
-    if not (made / "tables").exists():
-        # Of its own: other sections read theirs again.
-        source = inputs.generated(posts, name="growth-rows")
-        measure.once(Contender("load", [binary("pinlake"), "load", "--lake", fresh(made), source]))
+def build_lake(posts: int) -> Path:
+    """A lake of `posts` posts. The lake is kept for the next run; its input is deleted."""
+    folder = WORK / f"growth-{posts}"
+    if not (folder / "tables").exists():
+        # A separate input, because other sections reuse theirs.
+        source = inputs.generate(posts, name="growth-rows")
+        measure.run_once(Contender("load", [binary("pinlake"), "load", "--lake", empty_folder(folder), source]))
         shutil.rmtree(source)
         source.with_suffix(".json").unlink()
-    return made
+    return folder
 
 
-def stored_bytes(made: Path) -> int:
+def stored_bytes(folder: Path) -> int:
     """Bytes of the tables, their logs and their keys."""
-    return sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def analysed(made: Path, function_mb: int, runs: int) -> dict[str, Any]:
-    """Medians of a run of the analyses with so large a function's memory; why it failed, where it did."""
-    command = [binary("pinlake"), "analyse", "--lake", made, "--format", "json", "--memory",
+def measure_analyses(folder: Path, function_mb: int, runs: int) -> dict[str, Any]:
+    """Medians of the analyses with the memory of a function of `function_mb`, or the error if they fail."""
+    command = [binary("pinlake"), "analyse", "--lake", folder, "--format", "json", "--memory",
                function_mb // QUERY_SHARE]  # fmt: skip
-    tried = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    if tried.returncode != 0:
-        return {"function_mb": function_mb, "failed": tried.stderr.strip()[-600:]}
-    measured = [measure.once(Contender("analyse", command)) for _ in range(runs)]
-    of = {figure: measure.median(measured, figure) for figure in ("wall_s", "cpu_s", "rss_mb", "others_cpu_s")}
-    return {"function_mb": function_mb, **of}
+    first_run = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if first_run.returncode != 0:
+        return {"function_mb": function_mb, "failed": first_run.stderr.strip()[-600:]}
+    measured = [measure.run_once(Contender("analyse", command)) for _ in range(runs)]
+    medians = {name: measure.median(measured, name) for name in ("wall_s", "cpu_s", "rss_mb", "others_cpu_s")}
+    return {"function_mb": function_mb, **medians}
 
 
-def inserted() -> list[dict[str, Any]]:
-    """The figures of the newest run of `insert` on this machine."""
-    kept = sorted((RUNS / machine.slug(machine.describe())).glob("*-insert.json"))
-    return json.loads(kept[-1].read_text())["figures"] if kept else []
+def read_insert_figures() -> list[dict[str, Any]]:
+    """The figures of the newest run of the section insert on this machine; empty if there is none."""
+    records = sorted((RUNS / machine.slug(machine.describe())).glob("*-insert.json"))
+    return json.loads(records[-1].read_text())["figures"] if records else []
 
 
 def run(sizes: list[int], runs: int) -> None:
-    """Prints the table and draws how costs grow."""
+    """Measures all sizes, prints the table and draws docs/growth-cost.svg."""
     print("## growth: the ten analyses over lakes of growing size, by the memory of the function\n")
     figures, rows = [], []
     for posts in sizes:
-        made = lake(posts)
-        of = {"posts": posts, "stored_bytes": stored_bytes(made),
-              "analyses": [analysed(made, function_mb, runs) for function_mb in FUNCTION_MB]}  # fmt: skip
-        figures.append(of)
-        for one in of["analyses"]:
-            told = [one.get("failed", "")[-60:]] * 3 if "failed" in one else [
-                f"{one['wall_s']:.2f}", f"{one['cpu_s']:.2f}", f"{one['rss_mb']:.0f}"]  # fmt: skip
-            rows.append([f"{posts:,}", f"{of['stored_bytes'] / 1e9:.2f}", f"{one['function_mb']:,}", *told])
-    print(report.table(["posts", "GB stored", "function, MB", "seconds", "CPU s", "RSS MB"], rows))
-    report.keep("growth", {"posts": sizes, "runs": runs}, figures)
-    price = prices()
+        folder = build_lake(posts)
+        figure = {"posts": posts, "stored_bytes": stored_bytes(folder),
+              "analyses": [measure_analyses(folder, function_mb, runs) for function_mb in FUNCTION_MB]}  # fmt: skip
+        figures.append(figure)
+        for analysis in figure["analyses"]:
+            cells = [analysis.get("failed", "")[-60:]] * 3 if "failed" in analysis else [
+                f"{analysis['wall_s']:.2f}", f"{analysis['cpu_s']:.2f}", f"{analysis['rss_mb']:.0f}"]  # fmt: skip
+            rows.append([f"{posts:,}", f"{figure['stored_bytes'] / 1e9:.2f}", f"{analysis['function_mb']:,}", *cells])
+    print(report.format_table(["posts", "GB stored", "function, MB", "seconds", "CPU s", "RSS MB"], rows))
+    report.save("growth", {"posts": sizes, "runs": runs}, figures)
+    price = read_prices()
     gb_second, gb_month = price["lambda"]["per_gb_second"], price["s3"]["per_gb_month"]
     lines = {
         "a run of the analyses, by three tables": [
-            (3 * of["posts"], one["wall_s"] * one["function_mb"] / 1024 * gb_second)
-            for of in figures
-            for one in of["analyses"][:1]
-            if "failed" not in one
+            (3 * figure["posts"], analysis["wall_s"] * analysis["function_mb"] / 1024 * gb_second)
+            for figure in figures
+            for analysis in figure["analyses"][:1]
+            if "failed" not in analysis
         ],
-        "a month of storing them": [(3 * of["posts"], of["stored_bytes"] / 1e9 * gb_month) for of in figures],
+        "a month of storing them": [
+            (3 * figure["posts"], figure["stored_bytes"] / 1e9 * gb_month) for figure in figures
+        ],
         "inserting a million rows, by one table": [
-            (of["rows"], of["warm_s"] * 10 * MEMORY["compactor"] / 1024 * gb_second) for of in inserted()
+            (figure["rows"], figure["warm_s"] * 10 * MEMORY["compactor"] / 1024 * gb_second)
+            for figure in read_insert_figures()
         ],
     }
     drawing = ROOT / "docs" / "growth-cost.svg"

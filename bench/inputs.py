@@ -1,4 +1,4 @@
-"""The files that everybody reads: posts as clients send them, one in ten replayed, three datasets."""
+"""Generates the input files: posts as clients send them, one in ten a duplicate, in three datasets."""
 
 import json
 import subprocess
@@ -9,8 +9,8 @@ from bench.places import WORK, binary
 DATASETS = ("pin", "geo", "user")
 
 
-def generated(rows: int, *, seed: int = 1, name: str = "rows") -> Path:
-    """A folder with pin.ndjson, geo.ndjson and user.ndjson of so many posts; the same bytes each time."""
+def generate(rows: int, *, seed: int = 1, name: str = "rows") -> Path:
+    """A folder with pin.ndjson, geo.ndjson and user.ndjson of `rows` posts. The same arguments give the same bytes."""
     folder = WORK / f"{name}-{rows}-{seed}"
     done = folder.with_suffix(".json")
     if not done.exists():
@@ -26,11 +26,11 @@ def generated(rows: int, *, seed: int = 1, name: str = "rows") -> Path:
             "--seed",
             seed,
         ]
-        made = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
-        done.write_text(made)
+        output = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
+        done.write_text(output)
     return folder
 
 
 def size_mb(folder: Path) -> int:
-    """MB of a folder's files."""
+    """Size of a folder of `generate` in MB (10^6 bytes)."""
     return round(sum(file["bytes"] for file in json.loads(folder.with_suffix(".json").read_text())["files"]) / 1e6)

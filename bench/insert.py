@@ -1,7 +1,7 @@
-"""Inserting 100,000 new rows into tables of growing size: by the program, and by a warm compactor.
+"""Section insert: 100,000 new rows into tables of growing size, by the program and by a warm compactor.
 
-The rows are `geo`'s, made by DuckDB from their number: real columns, and files of some GB in a minute. Building the
-tables shows whether the memory of a load depends on the size of its input.
+DuckDB generates rows of `geo` from their number, some GB in a minute. Building the tables shows whether the memory of a
+load depends on the size of its input.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any
 
 from bench import measure, plot, report
 from bench.cold_start import MEMORY, settings
-from bench.handlers import EVENT_BYTES, RECORD_BYTES, deliveries, wake
-from bench.load import fresh
+from bench.handlers import EVENT_BYTES, RECORD_BYTES, build_kinesis_event, trigger_event
+from bench.load import empty_folder
 from bench.measure import Contender, Run
 from bench.places import ROOT, WORK, binary
 from bench.runtime import Function
@@ -31,8 +31,8 @@ FROM range({first}, {end}) AS numbers(n)
 """
 
 
-def rows(path: Path, first: int, count: int) -> Path:
-    """A file of so many rows, numbered from `first` on."""
+def write_rows(path: Path, first: int, count: int) -> Path:
+    """Writes a file of `count` rows, numbered from `first`."""
     import duckdb
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,22 +41,22 @@ def rows(path: Path, first: int, count: int) -> Path:
     return path
 
 
-def load(lake: Path, file: Path) -> Run:
-    """Loads a file of rows that are new."""
-    run = measure.once(Contender("pinlake", [binary("pinlake"), "load", "--lake", lake, file]))
+def load_file(lake: Path, file: Path) -> Run:
+    """Loads a file. Exits if any of its rows is not new."""
+    run = measure.run_once(Contender("pinlake", [binary("pinlake"), "load", "--lake", lake, file]))
     summary = json.loads(run.out.splitlines()[0])
     if summary["duplicates"] or summary["quarantined"]:
-        sys.exit(f"rows were to be new: {summary}")
+        sys.exit(f"expected new rows only: {summary}")
     return run
 
 
-def table(count: int) -> tuple[Path, dict[str, Any]]:
-    """A lake whose table `geo` has so many rows, and what it took to load them. It is kept for the next time."""
+def build_table(count: int) -> tuple[Path, dict[str, Any]]:
+    """A lake whose table `geo` has `count` rows, and the figures of loading it. It is kept for the next run."""
     lake = WORK / f"geo-{count}"
     built = lake.with_suffix(".json")
     if not built.exists():
-        file = rows(WORK / "geo.ndjson", 0, count)
-        run = load(fresh(lake), file)
+        file = write_rows(WORK / "geo.ndjson", 0, count)
+        run = load_file(empty_folder(lake), file)
         figures = {"rows": count, "mb": round(file.stat().st_size / 1e6), "seconds": run.wall_s, "cpu_s": run.cpu_s,
                    "rss_mb": run.rss_mb, "others_cpu_s": run.others_cpu_s}  # fmt: skip
         file.unlink()
@@ -64,8 +64,8 @@ def table(count: int) -> tuple[Path, dict[str, Any]]:
     return lake, json.loads(built.read_text())
 
 
-def events(file: Path, first: int) -> list[dict[str, Any]]:
-    """A file's records as the cleaner gets them."""
+def build_events(file: Path, first: int) -> list[dict[str, Any]]:
+    """The cleaner's events for the records of a file."""
     packed, size, batch = [], 0, []
     for line in file.read_bytes().splitlines():
         if size + len(line) + 1 > RECORD_BYTES:
@@ -74,21 +74,21 @@ def events(file: Path, first: int) -> list[dict[str, Any]]:
         batch.append(line)
         size += len(line) + 1
     packed.append(("geo", b"\n".join(batch)))
-    most = EVENT_BYTES // RECORD_BYTES
-    return [deliveries(packed[at : at + most], first + at) for at in range(0, len(packed), most)]
+    per_event = EVENT_BYTES // RECORD_BYTES
+    return [build_kinesis_event(packed[at : at + per_event], first + at) for at in range(0, len(packed), per_event)]
 
 
-def measured(count: int, runs: int) -> dict[str, Any]:
-    """The figures of one size."""
-    lake, built = table(count)
-    # What is inserted must not be there the next time.
+def measure_size(count: int, runs: int) -> dict[str, Any]:
+    """Measures inserts into a table of `count` rows."""
+    lake, built = build_table(count)
+    # A copy, because the inserts must not change the lake that is kept.
     work = WORK / "geo-now"
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(lake, work, copy_function=_link)
     next_row = 10**12
     cold = []
     for _ in range(runs + 1):
-        cold.append(load(work, rows(WORK / "new" / "geo.ndjson", next_row, NEW_ROWS)))
+        cold.append(load_file(work, write_rows(WORK / "new" / "geo.ndjson", next_row, NEW_ROWS)))
         next_row += NEW_ROWS
     cold = cold[1:]
     warm, first = [], None
@@ -97,9 +97,9 @@ def measured(count: int, runs: int) -> dict[str, Any]:
         Function(binary("compactor"), settings(str(work)), MEMORY["compactor"]) as compact,
     ):
         for _ in range(runs + 1):
-            for event in events(rows(WORK / "new" / "geo.ndjson", next_row, NEW_ROWS), next_row // 1000):
+            for event in build_events(write_rows(WORK / "new" / "geo.ndjson", next_row, NEW_ROWS), next_row // 1000):
                 assert clean.call(event).answer == {"batchItemFailures": []}
-            call = compact.call(wake("geo"))
+            call = compact.call(trigger_event("geo"))
             assert call.answer == {"batchItemFailures": []}, call.answer
             next_row += NEW_ROWS
             if first is None:
@@ -125,7 +125,7 @@ def measured(count: int, runs: int) -> dict[str, Any]:
 
 
 def _link(source: str, target: str) -> str:
-    """Data and key files are never changed; the log's pointer to a checkpoint is."""
+    """Hard-links a file. Data and key files are immutable; _last_checkpoint is not, so it is copied."""
     if Path(source).name == "_last_checkpoint":
         return shutil.copy2(source, target)
     Path(target).hardlink_to(source)
@@ -133,15 +133,19 @@ def _link(source: str, target: str) -> str:
 
 
 def run(sizes: list[int], runs: int) -> None:
-    """Prints the table and draws how time grows."""
+    """Measures all sizes, prints the tables and draws docs/growth.svg."""
     print(f"## insert: {NEW_ROWS:,} new rows into tables of growing size\n")
-    figures = [measured(count, runs) for count in sizes]
+    figures = [measure_size(count, runs) for count in sizes]
     load_rows = [
         [f"{f['built']['rows']:,}", str(f["built"]["mb"]), f"{f['built']['seconds']:.1f}", f"{f['built']['cpu_s']:.1f}",
          f"{f['built']['rss_mb']:.0f}"]
         for f in figures
     ]  # fmt: skip
-    print(report.table(["loaded from nothing, rows", "MB of NDJSON", "seconds", "CPU s", "RSS MB"], load_rows))
+    print(
+        report.format_table(
+            ["loaded into an empty lake, rows", "MB of NDJSON", "seconds", "CPU s", "RSS MB"], load_rows
+        )
+    )
     print()
     insert_rows = [
         [f"{f['rows']:,}", *(f"{f[name]:.2f}" for name in ("cold_s", "cold_cpu_s")), f"{f['cold_rss_mb']:.0f}",
@@ -160,8 +164,8 @@ def run(sizes: list[int], runs: int) -> None:
         "RSS MB",
         "CPU x",
     ]
-    print(report.table(head, insert_rows))
-    report.keep("insert", {"new_rows": NEW_ROWS, "runs": runs}, figures)
+    print(report.format_table(head, insert_rows))
+    report.save("insert", {"new_rows": NEW_ROWS, "runs": runs}, figures)
     lines = {
         "pinlake load, CPU s": [(f["rows"], f["cold_cpu_s"]) for f in figures],
         "compactor, first call, CPU s": [(f["rows"], f["first_cpu_s"]) for f in figures],

@@ -1,4 +1,4 @@
-"""What machine this is, and how busy others keep it: a figure means nothing without."""
+"""Describes the machine and how busy it is."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def describe() -> dict[str, object]:
-    """The machine, for the head of a run's record."""
+    """Processor, memory, kernel and commit, for the record of a run."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
@@ -25,21 +25,21 @@ def describe() -> dict[str, object]:
 
 
 def slug(machine: dict[str, object]) -> str:
-    """A folder's name for the machine."""
+    """A folder name for the machine, such as amd-epyc-2cpu-24g."""
     words = re.sub(r"\((R|TM)\)|CPU|Processor|@.*", " ", str(machine["processor"]))
     return "-".join([*re.findall(r"[a-z0-9.]+", words.lower()), f"{machine['cpus']}cpu", f"{machine['memory_gib']}g"])
 
 
 def busy_seconds() -> float:
-    """CPU seconds that the whole machine has been busy since it started, for what others took meanwhile."""
+    """CPU seconds of all processes since the machine started."""
     user, nice, system, _, _, irq, softirq, steal, *_ = map(
         int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
     )
     return (user + nice + system + irq + softirq + steal) / _TICKS
 
 
-def others_share(seconds: float = 3) -> float:
-    """How much of a processor others take at the moment: nothing of ours may run meanwhile."""
-    begun = busy_seconds()
+def busy_share(seconds: float = 3) -> float:
+    """Processors in use, measured over some seconds. Call it while nothing of the benchmark runs."""
+    before = busy_seconds()
     time.sleep(seconds)
-    return round((busy_seconds() - begun) / seconds, 3)
+    return round((busy_seconds() - before) / seconds, 3)

@@ -1,4 +1,4 @@
-"""Runs commands as whole processes: wall and CPU seconds and peak memory as the kernel accounts them."""
+"""Runs commands as processes and measures wall time, CPU time and peak memory as the kernel accounts them."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import machine
 
-# A peer that cannot run here (no Java) exits with this, and is left out.
+# Exit code of a peer that cannot run on this machine, for example without Java. It is skipped.
 CANNOT_RUN = 77
 
 
@@ -24,24 +24,24 @@ class Run:
     wall_s: float
     cpu_s: float
     rss_mb: float
-    # CPU seconds that the rest of the machine took meanwhile: on a quiet machine nothing.
+    # CPU seconds of all other processes during the run. About 0 on an idle machine.
     others_cpu_s: float
-    out: str
+    stdout: str
 
 
 @dataclass
 class Contender:
-    """A command to measure, and what to do before each run of it, which is not measured."""
+    """A command to measure. `prepare` runs before each run and is not measured."""
 
     name: str
     command: Sequence[str | Path]
-    before: Callable[[], None] = lambda: None
+    prepare: Callable[[], None] = lambda: None
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def once(contender: Contender) -> Run | None:
-    """Runs a command; None when it cannot run on this machine. What it reports is on its stdout."""
-    contender.before()
+def run_once(contender: Contender) -> Run | None:
+    """Runs a command once. Returns None if it cannot run on this machine, and exits if it fails."""
+    contender.prepare()
     begun, busy = time.monotonic(), machine.busy_seconds()
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
@@ -64,15 +64,16 @@ def once(contender: Contender) -> Run | None:
     return Run(round(wall, 3), round(cpu, 3), round(usage.ru_maxrss / 1024, 1), round(others, 2), out.decode())
 
 
-def in_turn(contenders: Sequence[Contender], runs: int) -> dict[str, list[Run]]:
-    """Runs all of them in turn, A B C A B C, so that the machine's moods meet each alike; one round is not counted."""
+def run_in_turns(contenders: Sequence[Contender], runs: int) -> dict[str, list[Run]]:
+    """Runs the contenders in turn (A B C A B C), so that changes of the machine's speed affect all of them. The first
+    round is a warm-up and not counted."""
     results: dict[str, list[Run]] = {}
-    able = list(contenders)
+    runnable = list(contenders)
     for number in range(runs + 1):
-        for contender in list(able):
-            run = once(contender)
+        for contender in list(runnable):
+            run = run_once(contender)
             if run is None:
-                able.remove(contender)
+                runnable.remove(contender)
                 continue
             counted = "warm-up" if number == 0 else f"run {number}"
             print(
@@ -86,24 +87,25 @@ def in_turn(contenders: Sequence[Contender], runs: int) -> dict[str, list[Run]]:
 
 
 def median(runs: Sequence[Run], figure: str) -> float:
-    """The median of a figure over runs."""
+    """The median of a field of `Run`."""
     return statistics.median(getattr(run, figure) for run in runs)
 
 
 def ratio(ours: Sequence[Run], theirs: Sequence[Run], figure: str) -> float:
-    """The median over the rounds of ours through theirs: both met the machine in the same mood."""
+    """The median over the rounds of ours / theirs, for a field of `Run`."""
     return statistics.median(
         getattr(a, figure) / max(getattr(b, figure), 0.001) for a, b in zip(ours, theirs, strict=False)
     )
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """The value that so large a part of them does not exceed (nearest rank): no value that was not measured."""
+    """The nearest-rank percentile, `part` from 0 to 1. It is always one of the values."""
     return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
 
 
-def record(results: dict[str, list[Run]]) -> dict[str, list[dict[str, object]]]:
-    """The raw runs as JSON has them, without what was printed."""
+def runs_as_json(results: dict[str, list[Run]]) -> dict[str, list[dict[str, object]]]:
+    """The raw runs for the JSON record, without their output."""
     return {
-        name: [{k: v for k, v in asdict(run).items() if k != "out"} for run in runs] for name, runs in results.items()
+        name: [{k: v for k, v in asdict(run).items() if k != "stdout"} for run in runs]
+        for name, runs in results.items()
     }

@@ -1,4 +1,4 @@
-"""Where the harness finds the program and the functions, and keeps what it makes."""
+"""Paths of the benchmark: binaries, inputs, outputs and records."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "bench" / "runs"
 PEERS = ROOT / "bench" / "peers"
 QUERIES = ROOT / "queries"
-# Inputs, lakes and peers' outputs: some GB, made again when missing.
+# Generated inputs, lakes and peers' outputs. Some GB; safe to delete.
 WORK = Path(os.environ.get("PINLAKE_BENCH_WORK", ROOT / "target" / "bench"))
 
 
 def target() -> str:
-    """The triple that programs are built for."""
+    """The target triple of the binaries."""
     triple = os.environ.get("CARGO_BUILD_TARGET")
     if not triple:
         lines = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout.splitlines()
@@ -23,9 +23,9 @@ def target() -> str:
 
 
 def binary(name: str) -> Path:
-    """A program of the release profile, as `make bench` builds it; or of the folder PINLAKE_BENCH_BIN."""
+    """A binary of the release profile, or of the folder in PINLAKE_BENCH_BIN."""
     other = os.environ.get("PINLAKE_BENCH_BIN")
     path = Path(other) / name if other else ROOT / "target" / target() / "release" / name
     if not path.exists():
-        sys.exit(f"{path} is missing: make bench builds it")
+        sys.exit(f"{path} is missing: build it with make bench")
     return path

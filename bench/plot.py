@@ -1,4 +1,4 @@
-"""A line chart as SVG, both axes logarithmic."""
+"""Draws line charts with logarithmic axes as SVG."""
 
 import math
 from html import escape
@@ -8,7 +8,7 @@ _COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#b8860b")
 
 
 def svg(title: str, across: str, lines: dict[str, list[tuple[float, float]]]) -> str:
-    """The chart of named lines of (x, y)."""
+    """Draws named lines of (x, y) points. `across` is the label of the x axis."""
     points = [point for line in lines.values() for point in line]
     x0, x1 = _decades([x for x, _ in points])
     y0, y1 = _decades([y for _, y in points])

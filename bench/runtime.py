@@ -1,7 +1,7 @@
-"""The Lambda runtime API on this machine: starts a function's program, hands it events, takes its answers.
+"""A local Lambda runtime API: starts a function's program, sends it events and receives its responses.
 
-What a call takes is measured in the program itself: CPU time of its threads as the kernel accounts it, and the time
-from handing out the event to the answer. (Lambda Developer Guide, "Using the Lambda runtime API".)
+A call's CPU time is that of the program's threads, as the kernel accounts it. Its wall time is from sending the event to
+receiving the response (Lambda Developer Guide, "Using the Lambda runtime API").
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 @dataclass
 class Call:
-    """One answered event."""
+    """The response to an event, and its cost."""
 
     answer: Any
     wall_ms: float
@@ -28,7 +28,7 @@ class Call:
 
 
 class Function:
-    """A function's program under the runtime API. As a context manager it ends the program."""
+    """A function's program under the runtime API. Leaving the context stops the program."""
 
     def __init__(
         self, program: Path, environment: dict[str, str], memory_mb: int, *, time_limit_s: float = 900
@@ -78,40 +78,40 @@ class Function:
         self._log.close()
 
     def log(self) -> str:
-        """What the program has logged."""
+        """The program's log so far."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
     def log_tail(self) -> str:
-        """The end of it."""
+        """The end of the log."""
         return self.log()[-2000:]
 
     @property
     def peak_rss_mb(self) -> float:
-        """The most memory that the program has had."""
+        """Peak resident memory of the program in MiB."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
     def call(self, event: Any, *, seconds: float = 900) -> Call:
-        """Hands out an event and waits for its answer."""
+        """Sends an event and waits for the response."""
         cpu, logged = self._cpu_ms(), os.fstat(self._log.fileno()).st_size
         number = f"{time.monotonic_ns():032d}"
         self._events.put(
             (f"{number[:8]}-{number[8:12]}-{number[12:16]}-{number[16:20]}-{number[20:]}", json.dumps(event).encode())
         )
         at, answer = self._answers.get(timeout=seconds)
-        # The program writes its metrics before it answers; its threads may still be settling.
+        # The program writes its metrics before it responds, but its threads may still use CPU.
         time.sleep(0.002)
         log_bytes = os.fstat(self._log.fileno()).st_size - logged
         return Call(answer, (at - self._handed_at) * 1e3, self._cpu_ms() - cpu, log_bytes)
 
     @property
     def cpu_s(self) -> float:
-        """CPU time since the program was started."""
+        """CPU seconds since the program started."""
         return self._cpu_ms() / 1e3
 
     def _cpu_ms(self) -> float:
-        """CPU time of all threads, to the nanosecond."""
+        """CPU time of all threads in milliseconds, with nanosecond resolution."""
         total = 0
         for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
             try:
@@ -123,8 +123,8 @@ class Function:
     def _handler(function) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Head and body are two writes: Nagle's algorithm would hold the second until the first is acknowledged,
-            # which the other side puts off for 40 ms.
+            # Head and body are two writes. Nagle's algorithm would delay the second until the first is acknowledged,
+            # which the client delays by 40 ms.
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:

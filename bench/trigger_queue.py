@@ -1,4 +1,4 @@
-"""The queue of wake-ups, as far as the compactor needs it: it sends itself a message, and is then woken by it."""
+"""A trigger queue for one compactor: accepts the messages that it sends itself, and returns them as events."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from bench.events import sqs_message
 
 
 class TriggerQueue:
-    """SQS' SendMessage over HTTP (Amazon SQS API Reference), and what was sent."""
+    """Implements SendMessage of SQS over HTTP (Amazon SQS API Reference) and stores the messages."""
 
     def __init__(self) -> None:
         self._sent: list[str] = []
@@ -27,14 +27,14 @@ class TriggerQueue:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a function is told so that it finds the queue."""
+        """Environment variables with the queue's address."""
         endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
-        return {"AWS_ENDPOINT_URL_SQS": endpoint, "PINLAKE_QUEUE_URL": f"{endpoint}/000000000000/wake-ups"}
+        return {"AWS_ENDPOINT_URL_SQS": endpoint, "PINLAKE_QUEUE_URL": f"{endpoint}/000000000000/triggers"}
 
-    def take(self) -> dict[str, Any] | None:
-        """All messages as one event; None when there are none."""
+    def receive_all(self) -> dict[str, Any] | None:
+        """Removes all messages and returns them as one event; None if there are none."""
         sent, self._sent = self._sent, []
-        return event(*sent) if sent else None
+        return sqs_event(*sent) if sent else None
 
     def _handler(queue) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
@@ -57,6 +57,6 @@ class TriggerQueue:
         return Handler
 
 
-def event(*bodies: str) -> dict[str, Any]:
-    """Messages as Lambda hands them to the compactor."""
+def sqs_event(*bodies: str) -> dict[str, Any]:
+    """The event of messages with these bodies."""
     return {"Records": [sqs_message(str(number), "1", body) for number, body in enumerate(bodies)]}

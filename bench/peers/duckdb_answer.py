@@ -1,4 +1,4 @@
-"""DuckDB: the ten analyses over the Parquet files that duckdb_clean.py wrote, with the SQL of queries/ as it is."""
+"""DuckDB: runs the queries of queries/, unchanged, over the Parquet files of duckdb_clean.py."""
 
 import json
 import re
@@ -15,8 +15,8 @@ for dataset in ("pin", "geo", "user"):
 answers = {}
 for file in sorted(queries.glob("*.sql")):
     if "." in file.stem:
-        continue  # another engine's
-    # `user` is a keyword here.
+        continue  # the variant of another engine
+    # `user` is a keyword in DuckDB.
     sql = re.sub(r"\b(FROM|JOIN) user\b", r'\1 "user"', file.read_text())
     answers[file.stem] = connection.execute(sql).fetchall()
 print(json.dumps(answers))

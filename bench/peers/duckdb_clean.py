@@ -1,6 +1,6 @@
-"""DuckDB: NDJSON -> clean -> distinct -> Parquet, as the contracts in datasets/ say for rows that keep them.
+"""DuckDB: NDJSON -> clean -> distinct -> Parquet, as the contracts in datasets/ define it for valid rows.
 
-It is told the columns, need not keep the order of rows, and checks nothing: what its users would write for speed.
+Written for speed, as a DuckDB user would: columns are declared, row order is not preserved, and nothing is validated.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Polars: the ten analyses over the Parquet files that polars_clean.py wrote."""
+"""Polars: the ten analyses over the Parquet files of polars_clean.py."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Polars: NDJSON -> clean -> distinct -> Parquet, lazily and streaming, with the columns told."""
+"""Polars: NDJSON -> clean -> distinct -> Parquet, lazy and streaming, with declared columns."""
 
 import sys
 
@@ -11,7 +11,7 @@ def text(name: str, *unknown: str) -> pl.Expr:
     return pl.when(pl.col(name).is_in(list(unknown))).then(None).otherwise(pl.col(name)).alias(name)
 
 
-def moment(name: str) -> pl.Expr:
+def timestamp(name: str) -> pl.Expr:
     return pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us")
 
 
@@ -37,12 +37,12 @@ PLANS = {
     "geo": (
         {"ind": Int, "timestamp": String, "latitude": Float, "longitude": Float, "country": String},
         [pl.col("ind"), pl.col("country"), pl.concat_list("latitude", "longitude").alias("coordinates"),
-         moment("timestamp")],
+         timestamp("timestamp")],
     ),
     "user": (
         {"ind": Int, "first_name": String, "last_name": String, "age": Int, "date_joined": String},
         [pl.col("ind"), pl.concat_str("first_name", "last_name", separator=" ", ignore_nulls=True).alias("user_name"),
-         pl.col("age"), moment("date_joined")],
+         pl.col("age"), timestamp("date_joined")],
     ),
 }  # fmt: skip
 

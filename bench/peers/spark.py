@@ -1,4 +1,4 @@
-"""A Spark session on this machine, whose Java is waited for, so that its time and memory are counted."""
+"""A local Spark session that waits for its Java process, so that its time and memory are counted."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 @contextmanager
 def session() -> Iterator[SparkSession]:
     if not shutil.which("java"):
-        print("there is no java; Debian: apt install default-jre-headless", file=sys.stderr)
+        print("java is missing; on Debian: apt install default-jre-headless", file=sys.stderr)
         sys.exit(77)  # bench.measure.CANNOT_RUN
     spark = (
         SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").config("spark.driver.memory", "4g")

@@ -1,4 +1,4 @@
-"""PySpark: the ten analyses over the Parquet files that spark_clean.py wrote, with the SQL of queries/ as it is."""
+"""PySpark: runs the queries of queries/, unchanged, over the Parquet files of spark_clean.py."""
 
 import json
 import sys
@@ -14,6 +14,6 @@ with session() as spark:
     answers = {
         file.stem: [list(row) for row in spark.sql(file.read_text()).collect()]
         for file in sorted(queries.glob("*.sql"))
-        if "." not in file.stem  # another engine's
+        if "." not in file.stem  # the variant of another engine
     }
 print(json.dumps(answers))

@@ -1,4 +1,4 @@
-"""PySpark: NDJSON -> clean -> distinct -> Parquet, with the columns told."""
+"""PySpark: NDJSON -> clean -> distinct -> Parquet, with declared columns."""
 
 import sys
 
