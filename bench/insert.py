@@ -44,7 +44,7 @@ def write_rows(path: Path, first: int, count: int) -> Path:
 def load_file(lake: Path, file: Path) -> Run:
     """Loads a file. Exits if any of its rows is not new."""
     run = measure.run_once(Contender("pinlake", [binary("pinlake"), "load", "--lake", lake, file]))
-    summary = json.loads(run.out.splitlines()[0])
+    summary = json.loads(run.stdout.splitlines()[0])
     if summary["duplicates"] or summary["quarantined"]:
         sys.exit(f"expected new rows only: {summary}")
     return run

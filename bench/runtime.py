@@ -1,7 +1,7 @@
 """A local Lambda runtime API: starts a function's program, sends it events and receives its responses.
 
-A call's CPU time is that of the program's threads, as the kernel accounts it. Its wall time is from sending the event to
-receiving the response (Lambda Developer Guide, "Using the Lambda runtime API").
+A call's CPU time is that of the program's threads, as the kernel accounts it. Its wall time is from sending the event
+to receiving the response (Lambda Developer Guide, "Using the Lambda runtime API").
 """
 
 import json
