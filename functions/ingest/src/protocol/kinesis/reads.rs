@@ -1,6 +1,6 @@
 //! Reading records back: `GetShardIterator` and `GetRecords`.
 //!
-//! A stream of the old API is a [`View`] of the Kinesis stream: the records of one dataset or, for a shared stream, all
+//! A stream of the old API is a view of the Kinesis stream: the records of one dataset or, for a shared stream, all
 //! records. A Kinesis record with several lines is returned line by line, each with the client's own partition key.
 //!
 //! **The path of each request and its caller decide which records are visible, never the iterator.** An iterator is only a
