@@ -1,19 +1,19 @@
 #!/bin/sh
-# Sends rows, one JSON object a line, with curl:  examples/send.sh URL DATASET < rows.ndjson
-# Where the pipeline has API keys: PINLAKE_API_KEY=plk_... Needs gzip, sha256sum and curl 7.71 or later.
+# Sends records, one JSON object per line, with curl:  examples/send.sh URL DATASET < records.ndjson
+# If the pipeline has API keys, set PINLAKE_API_KEY=plk_... Needs gzip, sha256sum and curl 7.71 or later.
 set -eu
 url=$1 dataset=$2
-rows=$(mktemp) answer=$(mktemp)
-trap 'rm -f "$rows" "$answer"' EXIT
-gzip -nc > "$rows"
+records=$(mktemp) response=$(mktemp)
+trap 'rm -f "$records" "$response"' EXIT
+gzip -nc > "$records"
 
-# The same key and the same rows are the same records, however often curl tries; it does so after 429 and 503, when told, and
-# when there is no answer. Without --fail, a refusal is an answer to it, and is not sent again.
-status=$(curl --silent --show-error --retry 5 --retry-all-errors --output "$answer" --write-out '%{http_code}' \
+# The Idempotency-Key is a hash of the records, so that sending them again adds no records. curl retries after 429, 503 and
+# connection errors, as Retry-After says. Without --fail it does not retry other errors.
+status=$(curl --silent --show-error --retry 5 --retry-all-errors --output "$response" --write-out '%{http_code}' \
     --header "Content-Type: application/x-ndjson" --header "Content-Encoding: gzip" \
-    --header "Idempotency-Key: $(sha256sum < "$rows" | cut -c 1-64)" \
+    --header "Idempotency-Key: $(sha256sum < "$records" | cut -c 1-64)" \
     ${PINLAKE_API_KEY:+--header "x-api-key: $PINLAKE_API_KEY"} \
-    --data-binary "@$rows" "${url%/}/v1/$dataset")
-cat "$answer"
+    --data-binary "@$records" "${url%/}/v1/$dataset")
+cat "$response"
 echo
-[ "$status" -lt 300 ] || { echo "$url answered $status" >&2; exit 1; }
+[ "$status" -lt 300 ] || { echo "error: status $status" >&2; exit 1; }

@@ -1,15 +1,82 @@
-//! The API key that a request brings.
+//! Access control: who may call, and which datasets a caller may access.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt as _};
+use pinlake_platform::api_keys::{ApiKey, ApiKeys};
 
-/// The header that API Gateway's clients know.
+use crate::error::ApiError;
+
+/// The header in which API Gateway's clients send their key.
 pub const API_KEY: &str = "x-api-key";
 const BEARER: &[u8] = b"bearer ";
 
-/// The key in `x-api-key`, or else behind `Authorization: Bearer`. A request that brings two has none: which of them
-/// would count is nothing to guess about.
-pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+/// Who may call the function.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Anyone who knows the URL.
+    Anyone,
+    /// Callers whom Lambda has authenticated with IAM (function URL with `AuthType: AWS_IAM`).
+    Signed,
+    /// Callers with one of these keys, each for its datasets.
+    Keys(ApiKeys),
+}
+
+impl Access {
+    /// Authenticates the caller of a request.
+    ///
+    /// # Errors
+    /// [`ApiError::Unsigned`] without a signature where one is needed, [`ApiError::Unauthenticated`] without a valid
+    /// key where one is needed.
+    pub fn authenticate(&self, request: &Request) -> Result<Caller<'_>, ApiError> {
+        match self {
+            Self::Anyone => Ok(Caller::ANONYMOUS),
+            Self::Signed if is_signed(request) => Ok(Caller::ANONYMOUS),
+            Self::Signed => Err(ApiError::Unsigned),
+            Self::Keys(keys) => {
+                let key = request_key(request.headers()).and_then(|key| keys.find(key));
+                key.map(|key| Caller { key: Some(key) }).ok_or(ApiError::Unauthenticated)
+            }
+        }
+    }
+}
+
+/// Who sent a request, as far as datasets are concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    key: Option<&'a ApiKey>,
+}
+
+impl<'a> Caller<'a> {
+    /// A caller without an API key, who may access all datasets.
+    pub const ANONYMOUS: Self = Self { key: None };
+
+    /// The name of the caller's API key.
+    pub fn key_name(self) -> Option<&'a str> {
+        self.key.map(|key| key.name.as_str())
+    }
+
+    /// Whether the caller may access a dataset; `None` stands for all of them.
+    pub fn may_access(self, dataset: Option<&str>) -> bool {
+        self.key.is_none_or(|key| key.covers(dataset))
+    }
+
+    /// Checks that the caller may access a dataset; `None` stands for all of them.
+    ///
+    /// # Errors
+    /// [`ApiError::AccessDenied`] if not.
+    pub fn check_access(self, dataset: Option<&str>) -> Result<(), ApiError> {
+        if self.may_access(dataset) {
+            return Ok(());
+        }
+        Err(ApiError::AccessDenied { dataset: dataset.map(str::to_owned) })
+    }
+}
+
+/// The API key of a request, from `x-api-key` or from `Authorization: Bearer`. A request with two keys has none,
+/// because it is not clear which of them counts.
+fn request_key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get_all(AUTHORIZATION).iter().map(|value| {
         let (scheme, token) = value.as_bytes().split_at_checked(BEARER.len())?;
         scheme.eq_ignore_ascii_case(BEARER).then(|| token.trim_ascii())
@@ -17,6 +84,12 @@ pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     let mut keys = headers.get_all(API_KEY).iter().map(|value| Some(value.as_bytes())).chain(bearer);
     let first = keys.next()??;
     keys.next().is_none().then_some(first)
+}
+
+/// Whether Lambda has authenticated the caller with IAM.
+fn is_signed(request: &Request) -> bool {
+    let context = request.request_context_ref();
+    context.and_then(RequestContext::authorizer).is_some_and(|authorizer| authorizer.iam.is_some())
 }
 
 #[cfg(test)]
@@ -32,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_is_taken_from_either_header() {
+    fn one_key_is_read_from_either_header() {
         for (pairs, expected) in [
             (&[("x-api-key", "plk_1")][..], Some("plk_1")),
             (&[("authorization", "Bearer plk_1")], Some("plk_1")),
@@ -43,7 +116,7 @@ mod tests {
             (&[("x-api-key", "plk_1"), ("authorization", "Bearer plk_1")], None),
             (&[], None),
         ] {
-            assert_eq!(presented(&headers(pairs)), expected.map(str::as_bytes), "{pairs:?}");
+            assert_eq!(request_key(&headers(pairs)), expected.map(str::as_bytes), "{pairs:?}");
         }
     }
 }

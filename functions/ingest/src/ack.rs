@@ -1,7 +1,7 @@
-//! The acknowledgement: how far the stream must be read before everything of an answer has been seen.
+//! The acknowledgement: the highest sequence number of a request's records in each shard.
 //!
-//! `Pinlake-Ack: shardId-000000000000=4964...,shardId-000000000001=...` names the highest sequence number per
-//! shard. Once the cleaner's watermark of every shard named has passed its number, the records have landed.
+//! `Pinlake-Ack: shardId-000000000000=4964...,shardId-000000000001=...`. The records have landed when the cleaner's
+//! watermark of each of these shards has passed its number.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -9,16 +9,16 @@ use std::fmt::Write as _;
 
 use crate::stream::Receipt;
 
-/// The name of the header.
+/// The name of the response header.
 pub const HEADER: &str = "pinlake-ack";
 
-/// The header's text; `None` when the stream took nothing.
-pub fn header<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> Option<String> {
+/// Formats the value of the header; `None` if no record was stored.
+pub fn format_ack<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> Option<String> {
     let mut highest: BTreeMap<&str, &str> = BTreeMap::new();
     for Receipt { shard, sequence } in receipts {
-        let held = highest.entry(shard).or_insert(sequence);
-        if by_number(sequence, held).is_gt() {
-            *held = sequence;
+        let current = highest.entry(shard).or_insert(sequence);
+        if compare_decimals(sequence, current).is_gt() {
+            *current = sequence;
         }
     }
     if highest.is_empty() {
@@ -26,15 +26,15 @@ pub fn header<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> Option<String>
     }
     let mut text = String::new();
     for (shard, sequence) in highest {
-        let comma = if text.is_empty() { "" } else { "," };
+        let separator = if text.is_empty() { "" } else { "," };
         // Writing to a string does not fail.
-        let _ = write!(text, "{comma}{shard}={sequence}");
+        let _ = write!(text, "{separator}{shard}={sequence}");
     }
     Some(text)
 }
 
-/// Orders decimal numbers of any length: sequence numbers have 56 digits, beyond any machine integer.
-fn by_number(a: &str, b: &str) -> Ordering {
+/// Compares decimal numbers of any length. Sequence numbers have 56 digits, more than any integer type.
+fn compare_decimals(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
@@ -54,9 +54,9 @@ mod tests {
             receipt("shardId-000000000000", "0099"),
         ];
         assert_eq!(
-            header(receipts.iter()).as_deref(),
+            format_ack(receipts.iter()).as_deref(),
             Some("shardId-000000000000=100,shardId-000000000001=10")
         );
-        assert_eq!(header([].iter()), None);
+        assert_eq!(format_ack([].iter()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! From a request to the text of its body: media types, decompression, and the bounds on both.
+//! The body of a request: media type, decompression, and limits.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -9,39 +9,40 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use crate::compact::Malformed;
 use crate::error::ApiError;
 
-/// The most bytes in a body as sent: what a Lambda function URL can pass on.
+/// The maximum size of a body as sent: the limit of a Lambda function URL.
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
-/// The most bytes in a body after decompression, whatever its ratio. Rows compress about 4:1, so what fills
-/// [`MAX_BODY_BYTES`] for good reason is split by its client; a bomb stops here, having cost this much memory.
+/// The maximum size of a body after decompression. It bounds the memory that a decompression bomb can use. Clients split
+/// larger bodies.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
-/// zstd frames that ask for a larger window (as a power of two) than any text here has are refused.
+/// The maximum window of a zstd frame, as a power of two: [`MAX_TEXT_BYTES`].
 const MAX_ZSTD_WINDOW_LOG: u32 = 24;
 
-/// The body's media type, in lower case and without parameters; `None` when the client named none.
+/// The media type of the body, in lower case and without parameters; `None` without a Content-Type.
 ///
 /// # Errors
-/// When the header is not text.
+/// [`ApiError::UnsupportedMediaType`] if the header is not text.
 pub fn media_type(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(None);
     };
-    let text =
-        value.to_str().map_err(|_| ApiError::MediaType("the Content-Type header is not text".to_owned()))?;
+    let text = value.to_str().map_err(|_| {
+        ApiError::UnsupportedMediaType("unsupported Content-Type: the header is not text".to_owned())
+    })?;
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     Ok((!essence.is_empty()).then_some(essence))
 }
 
-/// The text of a body: decompressed, found to be UTF-8, without a byte order mark, not blank.
+/// Decompresses a body. The result is UTF-8, has no byte order mark and is not blank.
 ///
 /// # Errors
-/// [`ApiError::Empty`], [`ApiError::TooLarge`], [`ApiError::MediaType`] for an unknown Content-Encoding,
-/// [`ApiError::Undecodable`] for a broken one, [`ApiError::Malformed`] for bytes that are not UTF-8.
+/// [`ApiError::EmptyBody`], [`ApiError::TooLarge`], [`ApiError::UnsupportedMediaType`] for an unknown Content-Encoding,
+/// [`ApiError::Undecodable`] if decompression fails, [`ApiError::MalformedJson`] for bytes that are not UTF-8.
 pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, ApiError> {
     if body.len() > MAX_BODY_BYTES {
         return Err(ApiError::TooLarge(format!(
-            "the body has {} bytes, more than the {MAX_BODY_BYTES} that one request may have",
+            "the body has {} bytes, the limit is {MAX_BODY_BYTES}",
             body.len()
         )));
     }
@@ -50,31 +51,33 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Ap
         match content_encoding(headers)?.as_deref() {
             None | Some("identity") => {}
             Some("gzip" | "x-gzip") => {
-                decoded = Cow::Owned(bounded(flate2::read::MultiGzDecoder::new(body), "gzip")?);
+                decoded = Cow::Owned(read_bounded(flate2::read::MultiGzDecoder::new(body), "gzip")?);
             }
             Some("zstd") => {
-                let mut decoder =
-                    zstd::stream::read::Decoder::with_buffer(body).map_err(|why| broken("zstd", &why))?;
-                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(|why| broken("zstd", &why))?;
-                decoded = Cow::Owned(bounded(decoder, "zstd")?);
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(body)
+                    .map_err(|error| decompression_error("zstd", &error))?;
+                decoder
+                    .window_log_max(MAX_ZSTD_WINDOW_LOG)
+                    .map_err(|error| decompression_error("zstd", &error))?;
+                decoded = Cow::Owned(read_bounded(decoder, "zstd")?);
             }
             Some(other) => {
-                return Err(ApiError::MediaType(format!(
-                    "Content-Encoding '{other}' is not read here: send gzip, zstd, or no compression"
+                return Err(ApiError::UnsupportedMediaType(format!(
+                    "unsupported Content-Encoding '{other}': use gzip, zstd or none"
                 )));
             }
         }
     }
-    // A byte order mark becomes blanks: positions in the rest stay the client's own.
+    // Blanks in place of the byte order mark keep the positions in error messages right.
     if decoded.starts_with(b"\xEF\xBB\xBF") {
         decoded.to_mut()[..3].fill(b' ');
     }
-    if let Err(why) = simdutf8::compat::from_utf8(&decoded) {
-        let mistake = Malformed { at: why.valid_up_to(), problem: "the bytes are not UTF-8" };
-        return Err(ApiError::malformed(&decoded, mistake));
+    if let Err(error) = simdutf8::compat::from_utf8(&decoded) {
+        let malformed = Malformed { at: error.valid_up_to(), problem: "the bytes are not UTF-8" };
+        return Err(ApiError::from_malformed(&decoded, malformed));
     }
     if decoded.trim_ascii().is_empty() {
-        return Err(ApiError::Empty);
+        return Err(ApiError::EmptyBody);
     }
     Ok(decoded)
 }
@@ -84,24 +87,29 @@ fn content_encoding(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = all.next() else { return Ok(None) };
     match value.to_str() {
         Ok(text) if all.next().is_none() => Ok(Some(text.trim().to_ascii_lowercase())),
-        _ => Err(ApiError::MediaType("send one Content-Encoding: gzip or zstd".to_owned())),
+        _ => Err(ApiError::UnsupportedMediaType(
+            "unsupported Content-Encoding: send one of gzip and zstd".to_owned(),
+        )),
     }
 }
 
-fn bounded(decoder: impl Read, encoding: &str) -> Result<Vec<u8>, ApiError> {
+fn read_bounded(decoder: impl Read, encoding: &str) -> Result<Vec<u8>, ApiError> {
     let mut text = Vec::new();
-    decoder.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut text).map_err(|why| broken(encoding, &why))?;
+    decoder
+        .take(MAX_TEXT_BYTES as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| decompression_error(encoding, &error))?;
     if text.len() > MAX_TEXT_BYTES {
         return Err(ApiError::TooLarge(format!(
-            "the body unpacks to more than the {MAX_TEXT_BYTES} bytes that one request may have"
+            "the decompressed body has more than {MAX_TEXT_BYTES} bytes"
         )));
     }
     Ok(text)
 }
 
-fn broken(encoding: &str, why: &std::io::Error) -> ApiError {
+fn decompression_error(encoding: &str, error: &std::io::Error) -> ApiError {
     ApiError::Undecodable(format!(
-        "the body is not what its Content-Encoding '{encoding}' says: {why}; nothing of this request was stored"
+        "cannot decompress the body as {encoding}, its Content-Encoding: {error}; nothing of this request was stored"
     ))
 }
 
@@ -122,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn compressed_bodies_are_unpacked() {
+    fn compressed_bodies_are_decompressed() {
         let none = HeaderMap::new();
         assert!(matches!(text(&none, b"{}"), Ok(Cow::Borrowed(b"{}"))));
         assert_eq!(*text(&encoded_as(" GZIP "), &gzip(b"{}")).unwrap(), *b"{}");
@@ -133,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn bombs_and_rubbish_are_refused() {
+    fn bombs_and_corrupt_bodies_are_errors() {
         let zeros = vec![b' '; MAX_TEXT_BYTES + 1];
         let bomb = gzip(&zeros);
         assert!(bomb.len() < 20_000);
@@ -143,17 +151,20 @@ mod tests {
         assert!(matches!(text(&HeaderMap::new(), &zeros[..MAX_BODY_BYTES + 1]), Err(ApiError::TooLarge(_))));
 
         let whole = gzip(b"{\"ind\":1}");
-        for rubbish in [&b"{}"[..], &whole[..whole.len() - 4]] {
-            assert!(matches!(text(&encoded_as("gzip"), rubbish), Err(ApiError::Undecodable(_))));
-            assert!(matches!(text(&encoded_as("zstd"), rubbish), Err(ApiError::Undecodable(_))));
+        for corrupt in [&b"{}"[..], &whole[..whole.len() - 4]] {
+            assert!(matches!(text(&encoded_as("gzip"), corrupt), Err(ApiError::Undecodable(_))));
+            assert!(matches!(text(&encoded_as("zstd"), corrupt), Err(ApiError::Undecodable(_))));
         }
         for encoding in ["br", "gzip, zstd", "deflate"] {
-            assert!(matches!(text(&encoded_as(encoding), b"{}"), Err(ApiError::MediaType(_))), "{encoding}");
+            assert!(
+                matches!(text(&encoded_as(encoding), b"{}"), Err(ApiError::UnsupportedMediaType(_))),
+                "{encoding}"
+            );
         }
     }
 
     #[test]
-    fn a_window_larger_than_any_text_is_refused() {
+    fn a_window_larger_than_the_limit_is_an_error() {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
         encoder.window_log(27).unwrap();
         encoder.write_all(b"{}").unwrap();
@@ -162,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_blank_or_no_text_is_refused() {
+    fn blank_bodies_and_invalid_utf8_are_errors() {
         for blank in [&b""[..], b" \r\n\t", b"\xEF\xBB\xBF\n"] {
-            assert_eq!(text(&HeaderMap::new(), blank), Err(ApiError::Empty));
+            assert_eq!(text(&HeaderMap::new(), blank), Err(ApiError::EmptyBody));
         }
-        assert_eq!(text(&encoded_as("gzip"), b""), Err(ApiError::Empty));
-        let Err(ApiError::Malformed { position, .. }) = text(&HeaderMap::new(), b"{\n\"a\": \"\xFF\"}")
+        assert_eq!(text(&encoded_as("gzip"), b""), Err(ApiError::EmptyBody));
+        let Err(ApiError::MalformedJson { position, .. }) = text(&HeaderMap::new(), b"{\n\"a\": \"\xFF\"}")
         else {
             panic!()
         };
@@ -176,12 +187,12 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_the_media_type_do_not_count() {
-        let typed = |value: &str| {
+    fn parameters_of_the_media_type_are_ignored() {
+        let parse = |value: &str| {
             media_type(&[(CONTENT_TYPE, value.parse().unwrap())].into_iter().collect()).unwrap()
         };
-        assert_eq!(typed("Application/JSON; charset=utf-8").as_deref(), Some("application/json"));
-        assert_eq!(typed(" ;x").as_deref(), None);
+        assert_eq!(parse("Application/JSON; charset=utf-8").as_deref(), Some("application/json"));
+        assert_eq!(parse(" ;x").as_deref(), None);
         assert_eq!(media_type(&HeaderMap::new()).unwrap(), None);
     }
 }

@@ -1,210 +1,213 @@
-//! Why a request was not served.
+//! Errors that a client sees.
 //!
-//! A [`ApiError`] says what happened and what to do about it, in one sentence for the client; its kind decides
-//! the status. Each API dresses it in its own style (`kafka_rest::error_body` and its siblings). What only the
-//! operator may know (the stream's name, AWS' answers) is logged where it happens and is not in here.
+//! An [`ApiError`] has three faces: its kind decides the status, its `Display` is the message to the client, and
+//! [`ApiError::log_message`] is the text for the log, without anything that the client wrote. Each protocol encodes it in
+//! its own style. What only the operator may see (the stream's name, the messages of AWS) is logged where it occurs.
 
 use http::StatusCode;
 
 use crate::compact::{Malformed, Position};
-use crate::stream::PutErrorKind;
+use crate::packing::RecordTooLarge;
+use crate::stream::StreamErrorKind;
 
-/// A request that was not served, or not wholly.
+/// The reason why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// The body is not JSON.
     #[error("malformed JSON at {position}: {problem}; nothing of this request was stored")]
-    Malformed {
-        /// Where, in the client's (decompressed) body.
+    MalformedJson {
+        /// Where, in the decompressed body.
         position: Position,
         /// What is wrong there.
         problem: &'static str,
     },
-    /// The body is JSON, but not what this endpoint takes.
+    /// The body is JSON, but not of the form that the endpoint expects.
     #[error("{0}; nothing of this request was stored")]
-    Shape(String),
-    /// Nothing was sent.
+    UnexpectedShape(String),
+    /// The body is empty.
     #[error("the body is empty: send at least one record")]
-    Empty,
-    /// A header, or the compression of the body, cannot be understood.
+    EmptyBody,
+    /// A header is invalid, or the body cannot be decompressed.
     #[error("{0}")]
     Undecodable(String),
     /// The function URL was called without a signature.
-    #[error(
-        "this pipeline takes no anonymous requests: sign the request with AWS Signature Version 4 (service lambda)"
-    )]
-    Forbidden,
-    /// No API key, or none that is known.
-    #[error("this pipeline takes records with an API key only: send yours in the header x-api-key")]
+    #[error("this pipeline accepts signed requests only: sign with AWS Signature Version 4 (service lambda)")]
+    Unsigned,
+    /// The API key is missing or unknown.
+    #[error("missing or unknown API key: send a valid key in the header x-api-key")]
     Unauthenticated,
-    /// The API key is good for other datasets.
+    /// The API key is limited to other datasets.
     #[error(
-        "this API key is not good for {}; nothing of this request was stored",
+        "this API key does not grant access to {}; nothing of this request was stored",
         dataset.as_ref().map_or_else(
-            || "records that do not name their dataset: send them to a topic, a stream or a path of one dataset".to_owned(),
+            || "records that do not name their dataset: use a topic, stream or path of one dataset".to_owned(),
             |dataset| format!("dataset {dataset}")
         )
     )]
-    OutOfScope {
-        /// The dataset, where the request named one.
+    AccessDenied {
+        /// The dataset, if the request named one.
         dataset: Option<String>,
     },
-    /// Records are not given back here.
+    /// Reading records back is disabled.
+    #[error("reading records back is disabled: deploy the pipeline with IngestReads=true to enable it")]
+    ReadsDisabled,
+    /// A client wants to create or delete a stream.
     #[error(
-        "records are not read back here: the pipeline was deployed without IngestReads=true, and its URL only takes them"
+        "streams cannot be created or deleted here: add the stream to [route] streams of a data contract"
     )]
-    ReadsOff,
-    /// A stream would be made or removed.
+    StreamsAreFixed,
+    /// A client wants to create a stream that exists.
     #[error(
-        "streams are not made or removed here: a data contract says which there are, in its [route] streams"
-    )]
-    StreamsAreGiven,
-    /// A stream would be made that there is.
-    #[error(
-        "stream '{0}' is there already: a data contract routes it, and its shards are the pipeline's own"
+        "stream '{0}' exists already: a data contract routes it, and its shards are managed by the pipeline"
     )]
     StreamExists(String),
-    /// A part of the path, the query or a header is not what this endpoint takes.
+    /// A part of the path, the query string or a header is invalid.
     #[error("{0}")]
-    Argument(String),
+    InvalidArgument(String),
     /// A shard iterator is too old.
-    #[error("the shard iterator is older than five minutes: get another one")]
+    #[error("the shard iterator is older than five minutes: request a new one")]
     ExpiredIterator,
-    /// No such topic, stream, dataset or path.
-    #[error("{kind} '{name}' is not known here: {remedy}")]
-    Unknown {
+    /// No such topic, partition, stream, shard, dataset or path.
+    #[error("{kind} '{name}' not found: {hint}")]
+    NotFound {
         /// "topic", "partition", "stream", "shard", "dataset" or "path".
         kind: &'static str,
         /// As the client wrote it.
         name: String,
-        /// What would have been known.
-        remedy: String,
+        /// Why, or what exists instead.
+        hint: String,
     },
-    /// The path is right and the method is not.
-    #[error("method {method} is not offered here, but {allow}")]
-    Method {
-        /// What was tried.
+    /// The path does not support the method.
+    #[error("method {method} not allowed, allowed: {allowed}")]
+    MethodNotAllowed {
+        /// The method of the request.
         method: String,
-        /// What the `Allow` header lists.
-        allow: String,
+        /// The value of the `Allow` header.
+        allowed: String,
     },
-    /// More than a limit allows.
+    /// A limit is exceeded.
     #[error("{0}; nothing of this request was stored")]
     TooLarge(String),
-    /// A type or an encoding that this endpoint does not read.
+    /// The Content-Type or Content-Encoding is not supported.
     #[error("{0}")]
-    MediaType(String),
-    /// The stream had no room for any record, for as long as was reasonable to wait.
-    #[error("the stream is busy at the moment; nothing of this request is known to be stored: send it again")]
+    UnsupportedMediaType(String),
+    /// The stream throttled every record for as long as the request could wait.
+    #[error("the stream is busy; nothing of this request is known to be stored: send it again")]
     Throttled,
     /// The stream could not be reached.
-    #[error(
-        "the stream cannot be reached at the moment; nothing of this request is known to be stored: send it again"
-    )]
+    #[error("the stream is not available; nothing of this request is known to be stored: send it again")]
     Unavailable,
-    /// The pipeline itself is set up wrongly or broken.
-    #[error(
-        "the pipeline cannot take records at the moment because of a fault of its own, which is in its log"
-    )]
+    /// The pipeline is misconfigured or has a bug.
+    #[error("internal error of the pipeline: see the log of the function")]
     Internal,
 }
 
-/// What a client is told of a stream that refused.
-impl From<PutErrorKind> for ApiError {
-    fn from(kind: PutErrorKind) -> Self {
+impl From<StreamErrorKind> for ApiError {
+    fn from(kind: StreamErrorKind) -> Self {
         match kind {
-            PutErrorKind::Throttled => Self::Throttled,
-            PutErrorKind::Unavailable => Self::Unavailable,
-            PutErrorKind::Permanent => Self::Internal,
+            StreamErrorKind::Throttled => Self::Throttled,
+            StreamErrorKind::Unavailable => Self::Unavailable,
+            StreamErrorKind::Permanent => Self::Internal,
         }
     }
 }
 
+impl From<RecordTooLarge> for ApiError {
+    fn from(error: RecordTooLarge) -> Self {
+        Self::TooLarge(error.to_string())
+    }
+}
+
 impl ApiError {
-    /// A mistake in `body`, located for the client.
-    pub fn malformed(body: &[u8], mistake: Malformed) -> Self {
-        Self::Malformed { position: Position::of(body, mistake.at), problem: mistake.problem }
+    /// Malformed JSON in `body`.
+    pub fn from_malformed(body: &[u8], malformed: Malformed) -> Self {
+        Self::MalformedJson { position: Position::of(body, malformed.at), problem: malformed.problem }
     }
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed { .. }
-            | Self::Shape(_)
-            | Self::Empty
+            Self::MalformedJson { .. }
+            | Self::UnexpectedShape(_)
+            | Self::EmptyBody
             | Self::Undecodable(_)
             | Self::StreamExists(_)
-            | Self::Argument(_)
+            | Self::InvalidArgument(_)
             | Self::ExpiredIterator => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::OutOfScope { .. } | Self::ReadsOff | Self::StreamsAreGiven => {
+            Self::Unsigned | Self::AccessDenied { .. } | Self::ReadsDisabled | Self::StreamsAreFixed => {
                 StatusCode::FORBIDDEN
             }
-            Self::Unknown { .. } => StatusCode::NOT_FOUND,
-            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// The same request may well succeed in a moment.
+    /// Whether the same request may succeed in a moment.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Throttled | Self::Unavailable)
     }
 
-    /// Where the body stops being JSON, if that is the matter.
+    /// Where the body stops being JSON.
     pub fn position(&self) -> Option<Position> {
         match self {
-            Self::Malformed { position, .. } => Some(*position),
+            Self::MalformedJson { position, .. } => Some(*position),
             _ => None,
         }
     }
 
-    /// The same for the log, without what the client wrote: names, headers and methods may hold secrets.
-    pub fn for_log(&self) -> String {
+    /// The message for the log. It omits what the client wrote: names, headers and methods may contain secrets.
+    pub fn log_message(&self) -> String {
         match self {
-            Self::Unknown { kind, .. } => format!("there is no such {kind}"),
-            Self::Method { allow, .. } => format!("the method is not offered here; allowed: '{allow}'"),
-            Self::StreamExists(_) => "a stream that is there would be made".to_owned(),
-            Self::MediaType(_) => "the Content-Type or Content-Encoding is not read here".to_owned(),
-            // These speak of lines, indices and limits only.
+            Self::NotFound { kind, .. } => format!("{kind} not found"),
+            Self::MethodNotAllowed { allowed, .. } => format!("method not allowed, allowed: {allowed}"),
+            Self::StreamExists(_) => "the stream exists already".to_owned(),
+            Self::UnsupportedMediaType(_) => "unsupported Content-Type or Content-Encoding".to_owned(),
+            // These contain lines, indices and limits only.
             other => other.to_string(),
         }
     }
 }
 
-/// What stops the reading of a body: bad JSON at a place, or anything else.
-///
-/// Parsers use it inside; [`ParseError::in_body`] turns it into a [`ApiError`] once the whole body is at hand.
+/// Why the decoding of a body stopped. The position of malformed JSON is still an offset in the text that the parser
+/// saw; [`ParseError::into_api_error`] locates it in the body.
 #[derive(Debug)]
 pub enum ParseError {
     /// Not JSON.
     Malformed(Malformed),
-    /// Another reason.
+    /// Another error.
     Rejected(ApiError),
 }
 
 impl ParseError {
-    /// For the client whose body this was.
-    pub fn in_body(self, body: &[u8]) -> ApiError {
+    /// The error for the client that sent `body`.
+    pub fn into_api_error(self, body: &[u8]) -> ApiError {
         match self {
-            Self::Malformed(mistake) => ApiError::malformed(body, mistake),
-            Self::Rejected(rejection) => rejection,
+            Self::Malformed(malformed) => ApiError::from_malformed(body, malformed),
+            Self::Rejected(error) => error,
         }
     }
 }
 
 impl From<Malformed> for ParseError {
-    fn from(mistake: Malformed) -> Self {
-        Self::Malformed(mistake)
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
     }
 }
 
 impl From<ApiError> for ParseError {
-    fn from(rejection: ApiError) -> Self {
-        Self::Rejected(rejection)
+    fn from(error: ApiError) -> Self {
+        Self::Rejected(error)
+    }
+}
+
+impl From<RecordTooLarge> for ParseError {
+    fn from(error: RecordTooLarge) -> Self {
+        Self::Rejected(error.into())
     }
 }

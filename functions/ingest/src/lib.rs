@@ -1,46 +1,52 @@
 //! ingest: the Lambda function behind the pipeline's URL.
 //!
-//! It takes records over HTTP in three wire formats (`docs/api.md` is their manual), puts them on one Kinesis
-//! stream, and answers 2xx only for what Kinesis has taken. It answers what clients of the old APIs ask besides: which
-//! topics and streams there are, and, where that is switched on, what lies on them. It reads JSON and no meaning: whether a record fits
-//! its data contract is the cleaner's business, and a record that does not is accepted here.
+//! It accepts records over HTTP in three wire protocols (`docs/api.md` is the reference), writes them to one Kinesis
+//! stream, and answers 2xx only for records that Kinesis has stored. It also serves the metadata requests of the old APIs
+//! and, if enabled, reads records back. It checks that records are JSON; the cleaner checks them against their contract,
+//! so a record that breaks its contract is accepted here.
 //!
 //! Invariants:
-//! - Nothing of a request is stored before all of it has been read and found well-formed.
-//! - What was acknowledged is on the stream: as compact JSON lines under a
-//!   [`StreamKey`](pinlake_schema::stream_key::StreamKey) that says what the request knew about them.
-//! - Sizes, depths, counts and times are bounded, and payload bytes are never logged.
+//! - Nothing of a request is stored before the whole request has been read and validated.
+//! - An acknowledged record is on the stream, as a compact JSON line under a
+//!   [`StreamKey`](pinlake_schema::stream_key::StreamKey) with its dataset, if the request named one.
+//! - Sizes, depths, counts and times are bounded. Nothing that a client wrote is logged.
 //!
-//! `main.rs` wires it to AWS; tests and the simulator drive [`app::App`] with a [`stream::RecordStream`] of
-//! their own.
+//! `main.rs` wires it to AWS. Tests and the simulator use [`app::App`] with their own [`stream::RecordStream`].
+//! [`endpoint`] describes how to add a protocol.
 //!
 //! ```
 //! use std::sync::Arc;
-//! use ingest::app::{Access, App};
+//!
+//! use ingest::access::Access;
+//! use ingest::app::App;
 //! use ingest::packing::StreamRecord;
-//! use ingest::reading::ReadableStream;
-//! use ingest::stream::{Receipt, RecordStream, PutError};
+//! use ingest::stream::read::ReadableStream;
+//! use ingest::stream::{Receipt, RecordStream, StreamError};
 //! use ingest::writer::RetryPolicy;
 //!
-//! /// A stream that takes everything.
-//! struct Willing;
-//! impl RecordStream for Willing {
-//!     async fn put_records(&self, records: &[&StreamRecord]) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
-//!         let receipt = |_: &&StreamRecord| Ok(Receipt { shard: "shardId-000000000000".into(), sequence: "42".into() });
-//!         Ok(records.iter().map(receipt).collect())
+//! /// A stream that accepts every record.
+//! struct MemoryStream;
+//!
+//! impl RecordStream for MemoryStream {
+//!     async fn put_records(
+//!         &self,
+//!         records: &[&StreamRecord],
+//!     ) -> Result<Vec<Result<Receipt, StreamError>>, StreamError> {
+//!         let receipt = Receipt { shard: "shardId-000000000000".into(), sequence: "42".into() };
+//!         Ok(vec![Ok(receipt); records.len()])
 //!     }
 //! }
 //!
-//! impl ReadableStream for Willing {}
+//! impl ReadableStream for MemoryStream {}
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let app = App {
-//!     stream: Willing,
+//!     stream: MemoryStream,
 //!     catalog: Arc::new(pinlake_schema::Catalog::embedded().unwrap()),
 //!     access: Access::Anyone,
-//!     reads: false,
-//!     patience: RetryPolicy::default(),
-//!     effects: pinlake_env::Env::system(),
+//!     reads_enabled: false,
+//!     retry_policy: RetryPolicy::default(),
+//!     env: pinlake_env::Env::system(),
 //! };
 //! let request = http::Request::post("https://example.org/v1/pin")
 //!     .header("Idempotency-Key", "first")
@@ -57,18 +63,13 @@ pub mod ack;
 pub mod app;
 pub mod body;
 pub mod compact;
+pub mod endpoint;
 pub mod error;
-pub mod kafka_rest;
-pub mod kinesis_api;
-pub mod kinesis_reads;
-pub mod kinesis_streams;
-pub mod native;
 pub mod openapi;
 pub mod packing;
 pub mod payload;
-pub mod reading;
+pub mod protocol;
 pub mod request_id;
 pub mod response;
-pub mod router;
 pub mod stream;
 pub mod writer;

@@ -1,4 +1,4 @@
-//! Wires ingest to AWS: settings, clients, the handler.
+//! Wires ingest to AWS: settings, clients, handler, metrics.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,8 +7,9 @@ use std::time::Duration;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
-use ingest::app::{Access, App, Report};
-use ingest::stream::KinesisStream;
+use ingest::access::Access;
+use ingest::app::{App, RequestSummary};
+use ingest::stream::kinesis::KinesisStream;
 use ingest::writer::RetryPolicy;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::run;
@@ -22,49 +23,51 @@ use pinlake_platform::{contracts, settings};
 use pinlake_schema::Catalog;
 use serde_json::Value;
 
-// A request is worked on alone, and waits for one thing at a time: other threads would only be woken up for it.
+// Lambda sends one request at a time, and a request waits for one call at a time, so one thread is enough.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let metrics = Metrics::of("ingest");
-    let effects = Env::system();
+    let env = Env::system();
     let catalog = Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?);
     let app = App {
-        stream: KinesisStream::new(kinesis().await, settings::required("PINLAKE_STREAM")?),
-        access: access(&catalog)?,
-        reads: settings::parsed("PINLAKE_READS", false)?,
+        stream: KinesisStream::new(kinesis_client().await, settings::required("PINLAKE_STREAM")?),
+        access: configured_access(&catalog)?,
+        reads_enabled: settings::parsed("PINLAKE_READS", false)?,
         catalog,
-        patience: RetryPolicy::default(),
-        effects: effects.clone(),
+        retry_policy: RetryPolicy::default(),
+        env: env.clone(),
     };
-    let answered = service_fn(async |request: Request| {
+    let handler = service_fn(async |request: Request| {
         let response = app.handle(request).await;
-        if let Some(report) = response.extensions().get::<Report>() {
-            measure(&metrics, &effects, report);
+        if let Some(summary) = response.extensions().get::<RequestSummary>() {
+            emit_metrics(&metrics, &env, summary);
         }
         Ok::<_, Infallible>(response)
     });
-    run(ServiceBuilder::new().map_request(of_url).service(Adapter::from(answered))).await
+    run(ServiceBuilder::new().map_request(to_lambda_request).service(Adapter::from(handler))).await
 }
 
-/// A function URL's event. `lambda_http::run` would read every event twice, to find out which kind it is.
-fn of_url(event: LambdaEvent<ApiGatewayV2httpRequest>) -> LambdaEvent<LambdaRequest> {
+/// Converts the event of a function URL. `lambda_http::run` would parse every event twice to detect its kind.
+fn to_lambda_request(event: LambdaEvent<ApiGatewayV2httpRequest>) -> LambdaEvent<LambdaRequest> {
     LambdaEvent::new(LambdaRequest::ApiGatewayV2(event.payload), event.context)
 }
 
-/// Keys where there are some, else signatures; anyone only where that is said.
-fn access(catalog: &Catalog) -> Result<Access, Error> {
+/// API keys if there are any, else signatures; anonymous access only if it is enabled.
+fn configured_access(catalog: &Catalog) -> Result<Access, Error> {
     let keys = ApiKeys::parse(&settings::optional("PINLAKE_API_KEYS").unwrap_or_default(), catalog)?;
     Ok(match (settings::parsed("PINLAKE_ANONYMOUS", false)?, keys.is_empty()) {
         (true, true) => Access::Anyone,
-        (true, false) => return Err("PINLAKE_ANONYMOUS and PINLAKE_API_KEYS are both set: choose one".into()),
+        (true, false) => {
+            return Err("PINLAKE_ANONYMOUS and PINLAKE_API_KEYS are both set: unset one of them".into());
+        }
         (false, true) => Access::Signed,
         (false, false) => Access::Keys(keys),
     })
 }
 
-/// A client that does not retry: the writer does, for the records that need it.
-async fn kinesis() -> aws_sdk_kinesis::Client {
+/// A client that does not retry, because the writer retries single records.
+async fn kinesis_client() -> aws_sdk_kinesis::Client {
     let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
@@ -75,27 +78,28 @@ async fn kinesis() -> aws_sdk_kinesis::Client {
     aws_sdk_kinesis::Client::from_conf(config)
 }
 
-fn measure(metrics: &Metrics, effects: &Env, report: &Report) {
-    let count = |holds: bool| if holds { 1.0 } else { 0.0 };
+/// Emits the metrics of a request, and logs it in the same line.
+fn emit_metrics(metrics: &Metrics, env: &Env, summary: &RequestSummary) {
+    let count = |is_true: bool| if is_true { 1.0 } else { 0.0 };
     let values = [
         ("requests", Unit::Count, 1.0),
-        ("requests_rejected", Unit::Count, count((400..500).contains(&report.status))),
-        ("requests_failed", Unit::Count, count(report.status >= 500)),
-        ("bytes", Unit::Bytes, report.bytes as f64),
-        ("records_stored", Unit::Count, report.stored as f64),
-        ("records_failed", Unit::Count, report.failed as f64),
-        ("records_read", Unit::Count, report.read as f64),
-        ("retries", Unit::Count, report.retries as f64),
+        ("requests_rejected", Unit::Count, count((400..500).contains(&summary.status))),
+        ("requests_failed", Unit::Count, count(summary.status >= 500)),
+        ("bytes", Unit::Bytes, summary.bytes as f64),
+        ("records_stored", Unit::Count, summary.stored as f64),
+        ("records_failed", Unit::Count, summary.failed as f64),
+        ("records_read", Unit::Count, summary.read as f64),
+        ("retries", Unit::Count, summary.retries as f64),
     ];
-    // One line a request: at one record a request, what is logged is half of the bill.
-    let told = [
-        ("api", Some(report.api.name())),
-        ("caller", report.caller.as_deref()),
-        ("request", report.request.as_deref()),
-        ("rejected", report.rejected.as_deref()),
+    // Only one line per request: with small requests, logs are half of the cost.
+    let fields = [
+        ("api", Some(summary.protocol)),
+        ("caller", summary.caller.as_deref()),
+        ("request", summary.request_id.as_deref()),
+        ("rejected", summary.error.as_deref()),
     ];
-    let told = told.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))));
-    let status = ("status".to_owned(), Value::from(report.status));
-    let told = told.chain([status]).collect();
-    metrics.emit_with(effects.clock.now(), report.dataset.as_deref(), &values, told);
+    let fields = fields.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))));
+    let status = ("status".to_owned(), Value::from(summary.status));
+    let fields = fields.chain([status]).collect();
+    metrics.emit_with(env.clock.now(), summary.dataset.as_deref(), &values, fields);
 }

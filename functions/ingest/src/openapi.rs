@@ -1,7 +1,7 @@
-//! The OpenAPI document of everything that this function serves.
+//! The OpenAPI document of this function.
 //!
-//! It is a file of its own, which people and programs read as it is; `tests/openapi` holds it against the router and the
-//! limits, and schemathesis against the deployed function (`tests/api`).
+//! `tests/openapi` compares it with the endpoint tables and the limits, and schemathesis tests the deployed function with
+//! it (`tests/api`).
 
 /// The document, JSON.
 pub const DOCUMENT: &str = include_str!("../openapi.json");

@@ -1,15 +1,16 @@
-//! Lines into Kinesis records.
+//! Packs JSON lines into Kinesis records.
 //!
-//! A Kinesis record is 1..n JSON lines, divided by line feeds, under a [`StreamKey`]. Kinesis bills a put in
-//! units of 25 KB, so lines are packed up to that; a longer line goes alone. A record with its key is at most
-//! 1 MiB (`PutRecords`, API reference; newer, higher quotas are not counted on, as consumers may not read them).
+//! A Kinesis record has one or more JSON lines, separated by line feeds, and a [`StreamKey`] as its partition key. Kinesis
+//! bills puts in units of 25 KB, so lines share a record up to that size, and a longer line has a record of its own. A
+//! record and its key have at most 1 MiB (`PutRecords`, API reference; higher quotas exist, but not all consumers read
+//! such records).
 //!
 //! ```
-//! use ingest::packing::Packer;
+//! use ingest::packing::{Packer, RecordTooLarge};
 //!
-//! let mut packer = Packer::new("pin", "7d3c");
+//! let mut packer = Packer::new(Some("pin"), "7d3c");
 //! for line in ["{\"ind\":1}", "{\"ind\":2}"] {
-//!     packer.line(|out| { out.extend_from_slice(line.as_bytes()); Ok::<(), ingest::error::ApiError>(()) }).unwrap();
+//!     packer.add_line(|out| { out.extend_from_slice(line.as_bytes()); Ok::<(), RecordTooLarge>(()) }).unwrap();
 //! }
 //! let records = packer.finish();
 //! assert_eq!(records.len(), 1);
@@ -21,73 +22,77 @@ use std::ops::Range;
 
 use pinlake_schema::stream_key::StreamKey;
 
-use crate::error::ApiError;
-
-/// Where a packed record ends: one billing unit, read strictly (KB = 1,000 bytes, the key counted in).
+/// The target size of a record with its key: one billing unit, with 1 KB = 1,000 bytes.
 pub const PACKED_BYTES: usize = 25_000;
 
-/// The most bytes in a record with its key.
+/// The maximum size of a record with its key.
 pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
-/// One record for the stream.
+/// A record for the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRecord {
-    /// The partition key, a [`StreamKey`] in text.
+    /// The partition key, a formatted [`StreamKey`].
     pub key: String,
-    /// JSON lines divided by line feeds, without one at the end.
+    /// JSON lines separated by line feeds, without a trailing one.
     pub data: Vec<u8>,
-    /// The lines' indices within the request.
+    /// The indices of the lines in the request.
     pub lines: Range<u64>,
 }
 
+/// A record is larger than [`MAX_RECORD_BYTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("record {index} has {bytes} bytes with its key, the limit is {MAX_RECORD_BYTES}")]
+pub struct RecordTooLarge {
+    /// The index of the record in the request.
+    pub index: u64,
+    /// Its size with its key.
+    pub bytes: usize,
+}
+
 impl StreamRecord {
-    /// One line under one key.
+    /// A record of one line.
     ///
     /// # Errors
-    /// When the line is too long for a Kinesis record.
-    pub fn single(key: StreamKey<'_>, data: Vec<u8>) -> Result<Self, ApiError> {
-        let record = Self { key: key.to_string(), data, lines: key.index..key.index + 1 };
+    /// [`RecordTooLarge`] if the line and its key exceed [`MAX_RECORD_BYTES`].
+    pub fn from_line(key: StreamKey<'_>, line: Vec<u8>) -> Result<Self, RecordTooLarge> {
+        let record = Self { key: key.to_string(), data: line, lines: key.index..key.index + 1 };
         if record.bytes() > MAX_RECORD_BYTES {
-            return Err(ApiError::TooLarge(format!(
-                "record {} takes {} bytes with its key, more than the {MAX_RECORD_BYTES} that the stream allows",
-                key.index,
-                record.bytes(),
-            )));
+            return Err(RecordTooLarge { index: key.index, bytes: record.bytes() });
         }
         Ok(record)
     }
 
-    /// What Kinesis counts: data and key.
+    /// The size that Kinesis counts: data and key.
     pub fn bytes(&self) -> usize {
         self.key.len() + self.data.len()
     }
 }
 
-/// Packs the lines of one request, all of one dataset.
+/// Packs the lines of one request.
 pub struct Packer<'a> {
-    dataset: &'a str,
-    request: &'a str,
+    dataset: Option<&'a str>,
+    request_id: &'a str,
     closed: Vec<StreamRecord>,
     open: Vec<u8>,
     open_lines: Range<u64>,
 }
 
 impl<'a> Packer<'a> {
-    /// Packs for `dataset` under the id `request`.
-    pub fn new(dataset: &'a str, request: &'a str) -> Self {
-        Self { dataset, request, closed: Vec::new(), open: Vec::new(), open_lines: 0..0 }
+    /// Packs the lines of a request for a dataset; without one, the shape of each line decides when it is cleaned.
+    pub fn new(dataset: Option<&'a str>, request_id: &'a str) -> Self {
+        Self { dataset, request_id, closed: Vec::new(), open: Vec::new(), open_lines: 0..0 }
     }
 
-    /// How many lines were packed so far: the next line's index.
+    /// The number of lines so far, which is the index of the next line.
     pub fn count(&self) -> u64 {
         self.open_lines.end
     }
 
-    /// Adds a line. `write` appends it to the record that is being filled, so its bytes are copied once.
+    /// Adds a line. `write` appends it to the open record, so that its bytes are copied once.
     ///
     /// # Errors
-    /// What `write` says, or that the line is too long. The packer is then good for nothing: the request is off.
-    pub fn line<E: From<ApiError>>(
+    /// The error of `write`, or [`RecordTooLarge`]. The packer must not be used afterwards.
+    pub fn add_line<E: From<RecordTooLarge>>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -97,22 +102,23 @@ impl<'a> Packer<'a> {
         }
         let start = self.open.len();
         write(&mut self.open)?;
-        let key_room = self.dataset.len() + self.request.len() + 22;
-        if before > 0 && self.open.len() + key_room > PACKED_BYTES {
+        // Two slashes and 20 digits: the longest key. "-" stands for no dataset.
+        let key_bytes = self.dataset.map_or(1, str::len) + self.request_id.len() + 22;
+        if before > 0 && self.open.len() + key_bytes > PACKED_BYTES {
             let line = self.open.split_off(start);
             self.open.truncate(before);
-            self.close()?;
+            self.close_record()?;
             self.open.extend_from_slice(&line);
         }
         self.open_lines.end += 1;
-        if self.open.len() + key_room > PACKED_BYTES {
-            // Too long for company, or full to the brim; a line over the hard limit is refused here.
-            self.close()?;
+        if self.open.len() + key_bytes > PACKED_BYTES {
+            // The record is full. A line over the hard limit fails here.
+            self.close_record()?;
         }
         Ok(())
     }
 
-    /// The records, in the order of their lines.
+    /// Returns the records in the order of their lines.
     pub fn finish(mut self) -> Vec<StreamRecord> {
         if !self.open_lines.is_empty() {
             let key = self.key().to_string();
@@ -123,18 +129,18 @@ impl<'a> Packer<'a> {
 
     fn key(&self) -> StreamKey<'a> {
         StreamKey {
-            dataset: Some(self.dataset),
-            request: self.request,
+            dataset: self.dataset,
+            request: self.request_id,
             index: self.open_lines.start,
             client_key: None,
         }
     }
 
-    fn close(&mut self) -> Result<(), ApiError> {
+    fn close_record(&mut self) -> Result<(), RecordTooLarge> {
         let lines = self.open_lines.clone();
-        // Where one record is full, most likely the next one will be.
+        // After one full record the next one is likely to fill up too.
         let data = std::mem::replace(&mut self.open, Vec::with_capacity(PACKED_BYTES));
-        let mut record = StreamRecord::single(self.key(), data)?;
+        let mut record = StreamRecord::from_line(self.key(), data)?;
         self.open_lines = lines.end..lines.end;
         record.lines = lines;
         self.closed.push(record);
@@ -146,12 +152,12 @@ impl<'a> Packer<'a> {
 mod tests {
     use super::*;
 
-    fn pack(lines: &[Vec<u8>]) -> Result<Vec<StreamRecord>, ApiError> {
-        let mut packer = Packer::new("pin", "request");
+    fn pack(lines: &[Vec<u8>]) -> Result<Vec<StreamRecord>, RecordTooLarge> {
+        let mut packer = Packer::new(Some("pin"), "request");
         for line in lines {
-            packer.line(|out| {
+            packer.add_line(|out| {
                 out.extend_from_slice(line);
-                Ok::<(), ApiError>(())
+                Ok::<(), RecordTooLarge>(())
             })?;
         }
         assert_eq!(packer.count(), lines.len() as u64);
@@ -160,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_line_is_in_one_record_in_order() {
-        // Lengths that fill records unevenly, some longer than a record should be.
+        // Lengths that fill records unevenly, some longer than the target size.
         let lines: Vec<Vec<u8>> =
             (0..500_usize).map(|i| vec![b'a' + (i % 26) as u8; 1 + (i * 7919) % 31_000]).collect();
         let records = pack(&lines).unwrap();
@@ -170,10 +176,10 @@ mod tests {
             next = record.lines.end;
             let key = StreamKey::parse(&record.key).unwrap();
             assert_eq!((key.dataset, key.request, key.index), (Some("pin"), "request", record.lines.start));
-            let held: Vec<&[u8]> = record.data.split(|&b| b == b'\n').collect();
+            let packed: Vec<&[u8]> = record.data.split(|&b| b == b'\n').collect();
             let range = record.lines.start as usize..record.lines.end as usize;
-            assert_eq!(held, lines[range].iter().map(Vec::as_slice).collect::<Vec<_>>());
-            assert!(record.bytes() <= PACKED_BYTES || held.len() == 1, "{} bytes", record.bytes());
+            assert_eq!(packed, lines[range].iter().map(Vec::as_slice).collect::<Vec<_>>());
+            assert!(record.bytes() <= PACKED_BYTES || packed.len() == 1, "{} bytes", record.bytes());
         }
         assert_eq!(next, 500);
         // Two records in a row never fit into one.
@@ -189,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_over_the_limit_is_refused_wherever_it_stands() {
+    fn a_line_over_the_limit_is_an_error_at_any_index() {
         let key_bytes = "pin/request/0".len();
         assert_eq!(pack(&[vec![b'x'; MAX_RECORD_BYTES - key_bytes]]).unwrap().len(), 1);
         for before in [0, 1] {
             let mut lines = vec![b"{}".to_vec(); before];
             lines.push(vec![b'x'; MAX_RECORD_BYTES]);
-            let Err(ApiError::TooLarge(why)) = pack(&lines) else { panic!("{before}: was packed") };
-            assert!(why.starts_with(&format!("record {before} takes 10485")), "{why}");
+            let error = pack(&lines).unwrap_err();
+            assert_eq!(error, RecordTooLarge { index: before as u64, bytes: MAX_RECORD_BYTES + key_bytes });
         }
     }
 }

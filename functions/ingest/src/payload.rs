@@ -1,9 +1,8 @@
-//! What a client of the old APIs put into `value` or `Data`, as one line.
+//! Decodes the `value` or `Data` of a record to one JSON line.
 //!
-//! Clients send the row itself, the row as a string of JSON, or base64 of that. The last two are undone. Any
-//! other string is a value like any other and stays a JSON string: even the empty one, for which the old API
-//! put `""` on the stream and answered 200. Such a line fits no contract and ends in quarantine: what was
-//! acknowledged does not vanish.
+//! Clients of the old APIs send the record itself, the record as a JSON string, or base64 of that. The last two are
+//! decoded. Any other string stays a JSON string, even the empty one, which the old API accepted as well. Such a line
+//! matches no contract and goes to quarantine: an acknowledged record does not disappear.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -16,28 +15,29 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Appends the next value of `reader` to `line`; of a string that holds an object or an array, what it holds.
+/// Appends the next value of `reader` to `line`. If it is a string that contains an object or an array, as JSON or as
+/// base64 of JSON, appends that instead.
 ///
 /// # Errors
-/// When the client's own text is malformed. A string with bad JSON inside is not an error: it stays a string.
-pub fn copy(reader: &mut Reader<'_>, line: &mut Vec<u8>) -> Result<(), Malformed> {
+/// If the request's own JSON is malformed. A string with malformed JSON inside stays a string.
+pub fn copy_value(reader: &mut Reader<'_>, line: &mut Vec<u8>) -> Result<(), Malformed> {
     let start = line.len();
     let is_string = reader.peek() == Some(b'"');
     reader.value(line)?;
-    if is_string && let Some(held) = held_by(&line[start..]) {
+    if is_string && let Some(decoded) = decode_string(&line[start..]) {
         line.truncate(start);
-        line.extend_from_slice(&held);
+        line.extend_from_slice(&decoded);
     }
     Ok(())
 }
 
-/// Appends the next value of `reader`, which should be base64 of a record's bytes, or null. Bytes that are one JSON value
-/// are appended as that value; all others, which are for quarantine, stay the string that they came in. Whether it was
+/// Appends the next value of `reader`, which should be null or base64 of a record's bytes. Bytes that are one JSON value
+/// are appended as that value; other bytes stay a base64 string, which goes to quarantine. Returns whether the value was
 /// base64 or null.
 ///
 /// # Errors
-/// When the client's own text is malformed.
-pub fn copy_base64(reader: &mut Reader<'_>, line: &mut Vec<u8>) -> Result<bool, Malformed> {
+/// If the request's own JSON is malformed.
+pub fn copy_base64_value(reader: &mut Reader<'_>, line: &mut Vec<u8>) -> Result<bool, Malformed> {
     let start = line.len();
     let first = reader.peek();
     reader.value(line)?;
@@ -49,30 +49,31 @@ pub fn copy_base64(reader: &mut Reader<'_>, line: &mut Vec<u8>) -> Result<bool, 
     let Some(bytes) = bytes else {
         return Ok(false);
     };
-    if let Some(held) = std::str::from_utf8(&bytes).ok().and_then(|text| whole(text.as_bytes())) {
+    if let Some(decoded) = std::str::from_utf8(&bytes).ok().and_then(|text| compact_text(text.as_bytes())) {
         line.truncate(start);
-        line.extend_from_slice(&held);
+        line.extend_from_slice(&decoded);
     }
     Ok(true)
 }
 
-/// The compact object or array that a JSON string holds, as text or as base64 of text.
-fn held_by(string: &[u8]) -> Option<Vec<u8>> {
+/// The compact object or array inside a JSON string, as JSON or as base64 of JSON.
+fn decode_string(string: &[u8]) -> Option<Vec<u8>> {
     let text: String = serde_json::from_slice(string).ok()?;
     let text = text.trim();
-    compound(text.as_bytes()).or_else(|| {
+    compact_container(text.as_bytes()).or_else(|| {
         let bytes = BASE64.decode(text).ok()?;
         std::str::from_utf8(&bytes).ok()?;
-        compound(&bytes)
+        compact_container(&bytes)
     })
 }
 
-fn compound(text: &[u8]) -> Option<Vec<u8>> {
-    matches!(Reader::new(text).peek(), Some(b'{' | b'[')).then(|| whole(text)).flatten()
+/// A text that is an object or an array, in compact form.
+fn compact_container(text: &[u8]) -> Option<Vec<u8>> {
+    matches!(Reader::new(text).peek(), Some(b'{' | b'[')).then(|| compact_text(text)).flatten()
 }
 
-/// The compact value that a text is.
-fn whole(text: &[u8]) -> Option<Vec<u8>> {
+/// A text that is one JSON value, in compact form.
+fn compact_text(text: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader::new(text);
     let mut line = Vec::with_capacity(text.len());
     reader.value(&mut line).ok()?;
@@ -86,12 +87,12 @@ mod tests {
 
     fn line(value: &str) -> String {
         let mut out = b"before ".to_vec();
-        copy(&mut Reader::new(value.as_bytes()), &mut out).unwrap();
+        copy_value(&mut Reader::new(value.as_bytes()), &mut out).unwrap();
         String::from_utf8(out).unwrap().strip_prefix("before ").unwrap().to_owned()
     }
 
     #[test]
-    fn rows_come_out_of_their_wrappings() {
+    fn records_in_strings_and_base64_are_decoded() {
         let row = "{\"ind\":1,\"t\":\"é\\\"\"}";
         assert_eq!(line("{\"ind\": 1, \"t\": \"\\u00e9\\\"\"}"), row);
         assert_eq!(line(&serde_json::to_string("{\"ind\": 1,\n\"t\": \"é\\\"\"}\n").unwrap()), row);
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_stays_what_it_is() {
+    fn other_values_are_unchanged() {
         for value in [
             "\"\"",
             "\"abc\"",
@@ -117,7 +118,7 @@ mod tests {
         ] {
             assert_eq!(line(value), value);
         }
-        // base64 of something that is no JSON, and of bytes that are no text
+        // base64 of text that is not JSON, of bytes that are not UTF-8, of a number
         for value in ["\"aGVsbG8=\"", "\"/////w==\"", "\"MTI=\""] {
             assert_eq!(line(value), value);
         }

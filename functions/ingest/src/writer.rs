@@ -1,9 +1,9 @@
-//! Puts a request's records on the stream, trying again what the stream did not take.
+//! Writes the records of a request to the stream and retries those that failed.
 //!
-//! In rounds: each round puts whatever is still outstanding, in calls as large as Kinesis allows, and the next
-//! round waits a jittered, growing while. Rounds and time are bounded, because a client is waiting and because
-//! Lambda would cut us off without an answer. A call that failed as a whole may have stored its records; they
-//! are put again all the same, and the key of each row keeps the tables free of doubles.
+//! Each round puts all outstanding records, in calls as large as Kinesis allows; rounds are separated by a growing delay
+//! with jitter. Rounds and time are bounded, because a client waits and because Lambda would end the invocation without a
+//! response. A call that failed as a whole may have stored its records. They are put again, and the key of each row
+//! prevents duplicates in the tables.
 
 use std::time::Duration;
 
@@ -11,106 +11,107 @@ use pinlake_env::{Backoff, Rng};
 use tokio::time::Instant;
 
 use crate::packing::StreamRecord;
-use crate::stream::{MAX_CALL_BYTES, MAX_CALL_RECORDS, PutError, PutErrorKind, Receipt, RecordStream};
+use crate::stream::{MAX_CALL_BYTES, MAX_CALL_RECORDS, Receipt, RecordStream, StreamError, StreamErrorKind};
 
-/// How long to keep trying.
+/// How often and how long failed records are retried.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// Waits between the rounds, and how many rounds there are.
+    /// The delays between the rounds, and the number of rounds.
     pub backoff: Backoff,
-    /// No round begins, and no call lasts, beyond this.
-    pub budget: Duration,
+    /// The time for all rounds. No round starts and no call lasts beyond it.
+    pub timeout: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// Eight rounds within eight seconds: a shard's throughput is counted by the second, so a burst has passed.
+    /// Eight rounds within eight seconds. Kinesis limits the throughput of a shard per second, so a burst is over by then.
     fn default() -> Self {
         let backoff =
             Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2), attempts: 8 };
-        Self { backoff, budget: Duration::from_secs(8) }
+        Self { backoff, timeout: Duration::from_secs(8) }
     }
 }
 
-/// What became of the records.
+/// What happened to the records of a request.
 #[derive(Debug)]
-pub struct Written {
-    /// One for each record, in order.
-    pub results: Vec<Result<Receipt, PutError>>,
-    /// How often a record was put again.
+pub struct WriteSummary {
+    /// The result of each record, in order.
+    pub results: Vec<Result<Receipt, StreamError>>,
+    /// How often records were put again.
     pub retries: u64,
 }
 
-impl Written {
-    /// The receipts of the records that the stream took.
+impl WriteSummary {
+    /// The receipts of the records that were stored.
     pub fn receipts(&self) -> impl Iterator<Item = &Receipt> {
         self.results.iter().filter_map(|result| result.as_ref().ok())
     }
 
-    /// The refusal that says most about what is wrong; `None` when every record was taken.
-    pub fn worst(&self) -> Option<&PutError> {
-        let weight = |refusal: &&PutError| match refusal.kind {
-            PutErrorKind::Unavailable => 0,
-            PutErrorKind::Throttled => 1,
-            PutErrorKind::Permanent => 2,
+    /// The most severe error; `None` if all records were stored.
+    pub fn worst_error(&self) -> Option<&StreamError> {
+        let severity = |error: &&StreamError| match error.kind {
+            StreamErrorKind::Unavailable => 0,
+            StreamErrorKind::Throttled => 1,
+            StreamErrorKind::Permanent => 2,
         };
-        self.results.iter().filter_map(|result| result.as_ref().err()).max_by_key(weight)
+        self.results.iter().filter_map(|result| result.as_ref().err()).max_by_key(severity)
     }
 }
 
-/// Puts `records` on `stream`.
+/// Writes `records` to `stream`.
 pub async fn write<S: RecordStream>(
     stream: &S,
     records: &[StreamRecord],
-    patience: &RetryPolicy,
+    retry_policy: &RetryPolicy,
     rng: &Rng,
-) -> Written {
-    let deadline = Instant::now() + patience.budget;
-    let mut results: Vec<Result<Receipt, PutError>> = records.iter().map(|_| Err(unasked())).collect();
+) -> WriteSummary {
+    let deadline = Instant::now() + retry_policy.timeout;
+    let mut results: Vec<Result<Receipt, StreamError>> =
+        records.iter().map(|_| Err(missing_result())).collect();
     let mut outstanding: Vec<usize> = (0..records.len()).collect();
-    let mut waits = patience.backoff.delays(rng);
+    let mut delays = retry_policy.backoff.delays(rng);
     let mut retries = 0;
     loop {
-        for call in calls(&outstanding, records) {
+        for call in split_into_calls(&outstanding, records) {
             let batch: Vec<&StreamRecord> = call.iter().map(|&i| &records[i]).collect();
-            let answer = match tokio::time::timeout_at(deadline, stream.put_records(&batch)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(timed_out()),
+            let response = match tokio::time::timeout_at(deadline, stream.put_records(&batch)).await {
+                Ok(response) => response,
+                Err(_) => Err(timeout_error()),
             };
-            match answer {
-                Ok(answers) => {
-                    for (&i, answer) in call.iter().zip(answers) {
-                        results[i] = answer;
+            match response {
+                Ok(entries) => {
+                    for (&i, entry) in call.iter().zip(entries) {
+                        results[i] = entry;
                     }
                 }
-                Err(refusal) => call.iter().for_each(|&i| results[i] = Err(refusal.clone())),
+                Err(error) => call.iter().for_each(|&i| results[i] = Err(error.clone())),
             }
         }
         outstanding
-            .retain(|&i| matches!(&results[i], Err(refusal) if refusal.kind != PutErrorKind::Permanent));
+            .retain(|&i| matches!(&results[i], Err(error) if error.kind != StreamErrorKind::Permanent));
         if outstanding.is_empty() {
             break;
         }
-        let Some(wait) = waits.next().filter(|wait| Instant::now() + *wait < deadline) else {
+        let Some(delay) = delays.next().filter(|delay| Instant::now() + *delay < deadline) else {
             break;
         };
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(delay).await;
         retries += outstanding.len() as u64;
     }
-    Written { results, retries }
+    WriteSummary { results, retries }
 }
 
-fn unasked() -> PutError {
-    let message = "the stream's answer has fewer entries than the call had records".to_owned();
-    PutError { kind: PutErrorKind::Unavailable, code: "InternalFailure".to_owned(), message }
+fn missing_result() -> StreamError {
+    let message = "the response has fewer entries than the call had records".to_owned();
+    StreamError { kind: StreamErrorKind::Unavailable, code: "InternalFailure".to_owned(), message }
 }
 
-fn timed_out() -> PutError {
-    let message = "the stream did not answer in time".to_owned();
-    PutError { kind: PutErrorKind::Unavailable, code: "RequestTimeoutException".to_owned(), message }
+fn timeout_error() -> StreamError {
+    let message = "the stream did not respond in time".to_owned();
+    StreamError { kind: StreamErrorKind::Unavailable, code: "RequestTimeoutException".to_owned(), message }
 }
 
-/// Splits the outstanding records into calls within Kinesis' limits.
-fn calls<'a>(outstanding: &'a [usize], records: &[StreamRecord]) -> Vec<&'a [usize]> {
+/// Splits the outstanding records into calls within the limits of Kinesis.
+fn split_into_calls<'a>(outstanding: &'a [usize], records: &[StreamRecord]) -> Vec<&'a [usize]> {
     let mut calls = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (at, &i) in outstanding.iter().enumerate() {
@@ -133,20 +134,20 @@ mod tests {
 
     use super::*;
 
-    /// Answers each call by a script; takes everything once the script has run out.
+    /// Answers calls as scripted, and stores everything after the end of the script.
     struct Scripted {
-        script: Mutex<Vec<ApiResponse>>,
+        script: Mutex<Vec<Reply>>,
         calls: Mutex<Vec<Vec<String>>>,
     }
 
-    enum ApiResponse {
-        RefuseEveryOther(PutErrorKind),
-        Fail(PutErrorKind),
+    enum Reply {
+        RejectEveryOther(StreamErrorKind),
+        Fail(StreamErrorKind),
         Silence,
     }
 
     impl Scripted {
-        fn new(mut script: Vec<ApiResponse>) -> Self {
+        fn new(mut script: Vec<Reply>) -> Self {
             script.reverse();
             Self { script: Mutex::new(script), calls: Mutex::default() }
         }
@@ -156,20 +157,20 @@ mod tests {
         async fn put_records(
             &self,
             records: &[&StreamRecord],
-        ) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
+        ) -> Result<Vec<Result<Receipt, StreamError>>, StreamError> {
             self.calls.lock().unwrap().push(records.iter().map(|record| record.key.clone()).collect());
-            let refusal = |kind| PutError { kind, code: "Code".to_owned(), message: String::new() };
-            let answer = self.script.lock().unwrap().pop();
-            let taken =
+            let rejected = |kind| StreamError { kind, code: "Code".to_owned(), message: String::new() };
+            let reply = self.script.lock().unwrap().pop();
+            let receipt =
                 |record: &&StreamRecord| Receipt { shard: "shard".to_owned(), sequence: record.key.clone() };
-            match answer {
-                None => Ok(records.iter().map(|record| Ok(taken(record))).collect()),
-                Some(ApiResponse::Fail(kind)) => Err(refusal(kind)),
-                Some(ApiResponse::Silence) => std::future::pending().await,
-                Some(ApiResponse::RefuseEveryOther(kind)) => Ok(records
+            match reply {
+                None => Ok(records.iter().map(|record| Ok(receipt(record))).collect()),
+                Some(Reply::Fail(kind)) => Err(rejected(kind)),
+                Some(Reply::Silence) => std::future::pending().await,
+                Some(Reply::RejectEveryOther(kind)) => Ok(records
                     .iter()
                     .enumerate()
-                    .map(|(i, record)| if i % 2 == 0 { Ok(taken(record)) } else { Err(refusal(kind)) })
+                    .map(|(i, record)| if i % 2 == 0 { Ok(receipt(record)) } else { Err(rejected(kind)) })
                     .collect()),
             }
         }
@@ -181,18 +182,18 @@ mod tests {
             .collect()
     }
 
-    async fn run(stream: &Scripted, records: &[StreamRecord]) -> Written {
+    async fn run(stream: &Scripted, records: &[StreamRecord]) -> WriteSummary {
         write(stream, records, &RetryPolicy::default(), &Rng::seeded(1)).await
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_failed_is_put_again() {
+    async fn only_failed_records_are_put_again() {
         let stream = Scripted::new(vec![
-            ApiResponse::RefuseEveryOther(PutErrorKind::Throttled),
-            ApiResponse::Fail(PutErrorKind::Unavailable),
+            Reply::RejectEveryOther(StreamErrorKind::Throttled),
+            Reply::Fail(StreamErrorKind::Unavailable),
         ]);
         let written = run(&stream, &records(4, 10)).await;
-        assert!(written.worst().is_none());
+        assert!(written.worst_error().is_none());
         assert_eq!(written.retries, 4);
         let sequences: Vec<&str> = written.receipts().map(|receipt| receipt.sequence.as_str()).collect();
         assert_eq!(sequences, ["0", "1", "2", "3"], "each record has its own receipt");
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calls_keep_to_the_limits() {
+    async fn calls_respect_the_limits() {
         let stream = Scripted::new(vec![]);
         run(&stream, &records(1201, 10)).await;
         run(&stream, &records(6, 1024 * 1024 - 1)).await;
@@ -210,28 +211,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn patience_ends() {
-        let always = || (0..100).map(|_| ApiResponse::Fail(PutErrorKind::Throttled)).collect();
+    async fn rounds_and_time_are_bounded() {
+        let always = || (0..100).map(|_| Reply::Fail(StreamErrorKind::Throttled)).collect();
         let stream = Scripted::new(always());
         let start = Instant::now();
         let written = run(&stream, &records(1, 10)).await;
-        assert_eq!(written.worst().map(|refusal| refusal.kind), Some(PutErrorKind::Throttled));
-        assert!(start.elapsed() <= RetryPolicy::default().budget);
+        assert_eq!(written.worst_error().map(|error| error.kind), Some(StreamErrorKind::Throttled));
+        assert!(start.elapsed() <= RetryPolicy::default().timeout);
         assert!(stream.calls.lock().unwrap().len() <= 8);
 
-        let silent = Scripted::new(vec![ApiResponse::Silence]);
+        let silent = Scripted::new(vec![Reply::Silence]);
         let start = Instant::now();
         let written = run(&silent, &records(1, 10)).await;
-        assert_eq!(start.elapsed(), RetryPolicy::default().budget);
-        assert_eq!(written.worst().map(|refusal| refusal.code.as_str()), Some("RequestTimeoutException"));
+        assert_eq!(start.elapsed(), RetryPolicy::default().timeout);
+        assert_eq!(written.worst_error().map(|error| error.code.as_str()), Some("RequestTimeoutException"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_would_be_refused_again_is_not_tried_again() {
-        let stream = Scripted::new(vec![ApiResponse::RefuseEveryOther(PutErrorKind::Permanent)]);
+    async fn permanent_errors_are_not_retried() {
+        let stream = Scripted::new(vec![Reply::RejectEveryOther(StreamErrorKind::Permanent)]);
         let written = run(&stream, &records(2, 10)).await;
         assert_eq!(stream.calls.lock().unwrap().len(), 1);
         assert_eq!(written.receipts().count(), 1);
-        assert_eq!(written.worst().map(|refusal| refusal.kind), Some(PutErrorKind::Permanent));
+        assert_eq!(written.worst_error().map(|error| error.kind), Some(StreamErrorKind::Permanent));
     }
 }

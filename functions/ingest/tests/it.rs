@@ -1,7 +1,7 @@
-//! ingest as Lambda sees it: function-URL events in, answers out, and what then lies on the stream.
+//! ingest as on Lambda: events of a function URL, responses, and the records on the stream.
 //!
-//! The stream is a stand-in in memory that can refuse records; everything else is what runs on AWS. Kinesis
-//! itself answers in the end-to-end tests.
+//! The stream is in memory and can reject records; everything else is the code that runs on AWS. The end-to-end tests use
+//! Kinesis.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +9,7 @@
     clippy::panic,
     reason = "a helper of tests fails its test"
 )]
-#![allow(clippy::print_stdout, reason = "a test tells what it measured")]
+#![allow(clippy::print_stdout, reason = "a test prints its measurements")]
 
 mod hostile;
 #[path = "../../../tests/subprocess.rs"]
@@ -24,16 +24,20 @@ mod reads;
 mod runtime_api;
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ingest::app::{Access, App, Report};
+use ingest::access::Access;
+use ingest::app::{App, RequestSummary};
 use ingest::packing::{MAX_RECORD_BYTES, StreamRecord};
-use ingest::reading::{Description, HeldRecord, Page, ReadableStream, Shard, Start};
-use ingest::stream::{PutError, PutErrorKind, Receipt, RecordStream};
+use ingest::stream::read::{
+    BoxFuture, IteratorStart, ReadableStream, RecordPage, Shard, StoredRecord, StreamDescription,
+};
+use ingest::stream::{Receipt, RecordStream, StreamError, StreamErrorKind};
 use ingest::writer::RetryPolicy;
 use lambda_http::{Body, Request, RequestExt as _, Response};
 use pinlake_env::{Env, ManualClock, Rng};
@@ -45,14 +49,14 @@ const KAFKA: &str = "application/vnd.kafka.json.v2+json";
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 
-/// Method, path, Content-Type, body, and what lies on the stream afterwards.
+/// Method, path, Content-Type, body, and the expected records on the stream.
 type Variant<'a> = (&'a str, &'a str, &'a str, String, Vec<(String, String)>);
 
-/// Decides by the record and how often it was put whether it is refused.
-type Verdict = Box<dyn Fn(&StreamRecord, usize) -> Option<PutErrorKind> + Send + Sync>;
+/// Decides whether a record is rejected, given how often it was put before.
+type Rejection = Box<dyn Fn(&StreamRecord, usize) -> Option<StreamErrorKind> + Send + Sync>;
 
 struct MemoryStream {
-    verdict: Verdict,
+    rejection: Rejection,
     state: Mutex<State>,
 }
 
@@ -66,37 +70,41 @@ impl RecordStream for MemoryStream {
     async fn put_records(
         &self,
         records: &[&StreamRecord],
-    ) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
+    ) -> Result<Vec<Result<Receipt, StreamError>>, StreamError> {
         assert!(!records.is_empty() && records.len() <= 500, "{} records in a call", records.len());
         assert!(records.iter().map(|record| record.bytes()).sum::<usize>() <= 5 * 1024 * 1024);
         let mut state = self.state.lock().unwrap();
-        let answers = records.iter().map(|record| {
+        let results = records.iter().map(|record| {
             assert!(record.bytes() <= MAX_RECORD_BYTES && record.key.encode_utf16().count() <= 256);
             let before = state.puts.iter().filter(|key| **key == record.key).count();
             state.puts.push(record.key.clone());
-            if let Some(kind) = (self.verdict)(record, before) {
-                return Err(PutError { kind, code: "SomeException".into(), message: "account 12345".into() });
+            if let Some(kind) = (self.rejection)(record, before) {
+                return Err(StreamError {
+                    kind,
+                    code: "SomeException".into(),
+                    message: "account 12345".into(),
+                });
             }
             let sequence = sequence(state.stored.len());
             let shard = SHARDS[state.stored.len() % 2].to_owned();
             state.stored.push((*record).clone());
             Ok(Receipt { shard, sequence })
         });
-        Ok(answers.collect())
+        Ok(results.collect())
     }
 }
 
 const SHARDS: [&str; 2] = ["shardId-000000000000", "shardId-000000000001"];
 
-/// Records that a page of the stand-in has at most.
-const PAGE: usize = 3;
+/// The maximum number of records in a page.
+const PAGE_RECORDS: usize = 3;
 
 impl MemoryStream {
-    /// The records of a shard, from an index on.
-    fn held(&self, shard: usize, from: usize) -> Vec<HeldRecord> {
+    /// The records of a shard, starting at an index.
+    fn stored(&self, shard: usize, from: usize) -> Vec<StoredRecord> {
         let state = self.state.lock().unwrap();
         let own = state.stored.iter().enumerate().filter(|(at, _)| at % 2 == shard).skip(from);
-        own.map(|(at, record)| HeldRecord {
+        own.map(|(at, record)| StoredRecord {
             key: record.key.clone(),
             data: record.data.clone(),
             sequence: sequence(at),
@@ -110,68 +118,91 @@ fn sequence(at: usize) -> String {
     format!("4966889999999999999999999999999999999999999999999999{at:04}")
 }
 
-fn failed(code: &str) -> PutError {
-    PutError { kind: PutErrorKind::Permanent, code: code.to_owned(), message: "account 12345".to_owned() }
+fn read_error(code: &str) -> StreamError {
+    StreamError {
+        kind: StreamErrorKind::Permanent,
+        code: code.to_owned(),
+        message: "account 12345".to_owned(),
+    }
 }
 
-/// Its iterators are the number of the shard and of the record in it, `0-17`; `old` is too old.
+/// Its iterators are a shard number and an index in the shard, `0-17`; `old` has expired.
 impl ReadableStream for MemoryStream {
-    async fn describe(&self) -> Result<Description, PutError> {
+    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, StreamError>> {
         let shard = |id: &&str| Shard {
             id: (*id).to_owned(),
             parent: None,
-            hashes: ("0".to_owned(), "340282366920938463463374607431768211455".to_owned()),
+            hash_keys: ("0".to_owned(), "340282366920938463463374607431768211455".to_owned()),
             sequences: ("49".to_owned(), None),
         };
         let shards = SHARDS.iter().map(shard).collect();
         let status = "ACTIVE".to_owned();
-        Ok(Description { status, retention_hours: 168, created_ms: 1_500, shards, more: false })
-    }
-
-    async fn iterator(&self, shard: &str, start: Start<'_>) -> Result<String, PutError> {
-        let number = SHARDS.iter().position(|known| *known == shard);
-        let number = number.ok_or_else(|| failed("ResourceNotFoundException"))?;
-        let at = match start {
-            Start::Oldest => 0,
-            Start::At(wanted) => {
-                self.held(number, 0).iter().position(|record| record.sequence == wanted).unwrap()
-            }
+        let description = StreamDescription {
+            status,
+            retention_hours: 168,
+            created_ms: 1_500,
+            shards,
+            has_more_shards: false,
         };
-        Ok(format!("{number}-{at}"))
+        Box::pin(ready(Ok(description)))
     }
 
-    async fn page(&self, iterator: &str) -> Result<Page, PutError> {
-        if iterator == "old" {
-            return Err(failed("ExpiredIteratorException"));
-        }
-        if iterator.len() > 512 {
-            return Err(failed("ValidationException"));
-        }
-        let place = iterator.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-        let (shard, at): (usize, usize) = place.ok_or_else(|| failed("InvalidArgumentException"))?;
-        let mut records = self.held(shard, at);
-        let behind_ms = 1_000 * records.len().saturating_sub(PAGE) as i64;
-        records.truncate(PAGE);
-        Ok(Page { next: Some(format!("{shard}-{}", at + records.len())), records, behind_ms })
+    fn open_iterator<'a>(
+        &'a self,
+        shard: &'a str,
+        start: IteratorStart<'a>,
+    ) -> BoxFuture<'a, Result<String, StreamError>> {
+        Box::pin(async move {
+            let number = SHARDS.iter().position(|known| *known == shard);
+            let number = number.ok_or_else(|| read_error("ResourceNotFoundException"))?;
+            let at = match start {
+                IteratorStart::TrimHorizon => 0,
+                IteratorStart::AtSequenceNumber(wanted) => {
+                    self.stored(number, 0).iter().position(|record| record.sequence == wanted).unwrap()
+                }
+            };
+            Ok(format!("{number}-{at}"))
+        })
+    }
+
+    fn read_page<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<RecordPage, StreamError>> {
+        Box::pin(ready(self.page(iterator)))
     }
 }
 
-fn app_refusing(
-    verdict: impl Fn(&StreamRecord, usize) -> Option<PutErrorKind> + Send + Sync + 'static,
+impl MemoryStream {
+    fn page(&self, iterator: &str) -> Result<RecordPage, StreamError> {
+        if iterator == "old" {
+            return Err(read_error("ExpiredIteratorException"));
+        }
+        if iterator.len() > 512 {
+            return Err(read_error("ValidationException"));
+        }
+        let position = iterator.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        let (shard, at): (usize, usize) = position.ok_or_else(|| read_error("InvalidArgumentException"))?;
+        let mut records = self.stored(shard, at);
+        let behind_ms = 1_000 * records.len().saturating_sub(PAGE_RECORDS) as i64;
+        records.truncate(PAGE_RECORDS);
+        Ok(RecordPage { next: Some(format!("{shard}-{}", at + records.len())), records, behind_ms })
+    }
+}
+
+fn app_rejecting(
+    rejection: impl Fn(&StreamRecord, usize) -> Option<StreamErrorKind> + Send + Sync + 'static,
 ) -> App<MemoryStream> {
     let clock = ManualClock::at("2026-11-22T21:00:00Z".parse().unwrap());
     App {
-        stream: MemoryStream { verdict: Box::new(verdict), state: Mutex::default() },
+        stream: MemoryStream { rejection: Box::new(rejection), state: Mutex::default() },
         catalog: Arc::new(Catalog::embedded().unwrap()),
         access: Access::Anyone,
-        reads: true,
-        patience: RetryPolicy::default(),
-        effects: Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(7)) },
+        reads_enabled: true,
+        retry_policy: RetryPolicy::default(),
+        env: Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(7)) },
     }
 }
 
 fn app() -> App<MemoryStream> {
-    app_refusing(|_, _| None)
+    app_rejecting(|_, _| None)
 }
 
 fn event_file(name: &str) -> Value {
@@ -179,11 +210,11 @@ fn event_file(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn request_of(event: &Value) -> Request {
+fn parse_event(event: &Value) -> Request {
     lambda_http::request::from_str(&event.to_string()).unwrap()
 }
 
-/// A request as a function URL passes it on; the sample event gives the rest of it.
+/// A request of a function URL, based on a sample event.
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Request {
     let mut event = event_file("ingest_kafka.json");
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -198,14 +229,14 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<
     }
     event["body"] = json!(STANDARD.encode(body));
     event["isBase64Encoded"] = json!(true);
-    request_of(&event)
+    parse_event(&event)
 }
 
 fn typed(method: &str, path: &str, content_type: &str, body: impl AsRef<[u8]>) -> Request {
     request(method, path, &[("content-type", content_type)], body)
 }
 
-fn json_of(response: &Response<Body>) -> Value {
+fn body_json(response: &Response<Body>) -> Value {
     serde_json::from_slice(response.body()).unwrap()
 }
 
@@ -213,8 +244,8 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
     response.headers().get(name).map(|value| value.to_str().unwrap())
 }
 
-/// Key and data of every Kinesis record.
-fn on_stream(app: &App<MemoryStream>) -> Vec<(String, String)> {
+/// The key and data of every Kinesis record.
+fn stored_records(app: &App<MemoryStream>) -> Vec<(String, String)> {
     let state = app.stream.state.lock().unwrap();
     let text = |record: &StreamRecord| String::from_utf8(record.data.clone()).unwrap();
     state.stored.iter().map(|record| (record.key.clone(), text(record))).collect()
@@ -225,7 +256,7 @@ fn pairs<const N: usize>(expected: [(&str, &str); N]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn each_sample_event_is_taken() {
+async fn each_sample_event_is_accepted() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
     let names: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -235,10 +266,10 @@ async fn each_sample_event_is_taken() {
     assert!(names.len() >= 4);
     for name in &names {
         let app = app();
-        let response = app.handle(request_of(&event_file(name))).await;
-        assert_eq!(response.status(), 200, "{name}: {}", json_of(&response));
+        let response = app.handle(parse_event(&event_file(name))).await;
+        assert_eq!(response.status(), 200, "{name}: {}", body_json(&response));
         assert!(header(&response, "Pinlake-Ack").is_some(), "{name}");
-        let stored = on_stream(&app);
+        let stored = stored_records(&app);
         assert!(!stored.is_empty(), "{name}");
         for (key, data) in stored {
             assert!(StreamKey::parse(&key).is_some(), "{name}: {key}");
@@ -252,15 +283,15 @@ async fn each_sample_event_is_taken() {
 #[tokio::test]
 async fn the_sample_kafka_event_is_answered_as_the_proxy_does() {
     let app = app();
-    let response = app.handle(request_of(&event_file("ingest_kafka.json"))).await;
+    let response = app.handle(parse_event(&event_file("ingest_kafka.json"))).await;
     assert_eq!(header(&response, "content-type"), Some("application/vnd.kafka.v2+json"));
-    let answer = json_of(&response);
+    let answer = body_json(&response);
     let offset = answer["offsets"][0]["offset"].as_i64().unwrap();
     assert!(offset > 0 && offset < 1 << 53);
     let expected = r#"{"offsets":[{"partition":0,"offset":N,"error_code":null,"error":null}],"key_schema_id":null,"value_schema_id":null}"#;
     assert_eq!(answer.to_string(), expected.replace('N', &offset.to_string()));
 
-    let (key, data) = on_stream(&app).remove(0);
+    let (key, data) = stored_records(&app).remove(0);
     assert_eq!(key, "pin/8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b01/0");
     assert!(
         data.starts_with("{\"index\":70001,\"unique_id\":\"") && data.contains("nothing else… \""),
@@ -271,34 +302,34 @@ async fn the_sample_kafka_event_is_answered_as_the_proxy_does() {
 #[tokio::test]
 async fn the_sample_kinesis_events_are_answered_as_kinesis_does() {
     let (one, many) = (app(), app());
-    let answer = one.handle(request_of(&event_file("ingest_kinesis_record.json"))).await;
+    let answer = one.handle(parse_event(&event_file("ingest_kinesis_record.json"))).await;
     assert_eq!(header(&answer, "content-type"), Some("application/json"));
     let sequence = "49668899999999999999999999999999999999999999999999990000";
     let expected = format!(r#"{{"SequenceNumber":"{sequence}","ShardId":"shardId-000000000000"}}"#);
-    assert_eq!(json_of(&answer).to_string(), expected);
+    assert_eq!(body_json(&answer).to_string(), expected);
     assert_eq!(header(&answer, "Pinlake-Ack"), Some(format!("shardId-000000000000={sequence}").as_str()));
-    assert_eq!(on_stream(&one)[0].0, "geo/8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b02/0/partition-1");
+    assert_eq!(stored_records(&one)[0].0, "geo/8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b02/0/partition-1");
 
-    let answer = many.handle(request_of(&event_file("ingest_kinesis_records.json"))).await;
-    let body = json_of(&answer);
+    let answer = many.handle(parse_event(&event_file("ingest_kinesis_records.json"))).await;
+    let body = body_json(&answer);
     assert_eq!(body["FailedRecordCount"], 0);
     assert_eq!(body["Records"].as_array().unwrap().len(), 3);
     assert_eq!(body["Records"][2]["ShardId"], "shardId-000000000000");
     let ack = "shardId-000000000000=49668899999999999999999999999999999999999999999999990002,\
                shardId-000000000001=49668899999999999999999999999999999999999999999999990001";
     assert_eq!(header(&answer, "Pinlake-Ack"), Some(ack));
-    // A shared stream: the partition key names the dataset, or nothing does yet.
-    let keys: Vec<String> = on_stream(&many).into_iter().map(|(key, _)| key).collect();
+    // On a shared stream the partition key may name the dataset.
+    let keys: Vec<String> = stored_records(&many).into_iter().map(|(key, _)| key).collect();
     let id = "8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b03";
     assert_eq!(keys, [format!("pin/{id}/0/pin"), format!("user/{id}/1/user"), format!("-/{id}/2/7")]);
 }
 
 #[tokio::test]
-async fn the_sample_native_event_is_unpacked_and_keeps_its_idempotency_key() {
+async fn the_sample_native_event_is_decompressed_and_keeps_its_idempotency_key() {
     let app = app();
-    let response = app.handle(request_of(&event_file("ingest_native.json"))).await;
-    assert_eq!(json_of(&response), json!({"accepted": 3, "request_id": "users-2026-11-22"}));
-    let (key, data) = on_stream(&app).remove(0);
+    let response = app.handle(parse_event(&event_file("ingest_native.json"))).await;
+    assert_eq!(body_json(&response), json!({"accepted": 3, "request_id": "users-2026-11-22"}));
+    let (key, data) = stored_records(&app).remove(0);
     assert_eq!(key, "user/users-2026-11-22/0");
     assert_eq!(data.lines().count(), 3);
     assert!(data.contains("\"first_name\":\"Zoë\""));
@@ -433,10 +464,10 @@ async fn every_wire_variant_ends_as_compact_lines_under_the_right_key() {
     for (method, path, content_type, body, expected) in cases {
         let app = app();
         let response = app.handle(typed(method, path, content_type, &body)).await;
-        assert_eq!(response.status(), 200, "{path} {body}: {}", json_of(&response));
-        assert_eq!(on_stream(&app), expected, "{path} {body}");
+        assert_eq!(response.status(), 200, "{path} {body}: {}", body_json(&response));
+        assert_eq!(stored_records(&app), expected, "{path} {body}");
 
-        // Without a Content-Type, as `requests.post(url, data=text)` sends it; except that lines want one.
+        // Without a Content-Type, as `requests.post(url, data=text)` sends it. Lines need one.
         if content_type != NDJSON {
             let untyped = self::app();
             assert_eq!(
@@ -444,13 +475,13 @@ async fn every_wire_variant_ends_as_compact_lines_under_the_right_key() {
                 200,
                 "{path} {body}"
             );
-            assert_eq!(on_stream(&untyped), expected);
+            assert_eq!(stored_records(&untyped), expected);
         }
     }
 }
 
 #[tokio::test]
-async fn the_binary_embedding_is_unpacked() {
+async fn the_binary_embedding_is_decoded() {
     let row = STANDARD.encode(r#"{"ind": 1}"#);
     let body =
         json!({"records": [{"key": "a2V5", "value": row}, {"value": "/w=="}, {"value": null}]}).to_string();
@@ -459,11 +490,11 @@ async fn the_binary_embedding_is_unpacked() {
             let app = app();
             let content_type = format!("application/vnd.kafka.binary.{version}+json");
             let response = app.handle(typed("POST", path, &content_type, &body)).await;
-            assert_eq!(response.status(), 200, "{}", json_of(&response));
-            assert_eq!(on_stream(&app), pairs([("pin/req/0", "{\"ind\":1}\n\"/w==\"\nnull")]));
+            assert_eq!(response.status(), 200, "{}", body_json(&response));
+            assert_eq!(stored_records(&app), pairs([("pin/req/0", "{\"ind\":1}\n\"/w==\"\nnull")]));
         }
     }
-    let (status, error, _) = refused(typed(
+    let (status, error, _) = send_rejected(typed(
         "POST",
         "/topics/x.pin",
         "application/vnd.kafka.binary.v2+json",
@@ -480,26 +511,26 @@ async fn compressed_bodies_and_plain_text_events() {
     let app = app();
     let headers = [("Content-Type", NDJSON), ("Content-Encoding", "zstd")];
     assert_eq!(app.handle(request("POST", "/v1/pin", &headers, packed)).await.status(), 200);
-    assert_eq!(on_stream(&app), pairs([("pin/req/0", "{\"a\":1}\n{\"a\":2}")]));
+    assert_eq!(stored_records(&app), pairs([("pin/req/0", "{\"a\":1}\n{\"a\":2}")]));
 
     let mut event = event_file("ingest_native.json");
     event["headers"].as_object_mut().unwrap().remove("content-encoding");
     event["isBase64Encoded"] = json!(false);
     event["body"] = json!(rows);
-    assert_eq!(json_of(&self::app().handle(request_of(&event)).await)["accepted"], 2);
+    assert_eq!(body_json(&self::app().handle(parse_event(&event)).await)["accepted"], 2);
 }
 
-/// Sends a request that must be refused; nothing of it may be on the stream.
-async fn refused(request: Request) -> (u16, Value, Response<Body>) {
+/// Sends a request that must fail without storing anything.
+async fn send_rejected(request: Request) -> (u16, Value, Response<Body>) {
     let app = app();
     let response = app.handle(request).await;
-    assert!(on_stream(&app).is_empty());
+    assert!(stored_records(&app).is_empty());
     assert_eq!(header(&response, "Pinlake-Ack"), None);
-    (response.status().as_u16(), json_of(&response), response)
+    (response.status().as_u16(), body_json(&response), response)
 }
 
 #[tokio::test]
-async fn malformed_json_is_located_and_nothing_of_it_is_stored() {
+async fn malformed_json_is_located_and_nothing_is_stored() {
     let cases = [
         (
             "POST",
@@ -524,23 +555,23 @@ async fn malformed_json_is_located_and_nothing_of_it_is_stored() {
         ("POST", "/v1/pin", JSON, "{\"a\":1} trailing", 1, 9),
     ];
     for (method, path, content_type, body, line, column) in cases {
-        let (status, error, _) = refused(typed(method, path, content_type, body)).await;
+        let (status, error, _) = send_rejected(typed(method, path, content_type, body)).await;
         assert_eq!(status, 400, "{body}");
         assert_eq!((&error["line"], &error["column"]), (&json!(line), &json!(column)), "{body}: {error}");
         let message = error["message"].as_str().unwrap();
         assert!(message.contains(&format!("line {line}, column {column}")), "{message}");
     }
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
-    let (status, error, _) = refused(typed("POST", "/v1/pin", JSON, deep)).await;
+    let (status, error, _) = send_rejected(typed("POST", "/v1/pin", JSON, deep)).await;
     assert_eq!((status, &error["column"]), (400, &json!(129)));
     // A long request whose last record is broken: the first ones would fill several Kinesis records.
     let mut long = vec![format!("{{\"a\":\"{}\"}}", "x".repeat(20_000)); 20];
     long.push("{".to_owned());
-    assert_eq!(refused(typed("POST", "/v1/pin", NDJSON, long.join("\n"))).await.0, 400);
+    assert_eq!(send_rejected(typed("POST", "/v1/pin", NDJSON, long.join("\n"))).await.0, 400);
 }
 
 #[tokio::test]
-async fn errors_have_the_style_of_the_api_that_was_called() {
+async fn errors_have_the_style_of_the_protocol() {
     let topic = |name: &str, content_type: &str, body: &str| {
         typed("POST", &format!("/topics/{name}"), content_type, body)
     };
@@ -569,7 +600,7 @@ async fn errors_have_the_style_of_the_api_that_was_called() {
         (typed("POST", "/topics/x.pin/partitions/-1", KAFKA, r#"{"records":[{"value":1}]}"#), 400, 400),
         (typed("POST", "/consumers/group", KAFKA, "{}"), 404, 404),
     ] {
-        let (got, error, response) = refused(request).await;
+        let (got, error, response) = send_rejected(request).await;
         assert_eq!((got, &error["error_code"]), (status, &json!(code)), "{error}");
         assert!(error["message"].is_string());
         assert_eq!(header(&response, "content-type"), Some("application/vnd.kafka.v2+json"));
@@ -596,7 +627,7 @@ async fn errors_have_the_style_of_the_api_that_was_called() {
         (typed("DELETE", "/streams/streaming-1-pin", JSON, ""), 403, "AccessDeniedException"),
         (typed("DELETE", "/streams/nobodys-stream", JSON, ""), 404, "ResourceNotFoundException"),
     ] {
-        let (got, error, response) = refused(request).await;
+        let (got, error, response) = send_rejected(request).await;
         assert_eq!((got, &error["__type"]), (status, &json!(exception)), "{error}");
         assert_eq!(header(&response, "x-amzn-ErrorType"), Some(exception));
     }
@@ -609,11 +640,11 @@ async fn errors_have_the_style_of_the_api_that_was_called() {
         (typed("PUT", "/v1/pin", JSON, "{}"), 405, "method_not_allowed"),
         (typed("GET", "/", JSON, ""), 404, "not_found"),
     ] {
-        let (got, error, _) = refused(request).await;
+        let (got, error, _) = send_rejected(request).await;
         assert_eq!((got, &error["error"]), (status, &json!(code)), "{error}");
         assert_eq!(error["request_id"], "req");
     }
-    let allowed = |request| async { header(&refused(request).await.2, "allow").map(str::to_owned) };
+    let allowed = |request| async { header(&send_rejected(request).await.2, "allow").map(str::to_owned) };
     assert_eq!(allowed(typed("DELETE", "/v1/pin", JSON, "")).await.as_deref(), Some("POST"));
     assert_eq!(allowed(typed("GET", "/streams/s/record", JSON, "")).await.as_deref(), Some("PUT, POST"));
 }
@@ -627,41 +658,42 @@ async fn sizes_are_bounded() {
         typed("PUT", "/streams/streaming-1-pin/record", JSON, format!("{{\"Data\":{long}}}")),
         typed("POST", "/v1/pin", JSON, " ".repeat(6 * 1024 * 1024 + 1)),
     ] {
-        let (status, error, _) = refused(request).await;
+        let (status, error, _) = send_rejected(request).await;
         assert_eq!(status, 413, "{error}");
     }
     let bomb = zstd::encode_all(&vec![b' '; 64 * 1024 * 1024][..], 3).unwrap();
     let bomb = request("POST", "/v1/pin", &[("content-encoding", "zstd")], bomb);
-    assert_eq!(refused(bomb).await.0, 413);
+    assert_eq!(send_rejected(bomb).await.0, 413);
 
-    // As much as is allowed, in one request.
+    // One request near the limit.
     let app = app();
     let rows = vec![format!("{{\"a\":\"{}\"}}", "x".repeat(2000)); 3000].join("\n");
     let response = app.handle(typed("POST", "/v1/pin", NDJSON, rows)).await;
-    assert_eq!(json_of(&response)["accepted"], 3000);
-    assert_eq!(on_stream(&app).iter().map(|(_, data)| data.lines().count()).sum::<usize>(), 3000);
+    assert_eq!(body_json(&response)["accepted"], 3000);
+    assert_eq!(stored_records(&app).iter().map(|(_, data)| data.lines().count()).sum::<usize>(), 3000);
 }
 
 #[tokio::test]
-async fn idempotency_keys_name_the_request() {
+async fn idempotency_keys_identify_the_request() {
     let app = app();
     let longest = "k".repeat(128);
     for key in ["a.b_c:d-E9", &longest] {
         let request = request("POST", "/v1/pin", &[("Idempotency-Key", key)], "{}");
-        assert_eq!(json_of(&app.handle(request).await)["request_id"], *key);
+        assert_eq!(body_json(&app.handle(request).await)["request_id"], *key);
     }
-    assert_eq!(on_stream(&app)[0].0, "pin/a.b_c:d-E9/0");
+    assert_eq!(stored_records(&app)[0].0, "pin/a.b_c:d-E9/0");
     let too_long = "k".repeat(129);
     for key in ["", "a/b", "a b", "é", &too_long] {
-        let (status, _, _) = refused(request("POST", "/v1/pin", &[("Idempotency-Key", key)], "{}")).await;
+        let (status, _, _) =
+            send_rejected(request("POST", "/v1/pin", &[("Idempotency-Key", key)], "{}")).await;
         assert_eq!(status, 400, "{key}");
     }
-    // Without one, the invocation's id counts, and goes before the one of the HTTP request.
+    // Without one, the id of the invocation is used rather than that of the HTTP request.
     let mut context = lambda_http::Context::default();
     context.request_id = "invocation".to_owned();
     let app = self::app();
     app.handle(typed("POST", "/v1/pin", JSON, "{}").with_lambda_context(context)).await;
-    assert_eq!(on_stream(&app)[0].0, "pin/invocation/0");
+    assert_eq!(stored_records(&app)[0].0, "pin/invocation/0");
 }
 
 #[tokio::test]
@@ -673,8 +705,8 @@ async fn without_anonymous_access_lambda_must_have_authenticated_the_caller() {
         let app = signed_only();
         let response = app.handle(typed("POST", path, JSON, "{}")).await;
         assert_eq!(response.status(), 403, "{path}");
-        assert!(json_of(&response)[code] != Value::Null);
-        assert!(on_stream(&app).is_empty());
+        assert!(body_json(&response)[code] != Value::Null);
+        assert!(stored_records(&app).is_empty());
     }
     let mut event = event_file("ingest_kafka.json");
     event["requestContext"]["authorizer"] = json!({"iam": {
@@ -682,26 +714,28 @@ async fn without_anonymous_access_lambda_must_have_authenticated_the_caller() {
         "cognitoIdentity": null, "principalOrgId": null,
         "userArn": "arn:aws:iam::000000000000:user/sender", "userId": "AIDACKCEVSQ6C2EXAMPLE",
     }});
-    assert_eq!(signed_only().handle(request_of(&event)).await.status(), 200);
+    assert_eq!(signed_only().handle(parse_event(&event)).await.status(), 200);
     event["requestContext"]["authorizer"] = json!({"lambda": {"iam": "yes"}});
-    assert_eq!(signed_only().handle(request_of(&event)).await.status(), 403);
+    assert_eq!(signed_only().handle(parse_event(&event)).await.status(), 403);
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttled_records_are_put_again_until_they_are_taken() {
-    let app = app_refusing(|_, before| (before < 2).then_some(PutErrorKind::Throttled));
+async fn throttled_records_are_put_again_until_they_are_stored() {
+    let app = app_rejecting(|_, before| (before < 2).then_some(StreamErrorKind::Throttled));
     let response = app.handle(typed("POST", "/topics/x.pin", KAFKA, r#"{"records":[{"value":{}}]}"#)).await;
     assert_eq!(response.status(), 200);
-    assert_eq!(on_stream(&app).len(), 1);
-    let report = response.extensions().get::<Report>().unwrap();
-    assert_eq!((report.stored, report.failed, report.retries), (1, 0, 2));
+    assert_eq!(stored_records(&app).len(), 1);
+    let summary = response.extensions().get::<RequestSummary>().unwrap();
+    assert_eq!((summary.stored, summary.failed, summary.retries), (1, 0, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_nothing_was_taken_the_client_is_told_to_come_again() {
-    for (kind, status) in
-        [(PutErrorKind::Throttled, 429), (PutErrorKind::Unavailable, 503), (PutErrorKind::Permanent, 500)]
-    {
+async fn if_nothing_was_stored_the_client_is_asked_to_retry() {
+    for (kind, status) in [
+        (StreamErrorKind::Throttled, 429),
+        (StreamErrorKind::Unavailable, 503),
+        (StreamErrorKind::Permanent, 500),
+    ] {
         for (path, body) in [
             ("/topics/x.pin", r#"{"records":[{"value":{}}]}"#),
             ("/streams/streaming-1-pin/record", r#"{"Data":{}}"#),
@@ -709,63 +743,63 @@ async fn when_nothing_was_taken_the_client_is_told_to_come_again() {
             ("/v1/pin", "{}"),
         ] {
             let start = tokio::time::Instant::now();
-            let app = app_refusing(move |_, _| Some(kind));
+            let app = app_rejecting(move |_, _| Some(kind));
             let response = app.handle(typed("POST", path, JSON, body)).await;
             assert_eq!(response.status(), status, "{path}");
             assert_eq!(header(&response, "retry-after").is_some(), status != 500);
-            assert!(!json_of(&response).to_string().contains("12345"), "AWS' own message is for the log");
+            assert!(!body_json(&response).to_string().contains("12345"), "AWS messages belong in the log");
             assert!(start.elapsed() < Duration::from_secs(10));
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_taken_in_part_is_told_apart() {
-    // Every Kinesis record whose first line has an odd index is refused for good.
-    let odd = |record: &StreamRecord, _| (record.lines.start % 2 == 1).then_some(PutErrorKind::Throttled);
+async fn partial_writes_list_stored_and_failed_records() {
+    // Every Kinesis record whose first line has an odd index is rejected every time.
+    let odd = |record: &StreamRecord, _| (record.lines.start % 2 == 1).then_some(StreamErrorKind::Throttled);
 
-    let app = app_refusing(odd);
+    let app = app_rejecting(odd);
     let records = r#"{"records":[{"data":1},{"data":2},{"data":3}]}"#;
     let response = app.handle(typed("PUT", "/streams/Kinesis-Prod-Stream/records", JSON, records)).await;
-    let answer = json_of(&response);
+    let answer = body_json(&response);
     assert_eq!((response.status().as_u16(), &answer["FailedRecordCount"]), (200, &json!(1)));
     assert_eq!(answer["Records"][1]["ErrorCode"], "SomeException");
     assert!(answer["Records"][2]["SequenceNumber"].is_string());
 
-    // Lines of 20 KB take a Kinesis record each.
+    // Each line of 20 KB needs a Kinesis record of its own.
     let row = format!("\"{}\"", "x".repeat(20_000));
-    let app = app_refusing(odd);
+    let app = app_rejecting(odd);
     let body = format!(r#"{{"records":[{{"value":{row}}},{{"value":{row}}}]}}"#);
     let response = app.handle(typed("POST", "/topics/x.pin", KAFKA, body)).await;
-    let answer = json_of(&response);
+    let answer = body_json(&response);
     assert_eq!(response.status(), 200);
     assert!(header(&response, "Pinlake-Ack").is_some());
     assert_eq!(answer["offsets"][0]["error_code"], Value::Null);
     assert_eq!(answer["offsets"][1]["error_code"], 2);
     assert_eq!(answer["offsets"][1]["offset"], Value::Null);
 
-    let app = app_refusing(odd);
+    let app = app_rejecting(odd);
     let response = app.handle(typed("POST", "/v1/pin", NDJSON, format!("{row}\n").repeat(4))).await;
-    let answer = json_of(&response);
+    let answer = body_json(&response);
     assert_eq!(response.status(), 503);
     assert_eq!(
         (&answer["accepted"], &answer["failed"]),
         (&json!([[0, 0], [2, 2]]), &json!([[1, 1], [3, 3]]))
     );
     assert!(header(&response, "retry-after").is_some() && header(&response, "Pinlake-Ack").is_some());
-    let report = response.extensions().get::<Report>().unwrap();
-    assert_eq!((report.stored, report.failed, report.dataset.as_deref()), (2, 2, Some("pin")));
+    let summary = response.extensions().get::<RequestSummary>().unwrap();
+    assert_eq!((summary.stored, summary.failed, summary.dataset.as_deref()), (2, 2, Some("pin")));
 }
 
 #[tokio::test]
 async fn offsets_grow_within_and_from_request_to_request() {
     let clock = Arc::new(ManualClock::at("2026-11-22T21:00:00Z".parse().unwrap()));
     let mut app = app();
-    app.effects.clock = clock.clone();
+    app.env.clock = clock.clone();
     let mut offsets = Vec::new();
     for _ in 0..3 {
         let body = r#"{"records":[{"value":{}},{"value":{}}]}"#;
-        let answer = json_of(&app.handle(typed("POST", "/topics/x.pin", KAFKA, body)).await);
+        let answer = body_json(&app.handle(typed("POST", "/topics/x.pin", KAFKA, body)).await);
         offsets.extend(
             answer["offsets"].as_array().unwrap().iter().map(|entry| entry["offset"].as_i64().unwrap()),
         );
@@ -775,10 +809,10 @@ async fn offsets_grow_within_and_from_request_to_request() {
 }
 
 #[tokio::test]
-async fn no_records_are_no_error_of_the_native_api() {
+async fn an_empty_array_is_accepted_by_the_native_protocol() {
     let app = app();
     let response = app.handle(typed("POST", "/v1/pin", JSON, "[]")).await;
-    assert_eq!(json_of(&response), json!({"accepted": 0, "request_id": "req"}));
+    assert_eq!(body_json(&response), json!({"accepted": 0, "request_id": "req"}));
     assert_eq!(header(&response, "Pinlake-Ack"), None);
     assert!(app.stream.state.lock().unwrap().puts.is_empty());
 }

@@ -1,17 +1,19 @@
-//! Any body, posted: the first byte says where and as what.
+//! Sends any body. The first byte chooses the endpoint, the Content-Type and the Content-Encoding.
 #![no_main]
 
 #[path = "../../../functions/ingest/tests/hostile/invariants.rs"]
 mod invariants;
 
+use invariants::{ENCODINGS, ENDPOINTS, MEDIA_TYPES};
+
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    let [how, body @ ..] = input else { return };
-    let how = usize::from(*how);
-    let place = invariants::PLACES[how % invariants::PLACES.len()];
-    let media_type = invariants::TYPES[how / 5 % invariants::TYPES.len()];
-    let encoding = invariants::ENCODINGS[how / 25 % invariants::ENCODINGS.len()];
-    invariants::request(place, media_type, encoding, body);
+    let [selector, body @ ..] = input else { return };
+    let selector = usize::from(*selector);
+    let endpoint = ENDPOINTS[selector % ENDPOINTS.len()];
+    let media_type = MEDIA_TYPES[selector / 5 % MEDIA_TYPES.len()];
+    let encoding = ENCODINGS[selector / 25 % ENCODINGS.len()];
+    invariants::check_request(endpoint, media_type, encoding, body);
     if let Ok(json) = std::str::from_utf8(body) {
-        invariants::value(json);
+        invariants::check_value(json);
     }
 });

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingest::app::{Access, App};
+use ingest::access::Access;
+use ingest::app::App;
 use ingest::writer::RetryPolicy;
 use lambda_http::{Body, Context, Request, RequestExt as _, Response};
 use pinlake_landing::drain::Acknowledged;
@@ -227,9 +228,9 @@ async fn send(
             stream: Producer { stream: stream.clone(), process: Process::new("ingest") },
             catalog: contracts::catalog(release),
             access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
-            reads: false,
-            patience: RetryPolicy::default(),
-            effects: world.effects(),
+            reads_enabled: false,
+            retry_policy: RetryPolicy::default(),
+            env: world.effects(),
         },
     });
     let mut request: Request = http::Request::new(Body::from(body(post)));

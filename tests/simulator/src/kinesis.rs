@@ -20,8 +20,8 @@ use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use chrono::{DateTime, Utc};
 use cleaner::Cleaner;
 use ingest::packing::StreamRecord;
-use ingest::reading::ReadableStream;
-use ingest::stream::{PutError, PutErrorKind, Receipt, RecordStream};
+use ingest::stream::read::ReadableStream;
+use ingest::stream::{Receipt, RecordStream, StreamError, StreamErrorKind};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use pinlake_landing::catalog_history::CatalogHistory;
@@ -172,34 +172,36 @@ pub struct Producer {
     pub process: Arc<Process>,
 }
 
-fn refusal(kind: PutErrorKind, code: &str) -> PutError {
-    PutError { kind, code: code.to_owned(), message: String::new() }
+fn refusal(kind: StreamErrorKind, code: &str) -> StreamError {
+    StreamError { kind, code: code.to_owned(), message: String::new() }
 }
 
 impl RecordStream for Producer {
     async fn put_records(
         &self,
         records: &[&StreamRecord],
-    ) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
+    ) -> Result<Vec<Result<Receipt, StreamError>>, StreamError> {
         self.process.step().await;
         let world = &self.stream.world;
         sleep(world.rng.millis(2, 60)).await;
         if world.strikes(Fault::CallRefused, "stream") {
             self.process.step().await;
-            return Err(refusal(PutErrorKind::Unavailable, "InternalFailure"));
+            return Err(refusal(StreamErrorKind::Unavailable, "InternalFailure"));
         }
         let mut answers = Vec::new();
         for record in records {
             if world.strikes(Fault::RecordThrottled, "stream") {
                 answers.push(match world.lacks(Mutation::PartialFailureIgnored) {
                     true => Ok(Receipt { shard: shard_name(0), sequence: "1".to_owned() }),
-                    false => Err(refusal(PutErrorKind::Throttled, "ProvisionedThroughputExceededException")),
+                    false => {
+                        Err(refusal(StreamErrorKind::Throttled, "ProvisionedThroughputExceededException"))
+                    }
                 });
                 continue;
             }
             let receipt = self.stream.store(&record.key, &record.data);
             answers.push(match world.strikes(Fault::RecordFailedButStored, "stream") {
-                true => Err(refusal(PutErrorKind::Unavailable, "InternalFailure")),
+                true => Err(refusal(StreamErrorKind::Unavailable, "InternalFailure")),
                 false => Ok(receipt),
             });
         }
@@ -209,7 +211,7 @@ impl RecordStream for Producer {
             std::future::pending::<()>().await;
         }
         if world.strikes(Fault::CallAnswerLost, "stream") {
-            return Err(refusal(PutErrorKind::Unavailable, "RequestTimeoutException"));
+            return Err(refusal(StreamErrorKind::Unavailable, "RequestTimeoutException"));
         }
         Ok(answers)
     }

@@ -1,26 +1,27 @@
-//! Who may post what, and tricks to get elsewhere with a key.
+//! Access with keys and signatures, and attempts to reach other datasets.
 
-use ingest::app::{Access, App};
+use ingest::access::Access;
+use ingest::app::App;
 use lambda_http::Request;
 use pinlake_platform::api_keys::{ApiKeys, entry};
 use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
 use serde_json::{Value, json};
 
-use crate::{JSON, KAFKA, MemoryStream, NDJSON, app, event_file, header, json_of, on_stream, request};
+use crate::{JSON, KAFKA, MemoryStream, NDJSON, app, body_json, event_file, header, request, stored_records};
 
 const ALL: &str = "plk_all-MARKER";
 const PIN: &str = "plk_pin-MARKER";
 
-/// Keys for everything and for pin only.
-fn keyed() -> App<MemoryStream> {
+/// An app with a key for all datasets and one for pin.
+fn app_with_keys() -> App<MemoryStream> {
     let entries = [entry("all", ALL, &[]), entry("pins", PIN, &["pin".to_owned()])].join(",");
     let keys = ApiKeys::parse(&entries, &Catalog::embedded().unwrap()).unwrap();
     App { access: Access::Keys(keys), ..app() }
 }
 
-/// Path, Content-Type and body of a good request for a dataset, by each API.
-fn posts(dataset: &str) -> [(String, &'static str, String); 4] {
+/// Path, Content-Type and body of a valid request for a dataset, in each protocol.
+fn valid_requests(dataset: &str) -> [(String, &'static str, String); 4] {
     [
         (format!("/topics/x.{dataset}"), KAFKA, r#"{"records":[{"value":{"a":1}}]}"#.to_owned()),
         (
@@ -44,14 +45,14 @@ fn post(path: &str, kind: &str, headers: &[(&str, &str)], body: &str) -> Request
     request(method, path, &headers, body)
 }
 
-/// The datasets that the keys of what was stored name.
-fn datasets(app: &App<MemoryStream>) -> Vec<Option<String>> {
-    let stored = on_stream(app);
+/// The datasets in the stream keys of the stored records.
+fn stored_datasets(app: &App<MemoryStream>) -> Vec<Option<String>> {
+    let stored = stored_records(app);
     stored.iter().map(|(key, _)| StreamKey::parse(key).unwrap().dataset.map(str::to_owned)).collect()
 }
 
 #[tokio::test]
-async fn a_key_opens_its_datasets_and_no_others() {
+async fn a_key_grants_access_to_its_datasets_only() {
     for (key, dataset, status) in [
         (None, "pin", 401),
         (Some("plk_unknown"), "pin", 401),
@@ -60,50 +61,50 @@ async fn a_key_opens_its_datasets_and_no_others() {
         (Some(PIN), "geo", 403),
         (Some(ALL), "geo", 200),
     ] {
-        for (path, kind, body) in posts(dataset) {
-            let app = keyed();
+        for (path, kind, body) in valid_requests(dataset) {
+            let app = app_with_keys();
             let headers: Vec<(&str, &str)> = key.map(|key| ("x-api-key", key)).into_iter().collect();
             let response = app.handle(post(&path, kind, &headers, &body)).await;
-            assert_eq!(response.status(), status, "{key:?} {path}: {}", json_of(&response));
-            assert_eq!(on_stream(&app).len(), usize::from(status == 200), "{path}");
+            assert_eq!(response.status(), status, "{key:?} {path}: {}", body_json(&response));
+            assert_eq!(stored_records(&app).len(), usize::from(status == 200), "{path}");
             assert_eq!(header(&response, "www-authenticate").is_some(), status == 401);
         }
     }
     let bearer = format!("Bearer {PIN}");
-    let (path, kind, body) = &posts("pin")[3];
-    let response = keyed().handle(post(path, kind, &[("authorization", &bearer)], body)).await;
+    let (path, kind, body) = &valid_requests("pin")[3];
+    let response = app_with_keys().handle(post(path, kind, &[("authorization", &bearer)], body)).await;
     assert_eq!(response.status(), 200);
 }
 
-/// Sends a request that its client has named, and answers the id under which its record is stored.
-async fn stored_id(app: &App<MemoryStream>, request: Request) -> String {
-    let before = on_stream(app).len();
+/// Sends a request with an Idempotency-Key. Returns the id in the stream key of its record.
+async fn send_and_read_id(app: &App<MemoryStream>, request: Request) -> String {
+    let before = stored_records(app).len();
     let response = app.handle(request).await;
-    assert_eq!(response.status(), 200, "{}", json_of(&response));
-    assert_eq!(json_of(&response)["request_id"], "batch-1", "the client knows its own name of the request");
-    let stored = on_stream(app);
+    assert_eq!(response.status(), 200, "{}", body_json(&response));
+    assert_eq!(body_json(&response)["request_id"], "batch-1", "the response has the client's own id");
+    let stored = stored_records(app);
     assert_eq!(stored.len(), before + 1);
     StreamKey::parse(&stored[before].0).unwrap().request.to_owned()
 }
 
 #[tokio::test]
-async fn two_callers_who_name_their_requests_alike_have_two_requests() {
+async fn the_same_idempotency_key_of_two_callers_is_two_requests() {
     let named = |key: &str| {
         let headers = [("x-api-key", key), ("idempotency-key", "batch-1")];
         post("/v1/pin", NDJSON, &headers, "{\"a\":1}\n")
     };
-    let app = keyed();
-    let first = stored_id(&app, named(ALL)).await;
-    assert_eq!(stored_id(&app, named(ALL)).await, first, "a repeat is the same request");
-    assert_ne!(stored_id(&app, named(PIN)).await, first);
-    // No client can name a request as another's is stored.
+    let app = app_with_keys();
+    let first = send_and_read_id(&app, named(ALL)).await;
+    assert_eq!(send_and_read_id(&app, named(ALL)).await, first, "a repeat is the same request");
+    assert_ne!(send_and_read_id(&app, named(PIN)).await, first);
+    // No client can choose the id under which another client's request is stored.
     let forged = [("x-api-key", PIN), ("idempotency-key", first.as_str())];
     let response = app.handle(post("/v1/pin", NDJSON, &forged, "{}")).await;
-    assert_eq!(response.status(), 400, "{}", json_of(&response));
+    assert_eq!(response.status(), 400, "{}", body_json(&response));
 }
 
 #[tokio::test]
-async fn callers_that_iam_knows_are_told_apart_and_sessions_of_a_role_are_not() {
+async fn iam_callers_are_distinguished_but_sessions_of_a_role_are_not() {
     let app = App { access: Access::Signed, ..app() };
     let mut ids = Vec::new();
     for user in ["AIDAONE", "AROAROLE:session-1", "AROAROLE:session-2", "AIDATWO"] {
@@ -112,7 +113,7 @@ async fn callers_that_iam_knows_are_told_apart_and_sessions_of_a_role_are_not() 
         event["body"] = json!("{\"a\":1}\n");
         event["isBase64Encoded"] = json!(false);
         event["requestContext"]["authorizer"] = json!({"iam": {"userId": user}});
-        ids.push(stored_id(&app, crate::request_of(&event)).await);
+        ids.push(send_and_read_id(&app, crate::parse_event(&event)).await);
     }
     assert_eq!(ids[1], ids[2]);
     ids.dedup();
@@ -121,11 +122,11 @@ async fn callers_that_iam_knows_are_told_apart_and_sessions_of_a_role_are_not() 
 }
 
 #[tokio::test]
-async fn without_a_key_nothing_is_told_of_what_there_is() {
-    let app = keyed();
+async fn without_a_key_no_dataset_is_revealed() {
+    let app = app_with_keys();
     let mut answers = Vec::new();
     for path in ["/v1/pin", "/v1/nosuch", "/v1/quarantine"] {
-        let mut body = json_of(&app.handle(post(path, NDJSON, &[], "{}")).await);
+        let mut body = body_json(&app.handle(post(path, NDJSON, &[], "{}")).await);
         body["request_id"] = Value::Null;
         answers.push(body);
     }
@@ -143,18 +144,18 @@ async fn on_a_shared_stream_a_limited_key_must_name_its_dataset_for_every_record
         (vec![pin.as_str(), &pin], 200),
         (vec![&pin, &geo], 403),
         (vec![&pin, "any"], 403),
-        // What a key on the stream looks like, and what it is not taken for.
+        // Partition keys that look like stream keys are not stream keys.
         (vec!["pin/r/0"], 403),
         (vec!["-/r/0"], 403),
     ] {
         let records: Vec<Value> =
             keys.iter().map(|key| json!({"data": {"ind": 1, "age": 2}, "partition-key": key})).collect();
         let body = json!({ "records": records }).to_string();
-        let app = keyed();
+        let app = app_with_keys();
         let response = app.handle(post(&path, JSON, &[("x-api-key", PIN)], &body)).await;
-        assert_eq!(response.status(), status, "{keys:?}: {}", json_of(&response));
-        assert!(datasets(&app).iter().all(|dataset| dataset.as_deref() == Some("pin")), "{keys:?}");
-        let app = keyed();
+        assert_eq!(response.status(), status, "{keys:?}: {}", body_json(&response));
+        assert!(stored_datasets(&app).iter().all(|dataset| dataset.as_deref() == Some("pin")), "{keys:?}");
+        let app = app_with_keys();
         assert_eq!(app.handle(post(&path, JSON, &[("x-api-key", ALL)], &body)).await.status(), 200);
     }
 }
@@ -218,7 +219,7 @@ async fn no_trick_of_path_or_header_gets_a_record_elsewhere() {
         tricks.push((good.clone(), vec![(name, value.to_owned())]));
     }
     for (path, headers) in tricks {
-        let app = keyed();
+        let app = app_with_keys();
         let mut all = vec![("x-api-key", PIN)];
         all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
         for body in [
@@ -235,11 +236,11 @@ async fn no_trick_of_path_or_header_gets_a_record_elsewhere() {
             }
             event["body"] = json!(body);
             event["isBase64Encoded"] = json!(false);
-            // What Lambda's own runtime would not read at all reaches nobody either.
+            // Lambda's runtime rejects some of these events.
             let Ok(request) = lambda_http::request::from_str(&event.to_string()) else { continue };
             let _ = app.handle(request).await;
         }
-        let reached = datasets(&app);
+        let reached = stored_datasets(&app);
         assert!(
             reached.iter().all(|dataset| dataset.as_deref() == Some("pin")),
             "{path} {headers:?}: {reached:?}"
@@ -248,14 +249,15 @@ async fn no_trick_of_path_or_header_gets_a_record_elsewhere() {
 }
 
 #[tokio::test]
-async fn two_keys_in_one_request_are_none() {
-    let (path, kind, body) = &posts("pin")[3];
+async fn a_request_with_two_keys_is_unauthenticated() {
+    let (path, kind, body) = &valid_requests("pin")[3];
     let bearer = format!("Bearer {PIN}");
-    let response =
-        keyed().handle(post(path, kind, &[("x-api-key", ALL), ("authorization", &bearer)], body)).await;
+    let response = app_with_keys()
+        .handle(post(path, kind, &[("x-api-key", ALL), ("authorization", &bearer)], body))
+        .await;
     assert_eq!(response.status(), 401);
-    // A function URL joins headers that are there twice with a comma.
+    // A function URL joins repeated headers with a comma.
     let joined = format!("{PIN},{ALL}");
-    let response = keyed().handle(post(path, kind, &[("x-api-key", &joined)], body)).await;
+    let response = app_with_keys().handle(post(path, kind, &[("x-api-key", &joined)], body)).await;
     assert_eq!(response.status(), 401);
 }

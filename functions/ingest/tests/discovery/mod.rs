@@ -1,19 +1,20 @@
-//! What clients of the old APIs ask beside sending: which topics and streams there are, and what they are like.
+//! Metadata requests of the old APIs: topics, partitions and streams.
 
-use ingest::app::{Access, App};
+use ingest::access::Access;
+use ingest::app::App;
 use pinlake_platform::api_keys::{ApiKeys, entry};
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
 
-use crate::{MemoryStream, app, header, json_of, request};
+use crate::{MemoryStream, app, body_json, header, request};
 
 async fn get(app: &App<MemoryStream>, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
     let response = app.handle(request("GET", path, headers, "")).await;
-    (response.status().as_u16(), json_of(&response))
+    (response.status().as_u16(), body_json(&response))
 }
 
 #[tokio::test]
-async fn topics_and_partitions_are_told_as_the_proxy_tells_them() {
+async fn topics_and_partitions_are_described_as_by_the_proxy() {
     let replica = json!({"broker": 1, "leader": true, "in_sync": true});
     let partition = json!({"partition": 0, "leader": 1, "replicas": [replica]});
     for (path, expected) in [
@@ -23,7 +24,7 @@ async fn topics_and_partitions_are_told_as_the_proxy_tells_them() {
         ("/topics/0a1b.pin/partitions/0", partition.clone()),
     ] {
         let response = app().handle(request("GET", path, &[], "")).await;
-        assert_eq!((response.status().as_u16(), json_of(&response)), (200, expected), "{path}");
+        assert_eq!((response.status().as_u16(), body_json(&response)), (200, expected), "{path}");
         assert_eq!(header(&response, "content-type"), Some("application/vnd.kafka.v2+json"));
     }
 }
@@ -40,20 +41,23 @@ async fn streams_are_listed_and_described_as_kinesis_does() {
     assert_eq!((status, &error["__type"]), (400, &json!("InvalidArgumentException")));
 
     for name in ["streaming-0a1b-pin", "Kinesis-Prod-Stream"] {
-        let (status, told) = get(&app, &format!("/test/streams/{name}"), &[]).await;
-        let told = &told["StreamDescription"];
+        let (status, description) = get(&app, &format!("/test/streams/{name}"), &[]).await;
+        let description = &description["StreamDescription"];
         assert_eq!(
-            (status, &told["StreamName"], &told["StreamStatus"]),
+            (status, &description["StreamName"], &description["StreamStatus"]),
             (200, &json!(name), &json!("ACTIVE"))
         );
-        assert_eq!(told["Shards"][1]["ShardId"], "shardId-000000000001");
-        assert_eq!((&told["HasMoreShards"], &told["RetentionPeriodHours"]), (&json!(false), &json!(168)));
-        assert!(!told.to_string().contains("12345"));
+        assert_eq!(description["Shards"][1]["ShardId"], "shardId-000000000001");
+        assert_eq!(
+            (&description["HasMoreShards"], &description["RetentionPeriodHours"]),
+            (&json!(false), &json!(168))
+        );
+        assert!(!description.to_string().contains("12345"));
     }
 }
 
 #[tokio::test]
-async fn whoever_may_not_write_a_dataset_is_not_told_of_it() {
+async fn a_limited_key_sees_its_own_datasets_only() {
     let entries = entry("pins", "plk_pin", &["pin".to_owned()]);
     let keys = ApiKeys::parse(&entries, &Catalog::embedded().unwrap()).unwrap();
     let app = App { access: Access::Keys(keys), ..app() };
@@ -71,7 +75,7 @@ async fn whoever_may_not_write_a_dataset_is_not_told_of_it() {
     for path in ["/topics", "/topics/x.pin", "/streams", "/streams/streaming-x-pin", "/streams/nosuch"] {
         assert_eq!(get(&app, path, &[]).await.0, 401, "{path}");
     }
-    assert_eq!(get(&app, "/openapi.json", &[]).await.0, 200, "which tells of no deployment");
+    assert_eq!(get(&app, "/openapi.json", &[]).await.0, 200, "it describes no deployment");
     let signed = App { access: Access::Signed, ..crate::app() };
     assert_eq!(get(&signed, "/topics", &[]).await.0, 403);
 }

@@ -1,5 +1,5 @@
-//! What a client writes decides where its records go in one way only: the name in the path, and on a shared stream the
-//! whole partition key. Whatever else is tried, no record gets the key of another dataset or of another request.
+//! Only the name in the path and, on a shared stream, the partition key decide where records go. Nothing else gives a record
+//! the stream key of another dataset or of another request.
 
 use percent_encoding::percent_decode_str;
 use pinlake_schema::stream_key::StreamKey;
@@ -9,12 +9,12 @@ use proptest::sample::select;
 use serde_json::json;
 
 use super::cases::cases;
-use crate::{app, on_stream, request};
+use crate::{app, request, stored_records};
 
 const DATASETS: [&str; 3] = ["geo", "pin", "user"];
 const SHARED: &str = "Kinesis-Prod-Stream";
 
-/// Segments that mean something, nearly mean something, or would to a careless reader.
+/// Segments with a meaning, and segments that a careless parser would misread.
 fn segment() -> impl Strategy<Value = String> {
     let known =
         select(vec!["v1", "topics", "streams", "record", "records", "test", "pin", "x.pin", "geo", "x.geo"]);
@@ -54,10 +54,10 @@ fn segment() -> impl Strategy<Value = String> {
     prop_oneof![6 => known.prop_map(str::to_owned), 4 => more.prop_map(str::to_owned), 1 => long]
 }
 
-/// Half of the paths are of an API's form.
+/// Half of the paths have the form of a protocol.
 fn path() -> impl Strategy<Value = String> {
     let any = vec(segment(), 0..6).prop_map(|segments| format!("/{}", segments.join("/")));
-    let formed = (vec(segment(), 0..2), 0..4_usize, segment()).prop_map(|(stage, api, name)| {
+    let well_formed = (vec(segment(), 0..2), 0..4_usize, segment()).prop_map(|(stage, api, name)| {
         let stage: String = stage.iter().map(|segment| format!("/{segment}")).collect();
         match api {
             0 => format!("{stage}/v1/{name}"),
@@ -66,7 +66,7 @@ fn path() -> impl Strategy<Value = String> {
             _ => format!("{stage}/streams/{name}/records"),
         }
     });
-    prop_oneof![any, formed]
+    prop_oneof![any, well_formed]
 }
 
 fn partition_key() -> impl Strategy<Value = String> {
@@ -89,13 +89,13 @@ fn partition_key() -> impl Strategy<Value = String> {
     prop_oneof![like_ours.prop_map(str::to_owned), any::<String>(), "[a-z/0-9-]{0,300}"]
 }
 
-/// Bytes that a header may have, as ids go.
-fn request_name() -> impl Strategy<Value = String> {
+/// Idempotency keys, valid and invalid ones.
+fn idempotency_key() -> impl Strategy<Value = String> {
     let like_ours = select(vec!["geo/k/0", "k/0", "-", "../k", "k%2F0", "geo:k", "k", "a,b", "k/0/geo"]);
     prop_oneof![like_ours.prop_map(str::to_owned), "[ -~]{0,140}", "[A-Za-z0-9._:-]{1,128}"]
 }
 
-/// Posts a record in a body that every API reads. The keys then on the stream, and the status.
+/// Posts a record in a body that is valid in every protocol. Returns the status and the stream keys.
 fn post(path: &str, headers: &[(&str, &str)], partition_key: &str) -> (u16, Vec<String>) {
     let data = json!({ "ind": 1 });
     let body = json!({
@@ -105,11 +105,11 @@ fn post(path: &str, headers: &[(&str, &str)], partition_key: &str) -> (u16, Vec<
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let app = app();
-    let answer = runtime.block_on(app.handle(request("POST", path, headers, body.to_string())));
-    (answer.status().as_u16(), on_stream(&app).into_iter().map(|(key, _)| key).collect())
+    let response = runtime.block_on(app.handle(request("POST", path, headers, body.to_string())));
+    (response.status().as_u16(), stored_records(&app).into_iter().map(|(key, _)| key).collect())
 }
 
-/// The name that a path ends with, before the action of a stream; percent-decoded once.
+/// The last name in a path, before the action of a stream, percent-decoded once.
 fn last_name(path: &str) -> String {
     let mut segments = path.split('/').filter(|segment| !segment.is_empty()).rev();
     let decoded = |segment: &str| percent_decode_str(segment).decode_utf8_lossy().into_owned();
@@ -155,7 +155,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_for_a_request_names_nothing_else(name in request_name(), key in partition_key()) {
+    fn an_idempotency_key_changes_nothing_else(name in idempotency_key(), key in partition_key()) {
         for (path, dataset) in [
             ("/v1/pin", Some("pin")),
             ("/topics/x.pin", Some("pin")),

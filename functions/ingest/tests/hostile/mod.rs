@@ -1,5 +1,4 @@
-//! Requests that are wrong on purpose: laws that hold for any body, the table of `docs/hostile-input.md`, and what it may
-//! cost.
+//! Hostile requests: properties of any body, the table of `docs/hostile-input.md`, and the resources that they use.
 
 mod bounds;
 #[path = "../../../../shared/schema/tests/it/cases.rs"]

@@ -1,4 +1,4 @@
-//! Requests made up for the laws.
+//! Generated requests for the invariants.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::cases::cases;
 use super::invariants;
 
-/// JSON values, right ones and such as are nearly that.
+/// JSON values, valid and nearly valid ones.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         3 => proptest::sample::select(vec![
@@ -85,18 +85,18 @@ proptest! {
     #![proptest_config(cases(2000))]
 
     #[test]
-    fn any_request_is_taken_whole_or_refused_whole(
-        place in proptest::sample::select(&invariants::PLACES[..]),
-        media_type in proptest::sample::select(&invariants::TYPES[..]),
+    fn any_request_is_accepted_or_rejected_as_a_whole(
+        endpoint in proptest::sample::select(&invariants::ENDPOINTS[..]),
+        media_type in proptest::sample::select(&invariants::MEDIA_TYPES[..]),
         encoding in proptest::sample::select(&invariants::ENCODINGS[..]),
         body in body(),
     ) {
-        invariants::request(place, media_type, encoding, &body);
+        invariants::check_request(endpoint, media_type, encoding, &body);
     }
 
     #[test]
-    fn lines_are_accepted_as_another_reader_accepts_them(body in body()) {
-        invariants::request(invariants::PLACES[0], "application/x-ndjson", "", &body);
+    fn lines_are_accepted_if_serde_json_accepts_them(body in body()) {
+        invariants::check_request(invariants::ENDPOINTS[0], "application/x-ndjson", "", &body);
     }
 }
 
@@ -104,7 +104,7 @@ proptest! {
     #![proptest_config(cases(800))]
 
     #[test]
-    fn a_value_is_the_same_line_in_every_format(value in value()) {
-        invariants::value(&value);
+    fn a_value_is_the_same_line_in_every_protocol(value in value()) {
+        invariants::check_value(&value);
     }
 }

@@ -1,5 +1,5 @@
-//! What the log tells, of the program itself: the binary runs as on Lambda, told to log everything, and nothing that a client
-//! wrote may be in what it says. The runtime's API and Kinesis are a server of this test, which answers as they do.
+//! Nothing that a client wrote is logged. The binary runs as on Lambda with all logs enabled; the Lambda runtime API and
+//! Kinesis are a server of this test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::event_file;
 use crate::runtime_api::{Function, assert_untold};
 
-/// Stands wherever a client may write something.
+/// The text in every place that a client can write to.
 const MARK: &str = "M4RK3R";
 
 /// A request: method, path, headers and body.
-type Told = (&'static str, String, Vec<(&'static str, String)>, String);
+type SampleRequest = (&'static str, String, Vec<(&'static str, String)>, String);
 
-fn requests() -> Vec<Told> {
+fn requests() -> Vec<SampleRequest> {
     let mark = || MARK.to_owned();
     let secrets = || {
         ["x-api-key", "authorization", "cookie", "user-agent", "x-amz-security-token"]
@@ -58,7 +58,7 @@ fn requests() -> Vec<Told> {
     ]
 }
 
-fn event((method, path, headers, body): &Told) -> Value {
+fn event((method, path, headers, body): &SampleRequest) -> Value {
     let mut event = event_file("ingest_kafka.json");
     event["rawPath"] = json!(path);
     event["rawQueryString"] = json!(format!("key={MARK}"));
@@ -78,7 +78,7 @@ fn nothing_that_a_client_wrote_is_logged() {
     let requests = requests();
     let puts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&puts);
-    // Of every three puts one is refused, in words that quote the record.
+    // Every third put is rejected with a message that quotes the record.
     let kinesis = move |_: &str| {
         if (counted.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(3) {
             let message = format!("Value '{MARK}' at 'records.1.member.partitionKey' failed");
@@ -105,13 +105,13 @@ fn nothing_that_a_client_wrote_is_logged() {
         .map_while(|request| function.handle(event(request)))
         .map(|answer| answer["statusCode"].as_u64().unwrap_or_default())
         .collect();
-    let said = function.end();
+    let log = function.end();
 
-    assert_eq!(statuses.len(), requests.len(), "unanswered: {:?}; {said}", requests.get(statuses.len()));
+    assert_eq!(statuses.len(), requests.len(), "unanswered: {:?}; {log}", requests.get(statuses.len()));
     for status in [200, 400, 404, 405, 415, 422, 500] {
-        assert!(statuses.contains(&status), "no request was answered {status}: {statuses:?}");
+        assert!(statuses.contains(&status), "no response has the status {status}: {statuses:?}");
     }
     assert!(puts.load(Ordering::SeqCst) >= 3);
-    assert!(said.matches("\"answered\"").count() == requests.len(), "each request is told of: {said}");
-    assert_untold(&said, MARK);
+    assert!(log.matches("\"answered\"").count() == requests.len(), "each request is logged: {log}");
+    assert_untold(&log, MARK);
 }

@@ -1,14 +1,15 @@
-//! What was sent comes back to readers of the old API, and to nobody else.
+//! Reading records back: consumers of the old API see their own records only.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ingest::app::{Access, App, Report};
-use ingest::kinesis_reads::MAX_ANSWER_BYTES;
+use ingest::access::Access;
+use ingest::app::{App, RequestSummary};
+use ingest::protocol::kinesis::reads::MAX_RESPONSE_BYTES;
 use pinlake_platform::api_keys::{ApiKeys, entry};
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
 
-use crate::{JSON, KAFKA, MemoryStream, NDJSON, SHARDS, app, json_of, request, typed};
+use crate::{JSON, KAFKA, MemoryStream, NDJSON, SHARDS, app, body_json, request, typed};
 
 const PIN: &str = "streaming-0a1b-pin";
 const GEO: &str = "streaming-0a1b-geo";
@@ -16,21 +17,21 @@ const SHARED: &str = "Kinesis-Prod-Stream";
 
 async fn get(app: &App<MemoryStream>, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
     let response = app.handle(request("GET", path, headers, "")).await;
-    (response.status().as_u16(), json_of(&response))
+    (response.status().as_u16(), body_json(&response))
 }
 
-async fn iterator(app: &App<MemoryStream>, stream: &str, shard: &str) -> String {
+async fn open_iterator(app: &App<MemoryStream>, stream: &str, shard: &str) -> String {
     let (status, answer) =
         get(app, &format!("/test/streams/{stream}/sharditerator?shard-id={shard}"), &[]).await;
     assert_eq!(status, 200, "{answer}");
     answer["ShardIterator"].as_str().unwrap().to_owned()
 }
 
-/// Partition key and data of all records of a stream, shard by shard, until nothing is behind.
-async fn all(app: &App<MemoryStream>, stream: &str) -> Vec<(String, String)> {
+/// The partition key and data of all records of a stream, shard by shard.
+async fn read_all(app: &App<MemoryStream>, stream: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for shard in SHARDS {
-        let mut at = iterator(app, stream, shard).await;
+        let mut at = open_iterator(app, stream, shard).await;
         loop {
             let path = format!("/test/streams/{stream}/records");
             let (status, answer) = get(app, &path, &[("Shard-Iterator", &at)]).await;
@@ -55,8 +56,8 @@ async fn send(app: &App<MemoryStream>, method: &str, path: &str, kind: &str, bod
     assert_eq!(app.handle(typed(method, path, kind, body)).await.status(), 200, "{path}");
 }
 
-/// Something of every API and dataset, in eleven Kinesis records.
-async fn fill(app: &App<MemoryStream>) {
+/// Sends records in every protocol, eleven Kinesis records in total.
+async fn send_samples(app: &App<MemoryStream>) {
     for number in 0..4 {
         let body = format!(r#"{{"Data": {{"pin": {number}}}, "PartitionKey": "partition-{number}"}}"#);
         send(app, "PUT", &format!("/streams/{PIN}/record"), JSON, &body).await;
@@ -73,8 +74,8 @@ async fn fill(app: &App<MemoryStream>) {
 #[tokio::test]
 async fn a_consumer_of_the_old_api_sees_its_own_records_with_its_own_keys() {
     let app = app();
-    fill(&app).await;
-    let mut pins = all(&app, PIN).await;
+    send_samples(&app).await;
+    let mut pins = read_all(&app, PIN).await;
     pins.sort();
     let expected = [
         ("partition-0", "{\"pin\":0}"),
@@ -86,17 +87,17 @@ async fn a_consumer_of_the_old_api_sees_its_own_records_with_its_own_keys() {
         ("pin", "{\"pin\":6}"),
     ];
     assert_eq!(pins, expected.map(|(key, data)| (key.to_owned(), data.to_owned())));
-    assert!(all(&app, GEO).await.iter().all(|(_, data)| data.contains("geo")));
-    assert_eq!(all(&app, GEO).await.len(), 6);
-    let everything = all(&app, SHARED).await;
+    assert!(read_all(&app, GEO).await.iter().all(|(_, data)| data.contains("geo")));
+    assert_eq!(read_all(&app, GEO).await.len(), 6);
+    let everything = read_all(&app, SHARED).await;
     assert_eq!(everything.len(), 14);
     assert!(everything.contains(&("a/b/0".to_owned(), "{\"any\":0}".to_owned())));
 }
 
 #[tokio::test]
-async fn nothing_is_read_back_unless_it_is_switched_on() {
-    let app = App { reads: false, ..app() };
-    fill(&app).await;
+async fn reads_are_rejected_unless_enabled() {
+    let app = App { reads_enabled: false, ..app() };
+    send_samples(&app).await;
     for path in
         [format!("/streams/{PIN}/sharditerator?shard-id={}", SHARDS[0]), format!("/streams/{PIN}/records")]
     {
@@ -104,15 +105,15 @@ async fn nothing_is_read_back_unless_it_is_switched_on() {
         assert_eq!((status, &error["__type"]), (403, &json!("AccessDeniedException")));
         assert!(error["message"].as_str().unwrap().contains("IngestReads=true"));
     }
-    assert_eq!(get(&app, &format!("/streams/{PIN}"), &[]).await.0, 200, "which tells of no record");
+    assert_eq!(get(&app, &format!("/streams/{PIN}"), &[]).await.0, 200, "it shows no record");
 }
 
 #[tokio::test]
-async fn a_key_reads_what_it_may_write() {
+async fn a_key_reads_the_datasets_that_it_may_write() {
     let entries = [entry("all", "plk_all", &[]), entry("pins", "plk_pin", &["pin".to_owned()])].join(",");
     let keys = ApiKeys::parse(&entries, &Catalog::embedded().unwrap()).unwrap();
     let open = app();
-    fill(&open).await;
+    send_samples(&open).await;
     let app = App { access: Access::Keys(keys), ..open };
     for (key, stream, status) in [
         (Some("plk_pin"), PIN, 200),
@@ -125,7 +126,7 @@ async fn a_key_reads_what_it_may_write() {
         let headers: Vec<(&str, &str)> = key.map(|key| ("x-api-key", key)).into_iter().collect();
         let path = format!("/streams/{stream}/sharditerator?shard-id={}", SHARDS[0]);
         assert_eq!(get(&app, &path, &headers).await.0, status, "{key:?} {stream}");
-        // With an iterator that this stream would have given, whoever made it.
+        // With a forged iterator of this stream.
         let forged = URL_SAFE_NO_PAD.encode(json!([stream, SHARDS[0], "0-0"]).to_string());
         let headers: Vec<(&str, &str)> =
             headers.into_iter().chain([("shard-iterator", forged.as_str())]).collect();
@@ -136,14 +137,14 @@ async fn a_key_reads_what_it_may_write() {
 }
 
 #[tokio::test]
-async fn an_iterator_is_good_for_its_own_stream_and_shows_no_other() {
+async fn an_iterator_is_valid_for_its_own_stream_and_shows_no_other() {
     let app = app();
-    fill(&app).await;
-    let of_geo = iterator(&app, GEO, SHARDS[1]).await;
+    send_samples(&app).await;
+    let of_geo = open_iterator(&app, GEO, SHARDS[1]).await;
     let path = format!("/streams/{PIN}/records");
     let (status, error) = get(&app, &path, &[("shard-iterator", &of_geo)]).await;
     assert_eq!((status, &error["__type"]), (400, &json!("InvalidArgumentException")));
-    // Forged to be this stream's: what is shown is this stream's.
+    // Forged for this stream, it shows the records of this stream.
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(&of_geo).unwrap()).unwrap().replace(GEO, PIN);
     let (status, answer) = get(&app, &path, &[("shard-iterator", &URL_SAFE_NO_PAD.encode(text))]).await;
     let records = answer["Records"].as_array().unwrap();
@@ -161,31 +162,31 @@ async fn an_iterator_is_good_for_its_own_stream_and_shows_no_other() {
         let token = URL_SAFE_NO_PAD.encode(token.to_string());
         let (_, error) = get(&app, &path, &[("shard-iterator", &token)]).await;
         assert_eq!(error["__type"], exception);
-        assert!(!error.to_string().contains("12345"), "AWS' own message is for the log");
+        assert!(!error.to_string().contains("12345"), "AWS messages belong in the log");
     }
     assert_eq!(get(&app, &path, &[]).await.0, 400, "no iterator");
-    let nowhere = format!("/streams/{PIN}/sharditerator");
-    assert_eq!(get(&app, &nowhere, &[]).await.0, 400, "no shard");
-    assert_eq!(get(&app, &format!("{nowhere}?shard-id=shardId-000000000009"), &[]).await.0, 404);
-    assert_eq!(get(&app, &format!("{nowhere}?shard-id=a%2Fb"), &[]).await.0, 400);
+    let without_shard = format!("/streams/{PIN}/sharditerator");
+    assert_eq!(get(&app, &without_shard, &[]).await.0, 400, "no shard");
+    assert_eq!(get(&app, &format!("{without_shard}?shard-id=shardId-000000000009"), &[]).await.0, 404);
+    assert_eq!(get(&app, &format!("{without_shard}?shard-id=a%2Fb"), &[]).await.0, 400);
 }
 
 #[tokio::test]
-async fn an_answer_is_bounded_and_the_next_one_goes_on() {
+async fn a_response_is_bounded_and_the_next_one_continues() {
     let app = app();
     let lines: Vec<String> = (0..120_000).map(|number| format!("{{\"a\":{number}}}")).collect();
     send(&app, "POST", "/v1/pin", NDJSON, &lines.join("\n")).await;
     let mut found: Vec<String> = Vec::new();
     let (mut answers, mut reported) = (0, 0);
     for shard in SHARDS {
-        let mut at = iterator(&app, PIN, shard).await;
+        let mut at = open_iterator(&app, PIN, shard).await;
         loop {
             let headers = [("shard-iterator", at.as_str())];
             let response = app.handle(request("GET", &format!("/streams/{PIN}/records"), &headers, "")).await;
-            assert!(response.body().len() <= MAX_ANSWER_BYTES + 4_096);
-            reported += response.extensions().get::<Report>().unwrap().read;
+            assert!(response.body().len() <= MAX_RESPONSE_BYTES + 4_096);
+            reported += response.extensions().get::<RequestSummary>().unwrap().read;
             answers += 1;
-            let answer = json_of(&response);
+            let answer = body_json(&response);
             let data = |record: &Value| STANDARD.decode(record["Data"].as_str().unwrap()).unwrap();
             found.extend(
                 answer["Records"].as_array().unwrap().iter().map(|r| String::from_utf8(data(r)).unwrap()),

@@ -1,0 +1,287 @@
+//! What a wire protocol is: endpoints, and functions that decode requests and encode responses.
+//!
+//! A [`Protocol`] is mostly a table. Each [`Endpoint`] has a path template and, for each HTTP method, the resource that
+//! the path names and an [`Operation`]. [`App`](crate::app::App) does what all protocols share: it authenticates the
+//! caller, resolves the resource, checks the caller's datasets, writes to the stream, and counts. A protocol only
+//! translates, so it cannot skip a check.
+//!
+//! To add a protocol, write a file under `src/protocol/`, register it in `src/protocol.rs`, and describe its paths in
+//! `openapi.json`. A test compares the tables with that document.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use lambda_http::{Request, RequestExt as _};
+use pinlake_schema::{Catalog, Contract, QUARANTINE, StreamRoute};
+use serde_json::Value;
+
+use crate::access::Caller;
+use crate::body;
+use crate::error::ApiError;
+use crate::packing::StreamRecord;
+use crate::response::ApiResponse;
+use crate::stream::read::{BoxFuture, ReadableStream};
+use crate::writer::WriteSummary;
+
+/// A wire protocol.
+pub trait Protocol: Sync {
+    /// The name in logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// The Content-Type of every response.
+    fn content_type(&self) -> &'static str;
+
+    /// All endpoints.
+    fn endpoints(&self) -> &'static [Endpoint];
+
+    /// Path segments that only clients of this protocol send. If a path has no endpoint but one of these segments, the
+    /// 404 is encoded by this protocol.
+    fn path_keywords(&self) -> &'static [&'static str];
+
+    /// Encodes an error. `request_id` is the id by which the log knows the request, or empty.
+    fn encode_error(&self, error: &ApiError, request_id: &str) -> ApiResponse;
+}
+
+/// A path and the methods it supports.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The path template, as in the OpenAPI document: `/topics/{topic}/partitions/{partition}`. The first parameter is
+    /// the name of the resource.
+    pub path: &'static str,
+    /// The supported methods.
+    pub methods: &'static [Method],
+    /// Whether it is served without authentication.
+    pub is_public: bool,
+}
+
+impl Endpoint {
+    /// An endpoint for authenticated callers.
+    pub const fn new(path: &'static str, methods: &'static [Method]) -> Self {
+        Self { path, methods, is_public: false }
+    }
+
+    /// An endpoint that needs no authentication.
+    pub const fn public(path: &'static str, methods: &'static [Method]) -> Self {
+        Self { path, methods, is_public: true }
+    }
+
+    /// The segments of the path template.
+    fn segments(&self) -> impl DoubleEndedIterator<Item = &'static str> {
+        self.path.split('/').filter(|segment| !segment.is_empty())
+    }
+
+    /// How many segments of the template are not parameters.
+    pub fn fixed_segments(&self) -> usize {
+        self.segments().filter(|segment| !is_parameter(segment)).count()
+    }
+
+    /// The values of the parameters if `path`, split into decoded segments, ends with this template.
+    pub fn match_path(&self, path: &[String]) -> Option<Vec<String>> {
+        let start = path.len().checked_sub(self.segments().count())?;
+        let pairs = || self.segments().zip(&path[start..]);
+        let is_match = pairs().all(|(segment, value)| is_parameter(segment) || segment == value);
+        is_match.then(|| {
+            pairs().filter(|(segment, _)| is_parameter(segment)).map(|(_, value)| value.clone()).collect()
+        })
+    }
+}
+
+fn is_parameter(segment: &str) -> bool {
+    segment.starts_with('{')
+}
+
+/// What an HTTP method does at an endpoint.
+#[derive(Debug)]
+pub struct Method {
+    /// The HTTP method, in capitals.
+    pub name: &'static str,
+    /// What the first path parameter names.
+    pub resource: Resource,
+    /// What is done.
+    pub operation: Operation,
+}
+
+impl Method {
+    /// A method of an endpoint.
+    pub const fn new(name: &'static str, resource: Resource, operation: Operation) -> Self {
+        Self { name, resource, operation }
+    }
+}
+
+/// Decodes the records of a request. The second argument is the request's id in the stream keys.
+pub type DecodeFn = fn(&RequestContext<'_>, &str) -> Result<Vec<StreamRecord>, ApiError>;
+/// Encodes the response to a write of which at least one record was stored, or which had no records.
+pub type EncodeFn = fn(&CompletedWrite<'_>) -> (StatusCode, Value);
+/// Answers from the catalog.
+pub type LookupFn = fn(&RequestContext<'_>) -> Result<Value, ApiError>;
+/// Answers from the stream.
+pub type ReadFn = for<'a> fn(
+    &'a RequestContext<'a>,
+    &'a dyn ReadableStream,
+) -> BoxFuture<'a, Result<ReadResponse, ApiError>>;
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy)]
+pub enum Operation {
+    /// Write records to the stream.
+    Write {
+        /// Decodes the records.
+        decode: DecodeFn,
+        /// Encodes the response.
+        encode: EncodeFn,
+    },
+    /// Look something up in the catalog.
+    Lookup(LookupFn),
+    /// Read from the stream.
+    Read(ReadFn),
+    /// Serve a fixed JSON document.
+    Document(&'static str),
+}
+
+/// What the first parameter of a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// Nothing that a contract routes.
+    None,
+    /// A topic.
+    Topic,
+    /// A stream.
+    Stream,
+    /// A stream that need not exist.
+    NewStream,
+    /// A dataset.
+    Dataset,
+}
+
+impl Resource {
+    /// Finds out where records for the resource `name` go.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if no contract has such a resource.
+    pub fn resolve<'a>(self, name: &str, catalog: &'a Catalog) -> Result<Target<'a>, ApiError> {
+        let not_found = |kind, hint: String| ApiError::NotFound { kind, name: name.to_owned(), hint };
+        let not_routed = |kind| not_found(kind, "no data contract routes it to a dataset".to_owned());
+        match self {
+            Self::None => Ok(Target::None),
+            Self::Topic => match catalog.route_topic(name) {
+                Some(contract) => Ok(Target::Dataset(&contract.name)),
+                None => Err(not_routed("topic")),
+            },
+            Self::Stream | Self::NewStream => match catalog.route_stream(name) {
+                StreamRoute::Dataset(contract) => Ok(Target::Dataset(&contract.name)),
+                StreamRoute::Shared => Ok(Target::Shared),
+                StreamRoute::Unknown if self == Self::NewStream => Ok(Target::None),
+                StreamRoute::Unknown => Err(not_routed("stream")),
+            },
+            Self::Dataset => match catalog.contract(name) {
+                // Only the pipeline writes to quarantine.
+                Some(contract) if contract.name != QUARANTINE => Ok(Target::Dataset(&contract.name)),
+                _ => {
+                    let names = catalog.contracts().map(|contract| contract.name.as_str());
+                    let names: Vec<&str> = names.filter(|name| *name != QUARANTINE).collect();
+                    Err(not_found("dataset", format!("the datasets are {}", names.join(", "))))
+                }
+            },
+        }
+    }
+}
+
+/// Where the records of a request go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// Nowhere: the path names nothing that a contract routes.
+    None,
+    /// To one dataset.
+    Dataset(&'a str),
+    /// To any dataset: each record's partition key decides, or its shape when it is cleaned.
+    Shared,
+}
+
+impl<'a> Target<'a> {
+    /// The dataset, if there is only one.
+    pub fn dataset(self) -> Option<&'a str> {
+        match self {
+            Self::Dataset(dataset) => Some(dataset),
+            Self::None | Self::Shared => None,
+        }
+    }
+}
+
+/// A request whose caller may access its target.
+#[derive(Debug)]
+pub struct RequestContext<'a> {
+    /// The HTTP request.
+    pub request: &'a Request,
+    /// The values of the path's parameters, in order.
+    pub parameters: &'a [String],
+    /// What the path names.
+    pub target: Target<'a>,
+    /// Who sent it.
+    pub caller: Caller<'a>,
+    /// The contracts.
+    pub catalog: &'a Catalog,
+    /// Whether records may be read back.
+    pub reads_enabled: bool,
+}
+
+impl<'a> RequestContext<'a> {
+    /// The name of the resource as the client wrote it, or an empty string.
+    pub fn resource_name(&self) -> &'a str {
+        self.parameters.first().map_or("", String::as_str)
+    }
+
+    /// A parameter of the query string.
+    pub fn query(&self, name: &str) -> Option<&'a str> {
+        self.request.query_string_parameters_ref()?.first(name)
+    }
+
+    /// The media type of the body; see [`body::media_type`].
+    ///
+    /// # Errors
+    /// If the Content-Type header is not text.
+    pub fn media_type(&self) -> Result<Option<String>, ApiError> {
+        body::media_type(self.request.headers())
+    }
+
+    /// The decompressed body; see [`body::text`].
+    ///
+    /// # Errors
+    /// If the body is empty, too large, not UTF-8, or wrongly compressed.
+    pub fn text(&self) -> Result<Cow<'a, [u8]>, ApiError> {
+        body::text(self.request.headers(), self.request.body())
+    }
+
+    /// The contracts of the datasets that the caller may access.
+    pub fn contracts(&self) -> impl Iterator<Item = &'a Contract> {
+        let caller = self.caller;
+        let contracts = self.catalog.contracts().map(AsRef::as_ref);
+        contracts.filter(move |contract: &&Contract| caller.may_access(Some(&contract.name)))
+    }
+}
+
+/// The patterns that are complete names. Names that match a pattern with `*` cannot be listed.
+pub fn complete_names(patterns: &[String]) -> impl Iterator<Item = &str> {
+    patterns.iter().map(String::as_str).filter(|pattern| !pattern.contains('*'))
+}
+
+/// A write of which at least one record was stored, or which had no records.
+#[derive(Debug)]
+pub struct CompletedWrite<'a> {
+    /// The request's id as the client knows it.
+    pub request_id: &'a str,
+    /// The records in the order of the request.
+    pub records: &'a [StreamRecord],
+    /// What happened to each record.
+    pub summary: &'a WriteSummary,
+    /// When the write was completed, in microseconds since 1970.
+    pub completed_us: i64,
+}
+
+/// The response to a read from the stream.
+#[derive(Debug)]
+pub struct ReadResponse {
+    /// The body.
+    pub body: Value,
+    /// The records in it.
+    pub records: u64,
+}
