@@ -12,8 +12,8 @@ use pinlake_landing::drain::Acknowledged;
 use pinlake_landing::sequence::Sequence;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file;
 use crate::error::CliError;
-use crate::whole_file;
 
 /// The header that carries acknowledgements, in lower case.
 pub const HEADER: &str = "pinlake-ack";
@@ -91,7 +91,7 @@ impl Acks {
 
     /// Writes the file in one step; what was in it before is kept only if it was merged in before.
     pub fn save(&self, path: &Path) -> Result<(), CliError> {
-        whole_file::replace_json(path, self).map_err(|error| {
+        atomic_file::replace_json(path, self).map_err(|error| {
             CliError::failed(
                 format!("cannot write acknowledgements to {}", path.display()),
                 "check that its folder exists and can be written to",

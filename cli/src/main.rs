@@ -6,10 +6,10 @@
 
 mod acks;
 mod analyse;
+mod atomic_file;
 mod console;
 mod cost;
 mod dead_letters;
-mod dice;
 mod error;
 mod generate;
 mod interrupt;
@@ -20,8 +20,8 @@ mod quarantine;
 mod recover;
 mod replay;
 mod results;
+mod seeded_rng;
 mod wait;
-mod whole_file;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

@@ -5,8 +5,8 @@
 //! before the row's acknowledgement, or its place in the rejects file, is on disk.
 
 mod database;
-mod draws;
 mod post;
+mod python_random;
 mod source;
 mod state;
 mod wire;
@@ -39,10 +39,10 @@ use self::source::{Batch, Input, Order, Origin, Reading};
 use self::state::{Key, State, Watermark};
 use self::wire::Format;
 use crate::acks::Acks;
+use crate::atomic_file;
 use crate::console::{self, Unit};
 use crate::error::CliError;
 use crate::interrupt;
-use crate::whole_file;
 
 /// Post rows to an ingest endpoint, as the clients do.
 ///
@@ -576,7 +576,7 @@ impl Rejects {
     fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(whole_file::open_private(OpenOptions::new().append(true), &self.path)?),
+            none => none.insert(atomic_file::open_private(OpenOptions::new().append(true), &self.path)?),
         };
         file.write_all(lines)?;
         file.sync_data()

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use self::address::{Address, Engine, Tls};
 use self::value::{Cells, Column, Columns};
-use super::draws;
+use super::python_random;
 use crate::error::CliError;
 
 /// A server that is silent for longer is gone. It may have to sort a large table before the first row.
@@ -211,7 +211,10 @@ impl Table {
     ) -> Result<(Table, u64), CliError> {
         let mut session = open(&database.address).await?;
         let table = database.quoted(&selection.table);
-        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT {}) AS known", draws::ROWS);
+        let sql = format!(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT {}) AS known",
+            python_random::MAX_DRAWN_ROWS
+        );
         let counted = texts(&mut session, &database.address, &sql).await?;
         let rows = counted.first().and_then(|row| row.first()).and_then(|count| count.parse().ok());
         let reading = Reading::Drawn { session, sql: database.select(selection, None) };

@@ -11,7 +11,7 @@ use pinlake_schema::Catalog;
 use tokio::sync::{mpsc, watch};
 
 use super::database::{Database, Selection, Table};
-use super::draws::{self, Draws};
+use super::python_random::{self, RowDraws};
 use super::state::State;
 use super::wire::Format;
 use crate::error::CliError;
@@ -234,7 +234,7 @@ pub fn tables(
 pub struct Source {
     name: String,
     rows: Rows,
-    draws: Option<Draws>,
+    draws: Option<RowDraws>,
     /// Ordinal of the next row.
     next: u64,
 }
@@ -282,7 +282,7 @@ pub async fn open(
         }
         return Ok((sources, 0));
     };
-    let mut drawn_from = draws::ROWS;
+    let mut drawn_from = python_random::MAX_DRAWN_ROWS;
     for input in inputs {
         let (rows, count) = match &input.origin {
             Origin::File { path, .. } => {
@@ -307,8 +307,8 @@ pub async fn open(
             ));
         }
         // The same draws for each: the same row of all.
-        let mut draws = Draws::new(seed, drawn_from);
-        (0..source.next).for_each(|_| _ = draws.next_round());
+        let mut draws = RowDraws::new(seed, drawn_from);
+        (0..source.next).for_each(|_| _ = draws.next_row());
         source.draws = Some(draws);
     }
     Ok((sources, drawn_from))
@@ -334,7 +334,7 @@ impl Source {
     }
 
     fn next_row(&mut self) -> Result<Option<Row>, CliError> {
-        let draw = self.draws.as_mut().map(Draws::next_round);
+        let draw = self.draws.as_mut().map(RowDraws::next_row);
         let ordinal = self.next;
         let row = match &mut self.rows {
             Rows::Lines(lines) => {

@@ -8,8 +8,8 @@ use std::path::Path;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file;
 use crate::error::CliError;
-use crate::whole_file;
 
 /// The state file: what a run was told that decides what its rows are, and how many of them are done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ impl State {
 
     /// Writes the state in one step.
     pub fn save(&self, path: &Path) -> Result<(), CliError> {
-        whole_file::replace_json_private(path, self).map_err(|error| {
+        atomic_file::replace_json_private(path, self).map_err(|error| {
             CliError::failed(
                 format!("cannot write the state {}", path.display()),
                 "check that its folder exists and can be written to; until then a new run repeats rows",

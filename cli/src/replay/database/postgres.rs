@@ -130,9 +130,8 @@ fn cells(columns: &[Column], row: &SimpleQueryRow) -> Result<Cells, Error> {
 
 /// The bytes of `\x0aff`.
 fn bytes(text: &str) -> Result<Vec<u8>, Error> {
-    let digits = text.strip_prefix("\\x").ok_or("bytes that are not in hex")?.as_bytes();
-    let pair = |pair: &[u8]| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?);
-    digits.chunks(2).map(pair).collect()
+    let digits = text.strip_prefix("\\x").ok_or("bytea value is not in hexadecimal format")?;
+    Ok(hex::decode(digits)?)
 }
 
 fn kind(column: &Type) -> Kind {

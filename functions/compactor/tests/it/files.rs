@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use compactor::files::{Buckets, Files, MOST_BYTES, Steps, sandbox};
+use compactor::files::{Buckets, Files, MAX_FILE_BYTES, Steps, parquet_sandbox};
 use compactor::trigger::{ObjectRef, Trigger};
 use compactor::{Compactor, Outcome};
 use futures::stream::BoxStream;
@@ -20,9 +20,9 @@ use object_store::{
 };
 use pinlake_clean::record_reader::sandbox::Sandbox;
 use pinlake_env::{Clock, Env, ManualClock, Rng};
+use pinlake_files::attempt::LEASE;
+use pinlake_files::source::FileSource;
 use pinlake_lake::{Budget, Lake};
-use pinlake_landing::attempt::LEASE;
-use pinlake_landing::file::FileSource;
 use pinlake_schema::Catalog;
 
 use crate::{Sent, deliver, messages};
@@ -111,7 +111,7 @@ impl Buckets for Sink {
 pub(crate) struct World {
     lake: Arc<InMemory>,
     sink: Arc<InMemory>,
-    most_bytes: u64,
+    max_bytes: u64,
     clock: Arc<ManualClock>,
     /// How many there have been: each draws numbers of its own.
     compactors: AtomicU64,
@@ -123,7 +123,7 @@ impl World {
         Self {
             lake: Arc::default(),
             sink: Arc::default(),
-            most_bytes: MOST_BYTES,
+            max_bytes: MAX_FILE_BYTES,
             clock,
             compactors: AtomicU64::new(0),
         }
@@ -138,9 +138,9 @@ impl World {
         let sent = Sent::default();
         let store = Mortal { inner: self.lake.clone(), writes_left: Arc::new(writes.into()) };
         let seed = self.compactors.fetch_add(1, Ordering::Relaxed);
-        let effects = Env { clock: self.clock.clone(), rng: Arc::new(Rng::seeded(seed)) };
+        let env = Env { clock: self.clock.clone(), rng: Arc::new(Rng::seeded(seed)) };
         let compactor = Compactor {
-            lake: Lake::new(Arc::new(store), effects.clone()),
+            lake: Lake::new(Arc::new(store), env.clone()),
             catalog: Arc::new(Catalog::embedded().unwrap()),
             alarm: sent.clone(),
             budget: Budget::default(),
@@ -149,13 +149,13 @@ impl World {
                 prefix: String::new(),
                 sinks: [SINK, DENIED].map(str::to_owned).into(),
                 buckets: Arc::new(Sink(self.sink.clone())),
-                most_bytes: self.most_bytes,
+                max_bytes: self.max_bytes,
                 steps: Steps::default(),
                 sandbox: Sandbox {
                     program: env!("CARGO_BIN_EXE_compactor").into(),
-                    ..sandbox(2 << 30).unwrap()
+                    ..parquet_sandbox(2 << 30).unwrap()
                 },
-                effects,
+                env,
             }),
         };
         (compactor, sent)
@@ -301,7 +301,7 @@ async fn a_file_that_cannot_be_read_is_put_aside_and_what_came_out_of_it_stands(
 
 #[tokio::test]
 async fn a_file_that_is_too_large_is_named_in_quarantine() {
-    let world = World { most_bytes: 1000, ..World::new() };
+    let world = World { max_bytes: 1000, ..World::new() };
     let lines: String = (1..=20).map(|ind| user(ind) + "\n").collect();
     world.drop_file("inbox/user/large.ndjson", lines).await;
     world.drop_file("inbox/user/small.ndjson", user(1)).await;
@@ -416,7 +416,7 @@ async fn a_cursor_of_the_former_form_is_ignored_and_goes() {
     let key = "exports/user.ndjson";
     world.sink.put(&Path::parse(key).unwrap(), format!("{}\n{}\n", user(1), user(2)).into()).await.unwrap();
     let catalog = Catalog::embedded().unwrap();
-    let id = FileSource::elsewhere(&catalog, SINK, key, world.clock.now()).id;
+    let id = FileSource::from_bucket(&catalog, SINK, key, world.clock.now()).id;
     world.drop_file(&format!("state/files/{id}.json"), r#"{"records":1}"#).await;
     world.run(&[notification(SINK, key)], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&[("user", 2)]));
