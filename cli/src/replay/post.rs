@@ -347,7 +347,7 @@ fn acknowledged(headers: &HeaderMap) -> Result<Acks, String> {
     }
     for value in values {
         let text = value.to_str().map_err(|error| error.to_string());
-        let noted = text.and_then(|text| acks.note(text).map_err(|error| error.to_string()));
+        let noted = text.and_then(|text| acks.add_header(text).map_err(|error| error.to_string()));
         noted.map_err(|error| format!("its header Pinlake-Ack cannot be read: {error}"))?;
     }
     Ok(acks)
