@@ -115,7 +115,7 @@ pub async fn run(args: CostArgs) -> Result<ExitCode, CliError> {
         let bills: Vec<(Settings, Bill)> = Settings::columns(args.freshness)
             .into_iter()
             .map(|settings| {
-                let bill = Bill::of(&workload, &settings, &prices, &measured);
+                let bill = Bill::for_pinlake(&workload, &settings, &prices, &measured);
                 (settings, bill)
             })
             .collect();

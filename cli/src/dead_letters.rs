@@ -1,4 +1,4 @@
-//! The compactor's queue and the one of its dead letters.
+//! The trigger queue of the compactor and its dead-letter queue.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
@@ -9,18 +9,18 @@ use tokio::sync::watch;
 
 use crate::error::CliError;
 
-/// One for all datasets, as the sweep sends it.
+/// A trigger for all datasets, as the sweep sends it.
 const TRIGGER: &str = r#"{"wake":[]}"#;
-/// How long a dead letter is ours, in seconds.
+/// Visibility timeout of received dead letters, in seconds.
 const VISIBILITY: i32 = 60;
-/// How long SQS looks for messages, in seconds: long enough to ask all its servers.
-const LOOK: i32 = 2;
-/// Messages a request; SQS' own limit.
+/// Wait time of a receive call, in seconds. Long polling queries all servers of SQS.
+const WAIT_SECONDS: i32 = 2;
+/// Messages per request; the limit of SQS.
 const PAGE: i32 = 10;
-/// The most requests for messages.
-const MOST_PAGES: usize = 100_000;
+/// Maximum number of receive calls.
+const MAX_PAGES: usize = 100_000;
 
-/// The queues, as far as they are known.
+/// The queues named on the command line.
 pub struct Queues {
     client: Client,
     queue: String,
@@ -50,12 +50,12 @@ impl Queues {
         let Some(dead) = &self.dead else { return Ok(0) };
         let mut removed = 0;
         for page in 0.. {
-            if page == MOST_PAGES {
+            if page == MAX_PAGES {
                 let what = format!("{dead} has more dead letters than the {removed} removed");
                 return Err(CliError::failed(what, "run the command again"));
             }
             let asked = self.client.receive_message().queue_url(dead).max_number_of_messages(PAGE);
-            let asked = asked.visibility_timeout(VISIBILITY).wait_time_seconds(LOOK).send();
+            let asked = asked.visibility_timeout(VISIBILITY).wait_time_seconds(WAIT_SECONDS).send();
             let got = asked.await.map_err(|error| queue_error(dead, DisplayErrorContext(error)))?;
             let messages = got.messages();
             if messages.is_empty() {

@@ -25,7 +25,7 @@ pub(super) fn bills(
     measured: &Measured,
     format: Format,
 ) -> Result<(), CliError> {
-    let firehose = Bill::of_firehose(workload, prices);
+    let firehose = Bill::for_firehose(workload, prices);
     let replaced = replaced(workload, prices);
     if format == Format::Json {
         let columns =
@@ -131,7 +131,7 @@ pub(super) fn matrix(
     format: Format,
 ) -> Result<(), CliError> {
     let at = |rate: f64, freshness: f64| {
-        Bill::of(
+        Bill::for_pinlake(
             &Workload { records_per_second: rate, ..*workload },
             &Settings::default_for(freshness),
             prices,

@@ -353,14 +353,14 @@ impl Work<'_> {
 
     fn postpone(&mut self, candidate: Candidate) {
         match candidate.object {
-            Some(announced) => self.summary.unfinished.push(announced),
+            Some(object) => self.summary.unfinished.push(object),
             None => self.summary.more = true,
         }
     }
 
     fn failed(&mut self, candidate: &Candidate) {
         match &candidate.object {
-            Some(announced) => self.summary.failed.push(announced.clone()),
+            Some(object) => self.summary.failed.push(object.clone()),
             None => self.summary.inbox_failed = true,
         }
     }
