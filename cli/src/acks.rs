@@ -1,8 +1,8 @@
-//! How far the stream has acknowledged: the highest sequence number of each shard.
+//! Acknowledgements: the highest sequence number of each shard.
 //!
-//! Every answer of ingest that stored something carries `Pinlake-Ack: <shard>=<sequence number>[,...]`. `replay`
-//! keeps the highest of each shard in a file, and `wait` waits until the lake has passed all of them. The file is
-//! one JSON object, `{"<shard>":"<sequence number>"}`.
+//! A response of ingest that stored records has the header `Pinlake-Ack: <shard>=<sequence number>[,...]`. `replay --acks`
+//! writes the highest number of each shard to a file, and `wait` waits until the lake has reached them. The file is one
+//! JSON object, `{"<shard>":"<sequence number>"}`.
 
 use std::fs;
 use std::io;
@@ -12,10 +12,10 @@ use pinlake_landing::drain::Acknowledged;
 use pinlake_landing::sequence::Sequence;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file;
 use crate::error::CliError;
-use crate::whole_file;
 
-/// The header that carries acknowledgements, in lower case.
+/// The name of the header, in lower case.
 pub const HEADER: &str = "pinlake-ack";
 
 /// The highest acknowledged sequence number of each shard.
@@ -25,18 +25,18 @@ pub struct Acks {
     shards: Acknowledged,
 }
 
-/// A `Pinlake-Ack` header, or a file of acknowledgements, that does not say `<shard>=<decimal number>`.
+/// An entry that is not `<shard>=<decimal number>`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no acknowledgement of the form <shard>=<sequence number>")]
-pub struct NotAnAck(String);
+#[error("`{0}` is not an acknowledgement; the format is <shard>=<sequence number>")]
+pub struct InvalidAck(String);
 
 impl Acks {
-    /// Reads a file of acknowledgements; a file that does not exist acknowledges nothing.
+    /// Reads a file of acknowledgements. A file that does not exist has none.
     pub fn load(path: &Path) -> Result<Acks, CliError> {
         let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
             CliError::failed(
                 format!("cannot read acknowledgements from {}", path.display()),
-                "the file holds one JSON object, {\"<shard>\":\"<sequence number>\"}; name another one, or remove it",
+                "the file must be one JSON object, {\"<shard>\":\"<sequence number>\"}; name another file, or delete it",
             )
             .caused_by(error)
         };
@@ -48,11 +48,11 @@ impl Acks {
         serde_json::from_slice(&bytes).map_err(|error| broken(error.into()))
     }
 
-    /// Reads acknowledgements that somebody waits for. None are an error: to have waited for nothing says nothing.
-    pub fn to_wait_for(path: &Path) -> Result<Acks, CliError> {
-        let advice = "name the file that `pinlake replay --acks` wrote, or post again with --acks";
+    /// Reads the acknowledgements for `wait`. It is an error if there are none: waiting for nothing proves nothing.
+    pub fn load_nonempty(path: &Path) -> Result<Acks, CliError> {
+        let advice = "name the file that `pinlake replay --acks` wrote, or replay again with --acks";
         if !path.exists() {
-            return Err(CliError::failed(format!("there is no file {}", path.display()), advice));
+            return Err(CliError::failed(format!("{} does not exist", path.display()), advice));
         }
         let acks = Acks::load(path)?;
         if acks.shards.is_empty() {
@@ -62,19 +62,18 @@ impl Acks {
         Ok(acks)
     }
 
-    /// Takes in the value of one `Pinlake-Ack` header. Nothing is taken from a header with a mistake in it, or from an
-    /// empty one.
-    pub fn note(&mut self, header: &str) -> Result<(), NotAnAck> {
+    /// Adds the value of a `Pinlake-Ack` header. An invalid or empty header adds nothing.
+    pub fn add_header(&mut self, header: &str) -> Result<(), InvalidAck> {
         let mut noted = Vec::new();
         for entry in header.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
             let named = entry.split_once('=').filter(|(shard, _)| !shard.is_empty());
             match named.map(|(shard, number)| (shard, number.parse::<Sequence>())) {
                 Some((shard, Ok(number))) => noted.push((shard, number)),
-                _ => return Err(NotAnAck(entry.to_owned())),
+                _ => return Err(InvalidAck(entry.to_owned())),
             }
         }
         if noted.is_empty() {
-            return Err(NotAnAck(header.to_owned()));
+            return Err(InvalidAck(header.to_owned()));
         }
         for (shard, number) in noted {
             self.raise(shard, number);
@@ -82,19 +81,19 @@ impl Acks {
         Ok(())
     }
 
-    /// Takes in all that `other` has.
+    /// Adds all of `other`.
     pub fn merge(&mut self, other: &Acks) {
         for (shard, number) in &other.shards {
             self.raise(shard, number.clone());
         }
     }
 
-    /// Writes the file in one step; what was in it before is kept only if it was merged in before.
+    /// Replaces the file.
     pub fn save(&self, path: &Path) -> Result<(), CliError> {
-        whole_file::replace_json(path, self).map_err(|error| {
+        atomic_file::replace_json(path, self).map_err(|error| {
             CliError::failed(
                 format!("cannot write acknowledgements to {}", path.display()),
-                "check that its folder exists and can be written to",
+                "check that its folder exists and is writable",
             )
             .caused_by(error)
         })
@@ -126,9 +125,10 @@ mod tests {
     #[test]
     fn the_highest_of_each_shard_stays() {
         let mut acks = Acks::default();
-        acks.note("shard-0=99,shard-1=5").unwrap();
-        acks.note("shard-0=100").unwrap();
-        acks.note("shard-0=98, shard-1=49590338271490256608559692538361571095921575989136588898").unwrap();
+        acks.add_header("shard-0=99,shard-1=5").unwrap();
+        acks.add_header("shard-0=100").unwrap();
+        acks.add_header("shard-0=98, shard-1=49590338271490256608559692538361571095921575989136588898")
+            .unwrap();
         assert_eq!(
             shards(&acks),
             [("shard-0", "100"), ("shard-1", "49590338271490256608559692538361571095921575989136588898")]
@@ -139,7 +139,7 @@ mod tests {
     fn a_header_with_a_mistake_changes_nothing() {
         let mut acks = Acks::default();
         for header in ["shard-0=1,shard-1", "shard-0=12x", "=5", "shard-0=", "", " , "] {
-            assert!(acks.note(header).is_err(), "{header}");
+            assert!(acks.add_header(header).is_err(), "{header}");
         }
         assert_eq!(acks, Acks::default());
     }
@@ -150,11 +150,11 @@ mod tests {
         let path = folder.path().join("acks.json");
         assert_eq!(Acks::load(&path).unwrap(), Acks::default());
         let mut first = Acks::default();
-        first.note("shard-0=20,shard-1=3").unwrap();
+        first.add_header("shard-0=20,shard-1=3").unwrap();
         first.save(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"shard-0":"20","shard-1":"3"}"#);
         let mut second = Acks::default();
-        second.note("shard-0=9,shard-1=4").unwrap();
+        second.add_header("shard-0=9,shard-1=4").unwrap();
         second.merge(&Acks::load(&path).unwrap());
         assert_eq!(shards(&second), [("shard-0", "20"), ("shard-1", "4")]);
 
@@ -163,15 +163,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_wait_for_is_an_error() {
+    fn nothing_load_nonempty_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("acks.json");
-        assert!(Acks::to_wait_for(&path).is_err());
+        assert!(Acks::load_nonempty(&path).is_err());
         for text in ["", "{}", "null", "[]", "{\"shard-0\":"] {
             fs::write(&path, text).unwrap();
-            assert!(Acks::to_wait_for(&path).is_err(), "{text:?}");
+            assert!(Acks::load_nonempty(&path).is_err(), "{text:?}");
         }
         fs::write(&path, r#"{"shard-0":"7"}"#).unwrap();
-        assert_eq!(shards(&Acks::to_wait_for(&path).unwrap()), [("shard-0", "7")]);
+        assert_eq!(shards(&Acks::load_nonempty(&path).unwrap()), [("shard-0", "7")]);
     }
 }

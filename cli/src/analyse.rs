@@ -10,34 +10,34 @@ use crate::error::CliError;
 use crate::lake;
 use crate::results::ResultFormat;
 
-/// Run the analyses over a lake and print their results.
+/// Run SQL queries over the tables of a lake and print the results.
 ///
-/// Every SQL file of the query set runs over one version of each table, which is recorded with the results. The
-/// json form is one object, {"RESULT":{"columns":[...],"rows":[[...],...],"versions":{"pin":3}},...}.
+/// All queries read the same version of each table; the results name the versions. With --format json the output is
+/// one object, {"RESULT":{"columns":[...],"rows":[[...],...],"versions":{"pin":3}},...}.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   pinlake analyse --lake /tmp/lake
   pinlake analyse --lake s3://my-lake --queries my-queries --format json > results.json")]
 pub struct AnalyseArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with the usual AWS environment
+    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
     pub lake: String,
-    /// SQL files in the place of those built in, one result a file
+    /// Folder with SQL files that replace the built-in queries; each file gives one result
     #[arg(long, value_name = "DIR", env = "PINLAKE_QUERIES")]
     pub queries: Option<PathBuf>,
-    /// Contracts to use in the place of those built in: a folder of TOML files
+    /// Folder with contracts (TOML) that replace the built-in ones
     #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
-    /// Memory that the queries may take, in MiB; what needs more goes to disk, or fails and says so
+    /// Memory limit of the queries in MiB; they spill to disk above it, or fail if they cannot
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..))]
     pub memory: u32,
-    /// How to print the results
+    /// Format of the results
     #[arg(long, value_enum, default_value_t)]
     pub format: ResultFormat,
 }
 
-/// Runs the query set.
+/// Runs the command.
 pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
     let queries = match &args.queries {
         None => QuerySet::embedded(Dialect::Shared),

@@ -1,7 +1,7 @@
-//! The one place that writes to the terminal: data to stdout, everything for a person to stderr.
+//! Writes to the terminal: data to stdout, messages to stderr.
 //!
-//! The workspace forbids `println!` and `eprintln!`, so that nothing but data reaches stdout by accident, and
-//! because both panic when the reader has gone away (`pinlake analyse | head`). Here a closed pipe is no error.
+//! The workspace forbids `println!` and `eprintln!`: stdout must have data only, and both panic on a closed pipe
+//! (`pinlake analyse | head`). A closed pipe is no error here.
 
 use std::io::{self, Write};
 
@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use crate::error::CliError;
 
-/// One line of data on stdout.
+/// Writes a line of data to stdout.
 pub fn data(line: &str) -> Result<(), CliError> {
     data_bytes(line.as_bytes())
 }
 
-/// One line of bytes on stdout, whatever they are.
+/// Writes a line of bytes, which need not be UTF-8, to stdout.
 pub fn data_bytes(line: &[u8]) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(line).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
@@ -26,20 +26,20 @@ pub fn data_bytes(line: &[u8]) -> Result<(), CliError> {
     }
 }
 
-/// One line of JSON on stdout.
+/// Writes a value as a line of JSON to stdout.
 pub fn data_json(value: &impl Serialize) -> Result<(), CliError> {
     let line = serde_json::to_string(value).map_err(|error| {
-        CliError::failed("cannot write the summary as JSON", "this is a mistake in pinlake").caused_by(error)
+        CliError::failed("cannot write the summary as JSON", "this is a bug in pinlake").caused_by(error)
     })?;
     data(&line)
 }
 
-/// One line for the person at the terminal, on stderr. That nobody reads it is no failure.
+/// Writes a message to stderr. Errors are ignored.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// `error: what: cause`, then what to do next on a line of its own.
+/// Writes an error to stderr: `error: what: cause`, and the advice on a line of its own.
 pub fn report(error: &CliError) {
     say(&format!("error: {}", error.with_causes()));
     if !error.advice().is_empty() {
@@ -47,18 +47,18 @@ pub fn report(error: &CliError) {
     }
 }
 
-/// What a progress bar counts.
+/// The unit of a progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Rows or other things.
+    /// Rows.
     Rows,
     /// Bytes of input.
     Bytes,
-    /// Things to be got through, whose number changes.
+    /// Steps, whose total may change.
     Steps,
 }
 
-/// A bar on stderr; hidden when stderr is no terminal. Without a total it only counts.
+/// Creates a progress bar on stderr, hidden if that is no terminal. Without a total it only counts.
 pub fn progress(what: &'static str, unit: Unit, total: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
     let template = match (unit, total) {

@@ -1,7 +1,7 @@
-//! `pinlake cost`: what a workload costs on AWS, line by line, without asking AWS.
+//! `pinlake cost`: estimates the monthly cost of a workload on AWS. It makes no calls to AWS.
 //!
-//! `prices` are the published ones, with their pages; `measured` is what the functions need for a record, an object, a
-//! commit; `bill` multiplies. Everything is arithmetic over the arguments: the same command prints the same bill.
+//! `prices` are published prices with their pages, `measured` is what the functions use per request, record and commit,
+//! and `bill` multiplies. The same arguments always print the same bill.
 
 mod bill;
 mod measured;
@@ -20,79 +20,82 @@ use crate::cost::prices::Prices;
 use crate::cost::settings::Settings;
 use crate::error::CliError;
 
-/// How the bill is printed.
+/// The format of the bill.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For people
+    /// Tables to read
     #[default]
     Table,
     /// One JSON object
     Json,
 }
 
-/// Say what a workload would cost a month on AWS, and per million records.
+/// Estimate the cost of a workload on AWS, per month and per million records.
 ///
-/// Adds up requests, GB-seconds, Kinesis, S3, SQS, DynamoDB and logs for the template's settings, the cheapest and the
-/// fastest ones, beside the servers that pinlake replaces and beside Firehose. Nothing is called: prices are those of
-/// a dated file that names their pages, times those that `make bench` measured. Free tiers are left out.
+/// Adds up Lambda, Kinesis, S3, SQS, DynamoDB and CloudWatch for three settings: the template's, the cheapest and the
+/// fastest; and for Firehose and a pipeline of servers. No call to AWS is made. Prices come from a dated file that names
+/// its sources, CPU times from `make bench`. Free tiers are not included.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example: 1,000 records a second of 1 KB, sent 500 a request, in the tables within a minute:
+1,000 records of 1 KB per second, 500 per request, in the tables within a minute:
   pinlake cost --records-per-day 86400000 --bytes-per-record 1000 --batch 500 --freshness 60
-  pinlake cost --matrix                 rates against freshness, and what an idle pipeline costs
+  pinlake cost --matrix                 several rates and freshness targets, and the idle pipeline
   pinlake cost --records-per-day 1e6 --format json")]
 pub struct CostArgs {
-    /// Records of a day, evenly spread; 1e6 is read too
-    #[arg(long, value_name = "N", default_value = "1e6", value_parser = amount)]
+    /// Records per day, evenly distributed; also as 1e6
+    #[arg(long, value_name = "N", default_value = "1e6", value_parser = parse_amount)]
     records_per_day: f64,
-    /// Bytes of a record as JSON
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = at_least_one)]
+    /// Size of a record as JSON, in bytes
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_at_least_one)]
     bytes_per_record: f64,
-    /// Records of a request
-    #[arg(long, value_name = "N", default_value = "500", value_parser = at_least_one)]
+    /// Records per request
+    #[arg(long, value_name = "N", default_value = "500", value_parser = parse_at_least_one)]
     batch: f64,
-    /// Datasets that the records belong to
-    #[arg(long, value_name = "N", default_value = "3", value_parser = at_least_one)]
+    /// Number of datasets
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_at_least_one)]
     datasets: f64,
-    /// Seconds until a record is in its table: sets the windows of the default settings
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = at_least_one)]
+    /// Seconds until a record is in its table; sets the batching windows of the default settings
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_at_least_one)]
     freshness: f64,
-    /// Posts (a row of each of three tables) that an analysis reads
-    #[arg(long, value_name = "N", default_value = "1e6", value_parser = amount)]
+    /// Posts (one row in each of three tables) that an analysis reads
+    #[arg(long, value_name = "N", default_value = "1e6", value_parser = parse_amount)]
     analysed_posts: f64,
-    /// Rates of 1, 100 and 1,000 records a second against freshness of 1, 60 and 300 seconds, and the idle bill
+    /// Print rates of 1, 100 and 1,000 records per second with a freshness of 1, 60 and 300 seconds, and the idle bill
     #[arg(long, conflicts_with_all = ["records_per_day", "freshness"])]
     matrix: bool,
-    /// Prices in the place of those built in
+    /// Prices (TOML) that replace the built-in ones
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
-    /// How to print the bill
+    /// Format of the bill
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
-fn amount(text: &str) -> Result<f64, String> {
+fn parse_amount(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if (0.0..=1e15).contains(&number) => Ok(number),
         _ => Err("give a number from 0 to 1e15".to_owned()),
     }
 }
 
-fn at_least_one(text: &str) -> Result<f64, String> {
-    amount(text).ok().filter(|number| *number >= 1.0).ok_or_else(|| "give a number from 1 on".to_owned())
+fn parse_at_least_one(text: &str) -> Result<f64, String> {
+    parse_amount(text)
+        .ok()
+        .filter(|number| *number >= 1.0)
+        .ok_or_else(|| "give a number of at least 1".to_owned())
 }
 
-const SECONDS_OF_A_DAY: f64 = 86_400.0;
+const SECONDS_PER_DAY: f64 = 86_400.0;
 
-/// Reads a table that is built into the program.
-fn built_in<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, CliError> {
+/// Parses a built-in TOML file.
+fn parse_built_in<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, CliError> {
     toml::from_str(text).map_err(|error| {
-        let message = format!("the {what} that are built in cannot be read");
-        CliError::failed(message, "this is a mistake in pinlake").caused_by(error)
+        let message = format!("cannot read the built-in {what}");
+        CliError::failed(message, "this is a bug in pinlake").caused_by(error)
     })
 }
 
-/// Prints the bill.
+/// Runs the command.
 pub async fn run(args: CostArgs) -> Result<ExitCode, CliError> {
     let prices = match &args.prices {
         None => Prices::built_in()?,
@@ -100,7 +103,7 @@ pub async fn run(args: CostArgs) -> Result<ExitCode, CliError> {
     };
     let measured = Measured::built_in()?;
     let workload = Workload {
-        records_per_second: args.records_per_day / SECONDS_OF_A_DAY,
+        records_per_second: args.records_per_day / SECONDS_PER_DAY,
         bytes_per_record: args.bytes_per_record,
         batch: args.batch,
         datasets: args.datasets,
@@ -112,7 +115,7 @@ pub async fn run(args: CostArgs) -> Result<ExitCode, CliError> {
         let bills: Vec<(Settings, Bill)> = Settings::columns(args.freshness)
             .into_iter()
             .map(|settings| {
-                let bill = Bill::of(&workload, &settings, &prices, &measured);
+                let bill = Bill::for_pinlake(&workload, &settings, &prices, &measured);
                 (settings, bill)
             })
             .collect();

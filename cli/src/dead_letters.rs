@@ -1,4 +1,4 @@
-//! The compactor's queue and the one of its dead letters.
+//! The trigger queue of the compactor and its dead-letter queue.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
@@ -9,18 +9,18 @@ use tokio::sync::watch;
 
 use crate::error::CliError;
 
-/// One for all datasets, as the sweep sends it.
+/// A trigger for all datasets, as the sweep sends it.
 const TRIGGER: &str = r#"{"wake":[]}"#;
-/// How long a dead letter is ours, in seconds.
+/// Visibility timeout of received dead letters, in seconds.
 const VISIBILITY: i32 = 60;
-/// How long SQS looks for messages, in seconds: long enough to ask all its servers.
-const LOOK: i32 = 2;
-/// Messages a request; SQS' own limit.
+/// Wait time of a receive call, in seconds. Long polling queries all servers of SQS.
+const WAIT_SECONDS: i32 = 2;
+/// Messages per request; the limit of SQS.
 const PAGE: i32 = 10;
-/// The most requests for messages.
-const MOST_PAGES: usize = 100_000;
+/// Maximum number of receive calls.
+const MAX_PAGES: usize = 100_000;
 
-/// The queues, as far as they are known.
+/// The queues named on the command line.
 pub struct Queues {
     client: Client,
     queue: String,
@@ -28,35 +28,35 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// The queues of these URLs.
+    /// Opens the queues with these URLs.
     pub async fn new(queue: &str, dead: Option<&str>) -> Queues {
         let client = Client::new(&aws_config::load_from_env().await);
         Queues { client, queue: queue.to_owned(), dead: dead.map(str::to_owned) }
     }
 
-    /// About how many dead letters there are.
+    /// The approximate number of dead letters.
     pub async fn count(&self) -> Result<Option<u64>, CliError> {
         let Some(dead) = &self.dead else { return Ok(None) };
         let name = QueueAttributeName::ApproximateNumberOfMessages;
         let asked = self.client.get_queue_attributes().queue_url(dead).attribute_names(name.clone()).send();
-        let got = asked.await.map_err(|error| refused(dead, DisplayErrorContext(error)))?;
+        let got = asked.await.map_err(|error| queue_error(dead, DisplayErrorContext(error)))?;
         Ok(got.attributes().and_then(|known| known.get(&name)).and_then(|count| count.parse().ok()))
     }
 
-    /// Wakes the compactor for all datasets, and removes dead letters after that: those that were wake-ups are made good
-    /// by it, the others are sent again as they are. Answers how many were removed.
+    /// Triggers the compactor for all datasets, and then removes the dead letters: dead triggers are covered by that, other
+    /// messages are sent again. Returns the number removed.
     pub async fn redrive(&self, stop: &watch::Receiver<bool>) -> Result<u64, CliError> {
         self.send(TRIGGER).await?;
         let Some(dead) = &self.dead else { return Ok(0) };
         let mut removed = 0;
         for page in 0.. {
-            if page == MOST_PAGES {
-                let what = format!("{dead} has more dead letters than the {removed} that were taken");
-                return Err(CliError::failed(what, "do it again for the others"));
+            if page == MAX_PAGES {
+                let what = format!("{dead} has more dead letters than the {removed} removed");
+                return Err(CliError::failed(what, "run the command again"));
             }
             let asked = self.client.receive_message().queue_url(dead).max_number_of_messages(PAGE);
-            let asked = asked.visibility_timeout(VISIBILITY).wait_time_seconds(LOOK).send();
-            let got = asked.await.map_err(|error| refused(dead, DisplayErrorContext(error)))?;
+            let asked = asked.visibility_timeout(VISIBILITY).wait_time_seconds(WAIT_SECONDS).send();
+            let got = asked.await.map_err(|error| queue_error(dead, DisplayErrorContext(error)))?;
             let messages = got.messages();
             if messages.is_empty() {
                 break;
@@ -74,10 +74,10 @@ impl Queues {
 
     async fn send(&self, body: &str) -> Result<(), CliError> {
         let sent = self.client.send_message().queue_url(&self.queue).message_body(body).send().await;
-        sent.map(|_| ()).map_err(|error| refused(&self.queue, DisplayErrorContext(error)))
+        sent.map(|_| ()).map_err(|error| queue_error(&self.queue, DisplayErrorContext(error)))
     }
 
-    /// One that is not removed is seen again, which does no harm.
+    /// Removes messages. One that is not removed is received again, which does no harm.
     async fn remove(&self, dead: &str, messages: &[Message]) -> Result<u64, CliError> {
         let entry = |(number, message): (usize, &Message)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(number.to_string());
@@ -85,19 +85,19 @@ impl Queues {
         };
         let entries: Vec<_> = messages.iter().enumerate().filter_map(entry).collect();
         let call = self.client.delete_message_batch().queue_url(dead).set_entries(Some(entries)).send();
-        let done = call.await.map_err(|error| refused(dead, DisplayErrorContext(error)))?;
+        let done = call.await.map_err(|error| queue_error(dead, DisplayErrorContext(error)))?;
         Ok(done.successful().len() as u64)
     }
 }
 
-fn refused(queue: &str, error: impl std::fmt::Display) -> CliError {
+fn queue_error(queue: &str, error: impl std::fmt::Display) -> CliError {
     CliError::failed(
-        format!("the queue {queue} does not answer as it should: {error}"),
-        "check its URL and your access, and do it again",
+        format!("the queue {queue} returned an error: {error}"),
+        "check its URL and your permissions, and run the command again",
     )
 }
 
-/// Whether a message says more than that something may lie in landing: then a wake-up does not make it good.
+/// Whether a message asks for more than to compact landing, so that a trigger does not replace it.
 fn carries_work(body: &str) -> bool {
     let Ok(body) = serde_json::from_str::<Value>(body) else { return false };
     if body.get("wake").is_some() {

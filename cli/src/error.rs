@@ -1,12 +1,12 @@
-//! Why the program gives up, and what its user can do about it.
+//! Errors of subcommands, with advice.
 //!
-//! Every failure carries two sentences: what happened and where, and what to do next. The kind decides the exit
-//! code: a mistake on the command line is 2, as clap has it, everything else is 1.
+//! An error says what happened and where, and what to do next. Wrong usage exits with 2, as in clap; any other failure
+//! with 1.
 
 use std::error::Error;
 use std::process::ExitCode;
 
-/// A failure of a subcommand, ready to be shown.
+/// A failure of a subcommand.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct CliError {
@@ -23,17 +23,17 @@ enum Kind {
 }
 
 impl CliError {
-    /// The command line asks for something that cannot be: exit code 2.
+    /// Wrong usage: exit code 2.
     pub fn usage(what: impl Into<String>, advice: impl Into<String>) -> CliError {
         CliError { kind: Kind::Usage, what: what.into(), advice: advice.into(), source: None }
     }
 
-    /// The work itself failed: exit code 1.
+    /// Any other failure: exit code 1.
     pub fn failed(what: impl Into<String>, advice: impl Into<String>) -> CliError {
         CliError { kind: Kind::Failed, what: what.into(), advice: advice.into(), source: None }
     }
 
-    /// Keeps the error underneath; it is shown after what happened.
+    /// Adds the cause, which is shown after the message.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> CliError {
         self.source = Some(source.into());
@@ -45,13 +45,13 @@ impl CliError {
         &self.advice
     }
 
-    /// What happened, and every cause underneath it, in one line.
+    /// The message and all its causes, on one line.
     pub fn with_causes(&self) -> String {
         let mut text = self.what.clone();
         let mut cause = self.source();
         while let Some(error) = cause {
             let part = error.to_string();
-            // Libraries tend to repeat their cause in their own text.
+            // Many libraries repeat the cause in their message.
             if !text.ends_with(&part) {
                 text.push_str(": ");
                 text.push_str(&part);

@@ -1,4 +1,4 @@
-//! Ctrl-C, asked for politely: the first one asks the work to come to an end, the second one ends it.
+//! Ctrl-C: the first one asks the command to finish, the second one ends the process.
 
 use std::io;
 use std::process::ExitCode;

@@ -12,18 +12,18 @@ use crate::console;
 use crate::error::CliError;
 use crate::lake;
 
-/// Make an API key for ingest.
+/// Create an API key for ingest.
 ///
-/// On stdout: one JSON line, {"key":"plk_...","entry":"NAME:HASH[:DATASET+...]"}. The key goes to the client and is kept
-/// nowhere else; the entry, which has the key's SHA-256 only, goes into the template's parameter IngestApiKeys, beside
-/// those of other keys, divided by commas.
+/// Output: one JSON line, {"key":"plk_...","entry":"NAME:HASH[:DATASET+...]"}. Give the key to the client; it is not
+/// stored. Add the entry, which contains the SHA-256 of the key, to the template parameter IngestApiKeys, a
+/// comma-separated list.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example, a key that may write pin and geo:
+A key that grants access to pin and geo:
   pinlake key new --name phones --dataset pin --dataset geo > key.json
   sam deploy --parameter-overrides IngestApiKeys=$(jq -r .entry key.json)
 
-To change a key: make a second one under another name, deploy both entries, give the client the new key, deploy
+To rotate a key, create one under another name, deploy both entries, give the client the new key, and deploy
 without the old entry.")]
 pub struct KeyArgs {
     #[command(subcommand)]
@@ -32,32 +32,32 @@ pub struct KeyArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum KeyCommand {
-    /// Make a key and its entry
+    /// Create a key and its entry
     New {
-        /// Whose key it is, for logs: letters, digits, - and _
+        /// Name of the key in logs: letters, digits, - and _
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// A dataset that it may write; several by repeating. Without one it may write all
+        /// Dataset that the key grants access to; repeatable [default: all]
         #[arg(long = "dataset", value_name = "NAME")]
         datasets: Vec<String>,
-        /// Contracts in the place of those built in: a folder of TOML files
+        /// Folder with contracts (TOML) that replace the built-in ones
         #[arg(long = "datasets", value_name = "DIR", env = "PINLAKE_DATASETS")]
         contracts: Option<PathBuf>,
     },
 }
 
-/// Makes a key.
+/// Runs the command.
 pub async fn run(args: KeyArgs) -> Result<ExitCode, CliError> {
     let KeyCommand::New { name, datasets, contracts } = args.command;
     let catalog = lake::catalog(contracts.as_deref()).await?;
     let secret = pinlake_env::secret().map_err(|error| {
-        CliError::failed("the operating system gives no random bytes", "try again").caused_by(error)
+        CliError::failed("cannot read random bytes from the operating system", "try again").caused_by(error)
     })?;
     let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
     let entry = api_keys::entry(&name, &key, &datasets);
-    // What ingest would refuse at its start is refused here.
+    // Ingest would refuse the entry when it starts.
     ApiKeys::parse(&entry, &catalog)
-        .map_err(|bad| CliError::usage(format!("no such key can be made: {}", bad.problem), "see --help"))?;
+        .map_err(|bad| CliError::usage(format!("cannot create this key: {}", bad.problem), "see --help"))?;
     console::data_json(&json!({ "key": key, "entry": entry }))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,15 +1,17 @@
-//! The program `pinlake`: the same crates as the functions, over a lake in a folder or on S3.
+//! The command line `pinlake`: works on a lake in a folder or on S3, with the same crates as the functions.
 //!
-//! Invariants: stdout carries data only (JSON lines, tables, CSV), stderr everything for a person; exit codes are
-//! 0 done, 1 failed, 2 wrong usage, 3 done but rows were quarantined (only under `--strict`), 130 interrupted. Each
-//! subcommand is a module with its arguments and `run`; all that writes to the terminal is in `console`.
+//! Invariants:
+//! - stdout has data only (JSON lines, tables, CSV); messages go to stderr.
+//! - Exit codes: 0 success, 1 failure, 2 wrong usage, 3 success with quarantined records (only with `--strict`),
+//!   130 interrupted.
+//! - Each subcommand is a module with its arguments and `run`. Only `console` writes to the terminal.
 
 mod acks;
 mod analyse;
+mod atomic_file;
 mod console;
 mod cost;
 mod dead_letters;
-mod dice;
 mod error;
 mod generate;
 mod interrupt;
@@ -20,8 +22,8 @@ mod quarantine;
 mod recover;
 mod replay;
 mod results;
+mod seeded_rng;
 mod wait;
-mod whole_file;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -34,13 +36,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::error::CliError;
 
-/// A lake of event records: clean rows, each exactly once, in tables that any Delta reader opens.
+/// Load event records into Delta tables, each exactly once, and work with the lake.
 #[derive(Debug, Parser)]
 #[command(
     version,
     arg_required_else_help = true,
     after_help = "\
-A first round, without any service:
+Try it without any service:
   pinlake generate --out /tmp/rows --rows 1000 --duplicates 0.1 --dirty 0.02
   pinlake load --lake /tmp/lake /tmp/rows
   pinlake analyse --lake /tmp/lake
@@ -50,8 +52,8 @@ The same through a deployed pipeline:
   pinlake wait --lake s3://$BUCKET --acks acks.json
   pinlake analyse --lake s3://$BUCKET
 
-Data goes to stdout, everything else to stderr; RUST_LOG=debug says more.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but rows were quarantined (with --strict), 130 interrupted."
+stdout has data only; messages go to stderr. RUST_LOG=debug logs more.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 records were quarantined (with --strict), 130 interrupted."
 )]
 struct Program {
     #[command(subcommand)]

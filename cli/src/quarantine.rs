@@ -1,4 +1,4 @@
-//! `pinlake quarantine`: what was refused, and why. `pinlake redrive`: once more, under a mended contract.
+//! `pinlake quarantine`: shows records that break their contract. `pinlake redrive`: cleans them again.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,10 +14,10 @@ use crate::error::CliError;
 use crate::lake;
 use crate::results::ResultFormat;
 
-/// See what was refused, and why.
+/// Show the records that break their contract.
 ///
-/// A record that breaks its contract is kept in the table quarantine: its bytes as they came, the reason, and where it
-/// came from. Mend the contract, and `pinlake redrive` brings it into its table.
+/// Such records are kept in the table quarantine, with their bytes, a reason code and their source. After you fix the
+/// contract, `pinlake redrive` moves them into their table.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -31,11 +31,11 @@ pub struct QuarantineArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// How many records of each dataset broke which rule
+    /// Count records by dataset and reason
     List(Listing),
-    /// The records themselves, newest first
+    /// Print records, newest first
     Show(Showing),
-    /// The records' bytes on stdout, one a line, oldest first: to mend and load again
+    /// Write the bytes of records to stdout, one per line, oldest first, to fix and load them again
     Export(Selection),
 }
 
@@ -43,7 +43,7 @@ enum Command {
 struct Listing {
     #[command(flatten)]
     selection: Selection,
-    /// How to print
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     format: ResultFormat,
 }
@@ -52,18 +52,18 @@ struct Listing {
 struct Showing {
     #[command(flatten)]
     selection: Selection,
-    /// The most records to show
+    /// Maximum number of records
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u32,
-    /// How to print
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     format: ResultFormat,
 }
 
-/// Which records.
+/// Selects records.
 #[derive(Debug, clap::Args)]
 struct Selection {
-    /// The lake: a folder, or s3://bucket[/prefix] with the usual AWS environment
+    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
     lake: String,
     /// Only records meant for this dataset
@@ -72,32 +72,33 @@ struct Selection {
     /// Only records with this reason code
     #[arg(long, value_name = "CODE")]
     reason: Option<String>,
-    /// Also records that a redrive has brought into their table
+    /// Include records that a redrive has moved into their table
     #[arg(long)]
     resolved: bool,
 }
 
-/// Bring quarantined records into their tables, now that their contract is mended.
+/// Clean quarantined records again, and insert those that match their contract now.
 ///
-/// Records that still break their contract stay as they are; doing it again changes nothing. On stdout one JSON line,
-/// {"read":N,"resolved":N,"inserted":N,"left":N}, where read = resolved + left.
+/// Run it after you fixed a contract. Records that still break it stay in quarantine. Running it twice changes nothing.
+///
+/// Output: one JSON line, {"read":N,"resolved":N,"inserted":N,"left":N}, with read = resolved + left.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   pinlake redrive --lake /tmp/lake --datasets my-datasets --dataset pin")]
 pub struct RedriveArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with the usual AWS environment
+    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
     pub lake: String,
     /// Only records meant for this dataset
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Contracts to use in the place of those built in: a folder of TOML files
+    /// Folder with contracts (TOML) that replace the built-in ones
     #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
 }
 
-/// Lists, shows or exports.
+/// Runs `pinlake quarantine`.
 pub async fn run(args: QuarantineArgs) -> Result<ExitCode, CliError> {
     match args.command {
         Command::List(listing) => {
@@ -107,7 +108,7 @@ pub async fn run(args: QuarantineArgs) -> Result<ExitCode, CliError> {
                  FROM quarantine WHERE {} GROUP BY dataset, reason ORDER BY dataset, reason",
                 listing.selection.condition()
             );
-            listing.format.print(&listing.selection.ask(sql).await?)?;
+            listing.format.print(&listing.selection.query(sql).await?)?;
         }
         Command::Show(showing) => {
             let sql = format!(
@@ -116,27 +117,27 @@ pub async fn run(args: QuarantineArgs) -> Result<ExitCode, CliError> {
                 showing.selection.condition(),
                 showing.limit
             );
-            showing.format.print(&with_text(showing.selection.ask(sql).await?)?)?;
+            showing.format.print(&decode_raw(showing.selection.query(sql).await?)?)?;
         }
         Command::Export(selection) => {
             let sql = format!(
                 "SELECT raw FROM quarantine WHERE {} ORDER BY arrived_at, source, position",
                 selection.condition()
             );
-            for row in &only(&selection.ask(sql).await?)?.rows {
-                console::data_bytes(&raw_of(row.last())?)?;
+            for row in &single_result(&selection.query(sql).await?)?.rows {
+                console::data_bytes(&parse_raw(row.last())?)?;
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Redrives.
+/// Runs `pinlake redrive`.
 pub async fn redrive(args: RedriveArgs) -> Result<ExitCode, CliError> {
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     let done = lake.redrive(&catalog, args.dataset.as_deref()).await.map_err(|error| {
-        CliError::failed("the redrive failed", "do it again: what is resolved already stays so")
+        CliError::failed("the redrive failed", "run it again: resolved records stay resolved")
             .caused_by(error)
     })?;
     console::data_json(&json!({
@@ -150,19 +151,19 @@ pub async fn redrive(args: RedriveArgs) -> Result<ExitCode, CliError> {
 
 impl Selection {
     fn condition(&self) -> String {
-        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        let quote = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let mut conditions = vec!["TRUE".to_owned()];
-        conditions.extend(self.dataset.as_deref().map(|dataset| format!("dataset = {}", quoted(dataset))));
-        conditions.extend(self.reason.as_deref().map(|reason| format!("reason = {}", quoted(reason))));
+        conditions.extend(self.dataset.as_deref().map(|dataset| format!("dataset = {}", quote(dataset))));
+        conditions.extend(self.reason.as_deref().map(|reason| format!("reason = {}", quote(reason))));
         if !self.resolved {
             conditions.push("resolved_at IS NULL".to_owned());
         }
         conditions.join(" AND ")
     }
 
-    async fn ask(&self, sql: String) -> Result<Results, CliError> {
+    async fn query(&self, sql: String) -> Result<Results, CliError> {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            CliError::failed("cannot read the quarantine", "check the lake's name and your access")
+            CliError::failed("cannot read the quarantine", "check the name of the lake and your permissions")
                 .caused_by(error)
         };
         let queries = QuerySet::from_files(Dialect::Shared, [("quarantine.sql".to_owned(), sql)])
@@ -173,11 +174,11 @@ impl Selection {
     }
 }
 
-/// Results hold bytes as base64; records are shown as the text they nearly always are.
-fn with_text(results: Results) -> Result<Results, CliError> {
-    let mut result = only(&results)?.clone();
+/// Decodes the raw bytes, which results hold as base64, to text.
+fn decode_raw(results: Results) -> Result<Results, CliError> {
+    let mut result = single_result(&results)?.clone();
     for row in &mut result.rows {
-        let text = String::from_utf8_lossy(&raw_of(row.last())?).into_owned();
+        let text = String::from_utf8_lossy(&parse_raw(row.last())?).into_owned();
         if let Some(cell) = row.last_mut() {
             *cell = Value::String(text);
         }
@@ -186,13 +187,15 @@ fn with_text(results: Results) -> Result<Results, CliError> {
     Results::from_json(json).map_err(|error| CliError::failed("cannot show the records", "").caused_by(error))
 }
 
-fn only(results: &Results) -> Result<&QueryResult, CliError> {
-    results.get("quarantine").ok_or_else(|| CliError::failed("the quarantine gave no answer", ""))
+fn single_result(results: &Results) -> Result<&QueryResult, CliError> {
+    results
+        .get("quarantine")
+        .ok_or_else(|| CliError::failed("the query of the quarantine returned no result", ""))
 }
 
-fn raw_of(cell: Option<&Value>) -> Result<Vec<u8>, CliError> {
+fn parse_raw(cell: Option<&Value>) -> Result<Vec<u8>, CliError> {
     let text = cell.and_then(Value::as_str).unwrap_or_default();
     BASE64
         .decode(text)
-        .map_err(|error| CliError::failed("a record's bytes cannot be read back", "").caused_by(error))
+        .map_err(|error| CliError::failed("the bytes of a record are not valid base64", "").caused_by(error))
 }

@@ -1,4 +1,4 @@
-//! `pinlake recover`: takes up again what AWS could not deliver.
+//! `pinlake recover`: processes discarded batches, failed objects and dead letters again.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,59 +23,59 @@ use crate::dead_letters::Queues;
 use crate::error::CliError;
 use crate::{interrupt, lake};
 
-/// Take up again what AWS could not deliver.
+/// Process again what the pipeline could not deliver.
 ///
-/// Replays every batch that the stream's event source gave up (aws/lambda/ in the lake's bucket) as the cleaner would
-/// have taken it, and takes up landing objects that were set aside (failed/), from their raw records where these are
-/// there. What it has taken is removed only when everything of it has landed. It may be run twice, at once, or be killed:
-/// run it again.
+/// Cleans the batches that the event source of the stream discarded (aws/lambda/ in the lake's bucket), and the
+/// failed landing objects (failed/) from their raw records, if these exist. An object is removed only after all its
+/// records have landed. The command is safe to interrupt, to repeat and to run twice at the same time.
 ///
-/// With --queue the compactor is woken, once; with --dead-letters too, dead wake-ups are removed after that, and dead
-/// messages that carry work of their own ({"redrive":"pin"}) go back to the queue as they are.
+/// --queue triggers the compactor once. --dead-letters then removes dead triggers, and sends dead messages that ask for
+/// other work ({"redrive":"pin"}) to the queue again.
 ///
-/// On stdout one JSON line, {"batches":N,"records":N,"quarantined":N,"failed":N,"dead_letters":N,"inserted":N,"left":N}:
-/// batches replayed and their records, how many of these went to quarantine, objects of failed/ taken up, dead letters
-/// removed, rows inserted here (--into-tables), and what could not be recovered; exit code 1 when that is not 0. With
-/// --into-tables, records of a dataset that has no contract are cleaned again by the contracts that there are, which puts
-/// most of them into quarantine.
+/// Output: one JSON line, {"batches":N,"records":N,"quarantined":N,"failed":N,"dead_letters":N,"inserted":N,"left":N}:
+/// discarded batches and their records, how many of these went to quarantine, failed objects, dead letters removed,
+/// rows inserted (with --into-tables), and what could not be recovered. Exit code 1 if left is not 0.
+///
+/// --into-tables cleans records of a dataset without a contract by the other contracts, which puts most of them into
+/// quarantine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   pinlake recover --lake s3://my-lake --dry-run
   pinlake recover --lake s3://my-lake --queue $QUEUE_URL --dead-letters $DEAD_LETTERS_URL
-  pinlake recover --lake s3://my-lake --into-tables      # no queue, no compactor: commit from here")]
+  pinlake recover --lake s3://my-lake --into-tables      # without queue and compactor")]
 pub struct RecoverArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with the usual AWS environment
+    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
     pub lake: String,
-    /// Only batches of this stream; needed where the lake is a prefix of its bucket
+    /// Only batches of this stream; needed if the lake is a prefix of its bucket
     #[arg(long, value_name = "NAME", env = "PINLAKE_STREAM")]
     pub stream: Option<String>,
-    /// Contracts to use in the place of those built in: a folder of TOML files
+    /// Folder with contracts (TOML) that replace the built-in ones
     #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
-    /// The queue of the compactor's wake-ups (output QueueUrl of the stack)
+    /// Trigger queue of the compactor (output QueueUrl of the stack)
     #[arg(long, value_name = "URL", env = "PINLAKE_QUEUE_URL")]
     pub queue: Option<String>,
-    /// Its dead-letter queue (output DeadLettersUrl of the stack)
+    /// Trigger dead-letter queue (output DeadLettersUrl of the stack)
     #[arg(long, value_name = "URL", requires = "queue")]
     pub dead_letters: Option<String>,
-    /// Commit what lies in landing into the tables from here, as the compactor does
+    /// Insert the landing objects into the tables, as the compactor does
     #[arg(long)]
     pub into_tables: bool,
-    /// Only print a table of what there is to recover
+    /// Only print a table of what can be recovered
     #[arg(long)]
     pub dry_run: bool,
 }
 
-/// Batches that are replayed at once.
+/// Batches replayed concurrently.
 const CONCURRENCY: usize = 4;
-/// The most batches that `--dry-run` looks into and shows.
-const MOST_SHOWN: usize = 1_000;
-/// How often landing is gone through: what is cleaned again may land in a dataset that was done with already.
-const MOST_ROUNDS: usize = 8;
+/// Maximum number of batches that `--dry-run` reads and prints.
+const MAX_SHOWN: usize = 1_000;
+/// Maximum passes over landing: records that are cleaned again may land in a dataset that was done before.
+const MAX_ROUNDS: usize = 8;
 
-/// What is printed.
+/// The JSON line on stdout.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     batches: u64,
@@ -87,26 +87,26 @@ struct Summary {
     left: u64,
 }
 
-/// What could not be recovered.
+/// Problems found, and the number of things that could not be recovered.
 #[derive(Debug, Default)]
-struct Complaints {
+struct Problems {
     texts: Vec<String>,
-    /// How many things they are about.
+    /// Number of things that could not be recovered.
     left: u64,
 }
 
-impl Complaints {
-    fn note(&mut self, text: String) {
-        self.note_of(1, text);
+impl Problems {
+    fn add(&mut self, text: String) {
+        self.add_many(1, text);
     }
 
-    fn note_of(&mut self, things: u64, text: String) {
+    fn add_many(&mut self, things: u64, text: String) {
         self.texts.push(text);
         self.left += things;
     }
 }
 
-/// What there is to recover, and with what.
+/// A recovery in progress.
 struct Recovery {
     lake: Lake,
     destination: Arc<dyn ObjectStore>,
@@ -114,12 +114,12 @@ struct Recovery {
     stream: Option<String>,
     batches: Vec<DiscardedObject>,
     failed: Vec<FailedObject>,
-    /// Places that hold more than was looked at, and how much that was.
+    /// Prefixes that hold more than was listed, with the number of objects listed.
     cut_short: Vec<(&'static str, usize)>,
     stop: watch::Receiver<bool>,
 }
 
-/// Recovers.
+/// Runs the command.
 pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
@@ -127,10 +127,10 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
     if lake::is_prefix(&args.lake) && args.stream.is_none() {
         return Err(CliError::usage(
             format!(
-                "{} is a part of its bucket, and the batches of all its lakes lie in aws/lambda/",
+                "{} is a prefix of its bucket, and aws/lambda/ holds the discarded batches of all lakes in it",
                 args.lake
             ),
-            "name this lake's stream: --stream NAME",
+            "name the stream of this lake: --stream NAME",
         ));
     }
     let queues = match &args.queue {
@@ -139,15 +139,15 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
     };
     let bounds = Bounds::default();
     let listing = discarded::list(&*destination, bounds.discarded).await.map_err(failed)?;
-    let aside = recover::list_failed(&**lake.store(), bounds.failed).await.map_err(failed)?;
+    let failed_objects = recover::list_failed(&**lake.store(), bounds.failed).await.map_err(failed)?;
     let places = [
         ("aws/lambda/", listing.is_cut_short, listing.looked_at),
-        ("failed/landing/", aside.is_cut_short, aside.looked_at),
+        ("failed/landing/", failed_objects.is_cut_short, failed_objects.looked_at),
     ];
     let stop = interrupt::watch()
-        .map_err(|error| CliError::failed("cannot listen for Ctrl-C", "").caused_by(error))?;
+        .map_err(|error| CliError::failed("cannot install the handler of Ctrl-C", "").caused_by(error))?;
     let recovery = Recovery {
-        failed: aside.found,
+        failed: failed_objects.found,
         batches: listing.batches,
         cut_short: places
             .iter()
@@ -161,7 +161,7 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
         stop,
     };
     if listing.others > 0 {
-        let what = "objects under aws/lambda/ are no batches of a Kinesis stream; they are left alone";
+        let what = "objects under aws/lambda/ are not batches of a Kinesis stream; they are ignored";
         console::say(&format!("{} {what}", listing.others));
     }
     if args.dry_run {
@@ -169,16 +169,16 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
             Some(queues) => queues.count().await?,
             None => None,
         };
-        recovery.show(dead).await?;
-        recovery.more().iter().for_each(|more| console::say(more));
+        recovery.print_table(dead).await?;
+        recovery.describe_cut_short().iter().for_each(|more| console::say(more));
         return Ok(ExitCode::SUCCESS);
     }
     let mut summary = Summary::default();
-    let mut complaints = Complaints::default();
-    let done = recovery.go(&mut summary, &mut complaints).await;
+    let mut problems = Problems::default();
+    let done = recovery.recover_all(&mut summary, &mut problems).await;
     let done = match done {
         Ok(()) if args.into_tables && !recovery.is_stopped() => {
-            recovery.compact(&mut summary, &mut complaints).await
+            recovery.compact(&mut summary, &mut problems).await
         }
         done => done,
     };
@@ -188,18 +188,18 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
         }
         (done, _) => done,
     };
-    recovery.more().into_iter().for_each(|more| complaints.note(more));
-    summary.left = complaints.left;
+    recovery.describe_cut_short().into_iter().for_each(|more| problems.add(more));
+    summary.left = problems.left;
     console::data_json(&summary)?;
-    complaints.texts.iter().for_each(|complaint| console::say(&format!("error: {complaint}")));
+    problems.texts.iter().for_each(|problem| console::say(&format!("error: {problem}")));
     done?;
     if recovery.is_stopped() {
         return Ok(interrupt::exit_code());
     }
     if summary.left > 0 {
         return Err(CliError::failed(
-            format!("{} could not be recovered and stay where they are", summary.left),
-            "docs/recovery.md says what to do about each",
+            format!("{} could not be recovered and were left where they are", summary.left),
+            "see docs/recovery.md for each case",
         ));
     }
     Ok(ExitCode::SUCCESS)
@@ -210,25 +210,25 @@ impl Recovery {
         *self.stop.borrow()
     }
 
-    /// What was not even looked at.
-    fn more(&self) -> Vec<String> {
+    /// Messages about prefixes that were not listed to their end.
+    fn describe_cut_short(&self) -> Vec<String> {
         let more = |(place, looked_at): &(&str, usize)| {
             format!(
-                "{place} holds more objects than the {looked_at} that were looked at: run it again for the others"
+                "{place} holds more than the {looked_at} objects that were listed: run the command again for the others"
             )
         };
         self.cut_short.iter().map(more).collect()
     }
 
-    async fn go(&self, summary: &mut Summary, complaints: &mut Complaints) -> Result<(), CliError> {
+    async fn recover_all(&self, summary: &mut Summary, problems: &mut Problems) -> Result<(), CliError> {
         let bar = console::progress(
             "recovering",
             Unit::Steps,
             Some((self.batches.len() + self.failed.len()) as u64),
         );
-        let done = self.replay(summary, complaints, &bar).await;
+        let done = self.replay(summary, problems, &bar).await;
         let done = match done {
-            Ok(()) => self.retry_failed(summary, complaints, &bar).await,
+            Ok(()) => self.retry_failed(summary, problems, &bar).await,
             error => error,
         };
         bar.finish_and_clear();
@@ -238,7 +238,7 @@ impl Recovery {
     async fn replay(
         &self,
         summary: &mut Summary,
-        complaints: &mut Complaints,
+        problems: &mut Problems,
         bar: &ProgressBar,
     ) -> Result<(), LandingError> {
         let stream = self.stream.as_deref();
@@ -265,7 +265,7 @@ impl Recovery {
                     summary.records += replayed.records as u64;
                     summary.quarantined += counts.map(|count| count.quarantined).sum::<u64>();
                 }
-                Err(error) if error.is_permanent() => complaints.note(error.to_string()),
+                Err(error) if error.is_permanent() => problems.add(error.to_string()),
                 Err(error) => return Err(error),
             }
         }
@@ -275,7 +275,7 @@ impl Recovery {
     async fn retry_failed(
         &self,
         summary: &mut Summary,
-        complaints: &mut Complaints,
+        problems: &mut Problems,
         bar: &ProgressBar,
     ) -> Result<(), LandingError> {
         for failed in &self.failed {
@@ -287,11 +287,11 @@ impl Recovery {
             {
                 Ok(RetryOutcome::CleanedAgain | RetryOutcome::PutBack) => summary.failed += 1,
                 Ok(RetryOutcome::Gone) => {}
-                Ok(RetryOutcome::Stays) => complaints.note(format!(
-                    "{} cannot be taken, and its raw records are gone: restore them below raw/",
+                Ok(RetryOutcome::Stays) => problems.add(format!(
+                    "{} cannot be read, and its raw records are gone: restore them below raw/",
                     failed.path
                 )),
-                Err(error) if error.is_permanent() => complaints.note(format!("{}: {error}", failed.path)),
+                Err(error) if error.is_permanent() => problems.add(format!("{}: {error}", failed.path)),
                 Err(error) => return Err(error),
             }
             bar.inc(1);
@@ -299,19 +299,18 @@ impl Recovery {
         Ok(())
     }
 
-    /// What the compactor does, for a lake without one, or whose queue is lost: for every dataset that has something in
-    /// landing, whether or not it has a contract.
-    async fn compact(&self, summary: &mut Summary, complaints: &mut Complaints) -> Result<(), CliError> {
+    /// Compacts every dataset that has landing objects, with or without a contract, as the compactor does.
+    async fn compact(&self, summary: &mut Summary, problems: &mut Problems) -> Result<(), CliError> {
         let mut aside = 0;
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let mut taken = 0;
             for dataset in self.in_landing().await? {
                 loop {
                     let compacted = self.lake.compact(&self.catalog, &dataset, Budget::default()).await;
                     let done = compacted.map_err(|error| {
                         CliError::failed(
-                            format!("landing of {dataset} is not in its table"),
-                            "do it again: nothing is lost, and nothing goes in twice",
+                            format!("cannot insert the landing objects of {dataset}"),
+                            "run it again: nothing is lost or inserted twice",
                         )
                         .caused_by(error)
                     })?;
@@ -328,24 +327,24 @@ impl Recovery {
             }
         }
         if aside > 0 {
-            let what = "landing objects could not be read and were moved to failed/: run the command again, which cleans \
-                        their records again if raw/ still has them";
-            complaints.note_of(aside, format!("{aside} {what}"));
+            let what = "landing objects could not be read and were moved to failed/: run the command again to clean their \
+                        records from raw/";
+            problems.add_many(aside, format!("{aside} {what}"));
         }
         for dataset in
             self.in_landing().await?.iter().filter(|dataset| self.catalog.contract(dataset).is_none())
         {
-            let left = object::list(&**self.lake.store(), Some(dataset), MOST_SHOWN).await.map_err(failed)?;
+            let left = object::list(&**self.lake.store(), Some(dataset), MAX_SHOWN).await.map_err(failed)?;
             if !left.is_empty() {
-                let what = "which has no contract here: name its contract with --datasets, and run it again";
-                complaints.note_of(left.len() as u64, format!("landing holds rows of {dataset}, {what}"));
+                let what = "which has no contract: add it with --datasets, and run the command again";
+                problems.add_many(left.len() as u64, format!("landing holds rows of {dataset}, {what}"));
             }
         }
         Ok(())
     }
 
-    /// The datasets in landing: first those without a contract, whose records land anew under another one; at last quarantine,
-    /// to which others add.
+    /// The datasets in landing. Those without a contract come first, because their records land again in other datasets;
+    /// quarantine comes last, because the others add to it.
     async fn in_landing(&self) -> Result<Vec<String>, CliError> {
         let datasets = object::datasets(&**self.lake.store()).await.map_err(failed)?;
         let mut datasets: Vec<String> = datasets.into_iter().collect();
@@ -353,9 +352,9 @@ impl Recovery {
         Ok(datasets)
     }
 
-    async fn show(&self, dead: Option<u64>) -> Result<(), CliError> {
+    async fn print_table(&self, dead: Option<u64>) -> Result<(), CliError> {
         let mut rows: Vec<Value> = Vec::new();
-        for batch in self.batches.iter().take(MOST_SHOWN) {
+        for batch in self.batches.iter().take(MAX_SHOWN) {
             let path = batch.path.to_string();
             rows.push(match discarded::info(&*self.destination, batch).await {
                 Ok(None) => continue,
@@ -365,7 +364,7 @@ impl Recovery {
                 Ok(Some(info)) => {
                     let (first, last) =
                         (info.start_sequence_number.as_str(), info.end_sequence_number.as_str());
-                    json!(["given up", info.stream(), batch.shard, first, last, batch.size, path])
+                    json!(["discarded batch", info.stream(), batch.shard, first, last, batch.size, path])
                 }
                 Err(error) if error.is_permanent() => {
                     json!(["unreadable", null, batch.shard, null, null, batch.size, path])
@@ -373,15 +372,15 @@ impl Recovery {
                 Err(error) => return Err(failed(error)),
             });
         }
-        for failed in self.failed.iter().take(MOST_SHOWN) {
+        for failed in self.failed.iter().take(MAX_SHOWN) {
             let name = &failed.landed.name;
             let (size, path) = (failed.landed.size, failed.path.to_string());
-            rows.push(json!(["set aside", name.source, name.shard, name.first, name.last, size, path]));
+            rows.push(json!(["failed object", name.source, name.shard, name.first, name.last, size, path]));
         }
         if let Some(dead) = dead {
             rows.push(json!(["dead letters", null, null, null, null, dead, null]));
         }
-        let shown = self.batches.len().min(MOST_SHOWN) + self.failed.len().min(MOST_SHOWN);
+        let shown = self.batches.len().min(MAX_SHOWN) + self.failed.len().min(MAX_SHOWN);
         let all = self.batches.len() + self.failed.len();
         if shown < all {
             console::say(&format!("{shown} of {all} are shown"));
@@ -389,12 +388,15 @@ impl Recovery {
         let columns = ["what", "stream", "shard", "first", "last", "bytes or messages", "path"];
         let table = json!({ "to recover": { "columns": columns, "rows": rows } });
         let table = Results::from_json(table)
-            .map_err(|error| CliError::failed("cannot show what was found", "").caused_by(error))?;
+            .map_err(|error| CliError::failed("cannot print the table", "").caused_by(error))?;
         console::data(table.render_table().trim_end())
     }
 }
 
 fn failed(error: LandingError) -> CliError {
-    CliError::failed("not everything was recovered", "do it again: what has landed once lands no second time")
-        .caused_by(error)
+    CliError::failed(
+        "the recovery is not complete",
+        "run it again: records that have landed do not land twice",
+    )
+    .caused_by(error)
 }

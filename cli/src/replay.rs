@@ -1,12 +1,12 @@
-//! `pinlake replay`: posts rows from files or a database to an ingest endpoint, as the clients do.
+//! `pinlake replay`: posts rows from files or a database to an ingest endpoint, as clients do.
 //!
-//! A thread reads rows and hands on batches ([`source`]); [`post`] gets each stored; here they are paced, their fates
-//! are counted, and how far the run has come is kept ([`state`]). Invariant: the state never says that a row is done
-//! before the row's acknowledgement, or its place in the rejects file, is on disk.
+//! A thread reads rows into batches ([`source`]), [`post`] delivers them, and this module limits the rate, counts results
+//! and saves the progress ([`state`]). Invariant: the state counts a row as done only after its acknowledgement, or its line
+//! in the rejects file, is on disk.
 
 mod database;
-mod draws;
 mod post;
+mod python_random;
 mod source;
 mod state;
 mod wire;
@@ -39,126 +39,127 @@ use self::source::{Batch, Input, Order, Origin, Reading};
 use self::state::{Key, State, Watermark};
 use self::wire::Format;
 use crate::acks::Acks;
+use crate::atomic_file;
 use crate::console::{self, Unit};
 use crate::error::CliError;
 use crate::interrupt;
-use crate::whole_file;
 
-/// Post rows to an ingest endpoint, as the clients do.
+/// Post rows from files or a database to an ingest endpoint, as clients do.
 ///
-/// DIR holds pin.ndjson, geo.ndjson and user.ndjson (also .jsonl, and .gz or .zst): one JSON object a line, in any
-/// order. Rows go out byte for byte, one of each file in turn.
+/// Files: DIR contains pin.ndjson, geo.ndjson and user.ndjson (or .jsonl; each also as .gz or .zst) with one JSON object
+/// per line. Rows are sent byte for byte, in turn from each file.
 ///
-/// A database (mysql:// or postgres://) gives the rows of its tables, one of each table in turn, columns as the
-/// clients send them: numbers as numbers, times as "2020-08-28 03:52:47" (UTC), decimals as texts, bytes in base64.
-/// User and password are taken from PINLAKE_DB_USER and PINLAKE_DB_PASSWORD. Beyond this machine the connection is
-/// encrypted, to the server that its certificate names.
+/// Databases: mysql:// or postgres:// reads tables, in turn from each table. Numbers are sent as numbers, times as
+/// "2020-08-28 03:52:47" (UTC), decimals as strings, and bytes in base64. User and password come from PINLAKE_DB_USER and
+/// PINLAKE_DB_PASSWORD. Connections to other machines use TLS with a verified certificate.
 ///
-/// Throttling, server errors and lost answers are tried again under the same Idempotency-Key; a row that the endpoint
-/// refuses (400) goes to the rejects file and the rest goes on. On stdout: one JSON line, {"sent":N,"accepted":N,"rejected":N,"requests":N,"retries":N,"seconds":S,"bytes":N}.
+/// Retries: throttling, server errors and lost responses are retried with the same Idempotency-Key. A row that the
+/// endpoint rejects (400) is written to the rejects file, and the run continues.
+///
+/// Output: one JSON line, {"sent":N,"accepted":N,"rejected":N,"requests":N,"retries":N,"seconds":S,"bytes":N}.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   pinlake replay --to $INGEST_URL --from rows --format mixed --acks acks.json
-  pinlake replay --to $INGEST_URL --from rows --rate 50 --state replay.json   (again: goes on where it stopped)
+  pinlake replay --to $INGEST_URL --from rows --rate 50 --state replay.json   (run again to continue)
   pinlake replay --to $INGEST_URL --from rows --batch 1 --seed 100 --count 500   (as the stock client)
 
-From a database on RDS; with --state and a key, a later run posts the rows that were added since:
+From a database on RDS. With --state and a key, a later run posts the rows added since:
   export PINLAKE_DB_USER=reader PINLAKE_DB_PASSWORD
   pinlake replay --to $INGEST_URL --from mysql://$DB_HOST/pinterest --db-ca global-bundle.pem --key index --key ind --state replay.json
   pinlake replay --to $INGEST_URL --from mysql://$DB_HOST/pinterest --db-ca global-bundle.pem --seed 100 --count 500
 
-An API key is taken from the environment, PINLAKE_API_KEY: a command line is for everybody on the machine to read.
+The API key comes from the environment variable PINLAKE_API_KEY, because other users can read command lines.
 
-Ctrl-C finishes what is under way, keeps the state and exits with 130.")]
+Ctrl-C finishes the requests that are running, saves the state and exits with 130.")]
 pub struct ReplayArgs {
-    /// The endpoint's address, as far as the wire formats' own paths begin
+    /// URL of the endpoint, without the paths of the wire formats
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Folder of row files, one such file, or a database: mysql://HOST:PORT/NAME, postgres://HOST:PORT/NAME
+    /// A folder, a file, or a database: mysql://HOST:PORT/NAME, postgres://HOST:PORT/NAME
     #[arg(long, value_name = "DIR|FILE|URL")]
     from: String,
-    /// The dataset of all rows; without it the names of files or tables tell
+    /// Dataset of all rows [default: by the names of files or tables]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// How rows are sent
+    /// Wire format of the requests
     #[arg(long, value_enum, default_value_t)]
     format: FormatChoice,
-    /// Rows of each file or table to send at most, those of the --state included; with --seed: rounds
+    /// Maximum rows per file or table, including those of the --state; with --seed: rounds
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// Rows a second in all, at most
+    /// Maximum rows per second, in total
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Rows a request; 1 is what the stock client does (Kinesis requests have 500 at most)
+    /// Rows per request; the stock client sends 1 (Kinesis requests have at most 500)
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     batch: u16,
-    /// Draw rows as the stock client does, which takes 100: random.seed(N), then rounds of the row randint(0, 11000)
-    /// (of fewer, if there are fewer) of each file or table; without it each row is sent once, in order
+    /// Draw rows as the stock client does, whose seed is 100: random.seed(N), then in each round the row randint(0, 11000)
+    /// of each file or table, or below the number of rows if that is smaller [default: each row once, in order]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Keep the highest acknowledged sequence number of each shard here, merged with what the file has: for `wait`
+    /// Write the highest acknowledged sequence number of each shard to this file, merged with its contents, for `wait`
     #[arg(long, value_name = "FILE")]
     acks: Option<PathBuf>,
-    /// Requests under way at the same time
+    /// Concurrent requests
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     concurrency: u16,
-    /// The name in topics (NAME.pin) and streams (streaming-NAME-pin)
-    #[arg(long, value_name = "NAME", default_value = "pinlake", value_parser = url_safe)]
+    /// Name in topics (NAME.pin) and streams (streaming-NAME-pin)
+    #[arg(long, value_name = "NAME", default_value = "pinlake", value_parser = parse_url_safe)]
     uid: String,
-    /// Keep here how far the run has come; a later run with the same file goes on there
+    /// Save the progress in this file; a later run with the same file continues there
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// How often a request is tried before the run gives up
+    /// Attempts per request before the run fails
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=100))]
     attempts: u32,
-    /// A table of the database, or view; again for more. Without it: all whose names tell the dataset
+    /// Table or view to read; repeatable [default: all whose names match a dataset]
     #[arg(long, value_name = "TABLE[=DATASET]")]
     table: Vec<String>,
-    /// The column that orders a table's rows: whole numbers, each there once. Again for other tables: the first that
-    /// a table has is its key. Without it: the primary key, where one is needed
+    /// Column of unique integers that orders a table. Repeatable: the first one that a table has is its key [default:
+    /// the primary key, if a key is needed]
     #[arg(long, value_name = "COLUMN")]
     key: Vec<String>,
-    /// TLS to the database [default: off on this machine, else verify]
+    /// TLS to the database [default: off for this machine, else verify]
     #[arg(long, value_enum, value_name = "CHOICE")]
     db_tls: Option<TlsChoice>,
-    /// Trust these authorities (PEM) instead of the public ones; Amazon's for RDS are in global-bundle.pem
+    /// Certificate authorities (PEM) to trust instead of the public ones; those of RDS are in global-bundle.pem
     #[arg(long, value_name = "FILE", env = "PINLAKE_DB_CA")]
     db_ca: Option<PathBuf>,
-    /// Contracts in the place of those built in, for the datasets' names: a folder of TOML files
+    /// Folder with contracts (TOML) that replace the built-in ones
     #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
     datasets: Option<PathBuf>,
 }
 
-/// The API key of the environment, if there is one.
-fn api_key(to: &Url) -> Result<Option<HeaderValue>, CliError> {
+/// Reads the API key from the environment, if there is one.
+fn read_api_key(to: &Url) -> Result<Option<HeaderValue>, CliError> {
     let Some(key) = std::env::var("PINLAKE_API_KEY").ok().filter(|key| !key.is_empty()) else {
         return Ok(None);
     };
     if to.scheme() != "https" && !to.host_str().is_some_and(post::is_this_machine) {
         return Err(CliError::usage(
-            "PINLAKE_API_KEY would travel unencrypted",
-            "give an https:// address, or unset PINLAKE_API_KEY",
+            "PINLAKE_API_KEY would be sent unencrypted",
+            "use an https:// URL, or unset PINLAKE_API_KEY",
         ));
     }
     let mut value = HeaderValue::try_from(key).map_err(|_| {
-        CliError::usage("PINLAKE_API_KEY cannot stand in a header", "check for line breaks in it")
+        CliError::usage("PINLAKE_API_KEY is not a valid header value", "check it for line breaks")
     })?;
     value.set_sensitive(true);
     Ok(Some(value))
 }
 
-/// The wire formats, and all of them in turn.
+/// The choices of `--format`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum FormatChoice {
     /// Kafka REST proxy v2: POST /topics/UID.DATASET
     Kafka,
     /// API Gateway in front of Kinesis: PUT /streams/streaming-UID-DATASET/record or /records
     Kinesis,
-    /// Pinlake's own, NDJSON: POST /v1/DATASET
+    /// NDJSON: POST /v1/DATASET
     #[default]
     Native,
-    /// A third of the rows in each
+    /// All three in turn
     Mixed,
 }
 
@@ -173,7 +174,7 @@ impl FormatChoice {
     }
 }
 
-fn url_safe(text: &str) -> Result<String, String> {
+fn parse_url_safe(text: &str) -> Result<String, String> {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if !text.is_empty() && text.bytes().all(safe) {
         Ok(text.to_owned())
@@ -182,19 +183,19 @@ fn url_safe(text: &str) -> Result<String, String> {
     }
 }
 
-/// How often state and acknowledgements are saved while the run goes on.
+/// Interval at which state and acknowledgements are saved.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 
-/// Posts the rows.
+/// Runs the command.
 pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
-    let to = target(&args.to)?;
-    let catalog = catalog(args.datasets.as_deref())?;
+    let to = parse_target(&args.to)?;
+    let catalog = read_catalog(args.datasets.as_deref())?;
     let order = args.seed.map_or(Order::Given, |seed| Order::Drawn { seed });
-    let inputs = inputs(&args, order, &catalog).await?;
-    let state = beginning(&args, &to, order, &inputs)?;
+    let inputs = find_inputs(&args, order, &catalog).await?;
+    let state = load_state(&args, &to, order, &inputs)?;
 
     let stop = interrupt::watch()
-        .map_err(|error| CliError::failed("cannot listen for Ctrl-C", "").caused_by(error))?;
+        .map_err(|error| CliError::failed("cannot install the handler of Ctrl-C", "").caused_by(error))?;
     let bars = Bars::new(&inputs, order, args.count);
     let (sources, drawn_from) = source::open(&inputs, order, &state, &bars.bytes, &stop).await?;
     let count = match order {
@@ -202,9 +203,15 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
         Order::Drawn { .. } => args.count.unwrap_or(drawn_from),
     };
 
-    let poster =
-        Arc::new(Poster::new(&to, &args.uid, args.attempts, Rng::from_os(), api_key(&to)?, stop.clone())?);
-    // A batch that holds more rows than a second may have would turn a low rate into bursts.
+    let poster = Arc::new(Poster::new(
+        &to,
+        &args.uid,
+        args.attempts,
+        Rng::from_os(),
+        read_api_key(&to)?,
+        stop.clone(),
+    )?);
+    // A batch larger than the rate would turn a low rate into bursts.
     let batch = args.rate.map_or(u32::from(args.batch), |rate| rate.min(args.batch.into()));
     let reading = Reading { count, formats: args.format.formats(), batch: batch as usize };
     let (sender, batches) = mpsc::channel(1);
@@ -217,7 +224,7 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let mut replay =
         Replay { poster, inputs: Arc::new(inputs), ledger, rate: args.rate, stop: stop.clone(), bars };
     let posted = replay.post_all(batches, args.concurrency.into()).await;
-    let read = reader.await.unwrap_or_else(|error| Err(crashed(&error)));
+    let read = reader.await.unwrap_or_else(|error| Err(task_error(&error)));
     replay.bars.clear();
     let saved = replay.ledger.save();
     replay.ledger.print()?;
@@ -225,14 +232,14 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     Ok(if *stop.borrow() { interrupt::exit_code() } else { ExitCode::SUCCESS })
 }
 
-fn target(to: &str) -> Result<Url, CliError> {
-    let advice = "give --to an address such as https://example.lambda-url.eu-west-1.on.aws";
-    // What was given is not repeated, here or below: it may hold a password, and what is on stderr is kept in logs.
+fn parse_target(to: &str) -> Result<Url, CliError> {
+    let advice = "use a URL such as https://example.lambda-url.eu-west-1.on.aws";
+    // Messages do not repeat the URL: it may hold a password, and stderr often ends up in logs.
     let url = Url::parse(to).map_err(|error| CliError::usage("--to is no URL", advice).caused_by(error))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(CliError::usage(
-            "the URL in --to holds a user or a password, which everybody on this machine can read in the list of processes",
-            "take it out, and change it if others may have seen it; an API key belongs in PINLAKE_API_KEY in the environment",
+            "the URL in --to has a user or a password, which all users of this machine can read in the process list",
+            "remove it, and change it if others may have seen it; set an API key in the environment variable PINLAKE_API_KEY",
         ));
     }
     match url.scheme() {
@@ -241,51 +248,48 @@ fn target(to: &str) -> Result<Url, CliError> {
     }
 }
 
-/// What --from names.
-async fn inputs(args: &ReplayArgs, order: Order, catalog: &Catalog) -> Result<Vec<Input>, CliError> {
+/// Finds the files or tables of `--from`.
+async fn find_inputs(args: &ReplayArgs, order: Order, catalog: &Catalog) -> Result<Vec<Input>, CliError> {
     let dataset = args.dataset.as_deref();
     let Some((scheme, _)) = args.from.split_once("://") else {
         if !args.table.is_empty() || !args.key.is_empty() || args.db_tls.is_some() {
             return Err(CliError::usage(
                 "--table, --key and --db-tls are for databases",
-                "leave them out, or give --from a database's URL",
+                "remove them, or give the URL of a database with --from",
             ));
         }
         return source::find(Path::new(&args.from), dataset, catalog);
     };
-    if Engine::of_scheme(scheme).is_none() {
+    if Engine::from_scheme(scheme).is_none() {
         return Err(CliError::usage(
-            format!("rows cannot be read from {scheme}:// sources"),
-            "give --from a folder, a file, mysql://HOST/DATABASE or postgres://HOST/DATABASE",
+            format!("--from does not support {scheme}:// URLs"),
+            "use a folder, a file, mysql://HOST/DATABASE or postgres://HOST/DATABASE",
         ));
     }
     let setting = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let address = Address::parse(&args.from, args.db_tls, args.db_ca.as_deref(), setting)?;
-    let database = Arc::new(Database::look(address).await?);
-    // A draw needs no key: it takes rows by their place, as the stock client does, unless it is told otherwise.
+    let database = Arc::new(Database::connect(address).await?);
+    // Draws use row offsets, as the stock client does, and need no key.
     let resumable = args.state.is_some() && order == Order::Given;
     let keyed = resumable || !args.key.is_empty();
     let inputs = source::tables(&database, &args.table, dataset, &args.key, keyed, catalog)?;
     match inputs.iter().find(|input| resumable && input.key().is_none()) {
         None => Ok(inputs),
         Some(input) => Err(CliError::usage(
-            format!(
-                "{} has no primary key of whole numbers, so --state cannot say how far it was read",
-                input.name
-            ),
-            "name a column of whole numbers, each there once, with --key; or leave --state out",
+            format!("{} has no primary key of integers, which --state needs", input.name),
+            "name a column of unique integers with --key, or remove --state",
         )),
     }
 }
 
-fn catalog(datasets: Option<&Path>) -> Result<Catalog, CliError> {
+fn read_catalog(datasets: Option<&Path>) -> Result<Catalog, CliError> {
     datasets.map_or_else(Catalog::embedded, Catalog::from_dir).map_err(|errors| {
-        CliError::usage("the contracts cannot be used", "mend what is named above").caused_by(errors)
+        CliError::usage("the contracts cannot be used", "fix the errors above").caused_by(errors)
     })
 }
 
-/// The state of earlier runs, or that of a run which has posted nothing.
-fn beginning(args: &ReplayArgs, to: &Url, order: Order, inputs: &[Input]) -> Result<State, CliError> {
+/// Reads the state of earlier runs, or creates an empty one.
+fn load_state(args: &ReplayArgs, to: &Url, order: Order, inputs: &[Input]) -> Result<State, CliError> {
     let fresh = State {
         to: to.to_string(),
         order: match order {
@@ -303,27 +307,26 @@ fn beginning(args: &ReplayArgs, to: &Url, order: Order, inputs: &[Input]) -> Res
         {
             return Err(CliError::usage(
                 format!(
-                    "the state {} has read {} by `{}`, not by `{key}`",
+                    "the state {} has read {} by the key `{}`, not `{key}`",
                     path.display(),
                     input.name,
                     kept.column
                 ),
-                format!("give --key {}, or name another --state to begin again", kept.column),
+                format!("use --key {}, or another --state to start over", kept.column),
             ));
         }
     }
     Ok(state)
 }
 
-fn crashed(error: &JoinError) -> CliError {
+fn task_error(error: &JoinError) -> CliError {
     CliError::failed(
-        format!("a part of the program broke: {error}"),
-        "this is a mistake in pinlake: please report it",
+        format!("a task of the program failed: {error}"),
+        "this is a bug in pinlake; please report it",
     )
 }
 
-/// The progress bar, one of the two: files read to their end are told by their bytes, which the reader counts, and
-/// anything else by rows.
+/// The progress bar; one of the two is hidden. Whole files are measured in bytes, anything else in rows.
 struct Bars {
     rows: ProgressBar,
     bytes: ProgressBar,
@@ -355,7 +358,7 @@ impl Bars {
     }
 }
 
-/// A run under way.
+/// A running replay.
 struct Replay {
     poster: Arc<Poster>,
     inputs: Arc<Vec<Input>>,
@@ -366,7 +369,7 @@ struct Replay {
 }
 
 impl Replay {
-    /// Posts batches, several at a time, until there are none or one fails; then those under way are finished.
+    /// Posts batches concurrently until there are no more or one fails, and waits for those that are running.
     async fn post_all(
         &mut self,
         mut batches: mpsc::Receiver<Batch>,
@@ -380,7 +383,7 @@ impl Replay {
         let mut more = true;
         while more || !deliveries.is_empty() {
             let batch = async {
-                // Once a stop is asked for, what was read goes out without further waiting.
+                // After Ctrl-C, the batches that were read are sent without delay.
                 tokio::select! {
                     () = sleep_until(next) => {}
                     _ = self.stop.wait_for(|stop| *stop) => {}
@@ -395,7 +398,7 @@ impl Replay {
                             let time = Duration::from_secs_f64(batch.rows.len() as f64 / f64::from(rate));
                             next = next.max(Instant::now()) + time;
                         }
-                        self.ledger.begin(&batch);
+                        self.ledger.start_batch(&batch);
                         let (poster, inputs) = (Arc::clone(&self.poster), Arc::clone(&self.inputs));
                         deliveries.spawn(async move {
                             match inputs.get(batch.file) {
@@ -406,12 +409,12 @@ impl Replay {
                     }
                 },
                 Some(delivery) = deliveries.join_next() => {
-                    let taken = match delivery {
-                        Ok(delivery) => self.ledger.take(delivery, &self.inputs, &self.bars.rows),
-                        Err(error) => Err(crashed(&error)),
+                    let recorded = match delivery {
+                        Ok(delivery) => self.ledger.record(delivery, &self.inputs, &self.bars.rows),
+                        Err(error) => Err(task_error(&error)),
                     };
-                    if let Err(error) = taken {
-                        // The first failure is the one to tell; no more batches are begun.
+                    if let Err(error) = recorded {
+                        // Report the first failure, and start no more batches.
                         outcome = outcome.and(Err(error));
                         more = false;
                         batches.close();
@@ -424,9 +427,9 @@ impl Replay {
     }
 }
 
-/// What the run has done, in memory and on disk.
+/// The results of the run, in memory and on disk.
 struct Ledger {
-    begin: Instant,
+    started: Instant,
     summary: Summary,
     acks: Acks,
     acks_path: Option<PathBuf>,
@@ -439,7 +442,7 @@ struct Ledger {
     rejects: Rejects,
 }
 
-/// The line on stdout.
+/// The JSON line on stdout.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     sent: u64,
@@ -468,7 +471,7 @@ impl Ledger {
             }
         };
         Ok(Ledger {
-            begin: Instant::now(),
+            started: Instant::now(),
             summary: Summary::default(),
             acks,
             acks_path: args.acks.clone(),
@@ -484,16 +487,16 @@ impl Ledger {
         })
     }
 
-    /// Notes the keys of rows that go out.
-    fn begin(&mut self, batch: &Batch) {
+    /// Records the keys of the rows of a batch.
+    fn start_batch(&mut self, batch: &Batch) {
         if let Some(mark) = self.marks.get_mut(batch.file) {
             let keys = batch.rows.iter().filter_map(|row| Some((row.ordinal, row.key?)));
             keys.for_each(|(ordinal, key)| mark.expect(ordinal, key));
         }
     }
 
-    /// Takes in what became of a batch; its failure is the error.
-    fn take(&mut self, delivery: Delivery, inputs: &[Input], bar: &ProgressBar) -> Result<(), CliError> {
+    /// Records the result of a batch. A failure of the batch is the error.
+    fn record(&mut self, delivery: Delivery, inputs: &[Input], bar: &ProgressBar) -> Result<(), CliError> {
         self.summary.sent += delivery.sent;
         self.summary.requests += delivery.requests;
         self.summary.retries += delivery.retries;
@@ -515,7 +518,7 @@ impl Ledger {
         }
     }
 
-    /// Acknowledgements first: the state must not be ahead of them.
+    /// Saves acknowledgements, then the state, which must not be ahead of them.
     fn save(&mut self) -> Result<(), CliError> {
         if let Some(path) = &self.acks_path {
             self.acks.save(path)?;
@@ -532,18 +535,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// The summary on stdout, and where rejected rows are on stderr.
+    /// Prints the summary to stdout, and the path of rejected rows to stderr.
     fn print(&mut self) -> Result<(), CliError> {
         if self.summary.rejected > 0 {
             let (rows, path) = (self.summary.rejected, self.rejects.path.display());
-            console::say(&format!("{rows} rejected rows are in {path}, each with the reason"));
+            console::say(&format!("{rows} rejected rows were written to {path}, with reasons"));
         }
-        self.summary.seconds = self.begin.elapsed().as_secs_f64();
+        self.summary.seconds = self.started.elapsed().as_secs_f64();
         console::data_json(&self.summary)
     }
 }
 
-/// The file of rejected rows: one JSON object a line with the row's text, since the row itself may be no JSON.
+/// The file of rejected rows. Each line is a JSON object with the text of the row, which itself may not be JSON.
 struct Rejects {
     path: PathBuf,
     file: Option<File>,
@@ -567,7 +570,7 @@ impl Rejects {
         self.append(lines.as_bytes()).map_err(|error| {
             CliError::failed(
                 format!("cannot write rejected rows to {}", self.path.display()),
-                "name another --state",
+                "use another --state",
             )
             .caused_by(error)
         })
@@ -576,7 +579,7 @@ impl Rejects {
     fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(whole_file::open_private(OpenOptions::new().append(true), &self.path)?),
+            none => none.insert(atomic_file::open_private(OpenOptions::new().append(true), &self.path)?),
         };
         file.write_all(lines)?;
         file.sync_data()

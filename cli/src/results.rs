@@ -8,33 +8,39 @@ use crate::console;
 use crate::error::CliError;
 use crate::lake;
 
-/// How results are printed.
+/// The format of printed results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ResultFormat {
-    /// For people
+    /// Tables to read
     #[default]
     Table,
     /// One JSON object with all results
     Json,
-    /// Comma-separated, one block a result
+    /// CSV, one block per result
     Csv,
 }
 
-/// Print the results that the last analysis stored, or those of an earlier run.
+/// Print results stored by the analysis function.
+///
+/// The function stores the results of every run; the default is the latest run.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pinlake results --lake s3://my-lake
+  pinlake results --lake s3://my-lake --format csv > results.csv")]
 pub struct ResultsArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with the usual AWS environment
+    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
     pub lake: String,
-    /// A run's id; without it the latest
+    /// Id of the run [default: the latest run]
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,
-    /// How to print the results
+    /// Format of the results
     #[arg(long, value_enum, default_value_t)]
     pub format: ResultFormat,
 }
 
-/// Prints stored results.
+/// Runs the command.
 pub async fn run(args: ResultsArgs) -> Result<ExitCode, CliError> {
     let store = lake::store(&args.lake).await?;
     let (run, results) = stored::load(&*store, args.run.as_deref()).await.map_err(|error| {

@@ -12,82 +12,86 @@ use crate::console::{self, Unit};
 use crate::error::CliError;
 use crate::lake;
 
-/// Wait until the pipeline has drained.
+/// Wait until every acknowledged record is in its table or in quarantine.
 ///
-/// Drained: every shard's watermark has passed every acknowledgement, and nothing at or below it is left on the way:
-/// no batch that the stream gave up, no object in landing or failed, and no more objects than can be looked at. Exit code
-/// 0 when drained; 1 when the time is up, and when there are no acknowledgements to wait for or they cannot be read.
+/// The pipeline is drained when the watermark of every shard has reached the acknowledgements, and no discarded
+/// batch, landing object or failed object is left at or below them.
+///
+/// Exit code 0 when drained. Exit code 1 after the timeout, or if FILE is missing, empty or not readable.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   pinlake replay --to $URL --from rows --acks acks.json
   pinlake wait --lake s3://my-lake --acks acks.json")]
 pub struct WaitArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with the usual AWS environment
+    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
     pub lake: String,
-    /// The stream whose watermarks count; not needed where the lake knows of one only
+    /// Stream whose watermarks count; needed only if the lake has several
     #[arg(long, value_name = "NAME", env = "PINLAKE_STREAM")]
     pub stream: Option<String>,
-    /// Acknowledgements to wait for, as `replay --acks` wrote them
+    /// Acknowledgements to wait for, written by `pinlake replay --acks`
     #[arg(long, value_name = "FILE")]
     pub acks: PathBuf,
-    /// Give up after this time
+    /// Maximum time to wait
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
 }
 
-/// How long to leave the lake alone between two looks at it.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Time between two checks.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Waits.
+/// Runs the command.
 pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
-    let acks = Acks::to_wait_for(&args.acks)?;
+    let acks = Acks::load_nonempty(&args.acks)?;
     let store = lake::store(&args.lake).await?;
     let destination = lake::destination(&args.lake, &store).await?;
     let bounds = Bounds::default();
     let bar = console::progress("draining", Unit::Steps, None);
-    let begun = Instant::now();
-    let mut most = 0;
-    let mut told = false;
+    let started = Instant::now();
+    let mut max_left = 0;
+    let mut has_reported = false;
     loop {
         let stream = args.stream.as_deref();
-        let looked = drain::backlog(&*store, &*destination, stream, acks.acknowledged(), &bounds);
-        let backlog = looked.await.map_err(|error| {
-            CliError::failed(format!("cannot look into the lake {}", args.lake), "check your access")
-                .caused_by(error)
+        let checked = drain::backlog(&*store, &*destination, stream, acks.acknowledged(), &bounds);
+        let backlog = checked.await.map_err(|error| {
+            CliError::failed(
+                format!("cannot read the lake {}", args.lake),
+                "check its name and your permissions",
+            )
+            .caused_by(error)
         })?;
         if backlog.is_drained() {
             bar.finish_and_clear();
             return Ok(ExitCode::SUCCESS);
         }
-        if backlog.needs_recovery() && !told {
-            told = true;
-            bar.suspend(|| console::say(&format!("{backlog}\n  {}", recovery(&args.lake))));
+        if backlog.needs_recovery() && !has_reported {
+            has_reported = true;
+            bar.suspend(|| console::say(&format!("{backlog}\n  {}", recovery_advice(&args.lake))));
         }
         let left = backlog.left();
-        most = most.max(left);
-        bar.set_length(most as u64);
-        bar.set_position((most - left) as u64);
+        max_left = max_left.max(left);
+        bar.set_length(max_left as u64);
+        bar.set_position((max_left - left) as u64);
         bar.set_message(format!("draining: {backlog}"));
-        if begun.elapsed() >= Duration::from_secs(args.timeout) {
+        if started.elapsed() >= Duration::from_secs(args.timeout) {
             bar.finish_and_clear();
             let advice = match backlog.needs_recovery() {
-                true => recovery(&args.lake),
+                true => recovery_advice(&args.lake),
                 false if !backlog.cut_short.is_empty() => {
-                    "have the compactor (landing) or `pinlake recover` (failed, aws/lambda) take up what lies there; \
-                     objects that are not pinlake's belong elsewhere"
+                    "let the compactor empty landing, and `pinlake recover` failed/ and aws/lambda/; move objects that are \
+                     not pinlake's elsewhere"
                         .to_owned()
                 }
-                false => "look into the logs of the cleaner and the compactor, or wait longer with --timeout"
+                false => "check the logs of the cleaner and the compactor, or wait longer with --timeout"
                     .to_owned(),
             };
             return Err(CliError::failed(format!("not drained after {} s: {backlog}", args.timeout), advice));
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-fn recovery(lake: &str) -> String {
-    format!("nothing but you brings these in: pinlake recover --lake {lake}")
+fn recovery_advice(lake: &str) -> String {
+    format!("these are not retried automatically; run pinlake recover --lake {lake}")
 }

@@ -1,4 +1,4 @@
-//! From a workload and settings to a bill.
+//! Calculates the bill of a workload.
 
 use std::borrow::Cow;
 
@@ -8,17 +8,17 @@ use super::measured::Measured;
 use super::prices::Prices;
 use super::settings::Settings;
 
-const BYTES_OF_A_GB: f64 = 1e9;
-/// Bytes of a gigabyte as AWS bills memory and Firehose.
-const BYTES_OF_A_GIB: f64 = 1_073_741_824.0;
-const SECONDS_OF_AN_HOUR: f64 = 3600.0;
-const DAYS_OF_A_MONTH: f64 = 365.0 / 12.0;
-/// Lambda asks a shard for records once a second when it may not wait for more.
-const SHORTEST_POLL_SECONDS: f64 = 1.0;
-/// Messages of a call to SQS.
+const BYTES_PER_GB: f64 = 1e9;
+/// The gigabyte of Firehose and CloudWatch Logs.
+const BYTES_PER_GIB: f64 = 1_073_741_824.0;
+const SECONDS_PER_HOUR: f64 = 3600.0;
+const DAYS_PER_MONTH: f64 = 365.0 / 12.0;
+/// Lambda polls a shard once per second if there is no batching window.
+const MIN_POLL_SECONDS: f64 = 1.0;
+/// Messages per call to SQS.
 const SQS_BATCH: f64 = 10.0;
 
-/// What comes in.
+/// The incoming records.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Workload {
     pub records_per_second: f64,
@@ -30,38 +30,38 @@ pub(super) struct Workload {
 
 impl Workload {
     pub(super) fn records_per_month(&self, prices: &Prices) -> f64 {
-        self.records_per_second * prices.hours_per_month * SECONDS_OF_AN_HOUR
+        self.records_per_second * prices.hours_per_month * SECONDS_PER_HOUR
     }
 }
 
-/// One line: how much of what, at which price.
+/// A line of a bill.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Line {
     pub service: &'static str,
     pub what: Cow<'static, str>,
-    /// A month's.
+    /// Quantity per month.
     pub quantity: f64,
     pub usd_per_month: f64,
 }
 
-/// A month's bill.
+/// The bill of a month.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Bill {
     pub lines: Vec<Line>,
     pub shards: f64,
     pub records_per_month: f64,
-    /// What happens a second, where it is pinlake's.
+    /// Events per second; only for pinlake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<Flow>,
 }
 
 impl Bill {
-    /// All of it.
+    /// The total.
     pub(super) fn usd_per_month(&self) -> f64 {
         self.lines.iter().map(|line| line.usd_per_month).sum()
     }
 
-    /// What is there for the shards, used or not.
+    /// The cost of the shards, which does not depend on the records.
     pub(super) fn usd_of_shards(&self) -> f64 {
         self.lines
             .iter()
@@ -70,25 +70,30 @@ impl Bill {
             .sum()
     }
 
-    /// What the work costs.
+    /// The cost without the shards.
     pub(super) fn usd_above_shards(&self) -> f64 {
         self.usd_per_month() - self.usd_of_shards()
     }
 
-    /// A month's dollars for a million of its records; none without records.
+    /// Converts USD per month to USD per million records; `None` without records.
     pub(super) fn per_million(&self, usd: f64) -> Option<f64> {
         (self.records_per_month > 0.0).then(|| usd / self.records_per_month * 1e6)
     }
 
-    /// The bill of `workload` under `settings`.
-    pub(super) fn of(workload: &Workload, settings: &Settings, prices: &Prices, measured: &Measured) -> Bill {
-        let month = prices.hours_per_month * SECONDS_OF_AN_HOUR;
-        let flow = Flow::of(workload, settings, prices, measured);
+    /// Calculates the bill of pinlake for `workload` under `settings`.
+    pub(super) fn for_pinlake(
+        workload: &Workload,
+        settings: &Settings,
+        prices: &Prices,
+        measured: &Measured,
+    ) -> Bill {
+        let month = prices.hours_per_month * SECONDS_PER_HOUR;
+        let flow = Flow::new(workload, settings, prices, measured);
         let mut lines = Vec::new();
         let mut line = |service, what: &'static str, quantity: f64, price: f64| {
             lines.push(Line { service, what: what.into(), quantity, usd_per_month: quantity * price });
         };
-        let analyses = settings.analyses_per_day * DAYS_OF_A_MONTH;
+        let analyses = settings.analyses_per_day * DAYS_PER_MONTH;
 
         let lambda = &prices.lambda;
         let per_call = lambda.per_million_requests / 1e6;
@@ -131,7 +136,7 @@ impl Bill {
         let kept = &measured.stored;
         let bytes =
             workload.bytes_per_record * (kept.raw_per_byte + kept.table_per_byte) + kept.key_bytes_per_record;
-        let stored = workload.records_per_month(prices) * bytes / BYTES_OF_A_GB;
+        let stored = workload.records_per_month(prices) * bytes / BYTES_PER_GB;
         line("S3", "GB kept for a month", stored, s3.per_gb_month);
 
         line(
@@ -145,12 +150,12 @@ impl Bill {
 
         let cloudwatch = &prices.cloudwatch;
         let logs = (flow.log_bytes(settings, measured) * month + analyses * measured.analysis.log_bytes)
-            / BYTES_OF_A_GIB;
+            / BYTES_PER_GIB;
         line("CloudWatch", "GB of logs", logs, cloudwatch.per_gb_logs);
         let metrics = if flow.requests > 0.0 { measured.fixed.metrics } else { measured.fixed.idle_metrics };
         line("CloudWatch", "metrics", metrics, cloudwatch.per_metric_month);
         line("CloudWatch", "alarms", measured.fixed.alarms, cloudwatch.per_alarm_month);
-        let answers = flow.requests * month * measured.ingest.answer_bytes / BYTES_OF_A_GB;
+        let answers = flow.requests * month * measured.ingest.answer_bytes / BYTES_PER_GB;
         line("Transfer", "GB of answers to clients", answers, prices.transfer.per_gb_out);
 
         Bill {
@@ -161,12 +166,12 @@ impl Bill {
         }
     }
 
-    /// The same records through Firehose into Parquet: at least once, no keys, no tables; what puts them there comes on top.
-    pub(super) fn of_firehose(workload: &Workload, prices: &Prices) -> Bill {
+    /// Calculates the bill of Firehose with conversion to Parquet, without its producer.
+    pub(super) fn for_firehose(workload: &Workload, prices: &Prices) -> Bill {
         let firehose = &prices.firehose;
         let records = workload.records_per_month(prices);
         let billed = (workload.bytes_per_record / firehose.round_up_bytes).ceil() * firehose.round_up_bytes;
-        let gb = records * billed / BYTES_OF_A_GIB;
+        let gb = records * billed / BYTES_PER_GIB;
         let line = |what: &'static str, price: f64| Line {
             service: "Firehose",
             what: what.into(),
@@ -185,27 +190,27 @@ impl Bill {
     }
 }
 
-/// What happens a second.
+/// Events per second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Flow {
     requests: f64,
-    /// Kinesis records and the units that they are billed in.
+    /// Kinesis records, and the units in which they are billed.
     stream_records: f64,
     units: f64,
     shards: f64,
     cleanings: f64,
-    /// Landing objects a cleaning.
+    /// Landing objects per invocation of the cleaner.
     objects: f64,
     compactions: f64,
-    /// Commits a compaction.
+    /// Commits per invocation of the compactor.
     commits: f64,
     sweeps: f64,
     datasets: f64,
-    /// What a call takes.
+    /// Duration of a call.
     seconds: Seconds,
 }
 
-/// How long one call of each function takes.
+/// Duration of a call of each function.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 struct Seconds {
     ingest: f64,
@@ -215,38 +220,38 @@ struct Seconds {
 }
 
 impl Flow {
-    fn of(workload: &Workload, settings: &Settings, prices: &Prices, measured: &Measured) -> Flow {
+    fn new(workload: &Workload, settings: &Settings, prices: &Prices, measured: &Measured) -> Flow {
         let kinesis = &prices.kinesis;
         let requests = workload.records_per_second / workload.batch;
-        // A line and its end; ingest packs lines of a request up to one unit.
+        // With the newline. Ingest packs the lines of a request into stream records of up to one unit.
         let line = workload.bytes_per_record + 1.0;
-        let lines_a_record = (kinesis.unit_bytes / line).floor().max(1.0);
-        let stream_records = requests * (workload.batch / lines_a_record).ceil();
+        let lines_per_record = (kinesis.unit_bytes / line).floor().max(1.0);
+        let stream_records = requests * (workload.batch / lines_per_record).ceil();
         let bytes = workload.records_per_second * line;
-        let units_a_record = (line * lines_a_record.min(workload.batch) / kinesis.unit_bytes).ceil();
-        let wanted =
+        let units_per_record = (line * lines_per_record.min(workload.batch) / kinesis.unit_bytes).ceil();
+        let needed =
             (bytes / kinesis.shard_bytes_per_second).max(stream_records / kinesis.shard_records_per_second);
-        let shards = (wanted / settings.shard_fill).ceil().max(1.0);
+        let shards = (needed / settings.shard_fill).ceil().max(1.0);
 
-        // A cleaning begins when its window is over or its batch full, and only if there is something.
+        // The cleaner runs when its window ends or its batch is full, and only if there are records.
         let (shard_records, shard_bytes) = (stream_records / shards, bytes / shards);
-        let by_window = 1.0 / settings.cleaner_window.max(SHORTEST_POLL_SECONDS);
+        let by_window = 1.0 / settings.cleaner_window.max(MIN_POLL_SECONDS);
         let by_size =
             (shard_records / measured.cleaner.most_records).max(shard_bytes / measured.cleaner.most_bytes);
         let cleanings = by_window.max(by_size).min(shard_records) * shards;
-        let lines_a_cleaning = if cleanings > 0.0 { workload.records_per_second / cleanings } else { 0.0 };
-        let objects = workload.datasets.min(lines_a_cleaning);
+        let lines_per_cleaning = if cleanings > 0.0 { workload.records_per_second / cleanings } else { 0.0 };
+        let objects = workload.datasets.min(lines_per_cleaning);
 
         let landed = cleanings * objects;
-        let by_window = 1.0 / settings.compactor_window.max(SHORTEST_POLL_SECONDS);
+        let by_window = 1.0 / settings.compactor_window.max(MIN_POLL_SECONDS);
         let by_size = landed / measured.compactor.most_messages;
-        let sweeps = measured.fixed.sweeps_per_hour / SECONDS_OF_AN_HOUR;
+        let sweeps = measured.fixed.sweeps_per_hour / SECONDS_PER_HOUR;
         let busy = by_window.max(by_size).min(landed);
         let commits = if busy > 0.0 { workload.datasets.min(landed / busy) } else { 0.0 };
         let mut flow = Flow {
             requests,
             stream_records,
-            units: stream_records * units_a_record,
+            units: stream_records * units_per_record,
             shards,
             cleanings,
             objects,
@@ -260,7 +265,7 @@ impl Flow {
         flow
     }
 
-    fn commits_a_second(&self) -> f64 {
+    fn commits_per_second(&self) -> f64 {
         self.compactions * self.commits
     }
 
@@ -268,37 +273,37 @@ impl Flow {
         self.cleanings * self.objects
     }
 
-    /// Of a cleaning: the raw records, an object a dataset, the watermark.
+    /// Puts of the cleaner: a raw object, a landing object per dataset, the watermark.
     fn landing_puts(&self) -> f64 {
         self.cleanings * (2.0 + self.objects)
     }
 
-    /// Of a commit: landing and log are listed; data, keys and log entry put. Now and then a checkpoint with its pointer,
-    /// and a merge, which is a commit more. A sweep lists landing for each dataset and for quarantine.
+    /// Puts and lists of the compactor. A commit lists landing and the log, and puts data, keys and a log entry; some commits
+    /// also write a checkpoint and its pointer, or a merge. A sweep lists landing for each dataset and for quarantine.
     fn table_puts(&self, measured: &Measured) -> f64 {
         let compactor = &measured.compactor;
-        let a_commit = 5.0 + 2.0 / compactor.checkpoint_every + 4.0 / compactor.merge_every;
-        self.commits_a_second() * a_commit + self.sweeps * (self.datasets + 1.0)
+        let per_commit = 5.0 + 2.0 / compactor.checkpoint_every + 4.0 / compactor.merge_every;
+        self.commits_per_second() * per_commit + self.sweeps * (self.datasets + 1.0)
     }
 
-    /// Each landing object is read once; the watermark before it is moved; what others committed; what a merge takes.
+    /// Gets: each landing object, each watermark, the log entries of other writers, and the files of a merge.
     fn gets(&self, measured: &Measured) -> f64 {
-        let merges = self.commits_a_second() / measured.compactor.merge_every;
+        let merges = self.commits_per_second() / measured.compactor.merge_every;
         self.landed()
             + self.cleanings
-            + self.commits_a_second()
+            + self.commits_per_second()
             + merges * 2.0 * measured.compactor.merge_every
     }
 
-    /// Of an analysis: each table's log, and of each file its end and its columns.
+    /// Gets of an analysis: the log of each table, and the footer and columns of each file.
     fn analysis_gets(&self, workload: &Workload, measured: &Measured) -> f64 {
         workload.datasets * (2.0 + 2.0 * measured.analysis.files_per_table)
     }
 
-    /// S3 sends a message an object; they are received and deleted together. An idle queue is asked all the same.
+    /// Calls to SQS. S3 sends a message per object; messages are received and deleted in batches. An idle queue is polled too.
     fn queue_calls(&self, prices: &Prices, measured: &Measured) -> f64 {
-        let sent = self.landed() + measured.fixed.sweeps_per_hour / SECONDS_OF_AN_HOUR;
-        let idle = prices.sqs.idle_polls_per_hour / SECONDS_OF_AN_HOUR;
+        let sent = self.landed() + measured.fixed.sweeps_per_hour / SECONDS_PER_HOUR;
+        let idle = prices.sqs.idle_polls_per_hour / SECONDS_PER_HOUR;
         sent + idle.max(sent / SQS_BATCH) + sent / SQS_BATCH
     }
 
@@ -311,12 +316,12 @@ impl Flow {
             + self.compactions * (lambda + compactor.log_bytes + info(compactor.info_log_bytes))
     }
 
-    /// A call's time: its CPU time, as long as its share of a processor makes it, and its waits for AWS.
+    /// The duration of a call: its CPU time divided by its share of a processor, and its waits for AWS.
     fn call_seconds(&self, workload: &Workload, settings: &Settings, measured: &Measured) -> Seconds {
         let (memory, waits) = (&settings.memory, &measured.waits_ms);
         let line = workload.bytes_per_record + 1.0;
-        let mb_a_second = workload.records_per_second * line / 1e6;
-        let each = |calls: f64| if calls > 0.0 { mb_a_second / calls } else { 0.0 };
+        let mb_per_second = workload.records_per_second * line / 1e6;
+        let each = |calls: f64| if calls > 0.0 { mb_per_second / calls } else { 0.0 };
         let time = |cpu: f64, memory: f64, wait: f64| {
             (cpu / (memory / measured.fixed.mb_of_one_cpu).min(1.0) + wait) / 1e3
         };
@@ -324,14 +329,14 @@ impl Flow {
             measured.ingest.cpu_ms_per_request + measured.ingest.cpu_ms_per_mb * workload.batch * line / 1e6;
         let cleaner =
             measured.cleaner.cpu_ms_per_invocation + measured.cleaner.cpu_ms_per_mb * each(self.cleanings);
-        let a_commit = measured.compactor.cpu_ms_per_commit;
-        let compactor = a_commit * self.commits + measured.compactor.cpu_ms_per_mb * each(self.compactions);
+        let per_commit = measured.compactor.cpu_ms_per_commit;
+        let compactor = per_commit * self.commits + measured.compactor.cpu_ms_per_mb * each(self.compactions);
         let (analysis, posts) = (&measured.analysis, workload.analysed_posts / 1e6);
         Seconds {
             ingest: time(ingest, memory.ingest, waits.kinesis_put),
-            // Raw records, then landing objects all at once, then the watermark.
+            // The raw object, then all landing objects concurrently, then the watermark.
             cleaner: time(cleaner, memory.cleaner, 3.0 * waits.s3_put + waits.s3_get),
-            // One table behind the other: two lists, objects all at once, files, log entry, removal.
+            // One table after the other: two lists, all objects concurrently, files, log entry, removal.
             compactor: time(
                 compactor,
                 memory.compactor,
@@ -416,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_busy_month_costs_what_it_costs_by_hand() {
-        let bill = Bill::of(&BUSY, &settings(), &prices(), &measured());
+        let bill = Bill::for_pinlake(&BUSY, &settings(), &prices(), &measured());
         // 100 requests a second for 3.6e6 seconds, at $1 a million.
         near(usd(&bill, "Lambda", "calls: ingest"), 360.0);
         // Each 1 ms of CPU at half a processor and 9 ms of waiting: 11 ms of half a GB.
@@ -442,7 +447,7 @@ mod tests {
         near(usd(&bill, "Lambda", "GB-seconds: analysis"), analyses * 2.0 * 3008.0 / 1024.0 * 0.001);
         near(
             usd(&bill, "CloudWatch", "GB of logs"),
-            (3.6e8 * 500.0 + (360_000.0 + 180_000.0) * 350.0) / BYTES_OF_A_GIB,
+            (3.6e8 * 500.0 + (360_000.0 + 180_000.0) * 350.0) / BYTES_PER_GIB,
         );
         near(usd(&bill, "Transfer", "GB of answers"), 360.0);
         near(usd(&bill, "CloudWatch", "metrics") + usd(&bill, "CloudWatch", "alarms"), 70.0);
@@ -452,7 +457,7 @@ mod tests {
     #[test]
     fn an_idle_month_costs_what_stands_and_nothing_by_the_record() {
         let idle = Workload { records_per_second: 0.0, ..BUSY };
-        let bill = Bill::of(&idle, &settings(), &prices(), &measured());
+        let bill = Bill::for_pinlake(&idle, &settings(), &prices(), &measured());
         let analyses = 365.0;
         let by_hand = 30.0 // the shard
             + 2.0 // 20 keys an hour
@@ -467,7 +472,7 @@ mod tests {
     fn a_record_alone_waits_for_no_window_that_it_does_not_fill() {
         // One record in 1,000 seconds, one a request: each is cleaned, and committed, alone.
         let rare = Workload { records_per_second: 0.001, batch: 1.0, ..BUSY };
-        let bill = Bill::of(&rare, &settings(), &prices(), &measured());
+        let bill = Bill::for_pinlake(&rare, &settings(), &prices(), &measured());
         near(usd(&bill, "Lambda", "calls: cleaner"), 3.6e3 * 1e-6);
         near(usd(&bill, "S3", "puts: raw"), 3.6e3 * 3.0 * 1e-5);
         near(usd(&bill, "S3", "puts and lists"), 3.6e3 * 7.0 * 1e-5);
@@ -479,8 +484,12 @@ mod tests {
     fn what_is_built_in_makes_a_bill() {
         let (prices, measured) = (Prices::built_in().unwrap(), Measured::built_in().unwrap());
         let usd = |batch: f64| {
-            let bill =
-                Bill::of(&Workload { batch, ..BUSY }, &Settings::default_for(60.0), &prices, &measured);
+            let bill = Bill::for_pinlake(
+                &Workload { batch, ..BUSY },
+                &Settings::default_for(60.0),
+                &prices,
+                &measured,
+            );
             bill.per_million(bill.usd_above_shards()).unwrap()
         };
         assert!(usd(500.0) < 0.05, "{}", usd(500.0));
@@ -489,9 +498,9 @@ mod tests {
 
     #[test]
     fn firehose_rounds_every_record_up() {
-        let bill = Bill::of_firehose(&BUSY, &prices());
-        near(bill.usd_per_month(), 3.6e9 * 5120.0 / BYTES_OF_A_GIB * 1.5);
+        let bill = Bill::for_firehose(&BUSY, &prices());
+        near(bill.usd_per_month(), 3.6e9 * 5120.0 / BYTES_PER_GIB * 1.5);
         let large = Workload { bytes_per_record: 5121.0, ..BUSY };
-        near(Bill::of_firehose(&large, &prices()).usd_per_month(), 2.0 * bill.usd_per_month());
+        near(Bill::for_firehose(&large, &prices()).usd_per_month(), 2.0 * bill.usd_per_month());
     }
 }

@@ -1,10 +1,10 @@
-//! What the functions need, from `measured.toml`.
+//! What the functions use per request, record and commit, from `measured.toml`.
 
 use serde::Deserialize;
 
 use crate::error::CliError;
 
-/// CPU, bytes and waits; the file says how each was found.
+/// CPU times, bytes and waits. The file says how each was found.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "measured.toml, which is their documentation, has the same names")]
@@ -91,8 +91,8 @@ pub(super) struct Fixed {
 }
 
 impl Measured {
-    /// The figures that the program was built with.
+    /// The built-in figures.
     pub(super) fn built_in() -> Result<Measured, CliError> {
-        super::built_in("figures", include_str!("measured.toml"))
+        super::parse_built_in("figures", include_str!("measured.toml"))
     }
 }

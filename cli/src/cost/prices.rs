@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::error::CliError;
 
-/// Prices in US dollars; the file says what each is.
+/// Prices in US dollars. The file describes each.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "prices.toml, which is their documentation, has the same names")]
@@ -102,7 +102,7 @@ pub(super) struct ApiGateway {
     pub per_million_requests: f64,
 }
 
-/// Something that runs all the time.
+/// A server that runs all the time.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
@@ -111,18 +111,18 @@ pub(super) struct Server {
 }
 
 impl Prices {
-    /// The prices that the program was built with.
+    /// The built-in prices.
     pub(super) fn built_in() -> Result<Prices, CliError> {
-        super::built_in("prices", include_str!("prices.toml"))
+        super::parse_built_in("prices", include_str!("prices.toml"))
     }
 
-    /// Prices of one's own.
+    /// Prices from a file.
     pub(super) fn from_file(file: &Path) -> Result<Prices, CliError> {
         let unusable = || format!("cannot use the prices in {}", file.display());
         let text = std::fs::read_to_string(file)
-            .map_err(|error| CliError::usage(unusable(), "check the name").caused_by(error))?;
+            .map_err(|error| CliError::usage(unusable(), "check the name of the file").caused_by(error))?;
         toml::from_str(&text).map_err(|error| {
-            CliError::usage(unusable(), "write what cli/src/cost/prices.toml has").caused_by(error)
+            CliError::usage(unusable(), "use the format of cli/src/cost/prices.toml").caused_by(error)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Bills as tables for people and as JSON for programs.
+//! Prints bills as tables or JSON.
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
@@ -12,11 +12,12 @@ use super::settings::Settings;
 use crate::console;
 use crate::error::CliError;
 
-/// Records a second and seconds of freshness that a matrix shows.
+/// Records per second of the matrix.
 const RATES: [f64; 3] = [1.0, 100.0, 1000.0];
+/// Freshness in seconds of the matrix.
 const FRESHNESS: [f64; 3] = [1.0, 60.0, 300.0];
 
-/// The bill of each of the settings, and what others take.
+/// Prints the bill of each setting, of Firehose and of the replaced pipeline.
 pub(super) fn bills(
     workload: &Workload,
     bills: &[(Settings, Bill)],
@@ -24,7 +25,7 @@ pub(super) fn bills(
     measured: &Measured,
     format: Format,
 ) -> Result<(), CliError> {
-    let firehose = Bill::of_firehose(workload, prices);
+    let firehose = Bill::for_firehose(workload, prices);
     let replaced = replaced(workload, prices);
     if format == Format::Json {
         let columns =
@@ -38,31 +39,31 @@ pub(super) fn bills(
         }));
     }
     let mut table = new_table();
-    let mut head = vec!["USD".to_owned(), "a month, default".to_owned()];
+    let mut head = vec!["USD".to_owned(), "per month, default".to_owned()];
     for (settings, _) in bills {
         head.push(format!("{}: month", settings.name));
         head.push("per million".to_owned());
     }
     table.set_header(head);
-    // The columns differ in which lines they have, not in their order.
-    let most = bills.iter().map(|(_, bill)| &bill.lines).max_by_key(|lines| lines.len());
-    for line in most.into_iter().flatten() {
-        let of = |bill: &Bill| {
+    // Bills may lack lines, but have the same order.
+    let longest = bills.iter().map(|(_, bill)| &bill.lines).max_by_key(|lines| lines.len());
+    for line in longest.into_iter().flatten() {
+        let find_line = |bill: &Bill| {
             bill.lines.iter().find(|own| (own.service, &own.what) == (line.service, &line.what)).cloned()
         };
-        let first = bills.first().and_then(|(_, bill)| of(bill));
+        let first = bills.first().and_then(|(_, bill)| find_line(bill));
         let mut row =
             vec![format!("{} {}", line.service, line.what), quantity(first.map_or(0.0, |own| own.quantity))];
         for (_, bill) in bills {
-            let usd = of(bill).map_or(0.0, |own| own.usd_per_month);
+            let usd = find_line(bill).map_or(0.0, |own| own.usd_per_month);
             row.extend([money(usd), per_million(bill, usd)]);
         }
         table.add_row(row);
     }
     for (what, part) in [
-        ("all in", Bill::usd_per_month as fn(&Bill) -> f64),
-        ("of it for shards", Bill::usd_of_shards),
-        ("above the shards", Bill::usd_above_shards),
+        ("total", Bill::usd_per_month as fn(&Bill) -> f64),
+        ("shards only", Bill::usd_of_shards),
+        ("without shards", Bill::usd_above_shards),
     ] {
         let mut row = vec![what.to_owned(), String::new()];
         for (_, bill) in bills {
@@ -74,7 +75,7 @@ pub(super) fn bills(
     console::data(&table.to_string())?;
 
     let mut others = new_table();
-    others.set_header(["instead", "USD a month", "per million"]);
+    others.set_header(["alternative", "USD per month", "per million"]);
     for (name, bill) in [("the replaced pipeline", &replaced), ("Firehose into Parquet", &firehose)] {
         for line in &bill.lines {
             others.add_row([
@@ -84,7 +85,7 @@ pub(super) fn bills(
             ]);
         }
         others.add_row([
-            format!("{name}, all in"),
+            format!("{name}, total"),
             money(bill.usd_per_month()),
             per_million(bill, bill.usd_per_month()),
         ]);
@@ -97,7 +98,7 @@ pub(super) fn bills(
 
 fn notes(workload: &Workload, bills: &[(Settings, Bill)], prices: &Prices, measured: &Measured) {
     console::say(&format!(
-        "{:.1} records/s of {} bytes, {} a request, {} datasets; a month has {} hours",
+        "{:.1} records/s of {} bytes, {} per request, {} datasets; a month has {} hours",
         workload.records_per_second,
         workload.bytes_per_record,
         workload.batch,
@@ -106,7 +107,7 @@ fn notes(workload: &Workload, bills: &[(Settings, Bill)], prices: &Prices, measu
     ));
     for (settings, bill) in bills {
         console::say(&format!(
-            "{}: windows {} and {} s, {} shards, {} analyses a day of {} posts",
+            "{}: windows {} and {} s, {} shards, {} analyses per day of {} posts",
             settings.name,
             settings.cleaner_window,
             settings.compactor_window,
@@ -116,13 +117,13 @@ fn notes(workload: &Workload, bills: &[(Settings, Bill)], prices: &Prices, measu
         ));
     }
     console::say(&format!(
-        "prices of {} in {}, without free tiers; {}\nnot in it: the storage of earlier months, the replaced pipeline's \
-         growth with its load, and what puts records into Firehose",
+        "prices of {} in {}, without free tiers; {}\nnot included: storage of earlier months, more servers of the replaced pipeline \
+         under load, and the producer of Firehose",
         prices.as_of, prices.region, measured.measured
     ));
 }
 
-/// Rates against freshness under the default settings, and the bill without any record.
+/// Prints the matrix of rates and freshness for the default settings, and the idle bill.
 pub(super) fn matrix(
     workload: &Workload,
     prices: &Prices,
@@ -130,7 +131,7 @@ pub(super) fn matrix(
     format: Format,
 ) -> Result<(), CliError> {
     let at = |rate: f64, freshness: f64| {
-        Bill::of(
+        Bill::for_pinlake(
             &Workload { records_per_second: rate, ..*workload },
             &Settings::default_for(freshness),
             prices,
@@ -167,22 +168,22 @@ pub(super) fn matrix(
     align(&mut table, 0);
     console::data(&table.to_string())?;
     let mut lines = new_table();
-    lines.set_header(["idle", "USD a month"]);
+    lines.set_header(["idle", "USD per month"]);
     for line in idle.lines.iter().filter(|line| line.usd_per_month >= 0.005) {
         lines.add_row([format!("{} {}", line.service, line.what), money(line.usd_per_month)]);
     }
-    lines.add_row(["all in".to_owned(), money(idle.usd_per_month())]);
+    lines.add_row(["total".to_owned(), money(idle.usd_per_month())]);
     align(&mut lines, 1);
     console::data(&lines.to_string())?;
     console::say(&format!(
-        "records of {} bytes, {} a request; a freshness of 1 s: the windows are at their least, the work takes longer\n\
+        "records of {} bytes, {} per request; for a freshness of 1 s the windows are minimal, and the work takes longer\n\
          prices of {} in {}, without free tiers; {}",
         workload.bytes_per_record, workload.batch, prices.as_of, prices.region, measured.measured
     ));
     Ok(())
 }
 
-/// The servers and what is charged a request in front of them.
+/// The bill of the replaced pipeline: servers, and API Gateway per request.
 fn replaced(workload: &Workload, prices: &Prices) -> Bill {
     use super::bill::Line;
     let records_per_month = workload.records_per_month(prices);
@@ -222,7 +223,7 @@ fn new_table() -> Table {
     table
 }
 
-/// Figures stand right, words left.
+/// Aligns columns from `from` to the right.
 fn align(table: &mut Table, from: usize) {
     for column in table.column_iter_mut().skip(from) {
         column.set_cell_alignment(CellAlignment::Right);

@@ -1,25 +1,25 @@
-//! What of the template's parameters decides cost and freshness.
+//! The template parameters that decide cost and freshness.
 
 use serde::Serialize;
 
-/// One way to run the pipeline.
+/// A configuration of the pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Settings {
-    /// Name of the column.
+    /// The name of the column.
     pub name: &'static str,
     /// `CleanerWindowSeconds`.
     pub cleaner_window: f64,
     /// `CompactorWindowSeconds`.
     pub compactor_window: f64,
-    /// Retention of the stream above a day.
+    /// Whether the stream keeps records for more than a day.
     pub long_retention: bool,
-    /// Part of a shard's limit that is planned for.
+    /// Planned utilisation of a shard, from 0 to 1.
     pub shard_fill: f64,
-    /// Runs of the analyses.
+    /// Runs of the analyses per day.
     pub analyses_per_day: f64,
-    /// Whether `LogLevel` lets what a commit tells through; a request's one line is its metrics.
+    /// Whether `LogLevel` includes the line of each commit. The one line of a request is its metrics.
     pub info_logs: bool,
-    /// MB of memory: ingest, cleaner, compactor, analysis.
+    /// Memory of the functions in MB.
     pub memory: Memory,
 }
 
@@ -32,15 +32,15 @@ pub(super) struct Memory {
     pub analysis: f64,
 }
 
-/// As template.yaml has it.
+/// The values of template.yaml.
 const TEMPLATE: Memory = Memory { ingest: 512.0, cleaner: 1024.0, compactor: 2048.0, analysis: 3008.0 };
 
 impl Settings {
-    /// The template, with windows for a freshness.
+    /// The settings of the template, with windows for a freshness in seconds.
     pub(super) fn default_for(freshness: f64) -> Settings {
         Settings {
             name: "default",
-            // Half of the time in the stream, a third in landing (60 s: the template's 30 and 20), the rest for the work.
+            // Half of the time is for the stream and a third for landing (60 s: 30 and 20 as in the template).
             cleaner_window: (freshness / 2.0).floor().clamp(0.0, 300.0),
             compactor_window: (freshness / 3.0).floor().clamp(1.0, 300.0),
             long_retention: true,
@@ -51,7 +51,7 @@ impl Settings {
         }
     }
 
-    /// The columns of a bill.
+    /// The columns of a bill: default, cheapest, fastest.
     pub(super) fn columns(freshness: f64) -> [Settings; 3] {
         let default = Settings::default_for(freshness);
         let cheapest = Settings {

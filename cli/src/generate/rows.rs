@@ -1,39 +1,42 @@
-//! One row of each dataset, as a pure function of the plan and the row's number.
+//! The rows of each dataset. A row is a pure function of the plan and its number.
 //!
-//! Nothing is remembered from row to row: a replay of row 17 is made by making row 17 again, the three files can be
-//! written at the same time, and a poster's or a user's traits come from dice of their own.
+//! There is no state between rows: a duplicate of row 17 is row 17 generated again, the three files are written in parallel,
+//! and posters and users have random sequences of their own.
 
-use chrono::{DateTime, Datelike, Timelike};
+use std::io;
 
-use super::json_line::{JsonLine, decimal, padded};
+use chrono::DateTime;
+use serde::Serialize;
+
+use super::json_line::write_line;
 use super::words::{
     ADJECTIVES, CATEGORIES, COUNTRIES, FIRST_NAMES, LAST_NAMES, NOUNS, OCCASIONS, PICTURES, SENTENCES,
 };
-use crate::dice::Dice;
+use crate::seeded_rng::SeededRng;
 
-/// What all rows of a run have in common.
+/// The parameters of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Fixes everything.
+    /// The seed of all random sequences.
     pub seed: u64,
-    /// Posts, that is rows of each dataset before replays.
+    /// Rows of each dataset, without duplicates.
     pub rows: u64,
-    /// Share of rows that break the contract or come in an unusual shape.
+    /// Share of rows that break the contract or have an unusual shape, from 0 to 1.
     pub dirty: f64,
 }
 
-/// What became of a row.
+/// The kind of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// As the stock client sends it.
     Usual,
-    /// In another of the shapes that clients use; a clean row comes of it.
+    /// In another shape that clients use; it cleans without error.
     Varied,
-    /// Against the contract; it belongs in quarantine.
+    /// Breaks the contract; it belongs in quarantine.
     Broken,
 }
 
-/// A dataset that this program can invent.
+/// A dataset that can be generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dataset {
     /// A post.
@@ -45,7 +48,7 @@ pub enum Dataset {
 }
 
 impl Dataset {
-    /// All three, in the order in which clients send them.
+    /// All three, in the order of the clients.
     pub const ALL: [Dataset; 3] = [Dataset::Pin, Dataset::Geo, Dataset::User];
 
     /// The dataset's name.
@@ -57,302 +60,348 @@ impl Dataset {
         }
     }
 
-    /// Appends row `number` with its newline.
-    pub fn write(self, out: &mut Vec<u8>, plan: &Plan, number: u64) -> Condition {
-        let mut dice = Dice::new(plan.seed, self as u64, number);
-        let condition = match (dice.chance(plan.dirty), dice.chance(0.5)) {
+    /// Appends row `number` as a line, and returns its kind.
+    pub fn write_row(self, out: &mut Vec<u8>, plan: &Plan, number: u64) -> io::Result<Condition> {
+        let mut rng = SeededRng::new(plan.seed, self as u64, number);
+        let condition = match (rng.next_bool(plan.dirty), rng.next_bool(0.5)) {
             (false, _) => Condition::Usual,
             (true, false) => Condition::Varied,
             (true, true) => Condition::Broken,
         };
         match self {
-            Dataset::Pin => pin(out, plan, number, dice, condition),
-            Dataset::Geo => geo(out, number, dice, condition),
-            Dataset::User => user(out, plan, number, dice, condition),
+            Dataset::Pin => write_pin(out, plan, number, rng, condition)?,
+            Dataset::Geo => write_geo(out, number, rng, condition)?,
+            Dataset::User => write_user(out, plan, number, rng, condition)?,
         }
-        condition
+        Ok(condition)
     }
 }
 
-/// Dice lanes of what rows share; those of the datasets come before.
-const POSTER_LANE: u64 = 16;
-const USER_LANE: u64 = 17;
+/// Random streams of posters and users. The streams of the datasets are below.
+const POSTER_STREAM: u64 = 16;
+const USER_STREAM: u64 = 17;
 
-/// 2017-10-19 00:00:00 and the seconds of the five years after it.
-const POSTS_BEGIN: i64 = 1_508_371_200;
-const POSTS_SPAN: u64 = 5 * 365 * 86_400 + 86_400;
-/// 2015-10-21 00:00:00 and the seconds of the two years after it.
-const JOINS_BEGIN: i64 = 1_445_385_600;
-const JOINS_SPAN: u64 = 731 * 86_400;
+/// Posts are dated 2017-10-19 and the five years after it.
+const POSTS_START: i64 = 1_508_371_200;
+const POSTS_SECONDS: u64 = 5 * 365 * 86_400 + 86_400;
+/// Users joined on 2015-10-21 or in the two years after it.
+const JOINS_START: i64 = 1_445_385_600;
+const JOINS_SECONDS: u64 = 731 * 86_400;
 
-/// What is wrong or unusual with a row, one of three kinds a dataset; none of them in usual rows.
-fn quirk(dice: &mut Dice, condition: Condition, of: Condition) -> Option<u64> {
-    let kind = dice.below(3);
-    (condition == of).then_some(kind)
+/// Which of three faults or variations a row of the condition `wanted` has; `None` for other rows.
+fn draw_variant(rng: &mut SeededRng, condition: Condition, wanted: Condition) -> Option<u64> {
+    let variant = rng.next_below(3);
+    (condition == wanted).then_some(variant)
 }
 
-fn pin(out: &mut Vec<u8>, plan: &Plan, number: u64, mut dice: Dice, condition: Condition) {
-    let broken = quirk(&mut dice, condition, Condition::Broken);
-    let varied = quirk(&mut dice, condition, Condition::Varied);
-    let category = CATEGORIES[dice.skewed_below(CATEGORIES.len() as u64) as usize];
-    let story = dice.chance(0.07);
-    // The site answered with nothing but an error page: every text is its marker, and there is no picture.
-    let unknown = story && dice.chance(0.1);
-    let no_picture = unknown || (story && dice.chance(0.18));
-    let video = !story && dice.chance(0.03);
-    let mut text = String::with_capacity(256);
+/// A field that holds a number, except in broken rows.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum NumberField {
+    Integer(u64),
+    Float(f64),
+    Text(&'static str),
+}
 
-    let mut line = JsonLine::open(out, dice.chance(0.5));
-    write_number(&mut line, "index", "ind", number, broken, varied);
-    write_uuid(&mut line, &mut dice);
-    if unknown {
-        line.string("title", "No Title Data Available");
+/// A time in one of the formats that clients send.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum TimeField {
+    Text(String),
+    ExtendedJson {
+        #[serde(rename = "$date")]
+        date: String,
+    },
+}
+
+/// The number of a row, under one of two names, or missing.
+#[derive(Debug, Default, Serialize)]
+struct RowNumber {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<NumberField>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ind: Option<NumberField>,
+}
+
+#[derive(Debug, Serialize)]
+struct PinRow<'a> {
+    #[serde(flatten)]
+    number: RowNumber,
+    unique_id: String,
+    title: String,
+    description: String,
+    poster_name: String,
+    follower_count: String,
+    tag_list: String,
+    is_image_or_video: &'static str,
+    image_src: String,
+    downloaded: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    save_location: Option<String>,
+    category: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct GeoRow {
+    #[serde(flatten)]
+    number: RowNumber,
+    timestamp: TimeField,
+    latitude: NumberField,
+    longitude: NumberField,
+    country: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct UserRow {
+    #[serde(flatten)]
+    number: RowNumber,
+    first_name: &'static str,
+    last_name: &'static str,
+    age: NumberField,
+    date_joined: TimeField,
+}
+
+fn write_pin(
+    out: &mut Vec<u8>,
+    plan: &Plan,
+    number: u64,
+    mut rng: SeededRng,
+    condition: Condition,
+) -> io::Result<()> {
+    let broken = draw_variant(&mut rng, condition, Condition::Broken);
+    let varied = draw_variant(&mut rng, condition, Condition::Varied);
+    let category = CATEGORIES[rng.next_skewed_below(CATEGORIES.len() as u64) as usize];
+    let is_story = rng.next_bool(0.07);
+    // The site answered with an error page: every text is a placeholder, and there is no picture.
+    let is_unknown = is_story && rng.next_bool(0.1);
+    let has_no_picture = is_unknown || (is_story && rng.next_bool(0.18));
+    let is_video = !is_story && rng.next_bool(0.03);
+    let ascii = rng.next_bool(0.5);
+    let unique_id = draw_uuid(&mut rng);
+    let title =
+        if is_unknown { "No Title Data Available".to_owned() } else { draw_title(&mut rng, category) };
+    let description = match rng.next_below(200) {
+        _ if is_story => "No description available Story format".to_owned(),
+        0..4 => "No description available".to_owned(),
+        4 => "Untitled".to_owned(),
+        _ => draw_description(&mut rng),
+    };
+    let (poster_name, mut follower_count) = if is_unknown {
+        ("User Info Error".to_owned(), "User Info Error".to_owned())
     } else {
-        title(&mut text, &mut dice, category);
-        line.string("title", &text);
+        let poster = SeededRng::new(plan.seed, POSTER_STREAM, rng.next_skewed_below(plan.rows / 4 + 1));
+        draw_poster(&mut rng, poster, varied)
+    };
+    if broken == Some(2) {
+        "plenty".clone_into(&mut follower_count);
     }
-    text.clear();
-    match dice.below(200) {
-        _ if story => text.push_str("No description available Story format"),
-        0..4 => text.push_str("No description available"),
-        4 => text.push_str("Untitled"),
-        _ => description(&mut text, &mut dice),
-    }
-    line.string("description", &text);
-    if unknown {
-        line.string("poster_name", "User Info Error");
-        line.string("follower_count", if broken == Some(2) { "plenty" } else { "User Info Error" });
+    let tag_list = if is_unknown || rng.next_bool(0.005) {
+        "N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e".to_owned()
     } else {
-        let poster = Dice::new(plan.seed, POSTER_LANE, dice.skewed_below(plan.rows / 4 + 1));
-        write_poster(&mut line, &mut text, &mut dice, poster, broken, varied);
-    }
-    text.clear();
-    if unknown || dice.chance(0.005) {
-        text.push_str("N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e");
+        draw_tags(&mut rng, category)
+    };
+    let image_src = if has_no_picture {
+        "Image src error.".to_owned()
     } else {
-        tags(&mut text, &mut dice, category);
-    }
-    line.string("tag_list", &text);
-    line.string(
-        "is_image_or_video",
-        match (story, video) {
+        draw_picture(&mut rng, is_story || is_video)
+    };
+    let row = PinRow {
+        number: row_number("index", number, broken, varied),
+        unique_id,
+        title,
+        description,
+        poster_name,
+        follower_count,
+        tag_list,
+        is_image_or_video: match (is_story, is_video) {
             (true, _) => "multi-video(story page format)",
             (false, true) => "video",
             (false, false) => "image",
         },
-    );
-    text.clear();
-    if no_picture {
-        text.push_str("Image src error.");
-    } else {
-        picture(&mut text, &mut dice, story || video);
-    }
-    line.string("image_src", &text);
-    line.integer("downloaded", u64::from(!no_picture));
-    if varied != Some(1) {
-        text.clear();
-        text.push_str("Local save in /data/");
-        text.push_str(category);
-        line.string("save_location", &text);
-    }
-    line.string("category", category);
-    line.close();
+        image_src,
+        downloaded: u64::from(!has_no_picture),
+        save_location: (varied != Some(1)).then(|| format!("Local save in /data/{category}")),
+        category,
+    };
+    write_line(out, ascii, &row)
 }
 
-fn geo(out: &mut Vec<u8>, number: u64, mut dice: Dice, condition: Condition) {
-    let broken = quirk(&mut dice, condition, Condition::Broken);
-    let varied = quirk(&mut dice, condition, Condition::Varied);
-    let ascii = dice.chance(0.5);
-    let posted = POSTS_BEGIN + dice.below(POSTS_SPAN) as i64;
-    let mut value = Vec::with_capacity(48);
-
-    let mut line = JsonLine::open(out, ascii);
-    write_number(&mut line, "ind", "index", number, broken, varied);
-    match broken {
-        Some(2) if dice.chance(0.5) => line.string("timestamp", "2021-02-30 25:61:00"),
-        _ => write_time(&mut line, "timestamp", posted, &mut dice, varied),
-    }
-    match broken {
-        Some(2) => line.string("latitude", "abc"),
-        _ => {
-            degrees(&mut value, &mut dice, 90);
-            line.verbatim("latitude", &value);
-        }
-    }
-    value.clear();
-    degrees(&mut value, &mut dice, 180);
-    line.verbatim("longitude", &value);
-    line.string("country", COUNTRIES[dice.skewed_below(COUNTRIES.len() as u64) as usize]);
-    line.close();
+fn write_geo(out: &mut Vec<u8>, number: u64, mut rng: SeededRng, condition: Condition) -> io::Result<()> {
+    let broken = draw_variant(&mut rng, condition, Condition::Broken);
+    let varied = draw_variant(&mut rng, condition, Condition::Varied);
+    let ascii = rng.next_bool(0.5);
+    let posted = POSTS_START + rng.next_below(POSTS_SECONDS) as i64;
+    let timestamp = match broken {
+        Some(2) if rng.next_bool(0.5) => TimeField::Text("2021-02-30 25:61:00".to_owned()),
+        _ => draw_time_format(&mut rng, posted, varied),
+    };
+    let latitude = match broken {
+        Some(2) => NumberField::Text("abc"),
+        _ => NumberField::Float(draw_degrees(&mut rng, 90)),
+    };
+    let longitude = NumberField::Float(draw_degrees(&mut rng, 180));
+    let country = COUNTRIES[rng.next_skewed_below(COUNTRIES.len() as u64) as usize];
+    let number = row_number("ind", number, broken, varied);
+    write_line(out, ascii, &GeoRow { number, timestamp, latitude, longitude, country })
 }
 
-fn user(out: &mut Vec<u8>, plan: &Plan, number: u64, mut dice: Dice, condition: Condition) {
-    let broken = quirk(&mut dice, condition, Condition::Broken);
-    let varied = quirk(&mut dice, condition, Condition::Varied);
-    let ascii = dice.chance(0.5);
-    let usual_person = dice.skewed_below(plan.rows / 2 + 1);
+fn write_user(
+    out: &mut Vec<u8>,
+    plan: &Plan,
+    number: u64,
+    mut rng: SeededRng,
+    condition: Condition,
+) -> io::Result<()> {
+    let broken = draw_variant(&mut rng, condition, Condition::Broken);
+    let varied = draw_variant(&mut rng, condition, Condition::Varied);
+    let ascii = rng.next_bool(0.5);
+    let usual_person = rng.next_skewed_below(plan.rows / 2 + 1);
     let person = match broken {
-        // Nothing else tells two rows without a number apart, and only replays shall be equal.
+        // Rows without a number get a person of their own, so that only duplicates are equal.
         Some(0 | 1) => plan.rows + number,
         _ => usual_person,
     };
-    let mut person = Dice::new(plan.seed, USER_LANE, person);
-    let joined = JOINS_BEGIN + person.below(JOINS_SPAN) as i64;
-
-    let mut line = JsonLine::open(out, ascii);
-    write_number(&mut line, "ind", "index", number, broken, varied);
-    line.string("first_name", person.pick(FIRST_NAMES));
-    line.string("last_name", person.pick(LAST_NAMES));
-    let age = 20 + person.skewed_below(41);
-    match (broken, dice.chance(0.5)) {
-        (Some(2), true) => line.string("age", "abc"),
-        _ => line.integer("age", age),
-    }
-    match broken {
-        Some(2) => line.string("date_joined", "2016-13-40 00:00:00"),
-        _ => write_time(&mut line, "date_joined", joined, &mut dice, varied),
-    }
-    line.close();
+    let mut person = SeededRng::new(plan.seed, USER_STREAM, person);
+    let joined = JOINS_START + person.next_below(JOINS_SECONDS) as i64;
+    let (first_name, last_name) = (person.choose(FIRST_NAMES), person.choose(LAST_NAMES));
+    let age = 20 + person.next_skewed_below(41);
+    let age = match (broken, rng.next_bool(0.5)) {
+        (Some(2), true) => NumberField::Text("abc"),
+        _ => NumberField::Integer(age),
+    };
+    let date_joined = match broken {
+        Some(2) => TimeField::Text("2016-13-40 00:00:00".to_owned()),
+        _ => draw_time_format(&mut rng, joined, varied),
+    };
+    let number = row_number("ind", number, broken, varied);
+    write_line(out, ascii, &UserRow { number, first_name, last_name, age, date_joined })
 }
 
-/// The row's number under its usual name or the other one; missing or no number in broken rows of kinds 0 and 1.
-fn write_number(
-    line: &mut JsonLine<'_>,
-    usual: &str,
-    other: &str,
-    number: u64,
-    broken: Option<u64>,
-    varied: Option<u64>,
-) {
-    match (broken, varied) {
-        (Some(0), _) => {}
-        (Some(1), _) => line.string(usual, "abc"),
-        (_, Some(0)) => line.integer(other, number),
-        _ => line.integer(usual, number),
+/// The row's number under the name `usual`, or under the other one in varied rows of variant 0. In broken rows it is missing
+/// (variant 0) or no number (variant 1).
+fn row_number(usual: &str, number: u64, broken: Option<u64>, varied: Option<u64>) -> RowNumber {
+    let value = match broken {
+        Some(0) => return RowNumber::default(),
+        Some(1) => NumberField::Text("abc"),
+        _ => NumberField::Integer(number),
+    };
+    let is_swapped = broken != Some(1) && varied == Some(0);
+    if (usual == "index") == is_swapped {
+        RowNumber { ind: Some(value), index: None }
+    } else {
+        RowNumber { index: Some(value), ind: None }
     }
 }
 
-fn write_uuid(line: &mut JsonLine<'_>, dice: &mut Dice) {
-    const HEX: [u8; 16] = *b"0123456789abcdef";
-    // Version 4, variant 1.
-    let high = dice.draw() & !0xf000 | 0x4000;
-    let low = dice.draw() >> 2 | 0x8000_0000_0000_0000;
-    let bits = u128::from(high) << 64 | u128::from(low);
-    let mut text = Vec::with_capacity(38);
-    text.push(b'"');
-    for digit in 0..32 {
-        if matches!(digit, 8 | 12 | 16 | 20) {
-            text.push(b'-');
-        }
-        text.push(HEX[(bits >> (124 - 4 * digit) & 15) as usize]);
-    }
-    text.push(b'"');
-    line.verbatim("unique_id", &text);
+/// A UUID of version 4, variant 1.
+fn draw_uuid(rng: &mut SeededRng) -> String {
+    let high = rng.next_u64() & !0xf000 | 0x4000;
+    let low = rng.next_u64() >> 2 | 0x8000_0000_0000_0000;
+    let digits = format!("{high:016x}{low:016x}");
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
-fn title(text: &mut String, dice: &mut Dice, category: &str) {
-    match dice.below(2000) {
-        0 => return,
+fn draw_title(rng: &mut SeededRng, category: &str) -> String {
+    let mut title = String::with_capacity(64);
+    let text = &mut title;
+    match rng.next_below(2000) {
+        0 => return title,
         1..1200 => {
-            push_words(text, &[dice.pick(ADJECTIVES), category, dice.pick(NOUNS), dice.pick(OCCASIONS)])
+            push_words(text, &[rng.choose(ADJECTIVES), category, rng.choose(NOUNS), rng.choose(OCCASIONS)])
         }
         1200..1220 => {
-            push_words(text, &[dice.pick(ADJECTIVES)]);
+            push_words(text, &[rng.choose(ADJECTIVES)]);
             text.push('\n');
-            push_words(text, &[dice.pick(NOUNS)]);
+            push_words(text, &[rng.choose(NOUNS)]);
         }
         _ => {
-            text.push_str(&(3 + dice.below(97)).to_string());
+            text.push_str(&(3 + rng.next_below(97)).to_string());
             text.push(' ');
-            push_words(text, &[dice.pick(ADJECTIVES), dice.pick(NOUNS), dice.pick(OCCASIONS)]);
+            push_words(text, &[rng.choose(ADJECTIVES), rng.choose(NOUNS), rng.choose(OCCASIONS)]);
         }
     }
-    match dice.below(100) {
-        0..8 => push_words(text, &["", dice.pick(PICTURES)]),
+    match rng.next_below(100) {
+        0..8 => push_words(text, &["", rng.choose(PICTURES)]),
         8..12 => text.push(' '),
         12 => text.push('\n'),
         _ => {}
     }
+    title
 }
 
-fn description(text: &mut String, dice: &mut Dice) {
-    for sentence in 0..1 + dice.below(4) {
+fn draw_description(rng: &mut SeededRng) -> String {
+    let mut description = String::with_capacity(256);
+    let text = &mut description;
+    for sentence in 0..1 + rng.next_below(4) {
         if sentence > 0 {
-            text.push(if dice.chance(0.03) { '\n' } else { ' ' });
+            text.push(if rng.next_bool(0.03) { '\n' } else { ' ' });
         }
-        text.push_str(dice.pick(SENTENCES));
+        text.push_str(rng.choose(SENTENCES));
     }
-    match dice.below(10) {
-        // The site cuts long texts so.
+    match rng.next_below(10) {
+        // The site's mark of a shortened text.
         0..4 => text.push_str("…\u{a0}"),
-        4 => push_words(text, &["", dice.pick(PICTURES)]),
+        4 => push_words(text, &["", rng.choose(PICTURES)]),
         _ => {}
     }
+    description
 }
 
-/// The poster's name and count, both from the poster's own dice: most posts of one poster show the same count.
-fn write_poster(
-    line: &mut JsonLine<'_>,
-    text: &mut String,
-    dice: &mut Dice,
-    mut poster: Dice,
-    broken: Option<u64>,
-    varied: Option<u64>,
-) {
-    text.clear();
-    match poster.below(10) {
-        0..5 => push_words(text, &[poster.pick(FIRST_NAMES), poster.pick(LAST_NAMES)]),
-        5..7 => push_words(text, &["The", poster.pick(ADJECTIVES), poster.pick(NOUNS)]),
+/// The name and the follower count of a poster. Both come from the poster's own sequence: most posts of a poster show the
+/// same count.
+fn draw_poster(rng: &mut SeededRng, mut poster: SeededRng, varied: Option<u64>) -> (String, String) {
+    let mut name = String::with_capacity(32);
+    let text = &mut name;
+    match poster.next_below(10) {
+        0..5 => push_words(text, &[poster.choose(FIRST_NAMES), poster.choose(LAST_NAMES)]),
+        5..7 => push_words(text, &["The", poster.choose(ADJECTIVES), poster.choose(NOUNS)]),
         7..9 => push_words(
             text,
-            &[poster.pick(FIRST_NAMES), "&", poster.pick(FIRST_NAMES), "|", "Lifestyle Blog"],
+            &[poster.choose(FIRST_NAMES), "&", poster.choose(FIRST_NAMES), "|", "Lifestyle Blog"],
         ),
-        _ => push_words(text, &[poster.pick(FIRST_NAMES), poster.pick(PICTURES)]),
+        _ => push_words(text, &[poster.choose(FIRST_NAMES), poster.choose(PICTURES)]),
     }
-    line.string("poster_name", text);
-    text.clear();
-    let scale = poster.below(100);
+    let scale = poster.next_below(100);
     let mut count = match scale {
-        0..30 => poster.below(1000),
-        30..96 => 1 + poster.skewed_below(999),
-        _ => 1 + poster.skewed_below(15),
+        0..30 => poster.next_below(1000),
+        30..96 => 1 + poster.next_skewed_below(999),
+        _ => 1 + poster.next_skewed_below(15),
     };
-    if dice.chance(0.1) {
-        count += dice.below(2);
+    if rng.next_bool(0.1) {
+        count += rng.next_below(2);
     }
-    text.push_str(&count.to_string());
+    let mut followers = count.to_string();
     if varied == Some(2) {
-        text.push('.');
-        text.push_str(&(1 + dice.below(9)).to_string());
+        followers.push('.');
+        followers.push_str(&(1 + rng.next_below(9)).to_string());
     }
     match scale {
-        // A fraction makes sense only of thousands.
+        // Only thousands and millions have a fraction.
         0..30 if varied != Some(2) => {}
-        0..96 => text.push('k'),
-        _ => text.push('M'),
+        0..96 => followers.push('k'),
+        _ => followers.push('M'),
     }
-    line.string("follower_count", if broken == Some(2) { "plenty" } else { text });
+    (name, followers)
 }
 
-fn tags(text: &mut String, dice: &mut Dice, category: &str) {
-    for tag in 0..5 + dice.below(5) {
+fn draw_tags(rng: &mut SeededRng, category: &str) -> String {
+    let mut tags = String::with_capacity(128);
+    let text = &mut tags;
+    for tag in 0..5 + rng.next_below(5) {
         if tag > 0 {
             text.push(',');
         }
-        push_words(text, &[dice.pick(ADJECTIVES), if tag == 0 { category } else { dice.pick(NOUNS) }]);
+        push_words(text, &[rng.choose(ADJECTIVES), if tag == 0 { category } else { rng.choose(NOUNS) }]);
     }
+    tags
 }
 
-fn picture(text: &mut String, dice: &mut Dice, moving: bool) {
-    let name = format!("{:016x}{:016x}", dice.draw(), dice.draw());
-    text.push_str("https://i.pinimg.com/");
-    text.push_str(if moving { "videos/thumbnails/originals/" } else { "originals/" });
-    for pair in [&name[0..2], &name[2..4], &name[4..6]] {
-        text.push_str(pair);
-        text.push('/');
-    }
-    text.push_str(&name);
-    text.push_str(if moving { ".0000001.jpg" } else { ".jpg" });
+fn draw_picture(rng: &mut SeededRng, is_video: bool) -> String {
+    let name = format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64());
+    let (folder, suffix) =
+        if is_video { ("videos/thumbnails/originals", ".0000001.jpg") } else { ("originals", ".jpg") };
+    let [a, b, c] = [&name[0..2], &name[2..4], &name[4..6]];
+    format!("https://i.pinimg.com/{folder}/{a}/{b}/{c}/{name}{suffix}")
 }
 
 fn push_words(text: &mut String, words: &[&str]) {
@@ -364,58 +413,31 @@ fn push_words(text: &mut String, words: &[&str]) {
     }
 }
 
-/// A time as `2020-08-28 03:52:47`, and in varied rows of kinds 1 and 2 in the other forms that clients use.
-fn write_time(line: &mut JsonLine<'_>, name: &str, seconds: i64, dice: &mut Dice, varied: Option<u64>) {
-    let Some(time) = DateTime::from_timestamp(seconds, 0) else {
-        return;
+/// Formats a time as `2020-08-28 03:52:47`, or in rows of the variants 1 and 2 in another format that clients use.
+fn draw_time_format(rng: &mut SeededRng, seconds: i64, varied: Option<u64>) -> TimeField {
+    let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    let format = match varied {
+        Some(1) => "%Y-%m-%dT%H:%M:%S",
+        Some(2) if rng.next_below(2) == 1 => {
+            return TimeField::ExtendedJson { date: time.format("%Y-%m-%dT%H:%M:%SZ").to_string() };
+        }
+        Some(2) => "%m/%d/%Y, %H:%M:%S",
+        _ => "%Y-%m-%d %H:%M:%S",
     };
-    let form = match varied {
-        Some(1) => 1,
-        Some(2) => 2 + dice.below(2),
-        _ => 0,
-    };
-    let (year, month, day) = (time.year().unsigned_abs().into(), time.month().into(), time.day().into());
-    let mut text = Vec::with_capacity(40);
-    match form {
-        2 => numbers(&mut text, b"\"", &[(month, 2, b"/"), (day, 2, b"/"), (year, 4, b", ")]),
-        3 => numbers(&mut text, b"{\"$date\": \"", &[(year, 4, b"-"), (month, 2, b"-"), (day, 2, b"T")]),
-        1 => numbers(&mut text, b"\"", &[(year, 4, b"-"), (month, 2, b"-"), (day, 2, b"T")]),
-        _ => numbers(&mut text, b"\"", &[(year, 4, b"-"), (month, 2, b"-"), (day, 2, b" ")]),
-    }
-    let end: &[u8] = if form == 3 { b"Z\"}" } else { b"\"" };
-    let (hour, minute, second) = (time.hour().into(), time.minute().into(), time.second().into());
-    numbers(&mut text, b"", &[(hour, 2, b":"), (minute, 2, b":"), (second, 2, end)]);
-    line.verbatim(name, &text);
+    TimeField::Text(time.format(format).to_string())
 }
 
-/// Numbers of fixed widths, each followed by its text.
-fn numbers(out: &mut Vec<u8>, before: &[u8], parts: &[(u64, usize, &[u8])]) {
-    out.extend_from_slice(before);
-    for &(number, width, after) in parts {
-        padded(out, number, width);
-        out.extend_from_slice(after);
-    }
-}
-
-/// Degrees from -limit to limit with six significant digits, as Python prints them: `-75.3`, `9.96191`, `-174.0`.
-fn degrees(out: &mut Vec<u8>, dice: &mut Dice, limit: u64) {
-    let millionths = dice.below(limit * 1_000_000);
-    let (step, places) = match millionths {
-        0..10_000_000 => (10, 5),
-        10_000_000..100_000_000 => (100, 4),
-        _ => (1_000, 3),
+/// Degrees from -limit to limit with at most six significant digits: `-75.3`, `9.96191`, `-174.0`.
+fn draw_degrees(rng: &mut SeededRng, limit: u64) -> f64 {
+    let millionths = rng.next_below(limit * 1_000_000);
+    let step = match millionths {
+        0..10_000_000 => 10,
+        10_000_000..100_000_000 => 100,
+        _ => 1_000,
     };
-    let (whole, mut fraction, mut places) = (millionths / 1_000_000, millionths % 1_000_000 / step, places);
-    while places > 1 && fraction % 10 == 0 {
-        fraction /= 10;
-        places -= 1;
-    }
-    if dice.chance(0.5) && millionths >= step {
-        out.push(b'-');
-    }
-    decimal(out, whole);
-    out.push(b'.');
-    padded(out, fraction, places);
+    // Exact: both are integers, so the quotient is the float nearest to the decimal number.
+    let degrees = (millionths / step) as f64 / (1_000_000 / step) as f64;
+    if rng.next_bool(0.5) && millionths >= step { -degrees } else { degrees }
 }
 
 #[cfg(test)]
@@ -433,7 +455,7 @@ mod tests {
         (0..plan.rows)
             .map(|number| {
                 let mut out = Vec::new();
-                let condition = dataset.write(&mut out, &plan, number);
+                let condition = dataset.write_row(&mut out, &plan, number).unwrap();
                 assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), 1);
                 (condition, serde_json::from_slice(&out).unwrap())
             })
@@ -445,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn usual_pins_have_the_clients_shape() {
+    fn usual_pins_have_the_shape_of_the_client() {
         let rows = rows(Dataset::Pin, 0.0);
         for (at, (condition, row)) in rows.iter().enumerate() {
             assert_eq!(*condition, Condition::Usual);
@@ -475,18 +497,18 @@ mod tests {
             assert_eq!(row["image_src"] == "Image src error.", row["downloaded"] == 0);
             assert_eq!(row["poster_name"] == "User Info Error", row["follower_count"] == "User Info Error");
         }
-        let some = |field: &str, test: fn(&str) -> bool| {
+        let assert_any = |field: &str, test: fn(&str) -> bool| {
             assert!(rows.iter().any(|(_, row)| test(row[field].as_str().unwrap())), "{field}");
         };
-        some("title", |text| text == "No Title Data Available");
-        some("title", |text| text.trim_end().contains('\n'));
-        some("title", |text| text.chars().any(|letter| letter > '\u{ffff}'));
-        some("description", |text| text.ends_with("…\u{a0}"));
-        some("description", |text| text == "Untitled");
-        some("tag_list", |text| text == "N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e");
-        some("follower_count", |text| text.ends_with('k'));
-        some("follower_count", |text| text.ends_with('M'));
-        some("follower_count", |text| text.parse::<u64>().is_ok());
+        assert_any("title", |text| text == "No Title Data Available");
+        assert_any("title", |text| text.trim_end().contains('\n'));
+        assert_any("title", |text| text.chars().any(|letter| letter > '\u{ffff}'));
+        assert_any("description", |text| text.ends_with("…\u{a0}"));
+        assert_any("description", |text| text == "Untitled");
+        assert_any("tag_list", |text| text == "N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e");
+        assert_any("follower_count", |text| text.ends_with('k'));
+        assert_any("follower_count", |text| text.ends_with('M'));
+        assert_any("follower_count", |text| text.parse::<u64>().is_ok());
     }
 
     #[test]
@@ -507,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn dirt_is_half_broken_and_half_varied() {
+    fn dirty_rows_are_half_broken_and_half_varied() {
         for dataset in Dataset::ALL {
             let rows = rows(dataset, 0.2);
             let count = |condition| rows.iter().filter(|(found, _)| *found == condition).count();
@@ -523,17 +545,18 @@ mod tests {
     }
 
     #[test]
-    fn the_contracts_take_what_is_not_broken_and_nothing_else() {
+    fn only_broken_rows_are_quarantined() {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let plan = Plan { seed: 7, rows: 400, dirty: 0.5 };
         for dataset in Dataset::ALL {
             for number in 0..plan.rows {
                 let mut out = Vec::new();
-                let condition = dataset.write(&mut out, &plan, number);
-                let mut intake = RecordCleaner::new(Arc::clone(&catalog), DateTime::UNIX_EPOCH);
-                let origin = Origin { source: "file/made", position: Position::Line(1), record_id: None };
-                intake.push(out.trim_ascii_end(), Some(dataset.name()), &origin);
-                let quarantined = intake.counts().any(|count| count.quarantined > 0);
+                let condition = dataset.write_row(&mut out, &plan, number).unwrap();
+                let mut cleaner = RecordCleaner::new(Arc::clone(&catalog), DateTime::UNIX_EPOCH);
+                let origin =
+                    Origin { source: "file/generated", position: Position::Line(1), record_id: None };
+                cleaner.push(out.trim_ascii_end(), Some(dataset.name()), &origin);
+                let quarantined = cleaner.counts().any(|count| count.quarantined > 0);
                 let row = String::from_utf8_lossy(&out);
                 assert_eq!(quarantined, condition == Condition::Broken, "{dataset:?} {condition:?}: {row}");
             }
@@ -541,25 +564,21 @@ mod tests {
     }
 
     #[test]
-    fn replays_of_a_row_are_the_same_bytes() {
+    fn duplicates_of_a_row_are_the_same_bytes() {
         let plan = Plan { seed: 7, rows: 100, dirty: 0.5 };
         for dataset in Dataset::ALL {
             let (mut first, mut again) = (Vec::new(), Vec::new());
-            dataset.write(&mut first, &plan, 17);
-            dataset.write(&mut again, &plan, 17);
+            dataset.write_row(&mut first, &plan, 17).unwrap();
+            dataset.write_row(&mut again, &plan, 17).unwrap();
             assert_eq!(first, again);
         }
     }
 
     #[test]
     fn degrees_have_six_digits_at_most() {
-        let mut dice = Dice::new(3, 0, 0);
+        let mut rng = SeededRng::new(3, 0, 0);
         for _ in 0..2000 {
-            let mut out = Vec::new();
-            degrees(&mut out, &mut dice, 180);
-            let text = String::from_utf8(out).unwrap();
-            let value: f64 = text.parse().unwrap();
-            assert_eq!(format!("{value:?}"), text, "as Python prints it");
+            let text = format!("{:?}", draw_degrees(&mut rng, 180));
             assert!(text.bytes().filter(u8::is_ascii_digit).count() <= 6, "{text}");
         }
     }

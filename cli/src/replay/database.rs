@@ -1,9 +1,8 @@
-//! Rows of a database's tables: what there is, by which key a table is read, and its rows as JSON.
+//! Reads database tables as JSON rows.
 //!
-//! A table is read by one query, row by row as they are posted, whatever its size; or, for the stock client's draws,
-//! by one query a row, as that client does. Only SELECT is ever sent, besides the settings of the session.
-//! [`mysql`] and [`postgres`] are the drivers; [`value`] has the rules for values, [`address`] those for addresses,
-//! [`tls`] those for servers' certificates.
+//! A table is read with one query, whose rows are fetched as they are posted; or with one query per row for the draws of the
+//! stock client, as that client does. Only SELECT statements and session settings are sent. [`mysql`] and [`postgres`] are
+//! the drivers; [`value`] converts values, [`address`] parses URLs, and [`tls`] checks certificates.
 
 pub mod address;
 mod mysql;
@@ -22,13 +21,13 @@ use tokio::time::timeout;
 
 use self::address::{Address, Engine, Tls};
 use self::value::{Cells, Column, Columns};
-use super::draws;
+use super::python_random;
 use crate::error::CliError;
 
-/// A server that is silent for longer is gone. It may have to sort a large table before the first row.
+/// Timeout of a server. It may have to sort a large table before the first row.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 
-/// The names of the types that a key may have, in both engines.
+/// The types of key columns, in both engines.
 const WHOLE_NUMBERS: [&str; 8] =
     ["tinyint", "smallint", "mediumint", "int", "bigint", "int2", "int4", "int8"];
 
@@ -52,13 +51,13 @@ pub struct Database {
 }
 
 impl fmt::Debug for Database {
-    /// Without what it is entered with.
+    /// The address without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").field("address", &self.shown()).finish_non_exhaustive()
     }
 }
 
-/// A column of a table, as far as it may be a key.
+/// A candidate for a key column.
 #[derive(Debug, Clone)]
 struct Field {
     name: String,
@@ -76,8 +75,8 @@ pub struct Selection {
 }
 
 impl Database {
-    /// Connects and looks which tables there are.
-    pub async fn look(address: Address) -> Result<Database, CliError> {
+    /// Connects and lists the tables.
+    pub async fn connect(address: Address) -> Result<Database, CliError> {
         let mut session = open(&address).await?;
         let sql = match address.engine {
             Engine::MySql => {
@@ -108,12 +107,12 @@ impl Database {
         self.tables.keys().map(String::as_str)
     }
 
-    /// Its address without secrets.
+    /// The address without credentials.
     pub fn shown(&self) -> String {
         self.address.shown()
     }
 
-    /// The table's key: the first of `wanted` that it has, else its primary key if that is one whole number.
+    /// The key of a table: the first of `wanted` that it has, else its primary key if that is one integer column.
     pub fn key(&self, table: &str, wanted: &[String]) -> Result<Option<String>, CliError> {
         let fields = self.tables.get(table).map(Vec::as_slice).unwrap_or_default();
         let found = wanted.iter().find_map(|name| fields.iter().find(|field| field.name == *name));
@@ -123,10 +122,10 @@ impl Database {
             } else {
                 Err(CliError::usage(
                     format!(
-                        "the column `{}` of {table} cannot be the key: it holds no whole numbers",
+                        "the column `{}` of {table} cannot be the key: it does not hold integers",
                         field.name
                     ),
-                    "name a column of whole numbers, each of which is there once",
+                    "name a column of unique integers",
                 ))
             };
         }
@@ -182,7 +181,7 @@ enum Reading {
 }
 
 impl Table {
-    /// Begins to read a table's rows, those whose key is above `after`.
+    /// Starts reading the rows of a table whose key is above `after`.
     pub async fn in_order(
         database: &Database,
         selection: &Selection,
@@ -198,12 +197,12 @@ impl Table {
             })
         };
         let reading = Reading::InOrder(
-            answered(rows, &format!("read {} of", selection.table), &database.shown()).await?,
+            await_answer(rows, &format!("read {} of", selection.table), &database.shown()).await?,
         );
         Ok(Table::new(database, selection, after, stop, reading))
     }
 
-    /// Prepares to read rows by their place, and counts those that can be drawn.
+    /// Prepares reading rows by offset, and counts the rows to draw from.
     pub async fn drawn(
         database: &Database,
         selection: &Selection,
@@ -211,7 +210,10 @@ impl Table {
     ) -> Result<(Table, u64), CliError> {
         let mut session = open(&database.address).await?;
         let table = database.quoted(&selection.table);
-        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT {}) AS known", draws::ROWS);
+        let sql = format!(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT {}) AS known",
+            python_random::MAX_DRAWN_ROWS
+        );
         let counted = texts(&mut session, &database.address, &sql).await?;
         let rows = counted.first().and_then(|row| row.first()).and_then(|count| count.parse().ok());
         let reading = Reading::Drawn { session, sql: database.select(selection, None) };
@@ -235,8 +237,8 @@ impl Table {
         }
     }
 
-    /// The next row, or the one at `place` when rows are drawn; `None` at the end, or when a stop is asked for.
-    /// Blocks its thread, which must not be one of the runtime's own.
+    /// The next row, or the row at offset `place` for draws; `None` at the end, or after Ctrl-C. Blocks its thread, which must
+    /// not belong to the runtime.
     pub fn next(&mut self, place: Option<u64>) -> Result<Option<TableRow>, CliError> {
         let found = async {
             let row = async {
@@ -260,14 +262,14 @@ impl Table {
             tokio::select! {
                 biased;
                 () = stopped => Ok(None),
-                row = answered(row, "read the rows of", &self.name) => row,
+                row = await_answer(row, "read the rows of", &self.name) => row,
             }
         };
         let Some((columns, cells)) = self.runtime.block_on(found)? else { return Ok(None) };
         let unusable = |error| {
             CliError::failed(
                 format!("a row of {} cannot be posted", self.name),
-                "mend the row, or post a view of the table that leaves it out: --table VIEW",
+                "fix the row, or post a view of the table without it: --table VIEW",
             )
             .caused_by(error)
         };
@@ -279,7 +281,7 @@ impl Table {
         Ok(Some(TableRow { json, key }))
     }
 
-    /// The row's key, which has to be above the one before: a restart passes over all that are not.
+    /// The key of a row. It must be above the one before, because a restart skips all rows up to the last key.
     fn key_of(&mut self, columns: &[Column], cells: &Cells) -> Result<Option<i64>, CliError> {
         let Some(key) = &self.key else { return Ok(None) };
         let cell =
@@ -295,7 +297,7 @@ impl Table {
         };
         Err(CliError::failed(
             format!("the column `{key}` of {} cannot be its key: there is {wrong}", self.name),
-            "name another column with --key; or leave out --key and --state: the table is then read as a whole",
+            "name another column with --key, or remove --key and --state to read the whole table",
         ))
     }
 }
@@ -310,7 +312,7 @@ impl Rows {
     }
 }
 
-/// What either driver says.
+/// An error of a driver.
 type DriverError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn open(address: &Address) -> Result<Session, CliError> {
@@ -326,7 +328,7 @@ async fn open(address: &Address) -> Result<Session, CliError> {
             Engine::Postgres => Session::Postgres(postgres::Session::open(address, roots).await?),
         })
     };
-    answered(session, "connect to", &address.shown()).await
+    await_answer(session, "connect to", &address.shown()).await
 }
 
 async fn texts(session: &mut Session, address: &Address, sql: &str) -> Result<Vec<Vec<String>>, CliError> {
@@ -336,11 +338,11 @@ async fn texts(session: &mut Session, address: &Address, sql: &str) -> Result<Ve
             Session::Postgres(session) => session.texts(sql).await,
         }
     };
-    answered(rows, "read from", &address.shown()).await
+    await_answer(rows, "read from", &address.shown()).await
 }
 
-/// Waits for a driver, within bounds.
-async fn answered<T>(
+/// Waits for a driver, with a timeout.
+async fn await_answer<T>(
     answer: impl Future<Output = Result<T, DriverError>>,
     what: &str,
     whose: &str,
@@ -353,8 +355,8 @@ async fn answered<T>(
     let advice = tls::advice(&*error).map_or_else(
         || {
             format!(
-                "check that it runs, that {} may read it with the password in {}, and whether it wants TLS (--db-ca, \
-                 --db-tls); with --state the same command goes on where this one stopped",
+                "check that it is running, that {} may read it with the password in {}, and whether it wants TLS \
+                 (--db-ca, --db-tls); with --state the same command continues where this one stopped",
                 address::USER,
                 address::PASSWORD
             )

@@ -1,9 +1,9 @@
-//! Gets a batch of rows stored, whatever it takes within reason.
+//! Delivers a batch of rows.
 //!
-//! A request is repeated, with the same Idempotency-Key, until there is an answer that settles it: on 408, 429, 5xx
-//! and when the answer is lost. A 2xx may leave out single records, which then go again. A refusal (400 or 422) that
-//! names a record costs that record and nothing else. Any other refusal ends the run: it would hold for all rows. So does
-//! a 2xx for stored rows without a readable acknowledgement: `pinlake wait` could not tell when they are in their tables.
+//! A request is retried with the same Idempotency-Key after 408, 429, 5xx and lost responses. A 2xx may report single
+//! records as not stored, which are sent again. A 400 or 422 that names a record rejects that record only. Any other 4xx
+//! ends the run, because it applies to all rows. So does a 2xx for stored rows without a readable acknowledgement, because
+//! `pinlake wait` needs it.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use super::wire::{self, Format, Request};
 use crate::acks::{self, Acks};
 use crate::error::CliError;
 
-/// An answer that takes longer is taken for lost.
+/// Timeout of a request; the response then counts as lost.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
-/// No Retry-After is waited for longer.
+/// Maximum wait for a Retry-After header.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Answers are read up to here; one of 500 records has some 60 KB.
+/// Maximum size of a response that is read; one for 500 records has about 60 KB.
 const LONGEST_ANSWER: usize = 4 << 20;
 
 /// Posts batches to one target.
@@ -39,48 +39,48 @@ pub struct Poster {
     stop: watch::Receiver<bool>,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub struct Delivery {
     /// Index among the inputs.
     pub file: usize,
     /// Ordinals of the rows that were acknowledged.
     pub accepted: Vec<u64>,
-    /// Rows that were refused, each on its own account.
+    /// Rows that were rejected.
     pub rejected: Vec<Reject>,
-    /// Rows that were in a request at least once.
+    /// Rows that were sent at least once.
     pub sent: u64,
     /// Acknowledgements.
     pub acks: Acks,
     /// Requests.
     pub requests: u64,
-    /// Those among them that repeat an earlier one or a part of it.
+    /// Requests that repeat an earlier one or a part of it.
     pub retries: u64,
     /// Bytes of all bodies.
     pub bytes: u64,
-    /// Why rows are left that are neither accepted nor rejected.
+    /// Why rows are neither accepted nor rejected.
     pub failure: Option<Failure>,
 }
 
-/// Why a batch was not finished.
+/// Why a batch is not complete.
 #[derive(Debug)]
 pub enum Failure {
-    /// The user wants to stop.
+    /// Ctrl-C.
     Stopped,
-    /// There is no getting on.
+    /// An error that ends the run.
     Error(CliError),
 }
 
-/// A row that the target refuses.
+/// A row that the target rejected.
 #[derive(Debug)]
 pub struct Reject {
     /// The row.
     pub row: Row,
-    /// The answer.
+    /// The response.
     pub reason: String,
 }
 
-/// An answer that settles a request one way or another.
+/// A response that needs no retry.
 struct Answer {
     status: StatusCode,
     body: Vec<u8>,
@@ -89,7 +89,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// Status and body for people, cut to a line's length.
+    /// Status and body, shortened to one line.
     fn text(&self) -> String {
         let body = String::from_utf8_lossy(&self.body);
         let body: String = body
@@ -102,14 +102,14 @@ impl Answer {
     }
 }
 
-/// One try.
+/// The result of one attempt.
 enum Try {
     Settled(Answer),
     Again { why: String, after: Option<Duration> },
 }
 
 impl Poster {
-    /// A poster with a connection pool of its own.
+    /// Creates a poster with its own connection pool.
     pub fn new(
         to: &Url,
         uid: &str,
@@ -141,7 +141,7 @@ impl Poster {
         })
     }
 
-    /// Posts the rows of a batch until each is accepted or rejected, or there is no getting on.
+    /// Posts the rows of a batch until each is accepted or rejected, or an error ends the run.
     pub async fn deliver(&self, input: &Input, batch: Batch) -> Delivery {
         let mut delivery =
             Delivery { file: batch.file, sent: batch.rows.len() as u64, ..Delivery::default() };
@@ -159,7 +159,7 @@ impl Poster {
         delivery
     }
 
-    /// Posts one group and takes in its answer; gives back the groups that are still to be posted.
+    /// Posts one group, records the response, and returns the groups that are left.
     async fn settle(
         &self,
         delivery: &mut Delivery,
@@ -173,7 +173,7 @@ impl Poster {
         match answer.status {
             status if status.is_success() => {
                 let failed = wire::failed(format, &answer.body);
-                let again = take_out(&mut rows, &failed);
+                let again = extract_rows(&mut rows, &failed);
                 if let Err(why) = &answer.acks {
                     return Err(Failure::Error(self.not_acknowledged(&request, why)));
                 }
@@ -199,7 +199,7 @@ impl Poster {
                     return Err(Failure::Error(self.refused(&request, &rows, &answer)));
                 }
                 let reason = answer.text();
-                let rejected = take_out(&mut rows, &to_blame);
+                let rejected = extract_rows(&mut rows, &to_blame);
                 delivery
                     .rejected
                     .extend(rejected.into_iter().map(|row| Reject { row, reason: reason.clone() }));
@@ -209,7 +209,7 @@ impl Poster {
         }
     }
 
-    /// Sends a request until an answer settles it. An answer in which every record failed does not.
+    /// Sends a request until a response needs no retry. One in which every record failed is retried.
     async fn exchange(
         &self,
         delivery: &mut Delivery,
@@ -237,8 +237,8 @@ impl Poster {
                         "{} {}{} failed {} times: {why}",
                         request.method, self.base, request.path, self.backoff.attempts
                     ),
-                    "check that the target runs; when it is throttled, take a lower --rate or --concurrency. With \
-                     --state the same command goes on where this one stopped",
+                    "check that the target is running; if it is throttled, lower --rate or --concurrency. With --state the \
+                     same command continues where this one stopped",
                 )));
             };
             tracing::debug!(path = request.path, key, why, "request is sent again");
@@ -286,7 +286,7 @@ impl Poster {
         Try::Again { why: answer.text(), after: seconds.map(Duration::from_secs) }
     }
 
-    /// Waits, but not when the user wants to stop.
+    /// Sleeps, unless Ctrl-C was pressed.
     async fn pause(&self, wait: Duration) -> Result<(), Failure> {
         let mut stop = self.stop.clone();
         let stopped = async {
@@ -303,7 +303,7 @@ impl Poster {
 
     fn not_acknowledged(&self, request: &Request, why: &str) -> CliError {
         CliError::failed(
-            format!("{} {}{} was answered as stored, but {why}", request.method, self.base, request.path),
+            format!("{} {}{} was acknowledged as stored, but {why}", request.method, self.base, request.path),
             "a proxy or gateway in between may remove or rewrite the header Pinlake-Ack: let it through, or post to \
              ingest itself. Until then nothing can tell when these rows are in their tables. With --state the same \
              command goes on where this one stopped",
@@ -338,7 +338,7 @@ impl Poster {
     }
 }
 
-/// What an answer acknowledges, or what is wrong with it.
+/// The acknowledgements of a response, or what is wrong with them.
 fn acknowledged(headers: &HeaderMap) -> Result<Acks, String> {
     let mut acks = Acks::default();
     let mut values = headers.get_all(acks::HEADER).iter().peekable();
@@ -347,14 +347,14 @@ fn acknowledged(headers: &HeaderMap) -> Result<Acks, String> {
     }
     for value in values {
         let text = value.to_str().map_err(|error| error.to_string());
-        let noted = text.and_then(|text| acks.note(text).map_err(|error| error.to_string()));
+        let noted = text.and_then(|text| acks.add_header(text).map_err(|error| error.to_string()));
         noted.map_err(|error| format!("its header Pinlake-Ack cannot be read: {error}"))?;
     }
     Ok(acks)
 }
 
-/// Takes the rows at `indices` (ascending) out of `rows`.
-fn take_out(rows: &mut Vec<Row>, indices: &[usize]) -> Vec<Row> {
+/// Removes the rows at `indices` (ascending) from `rows`, and returns them.
+fn extract_rows(rows: &mut Vec<Row>, indices: &[usize]) -> Vec<Row> {
     let (mut taken, mut kept) = (Vec::new(), Vec::new());
     for (at, row) in rows.drain(..).enumerate() {
         if indices.binary_search(&at).is_ok() { taken.push(row) } else { kept.push(row) }
@@ -363,8 +363,8 @@ fn take_out(rows: &mut Vec<Row>, indices: &[usize]) -> Vec<Row> {
     taken
 }
 
-/// A name for exactly these rows at these places: the same rows have it again in a retry and in another run, so that
-/// ingest can tell a repeated request from a new one; the same row at another place has another.
+/// The idempotency key of these rows at these positions. A retry, also by another run, has the same key; the same row at
+/// another position has another.
 fn idempotency_key(dataset: &str, rows: &[Row]) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(dataset.as_bytes());
@@ -378,7 +378,7 @@ fn idempotency_key(dataset: &str, rows: &[Row]) -> String {
     key
 }
 
-/// Whether an endpoint's host is this machine: what is sent there passes no network.
+/// Whether a host is this machine, so that requests to it cross no network.
 pub fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1"
 }
@@ -407,7 +407,7 @@ mod tests {
     fn rows_are_taken_out_in_order() {
         let row = |ordinal| Row { ordinal, line: 1, key: None, bytes: Vec::new() };
         let mut rows: Vec<Row> = (0..5).map(row).collect();
-        let taken = take_out(&mut rows, &[1, 4]);
+        let taken = extract_rows(&mut rows, &[1, 4]);
         assert_eq!(taken.iter().map(|row| row.ordinal).collect::<Vec<_>>(), [1, 4]);
         assert_eq!(rows.iter().map(|row| row.ordinal).collect::<Vec<_>>(), [0, 2, 3]);
     }

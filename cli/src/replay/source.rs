@@ -1,4 +1,4 @@
-//! Rows to post, read from files or from tables of a database: which, in which order, in which batches.
+//! Reads the rows to post from files or database tables, and groups them into batches.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -11,29 +11,29 @@ use pinlake_schema::Catalog;
 use tokio::sync::{mpsc, watch};
 
 use super::database::{Database, Selection, Table};
-use super::draws::{self, Draws};
+use super::python_random::{self, RowDraws};
 use super::state::State;
 use super::wire::Format;
 use crate::error::CliError;
 
-/// Longer rows are refused: no Kinesis record takes more than 1 MiB.
-const LONGEST_ROW: usize = 4 << 20;
+/// Maximum size of a row. A Kinesis record has at most 1 MiB.
+const MAX_ROW_BYTES: usize = 4 << 20;
 
 /// Rows of one request stay below this; a function URL takes 6 MB, in which the body is quoted once more.
 const LARGEST_BATCH: usize = 3 << 20;
 
-/// One dataset's rows: a file, or a table of a database.
+/// The rows of a dataset: a file, or a database table.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// What the state file calls it: a file's name without folders, a table's address.
+    /// The name in the state file: the file name without folders, or the address of the table.
     pub name: String,
     /// The dataset of all of its rows.
     pub dataset: String,
-    /// Where its rows are.
+    /// The place of the rows.
     pub origin: Origin,
 }
 
-/// Where rows are.
+/// The place of rows.
 #[derive(Debug, Clone)]
 pub enum Origin {
     /// In a file.
@@ -53,7 +53,7 @@ pub enum Origin {
 }
 
 impl Input {
-    /// Where it is, for people.
+    /// The name in messages.
     pub fn shown(&self) -> String {
         match &self.origin {
             Origin::File { path, .. } => path.display().to_string(),
@@ -61,7 +61,7 @@ impl Input {
         }
     }
 
-    /// The column that orders a table's rows, if there is one.
+    /// The key column of a table, if it is read by one.
     pub fn key(&self) -> Option<&str> {
         match &self.origin {
             Origin::File { .. } => None,
@@ -70,14 +70,14 @@ impl Input {
     }
 }
 
-/// One row, as it is in the file, or made of a table's columns.
+/// A row: a line of a file, or the columns of a table as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its place in the order of posting, from 0; counts rows, not lines.
+    /// Its position in the order of posting, from 0; counts rows, not lines.
     pub ordinal: u64,
-    /// Its line in the file, from 1; in a table: which row of those that were read it is.
+    /// Its line in the file, from 1; in a table, the number of rows read so far.
     pub line: u64,
-    /// What a table's key has for it.
+    /// The value of the key column.
     pub key: Option<i64>,
     /// The row without its newline.
     pub bytes: Vec<u8>,
@@ -88,37 +88,37 @@ pub struct Row {
 pub struct Batch {
     /// Index among the inputs.
     pub file: usize,
-    /// How they are sent.
+    /// The wire format.
     pub format: Format,
     /// At least one row.
     pub rows: Vec<Row>,
 }
 
-/// In which order rows are taken, and which.
+/// The order of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As they are in the file, or by the table's key.
+    /// In the order of the file, or by the key of the table.
     Given,
-    /// As the stock client does: each round draws one row, the same of each input, so rows repeat.
+    /// As the stock client: each round draws one row number, the same for all inputs. Rows repeat.
     Drawn {
-        /// Fixes the draws.
+        /// The seed of the draws.
         seed: u64,
     },
 }
 
-/// What the reader has to know.
+/// Parameters of the reader.
 #[derive(Debug)]
 pub struct Reading {
-    /// Rows of each input at most, those of earlier runs included; for draws: rounds.
+    /// Maximum rows of each input, including those of earlier runs; with draws, rounds.
     pub count: u64,
-    /// Formats, taken in turn by an input's rows.
+    /// Wire formats, used in turn.
     pub formats: Vec<Format>,
-    /// Rows a request.
+    /// Rows per request.
     pub batch: usize,
 }
 
-/// Finds the files: `from` itself, or those in the folder `from`. The contracts' file patterns tell the dataset, as
-/// they do for `load`, unless `dataset` tells it of all.
+/// Finds the files: `from` itself, or the files in the folder `from`. The dataset is `dataset`, or follows from the file
+/// patterns of the contracts, as in `pinlake load`.
 pub fn find(from: &Path, dataset: Option<&str>, catalog: &Catalog) -> Result<Vec<Input>, CliError> {
     let cannot_read = |path: &Path, error: io::Error| {
         CliError::failed(format!("cannot read {}", path.display()), "check the path given with --from")
@@ -149,8 +149,8 @@ pub fn find(from: &Path, dataset: Option<&str>, catalog: &Catalog) -> Result<Vec
         let routed = || catalog.route_file(&name).map(|contract| contract.name.as_str());
         let Some(dataset) = dataset.or_else(routed).map(str::to_owned) else {
             return Err(CliError::usage(
-                format!("the name of {} does not tell which dataset its rows are of", path.display()),
-                format!("{}; or name the dataset of all rows with --dataset", expected()),
+                format!("the name of {} does not match a dataset", path.display()),
+                format!("{}; or name the dataset with --dataset", expected()),
             ));
         };
         files.push(Input { name, dataset, origin: Origin::File { path, size } });
@@ -174,8 +174,8 @@ fn has_rows(name: &str) -> bool {
     name.ends_with(".ndjson") || name.ends_with(".jsonl")
 }
 
-/// Finds the tables: those of `wanted`, each `TABLE` or `TABLE=DATASET`, or all whose names tell the dataset. A key is
-/// looked for if `keyed`, the first column of `keys` that a table has before any other.
+/// Finds the tables: those in `wanted` (`TABLE` or `TABLE=DATASET`), or all whose names match a dataset. If `keyed`, the
+/// key of a table is the first column of `keys` that it has, else its primary key.
 pub fn tables(
     database: &Arc<Database>,
     wanted: &[String],
@@ -195,13 +195,13 @@ pub fn tables(
         if !database.tables().any(|known| known == table) {
             return Err(CliError::usage(
                 format!("there is no table {table} in {}", database.shown()),
-                format!("the user may see: {}", all()),
+                format!("visible tables: {}", all()),
             ));
         }
         let dataset = told.map(str::to_owned).or_else(|| routed(table)).ok_or_else(|| {
             CliError::usage(
-                format!("the name of the table {table} does not tell which dataset its rows are of"),
-                format!("say it: --table {table}=DATASET"),
+                format!("the name of the table {table} does not match a dataset"),
+                format!("name the dataset: --table {table}=DATASET"),
             )
         })?;
         named.push((table, dataset));
@@ -211,8 +211,8 @@ pub fn tables(
     }
     if named.is_empty() {
         return Err(CliError::usage(
-            format!("no table of {} has a name that tells its dataset", database.shown()),
-            format!("say it: --table TABLE=DATASET; the user may see: {}", all()),
+            format!("no table of {} has a name that matches a dataset", database.shown()),
+            format!("name the dataset: --table TABLE=DATASET; visible tables: {}", all()),
         ));
     }
     let mut inputs = Vec::with_capacity(named.len());
@@ -234,7 +234,7 @@ pub fn tables(
 pub struct Source {
     name: String,
     rows: Rows,
-    draws: Option<Draws>,
+    draws: Option<RowDraws>,
     /// Ordinal of the next row.
     next: u64,
 }
@@ -245,15 +245,15 @@ enum Rows {
     Table(Box<Table>),
 }
 
-/// Where a row is in a file that can be read at any place.
+/// The position of a row in a seekable file.
 struct Place {
     offset: u64,
     length: usize,
     line: u64,
 }
 
-/// Opens the inputs and passes over the rows that are done; gives how many rows each draw is from, 0 if there are no
-/// draws. `bar` counts the bytes of files as they are read.
+/// Opens the inputs and skips the rows that are done. Returns the number of rows that draws are made from. `bar` counts the
+/// bytes of files as they are read.
 pub async fn open(
     inputs: &[Input],
     order: Order,
@@ -282,7 +282,7 @@ pub async fn open(
         }
         return Ok((sources, 0));
     };
-    let mut drawn_from = draws::ROWS;
+    let mut drawn_from = python_random::MAX_DRAWN_ROWS;
     for input in inputs {
         let (rows, count) = match &input.origin {
             Origin::File { path, .. } => {
@@ -302,20 +302,20 @@ pub async fn open(
     for source in &mut sources {
         if drawn_from == 0 {
             return Err(CliError::usage(
-                "there is nothing to draw from: an input has no rows",
-                "leave it out, or leave --seed out",
+                "cannot draw rows: an input is empty",
+                "remove the input, or remove --seed",
             ));
         }
         // The same draws for each: the same row of all.
-        let mut draws = Draws::new(seed, drawn_from);
-        (0..source.next).for_each(|_| _ = draws.next_round());
+        let mut draws = RowDraws::new(seed, drawn_from);
+        (0..source.next).for_each(|_| _ = draws.next_row());
         source.draws = Some(draws);
     }
     Ok((sources, drawn_from))
 }
 
 impl Source {
-    /// Opens a file that is read in its order and passes over the first `done` rows.
+    /// Opens a file for sequential reading and skips the first `done` rows.
     fn file(input: &Input, path: &Path, done: u64, bar: &ProgressBar) -> Result<Source, CliError> {
         let lines = Lines::open(input, path, bar).map_err(|error| unreadable(&input.shown(), 0, error))?;
         let mut source = Source { name: input.shown(), rows: Rows::Lines(lines), draws: None, next: 0 };
@@ -326,7 +326,7 @@ impl Source {
                         "{} has {} rows, but the state says that {done} were posted",
                         source.name, source.next
                     ),
-                    "the state belongs to other files: name another --state, or remove it to begin again",
+                    "the state belongs to other files: use another --state, or delete it to start over",
                 ));
             }
         }
@@ -334,7 +334,7 @@ impl Source {
     }
 
     fn next_row(&mut self) -> Result<Option<Row>, CliError> {
-        let draw = self.draws.as_mut().map(Draws::next_round);
+        let draw = self.draws.as_mut().map(RowDraws::next_row);
         let ordinal = self.next;
         let row = match &mut self.rows {
             Rows::Lines(lines) => {
@@ -352,10 +352,10 @@ impl Source {
             },
             Rows::Table(table) => {
                 let row = table.next(draw)?;
-                if row.as_ref().is_some_and(|row| row.json.len() > LONGEST_ROW) {
+                if row.as_ref().is_some_and(|row| row.json.len() > MAX_ROW_BYTES) {
                     return Err(CliError::failed(
-                        format!("row {} of {} is longer than {LONGEST_ROW} bytes", ordinal + 1, self.name),
-                        "no stream takes it; post a view of the table that leaves it out: --table VIEW",
+                        format!("row {} of {} is longer than {MAX_ROW_BYTES} bytes", ordinal + 1, self.name),
+                        "it is too large for a stream; post a view of the table without it: --table VIEW",
                     ));
                 }
                 row.map(|row| Row { ordinal, line: ordinal + 1, key: row.key, bytes: row.json })
@@ -370,24 +370,24 @@ fn unreadable(name: &str, line: u64, error: io::Error) -> CliError {
     let place = if line > 0 { format!(", line {line}") } else { String::new() };
     CliError::failed(
         format!("cannot read rows from {name}{place}"),
-        "the file has to hold one JSON object a line, in UTF-8, plain or compressed with gzip or zstd",
+        "the file must have one JSON object per line, in UTF-8, optionally compressed with gzip or zstd",
     )
     .caused_by(error)
 }
 
-/// One line and where it begins in the decompressed file.
+/// A line and its offset in the decompressed file.
 struct Line {
     number: u64,
     offset: u64,
     bytes: Vec<u8>,
 }
 
-/// The lines of a file that are not blank, decompressed.
+/// The lines of a file, decompressed, without blank ones.
 struct Lines {
     input: Box<dyn BufRead + Send>,
     /// Number of the last line read.
     line: u64,
-    /// Bytes read, that is the offset of the next line.
+    /// Bytes read: the offset of the next line.
     offset: u64,
 }
 
@@ -404,19 +404,19 @@ impl Lines {
         Ok(Lines { input: Box::new(BufReader::with_capacity(1 << 17, plain)), line: 0, offset: 0 })
     }
 
-    /// The next line that is not blank, without the blanks at its end.
+    /// The next line that is not blank, without trailing whitespace.
     fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let mut bytes = Vec::new();
             let mut offset = self.offset;
-            let read = (&mut self.input).take(LONGEST_ROW as u64 + 1).read_until(b'\n', &mut bytes)?;
+            let read = (&mut self.input).take(MAX_ROW_BYTES as u64 + 1).read_until(b'\n', &mut bytes)?;
             if read == 0 {
                 return Ok(None);
             }
             self.line += 1;
             self.offset += read as u64;
-            if bytes.len() > LONGEST_ROW {
-                return Err(io::Error::other(format!("the line is longer than {LONGEST_ROW} bytes")));
+            if bytes.len() > MAX_ROW_BYTES {
+                return Err(io::Error::other(format!("the line is longer than {MAX_ROW_BYTES} bytes")));
             }
             if self.line == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
                 bytes.drain(..3);
@@ -430,7 +430,7 @@ impl Lines {
     }
 }
 
-/// Finds all rows of a file; a compressed one is unpacked into a temporary file, which can be read at any place.
+/// Indexes the rows of a file. A compressed file is decompressed into a temporary one, which is seekable.
 fn index(input: &Input, path: &Path) -> io::Result<(File, Vec<Place>)> {
     let mut lines = Lines::open(input, path, &ProgressBar::hidden())?;
     let mut places = Vec::new();
@@ -457,8 +457,8 @@ fn read_at(file: &mut File, place: &Place) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads rows, one of each input in turn, and hands them on as batches, until `count` rows of each were read, all
-/// inputs are at their end, or a stop is asked for; what was read by then is handed on. Blocks its thread.
+/// Reads rows in turn from each input and sends them as batches, until `count` rows of each are read, all inputs end, or
+/// `stop` is set; rows that were read before are sent. Blocks its thread.
 pub fn read(
     mut sources: Vec<Source>,
     reading: &Reading,
@@ -512,7 +512,7 @@ struct Open {
     bytes: usize,
 }
 
-/// Hands on what waits; false when nobody takes it any more.
+/// Sends the batch; false if the receiver is gone.
 fn hand_on(waiting: &mut Open, file: usize, format: Format, batches: &mpsc::Sender<Batch>) -> bool {
     let Open { rows, .. } = std::mem::take(waiting);
     rows.is_empty() || batches.blocking_send(Batch { file, format, rows }).is_ok()

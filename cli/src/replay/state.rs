@@ -1,4 +1,4 @@
-//! How far a replay has come, so that the next run goes on there.
+//! The state file of a replay: the progress, from which the next run continues.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,34 +8,34 @@ use std::path::Path;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file;
 use crate::error::CliError;
-use crate::whole_file;
 
-/// The state file: what a run was told that decides what its rows are, and how many of them are done.
+/// The state file: the arguments that decide which rows a run posts, and how many are done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The target, because rows that one target has acknowledged another has not.
+    /// The target that acknowledged the rows.
     pub to: String,
-    /// `file`, or `seed N`: a row's number means nothing in another order.
+    /// `file`, or `seed N`. Row numbers depend on the order.
     pub order: String,
     /// For each file or table, by name: all rows before this number, counted from 0, are acknowledged or rejected.
     pub files: BTreeMap<String, u64>,
-    /// For each table that is read by its key: how far the key has come.
+    /// The last key of each table that is read by a key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, Key>,
 }
 
-/// How far a table's key has come: rows that were added since have larger ones.
+/// The last key of a table. Rows added later have larger keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// The column.
     pub column: String,
-    /// Its value in the last row before which everything is done.
+    /// Its value in the last row up to which all rows are done.
     pub reached: i64,
 }
 
 impl State {
-    /// Reads the state of earlier runs; `fresh` when there is none. A state of another target or order is refused.
+    /// Reads the state of earlier runs, or returns `fresh` if there is none. The target and the order must be the same.
     pub fn load(path: &Path, fresh: State) -> Result<State, CliError> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -45,7 +45,7 @@ impl State {
                     .caused_by(error));
             }
         };
-        let advice = "name another --state, or remove the file to begin again";
+        let advice = "use another --state, or delete the file to start over";
         let state: State = serde_json::from_slice(&bytes).map_err(|error| {
             CliError::usage(format!("{} is not the state of a replay", path.display()), advice)
                 .caused_by(error)
@@ -53,7 +53,7 @@ impl State {
         if (&state.to, &state.order) != (&fresh.to, &fresh.order) {
             return Err(CliError::usage(
                 format!(
-                    "the state {} is of a replay to {} in the order `{}`, this one goes to {} in the order `{}`",
+                    "the state {} belongs to a replay to {} in the order `{}`, not to {} in the order `{}`",
                     path.display(),
                     without_user(&state.to),
                     state.order,
@@ -66,19 +66,19 @@ impl State {
         Ok(state)
     }
 
-    /// Writes the state in one step.
+    /// Replaces the state file.
     pub fn save(&self, path: &Path) -> Result<(), CliError> {
-        whole_file::replace_json_private(path, self).map_err(|error| {
+        atomic_file::replace_json_private(path, self).map_err(|error| {
             CliError::failed(
                 format!("cannot write the state {}", path.display()),
-                "check that its folder exists and can be written to; until then a new run repeats rows",
+                "check that its folder exists and is writable; without the state a new run repeats rows",
             )
             .caused_by(error)
         })
     }
 }
 
-/// An address without user and password, which the states of earlier catalog_history may hold.
+/// A URL without user and password, which state files of earlier releases may contain.
 fn without_user(address: &str) -> String {
     let Ok(mut url) = Url::parse(address) else { return "an address that cannot be read".to_owned() };
     // Neither fails but for addresses that cannot have a user.
@@ -87,16 +87,16 @@ fn without_user(address: &str) -> String {
     url.to_string()
 }
 
-/// All rows of a file up to which everything is done, while rows beyond it are done in any order.
+/// The row up to which all rows of a file are done, while later rows are completed in any order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watermark {
     /// The first row that is not done.
     pub next: u64,
-    /// Rows after it that are.
+    /// Later rows that are done.
     ahead: BTreeSet<u64>,
-    /// The key of the row before it, where rows have one.
+    /// The key of the row before `next`, if rows have keys.
     pub key: Option<i64>,
-    /// The keys of rows under way, and of those ahead.
+    /// The keys of rows from `next` on.
     keys: BTreeMap<u64, i64>,
 }
 
@@ -106,12 +106,12 @@ impl Watermark {
         Watermark { next, ..Watermark::default() }
     }
 
-    /// Row `ordinal` is under way, and has this key.
+    /// Records the key of row `ordinal`, which is being posted.
     pub fn expect(&mut self, ordinal: u64, key: i64) {
         self.keys.insert(ordinal, key);
     }
 
-    /// Row `ordinal` is done.
+    /// Marks row `ordinal` as done.
     pub fn pass(&mut self, ordinal: u64) {
         if ordinal >= self.next {
             self.ahead.insert(ordinal);

@@ -1,8 +1,8 @@
-//! The three wire formats: how rows become a request, and what an answer says about its rows.
+//! The three wire formats: builds requests and interprets responses.
 //!
-//! Rows go into bodies byte for byte, a row a line, so that a line number in an answer leads back to the row. A row
-//! that is no JSON breaks a Kafka or Kinesis body as a whole, and the parser may notice only on the next line: so
-//! when a request is refused, the rows that do not parse on their own are to blame, before the line that is named.
+//! Rows are copied byte for byte, one per line, so that a line number in a response identifies a row. A row that is not
+//! JSON makes a whole Kafka or Kinesis body invalid, and the parser may report the line after it. After a rejected request,
+//! rows that do not parse are therefore rejected first, and the reported line only if all rows parse.
 
 use std::ops::Range;
 
@@ -11,19 +11,19 @@ use serde_json::Value;
 
 use super::source::Row;
 
-/// How rows are sent.
+/// A wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Kafka REST proxy v2.
     Kafka,
     /// API Gateway in front of Kinesis.
     Kinesis,
-    /// Pinlake's own: NDJSON.
+    /// NDJSON.
     Native,
 }
 
 impl Format {
-    /// Rows that one request may have, by the rules of the API.
+    /// Maximum rows per request, by the rules of the API.
     pub fn most_rows(self) -> usize {
         match self {
             Format::Kinesis => 500,
@@ -37,17 +37,17 @@ impl Format {
 pub struct Request {
     /// POST or PUT.
     pub method: reqwest::Method,
-    /// Path from the root, to be put behind the target's own path.
+    /// Path, to be appended to that of the target.
     pub path: String,
     /// Content type.
     pub content_type: &'static str,
     /// Body.
     pub body: Vec<u8>,
-    /// The line of the body, from 1, that the first row is on; each row is on a line of its own.
+    /// The line of the body, from 1, of the first row; each row has a line.
     pub first_line: u64,
 }
 
-/// Writes the request for some rows.
+/// Builds the request for some rows.
 pub fn request(format: Format, uid: &str, dataset: &str, rows: &[Row]) -> Request {
     let stream = format!("streaming-{uid}-{dataset}");
     let mut body = Vec::with_capacity(rows.iter().map(|row| row.bytes.len() + 48).sum::<usize>() + 64);
@@ -107,7 +107,7 @@ fn join(body: &mut Vec<u8>, rows: &[Row], before: &[u8], after: &[u8]) {
     }
 }
 
-/// The rows, by index, that an answer with status 2xx reports as not stored.
+/// The indices of the rows that a 2xx response reports as not stored.
 pub fn failed(format: Format, answer: &[u8]) -> Vec<usize> {
     let (list, mark) = match format {
         Format::Kafka => ("offsets", "error_code"),
@@ -120,7 +120,7 @@ pub fn failed(format: Format, answer: &[u8]) -> Vec<usize> {
     records.iter().enumerate().filter(|(_, record)| failed(record)).map(|(at, _)| at).collect()
 }
 
-/// The rows, by index, because of which a request was refused; none when the answer does not tell.
+/// The indices of the rows that caused a request to be rejected; empty if the response does not say.
 pub fn to_blame(request: &Request, rows: &[Row], answer: &[u8]) -> Vec<usize> {
     let broken: Vec<usize> =
         rows.iter().enumerate().filter(|(_, row)| !is_json(&row.bytes)).map(|(at, _)| at).collect();
@@ -136,7 +136,7 @@ fn is_json(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
-/// The line that an error answer names: a member `line` anywhere, else the first `line <number>` in the text.
+/// The line named by an error response: a member `line` anywhere, else the first `line <number>` in the text.
 fn named_line(answer: &[u8]) -> Option<u64> {
     fn member(value: &Value) -> Option<u64> {
         match value {

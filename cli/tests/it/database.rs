@@ -245,19 +245,19 @@ async fn only_the_server_that_the_certificate_names_is_read(engine: Engine) {
             "127.0.0.1",
             &["--db-ca", &known][..],
             1,
-            ["not valid for name \"127.0.0.1\"", "as the certificate has it"],
+            ["not valid for name \"127.0.0.1\"", "host name of the certificate"],
         ),
-        ("localhost", &["--db-ca", &unknown], 1, ["UnknownIssuer", "nobody that is trusted here"]),
-        // A test's authority is no public one.
+        ("localhost", &["--db-ca", &unknown], 1, ["UnknownIssuer", "not signed by a trusted authority"]),
+        // The authority of a test is not a public one.
         ("localhost", &["--db-tls", "verify"], 1, ["UnknownIssuer", "--db-ca"]),
         ("localhost", &["--db-ca", no_file], 2, [no_file, "cannot be read"]),
-        ("localhost", &["--db-ca", &no_certificate], 2, [&no_certificate, "holds no certificate"]),
+        ("localhost", &["--db-ca", &no_certificate], 2, [&no_certificate, "has no certificate"]),
     ] {
         let ran = database.replay_at(host, &endpoint, args).await;
         ran.assert_code(code);
         assert!(said.iter().all(|said| ran.stderr.contains(said)), "{args:?}: {}", ran.stderr);
     }
-    // The server wants it encrypted: what was read below did not come in the clear.
+    // The server requires TLS, so the rows below were read encrypted.
     let ran = database.replay_at("localhost", &endpoint, &["--db-tls", "off"]).await;
     ran.assert_code(1);
     assert!(ran.stderr.contains("whether it wants TLS"), "{}", ran.stderr);

@@ -1,13 +1,12 @@
-//! Files: what lies in the lake's `inbox/`, and what is announced in other buckets, cleaned into the landing area.
+//! Lands files: those in the lake's `inbox/`, and objects of other buckets that a message names.
 //!
-//! A notification about the inbox is a wake-up like any other: the inbox is listed, and what lies there is taken,
-//! whoever announced it. Another bucket is only read from, and may hold millions of objects that were taken long ago:
-//! there the notification names the work.
+//! A notification about the inbox is a trigger like any other: the inbox is listed, and all files in it are landed. Other
+//! buckets are only read, and may hold millions of objects that landed long ago, so there the message names the work.
 //!
-//! The order is the guarantee: an attempt is written down, a file's records land, and then it is moved out of the inbox,
-//! to `raw/inbox/`, or to `failed/inbox/` when it cannot be read. A file that is taken twice lands twice with the same
-//! keys, and is inserted once. A file that takes more than an invocation's time is gone on with where its last slice
-//! ended. A file over which attempts fail is given up after the third ([`pinlake_landing::attempt`] has the rule).
+//! The order of the steps guarantees that nothing is lost: an attempt is recorded, the records land, and then the file is
+//! moved out of the inbox, to `raw/inbox/`, or to `failed/inbox/` if it cannot be read. A file that is read twice lands
+//! twice with the same keys, and is inserted once. A file that takes longer than an invocation continues after its last
+//! slice. A file is rejected after three failed attempts, see [`pinlake_files::attempt`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,12 +19,15 @@ use pinlake_clean::record_reader::sandbox::{Bounds, Sandbox};
 use pinlake_clean::record_reader::{Limits, ReadError, Records};
 use pinlake_clean::{MAX_RECORD_BYTES, Reason};
 use pinlake_env::Env;
+use pinlake_files::attempt::{Attempt, AttemptedFile, Attempts, MAX_FAILURES};
+use pinlake_files::fetch::{FileBytes, MAX_IN_MEMORY_BYTES, fetch, fetch_if_unchanged};
+use pinlake_files::inbox::{self, move_out};
+use pinlake_files::progress::Progress;
+use pinlake_files::slice::{SLICE_BYTES, Slice};
+use pinlake_files::source::FileSource;
 use pinlake_lake::Lake;
 use pinlake_landing::LandingError;
-use pinlake_landing::attempt::{Attempt, AttemptedFile, Attempts, MOST_FAILURES};
 use pinlake_landing::catalog_history::CatalogHistory;
-use pinlake_landing::fetch::{FileBytes, IN_MEMORY_BYTES, fetch, fetch_same};
-use pinlake_landing::file::{FileSource, INBOX, Progress, SLICE_BYTES, Slice, move_out, moved_to};
 use pinlake_landing::name::FAILED;
 use pinlake_landing::raw::RAW;
 use pinlake_schema::Catalog;
@@ -33,132 +35,132 @@ use tokio::time::Instant;
 
 use crate::trigger::ObjectRef;
 
-/// Files of the inbox that are listed at a time.
-const MOST_LISTED: usize = 1000;
-/// Small files that are fetched at once.
+/// Files of the inbox listed per invocation.
+const MAX_LISTED: usize = 1000;
+/// Small files fetched concurrently.
 const CONCURRENCY: usize = 16;
-/// Small files that share an attempt.
+/// Maximum number of small files that share an attempt.
 const GROUP_FILES: usize = 128;
-/// Their stored bytes.
+/// Maximum stored bytes of small files that share an attempt.
 const GROUP_BYTES: u64 = 16 << 20;
-/// Bytes that a compressed file may unpack to, or a file's records may have.
-const MOST_UNPACKED_BYTES: u64 = 4 << 30;
-/// What reading may cost in a function of 2 GB.
+/// Maximum bytes of a file after decompression, or of its records.
+const MAX_UNPACKED_BYTES: u64 = 4 << 30;
+/// Limits of reading a file in a function with 2 GB of memory.
 const LIMITS: Limits = Limits {
     max_record_bytes: 16 << 20,
     max_ratio: 200,
     free_unpacked_bytes: 256 << 20,
-    max_unpacked_bytes: MOST_UNPACKED_BYTES,
+    max_unpacked_bytes: MAX_UNPACKED_BYTES,
     max_cost_ratio: 1000,
     free_cost: 64 << 20,
     max_spooled_bytes: 128 << 20,
 };
-/// The part of the function's memory that reading a Parquet file may take, in its process of its own.
+/// Share of the function's memory for the process that reads a Parquet file: one part in four.
 const PARQUET_SHARE: u64 = 4;
-/// What it may take in the smallest function.
-const LEAST_PARQUET_BYTES: u64 = 128 << 20;
-/// Processor time that a batch of rows may take, in seconds.
+/// Memory of that process in the smallest function.
+const MIN_PARQUET_BYTES: u64 = 128 << 20;
+/// Maximum processor time for a batch of rows, in seconds.
 const PARQUET_CPU_SECONDS: u64 = 10;
-/// How long no row may come.
+/// Maximum time without a new row.
 const PARQUET_SILENCE: Duration = Duration::from_secs(20);
 
-/// Reads Parquet apart from a function that has so much memory.
+/// The sandbox for Parquet files in a function with `memory_bytes` of memory.
 ///
 /// # Errors
-/// When the system does not tell which program this is.
-pub fn sandbox(memory_bytes: u64) -> std::io::Result<Sandbox> {
-    let memory_bytes = (memory_bytes / PARQUET_SHARE).max(LEAST_PARQUET_BYTES);
+/// If the path of this program is not known.
+pub fn parquet_sandbox(memory_bytes: u64) -> std::io::Result<Sandbox> {
+    let memory_bytes = (memory_bytes / PARQUET_SHARE).max(MIN_PARQUET_BYTES);
     let bounds = Bounds { memory_bytes, cpu_seconds: PARQUET_CPU_SECONDS, silence: PARQUET_SILENCE };
     Sandbox::of_this_program(LIMITS, bounds)
 }
 
-/// In which steps a file is read.
+/// The steps in which a file is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Steps {
-    /// Bytes of records that land together.
+    /// Bytes of records in a slice.
     pub slice_bytes: usize,
-    /// What is read between two looks at the clock, as [`Records::cost`] counts it.
-    pub look_cost: u64,
-    /// New records of a file that are taken at least, however late it is, lest a file never come to its end.
-    pub least_cost: u64,
+    /// Cost of reading between two checks of the clock, in units of [`Records::cost`].
+    pub check_cost: u64,
+    /// Minimum cost of new records per invocation, even after the deadline, so that every file makes progress.
+    pub min_cost: u64,
 }
 
 impl Default for Steps {
     fn default() -> Self {
-        Self { slice_bytes: SLICE_BYTES, look_cost: 256 << 10, least_cost: SLICE_BYTES as u64 }
+        Self { slice_bytes: SLICE_BYTES, check_cost: 256 << 10, min_cost: SLICE_BYTES as u64 }
     }
 }
 
-/// Opens other buckets.
+/// Opens buckets other than the lake's.
 pub trait Buckets: Send + Sync {
-    /// A bucket that is only read from.
+    /// Opens a bucket for reading.
     fn open(&self, bucket: &str) -> Arc<dyn ObjectStore>;
 }
 
-/// What is needed to take files.
+/// Lands files.
 #[derive(Clone)]
 pub struct Files {
-    /// The bucket that the lake is in.
+    /// The bucket of the lake.
     pub bucket: String,
-    /// The lake's prefix in it, without slashes at either end.
+    /// The prefix of the lake, without slashes at its ends.
     pub prefix: String,
-    /// The other buckets whose objects are taken; of any other one a message is ignored.
+    /// Other buckets whose objects are read. Messages about any other bucket are ignored.
     pub sinks: BTreeSet<String>,
     /// Opens them.
     pub buckets: Arc<dyn Buckets>,
-    /// Stored bytes of the largest file that is taken: the function's disk has to hold it.
-    pub most_bytes: u64,
-    /// In which steps files are read.
+    /// Maximum stored size of a file, in bytes. The function's disk has to hold it.
+    pub max_bytes: u64,
+    /// The steps in which files are read.
     pub steps: Steps,
-    /// Reads Parquet.
+    /// Reads Parquet files.
     pub sandbox: Sandbox,
-    /// The time, by which attempts end, and their names.
-    pub effects: Env,
+    /// The clock of leases, and the ids of attempts.
+    pub env: Env,
 }
 
-/// The largest file that a deployed compactor takes; its disk holds half as much again.
-pub const MOST_BYTES: u64 = 1 << 30;
+/// Maximum file size in a deployed compactor, whose disk has 1.5 times as much.
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// Until when files are taken.
+/// When to stop reading files.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    /// Whether there is any time. If so, a file is begun however late it is: whatever else takes the time of each
-    /// invocation must not keep files waiting for good.
-    pub(crate) any: bool,
-    /// Nothing more is begun, and a file that has come a piece further is left.
+pub(crate) struct Deadlines {
+    /// Whether this invocation has any time. If so, one file is started even after `soft`, because other work may take up
+    /// that time in every invocation.
+    pub(crate) has_time: bool,
+    /// No file is started after this, and a file that has made progress is left.
     pub(crate) soft: Instant,
-    /// A file is left wherever it is.
+    /// Every file is left at this time.
     pub(crate) hard: Instant,
 }
 
-/// What became of files.
+/// What was done with files.
 #[derive(Debug, Default)]
 pub struct FilesSummary {
     /// Files whose records have landed.
     pub taken: u64,
-    /// Files that could not be read, or not to their end.
+    /// Files that could not be read to their end.
     pub rejected: u64,
-    /// Of these, those over which too many attempts had failed.
+    /// Files rejected because of failed attempts; included in `rejected`.
     pub discarded: u64,
-    /// Files over which an attempt had failed before.
+    /// Files tried again after a failed attempt.
     pub tried_again: u64,
-    /// Records that landed, those in quarantine too.
+    /// Records that landed, including those in quarantine.
     pub records: u64,
-    /// The datasets in whose landing areas they are.
+    /// The datasets of these records.
     pub datasets: BTreeSet<String>,
-    /// Whether the inbox holds more than the time covered.
+    /// Whether the inbox has more files.
     pub more: bool,
-    /// ObjectRef files that the time did not cover.
+    /// Named objects that were not finished in time.
     pub unfinished: Vec<ObjectRef>,
-    /// ObjectRef files that could not be got, or that another one is reading, and are to be announced again.
+    /// Named objects that could not be fetched, or that another invocation is reading; their messages must come again.
     pub failed: Vec<ObjectRef>,
-    /// Whether a file of the inbox could not be got, or not be moved out of it.
+    /// Whether a file of the inbox could not be fetched, or not be moved out.
     pub inbox_failed: bool,
 }
 
 impl Files {
-    /// The path in the lake of an object of a bucket; `None` when it is in no part of the lake.
-    pub(crate) fn in_lake<'a>(&self, object: &'a ObjectRef) -> Option<&'a str> {
+    /// The path of an object relative to the lake; `None` if it is not in the lake.
+    pub(crate) fn path_in_lake<'a>(&self, object: &'a ObjectRef) -> Option<&'a str> {
         if object.bucket != self.bucket {
             return None;
         }
@@ -168,22 +170,22 @@ impl Files {
         }
     }
 
-    /// Whether objects of a bucket are taken.
+    /// Whether objects of a bucket are read.
     pub(crate) fn is_source(&self, bucket: &str) -> bool {
         bucket == self.bucket || self.sinks.contains(bucket)
     }
 
-    /// Takes what is announced elsewhere, and the inbox if that is asked for.
+    /// Lands the named objects of other buckets, and the inbox if `inbox` is set.
     ///
     /// # Errors
-    /// When the landing area cannot be written to; all of it may be done again.
-    pub(crate) async fn take(
+    /// If the landing area cannot be written. Retrying is safe.
+    pub(crate) async fn land(
         &self,
         lake: &Lake,
         catalog: &Arc<Catalog>,
         inbox: bool,
-        announced: Vec<ObjectRef>,
-        times: Times,
+        objects: Vec<ObjectRef>,
+        deadlines: Deadlines,
     ) -> Result<FilesSummary, LandingError> {
         let store = &**lake.store();
         let mut work = Work {
@@ -191,57 +193,57 @@ impl Files {
             lake: store,
             catalog_history: lake.catalog_history(),
             catalog,
-            times,
-            attempts: Attempts::look(store, &*self.effects.clock).await?,
-            kept: Progress::kept(store).await?,
-            slice: Slice::of(self.steps.slice_bytes),
-            leaving: Vec::new(),
-            begun: false,
-            done: FilesSummary::default(),
+            deadlines,
+            attempts: Attempts::read(store, &*self.env.clock).await?,
+            progress: Progress::list(store).await?,
+            slice: Slice::with_capacity(self.steps.slice_bytes),
+            finished: Vec::new(),
+            has_started: false,
+            summary: FilesSummary::default(),
         };
-        let mut wanted: Vec<Wanted> = Vec::new();
-        for object in announced {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for object in objects {
             match Path::parse(&object.key) {
                 Ok(path) => {
                     let store = self.buckets.open(&object.bucket);
-                    wanted.push(Wanted { store, path, announced: Some(object) });
+                    candidates.push(Candidate { store, path, object: Some(object) });
                 }
                 Err(error) if self.sinks.contains(&object.bucket) => {
                     work.reject_key(&object, &error.to_string());
                 }
                 Err(error) => {
-                    tracing::error!(bucket = object.bucket, key = object.key, %error, "no key that can be read");
-                    work.done.failed.push(object);
+                    tracing::error!(bucket = object.bucket, key = object.key, %error, "object key is not a valid path");
+                    work.summary.failed.push(object);
                 }
             }
         }
         if inbox {
-            let listed = work.list().await?;
-            wanted.extend(listed.into_iter().map(|path| Wanted {
+            let listed = work.list_inbox().await?;
+            candidates.extend(listed.into_iter().map(|path| Candidate {
                 store: lake.store().clone(),
                 path,
-                announced: None,
+                object: None,
             }));
         }
-        let taken = work.all(wanted).await;
-        if let Err(error) = work.attempts.keep(store).await {
-            tracing::warn!(%error, "failed attempts at files that are done are not forgotten");
+        let processed = work.process(candidates).await;
+        if let Err(error) = work.attempts.write_changes(store).await {
+            tracing::warn!(%error, "cannot remove finished files from failed attempts");
         }
-        taken.map(|()| work.done)
+        processed.map(|()| work.summary)
     }
 }
 
-/// A file to be taken.
-struct Wanted {
+/// A file to read.
+struct Candidate {
     store: Arc<dyn ObjectStore>,
     path: Path,
-    /// None for one of the inbox.
-    announced: Option<ObjectRef>,
+    /// The object in its message; `None` for a file of the inbox.
+    object: Option<ObjectRef>,
 }
 
-/// A file that was found, in one of its versions.
-struct Found {
-    wanted: Wanted,
+/// A version of a file, ready to be read.
+struct FetchedFile {
+    candidate: Candidate,
     file: FileSource,
     meta: ObjectMeta,
     version: String,
@@ -249,15 +251,15 @@ struct Found {
     fetched: FileBytes,
 }
 
-impl Found {
-    fn attempted(&self) -> AttemptedFile {
+impl FetchedFile {
+    fn to_attempted(&self) -> AttemptedFile {
         AttemptedFile { version: self.version.clone(), name: self.file.name.clone(), from: self.from.records }
     }
 }
 
-/// A file whose records are in the slice or have landed: when all of them have, it leaves the inbox, and what is kept
-/// of the way to there is removed.
-struct Leaving {
+/// A file whose last records are in the slice. When the slice has landed, the file is moved out of the inbox and its progress
+/// is removed.
+struct FinishedFile {
     folder: &'static str,
     file: FileSource,
     meta: ObjectMeta,
@@ -270,56 +272,50 @@ struct Work<'a> {
     lake: &'a dyn ObjectStore,
     catalog_history: &'a CatalogHistory,
     catalog: &'a Arc<Catalog>,
-    times: Times,
+    deadlines: Deadlines,
     attempts: Attempts,
-    /// Where there is progress.
-    kept: BTreeSet<Path>,
+    /// Paths of all progress objects.
+    progress: BTreeSet<Path>,
     slice: Slice,
-    leaving: Vec<Leaving>,
-    /// Whether a file has been begun.
-    begun: bool,
-    done: FilesSummary,
+    finished: Vec<FinishedFile>,
+    /// Whether a file has been started.
+    has_started: bool,
+    summary: FilesSummary,
 }
 
 impl Work<'_> {
-    /// Whether it is too late to begin a file, some having been begun or none.
-    fn is_late(&self, some: bool) -> bool {
-        (some || !self.times.any) && Instant::now() >= self.times.soft
+    /// Whether it is too late to start a file.
+    fn is_late(&self, has_started: bool) -> bool {
+        (has_started || !self.deadlines.has_time) && Instant::now() >= self.deadlines.soft
     }
 
-    /// The inbox, oldest first.
-    async fn list(&mut self) -> Result<Vec<Path>, LandingError> {
-        let prefix = Path::from(INBOX);
-        let listed: Vec<_> = self.lake.list(Some(&prefix)).take(MOST_LISTED).collect().await;
-        let mut metas = Vec::with_capacity(listed.len());
-        for meta in listed {
-            metas.push(meta.map_err(|source| LandingError::Store { path: INBOX.to_owned(), source })?);
-        }
-        self.done.more = metas.len() == MOST_LISTED;
-        metas.sort_by(|a, b| a.last_modified.cmp(&b.last_modified).then_with(|| a.location.cmp(&b.location)));
+    /// Lists the inbox, the oldest files first.
+    async fn list_inbox(&mut self) -> Result<Vec<Path>, LandingError> {
+        let metas = inbox::list(self.lake, MAX_LISTED).await?;
+        self.summary.more = metas.len() == MAX_LISTED;
         Ok(metas.into_iter().map(|meta| meta.location).collect())
     }
 
-    /// Small files many at a time; then those over which an attempt has failed, and the large ones, each alone.
-    async fn all(&mut self, wanted: Vec<Wanted>) -> Result<(), LandingError> {
-        let small_bytes = IN_MEMORY_BYTES.min(self.files.most_bytes);
+    /// Reads small files in groups; then large files, and files with failed attempts, one at a time.
+    async fn process(&mut self, candidates: Vec<Candidate>) -> Result<(), LandingError> {
+        let small_bytes = MAX_IN_MEMORY_BYTES.min(self.files.max_bytes);
         let (mut group, mut group_bytes, mut alone) = (Vec::new(), 0, Vec::new());
-        let mut picked = false;
-        let mut fetched = futures::stream::iter(wanted)
-            .map(|wanted| async move {
-                let got = fetch(&*wanted.store, &wanted.path, small_bytes).await;
-                (wanted, got)
+        let mut has_picked = false;
+        let mut fetched = futures::stream::iter(candidates)
+            .map(|candidate| async move {
+                let got = fetch(&*candidate.store, &candidate.path, small_bytes).await;
+                (candidate, got)
             })
             .buffered(CONCURRENCY);
-        while let Some((wanted, got)) = fetched.next().await {
-            if self.is_late(picked) {
-                self.postpone(wanted);
+        while let Some((candidate, got)) = fetched.next().await {
+            if self.is_late(has_picked) {
+                self.postpone(candidate);
                 continue;
             }
-            let Some(mut found) = self.found(wanted, got).await? else { continue };
-            let failures = self.attempts.failures(&found.version, found.from.records);
-            if failures >= MOST_FAILURES {
-                self.give_up(found, failures);
+            let Some(mut found) = self.identify(candidate, got).await? else { continue };
+            let failures = self.attempts.count_failures(&found.version, found.from.records);
+            if failures >= MAX_FAILURES {
+                self.reject_after_failures(found, failures);
             } else if failures > 0 || matches!(found.fetched, FileBytes::TooLarge) {
                 found.fetched = FileBytes::TooLarge;
                 alone.push((found, failures));
@@ -327,7 +323,7 @@ impl Work<'_> {
                 group_bytes += found.meta.size;
                 group.push(found);
             }
-            picked = true;
+            has_picked = true;
             if group.len() >= GROUP_FILES || group_bytes >= GROUP_BYTES {
                 group_bytes = 0;
                 self.attempt(std::mem::take(&mut group)).await?;
@@ -335,147 +331,147 @@ impl Work<'_> {
         }
         self.attempt(group).await?;
         for (mut found, failures) in alone {
-            if self.is_late(self.begun) {
-                self.postpone(found.wanted);
+            if self.is_late(self.has_started) {
+                self.postpone(found.candidate);
                 continue;
             }
             if failures > 0 {
-                self.done.tried_again += 1;
+                self.summary.tried_again += 1;
                 tracing::warn!(
                     file = found.file.name,
                     attempt = failures + 1,
-                    "an attempt has failed: tried again, alone"
+                    "trying a file again, alone, after a failed attempt"
                 );
             }
-            let got = fetch_same(&*found.wanted.store, &found.meta, self.files.most_bytes).await;
-            let Some((meta, fetched)) = self.got(&found.wanted, got) else { continue };
+            let got = fetch_if_unchanged(&*found.candidate.store, &found.meta, self.files.max_bytes).await;
+            let Some((meta, fetched)) = self.check_fetched(&found.candidate, got) else { continue };
             (found.meta, found.fetched) = (meta, fetched);
             self.attempt(vec![found]).await?;
         }
         self.land().await
     }
 
-    fn postpone(&mut self, wanted: Wanted) {
-        match wanted.announced {
-            Some(announced) => self.done.unfinished.push(announced),
-            None => self.done.more = true,
+    fn postpone(&mut self, candidate: Candidate) {
+        match candidate.object {
+            Some(object) => self.summary.unfinished.push(object),
+            None => self.summary.more = true,
         }
     }
 
-    fn failed(&mut self, wanted: &Wanted) {
-        match &wanted.announced {
-            Some(announced) => self.done.failed.push(announced.clone()),
-            None => self.done.inbox_failed = true,
+    fn failed(&mut self, candidate: &Candidate) {
+        match &candidate.object {
+            Some(object) => self.summary.failed.push(object.clone()),
+            None => self.summary.inbox_failed = true,
         }
     }
 
-    /// What was fetched, if it was there; an error is told, and the file comes again.
-    fn got(
+    /// The fetched file, if it exists. An error is logged, and the file is tried again by a later invocation.
+    fn check_fetched(
         &mut self,
-        wanted: &Wanted,
+        candidate: &Candidate,
         got: Result<Option<(ObjectMeta, FileBytes)>, LandingError>,
     ) -> Option<(ObjectMeta, FileBytes)> {
         match got {
             Ok(Some(got)) => Some(got),
-            // Another compactor has taken it, its owner has removed it, or has written it anew, which is announced.
+            // Another compactor has landed it, or its owner has removed or replaced it; a replacement has its own message.
             Ok(None) => None,
             Err(error) => {
-                tracing::error!(path = %wanted.path, announced = ?wanted.announced, %error, "file not got");
-                self.failed(wanted);
+                tracing::error!(path = %candidate.path, object = ?candidate.object, %error, "cannot fetch a file");
+                self.failed(candidate);
                 None
             }
         }
     }
 
-    /// Which file it is, in which version, and how far it was taken; none if it is not to be read now.
-    async fn found(
+    /// Finds out which version of which file it is, and its progress. `None` if it must not be read now.
+    async fn identify(
         &mut self,
-        wanted: Wanted,
+        candidate: Candidate,
         got: Result<Option<(ObjectMeta, FileBytes)>, LandingError>,
-    ) -> Result<Option<Found>, LandingError> {
-        let Some((meta, fetched)) = self.got(&wanted, got) else { return Ok(None) };
-        let file = match &wanted.announced {
-            None => FileSource::of_inbox(self.catalog, &meta),
+    ) -> Result<Option<FetchedFile>, LandingError> {
+        let Some((meta, fetched)) = self.check_fetched(&candidate, got) else { return Ok(None) };
+        let file = match &candidate.object {
+            None => FileSource::from_inbox(self.catalog, &meta),
             Some(ObjectRef { bucket, key }) => {
-                FileSource::elsewhere(self.catalog, bucket, key, meta.last_modified)
+                FileSource::from_bucket(self.catalog, bucket, key, meta.last_modified)
             }
         };
         let version = file.version(&meta);
-        if self.attempts.is_under_way(&version) {
-            tracing::info!(file = file.name, "another one is reading it");
-            // The inbox is looked at again; a message of another bucket is the work, and the other one may fail.
-            if wanted.announced.is_some() {
-                self.failed(&wanted);
+        if self.attempts.is_running(&version) {
+            tracing::info!(file = file.name, "another invocation is reading this file");
+            // The inbox is listed again. The message of another bucket must stay, because the other invocation may fail.
+            if candidate.object.is_some() {
+                self.failed(&candidate);
             }
             return Ok(None);
         }
-        let from = if Progress::is_among(&file, &self.kept) {
+        let from = if Progress::is_listed(&file, &self.progress) {
             Progress::read(self.lake, &file, &meta).await?
         } else {
-            Progress::of(&meta, 0)
+            Progress::new(&meta, 0)
         };
-        Ok(Some(Found { wanted, file, meta, version, from, fetched }))
+        Ok(Some(FetchedFile { candidate, file, meta, version, from, fetched }))
     }
 
-    /// Reads files under an attempt of theirs, and lands what they hold.
-    async fn attempt(&mut self, files: Vec<Found>) -> Result<(), LandingError> {
+    /// Records an attempt at the files, reads them and lands their records.
+    async fn attempt(&mut self, files: Vec<FetchedFile>) -> Result<(), LandingError> {
         if files.is_empty() {
             return Ok(());
         }
-        let attempted = files.iter().map(Found::attempted).collect();
-        let mut attempt = Attempt::begin(self.lake, &self.files.effects, attempted).await?;
+        let attempted = files.iter().map(FetchedFile::to_attempted).collect();
+        let mut attempt = Attempt::begin(self.lake, &self.files.env, attempted).await?;
         let mut stuck = BTreeSet::new();
         let read = self.read(files, &mut attempt, &mut stuck).await;
-        // Also when the store has failed, which is not the files' fault.
-        if let Err(error) = attempt.end(self.lake, &*self.files.effects.clock, &stuck).await {
-            tracing::warn!(%error, "the end of an attempt is not written down: it will count as failed");
+        // Also if the store has failed: that is not a failure of the files.
+        if let Err(error) = attempt.finish(self.lake, &*self.files.env.clock, &stuck).await {
+            tracing::warn!(%error, "cannot finish an attempt: it will count as failed");
         }
         read
     }
 
     async fn read(
         &mut self,
-        files: Vec<Found>,
+        files: Vec<FetchedFile>,
         attempt: &mut Attempt,
         stuck: &mut BTreeSet<String>,
     ) -> Result<(), LandingError> {
         for found in files {
-            if self.is_late(self.begun) {
-                self.postpone(found.wanted);
+            if self.is_late(self.has_started) {
+                self.postpone(found.candidate);
                 continue;
             }
-            self.begun = true;
-            let Found { wanted, file, meta, version, from, fetched } = found;
-            // Should this be the last that is heard of the process, it says over which file.
+            self.has_started = true;
+            let FetchedFile { candidate, file, meta, version, from, fetched } = found;
+            // If the process ends now, its last log line names the file.
             tracing::info!(file = file.name, bytes = meta.size, from = from.records, "reading a file");
-            let folder = match self.cut(&file, &meta, &version, from, fetched, attempt).await? {
-                End::Late => {
-                    self.postpone(wanted);
+            let folder = match self.read_file(&file, &meta, &version, from, fetched, attempt).await? {
+                End::OutOfTime => {
+                    self.postpone(candidate);
                     continue;
                 }
                 End::Stuck => {
                     stuck.insert(version);
-                    self.postpone(wanted);
+                    self.postpone(candidate);
                     continue;
                 }
-                End::NotRead => {
-                    self.failed(&wanted);
+                End::Failed => {
+                    self.failed(&candidate);
                     continue;
                 }
-                End::Whole => RAW,
+                End::Complete => RAW,
                 End::Rejected => FAILED,
             };
             match folder {
-                RAW => self.done.taken += 1,
-                _ => self.done.rejected += 1,
+                RAW => self.summary.taken += 1,
+                _ => self.summary.rejected += 1,
             }
-            let in_inbox = wanted.announced.is_none();
-            self.leaving.push(Leaving { folder, file, meta, version, in_inbox });
+            let in_inbox = candidate.object.is_none();
+            self.finished.push(FinishedFile { folder, file, meta, version, in_inbox });
         }
         self.land().await
     }
 
-    async fn cut(
+    async fn read_file(
         &mut self,
         file: &FileSource,
         meta: &ObjectMeta,
@@ -486,10 +482,9 @@ impl Work<'_> {
     ) -> Result<End, LandingError> {
         let (whole, records) = match fetched {
             FileBytes::TooLarge => {
-                let most = self.files.most_bytes;
+                let max_bytes = self.files.max_bytes;
                 let detail = format!(
-                    "{} bytes; a file may have {most} here. `pinlake load` takes it from the bucket: pinlake load \
-                     --lake s3://{} s3://...",
+                    "{} bytes; the limit is {max_bytes}. Load it from the bucket: pinlake load --lake s3://{} s3://...",
                     meta.size, self.files.bucket
                 );
                 return Ok(self.reject(file, meta, None, Reason::TooLarge, detail));
@@ -502,61 +497,61 @@ impl Work<'_> {
         let whole = whole.as_deref();
         let mut records = match records {
             Ok(records) => records,
-            Err(error) => return Ok(self.not_read(file, meta, whole, &error)),
+            Err(error) => return Ok(self.handle_read_error(file, meta, whole, &error)),
         };
         let mut place = Place { landed: from.records, number: 0, skipped: 0 };
         loop {
             match self.fill(file, &mut records, &mut place) {
-                Ok(Filled::Whole) => return Ok(End::Whole),
-                Ok(Filled::Slice) => {
+                Ok(Filled::EndOfFile) => return Ok(End::Complete),
+                Ok(Filled::SliceFull) => {
                     self.land().await?;
-                    // Whoever goes on, goes on from here.
-                    self.kept.insert(Progress::of(meta, place.number).keep(self.lake, file).await?);
-                    attempt.came_to(self.lake, &*self.files.effects.clock, version, place.number).await?;
+                    // The next invocation continues here.
+                    self.progress.insert(Progress::new(meta, place.number).write(self.lake, file).await?);
+                    attempt.record_progress(self.lake, &*self.files.env.clock, version, place.number).await?;
                     place.landed = place.number;
                 }
-                Ok(Filled::BoundedList) => attempt.stay(self.lake, &*self.files.effects.clock).await?,
-                Err(error) => return Ok(self.not_read(file, meta, whole, &error)),
+                Ok(Filled::ClockCheck) => attempt.renew_lease(self.lake, &*self.files.env.clock).await?,
+                Err(error) => return Ok(self.handle_read_error(file, meta, whole, &error)),
             }
-            if records.produced() > MOST_UNPACKED_BYTES {
+            if records.produced() > MAX_UNPACKED_BYTES {
                 let detail = format!(
-                    "unpacks to more than {MOST_UNPACKED_BYTES} bytes; the first {} records were taken. Unpack it and \
-                     cut it into smaller files, or use `pinlake load`",
+                    "decompresses to more than {MAX_UNPACKED_BYTES} bytes; the first {} records have landed. Decompress it \
+                     and split it into smaller files, or use `pinlake load`",
                     place.number
                 );
                 return Ok(self.reject(file, meta, whole, Reason::TooLarge, detail));
             }
             let now = Instant::now();
             let is_further = place.number > from.records;
-            let is_enough = is_further && records.cost() - place.skipped >= self.files.steps.least_cost;
-            if now < self.times.hard && !(now >= self.times.soft && is_enough) {
+            let is_enough = is_further && records.cost() - place.skipped >= self.files.steps.min_cost;
+            if now < self.deadlines.hard && !(now >= self.deadlines.soft && is_enough) {
                 continue;
             }
             if !is_further {
                 tracing::error!(
                     file = file.name,
                     records = place.number,
-                    "the time is up, and it came no further"
+                    "the time is up without progress in this file"
                 );
                 return Ok(End::Stuck);
             }
             self.land().await?;
-            Progress::of(meta, place.number).keep(self.lake, file).await?;
-            return Ok(End::Late);
+            Progress::new(meta, place.number).write(self.lake, file).await?;
+            return Ok(End::OutOfTime);
         }
     }
 
-    /// Cuts records until the slice is full, or it is time to look at the clock.
+    /// Reads records until the slice is full, or the clock has to be checked.
     fn fill(
         &mut self,
         file: &FileSource,
         records: &mut Records,
         place: &mut Place,
     ) -> Result<Filled, ReadError> {
-        let look = records.cost() + self.files.steps.look_cost;
-        while records.cost() < look {
+        let limit = records.cost() + self.files.steps.check_cost;
+        while records.cost() < limit {
             match records.next()? {
-                None => return Ok(Filled::Whole),
+                None => return Ok(Filled::EndOfFile),
                 Some(record) => {
                     let is_new = place.number >= place.landed;
                     if is_new {
@@ -566,16 +561,16 @@ impl Work<'_> {
                     if !is_new {
                         place.skipped = records.cost();
                     } else if self.slice.is_full() {
-                        return Ok(Filled::Slice);
+                        return Ok(Filled::SliceFull);
                     }
                 }
             }
         }
-        Ok(Filled::BoundedList)
+        Ok(Filled::ClockCheck)
     }
 
-    /// What becomes of a file that cannot be read, or not further.
-    fn not_read(
+    /// Handles a read error: the file is rejected if the error is its own, else tried again.
+    fn handle_read_error(
         &mut self,
         file: &FileSource,
         meta: &ObjectMeta,
@@ -583,8 +578,8 @@ impl Work<'_> {
         error: &ReadError,
     ) -> End {
         if !error.is_of_the_file() {
-            tracing::error!(file = file.name, %error, "file not read, it will be again");
-            return End::NotRead;
+            tracing::error!(file = file.name, %error, "cannot read a file; it will be tried again");
+            return End::Failed;
         }
         let reason = match error {
             ReadError::SizeLimitExceeded { .. } | ReadError::Refused { .. } => Reason::TooLarge,
@@ -593,33 +588,33 @@ impl Work<'_> {
         self.reject(file, meta, whole, reason, error.to_string())
     }
 
-    /// Puts a file aside over which attempts have failed, without reading it.
-    fn give_up(&mut self, found: Found, failures: u64) {
-        let Found { wanted, file, meta, version, from, .. } = found;
-        tracing::error!(file = file.name, attempt = failures, "file given up");
+    /// Rejects a file because of failed attempts, without reading it.
+    fn reject_after_failures(&mut self, found: FetchedFile, failures: u64) {
+        let FetchedFile { candidate, file, meta, version, from, .. } = found;
+        tracing::error!(file = file.name, attempt = failures, "file rejected after failed attempts");
         let detail = format!(
-            "{failures} attempts at it ended without a result, and no further than its record {}: the process broke \
-             down, or its time ran out. Check it, cut it into smaller files, or use `pinlake load`",
+            "{failures} attempts failed at or before record {}: the process ended, or its time ran out. Check the file, split \
+             it into smaller files, or use `pinlake load`",
             from.records
         );
         self.reject(&file, &meta, None, Reason::Unreadable, detail);
-        self.done.rejected += 1;
-        self.done.discarded += 1;
-        let in_inbox = wanted.announced.is_none();
-        self.leaving.push(Leaving { folder: FAILED, file, meta, version, in_inbox });
+        self.summary.rejected += 1;
+        self.summary.discarded += 1;
+        let in_inbox = candidate.object.is_none();
+        self.finished.push(FinishedFile { folder: FAILED, file, meta, version, in_inbox });
     }
 
-    /// An object that no store of ours can name is told of in quarantine: its message would only come again.
+    /// Quarantines an object whose key `object_store` cannot represent. Its message would only come again.
     fn reject_key(&mut self, object: &ObjectRef, error: &str) {
-        tracing::error!(bucket = object.bucket, key = object.key, error, "no key that can be read");
-        let now = self.files.effects.clock.now();
-        let file = FileSource::elsewhere(self.catalog, &object.bucket, &object.key, now);
-        let detail = format!("its key cannot be read: {error}. Copy it to another key");
+        tracing::error!(bucket = object.bucket, key = object.key, error, "object key is not a valid path");
+        let now = self.files.env.clock.now();
+        let file = FileSource::from_bucket(self.catalog, &object.bucket, &object.key, now);
+        let detail = format!("the key is not supported: {error}. Copy the object to another key");
         self.slice.reject_file(&file, file.name.as_bytes(), Reason::Unreadable, detail);
-        self.done.rejected += 1;
+        self.summary.rejected += 1;
     }
 
-    /// Puts the file aside as a whole: its bytes if a record may have as many, else where it lies.
+    /// Quarantines a file as one record: its content if it is small enough, else the place where the file is.
     fn reject(
         &mut self,
         file: &FileSource,
@@ -632,69 +627,69 @@ impl Work<'_> {
         let place = if file.name.starts_with("s3://") {
             file.name.clone()
         } else {
-            moved_to(FAILED, file, &meta.location).to_string()
+            inbox::destination(FAILED, file, &meta.location).to_string()
         };
         let whole = whole.filter(|bytes| bytes.len() <= MAX_RECORD_BYTES);
         self.slice.reject_file(file, whole.unwrap_or(place.as_bytes()), reason, detail);
         End::Rejected
     }
 
-    /// Lands the slice; whatever of the inbox is now wholly landed leaves it.
+    /// Lands the slice, and moves files whose records have all landed out of the inbox.
     async fn land(&mut self) -> Result<(), LandingError> {
         let landed = self.slice.land(self.lake, self.catalog_history, self.catalog).await?;
-        self.done.datasets.extend(landed.objects.into_iter().map(|object| object.name.dataset));
-        self.done.records += landed.counts.iter().map(|count| count.read).sum::<u64>();
-        for Leaving { folder, file, meta, version, in_inbox } in std::mem::take(&mut self.leaving) {
-            // It will be taken again, to no effect; the others must not wait for it.
+        self.summary.datasets.extend(landed.objects.into_iter().map(|object| object.name.dataset));
+        self.summary.records += landed.counts.iter().map(|count| count.read).sum::<u64>();
+        for FinishedFile { folder, file, meta, version, in_inbox } in std::mem::take(&mut self.finished) {
+            // A file that stays in the inbox lands again without effect. It does not hold up the others.
             let has_left = match in_inbox {
                 true => move_out(self.lake, folder, &file, &meta).await.map(|to| Some(to.to_string())),
                 false => Ok(None),
             };
             match has_left {
-                Ok(to) => tracing::info!(file = file.name, to, "file taken"),
+                Ok(to) => tracing::info!(file = file.name, to, "file landed"),
                 Err(error) => {
-                    tracing::error!(file = file.name, %error, "file taken, but not moved out of the inbox");
-                    self.done.inbox_failed = true;
+                    tracing::error!(file = file.name, %error, "file landed, but cannot be moved out of the inbox");
+                    self.summary.inbox_failed = true;
                     continue;
                 }
             }
             self.attempts.forget(&version);
-            // Written in this invocation, or before it.
-            if Progress::is_among(&file, &self.kept)
+            if Progress::is_listed(&file, &self.progress)
                 && let Err(error) = Progress::remove(self.lake, &file).await
             {
-                tracing::warn!(file = file.name, %error, "how far it was taken is not removed");
+                tracing::warn!(file = file.name, %error, "cannot remove the progress of a finished file");
             }
         }
         Ok(())
     }
 }
 
-/// Where the reading of a file is.
+/// The position in a file.
 struct Place {
-    /// So many records have landed.
+    /// Records that have landed.
     landed: u64,
-    /// So many were read.
+    /// Records read.
     number: u64,
-    /// What reading those cost that had landed before.
+    /// Cost of reading the records that landed in earlier invocations.
     skipped: u64,
 }
 
-/// Why no more was read for now.
+/// Why reading paused.
 enum Filled {
-    Whole,
-    Slice,
-    BoundedList,
+    EndOfFile,
+    SliceFull,
+    ClockCheck,
 }
 
-/// How far a file was taken.
+/// How reading a file ended.
 enum End {
-    Whole,
+    /// All records are in slices.
+    Complete,
     Rejected,
-    /// The time is up; a part has landed.
-    Late,
-    /// The time is up, and nothing of it has landed in all of it.
+    /// The time is up; some records have landed.
+    OutOfTime,
+    /// The time is up, and no new record has landed.
     Stuck,
-    /// This machine could not.
-    NotRead,
+    /// The store or the disk failed, not the file.
+    Failed,
 }

@@ -24,15 +24,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use object_store::path::Path;
+use pinlake_files::inbox::INBOX;
 use pinlake_lake::{Budget, CompactionSummary, Lake, LakeError};
 use pinlake_landing::LandingError;
-use pinlake_landing::file::INBOX;
 use pinlake_landing::name::dataset_of;
 use pinlake_landing::object;
 use pinlake_schema::Catalog;
 use tokio::time::Instant;
 
-use crate::files::{Files, FilesSummary, Times};
+use crate::files::{Deadlines, Files, FilesSummary};
 use crate::trigger::{ObjectRef, Trigger};
 
 /// What a file has at least to come further, beyond the time that is for files.
@@ -107,14 +107,18 @@ impl<A: TriggerQueue> Compactor<A> {
         let files_first = has_files && is_second_turn;
         let any = !patience.is_zero();
         if files_first {
-            let times = Times { any, soft: begun + patience / 2, hard: begun + patience * 3 / 4 + AT_LEAST };
-            self.take_files(&messages, times, &mut outcome).await;
+            let deadlines = Deadlines {
+                has_time: any,
+                soft: begun + patience / 2,
+                hard: begun + patience * 3 / 4 + AT_LEAST,
+            };
+            self.take_files(&messages, deadlines, &mut outcome).await;
         }
         let until = if has_files && !files_first { begun + patience / 2 } else { end };
         self.compact(datasets, until, &mut outcome).await;
         if has_files && !files_first {
-            let times = Times { any, soft: begun + patience * 3 / 4, hard: end + AT_LEAST };
-            self.take_files(&messages, times, &mut outcome).await;
+            let deadlines = Deadlines { has_time: any, soft: begun + patience * 3 / 4, hard: end + AT_LEAST };
+            self.take_files(&messages, deadlines, &mut outcome).await;
         }
         // What files have brought into landing, as far as the time goes.
         if let Some(Ok(taken)) = &outcome.files {
@@ -179,7 +183,7 @@ impl<A: TriggerQueue> Compactor<A> {
         }
     }
 
-    async fn take_files(&self, messages: &[(String, Vec<Job>)], times: Times, outcome: &mut Outcome) {
+    async fn take_files(&self, messages: &[(String, Vec<Job>)], deadlines: Deadlines, outcome: &mut Outcome) {
         let Some(files) = self.files.as_ref() else { return };
         let (mut inbox, mut announced) = (false, Vec::new());
         for job in messages.iter().flat_map(|(_, jobs)| jobs) {
@@ -189,7 +193,7 @@ impl<A: TriggerQueue> Compactor<A> {
                 Job::Take(_) | Job::Compact(_) | Job::Sweep | Job::Redrive(_) => {}
             }
         }
-        let taken = files.take(&self.lake, &self.catalog, inbox, announced, times).await;
+        let taken = files.land(&self.lake, &self.catalog, inbox, announced, deadlines).await;
         match &taken {
             Ok(taken) => tracing::info!(?taken, "files taken"),
             Err(error) => tracing::error!(%error, "files not taken, they will be again"),
@@ -265,7 +269,7 @@ impl<A: TriggerQueue> Compactor<A> {
             tracing::warn!(bucket = object.bucket, "a message names a bucket that is not read from: ignored");
             return Vec::new();
         }
-        match files.in_lake(&object) {
+        match files.path_in_lake(&object) {
             None => vec![Job::Take(object)],
             Some(path) => match (path.split('/').next(), dataset_of(path)) {
                 // A listing passes it over. As work that fails it ends in the dead letters, which has an alarm.

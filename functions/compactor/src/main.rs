@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
-use compactor::files::{self, Buckets, Files, FilesSummary, MOST_BYTES, Steps};
+use compactor::files::{self, Buckets, Files, FilesSummary, MAX_FILE_BYTES, Steps};
 use compactor::{Compactor, Outcome, TriggerQueue};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use object_store::ObjectStore;
@@ -57,10 +57,10 @@ async fn serve() -> Result<(), Error> {
                     .map(str::to_owned)
                     .collect(),
                 buckets: Arc::new(s3),
-                most_bytes: MOST_BYTES,
+                max_bytes: MAX_FILE_BYTES,
                 steps: Steps::default(),
-                sandbox: files::sandbox(memory as u64)?,
-                effects: effects.clone(),
+                sandbox: files::parquet_sandbox(memory as u64)?,
+                env: effects.clone(),
             })
         }
     };

@@ -92,7 +92,7 @@ pub(crate) mod tests {
         7c";
 
     fn packed() -> Vec<u8> {
-        (0..PACKED.len()).step_by(2).map(|at| u8::from_str_radix(&PACKED[at..at + 2], 16).unwrap()).collect()
+        hex::decode(PACKED).unwrap()
     }
 
     #[test]

@@ -51,11 +51,13 @@ pub enum LandingError {
 }
 
 impl LandingError {
-    pub(crate) fn store(path: impl ToString) -> impl FnOnce(object_store::Error) -> Self {
+    /// Adds the path at which the store failed.
+    pub fn store(path: impl ToString) -> impl FnOnce(object_store::Error) -> Self {
         move |source| Self::Store { path: path.to_string(), source }
     }
 
-    pub(crate) fn corrupt(path: impl ToString, why: impl ToString) -> Self {
+    /// An object at `path` that is not readable.
+    pub fn corrupt(path: impl ToString, why: impl ToString) -> Self {
         Self::Corrupt { path: path.to_string(), why: why.to_string() }
     }
 

@@ -109,7 +109,10 @@ pub async fn land_in_place_of(
 
 /// As [`land`]; `faults` are those of the records, in their order, that could not be cut out of their file, and `from` is the object
 /// whose place the rows take, if they take any.
-pub(crate) async fn land_with(
+///
+/// # Errors
+/// As [`land`].
+pub async fn land_with(
     store: &dyn ObjectStore,
     catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
@@ -241,7 +244,7 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// Pushes a record that was cut out of a file. Its key is what [`crate::file::FileSource`] made of the file.
+    /// Pushes a record that was cut out of a file. Its key is what `FileSource` of the crate `pinlake-files` made of the file.
     async fn push_cut(
         &self,
         landing: &mut Landing<'_>,

@@ -9,8 +9,7 @@
 //! | `state/watermarks/<stream>/<shard>.json` | how far each shard has landed |
 //! | `aws/lambda/<event source>/<shard>/...` | batches that the stream's event source gave up, in the bucket's root, see [`discarded`] |
 //! | `failed/landing/...` | landing objects that could not be taken, see [`recover`] |
-//! | `inbox/<dataset>/...` | files that somebody drops, see [`mod@file`] |
-//! | `state/files/<file id>.json` | how far a file has been taken that takes more than one invocation |
+//! | `inbox/<dataset>/...`, `state/files/<file id>.json` | dropped files and the progress in large ones, see the crate `pinlake-files` |
 //!
 //! Invariants:
 //! - An object is put if absent and never changed; its name holds the hash of its bytes, so a batch that is
@@ -28,15 +27,12 @@
 //! ```
 
 mod aggregate;
-pub mod attempt;
 pub mod bounded_list;
 pub mod catalog_history;
 mod compression;
 pub mod discarded;
 pub mod drain;
 pub mod error;
-pub mod fetch;
-pub mod file;
 pub mod kinesis;
 pub mod land;
 pub mod name;

@@ -155,19 +155,14 @@ pub fn is_name(name: &str) -> bool {
 
 /// The entry of a key that is good for `datasets`, or for all when none is named.
 pub fn entry(name: &str, key: &str, datasets: &[String]) -> String {
-    let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(Sha256::digest(key));
     let scope = if datasets.is_empty() { String::new() } else { format!(":{}", datasets.join("+")) };
     format!("{name}:{hash}{scope}")
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
+    hex::decode_to_slice(text, &mut hash).ok()?;
     Some(hash)
 }
 

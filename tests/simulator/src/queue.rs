@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use compactor::files::{Files, MOST_BYTES, sandbox};
+use compactor::files::{Files, MAX_FILE_BYTES, parquet_sandbox};
 use compactor::trigger::Trigger;
 use compactor::{Compactor, TriggerQueue};
 use object_store::path::Path;
@@ -225,15 +225,15 @@ impl Warm {
         let store = Store::of(world, &process, queue);
         let buckets = Opened { world: world.clone(), process: process.clone(), queue: queue.clone() };
         // Nothing of this world is Parquet: no process is ever started.
-        let files = sandbox(MEMORY_BYTES).ok().map(|sandbox| Files {
+        let files = parquet_sandbox(MEMORY_BYTES).ok().map(|sandbox| Files {
             bucket: LAKE.to_owned(),
             prefix: String::new(),
             sinks: [SINK.to_owned()].into(),
             buckets: Arc::new(buckets),
-            most_bytes: MOST_BYTES,
+            max_bytes: MAX_FILE_BYTES,
             steps: world.plan.steps,
             sandbox,
-            effects: world.effects(),
+            env: world.effects(),
         });
         let function = Compactor {
             lake: Lake::new(store, world.effects())

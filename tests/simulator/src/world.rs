@@ -181,7 +181,7 @@ fn drawn_upkeep(rng: &SimRng) -> MaintenancePolicy {
 
 /// So small that a file of a few records takes several slices and invocations, or as in a real lake.
 fn drawn_steps(rng: &SimRng) -> Steps {
-    if rng.chance(500) { Steps::default() } else { Steps { slice_bytes: 1, look_cost: 1, least_cost: 1 } }
+    if rng.chance(500) { Steps::default() } else { Steps { slice_bytes: 1, check_cost: 1, min_cost: 1 } }
 }
 
 /// CatalogHistory and when they are deployed. One that a table refuses is always taken back.

@@ -1,4 +1,4 @@
-//! Where a database is and how it is entered: a URL without secrets, and the environment.
+//! The address of a database: a URL without password, and credentials from the environment.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use crate::error::CliError;
 
-/// The environment variable of the user's name, for URLs that have none.
+/// The environment variable of the user, for URLs without one.
 pub const USER: &str = "PINLAKE_DB_USER";
 
 /// The environment variable of the password.
@@ -23,12 +23,12 @@ pub enum Engine {
     Postgres,
 }
 
-/// How the connection is protected.
+/// The encryption of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tls {
-    /// Not at all.
+    /// None.
     Off,
-    /// TLS; the server's certificate has to be its host's, by an authority of this file, or a public one.
+    /// TLS. The certificate of the server must be valid for the host, and signed by an authority of this file or a public one.
     Verified {
         /// Certificates of authorities, PEM.
         ca: Option<PathBuf>,
@@ -54,18 +54,18 @@ pub struct Address {
     pub tls: Tls,
 }
 
-/// What the command line says about protection.
+/// The choices of `--db-tls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum TlsChoice {
-    /// Encrypted, and only to the server that the certificate names
+    /// TLS with a verified certificate
     Verify,
-    /// In the clear, password and rows: for closed networks and tunnels
+    /// No encryption of password and rows; for private networks and tunnels
     Off,
 }
 
 impl Engine {
-    /// The engine that a URL's scheme names.
-    pub fn of_scheme(scheme: &str) -> Option<Engine> {
+    /// The engine of a URL scheme.
+    pub fn from_scheme(scheme: &str) -> Option<Engine> {
         match scheme {
             "mysql" | "mariadb" => Some(Engine::MySql),
             "postgres" | "postgresql" => Some(Engine::Postgres),
@@ -75,7 +75,7 @@ impl Engine {
 }
 
 impl Address {
-    /// Reads `mysql://[user@]host[:port]/database` and the like. `setting` reads the environment.
+    /// Parses `mysql://[user@]host[:port]/database` or `postgres://...`. `setting` reads the environment.
     pub fn parse(
         text: &str,
         tls: Option<TlsChoice>,
@@ -89,18 +89,18 @@ impl Address {
         if url.password().is_some() {
             // It is not repeated here: what is on stderr is kept in logs.
             return Err(CliError::usage(
-                "the URL in --from holds a password, which everybody on this machine can read in the list of processes",
+                "the URL in --from has a password, which all users of this machine can read in the process list",
                 format!(
-                    "take it out, change it if others may have seen it, and set {PASSWORD} in the environment"
+                    "remove it, change it if others may have seen it, and set {PASSWORD} in the environment"
                 ),
             ));
         }
         let engine =
-            Engine::of_scheme(url.scheme()).ok_or_else(|| wrong("--from names no kind of database"))?;
+            Engine::from_scheme(url.scheme()).ok_or_else(|| wrong("--from names no kind of database"))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(CliError::usage(
-                "the URL in --from has parameters, which are not read",
-                "take away what follows `?` or `#`; TLS is set with --db-tls and --db-ca",
+                "the URL in --from has parameters, which are not supported",
+                "remove everything from `?` or `#` on; use --db-tls and --db-ca for TLS",
             ));
         }
         let plain = |part: &str| percent_decode_str(part).decode_utf8().ok().map(|part| part.into_owned());
@@ -115,7 +115,7 @@ impl Address {
             .or_else(|| setting(USER))
             .ok_or_else(|| {
                 CliError::usage(
-                    "it is not said who reads the database",
+                    "there is no database user",
                     format!("set {USER} (and {PASSWORD}) in the environment, or write mysql://user@host/..."),
                 )
             })?;
@@ -123,7 +123,7 @@ impl Address {
             // Somebody who names an authority wants it asked.
             TlsChoice::Off if ca.is_none() => Tls::Off,
             TlsChoice::Off if tls.is_some() => {
-                return Err(CliError::usage("--db-ca has no use with --db-tls off", "leave one of them out"));
+                return Err(CliError::usage("--db-ca has no effect with --db-tls off", "remove one of them"));
             }
             _ => Tls::Verified { ca: ca.map(Path::to_owned) },
         };
@@ -134,7 +134,7 @@ impl Address {
         Ok(Address { engine, host, port, user, password: setting(PASSWORD), database, tls })
     }
 
-    /// The address as the user and the state file may see it: who enters and how is not part of it.
+    /// The address for messages and the state file, without credentials.
     pub fn shown(&self) -> String {
         let scheme = match self.engine {
             Engine::MySql => "mysql",
@@ -144,7 +144,7 @@ impl Address {
     }
 }
 
-/// Whether what goes there stays on this machine.
+/// Whether a host is this machine.
 fn is_local(host: &str) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")

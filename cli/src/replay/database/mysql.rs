@@ -1,4 +1,4 @@
-//! MySQL and MariaDB, by `mysql_async`, in the text protocol.
+//! MySQL and MariaDB, with the text protocol of `mysql_async`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use mysql_async::{Conn, Error, OptsBuilder, QueryResult, SslOpts, TextProtocol, 
 use super::address::{Address, Tls};
 use super::value::{Cells, Column, Columns, Kind};
 
-/// A server sends rows as they are asked for, and by default gives up when nobody asks for a minute: a slow --rate
-/// may take longer. Times are UTC, as the contracts read them.
+/// Session settings. A server closes the connection if a client reads no row for a minute, which a low --rate can exceed.
+/// Times are UTC, as in the contracts.
 const SETUP: [&str; 2] = ["SET SESSION net_write_timeout = 86400", "SET SESSION time_zone = '+00:00'"];
 
 /// MySQL's number for "no character set": bytes.
@@ -52,7 +52,7 @@ impl Session {
         Conn::new(options).await.map(Session)
     }
 
-    /// The rows of a small result as texts; null is empty.
+    /// The rows of a small result as text; null is an empty string.
     pub async fn texts(&mut self, sql: &str) -> Result<Vec<Vec<String>>, Error> {
         let rows: Vec<mysql_async::Row> = self.0.query(sql).await?;
         let text = |cell: Vec<u8>| String::from_utf8_lossy(&cell).into_owned();

@@ -13,10 +13,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::address::Address;
 use super::value::{Cells, Column, Columns, Kind};
 
-/// Times are UTC, as the contracts read them, and printed as the clients print them.
+/// Session settings. Times are UTC, as in the contracts, in the format of the clients.
 const SETUP: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'";
 
-/// What goes wrong.
+/// An error of the driver.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection.
@@ -25,14 +25,14 @@ pub struct Session(Client);
 /// A result, read row by row.
 pub struct Rows {
     stream: Pin<Box<SimpleQueryStream>>,
-    /// The connection ends with its client.
+    /// The connection closes when its client is dropped.
     _client: Client,
     /// Its columns.
     pub columns: Columns,
 }
 
 impl Session {
-    /// Connects, encrypted to a server that one of the authorities vouches for; without any, in the clear.
+    /// Connects with TLS to a server with a certificate of one of the authorities; without authorities, unencrypted.
     pub async fn open(address: &Address, authorities: Option<RootCertStore>) -> Result<Session, Error> {
         let mut config = Config::new();
         config
@@ -64,7 +64,7 @@ impl Session {
         Ok(Session(client))
     }
 
-    /// The rows of a small result as texts; null is empty.
+    /// The rows of a small result as text; null is an empty string.
     pub async fn texts(&mut self, sql: &str) -> Result<Vec<Vec<String>>, Error> {
         let rows = self.0.simple_query(sql).await?.into_iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
@@ -97,7 +97,7 @@ impl Session {
         Ok(Rows { stream, _client: self.0, columns })
     }
 
-    /// The columns of a query, which the simple protocol does not give the types of.
+    /// The columns of a query. The simple protocol does not return their types.
     async fn columns(&self, sql: &str) -> Result<Columns, Error> {
         let statement = self.0.prepare(sql).await?;
         let columns = statement.columns().iter();
@@ -130,9 +130,8 @@ fn cells(columns: &[Column], row: &SimpleQueryRow) -> Result<Cells, Error> {
 
 /// The bytes of `\x0aff`.
 fn bytes(text: &str) -> Result<Vec<u8>, Error> {
-    let digits = text.strip_prefix("\\x").ok_or("bytes that are not in hex")?.as_bytes();
-    let pair = |pair: &[u8]| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?);
-    digits.chunks(2).map(pair).collect()
+    let digits = text.strip_prefix("\\x").ok_or("bytea value is not in hexadecimal format")?;
+    Ok(hex::decode(digits)?)
 }
 
 fn kind(column: &Type) -> Kind {

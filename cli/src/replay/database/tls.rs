@@ -1,4 +1,4 @@
-//! By what a server proves that it is the one that was asked for: whose word counts, and what a refusal means.
+//! Certificate authorities of database servers, and advice for rejected certificates.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,7 +10,7 @@ use rustls::{CertificateError, RootCertStore};
 
 use crate::error::CliError;
 
-/// The authorities whose certificates are in a PEM file; without one, the public ones.
+/// Reads the authorities of a PEM file; without a file, the public ones.
 pub fn authorities(file: Option<&Path>) -> Result<RootCertStore, CliError> {
     let mut roots = RootCertStore::empty();
     let Some(file) = file else {
@@ -26,30 +26,30 @@ pub fn authorities(file: Option<&Path>) -> Result<RootCertStore, CliError> {
     };
     let bytes = fs::read(file).map_err(|error| unusable("which cannot be read").caused_by(error))?;
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let wrong = "which holds a certificate that is broken";
+        let wrong = "which has an invalid certificate";
         let certificate = certificate.map_err(|error| unusable(wrong).caused_by(error))?;
         roots.add(certificate).map_err(|error| unusable(wrong).caused_by(error))?;
     }
     if roots.is_empty() {
-        return Err(unusable("which holds no certificate"));
+        return Err(unusable("which has no certificate"));
     }
     Ok(roots)
 }
 
-/// What to do about a server whose certificate was refused; `None` if it was not that which went wrong.
+/// What to do about a rejected certificate; `None` for other errors.
 pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     Some(match refusal(error)? {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "nobody that is trusted here vouches for this server: name the file of its authority's certificates with \
-             --db-ca (for RDS, global-bundle.pem); if that is what you did, somebody else may answer in the server's place"
+            "the certificate is not signed by a trusted authority: name the file of the server's authority with --db-ca \
+             (for RDS, global-bundle.pem); if you did, another server may be answering in its place"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "write the host in --from as the certificate has it, or give the server a certificate for this host"
+            "use the host name of the certificate in --from, or install a certificate for this host"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "give the server a new certificate, and look at this machine's clock"
+            "renew the certificate of the server, and check the clock of this machine"
         }
-        _ => "give the server another certificate",
+        _ => "install another certificate on the server",
     })
 }
 
@@ -59,7 +59,7 @@ fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError>
         if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
             return Some(why);
         }
-        // It passes over the error that it wraps and gives that one's source.
+        // `source` of an `io::Error` skips the error that it wraps.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match wrapped {
             Some(wrapped) => Some(wrapped),

@@ -1,28 +1,28 @@
-//! Values as databases print them, as JSON.
+//! Converts database values to JSON.
 //!
-//! Both drivers ask for text, which is what the clients' own drivers read: digits stay as the database has them, and
-//! nothing passes through a float. What JSON has no form for becomes a text: times as `YYYY-MM-DD HH:MM:SS`, decimals
-//! with all their digits (`json.dumps(..., default=str)` does the same), bytes in base64.
+//! Both drivers fetch text, so numbers keep their digits and are never converted to floats. Types that JSON does not have
+//! become strings: times as `YYYY-MM-DD HH:MM:SS`, decimals with all digits (as `json.dumps(..., default=str)`), bytes in
+//! base64.
 
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What a column's values become.
+/// The JSON type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A number; a text where JSON has no such number (NaN).
+    /// A number; a string if JSON has no such number (NaN).
     Number,
     /// true or false.
     Bool,
-    /// The JSON itself.
+    /// JSON, copied.
     Json,
-    /// A text of base64.
+    /// A base64 string.
     Bytes,
-    /// A time with the zone that the session has, which is UTC.
+    /// A time with the zone of the session, which is UTC.
     ZonedTime,
-    /// A text.
+    /// A string.
     Text,
 }
 
@@ -31,26 +31,26 @@ pub enum Kind {
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// What its values become.
+    /// The JSON type of its values.
     pub kind: Kind,
 }
 
-/// The columns of a result, which each of its rows refers to.
+/// The columns of a result, shared by its rows.
 pub type Columns = Arc<[Column]>;
 
-/// A row's values as texts, or bytes for [`Kind::Bytes`]; `None` is null.
+/// The values of a row as text, or bytes for [`Kind::Bytes`]; `None` is null.
 pub type Cells = Vec<Option<Vec<u8>>>;
 
-/// A value that is not what its type says; names the column.
+/// A value that does not match its type.
 #[derive(Debug, thiserror::Error)]
 #[error("column `{column}` holds {what}")]
-pub struct Odd {
+pub struct InvalidValue {
     column: String,
     what: &'static str,
 }
 
-/// A row as one line of JSON, columns in the table's order.
-pub fn row(columns: &[Column], cells: &Cells) -> Result<Vec<u8>, Odd> {
+/// Writes a row as one line of JSON, with the columns in the order of the table.
+pub fn row(columns: &[Column], cells: &Cells) -> Result<Vec<u8>, InvalidValue> {
     let mut json = Vec::with_capacity(64 + cells.iter().flatten().map(|cell| cell.len() + 16).sum::<usize>());
     for (column, cell) in columns.iter().zip(cells) {
         json.extend_from_slice(if json.is_empty() { b"{" } else { b", " });
@@ -65,13 +65,13 @@ pub fn row(columns: &[Column], cells: &Cells) -> Result<Vec<u8>, Odd> {
     Ok(json)
 }
 
-fn append(json: &mut Vec<u8>, column: &Column, cell: &[u8]) -> Result<(), Odd> {
+fn append(json: &mut Vec<u8>, column: &Column, cell: &[u8]) -> Result<(), InvalidValue> {
     if column.kind == Kind::Bytes {
         append_text(json, &STANDARD.encode(cell));
         return Ok(());
     }
-    let odd = |what| Odd { column: column.name.clone(), what };
-    let text = str::from_utf8(cell).map_err(|_| odd("text that is no UTF-8"))?;
+    let odd = |what| InvalidValue { column: column.name.clone(), what };
+    let text = str::from_utf8(cell).map_err(|_| odd("text that is not UTF-8"))?;
     match column.kind {
         Kind::Number => match number(text) {
             Some(number) => json.extend_from_slice(number.as_bytes()),
@@ -86,7 +86,7 @@ fn append(json: &mut Vec<u8>, column: &Column, cell: &[u8]) -> Result<(), Odd> {
             if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
                 return Err(odd("no JSON, though that is its type"));
             }
-            // Between its parts only: in a string they would be escaped.
+            // Line breaks occur only between tokens: in strings they are escaped.
             json.extend(text.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
         }
         Kind::ZonedTime if text.ends_with("+00") => append_text(json, &format!("{text}:00")),
@@ -95,7 +95,7 @@ fn append(json: &mut Vec<u8>, column: &Column, cell: &[u8]) -> Result<(), Odd> {
     Ok(())
 }
 
-/// The text if it is a number in JSON as well; zeros that only fill a column's width go.
+/// The number without padding zeros, if it is valid JSON.
 fn number(text: &str) -> Option<&str> {
     let digits = text.trim_start_matches('0');
     let text = match digits.bytes().next() {

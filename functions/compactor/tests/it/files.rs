@@ -1,4 +1,4 @@
-//! Files through the compactor's handler: formats, doubled messages, crashes between any two writes, time that runs out.
+//! Files in the compactor: formats, duplicate messages, crashes between any two writes, deadlines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use compactor::files::{Buckets, Files, MOST_BYTES, Steps, sandbox};
+use compactor::files::{Buckets, Files, MAX_FILE_BYTES, Steps, parquet_sandbox};
 use compactor::trigger::{ObjectRef, Trigger};
 use compactor::{Compactor, Outcome};
 use futures::stream::BoxStream;
@@ -20,43 +20,43 @@ use object_store::{
 };
 use pinlake_clean::record_reader::sandbox::Sandbox;
 use pinlake_env::{Clock, Env, ManualClock, Rng};
+use pinlake_files::attempt::LEASE;
+use pinlake_files::source::FileSource;
 use pinlake_lake::{Budget, Lake};
-use pinlake_landing::attempt::LEASE;
-use pinlake_landing::file::FileSource;
 use pinlake_schema::Catalog;
 
 use crate::{Sent, deliver, messages};
 
 const BUCKET: &str = "lake";
 const SINK: &str = "sink";
-/// A sink that the role may not read.
+/// A sink that the role cannot read.
 const DENIED: &str = "denied";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A store that takes so many writes and refuses all further ones, as the store of a process that was killed.
+/// A store that fails after a number of writes, as for a process that was killed.
 #[derive(Debug)]
-struct Mortal {
+struct FailingStore {
     inner: Arc<InMemory>,
     writes_left: Arc<AtomicI64>,
 }
 
-impl Mortal {
+impl FailingStore {
     fn write(&self) -> Result<()> {
         if self.writes_left.fetch_sub(1, Ordering::Relaxed) > 0 {
             return Ok(());
         }
-        Err(object_store::Error::Generic { store: "Mortal", source: "it is dead".into() })
+        Err(object_store::Error::Generic { store: "FailingStore", source: "out of writes".into() })
     }
 }
 
-impl std::fmt::Display for Mortal {
+impl std::fmt::Display for FailingStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Mortal")
+        f.write_str("FailingStore")
     }
 }
 
 #[async_trait]
-impl ObjectStore for Mortal {
+impl ObjectStore for FailingStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.write()?;
         self.inner.put_opts(path, payload, options).await
@@ -90,7 +90,7 @@ impl ObjectStore for Mortal {
     }
 }
 
-/// The bucket of the sink; others are empty and fail, as those that the role may not read.
+/// The bucket of the sink; other buckets fail, like those that the role cannot read.
 struct Sink(Arc<InMemory>);
 
 impl Buckets for Sink {
@@ -107,13 +107,13 @@ impl Buckets for Sink {
     }
 }
 
-/// A lake and a foreign bucket, and compactors that come and go.
+/// A lake, a sink bucket, and the compactors that work on them.
 pub(crate) struct World {
     lake: Arc<InMemory>,
     sink: Arc<InMemory>,
-    most_bytes: u64,
+    max_bytes: u64,
     clock: Arc<ManualClock>,
-    /// How many there have been: each draws numbers of its own.
+    /// Number of compactors so far; each has its own seed.
     compactors: AtomicU64,
 }
 
@@ -123,7 +123,7 @@ impl World {
         Self {
             lake: Arc::default(),
             sink: Arc::default(),
-            most_bytes: MOST_BYTES,
+            max_bytes: MAX_FILE_BYTES,
             clock,
             compactors: AtomicU64::new(0),
         }
@@ -133,14 +133,14 @@ impl World {
         self.lake.put(&Path::parse(path).unwrap(), bytes.into()).await.unwrap();
     }
 
-    /// A new compactor that is allowed so many writes.
+    /// Creates a compactor whose store fails after `writes` writes.
     fn compactor(&self, writes: i64) -> (Compactor<Sent>, Sent) {
         let sent = Sent::default();
-        let store = Mortal { inner: self.lake.clone(), writes_left: Arc::new(writes.into()) };
+        let store = FailingStore { inner: self.lake.clone(), writes_left: Arc::new(writes.into()) };
         let seed = self.compactors.fetch_add(1, Ordering::Relaxed);
-        let effects = Env { clock: self.clock.clone(), rng: Arc::new(Rng::seeded(seed)) };
+        let env = Env { clock: self.clock.clone(), rng: Arc::new(Rng::seeded(seed)) };
         let compactor = Compactor {
-            lake: Lake::new(Arc::new(store), effects.clone()),
+            lake: Lake::new(Arc::new(store), env.clone()),
             catalog: Arc::new(Catalog::embedded().unwrap()),
             alarm: sent.clone(),
             budget: Budget::default(),
@@ -149,20 +149,19 @@ impl World {
                 prefix: String::new(),
                 sinks: [SINK, DENIED].map(str::to_owned).into(),
                 buckets: Arc::new(Sink(self.sink.clone())),
-                most_bytes: self.most_bytes,
+                max_bytes: self.max_bytes,
                 steps: Steps::default(),
                 sandbox: Sandbox {
                     program: env!("CARGO_BIN_EXE_compactor").into(),
-                    ..sandbox(2 << 30).unwrap()
+                    ..parquet_sandbox(2 << 30).unwrap()
                 },
-                effects,
+                env,
             }),
         };
         (compactor, sent)
     }
 
-    /// Handles messages, and those that the compactors send themselves, until there are none. Whoever broke down before is
-    /// known to have.
+    /// Handles messages, and those that the compactor sends itself, until there are none. Earlier leases have expired.
     pub(crate) async fn run(&self, bodies: &[String], patience: Duration) -> Vec<Outcome> {
         self.clock.advance(LEASE);
         let (compactor, sent) = self.compactor(i64::MAX);
@@ -170,7 +169,7 @@ impl World {
         while !bodies.is_empty() {
             outcomes.push(compactor.handle(messages(&bodies), patience).await);
             bodies = std::mem::take(&mut *sent.0.lock().unwrap());
-            assert!(outcomes.len() < 100, "there is no end of it");
+            assert!(outcomes.len() < 100, "it does not end");
         }
         outcomes
     }
@@ -225,8 +224,8 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Five files of five formats, with six users, two places and one bad row between them.
-async fn drop_five(world: &World) {
+/// Five files in five formats, with five users, two places and one invalid row.
+async fn drop_five_files(world: &World) {
     world.drop_file("inbox/user/of may.ndjson", format!("{}\n{}\nnot json\n", user(1), user(2))).await;
     world.drop_file("inbox/user/more.json.gz", gzip(format!("[{},{}]", user(2), user(3)).as_bytes())).await;
     let csv = "ind,first_name,last_name,age,date_joined\n4,A,B,20,2015-10-21 21:26:45\n";
@@ -236,41 +235,41 @@ async fn drop_five(world: &World) {
     world.drop_file("inbox/unheard/user.ndjson", format!("{}\n", user(5))).await;
 }
 
-const OF_FIVE: [(&str, u64); 3] = [("geo", 2), ("quarantine", 1), ("user", 5)];
+const FIVE_FILES_ROWS: [(&str, u64); 3] = [("geo", 2), ("quarantine", 1), ("user", 5)];
 
 #[tokio::test]
 async fn files_of_the_inbox_are_inserted_once_and_moved_to_raw() {
     let world = World::new();
-    drop_five(&world).await;
-    // One is announced, twice; the others no notification has told of.
-    let told = notification(BUCKET, "inbox/user/of+may.ndjson");
-    let outcomes = world.run(&[told.clone(), told.clone()], PATIENCE).await;
+    drop_five_files(&world).await;
+    // One file has two notifications, the others have none.
+    let message = notification(BUCKET, "inbox/user/of+may.ndjson");
+    let outcomes = world.run(&[message.clone(), message.clone()], PATIENCE).await;
     assert!(outcomes[0].response.batch_item_failures.is_empty());
     let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
     assert_eq!((taken.taken, taken.rejected, taken.records), (5, 0, 9));
-    assert_eq!(world.rows().await, rows(&OF_FIVE));
+    assert_eq!(world.rows().await, rows(&FIVE_FILES_ROWS));
     assert!(world.paths("inbox").await.is_empty());
     let kept = world.paths("raw/inbox").await;
     assert_eq!(kept.len(), 5, "{kept:?}");
     assert!(kept.iter().any(|path| path.ends_with("/of may.ndjson")), "{kept:?}");
-    // The same bytes once more, under another name; and a message that comes late.
+    // The same content under another name, and a late message.
     world.drop_file("inbox/user/again.ndjson", format!("{}\n{}\nnot json\n", user(1), user(2))).await;
-    world.run(&[told, Trigger::All.to_body()], PATIENCE).await;
-    assert_eq!(world.rows().await, rows(&OF_FIVE));
+    world.run(&[message, Trigger::All.to_body()], PATIENCE).await;
+    assert_eq!(world.rows().await, rows(&FIVE_FILES_ROWS));
     assert!(world.paths("inbox").await.is_empty() && world.paths("landing").await.is_empty());
 }
 
-// A commit that is refused is tried again for ten seconds: of virtual time.
+// A failed commit is retried for ten seconds of virtual time.
 #[tokio::test(start_paused = true)]
-async fn a_crash_between_any_two_writes_loses_nothing_and_doubles_nothing() {
+async fn a_crash_between_any_two_writes_loses_and_duplicates_nothing() {
     for writes in 0.. {
         let world = World::new();
-        drop_five(&world).await;
+        drop_five_files(&world).await;
         let (compactor, _) = world.compactor(writes);
         let outcome = compactor.handle(messages(&[Trigger::All.to_body()]), PATIENCE).await;
         let survived = outcome.response.batch_item_failures.is_empty();
         world.run(&[Trigger::All.to_body()], PATIENCE).await;
-        assert_eq!(world.rows().await, rows(&OF_FIVE), "killed after {writes} writes");
+        assert_eq!(world.rows().await, rows(&FIVE_FILES_ROWS), "killed after {writes} writes");
         assert_eq!(world.paths("raw/inbox").await.len(), 5, "killed after {writes} writes");
         assert!(world.paths("inbox").await.is_empty(), "killed after {writes} writes");
         if survived {
@@ -281,7 +280,7 @@ async fn a_crash_between_any_two_writes_loses_nothing_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_put_aside_and_what_came_out_of_it_stands() {
+async fn an_unreadable_file_moves_to_failed_and_its_first_records_stay() {
     let world = World::new();
     let lines: String = (1..=2000).map(|ind| user(ind) + "\n").collect();
     let packed = gzip(lines.as_bytes());
@@ -294,14 +293,14 @@ async fn a_file_that_cannot_be_read_is_put_aside_and_what_came_out_of_it_stands(
     let counted = world.rows().await;
     assert_eq!(counted["quarantine"], 2);
     assert!((100..1999).contains(&counted["user"]), "{counted:?}");
-    let aside = world.paths("failed/inbox").await;
-    assert_eq!(aside.len(), 2, "{aside:?}");
+    let failed = world.paths("failed/inbox").await;
+    assert_eq!(failed.len(), 2, "{failed:?}");
     assert!(world.paths("inbox").await.is_empty());
 }
 
 #[tokio::test]
-async fn a_file_that_is_too_large_is_named_in_quarantine() {
-    let world = World { most_bytes: 1000, ..World::new() };
+async fn a_too_large_file_is_quarantined_by_name() {
+    let world = World { max_bytes: 1000, ..World::new() };
     let lines: String = (1..=20).map(|ind| user(ind) + "\n").collect();
     world.drop_file("inbox/user/large.ndjson", lines).await;
     world.drop_file("inbox/user/small.ndjson", user(1)).await;
@@ -311,13 +310,13 @@ async fn a_file_that_is_too_large_is_named_in_quarantine() {
 }
 
 #[tokio::test]
-async fn a_large_file_is_gone_on_with_where_the_time_ended() {
+async fn a_large_file_continues_in_the_next_invocation() {
     let world = World::new();
-    // Three slices and a bit.
+    // More than one slice.
     let lines: String = (1..=120_000).map(|ind| user(ind) + "\n").collect();
     assert!(lines.len() > 8 << 20);
     world.drop_file("inbox/user/large.ndjson", lines).await;
-    // No time but for what is begun in any case: nothing is begun, and it is sent again.
+    // Without time, no file is started, and the compactor sends itself a trigger.
     let (compactor, sent) = world.compactor(i64::MAX);
     let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), Duration::ZERO).await;
     assert!(outcome.response.batch_item_failures.is_empty());
@@ -331,43 +330,43 @@ async fn a_large_file_is_gone_on_with_where_the_time_ended() {
 }
 
 #[tokio::test]
-async fn objects_of_the_sink_are_taken_when_they_are_announced_and_left_where_they_are() {
+async fn objects_of_the_sink_land_when_named_and_are_not_moved() {
     let world = World::new();
-    let mut told = Vec::new();
+    let mut messages_sent = Vec::new();
     for offset in 0..6 {
         let key = format!("topics/0a1b.user/partition=0/0a1b.user+0+{offset:010}.json");
-        // Every second one says the same as the one before.
+        // Every second object has the same record as the one before.
         world.sink.put(&Path::parse(&key).unwrap(), (user(offset / 2) + "\n").into()).await.unwrap();
-        told.push(notification(SINK, &key));
-        told.push(notification(SINK, &key));
+        messages_sent.push(notification(SINK, &key));
+        messages_sent.push(notification(SINK, &key));
     }
-    told.push(notification(SINK, "topics/gone.json"));
-    told.push(notification(DENIED, "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
-    told.push(notification("not-ours", "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
-    told.push(notification("../Not a bucket", "x"));
-    let outcomes = world.run(&told, PATIENCE).await;
+    messages_sent.push(notification(SINK, "topics/gone.json"));
+    messages_sent.push(notification(DENIED, "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
+    messages_sent.push(notification("not-ours", "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
+    messages_sent.push(notification("../Not a bucket", "x"));
+    let outcomes = world.run(&messages_sent, PATIENCE).await;
     let failed: Vec<_> = outcomes[0]
         .response
         .batch_item_failures
         .iter()
         .map(|failure| failure.item_identifier.clone())
         .collect();
-    assert_eq!(failed, ["m13"], "only what could not be got comes again");
+    assert_eq!(failed, ["m13"], "only the object that could not be fetched comes again");
     let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
     assert_eq!((taken.taken, taken.records, taken.datasets.len()), (6, 6, 1));
     assert_eq!(world.rows().await, rows(&[("user", 3)]));
     assert_eq!(world.sink.list(None).count().await, 6);
     assert_eq!(world.paths("raw").await.len(), 1, "one slice for all of them");
-    // Late: what the time does not cover is sent as it was announced.
+    // Out of time: the compactor sends itself the objects that are left.
     let (compactor, sent) = world.compactor(i64::MAX);
-    compactor.handle(messages(&told[..1]), Duration::ZERO).await;
+    compactor.handle(messages(&messages_sent[..1]), Duration::ZERO).await;
     let key = "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json".to_owned();
     let left = Trigger::Objects(vec![ObjectRef { bucket: SINK.to_owned(), key }]);
     assert_eq!(*sent.0.lock().unwrap(), [left.to_body()]);
 }
 
 #[tokio::test]
-async fn an_upload_whose_key_is_no_path_ends_in_the_dead_letters_and_holds_nothing_up() {
+async fn an_upload_with_an_unsupported_key_becomes_a_dead_letter_and_blocks_nothing() {
     let world = World::new();
     world.drop_file("inbox/user/a.ndjson", user(1)).await;
     let odd: Vec<String> =
@@ -379,21 +378,20 @@ async fn an_upload_whose_key_is_no_path_ends_in_the_dead_letters_and_holds_nothi
     assert_eq!(again.map(|failure| failure.item_identifier.as_str()).collect::<Vec<_>>(), ["m0", "m1"]);
 }
 
-/// A large object of another bucket, taken in two invocations, is written anew under its key: how far the old one was taken
-/// says nothing of the new one.
+/// The progress of an object of another bucket does not apply to a new object with the same key.
 #[tokio::test]
-async fn a_large_object_that_is_replaced_is_taken_from_its_beginning() {
+async fn a_replaced_large_object_is_read_from_its_start() {
     let world = World::new();
     let key = "exports/user.ndjson";
     let lines = |from: u64| (from..from + 120_000).map(|ind| user(ind) + "\n").collect::<String>();
     let put = async |from| world.sink.put(&Path::parse(key).unwrap(), lines(from).into()).await.unwrap();
     put(1_000_000).await;
-    // The time is up after the first slice; it sends itself the rest.
+    // The time is up after the first slice; the compactor sends itself the rest.
     world.run(&[notification(SINK, key)], Duration::from_millis(2)).await;
     world.run(&[Trigger::All.to_body()], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&[("user", 120_000)]));
-    assert!(world.paths("state/files").await.is_empty(), "the work is done");
-    // The next day's export, other rows, of which a part is taken; then that of the day after.
+    assert!(world.paths("state/files").await.is_empty(), "the file is finished");
+    // The export of the next day, partly landed; then that of the day after.
     put(2_000_000).await;
     let (compactor, _) = world.compactor(i64::MAX);
     compactor.handle(messages(&[notification(SINK, key)]), Duration::from_millis(2)).await;
@@ -404,40 +402,40 @@ async fn a_large_object_that_is_replaced_is_taken_from_its_beginning() {
     assert!(outcomes.iter().all(|outcome| outcome.response.batch_item_failures.is_empty()));
     let records: u64 =
         outcomes.iter().filter_map(|outcome| Some(outcome.files.as_ref()?.as_ref().ok()?.records)).sum();
-    assert_eq!(records, 120_000, "all of the new one, and nothing of the old one");
+    assert_eq!(records, 120_000, "all of the new object, and nothing of the old one");
     world.run(&[Trigger::All.to_body()], PATIENCE).await;
     assert!(world.rows().await["user"] > before && world.paths("state/files").await.is_empty());
 }
 
-/// What a compactor kept of a file before it knew of versions is no reason to pass over records.
+/// Progress of an earlier release, which names no version, does not skip records.
 #[tokio::test]
-async fn a_cursor_of_the_former_form_is_ignored_and_goes() {
+async fn progress_without_a_version_is_ignored_and_removed() {
     let world = World::new();
     let key = "exports/user.ndjson";
     world.sink.put(&Path::parse(key).unwrap(), format!("{}\n{}\n", user(1), user(2)).into()).await.unwrap();
     let catalog = Catalog::embedded().unwrap();
-    let id = FileSource::elsewhere(&catalog, SINK, key, world.clock.now()).id;
+    let id = FileSource::from_bucket(&catalog, SINK, key, world.clock.now()).id;
     world.drop_file(&format!("state/files/{id}.json"), r#"{"records":1}"#).await;
     world.run(&[notification(SINK, key)], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&[("user", 2)]));
     assert!(world.paths("state/files").await.is_empty());
 }
 
-/// A file over which the process ends, as far as the lake can tell: the attempt is written down, and nothing after it.
+/// The process ends while it reads a file: the attempt is recorded, and nothing after it.
 #[tokio::test]
-async fn a_file_that_ends_the_process_is_given_up_after_the_third_time_and_the_others_are_loaded() {
+async fn a_file_is_rejected_after_three_failed_attempts_and_the_others_are_loaded() {
     let world = World::new();
     world.drop_file("inbox/user/bad.ndjson", user(1)).await;
     world.clock.advance(Duration::from_secs(1));
     let other = user(2);
     world.drop_file("inbox/user/good.ndjson", other).await;
     for attempts in 1..=3 {
-        // Only so much can be written: the attempt at what comes first.
+        // The only write is the attempt at the first file.
         let (compactor, _) = world.compactor(1);
         let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), PATIENCE).await;
         assert_eq!(outcome.response.batch_item_failures.len(), 1);
         assert_eq!(world.paths("state/attempts").await.len(), attempts);
-        // At once again: it may be under way still, and nobody else touches it.
+        // Until the lease expires, no other invocation reads the file.
         let (compactor, _) = world.compactor(i64::MAX);
         let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), PATIENCE).await;
         let taken = outcome.files.unwrap().unwrap();
@@ -454,7 +452,7 @@ async fn a_file_that_ends_the_process_is_given_up_after_the_third_time_and_the_o
 }
 
 #[tokio::test]
-async fn an_object_over_which_attempts_fail_is_told_of_and_its_message_is_done() {
+async fn an_object_is_quarantined_after_failed_attempts_and_its_message_is_done() {
     let world = World::new();
     let key = "exports/user.ndjson";
     world.sink.put(&Path::parse(key).unwrap(), user(1).into()).await.unwrap();
@@ -462,7 +460,7 @@ async fn an_object_over_which_attempts_fail_is_told_of_and_its_message_is_done()
         let (compactor, _) = world.compactor(1);
         let outcome = compactor.handle(messages(&[notification(SINK, key)]), PATIENCE).await;
         assert_eq!(outcome.response.batch_item_failures.len(), 1);
-        // Another one that reads it meanwhile does not take the message for done.
+        // Another invocation during the lease does not delete the message.
         let (compactor, _) = world.compactor(i64::MAX);
         let outcome = compactor.handle(messages(&[notification(SINK, key)]), PATIENCE).await;
         assert_eq!(outcome.response.batch_item_failures.len(), 1);
@@ -471,45 +469,45 @@ async fn an_object_over_which_attempts_fail_is_told_of_and_its_message_is_done()
     let outcomes = world.run(&[notification(SINK, key)], PATIENCE).await;
     assert!(outcomes[0].response.batch_item_failures.is_empty());
     assert_eq!(world.rows().await, rows(&[("quarantine", 1)]));
-    // It is another version that is written then.
+    // Another version has no failures.
     world.sink.put(&Path::parse(key).unwrap(), (user(1) + "\n").into()).await.unwrap();
     world.run(&[notification(SINK, key)], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
 }
 
 #[tokio::test]
-async fn a_large_file_whose_reading_breaks_down_again_and_again_but_comes_further_is_taken() {
+async fn a_large_file_whose_attempts_fail_but_make_progress_is_loaded() {
     let world = World::new();
     let lines: String = (1..=400_000).map(|ind| user(ind) + "\n").collect();
     world.drop_file("inbox/user/large.ndjson", lines).await;
-    let mut broke_down = 0;
+    let mut failures = 0;
     loop {
-        // Enough for the attempt, a slice with how far it is, and not for another one.
+        // Enough writes for the attempt, one slice and its progress.
         let (compactor, _) = world.compactor(6);
         let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), PATIENCE).await;
-        if outcome.response.batch_item_failures.is_empty() || broke_down > 20 {
+        if outcome.response.batch_item_failures.is_empty() || failures > 20 {
             break;
         }
-        broke_down += 1;
+        failures += 1;
         world.clock.advance(LEASE);
         if world.paths("failed").await.len() + world.paths("raw/inbox").await.len() > 0 {
             break;
         }
     }
-    assert!(broke_down > 3, "{broke_down}");
+    assert!(failures > 3, "{failures}");
     assert!(world.paths("failed").await.is_empty());
     world.run(&[Trigger::All.to_body()], PATIENCE).await;
     assert_eq!(world.rows().await, rows(&[("user", 400_000)]));
 }
 
-/// Whichever comes first may be the end of the process: when its messages come again, it is the other's turn.
+/// The first of the two may end the process, so their order changes when the messages come again.
 #[tokio::test(start_paused = true)]
-async fn landing_comes_before_files_and_after_them_when_the_messages_come_again() {
+async fn landing_and_files_take_turns_in_being_first() {
     let catalog = Arc::new(Catalog::embedded().unwrap());
     for (count, is_landing_first) in [(1, true), (2, false), (3, true)] {
         let mut event = messages(&[Trigger::All.to_body()]);
         event.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), count.to_string());
-        // A write that is refused ends it as well as anything would: what is there first?
+        // Find out which one is done first by failing after more and more writes.
         for writes in 1.. {
             let world = World::new();
             deliver(&*world.lake, &catalog, 1, &user(1)).await;
@@ -527,7 +525,7 @@ async fn landing_comes_before_files_and_after_them_when_the_messages_come_again(
 }
 
 #[tokio::test]
-async fn an_object_of_the_sink_whose_key_is_no_path_is_told_of_in_quarantine() {
+async fn an_object_of_the_sink_with_an_unsupported_key_is_quarantined() {
     let world = World::new();
     let outcomes = world.run(&[notification(SINK, "exports//user.ndjson")], PATIENCE).await;
     assert!(outcomes[0].response.batch_item_failures.is_empty());

@@ -1,5 +1,7 @@
-//! Files out of a store, ready to be cut into records: small ones in memory, others on this machine's disk, because
-//! Parquet is read from its end and a store may break off in the middle of anything.
+//! Gets files out of an object store so that they can be read as records.
+//!
+//! Small files are held in memory. Larger ones are spooled to this machine's disk first: Parquet is read from its end,
+//! and a download may stop anywhere.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -9,52 +11,51 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
 use pinlake_clean::record_reader::{ReadError, Reader, Records};
+use pinlake_landing::LandingError;
 
-use crate::error::LandingError;
+/// Largest file that is held in memory, in bytes.
+pub const MAX_IN_MEMORY_BYTES: u64 = 8 << 20;
 
-/// Files of up to so many bytes are held in memory.
-pub const IN_MEMORY_BYTES: u64 = 8 << 20;
-
-/// A file's bytes.
+/// The bytes of a fetched file.
 #[derive(Debug)]
 pub enum FileBytes {
-    /// All of them.
+    /// In memory.
     Memory(Bytes),
-    /// On the disk, in a file without a name: it goes when this goes.
+    /// In an unnamed temporary file, which the system removes when it is closed.
     Disk(File),
-    /// They are more than was allowed, and were not read.
+    /// Not read, because the file is larger than the limit.
     TooLarge,
 }
 
-/// Gets a file of at most `most` bytes; `None` when it is not there (any more).
+/// Gets a file of at most `max_bytes`; `None` if it does not exist.
 ///
 /// # Errors
-/// When the store or the disk fails; doing it again is safe.
+/// If the store or the disk fails. Retrying is safe.
 pub async fn fetch(
     store: &dyn ObjectStore,
     path: &Path,
-    most: u64,
+    max_bytes: u64,
 ) -> Result<Option<(ObjectMeta, FileBytes)>, LandingError> {
-    fetch_with(store, path, most, GetOptions::default()).await
+    fetch_with_options(store, path, max_bytes, GetOptions::default()).await
 }
 
-/// Gets a file that was looked at before, if it is still the same: `None` when it is gone, or was written anew.
+/// Gets a file if it still is the version in `seen`; `None` if it was removed or replaced.
 ///
 /// # Errors
 /// As [`fetch`].
-pub async fn fetch_same(
+pub async fn fetch_if_unchanged(
     store: &dyn ObjectStore,
     seen: &ObjectMeta,
-    most: u64,
+    max_bytes: u64,
 ) -> Result<Option<(ObjectMeta, FileBytes)>, LandingError> {
-    let same = GetOptions { if_match: seen.e_tag.clone(), ..GetOptions::default() };
-    fetch_with(store, &seen.location, most, same).await
+    let if_unchanged = GetOptions { if_match: seen.e_tag.clone(), ..GetOptions::default() };
+    fetch_with_options(store, &seen.location, max_bytes, if_unchanged).await
 }
 
-async fn fetch_with(
+async fn fetch_with_options(
     store: &dyn ObjectStore,
     path: &Path,
-    most: u64,
+    max_bytes: u64,
     options: GetOptions,
 ) -> Result<Option<(ObjectMeta, FileBytes)>, LandingError> {
     let got = match store.get_opts(path, options).await {
@@ -65,10 +66,10 @@ async fn fetch_with(
         Err(error) => return Err(LandingError::store(path)(error)),
     };
     let meta = got.meta.clone();
-    if meta.size > most {
+    if meta.size > max_bytes {
         return Ok(Some((meta, FileBytes::TooLarge)));
     }
-    if meta.size <= IN_MEMORY_BYTES {
+    if meta.size <= MAX_IN_MEMORY_BYTES {
         let bytes = got.bytes().await.map_err(LandingError::store(path))?;
         return Ok(Some((meta, FileBytes::Memory(bytes))));
     }
@@ -83,16 +84,16 @@ async fn fetch_with(
 }
 
 impl FileBytes {
-    /// Cuts the file into records. `name` tells the format where the bytes do not.
+    /// Reads the file as records. The format is detected from the bytes; where they are ambiguous, `name` decides.
     ///
     /// # Errors
-    /// When the file cannot be read, or was too large to be fetched.
+    /// If the file cannot be read, or is [`FileBytes::TooLarge`].
     pub fn records<'a>(self, name: &str, reader: impl Into<Reader<'a>>) -> Result<Records, ReadError> {
         match self {
             Self::Memory(bytes) => Records::from_bytes(name, bytes, reader),
             Self::Disk(file) => Records::from_file(name, file, reader),
             Self::TooLarge => {
-                let source = std::io::Error::other("it is too large to be read here");
+                let source = std::io::Error::other("larger than the limit of this reader");
                 Err(ReadError::Io { name: name.to_owned(), records: 0, source })
             }
         }
@@ -107,11 +108,11 @@ mod tests {
     use pinlake_clean::record_reader::Limits;
 
     #[tokio::test]
-    async fn small_files_and_large_ones_are_cut_alike_and_larger_ones_are_left() {
+    async fn small_and_large_files_are_read_alike_and_too_large_ones_are_not_read() {
         let store = InMemory::new();
         let line = b"{\"ind\": 1}\n";
         let path = Path::from("inbox/geo/a.ndjson");
-        for lines in [3, IN_MEMORY_BYTES as usize / line.len() + 1] {
+        for lines in [3, MAX_IN_MEMORY_BYTES as usize / line.len() + 1] {
             store.put(&path, line.repeat(lines).into()).await.unwrap();
             let (meta, fetched) = fetch(&store, &path, u64::MAX).await.unwrap().unwrap();
             assert_eq!(matches!(fetched, FileBytes::Memory(_)), lines == 3);
@@ -128,12 +129,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_was_written_anew_is_not_taken_for_the_one_that_was_seen() {
+    async fn a_replaced_file_is_not_fetched_as_the_version_seen_before() {
         let (store, path) = (InMemory::new(), Path::from("a"));
         store.put(&path, "one".into()).await.unwrap();
         let (seen, _) = fetch(&store, &path, 9).await.unwrap().unwrap();
-        assert!(fetch_same(&store, &seen, 9).await.unwrap().is_some());
+        assert!(fetch_if_unchanged(&store, &seen, 9).await.unwrap().is_some());
         store.put(&path, "two".into()).await.unwrap();
-        assert!(fetch_same(&store, &seen, 9).await.unwrap().is_none());
+        assert!(fetch_if_unchanged(&store, &seen, 9).await.unwrap().is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Files that are either the old one or the new one, never half of it.
+//! Atomic file replacement: after a crash, a file has its old or its new content.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -9,59 +9,59 @@ use pinlake_platform::folder::sync_folder;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-/// Read and write for the owner, nothing for others.
+/// Read and write for the owner only.
 const OWNER_ONLY: u32 = 0o600;
-/// As any file that a program makes: less what the user's umask takes away.
-const ORDINARY: u32 = 0o666;
+/// The default mode of new files; the umask applies.
+const DEFAULT_MODE: u32 = 0o666;
 
-/// A file that grows beside the place of `path` until [`finish`] puts it there: the rename stays on one file system. Its
-/// name is its own, so two runs do not write into each other's; it goes with its value, if it is not finished.
-pub fn begin(path: &Path) -> io::Result<NamedTempFile> {
-    begin_with(path, ORDINARY)
+/// Creates a temporary file in the folder of `path`, so that [`persist`] can rename it. Its name is unique: two runs do not
+/// write into the same file. It is removed when it is dropped.
+pub fn create(path: &Path) -> io::Result<NamedTempFile> {
+    create_with_mode(path, DEFAULT_MODE)
 }
 
-fn begin_with(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
+fn create_with_mode(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(path.file_name().unwrap_or_default());
     prefix.push(".");
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".part").permissions(Permissions::from_mode(mode));
-    builder.tempfile_in(folder_of(path))
+    builder.tempfile_in(parent_of(path))
 }
 
-/// Puts a file in the place of whatever is at `path`, in one step, durable before it returns.
-pub fn finish(file: NamedTempFile, path: &Path) -> io::Result<()> {
+/// Moves the file to `path`, replacing what is there. It is durable when this returns.
+pub fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    // The name is in the folder, and durable when that is.
-    sync_folder(folder_of(path))
+    // The new name is durable after the folder is synced.
+    sync_folder(parent_of(path))
 }
 
-/// Puts a value as JSON in the place of whatever is at `path`, in one step, durable before it returns.
+/// Replaces `path` by a value as JSON. It is durable when this returns.
 pub fn replace_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    replace(path, ORDINARY, &serde_json::to_vec(value)?)
+    replace(path, DEFAULT_MODE, &serde_json::to_vec(value)?)
 }
 
-/// As [`replace_json`]; only its owner may read the file.
+/// Like [`replace_json`], readable by the owner only.
 pub fn replace_json_private(path: &Path, value: &impl Serialize) -> io::Result<()> {
     replace(path, OWNER_ONLY, &serde_json::to_vec(value)?)
 }
 
 fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let mut file = begin_with(path, mode)?;
+    let mut file = create_with_mode(path, mode)?;
     file.write_all(bytes)?;
-    finish(file, path)
+    persist(file, path)
 }
 
-/// Opens a file, or makes it, that only its owner may read. One that is there already is closed to others before
-/// anything is added.
+/// Opens or creates a file that only its owner can read. The permissions of an existing file are changed before anything
+/// is written.
 pub fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.create(true).mode(OWNER_ONLY).open(path)?;
     file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
     Ok(file)
 }
 
-fn folder_of(path: &Path) -> &Path {
+fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -71,17 +71,17 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn the_new_file_takes_the_place_of_the_old_one() {
+    fn the_new_file_replaces_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         replace_json(&path, &"old").unwrap();
         replace_json(&path, &"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"\"new\"");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no part file is left behind");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left behind");
     }
 
     #[test]
-    fn a_private_file_is_its_owners_whatever_was_there() {
+    fn a_private_file_belongs_to_its_owner_whatever_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -96,16 +96,16 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_do_not_write_into_each_others_file() {
+    fn two_runs_do_not_write_into_the_same_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
-        let (mut one, mut other) = (begin(&path).unwrap(), begin(&path).unwrap());
+        let (mut one, mut other) = (create(&path).unwrap(), create(&path).unwrap());
         one.write_all(b"one, which is longer").unwrap();
         other.write_all(b"other").unwrap();
-        finish(one, &path).unwrap();
-        finish(other, &path).unwrap();
+        persist(one, &path).unwrap();
+        persist(other, &path).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"other");
-        drop(begin(&path).unwrap());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "what was broken off is removed");
+        drop(create(&path).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "an unfinished file is removed");
     }
 }

@@ -1,50 +1,50 @@
-//! The stock client's draws: Python's `random`, as far as that client uses it.
+//! Python's `random`, to the extent that the stock client uses it.
 //!
-//! Everybody's client begins with `random.seed(100)`, so everybody's first rows are the same, and a pipeline is
-//! compared with another by them. Python promises that a seed keeps its sequence; the crates of Rust seed the
-//! Mersenne Twister otherwise, so seeding (`init_by_array`) and the drawing below a limit are written out here.
+//! The stock client starts with `random.seed(100)`, so every copy of it posts the same rows, and two pipelines can be
+//! compared by them. Python guarantees that a seed keeps its sequence ("Notes on Reproducibility" in the documentation of
+//! `random`). The crates for MT19937 seed it in another way, so seeding and `randrange` are implemented here.
 
-/// Words of the generator's state.
+/// Length of the state, in words (n in the reference implementation).
 const WORDS: usize = 624;
 
-/// How far the second half of a step reaches.
+/// Offset of the middle word (m in the reference implementation).
 const MIDDLE: usize = 397;
 
-/// Rows that the client knows of: it draws `random.randint(0, 11000)`.
-pub const ROWS: u64 = 11_001;
+/// Rows that the stock client draws from: `random.randint(0, 11000)`.
+pub const MAX_DRAWN_ROWS: u64 = 11_001;
 
-/// The rounds of one client.
+/// The rows that one client draws.
 #[derive(Debug, Clone)]
-pub struct Draws {
-    random: Twister,
+pub struct RowDraws {
+    random: Mt19937,
     rows: u32,
 }
 
-impl Draws {
-    /// The draws of a client with this seed from the first `rows` rows, or from as many as the client knows of.
-    /// `rows` is above 0.
-    pub fn new(seed: u64, rows: u64) -> Draws {
-        Draws { random: Twister::seeded(seed), rows: rows.clamp(1, ROWS) as u32 }
+impl RowDraws {
+    /// The draws of a client with this seed from tables of `rows` rows; `rows` is at least 1, and above
+    /// [`MAX_DRAWN_ROWS`] makes no difference.
+    pub fn new(seed: u64, rows: u64) -> RowDraws {
+        RowDraws { random: Mt19937::from_seed(seed), rows: rows.clamp(1, MAX_DRAWN_ROWS) as u32 }
     }
 
-    /// The place, from 0, of the next round's row.
-    pub fn next_round(&mut self) -> u64 {
-        // The pause before a round: sleep(random.randrange(0, 2)).
-        self.random.below(2);
-        u64::from(self.random.below(self.rows))
+    /// The offset, from 0, of the row of the next round.
+    pub fn next_row(&mut self) -> u64 {
+        // The client sleeps before each round: sleep(random.randrange(0, 2)).
+        self.random.next_below(2);
+        u64::from(self.random.next_below(self.rows))
     }
 }
 
-/// MT19937 as `random.Random` has it.
+/// The Mersenne Twister MT19937, seeded as `random.Random` does.
 #[derive(Debug, Clone)]
-struct Twister {
+struct Mt19937 {
     words: [u32; WORDS],
     at: usize,
 }
 
-impl Twister {
+impl Mt19937 {
     /// `random.seed(seed)`.
-    fn seeded(seed: u64) -> Twister {
+    fn from_seed(seed: u64) -> Mt19937 {
         let mut words = [0u32; WORDS];
         let mut before = 19_650_218u32;
         for (at, word) in words.iter_mut().enumerate() {
@@ -53,35 +53,35 @@ impl Twister {
             }
             *word = before;
         }
-        let mut twister = Twister { words, at: WORDS };
-        // As many words as the number has.
+        let mut generator = Mt19937 { words, at: WORDS };
+        // The key has as many words as the number needs.
         let key = [seed as u32, (seed >> 32) as u32];
-        twister.mix_in(if key[1] == 0 { &key[..1] } else { &key });
-        twister
+        generator.init_by_array(if key[1] == 0 { &key[..1] } else { &key });
+        generator
     }
 
-    /// The generator's `init_by_array`.
-    fn mix_in(&mut self, key: &[u32]) {
+    /// `init_by_array` of the reference implementation.
+    fn init_by_array(&mut self, key: &[u32]) {
         let mut at = 1;
         for step in 0..WORDS.max(key.len()) {
             let part = step % key.len();
-            let mixed = self.mixed(at, 1_664_525);
+            let mixed = self.mix(at, 1_664_525);
             self.words[at] = mixed.wrapping_add(key[part]).wrapping_add(part as u32);
-            at = self.after(at);
+            at = self.next_index(at);
         }
         for _ in 1..WORDS {
-            self.words[at] = self.mixed(at, 1_566_083_941).wrapping_sub(at as u32);
-            at = self.after(at);
+            self.words[at] = self.mix(at, 1_566_083_941).wrapping_sub(at as u32);
+            at = self.next_index(at);
         }
         self.words[0] = 0x8000_0000;
     }
 
-    fn mixed(&self, at: usize, factor: u32) -> u32 {
+    fn mix(&self, at: usize, factor: u32) -> u32 {
         let before = self.words[at - 1];
         self.words[at] ^ (before ^ (before >> 30)).wrapping_mul(factor)
     }
 
-    fn after(&mut self, at: usize) -> usize {
+    fn next_index(&mut self, at: usize) -> usize {
         if at + 1 < WORDS {
             return at + 1;
         }
@@ -90,7 +90,7 @@ impl Twister {
     }
 
     /// The next 32 bits.
-    fn word(&mut self) -> u32 {
+    fn next_u32(&mut self) -> u32 {
         if self.at == WORDS {
             for at in 0..WORDS {
                 let bits = (self.words[at] & 0x8000_0000) | (self.words[(at + 1) % WORDS] & 0x7fff_ffff);
@@ -107,11 +107,11 @@ impl Twister {
         word ^ (word >> 18)
     }
 
-    /// `random.randrange(0, limit)`: as many bits as the limit has, again until they are below it.
-    fn below(&mut self, limit: u32) -> u32 {
+    /// `random.randrange(0, limit)`: draws as many bits as the limit has until the number is below it.
+    fn next_below(&mut self, limit: u32) -> u32 {
         let spare = limit.leading_zeros();
         loop {
-            let drawn = self.word() >> spare;
+            let drawn = self.next_u32() >> spare;
             if drawn < limit {
                 return drawn;
             }
@@ -123,12 +123,12 @@ impl Twister {
 mod tests {
     use super::*;
 
-    // What Python 3.11 gives; every Python since 3.2 does.
+    // The output of Python 3.11; the same since 3.2.
     #[test]
-    fn the_words_are_pythons() {
+    fn the_words_are_those_of_python() {
         let words = |seed| {
-            let mut random = Twister::seeded(seed);
-            [(); 4].map(|()| random.word())
+            let mut random = Mt19937::from_seed(seed);
+            [(); 4].map(|()| random.next_u32())
         };
         // random.seed(seed); [random.getrandbits(32) for _ in range(4)]
         assert_eq!(words(0), [3_626_764_237, 1_654_615_998, 3_255_389_356, 3_823_568_514]);
@@ -143,10 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn the_rounds_are_the_stock_clients() {
+    fn the_rows_are_those_of_the_stock_client() {
         // random.seed(100), then each round random.randrange(0, 2) and random.randint(0, 11000).
-        let mut draws = Draws::new(100, u64::MAX);
-        let rounds: Vec<u64> = (0..5000).map(|_| draws.next_round()).collect();
+        let mut draws = RowDraws::new(100, u64::MAX);
+        let rounds: Vec<u64> = (0..5000).map(|_| draws.next_row()).collect();
         assert_eq!(rounds[..10], [7528, 2863, 5730, 8304, 8731, 1313, 4315, 10794, 5494, 5069]);
         assert_eq!(rounds[4995..], [4745, 4176, 6881, 7547, 776]);
         assert_eq!(rounds.iter().sum::<u64>(), 27_306_108);
@@ -154,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn smaller_tables_have_draws_of_their_own() {
+    fn smaller_tables_have_other_draws() {
         let rounds = |seed, rows| {
-            let mut draws = Draws::new(seed, rows);
-            [(); 8].map(|()| draws.next_round())
+            let mut draws = RowDraws::new(seed, rows);
+            [(); 8].map(|()| draws.next_row())
         };
         assert_eq!(rounds(100, 30), [14, 24, 22, 23, 13, 17, 2, 8]);
         assert_eq!(rounds(7, 4096), [1235, 395, 771, 475, 307, 3552, 572, 743]);

@@ -1,0 +1,271 @@
+//! Cleans records on all processors. Records are gathered into blocks, blocks are cleaned in parallel, and their rows are
+//! returned in the order of the records, so that the first of equal rows is the one inserted.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use pinlake_clean::record_reader::{Fault, Record, Records, WholeLines};
+use pinlake_clean::{CleanedRows, Count, Origin, Position, RecordCleaner};
+use pinlake_schema::Catalog;
+use tokio::sync::oneshot;
+
+use super::{LoadError, RecordSource};
+
+/// Bytes of records in a block. It fits into the cache of a processor, and is cleaned quickly enough for inserts, whose
+/// columns are encoded on the same threads, to get a turn.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Blocks that wait, are being cleaned or are cleaned, for each thread.
+const BLOCKS_PER_THREAD: usize = 2;
+/// Records in a block. Rows of short records are many times as long as the records, above all in quarantine.
+const BLOCK_RECORDS: u64 = BLOCK_BYTES as u64 / 32;
+/// Bytes that a file adds to its block: many files hold one small record, and a name of the same length.
+const SOURCE_BYTES: usize = 256;
+
+impl RecordSource {
+    fn clean(&self, cleaner: &mut RecordCleaner, number: u64, record: Record<'_>) {
+        let dataset = self.dataset.as_deref();
+        let origin = Origin {
+            source: &self.name,
+            position: Position::Line(record.position),
+            record_id: self.id.as_deref().map(|id| (id, number)),
+        };
+        match record.fault {
+            None => {
+                cleaner.push(record.bytes, dataset, &origin);
+            }
+            Some(Fault { reason, detail }) => cleaner.reject(record.bytes, dataset, &origin, reason, detail),
+        }
+    }
+}
+
+/// Records being cleaned.
+#[derive(Debug)]
+pub(super) struct CleaningPool {
+    cleaners: Arc<Cleaners>,
+    open: Block,
+    running: VecDeque<oneshot::Receiver<Vec<CleanedRows>>>,
+}
+
+/// Consecutive records. Blocks are reused: touching new memory costs more than reading into it.
+#[derive(Debug)]
+struct Block {
+    sources: Vec<Arc<RecordSource>>,
+    /// Filled from the start to the end of the last piece.
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+    records: u64,
+}
+
+/// A part of a block.
+#[derive(Debug)]
+struct Piece {
+    /// Index in [`Block::sources`].
+    source: usize,
+    /// End in [`Block::bytes`].
+    end: usize,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Lines(WholeLines),
+    /// A record: its number and position in the file, and why it cannot be cleaned, if so.
+    Record {
+        number: u64,
+        position: u64,
+        fault: Option<Fault>,
+    },
+}
+
+impl Block {
+    fn new() -> Self {
+        // The last record may be longer than the space that is left.
+        let mut bytes = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8);
+        bytes.resize(BLOCK_BYTES, 0);
+        Self { sources: Vec::new(), bytes, pieces: Vec::new(), records: 0 }
+    }
+
+    fn filled(&self) -> usize {
+        self.pieces.last().map_or(0, |last| last.end)
+    }
+
+    /// Describes the next `bytes` bytes.
+    fn add(&mut self, source: &Arc<RecordSource>, bytes: usize, content: Content) {
+        if !self.sources.last().is_some_and(|last| Arc::ptr_eq(last, source)) {
+            self.sources.push(source.clone());
+        }
+        let (source, end) = (self.sources.len() - 1, self.filled() + bytes);
+        self.records += match &content {
+            Content::Lines(lines) => lines.count,
+            Content::Record { .. } => 1,
+        };
+        self.pieces.push(Piece { source, end, content });
+    }
+
+    fn is_full(&self) -> bool {
+        self.records >= BLOCK_RECORDS || self.filled() + self.sources.len() * SOURCE_BYTES >= BLOCK_BYTES
+    }
+
+    fn clear(&mut self) {
+        self.sources.clear();
+        self.pieces.clear();
+        self.records = 0;
+        self.bytes.truncate(BLOCK_BYTES);
+    }
+}
+
+impl CleaningPool {
+    pub(super) fn new(catalog: Arc<Catalog>, now: DateTime<Utc>) -> Self {
+        let cleaners = Arc::new(Cleaners { catalog, now, idle: Mutex::default(), spare: Mutex::default() });
+        Self { cleaners, open: Block::new(), running: VecDeque::new() }
+    }
+
+    /// Adds record `number` of `source`.
+    pub(super) fn push(&mut self, source: &Arc<RecordSource>, number: u64, record: Record<'_>) {
+        let block = &mut self.open;
+        let (start, bytes) = (block.filled(), record.bytes.len());
+        if block.bytes.len() < start + bytes {
+            block.bytes.resize(start + bytes, 0);
+        }
+        block.bytes[start..start + bytes].copy_from_slice(record.bytes);
+        block.add(source, bytes, Content::Record { number, position: record.position, fault: record.fault });
+    }
+
+    /// Adds whole lines until the block is full; the threads that clean split them. Returns false if there are none. Only for
+    /// sources without an id, whose records are not numbered.
+    pub(super) fn push_lines(&mut self, source: &Arc<RecordSource>, records: &mut Records) -> bool {
+        let block = &mut self.open;
+        let start = block.filled();
+        let limit = BLOCK_RECORDS.saturating_sub(block.records);
+        let Some(lines) = records.whole_lines(&mut block.bytes[start..], limit) else { return false };
+        block.add(source, lines.bytes, Content::Lines(lines));
+        true
+    }
+
+    /// Whether [`Self::submit_block`] is due.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.is_full()
+    }
+
+    /// Starts cleaning the open block. Returns the rows of the oldest block once enough blocks are running to keep the
+    /// processors busy during a commit.
+    pub(super) async fn submit_block(&mut self) -> Result<Vec<CleanedRows>, LoadError> {
+        if !self.open.pieces.is_empty() {
+            let spare = self.cleaners.spare().pop().unwrap_or_else(Block::new);
+            let block = std::mem::replace(&mut self.open, spare);
+            let cleaners = self.cleaners.clone();
+            let (sender, receiver) = oneshot::channel();
+            // The same threads encode the columns of the tables, so there are never more threads than processors.
+            rayon::spawn(move || {
+                // The receiver is gone if the load has failed.
+                let _ = sender.send(cleaners.clean(block));
+            });
+            self.running.push_back(receiver);
+        }
+        if self.running.len() <= BLOCKS_PER_THREAD * rayon::current_num_threads() {
+            Ok(Vec::new())
+        } else {
+            self.wait_for_oldest().await
+        }
+    }
+
+    /// Returns the rows of the remaining blocks, one block at a time; empty after the last.
+    pub(super) async fn next_remaining(&mut self) -> Result<Vec<CleanedRows>, LoadError> {
+        let cleaned = self.submit_block().await?;
+        if cleaned.is_empty() { self.wait_for_oldest().await } else { Ok(cleaned) }
+    }
+
+    async fn wait_for_oldest(&mut self) -> Result<Vec<CleanedRows>, LoadError> {
+        match self.running.pop_front() {
+            Some(cleaned) => cleaned.await.map_err(LoadError::internal),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Counts of all cleaned records by dataset; those without a dataset last.
+    pub(super) fn counts(&self) -> Vec<Count> {
+        let mut all: Vec<Count> = Vec::new();
+        for count in self.cleaners.idle().iter().flat_map(RecordCleaner::counts) {
+            match all.iter_mut().find(|sum| sum.dataset == count.dataset) {
+                None => all.push(count.clone()),
+                Some(sum) => {
+                    sum.read += count.read;
+                    sum.quarantined += count.quarantined;
+                    sum.bytes += count.bytes;
+                }
+            }
+        }
+        all.sort_by(|a, b| (a.dataset.is_none(), &a.dataset).cmp(&(b.dataset.is_none(), &b.dataset)));
+        all
+    }
+}
+
+/// The cleaners of the threads, which keep their caches from block to block.
+#[derive(Debug)]
+struct Cleaners {
+    catalog: Arc<Catalog>,
+    now: DateTime<Utc>,
+    idle: Mutex<Vec<RecordCleaner>>,
+    /// Empty blocks for reuse.
+    spare: Mutex<Vec<Block>>,
+}
+
+impl Cleaners {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<RecordCleaner>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Block>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clean(&self, mut block: Block) -> Vec<CleanedRows> {
+        let idle = self.idle().pop();
+        let mut cleaner = idle.unwrap_or_else(|| RecordCleaner::new(self.catalog.clone(), self.now));
+        let mut start = 0;
+        for Piece { source, end, content } in &block.pieces {
+            let (bytes, source) = (&block.bytes[start..*end], &*block.sources[*source]);
+            start = *end;
+            match content {
+                Content::Lines(lines) => {
+                    lines.records(bytes).for_each(|record| source.clean(&mut cleaner, 0, record));
+                }
+                Content::Record { number, position, fault } => {
+                    source.clean(
+                        &mut cleaner,
+                        *number,
+                        Record { bytes, position: *position, fault: fault.clone() },
+                    );
+                }
+            }
+        }
+        let cleaned = cleaner.drain();
+        self.idle().push(cleaner);
+        block.clear();
+        self.spare().push(block);
+        cleaned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pinlake_clean::record_reader::Limits;
+
+    #[test]
+    fn a_block_of_short_records_is_full_at_its_record_limit() {
+        let mut cleaning = CleaningPool::new(Arc::new(Catalog::embedded().unwrap()), DateTime::UNIX_EPOCH);
+        let source = Arc::new(RecordSource { name: "file/x".to_owned(), id: None, dataset: None });
+        let lines = "7\n".repeat(BLOCK_BYTES / 2);
+        let mut records = Records::from_bytes("x", lines.into(), Limits::default()).unwrap();
+        assert!(cleaning.push_lines(&source, &mut records));
+        assert!(cleaning.is_full());
+        assert!(cleaning.open.records < 3 * BLOCK_RECORDS, "{} records", cleaning.open.records);
+        cleaning.open.clear();
+        while !cleaning.is_full() {
+            cleaning.push(&source, 0, Record { bytes: b"7", position: 1, fault: None });
+        }
+        assert_eq!(cleaning.open.records, BLOCK_RECORDS);
+    }
+}

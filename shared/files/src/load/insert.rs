@@ -1,0 +1,143 @@
+//! Inserts rows in the background: the rows of the next commit are gathered while the last one is written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::cast::AsArray;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use futures::{StreamExt, TryStreamExt};
+use pinlake_clean::CleanedRows;
+use pinlake_lake::{Lake, LakeError};
+use pinlake_schema::{Catalog, Contract, QUARANTINE};
+use tokio::task::JoinHandle;
+
+use super::LoadError;
+
+/// Bytes of a commit, in units of [`CleanedRows::bytes`], if the last commit is done.
+pub(super) const COMMIT_BYTES: u64 = 32 << 20;
+/// Bytes gathered while the last commit is still being written, which keeps the processors busy. Memory is bounded by twice
+/// this.
+const MAX_BYTES: u64 = COMMIT_BYTES + COMMIT_BYTES / 4;
+/// Tables written concurrently.
+const CONCURRENCY: usize = 4;
+
+/// Rows waiting to be inserted, the insert that is running, and the results of earlier ones.
+#[derive(Debug)]
+pub(super) struct InsertQueue {
+    lake: Arc<Lake>,
+    catalog: Arc<Catalog>,
+    /// Waiting rows by dataset, in the order of the records.
+    gathered: BTreeMap<String, (Arc<Contract>, Vec<RecordBatch>)>,
+    gathered_bytes: u64,
+    running: Option<JoinHandle<Result<Vec<Inserted>, LakeError>>>,
+    /// Rows inserted, by dataset.
+    pub(super) inserted: BTreeMap<String, u64>,
+    /// Rows added to quarantine, by the dataset they were meant for.
+    pub(super) quarantined: BTreeMap<Option<String>, u64>,
+}
+
+/// The rows an insert added.
+#[derive(Debug)]
+enum Inserted {
+    Rows(String, u64),
+    Quarantined(Vec<(Option<String>, u64)>),
+}
+
+impl InsertQueue {
+    pub(super) fn new(lake: Arc<Lake>, catalog: Arc<Catalog>) -> Self {
+        Self {
+            lake,
+            catalog,
+            gathered: BTreeMap::new(),
+            gathered_bytes: 0,
+            running: None,
+            inserted: BTreeMap::new(),
+            quarantined: BTreeMap::new(),
+        }
+    }
+
+    /// Adds rows, and starts an insert if there are enough.
+    pub(super) async fn push(&mut self, cleaned: Vec<CleanedRows>) -> Result<(), LoadError> {
+        for CleanedRows { contract, rows, bytes, .. } in cleaned {
+            self.gathered_bytes += bytes;
+            let gathered = self.gathered.entry(contract.name.clone());
+            gathered.or_insert_with(|| (contract, Vec::new())).1.push(rows);
+        }
+        let threshold = if self.is_idle() { COMMIT_BYTES } else { MAX_BYTES };
+        if self.gathered_bytes >= threshold { self.start_insert().await } else { Ok(()) }
+    }
+
+    /// Inserts all rows, and waits for it.
+    pub(super) async fn flush(&mut self) -> Result<(), LoadError> {
+        self.start_insert().await?;
+        self.wait_for_running().await
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    async fn start_insert(&mut self) -> Result<(), LoadError> {
+        self.wait_for_running().await?;
+        self.gathered_bytes = 0;
+        let gathered = std::mem::take(&mut self.gathered);
+        let (lake, catalog) = (self.lake.clone(), self.catalog.clone());
+        self.running = Some(tokio::spawn(async move {
+            futures::stream::iter(gathered.into_values())
+                .map(|(contract, rows)| insert(&lake, &catalog, contract, rows))
+                .buffered(CONCURRENCY)
+                .try_collect()
+                .await
+        }));
+        Ok(())
+    }
+
+    async fn wait_for_running(&mut self) -> Result<(), LoadError> {
+        let Some(running) = self.running.take() else { return Ok(()) };
+        let results = running.await.map_err(LoadError::internal)?.map_err(LoadError::Insert)?;
+        for inserted in results {
+            match inserted {
+                Inserted::Rows(dataset, rows) => *self.inserted.entry(dataset).or_default() += rows,
+                Inserted::Quarantined(rows) => {
+                    for (dataset, rows) in rows {
+                        *self.quarantined.entry(dataset).or_default() += rows;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn insert(
+    lake: &Lake,
+    catalog: &Arc<Catalog>,
+    contract: Arc<Contract>,
+    rows: Vec<RecordBatch>,
+) -> Result<Inserted, LakeError> {
+    if contract.name != QUARANTINE {
+        let inserted = lake.insert(catalog, &contract, &rows).await?;
+        return Ok(Inserted::Rows(contract.name.clone(), inserted.inserted));
+    }
+    let parts = rows.iter().map(split_by_dataset).collect::<Result<Vec<_>, _>>()?;
+    let (datasets, batches): (Vec<_>, Vec<_>) = parts.into_iter().flatten().unzip();
+    let inserted = lake.insert(catalog, &contract, &batches).await?;
+    Ok(Inserted::Quarantined(datasets.into_iter().zip(inserted.by_batch).collect()))
+}
+
+/// Splits quarantine rows by the dataset they were meant for.
+fn split_by_dataset(rows: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, LakeError> {
+    let encode_error = |why: String| LakeError::Encode { dataset: QUARANTINE.to_owned(), why };
+    let datasets = rows.column_by_name("dataset").and_then(|column| column.as_string_opt::<i32>());
+    let datasets = datasets.ok_or_else(|| encode_error("there is no column dataset".to_owned()))?;
+    let mut names: Vec<Option<&str>> = datasets.iter().collect();
+    names.sort_unstable();
+    names.dedup();
+    let select = |name: Option<&str>| {
+        let mask: BooleanArray = datasets.iter().map(|dataset| Some(dataset == name)).collect();
+        let part = filter_record_batch(rows, &mask).map_err(|error| encode_error(error.to_string()))?;
+        Ok((name.map(str::to_owned), part))
+    };
+    names.into_iter().map(select).collect()
+}
