@@ -16,6 +16,7 @@ use pinlake_clean::record_reader::sandbox::{Bounds, Sandbox};
 use pinlake_clean::record_reader::{Limits, ReadError, Records};
 use pinlake_env::{Clock, SystemClock};
 use pinlake_lake::Lake;
+use pinlake_landing::source::RecordSource;
 use pinlake_schema::{Catalog, QUARANTINE};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -182,7 +183,10 @@ impl Load {
         let opened =
             File::open(&file.path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source });
         let records = opened.and_then(|open| Records::from_file(&name, open, &self.sandbox))?;
-        Ok(FileRecords { records, source: Source { name: format!("file/{name}"), id: None, hint } })
+        Ok(FileRecords {
+            records,
+            source: Source { name: RecordSource::File { name: Some(name) }.to_string(), id: None, hint },
+        })
     }
 
     /// Cleans a file, inserting whenever enough has come together; `progress` is told the bytes so far. The inner

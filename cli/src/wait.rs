@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pinlake_landing::drain::{self, Bounds};
+use pinlake_landing::drain::{self, DrainLimits};
 use tokio::time::Instant;
 
 use crate::acks::Acks;
@@ -45,14 +45,14 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
     let acks = Acks::to_wait_for(&args.acks)?;
     let store = lake::store(&args.lake).await?;
     let destination = lake::destination(&args.lake, &store).await?;
-    let bounds = Bounds::default();
+    let limits = DrainLimits::default();
     let bar = console::progress("draining", Unit::Steps, None);
     let begun = Instant::now();
     let mut most = 0;
     let mut told = false;
     loop {
         let stream = args.stream.as_deref();
-        let looked = drain::backlog(&*store, &*destination, stream, acks.acknowledged(), &bounds);
+        let looked = drain::measure_backlog(&*store, &*destination, stream, acks.acknowledged(), &limits);
         let backlog = looked.await.map_err(|error| {
             CliError::failed(format!("cannot look into the lake {}", args.lake), "check your access")
                 .caused_by(error)
@@ -65,7 +65,7 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
             told = true;
             bar.suspend(|| console::say(&format!("{backlog}\n  {}", recovery(&args.lake))));
         }
-        let left = backlog.left();
+        let left = backlog.remaining();
         most = most.max(left);
         bar.set_length(most as u64);
         bar.set_position((most - left) as u64);
@@ -74,7 +74,7 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
             bar.finish_and_clear();
             let advice = match backlog.needs_recovery() {
                 true => recovery(&args.lake),
-                false if !backlog.cut_short.is_empty() => {
+                false if !backlog.truncated.is_empty() => {
                     "have the compactor (landing) or `pinlake recover` (failed, aws/lambda) take up what lies there; \
                      objects that are not pinlake's belong elsewhere"
                         .to_owned()

@@ -19,6 +19,7 @@ use pinlake_clean::record_reader::ReadError;
 use pinlake_landing::LandingError;
 use pinlake_landing::fetch::{FileBytes, IN_MEMORY_BYTES, fetch};
 use pinlake_landing::file::FileSource;
+use pinlake_landing::source::RecordSource;
 use pinlake_platform::location::Location;
 use serde::{Deserialize, Serialize};
 
@@ -105,11 +106,7 @@ impl Objects {
         };
         let single = match prefix.as_ref() {
             "" => None,
-            _ => match store.head(&prefix).await {
-                Ok(meta) => Some(meta),
-                Err(object_store::Error::NotFound { .. }) => None,
-                Err(error) => return Err(unlisted(error)),
-            },
+            _ => pinlake_store::head_if_exists(&*store, &prefix).await.map_err(unlisted)?,
         };
         let mut cursor = Cursor::at_the_begin_of(task.clone());
         let listed = match single {
@@ -172,7 +169,8 @@ impl Objects {
             let read = match fetched.records(&file.name, &load.sandbox) {
                 Ok(records) => {
                     let hint = self.cursor.task.dataset.clone().or(file.dataset);
-                    let source = Source { name: format!("file/{}", file.name), id: Some(file.id), hint };
+                    let name = RecordSource::File { name: Some(file.name) }.to_string();
+                    let source = Source { name, id: Some(file.id), hint };
                     load.file(FileRecords { records, source }, |_| {}).await?
                 }
                 Err(error) => Err(error),
@@ -263,12 +261,7 @@ impl Cursor {
             let advice = "remove it to begin again, which inserts nothing twice";
             CliError::failed(format!("the cursor {path} in the lake cannot be read"), advice).caused_by(error)
         };
-        let bytes = match lake.get(&path).await {
-            Ok(got) => got.bytes().await.map_err(|error| failed(error.into()))?,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(failed(error.into())),
-        };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(error.into()))
+        pinlake_store::read_json(lake, &path).await.map_err(|error| failed(error.into()))
     }
 
     async fn keep(&self, lake: &dyn ObjectStore) -> Result<(), CliError> {
@@ -285,14 +278,13 @@ impl Cursor {
 
     async fn remove(&self, lake: &dyn ObjectStore) -> Result<(), CliError> {
         let path = Self::path(&self.task);
-        match lake.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(CliError::failed(
+        pinlake_store::delete_if_exists(lake, &path).await.map_err(|error| {
+            CliError::failed(
                 format!("the cursor {path} cannot be removed from the lake"),
                 "all rows are in the lake; remove it, or the next load of this address loads nothing",
             )
-            .caused_by(error)),
-        }
+            .caused_by(error)
+        })
     }
 }
 

@@ -22,10 +22,10 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_env::{Clock, Env};
+use pinlake_store::{delete_if_exists, read_if_exists};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LandingError;
-use crate::object::{get_if_there, remove_if_there};
 
 /// Path prefix of attempts.
 const ATTEMPTS: &str = "state/attempts";
@@ -226,12 +226,12 @@ async fn put(store: &dyn ObjectStore, path: &Path, marker: &Marker) -> Result<()
 
 /// Reads a marker; one that says nothing counts for nothing.
 async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Option<Marker>, LandingError> {
-    let bytes = get_if_there(store, path).await.map_err(LandingError::store(path))?;
+    let bytes = read_if_exists(store, path).await.map_err(LandingError::store(path))?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 async fn remove(store: &dyn ObjectStore, path: &Path) -> Result<(), LandingError> {
-    remove_if_there(store, path).await.map_err(LandingError::store(path))
+    delete_if_exists(store, path).await.map_err(LandingError::store(path))
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ use pinlake_clean::Reason;
 use pinlake_clean::record_reader::{Fault, Record};
 use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
+use pinlake_store::{copy_if_exists, delete_if_exists, head_if_exists, read_if_exists};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog_history::CatalogHistory;
 use crate::error::LandingError;
-use crate::land::{Delivery, Landed, land_with};
-use crate::object::{get_if_there, remove_if_there};
+use crate::land::{LandingSummary, RawBatch, land_with_faults};
 use crate::raw::{self, RawData, RawRecord};
-use crate::source::FILES;
+use crate::source::RecordSource;
 
 /// First path segment of files that are to be taken; the second may name their dataset.
 pub const INBOX: &str = "inbox";
@@ -147,13 +147,14 @@ impl Slice {
         store: &dyn ObjectStore,
         catalog_history: &CatalogHistory,
         catalog: &Arc<Catalog>,
-    ) -> Result<Landed, LandingError> {
-        let delivery = Delivery { source: INBOX, shard: FILES, records: &self.records };
-        let Some(origin) = delivery.origin() else {
-            return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
+    ) -> Result<LandingSummary, LandingError> {
+        let batch = RawBatch { source: &RecordSource::File { name: None }, records: &self.records };
+        let Some(id) = batch.id() else {
+            return Ok(LandingSummary::default());
         };
-        let kept = raw::put(store, &origin, delivery.records).await?;
-        let landed = land_with(store, catalog_history, catalog, delivery, &kept, &self.faults, None).await?;
+        let raw = raw::put(store, &id, batch.records).await?;
+        let landed =
+            land_with_faults(store, catalog_history, catalog, batch, &raw, &self.faults, None).await?;
         *self = Self::of(self.most);
         Ok(landed)
     }
@@ -206,7 +207,7 @@ impl Progress {
         meta: &object_store::ObjectMeta,
     ) -> Result<Self, LandingError> {
         let path = Self::path(file);
-        let bytes = get_if_there(store, &path).await.map_err(LandingError::store(&path))?;
+        let bytes = read_if_exists(store, &path).await.map_err(LandingError::store(&path))?;
         let kept: Option<Self> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let none = Self::of(meta, 0);
         Ok(kept
@@ -231,7 +232,7 @@ impl Progress {
     /// When the store fails. It is of no effect on another version, and on this one none is lost.
     pub async fn remove(store: &dyn ObjectStore, file: &FileSource) -> Result<(), LandingError> {
         let path = Self::path(file);
-        remove_if_there(store, &path).await.map_err(LandingError::store(&path))
+        delete_if_exists(store, &path).await.map_err(LandingError::store(&path))
     }
 }
 
@@ -258,16 +259,15 @@ pub async fn move_out(
     if !is_unchanged(store, meta).await? {
         return Ok(to);
     }
-    match store.copy(from, &to).await {
-        // Another has moved it.
-        Err(object_store::Error::NotFound { .. }) => return Ok(to),
-        other => other.map_err(LandingError::store(from))?,
+    if !copy_if_exists(store, from, &to).await.map_err(LandingError::store(from))? {
+        // Another process has moved it.
+        return Ok(to);
     }
     // What was put under its name meanwhile has not been read: it stays, and is taken later.
     if !is_unchanged(store, meta).await? {
         return Ok(to);
     }
-    remove_if_there(store, from).await.map_err(LandingError::store(from))?;
+    delete_if_exists(store, from).await.map_err(LandingError::store(from))?;
     Ok(to)
 }
 
@@ -277,11 +277,8 @@ async fn is_unchanged(
     store: &dyn ObjectStore,
     read: &object_store::ObjectMeta,
 ) -> Result<bool, LandingError> {
-    match store.head(&read.location).await {
-        Ok(now) => Ok(now.e_tag == read.e_tag),
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(error) => Err(LandingError::store(&read.location)(error)),
-    }
+    let present = head_if_exists(store, &read.location).await.map_err(LandingError::store(&read.location))?;
+    Ok(present.is_some_and(|present| present.e_tag == read.e_tag))
 }
 
 #[cfg(test)]
@@ -342,8 +339,8 @@ mod tests {
         let users = object::list(&store, Some("user"), 9).await.unwrap().remove(0);
         let raw_path = Path::from(object::read(&store, &users).await.unwrap().unwrap().raw.unwrap());
         let records = raw::read(&store, &raw_path).await.unwrap();
-        let delivery = Delivery { source: &users.name.source, shard: &users.name.shard, records: &records };
-        let again = crate::land::land(&store, &CatalogHistory::default(), &catalog, delivery, &raw_path)
+        let batch = RawBatch { source: &users.name.source, records: &records };
+        let again = crate::land::land_rows(&store, &CatalogHistory::default(), &catalog, batch, &raw_path)
             .await
             .unwrap();
         assert!(again.objects.contains(&users), "{again:?}");
