@@ -18,7 +18,9 @@ async fn main() -> Result<(), Error> {
     let (metrics, env) = (Metrics::of("cleaner"), Env::system());
     let cleaner = Cleaner {
         store: settings::location("PINLAKE_LAKE")?.open().await?,
-        catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
+        catalog: Arc::new(
+            contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?,
+        ),
         catalog_history: CatalogHistory::default(),
     };
     run(service_fn(async |event: LambdaEvent<Event<SourceEvent>>| {

@@ -28,11 +28,12 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let metrics = Metrics::of("ingest");
     let effects = Env::system();
-    let catalog = Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?);
+    let catalog =
+        Arc::new(contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?);
     let app = App {
         stream: KinesisStream::new(kinesis().await, settings::required("PINLAKE_STREAM")?),
         access: access(&catalog)?,
-        reads: settings::parsed("PINLAKE_READS", false)?,
+        reads: settings::parse_or("PINLAKE_READS", false)?,
         catalog,
         patience: RetryPolicy::default(),
         effects: effects.clone(),
@@ -55,7 +56,7 @@ fn of_url(event: LambdaEvent<ApiGatewayV2httpRequest>) -> LambdaEvent<LambdaRequ
 /// Keys where there are some, else signatures; anyone only where that is said.
 fn access(catalog: &Catalog) -> Result<Access, Error> {
     let keys = ApiKeys::parse(&settings::optional("PINLAKE_API_KEYS").unwrap_or_default(), catalog)?;
-    Ok(match (settings::parsed("PINLAKE_ANONYMOUS", false)?, keys.is_empty()) {
+    Ok(match (settings::parse_or("PINLAKE_ANONYMOUS", false)?, keys.is_empty()) {
         (true, true) => Access::Anyone,
         (true, false) => return Err("PINLAKE_ANONYMOUS and PINLAKE_API_KEYS are both set: choose one".into()),
         (false, true) => Access::Signed,

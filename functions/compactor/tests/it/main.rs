@@ -36,7 +36,7 @@ struct Sent(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
 impl TriggerQueue for Sent {
-    async fn wake(&self, body: String) -> Result<(), String> {
+    async fn send(&self, body: String) -> Result<(), String> {
         self.0.lock().unwrap().push(body);
         Ok(())
     }
@@ -50,7 +50,16 @@ fn effects() -> Env {
 fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Sent>, Sent) {
     let sent = Sent::default();
     let catalog = Arc::new(Catalog::embedded().unwrap());
-    (Compactor { lake: Lake::new(store, effects()), catalog, alarm: sent.clone(), budget, files: None }, sent)
+    (
+        Compactor {
+            lake: Lake::new(store, effects()),
+            catalog,
+            trigger_queue: sent.clone(),
+            budget,
+            files: None,
+        },
+        sent,
+    )
 }
 
 async fn deliver(store: &dyn ObjectStore, catalog: &Arc<Catalog>, sequence: u64, line: &str) {
