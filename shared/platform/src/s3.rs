@@ -488,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_prefix_is_whole_segments() {
-        assert_eq!(folder(Some(&Path::from("landing/pin"))), Some("landing/pin/".to_owned()));
-        assert_eq!(folder(Some(&Path::default())), None);
+        assert_eq!(to_s3_prefix(Some(&Path::from("landing/pin"))), Some("landing/pin/".to_owned()));
+        assert_eq!(to_s3_prefix(Some(&Path::default())), None);
     }
 }
