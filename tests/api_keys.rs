@@ -229,7 +229,7 @@ async fn a_key_opens_its_dataset_and_no_function_tells_keys_or_records() {
 
     let said = deployment.log().await;
     for told in
-        ["\"answered\"", "\"compacted\"", "\"files taken\"", "\"function\":\"cleaner\"", "\"status\":403"]
+        ["\"answered\"", "\"compacted\"", "\"files ingested\"", "\"function\":\"cleaner\"", "\"status\":403"]
     {
         assert!(said.contains(told), "the log is not that of the functions: no {told}");
     }

@@ -183,7 +183,7 @@ async fn a_lost_queue_leaves_landing_that_one_trigger_brings_in() {
     aws.s3(Method::PUT, "?notification", notifications).await;
     assert_eq!(done["batches"], json!(1));
     let behind = String::from_utf8_lossy(&behind.stderr);
-    assert!(behind.contains("objects in landing"), "{behind}");
+    assert!(behind.contains("landing objects"), "{behind}");
 
     recover(&stack, &["--queue", stack.described("queue")]);
     stack.drain();

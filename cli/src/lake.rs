@@ -62,7 +62,7 @@ pub async fn create(lake: &str) -> Result<Lake, CliError> {
 /// Reads the contracts of `--datasets`, or the built-in ones.
 pub async fn catalog(datasets: Option<&Path>) -> Result<Arc<Catalog>, CliError> {
     let place = datasets.map(|folder| Location::Folder(folder.to_owned()));
-    let catalog = contracts::catalog(place.as_ref()).await;
+    let catalog = contracts::load_catalog(place.as_ref()).await;
     Ok(Arc::new(
         catalog.map_err(|error| CliError::usage("the contracts cannot be used", "").caused_by(error))?,
     ))

@@ -10,7 +10,7 @@ use object_store::ObjectStore;
 use pinlake_analytics::Results;
 use pinlake_lake::{Budget, Lake};
 use pinlake_landing::discarded::{self, DiscardedObject};
-use pinlake_landing::drain::Bounds;
+use pinlake_landing::drain::DrainLimits;
 use pinlake_landing::recover::{self, FailedObject, RetryOutcome};
 use pinlake_landing::{LandingError, object};
 use pinlake_schema::{Catalog, QUARANTINE};
@@ -137,12 +137,12 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
         Some(queue) => Some(Queues::new(queue, args.dead_letters.as_deref()).await),
         None => None,
     };
-    let bounds = Bounds::default();
-    let listing = discarded::list(&*destination, bounds.discarded).await.map_err(failed)?;
-    let failed_objects = recover::list_failed(&**lake.store(), bounds.failed).await.map_err(failed)?;
+    let limits = DrainLimits::default();
+    let listing = discarded::list(&*destination, limits.discarded).await.map_err(failed)?;
+    let failed_objects = recover::list_failed(&**lake.store(), limits.failed).await.map_err(failed)?;
     let places = [
-        ("aws/lambda/", listing.is_cut_short, listing.looked_at),
-        ("failed/landing/", failed_objects.is_cut_short, failed_objects.looked_at),
+        ("aws/lambda/", listing.is_truncated, listing.listed),
+        ("failed/landing/", failed_objects.is_truncated, failed_objects.listed),
     ];
     let stop = interrupt::watch()
         .map_err(|error| CliError::failed("cannot install the handler of Ctrl-C", "").caused_by(error))?;
@@ -346,7 +346,7 @@ impl Recovery {
     /// The datasets in landing. Those without a contract come first, because their records land again in other datasets;
     /// quarantine comes last, because the others add to it.
     async fn in_landing(&self) -> Result<Vec<String>, CliError> {
-        let datasets = object::datasets(&**self.lake.store()).await.map_err(failed)?;
+        let datasets = object::list_datasets(&**self.lake.store()).await.map_err(failed)?;
         let mut datasets: Vec<String> = datasets.into_iter().collect();
         datasets.sort_by_key(|dataset| (self.catalog.contract(dataset).is_some(), dataset == QUARANTINE));
         Ok(datasets)
@@ -356,7 +356,7 @@ impl Recovery {
         let mut rows: Vec<Value> = Vec::new();
         for batch in self.batches.iter().take(MAX_SHOWN) {
             let path = batch.path.to_string();
-            rows.push(match discarded::info(&*self.destination, batch).await {
+            rows.push(match discarded::read_info(&*self.destination, batch).await {
                 Ok(None) => continue,
                 Ok(Some(info)) if self.stream.as_deref().is_some_and(|stream| stream != info.stream()) => {
                     continue;
@@ -375,7 +375,15 @@ impl Recovery {
         for failed in self.failed.iter().take(MAX_SHOWN) {
             let name = &failed.landed.name;
             let (size, path) = (failed.landed.size, failed.path.to_string());
-            rows.push(json!(["failed object", name.source, name.shard, name.first, name.last, size, path]));
+            rows.push(json!([
+                "failed object",
+                name.source.stream(),
+                name.source.shard(),
+                name.first,
+                name.last,
+                size,
+                path
+            ]));
         }
         if let Some(dead) = dead {
             rows.push(json!(["dead letters", null, null, null, null, dead, null]));

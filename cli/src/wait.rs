@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pinlake_landing::drain::{self, Bounds};
+use pinlake_landing::drain::{self, DrainLimits};
 use tokio::time::Instant;
 
 use crate::acks::Acks;
@@ -46,14 +46,14 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
     let acks = Acks::load_nonempty(&args.acks)?;
     let store = lake::store(&args.lake).await?;
     let destination = lake::destination(&args.lake, &store).await?;
-    let bounds = Bounds::default();
+    let limits = DrainLimits::default();
     let bar = console::progress("draining", Unit::Steps, None);
     let started = Instant::now();
     let mut max_left = 0;
     let mut has_reported = false;
     loop {
         let stream = args.stream.as_deref();
-        let checked = drain::backlog(&*store, &*destination, stream, acks.acknowledged(), &bounds);
+        let checked = drain::measure_backlog(&*store, &*destination, stream, acks.acknowledged(), &limits);
         let backlog = checked.await.map_err(|error| {
             CliError::failed(
                 format!("cannot read the lake {}", args.lake),
@@ -69,7 +69,7 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
             has_reported = true;
             bar.suspend(|| console::say(&format!("{backlog}\n  {}", recovery_advice(&args.lake))));
         }
-        let left = backlog.left();
+        let left = backlog.remaining();
         max_left = max_left.max(left);
         bar.set_length(max_left as u64);
         bar.set_position((max_left - left) as u64);
@@ -78,7 +78,7 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
             bar.finish_and_clear();
             let advice = match backlog.needs_recovery() {
                 true => recovery_advice(&args.lake),
-                false if !backlog.cut_short.is_empty() => {
+                false if !backlog.truncated.is_empty() => {
                     "let the compactor empty landing, and `pinlake recover` failed/ and aws/lambda/; move objects that are \
                      not pinlake's elsewhere"
                         .to_owned()

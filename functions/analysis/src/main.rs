@@ -29,8 +29,10 @@ async fn main() -> Result<(), Error> {
     let (engine, dialect) = engine(&config, &effects)?;
     let analysis = Analysis {
         lake: Lake::new(store, effects.clone()),
-        catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
-        queries: queries(dialect, settings::place("PINLAKE_QUERIES")?.as_ref()).await?,
+        catalog: Arc::new(
+            contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?,
+        ),
+        queries: queries(dialect, settings::optional_location("PINLAKE_QUERIES")?.as_ref()).await?,
         engine,
         table: DynamoResults {
             client: aws_sdk_dynamodb::Client::new(&config),
@@ -56,7 +58,7 @@ async fn main() -> Result<(), Error> {
 /// Athena where the settings name a workgroup, else this function; and whose SQL that is.
 fn engine(config: &SdkConfig, effects: &Env) -> Result<(Engine, Dialect), Error> {
     // Lambda says how many MB it has (Lambda Developer Guide, "Using Lambda environment variables").
-    let memory = settings::parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1024_usize)? << 20;
+    let memory = settings::parse_or("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1024_usize)? << 20;
     let limits = Limits { memory: memory / QUERY_SHARE, ..Limits::default() };
     let Some(workgroup) = settings::optional("PINLAKE_ATHENA_WORKGROUP") else {
         return Ok((Engine::Here(limits), Dialect::Shared));

@@ -1,4 +1,4 @@
-//! What Lambda sends: a batch of a Kinesis stream, or one of the topics of an MSK or self-managed Kafka cluster.
+//! Events of Lambda's event sources: Kinesis, and Kafka on MSK or self-managed.
 
 use std::collections::BTreeMap;
 
@@ -8,64 +8,75 @@ use base64::engine::general_purpose::STANDARD;
 use pinlake_landing::raw::{RawData, RawRecord};
 use serde::Deserialize;
 
-/// An event of either kind: Kinesis' has `Records`, Kafka's `eventSource` and `records`.
+/// The event of an invocation.
 #[derive(Debug, Deserialize)]
-pub struct Event {
+#[serde(from = "EventFields")]
+pub enum SourceEvent {
+    /// Records of a Kinesis stream.
+    Kinesis(KinesisEvent),
+    /// Records of Kafka topics.
+    Kafka(Vec<KafkaRecord>),
+}
+
+/// The fields of all events: Kinesis sends `Records`, Kafka sends `eventSource` and `records`.
+#[derive(Debug, Deserialize)]
+struct EventFields {
     #[serde(rename = "eventSource", default)]
     source: Option<String>,
     #[serde(rename = "Records", default)]
     kinesis: Vec<KinesisEventRecord>,
-    /// By topic and partition, `<topic>-<partition>`.
+    /// Records by `<topic>-<partition>`.
     #[serde(rename = "records", default)]
     kafka: BTreeMap<String, Vec<KafkaRecord>>,
 }
 
-/// A record of a topic. Headers are not read: they mean nothing here, and may hold anything. (The record of
-/// `aws_lambda_events` asks for headers of a certain form: one that has another would hold up its partition for ever.)
+/// A record of a Kafka topic.
+///
+/// It has no headers: the cleaner does not use them. The record type of `aws_lambda_events` requires headers in one form, so
+/// that a record with other headers would block its partition.
 #[derive(Debug, Clone, Deserialize)]
 pub struct KafkaRecord {
-    /// Its topic.
+    /// Name of the topic.
     pub topic: String,
-    /// Of the topic.
+    /// Number of the partition.
     pub partition: u32,
-    /// Place in the partition.
+    /// Offset in the partition.
     pub offset: u64,
-    /// When it was made or appended, in milliseconds since 1970.
+    /// When the record was created or appended, in milliseconds since the Unix epoch.
     pub timestamp: i64,
-    /// Base64.
+    /// Key, in base64.
     #[serde(default)]
     pub key: Option<String>,
-    /// Base64; none in a tombstone.
+    /// Value, in base64; a tombstone has none.
     #[serde(default)]
     pub value: Option<String>,
 }
 
-impl Event {
-    /// The records of topics; of another event, what Kinesis has sent.
-    pub fn topics(self) -> Result<Vec<KafkaRecord>, KinesisEvent> {
-        if matches!(self.source.as_deref(), Some("aws:kafka" | "SelfManagedKafka")) {
-            return Ok(self.kafka.into_values().flatten().collect());
+impl From<EventFields> for SourceEvent {
+    fn from(fields: EventFields) -> Self {
+        if matches!(fields.source.as_deref(), Some("aws:kafka" | "SelfManagedKafka")) {
+            return Self::Kafka(fields.kafka.into_values().flatten().collect());
         }
         let mut event = KinesisEvent::default();
-        event.records = self.kinesis;
-        Err(event)
+        event.records = fields.kinesis;
+        Self::Kinesis(event)
     }
 }
 
 impl KafkaRecord {
-    /// The record as `raw/` keeps it.
+    /// Converts the record to the form of `raw/`.
     pub(crate) fn into_raw(self) -> RawRecord {
-        let key = self.key.map(bytes_of).unwrap_or_default();
+        let key = self.key.map(decode_base64).unwrap_or_default();
         RawRecord {
             key: String::from_utf8_lossy(&key).into_owned(),
             sequence: self.offset.to_string(),
             arrived_ms: self.timestamp,
-            data: RawData::from_bytes(self.value.map(bytes_of).unwrap_or_default()),
+            data: RawData::from_bytes(self.value.map(decode_base64).unwrap_or_default()),
         }
     }
 }
 
-/// What is no base64, against all documentation, is kept as it is rather than lost.
-fn bytes_of(text: String) -> Vec<u8> {
+/// Lambda always sends base64. Any other text is kept as it is, so that nothing is lost.
+fn decode_base64(text: String) -> Vec<u8> {
     STANDARD.decode(&text).unwrap_or_else(|_| text.into_bytes())
 }

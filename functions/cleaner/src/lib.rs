@@ -1,13 +1,15 @@
-//! The cleaner: batches of a Kinesis stream, or of the topics of a Kafka cluster, into the lake's landing area.
+//! The cleaner: lands the records of a Kinesis stream or of Kafka topics.
 //!
-//! Invariants: bad data never fails a batch (it lands in quarantine); a shard's or partition's watermark moves only
-//! after all that it passes has landed; a batch that is delivered again makes the same objects.
+//! Invariants:
+//! - A record that breaks its contract never fails a batch: it lands in quarantine.
+//! - The watermark of a shard advances only after all records up to it have landed.
+//! - A batch that is delivered again writes the same objects.
 //!
-//! When the store fails over records of Kinesis, the answer names the first record of the shard that was not landed,
-//! and Lambda delivers from there again (Lambda Developer Guide, "Configuring partial batch response with Kinesis
-//! Data Streams"). Over records of Kafka the invocation as a whole fails: Lambda reads an answer of that kind from
-//! Kafka's event sources in provisioned mode only ("Configuring error handling controls for Kafka event sources"),
-//! and elsewhere would take it for success. It delivers the whole batch again, which lands the same objects.
+//! When the store fails for records of Kinesis, the response names the first record of the shard that has not landed, and
+//! Lambda delivers again from there (Lambda Developer Guide, "Configuring partial batch response with Kinesis Data
+//! Streams"). For records of Kafka the whole invocation fails, and Lambda delivers the whole batch again: it reads partial
+//! batch responses only in provisioned mode ("Configuring error handling controls for Kafka event sources") and takes them
+//! for success otherwise.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -22,8 +24,8 @@
 //!     catalog: Arc::new(Catalog::embedded().unwrap()),
 //!     catalog_history: CatalogHistory::default(),
 //! };
-//! let cleaned = cleaner.handle(KinesisEvent::default()).await;
-//! assert!(cleaned.response.batch_item_failures.is_empty());
+//! let outcome = cleaner.handle_kinesis(KinesisEvent::default()).await;
+//! assert!(outcome.response.batch_item_failures.is_empty());
 //! # });
 //! ```
 
@@ -36,76 +38,92 @@ use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use object_store::ObjectStore;
 use pinlake_landing::catalog_history::CatalogHistory;
-use pinlake_landing::land::{Delivery, Landed, deliver};
+use pinlake_landing::land::{LandingSummary, RawBatch, land_batch};
 use pinlake_landing::raw::RawRecord;
-use pinlake_landing::source::partition_shard;
+use pinlake_landing::source::RecordSource;
 use pinlake_landing::{LandingError, kinesis};
 use pinlake_schema::Catalog;
 
-use crate::event::KafkaRecord;
+use crate::event::{KafkaRecord, SourceEvent};
 
-/// The cleaner's parts.
+/// The cleaner.
 #[derive(Debug)]
 pub struct Cleaner {
-    /// The lake's store.
+    /// Store of the lake.
     pub store: Arc<dyn ObjectStore>,
-    /// The contracts.
+    /// Contracts of this deployment.
     pub catalog: Arc<Catalog>,
-    /// The contracts that the lake knows records to be judged by.
+    /// Catalog history of the lake.
     pub catalog_history: CatalogHistory,
 }
 
-/// What became of an event.
+/// What an invocation did.
 #[derive(Debug, Default)]
-pub struct Cleaned {
-    /// What Lambda is told: where to go on, per shard.
+pub struct Outcome {
+    /// Response to Lambda: where to deliver again, by shard.
     pub response: KinesisEventResponse,
-    /// What landed.
-    pub landed: Vec<Landed>,
+    /// What has landed, by shard.
+    pub landed: Vec<LandingSummary>,
 }
 
 impl Cleaner {
-    /// Lands the records of an event, shard by shard. Lambda sends one shard an event; nothing here relies on it.
-    pub async fn handle(&self, event: KinesisEvent) -> Cleaned {
-        let mut cleaned = Cleaned::default();
-        for ((stream, shard), records) in kinesis::by_shard(event) {
-            let delivery = Delivery { source: &stream, shard: &shard, records: &records };
-            match deliver(&*self.store, &self.catalog_history, &self.catalog, delivery).await {
-                Ok(landed) => cleaned.landed.push(landed),
-                Err(error) => {
-                    let first = records.first().map(|record| record.sequence.as_str()).unwrap_or_default();
-                    tracing::error!(stream, shard, first, %error, "batch not landed, it will be delivered again");
-                    cleaned.response.add_failure(first);
-                }
-            }
-        }
-        cleaned
-    }
-
-    /// Lands the records of topics, partition by partition. A partition that fails does not keep the others.
+    /// Lands the records of an event.
     ///
     /// # Errors
-    /// With the first partition that failed. All will be delivered again.
-    pub async fn handle_topics(&self, records: Vec<KafkaRecord>) -> Result<Vec<Landed>, LandingError> {
-        let mut partitions: BTreeMap<(String, u32), Vec<KafkaRecord>> = BTreeMap::new();
-        for record in records {
-            partitions.entry((record.topic.clone(), record.partition)).or_default().push(record);
+    /// When records of Kafka have not landed: Lambda must deliver the whole event again.
+    pub async fn handle(&self, event: SourceEvent) -> Result<Outcome, LandingError> {
+        match event {
+            SourceEvent::Kinesis(event) => Ok(self.handle_kinesis(event).await),
+            SourceEvent::Kafka(records) => {
+                Ok(Outcome { landed: self.handle_kafka(records).await?, ..Outcome::default() })
+            }
         }
-        let (mut landed, mut failure) = (Vec::new(), None);
-        for ((topic, partition), mut records) in partitions {
-            // The last one moves the watermark.
-            records.sort_by_key(|record| record.offset);
-            let records: Vec<RawRecord> = records.into_iter().map(KafkaRecord::into_raw).collect();
-            let shard = partition_shard(partition);
-            let delivery = Delivery { source: &topic, shard: &shard, records: &records };
-            match deliver(&*self.store, &self.catalog_history, &self.catalog, delivery).await {
-                Ok(done) => landed.push(done),
+    }
+
+    /// Lands the records of a Kinesis event, shard by shard. Lambda sends one shard in an event; this does not rely on it.
+    pub async fn handle_kinesis(&self, event: KinesisEvent) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (source, records) in kinesis::group_by_shard(event) {
+            let batch = RawBatch { source: &source, records: &records };
+            match self.land(batch).await {
+                Ok(landed) => outcome.landed.push(landed),
                 Err(error) => {
-                    tracing::error!(topic, partition, %error, "batch not landed, it will be delivered again");
-                    failure.get_or_insert(error);
+                    let first = records.first().map(|record| record.sequence.as_str()).unwrap_or_default();
+                    tracing::error!(%source, first, %error, "batch has not landed, Lambda delivers it again");
+                    outcome.response.add_failure(first);
                 }
             }
         }
-        failure.map_or(Ok(landed), Err)
+        outcome
+    }
+
+    /// Lands the records of Kafka topics, partition by partition. A partition that fails does not stop the others.
+    ///
+    /// # Errors
+    /// The error of the first partition that failed. Lambda then delivers all records again.
+    pub async fn handle_kafka(&self, records: Vec<KafkaRecord>) -> Result<Vec<LandingSummary>, LandingError> {
+        let mut partitions: BTreeMap<RecordSource, Vec<KafkaRecord>> = BTreeMap::new();
+        for record in records {
+            let source = RecordSource::Kafka { topic: record.topic.clone(), partition: record.partition };
+            partitions.entry(source).or_default().push(record);
+        }
+        let (mut landed, mut first_error) = (Vec::new(), None);
+        for (source, mut records) in partitions {
+            // The watermark advances to the last record.
+            records.sort_by_key(|record| record.offset);
+            let records: Vec<RawRecord> = records.into_iter().map(KafkaRecord::into_raw).collect();
+            match self.land(RawBatch { source: &source, records: &records }).await {
+                Ok(summary) => landed.push(summary),
+                Err(error) => {
+                    tracing::error!(%source, %error, "batch has not landed, Lambda delivers it again");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(landed), Err)
+    }
+
+    async fn land(&self, batch: RawBatch<'_>) -> Result<LandingSummary, LandingError> {
+        land_batch(&*self.store, &self.catalog_history, &self.catalog, batch).await
     }
 }

@@ -1,8 +1,9 @@
-//! Wires the cleaner to AWS: settings, the lake's store, the handler.
+//! Entry point of the cleaner: settings, the lake's store, the handler.
 
 use std::sync::Arc;
 
-use cleaner::{Cleaned, Cleaner, event};
+use cleaner::event::SourceEvent;
+use cleaner::{Cleaner, Outcome};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_env::Env;
 use pinlake_landing::catalog_history::CatalogHistory;
@@ -10,36 +11,35 @@ use pinlake_platform::event::Event;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_platform::{contracts, settings};
 
-// Its memory buys it less than a processor: other threads would only be woken up for one another.
+// The function's memory size buys less than one processor, so more threads would not help.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let (metrics, effects) = (Metrics::of("cleaner"), Env::system());
+    let (metrics, env) = (Metrics::of("cleaner"), Env::system());
     let cleaner = Cleaner {
         store: settings::location("PINLAKE_LAKE")?.open().await?,
-        catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
+        catalog: Arc::new(
+            contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?,
+        ),
         catalog_history: CatalogHistory::default(),
     };
-    run(service_fn(async |event: LambdaEvent<Event<event::Event>>| {
-        let cleaned = match event.payload.0.topics() {
-            Ok(records) => Cleaned { landed: cleaner.handle_topics(records).await?, ..Cleaned::default() },
-            Err(event) => cleaner.handle(event).await,
-        };
-        measure(&metrics, &effects, &cleaned);
-        Ok::<_, Error>(cleaned.response)
+    run(service_fn(async |event: LambdaEvent<Event<SourceEvent>>| {
+        let outcome = cleaner.handle(event.payload.0).await?;
+        measure(&metrics, &env, &outcome);
+        Ok::<_, Error>(outcome.response)
     }))
     .await
 }
 
-fn measure(metrics: &Metrics, effects: &Env, cleaned: &Cleaned) {
-    for count in cleaned.landed.iter().flat_map(|landed| &landed.counts) {
+fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
+    for count in outcome.landed.iter().flat_map(|landed| &landed.counts) {
         let values = [
             ("records", Unit::Count, count.read as f64),
             ("quarantined", Unit::Count, count.quarantined as f64),
             ("bytes", Unit::Bytes, count.bytes as f64),
         ];
-        metrics.emit(effects.clock.now(), count.dataset.as_deref(), &values);
+        metrics.emit(env.clock.now(), count.dataset.as_deref(), &values);
     }
-    let failed = cleaned.response.batch_item_failures.len() as f64;
-    metrics.emit(effects.clock.now(), None, &[("shards_failed", Unit::Count, failed)]);
+    let failed = outcome.response.batch_item_failures.len() as f64;
+    metrics.emit(env.clock.now(), None, &[("shards_failed", Unit::Count, failed)]);
 }

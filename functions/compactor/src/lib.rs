@@ -1,10 +1,12 @@
-//! The compactor: cleans files into the landing area, and takes what lies there into the tables.
+//! The compactor: inserts the rows of landing objects into their tables, and lands the records of files.
 //!
-//! Invariants: a message is a wake-up and carries no work, so a message that is lost, doubled or late loses nothing
-//! (but for objects of other buckets, see [`files`]: there a message is the work, and may be doubled or late);
-//! if work remains when the time is up, the compactor wakes itself before it answers; a message is answered as
-//! failed only when its dataset's work failed, and then comes again; files and landing do not share their fate: landing
-//! is compacted before files are read, and when messages come again, because a process broke down, it is the other way round.
+//! Invariants:
+//! - A trigger starts the compactor and carries no work, so a trigger that is lost, duplicated or late loses nothing. The
+//!   exception are objects of other buckets, see [`files`]: there the message is the work, and can be duplicated or late.
+//! - If work remains when the time is up, the compactor sends itself a trigger before it responds.
+//! - A message is reported as failed, and delivered again, only if the work that it asked for failed.
+//! - Files cannot block landing objects, nor the other way round: landing objects come first, and files come first when
+//!   messages are delivered again because a process has crashed.
 //!
 //! ```
 //! use compactor::trigger::Trigger;
@@ -14,6 +16,7 @@
 //! assert_eq!(Trigger::parse("{}"), Trigger::All);
 //! ```
 
+pub mod aws;
 pub mod files;
 pub mod trigger;
 
@@ -35,45 +38,45 @@ use tokio::time::Instant;
 use crate::files::{Deadlines, Files, FilesSummary};
 use crate::trigger::{ObjectRef, Trigger};
 
-/// What a file has at least to come further, beyond the time that is for files.
-const AT_LEAST: Duration = Duration::from_secs(5);
+/// Time added to the share of files, so that a file always makes progress.
+const FILE_GRACE: Duration = Duration::from_secs(5);
 
-/// Sends the compactor a message to itself.
+/// The trigger queue, as the compactor writes to it.
 #[async_trait]
 pub trait TriggerQueue: Send + Sync {
-    /// Queues `body`.
+    /// Sends a message with this body.
     ///
     /// # Errors
-    /// With the queue's words when it does not take the message.
-    async fn wake(&self, body: String) -> Result<(), String>;
+    /// The error message of the queue.
+    async fn send(&self, body: String) -> Result<(), String>;
 }
 
-/// The compactor's parts.
-pub struct Compactor<A> {
+/// The compactor.
+pub struct Compactor<Q> {
     /// The lake.
     pub lake: Lake,
-    /// The contracts.
+    /// Contracts of this deployment.
     pub catalog: Arc<Catalog>,
-    /// The queue that wakes it.
-    pub alarm: A,
-    /// What one dataset may take of an invocation at a time.
+    /// Queue for the triggers that the compactor sends itself.
+    pub trigger_queue: Q,
+    /// Limits of one compaction of a dataset.
     pub budget: Budget,
-    /// What it takes files with; none where there is no S3 that announces any.
+    /// Ingestion of files; `None` for a lake in a folder, which has no S3 notifications.
     pub files: Option<Files>,
 }
 
-/// What became of an event.
+/// What an invocation did.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What Lambda is told: which messages come again.
+    /// Response to Lambda: the messages to deliver again.
     pub response: SqsBatchResponse,
-    /// What was taken, by dataset.
+    /// Compactions by dataset.
     pub compacted: BTreeMap<String, Result<CompactionSummary, LakeError>>,
-    /// What became of files.
+    /// Ingestion of files, if a message asked for it.
     pub files: Option<Result<FilesSummary, LandingError>>,
 }
 
-/// What a message asks for.
+/// A part of the work that a message asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Job {
     Compact(Vec<String>),
@@ -83,61 +86,62 @@ enum Job {
     Take(ObjectRef),
 }
 
-impl<A: TriggerQueue> Compactor<A> {
-    /// Takes the landing objects of every dataset that a message names, `patience` at most in all.
-    pub async fn handle(&self, event: SqsEvent, patience: Duration) -> Outcome {
+impl<Q: TriggerQueue> Compactor<Q> {
+    /// Does the work that the messages ask for, in at most `time`.
+    pub async fn handle(&self, event: SqsEvent, time: Duration) -> Outcome {
         let mut outcome = Outcome::default();
-        let begun = Instant::now();
-        let is_second_turn = event.records.iter().any(is_second_turn);
+        let start = Instant::now();
+        let is_retry = event.records.iter().any(is_even_delivery);
         let messages: Vec<(String, Vec<Job>)> = event
             .records
             .into_iter()
             .map(|message| {
-                let wake = Trigger::parse(message.body.as_deref().unwrap_or_default());
-                (message.message_id.unwrap_or_default(), self.jobs(wake))
+                let trigger = Trigger::parse(message.body.as_deref().unwrap_or_default());
+                (message.message_id.unwrap_or_default(), self.jobs(trigger))
             })
             .collect();
-        let mut datasets = named(messages.iter().flat_map(|(_, jobs)| jobs));
+        let mut datasets = datasets_to_compact(messages.iter().flat_map(|(_, jobs)| jobs));
         if messages.iter().flat_map(|(_, jobs)| jobs).any(|job| *job == Job::Sweep) {
             datasets.extend(self.all_datasets().await);
         }
-        let end = begun + patience;
-        let has_files = messages.iter().flat_map(|(_, jobs)| jobs).any(Job::is_of_files);
-        // Landing first. Whichever comes first may end the process, and the messages come again: then it is the other's turn.
-        let files_first = has_files && is_second_turn;
-        let any = !patience.is_zero();
+        let end = start + time;
+        let has_files = messages.iter().flat_map(|(_, jobs)| jobs).any(Job::is_for_files);
+        // Landing objects come first. The first kind of work may crash the process; then the messages are delivered again,
+        // and the other kind comes first.
+        let files_first = has_files && is_retry;
+        let any = !time.is_zero();
         if files_first {
             let deadlines = Deadlines {
                 has_time: any,
-                soft: begun + patience / 2,
-                hard: begun + patience * 3 / 4 + AT_LEAST,
+                soft: start + time / 2,
+                hard: start + time * 3 / 4 + FILE_GRACE,
             };
-            self.take_files(&messages, deadlines, &mut outcome).await;
+            self.ingest_files(&messages, deadlines, &mut outcome).await;
         }
-        let until = if has_files && !files_first { begun + patience / 2 } else { end };
+        let until = if has_files && !files_first { start + time / 2 } else { end };
         self.compact(datasets, until, &mut outcome).await;
         if has_files && !files_first {
-            let deadlines = Deadlines { has_time: any, soft: begun + patience * 3 / 4, hard: end + AT_LEAST };
-            self.take_files(&messages, deadlines, &mut outcome).await;
+            let deadlines = Deadlines { has_time: any, soft: start + time * 3 / 4, hard: end + FILE_GRACE };
+            self.ingest_files(&messages, deadlines, &mut outcome).await;
         }
-        // What files have brought into landing, as far as the time goes.
+        // Compacts what the files have landed, as far as time allows.
         if let Some(Ok(taken)) = &outcome.files {
             self.compact(taken.datasets.clone(), end, &mut outcome).await;
         }
-        let more: Vec<String> = self.with(&outcome, |done| matches!(done, Ok(done) if done.more));
-        let mut failed = self.with(&outcome, Result::is_err);
+        let more: Vec<String> = datasets_where(&outcome, |done| matches!(done, Ok(done) if done.more));
+        let mut failed = datasets_where(&outcome, Result::is_err);
         if !more.is_empty()
-            && let Err(error) = self.alarm.wake(Trigger::Datasets(more.clone()).to_body()).await
+            && let Err(error) = self.trigger_queue.send(Trigger::Datasets(more.clone()).to_body()).await
         {
-            // The messages that brought us here come again in the place of the one that was not sent.
-            tracing::error!(%error, "cannot send myself a wake-up");
+            // The messages of this invocation are delivered again instead.
+            tracing::error!(%error, "cannot send a trigger for the remaining work");
             failed.extend(more);
         }
-        let files = self.go_on_with_files(&outcome).await;
+        let files = self.continue_files(&outcome).await;
         for (id, jobs) in messages {
-            let mut again = false;
+            let mut is_failed = false;
             for job in jobs {
-                again |= match job {
+                is_failed |= match job {
                     Job::Compact(datasets) => datasets.iter().any(|dataset| failed.contains(dataset)),
                     Job::Sweep => !failed.is_empty(),
                     Job::Inbox => files.inbox,
@@ -145,37 +149,37 @@ impl<A: TriggerQueue> Compactor<A> {
                     Job::Redrive(dataset) => match self.redrive(dataset.as_deref()).await {
                         Ok(()) => false,
                         Err(error) => {
-                            tracing::error!(?dataset, %error, "not redriven");
+                            tracing::error!(?dataset, %error, "redrive failed");
                             true
                         }
                     },
                 };
             }
-            if again {
+            if is_failed {
                 outcome.response.add_failure(id);
             }
         }
         outcome
     }
 
-    /// Takes what lies in landing of these datasets into their tables.
+    /// Compacts these datasets, until the time `until` at most.
     async fn compact(&self, datasets: BTreeSet<String>, until: Instant, outcome: &mut Outcome) {
-        let patience = until.saturating_duration_since(Instant::now());
-        // Each dataset has its share of the time: a large one does not keep the others waiting.
-        let share = patience / u32::try_from(datasets.len().max(1)).unwrap_or(u32::MAX);
+        let time = until.saturating_duration_since(Instant::now());
+        // Each dataset has an equal share of the time, so that a large one does not delay the others.
+        let share = time / u32::try_from(datasets.len().max(1)).unwrap_or(u32::MAX);
         let budget = Budget { time: share, ..self.budget };
         for dataset in datasets {
             let compacted = self.lake.compact(&self.catalog, &dataset, budget).await;
             match &compacted {
                 Ok(done) => tracing::info!(dataset, ?done, "compacted"),
                 Err(error) if error.is_retryable() => {
-                    tracing::warn!(dataset, %error, "not compacted, will be again")
+                    tracing::warn!(dataset, %error, "not compacted, the messages are delivered again")
                 }
                 Err(error) => tracing::error!(dataset, %error, "not compacted"),
             }
             let compacted = match (outcome.compacted.remove(&dataset), compacted) {
-                (Some(Ok(before)), Ok(now)) => Ok(sum(before, now)),
-                // An error stands: the messages come again.
+                (Some(Ok(before)), Ok(now)) => Ok(add(before, now)),
+                // The messages of a dataset that failed once are delivered again.
                 (Some(Err(error)), _) | (_, Err(error)) => Err(error),
                 (None, now) => now,
             };
@@ -183,7 +187,7 @@ impl<A: TriggerQueue> Compactor<A> {
         }
     }
 
-    async fn take_files(&self, messages: &[(String, Vec<Job>)], deadlines: Deadlines, outcome: &mut Outcome) {
+    async fn ingest_files(&self, messages: &[(String, Vec<Job>)], deadlines: Deadlines, outcome: &mut Outcome) {
         let Some(files) = self.files.as_ref() else { return };
         let (mut inbox, mut announced) = (false, Vec::new());
         for job in messages.iter().flat_map(|(_, jobs)| jobs) {
@@ -195,47 +199,41 @@ impl<A: TriggerQueue> Compactor<A> {
         }
         let taken = files.land(&self.lake, &self.catalog, inbox, announced, deadlines).await;
         match &taken {
-            Ok(taken) => tracing::info!(?taken, "files taken"),
-            Err(error) => tracing::error!(%error, "files not taken, they will be again"),
+            Ok(taken) => tracing::info!(?taken, "files ingested"),
+            Err(error) => tracing::error!(%error, "files not ingested, they will be tried again"),
         }
         outcome.files = Some(taken);
     }
 
-    /// Sends itself what files the time did not cover, and tells which jobs are to come again.
-    async fn go_on_with_files(&self, outcome: &Outcome) -> FilesAgain {
+    /// Sends triggers for the files that the time did not suffice for, and returns the jobs that failed.
+    async fn continue_files(&self, outcome: &Outcome) -> FailedFileJobs {
         let taken = match &outcome.files {
-            None => return FilesAgain::default(),
-            Some(Err(_)) => return FilesAgain { inbox: true, all: true, these: Vec::new() },
+            None => return FailedFileJobs::default(),
+            Some(Err(_)) => return FailedFileJobs { inbox: true, all: true, these: Vec::new() },
             Some(Ok(taken)) => taken,
         };
-        let mut again = FilesAgain { inbox: taken.inbox_failed, all: false, these: taken.failed.clone() };
+        let mut failed =
+            FailedFileJobs { inbox: taken.inbox_failed, all: false, these: taken.failed.clone() };
         if taken.more
-            && let Err(error) = self.alarm.wake(Trigger::Inbox.to_body()).await
+            && let Err(error) = self.trigger_queue.send(Trigger::Inbox.to_body()).await
         {
-            tracing::error!(%error, "cannot send myself a wake-up for the inbox");
-            again.inbox = true;
+            tracing::error!(%error, "cannot send a trigger for the inbox");
+            failed.inbox = true;
         }
         if !taken.unfinished.is_empty()
-            && let Err(error) = self.alarm.wake(Trigger::Objects(taken.unfinished.clone()).to_body()).await
+            && let Err(error) =
+                self.trigger_queue.send(Trigger::Objects(taken.unfinished.clone()).to_body()).await
         {
-            tracing::error!(%error, "cannot send myself the files that are left");
-            again.these.extend(taken.unfinished.iter().cloned());
+            tracing::error!(%error, "cannot send a trigger for the remaining files");
+            failed.these.extend(taken.unfinished.iter().cloned());
         }
-        again
+        failed
     }
 
-    fn with(
-        &self,
-        outcome: &Outcome,
-        is: impl Fn(&Result<CompactionSummary, LakeError>) -> bool,
-    ) -> Vec<String> {
-        outcome.compacted.iter().filter(|(_, done)| is(done)).map(|(dataset, _)| dataset.clone()).collect()
-    }
-
-    /// The datasets that have a contract, and those that have none any more but rows in landing.
+    /// Returns the datasets that have a contract, and those that only have landing objects.
     async fn all_datasets(&self) -> BTreeSet<String> {
-        let mut all = object::datasets(&**self.lake.store()).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "landing not listed, the next sweep will");
+        let mut all = object::list_datasets(&**self.lake.store()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot list the landing area, the next sweep tries again");
             BTreeSet::new()
         });
         all.extend(self.catalog.contracts().map(|contract| contract.name.clone()));
@@ -248,8 +246,8 @@ impl<A: TriggerQueue> Compactor<A> {
         Ok(())
     }
 
-    fn jobs(&self, wake: Trigger) -> Vec<Job> {
-        match wake {
+    fn jobs(&self, trigger: Trigger) -> Vec<Job> {
+        match trigger {
             Trigger::Datasets(datasets) => vec![Job::Compact(datasets)],
             Trigger::Redrive(dataset) => vec![Job::Redrive(dataset)],
             Trigger::Inbox => vec![Job::Inbox],
@@ -265,14 +263,17 @@ impl<A: TriggerQueue> Compactor<A> {
             return self.jobs(Trigger::All);
         };
         if !files.is_source(&object.bucket) {
-            // Whoever may write to the queue may name any bucket. The message is done: it would only come again.
-            tracing::warn!(bucket = object.bucket, "a message names a bucket that is not read from: ignored");
+            // A sender can name any bucket. A failure would only deliver the message again.
+            tracing::warn!(
+                bucket = object.bucket,
+                "ignoring a message for a bucket that is not a source of files"
+            );
             return Vec::new();
         }
         match files.path_in_lake(&object) {
             None => vec![Job::Take(object)],
             Some(path) => match (path.split('/').next(), dataset_of(path)) {
-                // A listing passes it over. As work that fails it ends in the dead letters, which has an alarm.
+                // A listing skips an invalid path. As a job it fails and ends in the dead-letter queue, which has an alarm.
                 (Some(INBOX), _) if Path::parse(path).is_err() => vec![Job::Take(object)],
                 (Some(INBOX), _) => vec![Job::Inbox],
                 (_, Some(dataset)) => vec![Job::Compact(vec![dataset.to_owned()])],
@@ -283,19 +284,19 @@ impl<A: TriggerQueue> Compactor<A> {
 }
 
 impl Job {
-    fn is_of_files(&self) -> bool {
+    fn is_for_files(&self) -> bool {
         matches!(self, Self::Inbox | Self::Take(_))
     }
 }
 
-/// Whether a message has come an odd number of times before, as SQS counts ("ReceiveMessage", Amazon SQS API Reference).
-fn is_second_turn(message: &SqsMessage) -> bool {
+/// Returns whether this is the second, fourth, ... delivery of a message ("ReceiveMessage", Amazon SQS API Reference).
+fn is_even_delivery(message: &SqsMessage) -> bool {
     let count = message.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count % 2 == 0)
 }
 
-/// What was done in two steps.
-fn sum(before: CompactionSummary, now: CompactionSummary) -> CompactionSummary {
+/// Adds the summaries of two compactions of a dataset.
+fn add(before: CompactionSummary, now: CompactionSummary) -> CompactionSummary {
     CompactionSummary {
         read: before.read + now.read,
         inserted: before.inserted + now.inserted,
@@ -308,15 +309,24 @@ fn sum(before: CompactionSummary, now: CompactionSummary) -> CompactionSummary {
     }
 }
 
-/// Jobs about files that were not done.
+/// Jobs for files that failed.
 #[derive(Debug, Default)]
-struct FilesAgain {
+struct FailedFileJobs {
     inbox: bool,
     all: bool,
     these: Vec<ObjectRef>,
 }
 
-fn named<'a>(jobs: impl Iterator<Item = &'a Job>) -> BTreeSet<String> {
+/// Returns the datasets whose compaction meets `predicate`.
+fn datasets_where(
+    outcome: &Outcome,
+    predicate: impl Fn(&Result<CompactionSummary, LakeError>) -> bool,
+) -> Vec<String> {
+    let found = outcome.compacted.iter().filter(|(_, compacted)| predicate(compacted));
+    found.map(|(dataset, _)| dataset.clone()).collect()
+}
+
+fn datasets_to_compact<'a>(jobs: impl Iterator<Item = &'a Job>) -> BTreeSet<String> {
     jobs.flat_map(|job| match job {
         Job::Compact(datasets) => datasets.as_slice(),
         Job::Sweep | Job::Redrive(_) | Job::Inbox | Job::Take(_) => &[],

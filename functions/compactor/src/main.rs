@@ -1,29 +1,27 @@
-//! Wires the compactor to AWS: settings, the lake, its queue, the handler.
+//! Entry point of the compactor: settings, the lake, the trigger queue, the handler.
 
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
-use compactor::files::{self, Buckets, Files, FilesSummary, MAX_FILE_BYTES, Steps};
-use compactor::{Compactor, Outcome, TriggerQueue};
+use compactor::aws::{S3Buckets, SqsTriggerQueue};
+use compactor::files::{self, Files, FilesSummary, MAX_FILE_BYTES, Steps};
+use compactor::{Compactor, Outcome};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
-use object_store::ObjectStore;
 use pinlake_clean::record_reader::sandbox;
 use pinlake_env::{Clock, Env, SystemClock};
 use pinlake_lake::{Budget, Lake};
 use pinlake_platform::event::Event;
 use pinlake_platform::location::{Location, s3_client};
-use pinlake_platform::s3::S3Store;
 use pinlake_platform::telemetry::{self, Metrics, Unit};
 use pinlake_platform::{contracts, settings};
 
-/// Kept free of each invocation for the last commit and the answer.
+/// Time of each invocation that is kept for the last commit and the response.
 const RESERVE: Duration = Duration::from_secs(20);
 
-/// The part of the function's memory that is for what is known of keys: of 2 GB that is 150 million rows.
+/// Divisor of the function's memory that gives the memory budget of keys: a quarter of 2 GB holds 150 million rows.
 const KEY_SHARE: usize = 4;
 
 fn main() -> Result<ExitCode, Error> {
@@ -38,12 +36,12 @@ async fn serve() -> Result<(), Error> {
     telemetry::init();
     let (metrics, effects) = (Metrics::of("compactor"), Env::system());
     let config = aws_config::load_from_env().await;
-    let place = settings::location("PINLAKE_LAKE")?;
-    let store = place.open().await?;
-    let s3 = S3 { client: s3_client(&config) };
-    // Lambda says how many MB it has (Lambda Developer Guide, "Using Lambda environment variables").
-    let memory = settings::parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 256)? << 20;
-    let files = match place {
+    let location = settings::location("PINLAKE_LAKE")?;
+    let store = location.open().await?;
+    let buckets = S3Buckets { client: s3_client(&config) };
+    // In MB (Lambda Developer Guide, "Using Lambda environment variables").
+    let memory = settings::parse_or("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 256)? << 20;
+    let files = match location {
         Location::Folder(_) => None,
         Location::S3 { bucket, prefix } => {
             let sinks = settings::optional("PINLAKE_SINK_BUCKET").unwrap_or_default();
@@ -56,7 +54,7 @@ async fn serve() -> Result<(), Error> {
                     .filter(|name| !name.is_empty())
                     .map(str::to_owned)
                     .collect(),
-                buckets: Arc::new(s3),
+                buckets: Arc::new(buckets),
                 max_bytes: MAX_FILE_BYTES,
                 steps: Steps::default(),
                 sandbox: files::parquet_sandbox(memory as u64)?,
@@ -66,8 +64,10 @@ async fn serve() -> Result<(), Error> {
     };
     let compactor = Compactor {
         lake: Lake::new(store, effects.clone()).with_key_bytes(memory / KEY_SHARE),
-        catalog: Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?),
-        alarm: Queue {
+        catalog: Arc::new(
+            contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?,
+        ),
+        trigger_queue: SqsTriggerQueue {
             client: aws_sdk_sqs::Client::new(&config),
             url: settings::required("PINLAKE_QUEUE_URL")?,
         },
@@ -75,40 +75,15 @@ async fn serve() -> Result<(), Error> {
         files,
     };
     run(service_fn(async |event: LambdaEvent<Event<SqsEvent>>| {
-        let outcome = compactor.handle(event.payload.0, patience(&event.context)).await;
+        let outcome = compactor.handle(event.payload.0, remaining_time(&event.context)).await;
         measure(&metrics, &effects, &outcome);
         Ok::<_, Infallible>(outcome.response)
     }))
     .await
 }
 
-/// The queue that wakes the compactor.
-struct Queue {
-    client: aws_sdk_sqs::Client,
-    url: String,
-}
-
-#[async_trait]
-impl TriggerQueue for Queue {
-    async fn wake(&self, body: String) -> Result<(), String> {
-        let sent = self.client.send_message().queue_url(&self.url).message_body(body).send().await;
-        sent.map(|_| ()).map_err(|error| aws_sdk_sqs::error::DisplayErrorContext(error).to_string())
-    }
-}
-
-/// All buckets that the function's role may read.
-struct S3 {
-    client: aws_sdk_s3::Client,
-}
-
-impl Buckets for S3 {
-    fn open(&self, bucket: &str) -> Arc<dyn ObjectStore> {
-        Arc::new(S3Store::new(self.client.clone(), bucket))
-    }
-}
-
-/// How long new commits may be begun: until the deadline, less the reserve.
-fn patience(context: &Context) -> Duration {
+/// Returns how long the invocation may begin new commits: until its deadline, less the reserve.
+fn remaining_time(context: &Context) -> Duration {
     let now = u64::try_from(SystemClock.now().timestamp_millis()).unwrap_or(0);
     Duration::from_millis(context.deadline.saturating_sub(now)).saturating_sub(RESERVE)
 }

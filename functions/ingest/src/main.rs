@@ -29,11 +29,11 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let metrics = Metrics::of("ingest");
     let env = Env::system();
-    let catalog = Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?);
+    let catalog = Arc::new(contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?);
     let app = App {
         stream: KinesisStream::new(kinesis_client().await, settings::required("PINLAKE_STREAM")?),
         access: configured_access(&catalog)?,
-        reads_enabled: settings::parsed("PINLAKE_READS", false)?,
+        reads_enabled: settings::parse_or("PINLAKE_READS", false)?,
         catalog,
         retry_policy: RetryPolicy::default(),
         env: env.clone(),
@@ -56,7 +56,7 @@ fn to_lambda_request(event: LambdaEvent<ApiGatewayV2httpRequest>) -> LambdaEvent
 /// API keys if there are any, else signatures; anonymous access only if it is enabled.
 fn configured_access(catalog: &Catalog) -> Result<Access, Error> {
     let keys = ApiKeys::parse(&settings::optional("PINLAKE_API_KEYS").unwrap_or_default(), catalog)?;
-    Ok(match (settings::parsed("PINLAKE_ANONYMOUS", false)?, keys.is_empty()) {
+    Ok(match (settings::parse_or("PINLAKE_ANONYMOUS", false)?, keys.is_empty()) {
         (true, true) => Access::Anyone,
         (true, false) => {
             return Err("PINLAKE_ANONYMOUS and PINLAKE_API_KEYS are both set: unset one of them".into());

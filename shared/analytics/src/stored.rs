@@ -1,14 +1,12 @@
 //! Results in the lake: `results/runs/<run>.json` for each run, and `results/latest.json`, which names the newest.
 
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
+use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_store::{JsonError, read_json, update_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{AnalyticsError, Results};
-
-/// How often the name of the newest run is tried for when other runs come between.
-const ATTEMPTS: usize = 8;
 
 /// Results cannot be kept or found.
 #[derive(Debug, thiserror::Error)]
@@ -60,30 +58,12 @@ pub async fn save(store: &dyn ObjectStore, run: &str, results: &Results) -> Resu
     let bytes = results.to_json().to_string();
     store.put(&path, bytes.into()).await.map_err(failed(&path))?;
     let latest = latest_path();
-    let mut conflict = None;
-    for _ in 0..ATTEMPTS {
-        let mode = match get(store, &latest).await? {
-            None => PutMode::Create,
-            Some((bytes, version)) => {
-                let known: Latest = serde_json::from_slice(&bytes).map_err(broken(&latest))?;
-                if known.run.as_str() >= run {
-                    return Ok(path);
-                }
-                PutMode::Update(version)
-            }
-        };
-        let pointer = serde_json::to_vec(&Latest { run: run.to_owned() }).map_err(broken(&latest))?;
-        let options = PutOptions { mode, ..PutOptions::default() };
-        match store.put_opts(&latest, PutPayload::from(pointer), options).await {
-            Ok(_) => return Ok(path),
-            Err(
-                error
-                @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }),
-            ) => conflict = Some(error),
-            Err(error) => return Err(failed(&latest)(error)),
-        }
-    }
-    conflict.map_or(Ok(path), |error| Err(failed(&latest)(error)))
+    let updated = update_json(store, &latest, |present: Option<Latest>| match present {
+        Some(present) if present.run.as_str() >= run => None,
+        _ => Some(Latest { run: run.to_owned() }),
+    });
+    updated.await.map_err(|error| json_error(&latest, error))?;
+    Ok(path)
 }
 
 /// The results of `run`, or of the latest one, with its id.
@@ -95,38 +75,27 @@ pub async fn load(store: &dyn ObjectStore, run: Option<&str>) -> Result<(String,
         Some(run) => run.to_owned(),
         None => {
             let latest = latest_path();
-            let found = get(store, &latest).await?;
-            let (bytes, _) = found.ok_or_else(|| StoredError::None("yet".to_owned()))?;
-            serde_json::from_slice::<Latest>(&bytes).map_err(broken(&latest))?.run
+            let found: Option<Latest> =
+                read_json(store, &latest).await.map_err(|error| json_error(&latest, error))?;
+            found.ok_or_else(|| StoredError::None("yet".to_owned()))?.run
         }
     };
     let path = path_of(&run);
-    let (bytes, _) = get(store, &path).await?.ok_or_else(|| StoredError::None(format!("of run {run}")))?;
-    let json: Value = serde_json::from_slice(&bytes).map_err(broken(&path))?;
+    let json: Option<Value> = read_json(store, &path).await.map_err(|error| json_error(&path, error))?;
+    let json = json.ok_or_else(|| StoredError::None(format!("of run {run}")))?;
     Ok((run, Results::from_json(json)?))
 }
 
-async fn get(
-    store: &dyn ObjectStore,
-    path: &Path,
-) -> Result<Option<(bytes::Bytes, UpdateVersion)>, StoredError> {
-    let got = match store.get(path).await {
-        Ok(got) => got,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(failed(path)(error)),
-    };
-    let version = UpdateVersion { e_tag: got.meta.e_tag.clone(), version: got.meta.version.clone() };
-    Ok(Some((got.bytes().await.map_err(failed(path))?, version)))
+fn json_error(path: &Path, error: JsonError) -> StoredError {
+    match error {
+        JsonError::Store(error) => failed(path)(error),
+        JsonError::Json(source) => StoredError::Json { path: path.to_string(), source },
+    }
 }
 
 fn failed(path: &Path) -> impl FnOnce(object_store::Error) -> StoredError + use<> {
     let path = path.to_string();
     |source| StoredError::Store { path, source }
-}
-
-fn broken(path: &Path) -> impl FnOnce(serde_json::Error) -> StoredError + use<> {
-    let path = path.to_string();
-    |source| StoredError::Json { path, source }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use pinlake_env::{Clock, Env};
 use serde::{Deserialize, Serialize};
 
 use pinlake_landing::LandingError;
-use pinlake_landing::object::{get_if_there, remove_if_there};
+use pinlake_store::{delete_if_exists, read_if_exists};
 
 /// Path prefix of attempts.
 const ATTEMPTS: &str = "state/attempts";
@@ -229,12 +229,12 @@ async fn put(store: &dyn ObjectStore, path: &Path, marker: &Marker) -> Result<()
 
 /// Reads a marker; `None` if it does not exist or is not readable.
 async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Option<Marker>, LandingError> {
-    let bytes = get_if_there(store, path).await.map_err(LandingError::store(path))?;
+    let bytes = read_if_exists(store, path).await.map_err(LandingError::store(path))?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 async fn remove(store: &dyn ObjectStore, path: &Path) -> Result<(), LandingError> {
-    remove_if_there(store, path).await.map_err(LandingError::store(path))
+    delete_if_exists(store, path).await.map_err(LandingError::store(path))
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore};
 use pinlake_landing::LandingError;
-use pinlake_landing::object::remove_if_there;
+use pinlake_store::{copy_if_exists, delete_if_exists, head_if_exists};
 
 use crate::source::FileSource;
 
@@ -47,27 +47,23 @@ pub async fn move_out(
     if !is_unchanged(store, meta).await? {
         return Ok(to);
     }
-    match store.copy(from, &to).await {
+    if !copy_if_exists(store, from, &to).await.map_err(LandingError::store(from))? {
         // Another compactor has moved it.
-        Err(object_store::Error::NotFound { .. }) => return Ok(to),
-        other => other.map_err(LandingError::store(from))?,
+        return Ok(to);
     }
     // A file written under this name during the copy has not been read yet.
     if !is_unchanged(store, meta).await? {
         return Ok(to);
     }
-    remove_if_there(store, from).await.map_err(LandingError::store(from))?;
+    delete_if_exists(store, from).await.map_err(LandingError::store(from))?;
     Ok(to)
 }
 
 /// Whether the object still is the version that was read. `object_store` has no conditional delete: a file that replaces
 /// this one between the check and the delete is lost, except in the bucket's versions.
 async fn is_unchanged(store: &dyn ObjectStore, read: &ObjectMeta) -> Result<bool, LandingError> {
-    match store.head(&read.location).await {
-        Ok(now) => Ok(now.e_tag == read.e_tag),
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(error) => Err(LandingError::store(&read.location)(error)),
-    }
+    let present = head_if_exists(store, &read.location).await.map_err(LandingError::store(&read.location))?;
+    Ok(present.is_some_and(|present| present.e_tag == read.e_tag))
 }
 
 #[cfg(test)]

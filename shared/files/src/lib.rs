@@ -22,7 +22,7 @@
 //! use object_store::memory::InMemory;
 //! use pinlake_clean::record_reader::{Limits, Records};
 //! use pinlake_env::{Clock, Env};
-//! use pinlake_files::load::{Loader, RecordSource};
+//! use pinlake_files::load::{Loader, LoadSource};
 //! use pinlake_lake::Lake;
 //! use pinlake_schema::Catalog;
 //!
@@ -33,7 +33,7 @@
 //!
 //! let line = r#"{"ind": 1, "country": "Peru", "timestamp": "2020-08-28 03:52:47", "latitude": -75.3, "longitude": 1.0}"#;
 //! let records = Records::from_bytes("geo.ndjson", line.into(), Limits::default())?;
-//! let source = RecordSource { name: "file/geo.ndjson".to_owned(), id: None, dataset: Some("geo".to_owned()) };
+//! let source = LoadSource { name: "file/geo.ndjson".to_owned(), id: None, dataset: Some("geo".to_owned()) };
 //! loader.load_file(records, source, |_bytes_read| {}).await??;
 //! loader.flush().await?;
 //!

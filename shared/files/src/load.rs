@@ -25,7 +25,7 @@ use self::insert::InsertQueue;
 
 /// A file as the origin of records.
 #[derive(Debug)]
-pub struct RecordSource {
+pub struct LoadSource {
     /// The source that quarantine shows: `file/` and the file's name.
     pub name: String,
     /// The identity of a record is this id and the record's number; without an id, the source's name and the line.
@@ -77,7 +77,7 @@ impl Loader {
     pub async fn load_file(
         &mut self,
         mut records: Records,
-        source: RecordSource,
+        source: LoadSource,
         progress: impl Fn(u64),
     ) -> Result<Result<(), ReadError>, LoadError> {
         let source = Arc::new(source);

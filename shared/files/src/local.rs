@@ -10,7 +10,9 @@ use pinlake_clean::record_reader::{ReadError, Records};
 use pinlake_schema::Catalog;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::load::RecordSource;
+use pinlake_landing::source::RecordSource;
+
+use crate::load::LoadSource;
 
 /// A file to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,13 +126,14 @@ pub fn open(
     dataset: Option<&str>,
     catalog: &Catalog,
     sandbox: &Sandbox,
-) -> Result<(Records, RecordSource), ReadError> {
+) -> Result<(Records, LoadSource), ReadError> {
     let name = path.display().to_string();
     let routed = || catalog.route_file(&name).map(|contract| contract.name.as_str());
     let dataset = dataset.or_else(routed).map(str::to_owned);
     let file = File::open(path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source })?;
     let records = Records::from_file(&name, file, sandbox)?;
-    Ok((records, RecordSource { name: format!("file/{name}"), id: None, dataset }))
+    let name = RecordSource::File { name: Some(name) }.to_string();
+    Ok((records, LoadSource { name, id: None, dataset }))
 }
 
 #[cfg(test)]

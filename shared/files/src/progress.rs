@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_landing::LandingError;
-use pinlake_landing::object::{get_if_there, remove_if_there};
+use pinlake_store::{delete_if_exists, read_if_exists};
 use serde::{Deserialize, Serialize};
 
 use crate::source::FileSource;
@@ -60,7 +60,7 @@ impl Progress {
         meta: &ObjectMeta,
     ) -> Result<Self, LandingError> {
         let path = Self::path(file);
-        let bytes = get_if_there(store, &path).await.map_err(LandingError::store(&path))?;
+        let bytes = read_if_exists(store, &path).await.map_err(LandingError::store(&path))?;
         let stored: Option<Self> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let zero = Self::new(meta, 0);
         let is_same_version = |stored: &Self| {
@@ -86,7 +86,7 @@ impl Progress {
     /// If the store fails. The leftover object is harmless: other versions ignore it.
     pub async fn remove(store: &dyn ObjectStore, file: &FileSource) -> Result<(), LandingError> {
         let path = Self::path(file);
-        remove_if_there(store, &path).await.map_err(LandingError::store(&path))
+        delete_if_exists(store, &path).await.map_err(LandingError::store(&path))
     }
 }
 

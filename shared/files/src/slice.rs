@@ -7,12 +7,11 @@ use pinlake_clean::Reason;
 use pinlake_clean::record_reader::{Fault, Record};
 use pinlake_landing::LandingError;
 use pinlake_landing::catalog_history::CatalogHistory;
-use pinlake_landing::land::{Delivery, Landed, land_with};
+use pinlake_landing::land::{LandingSummary, RawBatch, land_with_faults};
 use pinlake_landing::raw::{self, RawRecord};
-use pinlake_landing::source::FILES;
+use pinlake_landing::source::RecordSource;
 use pinlake_schema::Catalog;
 
-use crate::inbox::INBOX;
 use crate::source::FileSource;
 
 /// Default size of a slice, in bytes of records.
@@ -70,13 +69,13 @@ impl Slice {
         store: &dyn ObjectStore,
         catalog_history: &CatalogHistory,
         catalog: &Arc<Catalog>,
-    ) -> Result<Landed, LandingError> {
-        let delivery = Delivery { source: INBOX, shard: FILES, records: &self.records };
-        let Some(origin) = delivery.origin() else {
-            return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
+    ) -> Result<LandingSummary, LandingError> {
+        let batch = RawBatch { source: &RecordSource::File { name: None }, records: &self.records };
+        let Some(id) = batch.id() else {
+            return Ok(LandingSummary::default());
         };
-        let raw = raw::put(store, &origin, delivery.records).await?;
-        let landed = land_with(store, catalog_history, catalog, delivery, &raw, &self.faults, None).await?;
+        let raw = raw::put(store, &id, batch.records).await?;
+        let landed = land_with_faults(store, catalog_history, catalog, batch, &raw, &self.faults, None).await?;
         *self = Self::with_capacity(self.capacity);
         Ok(landed)
     }
@@ -91,7 +90,7 @@ mod tests {
     use object_store::memory::InMemory;
     use object_store::path::Path;
     use pinlake_clean::record_reader::{Limits, Records};
-    use pinlake_landing::land::land;
+    use pinlake_landing::land::land_rows;
     use pinlake_landing::object;
 
     fn push_all(slice: &mut Slice, file: &FileSource, text: &'static str) {
@@ -139,8 +138,8 @@ mod tests {
         let users = object::list(&store, Some("user"), 9).await.unwrap().remove(0);
         let raw_path = Path::from(object::read(&store, &users).await.unwrap().unwrap().raw.unwrap());
         let records = raw::read(&store, &raw_path).await.unwrap();
-        let delivery = Delivery { source: &users.name.source, shard: &users.name.shard, records: &records };
-        let again = land(&store, &CatalogHistory::default(), &catalog, delivery, &raw_path).await.unwrap();
+        let batch = RawBatch { source: &users.name.source, records: &records };
+        let again = land_rows(&store, &CatalogHistory::default(), &catalog, batch, &raw_path).await.unwrap();
         assert!(again.objects.contains(&users), "{again:?}");
     }
 }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 use pinlake_env::{Backoff, Rng};
-use pinlake_landing::object::get_if_there;
 use serde::Deserialize;
 
 use crate::error::LakeError;
@@ -81,7 +80,8 @@ async fn author(store: &dyn ObjectStore, path: &Path) -> Result<Option<String>, 
     struct Own {
         attempt: String,
     }
-    let Some(bytes) = get_if_there(store, path).await.map_err(LakeError::store(path))? else {
+    let Some(bytes) = pinlake_store::read_if_exists(store, path).await.map_err(LakeError::store(path))?
+    else {
         return Ok(None);
     };
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use pinlake_landing::land::{Delivery, land_in_place_of};
+use pinlake_landing::land::{RawBatch, land_replacement};
 use pinlake_landing::object::{self, LandingObject};
 use pinlake_landing::{LandingError, raw};
 use pinlake_schema::{Catalog, Contract};
@@ -91,7 +91,7 @@ impl Lake {
         let mut leap = 0;
         loop {
             let page =
-                object::page(&**self.store(), Some(dataset), after.as_ref(), leap + budget.objects + 1)
+                object::list_page(&**self.store(), Some(dataset), after.as_ref(), leap + budget.objects + 1)
                     .await?;
             let passed = leap.min(page.objects.len().saturating_sub(budget.objects));
             let (take, rest) = within(&page.objects[passed..], &budget);
@@ -196,7 +196,10 @@ impl Lake {
             }
             Err(error) if error.is_permanent() => self.move_to_failed(object, &error, done).await,
             Err(LandingError::Store { source: object_store::Error::NotFound { .. }, path })
-                if object::exists(store, &object.path).await? =>
+                if pinlake_store::head_if_exists(store, &object.path)
+                    .await
+                    .map_err(LakeError::store(&object.path))?
+                    .is_some() =>
             {
                 let error = LandingError::Corrupt {
                     path: object.path.to_string(),
@@ -217,8 +220,8 @@ impl Lake {
             |why: &str| LandingError::Corrupt { path: object.path.to_string(), why: why.to_owned() };
         let raw_path = Path::from(landed.raw.ok_or_else(|| corrupt("it does not name its raw records"))?);
         let records = raw::read(store, &raw_path).await?;
-        let delivery = Delivery { source: &object.name.source, shard: &object.name.shard, records: &records };
-        land_in_place_of(store, self.catalog_history(), catalog, delivery, &raw_path, &object.path).await?;
+        let batch = RawBatch { source: &object.name.source, records: &records };
+        land_replacement(store, self.catalog_history(), catalog, batch, &raw_path, &object.path).await?;
         Ok(())
     }
 
@@ -268,8 +271,9 @@ mod tests {
     use object_store::memory::InMemory;
     use object_store::{ObjectStore, ObjectStoreExt};
     use pinlake_landing::catalog_history::CatalogHistory;
-    use pinlake_landing::land::land;
+    use pinlake_landing::land::land_rows;
     use pinlake_landing::raw::{RawData, RawRecord};
+    use pinlake_landing::source::RecordSource;
 
     fn catalog(null: &str) -> Arc<Catalog> {
         let text = format!(
@@ -287,9 +291,10 @@ mod tests {
             arrived_ms: 1_666_180_800_000,
             data: RawData::from_bytes(lines.as_bytes().to_vec()),
         }];
-        let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
-        let raw = raw::put(store, &delivery.origin().unwrap(), &records).await.unwrap();
-        land(store, &CatalogHistory::default(), catalog, delivery, &raw).await.unwrap();
+        let source = RecordSource::from_path_segments("events", "shardId-0");
+        let batch = RawBatch { source: &source, records: &records };
+        let raw = raw::put(store, &batch.id().unwrap(), &records).await.unwrap();
+        land_rows(store, &CatalogHistory::default(), catalog, batch, &raw).await.unwrap();
     }
 
     #[tokio::test]
@@ -397,6 +402,6 @@ mod tests {
         let lake = Lake::new(store.clone(), effects(1));
         let done = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
         assert_eq!((done.inserted, done.failed, done.more), (1, 1, false));
-        assert!(object::exists(&*store, &Path::from(format!("failed/{junk}"))).await.unwrap());
+        assert!(store.head(&Path::from(format!("failed/{junk}"))).await.is_ok());
     }
 }

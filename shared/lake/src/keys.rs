@@ -36,7 +36,6 @@ use futures::stream::TryReadyChunksError;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_landing::object::get_if_there;
 use pinlake_schema::Contract;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
@@ -617,22 +616,18 @@ impl KeyReader<'_> {
         if let Some(count) = rows {
             let path = key_path(self.table, &file.path);
             let end = HEADER + index_bytes(count);
-            match self.store.get_range(&path, 0..end as u64).await {
-                Ok(bytes) => {
-                    let header =
-                        Header::parse(&bytes).filter(|header| header.indexed && header.count == count);
-                    if let Some(header) = header
-                        && let Some(epoch) = self.known_epoch(header.epoch)
-                        && let first_key = header.bytes + index_bytes(count)
-                        && bytes.len() >= first_key
-                    {
-                        let bytes = bytes.slice(header.bytes..first_key);
-                        let index = KeyIndex { count, first_key, bytes, keys: None };
-                        return Ok(FileKeys { epoch, known: KnownKeys::Index(index) });
-                    }
+            let read = pinlake_store::none_if_not_found(self.store.get_range(&path, 0..end as u64).await);
+            if let Some(bytes) = read.map_err(LakeError::store(&path))? {
+                let header = Header::parse(&bytes).filter(|header| header.indexed && header.count == count);
+                if let Some(header) = header
+                    && let Some(epoch) = self.known_epoch(header.epoch)
+                    && let first_key = header.bytes + index_bytes(count)
+                    && bytes.len() >= first_key
+                {
+                    let bytes = bytes.slice(header.bytes..first_key);
+                    let index = KeyIndex { count, first_key, bytes, keys: None };
+                    return Ok(FileKeys { epoch, known: KnownKeys::Index(index) });
                 }
-                Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(LakeError::store(&path)(error)),
             }
             // Without index, or damaged: the whole file tells, or the data file.
         }
@@ -691,22 +686,22 @@ impl KeyReader<'_> {
                 fits.then(|| confirmed(&keys))
             })
         };
-        match read {
-            Ok(Some(found)) => Ok(found),
+        match pinlake_store::none_if_not_found(read).map_err(LakeError::store(&path))? {
+            Some(Some(found)) => Ok(found),
             // It was there when its index was read; the data file has them all the same.
-            Ok(None) | Err(object_store::Error::NotFound { .. }) => {
+            Some(None) | None => {
                 let keys = self.load(file).await?.keys;
                 let same = candidates.iter().filter(|(at, _)| keys.binary_search(&wanted.keys[*at]).is_ok());
                 Ok(same.map(|(at, _)| *at).collect())
             }
-            Err(error) => Err(LakeError::store(&path)(error)),
         }
     }
 
     /// The keys that the key file has, or else the data file.
     async fn load(&self, file: &DataFile) -> Result<SortedKeys, LakeError> {
         let path = key_path(self.table, &file.path);
-        let bytes = get_if_there(&**self.store, &path).await.map_err(LakeError::store(&path))?;
+        let bytes =
+            pinlake_store::read_if_exists(&**self.store, &path).await.map_err(LakeError::store(&path))?;
         let why = match bytes.as_deref().map(decode) {
             None => "missing",
             Some(Err(why)) => why,

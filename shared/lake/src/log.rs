@@ -33,7 +33,6 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_landing::object::get_if_there;
 use serde::Deserialize;
 use url::Url;
 
@@ -258,11 +257,8 @@ impl TableLog {
 
     async fn entry_at(&self, store: &dyn ObjectStore, version: u64) -> Result<Option<Entry>, LakeError> {
         let path = self.entry(version);
-        match store.head(&path).await {
-            Ok(meta) => Ok(Some(Entry { size: meta.size, e_tag: meta.e_tag })),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(LakeError::store(&path)(error)),
-        }
+        let meta = pinlake_store::head_if_exists(store, &path).await.map_err(LakeError::store(&path))?;
+        Ok(meta.map(|meta| Entry { size: meta.size, e_tag: meta.e_tag }))
     }
 
     fn folder(&self) -> Path {
@@ -280,7 +276,8 @@ impl TableLog {
         let missing: Vec<Option<String>> = futures::stream::iter(names)
             .map(|name| async move {
                 let path = Path::from_iter(folder.parts().chain(Path::from(name.as_str()).parts()));
-                let bytes = get_if_there(store, &path).await.map_err(LakeError::store(&path))?;
+                let bytes =
+                    pinlake_store::read_if_exists(store, &path).await.map_err(LakeError::store(&path))?;
                 let Some(bytes) = bytes else { return Ok::<_, LakeError>(Some(name)) };
                 let copy = Path::from(format!("{LOG}/{}", mirror_name(&name)));
                 mirror.put(&copy, bytes.into()).await.map_err(LakeError::store(&path))?;
@@ -299,7 +296,7 @@ impl TableLog {
             version: u64,
         }
         let path = self.folder().join(LAST_CHECKPOINT);
-        let bytes = get_if_there(store, &path).await.map_err(LakeError::store(&path))?;
+        let bytes = pinlake_store::read_if_exists(store, &path).await.map_err(LakeError::store(&path))?;
         // A hint that cannot be read is no hint (Delta protocol, "Last Checkpoint File").
         Ok(bytes.and_then(|bytes| serde_json::from_slice::<Hint>(&bytes).ok()).map(|hint| hint.version))
     }

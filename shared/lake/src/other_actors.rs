@@ -174,7 +174,7 @@ async fn a_refused_contract_makes_no_key_files() {
     let bad = {
         // what only a looser release took
         let loose = catalog_of("", "null = [\"home\"]");
-        lake.catalog_history().keep(&*store, &loose).await.unwrap();
+        lake.catalog_history().add(&*store, &loose).await.unwrap();
         "{\"visitor\":3,\"page\":\"home\"}"
     };
     push(&lake, &strict, &[(bad, None)]).await;
@@ -284,7 +284,7 @@ async fn a_release_that_the_table_refused_makes_no_key_files_later() {
     // the last one by hash is asked.
     for version in 2..12 {
         let refused = catalog_of("identity = [\"visitor\"]", &format!("null = [\"{version}\"]"));
-        lake.catalog_history().keep(&*store, &refused).await.unwrap();
+        lake.catalog_history().add(&*store, &refused).await.unwrap();
     }
     let lake = Lake::new(store.clone(), effects(2));
     push(&lake, &crate::testing::without_visits(), &[("{\"visitor\":3,\"page\":1}", None)]).await;
@@ -315,7 +315,7 @@ async fn clean_rows_of_an_older_release_are_looked_up_by_that_release() {
     let (old, new) = (two_shapes(false), two_shapes(true));
     let raw = "{\"visitor\":1,\"page\":2}";
     // The old cleaner has landed it (and kept its release); the compactor has not come to it yet.
-    lake.catalog_history().keep(&**lake.store(), &old).await.unwrap();
+    lake.catalog_history().add(&**lake.store(), &old).await.unwrap();
     let mut intake = RecordCleaner::new(old.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
     intake.push(raw.as_bytes(), None, &origin);

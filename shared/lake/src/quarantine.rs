@@ -8,7 +8,8 @@ use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use pinlake_clean::{Disposition, Origin, Position, RecordCleaner};
-use pinlake_schema::{Catalog, Contract, QUARANTINE, StreamRoute};
+use pinlake_landing::source::RecordSource;
+use pinlake_schema::{Catalog, Contract, QUARANTINE};
 
 use crate::error::LakeError;
 use crate::keys::{Key, key_at};
@@ -130,19 +131,8 @@ impl<'a> Rows<'a> {
         'a: 'b,
     {
         let by_source = || {
-            let (kind, name) = self.source.as_string::<i32>().value(row).split_once('/')?;
-            // Behind the name stands the shard or the partition; of a file the name is all there is.
-            let stream = || Some(name.rsplit_once('/')?.0);
-            let contract = match kind {
-                "file" => catalog.route_file(name)?,
-                "kafka" => catalog.route_topic(stream()?)?,
-                "kinesis" => match catalog.route_stream(stream()?) {
-                    StreamRoute::Dataset(contract) => contract,
-                    StreamRoute::Shared | StreamRoute::Unknown => return None,
-                },
-                _ => return None,
-            };
-            Some(contract.name.as_str())
+            let source: RecordSource = self.source.as_string::<i32>().value(row).parse().ok()?;
+            source.route(catalog).map(|contract| contract.name.as_str())
         };
         self.dataset(row).or_else(by_source)
     }

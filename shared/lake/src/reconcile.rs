@@ -23,7 +23,6 @@ use arrow::array::{Array, RecordBatch};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use pinlake_clean::RecordCleaner;
-use pinlake_landing::object::get_if_there;
 use pinlake_schema::{Catalog, Contract, KEY_COLUMN, QUARANTINE};
 use serde::{Deserialize, Serialize};
 
@@ -89,14 +88,14 @@ impl Lake {
         if batches.iter().all(|batch| batch.num_rows() == 0) {
             return self.table(contract).insert(batches).await;
         }
-        self.catalog_history().keep(&**self.store(), catalog).await?;
+        self.catalog_history().add(&**self.store(), catalog).await?;
         let inserted = self.table(contract).insert(batches).await?;
         let quarantined = self.table(catalog.quarantine()).data_files().await?;
         if quarantined.is_empty() {
             return Ok(inserted);
         }
         // Rows may have landed under another release than the present one.
-        let catalog_history = self.catalog_history().all(&**self.store()).await?;
+        let catalog_history = self.catalog_history().load_all(&**self.store()).await?;
         let mut superseded =
             self.yielding_to(catalog, &catalog_history, contract, batches, quarantined).await?;
         if contract.name == QUARANTINE {
@@ -209,7 +208,8 @@ impl Lake {
 
     /// The evaluation that is kept at `path`; an empty one if there is none, or none that can be read.
     async fn read_evaluation(&self, path: &Path) -> Result<Evaluation, LakeError> {
-        let bytes = get_if_there(&**self.store(), path).await.map_err(LakeError::store(path))?;
+        let bytes =
+            pinlake_store::read_if_exists(&**self.store(), path).await.map_err(LakeError::store(path))?;
         let kept: Option<Evaluation> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(kept.filter(|kept| kept.form == EVALUATION_FORM).unwrap_or_default())
     }

@@ -40,7 +40,7 @@ impl Lake {
         let table = self.table(catalog.quarantine());
         let now = self.clock().now();
         let mut done = RedriveSummary::default();
-        let catalog_history = self.catalog_history().all(&**self.store()).await?;
+        let catalog_history = self.catalog_history().load_all(&**self.store()).await?;
         for file in table.data_files().await? {
             let mut intake = RecordCleaner::new(catalog.clone(), now);
             let mut judged = Vec::new();
@@ -130,7 +130,7 @@ mod tests {
         let (lake, broken, mended) = (lake(), visits(""), visits("null = [\"home\"]"));
         insert(&lake, &broken, &[r#"{"visitor": 1, "page": "home"}"#]).await;
         // As far as it came: the release is known, the row is in its table, quarantine has not been told.
-        lake.catalog_history().keep(&**lake.store(), &mended).await.unwrap();
+        lake.catalog_history().add(&**lake.store(), &mended).await.unwrap();
         let mut intake = RecordCleaner::new(mended.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);

@@ -1,16 +1,16 @@
-//! Records that the Kinesis Producer Library has packed into one.
+//! Aggregated records of the Kinesis Producer Library (KPL).
 //!
-//! The form is the library's `aggregation-format.md`: four bytes of magic, a protobuf message, the MD5 of the message.
-//! Each record inside has a partition key of its own. The cleaner unpacks; `raw/` keeps what the stream delivered.
+//! The format is defined by the KPL's `aggregation-format.md`: a magic number of four bytes, a protobuf message, and the MD5
+//! checksum of the message. Each record in the message has its own partition key. The cleaner splits aggregated records;
+//! `raw/` keeps the records of the stream unchanged.
 //!
-//! What only looks like such a record (a wrong sum, no such message, a key that is not in its table) is none, and is
-//! judged as plain bytes, whole.
+//! A malformed aggregate (bad checksum, bad message, key index out of range) is cleaned as one plain record.
 
 use md5::{Digest, Md5};
 use pinlake_schema::stream_key::AGGREGATE;
 use prost::Message;
 
-const SUM_BYTES: usize = 16;
+const CHECKSUM_BYTES: usize = 16;
 
 #[derive(Clone, PartialEq, Message)]
 struct AggregatedRecord {
@@ -32,29 +32,29 @@ struct Record {
     data: Vec<u8>,
 }
 
-/// Whether a record begins as an aggregated one does.
-pub(crate) fn is_meant(data: &[u8]) -> bool {
+/// Returns whether a record begins with the magic number of the format.
+pub(crate) fn has_magic(data: &[u8]) -> bool {
     data.starts_with(&AGGREGATE)
 }
 
-/// An aggregated record, taken apart.
+/// A decoded aggregated record.
 #[derive(Debug)]
 pub(crate) struct Aggregate(AggregatedRecord);
 
 impl Aggregate {
-    /// Takes a stream's record apart; `None` when it is not aggregated.
+    /// Decodes a record of a stream; `None` if it is not a well-formed aggregated record.
     pub(crate) fn parse(data: &[u8]) -> Option<Self> {
-        let (message, sum) = data.strip_prefix(&AGGREGATE)?.split_last_chunk::<SUM_BYTES>()?;
-        if Md5::digest(message).as_slice() != sum {
+        let (message, checksum) = data.strip_prefix(&AGGREGATE)?.split_last_chunk::<CHECKSUM_BYTES>()?;
+        if Md5::digest(message).as_slice() != checksum {
             return None;
         }
         let aggregate = AggregatedRecord::decode(message).ok()?;
         let keys = aggregate.partition_key_table.len() as u64;
-        let whole = aggregate.records.iter().all(|record| record.partition_key_index < keys);
-        whole.then_some(Self(aggregate))
+        let is_valid = aggregate.records.iter().all(|record| record.partition_key_index < keys);
+        is_valid.then_some(Self(aggregate))
     }
 
-    /// The records inside, in their order: partition key and bytes. A record's place here is its sub-sequence number.
+    /// Iterates over the partition keys and bytes of the records. A record's index is its sub-sequence number.
     pub(crate) fn records(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.0.records.iter().map(|record| {
             let key = usize::try_from(record.partition_key_index).ok();
@@ -68,9 +68,9 @@ impl Aggregate {
 pub(crate) mod tests {
     use super::*;
 
-    /// Packs records as the library does: each a key and its bytes.
+    /// Aggregates (partition key, data) pairs as the KPL does.
     pub(crate) fn pack(records: &[(&str, String)]) -> Vec<u8> {
-        let one = |(at, (_, data)): (u64, &(&str, String))| Record {
+        let to_record = |(at, (_, data)): (u64, &(&str, String))| Record {
             partition_key_index: at,
             explicit_hash_key_index: None,
             data: data.clone().into_bytes(),
@@ -78,26 +78,26 @@ pub(crate) mod tests {
         let message = AggregatedRecord {
             partition_key_table: records.iter().map(|(key, _)| (*key).to_owned()).collect(),
             explicit_hash_key_table: Vec::new(),
-            records: (0..).zip(records).map(one).collect(),
+            records: (0..).zip(records).map(to_record).collect(),
         }
         .encode_to_vec();
         [&AGGREGATE[..], &message, Md5::digest(&message).as_slice()].concat()
     }
 
-    /// Made by AWS's own packer: `aws_kinesis_agg` 1.2.3 of PyPI, `add_user_record("pin", b'{"ind":1}')`, then key
+    /// Output of AWS's own encoder, `aws_kinesis_agg` 1.2.3 of PyPI, for `add_user_record("pin", b'{"ind":1}')`, then key
     /// `geo/r1/0` with an explicit hash key and `{"ind":2}\n{"ind":3}\n`, then `pin` again with `not json`.
-    const PACKED: &str = "f3899ac20a0370696e0a0867656f2f72312f3012273137303134313138333436303436393233313733313638\
+    const ENCODED: &str = "f3899ac20a0370696e0a0867656f2f72312f3012273137303134313138333436303436393233313733313638\
         373330333731353838343130353732381a0d08001a097b22696e64223a317d1a1a080110001a147b22696e64\
         223a327d0a7b22696e64223a337d0a1a0c08001a086e6f74206a736f6ec3c2a0516570da9db1f5344aa5f92b\
         7c";
 
-    fn packed() -> Vec<u8> {
-        hex::decode(PACKED).unwrap()
+    fn encoded() -> Vec<u8> {
+        hex::decode(ENCODED).unwrap()
     }
 
     #[test]
-    fn each_record_comes_with_its_own_key() {
-        let aggregate = Aggregate::parse(&packed()).unwrap();
+    fn each_record_has_its_own_key() {
+        let aggregate = Aggregate::parse(&encoded()).unwrap();
         let records: Vec<_> = aggregate.records().collect();
         assert_eq!(
             records,
@@ -106,8 +106,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_damaged_is_no_aggregate() {
-        let whole = packed();
+    fn damaged_records_are_not_aggregates() {
+        let whole = encoded();
         for at in [0, 4, whole.len() / 2, whole.len() - 1] {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
@@ -119,7 +119,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_right_sum_over_a_wrong_message_is_no_aggregate() {
+    fn a_valid_checksum_of_a_malformed_message_is_not_an_aggregate() {
         let dangling = AggregatedRecord {
             partition_key_table: vec![],
             explicit_hash_key_table: vec![],

@@ -1,8 +1,8 @@
-//! Under which contracts records were judged: every catalog that ever cleaned one, kept in the lake.
+//! The catalog history: every catalog that has cleaned records of this lake.
 //!
-//! `contracts/<catalog hash>.json` holds the contract files of one release, `{"files": [["pin.toml", "..."]]}`. It is
-//! put before the first rows that the release has made land or are inserted, so whoever looks after seeing such a row
-//! finds it. CatalogHistory are few and small; they are never removed.
+//! `contracts/<catalog hash>.json` holds the contract files of one catalog, `{"files": [["pin.toml", "..."]]}`. It is
+//! written before the first row that the catalog has cleaned lands or is inserted, so every such row has its catalog in
+//! the history. Catalogs are few and small, and are never removed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +11,12 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_schema::Catalog;
+use pinlake_store::put_if_absent;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LandingError;
-use crate::object::put_if_absent;
 
-/// First path segment of the catalog_history.
+/// First path segment of the history.
 const CONTRACTS: &str = "contracts";
 
 #[derive(Serialize, Deserialize)]
@@ -24,81 +24,80 @@ struct Files {
     files: Vec<(String, String)>,
 }
 
-/// The catalog_history that this process knows of, by catalog hash.
+/// The catalog history of a lake, with a cache: catalogs by hash, `None` for those that cannot be read.
 #[derive(Debug, Default)]
 pub struct CatalogHistory(Mutex<BTreeMap<String, Option<Arc<Catalog>>>>);
 
 impl CatalogHistory {
-    /// Makes sure that the lake knows of `catalog`.
+    /// Adds `catalog` to the history if it is not there yet.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn keep(&self, store: &dyn ObjectStore, catalog: &Arc<Catalog>) -> Result<(), LandingError> {
-        if self.known(catalog.hash()).is_some() {
+    pub async fn add(&self, store: &dyn ObjectStore, catalog: &Arc<Catalog>) -> Result<(), LandingError> {
+        if self.cached(catalog.hash()).is_some() {
             return Ok(());
         }
-        let path = path_of(catalog.hash());
+        let path = history_path(catalog.hash());
         let bytes = serde_json::to_vec(&Files { files: catalog.files().to_vec() })
             .map_err(|error| LandingError::corrupt(&path, error))?;
-        // The same hash judges alike, so what is there serves as well.
-        put_if_absent(store, &path, bytes.into()).await?;
-        self.remember(catalog.hash(), Some(catalog.clone()));
+        // Catalogs with the same hash clean alike, so an object that exists already will do.
+        put_if_absent(store, &path, bytes.into()).await.map_err(LandingError::store(&path))?;
+        self.cache(catalog.hash(), Some(catalog.clone()));
         Ok(())
     }
 
-    /// All catalog_history that the lake knows of.
+    /// Returns all catalogs of the history that this version of pinlake can read.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn all(&self, store: &dyn ObjectStore) -> Result<Vec<Arc<Catalog>>, LandingError> {
+    pub async fn load_all(&self, store: &dyn ObjectStore) -> Result<Vec<Arc<Catalog>>, LandingError> {
         let folder = Path::from(CONTRACTS);
         let listed: Vec<_> =
             store.list(Some(&folder)).try_collect().await.map_err(LandingError::store(&folder))?;
-        let mut catalog_history = Vec::new();
+        let mut catalogs = Vec::new();
         for path in listed.into_iter().map(|meta| meta.location) {
             let Some(hash) = path.filename().and_then(|name| name.strip_suffix(".json")) else { continue };
-            let known = match self.known(hash) {
-                Some(known) => known,
+            let catalog = match self.cached(hash) {
+                Some(cached) => cached,
                 None => {
                     let got = store.get(&path).await.map_err(LandingError::store(&path))?;
                     let bytes = got.bytes().await.map_err(LandingError::store(&path))?;
-                    let read = read(&path, &bytes);
-                    self.remember(hash, read.clone());
-                    read
+                    let parsed = parse(&path, &bytes);
+                    self.cache(hash, parsed.clone());
+                    parsed
                 }
             };
-            catalog_history.extend(known);
+            catalogs.extend(catalog);
         }
-        Ok(catalog_history)
+        Ok(catalogs)
     }
 
-    fn known(&self, hash: &str) -> Option<Option<Arc<Catalog>>> {
+    fn cached(&self, hash: &str) -> Option<Option<Arc<Catalog>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
     }
 
-    fn remember(&self, hash: &str, catalog: Option<Arc<Catalog>>) {
+    fn cache(&self, hash: &str, catalog: Option<Arc<Catalog>>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hash.to_owned(), catalog);
     }
 }
 
-fn path_of(hash: &str) -> Path {
+fn history_path(hash: &str) -> Path {
     Path::from_iter([CONTRACTS, &format!("{hash}.json")])
 }
 
-/// A release whose files this version of pinlake does not understand any more is passed over: nothing but the
-/// comparison with its verdicts is lost.
-fn read(path: &Path, bytes: &[u8]) -> Option<Arc<Catalog>> {
+/// Skips a catalog that this version of pinlake cannot read: only the comparison with its dispositions is lost.
+fn parse(path: &Path, bytes: &[u8]) -> Option<Arc<Catalog>> {
     let files: Files = match serde_json::from_slice(bytes) {
         Ok(files) => files,
         Err(error) => {
-            tracing::warn!(%path, %error, "release of contracts cannot be read, passed over");
+            tracing::warn!(%path, %error, "skipping a catalog of the history: malformed JSON");
             return None;
         }
     };
     match Catalog::from_files(files.files) {
         Ok(catalog) => Some(Arc::new(catalog)),
         Err(errors) => {
-            tracing::warn!(%path, %errors, "contracts of an older release are not understood, passed over");
+            tracing::warn!(%path, %errors, "skipping a catalog of the history: its contracts are not valid in this version");
             None
         }
     }

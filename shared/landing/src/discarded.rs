@@ -1,110 +1,110 @@
-//! Batches that the stream's event source gave up after its last retry: what its OnFailure destination keeps of them.
+//! Discarded batches: batches that the Kinesis event source stopped retrying, as its OnFailure destination keeps them.
 //!
-//! Lambda puts one JSON object a batch at `aws/lambda/<event source>/<shard>/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-<uuid>`,
-//! from the root of the destination's bucket: `KinesisBatchInfo` tells the stream, the shard and the first and last
-//! sequence number, and `payload`, which S3 alone gets, is the whole event that the function was invoked with, as an
-//! escaped JSON string (Lambda Developer Guide, "Retain discarded batch records for a Kinesis Data Streams event
-//! source in Lambda").
+//! Lambda writes one JSON object for each batch, `aws/lambda/<event source>/<shard>/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-<uuid>`
+//! in the root of the destination bucket. `KinesisBatchInfo` names the stream, the shard, and the first and last sequence
+//! number. `payload`, which only S3 destinations receive, is the event of the invocation as an escaped JSON string (Lambda
+//! Developer Guide, "Retain discarded batch records for a Kinesis Data Streams event source in Lambda").
 //!
-//! The event source goes on after it has put the object, so a shard's watermark passes a batch only when its object is
-//! there; it is removed when everything of it has landed ([`crate::recover`]).
+//! The event source continues with the shard only after it has written the object. So a watermark passes a discarded
+//! batch only when its object exists. [`crate::recover`] removes the object when all its records have landed.
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
+use pinlake_store::{list_bounded, read_if_exists};
 use serde::Deserialize;
 
-use crate::bounded_list::look;
 use crate::error::LandingError;
 use crate::kinesis::stream_name;
-use crate::object::get_if_there;
 use crate::sequence::Sequence;
 
-/// Path prefix of what the event source gave up, in the bucket's root.
+/// Path prefix of discarded batches, in the bucket's root.
 pub const DISCARDED: &str = "aws/lambda";
-/// The most bytes of an object: an event of 6 MB, escaped, is below.
-const MOST_BYTES: u64 = 64 << 20;
+/// Limit of an object: an escaped event of 6 MB is smaller.
+const MAX_BYTES: u64 = 64 << 20;
 
-/// An object that holds a batch.
+/// An object that holds a discarded batch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DiscardedObject {
-    /// Shard of its records.
+    /// Shard of the records.
     pub shard: String,
-    /// Its path from the bucket's root.
+    /// Path from the bucket's root.
     pub path: Path,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// What lies in the destination.
+/// A listing of the destination.
 #[derive(Debug, Default)]
-pub struct Listing {
-    /// Batches, those of a shard in the order in which they were given up.
+pub struct DiscardedList {
+    /// Batches; those of one shard in the order in which they were discarded.
     pub batches: Vec<DiscardedObject>,
-    /// Objects that no Kinesis event source has put there.
+    /// Number of objects that are not from a Kinesis event source.
     pub others: usize,
-    /// How many objects were listed.
-    pub looked_at: usize,
-    /// Whether there are more: then what is not among the batches may be there all the same.
-    pub is_cut_short: bool,
+    /// Number of objects listed.
+    pub listed: usize,
+    /// Whether the destination has more objects than were listed.
+    pub is_truncated: bool,
 }
 
-/// Which records a batch is made of.
+/// The range of records of a discarded batch.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchInfo {
-    /// Shard of its records.
+    /// Shard of the records.
     pub shard_id: String,
-    /// The first record.
+    /// Sequence number of the first record.
     pub start_sequence_number: Sequence,
-    /// The last record.
+    /// Sequence number of the last record.
     pub end_sequence_number: Sequence,
     /// ARN of the stream.
     pub stream_arn: String,
 }
 
 impl BatchInfo {
-    /// Name of the stream.
+    /// Returns the name of the stream.
     pub fn stream(&self) -> &str {
         stream_name(&self.stream_arn)
     }
 }
 
-/// A batch and its records.
+/// A discarded batch with its records.
 #[derive(Debug)]
-pub struct Batch {
-    /// Which records were given up.
+pub struct DiscardedBatch {
+    /// The range of records that were discarded.
     pub info: BatchInfo,
-    /// The event that the function was invoked with last; it may hold more records than were given up.
+    /// The event of the last invocation. It can hold more records than were discarded.
     pub event: KinesisEvent,
 }
 
-/// The batches that wait in `destination`, the OnFailure destination's root, among its first `most` objects.
+/// Lists the discarded batches among the first `limit` objects of `destination`, the root of the OnFailure destination.
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn list(destination: &dyn ObjectStore, most: usize) -> Result<Listing, LandingError> {
-    let look = look(destination, &Path::from(DISCARDED), most, |meta| {
-        let shard = shard_of(&meta.location)?;
+pub async fn list(destination: &dyn ObjectStore, limit: usize) -> Result<DiscardedList, LandingError> {
+    let prefix = Path::from(DISCARDED);
+    let list = list_bounded(destination, &prefix, limit, |meta| {
+        let shard = parse_shard(&meta.location)?;
         Some(DiscardedObject { shard, path: meta.location, size: meta.size })
     })
-    .await?;
-    let mut batches = look.found;
+    .await
+    .map_err(LandingError::store(&prefix))?;
+    let mut batches = list.found;
     batches.sort();
-    Ok(Listing {
-        others: look.looked_at - batches.len(),
+    Ok(DiscardedList {
+        others: list.listed - batches.len(),
         batches,
-        looked_at: look.looked_at,
-        is_cut_short: look.is_cut_short,
+        listed: list.listed,
+        is_truncated: list.is_truncated,
     })
 }
 
-/// Tells which records a batch is made of; `None` when its object is gone.
+/// Reads the range of records of a batch; `None` if the object is gone.
 ///
 /// # Errors
-/// When the store fails, or the object is not what Lambda writes.
-pub async fn info(
+/// When the store fails, or the object is malformed.
+pub async fn read_info(
     destination: &dyn ObjectStore,
     discarded: &DiscardedObject,
 ) -> Result<Option<BatchInfo>, LandingError> {
@@ -113,19 +113,19 @@ pub async fn info(
         #[serde(rename = "KinesisBatchInfo")]
         info: BatchInfo,
     }
-    let Some(bytes) = get(destination, discarded).await? else { return Ok(None) };
-    let head: Head = serde_json::from_slice(&bytes).map_err(|error| unreadable(discarded, error))?;
+    let Some(bytes) = read_object(destination, discarded).await? else { return Ok(None) };
+    let head: Head = serde_json::from_slice(&bytes).map_err(|error| not_replayable(discarded, error))?;
     Ok(Some(head.info))
 }
 
-/// Reads a batch; `None` when its object is gone.
+/// Reads a batch; `None` if the object is gone.
 ///
 /// # Errors
-/// When the store fails, or the object is not what Lambda writes.
-pub async fn read(
+/// When the store fails, or the object is malformed.
+pub async fn read_batch(
     destination: &dyn ObjectStore,
     discarded: &DiscardedObject,
-) -> Result<Option<Batch>, LandingError> {
+) -> Result<Option<DiscardedBatch>, LandingError> {
     #[derive(Deserialize)]
     struct Document {
         #[serde(rename = "KinesisBatchInfo")]
@@ -138,45 +138,49 @@ pub async fn read(
         Escaped(String),
         Plain(KinesisEvent),
     }
-    let Some(bytes) = get(destination, discarded).await? else { return Ok(None) };
-    let document: Document = serde_json::from_slice(&bytes).map_err(|error| unreadable(discarded, error))?;
+    let Some(bytes) = read_object(destination, discarded).await? else { return Ok(None) };
+    let document: Document =
+        serde_json::from_slice(&bytes).map_err(|error| not_replayable(discarded, error))?;
     let event = match document.payload {
         Some(Payload::Plain(event)) => event,
         Some(Payload::Escaped(text)) => {
-            serde_json::from_str(&text).map_err(|error| unreadable(discarded, error))?
+            serde_json::from_str(&text).map_err(|error| not_replayable(discarded, error))?
         }
         None => {
             let BatchInfo { start_sequence_number: first, end_sequence_number: last, .. } = &document.info;
             let why = format!(
-                "it has no payload; read {first} to {last} of {} from the stream while it keeps them",
+                "it has no payload; read the records {first} to {last} of {} from the stream before they expire",
                 discarded.shard
             );
-            return Err(unreadable(discarded, why));
+            return Err(not_replayable(discarded, why));
         }
     };
-    Ok(Some(Batch { info: document.info, event }))
+    Ok(Some(DiscardedBatch { info: document.info, event }))
 }
 
-async fn get(
+async fn read_object(
     destination: &dyn ObjectStore,
     discarded: &DiscardedObject,
 ) -> Result<Option<Bytes>, LandingError> {
     let path = &discarded.path;
-    if discarded.size > MOST_BYTES {
-        return Err(unreadable(discarded, format!("{} bytes are more than Lambda writes", discarded.size)));
+    if discarded.size > MAX_BYTES {
+        return Err(not_replayable(
+            discarded,
+            format!("{} bytes exceed the size of a discarded batch", discarded.size),
+        ));
     }
-    get_if_there(destination, path).await.map_err(LandingError::store(path))
+    read_if_exists(destination, path).await.map_err(LandingError::store(path))
 }
 
-pub(crate) fn unreadable(discarded: &DiscardedObject, why: impl ToString) -> LandingError {
+pub(crate) fn not_replayable(discarded: &DiscardedObject, why: impl ToString) -> LandingError {
     LandingError::NotReplayable { path: discarded.path.to_string(), why: why.to_string() }
 }
 
 /// `aws/lambda/<event source>/<shard>/YYYY/MM/DD/<name>` -> shard
-fn shard_of(path: &Path) -> Option<String> {
+fn parse_shard(path: &Path) -> Option<String> {
     let parts: Vec<_> = path.parts().collect();
     let [aws, lambda, _, shard, _, _, _, _] = parts.as_slice() else { return None };
-    let known =
+    let is_kinesis =
         (aws.as_ref(), lambda.as_ref()) == ("aws", "lambda") && shard.as_ref().starts_with("shardId-");
-    known.then(|| shard.as_ref().to_owned())
+    is_kinesis.then(|| shard.as_ref().to_owned())
 }

@@ -1,51 +1,51 @@
-//! What can go wrong with the landing area.
+//! Errors of the landing area.
 
-use crate::sequence::NotASequence;
+use crate::sequence::SequenceError;
 
-/// A failure, with the path it happened at. [`LandingError::is_permanent`] decides what to do about it.
+/// An error, with the path it is about. [`LandingError::is_permanent`] tells whether a retry can help.
 #[derive(Debug, thiserror::Error)]
 pub enum LandingError {
-    /// The store did not do as asked; trying again may help.
+    /// The store failed. Retryable.
     #[error("{path}: {source}")]
     Store {
-        /// Where.
+        /// Path of the object.
         path: String,
-        /// What the store said.
+        /// Error of the store.
         source: object_store::Error,
     },
-    /// A file could not be kept on this machine's disk while it is read; trying again may help.
-    #[error("{path} cannot be kept on the disk of this machine: {source}")]
+    /// A file could not be written to a temporary file. Retryable.
+    #[error("cannot write {path} to a temporary file: {source}")]
     Spool {
-        /// Which file.
+        /// Path of the file in the store.
         path: String,
-        /// What the disk said.
+        /// Error of the file system.
         source: std::io::Error,
     },
-    /// The object is not what its name says; trying again will not help.
-    #[error("{path} cannot be read: {why}; `pinlake recover` cleans its records again, if raw/ has them")]
+    /// The object does not have the format that its name promises. Permanent.
+    #[error("cannot read {path}: {why}; `pinlake recover` cleans its records again if raw/ still has them")]
     Corrupt {
-        /// Which object.
+        /// Path of the object.
         path: String,
-        /// What is wrong with it.
+        /// Reason.
         why: String,
     },
-    /// A batch that was given up cannot be replayed from what is kept of it; trying again will not help.
-    #[error("{path} cannot be replayed: {why}")]
+    /// A discarded batch cannot be replayed from its object. Permanent.
+    #[error("cannot replay {path}: {why}")]
     NotReplayable {
-        /// Which object.
+        /// Path of the object.
         path: String,
-        /// What is wrong with it.
+        /// Reason.
         why: String,
     },
-    /// A record's position is no number, and could not be a watermark; trying again will not help.
+    /// A record's position is not a sequence number, so there can be no watermark for it. Permanent.
     #[error(transparent)]
-    Position(#[from] NotASequence),
-    /// Rows could not be written as Parquet.
-    #[error("rows of {dataset} cannot be written as Parquet: {why}")]
+    Position(#[from] SequenceError),
+    /// Rows or records cannot be encoded. Permanent.
+    #[error("cannot encode the rows of {dataset}: {why}")]
     Encode {
-        /// Whose rows.
+        /// Dataset of the rows, or `raw`.
         dataset: String,
-        /// Why.
+        /// Reason.
         why: String,
     },
 }
@@ -61,7 +61,7 @@ impl LandingError {
         Self::Corrupt { path: path.to_string(), why: why.to_string() }
     }
 
-    /// Whether the same call would fail again.
+    /// Returns whether a retry would fail in the same way.
     pub fn is_permanent(&self) -> bool {
         !matches!(self, Self::Store { .. } | Self::Spool { .. })
     }

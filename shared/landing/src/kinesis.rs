@@ -1,17 +1,17 @@
-//! What Lambda sends of a Kinesis stream, as records of shards.
+//! Kinesis events, as Lambda sends them to the cleaner and keeps them in discarded batches.
 
 use std::collections::BTreeMap;
 
 use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 
 use crate::raw::{RawData, RawRecord};
+use crate::source::RecordSource;
 
-/// The records of an event by (stream, shard), each shard's in the order in which they came.
-pub fn by_shard(event: KinesisEvent) -> BTreeMap<(String, String), Vec<RawRecord>> {
+/// Groups the records of an event by shard, in the order of the event.
+pub fn group_by_shard(event: KinesisEvent) -> BTreeMap<RecordSource, Vec<RawRecord>> {
     let mut shards: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for record in event.records {
-        let shard = (stream_of(&record), shard_of(&record));
-        shards.entry(shard).or_default().push(raw_record(record));
+        shards.entry(source_of(&record)).or_default().push(raw_record(record));
     }
     shards
 }
@@ -21,14 +21,11 @@ pub fn stream_name(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or_default()
 }
 
-fn stream_of(record: &KinesisEventRecord) -> String {
-    stream_name(record.event_source_arn.as_deref().unwrap_or_default()).to_owned()
-}
-
-/// `shardId-000000000000:<sequence number>` -> shard
-fn shard_of(record: &KinesisEventRecord) -> String {
+fn source_of(record: &KinesisEventRecord) -> RecordSource {
+    let stream = stream_name(record.event_source_arn.as_deref().unwrap_or_default()).to_owned();
+    // `shardId-000000000000:<sequence number>` -> shard
     let id = record.event_id.as_deref().unwrap_or_default();
-    id.split(':').next().unwrap_or_default().to_owned()
+    RecordSource::Kinesis { stream, shard: id.split(':').next().unwrap_or_default().to_owned() }
 }
 
 fn raw_record(record: KinesisEventRecord) -> RawRecord {

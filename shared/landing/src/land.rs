@@ -1,7 +1,6 @@
-//! Records of a stream into the landing area: routed, cleaned, put, and their watermark moved.
+//! Landing: records become cleaned rows in the landing area.
 //!
-//! The cleaner calls this with what a stream delivers; the compactor calls it with raw records when a contract has
-//! changed since they were cleaned.
+//! The cleaner lands the batches of a stream. The compactor lands raw records again when their contract has changed.
 
 use std::sync::Arc;
 
@@ -11,172 +10,173 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use pinlake_clean::record_reader::Fault;
 use pinlake_clean::{Count, Origin as RecordOrigin, Position, Reason, RecordCleaner};
+use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
-use pinlake_schema::{Catalog, StreamRoute};
 use serde::de::IgnoredAny;
 
 use crate::aggregate::{self, Aggregate};
 use crate::catalog_history::CatalogHistory;
 use crate::compression::{self, DecompressError};
 use crate::error::LandingError;
-use crate::name::Origin;
+use crate::name::BatchId;
 use crate::object::{self, LandingObject};
 use crate::raw::{self, RawRecord};
 use crate::sequence::Sequence;
-use crate::source::SourceKind;
+use crate::source::RecordSource;
 use crate::watermark;
 
-/// Landing objects that are put at once.
+/// Landing objects that are written concurrently.
 const CONCURRENCY: usize = 8;
-/// Bytes at which what is clean is put before more is cleaned, as [`RecordCleaner::buffered_bytes`] counts them: what memory is bounded by.
+/// Limit of cleaned rows in memory, in bytes as [`RecordCleaner::buffered_bytes`] counts them. At the limit the rows are
+/// written before more records are cleaned.
 const MAX_BUFFERED_BYTES: usize = 64 << 20;
+/// The highest index in a partition key of ingest. The lines of a record count on from the index, and a record has fewer
+/// lines than bytes, so their numbers do not overflow.
+const MAX_INDEX: u64 = u64::MAX >> 1;
 
-/// The highest index that a key of ours has. The lines of a record, which are fewer than its bytes, count on from it and
-/// stay far below the end of what the number can hold.
-const MOST_INDEX: u64 = u64::MAX >> 1;
-
-/// A run of records of one shard, in the order of their sequence numbers.
+/// A batch of records of one shard, in the order of their sequence numbers.
 #[derive(Debug, Clone, Copy)]
-pub struct Delivery<'a> {
-    /// Stream or topic.
-    pub source: &'a str,
-    /// Shard or partition; its form tells what the source is, see [`SourceKind`].
-    pub shard: &'a str,
-    /// Its records; not empty.
+pub struct RawBatch<'a> {
+    /// Source of the records.
+    pub source: &'a RecordSource,
+    /// The records.
     pub records: &'a [RawRecord],
 }
 
-/// What landed.
-#[derive(Debug, Clone)]
-pub struct Landed {
-    /// The objects, one or more a dataset.
+/// What a batch has landed as.
+#[derive(Debug, Clone, Default)]
+pub struct LandingSummary {
+    /// The landing objects, one or more for each dataset.
     pub objects: Vec<LandingObject>,
-    /// Records by dataset, with how many of them went to quarantine.
+    /// Records and quarantined records by dataset.
     pub counts: Vec<Count>,
 }
 
-/// Takes a delivery in: its records are kept, its rows land, and then the watermark says so. The order is the guarantee.
-/// Doing it again makes the same objects, and moves no watermark back.
+/// Lands a batch of a stream: writes its raw object, then its landing objects, then the watermark. This order is what makes
+/// a watermark a guarantee. A repeated call writes the same objects and moves no watermark back.
 ///
 /// # Errors
-/// As [`land`]; and when the last record has no sequence number that could be a watermark.
-pub async fn deliver(
+/// As [`land_rows`]; also when the sequence number of the last record is not a number.
+pub async fn land_batch(
     store: &dyn ObjectStore,
     catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
-    delivery: Delivery<'_>,
-) -> Result<Landed, LandingError> {
-    let (Some(origin), Some(last)) = (delivery.origin(), delivery.records.last()) else {
-        return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
+    batch: RawBatch<'_>,
+) -> Result<LandingSummary, LandingError> {
+    let (Some(id), Some(last)) = (batch.id(), batch.records.last()) else {
+        return Ok(LandingSummary::default());
     };
-    let passed: Sequence = last.sequence.parse()?;
-    let kept = raw::put(store, &origin, delivery.records).await?;
-    let landed = land(store, catalog_history, catalog, delivery, &kept).await?;
-    watermark::advance(store, delivery.source, delivery.shard, &passed).await?;
+    let last: Sequence = last.sequence.parse()?;
+    let raw = raw::put(store, &id, batch.records).await?;
+    let landed = land_rows(store, catalog_history, catalog, batch, &raw).await?;
+    watermark::advance(store, batch.source, &last).await?;
     Ok(landed)
 }
 
-/// Cleans a delivery and puts its rows into the landing area. `raw` is where the records are kept. Doing it again
-/// makes the same objects.
+/// Cleans the records of a batch and writes its landing objects. `raw` is the path of their raw object. A repeated call
+/// writes the same objects.
 ///
 /// # Errors
-/// When the store fails, or a batch cannot be encoded. Bad records are no error: they land in quarantine.
-pub async fn land(
+/// When the store fails, or rows cannot be encoded. Records that break their contract are no error: they land in
+/// quarantine.
+pub async fn land_rows(
     store: &dyn ObjectStore,
     catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
-    delivery: Delivery<'_>,
+    batch: RawBatch<'_>,
     raw: &Path,
-) -> Result<Landed, LandingError> {
-    land_with(store, catalog_history, catalog, delivery, raw, &[], None).await
+) -> Result<LandingSummary, LandingError> {
+    land_with_faults(store, catalog_history, catalog, batch, raw, &[], None).await
 }
 
-/// As [`land`], for rows that take the place of the object `from`, which is removed after they have landed. They land under
-/// names of their own, see [`crate::name::LandingName::in_place_of`].
+/// As [`land_rows`], for rows that replace the object `replaced`, which the caller removes afterwards. Their names differ
+/// from those of other objects, see [`LandingName::for_replacement_of`](crate::name::LandingName::for_replacement_of).
 ///
 /// # Errors
-/// As [`land`].
-pub async fn land_in_place_of(
+/// As [`land_rows`].
+pub async fn land_replacement(
     store: &dyn ObjectStore,
     catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
-    delivery: Delivery<'_>,
+    batch: RawBatch<'_>,
     raw: &Path,
-    from: &Path,
-) -> Result<Landed, LandingError> {
-    land_with(store, catalog_history, catalog, delivery, raw, &[], Some(from)).await
+    replaced: &Path,
+) -> Result<LandingSummary, LandingError> {
+    land_with_faults(store, catalog_history, catalog, batch, raw, &[], Some(replaced)).await
 }
 
-/// As [`land`]; `faults` are those of the records, in their order, that could not be cut out of their file, and `from` is the object
-/// whose place the rows take, if they take any.
+/// As [`land_rows`]. `faults` holds, for each record of a file, why it could not be read from the file, if it could not.
+/// `replaced` is the object that the rows replace, if any.
 ///
 /// # Errors
-/// As [`land`].
-pub async fn land_with(
+/// As [`land_rows`].
+pub async fn land_with_faults(
     store: &dyn ObjectStore,
     catalog_history: &CatalogHistory,
     catalog: &Arc<Catalog>,
-    delivery: Delivery<'_>,
+    batch: RawBatch<'_>,
     raw: &Path,
     faults: &[Option<Fault>],
-    from: Option<&Path>,
-) -> Result<Landed, LandingError> {
-    let Some(origin) = delivery.origin() else {
-        return Ok(Landed { objects: Vec::new(), counts: Vec::new() });
+    replaced: Option<&Path>,
+) -> Result<LandingSummary, LandingError> {
+    let Some(id) = batch.id() else {
+        return Ok(LandingSummary::default());
     };
-    catalog_history.keep(store, catalog).await?;
-    let intake = RecordCleaner::new(catalog.clone(), origin.arrived);
-    let mut landing = Landing { store, origin: &origin, raw, from, intake, objects: Vec::new() };
-    let feed = Feed::of(catalog, &delivery);
-    for (number, record) in delivery.records.iter().enumerate() {
-        landing.intake.set_arrived_at(record.arrived_at());
-        match feed.kind {
-            SourceKind::File => {
+    catalog_history.add(store, catalog).await?;
+    let cleaner = RecordCleaner::new(catalog.clone(), id.arrived);
+    let mut writer = LandingWriter { store, batch: &id, raw, replaced, cleaner, objects: Vec::new() };
+    let splitter = RecordSplitter::new(catalog, batch.source);
+    for (number, record) in batch.records.iter().enumerate() {
+        writer.cleaner.set_arrived_at(record.arrived_at());
+        match batch.source {
+            RecordSource::File { .. } => {
                 let fault = faults.get(number).and_then(Option::as_ref);
-                feed.push_cut(&mut landing, record, fault).await?;
+                splitter.push_file_record(&mut writer, record, fault).await?;
             }
-            SourceKind::Kinesis | SourceKind::Kafka { .. } => feed.push(&mut landing, record).await?,
+            RecordSource::Kinesis { .. } | RecordSource::Kafka { .. } => {
+                splitter.push_stream_record(&mut writer, record).await?;
+            }
         }
     }
-    landing.put_all().await?;
-    Ok(Landed { objects: landing.objects, counts: landing.intake.counts().cloned().collect() })
+    writer.write_all().await?;
+    Ok(LandingSummary { objects: writer.objects, counts: writer.cleaner.counts().cloned().collect() })
 }
 
-/// A delivery on its way into the landing area.
-struct Landing<'a> {
+/// Cleans records and writes the rows as landing objects.
+struct LandingWriter<'a> {
     store: &'a dyn ObjectStore,
-    origin: &'a Origin,
+    batch: &'a BatchId,
     raw: &'a Path,
-    from: Option<&'a Path>,
-    intake: RecordCleaner,
+    replaced: Option<&'a Path>,
+    cleaner: RecordCleaner,
     objects: Vec<LandingObject>,
 }
 
-impl Landing<'_> {
-    /// Puts what is clean, if it is enough. To be asked after each line: a few packed bytes may be millions of them.
-    async fn put_enough(&mut self) -> Result<(), LandingError> {
-        if self.intake.buffered_bytes() >= MAX_BUFFERED_BYTES { self.put_all().await } else { Ok(()) }
+impl LandingWriter<'_> {
+    /// Writes the cleaned rows if they have reached the memory limit. Call it after each line: one compressed record can
+    /// hold millions of lines.
+    async fn write_if_full(&mut self) -> Result<(), LandingError> {
+        if self.cleaner.buffered_bytes() >= MAX_BUFFERED_BYTES { self.write_all().await } else { Ok(()) }
     }
 
-    async fn put_all(&mut self) -> Result<(), LandingError> {
-        let Self { store, origin, raw, from, .. } = *self;
-        let puts = self.intake.drain().into_iter().map(|cleaned| async move {
+    async fn write_all(&mut self) -> Result<(), LandingError> {
+        let Self { store, batch, raw, replaced, .. } = *self;
+        let puts = self.cleaner.drain().into_iter().map(|cleaned| async move {
             let contract = &cleaned.contract;
-            object::put(store, &contract.name, contract.hash(), origin, raw, &cleaned.rows, from).await
+            object::put(store, &contract.name, contract.hash(), batch, raw, &cleaned.rows, replaced).await
         });
-        let put: Vec<_> = futures::stream::iter(puts).buffered(CONCURRENCY).try_collect().await?;
-        self.objects.extend(put);
+        let written: Vec<_> = futures::stream::iter(puts).buffered(CONCURRENCY).try_collect().await?;
+        self.objects.extend(written);
         Ok(())
     }
 }
 
-impl Delivery<'_> {
-    /// What its objects are named after; `None` when it is empty.
-    pub fn origin(&self) -> Option<Origin> {
+impl RawBatch<'_> {
+    /// Returns the identification that object names are made from; `None` if the batch is empty.
+    pub fn id(&self) -> Option<BatchId> {
         let (first, last) = (self.records.first()?, self.records.last()?);
-        Some(Origin {
-            source: self.source.to_owned(),
-            shard: self.shard.to_owned(),
+        Some(BatchId {
+            source: self.source.clone(),
             first: first.sequence.clone(),
             last: last.sequence.clone(),
             arrived: first.arrived_at(),
@@ -185,149 +185,143 @@ impl Delivery<'_> {
 }
 
 impl RawRecord {
-    /// When the stream took the record.
+    /// Returns when the record arrived at its source.
     pub fn arrived_at(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.arrived_ms).unwrap_or(DateTime::UNIX_EPOCH)
     }
 }
 
-/// What is known of all records of a delivery, and how each is cut into lines.
-struct Feed<'a> {
+/// Splits the records of a batch into lines and routes each line to its dataset.
+struct RecordSplitter<'a> {
     catalog: &'a Catalog,
-    kind: SourceKind,
-    /// What quarantine says about where a record came from; of a file, its name is added.
-    source: String,
-    /// The dataset that the name of the stream or topic tells.
+    source: &'a RecordSource,
+    /// The text of `source`.
+    source_text: String,
+    /// The dataset that the name of the stream or topic selects.
     dataset: Option<&'a str>,
 }
 
-/// A record as its own producer made it.
+/// A record as its producer sent it: not aggregated with others.
 #[derive(Clone, Copy)]
-struct Single<'a> {
+struct ProducerRecord<'a> {
     key: &'a str,
     sequence: &'a str,
     data: &'a [u8],
 }
 
-impl<'a> Feed<'a> {
-    fn of(catalog: &'a Catalog, delivery: &Delivery<'_>) -> Self {
-        let kind = SourceKind::of_shard(delivery.shard);
-        let Delivery { source, shard, .. } = delivery;
-        let (source, dataset) = match kind {
-            SourceKind::Kinesis => {
-                let dataset = match catalog.route_stream(source) {
-                    StreamRoute::Dataset(contract) => Some(contract),
-                    StreamRoute::Shared | StreamRoute::Unknown => None,
-                };
-                (format!("kinesis/{source}/{shard}"), dataset)
-            }
-            SourceKind::Kafka { partition } => {
-                (format!("kafka/{source}/{partition}"), catalog.route_topic(source))
-            }
-            SourceKind::File => ("file".to_owned(), None),
-        };
-        Self { catalog, kind, source, dataset: dataset.map(|contract| contract.name.as_str()) }
+impl<'a> RecordSplitter<'a> {
+    fn new(catalog: &'a Catalog, source: &'a RecordSource) -> Self {
+        let dataset = source.route(catalog).map(|contract| contract.name.as_str());
+        Self { catalog, source, source_text: source.to_string(), dataset }
     }
 
-    /// Takes a record apart as far as its producer has put it together, and pushes its lines.
-    async fn push(&self, landing: &mut Landing<'_>, record: &RawRecord) -> Result<(), LandingError> {
+    /// Pushes a record of a stream. Splits it first if its producer has aggregated it.
+    async fn push_stream_record(
+        &self,
+        writer: &mut LandingWriter<'_>,
+        record: &RawRecord,
+    ) -> Result<(), LandingError> {
         let data = record.data.as_bytes();
-        let aggregate = if self.kind == SourceKind::Kinesis { Aggregate::parse(data) } else { None };
+        let is_kinesis = matches!(self.source, RecordSource::Kinesis { .. });
+        let aggregate = if is_kinesis { Aggregate::parse(data) } else { None };
         let Some(aggregate) = aggregate else {
-            let single = Single { key: &record.key, sequence: &record.sequence, data };
-            return self.push_one(landing, single).await;
+            let record = ProducerRecord { key: &record.key, sequence: &record.sequence, data };
+            return self.push_lines(writer, record).await;
         };
         for (number, (key, data)) in aggregate.records().enumerate() {
             let sequence = format!("{}.{number}", record.sequence);
-            self.push_one(landing, Single { key, sequence: &sequence, data }).await?;
+            self.push_lines(writer, ProducerRecord { key, sequence: &sequence, data }).await?;
         }
         Ok(())
     }
 
-    /// Pushes a record that was cut out of a file. Its key is what `FileSource` of the crate `pinlake-files` made of the file.
-    async fn push_cut(
+    /// Pushes a record of a file. `FileSource` of the crate `pinlake-files` has put its file and dataset into its key.
+    async fn push_file_record(
         &self,
-        landing: &mut Landing<'_>,
+        writer: &mut LandingWriter<'_>,
         record: &RawRecord,
         fault: Option<&Fault>,
     ) -> Result<(), LandingError> {
-        let own = StreamKey::parse(&record.key);
-        let hint = own.and_then(|key| key.dataset);
-        let name = own.and_then(|key| key.client_key).unwrap_or_default();
-        let source = format!("{}/{name}", self.source);
+        let key = StreamKey::parse(&record.key);
+        let hint = key.and_then(|key| key.dataset);
+        let name = key.and_then(|key| key.client_key).unwrap_or_default().to_owned();
+        let source = RecordSource::File { name: Some(name) }.to_string();
         let origin = RecordOrigin {
             source: &source,
             position: Position::Line(record.sequence.parse().unwrap_or_default()),
-            record_id: own.map(|key| (key.request, key.index)),
+            record_id: key.map(|key| (key.request, key.index)),
         };
         let data = record.data.as_bytes();
         match fault {
             None => {
-                landing.intake.push(data, hint, &origin);
+                writer.cleaner.push(data, hint, &origin);
             }
-            Some(fault) => landing.intake.reject(data, hint, &origin, fault.reason, fault.detail.clone()),
+            Some(fault) => writer.cleaner.reject(data, hint, &origin, fault.reason, fault.detail.clone()),
         }
-        landing.put_enough().await
+        writer.write_if_full().await
     }
 
-    /// Our own partition key tells the dataset and numbers the lines; a record of another producer is routed by its
-    /// stream or topic, then by its key, then by its shape.
-    async fn push_one(&self, landing: &mut Landing<'_>, record: Single<'_>) -> Result<(), LandingError> {
-        let Single { key, sequence, data } = record;
-        let own = StreamKey::parse(key)
-            // Ingest may know a dataset before the cleaner does: what it named stays named. On a stream that has one
-            // dataset the key is another producer's.
+    /// Pushes the lines of a record. A partition key of ingest names the dataset and numbers the lines. Records of other
+    /// producers are routed by their stream or topic, then by their key, then by their shape.
+    async fn push_lines(
+        &self,
+        writer: &mut LandingWriter<'_>,
+        record: ProducerRecord<'_>,
+    ) -> Result<(), LandingError> {
+        let ProducerRecord { key, sequence, data } = record;
+        let ingest_key = StreamKey::parse(key)
+            // Ingest can know a dataset before the cleaner does, so a dataset that it has named stays. But on a stream of
+            // one dataset, a key with an unknown dataset is another producer's.
             .filter(|key| {
                 self.dataset.is_none()
                     || key.dataset.is_none_or(|dataset| self.catalog.contract(dataset).is_some())
             })
-            // A producer of a topic may use any key, also one that looks like ours.
-            .filter(|_| !matches!(self.kind, SourceKind::Kafka { .. }))
-            // Ingest counts the lines of a request; an index beyond all requests is another producer's, and numbers no lines.
-            .filter(|key| key.index <= MOST_INDEX);
-        let hint = match own {
+            // Ingest writes to Kinesis only. A producer of a topic can use any key, even one in the form of ingest's.
+            .filter(|_| !matches!(self.source, RecordSource::Kafka { .. }))
+            // Ingest never sends an index above the limit.
+            .filter(|key| key.index <= MAX_INDEX);
+        let hint = match ingest_key {
             Some(key) => key.dataset,
             None => self
                 .dataset
                 .or_else(|| self.catalog.route_partition_key(key).map(|contract| contract.name.as_str())),
         };
-        let source = self.source.as_str();
+        let source = self.source_text.as_str();
         let position = |line: u64| Position::Sequence { number: sequence, line };
-        let unpacked = match compression::unpack(data) {
-            Ok(unpacked) => unpacked,
-            Err(why) => {
+        let decompressed = match compression::decompress(data) {
+            Ok(decompressed) => decompressed,
+            Err(error) => {
                 let origin = RecordOrigin {
                     source,
                     position: position(1),
-                    record_id: own.map(|key| (key.request, key.index)),
+                    record_id: ingest_key.map(|key| (key.request, key.index)),
                 };
-                let reason = match why {
+                let reason = match error {
                     DecompressError::TooLarge => Reason::TooLarge,
                     DecompressError::Damaged(_) => Reason::Unreadable,
                 };
-                landing.intake.reject(data, hint, &origin, reason, why.detail());
-                return landing.put_enough().await;
+                writer.cleaner.reject(data, hint, &origin, reason, error.detail());
+                return writer.write_if_full().await;
             }
         };
-        let data = unpacked.as_ref();
-        // Another producer may write one record over several lines; ours never does.
-        let whole = own.is_none() && serde_json::from_slice::<IgnoredAny>(data).is_ok();
-        // Bytes that begin like an aggregated record and are none have no lines.
-        let whole = whole || aggregate::is_meant(data);
-        let lines = data.split(|byte| *byte == b'\n' && !whole);
+        let data = decompressed.as_ref();
+        // Other producers can send one JSON value over several lines; ingest never does.
+        let is_one_value = ingest_key.is_none() && serde_json::from_slice::<IgnoredAny>(data).is_ok();
+        // A malformed aggregate is one record and has no lines.
+        let is_whole = is_one_value || aggregate::has_magic(data);
+        let lines = data.split(|byte| *byte == b'\n' && !is_whole);
         for (number, line) in (0_u64..).zip(lines) {
-            // A last line feed ends a line and begins none. A record of no bytes at all was acknowledged like any
-            // other.
+            // A final line feed does not begin a line. But an empty record was acknowledged like any other.
             if line.trim_ascii().is_empty() && !data.is_empty() {
                 continue;
             }
             let origin = RecordOrigin {
                 source,
                 position: position(number + 1),
-                record_id: own.map(|key| (key.request, key.index + number)),
+                record_id: ingest_key.map(|key| (key.request, key.index + number)),
             };
-            landing.intake.push(line, hint, &origin);
-            landing.put_enough().await?;
+            writer.cleaner.push(line, hint, &origin);
+            writer.write_if_full().await?;
         }
         Ok(())
     }
@@ -350,7 +344,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn records_land_by_dataset_and_the_bad_ones_in_quarantine() {
+    async fn records_land_by_dataset_and_invalid_ones_in_quarantine() {
         let store = InMemory::new();
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let geo = br#"{"ind": 1, "timestamp": "2020-08-28 03:52:47", "latitude": 1.5, "longitude": 2.5, "country": "Peru"}"#;
@@ -363,12 +357,15 @@ mod tests {
             record("geo/r3/0", 10, b""),
             record("user", 11, b"not json"),
         ];
-        let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
-        let landed =
-            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
-        let again =
-            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
-        assert_eq!(landed.objects, again.objects, "the same delivery makes the same objects");
+        let source = RecordSource::from_path_segments("events", "shardId-0");
+        let batch = RawBatch { source: &source, records: &records };
+        let landed = land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x"))
+            .await
+            .unwrap();
+        let again = land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x"))
+            .await
+            .unwrap();
+        assert_eq!(landed.objects, again.objects, "a repeated batch makes the same objects");
 
         let mut rows = std::collections::BTreeMap::new();
         for object in object::list(&store, None, 100).await.unwrap() {
@@ -403,7 +400,7 @@ mod tests {
         r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20, "date_joined": "2015-10-21 21:26:45"}"#;
 
     #[tokio::test]
-    async fn what_producers_put_together_is_taken_apart_and_each_part_keeps_its_place() {
+    async fn compressed_and_aggregated_records_are_split_and_keep_their_positions() {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let user = |ind: u32| USER.replace("\"ind\": 1", &format!("\"ind\": {ind}"));
         let lines = format!("{}\nnot json\n", user(1));
@@ -422,12 +419,15 @@ mod tests {
             record("user", 11, &damaged),
         ];
         let store = InMemory::new();
-        let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
-        let landed =
-            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
-        let again =
-            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
-        assert_eq!(landed.objects, again.objects, "the same delivery makes the same objects");
+        let source = RecordSource::from_path_segments("events", "shardId-0");
+        let batch = RawBatch { source: &source, records: &records };
+        let landed = land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x"))
+            .await
+            .unwrap();
+        let again = land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x"))
+            .await
+            .unwrap();
+        assert_eq!(landed.objects, again.objects, "a repeated batch makes the same objects");
 
         assert_eq!(rows_of(&store, "user").await.num_rows(), 5);
         let rejects = rows_of(&store, "quarantine").await;
@@ -439,31 +439,34 @@ mod tests {
             ("11#1", "invalid_utf8"),
         ];
         assert_eq!(places, expected.map(|(at, why)| (at.to_owned(), why.to_owned())));
-        assert_eq!(texts(&rejects, "dataset")[2], "pin", "the key of the record inside tells its dataset");
+        assert_eq!(texts(&rejects, "dataset")[2], "pin", "the inner record's own key selects the dataset");
     }
 
-    /// Another producer may send any key, also one of our form whose lines cannot be counted on.
+    /// Another producer can send a key in the form of ingest's whose index would overflow.
     #[tokio::test]
-    async fn an_index_beyond_all_requests_is_no_key_of_ours() {
+    async fn a_key_with_an_index_above_the_limit_is_not_a_key_of_ingest() {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let lines = format!("{USER}\n{}\n", USER.replace("\"ind\": 1", "\"ind\": 2"));
-        for index in [MOST_INDEX, MOST_INDEX + 1, u64::MAX] {
+        for index in [MAX_INDEX, MAX_INDEX + 1, u64::MAX] {
             let store = InMemory::new();
             let records = [record(&format!("user/r1/{index}"), 7, lines.as_bytes())];
-            let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
-            land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+            let source = RecordSource::from_path_segments("events", "shardId-0");
+            let batch = RawBatch { source: &source, records: &records };
+            land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x"))
+                .await
+                .unwrap();
             assert_eq!(rows_of(&store, "user").await.num_rows(), 2, "{index}");
         }
     }
 
     #[tokio::test]
-    async fn a_topic_tells_the_dataset_of_its_records() {
+    async fn the_name_of_a_topic_selects_the_dataset() {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let records = [record("pin/r1/0", 41, USER.as_bytes()), record("", 42, b""), record("k", 43, b"[]")];
         let store = InMemory::new();
-        let shard = crate::source::partition_shard(3);
-        let delivery = Delivery { source: "0a1b2c3d4e5f.user", shard: &shard, records: &records };
-        land(&store, &CatalogHistory::default(), &catalog, delivery, &Path::from("raw/x")).await.unwrap();
+        let source = RecordSource::Kafka { topic: "0a1b2c3d4e5f.user".to_owned(), partition: 3 };
+        let batch = RawBatch { source: &source, records: &records };
+        land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x")).await.unwrap();
         assert_eq!(rows_of(&store, "user").await.num_rows(), 1);
         let rejects = rows_of(&store, "quarantine").await;
         assert_eq!(texts(&rejects, "source"), ["kafka/0a1b2c3d4e5f.user/3"; 2]);

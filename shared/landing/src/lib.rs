@@ -1,21 +1,24 @@
-//! The landing area: clean rows on their way into a table, as immutable Parquet objects.
+//! The landing area: cleaned rows that are not in their table yet, as immutable Parquet objects.
 //!
-//! The cleaner writes here, the compactor takes from here. Paths are relative to the lake's root:
+//! The cleaner writes landing objects, the compactor inserts their rows into the tables. Paths are relative to the lake's
+//! root; `<stream>/<shard>` depends on the source of the records, see [`source`]:
 //!
-//! | path | what |
+//! | path | contents |
 //! |---|---|
-//! | `landing/<dataset>/<contract hash>/<minute>/<source>/<shard>/<first>-<last>-<content hash>.parquet` | clean rows and their keys |
-//! | `raw/<minute>/<source>/<shard>/<first>-<last>-<content hash>.ndjson.zst` | the records they came from |
-//! | `state/watermarks/<stream>/<shard>.json` | how far each shard has landed |
-//! | `aws/lambda/<event source>/<shard>/...` | batches that the stream's event source gave up, in the bucket's root, see [`discarded`] |
-//! | `failed/landing/...` | landing objects that could not be taken, see [`recover`] |
-//! | `inbox/<dataset>/...`, `state/files/<file id>.json` | dropped files and the progress in large ones, see the crate `pinlake-files` |
+//! | `landing/<dataset>/<contract hash>/<minute>/<stream>/<shard>/<first>-<last>-<content hash>.parquet` | cleaned rows and their keys |
+//! | `raw/<minute>/<stream>/<shard>/<first>-<last>-<content hash>.ndjson.zst` | the records that the rows were cleaned from |
+//! | `contracts/<catalog hash>.json` | the catalog history, see [`catalog_history`] |
+//! | `state/watermarks/<stream>/<shard>.json` | the watermark of each shard |
+//! | `aws/lambda/<event source>/<shard>/...` | discarded batches, in the bucket's root, see [`discarded`] |
+//! | `failed/landing/...` | landing objects that cannot be read, see [`recover`] |
+//! | `inbox/<dataset>/...` | files to ingest, see the crate `pinlake-files` |
+//! | `state/files/<file id>.json` | progress of files that need more than one invocation |
 //!
 //! Invariants:
-//! - An object is put if absent and never changed; its name holds the hash of its bytes, so a batch that is
-//!   delivered twice lands once, and a put that was retried is the same put.
-//! - Names come from the records alone (never from the present time), so a retry makes the same names.
-//! - A shard's watermark is written after everything up to it has landed, and never goes back.
+//! - An object is created once and never changed. Its name contains the hash of its bytes, so a batch that is delivered
+//!   twice lands once.
+//! - Names depend on the records alone, never on the present time, so a retry produces the same names.
+//! - A watermark is written after all records up to it have landed, and never goes back.
 //!
 //! ```
 //! use pinlake_landing::name::LandingName;
@@ -23,11 +26,11 @@
 //! let path = "landing/pin/00aa11bb22cc33dd/20221019T1200/events/shardId-000000000000/7-9-c0ffee00c0ffee00.parquet";
 //! let name = LandingName::parse(&path.into()).unwrap();
 //! assert_eq!((name.dataset.as_str(), name.first.as_str(), name.last.as_str()), ("pin", "7", "9"));
+//! assert_eq!(name.source.to_string(), "kinesis/events/shardId-000000000000");
 //! assert_eq!(name.path().as_ref(), path);
 //! ```
 
 mod aggregate;
-pub mod bounded_list;
 pub mod catalog_history;
 mod compression;
 pub mod discarded;

@@ -1,87 +1,89 @@
-//! The names of landing objects.
+//! Names of landing objects and raw objects.
+//!
+//! Names depend on the records alone, never on the present time, so a retry produces the same names.
 
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
 
-/// First path segment of everything that lands.
+use crate::source::RecordSource;
+
+/// First path segment of landing objects.
 pub const LANDING: &str = "landing";
-/// First path segment of what cannot be taken.
+/// First path segment of failed objects.
 pub const FAILED: &str = "failed";
 
-/// Where a batch of records came from; names are made of this and of the bytes alone.
+/// Identifies a batch of records: its source and the range of its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// Stream or topic.
-    pub source: String,
-    /// Shard or partition.
-    pub shard: String,
-    /// Sequence number or offset of the first record.
+pub struct BatchId {
+    /// Source of the records.
+    pub source: RecordSource,
+    /// Sequence number or offset of the first record; for files its line number.
     pub first: String,
-    /// Of the last record.
+    /// Sequence number or offset of the last record.
     pub last: String,
     /// When the first record arrived at the source.
     pub arrived: DateTime<Utc>,
 }
 
-impl Origin {
-    /// `<minute>/<source>/<shard>/<first>-<last>-<content hash>`, shared by landing and raw objects.
+impl BatchId {
+    /// `<minute>/<stream>/<shard>/<first>-<last>-<content hash>`, the common part of landing and raw paths.
     pub(crate) fn segments(&self, bytes: &[u8]) -> [String; 4] {
         let file = format!("{}-{}-{}", segment(&self.first), segment(&self.last), content_hash(bytes));
-        [minute(self.arrived), segment(&self.source), segment(&self.shard), file]
+        [minute(self.arrived), segment(self.source.stream()), segment(&self.source.shard()), file]
     }
 }
 
 /// The parts of a landing object's path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LandingName {
-    /// Dataset.
+    /// Dataset of the rows.
     pub dataset: String,
-    /// Hash of the contract that cleaned it.
+    /// Hash of the contract that cleaned the rows.
     pub contract_hash: String,
-    /// Arrival of its first record, `yyyymmddThhmm` in UTC.
+    /// Arrival of the first record, `yyyymmddThhmm` in UTC.
     pub minute: String,
-    /// Stream or topic.
-    pub source: String,
-    /// Shard or partition.
-    pub shard: String,
-    /// Position of the first record.
+    /// Source of the records. Characters of its name that paths cannot hold are replaced by `_`.
+    pub source: RecordSource,
+    /// Sequence number of the first record.
     pub first: String,
-    /// Position of the last record.
+    /// Sequence number of the last record.
     pub last: String,
-    /// First 16 hexadecimal digits of the BLAKE3 hash of the object's bytes, or of what [`LandingName::in_place_of`] makes
-    /// of it.
+    /// First 16 hexadecimal digits of the BLAKE3 hash of the object's bytes; for a replacement, see
+    /// [`LandingName::for_replacement_of`].
     pub content: String,
 }
 
 impl LandingName {
-    /// The name for `bytes`, which are rows of `dataset`.
-    pub fn new(dataset: &str, contract_hash: &str, origin: &Origin, bytes: &[u8]) -> Self {
+    /// Names an object that holds `bytes`, the rows of `dataset`.
+    pub fn new(dataset: &str, contract_hash: &str, batch: &BatchId, bytes: &[u8]) -> Self {
         Self {
             dataset: dataset.to_owned(),
             contract_hash: contract_hash.to_owned(),
-            minute: minute(origin.arrived),
-            source: segment(&origin.source),
-            shard: segment(&origin.shard),
-            first: segment(&origin.first),
-            last: segment(&origin.last),
+            minute: minute(batch.arrived),
+            source: RecordSource::from_path_segments(
+                &segment(batch.source.stream()),
+                &segment(&batch.source.shard()),
+            ),
+            first: segment(&batch.first),
+            last: segment(&batch.last),
             content: content_hash(bytes),
         }
     }
 
-    /// The name under which rows land that take the place of `from`, an object which is removed after they have landed.
+    /// Derives the name of an object that replaces the object `replaced`, which is removed after the replacement has landed.
     ///
-    /// No object may land again under a name that somebody may still remove. Two that move an object at the same time
-    /// (compactors of two catalog_history, of which each cleans again what the other has landed; a compactor that sets an object
-    /// aside, and an operator who takes it up again) would each find that the other's object is there already, and each
-    /// remove the one that the other relies on. So what is moved gets a name that is made of the place it comes from: a
-    /// retry of the same move makes the same name, and no chain of moves comes back to a name that it left.
+    /// A replacement must not land under a name that another process may still remove. Two processes can replace an object
+    /// at the same time: compactors of two releases that each clean the other's objects again, or a compactor that moves an
+    /// object to `failed/` and an operator who recovers it. With a name made from the content alone, each would find the
+    /// other's object in place, and then remove the object that the other relies on. So the name depends on the replaced
+    /// path: a retry derives the same name, and no chain of replacements returns to an earlier name.
     #[must_use]
-    pub fn in_place_of(self, from: &Path) -> Self {
-        let content = content_hash(format!("{}\n{from}", self.content).as_bytes());
+    pub fn for_replacement_of(self, replaced: &Path) -> Self {
+        let content = content_hash(format!("{}\n{replaced}", self.content).as_bytes());
         Self { content, ..self }
     }
 
-    /// Its path from the lake's root.
+    /// Returns the path from the lake's root.
     pub fn path(&self) -> Path {
         let file = format!("{}-{}-{}.parquet", self.first, self.last, self.content);
         Path::from_iter([
@@ -89,13 +91,13 @@ impl LandingName {
             &self.dataset,
             &self.contract_hash,
             &self.minute,
-            &self.source,
-            &self.shard,
+            self.source.stream(),
+            &self.source.shard(),
             &file,
         ])
     }
 
-    /// Reads a path; `None` when it is not a landing object's.
+    /// Parses a path; `None` if it is not the path of a landing object.
     pub fn parse(path: &Path) -> Option<Self> {
         let parts: Vec<String> = path.parts().map(|part| part.as_ref().to_owned()).collect();
         let [landing, dataset, contract_hash, minute, source, shard, file] =
@@ -105,11 +107,12 @@ impl LandingName {
         }
         let mut positions = file.strip_suffix(".parquet")?.splitn(3, '-').map(str::to_owned);
         let (first, last, content) = (positions.next()?, positions.next()?, positions.next()?);
-        Some(Self { dataset, contract_hash, minute, source, shard, first, last, content })
+        let source = RecordSource::from_path_segments(&source, &shard);
+        Some(Self { dataset, contract_hash, minute, source, first, last, content })
     }
 }
 
-/// The dataset that an object under `landing/` belongs to, for any path as S3 notifies it.
+/// Returns the dataset of a key below `landing/`, as an S3 notification names it: the lake may have a prefix.
 pub fn dataset_of(path: &str) -> Option<&str> {
     let mut segments = path.split('/').skip_while(|segment| *segment != LANDING).skip(1);
     segments.next().filter(|dataset| !dataset.is_empty())
@@ -123,13 +126,12 @@ fn content_hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex()[..16].to_owned()
 }
 
-/// A path segment: what S3 and file systems all take unencoded. `-` separates positions, so it stands only
-/// where no position does (stream and shard names keep it).
+/// Replaces every character that S3 or a file system does not accept unencoded in a path segment by `_`.
 pub(crate) fn segment(text: &str) -> String {
-    let kept = |c: char| {
+    let replace = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }
     };
-    let segment: String = text.chars().map(kept).collect();
+    let segment: String = text.chars().map(replace).collect();
     if segment.is_empty() || segment.bytes().all(|byte| byte == b'.') { "_".to_owned() } else { segment }
 }
 
@@ -137,10 +139,12 @@ pub(crate) fn segment(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn origin() -> Origin {
-        Origin {
-            source: "a/b c".to_owned(),
-            shard: "shardId-000000000000".to_owned(),
+    fn batch() -> BatchId {
+        BatchId {
+            source: RecordSource::Kinesis {
+                stream: "a/b c".to_owned(),
+                shard: "shardId-000000000000".to_owned(),
+            },
             first: "7".to_owned(),
             last: "9".to_owned(),
             arrived: "2022-10-19T12:00:59Z".parse().unwrap(),
@@ -148,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_survives_its_path() {
-        let name = LandingName::new("pin", "00aa", &origin(), b"rows");
+    fn a_name_round_trips_through_its_path() {
+        let name = LandingName::new("pin", "00aa", &batch(), b"rows");
         assert_eq!(LandingName::parse(&name.path()), Some(name.clone()));
         assert!(
             name.path()
@@ -159,10 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_batch_has_the_same_name_and_another_has_another() {
-        let name = |bytes: &[u8]| LandingName::new("pin", "00aa", &origin(), bytes).path();
+    fn a_name_depends_on_the_bytes() {
+        let name = |bytes: &[u8]| LandingName::new("pin", "00aa", &batch(), bytes).path();
         assert_eq!(name(b"rows"), name(b"rows"));
-        assert_ne!(name(b"rows"), name(b"others"));
+        assert_ne!(name(b"rows"), name(b"other rows"));
     }
 
     #[test]

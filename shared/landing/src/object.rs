@@ -1,4 +1,4 @@
-//! Landing objects: writing, listing, reading and removing them.
+//! Landing objects: write, list, read, remove.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,109 +6,114 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use pinlake_store::{
+    BoundedList, copy_if_exists, delete_all_if_exist, delete_if_exists, list_bounded, put_if_absent,
+    read_if_exists,
+};
 
-use crate::bounded_list::{BoundedList, look};
 use crate::error::LandingError;
-use crate::name::{FAILED, LANDING, LandingName, Origin};
+use crate::name::{BatchId, FAILED, LANDING, LandingName};
 
-/// Parquet footer key under which a landing object names the raw object that it was cleaned from.
+/// Key of the Parquet metadata entry that names the raw object of the rows.
 const RAW_KEY: &str = "pinlake.raw";
-/// Rows a batch when reading.
+/// Rows per batch when reading.
 const READ_ROWS: usize = 8192;
 
-/// An object in the landing area.
+/// An object of the landing area.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LandingObject {
-    /// Its name's parts.
+    /// Parts of the name.
     pub name: LandingName,
-    /// Its path from the lake's root.
+    /// Path from the lake's root.
     pub path: Path,
-    /// Bytes as stored.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// What a landing object holds.
+/// The contents of a landing object.
 #[derive(Debug, Clone)]
 pub struct LandedRows {
-    /// Clean rows, each with its key.
+    /// Cleaned rows, each with its key.
     pub batches: Vec<RecordBatch>,
-    /// Path of the raw object they came from.
+    /// Path of the raw object that the rows were cleaned from.
     pub raw: Option<String>,
 }
 
-/// Writes `rows` (of `dataset`, cleaned by the contract of hash `contract_hash`) unless they landed before. `from` is the
-/// object whose place they take, if they take any: see [`LandingName::in_place_of`].
+/// Writes `rows` of `dataset`, cleaned by the contract with the hash `contract_hash`, if they have not landed yet. `replaced`
+/// is the object that the new one replaces, see [`LandingName::for_replacement_of`].
 ///
 /// # Errors
-/// When the rows cannot be encoded, or the store fails: the put may then have happened, and doing it again is safe.
+/// When the rows cannot be encoded, or the store fails. The object may then exist all the same; a retry is safe.
 pub async fn put(
     store: &dyn ObjectStore,
     dataset: &str,
     contract_hash: &str,
-    origin: &Origin,
+    batch: &BatchId,
     raw: &Path,
     rows: &RecordBatch,
-    from: Option<&Path>,
+    replaced: Option<&Path>,
 ) -> Result<LandingObject, LandingError> {
     let bytes = encode(dataset, rows, raw)?;
-    let mut name = LandingName::new(dataset, contract_hash, origin, &bytes);
-    if let Some(from) = from {
-        name = name.in_place_of(from);
+    let mut name = LandingName::new(dataset, contract_hash, batch, &bytes);
+    if let Some(replaced) = replaced {
+        name = name.for_replacement_of(replaced);
     }
     let (path, size) = (name.path(), bytes.len() as u64);
-    put_if_absent(store, &path, bytes).await?;
+    put_if_absent(store, &path, bytes).await.map_err(LandingError::store(&path))?;
     Ok(LandingObject { name, path, size })
 }
 
-/// Some of a dataset's objects.
+/// A page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Oldest arrival first.
+    /// Objects, oldest arrival first.
     pub objects: Vec<LandingObject>,
-    /// Whether the store listed them in the order of their paths, as S3 does and a folder does not: then
-    /// there is nothing between them that is not among them.
+    /// Whether the store listed the objects in the order of their paths, as S3 does and a folder does not. Only then does
+    /// the page hold every object between its first and its last path.
     pub is_in_order: bool,
 }
 
-/// The first `most` objects of `dataset`, oldest arrival first.
+/// Lists the first `limit` objects of `dataset`, or of all datasets, oldest arrival first.
 ///
 /// # Errors
 /// When the store cannot be listed.
 pub async fn list(
     store: &dyn ObjectStore,
     dataset: Option<&str>,
-    most: usize,
+    limit: usize,
 ) -> Result<Vec<LandingObject>, LandingError> {
-    page(store, dataset, None, most).await.map(|page| page.objects)
+    list_page(store, dataset, None, limit).await.map(|page| page.objects)
 }
 
-/// What lies in landing, of all datasets, among its first `most` objects. The order is the store's.
+/// Lists the names of at most `limit` landing objects of all datasets, in the order of the store.
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn look_at_all(
+pub async fn list_names(
     store: &dyn ObjectStore,
-    most: usize,
+    limit: usize,
 ) -> Result<BoundedList<LandingName>, LandingError> {
-    look(store, &Path::from(LANDING), most, |meta| LandingName::parse(&meta.location)).await
+    let prefix = Path::from(LANDING);
+    let listed = list_bounded(store, &prefix, limit, |meta| LandingName::parse(&meta.location)).await;
+    listed.map_err(LandingError::store(&prefix))
 }
 
-/// The first `most` objects of `dataset` whose paths come after `after`.
+/// Lists the first `limit` objects of `dataset` whose paths come after `after`.
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn page(
+pub async fn list_page(
     store: &dyn ObjectStore,
     dataset: Option<&str>,
     after: Option<&Path>,
-    most: usize,
+    limit: usize,
 ) -> Result<Page, LandingError> {
     let prefix = Path::from_iter([LANDING].into_iter().chain(dataset));
     let listed = match after {
@@ -120,7 +125,7 @@ pub async fn page(
             let name = LandingName::parse(&meta.location);
             Ok(name.map(|name| LandingObject { name, path: meta.location, size: meta.size }))
         })
-        .take(most)
+        .take(limit)
         .try_collect()
         .await
         .map_err(LandingError::store(&prefix))?;
@@ -129,17 +134,17 @@ pub async fn page(
     Ok(Page { objects, is_in_order })
 }
 
-/// The datasets that have something in the landing area.
+/// Lists the datasets that have landing objects.
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn datasets(store: &dyn ObjectStore) -> Result<BTreeSet<String>, LandingError> {
+pub async fn list_datasets(store: &dyn ObjectStore) -> Result<BTreeSet<String>, LandingError> {
     let prefix = Path::from(LANDING);
     let listed = store.list_with_delimiter(Some(&prefix)).await.map_err(LandingError::store(&prefix))?;
     Ok(listed.common_prefixes.iter().filter_map(|path| path.filename()).map(str::to_owned).collect())
 }
 
-/// Reads an object; `None` when it is gone (another compactor took it).
+/// Reads an object; `None` if another compactor has removed it.
 ///
 /// # Errors
 /// When the store fails, or the object is not Parquet.
@@ -150,15 +155,15 @@ pub async fn read(
     get(store, object).await?.map(|bytes| decode(object, bytes)).transpose()
 }
 
-/// Gets an object as it is stored, for [`decode`]; `None` when it is gone.
+/// Reads the bytes of an object, for [`decode`]; `None` if it has been removed.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn get(store: &dyn ObjectStore, object: &LandingObject) -> Result<Option<Bytes>, LandingError> {
-    get_if_there(store, &object.path).await.map_err(LandingError::store(&object.path))
+    read_if_exists(store, &object.path).await.map_err(LandingError::store(&object.path))
 }
 
-/// The rows of an object's bytes, which may be many times as large.
+/// Decodes the bytes of an object. The rows can need many times the memory of the bytes.
 ///
 /// # Errors
 /// When the object is not Parquet.
@@ -166,82 +171,25 @@ pub fn decode(object: &LandingObject, bytes: Bytes) -> Result<LandedRows, Landin
     read_rows(bytes).map_err(|why| LandingError::corrupt(&object.path, why))
 }
 
-/// Removes objects whose rows are durably in their table; one that is gone already is no error.
+/// Removes objects whose rows are durable elsewhere. An object that has been removed already is no error.
 ///
 /// # Errors
-/// When the store fails. What is left over will be taken again and hold no new key.
+/// When the store fails. Objects that remain are compacted again and add no row.
 pub async fn remove(store: &Arc<dyn ObjectStore>, paths: Vec<Path>) -> Result<(), LandingError> {
-    let mut removed = store.delete_stream(futures::stream::iter(paths.into_iter().map(Ok)).boxed());
-    while let Some(path) = removed.next().await {
-        match path {
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(LandingError::store(LANDING)(error)),
-        }
-    }
-    Ok(())
+    delete_all_if_exist(&**store, paths).await.map_err(LandingError::store(LANDING))
 }
 
-/// The bytes of an object; `None` when it is not there.
-///
-/// # Errors
-/// When the store fails.
-pub async fn get_if_there(store: &dyn ObjectStore, path: &Path) -> object_store::Result<Option<Bytes>> {
-    match store.get(path).await {
-        Ok(got) => got.bytes().await.map(Some),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Removes an object; one that is gone already is no error.
-///
-/// # Errors
-/// When the store fails.
-pub async fn remove_if_there(store: &dyn ObjectStore, path: &Path) -> object_store::Result<()> {
-    match store.delete(path).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether an object is there.
-///
-/// # Errors
-/// When the store fails.
-pub async fn exists(store: &dyn ObjectStore, path: &Path) -> Result<bool, LandingError> {
-    match store.head(path).await {
-        Ok(_) => Ok(true),
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(error) => Err(LandingError::store(path)(error)),
-    }
-}
-
-/// Moves an object that can never be taken to `failed/`, where it stays until somebody looks. One that is gone already was
-/// moved by another compactor, and is no error.
+/// Moves an object that cannot be read to `failed/`, where an operator recovers it. An object that is gone has been moved
+/// by another compactor and is no error.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn move_to_failed(store: &dyn ObjectStore, path: &Path) -> Result<Path, LandingError> {
-    let aside = Path::from_iter([FAILED].into_iter().map(Into::into).chain(path.parts()));
-    match store.copy(path, &aside).await {
-        Ok(()) => {}
-        Err(object_store::Error::NotFound { .. }) => return Ok(aside),
-        Err(error) => return Err(LandingError::store(path)(error)),
+    let failed = Path::from_iter([FAILED].into_iter().map(Into::into).chain(path.parts()));
+    if copy_if_exists(store, path, &failed).await.map_err(LandingError::store(path))? {
+        delete_if_exists(store, path).await.map_err(LandingError::store(path))?;
     }
-    remove_if_there(store, path).await.map_err(LandingError::store(path))?;
-    Ok(aside)
-}
-
-/// Puts an object whose name is made of what it says: one that is there is what would have been put.
-///
-/// # Errors
-/// When the store fails: the put may then have happened, and doing it again is safe.
-pub async fn put_if_absent(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> Result<(), LandingError> {
-    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    match store.put_opts(path, PutPayload::from_bytes(bytes), options).await {
-        Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-        Err(error) => Err(LandingError::store(path)(error)),
-    }
+    Ok(failed)
 }
 
 fn encode(dataset: &str, rows: &RecordBatch, raw: &Path) -> Result<Bytes, LandingError> {
@@ -249,7 +197,7 @@ fn encode(dataset: &str, rows: &RecordBatch, raw: &Path) -> Result<Bytes, Landin
         dataset: dataset.to_owned(),
         why: error.to_string(),
     };
-    // It is read once and whole: neither statistics nor dictionaries would be of use.
+    // The object is read once, as a whole, so statistics and dictionaries would not help.
     let properties = WriterProperties::builder()
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
@@ -278,13 +226,14 @@ fn read_rows(bytes: Bytes) -> Result<LandedRows, parquet::errors::ParquetError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::RecordSource;
     use arrow::array::Int64Array;
+    use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
 
-    fn origin() -> Origin {
-        Origin {
-            source: "events".to_owned(),
-            shard: "shardId-000000000000".to_owned(),
+    fn batch() -> BatchId {
+        BatchId {
+            source: RecordSource::from_path_segments("events", "shardId-000000000000"),
             first: "7".to_owned(),
             last: "9".to_owned(),
             arrived: "2022-10-19T12:00:59Z".parse().unwrap(),
@@ -296,11 +245,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_delivered_twice_lands_once_and_reads_back() {
+    async fn a_batch_that_is_put_twice_lands_once_and_reads_back() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let raw = Path::from("raw/x");
         for _ in 0..2 {
-            put(&*store, "pin", "00aa", &origin(), &raw, &rows(), None).await.unwrap();
+            put(&*store, "pin", "00aa", &batch(), &raw, &rows(), None).await.unwrap();
         }
         let objects = list(&*store, Some("pin"), 10).await.unwrap();
         assert_eq!(objects.len(), 1);
@@ -313,15 +262,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_that_is_no_parquet_is_corrupt_and_can_be_set_aside() {
+    async fn an_object_that_is_not_parquet_is_corrupt_and_moves_to_failed() {
         let store = InMemory::new();
-        let path = LandingName::new("pin", "00aa", &origin(), b"junk").path();
+        let path = LandingName::new("pin", "00aa", &batch(), b"junk").path();
         store.put(&path, "junk".into()).await.unwrap();
         let object = list(&store, Some("pin"), 10).await.unwrap().remove(0);
         let error = read(&store, &object).await.unwrap_err();
         assert!(error.is_permanent(), "{error}");
-        let aside = move_to_failed(&store, &path).await.unwrap();
-        assert!(aside.as_ref().starts_with("failed/landing/pin/"));
+        let failed = move_to_failed(&store, &path).await.unwrap();
+        assert!(failed.as_ref().starts_with("failed/landing/pin/"));
         assert!(list(&store, None, 10).await.unwrap().is_empty());
     }
 }

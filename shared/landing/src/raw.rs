@@ -1,42 +1,42 @@
-//! The raw records that landing objects came from, kept so that a changed contract can clean them again.
+//! Raw objects: the records of each batch, unchanged, so that they can be cleaned again when a contract changes.
 //!
-//! One zstd-compressed NDJSON object a batch; a line is `{"key":..., "sequence":..., "arrived_ms":..., "data":...}`
-//! where `key` is the record's partition key and `data` its bytes as text, or `data_base64` when they are not UTF-8.
+//! A raw object is zstd-compressed NDJSON. A line is `{"key":..., "sequence":..., "arrived_ms":..., "data":...}`: `key` is the
+//! record's partition key and `data` its bytes as text, or `data_base64` if they are not UTF-8.
 
 use std::io::Read;
 
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_store::put_if_absent;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LandingError;
-use crate::name::Origin;
-use crate::object::put_if_absent;
+use crate::name::BatchId;
 
 /// First path segment of raw objects.
 pub const RAW: &str = "raw";
-/// The most bytes that a raw object may hold decompressed: well above a Lambda batch (6 MB).
-const MOST_BYTES: u64 = 256 << 20;
+/// Limit of a decompressed raw object: well above a Lambda batch (6 MB).
+const MAX_BYTES: u64 = 256 << 20;
 
-/// A record as the stream delivered it.
+/// A record as its source delivered it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawRecord {
     /// Partition key.
     pub key: String,
-    /// Sequence number or offset.
+    /// Sequence number or offset; for files the line number.
     pub sequence: String,
-    /// When the stream took it, in milliseconds since 1970.
+    /// Arrival at the source, in milliseconds since the Unix epoch.
     pub arrived_ms: i64,
-    /// Its bytes.
+    /// Bytes of the record.
     #[serde(flatten)]
     pub data: RawData,
 }
 
-/// A record's bytes.
+/// The bytes of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RawData {
-    /// UTF-8.
+    /// Valid UTF-8.
     #[serde(rename = "data")]
     Text(String),
     /// Anything else.
@@ -45,7 +45,7 @@ pub enum RawData {
 }
 
 impl RawData {
-    /// Takes bytes without looking into them further than UTF-8.
+    /// Wraps the bytes of a record: as text if they are valid UTF-8.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         match String::from_utf8(bytes) {
             Ok(text) => Self::Text(text),
@@ -53,7 +53,7 @@ impl RawData {
         }
     }
 
-    /// The record's bytes.
+    /// Returns the bytes of the record.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
@@ -62,13 +62,13 @@ impl RawData {
     }
 }
 
-/// Writes a batch of records unless it was written before, and answers where it lies.
+/// Writes the records of a batch if they are not stored yet, and returns the path.
 ///
 /// # Errors
-/// When the store fails; doing it again is safe.
+/// When the store fails; a retry is safe.
 pub async fn put(
     store: &dyn ObjectStore,
-    origin: &Origin,
+    batch: &BatchId,
     records: &[RawRecord],
 ) -> Result<Path, LandingError> {
     let encode = |why: String| LandingError::Encode { dataset: RAW.to_owned(), why };
@@ -78,23 +78,23 @@ pub async fn put(
         lines.push(b'\n');
     }
     let bytes = zstd::bulk::compress(&lines, 3).map_err(|error| encode(error.to_string()))?;
-    let [minute, source, shard, file] = origin.segments(&bytes);
+    let [minute, source, shard, file] = batch.segments(&bytes);
     let path = Path::from_iter([RAW, &minute, &source, &shard, &format!("{file}.ndjson.zst")]);
-    put_if_absent(store, &path, Bytes::from(bytes)).await?;
+    put_if_absent(store, &path, Bytes::from(bytes)).await.map_err(LandingError::store(&path))?;
     Ok(path)
 }
 
-/// Reads a batch of records back.
+/// Reads the records of a raw object.
 ///
 /// # Errors
-/// When the store fails, or the object is not what [`put`] writes.
+/// When the store fails or has no such object, or the object is malformed.
 pub async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Vec<RawRecord>, LandingError> {
     let got = store.get(path).await.map_err(LandingError::store(path))?;
     let bytes = got.bytes().await.map_err(LandingError::store(path))?;
     let corrupt = |why: String| LandingError::corrupt(path, why);
     let mut lines = Vec::new();
     zstd::Decoder::new(&bytes[..])
-        .and_then(|decoder| decoder.take(MOST_BYTES).read_to_end(&mut lines))
+        .and_then(|decoder| decoder.take(MAX_BYTES).read_to_end(&mut lines))
         .map_err(|error| corrupt(error.to_string()))?;
     let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).map_err(|error| corrupt(error.to_string()))).collect()
@@ -118,10 +118,11 @@ mod base64_bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::RecordSource;
     use object_store::memory::InMemory;
 
     #[tokio::test]
-    async fn records_come_back_byte_for_byte() {
+    async fn records_round_trip_byte_for_byte() {
         let store = InMemory::new();
         let record = |sequence: &str, bytes: &[u8]| RawRecord {
             key: "pin/r1/0".to_owned(),
@@ -130,15 +131,14 @@ mod tests {
             data: RawData::from_bytes(bytes.to_vec()),
         };
         let records = [record("7", b"{\"a\": \"line\\n\"}\n{}"), record("8", b"\xff\x00")];
-        let origin = Origin {
-            source: "events".to_owned(),
-            shard: "shardId-000000000000".to_owned(),
+        let batch = BatchId {
+            source: RecordSource::from_path_segments("events", "shardId-000000000000"),
             first: "7".to_owned(),
             last: "8".to_owned(),
             arrived: "2022-10-19T12:00:59Z".parse().unwrap(),
         };
-        let path = put(&store, &origin, &records).await.unwrap();
-        assert_eq!(put(&store, &origin, &records).await.unwrap(), path);
+        let path = put(&store, &batch, &records).await.unwrap();
+        assert_eq!(put(&store, &batch, &records).await.unwrap(), path);
         assert_eq!(read(&store, &path).await.unwrap(), records);
         assert_eq!(records[1].data.as_bytes(), b"\xff\x00");
     }

@@ -1,4 +1,4 @@
-//! Positions in a shard.
+//! Sequence numbers: the positions of records in a shard.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -6,24 +6,25 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A Kinesis sequence number or a Kafka offset: a whole number of any length, ordered as a number.
+/// A Kinesis sequence number or a Kafka offset: a non-negative integer of any length, in numeric order.
 ///
-/// Kinesis' are 56 digits long, too many for 128 bits (Kinesis Data Streams API, `Record`).
+/// Kinesis sequence numbers have up to 128 digits (Amazon Kinesis Data Streams API Reference, `Record`), so no integer type
+/// fits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Sequence(String);
 
-/// The text is not a whole number.
+/// The text is not a non-negative integer.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a sequence number: only digits may stand there")]
-pub struct NotASequence(String);
+#[error("{0:?} is not a sequence number: use decimal digits only")]
+pub struct SequenceError(String);
 
 impl FromStr for Sequence {
-    type Err = NotASequence;
+    type Err = SequenceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NotASequence(text.to_owned()));
+            return Err(SequenceError(text.to_owned()));
         }
         let digits = text.trim_start_matches('0');
         Ok(Self(if digits.is_empty() { "0" } else { digits }.to_owned()))
@@ -31,7 +32,7 @@ impl FromStr for Sequence {
 }
 
 impl TryFrom<String> for Sequence {
-    type Error = NotASequence;
+    type Error = SequenceError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
@@ -51,7 +52,7 @@ impl fmt::Display for Sequence {
 }
 
 impl Sequence {
-    /// Its digits, without leading zeros.
+    /// Returns the digits, without leading zeros.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_as_numbers_do() {
+    fn sequences_have_numeric_order() {
         let numbers = ["9", "10", "049640000000000000000000000000000000000000000000000000001"];
         let sequences: Vec<Sequence> = numbers.iter().map(|text| text.parse().unwrap()).collect();
         assert!(sequences.is_sorted());

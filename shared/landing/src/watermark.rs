@@ -1,19 +1,19 @@
-//! How far each shard has landed.
+//! Watermarks: the sequence number up to which all records of a shard have landed.
 
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
+use pinlake_store::{JsonError, read_json, update_json};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LandingError;
 use crate::sequence::Sequence;
+use crate::source::RecordSource;
 
 /// Path prefix of all watermarks.
 pub const WATERMARKS: &str = "state/watermarks";
-/// How often a watermark is read again when another writer came between.
-const ATTEMPTS: usize = 8;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Watermark {
@@ -23,44 +23,25 @@ struct Watermark {
 /// Watermarks by (stream, shard).
 pub type Watermarks = BTreeMap<(String, String), Sequence>;
 
-/// Records that all of `shard` up to `sequence` has landed. Never goes back: a batch that is delivered again
+/// Advances the watermark of `source` to `sequence`. A watermark never goes back, so a batch that is delivered again
 /// changes nothing.
 ///
 /// # Errors
-/// When the store fails, or other writers came between too often.
+/// When the store fails, when the watermark cannot be read, or after several conflicts with other writers.
 pub async fn advance(
     store: &dyn ObjectStore,
-    stream: &str,
-    shard: &str,
+    source: &RecordSource,
     sequence: &Sequence,
 ) -> Result<(), LandingError> {
-    let path = path_of(stream, shard);
-    let bytes = serde_json::to_vec(&Watermark { sequence: sequence.clone() })
-        .map_err(|error| LandingError::corrupt(&path, error))?;
-    let mut conflict = None;
-    for _ in 0..ATTEMPTS {
-        let mode = match load(store, &path).await? {
-            Some((present, _)) if present >= *sequence => return Ok(()),
-            Some((_, version)) => PutMode::Update(version),
-            None => PutMode::Create,
-        };
-        let options = PutOptions { mode, ..PutOptions::default() };
-        match store.put_opts(&path, PutPayload::from(bytes.clone()), options).await {
-            Ok(_) => return Ok(()),
-            Err(
-                error
-                @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }),
-            ) => conflict = Some(error),
-            Err(error) => return Err(LandingError::store(&path)(error)),
-        }
-    }
-    match conflict {
-        Some(error) => Err(LandingError::store(&path)(error)),
-        None => Ok(()),
-    }
+    let path = watermark_path(source.stream(), &source.shard());
+    let updated = update_json(store, &path, |present: Option<Watermark>| match present {
+        Some(present) if present.sequence >= *sequence => None,
+        _ => Some(Watermark { sequence: sequence.clone() }),
+    });
+    updated.await.map_err(|error| json_error(&path, error))
 }
 
-/// Reads the watermark of one shard; `None` where nothing of it has landed yet.
+/// Reads the watermark of one shard; `None` if nothing of it has landed yet.
 ///
 /// # Errors
 /// When the store fails, or the watermark cannot be read.
@@ -69,7 +50,7 @@ pub async fn read(
     stream: &str,
     shard: &str,
 ) -> Result<Option<Sequence>, LandingError> {
-    Ok(load(store, &path_of(stream, shard)).await?.map(|(sequence, _)| sequence))
+    read_path(store, &watermark_path(stream, shard)).await
 }
 
 /// Reads all watermarks.
@@ -89,31 +70,27 @@ pub async fn read_all(store: &dyn ObjectStore) -> Result<Watermarks, LandingErro
         let Some(shard) = file.strip_suffix(".json") else {
             continue;
         };
-        if let Some((sequence, _)) = load(store, &meta.location).await? {
+        if let Some(sequence) = read_path(store, &meta.location).await? {
             watermarks.insert((stream.clone(), shard.to_owned()), sequence);
         }
     }
     Ok(watermarks)
 }
 
-fn path_of(stream: &str, shard: &str) -> Path {
+fn watermark_path(stream: &str, shard: &str) -> Path {
     Path::from(format!("{WATERMARKS}/{stream}/{shard}.json"))
 }
 
-async fn load(
-    store: &dyn ObjectStore,
-    path: &Path,
-) -> Result<Option<(Sequence, UpdateVersion)>, LandingError> {
-    let got = match store.get(path).await {
-        Ok(got) => got,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(LandingError::store(path)(error)),
-    };
-    let version = UpdateVersion { e_tag: got.meta.e_tag.clone(), version: got.meta.version.clone() };
-    let bytes = got.bytes().await.map_err(LandingError::store(path))?;
-    let watermark: Watermark =
-        serde_json::from_slice(&bytes).map_err(|error| LandingError::corrupt(path, error))?;
-    Ok(Some((watermark.sequence, version)))
+async fn read_path(store: &dyn ObjectStore, path: &Path) -> Result<Option<Sequence>, LandingError> {
+    let read = read_json(store, path).await.map_err(|error| json_error(path, error))?;
+    Ok(read.map(|watermark: Watermark| watermark.sequence))
+}
+
+fn json_error(path: &Path, error: JsonError) -> LandingError {
+    match error {
+        JsonError::Store(error) => LandingError::store(path)(error),
+        JsonError::Json(error) => LandingError::corrupt(path, error),
+    }
 }
 
 #[cfg(test)]
@@ -124,11 +101,16 @@ mod tests {
     #[tokio::test]
     async fn a_watermark_never_goes_back() {
         let store = InMemory::new();
+        let source = RecordSource::from_path_segments("events", "shardId-0");
         for sequence in ["9", "10", "7"] {
-            advance(&store, "events", "shardId-0", &sequence.parse().unwrap()).await.unwrap();
+            advance(&store, &source, &sequence.parse().unwrap()).await.unwrap();
         }
         let watermarks = read_all(&store).await.unwrap();
         let key = ("events".to_owned(), "shardId-0".to_owned());
         assert_eq!(watermarks[&key].as_str(), "10");
+        assert_eq!(read(&store, "events", "shardId-0").await.unwrap(), watermarks.get(&key).cloned());
+        let path = "state/watermarks/events/shardId-0.json";
+        let stored = pinlake_store::read_if_exists(&store, &path.into()).await.unwrap().unwrap();
+        assert_eq!(stored, r#"{"sequence":"10"}"#);
     }
 }

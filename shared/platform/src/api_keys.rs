@@ -1,9 +1,8 @@
-//! API keys: who may write to which datasets.
+//! API keys: which client can write to which datasets.
 //!
-//! A deployment knows its keys by an entry each, `<name>:<SHA-256 of the key, 64 hex digits>[:<dataset>+<dataset>...]`,
-//! divided by commas; without datasets a key is good for all of them. The keys themselves are nowhere: they are 256
-//! random bits, which no dictionary has, so a plain hash keeps them as well as a slow one would, and costs a request
-//! next to nothing.
+//! A deployment has one entry for each key, `<name>:<SHA-256 of the key, 64 hex digits>[:<dataset>+<dataset>...]`, separated by
+//! commas. A key without datasets grants access to all of them. The keys themselves are not stored. A key is 256 random
+//! bits, so a dictionary attack is impossible and a plain hash protects it as well as a slow one.
 //!
 //! ```
 //! use pinlake_platform::api_keys::{ApiKeys, entry};
@@ -24,24 +23,24 @@ use pinlake_schema::{Catalog, MisroutedPolicy, QUARANTINE};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// The most keys of a deployment: enough for many clients in the midst of a rotation.
-pub const MOST_KEYS: usize = 64;
-/// The most bytes that are looked at as a key.
-pub const LONGEST_KEY: usize = 256;
-/// What keys that pinlake makes begin with, so that scanners for leaked secrets know them.
+/// Limit of keys in a deployment: enough for many clients during a rotation.
+pub const MAX_KEYS: usize = 64;
+/// Limit of a key, in bytes. Longer keys are rejected without hashing.
+pub const MAX_KEY_BYTES: usize = 256;
+/// Prefix of the keys that pinlake generates, by which secret scanners recognise them.
 pub const PREFIX: &str = "plk_";
 
 /// The keys of a deployment.
 #[derive(Debug, Clone, Default)]
 pub struct ApiKeys(Vec<ApiKey>);
 
-/// A key, as far as it is known.
+/// A key, known by its hash.
 #[derive(Clone)]
 pub struct ApiKey {
-    /// Whose it is: for logs.
+    /// Name of the key, for logs.
     pub name: String,
     hash: [u8; 32],
-    /// None: all datasets.
+    /// Datasets that the key grants access to; `None` for all.
     datasets: Option<BTreeSet<String>>,
 }
 
@@ -54,28 +53,27 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// An entry is wrong: the function does not start. What stands there is not repeated, it could be a key.
+/// An entry is invalid. The function does not start. The error does not quote the entry, which could be a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("entry {number} of the API keys: {problem}; `pinlake key new` prints an entry")]
-pub struct BadEntry {
-    /// Which one, from 1.
+pub struct EntryError {
+    /// Number of the entry, from 1.
     pub number: usize,
-    /// What is wrong.
+    /// Reason.
     pub problem: String,
 }
 
 impl ApiKeys {
-    /// Reads the entries of a deployment with the contracts of `catalog`.
+    /// Parses the entries of a deployment.
     ///
     /// # Errors
-    /// When an entry has another form, or names a dataset that there is not, or one from which records may get into
-    /// others.
-    pub fn parse(text: &str, catalog: &Catalog) -> Result<Self, BadEntry> {
+    /// When an entry is malformed, or names a dataset that `catalog` does not have or that reroutes records to others.
+    pub fn parse(text: &str, catalog: &Catalog) -> Result<Self, EntryError> {
         let mut keys: Vec<ApiKey> = Vec::new();
         for (at, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
-            let bad = |problem: String| BadEntry { number: at + 1, problem };
-            if at == MOST_KEYS {
-                return Err(bad(format!("there are more than {MOST_KEYS}")));
+            let bad = |problem: String| EntryError { number: at + 1, problem };
+            if at == MAX_KEYS {
+                return Err(bad(format!("there are more than {MAX_KEYS}")));
             }
             let key = ApiKey::parse(entry, catalog).map_err(bad)?;
             if keys.iter().any(|other| other.name == key.name) {
@@ -86,14 +84,14 @@ impl ApiKeys {
         Ok(Self(keys))
     }
 
-    /// Whether there is no key.
+    /// Returns whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whose key this is. Takes the same time whichever it is and whether it is one.
+    /// Finds the entry of a key in constant time: the same for every key, known or not.
     pub fn find(&self, presented: &[u8]) -> Option<&ApiKey> {
-        if presented.len() > LONGEST_KEY {
+        if presented.len() > MAX_KEY_BYTES {
             return None;
         }
         let hash = Sha256::digest(presented);
@@ -118,12 +116,14 @@ impl ApiKey {
             from_hex(hash).ok_or("after the name stand : and 64 hexadecimal digits, the key's SHA-256")?;
         let datasets = match parts.next() {
             None => None,
-            Some(list) => Some(list.split('+').map(|name| scope(name, catalog)).collect::<Result<_, _>>()?),
+            Some(list) => {
+                Some(list.split('+').map(|name| parse_dataset(name, catalog)).collect::<Result<_, _>>()?)
+            }
         };
         Ok(Self { name: name.to_owned(), hash, datasets })
     }
 
-    /// Whether the key is good for records of `dataset`; none: for records of which only the cleaner will tell.
+    /// Returns whether the key grants access to `dataset`. Without a dataset: to records that only the cleaner can route.
     pub fn covers(&self, dataset: Option<&str>) -> bool {
         match (&self.datasets, dataset) {
             (None, _) => true,
@@ -133,12 +133,12 @@ impl ApiKey {
     }
 }
 
-/// A dataset that a key may be limited to.
-fn scope(name: &str, catalog: &Catalog) -> Result<String, String> {
+/// Parses a dataset that a key can be limited to.
+fn parse_dataset(name: &str, catalog: &Catalog) -> Result<String, String> {
     let contract = catalog.contract(name).filter(|contract| contract.name != QUARANTINE);
     match contract.map(|contract| contract.route.misrouted) {
         None => Err("there is no contract for a dataset that it names".to_owned()),
-        // The cleaner would put such a record into a dataset that the key is not good for.
+        // The cleaner would route records to datasets that the key does not grant access to.
         Some(MisroutedPolicy::Reroute) => Err(format!(
             "the contract of {name} reroutes records into other datasets, so a key cannot be limited to it: \
              write misrouted = \"quarantine\" there"
@@ -170,7 +170,7 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<ApiKeys, BadEntry> {
+    fn parse(text: &str) -> Result<ApiKeys, EntryError> {
         ApiKeys::parse(text, &Catalog::embedded().unwrap())
     }
 

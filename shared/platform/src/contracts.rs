@@ -1,27 +1,27 @@
-//! The contracts of this deployment.
+//! Loading of the contracts of a deployment.
 
 use pinlake_schema::{Catalog, ContractErrors};
 
 use crate::location::{Location, LocationError};
 
-/// The contracts cannot be had: nothing starts.
+/// The contracts cannot be loaded. The function does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// The place cannot be read.
+    /// The location cannot be read.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// There is a mistake in a contract.
+    /// A contract is invalid.
     #[error("{0}")]
     Contracts(#[from] ContractErrors),
 }
 
-/// The contracts in `place`: its `.toml` files; without a place those that are compiled in.
+/// Loads the `.toml` files at `location`; without a location, the contracts compiled into the program.
 ///
 /// # Errors
-/// When the place cannot be read, or a contract has a mistake.
-pub async fn catalog(place: Option<&Location>) -> Result<Catalog, CatalogError> {
-    match place {
+/// When the location cannot be read, or a contract is invalid.
+pub async fn load_catalog(location: Option<&Location>) -> Result<Catalog, CatalogError> {
+    match location {
         None => Ok(Catalog::embedded()?),
-        Some(place) => Ok(Catalog::from_files(place.read_texts("toml").await?)?),
+        Some(location) => Ok(Catalog::from_files(location.read_texts("toml").await?)?),
     }
 }

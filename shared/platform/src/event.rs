@@ -1,13 +1,13 @@
-//! What Lambda hands to a function, read without quoting it.
+//! Events of Lambda, deserialized without quoting their contents in errors.
 //!
-//! The runtime logs why it cannot read an event, in the words of the JSON library, which quote the value it stumbled on. An
-//! event holds what clients wrote. So a function takes an [`Event`], whose error says where and no more.
+//! When an event cannot be deserialized, the runtime logs the error of the JSON library, which quotes the offending value.
+//! Events hold data of clients, so functions take an [`Event`], whose error names the position only.
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// An event of the kind `T`.
+/// An event of type `T`.
 ///
 /// ```
 /// use pinlake_platform::event::Event;
@@ -20,9 +20,9 @@ pub struct Event<T>(pub T);
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Event<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Borrowed: an event has megabytes.
+        // Borrowed, because an event can have megabytes.
         let raw = <&RawValue>::deserialize(deserializer)?;
-        let untold = |error: serde_json::Error| {
+        let without_value = |error: serde_json::Error| {
             let kind = match error.classify() {
                 serde_json::error::Category::Data => "data",
                 _ => "syntax",
@@ -32,6 +32,6 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Event<T> {
                 "the event is not what the function takes ({kind}, line {line}, column {column})"
             ))
         };
-        serde_json::from_str(raw.get()).map(Self).map_err(untold)
+        serde_json::from_str(raw.get()).map(Self).map_err(without_value)
     }
 }

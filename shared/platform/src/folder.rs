@@ -1,22 +1,22 @@
-//! A folder of this machine as an [`ObjectStore`] that keeps what the commit protocol asks of a store.
+//! A local folder as an [`ObjectStore`] with the guarantees that the commit protocol needs.
 //!
-//! [`LocalFileSystem`] names, reads and lists. It has no compare-and-swap, does not say when a file is durable, and answers
-//! the deletion of a missing file with an error, unlike S3. So whatever changes the folder is done here:
+//! [`LocalFileSystem`] serves reads and listings. But it has no compare-and-swap, does not guarantee durability, and fails to
+//! delete a missing file, unlike S3. So this module implements all writes:
 //!
-//! - **Whole.** An object is written to a staged file beside it, which is synchronised, and then renamed or linked into
-//!   place. A reader sees the old object or the new one. Staged files are named `.pinlake#<number>`, which no listing of
-//!   [`LocalFileSystem`] shows.
-//! - **Durable.** A put returns when the file and the folders above it are synchronised.
-//! - **Compare-and-swap.** Whoever replaces or removes an object holds the lock of the folder (`flock` or what the
-//!   system has, on `.pinlake-lock#0`) from the comparison to the rename, across all processes of the machine that
-//!   use this module. The system takes the lock from a process that dies. What only creates needs no lock: to link a
-//!   file under a name that exists fails, and while an update holds the lock the name does exist.
-//! - **Versions that differ.** The ETag is that of [`LocalFileSystem`]: inode, time and size. File systems use inodes
-//!   again at once, and their own time stands still for milliseconds. So the file's time is set from the clock, and under the
-//!   lock always to more than that of the object which is replaced.
+//! - **Atomicity.** An object is written to a staged file in the same folder, synced, and then renamed or linked into
+//!   place. A reader sees the old object or the new one. Staged files are named `.pinlake#<number>`, which
+//!   [`LocalFileSystem`] does not list.
+//! - **Durability.** A put returns after the file and its parent folders are synced.
+//! - **Compare-and-swap.** A replacement or deletion holds the lock of the folder (`flock` or its equivalent, on
+//!   `.pinlake-lock#0`) from the comparison to the rename, against all processes of the machine that use this module.
+//!   The operating system releases the lock of a process that dies. A creation needs no lock: linking a file to an
+//!   existing name fails, and the name exists while an update holds the lock.
+//! - **Distinct versions.** The ETag is that of [`LocalFileSystem`]: inode, modification time and size. File systems reuse
+//!   inodes immediately, and their clocks tick in milliseconds. So the modification time is set from the clock, and a
+//!   replacement always gets a later one than the object that it replaces.
 //!
-//! What a folder cannot do and S3 can: hold an object below the name of another one (`a` and `a/b`), a name that ends in
-//! `#` and digits, or a path segment of more than 255 bytes. These are errors.
+//! Unlike S3, a folder cannot hold an object below the name of another one (`a` and `a/b`), a name that ends in `#` and digits,
+//! or a path segment of more than 255 bytes. These are errors.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -37,16 +37,16 @@ use object_store::{
 use pinlake_env::Clock;
 
 const STORE: &str = "folder";
-/// In the folder's root. No listing shows a name that ends in `#` and digits.
+/// Lock file in the root. Listings skip names that end in `#` and digits.
 const LOCK: &str = ".pinlake-lock#0";
-/// What staged files are called, before their number.
+/// Prefix of the names of staged files.
 const STAGED: &str = ".pinlake#";
-/// How often a staged file is tried for: its name may be taken by a process that died, its folder be removed as empty.
+/// Attempts to create a staged file. Its name can be left over from a dead process, and its folder can be removed as empty.
 const ATTEMPTS: u64 = 1_000;
-/// Objects that are deleted at once.
+/// Objects that are deleted concurrently.
 const CONCURRENCY: usize = 10;
 
-/// Tells the staged files of this process apart.
+/// Numbers the staged files of this process.
 static STAGED_FILES: AtomicU64 = AtomicU64::new(0);
 
 /// A folder. Cheap to clone.
@@ -64,19 +64,19 @@ impl fmt::Display for FolderStore {
 }
 
 impl FolderStore {
-    /// The store of a folder that is there. Nothing is written before the first put or delete, so that a folder which may
-    /// only be read can be read.
+    /// Opens an existing folder. Nothing is written before the first put or delete, so a read-only folder can be read.
     ///
     /// # Errors
-    /// When the folder is not there.
+    /// When the folder does not exist.
     pub fn new(folder: &FilePath, clock: Arc<dyn Clock>) -> Result<Self> {
         let root = fs::canonicalize(folder).map_err(|error| failure("cannot find", folder, error))?;
-        // Empty folders are no objects on S3 either.
+        // S3 has no empty folders either.
         let files = LocalFileSystem::new_with_prefix(&root)?.with_automatic_cleanup(true);
         Ok(Self { files, root: root.into(), clock })
     }
 
-    /// Held until the file is closed. Each holder opens it anew: the lock is the open file's, not the process's.
+    /// Takes the lock, which is held until the file is closed. Each holder opens the file itself, because the lock belongs to
+    /// the open file and not to the process.
     fn lock(&self) -> Result<File> {
         let path = self.root.join(LOCK);
         let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
@@ -84,7 +84,7 @@ impl FolderStore {
         lock.map_err(|error| failure("cannot lock", &path, error))
     }
 
-    /// Puts a staged file in its place, durable before it returns.
+    /// Moves a staged file into place. It is durable on return.
     fn place(&self, staged: &Staged, place: &Place, mode: &PutMode) -> Result<PutResult> {
         let Place { location, path } = place;
         let cannot = |error| failure("cannot write", path, error);
@@ -136,7 +136,7 @@ impl FolderStore {
 
     async fn delete_one(&self, location: Path) -> Result<Path> {
         let store = self.clone();
-        // The lock is held until the file is gone, even if nobody waits for that any more.
+        // The lock is held until the file is deleted, even if the caller is cancelled.
         blocking(move || {
             let Place { path, .. } = store.at(&location)?;
             let lock = store.lock()?;
@@ -147,7 +147,7 @@ impl FolderStore {
             }
             drop(lock);
             let above = path.ancestors().skip(1).take_while(|folder| **folder != *store.root);
-            // The first that is not empty ends it.
+            // Stops at the first folder that is not empty.
             above.map(fs::remove_dir).take_while(io::Result::is_ok).for_each(drop);
             Ok(location)
         })
@@ -155,14 +155,14 @@ impl FolderStore {
     }
 }
 
-/// Makes the name of `path` durable: a name is durable when its folder is, and a new folder when the one above it is, up to
-/// `synced`, which was there before.
+/// Makes the name of `path` durable by syncing its folder, and the parent of each new folder, up to `synced`, which existed
+/// before.
 fn sync_folders(path: &FilePath, synced: &FilePath) -> io::Result<()> {
     let parent = path.parent();
     let above = path.ancestors().skip(1);
     for folder in above.take_while(|folder| Some(*folder) == parent || folder.starts_with(synced)) {
         match sync_folder(folder) {
-            // The object was deleted already, and its folder with it.
+            // The object has been deleted already, and its folder with it.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             done => done?,
         }
@@ -170,25 +170,25 @@ fn sync_folders(path: &FilePath, synced: &FilePath) -> io::Result<()> {
     Ok(())
 }
 
-/// Where an object lies.
+/// The path of an object in the store and in the file system.
 #[derive(Debug, Clone)]
 struct Place {
     location: Path,
     path: PathBuf,
 }
 
-/// A file that is not in its place yet; it goes when this goes, unless it was renamed.
+/// A file that is not in place yet. Dropping this deletes the file, unless it was renamed.
 #[derive(Debug)]
 struct Staged {
     file: Mutex<File>,
     path: PathBuf,
-    /// The lowest folder above it that was there before it was made.
+    /// The lowest parent folder that existed before.
     synced: PathBuf,
     is_renamed: AtomicBool,
 }
 
 impl Staged {
-    /// Makes the folders above `target` and a file beside it.
+    /// Creates the parent folders of `target`, and a staged file next to it.
     fn beside(target: &FilePath) -> Result<Self> {
         let folder = target.parent().unwrap_or(FilePath::new("."));
         let mut synced = folder;
@@ -202,7 +202,7 @@ impl Staged {
                     return Ok(Self { file, path, synced: synced.to_owned(), is_renamed });
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => last = Some(error),
-                // Whoever deletes an object removes the folders that it leaves empty, also those just made.
+                // A concurrent deletion removes empty folders, including those created here.
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     last = Some(error);
                     while !synced.exists()
@@ -239,7 +239,7 @@ impl Drop for Staged {
         if !self.is_renamed.load(Ordering::Relaxed)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(path = %self.path.display(), %error, "staged file cannot be removed, it can be by hand");
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a staged file, remove it by hand");
         }
     }
 }
@@ -309,7 +309,7 @@ impl ObjectStore for FolderStore {
                 false => failure("cannot read", &from.path, error),
             })?;
             let staged = Staged::beside(&to.path)?;
-            // A copy, and no second name of the same file: somebody may write to that.
+            // A copy and not a link, because another program can write to the file.
             let copied = io::copy(&mut source, &mut *staged.file());
             copied.map_err(|error| failure("cannot copy to", &to.path, error))?;
             let mode = match options.mode {
@@ -322,13 +322,13 @@ impl ObjectStore for FolderStore {
     }
 }
 
-/// An object that is written in parts.
+/// A multipart upload.
 #[derive(Debug)]
 struct Upload {
     store: FolderStore,
     place: Place,
     staged: Option<Arc<Staged>>,
-    /// Where the next part begins.
+    /// Offset of the next part.
     next: u64,
 }
 
@@ -365,15 +365,15 @@ impl MultipartUpload for Upload {
     }
 
     async fn abort(&mut self) -> Result<()> {
-        // It goes with its file when the last part that is being written is done.
+        // The staged file is deleted when the last write to it has ended.
         self.staged.take().map(drop).ok_or_else(|| self.ended())
     }
 }
 
-/// Synchronises a folder's own entries, where the system can.
+/// Syncs the entries of a folder, if the operating system can.
 ///
 /// # Errors
-/// When the folder is not there or the disk fails.
+/// When the folder does not exist or the disk fails.
 pub fn sync_folder(folder: &FilePath) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
@@ -382,7 +382,7 @@ pub fn sync_folder(folder: &FilePath) -> io::Result<()> {
     Ok(())
 }
 
-/// As [`LocalFileSystem`] makes it for what is read and listed.
+/// Computes the ETag as [`LocalFileSystem`] does for reads and listings.
 fn e_tag(metadata: &fs::Metadata) -> String {
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(metadata);
@@ -392,7 +392,7 @@ fn e_tag(metadata: &fs::Metadata) -> String {
     format!("{inode:x}-{:x}-{:x}", modified.unwrap_or_default().as_micros(), metadata.len())
 }
 
-/// Work that waits for the disk, off the threads that wait for nothing. It goes on to its end when the caller goes.
+/// Runs blocking work on the runtime's blocking threads. The work continues if the caller is cancelled.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => runtime.spawn_blocking(work).await?,
@@ -400,7 +400,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     }
 }
 
-/// Also where a part of the path is a file: S3 would say that there is no such key.
+/// Returns whether there is no such object. True also if a parent is a file: S3 would answer that there is no such key.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

@@ -1,7 +1,9 @@
-//! What surrounds the pipeline on AWS: clients, settings, the lake's store, logs and metrics.
+//! The environment of the functions and of the `pinlake` program: stores, settings, API keys, logs and metrics.
 //!
-//! Invariants: pure crates never depend on this one; a client is made once per cold start and handed down;
-//! payload bytes and secrets are never logged. Functions and the `pinlake` program use it; nothing else does.
+//! Invariants:
+//! - Only functions and the `pinlake` program depend on this crate.
+//! - A client is created once per cold start and passed down.
+//! - Logs never hold payload bytes or secrets.
 //!
 //! ```
 //! use pinlake_platform::location::Location;

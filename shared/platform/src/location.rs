@@ -1,4 +1,4 @@
-//! Where a lake, a set of contracts or a query set lies: a folder or a prefix of an S3 bucket.
+//! Locations of lakes, contracts and query sets: a folder, or a prefix of an S3 bucket.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,40 +16,40 @@ use crate::s3::S3Store;
 /// A folder or an S3 prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
-    /// A folder of this machine.
+    /// A local folder.
     Folder(PathBuf),
-    /// A prefix (possibly empty) of a bucket.
+    /// A prefix of a bucket.
     S3 {
-        /// The bucket's name.
+        /// Name of the bucket.
         bucket: String,
-        /// Without slashes at either end.
+        /// Prefix without slashes at its ends; can be empty.
         prefix: String,
     },
 }
 
-/// A location cannot be understood or reached.
+/// A location cannot be parsed or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// Neither a folder nor `s3://bucket[/prefix]`.
-    #[error("{0:?} is not a place for a lake: write a folder, or s3://bucket or s3://bucket/prefix")]
+    #[error("{0:?} is not a location, use a folder, s3://bucket or s3://bucket/prefix")]
     Unknown(String),
-    /// The folder cannot be made or read.
+    /// The folder cannot be created or read.
     #[error("folder {folder}: {source}")]
     Folder {
-        /// Which one.
+        /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// Error of the file system.
         source: std::io::Error,
     },
     /// The store failed.
     #[error("{place}: {source}")]
     Store {
-        /// Which one.
+        /// The location.
         place: String,
-        /// Why.
+        /// Error of the store.
         source: object_store::Error,
     },
-    /// A file that should be text is not UTF-8.
+    /// A text file is not UTF-8.
     #[error("{0} is not UTF-8 text")]
     NotText(String),
 }
@@ -83,10 +83,10 @@ impl std::fmt::Display for Location {
 }
 
 impl Location {
-    /// The store rooted here. A folder is made if it is not there.
+    /// Opens the store at this location. Creates a folder that does not exist.
     ///
     /// # Errors
-    /// When the folder cannot be made. S3 is not contacted yet.
+    /// When the folder cannot be created. S3 is not contacted yet.
     pub async fn open(&self) -> Result<Arc<dyn ObjectStore>, LocationError> {
         match self {
             Self::Folder(folder) => {
@@ -107,10 +107,10 @@ impl Location {
         }
     }
 
-    /// Reads every file directly in this place whose name ends in `.{extension}`: (name, text) in name order.
+    /// Reads the files directly at this location with the given extension: (name, text) pairs in the order of their names.
     ///
     /// # Errors
-    /// When the place cannot be read, or a file is not UTF-8.
+    /// When the location cannot be read, or a file is not UTF-8.
     pub async fn read_texts(&self, extension: &str) -> Result<Vec<(String, String)>, LocationError> {
         if let Self::Folder(folder) = self
             && let Err(source) = std::fs::read_dir(folder)
@@ -134,10 +134,10 @@ impl Location {
     }
 }
 
-/// An S3 client for `config`. An endpoint of its own (a stand-in, MinIO) is spoken to in path style, because
-/// its buckets have no host names.
+/// Creates an S3 client. It uses path-style requests for a custom endpoint (such as MinIO), whose buckets have no host
+/// names.
 pub fn s3_client(config: &aws_config::SdkConfig) -> aws_sdk_s3::Client {
-    let own_endpoint = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-    let settings = aws_sdk_s3::config::Builder::from(config).force_path_style(own_endpoint).build();
+    let is_custom = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+    let settings = aws_sdk_s3::config::Builder::from(config).force_path_style(is_custom).build();
     aws_sdk_s3::Client::from_conf(settings)
 }

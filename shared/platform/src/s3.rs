@@ -1,9 +1,9 @@
-//! One S3 bucket as an [`ObjectStore`], spoken to through the AWS SDK.
+//! An S3 bucket as an [`ObjectStore`], through the AWS SDK.
 //!
-//! The lake is written against the `object_store` trait, so that a folder, S3 and the simulator's faulty store
-//! are the same to it. We do not take `object_store`'s own S3 client: the AWS SDK brings every credential
-//! source that users expect, and keeps the difference between 412 (the object is there) and 409 (nothing is
-//! known; S3 User Guide, "Conditional requests") that the commit protocol needs.
+//! The lake uses the `object_store` trait, so it works the same on a folder, on S3 and on the simulator's faulty store. This
+//! is not `object_store`'s own S3 client, because the AWS SDK supports every credential source that users expect, and
+//! because the commit protocol needs the difference between 412 (the object exists) and 409 (the outcome is unknown; S3
+//! User Guide, "Conditional requests").
 
 use std::fmt;
 use std::ops::Range;
@@ -26,10 +26,10 @@ use object_store::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const STORE: &str = "S3";
-/// The most keys that one DeleteObjects call takes (S3 API Reference).
+/// Limit of keys in a DeleteObjects request (S3 API Reference).
 const DELETE_BATCH: usize = 1000;
-/// What is not written as it is in the source of a copy.
-const OF_A_SOURCE: &AsciiSet =
+/// Characters that are percent-encoded in the header `x-amz-copy-source`.
+const COPY_SOURCE_ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A bucket. Cheap to clone.
@@ -52,7 +52,7 @@ impl fmt::Display for S3Store {
 }
 
 impl S3Store {
-    /// The store of `bucket`, reached by `client`.
+    /// Opens a bucket. Does not contact S3.
     pub fn new(client: Client, bucket: &str) -> Self {
         Self { client, bucket: bucket.into() }
     }
@@ -66,7 +66,7 @@ impl S3Store {
             .client
             .list_objects_v2()
             .bucket(self.bucket.as_ref())
-            .set_prefix(folder(prefix))
+            .set_prefix(to_s3_prefix(prefix))
             .set_start_after(after.map(ToString::to_string))
             .into_paginator()
             .send();
@@ -102,7 +102,7 @@ impl ObjectStore for S3Store {
             PutMode::Overwrite => {}
             PutMode::Create => request = request.if_none_match("*"),
             PutMode::Update(version) => {
-                // Without one it would be written over whatever is there.
+                // Without an ETag the put would overwrite any object.
                 let e_tag = version.e_tag.as_ref().ok_or_else(|| incomplete("PutObject", "an ETag"))?;
                 request = request.if_match(e_tag);
             }
@@ -116,7 +116,7 @@ impl ObjectStore for S3Store {
                     (Error::Precondition { path, source }, PutMode::Create) => {
                         Error::AlreadyExists { path, source }
                     }
-                    // S3 says so of If-Match where the object is gone.
+                    // S3 answers so to If-Match if the object does not exist.
                     (Error::NotFound { path, source }, PutMode::Update(_)) if no_such_key => {
                         Error::Precondition { path, source }
                     }
@@ -266,7 +266,7 @@ impl ObjectStore for S3Store {
             .client
             .list_objects_v2()
             .bucket(self.bucket.as_ref())
-            .set_prefix(folder(prefix))
+            .set_prefix(to_s3_prefix(prefix))
             .delimiter("/")
             .into_paginator()
             .send();
@@ -290,8 +290,8 @@ impl ObjectStore for S3Store {
                 source: "S3 has no conditional copy here: get and put".into(),
             });
         }
-        // The header is part of a URL: S3 decodes it, and it takes no letters beyond ASCII.
-        let source = format!("{}/{}", self.bucket, utf8_percent_encode(from.as_ref(), OF_A_SOURCE));
+        // S3 decodes the header, which can hold ASCII only.
+        let source = format!("{}/{}", self.bucket, utf8_percent_encode(from.as_ref(), COPY_SOURCE_ENCODED));
         self.client
             .copy_object()
             .bucket(self.bucket.as_ref())
@@ -304,7 +304,7 @@ impl ObjectStore for S3Store {
     }
 }
 
-/// A multipart upload under way.
+/// A multipart upload.
 struct Upload {
     store: S3Store,
     key: String,
@@ -376,13 +376,13 @@ impl MultipartUpload for Upload {
     }
 }
 
-/// A prefix as S3 wants it: `object_store` prefixes are whole path segments.
-fn folder(prefix: Option<&Path>) -> Option<String> {
+/// Converts a prefix: those of `object_store` are whole path segments, those of S3 are strings.
+fn to_s3_prefix(prefix: Option<&Path>) -> Option<String> {
     prefix.filter(|prefix| !prefix.as_ref().is_empty()).map(|prefix| format!("{prefix}/"))
 }
 
 fn listed(bucket: &str, object: &aws_sdk_s3::types::Object) -> Result<Option<ObjectMeta>> {
-    // A key ending in a slash is a folder marker that a console made, not an object of ours.
+    // A key that ends in a slash is a folder marker of the console.
     let Some(key) = object.key().filter(|key| !key.ends_with('/')) else {
         return Ok(None);
     };
@@ -391,8 +391,8 @@ fn listed(bucket: &str, object: &aws_sdk_s3::types::Object) -> Result<Option<Obj
     Ok(Some(meta(location, size, object.e_tag.clone(), None, object.last_modified.as_ref())))
 }
 
-/// The path of a key. S3 takes keys that are none: with empty segments, `.`, `..` or control characters. Nothing of ours
-/// has such a key; somebody's upload has, which must not hold up what lies beside it.
+/// Converts a key to a path; `None` for a key that is not a valid path (empty segments, `.`, `..` or control characters).
+/// pinlake writes no such keys. Uploads with such keys must not block the objects next to them.
 fn path_of(bucket: &str, key: &str) -> Option<Path> {
     let path = Path::parse(key).ok().filter(|path| path.as_ref() == key);
     if path.is_none() {
@@ -434,8 +434,8 @@ fn incomplete(operation: &str, what: &str) -> Error {
     Error::Generic { store: STORE, source: format!("{operation}: the answer or request lacks {what}").into() }
 }
 
-/// Sorts an SDK error by its HTTP status. All that is not named here is [`Error::Generic`]: whether the
-/// request was carried out is unknown (time-outs, 5xx, and 409 for a conditional put under way).
+/// Converts an SDK error by its HTTP status. After an [`Error::Generic`] it is unknown whether the request took effect:
+/// time-outs, 5xx, and 409 for a concurrent conditional put.
 fn failure<E>(operation: &str, path: &str, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -488,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_prefix_is_whole_segments() {
-        assert_eq!(folder(Some(&Path::from("landing/pin"))), Some("landing/pin/".to_owned()));
-        assert_eq!(folder(Some(&Path::default())), None);
+        assert_eq!(to_s3_prefix(Some(&Path::from("landing/pin"))), Some("landing/pin/".to_owned()));
+        assert_eq!(to_s3_prefix(Some(&Path::default())), None);
     }
 }

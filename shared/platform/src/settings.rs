@@ -1,45 +1,45 @@
-//! A function's settings: environment variables, read once per cold start.
+//! Settings of a function: environment variables, read once per cold start.
 
 use std::str::FromStr;
 
 use crate::location::Location;
 
-/// A setting is missing or cannot be read: the function does not start.
+/// A setting is missing or invalid. The function does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
     /// A required variable is not set.
-    #[error("setting {0} is missing: set it in the function's environment (template.yaml does)")]
+    #[error("setting {0} is missing: set it in the function's environment, as template.yaml does")]
     Missing(&'static str),
     /// The value does not parse.
     #[error("setting {name}={value:?}: {why}")]
     Invalid {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
-        /// What stands there.
+        /// Its value.
         value: String,
-        /// What is wrong with it.
+        /// Reason.
         why: String,
     },
 }
 
-/// The text of a required setting.
+/// Returns the text of a required setting.
 ///
 /// # Errors
-/// When it is not set, or empty.
+/// When it is unset or empty.
 pub fn required(name: &'static str) -> Result<String, SettingError> {
     optional(name).ok_or(SettingError::Missing(name))
 }
 
-/// The text of a setting that may be left out; empty counts as left out.
+/// Returns the text of an optional setting; an empty value counts as unset.
 pub fn optional(name: &'static str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A setting of type `T`, or `default` when it is left out.
+/// Parses an optional setting; returns `default` if it is unset.
 ///
 /// # Errors
-/// When it is set and does not parse.
-pub fn parsed<T>(name: &'static str, default: T) -> Result<T, SettingError>
+/// When the value is invalid.
+pub fn parse_or<T>(name: &'static str, default: T) -> Result<T, SettingError>
 where
     T: FromStr,
     T::Err: std::fmt::Display,
@@ -50,19 +50,19 @@ where
     value.parse().map_err(|why: T::Err| SettingError::Invalid { name, why: why.to_string(), value })
 }
 
-/// The place named by a required setting.
+/// Parses a required setting as a location.
 ///
 /// # Errors
-/// When it is missing or names no place.
+/// When it is unset or invalid.
 pub fn location(name: &'static str) -> Result<Location, SettingError> {
-    place(name)?.ok_or(SettingError::Missing(name))
+    optional_location(name)?.ok_or(SettingError::Missing(name))
 }
 
-/// The place named by a setting that may be left out.
+/// Parses an optional setting as a location.
 ///
 /// # Errors
-/// When it is set and names no place.
-pub fn place(name: &'static str) -> Result<Option<Location>, SettingError> {
+/// When it is invalid.
+pub fn optional_location(name: &'static str) -> Result<Option<Location>, SettingError> {
     let Some(value) = optional(name) else {
         return Ok(None);
     };

@@ -43,11 +43,12 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
             }
         };
         let Ok(backlog) =
-            drain::backlog(&*store, &*store, Some(receipt.stream), &receipt.acknowledged, &bounds).await
+            drain::measure_backlog(&*store, &*store, Some(receipt.stream), &receipt.acknowledged, &bounds)
+                .await
         else {
             continue;
         };
-        if !backlog.cut_short.is_empty() {
+        if !backlog.truncated.is_empty() {
             world.trace.reached("looks that reached their bound");
         }
         if backlog.is_drained() {

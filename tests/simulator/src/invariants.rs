@@ -13,6 +13,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pinlake_landing::name::LandingName;
+use pinlake_landing::source::RecordSource;
 use pinlake_landing::watermark;
 use pinlake_schema::KEY_COLUMN;
 use serde_json::Value;
@@ -415,6 +416,6 @@ pub(crate) async fn watermark_first(world: &World, raw: &Path) {
         && let Some(Ok(last)) = file.split('-').nth(1).map(str::parse)
     {
         let store: &dyn ObjectStore = &world.memory;
-        let _ = watermark::advance(store, stream, shard, &last).await;
+        let _ = watermark::advance(store, &RecordSource::from_path_segments(stream, shard), &last).await;
     }
 }

@@ -399,7 +399,7 @@ async fn deliver(
     let shard = shard_name(shard);
     world.tell(|| format!("cleaner is invoked with {} records of {shard}", batch.len()));
     let event = event_of(&shard, batch);
-    let work = cleaning.cleaner.handle(event);
+    let work = cleaning.cleaner.handle_kinesis(event);
     let Some(cleaned) = cleaning.process.invoke(world, TIME_LIMIT, work).await else {
         return Delivered::NoAnswer;
     };

@@ -129,7 +129,7 @@ async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: Then) -> Res
         Then::Nothing => {}
         Then::IntoTables => {
             let budget = Budget { objects: world.plan.take, ..Budget::default() };
-            let mut datasets = object::datasets(&**store).await?;
+            let mut datasets = object::list_datasets(&**store).await?;
             datasets.extend(catalog.contracts().map(|contract| contract.name.clone()));
             for dataset in datasets {
                 while lake.compact(&catalog, &dataset, budget).await?.more {}

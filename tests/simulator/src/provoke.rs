@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pinlake_landing::drain::Bounds;
+use pinlake_landing::drain::DrainLimits;
 
 use crate::checkpoint::Form;
 use crate::contracts::Release;
@@ -289,7 +289,7 @@ pub const CASES: &[Case] = &[
         provoke: |plan| {
             only(plan, &[(Fault::NotificationLate, 700)]);
             (plan.clients, plan.requests, plan.batch) = (3, 4, 1);
-            plan.bounds = Bounds { landing: 1, failed: 1, discarded: 1, ..Bounds::default() };
+            plan.bounds = DrainLimits { landing: 1, failed: 1, discarded: 1, ..DrainLimits::default() };
         },
         ways: &[Broken::SaidDrained],
     },
@@ -320,7 +320,7 @@ fn only(plan: &mut Plan, faults: &[(Fault, u64)]) {
     plan.record_age = None;
     plan.files = FilePlan::default();
     plan.lags = [Duration::ZERO; 4];
-    plan.bounds = Bounds::default();
+    plan.bounds = DrainLimits::default();
     (plan.topic, plan.callers, plan.shared_keys, plan.paged) = (0, 0, 0, false);
 }
 

@@ -165,7 +165,7 @@ pub struct ToSelf {
 
 #[async_trait]
 impl TriggerQueue for ToSelf {
-    async fn wake(&self, body: String) -> Result<(), String> {
+    async fn send(&self, body: String) -> Result<(), String> {
         self.process.step().await;
         let world = &self.queue.world;
         sleep(world.rng.millis(1, 30)).await;
@@ -240,7 +240,7 @@ impl Warm {
                 .with_key_bytes(world.plan.key_bytes)
                 .with_maintenance(world.plan.maintenance),
             catalog: contracts::catalog(release),
-            alarm: ToSelf { queue: queue.clone(), process: process.clone() },
+            trigger_queue: ToSelf { queue: queue.clone(), process: process.clone() },
             budget: Budget { objects: world.plan.take, row_bytes: world.plan.row_bytes, ..Budget::default() },
             files: files.filter(|_| world.plan.files.is_any()),
         };

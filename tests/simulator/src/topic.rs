@@ -112,7 +112,7 @@ async fn deliver(
 ) -> bool {
     let cleaning = Cleaning::warm(world, queue, warm);
     world.tell(|| format!("cleaner is invoked with {} records of {TOPIC}", batch.len()));
-    let work = cleaning.cleaner.handle_topics(batch.to_vec());
+    let work = cleaning.cleaner.handle_kafka(batch.to_vec());
     let done = cleaning.process.invoke(world, TIME_LIMIT, work).await;
     let Some(done) = done else { return false };
     *warm = Some(cleaning);

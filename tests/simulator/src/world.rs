@@ -11,7 +11,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use pinlake_env::{Clock, Env, Rng};
 use pinlake_lake::MaintenancePolicy;
-use pinlake_landing::drain::Bounds;
+use pinlake_landing::drain::DrainLimits;
 use pinlake_platform::api_keys::{self, ApiKeys};
 use tokio::time::Instant;
 
@@ -85,7 +85,7 @@ pub struct Plan {
     /// When operators come who recover what was left on the way, two of them each time.
     pub operators: Vec<Duration>,
     /// How much is looked at when somebody asks whether the pipeline is drained.
-    pub bounds: Bounds,
+    pub bounds: DrainLimits,
     /// Whether S3 lists a few objects a page, each page of the moment at which it is asked for.
     pub paged: bool,
     /// How long after a deploy each function still runs the release before it, in the order of [`Function`].
@@ -161,13 +161,19 @@ impl Plan {
     }
 }
 
-/// Bounds that a world of a few dozen objects reaches, or those of a real lake.
-fn drawn_bounds(rng: &SimRng) -> Bounds {
+/// DrainLimits that a world of a few dozen objects reaches, or those of a real lake.
+fn drawn_bounds(rng: &SimRng) -> DrainLimits {
     if !rng.chance(400) {
-        return Bounds::default();
+        return DrainLimits::default();
     }
     let few = || usize::try_from(rng.between(1, 6)).unwrap_or(1);
-    Bounds { landing: few(), failed: few(), discarded: few(), batches_read: few() - 1, ..Bounds::default() }
+    DrainLimits {
+        landing: few(),
+        failed: few(),
+        discarded: few(),
+        batches_read: few() - 1,
+        ..DrainLimits::default()
+    }
 }
 
 /// Often enough for a world of a few commits, or as in a real lake.

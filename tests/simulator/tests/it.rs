@@ -108,7 +108,7 @@ async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
                 catalog: catalog.clone(),
                 catalog_history: CatalogHistory::default(),
             };
-            cleaner.handle(event.clone()).await;
+            cleaner.handle_kinesis(event.clone()).await;
             let rng = Arc::new(Rng::seeded(1));
             let lake = Lake::new(store.clone(), Env { clock: Arc::new(SystemClock), rng });
             for dataset in ["quarantine", "page"] {

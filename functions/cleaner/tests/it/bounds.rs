@@ -35,7 +35,7 @@ async fn millions_of_records_in_a_few_packed_bytes_do_not_fill_the_memory() {
     let records = 2_000_000;
     let (cleaner, event) = (cleaner(Arc::new(InMemory::new())), packed(&"7\n".repeat(records)));
     MEMORY.reset_peak_usage();
-    let cleaned = cleaner.handle(event).await;
+    let cleaned = cleaner.handle_kinesis(event).await;
     let peak = MEMORY.peak_usage() as f64 / MIB;
     assert!(cleaned.response.batch_item_failures.is_empty());
     assert_eq!(

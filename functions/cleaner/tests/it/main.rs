@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use cleaner::Cleaner;
-use cleaner::event::Event;
+use cleaner::event::{KafkaRecord, SourceEvent};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use pinlake_landing::catalog_history::CatalogHistory;
@@ -34,7 +34,7 @@ fn cleaner(store: Arc<dyn ObjectStore>) -> Cleaner {
     }
 }
 
-/// A store in a folder that has become a file: nothing can be put there.
+/// A store in a folder that has become a file, so that every put fails.
 fn unusable(name: &str) -> Arc<dyn ObjectStore> {
     let file = std::env::temp_dir().join(format!("pinlake-cleaner-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&file).unwrap();
@@ -45,11 +45,11 @@ fn unusable(name: &str) -> Arc<dyn ObjectStore> {
 }
 
 #[tokio::test]
-async fn the_sample_event_lands_once_however_often_it_comes() {
+async fn an_event_that_is_delivered_twice_lands_once() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     for _ in 0..2 {
-        let cleaned = cleaner(store.clone()).handle(sample()).await;
-        assert!(cleaned.response.batch_item_failures.is_empty());
+        let outcome = cleaner(store.clone()).handle_kinesis(sample()).await;
+        assert!(outcome.response.batch_item_failures.is_empty());
     }
     let objects = object::list(&*store, None, 100).await.unwrap();
     let mut datasets: Vec<&str> = objects.iter().map(|object| object.name.dataset.as_str()).collect();
@@ -63,43 +63,50 @@ async fn the_sample_event_lands_once_however_often_it_comes() {
 
 #[tokio::test]
 async fn a_store_that_fails_makes_lambda_deliver_the_shard_again() {
-    let cleaned = cleaner(unusable("shard")).handle(sample()).await;
+    let outcome = cleaner(unusable("shard")).handle_kinesis(sample()).await;
     let first = sample().records[0].kinesis.sequence_number.clone();
-    let failures = cleaned.response.batch_item_failures;
+    let failures = outcome.response.batch_item_failures;
     assert_eq!(failures.len(), 1);
     assert_eq!(failures[0].item_identifier.as_deref(), Some(first.as_str()));
 }
 
-fn event(name: &str) -> Event {
+fn event(name: &str) -> SourceEvent {
     let path = format!("{}/../../events/cleaner_{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
+fn kafka_records(event: SourceEvent) -> Vec<KafkaRecord> {
+    match event {
+        SourceEvent::Kafka(records) => records,
+        SourceEvent::Kinesis(_) => Vec::new(),
+    }
+}
+
 #[tokio::test]
-async fn a_batch_of_topics_lands_once_however_often_it_comes() {
-    assert!(event("kinesis").topics().is_err(), "Kinesis' event is none of topics");
+async fn a_kafka_event_that_is_delivered_twice_lands_once() {
+    assert!(matches!(event("kinesis"), SourceEvent::Kinesis(_)));
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     for _ in 0..2 {
-        let landed = cleaner(store.clone()).handle_topics(event("kafka").topics().unwrap()).await.unwrap();
-        assert_eq!(landed.len(), 4, "as many as there are partitions");
+        let landed = cleaner(store.clone()).handle_kafka(kafka_records(event("kafka"))).await.unwrap();
+        assert_eq!(landed.len(), 4, "one summary a partition");
     }
     let objects = object::list(&*store, None, 100).await.unwrap();
     let mut places: Vec<_> = objects
         .iter()
         .map(|object| {
             let name = &object.name;
-            (name.dataset.as_str(), name.shard.as_str(), name.first.as_str(), name.last.as_str())
+            (name.dataset.as_str(), name.source.shard(), name.first.as_str(), name.last.as_str())
         })
         .collect();
     places.sort_unstable();
     assert_eq!(
         places,
         [
-            ("geo", "partition-0", "7", "7"),
-            ("pin", "partition-0", "14", "15"),
-            ("quarantine", "partition-1", "3", "5"),
-            ("user", "partition-0", "20", "21"),
-            ("user", "partition-1", "3", "5"),
+            ("geo", "partition-0".into(), "7", "7"),
+            ("pin", "partition-0".into(), "14", "15"),
+            ("quarantine", "partition-1".into(), "3", "5"),
+            ("user", "partition-0".into(), "20", "21"),
+            ("user", "partition-1".into(), "3", "5"),
         ]
     );
     let watermarks = watermark::read_all(&*store).await.unwrap();
@@ -110,16 +117,16 @@ async fn a_batch_of_topics_lands_once_however_often_it_comes() {
 }
 
 #[test]
-fn a_header_of_any_form_holds_nothing_up() {
+fn headers_of_any_form_are_accepted() {
     let text = r#"{"eventSource": "SelfManagedKafka", "bootstrapServers": "b:9092", "records": {"a.user-0": [
         {"topic": "a.user", "partition": 0, "offset": 1, "timestamp": 1, "timestampType": "CREATE_TIME",
          "key": null, "value": null, "headers": [{"h": null}, {"h": [200, -1]}, "h"]}]}}"#;
-    let records = serde_json::from_str::<Event>(text).unwrap().topics().unwrap();
+    let records = kafka_records(serde_json::from_str(text).unwrap());
     assert_eq!((records.len(), records[0].offset), (1, 1));
 }
 
 #[tokio::test]
-async fn a_store_that_fails_fails_the_whole_batch_of_topics() {
+async fn a_store_that_fails_fails_the_whole_kafka_event() {
     let store = unusable("topics");
-    assert!(cleaner(store).handle_topics(event("kafka").topics().unwrap()).await.is_err());
+    assert!(cleaner(store).handle(event("kafka")).await.is_err());
 }

@@ -113,7 +113,7 @@ fn nothing_of_a_record_is_logged() {
     assert_eq!((&answers[0], &answers[1]), (&none, &none), "{said}");
     assert_eq!(answers[5]["batchItemFailures"][0]["itemIdentifier"], "1", "{said}");
     assert!(answers[6]["errorMessage"].is_string(), "{said}");
-    assert!(said.matches("batch not landed").count() == 2, "{said}");
+    assert!(said.matches("batch has not landed").count() == 2, "{said}");
     assert_untold(&said, MARK);
     for answer in &answers {
         assert_untold(&answer.to_string(), MARK);

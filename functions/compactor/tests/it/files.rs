@@ -142,7 +142,7 @@ impl World {
         let compactor = Compactor {
             lake: Lake::new(Arc::new(store), env.clone()),
             catalog: Arc::new(Catalog::embedded().unwrap()),
-            alarm: sent.clone(),
+            trigger_queue: sent.clone(),
             budget: Budget::default(),
             files: Some(Files {
                 bucket: BUCKET.to_owned(),

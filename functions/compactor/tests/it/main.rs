@@ -26,8 +26,9 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_lake::{Budget, Lake};
 use pinlake_landing::catalog_history::CatalogHistory;
-use pinlake_landing::land::{Delivery, land};
+use pinlake_landing::land::{RawBatch, land_rows};
 use pinlake_landing::raw::{self, RawData, RawRecord};
+use pinlake_landing::source::RecordSource;
 use pinlake_schema::Catalog;
 
 #[derive(Clone, Default)]
@@ -35,7 +36,7 @@ struct Sent(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
 impl TriggerQueue for Sent {
-    async fn wake(&self, body: String) -> Result<(), String> {
+    async fn send(&self, body: String) -> Result<(), String> {
         self.0.lock().unwrap().push(body);
         Ok(())
     }
@@ -49,7 +50,16 @@ fn effects() -> Env {
 fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Sent>, Sent) {
     let sent = Sent::default();
     let catalog = Arc::new(Catalog::embedded().unwrap());
-    (Compactor { lake: Lake::new(store, effects()), catalog, alarm: sent.clone(), budget, files: None }, sent)
+    (
+        Compactor {
+            lake: Lake::new(store, effects()),
+            catalog,
+            trigger_queue: sent.clone(),
+            budget,
+            files: None,
+        },
+        sent,
+    )
 }
 
 async fn deliver(store: &dyn ObjectStore, catalog: &Arc<Catalog>, sequence: u64, line: &str) {
@@ -69,9 +79,10 @@ async fn deliver_to(
         arrived_ms: 1_666_180_800_000,
         data: RawData::from_bytes(line.as_bytes().to_vec()),
     }];
-    let delivery = Delivery { source: "events", shard: "shardId-0", records: &records };
-    let raw = raw::put(store, &delivery.origin().unwrap(), &records).await.unwrap();
-    land(store, &CatalogHistory::default(), catalog, delivery, &raw).await.unwrap();
+    let source = RecordSource::from_path_segments("events", "shardId-0");
+    let batch = RawBatch { source: &source, records: &records };
+    let raw = raw::put(store, &batch.id().unwrap(), &records).await.unwrap();
+    land_rows(store, &CatalogHistory::default(), catalog, batch, &raw).await.unwrap();
 }
 
 fn messages(bodies: &[String]) -> SqsEvent {

@@ -13,13 +13,15 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore};
 use pinlake_clean::record_reader::sandbox::Sandbox;
 use pinlake_landing::LandingError;
+use pinlake_landing::source::RecordSource;
+use pinlake_store::head_if_exists;
 
 use super::cursor::{Cursor, Task};
 use super::insert::COMMIT_BYTES;
-use super::{LoadError, Loader, RecordSource};
+use super::{LoadError, Loader, LoadSource};
 use crate::fetch::{FileBytes, MAX_IN_MEMORY_BYTES, fetch};
 use crate::source::FileSource;
 
@@ -70,11 +72,7 @@ impl BucketLoader {
         let prefix = Path::parse(prefix).map_err(|error| open_error(error.into()))?;
         let single = match prefix.as_ref() {
             "" => None,
-            _ => match store.head(&prefix).await {
-                Ok(meta) => Some(meta),
-                Err(object_store::Error::NotFound { .. }) => None,
-                Err(error) => return Err(open_error(error)),
-            },
+            _ => head_if_exists(&*store, &prefix).await.map_err(open_error)?,
         };
         let mut cursor = Cursor::at_start(task.clone());
         let listed = match single {
@@ -160,7 +158,8 @@ impl BucketLoader {
         let read = match fetched.records(&file.name, &self.sandbox) {
             Ok(records) => {
                 let dataset = self.cursor.task.dataset.clone().or(file.dataset);
-                let source = RecordSource { name: format!("file/{}", file.name), id: Some(file.id), dataset };
+                let name = RecordSource::File { name: Some(file.name) }.to_string();
+                let source = LoadSource { name, id: Some(file.id), dataset };
                 loader.load_file(records, source, |_| {}).await?
             }
             Err(error) => Err(error),

@@ -10,7 +10,7 @@ use pinlake_clean::{CleanedRows, Count, Origin, Position, RecordCleaner};
 use pinlake_schema::Catalog;
 use tokio::sync::oneshot;
 
-use super::{LoadError, RecordSource};
+use super::{LoadError, LoadSource};
 
 /// Bytes of records in a block. It fits into the cache of a processor, and is cleaned quickly enough for inserts, whose
 /// columns are encoded on the same threads, to get a turn.
@@ -22,7 +22,7 @@ const BLOCK_RECORDS: u64 = BLOCK_BYTES as u64 / 32;
 /// Bytes that a file adds to its block: many files hold one small record, and a name of the same length.
 const SOURCE_BYTES: usize = 256;
 
-impl RecordSource {
+impl LoadSource {
     fn clean(&self, cleaner: &mut RecordCleaner, number: u64, record: Record<'_>) {
         let dataset = self.dataset.as_deref();
         let origin = Origin {
@@ -50,7 +50,7 @@ pub(super) struct CleaningPool {
 /// Consecutive records. Blocks are reused: touching new memory costs more than reading into it.
 #[derive(Debug)]
 struct Block {
-    sources: Vec<Arc<RecordSource>>,
+    sources: Vec<Arc<LoadSource>>,
     /// Filled from the start to the end of the last piece.
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
@@ -91,7 +91,7 @@ impl Block {
     }
 
     /// Describes the next `bytes` bytes.
-    fn add(&mut self, source: &Arc<RecordSource>, bytes: usize, content: Content) {
+    fn add(&mut self, source: &Arc<LoadSource>, bytes: usize, content: Content) {
         if !self.sources.last().is_some_and(|last| Arc::ptr_eq(last, source)) {
             self.sources.push(source.clone());
         }
@@ -122,7 +122,7 @@ impl CleaningPool {
     }
 
     /// Adds record `number` of `source`.
-    pub(super) fn push(&mut self, source: &Arc<RecordSource>, number: u64, record: Record<'_>) {
+    pub(super) fn push(&mut self, source: &Arc<LoadSource>, number: u64, record: Record<'_>) {
         let block = &mut self.open;
         let (start, bytes) = (block.filled(), record.bytes.len());
         if block.bytes.len() < start + bytes {
@@ -134,7 +134,7 @@ impl CleaningPool {
 
     /// Adds whole lines until the block is full; the threads that clean split them. Returns false if there are none. Only for
     /// sources without an id, whose records are not numbered.
-    pub(super) fn push_lines(&mut self, source: &Arc<RecordSource>, records: &mut Records) -> bool {
+    pub(super) fn push_lines(&mut self, source: &Arc<LoadSource>, records: &mut Records) -> bool {
         let block = &mut self.open;
         let start = block.filled();
         let limit = BLOCK_RECORDS.saturating_sub(block.records);
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_block_of_short_records_is_full_at_its_record_limit() {
         let mut cleaning = CleaningPool::new(Arc::new(Catalog::embedded().unwrap()), DateTime::UNIX_EPOCH);
-        let source = Arc::new(RecordSource { name: "file/x".to_owned(), id: None, dataset: None });
+        let source = Arc::new(LoadSource { name: "file/x".to_owned(), id: None, dataset: None });
         let lines = "7\n".repeat(BLOCK_BYTES / 2);
         let mut records = Records::from_bytes("x", lines.into(), Limits::default()).unwrap();
         assert!(cleaning.push_lines(&source, &mut records));

@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use pinlake_clean::record_reader::ReadError;
-use pinlake_landing::object::{get_if_there, remove_if_there};
+use pinlake_store::{delete_if_exists, read_json};
 use serde::{Deserialize, Serialize};
 
 use super::LoadError;
@@ -94,10 +94,7 @@ impl Cursor {
         let path = Self::path(task);
         let error =
             |source: Box<dyn Error + Send + Sync>| LoadError::ReadCursor { path: path.to_string(), source };
-        let Some(bytes) = get_if_there(lake, &path).await.map_err(|source| error(source.into()))? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| error(source.into()))
+        read_json(lake, &path).await.map_err(|source| error(source.into()))
     }
 
     pub(super) async fn write(&self, lake: &dyn ObjectStore) -> Result<(), LoadError> {
@@ -111,7 +108,7 @@ impl Cursor {
 
     pub(super) async fn remove(&self, lake: &dyn ObjectStore) -> Result<(), LoadError> {
         let path = Self::path(&self.task);
-        remove_if_there(lake, &path)
+        delete_if_exists(lake, &path)
             .await
             .map_err(|source| LoadError::RemoveCursor { path: path.to_string(), source: source.into() })
     }
