@@ -158,7 +158,7 @@ async fn what_athena_says_of_a_wrong_query_is_told() {
         "colour.sql",
         "Athena failed: ",
         "\"colour\"",
-        "mend the query",
+        "fix the query",
     ] {
         assert!(error.contains(part), "{part} is missing in: {error}");
     }

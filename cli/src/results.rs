@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pinlake_analytics::{Results, stored};
+use pinlake_analytics::{Results, result_store};
 
 use crate::console;
 use crate::error::CliError;
@@ -20,7 +20,7 @@ pub enum ResultFormat {
     Csv,
 }
 
-/// Print the results that the last analysis stored, or those of an earlier run.
+/// Print the results that the last analysis result_store, or those of an earlier run.
 #[derive(Debug, clap::Args)]
 pub struct ResultsArgs {
     /// The lake: a folder, or s3://bucket[/prefix] with the usual AWS environment
@@ -37,7 +37,7 @@ pub struct ResultsArgs {
 /// Prints stored results.
 pub async fn run(args: ResultsArgs) -> Result<ExitCode, CliError> {
     let store = lake::store(&args.lake).await?;
-    let (run, results) = stored::load(&*store, args.run.as_deref()).await.map_err(|error| {
+    let (run, results) = result_store::load(&*store, args.run.as_deref()).await.map_err(|error| {
         CliError::failed("cannot read the results", "invoke the analysis function, or run `pinlake analyse`")
             .caused_by(error)
     })?;

@@ -17,7 +17,8 @@ use lambda_http::tower::ServiceBuilder;
 use lambda_http::{Adapter, Error, LambdaEvent, Request, service_fn};
 use pinlake_env::Env;
 use pinlake_platform::api_keys::ApiKeys;
-use pinlake_platform::telemetry::{self, Metrics, Unit};
+use pinlake_platform::metrics::ingest as metric;
+use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::{contracts, settings};
 use pinlake_schema::Catalog;
 use serde_json::Value;
@@ -26,7 +27,7 @@ use serde_json::Value;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let metrics = Metrics::of("ingest");
+    let metrics = Metrics::from_settings();
     let effects = Env::system();
     let catalog = Arc::new(contracts::catalog(settings::place("PINLAKE_DATASETS")?.as_ref()).await?);
     let app = App {
@@ -78,14 +79,14 @@ async fn kinesis() -> aws_sdk_kinesis::Client {
 fn measure(metrics: &Metrics, effects: &Env, report: &Report) {
     let count = |holds: bool| if holds { 1.0 } else { 0.0 };
     let values = [
-        ("requests", Unit::Count, 1.0),
-        ("requests_rejected", Unit::Count, count((400..500).contains(&report.status))),
-        ("requests_failed", Unit::Count, count(report.status >= 500)),
-        ("bytes", Unit::Bytes, report.bytes as f64),
-        ("records_stored", Unit::Count, report.stored as f64),
-        ("records_failed", Unit::Count, report.failed as f64),
-        ("records_read", Unit::Count, report.read as f64),
-        ("retries", Unit::Count, report.retries as f64),
+        (metric::REQUESTS, 1.0),
+        (metric::REQUESTS_REJECTED, count((400..500).contains(&report.status))),
+        (metric::REQUESTS_FAILED, count(report.status >= 500)),
+        (metric::BYTES, report.bytes as f64),
+        (metric::RECORDS_STORED, report.stored as f64),
+        (metric::RECORDS_FAILED, report.failed as f64),
+        (metric::RECORDS_READ, report.read as f64),
+        (metric::RETRIES, report.retries as f64),
     ];
     // One line a request: at one record a request, what is logged is half of the bill.
     let told = [
@@ -97,5 +98,5 @@ fn measure(metrics: &Metrics, effects: &Env, report: &Report) {
     let told = told.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))));
     let status = ("status".to_owned(), Value::from(report.status));
     let told = told.chain([status]).collect();
-    metrics.emit_with(effects.clock.now(), report.dataset.as_deref(), &values, told);
+    metrics.emit_with_fields(effects.clock.now(), report.dataset.as_deref(), &values, told);
 }

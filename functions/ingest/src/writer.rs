@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use pinlake_env::{Backoff, Rng};
+use pinlake_env::Rng;
 use tokio::time::Instant;
 
 use crate::packing::StreamRecord;
@@ -17,7 +17,7 @@ use crate::stream::{MAX_CALL_BYTES, MAX_CALL_RECORDS, PutError, PutErrorKind, Re
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
     /// Waits between the rounds, and how many rounds there are.
-    pub backoff: Backoff,
+    pub backoff: pinlake_env::RetryPolicy,
     /// No round begins, and no call lasts, beyond this.
     pub budget: Duration,
 }
@@ -25,8 +25,11 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     /// Eight rounds within eight seconds: a shard's throughput is counted by the second, so a burst has passed.
     fn default() -> Self {
-        let backoff =
-            Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2), attempts: 8 };
+        let backoff = pinlake_env::RetryPolicy {
+            max_attempts: 8,
+            initial_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(2),
+        };
         Self { backoff, budget: Duration::from_secs(8) }
     }
 }

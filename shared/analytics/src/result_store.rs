@@ -1,4 +1,4 @@
-//! Results in the lake: `results/runs/<run>.json` for each run, and `results/latest.json`, which names the newest.
+//! Stores results in the lake: `results/runs/<run>.json` for each run, and `results/latest.json` with the id of the newest run.
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
@@ -7,32 +7,32 @@ use serde_json::Value;
 
 use crate::{AnalyticsError, Results};
 
-/// How often the name of the newest run is tried for when other runs come between.
-const ATTEMPTS: usize = 8;
+/// Attempts to update `latest.json` when concurrent runs change it.
+const MAX_ATTEMPTS: usize = 8;
 
-/// Results cannot be kept or found.
+/// Why results cannot be stored or loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum StoredError {
+pub enum ResultStoreError {
     /// The store failed.
     #[error("{path}: {source}")]
     Store {
-        /// Where.
+        /// The object.
         path: String,
-        /// What it said.
+        /// The error of the store.
         source: object_store::Error,
     },
-    /// There is no such run.
-    #[error("there are no results {0}: run the analysis first")]
-    None(String),
-    /// What is there are no results.
+    /// No run with this id, or no run at all.
+    #[error("no results {0}: run the analysis first")]
+    NotFound(String),
+    /// The object does not contain results.
     #[error(transparent)]
     Results(#[from] AnalyticsError),
-    /// What is there is no JSON.
+    /// The object is not JSON.
     #[error("{path}: {source}")]
     Json {
-        /// Where.
+        /// The object.
         path: String,
-        /// What is wrong.
+        /// The error of the parser.
         source: serde_json::Error,
     },
 }
@@ -42,8 +42,8 @@ struct Latest {
     run: String,
 }
 
-/// Where a run's results lie.
-pub fn path_of(run: &str) -> Path {
+/// The path of a run's results.
+pub fn results_path(run: &str) -> Path {
     Path::from_iter(["results", "runs", &format!("{run}.json")])
 }
 
@@ -51,28 +51,28 @@ fn latest_path() -> Path {
     Path::from_iter(["results", "latest.json"])
 }
 
-/// Keeps the results of `run`. It becomes the latest unless a later one is: run ids order as the runs do.
+/// Stores the results of `run` and makes it the latest run, unless a run with a higher id is.
 ///
 /// # Errors
-/// When the store fails; doing it again is safe.
-pub async fn save(store: &dyn ObjectStore, run: &str, results: &Results) -> Result<Path, StoredError> {
-    let path = path_of(run);
+/// If the store fails. Saving again is safe.
+pub async fn save(store: &dyn ObjectStore, run: &str, results: &Results) -> Result<Path, ResultStoreError> {
+    let path = results_path(run);
     let bytes = results.to_json().to_string();
-    store.put(&path, bytes.into()).await.map_err(failed(&path))?;
+    store.put(&path, bytes.into()).await.map_err(store_error(&path))?;
     let latest = latest_path();
     let mut conflict = None;
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         let mode = match get(store, &latest).await? {
             None => PutMode::Create,
             Some((bytes, version)) => {
-                let known: Latest = serde_json::from_slice(&bytes).map_err(broken(&latest))?;
+                let known: Latest = serde_json::from_slice(&bytes).map_err(json_error(&latest))?;
                 if known.run.as_str() >= run {
                     return Ok(path);
                 }
                 PutMode::Update(version)
             }
         };
-        let pointer = serde_json::to_vec(&Latest { run: run.to_owned() }).map_err(broken(&latest))?;
+        let pointer = serde_json::to_vec(&Latest { run: run.to_owned() }).map_err(json_error(&latest))?;
         let options = PutOptions { mode, ..PutOptions::default() };
         match store.put_opts(&latest, PutPayload::from(pointer), options).await {
             Ok(_) => return Ok(path),
@@ -80,53 +80,54 @@ pub async fn save(store: &dyn ObjectStore, run: &str, results: &Results) -> Resu
                 error
                 @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }),
             ) => conflict = Some(error),
-            Err(error) => return Err(failed(&latest)(error)),
+            Err(error) => return Err(store_error(&latest)(error)),
         }
     }
-    conflict.map_or(Ok(path), |error| Err(failed(&latest)(error)))
+    conflict.map_or(Ok(path), |error| Err(store_error(&latest)(error)))
 }
 
-/// The results of `run`, or of the latest one, with its id.
+/// Loads the results of `run`, or of the latest run, and returns them with the id of the run.
 ///
 /// # Errors
-/// When there are none, or they cannot be read.
-pub async fn load(store: &dyn ObjectStore, run: Option<&str>) -> Result<(String, Results), StoredError> {
+/// If there are none or they cannot be read.
+pub async fn load(store: &dyn ObjectStore, run: Option<&str>) -> Result<(String, Results), ResultStoreError> {
     let run = match run {
         Some(run) => run.to_owned(),
         None => {
             let latest = latest_path();
             let found = get(store, &latest).await?;
-            let (bytes, _) = found.ok_or_else(|| StoredError::None("yet".to_owned()))?;
-            serde_json::from_slice::<Latest>(&bytes).map_err(broken(&latest))?.run
+            let (bytes, _) = found.ok_or_else(|| ResultStoreError::NotFound("yet".to_owned()))?;
+            serde_json::from_slice::<Latest>(&bytes).map_err(json_error(&latest))?.run
         }
     };
-    let path = path_of(&run);
-    let (bytes, _) = get(store, &path).await?.ok_or_else(|| StoredError::None(format!("of run {run}")))?;
-    let json: Value = serde_json::from_slice(&bytes).map_err(broken(&path))?;
+    let path = results_path(&run);
+    let (bytes, _) =
+        get(store, &path).await?.ok_or_else(|| ResultStoreError::NotFound(format!("of run {run}")))?;
+    let json: Value = serde_json::from_slice(&bytes).map_err(json_error(&path))?;
     Ok((run, Results::from_json(json)?))
 }
 
 async fn get(
     store: &dyn ObjectStore,
     path: &Path,
-) -> Result<Option<(bytes::Bytes, UpdateVersion)>, StoredError> {
+) -> Result<Option<(bytes::Bytes, UpdateVersion)>, ResultStoreError> {
     let got = match store.get(path).await {
         Ok(got) => got,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(failed(path)(error)),
+        Err(error) => return Err(store_error(path)(error)),
     };
     let version = UpdateVersion { e_tag: got.meta.e_tag.clone(), version: got.meta.version.clone() };
-    Ok(Some((got.bytes().await.map_err(failed(path))?, version)))
+    Ok(Some((got.bytes().await.map_err(store_error(path))?, version)))
 }
 
-fn failed(path: &Path) -> impl FnOnce(object_store::Error) -> StoredError + use<> {
+fn store_error(path: &Path) -> impl FnOnce(object_store::Error) -> ResultStoreError + use<> {
     let path = path.to_string();
-    |source| StoredError::Store { path, source }
+    |source| ResultStoreError::Store { path, source }
 }
 
-fn broken(path: &Path) -> impl FnOnce(serde_json::Error) -> StoredError + use<> {
+fn json_error(path: &Path) -> impl FnOnce(serde_json::Error) -> ResultStoreError + use<> {
     let path = path.to_string();
-    |source| StoredError::Json { path, source }
+    |source| ResultStoreError::Json { path, source }
 }
 
 #[cfg(test)]
@@ -138,7 +139,7 @@ mod tests {
     #[tokio::test]
     async fn the_latest_run_is_the_one_with_the_highest_id() {
         let store = InMemory::new();
-        assert!(matches!(load(&store, None).await, Err(StoredError::None(_))));
+        assert!(matches!(load(&store, None).await, Err(ResultStoreError::NotFound(_))));
         let results = |value: i64| {
             Results::from_json(json!({ "answer": { "columns": ["n"], "rows": [[value]], "versions": {} } }))
                 .unwrap()
