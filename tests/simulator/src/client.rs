@@ -14,13 +14,13 @@ use pinlake_landing::drain::Acknowledged;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::contracts::{self, DATASETS, Release};
+use crate::contracts::{self, CatalogVersion, DATASETS};
 use crate::fault::Fault;
-use crate::invariants::quarantined;
+use crate::invariants::quarantine_content;
 use crate::kinesis::{Producer, STREAM, Stream};
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
-use crate::trace::Broken;
+use crate::trace::Violation;
 use crate::world::{Function, World, api_key};
 
 /// The function's time limit.
@@ -44,7 +44,7 @@ struct Row {
 }
 
 #[derive(Clone)]
-struct Post {
+struct ClientRequest {
     id: String,
     format: Format,
     path: String,
@@ -58,27 +58,30 @@ struct Post {
 
 /// A warm ingest.
 struct Warm {
-    release: Release,
+    catalog_version: CatalogVersion,
     app: App<Producer>,
 }
 
 /// A client: posts one request after another.
 pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
     let mut warm = None;
-    let requests =
-        if world.plan.long { world.plan.requests } else { world.rng.between(1, world.plan.requests) };
+    let requests = if world.scenario.has_many_commits {
+        world.scenario.requests
+    } else {
+        world.rng.between(1, world.scenario.requests)
+    };
     for request in 0..requests {
         sleep(world.rng.millis(0, 8_000)).await;
-        let post = draw(&world, &format!("c{number}-{request}"), number);
+        let post = random_input(&world, &format!("c{number}-{request}"), number);
         for attempt in 0..ATTEMPTS {
             let mut again = post.clone();
-            if attempt > 0 && again.key.is_some() && world.strikes(Fault::HeaderLost, "client") {
+            if attempt > 0 && again.key.is_some() && world.draw_fault(Fault::HeaderLost, "client") {
                 again.key = None;
             } else if attempt > 0
                 && again.key.is_some()
                 && again.rows.len() > 1
                 && !again.malformed
-                && world.strikes(Fault::PartRepeated, "client")
+                && world.draw_fault(Fault::PartRepeated, "client")
             {
                 again.rows.drain(..world.rng.index(again.rows.len()));
                 // What it was content with stays; what it was not, it has in full the next time.
@@ -86,7 +89,7 @@ pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
                 again = post.clone();
             }
             let done = send(&world, &stream, &again, attempt, &mut warm).await;
-            if done && !world.strikes(Fault::ClientRepeats, "client") {
+            if done && !world.draw_fault(Fault::ClientRepeats, "client") {
                 break;
             }
             sleep(world.rng.millis(100, 5_000)).await;
@@ -94,51 +97,54 @@ pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
     }
 }
 
-fn draw(world: &World, id: &str, client: u64) -> Post {
+fn random_input(world: &World, id: &str, client: u64) -> ClientRequest {
     let rng = &world.rng;
     let format =
         [Format::Native, Format::NativeLines, Format::Kafka, Format::KinesisRecords, Format::KinesisRecord]
             [rng.index(5)];
     let kinesis = matches!(format, Format::KinesisRecord | Format::KinesisRecords);
-    let dataset = if world.plan.long { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
-    let count = if format == Format::KinesisRecord { 1 } else { rng.between(1, world.plan.rows) };
-    let rows =
-        (0..count).map(|index| row(world, if kinesis { None } else { Some(dataset) }, id, index)).collect();
+    let dataset =
+        if world.scenario.has_many_commits { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
+    let count = if format == Format::KinesisRecord { 1 } else { rng.between(1, world.scenario.rows) };
+    let rows = (0..count)
+        .map(|index| random_row(world, if kinesis { None } else { Some(dataset) }, id, index))
+        .collect();
     let path = match format {
         Format::Native | Format::NativeLines => format!("/v1/{dataset}"),
         Format::Kafka => format!("/test/topics/0a1b.{dataset}"),
         Format::KinesisRecords => "/prod/streams/shared/records".to_owned(),
         Format::KinesisRecord => "/prod/streams/shared/record".to_owned(),
     };
-    let caller = (world.plan.callers > 0).then(|| client % world.plan.callers);
+    let caller = (world.scenario.callers > 0).then(|| client % world.scenario.callers);
     let key = match rng.chance(700) {
         // A name that is near at hand: a batch's number, say.
-        true if rng.chance(world.plan.shared_keys) => {
-            world.trace.reached("shared idempotency keys");
+        true if rng.chance(world.scenario.shared_keys) => {
+            world.trace.count("shared idempotency keys");
             Some(format!("batch-{}", rng.between(0, 1)))
         }
         named => named.then(|| id.to_owned()),
     };
-    Post { id: id.to_owned(), format, path, rows, key, caller, malformed: rng.chance(60) }
+    ClientRequest { id: id.to_owned(), format, path, rows, key, caller, malformed: rng.chance(60) }
 }
 
 /// A row for `dataset`; none: for any, and its shape will tell.
-fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) -> Row {
+fn random_row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) -> Row {
     let rng = &world.rng;
     let sent_to = dataset;
-    let any = || if world.plan.long { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
+    let any =
+        || if world.scenario.has_many_commits { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
     let dataset = dataset.unwrap_or_else(any);
     let good = |id: u64, note: &str| Row {
         json: format!("{{\"{dataset}\":{id},\"note\":\"{note}\"}}"),
         content: format!("{dataset}/{id}"),
     };
     let bad = |json: String, judged_by: Option<&str>| Row {
-        content: quarantined(judged_by, json.as_bytes()),
+        content: quarantine_content(judged_by, json.as_bytes()),
         json,
     };
-    if matches!(dataset, "page" | "click") && rng.chance(world.plan.wavering) {
-        let id = rng.between(*contracts::WAVERING.start(), *contracts::WAVERING.end());
-        return Row { json: contracts::wavering(dataset, id), content: format!("{dataset}/{id}") };
+    if matches!(dataset, "page" | "click") && rng.chance(world.scenario.borderline) {
+        let id = rng.between(*contracts::BORDERLINE.start(), *contracts::BORDERLINE.end());
+        return Row { json: contracts::borderline(dataset, id), content: format!("{dataset}/{id}") };
     }
     if dataset == "draft" {
         let is_named = sent_to.is_some();
@@ -153,7 +159,7 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
         let id = rng.between(*ids.start(), *ids.end());
         return Row { json: contracts::draft(id), content: format!("draft/{id}") };
     }
-    match if world.plan.long { 99 } else { rng.between(0, 99) } {
+    match if world.scenario.has_many_commits { 99 } else { rng.between(0, 99) } {
         // A small range: the same rows come again, in this request and in others.
         0..=54 => {
             let id = rng.between(0, 30);
@@ -183,7 +189,7 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
     }
 }
 
-fn body(post: &Post) -> String {
+fn encode_body(post: &ClientRequest) -> String {
     let mut text = String::new();
     let (open, close, between) = match post.format {
         Format::Native => ("[", "]", ","),
@@ -216,23 +222,24 @@ fn body(post: &Post) -> String {
 async fn send(
     world: &Arc<World>,
     stream: &Arc<Stream>,
-    post: &Post,
+    post: &ClientRequest,
     attempt: u64,
     warm: &mut Option<Warm>,
 ) -> bool {
-    let release = world.release(Function::Ingest);
-    let Warm { app, .. } = warm.take().filter(|warm| warm.release == release).unwrap_or_else(|| Warm {
-        release,
-        app: App {
-            stream: Producer { stream: stream.clone(), process: Process::new("ingest") },
-            catalog: contracts::catalog(release),
-            access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
-            reads: false,
-            patience: RetryPolicy::default(),
-            effects: world.effects(),
-        },
-    });
-    let mut request: Request = http::Request::new(Body::from(body(post)));
+    let catalog_version = world.catalog_version(Function::Ingest);
+    let Warm { app, .. } =
+        warm.take().filter(|warm| warm.catalog_version == catalog_version).unwrap_or_else(|| Warm {
+            catalog_version,
+            app: App {
+                stream: Producer { stream: stream.clone(), process: Process::new("ingest") },
+                catalog: contracts::catalog(catalog_version),
+                access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
+                reads: false,
+                patience: RetryPolicy::default(),
+                effects: world.effects(),
+            },
+        });
+    let mut request: Request = http::Request::new(Body::from(encode_body(post)));
     *request.method_mut() = http::Method::POST;
     if let Ok(uri) = format!("https://example.org{}", post.path).parse() {
         *request.uri_mut() = uri;
@@ -256,12 +263,12 @@ async fn send(
     let ids: Vec<RecordId> =
         (0..post.rows.len()).map(|at| format!("{:?}/{request_name}#{at}", post.caller)).collect();
     if !post.malformed {
-        let mut book = world.ledger.open();
+        let mut book = world.ledger.lock();
         for (row, id) in post.rows.iter().zip(&ids) {
-            book.sent(&row.content, id.clone());
+            book.record_sent(&row.content, id.clone());
         }
     }
-    world.tell(|| {
+    world.log(|| {
         let (rows, key) = (post.rows.len(), &post.key);
         format!("client sends {} as {key:?} to {}, {rows} rows, attempt {attempt}", post.id, post.path)
     });
@@ -269,23 +276,26 @@ async fn send(
     let Some(response) = process.invoke(world, TIME_LIMIT, app.handle(request)).await else {
         return false;
     };
-    *warm = Some(Warm { release, app });
+    *warm = Some(Warm { catalog_version, app });
     sleep(world.rng.millis(5, 50)).await;
-    if world.strikes(Fault::HttpAnswerLost, "client") {
+    if world.draw_fault(Fault::HttpAnswerLost, "client") {
         return false;
     }
-    read(world, post, &ids, &response)
+    read_response(world, post, &ids, &response)
 }
 
 /// Reads an answer and books what it acknowledges.
-fn read(world: &World, post: &Post, ids: &[RecordId], response: &Response<Body>) -> bool {
+fn read_response(world: &World, post: &ClientRequest, ids: &[RecordId], response: &Response<Body>) -> bool {
     let status = response.status().as_u16();
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-    world.tell(|| format!("client has {status} for {}: {body}", post.id));
+    world.log(|| format!("client has {status} for {}: {body}", post.id));
     if post.malformed {
         // Whether the dataset is there is asked first.
         if status != 400 && !(status == 404 && post.path.ends_with("draft")) {
-            world.broke(Broken::Invented, format!("a malformed body of {} was answered {status}", post.id));
+            world.report_violation(
+                Violation::Unexpected,
+                format!("a malformed body of {} was answered {status}", post.id),
+            );
         }
         return true;
     }
@@ -309,12 +319,15 @@ fn read(world: &World, post: &Post, ids: &[RecordId], response: &Response<Body>)
         // The dataset has no contract yet, or none any more.
         (_, 404) if post.path.ends_with("draft") => return false,
         _ => {
-            world.broke(Broken::Lost, format!("{} was answered {status}: {body}", post.id));
+            world.report_violation(Violation::Lost, format!("{} was answered {status}: {body}", post.id));
             return true;
         }
     };
     if taken.len() != post.rows.len() {
-        world.broke(Broken::Lost, format!("{}: {} rows, {} answers", post.id, post.rows.len(), taken.len()));
+        world.report_violation(
+            Violation::Lost,
+            format!("{}: {} rows, {} answers", post.id, post.rows.len(), taken.len()),
+        );
         return true;
     }
     let acknowledged = response.headers().get(ingest::ack::HEADER).and_then(|ack| ack.to_str().ok());
@@ -334,13 +347,13 @@ fn read(world: &World, post: &Post, ids: &[RecordId], response: &Response<Body>)
         .collect();
     if !records.is_empty() {
         if acknowledged.is_empty() {
-            world.broke(
-                Broken::SaidDrained,
+            world.report_violation(
+                Violation::FalselyDrained,
                 format!("{} was acknowledged without {}", post.id, ingest::ack::HEADER),
             );
         }
-        world.trace.reached("acknowledgements");
-        world.ledger.open().acknowledged(Receipt { stream: STREAM, acknowledged, records });
+        world.trace.count("acknowledgements");
+        world.ledger.lock().record_acknowledged(Receipt { stream: STREAM, acknowledged, records });
     }
     taken.iter().all(|taken| *taken)
 }
@@ -350,29 +363,31 @@ fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
 }
 
 /// Another producer on the same stream, whose records have any form.
-pub async fn stranger(world: Arc<World>, stream: Arc<Stream>) {
+pub async fn produce_foreign_records(world: Arc<World>, stream: Arc<Stream>) {
     for _ in 0..world.rng.between(1, 4) {
         sleep(world.rng.millis(0, 10_000)).await;
         let id = world.rng.between(0, 30);
         let (key, data, content): (&str, Vec<u8>, Content) = match world.rng.between(0, 5) {
-            0 => ("any", vec![0xff, 0, 0x80 | id as u8], quarantined(None, &[0xff, 0, 0x80 | id as u8])),
-            1 => ("any", Vec::new(), quarantined(None, b"")),
-            2 => ("visit", b"not json".to_vec(), quarantined(Some("visit"), b"not json")),
+            0 => {
+                ("any", vec![0xff, 0, 0x80 | id as u8], quarantine_content(None, &[0xff, 0, 0x80 | id as u8]))
+            }
+            1 => ("any", Vec::new(), quarantine_content(None, b"")),
+            2 => ("visit", b"not json".to_vec(), quarantine_content(Some("visit"), b"not json")),
             3 => (
                 "any/+1/01",
                 format!("{{\"visit\": {}}}", 200 + id).into_bytes(),
                 format!("visit/{}", 200 + id),
             ),
             4 => ("page", format!("{{\n  \"page\": {id}\n}}\n").into_bytes(), format!("page/{id}")),
-            _ => ("nobody/r/0", b"[1, 2]".to_vec(), quarantined(Some("nobody"), b"[1, 2]")),
+            _ => ("nobody/r/0", b"[1, 2]".to_vec(), quarantine_content(Some("nobody"), b"[1, 2]")),
         };
         let stored = stream.store(key, &data);
         let Ok(sequence) = stored.sequence.parse() else { continue };
         // Nobody named its request: its place is its id.
         let id: RecordId = format!("{}/{}", stored.shard, stored.sequence);
         let acknowledged = Acknowledged::from([(stored.shard, sequence)]);
-        let mut book = world.ledger.open();
-        book.sent(&content, id.clone());
-        book.acknowledged(Receipt { stream: STREAM, acknowledged, records: vec![(content, id)] });
+        let mut book = world.ledger.lock();
+        book.record_sent(&content, id.clone());
+        book.record_acknowledged(Receipt { stream: STREAM, acknowledged, records: vec![(content, id)] });
     }
 }

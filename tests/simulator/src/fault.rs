@@ -93,7 +93,7 @@ pub struct Rates(BTreeMap<Fault, u64>);
 impl Rates {
     /// Draws the kinds that a world knows, and how often each strikes. A world without some faults reaches states
     /// that one with all of them never does ("swarm testing", Groce and others, ISSTA 2012).
-    pub fn drawn(rng: &SimRng) -> Self {
+    pub fn random(rng: &SimRng) -> Self {
         let mut rates = BTreeMap::new();
         let calm = rng.chance(50);
         for (fault, most) in Fault::ALL {

@@ -21,8 +21,8 @@ use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::checkpoint::{self, Form};
-use crate::contracts::{self, Release};
+use crate::checkpoint::{self, CheckpointForm};
+use crate::contracts::{self, CatalogVersion};
 use crate::files::LAKE;
 use crate::invariants::{self, Author};
 use crate::rng::SimRng;
@@ -34,9 +34,9 @@ pub enum Interference {
     /// Deletes an entry of the log, not the newest, and puts it back.
     EntryDeleted,
     /// Makes a checkpoint and deletes the entries before it.
-    LogTruncated(Form),
+    LogTruncated(CheckpointForm),
     /// Makes a checkpoint, or only the hint of one.
-    HintWritten(Form),
+    HintWritten(CheckpointForm),
     /// Deletes key files, which may come back.
     KeysDeleted,
     /// Cuts a key file off, and deletes it or puts it back.
@@ -59,14 +59,14 @@ impl Interference {
     const ALL: [Interference; 20] = [
         Self::EntryDeleted,
         Self::EntryDeleted,
-        Self::LogTruncated(Form::Classic),
-        Self::LogTruncated(Form::Classic),
-        Self::LogTruncated(Form::Parts),
-        Self::LogTruncated(Form::Unknown),
-        Self::HintWritten(Form::Classic),
-        Self::HintWritten(Form::Parts),
-        Self::HintWritten(Form::Unknown),
-        Self::HintWritten(Form::Missing),
+        Self::LogTruncated(CheckpointForm::Classic),
+        Self::LogTruncated(CheckpointForm::Classic),
+        Self::LogTruncated(CheckpointForm::Parts),
+        Self::LogTruncated(CheckpointForm::Unknown),
+        Self::HintWritten(CheckpointForm::Classic),
+        Self::HintWritten(CheckpointForm::Parts),
+        Self::HintWritten(CheckpointForm::Unknown),
+        Self::HintWritten(CheckpointForm::Missing),
         Self::KeysDeleted,
         Self::KeysDeleted,
         Self::KeysCut,
@@ -80,7 +80,7 @@ impl Interference {
     ];
 
     /// Draws what happens in a world, and when.
-    pub fn drawn(rng: &SimRng) -> Vec<(Duration, Self)> {
+    pub fn random(rng: &SimRng) -> Vec<(Duration, Self)> {
         let times = if rng.chance(350) { rng.between(1, 4) } else { 0 };
         let mut drawn: Vec<_> =
             (0..times).map(|_| (rng.millis(2_000, 70_000), Self::ALL[rng.index(Self::ALL.len())])).collect();
@@ -90,10 +90,10 @@ impl Interference {
         drawn
     }
 
-    fn counted(self) -> &'static str {
+    fn counter(self) -> &'static str {
         match self {
             Self::EntryDeleted => "foreign: entry deleted",
-            Self::LogTruncated(Form::Classic) => "foreign: log truncated",
+            Self::LogTruncated(CheckpointForm::Classic) => "foreign: log truncated",
             Self::LogTruncated(_) => "foreign: log truncated behind another checkpoint",
             Self::HintWritten(_) => "foreign: checkpoint hint",
             Self::KeysDeleted => "foreign: key files deleted",
@@ -108,20 +108,20 @@ impl Interference {
     }
 }
 
-/// Does what the plan says.
+/// Does what the scenario says.
 pub async fn interfere(world: Arc<World>) {
-    for (at, interference) in world.plan.interferences.clone() {
+    for (at, interference) in world.scenario.interferences.clone() {
         let world = world.clone();
         tokio::spawn(async move {
             sleep(at.saturating_sub(world.time())).await;
             // What it takes may not be there yet.
-            while !world.is_healed() {
-                let under_way = world.under_way();
-                if attempt(&world, interference).await {
-                    world.trace.reached(interference.counted());
+            while !world.has_stopped_faults() {
+                let in_progress = world.begin_work();
+                if apply(&world, interference).await {
+                    world.trace.count(interference.counter());
                     return;
                 }
-                drop(under_way);
+                drop(in_progress);
                 sleep(world.rng.millis(500, 4_000)).await;
             }
         });
@@ -129,7 +129,7 @@ pub async fn interfere(world: Arc<World>) {
 }
 
 /// Does it once, if it can be done now, and undoes it later where that is needed.
-async fn attempt(world: &Arc<World>, interference: Interference) -> bool {
+async fn apply(world: &Arc<World>, interference: Interference) -> bool {
     if interference == Interference::LandingDamaged {
         return damage_landing(world).await;
     }
@@ -137,7 +137,7 @@ async fn attempt(world: &Arc<World>, interference: Interference) -> bool {
     if tables.is_empty() {
         return false;
     }
-    let table = Table::of(world, &tables[world.rng.index(tables.len())]);
+    let table = Table::new(world, &tables[world.rng.index(tables.len())]);
     match interference {
         Interference::EntryDeleted => table.delete_entry().await,
         Interference::LogTruncated(form) => table.truncate(form).await,
@@ -161,7 +161,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn of(world: &'a Arc<World>, dataset: &str) -> Self {
+    fn new(world: &'a Arc<World>, dataset: &str) -> Self {
         Self { world, dataset: dataset.to_owned(), root: Path::from_iter(["tables", dataset]) }
     }
 
@@ -179,7 +179,7 @@ impl<'a> Table<'a> {
 
     /// How many of the first versions everybody who is at work has known from the beginning.
     fn settled(&self) -> u64 {
-        let oldest = self.world.oldest_under_way();
+        let oldest = self.world.oldest_in_progress();
         let invariants = self.world.invariants();
         let is_known = |version: &u64| {
             invariants.entry(&self.entry(*version)).is_some_and(|(_, landed)| *landed < oldest)
@@ -188,7 +188,7 @@ impl<'a> Table<'a> {
     }
 
     async fn put(&self, path: &Path, bytes: Bytes) {
-        self.world.tell(|| format!("another program puts {path}"));
+        self.world.log(|| format!("another program puts {path}"));
         // Memory does not fail.
         let _ = self.world.memory.put(path, bytes.into()).await;
     }
@@ -196,14 +196,14 @@ impl<'a> Table<'a> {
     async fn delete(&self, path: &Path) -> Option<Bytes> {
         let got = self.world.memory.get(path).await.ok()?.bytes().await.ok()?;
         self.world.memory.delete(path).await.ok()?;
-        self.world.tell(|| format!("another program deletes {path}"));
+        self.world.log(|| format!("another program deletes {path}"));
         Some(got)
     }
 
     /// Waits for a while, or until faults have stopped: then somebody puts back what is missing.
     async fn wait(&self) {
         let until = self.world.time() + self.world.rng.millis(500, 45_000);
-        while self.world.time() < until && !self.world.is_healed() {
+        while self.world.time() < until && !self.world.has_stopped_faults() {
             sleep(Duration::from_millis(500)).await;
         }
     }
@@ -227,7 +227,7 @@ impl<'a> Table<'a> {
         true
     }
 
-    async fn truncate(&self, form: Form) -> bool {
+    async fn truncate(&self, form: CheckpointForm) -> bool {
         let (newest, settled) = (self.newest(), self.settled());
         let most = settled.min(newest);
         if most == 0 {
@@ -246,26 +246,26 @@ impl<'a> Table<'a> {
             }
         }
         // A checkpoint that every reader knows stands for what was before it.
-        if form == Form::Classic && self.world.rng.chance(700) {
+        if form == CheckpointForm::Classic && self.world.rng.chance(700) {
             return true;
         }
         self.put_back(deleted).await;
         true
     }
 
-    async fn hint(&self, form: Form) -> bool {
+    async fn hint(&self, form: CheckpointForm) -> bool {
         let newest = self.newest();
         newest > 0 && self.checkpoint(self.world.rng.between(1, newest), form, true).await
     }
 
     /// Makes a checkpoint of a version, and the hint of it.
-    async fn checkpoint(&self, version: u64, form: Form, hinted: bool) -> bool {
+    async fn checkpoint(&self, version: u64, form: CheckpointForm, hinted: bool) -> bool {
         let entries: Option<Vec<Bytes>> = {
             let invariants = self.world.invariants();
             (0..=version).map(|version| Some(invariants.entry(&self.entry(version))?.0.clone())).collect()
         };
-        let Some(checkpoint) =
-            entries.and_then(|entries| checkpoint::of(version, &entries, form, &self.world.rng))
+        let Some(checkpoint) = entries
+            .and_then(|entries| checkpoint::build_checkpoint(version, &entries, form, &self.world.rng))
         else {
             return false;
         };
@@ -329,7 +329,7 @@ impl<'a> Table<'a> {
         true
     }
 
-    /// As a release leaves it whose identity the table refuses.
+    /// As a catalog version leaves it whose identity the table refuses.
     async fn foreign_keys(&self) -> bool {
         let files = self.files();
         if files.is_empty() {
@@ -338,7 +338,7 @@ impl<'a> Table<'a> {
         let path = self.keys(&files[self.world.rng.index(files.len())]);
         let Some(bytes) = self.delete(&path).await else { return false };
         let count = bytes.get(8..16).and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
-        let catalog = contracts::catalog(Release::Rekeyed);
+        let catalog = contracts::catalog(CatalogVersion::Rekeyed);
         let rekeyed = catalog.contract(&self.dataset).filter(|_| self.dataset == "visit");
         let mut other = b"PLKEYS03".to_vec();
         other.extend_from_slice(&count.to_le_bytes());
@@ -378,15 +378,15 @@ impl<'a> Table<'a> {
         }
         let lines: String =
             ids.iter().map(|id| format!("{{\"id\":{id},\"note\":\"note {id}\"}}\n")).collect();
-        let catalog = contracts::catalog(Release::First);
+        let catalog = contracts::catalog(CatalogVersion::First);
         let Some(contract) = catalog.contract(&self.dataset) else { return false };
         let decoder = arrow::json::ReaderBuilder::new(contract.arrow_schema()).build(lines.as_bytes());
         let Some(rows) = decoder.ok().and_then(|mut rows| rows.next()?.ok()) else { return false };
         for id in &ids {
             let content = format!("{}/{id}", self.dataset);
-            let mut book = self.world.ledger.open();
-            book.sent(&content, "another program".to_owned());
-            book.promised(&content, "another program".to_owned());
+            let mut book = self.world.ledger.lock();
+            book.record_sent(&content, "another program".to_owned());
+            book.record_promised(&content, "another program".to_owned());
         }
         self.commit(&[], rows, true).await
     }
@@ -403,7 +403,7 @@ impl<'a> Table<'a> {
                 return false;
             };
             let Ok(bytes) = got.bytes().await else { return false };
-            let Ok(rows) = invariants::rows_of(bytes) else { return false };
+            let Ok(rows) = invariants::read_rows(bytes) else { return false };
             batches.extend(rows);
         }
         let Some(schema) = batches.first().map(RecordBatch::schema) else { return false };
@@ -447,21 +447,21 @@ impl<'a> Table<'a> {
         if self.world.memory.put_opts(&entry, text.clone().into(), options).await.is_err() {
             return false;
         }
-        self.world.tell(|| format!("another program commits {entry}"));
-        invariants::committed(self.world, &entry, &text, Author::Other).await;
+        self.world.log(|| format!("another program commits {entry}"));
+        invariants::check_commit(self.world, &entry, &text, Author::Other).await;
         true
     }
 
     async fn vacuum(&self) -> bool {
         let live = self.files();
-        let oldest = self.world.oldest_under_way();
+        let oldest = self.world.oldest_in_progress();
         let listed: Result<Vec<_>, _> = self.world.memory.list(Some(&self.root)).try_collect().await;
         let mut deleted = false;
         for meta in listed.unwrap_or_default() {
             let is_dead = meta.location.parts_count() == 3
                 && meta.location.filename().is_some_and(|name| !live.iter().any(|live| live == name));
             // A file that a commit under way may name is younger than that commit's process.
-            let stamp = self.world.stamp_of(LAKE, &meta.location);
+            let stamp = self.world.find_stamp(LAKE, &meta.location);
             if is_dead && stamp.is_some_and(|stamp| stamp.time < oldest) {
                 deleted |= self.delete(&meta.location).await.is_some();
             }
@@ -479,6 +479,6 @@ async fn damage_landing(world: &Arc<World>) -> bool {
         return false;
     }
     let path = &listed[world.rng.index(listed.len())].location;
-    world.tell(|| format!("somebody writes over {path}"));
+    world.log(|| format!("somebody writes over {path}"));
     world.memory.put(path, "no Parquet".into()).await.is_ok()
 }

@@ -28,13 +28,13 @@ use pinlake_landing::catalog_history::CatalogHistory;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::contracts::{self, Release};
+use crate::contracts::{self, CatalogVersion};
 use crate::fault::Fault;
 use crate::mutation::Mutation;
 use crate::process::Process;
 use crate::queue::Queue;
 use crate::store::Store;
-use crate::trace::Broken;
+use crate::trace::Violation;
 use crate::world::{Function, World};
 
 /// As in template.yaml.
@@ -43,7 +43,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 pub const STREAM: &str = "events";
 const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/events";
 /// The longest wait between two tries of a batch.
-const MOST_BACKOFF: Duration = Duration::from_secs(60);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// A record on a shard.
 #[derive(Debug, Clone)]
@@ -77,19 +77,19 @@ fn shard_name(number: usize) -> String {
 }
 
 impl Stream {
-    /// A stream with the plan's shards.
+    /// A stream with the scenario's shards.
     pub fn new(world: &Arc<World>) -> Arc<Self> {
-        let shards = (0..world.plan.shards).map(|_| Shard::default()).collect();
+        let shards = (0..world.scenario.shards).map(|_| Shard::default()).collect();
         Arc::new(Self { world: world.clone(), shards: Mutex::new(shards) })
     }
 
     /// Stores a record, and says where.
     pub fn store(&self, key: &str, data: &[u8]) -> Receipt {
-        let key = &*crate::mutation::partition_key(self.world.plan.mutation, key);
+        let key = &*crate::mutation::partition_key(self.world.scenario.mutation, key);
         let mut shards = self.shards();
         let sequence = shards.iter().map(|shard| shard.records.len()).sum::<usize>() * 3 + 7;
         let hash = usize::from(blake3::hash(key.as_bytes()).as_bytes()[0]);
-        let roots = usize::try_from(self.world.plan.shards).unwrap_or(1);
+        let roots = usize::try_from(self.world.scenario.shards).unwrap_or(1);
         let mut at = hash % roots;
         let mut rest = hash / roots;
         loop {
@@ -103,7 +103,7 @@ impl Stream {
                 }
             };
         }
-        if shards.len() < 8 && self.world.strikes(Fault::ShardSplit, "stream") {
+        if shards.len() < 8 && self.world.draw_fault(Fault::ShardSplit, "stream") {
             let first = shards.len();
             shards.extend([Shard::default(), Shard::default()]);
             shards[at].children = vec![first, first + 1];
@@ -111,7 +111,7 @@ impl Stream {
         } else if shards.len() < 8
             && let Some(other) =
                 (0..shards.len()).find(|other| *other != at && shards[*other].children.is_empty())
-            && self.world.strikes(Fault::ShardMerge, "stream")
+            && self.world.draw_fault(Fault::ShardMerge, "stream")
         {
             let heir = shards.len();
             shards.push(Shard::default());
@@ -126,18 +126,18 @@ impl Stream {
             arrived: self.world.now(),
             data: data.to_owned(),
         };
-        self.world.tell(|| format!("{} takes {sequence} {key}", shard_name(at)));
+        self.world.log(|| format!("{} takes {sequence} {key}", shard_name(at)));
         shards[at].records.push(record);
         Receipt { shard: shard_name(at), sequence }
     }
 
     /// Whether the event source is done with every record.
-    pub fn is_read(&self) -> bool {
+    pub fn is_consumed(&self) -> bool {
         self.shards().iter().all(|shard| shard.done == shard.records.len())
     }
 
     /// Shards that nobody reads yet and that may be read: their parents have been.
-    fn unwatched(&self) -> Vec<usize> {
+    fn find_readable_shards(&self) -> Vec<usize> {
         let mut shards = self.shards();
         let mut found = Vec::new();
         for at in 0..shards.len() {
@@ -172,7 +172,7 @@ pub struct Producer {
     pub process: Arc<Process>,
 }
 
-fn refusal(kind: PutErrorKind, code: &str) -> PutError {
+fn put_error(kind: PutErrorKind, code: &str) -> PutError {
     PutError { kind, code: code.to_owned(), message: String::new() }
 }
 
@@ -181,35 +181,37 @@ impl RecordStream for Producer {
         &self,
         records: &[&StreamRecord],
     ) -> Result<Vec<Result<Receipt, PutError>>, PutError> {
-        self.process.step().await;
+        self.process.count_request().await;
         let world = &self.stream.world;
         sleep(world.rng.millis(2, 60)).await;
-        if world.strikes(Fault::CallRefused, "stream") {
-            self.process.step().await;
-            return Err(refusal(PutErrorKind::Unavailable, "InternalFailure"));
+        if world.draw_fault(Fault::CallRefused, "stream") {
+            self.process.count_request().await;
+            return Err(put_error(PutErrorKind::Unavailable, "InternalFailure"));
         }
         let mut answers = Vec::new();
         for record in records {
-            if world.strikes(Fault::RecordThrottled, "stream") {
-                answers.push(match world.lacks(Mutation::PartialFailureIgnored) {
+            if world.draw_fault(Fault::RecordThrottled, "stream") {
+                answers.push(match world.has_mutation(Mutation::PartialFailureIgnored) {
                     true => Ok(Receipt { shard: shard_name(0), sequence: "1".to_owned() }),
-                    false => Err(refusal(PutErrorKind::Throttled, "ProvisionedThroughputExceededException")),
+                    false => {
+                        Err(put_error(PutErrorKind::Throttled, "ProvisionedThroughputExceededException"))
+                    }
                 });
                 continue;
             }
             let receipt = self.stream.store(&record.key, &record.data);
-            answers.push(match world.strikes(Fault::RecordFailedButStored, "stream") {
-                true => Err(refusal(PutErrorKind::Unavailable, "InternalFailure")),
+            answers.push(match world.draw_fault(Fault::RecordFailedButStored, "stream") {
+                true => Err(put_error(PutErrorKind::Unavailable, "InternalFailure")),
                 false => Ok(receipt),
             });
         }
         sleep(world.rng.millis(2, 60)).await;
-        self.process.step().await;
-        if world.strikes(Fault::CallSilent, "stream") {
+        self.process.count_request().await;
+        if world.draw_fault(Fault::CallSilent, "stream") {
             std::future::pending::<()>().await;
         }
-        if world.strikes(Fault::CallAnswerLost, "stream") {
-            return Err(refusal(PutErrorKind::Unavailable, "RequestTimeoutException"));
+        if world.draw_fault(Fault::CallAnswerLost, "stream") {
+            return Err(put_error(PutErrorKind::Unavailable, "RequestTimeoutException"));
         }
         Ok(answers)
     }
@@ -221,7 +223,7 @@ impl ReadableStream for Producer {}
 /// Reads all shards, parents before children.
 pub async fn watch(stream: Arc<Stream>, queue: Arc<Queue>) {
     loop {
-        for shard in stream.unwatched() {
+        for shard in stream.find_readable_shards() {
             tokio::spawn(read(stream.clone(), queue.clone(), shard));
         }
         sleep(Duration::from_secs(1)).await;
@@ -229,7 +231,7 @@ pub async fn watch(stream: Arc<Stream>, queue: Arc<Queue>) {
 }
 
 /// What became of an invocation.
-enum Delivered {
+enum Delivery {
     All,
     From(usize),
     NoAnswer,
@@ -240,7 +242,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
     let mut warm: Option<Cleaning> = None;
     loop {
         sleep(world.rng.millis(200, 2_000)).await;
-        let batch = stream.next(shard, world.rng.between(1, world.plan.batch));
+        let batch = stream.next(shard, world.rng.between(1, world.scenario.batch));
         let count = batch.len();
         let mut work = VecDeque::new();
         if count > 0 {
@@ -248,8 +250,8 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
         }
         while let Some((batch, retries)) = work.pop_front() {
             // A delivery that began among faults may fail after the last of them: its answer is only late.
-            let healed = world.is_healed();
-            if let Some(age) = world.plan.record_age
+            let faults_stopped = world.has_stopped_faults();
+            if let Some(age) = world.scenario.record_age
                 && batch
                     .iter()
                     .any(|record| (world.now() - record.arrived).to_std().is_ok_and(|old| old > age))
@@ -257,7 +259,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
                 on_failure(&world, shard, batch, false).await;
                 continue;
             }
-            let twin = world.strikes(Fault::BatchTwice, "event source");
+            let twin = world.draw_fault(Fault::BatchTwice, "event source");
             let delivered = if twin {
                 let mut other = None;
                 let both = futures::future::join(
@@ -269,45 +271,45 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
                 deliver(&world, &queue, shard, &batch, &mut warm).await
             };
             let mut rest = match delivered {
-                Delivered::All => continue,
-                Delivered::From(_) if world.lacks(Mutation::FailuresNotReported) => continue,
-                Delivered::From(at) => vec![batch[at..].to_vec()],
-                Delivered::NoAnswer if batch.len() > 1 => {
-                    world.trace.reached("batches bisected");
+                Delivery::All => continue,
+                Delivery::From(_) if world.has_mutation(Mutation::FailuresNotReported) => continue,
+                Delivery::From(at) => vec![batch[at..].to_vec()],
+                Delivery::NoAnswer if batch.len() > 1 => {
+                    world.trace.count("batches bisected");
                     let (left, right) = batch.split_at(batch.len() / 2);
                     vec![left.to_vec(), right.to_vec()]
                 }
-                Delivered::NoAnswer => vec![batch],
+                Delivery::NoAnswer => vec![batch],
             };
             let retries = if rest.len() == 2 { retries } else { retries + 1 };
-            if retries > world.plan.retries {
+            if retries > world.scenario.retries {
                 let discarded = rest.remove(0);
-                on_failure(&world, shard, discarded, healed).await;
+                on_failure(&world, shard, discarded, faults_stopped).await;
                 continue;
             }
             rest.into_iter().rev().for_each(|part| work.push_front((part, retries)));
             let backoff = Duration::from_millis(200).saturating_mul(2_u32.saturating_pow(retries));
-            sleep(backoff.min(MOST_BACKOFF)).await;
+            sleep(backoff.min(MAX_BACKOFF)).await;
         }
         stream.shards()[shard].done += count;
     }
 }
 
-/// The destination keeps the records themselves; operators recover them. `healed`: the last delivery began when all faults had
+/// The destination keeps the records themselves; operators recover them. `faults_stopped`: the last delivery began when all faults had
 /// stopped, so there was no reason to give up.
-async fn on_failure(world: &Arc<World>, shard: usize, batch: Vec<Record>, healed: bool) {
-    world.tell(|| format!("{} records of {} go to OnFailure", batch.len(), shard_name(shard)));
-    world.trace.reached("batches given up");
-    if healed {
-        world.broke(
-            Broken::GaveUp,
+async fn on_failure(world: &Arc<World>, shard: usize, batch: Vec<Record>, faults_stopped: bool) {
+    world.log(|| format!("{} records of {} go to OnFailure", batch.len(), shard_name(shard)));
+    world.trace.count("batches given up");
+    if faults_stopped {
+        world.report_violation(
+            Violation::Discarded,
             format!("a batch of {} is given up though nothing fails", shard_name(shard)),
         );
         return;
     }
-    let (path, document) = document(world, shard, &batch);
+    let (path, document) = build_failure_document(world, shard, &batch);
     if world.memory.put(&path, document.into()).await.is_err() {
-        world.broke(Broken::Lost, format!("{path} cannot be put"));
+        world.report_violation(Violation::Lost, format!("{path} cannot be put"));
     }
 }
 
@@ -317,27 +319,27 @@ pub struct Cleaning {
     pub process: Arc<Process>,
     /// Its function.
     pub cleaner: Cleaner,
-    release: Release,
+    catalog_version: CatalogVersion,
 }
 
 impl Cleaning {
-    /// The warm one, unless it runs another release than it should by now.
-    pub fn warm(world: &Arc<World>, queue: &Arc<Queue>, warm: &mut Option<Self>) -> Self {
-        let release = world.release(Function::Cleaner);
-        warm.take().filter(|warm| warm.release == release).unwrap_or_else(|| {
+    /// The warm one, unless it runs another catalog version than it should by now.
+    pub fn get_or_start(world: &Arc<World>, queue: &Arc<Queue>, warm: &mut Option<Self>) -> Self {
+        let catalog_version = world.catalog_version(Function::Cleaner);
+        warm.take().filter(|warm| warm.catalog_version == catalog_version).unwrap_or_else(|| {
             let process = Process::new("cleaner");
             let cleaner = Cleaner {
-                store: Store::of(world, &process, queue),
-                catalog: contracts::catalog(release),
+                store: Store::open_lake(world, &process, queue),
+                catalog: contracts::catalog(catalog_version),
                 catalog_history: CatalogHistory::default(),
             };
-            Self { process, cleaner, release }
+            Self { process, cleaner, catalog_version }
         })
     }
 }
 
 /// What Lambda puts into an S3 destination, and where.
-fn document(world: &World, shard: usize, batch: &[Record]) -> (Path, String) {
+fn build_failure_document(world: &World, shard: usize, batch: &[Record]) -> (Path, String) {
     let (now, name) = (world.now(), shard_name(shard));
     let ends = [batch.first(), batch.last()].map(|record| record.map(|record| record.sequence.clone()));
     let arrived = |record: Option<&Record>| record.map(|record| record.arrived.to_rfc3339());
@@ -345,7 +347,7 @@ fn document(world: &World, shard: usize, batch: &[Record]) -> (Path, String) {
     let [first, last] = ends.map(Option::unwrap_or_default);
     // In the place of a random UUID: no two batches of a shard that are given up in one second begin alike.
     let path = Path::from(format!("aws/lambda/6f2d1a0e-5b1c-4a57-9d0b-3f6f0e9d8c7b/{name}/{day}-{first}"));
-    let payload = json!(event_of(&name, batch)).to_string();
+    let payload = json!(build_event(&name, batch)).to_string();
     let document = json!({
         "requestContext": {
             "requestId": "c9b8fa9f-5a7f-4d1c-af9c-0c604cde93a5",
@@ -371,7 +373,7 @@ fn document(world: &World, shard: usize, batch: &[Record]) -> (Path, String) {
 }
 
 /// What the function is invoked with.
-fn event_of(shard: &str, batch: &[Record]) -> KinesisEvent {
+fn build_event(shard: &str, batch: &[Record]) -> KinesisEvent {
     let mut event = KinesisEvent::default();
     for record in batch {
         let mut one = KinesisEventRecord::default();
@@ -392,28 +394,28 @@ async fn deliver(
     shard: usize,
     batch: &[Record],
     warm: &mut Option<Cleaning>,
-) -> Delivered {
-    let cleaning = Cleaning::warm(world, queue, warm);
+) -> Delivery {
+    let cleaning = Cleaning::get_or_start(world, queue, warm);
     let shard = shard_name(shard);
-    world.tell(|| format!("cleaner is invoked with {} records of {shard}", batch.len()));
-    let event = event_of(&shard, batch);
+    world.log(|| format!("cleaner is invoked with {} records of {shard}", batch.len()));
+    let event = build_event(&shard, batch);
     let work = cleaning.cleaner.handle(event);
     let Some(cleaned) = cleaning.process.invoke(world, TIME_LIMIT, work).await else {
-        return Delivered::NoAnswer;
+        return Delivery::NoAnswer;
     };
     *warm = Some(cleaning);
     let quarantined =
         cleaned.landed.iter().flat_map(|landed| &landed.counts).any(|count| count.quarantined > 0);
-    if quarantined && world.lacks(Mutation::BadDataFails) {
-        return Delivered::NoAnswer;
+    if quarantined && world.has_mutation(Mutation::InvalidRecordFailsBatch) {
+        return Delivery::NoAnswer;
     }
     let failed =
         cleaned.response.batch_item_failures.iter().filter_map(|failure| failure.item_identifier.as_deref());
     let lowest = failed.filter_map(|failed| batch.iter().position(|record| record.sequence == failed)).min();
     match lowest {
         // An identifier that is in no record of the batch means the whole batch.
-        None if !cleaned.response.batch_item_failures.is_empty() => Delivered::From(0),
-        None => Delivered::All,
-        Some(at) => Delivered::From(at),
+        None if !cleaned.response.batch_item_failures.is_empty() => Delivery::From(0),
+        None => Delivery::All,
+        Some(at) => Delivery::From(at),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pinlake_landing::drain::Acknowledged;
 
 use crate::contracts::{self, Rule};
-use crate::invariants::Places;
+use crate::invariants::Copies;
 
 /// What a row says, whichever table it is in: `<dataset>/<id>` or `quarantine/<dataset or ->/<raw bytes>`.
 pub type Content = String;
@@ -26,7 +26,7 @@ pub struct Promise {
 
 impl Promise {
     /// How often it must be there.
-    pub fn least(&self, content: &str) -> u64 {
+    pub fn min_copies(&self, content: &str) -> u64 {
         match contracts::rule(content) {
             Rule::Each => self.acknowledged.len() as u64,
             Rule::Once | Rule::Yields => u64::from(!self.acknowledged.is_empty()),
@@ -34,13 +34,16 @@ impl Promise {
     }
 
     /// Why it must not be there so often.
-    pub fn is_exceeded(&self, content: &str, places: Places) -> bool {
+    pub fn is_exceeded(&self, content: &str, places: Copies) -> bool {
         let sent = self.sent.len() as u64;
         match contracts::rule(content) {
             Rule::Once => places.all() > sent.min(1),
             Rule::Each => places.all() > sent,
             // A row without a contract yields to the row of its own record under one; another record's row stays until a redrive.
-            Rule::Yields => places.told > sent.min(1) || places.untold > sent.saturating_sub(places.told),
+            Rule::Yields => {
+                places.with_contract > sent.min(1)
+                    || places.without_contract > sent.saturating_sub(places.with_contract)
+            }
         }
     }
 }
@@ -58,11 +61,11 @@ pub struct Receipt {
 
 /// All promises.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Book>);
+pub struct Ledger(Mutex<LedgerState>);
 
 /// What a ledger holds.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct LedgerState {
     /// By content.
     pub promises: BTreeMap<Content, Promise>,
     /// In the order in which they came.
@@ -75,40 +78,40 @@ pub struct Book {
 
 impl Ledger {
     /// Opens the book.
-    pub fn open(&self) -> MutexGuard<'_, Book> {
+    pub fn lock(&self) -> MutexGuard<'_, LedgerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Book {
+impl LedgerState {
     /// A record is sent.
-    pub fn sent(&mut self, content: &str, id: RecordId) {
+    pub fn record_sent(&mut self, content: &str, id: RecordId) {
         self.promises.entry(content.to_owned()).or_default().sent.insert(id);
     }
 
     /// A record that was sent must be there, though no answer tells when.
-    pub fn promised(&mut self, content: &str, id: RecordId) {
+    pub fn record_promised(&mut self, content: &str, id: RecordId) {
         if let Some(promise) = self.promises.get_mut(content) {
             promise.acknowledged.insert(id);
         }
     }
 
     /// Nobody may count on a record any more.
-    pub fn withdrawn(&mut self, content: &str, id: &RecordId) {
+    pub fn record_withdrawn(&mut self, content: &str, id: &RecordId) {
         if let Some(promise) = self.promises.get_mut(content) {
             promise.acknowledged.remove(id);
         }
     }
 
     /// A compactor reported rows as inserted.
-    pub fn reported(&mut self, dataset: &str, inserted: u64) {
+    pub fn record_reported(&mut self, dataset: &str, inserted: u64) {
         *self.inserted.entry(dataset.to_owned()).or_default() += inserted;
     }
 
     /// Records were acknowledged.
-    pub fn acknowledged(&mut self, receipt: Receipt) {
+    pub fn record_acknowledged(&mut self, receipt: Receipt) {
         for (content, id) in &receipt.records {
-            self.promised(content, id.clone());
+            self.record_promised(content, id.clone());
         }
         self.receipts.push(receipt);
     }

@@ -12,10 +12,10 @@ use object_store::{GetOptions, GetResult, ObjectMeta, ObjectStoreExt, Result};
 use parquet::arrow::ArrowWriter;
 use pinlake_schema::{FORMER_KEY_COLUMN, KEY_COLUMN};
 
-use crate::contracts::{self, Release};
+use crate::contracts::{self, CatalogVersion};
 use crate::invariants;
 use crate::process::Process;
-use crate::store::{served, unanswered};
+use crate::store::{no_answer_error, serve_bytes};
 use crate::world::{Function, World};
 
 /// A safeguard that is gone.
@@ -44,41 +44,41 @@ pub enum Mutation {
     /// Nobody sweeps.
     NoSweep,
     /// A table does not know the identity it was keyed under.
-    IdentityForgotten,
+    TableIdentityIgnored,
     /// A shard's watermark moves before its records land.
     WatermarkFirst,
     /// What the cleaner reports as failed is not delivered again.
     FailuresNotReported,
     /// A batch with a bad record fails.
-    BadDataFails,
+    InvalidRecordFailsBatch,
     /// Nobody knows under which contracts rows were let in before.
-    ReleasesForgotten,
+    CatalogHistoryForgotten,
     /// Whoever inserts clean rows does not see what is unresolved in quarantine.
-    QuarantineUnseen,
+    QuarantineIgnored,
     /// A redrive that was broken off is not done again.
-    RedriveForgotten,
+    RedriveNotRepeated,
     /// Whether something was given up is not looked at when the pipeline is asked whether it is drained.
-    GivenUpUnseen,
+    DiscardedBatchesIgnored,
     /// A batch that was given up is removed when it is read, not after it has landed.
-    RemovedBeforeReplayed,
+    RemovedBeforeReplay,
     /// Nobody looks at whose rules made a key file.
-    KeyRulesUnseen,
+    KeyEpochIgnored,
     /// A log ends where an entry is missing, and a truncated one where it was known to end.
-    GapIsEnd,
+    LogGapIsEnd,
     /// The hint of a checkpoint is believed: what comes before it is not looked at.
-    HintBelieved,
+    CheckpointHintTrusted,
     /// Rows that are identified by their records do not store their keys.
     KeysNotStored,
     /// In quarantine, two records with the same bytes are one, also where the record is the identity.
-    RecordForgotten,
+    RecordIdentityIgnored,
     /// Who sent a request does not belong to the identity of its records.
-    CallersAlike,
+    CallerIgnored,
     /// What a record says does not belong to its identity.
-    ContentForgotten,
+    ContentIgnored,
     /// A look at what is left goes to its bound, and does not say so.
-    BoundUnsaid,
+    TruncationUnreported,
     /// CatalogHistory that differ only in the names of topics and files count as one.
-    NamesForgotten,
+    SourceNamesIgnored,
 }
 
 impl Mutation {
@@ -95,34 +95,34 @@ impl Mutation {
         Mutation::PartialFailureIgnored,
         Mutation::NoSelfMessage,
         Mutation::NoSweep,
-        Mutation::IdentityForgotten,
+        Mutation::TableIdentityIgnored,
         Mutation::WatermarkFirst,
         Mutation::FailuresNotReported,
-        Mutation::BadDataFails,
-        Mutation::ReleasesForgotten,
-        Mutation::QuarantineUnseen,
-        Mutation::RedriveForgotten,
-        Mutation::GivenUpUnseen,
-        Mutation::RemovedBeforeReplayed,
-        Mutation::KeyRulesUnseen,
-        Mutation::GapIsEnd,
-        Mutation::HintBelieved,
+        Mutation::InvalidRecordFailsBatch,
+        Mutation::CatalogHistoryForgotten,
+        Mutation::QuarantineIgnored,
+        Mutation::RedriveNotRepeated,
+        Mutation::DiscardedBatchesIgnored,
+        Mutation::RemovedBeforeReplay,
+        Mutation::KeyEpochIgnored,
+        Mutation::LogGapIsEnd,
+        Mutation::CheckpointHintTrusted,
         Mutation::KeysNotStored,
-        Mutation::RecordForgotten,
-        Mutation::CallersAlike,
-        Mutation::ContentForgotten,
-        Mutation::BoundUnsaid,
-        Mutation::NamesForgotten,
+        Mutation::RecordIdentityIgnored,
+        Mutation::CallerIgnored,
+        Mutation::ContentIgnored,
+        Mutation::TruncationUnreported,
+        Mutation::SourceNamesIgnored,
     ];
 }
 
 /// Of the names of a log: the versions of entries.
-fn version_of(path: &Path) -> Option<u64> {
+fn parse_version(path: &Path) -> Option<u64> {
     path.filename()?.strip_suffix(".json")?.parse().ok()
 }
 
 /// Hides what a listing must not show when a safeguard is gone. `offset` is where the listing as a whole begins.
-pub(crate) fn listed(
+pub(crate) fn filter_listing(
     world: &World,
     process: &Process,
     kind: &'static str,
@@ -130,35 +130,37 @@ pub(crate) fn listed(
     metas: &mut Vec<ObjectMeta>,
 ) {
     let is_asked = process.name() == "client";
-    match world.plan.mutation {
-        Some(Mutation::ReleasesForgotten) if kind == "release" => metas.clear(),
-        Some(Mutation::GivenUpUnseen) if kind == "given up" && is_asked => metas.clear(),
-        Some(Mutation::BoundUnsaid) if is_asked => {
-            let bounds = &world.plan.bounds;
+    match world.scenario.mutation {
+        Some(Mutation::CatalogHistoryForgotten) if kind == "catalog" => metas.clear(),
+        Some(Mutation::DiscardedBatchesIgnored) if kind == "discarded" && is_asked => metas.clear(),
+        Some(Mutation::TruncationUnreported) if is_asked => {
+            let bounds = &world.scenario.bounds;
             let most = match kind {
                 "landing" | "other" => bounds.landing,
                 "failed" => bounds.failed,
-                "given up" => bounds.discarded,
+                "discarded" => bounds.discarded,
                 _ => usize::MAX,
             };
             metas.truncate(most);
         }
-        Some(Mutation::GapIsEnd) if kind == "log" && process.name() != "reader" => gap_is_end(offset, metas),
-        Some(Mutation::HintBelieved) if kind == "log" => hint_believed(world, metas),
+        Some(Mutation::LogGapIsEnd) if kind == "log" && process.name() != "reader" => {
+            truncate_at_gap(offset, metas)
+        }
+        Some(Mutation::CheckpointHintTrusted) if kind == "log" => hide_entries_before_hint(world, metas),
         _ => {}
     }
 }
 
 /// Nothing that lies behind a missing entry is shown, and no checkpoint: a warm process then knows of nothing new.
-fn gap_is_end(offset: Option<&Path>, metas: &mut Vec<ObjectMeta>) {
+fn truncate_at_gap(offset: Option<&Path>, metas: &mut Vec<ObjectMeta>) {
     let is_warm = offset.is_some();
-    let has_beginning = metas.iter().any(|meta| version_of(&meta.location) == Some(0));
+    let has_beginning = metas.iter().any(|meta| parse_version(&meta.location) == Some(0));
     if !is_warm && !has_beginning {
         return;
     }
     let first = offset.and_then(Path::filename).and_then(|name| name.get(..20)?.parse::<u64>().ok());
     let mut next = first.unwrap_or(0);
-    metas.retain(|meta| match version_of(&meta.location) {
+    metas.retain(|meta| match parse_version(&meta.location) {
         Some(version) if version == next || (is_warm && version + 1 == next) => {
             next = version + 1;
             true
@@ -168,19 +170,19 @@ fn gap_is_end(offset: Option<&Path>, metas: &mut Vec<ObjectMeta>) {
 }
 
 /// Entries up to the hint of a table are not shown.
-fn hint_believed(world: &World, metas: &mut Vec<ObjectMeta>) {
+fn hide_entries_before_hint(world: &World, metas: &mut Vec<ObjectMeta>) {
     let hints = world.hints();
     metas.retain(|meta| {
         let Some(dataset) = meta.location.parts().nth(1).map(|part| part.as_ref().to_owned()) else {
             return true;
         };
         let hinted = hints.get(&dataset);
-        version_of(&meta.location).is_none_or(|version| hinted.is_none_or(|hinted| version > *hinted))
+        parse_version(&meta.location).is_none_or(|version| hinted.is_none_or(|hinted| version > *hinted))
     });
 }
 
 /// What is put in the place of an object; nothing: it is not put at all, and its writer does not know.
-pub(crate) async fn landing(
+pub(crate) async fn replace_put(
     world: &World,
     mutation: Mutation,
     path: &Path,
@@ -189,13 +191,13 @@ pub(crate) async fn landing(
 ) -> Option<Bytes> {
     let is_of = |dataset: &str| path.as_ref().starts_with(&format!("landing/{dataset}/"));
     match mutation {
-        Mutation::RecordForgotten if is_of("quarantine") => rewritten(bytes.clone(), |batch| {
-            let said = invariants::said("quarantine", batch).into_iter();
-            with_keys(batch, said.map(|(content, _)| content.into_bytes()))
+        Mutation::RecordIdentityIgnored if is_of("quarantine") => rewrite_parquet(bytes.clone(), |batch| {
+            let contents = invariants::row_contents("quarantine", batch).into_iter();
+            replace_keys(batch, contents.map(|(content, _)| content.into_bytes()))
         })
         .ok()
         .or(Some(bytes)),
-        Mutation::ContentForgotten if is_of("click") => rewritten(bytes.clone(), |batch| {
+        Mutation::ContentIgnored if is_of("click") => rewrite_parquet(bytes.clone(), |batch| {
             let former = batch.column_by_name(FORMER_KEY_COLUMN).cloned();
             let at = batch.schema().index_of(KEY_COLUMN).map_err(|error| error.to_string())?;
             let mut columns = batch.columns().to_vec();
@@ -204,9 +206,9 @@ pub(crate) async fn landing(
         })
         .ok()
         .or(Some(bytes)),
-        Mutation::NamesForgotten if kind == "release" => {
-            let pair = [Release::First, Release::Renamed]
-                .map(|release| contracts::catalog(release).hash().to_owned());
+        Mutation::SourceNamesIgnored if kind == "catalog" => {
+            let pair = [CatalogVersion::First, CatalogVersion::Renamed]
+                .map(|catalog_version| contracts::catalog(catalog_version).hash().to_owned());
             let other = match &pair {
                 [first, renamed] if path.as_ref().contains(first.as_str()) => renamed,
                 [first, renamed] if path.as_ref().contains(renamed.as_str()) => first,
@@ -222,7 +224,7 @@ pub(crate) async fn landing(
 /// A record's partition key as it reaches the stream.
 pub(crate) fn partition_key(mutation: Option<Mutation>, key: &str) -> String {
     let mut parts: Vec<&str> = key.split('/').collect();
-    if mutation == Some(Mutation::CallersAlike)
+    if mutation == Some(Mutation::CallerIgnored)
         && let Some(request) = parts.get_mut(1)
     {
         *request = request.split('@').next().unwrap_or_default();
@@ -241,7 +243,7 @@ pub(crate) struct View<'a> {
 }
 
 /// What reading gives.
-pub(crate) async fn got(
+pub(crate) async fn replace_get(
     view: &View<'_>,
     mutation: Mutation,
     path: &Path,
@@ -252,38 +254,42 @@ pub(crate) async fn got(
     let world = view.world;
     let is_of_clean_rows =
         view.at_work_on.as_ref().is_some_and(|folder| folder.as_ref() != "landing/quarantine");
-    if mutation == Mutation::GapIsEnd && kind == "commit" && view.process.name() != "reader" {
+    if mutation == Mutation::LogGapIsEnd && kind == "commit" && view.process.name() != "reader" {
         // The last entry that is known counts as there.
         let known = world.invariants().entry(path).map(|(bytes, _)| bytes.clone());
         let known = known.filter(|_| got.is_err() && options.head);
         if let Some(known) = known {
             drop(got);
-            let mut known = served(known, options).await?;
+            let mut known = serve_bytes(known, options).await?;
             // Without an ETag it may be the one that was put.
             known.meta.e_tag = None;
             return Ok(known);
         }
     }
     let got = got?;
-    let whole = |why: String| unanswered(path, &why);
+    let whole = |why: String| no_answer_error(path, &why);
     let instead = match mutation {
-        Mutation::QuarantineUnseen if is_of_clean_rows && kind == "evaluation" => {
+        Mutation::QuarantineIgnored if is_of_clean_rows && kind == "evaluation" => {
             return Err(object_store::Error::NotFound { path: path.to_string(), source: "unseen".into() });
         }
-        Mutation::QuarantineUnseen
+        Mutation::QuarantineIgnored
             if is_of_clean_rows && kind == "data" && path.as_ref().starts_with("tables/quarantine/") =>
         {
-            rewritten(got.bytes().await?, all_resolved).map_err(whole)?
+            rewrite_parquet(got.bytes().await?, mark_resolved).map_err(whole)?
         }
         Mutation::KeysNotStored if kind == "data" && path.as_ref().starts_with("tables/click/") => {
-            rewritten(got.bytes().await?, without_keys).map_err(whole)?
+            rewrite_parquet(got.bytes().await?, drop_keys).map_err(whole)?
         }
-        Mutation::BlindAppend if kind == "keys" => other_keys(got.bytes().await?),
-        Mutation::NoRecheck if kind == "keys" && !view.lost.is_empty() => other_keys(got.bytes().await?),
-        Mutation::KeyRulesUnseen if kind == "keys" => by_rules_of(Release::First, path, got.bytes().await?),
+        Mutation::BlindAppend if kind == "keys" => replace_key_file(got.bytes().await?),
+        Mutation::NoRecheck if kind == "keys" && !view.lost.is_empty() => {
+            replace_key_file(got.bytes().await?)
+        }
+        Mutation::KeyEpochIgnored if kind == "keys" => {
+            set_key_epoch(CatalogVersion::First, path, got.bytes().await?)
+        }
         // Key files say it too.
-        Mutation::IdentityForgotten if kind == "keys" && path.as_ref().starts_with("tables/visit/") => {
-            by_rules_of(world.release(Function::Compactor), path, got.bytes().await?)
+        Mutation::TableIdentityIgnored if kind == "keys" && path.as_ref().starts_with("tables/visit/") => {
+            set_key_epoch(world.catalog_version(Function::Compactor), path, got.bytes().await?)
         }
         Mutation::ForeignCommitIsOwn if kind == "commit" => match view.lost.get(path) {
             Some(lost) => lost.clone(),
@@ -294,15 +300,16 @@ pub(crate) async fn got(
                 String::from_utf8_lossy(&got.bytes().await?).replace("\"attempt\":\"", "\"attempt\":\"not-");
             text.into()
         }
-        Mutation::IdentityForgotten
+        Mutation::TableIdentityIgnored
             if path.as_ref().ends_with("visit/_delta_log/00000000000000000000.json") =>
         {
             let text = String::from_utf8_lossy(&got.bytes().await?).into_owned();
-            let identity = |release| identity(release, "visit").unwrap_or_default();
-            let (first, now) = (identity(Release::First), identity(world.release(Function::Compactor)));
+            let identity = |catalog_version| identity_hash(catalog_version, "visit").unwrap_or_default();
+            let (first, now) =
+                (identity(CatalogVersion::First), identity(world.catalog_version(Function::Compactor)));
             text.replace(&first, &now).into()
         }
-        Mutation::RemovedBeforeReplayed if kind == "given up" && view.process.name() == "operator" => {
+        Mutation::RemovedBeforeReplay if kind == "discarded" && view.process.name() == "operator" => {
             world.memory.delete(path).await?;
             return Ok(got);
         }
@@ -312,16 +319,16 @@ pub(crate) async fn got(
         }
         _ => return Ok(got),
     };
-    served(instead, options).await
+    serve_bytes(instead, options).await
 }
 
-fn identity(release: Release, dataset: &str) -> Option<String> {
-    let catalog = contracts::catalog(release);
+fn identity_hash(catalog_version: CatalogVersion, dataset: &str) -> Option<String> {
+    let catalog = contracts::catalog(catalog_version);
     Some(catalog.contract(dataset)?.identity_hash().to_owned())
 }
 
 /// A key file of as many other keys.
-fn other_keys(bytes: Bytes) -> Bytes {
+fn replace_key_file(bytes: Bytes) -> Bytes {
     let count = bytes.get(8..16).and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
     let before = bytes.len().saturating_sub(usize::try_from(count).unwrap_or(0) * 16);
     let mut other = bytes[..before].to_vec();
@@ -329,10 +336,10 @@ fn other_keys(bytes: Bytes) -> Bytes {
     other.into()
 }
 
-/// A key file that says it was made by a release's rules.
-fn by_rules_of(release: Release, path: &Path, bytes: Bytes) -> Bytes {
+/// A key file that says it was made by a catalog version's rules.
+fn set_key_epoch(catalog_version: CatalogVersion, path: &Path, bytes: Bytes) -> Bytes {
     let dataset = path.parts().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
-    let Some(identity) = identity(release, &dataset) else { return bytes };
+    let Some(identity) = identity_hash(catalog_version, &dataset) else { return bytes };
     let mut own = bytes.to_vec();
     if own.starts_with(b"PLKEYS03")
         && let Some(epoch) = own.get_mut(16..16 + identity.len())
@@ -343,11 +350,11 @@ fn by_rules_of(release: Release, path: &Path, bytes: Bytes) -> Bytes {
 }
 
 /// A Parquet file, its batches changed.
-fn rewritten(
+fn rewrite_parquet(
     bytes: Bytes,
     change: impl Fn(&RecordBatch) -> std::result::Result<RecordBatch, String>,
 ) -> std::result::Result<Bytes, String> {
-    let batches = invariants::rows_of(bytes)?;
+    let batches = invariants::read_rows(bytes)?;
     let batches = batches.iter().map(change).collect::<std::result::Result<Vec<_>, _>>()?;
     let mut file = Vec::new();
     let written = (|| {
@@ -362,7 +369,7 @@ fn rewritten(
 }
 
 /// Rows of quarantine, none of them unresolved.
-fn all_resolved(batch: &RecordBatch) -> std::result::Result<RecordBatch, String> {
+fn mark_resolved(batch: &RecordBatch) -> std::result::Result<RecordBatch, String> {
     let at = batch.schema().index_of("resolved_at").map_err(|error| error.to_string())?;
     let mut columns = batch.columns().to_vec();
     let resolved = TimestampMicrosecondArray::from(vec![1; batch.num_rows()]);
@@ -371,7 +378,7 @@ fn all_resolved(batch: &RecordBatch) -> std::result::Result<RecordBatch, String>
 }
 
 /// Rows whose keys are not stored.
-fn without_keys(batch: &RecordBatch) -> std::result::Result<RecordBatch, String> {
+fn drop_keys(batch: &RecordBatch) -> std::result::Result<RecordBatch, String> {
     let Ok(at) = batch.schema().index_of(KEY_COLUMN) else { return Ok(batch.clone()) };
     let mut columns = batch.columns().to_vec();
     columns[at] = new_null_array(columns[at].data_type(), batch.num_rows());
@@ -379,7 +386,7 @@ fn without_keys(batch: &RecordBatch) -> std::result::Result<RecordBatch, String>
 }
 
 /// Landed rows with other keys, each of what is given for its row.
-fn with_keys(
+fn replace_keys(
     batch: &RecordBatch,
     forms: impl Iterator<Item = Vec<u8>>,
 ) -> std::result::Result<RecordBatch, String> {

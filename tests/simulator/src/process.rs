@@ -33,13 +33,13 @@ impl Process {
     }
 
     /// When its last invocation began.
-    pub fn since(&self) -> Duration {
+    pub fn invocation_start(&self) -> Duration {
         Duration::from_millis(self.since.load(Ordering::SeqCst))
     }
 
     /// Called at the beginning and at the end of each request that the process makes: the moments between which the
     /// rest of the world can tell that it was killed.
-    pub async fn step(&self) {
+    pub async fn count_request(&self) {
         let left = self.left.load(Ordering::SeqCst);
         if left < 0 {
             return;
@@ -58,29 +58,32 @@ impl Process {
         limit: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        let requests = world.strikes(Fault::KilledAtRequest, self.name);
+        let requests = world.draw_fault(Fault::KilledAtRequest, self.name);
         let left = if requests { i64::try_from(world.rng.between(0, 40)).unwrap_or(0) } else { -1 };
         self.left.store(left, Ordering::SeqCst);
         let since = u64::try_from(world.time().as_millis()).unwrap_or(u64::MAX);
         self.since.store(since, Ordering::SeqCst);
-        let _invoked = world.invoked();
-        let moment =
-            if world.strikes(Fault::KilledAtMoment, self.name) { world.rng.millis(0, 4_000) } else { limit };
+        let _invoked = world.begin_invocation();
+        let moment = if world.draw_fault(Fault::KilledAtMoment, self.name) {
+            world.rng.millis(0, 4_000)
+        } else {
+            limit
+        };
         tokio::select! {
             biased;
             () = self.killed.notified() => {
-                world.tell(|| format!("{} is killed at a request", self.name));
+                world.log(|| format!("{} is killed at a request", self.name));
                 None
             }
             done = tokio::time::timeout(moment, work) => {
                 self.left.store(-1, Ordering::SeqCst);
                 match done {
                     Err(_) => {
-                        world.tell(|| format!("{} is cut off after {moment:?}", self.name));
-                        world.trace.reached(if moment == limit { "time limits" } else { "kills in mid-work" });
+                        world.log(|| format!("{} is cut off after {moment:?}", self.name));
+                        world.trace.count(if moment == limit { "time limits" } else { "kills in mid-work" });
                         None
                     }
-                    Ok(_) if world.strikes(Fault::FunctionAnswerLost, self.name) => None,
+                    Ok(_) if world.draw_fault(Fault::FunctionAnswerLost, self.name) => None,
                     Ok(done) => Some(done),
                 }
             }

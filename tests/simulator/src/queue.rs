@@ -19,13 +19,13 @@ use object_store::path::Path;
 use pinlake_lake::{Budget, Lake};
 use tokio::time::sleep;
 
-use crate::contracts::{self, Release};
+use crate::contracts::{self, CatalogVersion};
 use crate::fault::Fault;
-use crate::files::{LAKE, Opened, SINK};
+use crate::files::{LAKE, SINK, SinkBucket};
 use crate::mutation::Mutation;
 use crate::process::Process;
 use crate::store::Store;
-use crate::trace::Broken;
+use crate::trace::Violation;
 use crate::world::{Function, World};
 
 /// As in template.yaml.
@@ -35,7 +35,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// As in template.yaml.
 const MEMORY_BYTES: u64 = 2 << 30;
 /// The time that a compactor has at least where there are files: a few requests of S3.
-const LEAST_FOR_FILES: Duration = Duration::from_secs(4);
+const MIN_FILE_TIME: Duration = Duration::from_secs(4);
 
 /// The queue.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Queue {
 
     /// S3 announces a new object, as far as it does.
     pub fn notify(self: &Arc<Self>, path: &Path) {
-        if self.world.strikes(Fault::NotificationLost, "s3 event") {
+        if self.world.draw_fault(Fault::NotificationLost, "s3 event") {
             return;
         }
         self.announce(LAKE, path.as_ref());
@@ -88,20 +88,20 @@ impl Queue {
 
     /// S3 announces an object of a bucket, at least once.
     pub fn announce(self: &Arc<Self>, bucket: &str, key: &str) {
-        let times = if self.world.strikes(Fault::NotificationTwice, "s3 event") { 2 } else { 1 };
+        let times = if self.world.draw_fault(Fault::NotificationTwice, "s3 event") { 2 } else { 1 };
         for _ in 0..times {
-            let late = self.world.strikes(Fault::NotificationLate, "s3 event");
+            let late = self.world.draw_fault(Fault::NotificationLate, "s3 event");
             let after =
                 self.world.rng.millis(if late { 60_000 } else { 50 }, if late { 180_000 } else { 2_000 });
             // As in a form: what is no plain character is percent-encoded ("Event message structure").
             let key = key.replace('+', "%2B").replace('=', "%3D");
             let body = serde_json::json!({"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": key}}}]});
             let body = body.to_string();
-            let (queue, under_way) = (self.clone(), self.world.under_way());
+            let (queue, in_progress) = (self.clone(), self.world.begin_work());
             tokio::spawn(async move {
                 sleep(after).await;
                 queue.send(body);
-                drop(under_way);
+                drop(in_progress);
             });
         }
     }
@@ -122,8 +122,8 @@ impl Queue {
             let at = visible[self.world.rng.index(visible.len())];
             if messages[at].receives >= MAX_RECEIVES {
                 let dead = messages.remove(at);
-                self.world.tell(|| format!("{} goes to the dead letters", dead.id));
-                self.world.trace.reached("dead letters");
+                self.world.log(|| format!("{} goes to the dead letters", dead.id));
+                self.world.trace.count("dead letters");
                 // An operator sends again what carries work, as `pinlake recover` does.
                 if dead.is_work() {
                     messages.push(Message { receives: 0, ..dead });
@@ -132,7 +132,7 @@ impl Queue {
             }
             let message = &mut messages[at];
             message.receives += 1;
-            let short = self.world.strikes(Fault::VisibleWhileAtWork, "queue");
+            let short = self.world.draw_fault(Fault::VisibleWhileAtWork, "queue");
             let hidden = if short { self.world.rng.millis(0, 3_000) } else { VISIBILITY };
             message.visible = now + hidden;
             taken.push(message.clone());
@@ -147,7 +147,7 @@ impl Queue {
 
     fn delete(&self, ids: &BTreeSet<String>) {
         let keep = |message: &Message| {
-            !ids.contains(&message.id) || self.world.strikes(Fault::MessageAgain, "queue")
+            !ids.contains(&message.id) || self.world.draw_fault(Fault::MessageAgain, "queue")
         };
         self.messages().retain(keep);
     }
@@ -158,26 +158,26 @@ impl Queue {
 }
 
 /// The compactor's way to send itself a message.
-pub struct ToSelf {
+pub struct SelfTrigger {
     queue: Arc<Queue>,
     process: Arc<Process>,
 }
 
 #[async_trait]
-impl TriggerQueue for ToSelf {
+impl TriggerQueue for SelfTrigger {
     async fn wake(&self, body: String) -> Result<(), String> {
-        self.process.step().await;
+        self.process.count_request().await;
         let world = &self.queue.world;
         sleep(world.rng.millis(1, 30)).await;
-        if world.strikes(Fault::WakeRefused, "queue") {
+        if world.draw_fault(Fault::WakeRefused, "queue") {
             return Err("ServiceUnavailable".to_owned());
         }
-        world.trace.reached("messages to itself");
-        if !world.lacks(Mutation::NoSelfMessage) {
+        world.trace.count("messages to itself");
+        if !world.has_mutation(Mutation::NoSelfMessage) {
             self.queue.send(body);
         }
-        self.process.step().await;
-        if world.strikes(Fault::WakeAnswerLost, "queue") {
+        self.process.count_request().await;
+        if world.draw_fault(Fault::WakeAnswerLost, "queue") {
             return Err("time-out".to_owned());
         }
         Ok(())
@@ -185,27 +185,27 @@ impl TriggerQueue for ToSelf {
 }
 
 /// Sends the sweep's message again and again.
-pub async fn sweep(queue: Arc<Queue>) {
+pub async fn send_sweeps(queue: Arc<Queue>) {
     let world = queue.world.clone();
-    let Some(every) = world.plan.sweep.filter(|_| !world.lacks(Mutation::NoSweep)) else {
+    let Some(every) = world.scenario.sweep.filter(|_| !world.has_mutation(Mutation::NoSweep)) else {
         return;
     };
     loop {
         sleep(every).await;
-        if !world.strikes(Fault::SweepLost, "schedule") {
+        if !world.draw_fault(Fault::SweepLost, "schedule") {
             queue.send(Trigger::All.to_body());
         }
     }
 }
 
-/// Somebody has quarantined records cleaned again, whenever the plan says so.
-pub async fn redrive(queue: Arc<Queue>) {
+/// Somebody has quarantined records cleaned again, whenever the scenario says so.
+pub async fn send_redrives(queue: Arc<Queue>) {
     let world = queue.world.clone();
-    for at in world.plan.redrives.clone() {
+    for at in world.scenario.redrives.clone() {
         sleep(at.saturating_sub(world.time())).await;
-        world.trace.reached("redrives");
+        world.trace.count("redrives");
         // What a redrive inserts is in no compactor's report.
-        world.ledger.open().unreported = true;
+        world.ledger.lock().unreported = true;
         queue.send(Trigger::Redrive(None).to_body());
     }
 }
@@ -213,17 +213,17 @@ pub async fn redrive(queue: Arc<Queue>) {
 /// A warm compactor.
 struct Warm {
     process: Arc<Process>,
-    release: Release,
-    function: Compactor<ToSelf>,
+    catalog_version: CatalogVersion,
+    function: Compactor<SelfTrigger>,
 }
 
 impl Warm {
     fn start(queue: &Arc<Queue>) -> Self {
         let world = &queue.world;
         let process = Process::new("compactor");
-        let release = world.release(Function::Compactor);
-        let store = Store::of(world, &process, queue);
-        let buckets = Opened { world: world.clone(), process: process.clone(), queue: queue.clone() };
+        let catalog_version = world.catalog_version(Function::Compactor);
+        let store = Store::open_lake(world, &process, queue);
+        let buckets = SinkBucket { world: world.clone(), process: process.clone(), queue: queue.clone() };
         // Nothing of this world is Parquet: no process is ever started.
         let files = sandbox(MEMORY_BYTES).ok().map(|sandbox| Files {
             bucket: LAKE.to_owned(),
@@ -231,20 +231,24 @@ impl Warm {
             sinks: [SINK.to_owned()].into(),
             buckets: Arc::new(buckets),
             most_bytes: MOST_BYTES,
-            steps: world.plan.steps,
+            steps: world.scenario.steps,
             sandbox,
             effects: world.effects(),
         });
         let function = Compactor {
             lake: Lake::new(store, world.effects())
-                .with_key_bytes(world.plan.key_bytes)
-                .with_maintenance(world.plan.maintenance),
-            catalog: contracts::catalog(release),
-            alarm: ToSelf { queue: queue.clone(), process: process.clone() },
-            budget: Budget { objects: world.plan.take, row_bytes: world.plan.row_bytes, ..Budget::default() },
-            files: files.filter(|_| world.plan.files.is_any()),
+                .with_key_bytes(world.scenario.key_bytes)
+                .with_maintenance(world.scenario.maintenance),
+            catalog: contracts::catalog(catalog_version),
+            alarm: SelfTrigger { queue: queue.clone(), process: process.clone() },
+            budget: Budget {
+                objects: world.scenario.max_objects,
+                row_bytes: world.scenario.row_bytes,
+                ..Budget::default()
+            },
+            files: files.filter(|_| world.scenario.files.is_any()),
         };
-        Self { process, release, function }
+        Self { process, catalog_version, function }
     }
 }
 
@@ -256,18 +260,21 @@ pub async fn poll(queue: Arc<Queue>) {
         sleep(world.rng.millis(100, 1_500)).await;
         let messages = queue.receive();
         if messages.is_empty() {
-            if world.is_healed() {
+            if world.has_stopped_faults() {
                 // Waiting costs real time too, and there is little left to happen.
                 sleep(Duration::from_secs(5)).await;
             }
             continue;
         }
-        let compactor = match warm.take().filter(|warm| warm.release == world.release(Function::Compactor)) {
+        let compactor = match warm
+            .take()
+            .filter(|warm| warm.catalog_version == world.catalog_version(Function::Compactor))
+        {
             Some(warm) => warm,
             None => Warm::start(&queue),
         };
         let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
-        world.tell(|| format!("compactor is invoked with {}", ids.join(" ")));
+        world.log(|| format!("compactor is invoked with {}", ids.join(" ")));
         let mut event = SqsEvent::default();
         for message in &messages {
             let mut record = SqsMessage::default();
@@ -276,43 +283,43 @@ pub async fn poll(queue: Arc<Queue>) {
             record.attributes.insert("ApproximateReceiveCount".to_owned(), message.receives.to_string());
             event.records.push(record);
         }
-        let patience = Duration::from_millis(world.plan.patience);
-        let patience = if world.plan.files.is_any() { patience.max(LEAST_FOR_FILES) } else { patience };
+        let patience = Duration::from_millis(world.scenario.time_budget);
+        let patience = if world.scenario.files.is_any() { patience.max(MIN_FILE_TIME) } else { patience };
         let work = compactor.function.handle(event, patience);
         let Some(outcome) = compactor.process.invoke(&world, TIME_LIMIT, work).await else {
-            world.ledger.open().unreported = true;
+            world.ledger.lock().unreported = true;
             continue;
         };
         if let Some(Ok(taken)) = &outcome.files {
-            world.tell(|| format!("files: {taken:?}"));
+            world.log(|| format!("files: {taken:?}"));
             for (count, what) in [
                 (taken.taken, "files taken"),
                 (taken.discarded, "files given up"),
                 (taken.tried_again, "files tried again"),
                 (taken.unfinished.len() as u64, "files left in the middle"),
             ] {
-                (0..count).for_each(|_| world.trace.reached(what));
+                (0..count).for_each(|_| world.trace.count(what));
             }
         }
         for (dataset, done) in &outcome.compacted {
             match done {
                 Ok(done) => {
                     if done.read != done.inserted + done.duplicates {
-                        world.broke(Broken::Counts, format!("{dataset}: {done:?}"));
+                        world.report_violation(Violation::WrongCounts, format!("{dataset}: {done:?}"));
                     }
-                    world.ledger.open().reported(dataset, done.inserted);
-                    world.tell(|| format!("{dataset}: {done:?}"));
+                    world.ledger.lock().record_reported(dataset, done.inserted);
+                    world.log(|| format!("{dataset}: {done:?}"));
                 }
                 Err(error) => {
-                    world.trace.reached("failed compactions");
-                    world.ledger.open().unreported = true;
-                    world.tell(|| format!("{dataset}: {error}"));
+                    world.trace.count("failed compactions");
+                    world.ledger.lock().unreported = true;
+                    world.log(|| format!("{dataset}: {error}"));
                 }
             }
         }
         let mut failed: BTreeSet<String> =
             outcome.response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
-        if world.lacks(Mutation::RedriveForgotten) {
+        if world.has_mutation(Mutation::RedriveNotRepeated) {
             failed.retain(|id| !messages.iter().any(|message| message.id == *id && message.is_work()));
         }
         queue.delete(
