@@ -1,4 +1,4 @@
-//! The invariants: what "drained" promises, at every step, and the whole guarantee at the end.
+//! Checks "drained" during a run, and the whole guarantee at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::trace::Violation;
 use crate::world::World;
 
-/// Asks again and again whether the pipeline is drained of what some answers acknowledged. Whenever it says so, it
+/// Checks repeatedly whether the pipeline has drained for some acknowledgements. Whenever it reports so, it
 /// must be true.
 pub async fn check_drained_answers(world: Arc<World>, queue: Arc<Queue>) {
     let store = Store::open_lake(&world, &Process::new("client"), &queue);
@@ -89,12 +89,12 @@ fn merge_receipts(receipts: &[Receipt], stream: &'static str) -> Receipt {
     all
 }
 
-/// Whether there is nothing left to do. The store's own faults do not touch this.
+/// Whether there is no work left. Reads the store without faults.
 pub async fn is_idle(world: &World) -> bool {
     world.has_nothing_in_progress() && list_remaining(world).await.is_empty()
 }
 
-/// What is left on the way in the store.
+/// Lists objects that are still to be processed.
 pub async fn list_remaining(world: &World) -> String {
     let mut left = String::new();
     for prefix in ["landing", "inbox", "failed", "aws"] {
@@ -106,12 +106,12 @@ pub async fn list_remaining(world: &World) -> String {
     left
 }
 
-/// The guarantee, read from nothing but the store: not what was seen landing, but what a reader of the tables finds.
+/// Checks the guarantee from the store alone, as a reader of the tables sees it.
 pub async fn check_guarantee(world: &Arc<World>) {
     let store: Arc<dyn ObjectStore> = Arc::new(world.memory.fork());
     let lake = Lake::new(store.clone(), world.effects());
     let mut found: BTreeMap<Content, Copies> = BTreeMap::new();
-    // The catalog version that is deployed last may not know all tables.
+    // The catalog that was deployed last may not have all datasets.
     let catalog = contracts::catalog(CatalogVersion::First);
     for contract in catalog.contracts() {
         let dataset = contract.name.as_str();
@@ -181,7 +181,7 @@ pub async fn check_guarantee(world: &Arc<World>) {
         }
     }
     for (content, _) in found {
-        // A resolved record is in its table, which has been looked at; but somebody must have sent it.
+        // A resolved record is in its table, which was checked above; but it must have been sent.
         if content.strip_prefix(invariants::RESOLVED).is_some_and(|content| promises.contains_key(content)) {
             world.trace.count("records resolved");
             continue;
@@ -189,9 +189,9 @@ pub async fn check_guarantee(world: &Arc<World>) {
         if files::is_file_row(&content) {
             continue;
         }
-        world.report_violation(Violation::Unexpected, format!("nobody sent {content}"));
+        world.report_violation(Violation::Unexpected, format!("{content} was not sent"));
     }
 }
 
-/// How long to look on after the world is idle, for work that comes back.
+/// How long a run must be idle before it is complete, because work can come back.
 pub const IDLE_TIME: Duration = Duration::from_secs(60);

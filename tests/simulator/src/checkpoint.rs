@@ -1,4 +1,4 @@
-//! Checkpoints of a table's log as other programs write them: made here from the log's entries, without any Delta library.
+//! Checkpoints as other programs write them, built from log entries without a Delta library.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ pub enum CheckpointForm {
     Classic,
     /// Several, `<version>.checkpoint.<part>.<parts>.parquet`.
     Parts,
-    /// A name with a UUID, of a form that the table's protocol does not promise (V2).
+    /// A name with a UUID (V2), which the protocol of the table does not include.
     Unknown,
-    /// No file at all: the hint is all there is, and points nowhere or cannot be read.
+    /// No file: only a hint, which points nowhere or cannot be read.
     Missing,
 }
 
-/// A checkpoint's files, and what `_last_checkpoint` says of it.
+/// The files of a checkpoint and its hint.
 pub struct Checkpoint {
     /// Name in the log, and bytes.
     pub files: Vec<(String, Bytes)>,
-    /// The hint.
+    /// The contents of `_last_checkpoint`.
     pub hint: String,
 }
 
-/// The checkpoint of `version`, whose log is `entries`.
+/// Builds the checkpoint of `version` from the log entries up to it.
 pub fn build_checkpoint(
     version: u64,
     entries: &[Bytes],
@@ -75,7 +75,7 @@ pub fn build_checkpoint(
     })
 }
 
-/// What of a log's actions still counts ("Action Reconciliation").
+/// The actions that are in effect ("Action Reconciliation", Delta transaction log protocol).
 fn reconcile_actions(entries: &[Bytes]) -> Vec<Value> {
     let (mut protocol, mut metadata) = (None, None);
     let (mut transactions, mut files) = (BTreeMap::new(), BTreeMap::new());

@@ -1,7 +1,6 @@
-//! Clients: they post rows in the three formats, some of them dirty, some twice, and send again what they have no
-//! good answer for, under the same Idempotency-Key. Some have an API key; some name their requests as others do, or as they
-//! have named others before; some lose the header when they send again, or send a part of a request again. And a stranger who
-//! writes to the stream what he likes.
+//! Clients. They post valid and invalid rows in three formats, and repeat a request without a good response under the
+//! same Idempotency-Key. Some have an API key, share an Idempotency-Key with other requests, lose the header on a retry, or
+//! repeat a part of a request. Another producer writes arbitrary bytes to the stream.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use crate::world::{Function, World, api_key};
 
 /// The function's time limit.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// How often a client sends a request in all.
+/// Attempts of a request.
 const ATTEMPTS: u64 = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,18 +50,18 @@ struct ClientRequest {
     rows: Vec<Row>,
     /// The request's Idempotency-Key.
     key: Option<String>,
-    /// Whose API key it brings.
+    /// The caller whose API key it has.
     caller: Option<u64>,
     malformed: bool,
 }
 
-/// A warm ingest.
+/// A running ingest process.
 struct Warm {
     catalog_version: CatalogVersion,
     app: App<Producer>,
 }
 
-/// A client: posts one request after another.
+/// Posts one request after another.
 pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
     let mut warm = None;
     let requests = if world.scenario.has_many_commits {
@@ -84,7 +83,7 @@ pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
                 && world.draw_fault(Fault::PartRepeated, "client")
             {
                 again.rows.drain(..world.rng.index(again.rows.len()));
-                // What it was content with stays; what it was not, it has in full the next time.
+                // The whole request follows.
                 send(&world, &stream, &again, ATTEMPTS + attempt, &mut warm).await;
                 again = post.clone();
             }
@@ -117,7 +116,7 @@ fn random_input(world: &World, id: &str, client: u64) -> ClientRequest {
     };
     let caller = (world.scenario.callers > 0).then(|| client % world.scenario.callers);
     let key = match rng.chance(700) {
-        // A name that is near at hand: a batch's number, say.
+        // A key that other clients are likely to use too, such as a batch number.
         true if rng.chance(world.scenario.shared_keys) => {
             world.trace.count("shared idempotency keys");
             Some(format!("batch-{}", rng.between(0, 1)))
@@ -127,7 +126,7 @@ fn random_input(world: &World, id: &str, client: u64) -> ClientRequest {
     ClientRequest { id: id.to_owned(), format, path, rows, key, caller, malformed: rng.chance(60) }
 }
 
-/// A row for `dataset`; none: for any, and its shape will tell.
+/// Draws a row of `dataset`, or of any dataset that its shape identifies.
 fn random_row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) -> Row {
     let rng = &world.rng;
     let sent_to = dataset;
@@ -160,7 +159,7 @@ fn random_row(world: &World, dataset: Option<&'static str>, request: &str, index
         return Row { json: contracts::draft(id), content: format!("draft/{id}") };
     }
     match if world.scenario.has_many_commits { 99 } else { rng.between(0, 99) } {
-        // A small range: the same rows come again, in this request and in others.
+        // A small range, so that equal rows occur in this request and in others.
         0..=54 => {
             let id = rng.between(0, 30);
             good(id, &format!("note {id}"))
@@ -179,7 +178,7 @@ fn random_row(world: &World, dataset: Option<&'static str>, request: &str, index
         75..=84 => bad(format!("{{\"{dataset}\":\"\",\"note\":\"{}\"}}", rng.between(0, 9)), Some(dataset)),
         85..=92 => bad(format!("{{\"what\":{}}}", rng.between(0, 9)), sent_to),
         _ => {
-            // Only this request has it: what becomes of a request can be told by it.
+            // Unique to this request, so that its rows can be traced.
             let mut id = 1_000_u64;
             for byte in format!("{request}/{index}").bytes() {
                 id = id * 131 % 1_000_000_007 + u64::from(byte) + 1_000;
@@ -203,7 +202,7 @@ fn encode_body(post: &ClientRequest) -> String {
             text.push_str(between);
         }
         let json = &row.json;
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = match post.format {
             Format::Native | Format::NativeLines => write!(text, "{json}"),
             Format::Kafka => write!(text, "{{\"value\":{json}}}"),
@@ -218,7 +217,7 @@ fn encode_body(post: &ClientRequest) -> String {
     text
 }
 
-/// Sends a request; whether the client is content with the answer.
+/// Sends a request. `true`: all rows were acknowledged or rejected for good.
 async fn send(
     world: &Arc<World>,
     stream: &Arc<Stream>,
@@ -258,7 +257,7 @@ async fn send(
     context.request_id = format!("{}-{attempt}", post.id);
     let request_id = context.request_id.clone();
     let request = request.with_lambda_context(context);
-    // Which record each row is: of whom, of which request, and the number in it.
+    // The identity of each record: caller, request and number.
     let request_name = post.key.clone().unwrap_or(request_id);
     let ids: Vec<RecordId> =
         (0..post.rows.len()).map(|at| format!("{:?}/{request_name}#{at}", post.caller)).collect();
@@ -284,13 +283,13 @@ async fn send(
     read_response(world, post, &ids, &response)
 }
 
-/// Reads an answer and books what it acknowledges.
+/// Reads a response and records what it acknowledges.
 fn read_response(world: &World, post: &ClientRequest, ids: &[RecordId], response: &Response<Body>) -> bool {
     let status = response.status().as_u16();
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
     world.log(|| format!("client has {status} for {}: {body}", post.id));
     if post.malformed {
-        // Whether the dataset is there is asked first.
+        // Ingest checks the dataset first.
         if status != 400 && !(status == 404 && post.path.ends_with("draft")) {
             world.report_violation(
                 Violation::Unexpected,
@@ -316,7 +315,7 @@ fn read_response(world: &World, post: &ClientRequest, ids: &[RecordId], response
             (0..post.rows.len()).map(|at| ranges.iter().any(|range| inside(at, range))).collect()
         }
         (_, 429 | 500 | 503) => return false,
-        // The dataset has no contract yet, or none any more.
+        // The dataset has no contract at the moment.
         (_, 404) if post.path.ends_with("draft") => return false,
         _ => {
             world.report_violation(Violation::Lost, format!("{} was answered {status}: {body}", post.id));
@@ -362,7 +361,7 @@ fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
     body[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Another producer on the same stream, whose records have any form.
+/// Another producer, whose records are arbitrary bytes.
 pub async fn produce_foreign_records(world: Arc<World>, stream: Arc<Stream>) {
     for _ in 0..world.rng.between(1, 4) {
         sleep(world.rng.millis(0, 10_000)).await;
@@ -383,7 +382,7 @@ pub async fn produce_foreign_records(world: Arc<World>, stream: Arc<Stream>) {
         };
         let stored = stream.store(key, &data);
         let Ok(sequence) = stored.sequence.parse() else { continue };
-        // Nobody named its request: its place is its id.
+        // Without a request, its place on the stream is its id.
         let id: RecordId = format!("{}/{}", stored.shard, stored.sequence);
         let acknowledged = Acknowledged::from([(stored.shard, sequence)]);
         let mut book = world.ledger.lock();

@@ -1,6 +1,6 @@
-//! Files: people and programs drop them into the lake's inbox, or into a bucket of their own that announces them.
+//! Files that are put into the inbox of the lake or into another bucket that announces them.
 //!
-//! They come twice, and are written over by others while they wait or are being read. S3 announces each object at least once
+//! Some are put twice, or replaced while they wait or are read. S3 announces each object at least once
 //! ("Amazon S3 Event Notifications"); its ETag is of the bytes for an object that was put in one piece ("Object", Amazon S3
 //! API Reference), so the same bytes have the same one.
 
@@ -22,49 +22,49 @@ use crate::rng::SimRng;
 use crate::store::Store;
 use crate::world::World;
 
-/// The bucket that the lake is in.
+/// The bucket of the lake.
 pub const LAKE: &str = "lake";
-/// The other one.
+/// The other bucket.
 pub const SINK: &str = "sink";
 
-/// How many files come in a world.
+/// The numbers of files of a scenario.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FileScenario {
-    /// Dropped into the inbox.
+    /// Files in the inbox.
     pub inbox: u64,
-    /// Put into another bucket.
+    /// Files in the other bucket.
     pub sink: u64,
-    /// Records of each, at most.
+    /// Maximum records of a file.
     pub records: u64,
 }
 
 impl FileScenario {
-    /// Draws it.
+    /// Draws the numbers.
     pub fn random(rng: &SimRng) -> Self {
         let count = |per_mille| if rng.chance(per_mille) { rng.between(1, 3) } else { 0 };
         Self { inbox: count(200), sink: count(150), records: rng.between(1, 12) }
     }
 
-    /// Whether there are any.
+    /// Whether there are files.
     pub fn is_any(&self) -> bool {
         self.inbox + self.sink > 0
     }
 }
 
-/// What a file holds, and what its records say.
+/// The bytes of a file and the contents of its records.
 struct Draft {
     bytes: Bytes,
     /// Content, and the number of its record in the file.
     records: Vec<(Content, usize)>,
 }
 
-/// The other bucket, for the compactor.
+/// Opens the other bucket for the compactor.
 pub struct SinkBucket {
     /// The world.
     pub world: Arc<World>,
-    /// Whose requests they are.
+    /// The process that sends the requests.
     pub process: Arc<Process>,
-    /// Where the lake's bucket announces its objects.
+    /// The queue for notifications.
     pub queue: Arc<Queue>,
 }
 
@@ -74,7 +74,7 @@ impl Buckets for SinkBucket {
     }
 }
 
-/// Somebody who puts files, each once, twice, or over another.
+/// Puts files: each once, twice, or replacing another.
 pub async fn drop_files(world: Arc<World>, queue: Arc<Queue>) {
     for number in 0..world.scenario.files.inbox + world.scenario.files.sink {
         sleep(world.rng.millis(0, 15_000)).await;
@@ -146,7 +146,7 @@ fn random_input(world: &World, dataset: &str, is_csv: bool, file: &str) -> Draft
     Draft { bytes: text.into(), records }
 }
 
-/// An id that no other record has.
+/// A unique id of a record.
 fn unique(place: &str, at: usize) -> u64 {
     let mut id = 2_000_u64;
     for byte in format!("{place}/{at}").bytes() {
@@ -155,8 +155,8 @@ fn unique(place: &str, at: usize) -> u64 {
     id
 }
 
-/// Which record of which file. In the inbox other bytes are another file; a bucket's key names one file, and its records count with
-/// their bytes.
+/// The identities of a file's records. In the inbox other bytes are another file; in another bucket the key identifies the file, and
+/// the bytes of a record count too.
 fn ids(bucket: &str, key: &str, file: &Draft) -> Vec<(Content, RecordId)> {
     let id = match bucket {
         LAKE => format!("{key}@{}", blake3::hash(&file.bytes)),
@@ -166,7 +166,7 @@ fn ids(bucket: &str, key: &str, file: &Draft) -> Vec<(Content, RecordId)> {
 }
 
 async fn put(world: &Arc<World>, queue: &Arc<Queue>, bucket: &'static str, key: &str, file: &Draft) {
-    // Between the last look at a file of the inbox and its removal nobody replaces it here: S3 has no removal that would notice
+    // No file is replaced between the compactor's last check and its removal: S3 has no conditional delete
     // (`docs/faults.md`).
     while bucket == LAKE && world.is_leaving(key) {
         sleep(Duration::from_secs(1)).await;
@@ -176,7 +176,7 @@ async fn put(world: &Arc<World>, queue: &Arc<Queue>, bucket: &'static str, key: 
         book.record_sent(&content, id.clone());
         book.record_promised(&content, id);
     }
-    world.log(|| format!("somebody puts s3://{bucket}/{key}, {} records", file.records.len()));
+    world.log(|| format!("file put: s3://{bucket}/{key}, {} records", file.records.len()));
     world.trace.count(if bucket == LAKE { "files in the inbox" } else { "files elsewhere" });
     let Ok(path) = Path::parse(key) else { return };
     if bucket == SINK {
@@ -184,29 +184,30 @@ async fn put(world: &Arc<World>, queue: &Arc<Queue>, bucket: &'static str, key: 
     }
     world.stamp(bucket, &path, &file.bytes);
     let memory = if bucket == LAKE { &world.memory } else { &world.sink };
-    // Memory does not fail.
+    // The in-memory store does not fail.
     let _ = memory.put(&path, file.bytes.clone().into()).await;
     queue.announce(bucket, key);
 }
 
-/// Files of the other bucket that were given up, as quarantine tells, though nothing was wrong with them: whoever owns the bucket
-/// has them announced again.
+/// Intact files of the other bucket that were discarded, according to quarantine. Their owner announces them
+/// again.
 pub fn discarded(world: &World) -> Vec<String> {
     let invariants = world.invariants();
     let is_missing = |(key, contents): &(String, Vec<Content>)| {
-        let told = invariants.contents().any(|content| content.ends_with(&format!("/s3://{SINK}/{key}")));
-        told && contents.iter().any(|content| !invariants.has(content))
+        let is_reported =
+            invariants.contents().any(|content| content.ends_with(&format!("/s3://{SINK}/{key}")));
+        is_reported && contents.iter().any(|content| !invariants.has(content))
     };
     world.sink_contents().into_iter().filter(is_missing).map(|(key, _)| key).collect()
 }
 
-/// Whether a row of quarantine tells of a file that was given up: it is no record that somebody sent.
+/// Whether a row of quarantine reports a discarded file; such a row is not a record that was sent.
 pub fn is_file_row(content: &str) -> bool {
     let raw = content.strip_prefix("quarantine/").and_then(|rest| rest.split_once('/')).map(|(_, raw)| raw);
     raw.is_some_and(|raw| raw.starts_with("failed/inbox/") || raw.starts_with(&format!("s3://{SINK}/")))
 }
 
-/// A file is about to be written over: unless it was taken, nobody can count on its records any more.
+/// Withdraws the records of a file that is about to be replaced, unless it was loaded.
 fn withdraw_promises(world: &World, bucket: &str, key: &str, file: &Draft) {
     let mut book = world.ledger.lock();
     for (content, id) in ids(bucket, key, file) {

@@ -1,13 +1,12 @@
-//! Other programs that work on the lake's tables, and people who repair what they did.
+//! Other programs that change the tables, and people who repair the damage.
 //!
-//! What they do is what Delta programs and people are known to do: they clean up a log behind a checkpoint, which may be of a
-//! form of its own ("Checkpoints" and "Log cleanup", Delta transaction log protocol); append rows; merge small files
-//! (`OPTIMIZE`); remove files that no version names (`VACUUM`); and by mistake delete an entry of the log, a key file or a data
-//! file, or cut one off. What a table cannot do without is put back later, at the latest when all faults stop.
+//! They do what Delta programs and people do: clean up a log behind a checkpoint of any form ("Checkpoints" and "Log
+//! cleanup", Delta transaction log protocol), append rows, merge small files (`OPTIMIZE`), remove unreferenced files
+//! (`VACUUM`), and delete or truncate a log entry, a key file or a data file by mistake. What a table needs is restored
+//! later, at the latest when all faults stop.
 //!
-//! No log entry is deleted that an invocation or a put under way may not know of yet: that one of version N+1 would take N+1 for
-//! free is beyond what any writer could notice, and is why logs are cleaned up by age. For the same reason the newest entry
-//! is never deleted.
+//! No log entry is deleted that a running invocation or put may not know yet, nor the newest one. A writer cannot notice
+//! that such a version was taken; this is why logs are cleaned up by age.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,30 +27,30 @@ use crate::invariants::{self, Author};
 use crate::rng::SimRng;
 use crate::world::World;
 
-/// What another program or a person does to a table.
+/// An action of another program or a person on a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interference {
-    /// Deletes an entry of the log, not the newest, and puts it back.
+    /// Deletes a log entry other than the newest, and restores it.
     EntryDeleted,
-    /// Makes a checkpoint and deletes the entries before it.
+    /// Writes a checkpoint and deletes the entries before it.
     LogTruncated(CheckpointForm),
-    /// Makes a checkpoint, or only the hint of one.
+    /// Writes a checkpoint, or only its hint.
     HintWritten(CheckpointForm),
-    /// Deletes key files, which may come back.
+    /// Deletes key files, which may be restored.
     KeysDeleted,
-    /// Cuts a key file off, and deletes it or puts it back.
+    /// Truncates a key file, then deletes or restores it.
     KeysCut,
-    /// Puts a key file in place that was made by other rules than the table's, and says so.
+    /// Replaces a key file by one of another key epoch.
     KeysOfOtherRules,
-    /// Deletes a data file, and puts it back.
+    /// Deletes a data file, and restores it.
     DataDeleted,
-    /// Adds rows by a commit of its own.
+    /// Commits rows.
     RowsAdded,
-    /// Writes small files as one.
+    /// Merges small files.
     FilesMerged,
     /// Deletes data files that the newest version does not have.
     Vacuumed,
-    /// Writes over a landing object, so that it cannot be read.
+    /// Overwrites a landing object, so that it cannot be read.
     LandingDamaged,
 }
 
@@ -79,7 +78,7 @@ impl Interference {
         Self::Vacuumed,
     ];
 
-    /// Draws what happens in a world, and when.
+    /// Draws the actions of a run and their times.
     pub fn random(rng: &SimRng) -> Vec<(Duration, Self)> {
         let times = if rng.chance(350) { rng.between(1, 4) } else { 0 };
         let mut drawn: Vec<_> =
@@ -108,13 +107,13 @@ impl Interference {
     }
 }
 
-/// Does what the scenario says.
+/// Applies the actions of the scenario.
 pub async fn interfere(world: Arc<World>) {
     for (at, interference) in world.scenario.interferences.clone() {
         let world = world.clone();
         tokio::spawn(async move {
             sleep(at.saturating_sub(world.time())).await;
-            // What it takes may not be there yet.
+            // The objects that it needs may not exist yet.
             while !world.has_stopped_faults() {
                 let in_progress = world.begin_work();
                 if apply(&world, interference).await {
@@ -128,7 +127,7 @@ pub async fn interfere(world: Arc<World>) {
     }
 }
 
-/// Does it once, if it can be done now, and undoes it later where that is needed.
+/// Applies an action, if it is possible now, and undoes it later if needed.
 async fn apply(world: &Arc<World>, interference: Interference) -> bool {
     if interference == Interference::LandingDamaged {
         return damage_landing(world).await;
@@ -153,7 +152,7 @@ async fn apply(world: &Arc<World>, interference: Interference) -> bool {
     }
 }
 
-/// A table as another program sees it: at once, and without faults.
+/// A table as another program sees it, without delays and faults.
 struct Table<'a> {
     world: &'a Arc<World>,
     dataset: String,
@@ -177,7 +176,7 @@ impl<'a> Table<'a> {
         self.world.invariants().newest(&self.dataset).unwrap_or(0)
     }
 
-    /// How many of the first versions everybody who is at work has known from the beginning.
+    /// Number of versions that every running invocation knew when it started.
     fn settled(&self) -> u64 {
         let oldest = self.world.oldest_in_progress();
         let invariants = self.world.invariants();
@@ -189,7 +188,7 @@ impl<'a> Table<'a> {
 
     async fn put(&self, path: &Path, bytes: Bytes) {
         self.world.log(|| format!("another program puts {path}"));
-        // Memory does not fail.
+        // The in-memory store does not fail.
         let _ = self.world.memory.put(path, bytes.into()).await;
     }
 
@@ -200,7 +199,7 @@ impl<'a> Table<'a> {
         Some(got)
     }
 
-    /// Waits for a while, or until faults have stopped: then somebody puts back what is missing.
+    /// Waits for a while, or until faults have stopped.
     async fn wait(&self) {
         let until = self.world.time() + self.world.rng.millis(500, 45_000);
         while self.world.time() < until && !self.world.has_stopped_faults() {
@@ -245,7 +244,7 @@ impl<'a> Table<'a> {
                 deleted.push((path, bytes));
             }
         }
-        // A checkpoint that every reader knows stands for what was before it.
+        // A checkpoint that every reader understands replaces the entries before it.
         if form == CheckpointForm::Classic && self.world.rng.chance(700) {
             return true;
         }
@@ -258,7 +257,7 @@ impl<'a> Table<'a> {
         newest > 0 && self.checkpoint(self.world.rng.between(1, newest), form, true).await
     }
 
-    /// Makes a checkpoint of a version, and the hint of it.
+    /// Writes a checkpoint of a version and its hint.
     async fn checkpoint(&self, version: u64, form: CheckpointForm, hinted: bool) -> bool {
         let entries: Option<Vec<Bytes>> = {
             let invariants = self.world.invariants();
@@ -329,7 +328,7 @@ impl<'a> Table<'a> {
         true
     }
 
-    /// As a catalog version leaves it whose identity the table refuses.
+    /// Replaces a key file by one of a catalog whose identity the table rejects.
     async fn foreign_keys(&self) -> bool {
         let files = self.files();
         if files.is_empty() {
@@ -361,7 +360,7 @@ impl<'a> Table<'a> {
         true
     }
 
-    /// Rows that are not there, as far as any reader can see, by a commit without a key file and without our note.
+    /// Commits rows that are not in the table yet, without a key file and without pinlake's commit metadata.
     async fn add_rows(&self) -> bool {
         if !["visit", "page", contracts::MEMO].contains(&self.dataset.as_str()) {
             return false;
@@ -411,7 +410,7 @@ impl<'a> Table<'a> {
         self.commit(&files, rows, false).await
     }
 
-    /// Commits as the version after the newest, if nobody else does.
+    /// Commits the version after the newest, unless another writer does.
     async fn commit(&self, removed: &[String], rows: RecordBatch, data_change: bool) -> bool {
         let now = self.world.now().timestamp_millis();
         let file = format!("part-other-{:016x}.parquet", self.world.rng.seed());
@@ -460,7 +459,7 @@ impl<'a> Table<'a> {
         for meta in listed.unwrap_or_default() {
             let is_dead = meta.location.parts_count() == 3
                 && meta.location.filename().is_some_and(|name| !live.iter().any(|live| live == name));
-            // A file that a commit under way may name is younger than that commit's process.
+            // An unfinished commit names only files that are younger than its process.
             let stamp = self.world.find_stamp(LAKE, &meta.location);
             if is_dead && stamp.is_some_and(|stamp| stamp.time < oldest) {
                 deleted |= self.delete(&meta.location).await.is_some();
@@ -470,7 +469,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Writes over a landing object: it cannot be read, is set aside, and is cleaned again from its raw records by an operator.
+/// Overwrites a landing object: it is moved to `failed/`, and an operator cleans it again from its raw object.
 async fn damage_landing(world: &Arc<World>) -> bool {
     let prefix = Path::from("landing");
     let listed: Result<Vec<_>, _> = world.memory.list(Some(&prefix)).try_collect().await;
@@ -479,6 +478,6 @@ async fn damage_landing(world: &Arc<World>) -> bool {
         return false;
     }
     let path = &listed[world.rng.index(listed.len())].location;
-    world.log(|| format!("somebody writes over {path}"));
+    world.log(|| format!("{path} is overwritten"));
     world.memory.put(path, "no Parquet".into()).await.is_ok()
 }

@@ -1,4 +1,4 @@
-//! Watches everything that lands in the store, at the moment it lands: the invariants that are cheap to check at
+//! Checks every object when it is stored or removed: the invariants that are cheap enough to check at
 //! every step.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +26,12 @@ use crate::world::World;
 
 type Key = [u8; 16];
 
-/// Where what a content says is.
+/// The number of rows with one content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Copies {
-    /// Rows of its table, and unresolved ones of quarantine under a contract.
+    /// Rows of the table, and unresolved rows of quarantine with a contract.
     pub with_contract: u64,
-    /// Unresolved rows of quarantine under no contract.
+    /// Unresolved rows of quarantine without a contract.
     pub without_contract: u64,
 }
 
@@ -41,7 +41,7 @@ impl Copies {
         self.with_contract + self.without_contract
     }
 
-    /// One more.
+    /// Adds a row.
     pub fn add(&mut self, has_contract: bool) {
         *if has_contract { &mut self.with_contract } else { &mut self.without_contract } += 1;
     }
@@ -52,37 +52,37 @@ impl Copies {
     }
 }
 
-/// What a row says, and whether a contract told its dataset.
+/// The content of a row, and whether a contract named its dataset.
 pub type RowContent = (Content, bool);
 
-/// What has been seen so far.
+/// The state that the checks need: everything stored so far.
 #[derive(Debug, Default)]
 pub struct InvariantChecker {
     /// Keys in the log, by dataset.
     keys: BTreeMap<String, BTreeSet<Key>>,
-    /// What the rows in the log say, and how often.
+    /// The rows in the log, by content.
     rows: BTreeMap<Content, Copies>,
     /// Rows inserted, by dataset, as commits count them.
     inserted: BTreeMap<String, u64>,
-    /// Keys and rows of what lies in landing.
+    /// Keys and rows of landing objects.
     landing: BTreeMap<Path, Vec<(Key, Content)>>,
-    /// Every log entry there ever was, and when it landed.
+    /// All log entries ever stored, with their times.
     commits: BTreeMap<Path, (Bytes, Duration)>,
     /// Keys and rows of the data files in the log, by dataset and name.
     files: BTreeMap<(String, String), (Vec<Key>, Vec<RowContent>)>,
     /// The data files of each version, by dataset.
     versions: BTreeMap<String, BTreeMap<u64, BTreeSet<String>>>,
-    /// What is wrong with the rows, each thing once.
+    /// Wrong rows that were reported.
     wrong: Vec<String>,
 }
 
 impl InvariantChecker {
-    /// How often a row that says this is in the log.
+    /// The number of rows with this content in the log.
     pub fn times(&self, content: &str) -> u64 {
         self.rows.get(content).map_or(0, |places| places.all())
     }
 
-    /// What rows in the log say, or said.
+    /// All contents that are or were in the log.
     pub fn contents(&self) -> impl Iterator<Item = &Content> {
         self.rows.keys()
     }
@@ -161,7 +161,8 @@ pub(crate) fn check_removed(world: &World, path: &Path) {
             };
             let none = BTreeSet::new();
             let table = invariants.keys.get(&name.dataset).unwrap_or(&none);
-            let lies = |of: &dyn Fn(&(Key, Content)) -> bool| invariants.landing.values().flatten().any(of);
+            let is_in_landing =
+                |of: &dyn Fn(&(Key, Content)) -> bool| invariants.landing.values().flatten().any(of);
             // Under another identity the same row has another key, and so has a record that another catalog version judges
             // otherwise: then only what it says can be compared.
             let rekeyed = world
@@ -171,9 +172,9 @@ pub(crate) fn check_removed(world: &World, path: &Path) {
                 .any(|(_, catalog_version)| *catalog_version == CatalogVersion::Rekeyed);
             let is_safe = |(key, content): &&(Key, Content)| {
                 table.contains(key)
-                    || lies(&|(other, _)| other == key)
+                    || is_in_landing(&|(other, _)| other == key)
                     || (rekeyed || contracts::is_borderline(content))
-                        && (invariants.has(content) || lies(&|(_, other)| other == content))
+                        && (invariants.has(content) || is_in_landing(&|(_, other)| other == content))
             };
             let missing = rows.iter().filter(|row| !is_safe(row)).count();
             drop(invariants);
@@ -187,7 +188,7 @@ pub(crate) fn check_removed(world: &World, path: &Path) {
         // Whether its records have landed is seen when the pipeline next says that it is drained of them, and at the end.
         "discarded" => {}
         "failed" => world.forget(path),
-        // They are in landing then, and a copy lies elsewhere.
+        // They are still in landing, and a copy is elsewhere.
         "inbox" | "file state" => {}
         kind => world.report_violation(
             Violation::RemovedEarly,
@@ -292,7 +293,7 @@ async fn check_added_file(
         let stored = read(world, &table.join("_pinlake_keys").join(format!("{stem}.keys"))).await?;
         let mut sorted = keys.clone();
         sorted.sort_unstable();
-        // Whatever stands before them, a key file ends with the keys.
+        // A key file ends with the keys.
         if !stored.ends_with(sorted.as_flattened()) {
             return Err("its key file has other keys than its rows".to_owned());
         }
@@ -362,7 +363,7 @@ async fn read(world: &World, path: &Path) -> Result<Bytes, String> {
 /// Decodes a Parquet file.
 ///
 /// # Errors
-/// With the reader's words.
+/// With the message of the reader.
 pub fn read_rows(bytes: Bytes) -> Result<Vec<RecordBatch>, String> {
     let reader =
         ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(ParquetRecordBatchReaderBuilder::build);
@@ -375,12 +376,12 @@ fn landing_keys(batch: &RecordBatch) -> Vec<Key> {
     keys.iter().flat_map(|keys| keys.iter().flatten()).filter_map(|key| key.try_into().ok()).collect()
 }
 
-/// What each row of a table says.
+/// The content of each row.
 pub fn contents_of(dataset: &str, batch: &RecordBatch) -> Vec<Content> {
     row_contents(dataset, batch).into_iter().map(|(content, _)| content).collect()
 }
 
-/// What each row of a table says, and whether a contract told its dataset.
+/// The content of each row, and whether a contract named its dataset.
 pub fn row_contents(dataset: &str, batch: &RecordBatch) -> Vec<RowContent> {
     if dataset == "quarantine" {
         let sent_to = batch.column_by_name("dataset").and_then(|column| column.as_string_opt::<i32>());
@@ -403,10 +404,10 @@ pub fn row_contents(dataset: &str, batch: &RecordBatch) -> Vec<RowContent> {
     ids.iter().flat_map(|ids| ids.iter()).map(content).collect()
 }
 
-/// What stands before the content of a record that was resolved in quarantine.
+/// The prefix of the content of a resolved record in quarantine.
 pub const RESOLVED: &str = "resolved/";
 
-/// What a quarantined record says. A record that one catalog version takes says in quarantine what it would in its table.
+/// The content of a quarantined record. A borderline record has the same content in quarantine as in its table.
 pub fn quarantine_content(dataset: Option<&str>, raw: &[u8]) -> Content {
     if let Some(content) = contracts::content_of_borderline(raw) {
         return content;
@@ -415,7 +416,7 @@ pub fn quarantine_content(dataset: Option<&str>, raw: &[u8]) -> Content {
     format!("quarantine/{}/{}", dataset.unwrap_or("-"), raw.escape_ascii())
 }
 
-/// Every row has a note that tells its number, or none.
+/// Finds a row whose note does not match its id.
 fn find_wrong_row(dataset: &str, batch: &RecordBatch) -> Option<String> {
     let ids = batch.column_by_name("id")?.as_primitive_opt::<Int64Type>()?;
     let notes = batch.column_by_name("note")?.as_string_opt::<i32>()?;
@@ -424,7 +425,7 @@ fn find_wrong_row(dataset: &str, batch: &RecordBatch) -> Option<String> {
     Some(format!("{dataset}/{} has the note {:?}", ids.value(at), notes.value(at)))
 }
 
-/// Mutation: moves the watermark when the raw records land, before anything of them is in landing.
+/// Mutation: advances the watermark when the raw object is stored, before its landing objects.
 pub(crate) async fn watermark_first(world: &World, raw: &Path) {
     let parts: Vec<String> = raw.parts().map(|part| part.as_ref().to_owned()).collect();
     if let [_, _, stream, shard, file] = parts.as_slice()

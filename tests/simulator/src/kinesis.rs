@@ -1,16 +1,16 @@
-//! The stream, and the event source that brings its records to the cleaner.
+//! The Kinesis stream and the event source that delivers its records to the cleaner.
 //!
-//! PutRecords takes or refuses each record for itself, and may fail as a whole after it has stored some ("PutRecords",
-//! Kinesis Data Streams API Reference). A split shard takes no more records, and its children are read when it has
-//! been read to its end ("Resharding"; "Using Lambda with Kinesis": shards are processed in order).
+//! PutRecords stores or rejects each record separately, and can fail as a whole after it stored some ("PutRecords",
+//! Kinesis Data Streams API Reference). A split shard accepts no more records; its children are read after it
+//! ("Resharding"; "Using Lambda with Kinesis": shards are processed in order).
 //!
-//! The event source mapping, as "How Lambda processes records from stream and queue-based event sources", "Retain
-//! discarded batch records" and "Configuring partial batch response with Kinesis Data Streams" have it: one batch of
-//! a shard at a time (ParallelizationFactor 1), delivered at least once; with ReportBatchItemFailures the lowest
-//! reported sequence number is the place to go on from; with BisectBatchOnFunctionError a batch without an answer is
-//! split in two, which does not count as a retry; after MaximumRetryAttempts, or when a record is older than
-//! MaximumRecordAgeInSeconds, the batch goes to the OnFailure destination, and the shard goes on. What is kept of it
-//! there is the documented object; operators recover it ([`crate::operator`]).
+//! The event source mapping follows "How Lambda processes records from stream and queue-based event sources", "Retain
+//! discarded batch records" and "Configuring partial batch response with Kinesis Data Streams":
+//! - It delivers one batch of a shard at a time (ParallelizationFactor 1), at least once.
+//! - With ReportBatchItemFailures it continues from the lowest reported sequence number.
+//! - With BisectBatchOnFunctionError it splits a batch without a response in two, which does not count as a retry.
+//! - After MaximumRetryAttempts, or when a record is older than MaximumRecordAgeInSeconds, it writes the batch to the
+//!   OnFailure destination and continues. Operators recover it ([`crate::operator`]).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +42,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The stream, and its ARN.
 pub const STREAM: &str = "events";
 const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/events";
-/// The longest wait between two tries of a batch.
+/// Maximum delay between two attempts of a batch.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// A record on a shard.
@@ -57,10 +57,10 @@ pub struct Record {
 #[derive(Debug, Default)]
 struct Shard {
     records: Vec<Record>,
-    /// The shards that take its place: two when it is split, one when it is merged with another. It takes no more
-    /// records then.
+    /// The shards that replace it: two after a split, one after a merge. It accepts no more records
+    /// then.
     children: Vec<usize>,
-    /// Records that the event source is done with.
+    /// Number of records that the event source has processed.
     done: usize,
     watched: bool,
 }
@@ -77,13 +77,13 @@ fn shard_name(number: usize) -> String {
 }
 
 impl Stream {
-    /// A stream with the scenario's shards.
+    /// Creates a stream with the shards of the scenario.
     pub fn new(world: &Arc<World>) -> Arc<Self> {
         let shards = (0..world.scenario.shards).map(|_| Shard::default()).collect();
         Arc::new(Self { world: world.clone(), shards: Mutex::new(shards) })
     }
 
-    /// Stores a record, and says where.
+    /// Stores a record and returns its shard and sequence number.
     pub fn store(&self, key: &str, data: &[u8]) -> Receipt {
         let key = &*crate::mutation::partition_key(self.world.scenario.mutation, key);
         let mut shards = self.shards();
@@ -131,12 +131,12 @@ impl Stream {
         Receipt { shard: shard_name(at), sequence }
     }
 
-    /// Whether the event source is done with every record.
+    /// Whether the event source has processed every record.
     pub fn is_consumed(&self) -> bool {
         self.shards().iter().all(|shard| shard.done == shard.records.len())
     }
 
-    /// Shards that nobody reads yet and that may be read: their parents have been.
+    /// Shards that are not read yet and whose parents have been read.
     fn find_readable_shards(&self) -> Vec<usize> {
         let mut shards = self.shards();
         let mut found = Vec::new();
@@ -163,7 +163,7 @@ impl Stream {
     }
 }
 
-/// The stream as an ingest process sees it.
+/// The stream of an ingest process.
 #[derive(Debug)]
 pub struct Producer {
     /// The stream.
@@ -217,7 +217,7 @@ impl RecordStream for Producer {
     }
 }
 
-// What reads it are the event sources below, not the clients of ingest.
+// Only the event source below reads it, not clients of ingest.
 impl ReadableStream for Producer {}
 
 /// Reads all shards, parents before children.
@@ -230,7 +230,7 @@ pub async fn watch(stream: Arc<Stream>, queue: Arc<Queue>) {
     }
 }
 
-/// What became of an invocation.
+/// The outcome of an invocation.
 enum Delivery {
     All,
     From(usize),
@@ -249,7 +249,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
             work.push_back((batch, 0));
         }
         while let Some((batch, retries)) = work.pop_front() {
-            // A delivery that began among faults may fail after the last of them: its answer is only late.
+            // A delivery that began during the faults can fail after them.
             let faults_stopped = world.has_stopped_faults();
             if let Some(age) = world.scenario.record_age
                 && batch
@@ -295,15 +295,15 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
     }
 }
 
-/// The destination keeps the records themselves; operators recover them. `faults_stopped`: the last delivery began when all faults had
-/// stopped, so there was no reason to give up.
+/// Stores a discarded batch in the destination. `faults_stopped`: the last delivery began after all faults had stopped, so
+/// the batch should not have been discarded.
 async fn on_failure(world: &Arc<World>, shard: usize, batch: Vec<Record>, faults_stopped: bool) {
     world.log(|| format!("{} records of {} go to OnFailure", batch.len(), shard_name(shard)));
-    world.trace.count("batches given up");
+    world.trace.count("batches discarded");
     if faults_stopped {
         world.report_violation(
             Violation::Discarded,
-            format!("a batch of {} is given up though nothing fails", shard_name(shard)),
+            format!("a batch of {} is discarded although there are no faults", shard_name(shard)),
         );
         return;
     }
@@ -313,17 +313,17 @@ async fn on_failure(world: &Arc<World>, shard: usize, batch: Vec<Record>, faults
     }
 }
 
-/// A warm cleaner.
+/// A running cleaner process.
 pub struct Cleaning {
-    /// Its process.
+    /// The process.
     pub process: Arc<Process>,
-    /// Its function.
+    /// The function.
     pub cleaner: Cleaner,
     catalog_version: CatalogVersion,
 }
 
 impl Cleaning {
-    /// The warm one, unless it runs another catalog version than it should by now.
+    /// Returns the running process, or starts one if it has an outdated catalog.
     pub fn get_or_start(world: &Arc<World>, queue: &Arc<Queue>, warm: &mut Option<Self>) -> Self {
         let catalog_version = world.catalog_version(Function::Cleaner);
         warm.take().filter(|warm| warm.catalog_version == catalog_version).unwrap_or_else(|| {
@@ -338,14 +338,14 @@ impl Cleaning {
     }
 }
 
-/// What Lambda puts into an S3 destination, and where.
+/// The object that Lambda writes to an S3 destination, and its key.
 fn build_failure_document(world: &World, shard: usize, batch: &[Record]) -> (Path, String) {
     let (now, name) = (world.now(), shard_name(shard));
     let ends = [batch.first(), batch.last()].map(|record| record.map(|record| record.sequence.clone()));
     let arrived = |record: Option<&Record>| record.map(|record| record.arrived.to_rfc3339());
     let day = now.format("%Y/%m/%d/%Y-%m-%dT%H.%M.%S");
     let [first, last] = ends.map(Option::unwrap_or_default);
-    // In the place of a random UUID: no two batches of a shard that are given up in one second begin alike.
+    // Replaces the random UUID: two batches of a shard that are discarded in one second begin with different records.
     let path = Path::from(format!("aws/lambda/6f2d1a0e-5b1c-4a57-9d0b-3f6f0e9d8c7b/{name}/{day}-{first}"));
     let payload = json!(build_event(&name, batch)).to_string();
     let document = json!({
@@ -372,7 +372,7 @@ fn build_failure_document(world: &World, shard: usize, batch: &[Record]) -> (Pat
     (path, document.to_string())
 }
 
-/// What the function is invoked with.
+/// The event of an invocation.
 fn build_event(shard: &str, batch: &[Record]) -> KinesisEvent {
     let mut event = KinesisEvent::default();
     for record in batch {
@@ -413,7 +413,7 @@ async fn deliver(
         cleaned.response.batch_item_failures.iter().filter_map(|failure| failure.item_identifier.as_deref());
     let lowest = failed.filter_map(|failed| batch.iter().position(|record| record.sequence == failed)).min();
     match lowest {
-        // An identifier that is in no record of the batch means the whole batch.
+        // An identifier of no record in the batch means the whole batch.
         None if !cleaned.response.batch_item_failures.is_empty() => Delivery::From(0),
         None => Delivery::All,
         Some(at) => Delivery::From(at),

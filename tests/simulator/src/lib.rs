@@ -1,10 +1,10 @@
-//! A world in which everything that may fail does, in an order that a seed decides.
+//! A deterministic simulator: pinlake's handlers over simulated AWS services that fail in an order that a seed determines.
 //!
-//! It runs the handlers that run on AWS (`ingest`, `cleaner`, `compactor`) and the commit protocol below them, over
-//! parts that fail as AWS says its services may: S3, Kinesis and its event source, SQS and its event source, Lambda
-//! itself, and clients. Time is virtual, rng is seeded: a seed gives the same run, to the microsecond. When all
-//! faults have stopped and the world has come to rest, every acknowledged record must be in its table or in
-//! quarantine exactly once, and nothing else ([`check`]). `docs/faults.md` has the fault model and what was found.
+//! It runs the handlers that run on AWS (`ingest`, `cleaner`, `compactor`) and the commit protocol below them. S3, Kinesis,
+//! SQS, the event sources, Lambda and clients are simulated and fail as the AWS documentation allows. Time is virtual and
+//! all randomness is seeded, so a seed gives the same run, to the microsecond. When all faults have stopped and the
+//! pipeline is idle, every acknowledged record must be in its table or in quarantine exactly once, and nothing else
+//! ([`check`]). `docs/faults.md` has the fault model and what was found.
 //!
 //! ```
 //! let run = pinlake_simulator::run(7);
@@ -47,21 +47,21 @@ use crate::topic::Partition;
 use crate::trace::{Report, Violation};
 use crate::world::{Scenario, World};
 
-/// A run that is over.
+/// A completed run.
 #[derive(Debug)]
 pub struct Run {
-    /// Its seed.
+    /// The seed.
     pub seed: u64,
-    /// What happened.
+    /// The events and violations of the run.
     pub report: Report,
 }
 
-/// Runs the world of a seed.
+/// Runs the scenario of a seed.
 pub fn run(seed: u64) -> Run {
     run_scenario(seed, |_| {})
 }
 
-/// Runs the world of a seed, its scenario changed.
+/// Runs the scenario of a seed after changing it.
 pub fn run_scenario(seed: u64, change: impl FnOnce(&mut Scenario)) -> Run {
     let rng = SimRng::new(seed);
     let mut scenario = Scenario::random(&rng);
@@ -78,7 +78,7 @@ pub fn run_scenario(seed: u64, change: impl FnOnce(&mut Scenario)) -> Run {
     Run { seed, report }
 }
 
-/// From the first request to rest.
+/// Simulates the world from the first request until it is idle, and checks the invariants.
 async fn simulate(rng: SimRng, scenario: Scenario) -> Report {
     let world = World::new(rng, scenario);
     world.log(|| format!("{:?}", world.scenario));
@@ -120,7 +120,7 @@ async fn simulate(rng: SimRng, scenario: Scenario) -> Report {
             world.report_violation(Violation::Panicked, "a client, or ingest below it".to_owned());
         }
     }
-    // Some work is done while faults last, some is left for after.
+    // Part of the work happens during the faults, part after them.
     sleep(world.rng.millis(0, 60_000)).await;
     let scenario = &world.scenario;
     let people = scenario.deploys.iter().map(|(at, _)| *at).chain(scenario.redrives.iter().copied());
@@ -130,7 +130,7 @@ async fn simulate(rng: SimRng, scenario: Scenario) -> Report {
     world.stop_faults();
     wait_until_idle(&world, &stream, &partition, &queue).await;
     for part in &machinery {
-        // Some of it never ends; what has ended may have panicked.
+        // Most tasks never end; one that has ended may have panicked.
         part.abort();
     }
     for part in machinery {
@@ -142,7 +142,7 @@ async fn simulate(rng: SimRng, scenario: Scenario) -> Report {
     world.trace.take_report()
 }
 
-/// Waits until nothing is left to do, and stays so for a while.
+/// Waits until there has been no work for [`check::IDLE_TIME`].
 async fn wait_until_idle(world: &Arc<World>, stream: &Stream, partition: &Partition, queue: &Queue) {
     let deadline = world.time() + world.scenario.drains_within;
     let mut idle_since = None;
@@ -173,7 +173,7 @@ async fn wait_until_idle(world: &Arc<World>, stream: &Stream, partition: &Partit
 async fn deploy_catalogs(world: Arc<World>) {
     for (at, catalog_version) in world.scenario.deploys.clone() {
         sleep(at.saturating_sub(world.time())).await;
-        // Where there is no table yet, the contract that is to be refused would make it.
+        // Without a table, the contract that should be rejected would create it.
         if catalog_version == CatalogVersion::Rekeyed && world.invariants().newest("visit").is_none() {
             continue;
         }

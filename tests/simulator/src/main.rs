@@ -1,6 +1,6 @@
-//! Runs seeds, and tells the trace of the one that fails.
+//! Runs seeds and prints the trace of a failing one.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that speaks to whoever runs it")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -13,28 +13,28 @@ use pinlake_simulator::fault::Fault;
 use pinlake_simulator::provoke::CASES;
 use pinlake_simulator::trace::{Report, Violation};
 
-/// Runs pinlake in simulated worlds whose parts fail.
+/// Runs pinlake over simulated services that fail.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Runs this one seed and tells all that happened.
+    /// Run only this seed and print its trace.
     #[arg(long)]
     seed: Option<u64>,
-    /// Runs so many seeds.
+    /// Number of seeds.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
-    /// The first of them.
+    /// First seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Runs seeds for so many seconds instead.
+    /// Run seeds for this many seconds instead.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Takes each safeguard away in so many worlds, and prints in how many of them that was noticed.
+    /// Run each mutation with this many seeds and print how many fail.
     #[arg(long)]
     safeguards: Option<u64>,
-    /// Takes only this safeguard away.
+    /// Run only this mutation.
     #[arg(long, requires = "safeguards")]
     only: Option<String>,
-    /// Threads; as many as there are processors if not given.
+    /// Threads; the default is the number of processors.
     #[arg(long)]
     threads: Option<usize>,
 }
@@ -107,7 +107,7 @@ fn run_seed(seed: u64) -> ExitCode {
     if run.report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The table of docs/faults.md.
+/// Prints the table of mutations of docs/faults.md.
 fn test_safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(BTreeMap::new());
@@ -127,7 +127,7 @@ fn test_safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
                         held += u64::from(whole.report.violations.is_empty());
                         if let Some((what, how)) = whole.report.violations.first() {
                             eprintln!(
-                                "{:?}, seed {seed}, nothing taken away: {what:?}: {how}",
+                                "{:?}, seed {seed}, without the mutation: {what:?}: {how}",
                                 case.mutation
                             );
                         }
@@ -165,10 +165,7 @@ fn run_seeds(arguments: &Arguments) -> ExitCode {
     let (next, total) = (AtomicU64::new(arguments.from), Mutex::new(Total::default()));
     let end =
         arguments.from.saturating_add(if arguments.seconds.is_some() { u64::MAX } else { arguments.seeds });
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "how long the machine takes, not what time it is in the world"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "measures real time, not virtual time")]
     let begun = std::time::Instant::now();
     let over =
         |seed| seed >= end || arguments.seconds.is_some_and(|seconds| begun.elapsed().as_secs() >= seconds);

@@ -1,5 +1,5 @@
-//! Safeguards, taken away one by one from outside: production code stays as it is, and the world around it behaves
-//! so that the safeguard has no effect. A simulator that does not notice would prove nothing.
+//! Mutations: each removes one safeguard. Production code does not change; the simulated services behave
+//! so that the safeguard has no effect. They show that the invariants detect a missing safeguard.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,66 +18,66 @@ use crate::process::Process;
 use crate::store::{no_answer_error, serve_bytes};
 use crate::world::{Function, World};
 
-/// A safeguard that is gone.
+/// A removed safeguard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
-    /// Log entries are put whether or not the version is there (a store without conditional puts).
+    /// Log entries are put unconditionally (a store without conditional puts).
     UnconditionalCommit,
-    /// An append that loses its version is committed as the next one, as delta-rs does by itself.
+    /// An append that conflicts is committed as the next version, as delta-rs does.
     SilentRebase,
-    /// After losing a version, keys are not looked up again.
+    /// Keys are not looked up again after a conflict.
     NoRecheck,
-    /// No key is ever looked up: every row is appended.
+    /// Keys are never looked up: every row is appended.
     BlindAppend,
-    /// The writer does not know its own attempt id: its own commit counts as another's.
+    /// The writer does not recognise its own commit.
     OwnCommitIsForeign,
-    /// The writer does not look at the attempt id: any commit in its place counts as its own.
+    /// The writer takes any commit of its version for its own.
     ForeignCommitIsOwn,
-    /// Landing objects of a shard's minute share one name and are written over.
+    /// Landing objects of one minute of a shard have the same name and are overwritten.
     MutableLanding,
-    /// Landing objects are removed when they are read, not after the commit.
+    /// Landing objects are removed when they are read.
     DeleteBeforeCommit,
-    /// Records that PutRecords did not take count as taken.
+    /// Records that PutRecords rejected count as stored.
     PartialFailureIgnored,
-    /// The compactor's messages to itself go nowhere.
+    /// The compactor's triggers to itself are lost.
     NoSelfMessage,
-    /// Nobody sweeps.
+    /// There is no sweep.
     NoSweep,
-    /// A table does not know the identity it was keyed under.
+    /// A table does not store the identity that its keys were built with.
     TableIdentityIgnored,
-    /// A shard's watermark moves before its records land.
+    /// The watermark of a shard advances before its records land.
     WatermarkFirst,
-    /// What the cleaner reports as failed is not delivered again.
+    /// Batches that the cleaner reports as failed are not delivered again.
     FailuresNotReported,
-    /// A batch with a bad record fails.
+    /// A batch with an invalid record fails.
     InvalidRecordFailsBatch,
-    /// Nobody knows under which contracts rows were let in before.
+    /// The catalog history is lost.
     CatalogHistoryForgotten,
-    /// Whoever inserts clean rows does not see what is unresolved in quarantine.
+    /// An insert does not see unresolved rows of quarantine.
     QuarantineIgnored,
-    /// A redrive that was broken off is not done again.
+    /// An interrupted redrive is not repeated.
     RedriveNotRepeated,
-    /// Whether something was given up is not looked at when the pipeline is asked whether it is drained.
+    /// Discarded batches do not count as backlog.
     DiscardedBatchesIgnored,
-    /// A batch that was given up is removed when it is read, not after it has landed.
+    /// A discarded batch is removed when it is read, not after it has landed.
     RemovedBeforeReplay,
-    /// Nobody looks at whose rules made a key file.
+    /// The key epoch of a key file is not checked.
     KeyEpochIgnored,
-    /// A log ends where an entry is missing, and a truncated one where it was known to end.
+    /// A log ends at a missing entry, and a truncated log at its last known entry.
     LogGapIsEnd,
-    /// The hint of a checkpoint is believed: what comes before it is not looked at.
+    /// A checkpoint hint is trusted: entries before it are not read.
     CheckpointHintTrusted,
-    /// Rows that are identified by their records do not store their keys.
+    /// Rows of `identity = "record"` do not store their keys.
     KeysNotStored,
-    /// In quarantine, two records with the same bytes are one, also where the record is the identity.
+    /// Equal bytes are one record in quarantine, even with `identity = "record"`.
     RecordIdentityIgnored,
-    /// Who sent a request does not belong to the identity of its records.
+    /// The caller is not part of a record's identity.
     CallerIgnored,
-    /// What a record says does not belong to its identity.
+    /// The content is not part of a record's identity.
     ContentIgnored,
-    /// A look at what is left goes to its bound, and does not say so.
+    /// A backlog check that reaches its limit does not report so.
     TruncationUnreported,
-    /// CatalogHistory that differ only in the names of topics and files count as one.
+    /// Catalogs that differ only in the names of topics and files count as equal.
     SourceNamesIgnored,
 }
 
@@ -116,12 +116,12 @@ impl Mutation {
     ];
 }
 
-/// Of the names of a log: the versions of entries.
+/// Parses the version in the name of a log entry.
 fn parse_version(path: &Path) -> Option<u64> {
     path.filename()?.strip_suffix(".json")?.parse().ok()
 }
 
-/// Hides what a listing must not show when a safeguard is gone. `offset` is where the listing as a whole begins.
+/// Removes objects from a listing. `offset` is the start of the whole listing.
 pub(crate) fn filter_listing(
     world: &World,
     process: &Process,
@@ -151,7 +151,7 @@ pub(crate) fn filter_listing(
     }
 }
 
-/// Nothing that lies behind a missing entry is shown, and no checkpoint: a warm process then knows of nothing new.
+/// Hides everything behind a missing entry, and checkpoints.
 fn truncate_at_gap(offset: Option<&Path>, metas: &mut Vec<ObjectMeta>) {
     let is_warm = offset.is_some();
     let has_beginning = metas.iter().any(|meta| parse_version(&meta.location) == Some(0));
@@ -169,7 +169,7 @@ fn truncate_at_gap(offset: Option<&Path>, metas: &mut Vec<ObjectMeta>) {
     });
 }
 
-/// Entries up to the hint of a table are not shown.
+/// Hides the entries up to the hint of a table.
 fn hide_entries_before_hint(world: &World, metas: &mut Vec<ObjectMeta>) {
     let hints = world.hints();
     metas.retain(|meta| {
@@ -181,7 +181,7 @@ fn hide_entries_before_hint(world: &World, metas: &mut Vec<ObjectMeta>) {
     });
 }
 
-/// What is put in the place of an object; nothing: it is not put at all, and its writer does not know.
+/// Replaces the bytes of a put. `None`: nothing is stored, and the writer does not notice.
 pub(crate) async fn replace_put(
     world: &World,
     mutation: Mutation,
@@ -221,7 +221,7 @@ pub(crate) async fn replace_put(
     }
 }
 
-/// A record's partition key as it reaches the stream.
+/// Changes the partition key of a record.
 pub(crate) fn partition_key(mutation: Option<Mutation>, key: &str) -> String {
     let mut parts: Vec<&str> = key.split('/').collect();
     if mutation == Some(Mutation::CallerIgnored)
@@ -232,17 +232,17 @@ pub(crate) fn partition_key(mutation: Option<Mutation>, key: &str) -> String {
     parts.join("/")
 }
 
-/// What a process knows of its own requests.
+/// The earlier requests of a process.
 pub(crate) struct View<'a> {
     pub world: &'a Arc<World>,
     pub process: &'a Process,
-    /// Commits that it has lost or put in vain.
+    /// Commits that conflicted or failed.
     pub lost: BTreeMap<Path, Bytes>,
-    /// The landing area that it listed last.
+    /// The landing prefix that it listed last.
     pub at_work_on: Option<Path>,
 }
 
-/// What reading gives.
+/// Replaces the response to a get.
 pub(crate) async fn replace_get(
     view: &View<'_>,
     mutation: Mutation,
@@ -255,13 +255,13 @@ pub(crate) async fn replace_get(
     let is_of_clean_rows =
         view.at_work_on.as_ref().is_some_and(|folder| folder.as_ref() != "landing/quarantine");
     if mutation == Mutation::LogGapIsEnd && kind == "commit" && view.process.name() != "reader" {
-        // The last entry that is known counts as there.
+        // The last known entry counts as existing.
         let known = world.invariants().entry(path).map(|(bytes, _)| bytes.clone());
         let known = known.filter(|_| got.is_err() && options.head);
         if let Some(known) = known {
             drop(got);
             let mut known = serve_bytes(known, options).await?;
-            // Without an ETag it may be the one that was put.
+            // Without an ETag it can be the entry that was put.
             known.meta.e_tag = None;
             return Ok(known);
         }
@@ -287,7 +287,7 @@ pub(crate) async fn replace_get(
         Mutation::KeyEpochIgnored if kind == "keys" => {
             set_key_epoch(CatalogVersion::First, path, got.bytes().await?)
         }
-        // Key files say it too.
+        // Key files contain the identity too.
         Mutation::TableIdentityIgnored if kind == "keys" && path.as_ref().starts_with("tables/visit/") => {
             set_key_epoch(world.catalog_version(Function::Compactor), path, got.bytes().await?)
         }
@@ -327,7 +327,7 @@ fn identity_hash(catalog_version: CatalogVersion, dataset: &str) -> Option<Strin
     Some(catalog.contract(dataset)?.identity_hash().to_owned())
 }
 
-/// A key file of as many other keys.
+/// Replaces all keys of a key file by others.
 fn replace_key_file(bytes: Bytes) -> Bytes {
     let count = bytes.get(8..16).and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
     let before = bytes.len().saturating_sub(usize::try_from(count).unwrap_or(0) * 16);
@@ -336,7 +336,7 @@ fn replace_key_file(bytes: Bytes) -> Bytes {
     other.into()
 }
 
-/// A key file that says it was made by a catalog version's rules.
+/// Sets the key epoch of a key file to that of a catalog.
 fn set_key_epoch(catalog_version: CatalogVersion, path: &Path, bytes: Bytes) -> Bytes {
     let dataset = path.parts().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
     let Some(identity) = identity_hash(catalog_version, &dataset) else { return bytes };
@@ -349,7 +349,7 @@ fn set_key_epoch(catalog_version: CatalogVersion, path: &Path, bytes: Bytes) -> 
     own.into()
 }
 
-/// A Parquet file, its batches changed.
+/// Changes the batches of a Parquet file.
 fn rewrite_parquet(
     bytes: Bytes,
     change: impl Fn(&RecordBatch) -> std::result::Result<RecordBatch, String>,

@@ -1,5 +1,5 @@
-//! Operators: they recover what was left on the way, with the code of `pinlake recover`, one at a time or two at once, and may be
-//! killed at any request like anything else.
+//! Operators: they recover discarded batches and failed objects with the code of `pinlake recover`, one or two at a time. They
+//! can be killed at any request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::queue::Queue;
 use crate::store::Store;
 use crate::world::{Function, World};
 
-/// Nobody limits a command's time: only the world's patience.
+/// Time limit of a command.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 
-/// What an operator does besides replaying what was given up and taking up again what was set aside.
+/// What an operator does after it recovered discarded batches and failed objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FollowUp {
     Nothing,
@@ -33,7 +33,7 @@ enum FollowUp {
     Redrive,
 }
 
-/// Whether something waits for an operator.
+/// Whether an operator is needed.
 pub async fn is_needed(world: &World) -> bool {
     for prefix in ["aws", "failed"] {
         let listed: Result<Vec<_>, _> = world.memory.list(Some(&Path::from(prefix))).try_collect().await;
@@ -44,7 +44,7 @@ pub async fn is_needed(world: &World) -> bool {
     false
 }
 
-/// Comes when something waits, sometimes while faults still last; and when the scenario says so, twice at once.
+/// Starts an operator when one is needed, sometimes during the faults, and two at once at the times of the scenario.
 pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
     let (planned, on_call) = (world.clone(), queue.clone());
     tokio::spawn(async move {
@@ -69,16 +69,15 @@ pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
             for key in files::discarded(&world) {
                 world.trace.count("files put back");
                 queue.announce(SINK, &key);
-                // A message may take its time.
+                // A message can be late.
                 sleep(Duration::from_secs(200)).await;
             }
         }
     }
 }
 
-/// One command.
-/// A redrive that was broken off has to be done again (`docs/commit-protocol.md`, "Reconciliation"): whoever sees the command fail does
-/// so. What the other commands leave, others find.
+/// Runs one command. An interrupted redrive must be repeated (`docs/commit-protocol.md`, "Reconciliation"); for the other
+/// commands another operator finds what is left.
 async fn operate_until_done(world: &Arc<World>, queue: &Arc<Queue>, then: FollowUp) {
     let _under_way = world.begin_work();
     while !operate(world, queue, then).await && then == FollowUp::Redrive {
@@ -86,13 +85,13 @@ async fn operate_until_done(world: &Arc<World>, queue: &Arc<Queue>, then: Follow
     }
 }
 
-/// Whether the commands were carried out to their end.
+/// Runs the commands once. `true`: all of them completed.
 async fn operate(world: &Arc<World>, queue: &Arc<Queue>, then: FollowUp) -> bool {
     let process = Process::new("operator");
     let store = Store::open_lake(world, &process, queue);
     world.log(|| format!("an operator recovers, then {then:?}"));
     if then != FollowUp::Nothing {
-        // What it inserts is in no compactor's report.
+        // No compactor reports what it inserts.
         world.ledger.lock().unreported = true;
     }
     put_back_files(world, queue).await;
@@ -140,7 +139,7 @@ async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: FollowUp) ->
     Ok(())
 }
 
-/// Files that were set aside though nothing is wrong with them: somebody moves them back into the inbox.
+/// Moves intact files from `failed/` back into the inbox.
 async fn put_back_files(world: &Arc<World>, queue: &Arc<Queue>) {
     let prefix = Path::from("failed/inbox");
     let listed: Result<Vec<_>, _> = world.memory.list(Some(&prefix)).try_collect().await;
@@ -155,7 +154,7 @@ async fn put_back_files(world: &Arc<World>, queue: &Arc<Queue>) {
         world.log(|| format!("an operator moves {} to {to}", meta.location));
         world.trace.count("files put back");
         world.stamp(LAKE, &to, &bytes);
-        // Memory does not fail.
+        // The in-memory store does not fail.
         let _ = world.memory.put(&to, bytes.into()).await;
         let _ = world.memory.delete(&meta.location).await;
         queue.announce(LAKE, to.as_ref());

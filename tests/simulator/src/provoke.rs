@@ -1,4 +1,4 @@
-//! For each safeguard the worlds that configure the need for it: all hold while it is there, and some do not when it is gone.
+//! Scenarios that need a safeguard: all seeds hold with it, and some fail with the mutation that removes it.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::mutation::Mutation;
 use crate::trace::Violation;
 use crate::world::Scenario;
 
-/// A safeguard, and worlds in which it is needed.
+/// A mutation and a scenario that detects it.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
-    /// What is gone.
+    /// The mutation.
     pub mutation: Mutation,
-    /// What stands between a world and what breaks.
+    /// The safeguard that it removes, for the table of docs/faults.md.
     pub safeguard: &'static str,
-    /// What changes a world's scenario.
+    /// Changes a drawn scenario into one that needs the safeguard.
     pub configure: fn(&mut Scenario),
-    /// The violations in which a world may break.
+    /// The expected violations.
     pub violations: &'static [Violation],
 }
 
@@ -36,13 +36,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::SilentRebase,
-        safeguard: "committing to N+1 only (a library that rebases appends), several compactors",
+        safeguard: "commit to version N+1 only (a library that rebases appends), several compactors",
         configure: concurrent_compactors,
         violations: &[Violation::Duplicated],
     },
     Case {
         mutation: Mutation::SilentRebase,
-        safeguard: "the same, one compactor whose answer is lost",
+        safeguard: "the same, one compactor, lost response",
         configure: |scenario| {
             only_faults(scenario, &[(Fault::PutRetriedBySdk, 500)]);
             scenario.compactors = 1;
@@ -51,13 +51,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::NoRecheck,
-        safeguard: "looking keys up again after a lost version",
+        safeguard: "key lookup repeated after a conflict",
         configure: concurrent_compactors,
         violations: &[Violation::Duplicated],
     },
     Case {
         mutation: Mutation::BlindAppend,
-        safeguard: "looking keys up at all",
+        safeguard: "key lookup",
         configure: |scenario| {
             only_faults(scenario, &[(Fault::ClientRepeats, 500), (Fault::KilledAtRequest, 200)])
         },
@@ -65,17 +65,17 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::OwnCommitIsForeign,
-        safeguard: "the attempt id: own commit taken for another's",
+        safeguard: "attempt id: own commit is recognised",
         configure: |scenario| {
             only_faults(scenario, &[(Fault::PutAnswerLost, 300), (Fault::PutRetriedBySdk, 300)]);
             scenario.compactors = 1;
         },
-        // Looking the keys up again saves the rows: only what the compactor says of its work is wrong.
+        // The repeated key lookup saves the rows: only the reported counts are wrong.
         violations: &[Violation::WrongCounts],
     },
     Case {
         mutation: Mutation::ForeignCommitIsOwn,
-        safeguard: "the attempt id: another's commit taken for one's own",
+        safeguard: "attempt id: another writer's commit is recognised",
         configure: concurrent_compactors,
         violations: &[
             Violation::RemovedEarly,
@@ -92,7 +92,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::DeleteBeforeCommit,
-        safeguard: "removing landing objects only after the commit",
+        safeguard: "landing objects removed after the commit only",
         configure: |scenario| {
             only_faults(scenario, &[(Fault::KilledAtRequest, 300), (Fault::PutRefused, 200)])
         },
@@ -100,13 +100,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::PartialFailureIgnored,
-        safeguard: "putting failed records of PutRecords again",
+        safeguard: "failed records of PutRecords are put again",
         configure: |scenario| only_faults(scenario, &[(Fault::RecordThrottled, 300)]),
         violations: &[Violation::FalselyDrained, Violation::Lost],
     },
     Case {
         mutation: Mutation::NoSelfMessage,
-        safeguard: "messages to itself",
+        safeguard: "the compactor's triggers to itself",
         configure: leftover_objects,
         violations: &[Violation::NotDrained],
     },
@@ -121,19 +121,19 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::TableIdentityIgnored,
-        safeguard: "the identity in the table",
-        // Somebody deploys a contract that would alter keys, sees that its table refuses it, and takes it back.
+        safeguard: "the identity hash in the table and in key files",
+        // A contract that changes keys is deployed, rejected by its table, and taken back.
         configure: |scenario| {
             only_faults(scenario, &[(Fault::ClientRepeats, 500)]);
             (scenario.clients, scenario.requests) = (3, 4);
             scenario.deploys = deploys(&[(8, CatalogVersion::Rekeyed), (120, CatalogVersion::First)]);
         },
-        // The rows have keys of other rules than their table's.
+        // The rows have keys of another epoch.
         violations: &[Violation::Duplicated, Violation::WrongFiles],
     },
     Case {
         mutation: Mutation::WatermarkFirst,
-        safeguard: "the watermark after the puts",
+        safeguard: "watermark advanced after the puts",
         configure: |scenario| {
             only_faults(scenario, &[(Fault::KilledAtRequest, 300), (Fault::PutRefused, 300)])
         },
@@ -141,16 +141,16 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::FailuresNotReported,
-        safeguard: "reporting failed batches",
+        safeguard: "failed batches are reported",
         configure: |scenario| only_faults(scenario, &[(Fault::PutRefused, 300)]),
         violations: &[Violation::Lost, Violation::FalselyDrained],
     },
     Case {
         mutation: Mutation::InvalidRecordFailsBatch,
-        safeguard: "bad data never failing a batch",
+        safeguard: "invalid records never fail a batch",
         configure: |scenario| {
             only_faults(scenario, &[]);
-            // Long enough for all faults to have stopped when the last try fails.
+            // All faults have stopped when the last attempt fails.
             scenario.retries = 8;
             scenario.drains_within = Duration::from_secs(600);
         },
@@ -158,8 +158,8 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::CatalogHistoryForgotten,
-        safeguard: "the catalog_history kept in the lake: a contract is tightened",
-        // A record is let in, the contract is tightened, and the record comes again.
+        safeguard: "catalog history: a contract becomes stricter",
+        // A record is accepted, the contract becomes stricter, and the record is sent again.
         configure: |scenario| {
             repeated_records(scenario, &[(0, CatalogVersion::Lenient), (15, CatalogVersion::First)]);
             scenario.borderline = 900;
@@ -168,7 +168,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::CatalogHistoryForgotten,
-        safeguard: "the same: a dataset is withdrawn",
+        safeguard: "the same: a dataset is removed",
         configure: |scenario| {
             repeated_records(scenario, &[(15, CatalogVersion::Withdrawn)]);
             scenario.rows = 8;
@@ -177,8 +177,8 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::QuarantineIgnored,
-        safeguard: "looking into quarantine after an insert: a contract is loosened",
-        // A record is refused, the contract is loosened, and the record comes again.
+        safeguard: "quarantine reconciliation after an insert: a contract becomes less strict",
+        // A record is quarantined, the contract becomes less strict, and the record is sent again.
         configure: |scenario| {
             repeated_records(scenario, &[(15, CatalogVersion::Lenient)]);
             scenario.borderline = 900;
@@ -187,7 +187,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::QuarantineIgnored,
-        safeguard: "the same: a dataset comes",
+        safeguard: "the same: a dataset is added",
         configure: |scenario| {
             repeated_records(scenario, &[(0, CatalogVersion::Withdrawn), (15, CatalogVersion::First)]);
             scenario.rows = 8;
@@ -196,8 +196,8 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::RedriveNotRepeated,
-        safeguard: "doing a redrive again that was broken off",
-        // A contract is loosened, and tightened while a redrive fails on its way.
+        safeguard: "an interrupted redrive is repeated",
+        // A contract becomes less strict, and stricter again while a redrive fails.
         configure: |scenario| {
             only_faults(scenario, &[(Fault::GetFailed, 150), (Fault::ListFailed, 150)]);
             scenario.deploys = deploys(&[(30, CatalogVersion::Lenient), (50, CatalogVersion::First)]);
@@ -209,19 +209,19 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::DiscardedBatchesIgnored,
-        safeguard: "looking at what was given up, before saying \"drained\"",
+        safeguard: "discarded batches count as backlog",
         configure: discarded_batches,
         violations: &[Violation::FalselyDrained],
     },
     Case {
         mutation: Mutation::RemovedBeforeReplay,
-        safeguard: "removing what was given up only after it has landed",
+        safeguard: "discarded batches removed after they landed only",
         configure: discarded_batches,
         violations: &[Violation::FalselyDrained, Violation::Lost],
     },
     Case {
         mutation: Mutation::KeyEpochIgnored,
-        safeguard: "the rules in a key file's header",
+        safeguard: "key epoch in the header of a key file",
         configure: |scenario| {
             only_faults(scenario, &[(Fault::ClientRepeats, 700)]);
             (scenario.clients, scenario.requests, scenario.key_bytes) = (3, 4, 0);
@@ -231,7 +231,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::LogGapIsEnd,
-        safeguard: "a truncated log is read anew from its checkpoint",
+        safeguard: "a truncated log is read again from its checkpoint",
         configure: |scenario| {
             concurrent_compactors(scenario);
             scenario.interferences = interferences(Interference::LogTruncated(CheckpointForm::Classic));
@@ -246,7 +246,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::LogGapIsEnd,
-        safeguard: "a log that lacks an entry is refused",
+        safeguard: "a log with a missing entry is rejected",
         configure: |scenario| {
             concurrent_compactors(scenario);
             scenario.interferences = interferences(Interference::EntryDeleted);
@@ -261,7 +261,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::CheckpointHintTrusted,
-        safeguard: "a hint whose checkpoint is not understood is no hint",
+        safeguard: "a hint to an unreadable checkpoint is ignored",
         configure: |scenario| {
             concurrent_compactors(scenario);
             scenario.interferences = interferences(Interference::HintWritten(CheckpointForm::Missing));
@@ -281,7 +281,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::RecordIdentityIgnored,
-        safeguard: "the record in quarantine's key where it is the identity",
+        safeguard: "record identity in the keys of quarantine",
         configure: |scenario| {
             only_faults(scenario, &[]);
             scenario.deploys = deploys(&[
@@ -297,7 +297,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::CallerIgnored,
-        safeguard: "the caller in a record's identity",
+        safeguard: "caller in the identity of a record",
         configure: |scenario| {
             shared_idempotency_keys(scenario);
             scenario.callers = 2;
@@ -306,13 +306,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::ContentIgnored,
-        safeguard: "the content in a record's identity",
+        safeguard: "content in the identity of a record",
         configure: shared_idempotency_keys,
         violations: &[Violation::Lost, Violation::FalselyDrained],
     },
     Case {
         mutation: Mutation::TruncationUnreported,
-        safeguard: "a look that reaches its bound says so",
+        safeguard: "a backlog check that reaches its limit reports so",
         configure: |scenario| {
             only_faults(scenario, &[(Fault::NotificationLate, 700)]);
             (scenario.clients, scenario.requests, scenario.batch) = (3, 4, 1);
@@ -322,7 +322,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         mutation: Mutation::SourceNamesIgnored,
-        safeguard: "names of topics and files in a catalog_version's id",
+        safeguard: "names of topics and files in the hash of the catalog",
         configure: |scenario| {
             only_faults(scenario, &[(Fault::BatchTwice, 600), (Fault::FunctionAnswerLost, 300)]);
             scenario.topic = 12;
@@ -337,7 +337,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// No faults but these, and nobody who deploys or does anything else unusual.
+/// Sets only these faults and removes deployments and all other unusual events.
 fn only_faults(scenario: &mut Scenario, faults: &[(Fault, u64)]) {
     scenario.rates = faults.iter().fold(Rates::default(), |rates, (fault, rate)| rates.with(*fault, *rate));
     scenario.deploys.clear();
@@ -351,17 +351,17 @@ fn only_faults(scenario: &mut Scenario, faults: &[(Fault, u64)]) {
     (scenario.topic, scenario.callers, scenario.shared_keys, scenario.paged_listings) = (0, 0, 0, false);
 }
 
-/// CatalogHistory, at so many seconds.
+/// Deployments, with their times in seconds.
 fn deploys(catalog_history: &[(u64, CatalogVersion)]) -> Vec<(Duration, CatalogVersion)> {
     catalog_history.iter().map(|(at, catalog_version)| (Duration::from_secs(*at), *catalog_version)).collect()
 }
 
-/// The same again and again.
+/// Repeats one interference every four seconds.
 fn interferences(interference: Interference) -> Vec<(Duration, Interference)> {
     (1..=12).map(|at| (Duration::from_secs(at * 4), interference)).collect()
 }
 
-/// Several compactors on the same tables, and messages for all of them.
+/// Several compactors work on the same tables.
 fn concurrent_compactors(scenario: &mut Scenario) {
     only_faults(
         scenario,
@@ -371,8 +371,8 @@ fn concurrent_compactors(scenario: &mut Scenario) {
     (scenario.batch, scenario.max_objects, scenario.key_bytes) = (1, 1, 40 << 20);
 }
 
-/// One notification for several objects, of which a compactor takes one at a time. Several notifications in one batch make one
-/// invocation, which takes one object of each dataset.
+/// A compactor inserts one object at a time and must trigger itself for the rest. Several notifications in one batch make one
+/// invocation, which inserts one object of each dataset.
 fn leftover_objects(scenario: &mut Scenario) {
     only_faults(scenario, &[]);
     (scenario.max_objects, scenario.time_budget, scenario.compactors, scenario.batch) = (1, 0, 1, 1);
@@ -381,21 +381,21 @@ fn leftover_objects(scenario: &mut Scenario) {
     scenario.drains_within = Duration::from_secs(3_600);
 }
 
-/// Records are sent and delivered again and again while contracts are deployed, at so many seconds.
+/// Records are sent and delivered repeatedly while catalogs are deployed.
 fn repeated_records(scenario: &mut Scenario, catalog_history: &[(u64, CatalogVersion)]) {
     only_faults(scenario, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
     scenario.deploys = deploys(catalog_history);
     (scenario.clients, scenario.requests) = (3, 4);
 }
 
-/// Batches are given up after the first failure, and operators recover them at any time.
+/// Batches are discarded after the first failure, and operators recover them.
 fn discarded_batches(scenario: &mut Scenario) {
     only_faults(scenario, &[(Fault::PutRefused, 200), (Fault::KilledAtRequest, 300)]);
     scenario.retries = 0;
     (scenario.clients, scenario.requests) = (3, 4);
 }
 
-/// Requests are named alike.
+/// Requests share Idempotency-Keys.
 fn shared_idempotency_keys(scenario: &mut Scenario) {
     only_faults(scenario, &[]);
     (scenario.clients, scenario.requests, scenario.rows) = (3, 12, 8);

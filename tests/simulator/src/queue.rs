@@ -1,9 +1,9 @@
-//! The compactor's queue: S3's notifications, its own messages, the sweep; and the event source that polls it.
+//! The trigger queue with S3 notifications, self-triggers and sweeps, and the event source that polls it.
 //!
 //! A standard queue delivers at least once and in any order ("Amazon SQS standard queues"); a message that is not
-//! deleted within its visibility timeout comes again ("Amazon SQS visibility timeout"), and after `maxReceiveCount`
-//! receives goes to the dead-letter queue. Lambda deletes what a batch's answer does not name as failed, and nothing
-//! when there is no answer ("Handling errors for an SQS event source in Lambda"). S3 delivers notifications at least
+//! deleted within its visibility timeout is delivered again ("Amazon SQS visibility timeout"), and after `maxReceiveCount`
+//! receives goes to the dead-letter queue. Lambda deletes the messages that a response does not name as failed, and none
+//! without a response ("Handling errors for an SQS event source in Lambda"). S3 delivers notifications at least
 //! once, typically in seconds but sometimes in a minute or longer ("Amazon S3 Event Notifications").
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ const VISIBILITY: Duration = Duration::from_secs(720);
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// As in template.yaml.
 const MEMORY_BYTES: u64 = 2 << 30;
-/// The time that a compactor has at least where there are files: a few requests of S3.
+/// Minimum time budget of a compactor if there are files: a few requests to S3.
 const MIN_FILE_TIME: Duration = Duration::from_secs(4);
 
 /// The queue.
@@ -57,7 +57,7 @@ impl Message {
     fn is_work(&self) -> bool {
         match Trigger::parse(&self.body) {
             Trigger::Redrive(_) => true,
-            // Another bucket is not looked into: the message is all that tells of its object.
+            // Other buckets are not listed: only the message names the object.
             Trigger::Objects(objects) => objects.iter().any(|object| object.bucket != LAKE),
             Trigger::Datasets(_) | Trigger::All | Trigger::Inbox => false,
         }
@@ -65,7 +65,7 @@ impl Message {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// Creates an empty queue.
     pub fn new(world: &Arc<World>) -> Arc<Self> {
         Arc::new(Self { world: world.clone(), messages: Mutex::default(), next: Mutex::default() })
     }
@@ -78,7 +78,7 @@ impl Queue {
         self.messages().push(Message { id, body, visible: Duration::ZERO, receives: 0 });
     }
 
-    /// S3 announces a new object, as far as it does.
+    /// Sends the notification of a new landing object, unless a fault drops it.
     pub fn notify(self: &Arc<Self>, path: &Path) {
         if self.world.draw_fault(Fault::NotificationLost, "s3 event") {
             return;
@@ -86,14 +86,14 @@ impl Queue {
         self.announce(LAKE, path.as_ref());
     }
 
-    /// S3 announces an object of a bucket, at least once.
+    /// Sends the notification of an object in a bucket, at least once.
     pub fn announce(self: &Arc<Self>, bucket: &str, key: &str) {
         let times = if self.world.draw_fault(Fault::NotificationTwice, "s3 event") { 2 } else { 1 };
         for _ in 0..times {
             let late = self.world.draw_fault(Fault::NotificationLate, "s3 event");
             let after =
                 self.world.rng.millis(if late { 60_000 } else { 50 }, if late { 180_000 } else { 2_000 });
-            // As in a form: what is no plain character is percent-encoded ("Event message structure").
+            // Keys are URL-encoded ("Event message structure").
             let key = key.replace('+', "%2B").replace('=', "%3D");
             let body = serde_json::json!({"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": key}}}]});
             let body = body.to_string();
@@ -106,8 +106,8 @@ impl Queue {
         }
     }
 
-    /// Takes some messages, whichever, and hides them for a while. With a batching window an event source collects up
-    /// to 10,000 ("Using Lambda with Amazon SQS"); mostly there are few.
+    /// Receives any messages and hides them for the visibility timeout. With a batching window an event source collects up
+    /// to 10,000 ("Using Lambda with Amazon SQS").
     fn receive(&self) -> Vec<Message> {
         let now = self.world.time();
         let most = [1, 10, 100, 10_000][self.world.rng.index(4)];
@@ -124,7 +124,7 @@ impl Queue {
                 let dead = messages.remove(at);
                 self.world.log(|| format!("{} goes to the dead letters", dead.id));
                 self.world.trace.count("dead letters");
-                // An operator sends again what carries work, as `pinlake recover` does.
+                // An operator redrives messages with work, like `pinlake recover`.
                 if dead.is_work() {
                     messages.push(Message { receives: 0, ..dead });
                 }
@@ -140,7 +140,7 @@ impl Queue {
         taken
     }
 
-    /// Whether a message is left that carries work, as a redrive does: what others announce is to be found elsewhere.
+    /// Whether a message with work is left, such as a redrive. Notifications only name objects that a sweep finds too.
     pub fn has_work(&self) -> bool {
         self.messages().iter().any(Message::is_work)
     }
@@ -157,7 +157,7 @@ impl Queue {
     }
 }
 
-/// The compactor's way to send itself a message.
+/// Sends triggers from the compactor to itself.
 pub struct SelfTrigger {
     queue: Arc<Queue>,
     process: Arc<Process>,
@@ -184,7 +184,7 @@ impl TriggerQueue for SelfTrigger {
     }
 }
 
-/// Sends the sweep's message again and again.
+/// Sends sweeps at their interval.
 pub async fn send_sweeps(queue: Arc<Queue>) {
     let world = queue.world.clone();
     let Some(every) = world.scenario.sweep.filter(|_| !world.has_mutation(Mutation::NoSweep)) else {
@@ -198,19 +198,19 @@ pub async fn send_sweeps(queue: Arc<Queue>) {
     }
 }
 
-/// Somebody has quarantined records cleaned again, whenever the scenario says so.
+/// Sends redrives at the times of the scenario.
 pub async fn send_redrives(queue: Arc<Queue>) {
     let world = queue.world.clone();
     for at in world.scenario.redrives.clone() {
         sleep(at.saturating_sub(world.time())).await;
         world.trace.count("redrives");
-        // What a redrive inserts is in no compactor's report.
+        // No compactor reports what a redrive inserts.
         world.ledger.lock().unreported = true;
         queue.send(Trigger::Redrive(None).to_body());
     }
 }
 
-/// A warm compactor.
+/// A running compactor process.
 struct Warm {
     process: Arc<Process>,
     catalog_version: CatalogVersion,
@@ -224,7 +224,7 @@ impl Warm {
         let catalog_version = world.catalog_version(Function::Compactor);
         let store = Store::open_lake(world, &process, queue);
         let buckets = SinkBucket { world: world.clone(), process: process.clone(), queue: queue.clone() };
-        // Nothing of this world is Parquet: no process is ever started.
+        // No simulated file is Parquet, so no process is started.
         let files = sandbox(MEMORY_BYTES).ok().map(|sandbox| Files {
             bucket: LAKE.to_owned(),
             prefix: String::new(),
@@ -252,7 +252,7 @@ impl Warm {
     }
 }
 
-/// One poller with its compactor: takes messages, invokes, and deletes what was done.
+/// A poller with its compactor: receives messages, invokes, and deletes the completed messages.
 pub async fn poll(queue: Arc<Queue>) {
     let world = queue.world.clone();
     let mut warm: Option<Warm> = None;
@@ -261,7 +261,7 @@ pub async fn poll(queue: Arc<Queue>) {
         let messages = queue.receive();
         if messages.is_empty() {
             if world.has_stopped_faults() {
-                // Waiting costs real time too, and there is little left to happen.
+                // Polling less often saves real time; little happens now.
                 sleep(Duration::from_secs(5)).await;
             }
             continue;
@@ -294,7 +294,7 @@ pub async fn poll(queue: Arc<Queue>) {
             world.log(|| format!("files: {taken:?}"));
             for (count, what) in [
                 (taken.taken, "files taken"),
-                (taken.discarded, "files given up"),
+                (taken.discarded, "files discarded"),
                 (taken.tried_again, "files tried again"),
                 (taken.unfinished.len() as u64, "files left in the middle"),
             ] {

@@ -1,4 +1,4 @@
-//! Whoever reads the tables, as the analyses do: a version as a whole, or an error.
+//! Readers of tables, like the analyses: they get a complete version or an error.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::store::Store;
 use crate::trace::Violation;
 use crate::world::World;
 
-/// Reads one table after the other, warm or cold. A version that it finds is one that was the newest while it looked, and has the
-/// files of that version; what another program has damaged may be an error, never another table.
+/// Reads tables for ever, with and without a cache. A version must have been the newest during the read and have the
+/// files of that version. A damaged table may be an error, never another table.
 pub async fn read(world: Arc<World>, queue: Arc<Queue>) {
     let catalog = contracts::catalog(CatalogVersion::First);
     let open = || Lake::new(Store::open_lake(&world, &Process::new("reader"), &queue), world.effects());

@@ -1,6 +1,6 @@
-//! S3 as one process sees it: strongly consistent, slow, and not always answering.
+//! S3 as one process sees it: strongly consistent, slow and unreliable.
 //!
-//! What may happen to a request is what the AWS documentation allows: "Amazon S3 provides strong read-after-write
+//! Requests behave as the AWS documentation allows: "Amazon S3 provides strong read-after-write
 //! consistency", so nothing stale is ever read ("Amazon S3 data consistency model"); conditional writes answer 412
 //! when the condition fails and 409 when another is under way ("How to prevent object overwrites with conditional
 //! writes"); and any request may time out or answer 5xx whether or not it was carried out ("Error best practices").
@@ -36,9 +36,9 @@ pub struct Store {
     memory: Arc<InMemory>,
     process: Arc<Process>,
     queue: Arc<Queue>,
-    /// Commits that this process has lost or put in vain, and their bytes: only mutation looks at it.
+    /// Commits of this process that conflicted or failed, with their bytes, for mutations.
     lost: Mutex<BTreeMap<Path, Bytes>>,
-    /// The landing area that this process listed last: only mutation looks at it.
+    /// The landing prefix that this process listed last, for mutations.
     at_work_on: Arc<Mutex<Option<Path>>>,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Store {
     }
 }
 
-/// What a path holds, for the counts of where faults struck.
+/// The kind of object at a path, for the counts of faults.
 pub fn classify_path(path: &Path) -> &'static str {
     let path = path.as_ref();
     match path.split('/').next().unwrap_or_default() {
@@ -81,12 +81,12 @@ pub(crate) fn no_answer_error(path: &Path, what: &str) -> Error {
 }
 
 impl Store {
-    /// S3 for a process; new landing objects are announced to `queue`.
+    /// Opens the lake's bucket for a process. New landing objects are announced to `queue`.
     pub fn open_lake(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
         Self::open_bucket(world, process, queue, LAKE, world.memory.clone())
     }
 
-    /// The other bucket for a process.
+    /// Opens the other bucket for a process.
     pub fn open_sink(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
         Self::open_bucket(world, process, queue, SINK, world.sink.clone())
     }
@@ -118,7 +118,7 @@ impl Store {
         sleep(time).await;
     }
 
-    /// A put that has been sent: it lands whether or not the sender is still there.
+    /// Sends a put, which lands even if the sender is gone.
     fn send(
         &self,
         after: Duration,
@@ -136,7 +136,7 @@ impl Store {
         })
     }
 
-    /// Commits under the next version that is free, which is what must never happen.
+    /// Mutation: commits under the next free version.
     async fn rebase(&self, path: &Path, payload: &PutPayload) -> Result<PutResult> {
         let folder = path.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder);
         for version in 1_u64.. {
@@ -154,7 +154,7 @@ impl Store {
     }
 }
 
-/// A put reaches S3.
+/// Applies a put that reached S3.
 async fn apply_put(
     world: &Arc<World>,
     queue: &Arc<Queue>,
@@ -295,7 +295,7 @@ impl ObjectStore for Store {
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let (world, process) = (self.world.clone(), self.process.clone());
-        // One DeleteObjects call for all of them, as the real store has it.
+        // One DeleteObjects call for all objects, like the real store.
         let call = async move {
             let paths: Vec<Path> = paths.try_collect().await?;
             process.count_request().await;
@@ -357,12 +357,12 @@ impl ObjectStore for Store {
     }
 }
 
-/// Whether an object's ETag and time count.
+/// Whether the ETag and the time of an object matter.
 fn has_stamp(path: &Path) -> bool {
     matches!(classify_path(path), "inbox" | "sink")
 }
 
-/// An object's ETag and time as S3 has them.
+/// Sets the ETag and the time of an object to those of S3.
 fn stamp(world: &World, bucket: &'static str, meta: &mut ObjectMeta) {
     if let Some(stamp) = world.find_stamp(bucket, &meta.location)
         && has_stamp(&meta.location)
@@ -376,7 +376,7 @@ impl Store {
         stamp(&self.world, self.bucket, meta);
     }
 
-    /// Lists as S3 does: page by page, each of the moment at which it is asked for ("ListObjectsV2", Amazon S3 API Reference).
+    /// Lists in pages, each read when it is requested ("ListObjectsV2", Amazon S3 API Reference).
     fn list_pages(
         &self,
         prefix: Option<&Path>,
@@ -414,7 +414,7 @@ impl Store {
                 let next = metas.last().map(|meta| meta.location.clone()).or(after);
                 let mut metas: Vec<Result<ObjectMeta>> = metas.into_iter().map(Ok).collect();
                 if world.draw_fault(Fault::ListFailed, kind) {
-                    // Part of a page may have come before it fails.
+                    // Part of a page may arrive before the failure.
                     metas.truncate(world.rng.index(metas.len() + 1));
                     metas.push(Err(no_answer_error(&prefix.unwrap_or_default(), "503 while listing")));
                 }
@@ -427,7 +427,7 @@ impl Store {
     }
 }
 
-/// Bytes as S3 would serve them.
+/// Serves bytes like S3.
 pub(crate) async fn serve_bytes(bytes: Bytes, options: GetOptions) -> Result<GetResult> {
     let (one, path) = (InMemory::new(), Path::from("serve_bytes"));
     one.put(&path, bytes.into()).await?;

@@ -1,4 +1,4 @@
-//! A topic of Kafka, and the event source that brings its records to the cleaner.
+//! A Kafka topic and the event source that delivers its records to the cleaner.
 //!
 //! One partition, in order; a batch that fails is delivered again as a whole until it succeeds ("Using Lambda with Amazon MSK":
 //! Lambda reads the messages sequentially for each partition and retries the batch).
@@ -24,7 +24,7 @@ use crate::world::World;
 /// As in template.yaml.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// The topic's one partition.
+/// The only partition of the topic.
 #[derive(Debug, Default)]
 pub struct Partition {
     records: Mutex<Vec<KafkaRecord>>,
@@ -32,7 +32,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Whether the event source is done with every record.
+    /// Whether the event source has processed every record.
     pub fn is_consumed(&self) -> bool {
         *lock(&self.done) == lock(&self.records).len()
     }
@@ -42,7 +42,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A producer, who knows the offset of what the broker has taken.
+/// A producer, which knows the offsets of its records.
 pub async fn produce(world: Arc<World>, partition: Arc<Partition>) {
     for _ in 0..world.scenario.topic {
         sleep(world.rng.millis(0, 12_000)).await;
@@ -80,7 +80,7 @@ pub async fn produce(world: Arc<World>, partition: Arc<Partition>) {
     }
 }
 
-/// Reads the partition.
+/// Reads the partition and delivers batches.
 pub async fn watch(world: Arc<World>, partition: Arc<Partition>, queue: Arc<Queue>) {
     let mut warm: Option<Cleaning> = None;
     loop {

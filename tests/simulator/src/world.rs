@@ -1,4 +1,4 @@
-//! What all parts of a world share: time, rng, the trace, the store's contents, and who was promised what.
+//! The state that all parts of a run share: the scenario, time, randomness, trace, stores and ledger.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,79 +25,79 @@ use crate::mutation::Mutation;
 use crate::rng::SimRng;
 use crate::trace::{Trace, Violation};
 
-/// How a world is laid out; drawn from the seed unless a test says otherwise.
+/// The parameters of a run, drawn from the seed; a test may change them.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// How often each fault strikes.
+    /// Rates of the faults.
     pub rates: Rates,
-    /// Clients that post one after another.
+    /// Number of clients.
     pub clients: u64,
-    /// Requests of each client, at most.
+    /// Maximum requests of a client.
     pub requests: u64,
-    /// Rows of a request, at most.
+    /// Maximum rows of a request.
     pub rows: u64,
-    /// Shards at the beginning.
+    /// Shards at the start.
     pub shards: u64,
-    /// Records in a batch for the cleaner, at most.
+    /// Maximum records in a batch of the cleaner.
     pub batch: u64,
-    /// How often the event source tries a batch again.
+    /// Retries of a batch by the event source.
     pub retries: u32,
-    /// Compactors at a time.
+    /// Concurrent compactors.
     pub compactors: u64,
-    /// Landing objects a commit.
+    /// Maximum landing objects of a commit.
     pub max_objects: usize,
-    /// Bytes in memory of a commit's rows; the object that goes beyond is the last one.
+    /// Maximum bytes of a commit's rows; the object that exceeds it is the last one.
     pub row_bytes: usize,
-    /// Bytes of keys that a warm compactor keeps.
+    /// Size of a compactor's key cache in bytes.
     pub key_bytes: usize,
-    /// When tables are tidied up.
+    /// When tables get checkpoints and merges.
     pub maintenance: MaintenancePolicy,
-    /// In which steps files are read.
+    /// The steps in which files are read.
     pub steps: Steps,
-    /// Milliseconds that a compactor may go on.
+    /// Time budget of a compactor in milliseconds.
     pub time_budget: u64,
-    /// How often all datasets are swept; `None`: never.
+    /// Interval of the sweep; `None`: no sweep.
     pub sweep: Option<Duration>,
-    /// How long the world may take to drain once all faults have stopped.
+    /// Maximum time to drain after all faults have stopped.
     pub drains_within: Duration,
-    /// CatalogHistory, and when they are deployed.
+    /// Deployed catalogs and their times.
     pub deploys: Vec<(Duration, CatalogVersion)>,
-    /// When somebody has quarantined records cleaned again.
+    /// Times of redrives.
     pub redrives: Vec<Duration>,
-    /// Of a thousand records of `page`, how many one catalog version takes and the others quarantine.
+    /// Per mille of the records of `page` that one catalog version accepts and the others quarantine.
     pub borderline: u64,
-    /// How old a record may be when the event source still delivers it.
+    /// Maximum age of a record that the event source delivers.
     pub record_age: Option<Duration>,
-    /// Whether the stream has another producer, who writes what he likes.
+    /// Whether another producer writes arbitrary bytes to the stream.
     pub foreign_producer: bool,
-    /// Records that come over a topic of Kafka.
+    /// Number of records on the Kafka topic.
     pub topic: u64,
-    /// API keys that clients have; none: whoever knows the URL may post.
+    /// Number of API keys; zero: access is anonymous.
     pub callers: u64,
-    /// Of a thousand requests, how many are named by an Idempotency-Key that others use as well.
+    /// Per mille of the requests with an Idempotency-Key that other requests use too.
     pub shared_keys: u64,
     /// Files in the inbox and in another bucket.
     pub files: FileScenario,
-    /// What other programs do to the tables, and when.
+    /// Actions of other programs on the tables and their times.
     pub interferences: Vec<(Duration, Interference)>,
-    /// Whoever reads tables: so many of them, again and again.
+    /// Number of readers of tables.
     pub readers: u64,
-    /// When operators come who recover what was left on the way, two of them each time.
+    /// Times at which two operators recover at once.
     pub operators: Vec<Duration>,
-    /// How much is looked at when somebody asks whether the pipeline is drained.
+    /// Limits of the backlog checks.
     pub bounds: Bounds,
-    /// Whether S3 lists a few objects a page, each page of the moment at which it is asked for.
+    /// Whether S3 lists in small pages, each read when it is requested.
     pub paged_listings: bool,
-    /// How long after a deploy each function still runs the catalog version before it, in the order of [`Function`].
+    /// How long each function runs the earlier catalog after a deployment, in the order of [`Function`].
     pub deploy_lags: [Duration; 4],
-    /// Whether every row is a new one of one dataset, so that its table has many commits.
+    /// Whether all rows are new rows of one dataset, so that its table gets many commits.
     pub has_many_commits: bool,
-    /// The safeguard that is gone.
+    /// The safeguard to remove.
     pub mutation: Option<Mutation>,
 }
 
 impl Scenario {
-    /// The scenario of a seed.
+    /// Draws a scenario.
     pub fn random(rng: &SimRng) -> Self {
         let sweep = if rng.chance(300) { rng.between(3, 30) } else { rng.between(60, 900) };
         let sweep = Duration::from_secs(sweep);
@@ -121,7 +121,7 @@ impl Scenario {
             steps: random_steps(rng),
             time_budget: [0, 0, 200, 5_000, 60_000][rng.index(5)],
             sweep: Some(sweep),
-            // A message may be hidden for as long as its visibility lasts, and be taken by a sweep after that.
+            // A message can stay hidden for its visibility timeout, and the sweep takes its objects after that.
             drains_within: sweep * 4 + Duration::from_secs(1_800),
             deploys,
             redrives,
@@ -152,7 +152,7 @@ impl Scenario {
             scenario.retries = u32::try_from(rng.between(0, 2)).unwrap_or(0);
         }
         if rng.chance(4) {
-            // Enough commits for files to be merged and a checkpoint to be made.
+            // Enough commits for merges and a checkpoint.
             scenario.has_many_commits = true;
             (scenario.clients, scenario.requests, scenario.rows, scenario.batch, scenario.max_objects) =
                 (2, 60, 1, 1, 1);
@@ -162,7 +162,7 @@ impl Scenario {
     }
 }
 
-/// Bounds that a world of a few dozen objects reaches, or those of a real lake.
+/// Draws limits that a few dozen objects reach, or those of a real lake.
 fn random_bounds(rng: &SimRng) -> Bounds {
     if !rng.chance(400) {
         return Bounds::default();
@@ -171,7 +171,7 @@ fn random_bounds(rng: &SimRng) -> Bounds {
     Bounds { landing: few(), failed: few(), discarded: few(), batches_read: few() - 1, ..Bounds::default() }
 }
 
-/// Often enough for a world of a few commits, or as in a real lake.
+/// Draws intervals for a few commits, or those of a real lake.
 fn random_maintenance(rng: &SimRng) -> MaintenancePolicy {
     let usual = MaintenancePolicy::default();
     MaintenancePolicy {
@@ -180,12 +180,12 @@ fn random_maintenance(rng: &SimRng) -> MaintenancePolicy {
     }
 }
 
-/// So small that a file of a few records takes several slices and invocations, or as in a real lake.
+/// Draws steps so small that a file of a few records needs several slices and invocations, or those of a real lake.
 fn random_steps(rng: &SimRng) -> Steps {
     if rng.chance(500) { Steps::default() } else { Steps { slice_bytes: 1, look_cost: 1, least_cost: 1 } }
 }
 
-/// CatalogHistory and when they are deployed. One that a table refuses is always taken back.
+/// Draws deployments. One that a table rejects is always taken back.
 fn random_deploys(rng: &SimRng) -> Vec<(Duration, CatalogVersion)> {
     let times = if rng.chance(400) { rng.between(1, 3) } else { 0 };
     let mut deploys = Vec::new();
@@ -201,47 +201,47 @@ fn random_deploys(rng: &SimRng) -> Vec<(Duration, CatalogVersion)> {
     deploys
 }
 
-/// Who runs a catalog version.
+/// A program that has a catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
-    /// Takes requests.
+    /// Ingest.
     Ingest,
-    /// Cleans.
+    /// The cleaner.
     Cleaner,
-    /// Commits.
+    /// The compactor.
     Compactor,
-    /// A person at a command line, whose contracts may be older ones too.
+    /// The command line of an operator, which may have an earlier catalog too.
     Operator,
 }
 
-/// A world.
+/// The shared state of a run.
 #[derive(Debug)]
 pub struct World {
-    /// Its rng.
+    /// The source of randomness.
     pub rng: SimRng,
-    /// Its layout.
+    /// The parameters.
     pub scenario: Scenario,
-    /// What happens in it.
+    /// The trace.
     pub trace: Trace,
-    /// What the lake's bucket holds.
+    /// The bucket of the lake.
     pub memory: Arc<InMemory>,
-    /// What the other bucket holds.
+    /// The other bucket.
     pub sink: Arc<InMemory>,
-    /// ETag and time of objects, where they count: S3's, not the memory's.
+    /// ETag and time of objects as S3 has them, which differ from those of the in-memory store.
     stamps: Mutex<BTreeMap<(&'static str, Path), Stamp>>,
-    /// What the records of the other bucket's objects say, by key.
+    /// Contents of the records in the other bucket, by key.
     sink_contents: Mutex<BTreeMap<String, Vec<Content>>>,
-    /// What other programs' hints of checkpoints point to, by dataset.
+    /// Versions in the checkpoint hints of other programs, by dataset.
     hints: Mutex<BTreeMap<String, u64>>,
-    /// API keys of the clients, if they have any.
+    /// API keys of the clients, if access is not anonymous.
     pub keys: Option<ApiKeys>,
-    /// Who was promised what.
+    /// Sent and acknowledged records.
     pub ledger: Ledger,
     invariants: Mutex<InvariantChecker>,
     catalog_history: Mutex<Vec<(Duration, CatalogVersion)>>,
     faults_stopped: AtomicBool,
     in_progress: Mutex<InProgress>,
-    /// Files of the inbox that are about to be removed, and since when.
+    /// Files of the inbox that are about to be removed, with the time.
     leaving: Mutex<BTreeMap<String, Duration>>,
     begun: Instant,
 }
@@ -249,11 +249,11 @@ pub struct World {
 /// An object's ETag and when it was put.
 #[derive(Debug, Clone)]
 pub struct Stamp {
-    /// Of its bytes.
+    /// The ETag.
     pub etag: String,
-    /// When.
+    /// The time of the put.
     pub at: DateTime<Utc>,
-    /// The same since the beginning.
+    /// The time of the put since the start of the run.
     pub time: Duration,
 }
 
@@ -262,7 +262,7 @@ pub fn api_key(caller: u64) -> String {
     format!("plk_{caller}")
 }
 
-/// What time it is in the world: it begins on a day in 2022.
+/// The virtual clock. It starts on a day in 2022.
 #[derive(Debug)]
 struct WorldClock(Instant);
 
@@ -273,16 +273,16 @@ impl Clock for WorldClock {
     }
 }
 
-/// Puts, notifications, calls and invocations that are not over yet, and when each began.
+/// Unfinished puts, notifications, calls and invocations, with their start times.
 #[derive(Debug, Default)]
 struct InProgress {
     next: u64,
-    /// Those without which the world has not come to rest.
+    /// Work that keeps the run from being idle.
     work: BTreeMap<u64, Duration>,
     invocations: BTreeMap<u64, Duration>,
 }
 
-/// Held while something is on its way.
+/// Marks work as in progress until it is dropped.
 pub struct WorkGuard(Arc<World>, u64);
 
 impl Drop for WorkGuard {
@@ -291,7 +291,7 @@ impl Drop for WorkGuard {
     }
 }
 
-/// Held while an invocation lasts.
+/// Marks an invocation as running until it is dropped.
 pub struct InvocationGuard<'a>(&'a World, u64);
 
 impl Drop for InvocationGuard<'_> {
@@ -301,7 +301,7 @@ impl Drop for InvocationGuard<'_> {
 }
 
 impl World {
-    /// A new world. Needs a paused runtime.
+    /// Creates the state of a run. Needs a runtime with paused time.
     pub fn new(rng: SimRng, scenario: Scenario) -> Arc<Self> {
         let keys = (scenario.callers > 0).then(|| {
             let entries: Vec<String> = (0..scenario.callers)
@@ -330,17 +330,17 @@ impl World {
         })
     }
 
-    /// Virtual time since the beginning.
+    /// Virtual time since the start.
     pub fn time(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// The world's clock, and rng of its own for a process.
+    /// The virtual clock, and a generator of its own for one process.
     pub fn effects(&self) -> Env {
         Env { clock: Arc::new(WorldClock(self.begun)), rng: Arc::new(Rng::seeded(self.rng.seed())) }
     }
 
-    /// What time it is.
+    /// The virtual time of day.
     pub fn now(&self) -> DateTime<Utc> {
         WorldClock(self.begun).now()
     }
@@ -350,12 +350,12 @@ impl World {
         self.trace.add_event(self.time(), event());
     }
 
-    /// An invariant did not hold.
+    /// Reports a violated invariant.
     pub fn report_violation(&self, what: Violation, how: String) {
         self.trace.add_violation(self.time(), what, how);
     }
 
-    /// Whether a fault strikes here and now; if so it is told and counted.
+    /// Draws whether a fault happens here; if so it is logged and counted.
     pub fn draw_fault(&self, fault: Fault, place: &'static str) -> bool {
         let rate = self.scenario.rates.of(fault);
         let strikes = rate > 0 && !self.has_stopped_faults() && self.rng.chance(rate);
@@ -377,12 +377,12 @@ impl World {
         self.faults_stopped.load(Ordering::SeqCst)
     }
 
-    /// Whether this safeguard is gone.
+    /// Whether this mutation is active.
     pub fn has_mutation(&self, mutation: Mutation) -> bool {
         self.scenario.mutation == Some(mutation)
     }
 
-    /// The catalog version that a function runs: the one that is deployed, or for a while the one before it.
+    /// The catalog that a function runs: the deployed one, or for a while the one before it.
     pub fn catalog_version(&self, function: Function) -> CatalogVersion {
         let at = self.time().saturating_sub(self.scenario.deploy_lags[function as usize]);
         let catalog_history = lock(&self.catalog_history);
@@ -398,71 +398,71 @@ impl World {
         runs.unwrap_or(CatalogVersion::First)
     }
 
-    /// Deploys a catalog version.
+    /// Deploys a catalog.
     pub fn deploy(&self, catalog_version: CatalogVersion) {
         self.log(|| format!("catalog {catalog_version:?} is deployed"));
         self.trace.count("deploys");
         lock(&self.catalog_history).push((self.time(), catalog_version));
     }
 
-    /// Who watches what lands.
+    /// The invariant checker.
     pub fn invariants(&self) -> MutexGuard<'_, InvariantChecker> {
         lock(&self.invariants)
     }
 
-    /// Notes that an object is put.
+    /// Records the ETag and the time of a put.
     pub fn stamp(&self, bucket: &'static str, path: &Path, bytes: &[u8]) {
         let etag = format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32]);
         let stamp = Stamp { etag, at: self.now(), time: self.time() };
         lock(&self.stamps).insert((bucket, path.clone()), stamp);
     }
 
-    /// What was noted of an object.
+    /// The ETag and the time of an object.
     pub fn find_stamp(&self, bucket: &'static str, path: &Path) -> Option<Stamp> {
         lock(&self.stamps).get(&(bucket, path.clone())).cloned()
     }
 
-    /// Somebody puts an object into the other bucket.
+    /// Records the contents of an object in the other bucket.
     pub fn add_sink_contents(&self, key: &str, contents: Vec<Content>) {
         lock(&self.sink_contents).insert(key.to_owned(), contents);
     }
 
-    /// What the other bucket holds.
+    /// The other bucket.
     pub fn sink_contents(&self) -> BTreeMap<String, Vec<Content>> {
         lock(&self.sink_contents).clone()
     }
 
-    /// Another program has written the hint of a checkpoint.
+    /// Records that another program wrote a checkpoint hint.
     pub fn hint(&self, dataset: &str, version: u64) {
         lock(&self.hints).insert(dataset.to_owned(), version);
     }
 
-    /// What the hints point to, by dataset.
+    /// The versions in the hints, by dataset.
     pub fn hints(&self) -> BTreeMap<String, u64> {
         lock(&self.hints).clone()
     }
 
-    /// An object is gone.
+    /// Forgets an object that was removed.
     pub fn forget(&self, path: &Path) {
         lock(&self.stamps).remove(&(LAKE, path.clone()));
     }
 
-    /// Whether a landing object was moved to `failed/`: it is there.
+    /// Whether a landing object is in `failed/`.
     pub fn move_to_failed(&self, path: &Path) -> bool {
         let aside = Path::from_iter(["failed"].into_iter().map(Into::into).chain(path.parts()));
         let is_there = self.find_stamp(LAKE, &aside).is_some();
         if is_there {
-            self.trace.count("objects set aside");
+            self.trace.count("objects failed");
         }
         is_there
     }
 
-    /// Something is on its way until the guard is dropped.
+    /// Marks work as in progress until the guard is dropped.
     pub fn begin_work(self: &Arc<Self>) -> WorkGuard {
         self.begin_work_since(Duration::MAX)
     }
 
-    /// The same for a put that rests on what was known at `since`.
+    /// The same for a put that is based on the state at `since`.
     pub fn begin_work_since(self: &Arc<Self>, since: Duration) -> WorkGuard {
         let mut in_progress = lock(&self.in_progress);
         in_progress.next += 1;
@@ -471,7 +471,7 @@ impl World {
         WorkGuard(self.clone(), id)
     }
 
-    /// An invocation begins; it ends when the guard is dropped.
+    /// Starts an invocation, which ends when the guard is dropped.
     pub fn begin_invocation(&self) -> InvocationGuard<'_> {
         let mut in_progress = lock(&self.in_progress);
         in_progress.next += 1;
@@ -480,29 +480,29 @@ impl World {
         InvocationGuard(self, id)
     }
 
-    /// When the oldest invocation began that is not over, or has left a put on its way: none knows less than was so then.
+    /// The start of the oldest invocation that runs or has an unfinished put. No writer knows an earlier state.
     pub fn oldest_in_progress(&self) -> Duration {
         let in_progress = lock(&self.in_progress);
         let begun = in_progress.work.values().chain(in_progress.invocations.values());
         begun.copied().min().unwrap_or(Duration::MAX).min(self.time())
     }
 
-    /// A file of the inbox has been copied, and is about to be removed.
+    /// Records that a file of the inbox was copied and is about to be removed.
     pub fn is_copied(&self, key: &str) {
         lock(&self.leaving).insert(key.to_owned(), self.time());
     }
 
-    /// It was removed.
+    /// Records that it was removed.
     pub fn is_removed(&self, key: &str) {
         lock(&self.leaving).remove(key);
     }
 
-    /// Whether a file of the inbox is about to be removed, as far as its process is alive.
+    /// Whether a file of the inbox is about to be removed by a process that may be alive.
     pub fn is_leaving(&self, key: &str) -> bool {
         lock(&self.leaving).get(key).is_some_and(|at| self.time() - *at < Duration::from_secs(60))
     }
 
-    /// Whether nothing is on its way.
+    /// Whether nothing is in progress.
     pub fn has_nothing_in_progress(&self) -> bool {
         lock(&self.in_progress).work.is_empty()
     }

@@ -1,9 +1,5 @@
-//! Seeds, and safeguards taken away one by one.
-#![allow(
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "the helpers of a test fail and tell as the test does"
-)]
+//! Runs seeds, and one mutation after another.
+#![allow(clippy::panic, clippy::print_stdout, reason = "test helpers")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,8 +18,8 @@ use pinlake_simulator::{Run, invariants, run, run_scenario};
 
 /// Seeds of every `cargo test`; `make sim` runs many more.
 const SEEDS: u64 = 300;
-/// Worlds in which a safeguard that is gone must be missed at the latest.
-const TRIES: u64 = 60;
+/// Seeds of which one must fail with a mutation.
+const MUTATION_SEEDS: u64 = 60;
 
 fn assert_held(run: &Run) {
     let Some((what, how)) = run.report.violations.first() else { return };
@@ -32,7 +28,7 @@ fn assert_held(run: &Run) {
 }
 
 #[test]
-fn the_guarantee_holds_whatever_fails() {
+fn the_guarantee_holds_under_all_faults() {
     std::thread::scope(|scope| {
         for half in 0..2 {
             scope.spawn(move || (half..SEEDS).step_by(2).for_each(|seed| assert_held(&run(seed))));
@@ -41,7 +37,7 @@ fn the_guarantee_holds_whatever_fails() {
 }
 
 #[test]
-fn a_seed_is_one_run() {
+fn a_seed_determines_the_run() {
     for seed in 0..20 {
         let (first, second) = (run(seed), run(seed));
         let differs = first.report.events.iter().zip(&second.report.events).find(|(a, b)| a != b);
@@ -49,26 +45,28 @@ fn a_seed_is_one_run() {
     }
 }
 
-/// All worlds of a safeguard hold while it is there, and one of `TRIES` does not, in one of the violations named, when it is gone.
+/// With the safeguard ten seeds hold; with the mutation one of `MUTATION_SEEDS` fails with an expected violation.
 fn assert_violated_without(case: &Case) {
     let Case { mutation, safeguard, configure, violations } = case;
     for seed in 0..10 {
         assert_held(&run_scenario(seed, configure));
     }
-    let broken = (0..TRIES).find_map(|seed| {
+    let broken = (0..MUTATION_SEEDS).find_map(|seed| {
         let run = run_scenario(seed, |scenario| {
             configure(scenario);
             scenario.mutation = Some(*mutation);
         });
         run.report.violations.first().map(|(what, how)| (seed, *what, how.clone()))
     });
-    let Some((seed, what, how)) = broken else { panic!("{mutation:?} goes unnoticed in {TRIES} worlds") };
+    let Some((seed, what, how)) = broken else {
+        panic!("{mutation:?} is not detected by {MUTATION_SEEDS} seeds")
+    };
     println!("{safeguard}: {mutation:?}: seed {seed}, {what:?}: {how}");
     assert!(violations.contains(&what), "{mutation:?} shows as {what:?}: {how}");
 }
 
 #[test]
-fn each_safeguard_is_missed_when_it_is_gone() {
+fn each_mutation_is_detected() {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -82,13 +80,13 @@ fn each_safeguard_is_missed_when_it_is_gone() {
 }
 
 #[test]
-fn each_safeguard_has_a_case() {
+fn each_mutation_has_a_case() {
     for mutation in Mutation::ALL {
         assert!(CASES.iter().any(|case| case.mutation == mutation), "{mutation:?}");
     }
 }
 
-/// The first delivery of a record is judged by one contract, the second by another.
+/// The two deliveries of a record are evaluated by different contracts.
 #[tokio::test(start_paused = true)]
 async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
     for catalog_history in
