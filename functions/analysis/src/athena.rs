@@ -266,7 +266,7 @@ mod tests {
         let query = Query { name: "q".to_owned(), file: "q.sql".to_owned(), sql: String::new() };
         assert_eq!(
             ExecutionError::new(FailureKind::Query, format!("{what}.\n")).into_failure(&query).to_string(),
-            format!("q.sql:3: {what}; mend the query")
+            format!("q.sql:3: {what}; fix the query")
         );
         assert_eq!(status(Failed, wrong, Some((2, false))), failed(FailureKind::Query, &what, false));
         assert_eq!(status(Failed, wrong, None), failed(FailureKind::Query, &what, false));

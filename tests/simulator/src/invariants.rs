@@ -87,12 +87,12 @@ impl InvariantChecker {
         self.rows.keys()
     }
 
-    /// Whether a row that says this is in the log.
+    /// Whether a row with this content is in the log.
     pub fn has(&self, content: &str) -> bool {
         self.times(content) > 0
     }
 
-    /// The newest version of a table, and how many entries it has.
+    /// The newest version of a table.
     pub fn newest(&self, dataset: &str) -> Option<u64> {
         self.versions.get(dataset)?.keys().next_back().copied()
     }
@@ -102,32 +102,32 @@ impl InvariantChecker {
         self.versions.get(dataset)?.get(&version)
     }
 
-    /// The bytes of a log entry, and when it landed.
+    /// The bytes of a log entry and the time at which it was stored.
     pub fn entry(&self, path: &Path) -> Option<&(Bytes, Duration)> {
         self.commits.get(path)
     }
 
-    /// The tables that there are.
+    /// The names of all tables.
     pub fn tables(&self) -> Vec<String> {
         self.versions.keys().cloned().collect()
     }
 
-    /// Rows inserted into a dataset's table, as its commits count them.
+    /// Rows inserted into a table, as its commits count them.
     pub fn inserted(&self, dataset: &str) -> u64 {
         self.inserted.get(dataset).copied().unwrap_or(0)
     }
 }
 
-/// Whose a commit is.
+/// The author of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Author {
-    /// A function's: it says what it did, and each data file has its key file.
+    /// pinlake: the commit has counts, and each data file has a key file.
     Pinlake,
-    /// Another program's, which knows of neither.
+    /// Another program, which writes neither.
     Other,
 }
 
-/// An object has landed.
+/// Checks an object that was stored.
 pub(crate) async fn check_landed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
     match classify_path(path) {
         "landing" => match read_rows(bytes.clone()) {
@@ -137,23 +137,25 @@ pub(crate) async fn check_landed(world: &Arc<World>, path: &Path, bytes: &Bytes)
                 let rows = batches.iter().flat_map(rows).collect();
                 world.invariants().landing.insert(path.clone(), rows);
             }
-            Err(why) => world.report_violation(Violation::WrongFiles, format!("{path} is no Parquet: {why}")),
+            Err(why) => {
+                world.report_violation(Violation::WrongFiles, format!("{path} is not Parquet: {why}"))
+            }
         },
         "commit" => check_commit(world, path, bytes, Author::Pinlake).await,
         _ => {}
     }
 }
 
-/// An object is about to be removed.
+/// Checks an object that is about to be removed.
 pub(crate) fn check_removed(world: &World, path: &Path) {
     match classify_path(path) {
         "landing" => {
             let mut invariants = world.invariants();
-            // It may be gone already: deleting again changes nothing.
+            // It may already be removed; deleting it again has no effect.
             let Some(rows) = invariants.landing.remove(path) else {
                 return;
             };
-            if world.move_to_failed(path) {
+            if world.is_in_failed(path) {
                 return;
             }
             let Some(name) = LandingName::parse(path) else {
@@ -163,8 +165,8 @@ pub(crate) fn check_removed(world: &World, path: &Path) {
             let table = invariants.keys.get(&name.dataset).unwrap_or(&none);
             let is_in_landing =
                 |of: &dyn Fn(&(Key, Content)) -> bool| invariants.landing.values().flatten().any(of);
-            // Under another identity the same row has another key, and so has a record that another catalog version judges
-            // otherwise: then only what it says can be compared.
+            // Under another identity the same row has another key, and a borderline record has another key in quarantine. Then
+            // only contents can be compared.
             let rekeyed = world
                 .scenario
                 .deploys
@@ -181,30 +183,29 @@ pub(crate) fn check_removed(world: &World, path: &Path) {
             if missing > 0 {
                 world.report_violation(
                     Violation::RemovedEarly,
-                    format!("{path} is removed, {missing} of its rows are nowhere"),
+                    format!("{path} is removed, but {missing} of its rows are in no other place"),
                 );
             }
         }
-        // Whether its records have landed is seen when the pipeline next says that it is drained of them, and at the end.
+        // Later checks of "drained", and the check at the end, show whether its records have landed.
         "discarded" => {}
         "failed" => world.forget(path),
         // They are still in landing, and a copy is elsewhere.
         "inbox" | "file state" => {}
-        kind => world.report_violation(
-            Violation::RemovedEarly,
-            format!("{path} ({kind}) is removed: only what was taken ever is"),
-        ),
+        kind => {
+            world.report_violation(Violation::RemovedEarly, format!("{path} ({kind}) must never be removed"))
+        }
     }
 }
 
-/// A log entry has landed: what it names must be there, and what it counts must be so.
+/// Checks a log entry: its files must exist and its counts must be right.
 pub(crate) async fn check_commit(world: &Arc<World>, path: &Path, bytes: &Bytes, author: Author) {
     let dataset = path.parts().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
     let version =
         path.filename().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse().ok());
     let before = world.invariants().commits.insert(path.clone(), (bytes.clone(), world.time()));
     if before.is_some_and(|(before, _)| before != bytes) {
-        world.report_violation(Violation::Overwritten, format!("{path} is written over"));
+        world.report_violation(Violation::Overwritten, format!("{path} is overwritten"));
     }
     world.trace.count("commits");
     let actions: Vec<Value> =
@@ -255,7 +256,7 @@ pub(crate) async fn check_commit(world: &Arc<World>, path: &Path, bytes: &Bytes,
     *invariants.inserted.entry(dataset).or_default() += inserted;
 }
 
-/// A data file is no longer in the log: its rows are to be in another one of the same commit.
+/// Removes a data file from the state. Returns the number of its rows, which must be in another file of the same commit.
 fn remove_file(world: &World, dataset: &str, file: &str) -> Option<u64> {
     let mut invariants = world.invariants();
     let (keys, rows) = invariants.files.remove(&(dataset.to_owned(), file.to_owned()))?;
@@ -274,7 +275,7 @@ fn remove_file(world: &World, dataset: &str, file: &str) -> Option<u64> {
     Some(rows.len() as u64)
 }
 
-/// A data file is in the log now. Answers its rows.
+/// Checks a data file that was added to the log. Returns the number of its rows.
 async fn check_added_file(
     world: &Arc<World>,
     dataset: &str,
@@ -347,7 +348,7 @@ async fn check_added_file(
     Ok(rows.len() as u64)
 }
 
-/// The keys of rows of a table.
+/// The keys of the rows of a table.
 pub(crate) fn table_keys(dataset: &str, batch: &RecordBatch) -> Result<Vec<Key>, String> {
     let catalog = contracts::catalog(CatalogVersion::First);
     let contract = catalog.contract(dataset).ok_or("there is no such dataset")?;

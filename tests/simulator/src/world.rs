@@ -448,7 +448,7 @@ impl World {
     }
 
     /// Whether a landing object is in `failed/`.
-    pub fn move_to_failed(&self, path: &Path) -> bool {
+    pub fn is_in_failed(&self, path: &Path) -> bool {
         let aside = Path::from_iter(["failed"].into_iter().map(Into::into).chain(path.parts()));
         let is_there = self.find_stamp(LAKE, &aside).is_some();
         if is_there {
