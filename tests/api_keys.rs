@@ -1,4 +1,4 @@
-//! The stack deployed with API keys: who gets in, and that no function tells keys or records, at `RUST_LOG=trace`.
+//! The stack deployed with API keys: access, and that no function logs keys or records at `RUST_LOG=trace`.
 
 use std::{
     fs,
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 
 use crate::{
     program::{output, pinlake},
-    requests::{Form, geo, user},
+    requests::{HttpRequest, geo, user},
     runtime_api::assert_untold,
     stack::Stack,
 };
 
-/// Stands wherever a client may write something.
+/// A marker in every place that a client controls.
 const MARK: &str = "M4RK3R";
 const FUNCTIONS: [&str; 3] = ["ingest", "cleaner", "compactor"];
 
-/// The stack's deployment, as CloudFormation and Lambda change it.
+/// Changes the deployment of the stack through CloudFormation and Lambda.
 pub struct Deployment {
     http: Client,
     endpoint: String,
@@ -33,7 +33,7 @@ impl Deployment {
     pub fn of(stack: &Stack) -> Deployment {
         let http = Client::builder().no_proxy().build().unwrap();
         let name = |function: &str| stack.functions()[function].as_str().unwrap().to_owned();
-        // Every name of it begins with the stack's.
+        // All names begin with the name of the stack.
         let records = stack.described("stream").strip_suffix("-records").unwrap();
         Deployment {
             http,
@@ -44,12 +44,12 @@ impl Deployment {
     }
 
     async fn cloudformation(&self, action: &str, parameters: &[(&str, &str)]) -> String {
-        let mut form = vec![("Action", action), ("Version", "2010-05-15"), ("StackName", &self.stack)];
-        form.extend(parameters);
+        let mut request = vec![("Action", action), ("Version", "2010-05-15"), ("StackName", &self.stack)];
+        request.extend(parameters);
         let body: Vec<String> =
-            form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+            request.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         let request = self.http.post(&self.endpoint).body(body.join("&"));
-        let request = request.header("Content-Type", "application/x-www-form-urlencoded").header(
+        let request = request.header("Content-Type", "application/x-www-request-urlencoded").header(
             "Authorization",
             "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/cloudformation/aws4_request",
         );
@@ -59,7 +59,7 @@ impl Deployment {
         text
     }
 
-    /// Deploys the template that is deployed, with these parameters besides those that the stack was made with.
+    /// Updates the stack with these parameters besides its own.
     pub async fn deploy(&self, set: &[(&str, &str)]) {
         let made_with = [
             "Architecture",
@@ -96,7 +96,7 @@ impl Deployment {
         panic!("the stack is still being updated");
     }
 
-    /// Sets a function's environment; answers what it was.
+    /// Sets the environment of a function and returns the earlier one.
     async fn environment(&self, function: &str, change: impl Fn(&mut Value)) -> Value {
         let url = format!("{}/2015-03-31/functions/{function}/configuration", self.endpoint);
         let had: Value =
@@ -112,7 +112,7 @@ impl Deployment {
 }
 
 impl Deployment {
-    /// What the functions have logged since the stack was made.
+    /// The logs of the functions since the stack was created.
     async fn log(&self) -> String {
         let mut said = String::new();
         for function in &self.functions {
@@ -138,7 +138,7 @@ impl Deployment {
     }
 }
 
-/// A form's value.
+/// A request's value.
 fn encoded(value: &str) -> String {
     let letter = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
@@ -160,7 +160,7 @@ fn replay(stack: &Stack, rows: &Path, key: Option<&str>) -> Output {
     replay.arg(rows).arg("--acks").arg(stack.acks_file()).output().unwrap()
 }
 
-/// Rows of a dataset in a folder of their own: one that is right, and one that breaks the contract, as both are written.
+/// Writes a folder with rows of a dataset: a valid one and one that breaks the contract.
 fn rows(stack: &mut Stack, dataset: &str) -> PathBuf {
     let number = stack.number();
     let (field, mut good) = match dataset {
@@ -188,11 +188,11 @@ async fn is_used(mut stack: Stack, own: String, other: String) -> Stack {
         assert_eq!(done.status.code(), Some(1), "{told}");
         assert!(told.contains(refusal) && key.is_none_or(|key| !told.contains(key)), "{refusal}: {told}");
     }
-    for (form, status) in [
-        (Form::native("user", user(-1)), 401),
-        (Form::kafka("0a1b.user", json!({ "records": [{ "value": user(-1) }] })), 401),
+    for (request, status) in [
+        (HttpRequest::native("user", user(-1)), 401),
+        (HttpRequest::kafka("0a1b.user", json!({ "records": [{ "value": user(-1) }] })), 401),
     ] {
-        assert_eq!(stack.send(&form).await.status, status);
+        assert_eq!(stack.send(&request).await.status, status);
     }
     let done = replay(&stack, &users, Some(&own));
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -201,7 +201,7 @@ async fn is_used(mut stack: Stack, own: String, other: String) -> Stack {
     let found = stack.tables();
     assert_eq!(found["user"]["rows"].as_array().unwrap().len(), 1);
     assert_eq!(found["geo"]["rows"].as_array().unwrap().len(), 0, "nothing of a refused request is stored");
-    // A file takes the other way in, through the compactor.
+    // A file goes through the compactor.
     let file = |number| format!("{}\n{MARK}\n", user(number).to_string().replace("Zoë", MARK));
     stack.takes_file("inbox/user/keyed-{}.ndjson", file).await;
     stack
@@ -219,12 +219,12 @@ async fn a_key_opens_its_dataset_and_no_function_tells_keys_or_records() {
         had.push(deployment.environment(function, |variables| variables["RUST_LOG"] = json!("trace")).await);
     }
     let used = tokio::spawn(is_used(stack, own.clone(), other.clone())).await;
-    // Whatever came of it, the other tests need the stack as it was.
+    // Restores the stack for the other tests, also after a failure.
     for (function, had) in deployment.functions.iter().zip(had) {
         deployment.environment(function, |variables| *variables = had.clone()).await;
     }
     deployment.deploy(&[("AnonymousIngest", "true")]).await;
-    // Nobody else has had the stack until now.
+    // No other test has used the stack until now.
     drop(used.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
 
     let said = deployment.log().await;

@@ -1,8 +1,7 @@
-//! The analysis with Athena as its engine, over the stand-in's Athena: our client, its pages and types, the results.
+//! Analysis with Athena as its engine, on the stand-in's Athena: client, pages, types and results.
 //!
-//! The stand-in runs the SQL on DuckDB, and reads whatever Parquet files lie in a table's folder. So this shows nothing of
-//! Trino's dialect, and nothing of how Athena reads a Delta log: the lake is the test's own, and no file in it has been
-//! replaced.
+//! The stand-in runs the SQL on DuckDB and reads all Parquet files in the folder of a table. The tests therefore cover neither
+//! Trino's dialect nor how Athena reads a Delta log. Each test has a lake of its own in which no file was replaced.
 
 use std::{
     fs,
@@ -15,15 +14,15 @@ use serde_json::{Value, json};
 use crate::{
     api_keys::Deployment,
     program::output,
-    requests::{Form, geo, pin, user},
+    requests::{HttpRequest, geo, pin, user},
     runtime_api::Function,
     stack::{DATASETS, Stack, assert_same_answers},
 };
 
-/// A lake of the test's own in the stack's bucket, with its tables' names, and a workgroup.
+/// A lake of the test in the bucket of the stack, with a Glue database and a workgroup.
 struct Named {
     lake: String,
-    /// The database's name, and the workgroup's.
+    /// The name of the database and of the workgroup.
     name: String,
 }
 
@@ -44,8 +43,8 @@ impl Named {
             let table = json!({
                 "Name": dataset,
                 "TableType": "EXTERNAL_TABLE",
-                // As template.yaml names them, but for the classification: it has the stand-in, which knows no Delta log,
-                // read the Parquet files. To Athena and all others it would be wrong.
+                // Like template.yaml, but with a classification that makes the stand-in, which cannot read a Delta log, read
+                // the Parquet files. For Athena it would be wrong.
                 "Parameters": { "EXTERNAL": "TRUE", "table_type": "DELTA", "classification": "parquet" },
                 "StorageDescriptor": { "Location": format!("{lake}/tables/{dataset}/") },
             });
@@ -57,7 +56,7 @@ impl Named {
         Named { lake, name }
     }
 
-    /// The function as `AnalysisEngine=athena` deploys it, and what it answers to an event.
+    /// Runs the function as `AnalysisEngine=athena` deploys it and returns its response to an event.
     fn analyse(&self, stack: &Stack, queries: Option<&Path>) -> Value {
         let queries = queries.map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
         let settings = [
@@ -81,7 +80,7 @@ impl Named {
         answer.unwrap_or_else(|| panic!("no answer: {said}"))
     }
 
-    /// `pinlake` over this lake, as JSON.
+    /// Runs `pinlake` over this lake and returns its JSON.
     fn ask(&self, stack: &Stack, subcommand: &str, options: &[&str]) -> Value {
         let mut command = stack.pinlake(subcommand);
         command.args(["--format", "json", "--lake", &self.lake]).args(options);
@@ -105,7 +104,7 @@ async fn athena_gives_the_answers_that_the_function_gives() {
     let answer = named.analyse(&stack, None);
     let ours = named.ask(&stack, "analyse", &[]);
     let kept = named.ask(&stack, "results", &[]);
-    // To the versions of the tables that each of the queries reads.
+    // Except for the versions of the tables that each query reads.
     assert_eq!(kept, ours);
     assert_eq!(answer["rows"].as_object().unwrap().len(), 10, "{answer}");
     for (table, version) in answer["versions"].as_object().unwrap() {
@@ -117,7 +116,7 @@ async fn athena_gives_the_answers_that_the_function_gives() {
     assert_eq!(rows, ours["top_user_by_country"]["rows"]);
     assert!(!rows.as_array().unwrap().is_empty());
 
-    // More rows than a page has, of all kinds of cells; and a query whose file for Athena is another one.
+    // More rows than a page, all types of cells, and a query with a file for Athena.
     let pages = "SELECT a.ind, a.age, a.age / 2.0 AS half, a.age > 40 AS older, a.user_name, b.number FROM user AS a \
                  CROSS JOIN (VALUES (1), (2), (3), (4), (5)) AS b (number) ORDER BY a.ind, a.user_name, a.age, b.number";
     let queries = folder_of(
@@ -158,7 +157,7 @@ async fn what_athena_says_of_a_wrong_query_is_told() {
         "colour.sql",
         "Athena failed: ",
         "\"colour\"",
-        "mend the query",
+        "fix the query",
     ] {
         assert!(error.contains(part), "{part} is missing in: {error}");
     }
@@ -166,13 +165,13 @@ async fn what_athena_says_of_a_wrong_query_is_told() {
     assert!(!results.status.success(), "nothing of a failed run is kept");
 }
 
-/// How many queries a workgroup remembers.
+/// The number of executions in a workgroup.
 async fn executions(stack: &Stack, group: &str) -> usize {
     let asked = stack.aws("AmazonAthena.ListQueryExecutions", json!({ "WorkGroup": group })).await;
     asked["QueryExecutionIds"].as_array().unwrap().len()
 }
 
-/// What a deployment with the setting does; the lake is everybody's, so of the answers only the number is looked at.
+/// Runs a deployment with the setting. All tests share the lake, so only the number of results is checked.
 async fn asks_athena(stack: Stack, database: String) -> Stack {
     for dataset in DATASETS {
         let name = json!({ "DatabaseName": database, "Name": dataset });
@@ -185,7 +184,7 @@ async fn asks_athena(stack: Stack, database: String) -> Stack {
             Value::Null,
             "no other reader is told that it is Parquet"
         );
-        // Only for the stand-in, as above.
+        // Only for the stand-in, see above.
         let mut parameters = table["Parameters"].clone();
         parameters["classification"] = json!("parquet");
         let table = json!({ "Name": dataset, "Parameters": parameters });
@@ -211,16 +210,16 @@ async fn asks_athena(stack: Stack, database: String) -> Stack {
 async fn the_setting_deploys_an_analysis_that_asks_athena() {
     let Some(mut stack) = Stack::up().await else { return };
     let ind = stack.number();
-    // A post, for there to be tables.
+    // A post, so that the tables exist.
     for (dataset, row) in [("pin", pin(ind)), ("geo", geo(ind)), ("user", user(ind))] {
-        assert_eq!(stack.send(&Form::native(dataset, row)).await.status, 200);
+        assert_eq!(stack.send(&HttpRequest::native(dataset, row)).await.status, 200);
     }
     stack.drain();
     let deployment = Deployment::of(&stack);
     let database = format!("athena_{ind}");
     deployment.deploy(&[("AnalysisEngine", "athena"), ("GlueDatabase", &database)]).await;
     let used = tokio::spawn(asks_athena(stack, database)).await;
-    // Whatever came of it, the other tests need the stack as it was.
+    // Restores the stack for the other tests, also after a failure.
     deployment.deploy(&[]).await;
     drop(used.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
 }

@@ -1,8 +1,8 @@
-//! The published figures of two real notebooks, reproduced cell by cell from the rows that they were made of.
+//! Reproduces the published figures of two real notebooks cell by cell from their rows.
 //!
-//! Where a notebook reads a question in another way than we do, `golden/<owner>/queries/` has its reading, and our
-//! own query is compared with what follows from the published table for ours. The figures themselves are no part of
-//! the repository: without them beside it the tests say that they skip.
+//! If a notebook interprets a question differently, `golden/<owner>/queries/` has its query, and ours is compared with
+//! what follows from the published table. The figures are not part of the repository; without them the tests are
+//! skipped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,17 +18,17 @@ use crate::program::{analyse, beside, load, repository};
 
 const DATASETS: [&str; 3] = ["pin", "geo", "user"];
 
-/// Where the answer to a published table comes from.
+/// The query that a published table is compared with.
 #[derive(Clone, Copy, PartialEq)]
 enum Asked {
-    /// Our query answers the same question.
+    /// Our query of the same question.
     Ours,
-    /// The owner's reading differs: a query in `golden/<owner>/queries/`.
+    /// The owner's query in `golden/<owner>/queries/`.
     Theirs,
 }
 use Asked::{Ours, Theirs};
 
-/// One published table. `renamed` has our names of columns and labels, each with the owner's.
+/// One published table. `renamed` maps our names of columns and labels to the owner's.
 struct Published {
     cell: u64,
     result: &'static str,
@@ -77,7 +77,7 @@ const WILSON_REDMAN: [Published; 9] = [
     renamed_table(12, Ours, "median_followers_by_join_year_and_age_group", OLDEST),
 ];
 
-/// Rows of cells as notebooks show them: texts, missing ones the word null. The order is not published.
+/// Rows as notebooks show them: all cells are text, null is the word null. Their order is not published.
 type Cells = BTreeSet<Vec<String>>;
 
 fn shown(cell: &Value) -> String {
@@ -106,7 +106,7 @@ fn cells(rows: &Value) -> Cells {
     cells_renamed(rows, &[])
 }
 
-/// An owner's rows in a lake of their own, with the answers to our queries and to theirs.
+/// A lake with an owner's rows and the results of our queries and theirs.
 struct Golden {
     lake: TempDir,
     published: Vec<Value>,
@@ -138,7 +138,7 @@ impl Golden {
         golden
     }
 
-    /// Compares published tables with our answers; gives how many cells agreed.
+    /// Compares published tables with our results and returns the number of equal cells.
     fn agrees(&self, tables: &[Published]) -> usize {
         assert_eq!(self.published.len(), tables.len());
         let mut agreed = 0;
@@ -246,7 +246,7 @@ fn adam_breeze_cleaned_as_we_do_but_for_five_descriptions() {
     assert_eq!(different, BTreeMap::from([(kept("No description available"), 4), (kept("Untitled"), 1)]));
 }
 
-/// A cell of the notebook's clean tables in our form: only the way of writing times and pairs differs.
+/// A cell of the notebook's clean tables in our request: only the way of writing times and pairs differs.
 fn as_we_write(column: &str, cell: String) -> String {
     match column {
         "timestamp" | "date_joined" => cell.replace(".000+0000", "Z"),

@@ -1,7 +1,7 @@
-//! Files that are wrong on purpose, made of few bytes: each asks for more memory, time or depth than there is. The tests of
-//! whatever reads files include this one.
+//! Small malicious files that demand more memory, time or depth than there is. The tests of every reader of files include
+//! this module.
 //!
-//! Parquet is written by hand, field by field, because no writer makes such files.
+//! Parquet is written field by field, because no writer produces such files.
 
 use std::fs::ReadDir;
 use std::io::Write;
@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 /// A file by its name.
 pub type Named = (String, Vec<u8>);
 
-/// The folder of those that were seen to break pinlake, and what is in it; not every checkout has it. `None` after saying
-/// that a test skips.
+/// The folder of files that once broke pinlake, which not every checkout has. `None`, with a message, if it is missing.
 pub fn seen() -> Option<(PathBuf, ReadDir)> {
     let beside =
         Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("shared/cases/hostile"));
@@ -22,7 +21,7 @@ pub fn seen() -> Option<(PathBuf, ReadDir)> {
     found
 }
 
-/// All of them; those of Parquet also packed.
+/// All files; Parquet files also compressed.
 pub fn all() -> Vec<Named> {
     let mut files = Vec::new();
     for (name, bytes) in parquet() {
@@ -36,7 +35,7 @@ pub fn all() -> Vec<Named> {
     files
 }
 
-/// Texts that are packed well, and headers that every row repeats.
+/// Text files that compress well, and CSV headers that every row repeats.
 fn texts() -> Vec<Named> {
     let row = "x".repeat(1000) + "\n";
     let megabytes = |count: usize| format!("ind{}\n", "h".repeat(count << 20));
@@ -45,7 +44,7 @@ fn texts() -> Vec<Named> {
         ("slow.csv.gz", gzip((megabytes(15) + &row.repeat(3000)).as_bytes())),
         ("slow.csv.zst", zstd((megabytes(2) + &row.repeat(30_000)).as_bytes())),
         ("names.csv", format!("{names}ind\n{}", ",".repeat(400_000) + "\n").into_bytes()),
-        // Just so that the header passes: each row is nearly a megabyte.
+        // The header is just short enough: each row is nearly a megabyte.
         ("header.csv.gz", gzip(("h".repeat(1_000_000) + "\n" + &"1\n".repeat(2_000_000)).as_bytes())),
         ("empty_lines.ndjson.gz", gzip(&b"\n".repeat(300 << 20))),
         ("braces.ndjson.zst", zstd(&b"{}\n".repeat(20 << 20))),
@@ -135,7 +134,7 @@ fn parquet() -> Vec<Named> {
     files
 }
 
-/// A column whose dictionary has one value, to which all rows refer by one run.
+/// A column whose dictionary has one value, with one run for all rows.
 fn dictionary(rows: u64, value: &[u8], kind: i32) -> Vec<u8> {
     let packed = zstd(value);
     let dictionary = page(2, &packed, value.len() as i32, 7, Struct::default().i32(1, 1).i32(2, 0));
@@ -152,7 +151,7 @@ fn dictionary(rows: u64, value: &[u8], kind: i32) -> Vec<u8> {
     one_column(kind, rows, &dictionary, &data)
 }
 
-/// One row: a list of one value so many times.
+/// One row: a list of `count` equal values.
 fn list(count: u64, value: &[u8], kind: i32) -> Vec<u8> {
     let packed = zstd(value);
     let dictionary = page(2, &packed, value.len() as i32, 7, Struct::default().i32(1, 1).i32(2, 0));
@@ -177,9 +176,9 @@ fn list(count: u64, value: &[u8], kind: i32) -> Vec<u8> {
     file(&elements, 4, &chunk, 1, &pages)
 }
 
-/// Texts of which each begins with the whole one before it: a few bytes each, and megabytes in the end.
+/// Delta-encoded texts, each with the previous one as its prefix: a few bytes each, megabytes after decoding.
 fn prefixes(rows: u64, more: usize) -> Vec<u8> {
-    // All differences between two numbers are alike, which takes no bits.
+    // All deltas are equal, which takes no bits.
     let numbers = |first: i64, step: i64| {
         let mut bytes = [varint(128), varint(4), varint(rows), zigzag(first)].concat();
         for _ in 0..(rows - 1).div_ceil(128) {
@@ -210,7 +209,7 @@ fn one_column(kind: i32, rows: u64, dictionary: &[u8], data: &[u8]) -> Vec<u8> {
 const BINARY: u8 = 8;
 const LIST: u8 = 9;
 const STRUCT: u8 = 12;
-/// Zstandard, as a column chunk's codec.
+/// The codec Zstandard of a column chunk.
 const ZSTD: i32 = 6;
 
 /// A structure in Thrift's compact protocol.
@@ -339,7 +338,7 @@ fn with_footer(pages: &[u8], mut footer: Vec<u8>) -> Vec<u8> {
     [b"PAR1", pages, &footer, &length, b"PAR1"].concat()
 }
 
-/// Packs in gzip.
+/// Compresses with gzip.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();

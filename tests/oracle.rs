@@ -1,5 +1,5 @@
-//! `pinlake load` and `pinlake analyse` against `oracle/answers.py`, which works everything out a second time without
-//! any of our code: the counts of every dataset, and the ten results cell by cell.
+//! Compares `pinlake load` and `pinlake analyse` with `oracle/answers.py`, which computes the counts of every dataset and the
+//! ten results without any of our code.
 
 use std::{env, path::Path, process::Command};
 
@@ -18,7 +18,7 @@ fn from_oracle(rows: &Path, options: &[&str]) -> Value {
     serde_json::from_str(&output(python("answers.py").arg(rows).args(options))).unwrap()
 }
 
-/// Loads the three files of a folder, twice, and compares all there is to compare. Gives the counts.
+/// Loads the three files of a folder twice and compares counts and results. Returns the counts.
 fn agrees_with_the_oracle(rows: &Path) -> Value {
     let lake = tempfile::tempdir().unwrap();
     let files = ["pin", "geo", "user"].map(|dataset| rows.join(dataset).with_extension("ndjson"));

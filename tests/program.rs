@@ -1,4 +1,4 @@
-//! The `pinlake` program as tests start it, and the data that some checkouts have beside them.
+//! Runs the `pinlake` program, and finds data that some checkouts have beside them.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The program of the build that this test belongs to.
+/// The program of the same build as this test.
 pub fn pinlake() -> Command {
     let test = env::current_exe().unwrap();
     // target/<...>/debug/deps/it-<hash>; or the same in another folder, build.build-dir, which has no programs.
@@ -29,7 +29,7 @@ pub fn pinlake() -> Command {
     command
 }
 
-/// Runs a command that has to succeed and gives its standard output.
+/// Runs a command that must succeed and returns its standard output.
 pub fn output(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -37,7 +37,7 @@ pub fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What `pinlake load` printed: the counts of each dataset.
+/// The counts of each dataset that `pinlake load` prints.
 pub type Counts = BTreeMap<String, Value>;
 
 /// `pinlake load` of files or folders.
@@ -59,7 +59,7 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// A folder of real data beside the repository; not every checkout has it. `None` after saying that a test skips.
+/// A folder of real data beside the repository, which not every checkout has. `None`, with a message, if it is missing.
 pub fn beside(path: &str) -> Option<PathBuf> {
     let folder = repository("../shared").join(path);
     if folder.is_dir() {

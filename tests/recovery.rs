@@ -1,5 +1,5 @@
-//! The drills of docs/recovery.md on the local stack, by the program and the deployed functions. The stand-in's event
-//! source ignores OnFailure, so what it would have put is put by the test, with the bytes that AWS documents.
+//! Tests the procedures of docs/recovery.md on the local stack. The stand-in's event source ignores OnFailure, so the tests put
+//! the documented objects themselves.
 
 use std::process::Output;
 
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::{
     program::output,
-    requests::{Form, geo},
+    requests::{HttpRequest, geo},
     stack::Stack,
 };
 
-/// The APIs of the stand-in, as the AWS CLI speaks to them.
+/// The AWS APIs of the stand-in.
 struct Aws {
     http: Client,
     endpoint: String,
@@ -52,7 +52,7 @@ impl Aws {
         asked["Attributes"]["ApproximateNumberOfMessages"].as_str().unwrap().to_owned()
     }
 
-    /// Removes the delete markers of what was deleted below a prefix; answers how many.
+    /// Removes the delete markers below a prefix and returns their number.
     async fn undelete(&self, prefix: &str) -> usize {
         let listed = self.s3(Method::GET, &format!("?versions&prefix={prefix}"), "").await;
         let mut removed = 0;
@@ -73,8 +73,8 @@ fn element<'a>(xml: &'a str, name: &str) -> &'a str {
     begun.split_once(&format!("</{name}>")).unwrap().0
 }
 
-/// Puts what Lambda puts into an S3 destination, for a batch of one record; see the module.
-async fn give_up(stack: &Stack, aws: &Aws, shard: &str, sequence: &str, key: &str, row: &Value) {
+/// Puts the object that Lambda writes to an S3 destination for a discarded batch of one record.
+async fn put_discarded_batch(stack: &Stack, aws: &Aws, shard: &str, sequence: &str, key: &str, row: &Value) {
     let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{}", stack.described("stream"));
     let payload = json!({ "Records": [{
         "kinesis": {
@@ -130,14 +130,14 @@ fn recover(stack: &Stack, options: &[&str]) -> Value {
     serde_json::from_str(&output(&mut recover)).unwrap()
 }
 
-fn has(stack: &Stack, number: i64) -> bool {
+fn is_in_table(stack: &Stack, number: i64) -> bool {
     stack.rows(number..number + 1)["geo"]["rows"].as_array().unwrap().len() == 1
 }
 
-/// Sends a row that arrives, so that its shard's watermark stands at its acknowledgement.
+/// Sends a row and waits until it arrived, so that the watermark of its shard is at its acknowledgement.
 async fn acknowledged(stack: &mut Stack) -> (String, String) {
     let number = stack.number();
-    let answer = stack.send(&Form::native("geo", geo(number))).await;
+    let answer = stack.send(&HttpRequest::native("geo", geo(number))).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     stack.drain();
     let (shard, sequence) = answer.acks().next().unwrap();
@@ -150,7 +150,8 @@ async fn a_bad_deploy_leaves_batches_and_dead_letters_that_one_command_brings_in
     let aws = Aws::of(&stack);
     let (shard, sequence) = acknowledged(&mut stack).await;
     let number = stack.number();
-    give_up(&stack, &aws, &shard, &sequence, &format!("geo/drill-{number}/0"), &geo(number)).await;
+    put_discarded_batch(&stack, &aws, &shard, &sequence, &format!("geo/drill-{number}/0"), &geo(number))
+        .await;
     let (queue, dead) = (stack.described("queue").to_owned(), stack.described("dead_letters").to_owned());
     for body in [r#"{"wake":["geo"]}"#, r#"{"wake":[]}"#, r#"{"redrive":"geo"}"#] {
         aws.sqs("SendMessage", json!({ "QueueUrl": dead, "MessageBody": body })).await;
@@ -162,7 +163,7 @@ async fn a_bad_deploy_leaves_batches_and_dead_letters_that_one_command_brings_in
     let done = recover(&stack, &["--queue", &queue, "--dead-letters", &dead]);
     assert_eq!((&done["batches"], &done["dead_letters"], &done["left"]), (&json!(1), &json!(3), &json!(0)));
     stack.drain();
-    assert!(has(&stack, number));
+    assert!(is_in_table(&stack, number));
     assert_eq!(aws.messages(&dead).await, "0");
     assert_eq!(recover(&stack, &[])["batches"], json!(0));
 }
@@ -173,8 +174,9 @@ async fn a_lost_queue_leaves_landing_that_one_trigger_brings_in() {
     let aws = Aws::of(&stack);
     let (shard, sequence) = acknowledged(&mut stack).await;
     let number = stack.number();
-    give_up(&stack, &aws, &shard, &sequence, &format!("geo/drill-{number}/0"), &geo(number)).await;
-    // Nothing announces what lands.
+    put_discarded_batch(&stack, &aws, &shard, &sequence, &format!("geo/drill-{number}/0"), &geo(number))
+        .await;
+    // No notification announces landing objects.
     let notifications = aws.s3(Method::GET, "?notification", "").await;
     let none = r#"<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>"#;
     aws.s3(Method::PUT, "?notification", none).await;
@@ -187,7 +189,7 @@ async fn a_lost_queue_leaves_landing_that_one_trigger_brings_in() {
 
     recover(&stack, &["--queue", stack.described("queue")]);
     stack.drain();
-    assert!(has(&stack, number));
+    assert!(is_in_table(&stack, number));
 }
 
 #[tokio::test]

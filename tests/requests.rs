@@ -1,4 +1,4 @@
-//! Requests as clients write them.
+//! Requests of real clients.
 
 use std::io::Write;
 
@@ -8,43 +8,43 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// A request to ingest.
-pub struct Form {
+pub struct HttpRequest {
     pub method: Method,
     pub path: String,
     pub headers: Vec<(&'static str, &'static str)>,
     pub body: Vec<u8>,
 }
 
-impl Form {
-    fn new(method: Method, path: String, content_type: &'static str, body: impl ToString) -> Form {
+impl HttpRequest {
+    fn new(method: Method, path: String, content_type: &'static str, body: impl ToString) -> HttpRequest {
         let body = body.to_string().into_bytes();
-        Form { method, path, headers: vec![("Content-Type", content_type)], body }
+        HttpRequest { method, path, headers: vec![("Content-Type", content_type)], body }
     }
 
-    /// To the Kafka REST proxy.
-    pub fn kafka(topic: &str, body: impl ToString) -> Form {
-        Form::new(Method::POST, format!("/topics/{topic}"), "application/vnd.kafka.json.v2+json", body)
+    /// A request to the Kafka REST proxy.
+    pub fn kafka(topic: &str, body: impl ToString) -> HttpRequest {
+        HttpRequest::new(Method::POST, format!("/topics/{topic}"), "application/vnd.kafka.json.v2+json", body)
     }
 
-    /// To API Gateway in front of Kinesis; behind the stream's name, `record` or `records`.
-    pub fn kinesis(stream: &str, body: impl ToString) -> Form {
-        Form::new(Method::PUT, format!("/test/streams/{stream}"), "application/json", body)
+    /// A request to API Gateway in front of Kinesis. `stream` ends with `/record` or `/records`.
+    pub fn kinesis(stream: &str, body: impl ToString) -> HttpRequest {
+        HttpRequest::new(Method::PUT, format!("/test/streams/{stream}"), "application/json", body)
     }
 
-    /// In pinlake's own format.
-    pub fn native(dataset: &str, body: impl ToString) -> Form {
-        Form::new(Method::POST, format!("/v1/{dataset}"), "application/x-ndjson", body)
+    /// A request in pinlake's own format.
+    pub fn native(dataset: &str, body: impl ToString) -> HttpRequest {
+        HttpRequest::new(Method::POST, format!("/v1/{dataset}"), "application/x-ndjson", body)
     }
 
-    pub fn by(self, method: Method) -> Form {
-        Form { method, ..self }
+    pub fn with_method(self, method: Method) -> HttpRequest {
+        HttpRequest { method, ..self }
     }
 
-    pub fn of_type(self, content_type: &'static str) -> Form {
-        Form { headers: vec![("Content-Type", content_type)], ..self }
+    pub fn with_content_type(self, content_type: &'static str) -> HttpRequest {
+        HttpRequest { headers: vec![("Content-Type", content_type)], ..self }
     }
 
-    fn zipped(mut self) -> Form {
+    fn gzipped(mut self) -> HttpRequest {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&self.body).unwrap();
         self.body = encoder.finish().unwrap();
@@ -75,33 +75,33 @@ pub fn user(ind: i64) -> Value {
     })
 }
 
-/// The row with another value in a field.
-pub fn with(mut row: Value, field: &str, value: Value) -> Value {
+/// Replaces the value of a field.
+pub fn set_field(mut row: Value, field: &str, value: Value) -> Value {
     row[field] = value;
     row
 }
 
-/// The row without a field.
-pub fn without(mut row: Value, field: &str) -> Value {
+/// Removes a field.
+pub fn remove_field(mut row: Value, field: &str) -> Value {
     row.as_object_mut().unwrap().shift_remove(field);
     row
 }
 
-/// The row with its number under the other name that clients give it.
-fn indexed(row: Value) -> Value {
+/// Renames the number of a row to the other name that clients use.
+fn rename_index(row: Value) -> Value {
     let ind = row["ind"].clone();
-    with(without(row, "ind"), "index", ind)
+    set_field(remove_field(row, "ind"), "index", ind)
 }
 
-/// As Python's `json.dumps` writes it: with blanks, and ASCII only.
-fn as_python(value: &Value) -> String {
+/// Formats JSON like Python's `json.dumps`: with blanks and ASCII only.
+fn to_python_json(value: &Value) -> String {
     let joined = |parts: Vec<String>| parts.join(", ");
     match value {
         Value::Object(members) => {
-            let member = |(name, value): (&String, &Value)| format!("\"{name}\": {}", as_python(value));
+            let member = |(name, value): (&String, &Value)| format!("\"{name}\": {}", to_python_json(value));
             format!("{{{}}}", joined(members.iter().map(member).collect()))
         }
-        Value::Array(items) => format!("[{}]", joined(items.iter().map(as_python).collect())),
+        Value::Array(items) => format!("[{}]", joined(items.iter().map(to_python_json).collect())),
         other => {
             let escaped = |unit: u16| match u8::try_from(unit) {
                 Ok(ascii) if ascii.is_ascii() => char::from(ascii).to_string(),
@@ -112,48 +112,48 @@ fn as_python(value: &Value) -> String {
     }
 }
 
-/// A dataset, and a row of it as it was sent.
-pub type Sent = (&'static str, Value);
+/// A dataset and a row as it was sent.
+pub type SentRow = (&'static str, Value);
 
-/// All that clients are known to send and is clean, each with its rows.
-pub fn clean(mut number: impl FnMut() -> i64) -> Vec<(Form, Vec<Sent>)> {
-    [through_kafka(&mut number), through_kinesis(&mut number), natively(&mut number)]
+/// All known forms of valid requests, each with its rows.
+pub fn valid_requests(mut number: impl FnMut() -> i64) -> Vec<(HttpRequest, Vec<SentRow>)> {
+    [kafka_requests(&mut number), kinesis_requests(&mut number), native_requests(&mut number)]
         .into_iter()
         .flatten()
         .collect()
 }
 
-fn through_kafka(number: &mut impl FnMut() -> i64) -> Vec<(Form, Vec<Sent>)> {
+fn kafka_requests(number: &mut impl FnMut() -> i64) -> Vec<(HttpRequest, Vec<SentRow>)> {
     let uid = "0a1b2c3d4e5f";
     let one = pin(number());
-    let stock = as_python(&json!({ "records": [{ "value": one }] }));
+    let stock = to_python_json(&json!({ "records": [{ "value": one }] }));
     let (a, b) = (geo(number()), geo(number()));
     let many =
         json!({ "records": [{ "key": "k", "value": a }, { "partition": 0, "value": b }, { "value": a }] });
-    let renamed = indexed(user(number()));
+    let renamed = rename_index(user(number()));
     let pretty = serde_json::to_string_pretty(&json!({ "records": [{ "value": renamed }] })).unwrap();
-    let homeless = without(pin(number()), "save_location");
+    let homeless = remove_field(pin(number()), "save_location");
     let object = json!({ "records": { "value": homeless } });
-    let capital = indexed(geo(number()));
+    let capital = rename_index(geo(number()));
     let data = json!({ "records": [{ "Data": capital }] });
     vec![
-        (Form::kafka(&format!("{uid}.pin"), stock), vec![("pin", one)]),
-        (Form::kafka(&format!("{uid}.geo"), many), vec![("geo", a), ("geo", b)]),
-        (Form::kafka(&format!("{uid}.user"), pretty), vec![("user", renamed)]),
-        (Form::kafka("pinterest.pin", object), vec![("pin", homeless)]),
-        (Form::kafka(&format!("{uid}.geo"), data), vec![("geo", capital)]),
+        (HttpRequest::kafka(&format!("{uid}.pin"), stock), vec![("pin", one)]),
+        (HttpRequest::kafka(&format!("{uid}.geo"), many), vec![("geo", a), ("geo", b)]),
+        (HttpRequest::kafka(&format!("{uid}.user"), pretty), vec![("user", renamed)]),
+        (HttpRequest::kafka("pinterest.pin", object), vec![("pin", homeless)]),
+        (HttpRequest::kafka(&format!("{uid}.geo"), data), vec![("geo", capital)]),
     ]
 }
 
-fn through_kinesis(number: &mut impl FnMut() -> i64) -> Vec<(Form, Vec<Sent>)> {
-    let american = with(geo(number()), "timestamp", json!("03/14/2021, 15:09:26"));
+fn kinesis_requests(number: &mut impl FnMut() -> i64) -> Vec<(HttpRequest, Vec<SentRow>)> {
+    let american = set_field(geo(number()), "timestamp", json!("03/14/2021, 15:09:26"));
     let stock = json!({ "StreamName": ["YourStreamName"], "Data": american, "PartitionKey": "partition-1" });
     let quoted = pin(number());
-    let text = json!({ "StreamName": "x", "Data": as_python(&quoted), "PartitionKey": 7 });
+    let text = json!({ "StreamName": "x", "Data": to_python_json(&quoted), "PartitionKey": 7 });
     let encoded = user(number());
     let base64 = json!({ "Data": STANDARD.encode(encoded.to_string()), "PartitionKey": "user" });
     let by_shape = pin(number());
-    let mongo = with(geo(number()), "timestamp", json!({ "$date": "2020-02-29T00:00:00Z" }));
+    let mongo = set_field(geo(number()), "timestamp", json!({ "$date": "2020-02-29T00:00:00Z" }));
     let by_key = user(number());
     let shared = json!({ "records": [
         { "data": by_shape, "partition-key": "0b6c5a52-63a4-4a9e-8f1c-55c6e6b0c0a1" },
@@ -163,27 +163,30 @@ fn through_kinesis(number: &mut impl FnMut() -> i64) -> Vec<(Form, Vec<Sent>)> {
     let posted = pin(number());
     let capital = json!({ "StreamName": "x", "Records": [{ "Data": posted, "PartitionKey": "p" }] });
     vec![
-        (Form::kinesis("streaming-0a1b2c3d4e5f-geo/record", stock), vec![("geo", american)]),
-        (Form::kinesis("streaming-0a1b2c3d4e5f-pin/record", text), vec![("pin", quoted)]),
-        (Form::kinesis("Kinesis-Prod-Stream/record", base64), vec![("user", encoded)]),
+        (HttpRequest::kinesis("streaming-0a1b2c3d4e5f-geo/record", stock), vec![("geo", american)]),
+        (HttpRequest::kinesis("streaming-0a1b2c3d4e5f-pin/record", text), vec![("pin", quoted)]),
+        (HttpRequest::kinesis("Kinesis-Prod-Stream/record", base64), vec![("user", encoded)]),
         (
-            Form::kinesis("Kinesis-Prod-Stream/records", shared),
+            HttpRequest::kinesis("Kinesis-Prod-Stream/records", shared),
             vec![("pin", by_shape), ("geo", mongo), ("user", by_key)],
         ),
         (
-            Form::kinesis("streaming-0a1b2c3d4e5f-pin/records", capital).by(Method::POST),
+            HttpRequest::kinesis("streaming-0a1b2c3d4e5f-pin/records", capital).with_method(Method::POST),
             vec![("pin", posted)],
         ),
     ]
 }
 
-fn natively(number: &mut impl FnMut() -> i64) -> Vec<(Form, Vec<Sent>)> {
+fn native_requests(number: &mut impl FnMut() -> i64) -> Vec<(HttpRequest, Vec<SentRow>)> {
     let one = user(number());
-    let (a, b) = (pin(number()), with(pin(number()), "follower_count", json!("User Info Error")));
+    let (a, b) = (pin(number()), set_field(pin(number()), "follower_count", json!("User Info Error")));
     let (c, d) = (geo(number()), geo(number()));
     vec![
-        (Form::native("user", &one).of_type("application/json"), vec![("user", one)]),
-        (Form::native("pin", json!([a, b])).of_type("application/json"), vec![("pin", a), ("pin", b)]),
-        (Form::native("geo", format!("{c}\n\n{d}\r\n{c}")).zipped(), vec![("geo", c), ("geo", d)]),
+        (HttpRequest::native("user", &one).with_content_type("application/json"), vec![("user", one)]),
+        (
+            HttpRequest::native("pin", json!([a, b])).with_content_type("application/json"),
+            vec![("pin", a), ("pin", b)],
+        ),
+        (HttpRequest::native("geo", format!("{c}\n\n{d}\r\n{c}")).gzipped(), vec![("geo", c), ("geo", d)]),
     ]
 }

@@ -1,5 +1,5 @@
-//! A function as Lambda runs it: its program, and a server that is the runtime's API to it, and AWS. The tests of several
-//! functions include this file.
+//! Runs the program of a function against a server that plays the Lambda runtime API and AWS. The tests of several functions
+//! include this file.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,10 +14,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// What a function asks of AWS: the first line of the request.
+/// Answers a request to AWS, given by its first line.
 pub type Aws = dyn Fn(&str) -> (&'static str, Value) + Send + Sync;
 
-/// A function's process.
+/// A process of a function.
 pub struct Function {
     events: Sender<Value>,
     answers: Receiver<Value>,
@@ -26,7 +26,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// Starts a program with these settings, told to log everything. `aws` answers what is not the runtime's.
+    /// Starts a program with these settings and `RUST_LOG=trace`. `aws` answers the requests that are not the runtime API's.
     pub fn start(program: &str, folder: &str, settings: &[(&str, &str)], aws: Arc<Aws>) -> Function {
         let (events, handed_out) = channel();
         let (answered, answers) = channel();
@@ -64,23 +64,23 @@ impl Function {
         Function { events, answers, process, log }
     }
 
-    /// Has it handle an event; its answer, or the error that it told the runtime. None when it says nothing.
+    /// Invokes it with an event. Returns its response or error, `None` if it gives neither.
     pub fn handle(&self, event: Value) -> Option<Value> {
         self.events.send(event).unwrap();
         self.answers.recv_timeout(Duration::from_secs(60)).ok()
     }
 
-    /// Ends it: all that it has said.
+    /// Stops it and returns everything that it wrote.
     pub fn end(mut self) -> String {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        let said = std::fs::read_to_string(&self.log).unwrap();
+        let output = std::fs::read_to_string(&self.log).unwrap();
         std::fs::remove_file(&self.log).unwrap();
-        said
+        output
     }
 }
 
-/// The part of a text that is the same in base64 wherever it stands, and the text.
+/// The text, and the part of its base64 that does not depend on its position.
 pub fn marks(text: &str) -> Vec<String> {
     let encoded = (0..3).map(|shift| {
         let text = STANDARD.encode(format!("{}{text}", " ".repeat(shift)));
@@ -89,10 +89,10 @@ pub fn marks(text: &str) -> Vec<String> {
     [text.to_owned()].into_iter().chain(encoded).collect()
 }
 
-/// Fails when a line of `said` has `text`, as it is or in base64.
-pub fn assert_untold(said: &str, text: &str) {
+/// Fails if a line of `output` contains `text`, plain or in base64.
+pub fn assert_untold(output: &str, text: &str) {
     for mark in marks(text) {
-        let told = said.lines().find(|line| line.contains(&mark));
+        let told = output.lines().find(|line| line.contains(&mark));
         assert_eq!(told, None, "{mark}");
     }
 }
@@ -123,12 +123,12 @@ fn write(mut stream: &TcpStream, status: &str, headers: &str, body: &str) {
     );
 }
 
-/// Hands out events and takes answers, and is AWS.
+/// Serves the runtime API and AWS.
 fn serve(stream: &TcpStream, events: &Mutex<Receiver<Value>>, answers: &Sender<Value>, aws: &Aws) {
     let Some((line, body)) = read(stream) else { return };
     let json = "Content-Type: application/x-amz-json-1.1\r\n";
     if line.contains("/invocation/next") {
-        // When there is no event any more, the program waits until it is stopped.
+        // Without another event the program waits until it is stopped.
         let Ok(event) = events.lock().unwrap().recv() else { return };
         let headers = "Lambda-Runtime-Aws-Request-Id: 8c1f6f0e-3f0b-4f6c-9a57-2f7d1f0a6b09\r\n\
                        Lambda-Runtime-Deadline-Ms: 9999999999999\r\n\

@@ -1,8 +1,7 @@
-//! The local stack as tests reach it: its HTTP API, the AWS APIs of the stand-in, and the `pinlake` program over
-//! its lake.
+//! Access to the local stack: its HTTP API, the AWS APIs of the stand-in, and the `pinlake` program over its lake.
 //!
-//! The lake is shared with whoever used the stack before, and other tests: a test's rows have numbers of its own
-//! ([`Stack::number`]), and one test at a time has the stack.
+//! All tests and earlier users share the lake. The rows of a test therefore have unique numbers ([`Stack::number`]), and one test
+//! at a time uses the stack.
 
 use std::{
     collections::BTreeMap,
@@ -24,30 +23,30 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     program::{self, Counts, load, output, pinlake, repository},
-    requests::Form,
+    requests::HttpRequest,
 };
 
-/// The datasets of the sample domain.
+/// The built-in datasets.
 pub const DATASETS: [&str; 3] = ["pin", "geo", "user"];
 
-/// How many numbers a test has; the sources' own reach 11,153.
+/// Numbers of a test; the sample data uses those up to 11,153.
 const NUMBERS: i64 = 20_000;
 
-/// How long records may take from ingest into their tables, in seconds.
+/// Maximum seconds from ingest to the tables.
 const DRAIN_SECONDS: &str = "60";
 
-/// How long a file of the inbox may take.
+/// Maximum time for a file of the inbox.
 const FILE_SECONDS: u64 = 60;
 
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// The stack that `make up` started and described.
+/// The stack that `make up` started.
 pub struct Stack {
     described: Value,
-    /// What `sam build` left.
+    /// The output of `sam build`.
     built: PathBuf,
     http: Client,
-    /// The highest sequence number of each shard that an answer has acknowledged.
+    /// The highest acknowledged sequence number of each shard.
     acks: BTreeMap<String, String>,
     first: i64,
     next: i64,
@@ -55,7 +54,7 @@ pub struct Stack {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// What an HTTP request was answered.
+/// An HTTP response.
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
@@ -63,14 +62,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What it acknowledges: shards, each with a sequence number.
+    /// The acknowledged shards and sequence numbers.
     pub fn acks(&self) -> impl Iterator<Item = (&str, &str)> {
         acks(self.headers.get("pinlake-ack").map_or("", |header| header.to_str().unwrap()))
     }
 }
 
 impl Stack {
-    /// The stack that PINLAKE_STACK describes. `None` after saying that a test skips.
+    /// The stack that PINLAKE_STACK names. `None`, with a message, if it is not set.
     pub async fn up() -> Option<Stack> {
         let Some(file) = env::var_os("PINLAKE_STACK") else {
             eprintln!(
@@ -81,7 +80,7 @@ impl Stack {
         let file = Path::new(&file);
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let alone = ALONE.lock().await;
-        // Far from the numbers of any demo, and from those of the test before: it had another millisecond.
+        // Far from the numbers of any demo and of earlier tests, which started in another millisecond.
         let first = SystemClock.now().timestamp_millis() * NUMBERS;
         tokio::time::sleep(Duration::from_millis(2)).await;
         Some(Stack {
@@ -101,46 +100,46 @@ impl Stack {
         self.described[name].as_str().unwrap_or_else(|| panic!("stack.json has no {name}"))
     }
 
-    /// A number for a post that no other post in the lake has.
+    /// A number that no other post in the lake has.
     pub fn number(&mut self) -> i64 {
         self.next += 1;
         assert!(self.numbers().contains(&(self.next - 1)), "a test has {NUMBERS} numbers");
         self.next - 1
     }
 
-    /// All the numbers that are this test's.
+    /// All numbers of this test.
     pub fn numbers(&self) -> Range<i64> {
         self.first..self.first + NUMBERS
     }
 
-    /// A folder that goes when the test ends.
+    /// A folder that is removed at the end of the test.
     pub fn folder(&self, name: &str) -> PathBuf {
         let folder = self.scratch.path().join(name);
         fs::create_dir_all(&folder).unwrap();
         folder
     }
 
-    /// A request to ingest, as any client makes it.
-    pub async fn send(&mut self, form: &Form) -> Answer {
-        let url = format!("{}{}", self.described("ingest_url"), form.path);
-        let mut request = self.http.request(form.method.clone(), url).body(form.body.clone());
-        for (name, value) in &form.headers {
-            request = request.header(*name, *value);
+    /// Sends a request to ingest.
+    pub async fn send(&mut self, request: &HttpRequest) -> Answer {
+        let url = format!("{}{}", self.described("ingest_url"), request.path);
+        let mut builder = self.http.request(request.method.clone(), url).body(request.body.clone());
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, *value);
         }
-        let answer = answer(request).await;
+        let answer = answer(builder).await;
         if let Some(acks) = answer.headers.get("pinlake-ack") {
             self.acknowledge(acks.to_str().unwrap());
         }
         answer
     }
 
-    /// Notes an acknowledgement, to wait for.
+    /// Records an acknowledgement, to wait for it.
     pub fn acknowledge(&mut self, header: &str) {
-        // A test waits for each answer: later ones have higher numbers.
+        // A test waits for each response, so later ones have higher numbers.
         self.acks.extend(acks(header).map(|(shard, sequence)| (shard.to_owned(), sequence.to_owned())));
     }
 
-    /// `pinlake replay` of a folder's rows; gives what it printed.
+    /// Runs `pinlake replay` over a folder and returns its output.
     pub fn replay(&mut self, rows: &Path, options: &[&str]) -> Value {
         let acks = self.acks_file();
         let mut replay = self.pinlake("replay");
@@ -150,7 +149,7 @@ impl Stack {
         printed
     }
 
-    /// Waits until all that was acknowledged to this test is in its table or in quarantine.
+    /// Waits until all acknowledged records of this test are in their tables or in quarantine.
     pub fn drain(&self) {
         let mut wait = self.pinlake("wait");
         wait.args(["--lake", self.described("lake"), "--stream", self.described("stream")]);
@@ -158,13 +157,13 @@ impl Stack {
         output(&mut wait);
     }
 
-    /// Takes over what another has written into [`Stack::acks_file`].
+    /// Reads the acknowledgements that a client wrote to [`Stack::acks_file`].
     pub fn acknowledge_file(&mut self) {
         let file = self.scratch.path().join("acks.json");
         self.acks = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     }
 
-    /// The file of what was acknowledged to this test.
+    /// The file of this test's acknowledgements.
     pub fn acks_file(&self) -> PathBuf {
         let file = self.scratch.path().join("acks.json");
         fs::write(&file, json!(self.acks).to_string()).unwrap();
@@ -185,23 +184,23 @@ impl Stack {
         serde_json::from_str(&output(analyse.args(options))).unwrap()
     }
 
-    /// The answers to queries of the test's own: (result, SQL).
+    /// Runs queries of the test: (result, SQL).
     fn ask(&self, queries: &[(String, String)]) -> Value {
         let folder = folder_of(queries);
         self.analyse(&["--queries".as_ref(), folder.path().as_os_str()])
     }
 
-    /// All columns of this test's rows, by dataset, with the tables' versions.
+    /// All columns of this test's rows, by dataset, with the versions of the tables.
     pub fn tables(&self) -> Value {
         self.rows(self.numbers())
     }
 
-    /// All columns of the rows with some numbers, by dataset, with the tables' versions.
+    /// All columns of the rows with these numbers, by dataset, with the versions of the tables.
     pub fn rows(&self, numbers: Range<i64>) -> Value {
-        sorted(self.ask(&selections(&within(numbers))))
+        sorted(self.ask(&selections(&number_condition(numbers))))
     }
 
-    /// The rows of quarantine whose bytes are among `raws`, each as an object of its columns, by their bytes.
+    /// The rows of quarantine with the bytes `raws`, as JSON objects, by their bytes.
     pub fn quarantined(&self, raws: &[&str]) -> BTreeMap<String, Vec<Value>> {
         let asked = self.ask(&[("quarantine".to_owned(), "SELECT * FROM quarantine".to_owned())]);
         let columns = asked["quarantine"]["columns"].as_array().unwrap();
@@ -217,15 +216,15 @@ impl Stack {
         found
     }
 
-    /// Our ten queries as they answer over this test's rows only.
+    /// Runs the ten queries over this test's rows only.
     pub fn answers_over_own_rows(&self) -> Value {
-        let own = within(self.numbers());
+        let own = number_condition(self.numbers());
         let own = DATASETS.map(|dataset| format!("{dataset} AS (SELECT * FROM {dataset} {own})")).join(", ");
         let mut queries = Vec::new();
         for entry in fs::read_dir(repository("queries")).unwrap() {
             let path = entry.unwrap().path();
             let result = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            // `<result>.<engine>.sql` is another engine's.
+            // `<result>.<engine>.sql` is for another engine.
             if result.contains('.') {
                 continue;
             }
@@ -240,7 +239,7 @@ impl Stack {
         self.ask(&queries)
     }
 
-    /// Invokes a function by its name in `stack.json`, as the AWS CLI does.
+    /// Invokes a function by its name in `stack.json`.
     pub async fn invoke(&self, function: &str, event: Value) -> Value {
         let name = self.functions()[function].as_str().unwrap();
         let url = format!("{}/2015-03-31/functions/{name}/invocations", self.described("endpoint"));
@@ -257,7 +256,7 @@ impl Stack {
         self.aws("DynamoDB_20120810.GetItem", request).await["Item"].clone()
     }
 
-    /// A request to an API that speaks JSON, by its target.
+    /// Calls a JSON API by its target.
     pub async fn aws(&self, target: &str, request: Value) -> Value {
         let request = self
             .http
@@ -270,7 +269,7 @@ impl Stack {
         answer.body
     }
 
-    /// A JSON object of the lake's bucket.
+    /// Reads a JSON object of the lake's bucket.
     pub async fn object(&self, key: &str) -> Value {
         let url = format!("{}/{}/{key}", self.described("endpoint"), self.described("bucket"));
         let answer = answer(self.http.get(url)).await;
@@ -278,14 +277,14 @@ impl Stack {
         answer.body
     }
 
-    /// Puts an object into the lake's bucket. The key is written as in a URL.
+    /// Puts an object into the lake's bucket. The key is URL-encoded.
     pub async fn put_object(&self, key: &str, body: String) {
         let url = format!("{}/{}/{key}", self.described("endpoint"), self.described("bucket"));
         let answer = answer(self.http.put(url).body(body)).await;
         assert_eq!(answer.status, 200, "{key}: {}", answer.body);
     }
 
-    /// Puts a file with one user into the inbox, and waits until its row is there.
+    /// Puts a file with one user into the inbox and waits for its row.
     pub async fn takes_file(&mut self, key: &str, contents: impl Fn(i64) -> String) {
         let number = self.number();
         self.put_object(&key.replace("{}", &number.to_string()), contents(number)).await;
@@ -316,7 +315,7 @@ impl Stack {
         keys.collect()
     }
 
-    /// A function's program as it was deployed, which lies beside `stack.json`.
+    /// The deployed program of a function, beside `stack.json`.
     pub fn deployed(&self, function: &str) -> PathBuf {
         self.built.join(function).join("bootstrap")
     }
@@ -326,7 +325,7 @@ impl Stack {
         &self.described["functions"]
     }
 
-    /// The program as it talks to the stand-in, and to nothing else.
+    /// The program, connected to the stand-in only.
     pub fn pinlake(&self, subcommand: &str) -> Command {
         let mut command = pinlake();
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
@@ -344,7 +343,7 @@ impl Stack {
     }
 }
 
-/// A lake in a folder that the same rows are loaded into from files.
+/// A lake in a folder, loaded from files with the same rows.
 pub struct FolderLake {
     folder: TempDir,
     pub counts: Counts,
@@ -361,7 +360,7 @@ impl FolderLake {
         program::analyse(self.folder.path(), &[])
     }
 
-    /// As [`Stack::tables`].
+    /// Like [`Stack::tables`].
     pub fn tables(&self) -> Value {
         let queries = folder_of(&selections(""));
         sorted(program::analyse(self.folder.path(), &["--queries".as_ref(), queries.path().as_os_str()]))
@@ -373,7 +372,7 @@ pub fn rows_of<'a>(results: &'a Value, name: &str) -> &'a [Value] {
     results[name]["rows"].as_array().unwrap()
 }
 
-/// Compares columns and rows of every result; versions are another lake's.
+/// Compares columns and rows of every result, but not versions.
 pub fn assert_same_answers(ours: &Value, theirs: &Value) {
     let (ours, theirs) = (ours.as_object().unwrap(), theirs.as_object().unwrap());
     assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
@@ -383,7 +382,7 @@ pub fn assert_same_answers(ours: &Value, theirs: &Value) {
     }
 }
 
-/// The results with their rows in an order that depends on nothing but the rows.
+/// Sorts the rows of the results.
 fn sorted(mut results: Value) -> Value {
     for (_, result) in results.as_object_mut().unwrap() {
         result["rows"].as_array_mut().unwrap().sort_by_cached_key(Value::to_string);
@@ -391,7 +390,7 @@ fn sorted(mut results: Value) -> Value {
     results
 }
 
-fn within(numbers: Range<i64>) -> String {
+fn number_condition(numbers: Range<i64>) -> String {
     format!("WHERE ind >= {} AND ind < {}", numbers.start, numbers.end)
 }
 

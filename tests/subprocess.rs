@@ -1,4 +1,4 @@
-//! A test that measures its process runs alone in one.
+//! Runs a test in a process of its own, so that it can measure the process.
 
 const MARK: &str = "PINLAKE_TEST_ALONE";
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pinlake_analytics::{Results, stored};
+use pinlake_analytics::{Results, result_store};
 
 use crate::console;
 use crate::error::CliError;
@@ -43,7 +43,7 @@ pub struct ResultsArgs {
 /// Runs the command.
 pub async fn run(args: ResultsArgs) -> Result<ExitCode, CliError> {
     let store = lake::store(&args.lake).await?;
-    let (run, results) = stored::load(&*store, args.run.as_deref()).await.map_err(|error| {
+    let (run, results) = result_store::load(&*store, args.run.as_deref()).await.map_err(|error| {
         CliError::failed("cannot read the results", "invoke the analysis function, or run `pinlake analyse`")
             .caused_by(error)
     })?;

@@ -1,4 +1,4 @@
-"""What template.yaml promises beyond being valid, which cfn-lint does not look at; `make check` runs it."""
+"""Rules for template.yaml that cfn-lint does not check: narrow permissions, retries, alarms. `make check` runs it."""
 
 import re
 import sys
@@ -9,12 +9,14 @@ from typing import Any
 from samcli.yamlhelper import yaml_parse
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
+# Documents the metrics of the functions, which a test holds against shared/platform/src/metrics.rs, and the alarms.
+METRICS = TEMPLATE.parent / "docs" / "metrics.md"
 
 
-# Besides these, only what a function's own role is granted lets it do anything.
+# The only policies allowed besides the roles of the functions.
 _RESOURCE_POLICIES = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
 _FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
-# Policies that would be attached to a role from outside of it, where wide_permissions does not look.
+# Policies attached to a role from outside, which wide_permissions does not see.
 _ATTACHED = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy", "AWS::IAM::UserPolicy")
 
 # What an event source in a cluster's network needs; these actions take no resource.
@@ -44,26 +46,27 @@ _OF_GLUE = (
 def main() -> int:
     """Prints every broken promise; 0 if there is none."""
     template = yaml_parse(TEMPLATE.read_text())
-    broken = promises_broken(template["Resources"], template["Parameters"])
+    broken = find_broken_promises(template["Resources"], template["Parameters"])
+    broken += alarm_problems(template["Resources"])
     for promise in broken:
         print(f"template.yaml: {promise}", file=sys.stderr)
     return 1 if broken else 0
 
 
-def promises_broken(resources: dict[str, Any], parameters: dict[str, Any]) -> list[str]:
-    """All that is not as promised."""
+def find_broken_promises(resources: dict[str, Any], parameters: dict[str, Any]) -> list[str]:
+    """Returns every rule that the template breaks, with where and how to fix it."""
     checks = (
         wide_permissions,
-        granted_elsewhere,
-        open_to_others,
-        own_roles,
-        unwatched,
-        given_up_early,
-        given_up_unseen,
-        stopped_as_loops,
+        policies_outside_roles,
+        public_access,
+        shared_roles_and_logs,
+        functions_without_error_alarm,
+        early_discards,
+        unwatched_discards,
+        missing_recursive_loop,
     )
     found = [promise for check in checks for promise in check(resources)]
-    return found + list(impatient(resources, parameters))
+    return found + list(short_visibility_timeouts(resources, parameters))
 
 
 def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -72,29 +75,29 @@ def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def as_list(one_or_many: Any) -> list[Any]:
-    """A policy's element may be one thing or a list of them."""
+    """Returns a policy element, which may be one value or a list, as a list."""
     return one_or_many if isinstance(one_or_many, list) else [one_or_many]
 
 
 def statements_of(policy: dict[str, Any]) -> list[Any]:
-    """What a role's policy grants; of one that a parameter asks for, what it grants when it does."""
+    """Returns the statements of a role's policy, including those that depend on a parameter."""
     policy = policy.get("Fn::If", [None, policy])[1]
     return as_list(policy["PolicyDocument"]["Statement"])
 
 
 def wide_permissions(resources: dict[str, Any]) -> Iterator[str]:
-    """A role may do named things, to named resources or to what is below a prefix."""
+    """A role allows named actions on named resources or on a prefix."""
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         if role.get("ManagedPolicyArns"):
             yield f"{name}: a managed policy grants on every resource; write its statements out"
         for policy in role.get("Policies", []):
             for number, statement in enumerate(statements_of(policy)):
                 where = f"{name}/{statement.get('Sid', number)}"
-                yield from (f"{where}: {problem}" for problem in wide_statement(statement, resources))
+                yield from (f"{where}: {problem}" for problem in open_parts_of_statement(statement, resources))
 
 
-def wide_statement(statement: dict[str, Any], resources: dict[str, Any]) -> Iterator[str]:
-    """What a statement of a role leaves open."""
+def open_parts_of_statement(statement: dict[str, Any], resources: dict[str, Any]) -> Iterator[str]:
+    """Finds wildcards in a statement of a role."""
     if statement["Effect"] != "Allow":
         return
     for inverted in ("NotAction", "NotResource"):
@@ -111,7 +114,7 @@ def wide_statement(statement: dict[str, Any], resources: dict[str, Any]) -> Iter
 
 
 def is_named(resource: Any, resources: dict[str, Any]) -> bool:
-    """Whether this is the ARN of a resource of the template, a prefix of a bucket of it, or what a parameter names."""
+    """Whether it is the ARN of a resource of the template, a prefix of its bucket, or named by a parameter."""
     match resource:
         case {"Fn::GetAtt": [name, "Arn"]}:
             return name in resources
@@ -130,8 +133,8 @@ def is_named(resource: Any, resources: dict[str, Any]) -> bool:
             return False
 
 
-def granted_elsewhere(resources: dict[str, Any]) -> Iterator[str]:
-    """Nothing is granted but in the roles' own statements, where wide_permissions sees it."""
+def policies_outside_roles(resources: dict[str, Any]) -> Iterator[str]:
+    """Permissions are granted only in the statements of roles, where wide_permissions checks them."""
     for name, found in resources.items():
         if found["Type"] in _ATTACHED:
             yield f"{name}: write its statements into the role that they are for"
@@ -139,8 +142,8 @@ def granted_elsewhere(resources: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: write its Policies into its role"
 
 
-def open_to_others(resources: dict[str, Any]) -> Iterator[str]:
-    """A role is for Lambda, a queue and a bucket for services on a condition, a function for all only if it is said."""
+def public_access(resources: dict[str, Any]) -> Iterator[str]:
+    """Only Lambda may assume a role; queues and buckets admit services on a condition; public URLs need a parameter."""
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         for statement in as_list(role["AssumeRolePolicyDocument"]["Statement"]):
             if statement["Principal"] != {"Service": "lambda.amazonaws.com"}:
@@ -161,8 +164,8 @@ def open_to_others(resources: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: its URL is open to everybody whatever the parameters say"
 
 
-def own_roles(resources: dict[str, Any]) -> Iterator[str]:
-    """Each function has a role and a log group that no other has, and its role writes that log only."""
+def shared_roles_and_logs(resources: dict[str, Any]) -> Iterator[str]:
+    """Each function has its own role and log group, and the role writes to that log group only."""
     owners: dict[str, str] = {}
     for name, found in resources.items():
         if found["Type"] not in _FUNCTIONS:
@@ -195,7 +198,7 @@ def logs_of(role: dict[str, Any]) -> set[str]:
     }
 
 
-def unwatched(resources: dict[str, Any]) -> Iterator[str]:
+def functions_without_error_alarm(resources: dict[str, Any]) -> Iterator[str]:
     """Each function has an alarm on its errors."""
     watched = {
         dimension["Value"]["Ref"]
@@ -216,8 +219,8 @@ def events_of(resources: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[
                 yield name, function, event_name, event["Properties"]
 
 
-def given_up_early(resources: dict[str, Any]) -> Iterator[str]:
-    """A stream's batch is tried until it is old, in parts if need be, and then kept while the stream still has it."""
+def early_discards(resources: dict[str, Any]) -> Iterator[str]:
+    """A batch is retried until it is old, bisected if needed, and then kept while the stream still has it."""
     for name, _, event_name, event in events_of(resources, "Kinesis"):
         where = f"{name}/{event_name}"
         if event.get("MaximumRetryAttempts", -1) != -1:
@@ -234,8 +237,8 @@ def given_up_early(resources: dict[str, Any]) -> Iterator[str]:
             yield f"{where}: OnFailure has to be a bucket; other destinations do not get the records"
 
 
-def given_up_unseen(resources: dict[str, Any]) -> Iterator[str]:
-    """Alarms watch what a stream's event source gives up, and the event source counts it."""
+def unwatched_discards(resources: dict[str, Any]) -> Iterator[str]:
+    """The event source counts the batches that it discards, and alarms watch the counts."""
     alarms = of_type(resources, "AWS::CloudWatch::Alarm").values()
     watched = [
         (alarm["MetricName"], dimension["Name"], dimension["Value"].get("Ref"))
@@ -245,8 +248,8 @@ def given_up_unseen(resources: dict[str, Any]) -> Iterator[str]:
     ]
     for name, _, event_name, event in events_of(resources, "Kinesis"):
         if "EventCount" not in event.get("MetricsConfig", {}).get("Metrics", []):
-            yield f"{name}/{event_name}: without MetricsConfig EventCount Lambda does not say what was given up"
-        # The mapping's logical id, which SAM makes of these two.
+            yield f"{name}/{event_name}: without MetricsConfig EventCount Lambda does not count discarded batches"
+        # SAM builds the logical id of the mapping from these two names.
         mapping = ("EventSourceMappingUUID", f"{name}{event_name}")
         for metric, dimension in (
             ("OnFailureDestinationDeliveredEventCount", mapping),
@@ -257,8 +260,44 @@ def given_up_unseen(resources: dict[str, Any]) -> Iterator[str]:
                 yield f"no alarm watches {metric} of {name}/{event_name}"
 
 
-def stopped_as_loops(resources: dict[str, Any]) -> Iterator[str]:
-    """Lambda does not stop a function that sends itself messages."""
+def documented_metrics() -> dict[tuple[str, str], frozenset[str]]:
+    """The dimensions of each metric in docs/metrics.md, by function and name."""
+    rows = re.findall(r"^\| (\w+) \| `(\w+)` \| \w+ \| ([\w, ]+) \|", METRICS.read_text(), re.MULTILINE)
+    return {(function, metric): frozenset(dimensions.split(", ")) for function, metric, dimensions in rows}
+
+
+def alarm_problems(resources: dict[str, Any]) -> list[str]:
+    """Alarms that are not in docs/metrics.md, or that watch no metric of a function."""
+    return [*undocumented_alarms(resources), *alarms_without_a_metric(resources)]
+
+
+def undocumented_alarms(resources: dict[str, Any]) -> Iterator[str]:
+    """docs/metrics.md lists the template's alarms and no others."""
+    documented = set(re.findall(r"^\| `(\w+Alarm)` \|", METRICS.read_text(), re.MULTILINE))
+    alarms = set(of_type(resources, "AWS::CloudWatch::Alarm"))
+    yield from (f"{name}: add a row to docs/metrics.md" for name in sorted(alarms - documented))
+    yield from (f"{name}: only in docs/metrics.md, not in the template" for name in sorted(documented - alarms))
+
+
+def alarms_without_a_metric(resources: dict[str, Any]) -> Iterator[str]:
+    """An alarm in the stack's own namespace watches a metric that a function emits with exactly these dimensions.
+
+    CloudWatch does not add up dimensions: an alarm on fewer or more of them never fires.
+    """
+    metrics = documented_metrics()
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        if alarm["Namespace"] != {"Ref": "AWS::StackName"}:
+            continue
+        dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
+        metric = (dimensions.get("function", ""), alarm["MetricName"])
+        if metric not in metrics:
+            yield f"{name}: no function emits {alarm['MetricName']} with these dimensions; see docs/metrics.md"
+        elif metrics[metric] != frozenset(dimensions):
+            yield f"{name}: {alarm['MetricName']} has the dimensions {', '.join(sorted(metrics[metric]))}"
+
+
+def missing_recursive_loop(resources: dict[str, Any]) -> Iterator[str]:
+    """A function that sends to the queue that invokes it allows recursion, or Lambda stops it."""
     for name, function, _, event in events_of(resources, "SQS"):
         queue = event["Queue"]["Fn::GetAtt"][0]
         sends = any(
@@ -272,16 +311,18 @@ def stopped_as_loops(resources: dict[str, Any]) -> Iterator[str]:
 
 
 def role_of(function: dict[str, Any]) -> str:
-    """The role of this template that a function has."""
+    """Returns the role of a function, if it is in this template."""
     match function:
         case {"Role": {"Fn::GetAtt": [str(role), "Arn"]}}:
             return role
     return ""
 
 
-def impatient(resources: dict[str, Any], parameters: dict[str, Any]) -> Iterator[str]:
-    """A message stays hidden for at least six runs of the function that has it and the longest wait for more messages,
-    or the function would run twice at once."""
+def short_visibility_timeouts(resources: dict[str, Any], parameters: dict[str, Any]) -> Iterator[str]:
+    """A queue's VisibilityTimeout is at least six times the function's Timeout plus the batching window.
+
+    Lambda Developer Guide, "Creating and configuring an Amazon SQS event source mapping".
+    """
     queues = of_type(resources, "AWS::SQS::Queue")
     for name, function, _, event in events_of(resources, "SQS"):
         queue = event["Queue"]["Fn::GetAtt"][0]

@@ -1,4 +1,4 @@
-"""check.py finds what it is for: one thing changed for the worse breaks a promise; `make check` runs it."""
+"""Each rule of check.py finds its own violation in a changed template. `make check` runs it."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from samcli.yamlhelper import yaml_parse
 
 sys.path.insert(0, str(Path(__file__).parent))
-from check import TEMPLATE, promises_broken
+from check import TEMPLATE, alarm_problems, find_broken_promises
 
 READ = yaml_parse(TEMPLATE.read_text())
 RESOURCES, PARAMETERS = READ["Resources"], READ["Parameters"]
@@ -33,13 +33,13 @@ class Check(unittest.TestCase):
         """Exactly one promise is broken by the change, and the message names what was changed."""
         resources = copy.deepcopy(RESOURCES)
         change(resources)
-        broken = promises_broken(resources, PARAMETERS)
+        broken = find_broken_promises(resources, PARAMETERS)
         self.assertEqual([about in promise for promise in broken], [True], broken)
 
     def test_the_template_keeps_its_promises(self) -> None:
-        self.assertEqual(promises_broken(RESOURCES, PARAMETERS), [])
+        self.assertEqual(find_broken_promises(RESOURCES, PARAMETERS), [])
 
-    def test_each_role_of_a_function_is_looked_at(self) -> None:
+    def test_wide_statements_of_each_role_are_found(self) -> None:
         self.assertEqual(len(ROLES), len(FUNCTIONS))
         for role in ROLES:
             for statement in (
@@ -92,9 +92,9 @@ class Check(unittest.TestCase):
         self.breaks(first, lambda changed: changed[first]["Properties"].update(literal))
         resources = copy.deepcopy(RESOURCES)
         resources[second]["Properties"]["Role"] = resources[first]["Properties"]["Role"]
-        self.assertIn(f"{second} and {first} share {first}Role", promises_broken(resources, PARAMETERS))
+        self.assertIn(f"{second} and {first} share {first}Role", find_broken_promises(resources, PARAMETERS))
 
-    def test_what_is_open_to_others_is_found(self) -> None:
+    def test_public_access_is_found(self) -> None:
         everybody = {"AWS": "*"}
         for role in ROLES:
 
@@ -114,7 +114,7 @@ class Check(unittest.TestCase):
         url = {"AuthType": "NONE"}
         self.breaks("Ingest", lambda changed: changed["Ingest"]["Properties"]["FunctionUrlConfig"].update(url))
 
-    def test_an_event_source_gives_nothing_up_early(self) -> None:
+    def test_an_event_source_discards_nothing_early(self) -> None:
         def records(changed: dict[str, Any]) -> dict[str, Any]:
             return changed["Cleaner"]["Properties"]["Events"]["Records"]["Properties"]
 
@@ -138,7 +138,7 @@ class Check(unittest.TestCase):
             with self.subTest(without=name):
                 self.breaks("Cleaner/Records", lambda changed, n=name: records(changed).pop(n))
 
-    def test_what_an_event_source_gives_up_is_watched(self) -> None:
+    def test_discarded_batches_are_watched(self) -> None:
         elsewhere = {"Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Ingest"}}]}
         for alarm, metric in (
             ("DiscardedBatchesAlarm", "OnFailureDestinationDeliveredEventCount"),
@@ -150,19 +150,38 @@ class Check(unittest.TestCase):
                 for other in (elsewhere, {"Namespace": {"Ref": "AWS::StackName"}}):
                     self.breaks(metric, lambda changed, a=alarm, o=other: changed[a]["Properties"].update(o))
 
-    def test_a_queue_waits_for_its_function(self) -> None:
+    def test_alarms_are_documented_and_watch_metrics_that_functions_emit(self) -> None:
+        alarm = "CleanerRetriesAlarm"
+        self.assertEqual(alarm_problems(RESOURCES), [])
+        without = {name: found for name, found in RESOURCES.items() if name != alarm}
+        self.assertEqual([alarm in problem for problem in alarm_problems(without)], [True])
+        with_another = RESOURCES | {"AnotherAlarm": RESOURCES[alarm]}
+        self.assertEqual(["AnotherAlarm" in problem for problem in alarm_problems(with_another)], [True])
+        by_dataset = [{"Name": "function", "Value": "cleaner"}, {"Name": "dataset", "Value": "pin"}]
+        for settings in (
+            {"MetricName": "batches_failed"},
+            {"Dimensions": [{"Name": "function", "Value": "compactor"}]},
+            {"Dimensions": []},
+            {"Dimensions": by_dataset},
+        ):
+            with self.subTest(settings=settings):
+                resources = copy.deepcopy(RESOURCES)
+                resources[alarm]["Properties"].update(settings)
+                self.assertEqual([alarm in problem for problem in alarm_problems(resources)], [True])
+
+    def test_a_visibility_timeout_covers_its_function(self) -> None:
         queue, compactor = "TriggerQueue", "Compactor"
         self.breaks(queue, lambda changed: changed[queue]["Properties"].update(VisibilityTimeout=1019))
         self.breaks(queue, lambda changed: changed[compactor]["Properties"].update(Timeout=121))
 
-    def test_a_function_that_sends_itself_messages_is_not_stopped(self) -> None:
+    def test_a_function_that_sends_itself_messages_allows_recursion(self) -> None:
         self.breaks("Compactor", lambda changed: changed["Compactor"]["Properties"].pop("RecursiveLoop"))
         terminate = {"RecursiveLoop": "Terminate"}
         self.breaks("Compactor", lambda changed: changed["Compactor"]["Properties"].update(terminate))
 
     def test_the_sample_policy_lets_a_caller_through_the_url(self) -> None:
-        said = (TEMPLATE.parent / "docs" / "api.md").read_text()
-        policies = [block for block in re.findall(r"```json\n(.*?)```", said, re.DOTALL) if "Statement" in block]
+        text = (TEMPLATE.parent / "docs" / "api.md").read_text()
+        policies = [block for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL) if "Statement" in block]
         self.assertEqual(len(policies), 1)
         granted = {statement["Action"]: statement["Condition"] for statement in json.loads(policies[0])["Statement"]}
         through_url = {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}

@@ -96,3 +96,40 @@ impl Measured {
         super::parse_built_in("figures", include_str!("measured.toml"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pinlake_platform::metrics::{CATALOGUE, Dimensions, Occurrence};
+
+    use super::*;
+
+    /// Datasets with records, as in the built-in catalog. The compactor has the quarantine besides.
+    const DATASETS: usize = 3;
+
+    #[test]
+    fn metrics_are_those_of_the_catalogue_that_regularly_have_values() {
+        let count = |function: &str| -> usize {
+            let regular = CATALOGUE.iter().filter(|metric| metric.occurrence == Occurrence::Regular);
+            regular
+                .filter(|metric| metric.function == function)
+                .map(|metric| match (metric.dimensions, function) {
+                    (Dimensions::Function, _) => 1,
+                    (Dimensions::Dataset, "compactor") => DATASETS + 1,
+                    (Dimensions::Dataset, _) => DATASETS,
+                })
+                .sum()
+        };
+        let fixed = Measured::built_in().unwrap().fixed;
+        let functions = ["ingest", "cleaner", "compactor", "analysis"];
+        assert_eq!(fixed.metrics, functions.into_iter().map(count).sum::<usize>() as f64);
+        // Analyses run on a schedule, with or without records.
+        assert_eq!(fixed.idle_metrics, count("analysis") as f64);
+    }
+
+    #[test]
+    fn alarms_are_those_of_the_template() {
+        let template = include_str!("../../../template.yaml");
+        let alarms = template.lines().filter(|line| line.trim() == "Type: AWS::CloudWatch::Alarm");
+        assert_eq!(Measured::built_in().unwrap().fixed.alarms, alarms.count() as f64);
+    }
+}

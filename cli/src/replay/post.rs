@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use pinlake_env::{Backoff, Rng};
+use pinlake_env::{RetryPolicy, Rng};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
@@ -34,7 +34,7 @@ pub struct Poster {
     client: Client,
     base: String,
     uid: String,
-    backoff: Backoff,
+    retry_policy: RetryPolicy,
     rng: Rng,
     stop: watch::Receiver<bool>,
 }
@@ -135,7 +135,11 @@ impl Poster {
             client,
             base: to.as_str().trim_end_matches('/').to_owned(),
             uid: uid.to_owned(),
-            backoff: Backoff { first: Duration::from_millis(400), most: Duration::from_secs(20), attempts },
+            retry_policy: RetryPolicy {
+                max_attempts: attempts,
+                initial_delay: Duration::from_millis(400),
+                max_delay: Duration::from_secs(20),
+            },
             rng,
             stop,
         })
@@ -183,7 +187,7 @@ impl Poster {
                 }
                 // Part was taken, so the target is alive but short of room.
                 delivery.retries += 1;
-                self.pause(self.rng.up_to(self.backoff.first)).await?;
+                self.pause(self.rng.up_to(self.retry_policy.initial_delay)).await?;
                 Ok(vec![again])
             }
             StatusCode::PAYLOAD_TOO_LARGE if rows.len() > 1 => {
@@ -218,7 +222,7 @@ impl Poster {
         key: &str,
         rows: usize,
     ) -> Result<Answer, Failure> {
-        let mut delays = self.backoff.delays(&self.rng);
+        let mut delays = self.retry_policy.delays(&self.rng);
         loop {
             delivery.requests += 1;
             delivery.bytes += request.body.len() as u64;
@@ -235,7 +239,7 @@ impl Poster {
                 return Err(Failure::Error(CliError::failed(
                     format!(
                         "{} {}{} failed {} times: {why}",
-                        request.method, self.base, request.path, self.backoff.attempts
+                        request.method, self.base, request.path, self.retry_policy.max_attempts
                     ),
                     "check that the target is running; if it is throttled, lower --rate or --concurrency. With --state the \
                      same command continues where this one stopped",

@@ -1,15 +1,15 @@
-//! What answers the queries: this function itself, or an engine elsewhere that reads the same tables.
+//! Runs the queries in this process or on an external engine that reads the same tables.
 //!
-//! Here, each table is held at one version. An engine elsewhere reads the newest version there is when a query starts and
-//! takes no other. So the tables are looked at before the first query and after the last: a version that is the same both
-//! times is what every query read. Of a table that moved, the results say from where to where.
+//! In this process each table is pinned at one version. An external engine reads the newest version at the start of each
+//! query. The versions are therefore read before the first query and after the last. A version that did not change is the one that
+//! every query read. If it changed, the results contain both versions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use pinlake_analytics::lake::{AnalyseError, analyse, pin};
+use pinlake_analytics::lake::{AnalyseError, analyse, pin_tables};
 use pinlake_analytics::{
     AnalyticsError, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet, Results,
 };
@@ -17,44 +17,46 @@ use pinlake_lake::{Lake, LakeError};
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
 
-/// The version of each dataset's table; `None`: there is no table yet.
+/// The version of the table of each dataset; `None` if the table does not exist yet.
 type Versions = BTreeMap<String, Option<u64>>;
 
-/// Where queries are answered.
+/// The engine that executes queries.
 #[derive(Clone)]
 pub enum Engine {
-    /// In this process, within these limits.
-    Here(Limits),
-    /// By another engine, so many queries at a time.
-    Elsewhere(Arc<dyn Elsewhere>, usize),
+    /// DataFusion in this process, within these limits.
+    Local(Limits),
+    /// An external engine, and the number of queries that run on it at the same time.
+    External(Arc<dyn ExternalEngine>, usize),
 }
 
-/// The rows of a result, before anybody knows of which versions they are.
+/// The rows of a query, without the versions of the tables.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answered {
+pub struct QueryRows {
     /// Names of the columns, in order.
     pub columns: Vec<String>,
-    /// Rows of cells, one cell a column.
+    /// Rows; each has one cell for each column.
     pub rows: Vec<Vec<Value>>,
 }
 
 /// An engine outside of this process.
 #[async_trait]
-pub trait Elsewhere: Send + Sync {
-    /// Answers a query over the newest version of each table. What was asked before under the same `id` may be handed
-    /// out again: the same id is the same query over tables that had the same versions before.
+pub trait ExternalEngine: Send + Sync {
+    /// Executes a query over the newest version of each table.
+    ///
+    /// `execution_id` is an idempotency token: the engine may return the rows of an earlier execution with the same id, because that was the
+    /// same query over the same versions.
     ///
     /// # Errors
-    /// When the query fails, or the engine does.
-    async fn answer(&self, query: &Query, id: &str) -> Result<Answered, QueryFailure>;
+    /// If the query or the engine fails.
+    async fn execute(&self, query: &Query, execution_id: &str) -> Result<QueryRows, QueryFailure>;
 }
 
 impl Engine {
-    /// Answers every query over the tables of all `catalog`'s datasets.
+    /// Runs every query over the tables of all datasets of `catalog`. `run` is the id of the run.
     ///
     /// # Errors
-    /// When a table cannot be read, or a query fails.
-    pub async fn answer(
+    /// If a table cannot be read or a query fails.
+    pub async fn run_queries(
         &self,
         run: &str,
         lake: &Lake,
@@ -62,61 +64,60 @@ impl Engine {
         queries: &QuerySet,
     ) -> Result<Results, AnalyseError> {
         match self {
-            Engine::Here(limits) => analyse(lake, catalog, queries, limits).await,
-            Engine::Elsewhere(engine, at_once) => {
-                let before = versions(lake, catalog).await?;
-                let answers = futures::stream::iter(queries.queries())
-                    .map(|query| ask(&**engine, run, query, &before))
-                    .buffered((*at_once).max(1))
+            Engine::Local(limits) => analyse(lake, catalog, queries, limits).await,
+            Engine::External(engine, concurrency) => {
+                let before = read_versions(lake, catalog).await?;
+                let outcomes = futures::stream::iter(queries.queries())
+                    .map(|query| execute_query(&**engine, run, query, &before))
+                    .buffered((*concurrency).max(1))
                     .collect::<Vec<_>>()
                     .await;
-                let after = versions(lake, catalog).await?;
-                Ok(together(queries, answers, &before, &after)?)
+                let after = read_versions(lake, catalog).await?;
+                Ok(collect_results(queries, outcomes, &before, &after)?)
             }
         }
     }
 }
 
-async fn versions(lake: &Lake, catalog: &Catalog) -> Result<Versions, LakeError> {
-    Ok(pin(lake, catalog).await?.into_iter().map(|table| (table.dataset, table.version)).collect())
+async fn read_versions(lake: &Lake, catalog: &Catalog) -> Result<Versions, LakeError> {
+    Ok(pin_tables(lake, catalog).await?.into_iter().map(|table| (table.dataset, table.version)).collect())
 }
 
-async fn ask(
-    engine: &dyn Elsewhere,
+async fn execute_query(
+    engine: &dyn ExternalEngine,
     run: &str,
     query: &Query,
     before: &Versions,
-) -> Result<Answered, QueryFailure> {
-    if !only_reads(&query.sql) {
-        let problem = "it does not begin with SELECT or WITH, and a query only reads";
+) -> Result<QueryRows, QueryFailure> {
+    if !is_read_only(&query.sql) {
+        let problem = "it does not begin with SELECT or WITH; only queries are allowed";
         return Err(QueryFailure::new(&query.file, FailureKind::Query, problem));
     }
-    if let Some((table, _)) = read_by(&query.sql, before).find(|(_, version)| version.is_none()) {
-        let problem =
-            format!("there is no table {table} yet: its first rows make it, and only then can it be read");
+    if let Some((table, _)) = find_tables_read(&query.sql, before).find(|(_, version)| version.is_none()) {
+        let problem = format!("there is no table {table} yet; its first rows create it");
         return Err(QueryFailure::new(&query.file, FailureKind::Storage, problem));
     }
-    engine.answer(query, &id(run, query, before)).await
+    engine.execute(query, &execution_id(run, query, before)).await
 }
 
-/// The id of a query's execution. The versions are part of it: what an earlier delivery of the same event started over
-/// tables that have moved since is not this run's answer.
-fn id(run: &str, query: &Query, before: &Versions) -> String {
+/// The id of an execution. It includes the versions, so that a redelivered event does not get the rows of an execution
+/// over earlier versions.
+fn execution_id(run: &str, query: &Query, before: &Versions) -> String {
     blake3::hash(json!([run, query.name, query.sql, before]).to_string().as_bytes()).to_hex().to_string()
 }
 
-fn together(
+fn collect_results(
     queries: &QuerySet,
-    answers: Vec<Result<Answered, QueryFailure>>,
+    outcomes: Vec<Result<QueryRows, QueryFailure>>,
     before: &Versions,
     after: &Versions,
 ) -> Result<Results, AnalyticsError> {
     let (mut results, mut failures) = (Vec::new(), Vec::new());
-    for (query, answer) in queries.queries().iter().zip(answers) {
-        match answer {
-            Ok(Answered { columns, rows }) => {
+    for (query, outcome) in queries.queries().iter().zip(outcomes) {
+        match outcome {
+            Ok(QueryRows { columns, rows }) => {
                 let (mut versions, mut moved) = (BTreeMap::new(), BTreeMap::new());
-                for (table, from) in read_by(&query.sql, before) {
+                for (table, from) in find_tables_read(&query.sql, before) {
                     match after.get(table).copied().flatten().zip(from) {
                         Some((to, from)) if from != to => {
                             moved.insert(table.to_owned(), (from, to));
@@ -141,16 +142,16 @@ fn together(
                 table,
                 ?from,
                 ?to,
-                "the table moved while the queries ran; results that read it say so"
+                "the table changed while the queries ran; the results that read it contain both versions"
             );
         }
     }
     Ok(results.into_iter().collect())
 }
 
-/// The tables that a query reads: those that its SQL names anywhere. A column of such a name would count too.
-fn read_by<'a>(sql: &str, tables: &'a Versions) -> impl Iterator<Item = (&'a str, Option<u64>)> {
-    let sql = without_comments(sql).to_lowercase();
+/// Returns the tables whose names occur in the SQL. A column with the name of a table counts too.
+fn find_tables_read<'a>(sql: &str, tables: &'a Versions) -> impl Iterator<Item = (&'a str, Option<u64>)> {
+    let sql = strip_comments(sql).to_lowercase();
     let words: Vec<String> =
         sql.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect();
     tables
@@ -159,16 +160,16 @@ fn read_by<'a>(sql: &str, tables: &'a Versions) -> impl Iterator<Item = (&'a str
         .map(|(table, version)| (table.as_str(), *version))
 }
 
-/// Whether a statement begins as a query does. The function's role lets the engine change nothing, whatever is asked.
-fn only_reads(sql: &str) -> bool {
-    let sql = without_comments(sql);
-    let begins = sql.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
-    let word = begins.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+/// Whether the statement begins with SELECT or WITH. This gives a clear error; the function's role prevents any change.
+fn is_read_only(sql: &str) -> bool {
+    let sql = strip_comments(sql);
+    let statement = sql.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+    let word = statement.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     ["select", "with"].iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
-/// SQL without what stands behind `--`.
-fn without_comments(sql: &str) -> String {
+/// Removes comments that begin with `--`.
+fn strip_comments(sql: &str) -> String {
     sql.lines().map(|line| line.split("--").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
@@ -188,45 +189,45 @@ mod tests {
     #[test]
     fn a_query_reads_the_tables_that_it_names() {
         let tables = versions(&[("geo", Some(1)), ("pin", Some(2)), ("user", None)]);
-        let read = |sql: &str| read_by(sql, &tables).map(|(table, _)| table).collect::<Vec<_>>();
+        let read = |sql: &str| find_tables_read(sql, &tables).map(|(table, _)| table).collect::<Vec<_>>();
         assert_eq!(
             read("-- rows of user\nSELECT geo.country FROM PIN JOIN geo ON top_user = 1"),
             ["geo", "pin"]
         );
         assert_eq!(read("SELECT 1"), [""; 0]);
         for query in QuerySet::embedded(Dialect::Athena).unwrap().queries() {
-            assert!(only_reads(&query.sql), "{}", query.file);
+            assert!(is_read_only(&query.sql), "{}", query.file);
             assert!((1..3).contains(&read(&query.sql).len()), "{}", query.file);
         }
     }
 
     #[test]
-    fn only_queries_are_handed_on() {
+    fn only_queries_are_executed() {
         for sql in ["select 1", "-- INSERT\n (SELECT 1)", "\nWITH a AS (SELECT 1) SELECT * FROM a"] {
-            assert!(only_reads(sql), "{sql}");
+            assert!(is_read_only(sql), "{sql}");
         }
         for sql in
             ["", "-- SELECT", "INSERT INTO pin SELECT 1", "UNLOAD (SELECT 1) TO 's3://x'", "DROP TABLE pin"]
         {
-            assert!(!only_reads(sql), "{sql}");
+            assert!(!is_read_only(sql), "{sql}");
         }
     }
 
     #[test]
-    fn an_id_is_of_a_run_a_query_and_versions() {
+    fn an_execution_id_depends_on_run_query_and_versions() {
         let at = |version| versions(&[("pin", Some(version))]);
-        let first = id("run", &query("SELECT 1"), &at(1));
-        assert_eq!(first, id("run", &query("SELECT 1"), &at(1)));
+        let first = execution_id("run", &query("SELECT 1"), &at(1));
+        assert_eq!(first, execution_id("run", &query("SELECT 1"), &at(1)));
         for other in [
-            id("other", &query("SELECT 1"), &at(1)),
-            id("run", &query("SELECT 2"), &at(1)),
-            id("run", &query("SELECT 1"), &at(2)),
+            execution_id("other", &query("SELECT 1"), &at(1)),
+            execution_id("run", &query("SELECT 2"), &at(1)),
+            execution_id("run", &query("SELECT 1"), &at(2)),
         ] {
             assert_ne!(first, other);
         }
         assert!(
             (32..=126).contains(&first.len()),
-            "Athena takes tokens of 32 to 128 characters, attempt and all"
+            "Athena accepts tokens of 32 to 128 characters, including the attempt"
         );
     }
 }

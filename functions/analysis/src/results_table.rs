@@ -1,4 +1,4 @@
-//! The table of results in DynamoDB: key `result` and `run`, where `run` is a run's id or `latest`.
+//! Stores single results in DynamoDB. The key is `result` and `run`, where `run` is the id of a run or `latest`.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -8,48 +8,60 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use pinlake_analytics::QueryResult;
 use serde_json::json;
 
-/// DynamoDB's limit is 400 KB an item, names and all (DynamoDB Developer Guide, "Quotas"): rows above this go without,
-/// and the item points to the lake.
-const MOST_ROW_BYTES: usize = 350 * 1024;
+/// Maximum size of the rows in an item; larger rows are only in the lake. DynamoDB allows 400 KB for an item, attribute
+/// names included (DynamoDB Developer Guide, "Quotas").
+const MAX_ROW_BYTES: usize = 350 * 1024;
 
-/// The table did not take a result.
+/// A result could not be stored in the results table.
 #[derive(Debug, thiserror::Error)]
-#[error("results table: {result} of run {run} was not taken: {why}")]
-pub struct TableError {
-    /// Which result.
+#[error("results table: cannot store {result} of run {run}: {why}")]
+pub struct ResultsTableError {
+    /// The result.
     pub result: String,
-    /// Of which run.
+    /// The run.
     pub run: String,
-    /// The table's words.
+    /// The error of DynamoDB.
     pub why: String,
 }
 
-/// Keeps single results for look-ups.
+/// Stores single results for lookups.
 #[async_trait]
 pub trait ResultsTable: Send + Sync {
-    /// Keeps a result under its run, and as the latest unless a later run is there. `path` is where the whole results
-    /// of the run lie in the lake.
+    /// Stores a result under its run, and as `latest` unless a later run is stored there. `path` is the path of all results of
+    /// the run in the lake.
     ///
     /// # Errors
-    /// When the table does not take it; doing it again is safe.
-    async fn keep(&self, run: &str, name: &str, result: &QueryResult, path: &str) -> Result<(), TableError>;
+    /// If the table fails. Storing the result again is safe.
+    async fn put_result(
+        &self,
+        run: &str,
+        name: &str,
+        result: &QueryResult,
+        path: &str,
+    ) -> Result<(), ResultsTableError>;
 }
 
 /// The table in DynamoDB.
 #[derive(Debug, Clone)]
 pub struct DynamoResults {
-    /// How to reach it.
+    /// The client.
     pub client: Client,
-    /// Its name.
+    /// The name of the table.
     pub table: String,
 }
 
 #[async_trait]
 impl ResultsTable for DynamoResults {
-    async fn keep(&self, run: &str, name: &str, result: &QueryResult, path: &str) -> Result<(), TableError> {
+    async fn put_result(
+        &self,
+        run: &str,
+        name: &str,
+        result: &QueryResult,
+        path: &str,
+    ) -> Result<(), ResultsTableError> {
         for key in [run, "latest"] {
             let mut put = self.client.put_item().table_name(&self.table);
-            for (attribute, value) in item(key, run, name, result, path) {
+            for (attribute, value) in build_item(key, run, name, result, path) {
                 put = put.item(attribute, value);
             }
             if key == "latest" {
@@ -59,10 +71,10 @@ impl ResultsTable for DynamoResults {
             }
             match put.send().await {
                 Ok(_) => {}
-                Err(SdkError::ServiceError(error)) if is_later_there(error.err()) => {}
+                Err(SdkError::ServiceError(error)) if has_later_run(error.err()) => {}
                 Err(error) => {
                     let why = DisplayErrorContext(error).to_string();
-                    return Err(TableError { result: name.to_owned(), run: run.to_owned(), why });
+                    return Err(ResultsTableError { result: name.to_owned(), run: run.to_owned(), why });
                 }
             }
         }
@@ -70,11 +82,11 @@ impl ResultsTable for DynamoResults {
     }
 }
 
-fn is_later_there(error: &PutItemError) -> bool {
+fn has_later_run(error: &PutItemError) -> bool {
     matches!(error, PutItemError::ConditionalCheckFailedException(_))
 }
 
-fn item(
+fn build_item(
     key: &str,
     run: &str,
     name: &str,
@@ -95,7 +107,7 @@ fn item(
     if !result.moved.is_empty() {
         item.push(("moved", text(json!(result.moved).to_string())));
     }
-    if rows.len() <= MOST_ROW_BYTES {
+    if rows.len() <= MAX_ROW_BYTES {
         item.push(("rows", text(rows)));
     }
     item
@@ -114,7 +126,7 @@ mod tests {
             moved: Default::default(),
         };
         let has = |rows: usize, attribute: &str| {
-            item("latest", "r", "n", &result(rows), "results/runs/r.json")
+            build_item("latest", "r", "n", &result(rows), "results/runs/r.json")
                 .iter()
                 .any(|(name, _)| *name == attribute)
         };

@@ -1,54 +1,55 @@
-//! The analysis' handler over a lake without tables, where every query of the set runs and its results are kept; and over one
-//! whose tables an engine elsewhere reads.
+//! The handler of analysis over a lake without tables, and over a lake that an external engine reads.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use analysis::engine::{Answered, Elsewhere, Engine};
-use analysis::results_table::{ResultsTable, TableError};
-use analysis::{Analysis, AnalysisError, Answer};
+use analysis::engine::{Engine, ExternalEngine, QueryRows};
+use analysis::results_table::{ResultsTable, ResultsTableError};
+use analysis::{Analysis, AnalysisError, RunSummary};
 use async_trait::async_trait;
 use object_store::memory::InMemory;
-use pinlake_analytics::{Dialect, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet, stored};
+use pinlake_analytics::{
+    Dialect, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet, result_store,
+};
 use pinlake_clean::{Origin, Position, RecordCleaner};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
 
-/// Remembers what it was given: (run, result).
+/// Records the results that were stored: (run, result).
 #[derive(Default)]
-struct Kept(Mutex<Vec<(String, String)>>);
+struct RecordedResults(Mutex<Vec<(String, String)>>);
 
 #[async_trait]
-impl ResultsTable for Kept {
-    async fn keep(
+impl ResultsTable for RecordedResults {
+    async fn put_result(
         &self,
         run: &str,
         name: &str,
         _result: &QueryResult,
         _path: &str,
-    ) -> Result<(), TableError> {
+    ) -> Result<(), ResultsTableError> {
         self.0.lock().unwrap().push((run.to_owned(), name.to_owned()));
         Ok(())
     }
 }
 
-fn effects() -> Env {
+fn env() -> Env {
     let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
     Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(1)) }
 }
 
-fn analysis(store: Arc<InMemory>, queries: QuerySet, engine: Engine) -> Analysis<Kept> {
+fn analysis(store: Arc<InMemory>, queries: QuerySet, engine: Engine) -> Analysis<RecordedResults> {
     Analysis {
-        lake: Lake::new(store, effects()),
+        lake: Lake::new(store, env()),
         catalog: Arc::new(Catalog::embedded().unwrap()),
         queries,
         engine,
-        table: Kept::default(),
-        effects: effects(),
+        table: RecordedResults::default(),
+        env: env(),
     }
 }
 
@@ -58,45 +59,45 @@ fn event() -> Value {
 }
 
 #[tokio::test]
-async fn the_sample_event_names_its_run_and_all_results_are_kept() {
+async fn the_sample_event_gives_the_run_id_and_all_results_are_stored() {
     let queries = QuerySet::embedded(Dialect::Shared).unwrap();
-    let analysis = analysis(Arc::new(InMemory::new()), queries, Engine::Here(Limits::default()));
-    let answer = analysis.handle(&event()).await.unwrap();
-    assert!(answer.run.starts_with("20261122T220000Z-53dc4d37"), "{}", answer.run);
-    assert_eq!(answer.rows.len(), 10);
-    assert!(answer.rows.values().all(|rows| *rows == 0), "{answer:?}");
-    assert_eq!(answer.versions["pin"], None, "there is no table yet");
-    let (run, results) = stored::load(&**analysis.lake.store(), None).await.unwrap();
-    assert_eq!((run.as_str(), results.len()), (answer.run.as_str(), 10));
+    let analysis = analysis(Arc::new(InMemory::new()), queries, Engine::Local(Limits::default()));
+    let summary = analysis.handle(&event()).await.unwrap();
+    assert!(summary.run.starts_with("20261122T220000Z-53dc4d37"), "{}", summary.run);
+    assert_eq!(summary.rows.len(), 10);
+    assert!(summary.rows.values().all(|rows| *rows == 0), "{summary:?}");
+    assert_eq!(summary.versions["pin"], None, "there is no table yet");
+    let (run, results) = result_store::load(&**analysis.lake.store(), None).await.unwrap();
+    assert_eq!((run.as_str(), results.len()), (summary.run.as_str(), 10));
     assert_eq!(analysis.table.0.lock().unwrap().len(), 10);
 }
 
-/// A lake whose tables `pin` and `user` have a row each, and an engine that counts what it is asked.
-struct Other {
+/// A lake whose tables `pin` and `user` have one row each, and an engine that records its executions.
+struct RecordingEngine {
     store: Arc<InMemory>,
-    /// Users come in while it is at work.
-    users_come: bool,
+    /// Whether a query inserts users while it runs.
+    inserts_users: bool,
     rows: AtomicI64,
     ids: Mutex<Vec<String>>,
 }
 
-impl Other {
-    async fn new(users_come: bool) -> Arc<Other> {
+impl RecordingEngine {
+    async fn new(inserts_users: bool) -> Arc<RecordingEngine> {
         let store = Arc::new(InMemory::new());
-        let other = Other { store, users_come, rows: AtomicI64::new(0), ids: Mutex::default() };
-        other
+        let engine = RecordingEngine { store, inserts_users, rows: AtomicI64::new(0), ids: Mutex::default() };
+        engine
             .insert(
                 "pin",
                 r#"{"index": 1, "unique_id": "fbe53c66-3442-4773-b19e-d3ec6f54dddf", "title": "a"}"#,
             )
             .await;
-        other
+        engine
             .insert(
                 "user",
                 r#"{"ind": 1, "first_name": "Ann", "age": "20", "date_joined": "2015-06-01 00:00:00"}"#,
             )
             .await;
-        Arc::new(other)
+        Arc::new(engine)
     }
 
     async fn insert(&self, dataset: &str, row: &str) {
@@ -106,42 +107,44 @@ impl Other {
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(row.as_bytes(), Some(dataset), &origin);
         let rows = intake.drain().remove(0).rows;
-        let lake = Lake::new(self.store.clone(), effects());
+        let lake = Lake::new(self.store.clone(), env());
         assert_eq!(lake.insert(&catalog, contract, &[rows]).await.unwrap().inserted, 1, "{row}");
     }
 
-    /// What a run over two queries gives, one of which reads `user`.
-    async fn run(self: &Arc<Other>) -> Result<(Answer, Analysis<Kept>), AnalysisError> {
+    /// Runs two queries, one of which reads `user`.
+    async fn run(
+        self: &Arc<RecordingEngine>,
+    ) -> Result<(RunSummary, Analysis<RecordedResults>), AnalysisError> {
         let files = [("pins.sql", "SELECT 1 FROM pin"), ("users.sql", "SELECT 1 FROM user JOIN pin ON TRUE")];
         let files = files.map(|(file, sql)| (file.to_owned(), sql.to_owned()));
         let queries = QuerySet::from_files(Dialect::Athena, files).unwrap();
-        let analysis = analysis(self.store.clone(), queries, Engine::Elsewhere(self.clone(), 4));
+        let analysis = analysis(self.store.clone(), queries, Engine::External(self.clone(), 4));
         Ok((analysis.handle(&event()).await?, analysis))
     }
 }
 
 #[async_trait]
-impl Elsewhere for Other {
-    async fn answer(&self, query: &Query, id: &str) -> Result<Answered, QueryFailure> {
+impl ExternalEngine for RecordingEngine {
+    async fn execute(&self, query: &Query, id: &str) -> Result<QueryRows, QueryFailure> {
         self.ids.lock().unwrap().push(id.to_owned());
         let n = self.rows.fetch_add(1, Ordering::SeqCst);
         if query.sql.contains("fails") {
             return Err(QueryFailure::new(&query.file, FailureKind::Service, "it is not there"));
         }
-        if self.users_come && query.name == "users" {
+        if self.inserts_users && query.name == "users" {
             self.insert("user", &format!(r#"{{"ind": {}, "age": "20"}}"#, n + 100)).await;
         }
-        Ok(Answered { columns: vec!["n".to_owned()], rows: vec![vec![json!(n)]] })
+        Ok(QueryRows { columns: vec!["n".to_owned()], rows: vec![vec![json!(n)]] })
     }
 }
 
 #[tokio::test]
-async fn a_version_that_stays_is_what_an_engine_elsewhere_read() {
-    let other = Other::new(false).await;
-    let (answer, analysis) = other.run().await.unwrap();
-    assert_eq!(json!(answer.versions), json!({ "pin": 1, "user": 1 }));
-    assert!(answer.moved.is_empty());
-    let (_, results) = stored::load(&**analysis.lake.store(), Some(&answer.run)).await.unwrap();
+async fn an_unchanged_version_is_what_an_external_engine_read() {
+    let engine = RecordingEngine::new(false).await;
+    let (summary, analysis) = engine.run().await.unwrap();
+    assert_eq!(json!(summary.versions), json!({ "pin": 1, "user": 1 }));
+    assert!(summary.moved.is_empty());
+    let (_, results) = result_store::load(&**analysis.lake.store(), Some(&summary.run)).await.unwrap();
     assert_eq!(
         results.to_json(),
         json!({
@@ -151,28 +154,28 @@ async fn a_version_that_stays_is_what_an_engine_elsewhere_read() {
     );
 
     // The same event over the same tables asks for the same executions; over others it does not.
-    other.run().await.unwrap();
-    other.insert("pin", r#"{"index": 2, "unique_id": "8fb2af68-543b-4639-8119-de33d28706ed"}"#).await;
-    other.run().await.unwrap();
-    let ids = other.ids.lock().unwrap();
+    engine.run().await.unwrap();
+    engine.insert("pin", r#"{"index": 2, "unique_id": "8fb2af68-543b-4639-8119-de33d28706ed"}"#).await;
+    engine.run().await.unwrap();
+    let ids = engine.ids.lock().unwrap();
     assert_eq!(ids[..2], ids[2..4]);
     assert!(!ids[..4].contains(&ids[4]) && !ids[..4].contains(&ids[5]));
 }
 
 #[tokio::test]
-async fn a_table_that_moved_says_from_where_to_where() {
-    let (answer, analysis) = Other::new(true).await.run().await.unwrap();
-    assert_eq!(json!(answer.versions), json!({ "pin": 1 }));
-    assert_eq!(json!(answer.moved), json!({ "user": [1, 2] }));
-    let (_, results) = stored::load(&**analysis.lake.store(), Some(&answer.run)).await.unwrap();
+async fn a_changed_table_has_both_versions_in_the_results() {
+    let (summary, analysis) = RecordingEngine::new(true).await.run().await.unwrap();
+    assert_eq!(json!(summary.versions), json!({ "pin": 1 }));
+    assert_eq!(json!(summary.moved), json!({ "user": [1, 2] }));
+    let (_, results) = result_store::load(&**analysis.lake.store(), Some(&summary.run)).await.unwrap();
     let users = results.get("users").unwrap();
     assert_eq!((json!(users.versions), json!(users.moved)), (json!({ "pin": 1 }), json!({ "user": [1, 2] })));
     assert!(results.get("pins").unwrap().moved.is_empty());
 }
 
 #[tokio::test]
-async fn all_that_failed_elsewhere_is_named_and_nothing_is_kept() {
-    let other = Other::new(false).await;
+async fn every_failed_query_is_named_and_nothing_is_stored() {
+    let engine = RecordingEngine::new(false).await;
     let files = [
         ("fails.sql", "SELECT 'fails'"),
         ("fine.sql", "SELECT 1 FROM pin"),
@@ -181,7 +184,7 @@ async fn all_that_failed_elsewhere_is_named_and_nothing_is_kept() {
     ];
     let files = files.map(|(file, sql)| (file.to_owned(), sql.to_owned()));
     let queries = QuerySet::from_files(Dialect::Athena, files).unwrap();
-    let analysis = analysis(other.store.clone(), queries, Engine::Elsewhere(other.clone(), 4));
+    let analysis = analysis(engine.store.clone(), queries, Engine::External(engine.clone(), 4));
     let error = analysis.handle(&event()).await.unwrap_err().to_string();
     for part in [
         "3 of the queries failed",
@@ -191,7 +194,7 @@ async fn all_that_failed_elsewhere_is_named_and_nothing_is_kept() {
     ] {
         assert!(error.contains(part), "{part} is missing in: {error}");
     }
-    assert_eq!(other.ids.lock().unwrap().len(), 2, "only what can be answered is asked");
+    assert_eq!(engine.ids.lock().unwrap().len(), 2, "only valid queries are executed");
     assert!(analysis.table.0.lock().unwrap().is_empty());
-    assert!(stored::load(&**analysis.lake.store(), None).await.is_err());
+    assert!(result_store::load(&**analysis.lake.store(), None).await.is_err());
 }

@@ -8,14 +8,15 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_env::Env;
 use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_platform::event::Event;
-use pinlake_platform::telemetry::{self, Metrics, Unit};
+use pinlake_platform::metrics::cleaner as metric;
+use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::{contracts, settings};
 
 // The function's memory size buys less than one processor, so more threads would not help.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let (metrics, env) = (Metrics::of("cleaner"), Env::system());
+    let (metrics, env) = (Metrics::from_settings(), Env::system());
     let cleaner = Cleaner {
         store: settings::location("PINLAKE_LAKE")?.open().await?,
         catalog: Arc::new(
@@ -34,12 +35,12 @@ async fn main() -> Result<(), Error> {
 fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
     for count in outcome.landed.iter().flat_map(|landed| &landed.counts) {
         let values = [
-            ("records", Unit::Count, count.read as f64),
-            ("quarantined", Unit::Count, count.quarantined as f64),
-            ("bytes", Unit::Bytes, count.bytes as f64),
+            (metric::RECORDS, count.read as f64),
+            (metric::QUARANTINED, count.quarantined as f64),
+            (metric::BYTES, count.bytes as f64),
         ];
         metrics.emit(env.clock.now(), count.dataset.as_deref(), &values);
     }
     let failed = outcome.response.batch_item_failures.len() as f64;
-    metrics.emit(env.clock.now(), None, &[("shards_failed", Unit::Count, failed)]);
+    metrics.emit(env.clock.now(), None, &[(metric::SHARDS_FAILED, failed)]);
 }

@@ -15,7 +15,8 @@ use pinlake_env::{Clock, Env, SystemClock};
 use pinlake_lake::{Budget, Lake};
 use pinlake_platform::event::Event;
 use pinlake_platform::location::{Location, s3_client};
-use pinlake_platform::telemetry::{self, Metrics, Unit};
+use pinlake_platform::metrics::compactor as metric;
+use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::{contracts, settings};
 
 /// Time of each invocation that is kept for the last commit and the response.
@@ -34,7 +35,7 @@ fn main() -> Result<ExitCode, Error> {
 #[tokio::main]
 async fn serve() -> Result<(), Error> {
     telemetry::init();
-    let (metrics, effects) = (Metrics::of("compactor"), Env::system());
+    let (metrics, effects) = (Metrics::from_settings(), Env::system());
     let config = aws_config::load_from_env().await;
     let location = settings::location("PINLAKE_LAKE")?;
     let store = location.open().await?;
@@ -92,29 +93,29 @@ fn measure(metrics: &Metrics, effects: &Env, outcome: &Outcome) {
     if let Some(files) = &outcome.files {
         let values = match files {
             Ok(FilesSummary { taken, rejected, discarded, tried_again, records, failed, .. }) => vec![
-                ("files", Unit::Count, *taken as f64),
-                ("files_rejected", Unit::Count, *rejected as f64),
-                ("files_given_up", Unit::Count, *discarded as f64),
-                ("files_tried_again", Unit::Count, *tried_again as f64),
-                ("files_failed", Unit::Count, failed.len() as f64),
-                ("file_records", Unit::Count, *records as f64),
+                (metric::FILES, *taken as f64),
+                (metric::FILES_REJECTED, *rejected as f64),
+                (metric::FILES_DISCARDED, *discarded as f64),
+                (metric::FILES_RETRIED, *tried_again as f64),
+                (metric::FILES_FAILED, failed.len() as f64),
+                (metric::FILE_RECORDS, *records as f64),
             ],
-            Err(_) => vec![("files_failed", Unit::Count, 1.0)],
+            Err(_) => vec![(metric::FILES_FAILED, 1.0)],
         };
         metrics.emit(effects.clock.now(), None, &values);
     }
     for (dataset, done) in &outcome.compacted {
         let values = match done {
             Ok(done) => vec![
-                ("rows_read", Unit::Count, done.read as f64),
-                ("rows_inserted", Unit::Count, done.inserted as f64),
-                ("rows_duplicate", Unit::Count, done.duplicates as f64),
-                ("objects", Unit::Count, done.objects as f64),
-                ("objects_cleaned_again", Unit::Count, done.cleaned_again as f64),
-                ("files_merged", Unit::Count, done.merged_files as f64),
-                ("objects_failed", Unit::Count, done.failed as f64),
+                (metric::ROWS_READ, done.read as f64),
+                (metric::ROWS_INSERTED, done.inserted as f64),
+                (metric::ROWS_DUPLICATE, done.duplicates as f64),
+                (metric::OBJECTS, done.objects as f64),
+                (metric::OBJECTS_CLEANED_AGAIN, done.cleaned_again as f64),
+                (metric::FILES_MERGED, done.merged_files as f64),
+                (metric::OBJECTS_FAILED, done.failed as f64),
             ],
-            Err(_) => vec![("failures", Unit::Count, 1.0)],
+            Err(_) => vec![(metric::FAILURES, 1.0)],
         };
         metrics.emit(effects.clock.now(), Some(dataset), &values);
     }

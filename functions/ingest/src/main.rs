@@ -18,7 +18,8 @@ use lambda_http::tower::ServiceBuilder;
 use lambda_http::{Adapter, Error, LambdaEvent, Request, service_fn};
 use pinlake_env::Env;
 use pinlake_platform::api_keys::ApiKeys;
-use pinlake_platform::telemetry::{self, Metrics, Unit};
+use pinlake_platform::metrics::ingest as metric;
+use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::{contracts, settings};
 use pinlake_schema::Catalog;
 use serde_json::Value;
@@ -27,7 +28,7 @@ use serde_json::Value;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let metrics = Metrics::of("ingest");
+    let metrics = Metrics::from_settings();
     let env = Env::system();
     let catalog = Arc::new(contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?);
     let app = App {
@@ -82,14 +83,14 @@ async fn kinesis_client() -> aws_sdk_kinesis::Client {
 fn emit_metrics(metrics: &Metrics, env: &Env, summary: &RequestSummary) {
     let count = |is_true: bool| if is_true { 1.0 } else { 0.0 };
     let values = [
-        ("requests", Unit::Count, 1.0),
-        ("requests_rejected", Unit::Count, count((400..500).contains(&summary.status))),
-        ("requests_failed", Unit::Count, count(summary.status >= 500)),
-        ("bytes", Unit::Bytes, summary.bytes as f64),
-        ("records_stored", Unit::Count, summary.stored as f64),
-        ("records_failed", Unit::Count, summary.failed as f64),
-        ("records_read", Unit::Count, summary.read as f64),
-        ("retries", Unit::Count, summary.retries as f64),
+        (metric::REQUESTS, 1.0),
+        (metric::REQUESTS_REJECTED, count((400..500).contains(&summary.status))),
+        (metric::REQUESTS_FAILED, count(summary.status >= 500)),
+        (metric::BYTES, summary.bytes as f64),
+        (metric::RECORDS_STORED, summary.stored as f64),
+        (metric::RECORDS_FAILED, summary.failed as f64),
+        (metric::RECORDS_READ, summary.read as f64),
+        (metric::RETRIES, summary.retries as f64),
     ];
     // Only one line per request: with small requests, logs are half of the cost.
     let fields = [
@@ -101,5 +102,5 @@ fn emit_metrics(metrics: &Metrics, env: &Env, summary: &RequestSummary) {
     let fields = fields.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))));
     let status = ("status".to_owned(), Value::from(summary.status));
     let fields = fields.chain([status]).collect();
-    metrics.emit_with(env.clock.now(), summary.dataset.as_deref(), &values, fields);
+    metrics.emit_with_fields(env.clock.now(), summary.dataset.as_deref(), &values, fields);
 }

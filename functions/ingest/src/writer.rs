@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use pinlake_env::{Backoff, Rng};
+use pinlake_env::Rng;
 use tokio::time::Instant;
 
 use crate::packing::StreamRecord;
@@ -17,7 +17,7 @@ use crate::stream::{MAX_CALL_BYTES, MAX_CALL_RECORDS, Receipt, RecordStream, Str
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
     /// The delays between the rounds, and the number of rounds.
-    pub backoff: Backoff,
+    pub rounds: pinlake_env::RetryPolicy,
     /// The time for all rounds. No round starts and no call lasts beyond it.
     pub timeout: Duration,
 }
@@ -25,9 +25,12 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     /// Eight rounds within eight seconds. Kinesis limits the throughput of a shard per second, so a burst is over by then.
     fn default() -> Self {
-        let backoff =
-            Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2), attempts: 8 };
-        Self { backoff, timeout: Duration::from_secs(8) }
+        let rounds = pinlake_env::RetryPolicy {
+            max_attempts: 8,
+            initial_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(2),
+        };
+        Self { rounds, timeout: Duration::from_secs(8) }
     }
 }
 
@@ -68,7 +71,7 @@ pub async fn write<S: RecordStream>(
     let mut results: Vec<Result<Receipt, StreamError>> =
         records.iter().map(|_| Err(missing_result())).collect();
     let mut outstanding: Vec<usize> = (0..records.len()).collect();
-    let mut delays = retry_policy.backoff.delays(rng);
+    let mut delays = retry_policy.rounds.delays(rng);
     let mut retries = 0;
     loop {
         for call in split_into_calls(&outstanding, records) {

@@ -1,4 +1,4 @@
-//! From Arrow columns to JSON cells.
+//! Converts Arrow columns to JSON cells.
 
 use std::sync::LazyLock;
 
@@ -14,13 +14,13 @@ use serde_json::Value;
 
 static FORMAT: LazyLock<FormatOptions<'static>> = LazyLock::new(FormatOptions::default);
 
-/// Appends a batch's rows: one `Vec` of cells a row.
+/// Appends the rows of a batch, each as a `Vec` of cells.
 ///
-/// Numbers become JSON numbers (an integer without, a float with a fraction), NaN and the infinities null (JSON has
-/// none), strings strings, lists arrays, structs objects, bytes Base64, times ISO 8601 (with `Z` where the column is
-/// in UTC), anything else its text.
+/// Integers become JSON numbers without a fraction, floats and decimals numbers with one, NaN and infinities null (JSON has
+/// none), lists arrays, structs objects, bytes Base64, times ISO 8601 (with `Z` if the column is in UTC). Other types
+/// become their text.
 pub(crate) fn append_rows(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Result<(), ArrowError> {
-    let columns = batch.columns().iter().map(cells).collect::<Result<Vec<_>, _>>()?;
+    let columns = batch.columns().iter().map(to_cells).collect::<Result<Vec<_>, _>>()?;
     let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
     for _ in 0..batch.num_rows() {
         rows.push(columns.iter_mut().map(|column| column.next().unwrap_or(Value::Null)).collect());
@@ -28,9 +28,8 @@ pub(crate) fn append_rows(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Re
     Ok(())
 }
 
-/// A column's cells. Each call to a kernel is for the whole column; nested columns go down one level a call, and the
-/// depth of a schema is bounded by the query's length.
-fn cells(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
+/// Converts a column. Nested columns recurse once for each level; the length of the query bounds their depth.
+fn to_cells(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
     use DataType::*;
     let cells = match column.data_type() {
         Null => vec![Value::Null; column.len()],
@@ -42,7 +41,7 @@ fn cells(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
             cast(column, &UInt64)?.as_primitive::<UInt64Type>().iter().map(Value::from).collect()
         }
         Float16 | Float32 | Float64 | Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => {
-            // `Value::from(f64)` is null for what JSON has no number for.
+            // `Value::from(f64)` is null for NaN and infinities.
             cast(column, &Float64)?.as_primitive::<Float64Type>().iter().map(Value::from).collect()
         }
         Utf8 | LargeUtf8 | Utf8View => {
@@ -57,11 +56,11 @@ fn cells(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
             let lists = lists.as_list::<i64>();
             lists
                 .iter()
-                .map(|list| list.map_or(Ok(Value::Null), |l| cells(&l).map(Value::Array)))
+                .map(|list| list.map_or(Ok(Value::Null), |l| to_cells(&l).map(Value::Array)))
                 .collect::<Result<_, _>>()?
         }
         Struct(fields) => {
-            let parts = column.as_struct().columns().iter().map(cells).collect::<Result<Vec<_>, _>>()?;
+            let parts = column.as_struct().columns().iter().map(to_cells).collect::<Result<Vec<_>, _>>()?;
             (0..column.len())
                 .map(|row| {
                     if column.is_null(row) {
@@ -73,7 +72,7 @@ fn cells(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
                 })
                 .collect()
         }
-        Dictionary(_, values) => cells(&cast(column, values)?)?,
+        Dictionary(_, values) => to_cells(&cast(column, values)?)?,
         _ => {
             let texts = ArrayFormatter::try_new(column, &FORMAT)?;
             (0..column.len())
@@ -101,29 +100,32 @@ mod tests {
 
     use super::*;
 
-    fn one(column: impl Array + 'static) -> Value {
-        Value::Array(cells(&(Arc::new(column) as ArrayRef)).unwrap())
+    fn to_json(column: impl Array + 'static) -> Value {
+        Value::Array(to_cells(&(Arc::new(column) as ArrayRef)).unwrap())
     }
 
     #[test]
-    fn cells_are_what_json_says_best() {
-        assert_eq!(one(Int32Array::from(vec![Some(7), None])), json!([7, null]));
+    fn scalars_map_to_json_types() {
+        assert_eq!(to_json(Int32Array::from(vec![Some(7), None])), json!([7, null]));
         let floats =
-            one(Float64Array::from(vec![Some(124_000.0), Some(f64::NAN), Some(f64::INFINITY), None]));
+            to_json(Float64Array::from(vec![Some(124_000.0), Some(f64::NAN), Some(f64::INFINITY), None]));
         assert_eq!(floats.to_string(), "[124000.0,null,null,null]");
-        assert_eq!(one(StringViewArray::from(vec![Some("\u{1F3A8} a"), None])), json!(["\u{1F3A8} a", null]));
-        assert_eq!(one(BinaryArray::from_opt_vec(vec![Some(b"\xff\x00"), None])), json!(["/wA=", null]));
-        assert_eq!(one(Date32Array::from(vec![Some(0), None])), json!(["1970-01-01", null]));
+        assert_eq!(
+            to_json(StringViewArray::from(vec![Some("\u{1F3A8} a"), None])),
+            json!(["\u{1F3A8} a", null])
+        );
+        assert_eq!(to_json(BinaryArray::from_opt_vec(vec![Some(b"\xff\x00"), None])), json!(["/wA=", null]));
+        assert_eq!(to_json(Date32Array::from(vec![Some(0), None])), json!(["1970-01-01", null]));
     }
 
     #[test]
     fn times_are_iso_8601() {
         let zone_free = TimestampMicrosecondArray::from(vec![Some(1_598_586_767_000_000), Some(1), None]);
         assert_eq!(
-            one(zone_free.clone()),
+            to_json(zone_free.clone()),
             json!(["2020-08-28T03:52:47", "1970-01-01T00:00:00.000001", null])
         );
-        assert_eq!(one(zone_free.with_timezone("UTC"))[0], json!("2020-08-28T03:52:47Z"));
+        assert_eq!(to_json(zone_free.with_timezone("UTC"))[0], json!("2020-08-28T03:52:47Z"));
     }
 
     #[test]
@@ -133,6 +135,6 @@ mod tests {
             None,
             Some(vec![]),
         ]);
-        assert_eq!(one(lists), json!([[-88.5, null], null, []]));
+        assert_eq!(to_json(lists), json!([[-88.5, null], null, []]));
     }
 }

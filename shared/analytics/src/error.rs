@@ -1,32 +1,31 @@
-//! What can go wrong: the query set, the queries, what they read.
+//! Errors of query sets and of runs.
 //!
-//! One run reports all that is wrong with it. Whether to try again is decided by [`FailureKind`] alone, never by a
-//! message.
+//! A run reports all of its failed queries. [`FailureKind`], never the message, decides whether to retry.
 
 use std::fmt;
 
 use datafusion::error::DataFusionError;
 
-/// Why there are no results.
+/// Why a run has no results.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnalyticsError {
-    /// The query set itself cannot be used; one line a mistake.
-    #[error("the query set cannot be used:\n{}", .0.join("\n"))]
+    /// The query set is invalid; one line for each mistake.
+    #[error("invalid query set:\n{}", .0.join("\n"))]
     QuerySet(Vec<String>),
-    /// The tables cannot be offered to the queries.
+    /// The tables cannot be registered.
     #[error("the tables cannot be read: {0}")]
     Tables(String),
-    /// Queries failed: every one that did, in name order.
+    /// All queries that failed, in name order.
     #[error("{} of the queries failed:\n{}", .0.len(), lines(.0))]
     Queries(Vec<QueryFailure>),
-    /// Stored results are not in the form that [`crate::Results::to_json`] writes.
-    #[error("these are not stored results: {0}; run the analyses again to replace them")]
-    Stored(String),
+    /// The JSON is not what [`crate::Results::to_json`] writes.
+    #[error("invalid stored results: {0}; run the analyses again to replace them")]
+    InvalidResults(String),
 }
 
 impl AnalyticsError {
-    /// Whether the same run may succeed later without anybody mending anything.
+    /// Whether the same run may succeed later without a change.
     pub fn is_transient(&self) -> bool {
         match self {
             AnalyticsError::Queries(failures) => {
@@ -41,39 +40,39 @@ fn lines(failures: &[QueryFailure]) -> String {
     failures.iter().map(|failure| failure.to_string()).collect::<Vec<_>>().join("\n")
 }
 
-/// What decides the next step after a failed query.
+/// The cause of a failed query, which decides the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// The SQL is wrong, or asks for what the tables do not have.
+    /// The SQL is invalid, or names a table or column that does not exist.
     Query,
-    /// A limit of the run was reached: time or rows.
+    /// The query reached its limit of time or rows.
     Limit,
-    /// The run's memory was not enough.
+    /// The memory of the run was not enough.
     Memory,
     /// A data file could not be read.
     Storage,
-    /// A defect of the engine.
+    /// A bug of the engine.
     Engine,
-    /// An engine outside of this program could not be reached, refused, or failed of its own.
+    /// An external engine could not be reached, rejected the request, or failed.
     Service,
 }
 
 impl FailureKind {
-    /// What to do about it.
+    /// What the user should do.
     fn remedy(self) -> &'static str {
         match self {
-            FailureKind::Query => "mend the query",
-            FailureKind::Limit => "make the query smaller (filter, aggregate, LIMIT) or give the run more",
+            FailureKind::Query => "fix the query",
+            FailureKind::Limit => "reduce the query (filter, aggregate, LIMIT) or raise the limit",
             FailureKind::Memory => {
-                "give the run more memory, or take another engine (docs/scale.md, \"When the tables outgrow one Lambda\")"
+                "give the run more memory, or use another engine (docs/scale.md, \"When the tables outgrow one Lambda\")"
             }
             FailureKind::Storage => {
                 "run the analyses again; if a file is gone, the table was vacuumed while they ran"
             }
-            FailureKind::Engine => "write the query in another way, and report this",
+            FailureKind::Engine => "rewrite the query, and report this bug",
             FailureKind::Service => {
-                "run the analyses again; if it stays, look at what the engine says of itself"
+                "run the analyses again; if it still fails, check the status of the engine"
             }
         }
     }
@@ -84,11 +83,11 @@ impl FailureKind {
 pub struct QueryFailure {
     /// The SQL file.
     pub file: String,
-    /// Line in the file, counted from 1, where the engine names one.
+    /// Line in the file, from 1, if the engine names one.
     pub line: Option<u64>,
-    /// What decides the next step.
+    /// The cause.
     pub kind: FailureKind,
-    /// What is wrong.
+    /// The description, in one line.
     pub problem: String,
 }
 
@@ -103,7 +102,7 @@ impl fmt::Display for QueryFailure {
 }
 
 impl QueryFailure {
-    /// A failure that has no line.
+    /// Creates a failure without a line.
     pub fn new(file: &str, kind: FailureKind, problem: impl Into<String>) -> Self {
         QueryFailure { file: file.to_owned(), line: None, kind, problem: problem.into() }
     }
@@ -119,10 +118,10 @@ impl QueryFailure {
             .or_else(|| line_in(&text));
         let text = match error.find_root() {
             DataFusionError::SQL(error, _) => error.to_string(),
-            // The session's own names for where tables are mean nothing to whoever wrote the query.
+            // The author of the query does not know the name of the session's schema.
             _ => text.replace("datafusion.public.", ""),
         };
-        // The engine's texts go over several lines at times; a failure is one line.
+        // Messages of the engine can have several lines; a failure has one.
         let problem = text.split_whitespace().collect::<Vec<_>>().join(" ");
         QueryFailure {
             file: file.to_owned(),
@@ -140,13 +139,13 @@ fn kind_of(error: &DataFusionError) -> FailureKind {
         }
         DataFusionError::ResourcesExhausted(_) => FailureKind::Memory,
         DataFusionError::Internal(_) | DataFusionError::ExecutionJoin(_) => FailureKind::Engine,
-        // A failed read reaches us as the parquet reader's external error at times.
+        // The Parquet reader can return a failed read as an external error.
         DataFusionError::External(source) if source.is::<object_store::Error>() => FailureKind::Storage,
         _ => FailureKind::Query,
     }
 }
 
-/// The parser names the place only in its text: `... at Line: 3, Column: 7`.
+/// The parser names the line only in its message: `... at Line: 3, Column: 7`.
 fn line_in(text: &str) -> Option<u64> {
     let (_, after) = text.split_once("at Line: ")?;
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();

@@ -1,15 +1,15 @@
-//! The query set over a lake: every table pinned at one version.
+//! Runs a query set over a lake, with each table pinned at one version.
 
 use futures::{StreamExt, TryStreamExt};
 use pinlake_lake::{Lake, LakeError, PinnedTable};
 use pinlake_schema::Catalog;
 
-use crate::{AnalyticsError, Limits, QuerySet, Results, TableInput, run_with};
+use crate::{AnalyticsError, Limits, QuerySet, Results, TableInput, run_queries_with_limits};
 
-/// Tables that are pinned at once.
+/// Tables that are pinned at the same time.
 const CONCURRENCY: usize = 8;
 
-/// The answers cannot be had.
+/// Why a lake cannot be analysed.
 #[derive(Debug, thiserror::Error)]
 pub enum AnalyseError {
     /// A table cannot be read.
@@ -20,25 +20,25 @@ pub enum AnalyseError {
     Analytics(#[from] AnalyticsError),
 }
 
-/// Answers every query over the tables of all `catalog`'s datasets, each at its newest version.
+/// Runs every query over the tables of all datasets of `catalog`, each at its newest version.
 ///
 /// # Errors
-/// When a table cannot be read, or a query fails.
+/// If a table cannot be read or a query fails.
 pub async fn analyse(
     lake: &Lake,
     catalog: &Catalog,
     queries: &QuerySet,
     limits: &Limits,
 ) -> Result<Results, AnalyseError> {
-    let tables = pin(lake, catalog).await?.into_iter().map(TableInput::from).collect();
-    Ok(run_with(lake.store().clone(), tables, queries, limits).await?)
+    let tables = pin_tables(lake, catalog).await?.into_iter().map(TableInput::from).collect();
+    Ok(run_queries_with_limits(lake.store().clone(), tables, queries, limits).await?)
 }
 
-/// The tables of all `catalog`'s datasets, each at its newest version.
+/// Pins the tables of all datasets of `catalog` at their newest versions.
 ///
 /// # Errors
-/// When a table's log cannot be read.
-pub async fn pin(lake: &Lake, catalog: &Catalog) -> Result<Vec<PinnedTable>, LakeError> {
+/// If the log of a table cannot be read.
+pub async fn pin_tables(lake: &Lake, catalog: &Catalog) -> Result<Vec<PinnedTable>, LakeError> {
     let contracts: Vec<_> = catalog.contracts().cloned().collect();
     futures::stream::iter(contracts)
         .map(|contract| async move { lake.table(&contract).pin().await })

@@ -1,20 +1,19 @@
-//! Query sets over pinned tables: the analyses of a lake and how their answers are written down.
+//! Runs sets of SQL queries over the tables of a lake and stores the results.
 //!
-//! A [`QuerySet`] is a folder of SQL files, one a result; it may hold some in the [`Dialect`] of another engine. [`run`]
-//! answers all of them with DataFusion over exactly the files it is given (one pinned version of each table), and
-//! [`Results`] are the answers: to JSON and back, as tables for people, as CSV.
+//! A [`QuerySet`] is a folder of SQL files; each file gives one result. A file may be written in the [`Dialect`] of another
+//! engine. [`run_queries`] executes the set with DataFusion over the files of one pinned version of each table. It returns
+//! [`Results`], which convert to and from JSON and render as text tables or CSV. [`lake::analyse`] pins the tables of a lake
+//! and runs the set over them. [`result_store`] stores results in the lake.
 //!
 //! Invariants:
-//! - nothing but the given files is read: no listing, no schema inferred; a column that a file does not have yet
-//!   is null;
-//! - a query can only read: statements that change or write anything are refused;
-//! - rows come in the query's own `ORDER BY`, or else sorted by their cells, so equal tables give equal results;
-//! - a run fails as a whole and then names every query that failed, never some of the answers as if they were all;
-//! - memory, time, rows of a result and the size of a query are bounded by [`Limits`].
+//! - Only the given files are read. Nothing is listed and no schema is inferred. A column that a file lacks is null.
+//! - A query only reads. Statements that change or write anything are rejected.
+//! - Rows have the order of the query's `ORDER BY`. Without one they are sorted by their cells, so equal tables give equal
+//!   results.
+//! - A run succeeds or fails as a whole. Its error names every query that failed.
+//! - [`Limits`] bounds memory, time and the rows of a result. The size of a query and of a set is bounded too.
 //!
-//! The program, the analysis function and tests use this crate. The engine knows neither Delta nor AWS: it is given a
-//! list of files and an object store. [`lake::analyse`] makes that list from a lake's tables, and [`stored`] keeps
-//! results in the lake.
+//! DataFusion gets a list of files and an object store; it depends neither on Delta nor on AWS.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -22,7 +21,7 @@
 //! use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 //! use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
 //! use parquet::arrow::ArrowWriter;
-//! use pinlake_analytics::{Dialect, QuerySet, TableInput, run};
+//! use pinlake_analytics::{Dialect, QuerySet, TableInput, run_queries};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -44,7 +43,7 @@
 //!     "SELECT COUNT(*) AS posts, MEDIAN(follower_count) AS median FROM pin".to_owned(),
 //! )])?;
 //!
-//! let results = run(store, vec![pin], &queries).await?;
+//! let results = run_queries(store, vec![pin], &queries).await?;
 //! assert_eq!(
 //!     results.to_json().to_string(),
 //!     r#"{"posts":{"columns":["posts","median"],"rows":[[3,62500.0]],"versions":{"pin":3}}}"#
@@ -55,19 +54,19 @@
 //! ```
 
 mod cell;
-mod columns;
+mod column_cache;
+mod cooperative_joins;
 mod error;
 pub mod lake;
-mod pauses;
 mod query_set;
 mod render;
+pub mod result_store;
 mod results;
 mod run;
-pub mod stored;
 mod table;
 
 pub use error::{AnalyticsError, FailureKind, QueryFailure};
 pub use query_set::{Dialect, Query, QuerySet};
 pub use results::{QueryResult, Results};
-pub use run::{Limits, run, run_with};
+pub use run::{Limits, run_queries, run_queries_with_limits};
 pub use table::TableInput;

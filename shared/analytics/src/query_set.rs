@@ -1,7 +1,7 @@
-//! Query sets: SQL files, one a result, the file's name without `.sql` being the result's name.
+//! Query sets: folders of SQL files. `<result>.sql` holds the query of one result.
 //!
-//! The SQL of `<result>.sql` is what all engines share. Where one of them cannot say it so, `<result>.<engine>.sql`
-//! beside it takes its place on that engine: the same question, the same columns, the same rows.
+//! All engines use `<result>.sql`. If an engine needs other SQL, `<result>.<engine>.sql` replaces it for that engine and
+//! must return the same columns and rows.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -11,36 +11,36 @@ use crate::AnalyticsError;
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../queries");
 
-/// Longest query, in bytes. The parser recurses over the text, so its length is bounded before it sees it.
+/// Maximum size of a query in bytes, checked before parsing because the parser is recursive.
 const MAX_QUERY_BYTES: usize = 64 * 1024;
-/// Most queries in a set.
+/// Maximum number of queries in a set.
 const MAX_QUERIES: usize = 1_000;
-/// Longest name of a result, in bytes (it becomes a key of the results table).
+/// Maximum length of a result's name in bytes; the name is a key of the results table.
 const MAX_NAME_BYTES: usize = 128;
 
-/// Whose SQL a set is read in.
+/// The SQL dialect of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Dialect {
-    /// What all engines share. The one in this program, DataFusion, takes nothing else.
+    /// SQL that all engines understand. DataFusion runs only this.
     Shared,
-    /// Amazon Athena's, which is Trino's.
+    /// Amazon Athena (Trino).
     Athena,
-    /// Apache Spark's.
+    /// Apache Spark.
     Spark,
 }
 
-/// The engines that may have files of their own, by the word in their names.
-const WITH_FILES: [(&str, Dialect); 2] = [("athena", Dialect::Athena), ("spark", Dialect::Spark)];
+/// The engines with a dialect of their own, by the word in file names.
+const ENGINES: [(&str, Dialect); 2] = [("athena", Dialect::Athena), ("spark", Dialect::Spark)];
 
 /// One SQL file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// Name of the result.
     pub name: String,
-    /// The file as messages name it.
+    /// The path of the file, for error messages.
     pub file: String,
-    /// Its text: one query.
+    /// One SQL query.
     pub sql: String,
 }
 
@@ -51,7 +51,7 @@ pub struct QuerySet {
 }
 
 impl QuerySet {
-    /// The set that was compiled in, the files of `queries/`, in one dialect.
+    /// The set compiled into the program, the files of `queries/`, in one dialect.
     pub fn embedded(dialect: Dialect) -> Result<QuerySet, AnalyticsError> {
         let files = EMBEDDED.files().filter_map(|file| {
             let name = file.path().to_str()?;
@@ -60,13 +60,16 @@ impl QuerySet {
         QuerySet::from_files(dialect, files)
     }
 
-    /// The `.sql` files directly in a folder, in one dialect; other files are left alone.
+    /// Reads the `.sql` files of a folder, in one dialect. Other files and subfolders are ignored.
     ///
     /// # Errors
-    /// All mistakes at once: a folder or file that cannot be read, and what [`QuerySet::from_files`] refuses.
+    /// All mistakes at once: a folder or file that cannot be read, and those of [`QuerySet::from_files`].
     pub fn from_dir(dialect: Dialect, dir: &Path) -> Result<QuerySet, AnalyticsError> {
         let unreadable = |path: &Path, error: std::io::Error| {
-            format!("{}: cannot be read: {error}; name a folder of .sql files, one a result", path.display())
+            format!(
+                "{}: cannot be read: {error}; give a folder of .sql files, one for each result",
+                path.display()
+            )
         };
         let entries =
             fs::read_dir(dir).map_err(|error| AnalyticsError::QuerySet(vec![unreadable(dir, error)]))?;
@@ -90,7 +93,7 @@ impl QuerySet {
         }
         match QuerySet::from_files(dialect, files) {
             Ok(set) if mistakes.is_empty() => Ok(set),
-            // An empty set is no news beside files that could not be read.
+            // An empty set is not reported as well if files could not be read.
             Ok(_) => Err(AnalyticsError::QuerySet(mistakes)),
             Err(AnalyticsError::QuerySet(more)) => {
                 mistakes.extend(more);
@@ -100,12 +103,12 @@ impl QuerySet {
         }
     }
 
-    /// Files by name (a path or an object's key) and text, in one dialect; those that do not end in `.sql` are left alone.
+    /// Builds the set from files, each a name (a path or an object key) and its text, in one dialect. Files whose names do not
+    /// end in `.sql` are ignored.
     ///
     /// # Errors
-    /// All mistakes at once, in the files of other dialects too: no query at all or too many, a name that is no result's
-    /// name, an engine that is not known or whose file has no shared one beside it, two files for one result, an empty
-    /// or overlong query.
+    /// All mistakes at once, also in the files of other dialects: no queries or too many, an invalid name of a result, an
+    /// unknown engine, a file of an engine without a shared one, two files for one result, an empty or too long query.
     pub fn from_files(
         dialect: Dialect,
         files: impl IntoIterator<Item = (String, String)>,
@@ -117,38 +120,43 @@ impl QuerySet {
                 continue;
             }
             let base = file.rsplit(['/', '\\']).next().unwrap_or(&file);
-            let (name, own) = match dialect_of(&base[..base.len() - SQL.len()]) {
-                Ok((name, own)) => (name.to_owned(), own),
+            let (name, file_dialect) = match parse_file_stem(&base[..base.len() - SQL.len()]) {
+                Ok((name, file_dialect)) => (name.to_owned(), file_dialect),
                 Err(mistake) => {
                     mistakes.push(format!("{file}: {mistake}"));
                     continue;
                 }
             };
-            if let Some(mistake) = mistake_in(&name, &sql) {
+            if let Some(mistake) = find_mistake(&name, &sql) {
                 mistakes.push(format!("{file}: {mistake}"));
             }
-            match found.get(&(name.clone(), own)) {
+            match found.get(&(name.clone(), file_dialect)) {
                 Some(other) => mistakes
-                    .push(format!("{file}: gives the same result as {}; rename one of them", other.file)),
-                None => drop(found.insert((name.clone(), own), Query { name, file, sql })),
+                    .push(format!("{file}: has the same result name as {}; rename one of them", other.file)),
+                None => drop(found.insert((name.clone(), file_dialect), Query { name, file, sql })),
             }
         }
-        for ((name, _), query) in found.iter().filter(|((_, own), _)| *own != Dialect::Shared) {
+        for ((name, _), query) in
+            found.iter().filter(|((_, file_dialect), _)| *file_dialect != Dialect::Shared)
+        {
             if !found.contains_key(&(name.clone(), Dialect::Shared)) {
                 mistakes.push(format!(
-                    "{}: takes the place of {name}.sql, which is missing; write it for the other engines",
+                    "{}: replaces {name}.sql, which is missing; add it for the other engines",
                     query.file
                 ));
             }
         }
-        // An engine's own file comes after the shared one, whose place it takes.
-        let used = found.into_iter().filter(|((_, own), _)| [Dialect::Shared, dialect].contains(own));
+        // The file of the dialect comes after the shared one and replaces it.
+        let used = found
+            .into_iter()
+            .filter(|((_, file_dialect), _)| [Dialect::Shared, dialect].contains(file_dialect));
         let queries: BTreeMap<String, Query> = used.map(|((name, _), query)| (name, query)).collect();
         if queries.is_empty() && mistakes.is_empty() {
-            mistakes.push("no .sql file in it; put one file a result there".to_owned());
+            mistakes.push("no .sql file; add one file for each result".to_owned());
         }
         if queries.len() > MAX_QUERIES {
-            mistakes.push(format!("{} queries, at most {MAX_QUERIES} are run; split the set", queries.len()));
+            mistakes
+                .push(format!("{} queries, at most {MAX_QUERIES} are allowed; split the set", queries.len()));
         }
         if mistakes.is_empty() {
             Ok(QuerySet { queries: queries.into_values().collect() })
@@ -170,33 +178,33 @@ fn is_sql(file: &str) -> bool {
     file.ends_with(SQL)
 }
 
-/// A file's name without `.sql`: its result, and the engine that it is for.
-fn dialect_of(stem: &str) -> Result<(&str, Dialect), String> {
+/// Splits a file name without `.sql` into the name of the result and the dialect.
+fn parse_file_stem(stem: &str) -> Result<(&str, Dialect), String> {
     let Some((name, word)) = stem.split_once('.') else {
         return Ok((stem, Dialect::Shared));
     };
-    let found = WITH_FILES.iter().find(|(known, _)| *known == word);
+    let found = ENGINES.iter().find(|(known, _)| *known == word);
     let (_, dialect) = found.ok_or_else(|| {
-        let known = WITH_FILES.map(|(word, _)| word).join(" and ");
-        format!("\"{word}\" is no engine with SQL of its own; name it {name}.sql, or for one of {known}")
+        let known = ENGINES.map(|(word, _)| word).join(" or ");
+        format!("unknown engine \"{word}\"; name the file {name}.sql, or use {known}")
     })?;
     Ok((name, *dialect))
 }
 
-fn mistake_in(name: &str, sql: &str) -> Option<String> {
-    let named_well = !name.is_empty()
+fn find_mistake(name: &str, sql: &str) -> Option<String> {
+    let is_valid_name = !name.is_empty()
         && name.len() <= MAX_NAME_BYTES
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if !named_well {
+    if !is_valid_name {
         return Some(format!(
-            "\"{name}\" cannot name a result; use up to {MAX_NAME_BYTES} of a-z, A-Z, 0-9, _ and -"
+            "invalid result name \"{name}\"; use up to {MAX_NAME_BYTES} of a-z, A-Z, 0-9, _ and -"
         ));
     }
     if sql.len() > MAX_QUERY_BYTES {
-        return Some(format!("{} bytes long, at most {MAX_QUERY_BYTES} are read; split it", sql.len()));
+        return Some(format!("{} bytes, at most {MAX_QUERY_BYTES} are allowed; split the query", sql.len()));
     }
     if sql.trim().is_empty() {
-        return Some("empty; write one query in it or remove it".to_owned());
+        return Some("empty; write one query or remove the file".to_owned());
     }
     None
 }
@@ -247,7 +255,7 @@ mod tests {
         .unwrap_err()
         .to_string();
         for part in [
-            "b/one.sql: gives the same result as a/one.sql",
+            "b/one.sql: has the same result name as a/one.sql",
             "\"with blank\"",
             "empty.sql: empty",
             "long.sql: 65537",
@@ -288,10 +296,10 @@ mod tests {
             let error = QuerySet::from_files(dialect, files.clone()).unwrap_err();
             let AnalyticsError::QuerySet(mistakes) = error else { panic!("{error}") };
             let parts = [
-                "a.trino.sql: \"trino\" is no engine with SQL of its own; name it a.sql, or for one of athena and spark",
-                "alone.athena.sql: takes the place of alone.sql, which is missing",
+                "a.trino.sql: unknown engine \"trino\"; name the file a.sql, or use athena or spark",
+                "alone.athena.sql: replaces alone.sql, which is missing",
                 "b.spark.sql: empty",
-                "more/a.sql: gives the same result as a.sql",
+                "more/a.sql: has the same result name as a.sql",
             ];
             assert_eq!(mistakes.len(), parts.len(), "{mistakes:#?}");
             for (mistake, part) in mistakes.iter().zip(parts) {

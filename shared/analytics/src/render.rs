@@ -1,4 +1,4 @@
-//! Results for people: tables for a terminal, CSV for a spreadsheet.
+//! Renders results as text tables and as CSV.
 
 use std::fmt::Write;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::{QueryResult, Results};
 
-/// How a cell without a value looks in a table.
+/// Null in a text table.
 const NULL: &str = "∅";
 
 impl Results {
-    /// Every result as a table under its name.
+    /// Renders every result as a text table under its name.
     pub fn render_table(&self) -> String {
         let mut out = String::new();
         for (name, result) in self.iter() {
@@ -23,7 +23,7 @@ impl Results {
         out
     }
 
-    /// Every result as CSV under a line `# <name>`, with an empty line between results.
+    /// Renders every result as CSV after a line `# <name>`, with an empty line between results.
     pub fn render_csv(&self) -> String {
         let blocks: Vec<_> =
             self.iter().map(|(name, result)| format!("# {name}\n{}", result.render_csv())).collect();
@@ -32,48 +32,48 @@ impl Results {
 }
 
 impl QueryResult {
-    /// A table with borders. Numbers stand to the right, a missing value is `∅`, control characters are escaped.
+    /// Renders a table with borders. Numbers are right-aligned, null is `∅`, control characters are escaped.
     pub fn render_table(&self) -> String {
         let mut table = Table::new();
         table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(self.columns.iter().map(|name| printable(name)));
+        table.set_header(self.columns.iter().map(|name| escape_control(name)));
         for row in &self.rows {
             table.add_row(row.iter().map(|value| {
                 let alignment = if value.is_number() { CellAlignment::Right } else { CellAlignment::Left };
-                Cell::new(table_text(value)).set_alignment(alignment)
+                Cell::new(to_table_cell(value)).set_alignment(alignment)
             }));
         }
         table.to_string()
     }
 
-    /// Header and rows after RFC 4180, lines ending in `\n`. A missing value is an empty field, an empty string `""`;
-    /// lists and objects are their JSON.
+    /// Renders the header and the rows as CSV (RFC 4180) with lines ending in `\n`. Null is an empty field, an empty string
+    /// is `""`; lists and objects are JSON.
     pub fn render_csv(&self) -> String {
-        let header = self.columns.iter().map(|name| csv_text(&Value::from(name.as_str())));
+        let header = self.columns.iter().map(|name| to_csv_field(&Value::from(name.as_str())));
         let mut out = header.collect::<Vec<_>>().join(",");
         out.push('\n');
         for row in &self.rows {
-            out.push_str(&row.iter().map(csv_text).collect::<Vec<_>>().join(","));
+            out.push_str(&row.iter().map(to_csv_field).collect::<Vec<_>>().join(","));
             out.push('\n');
         }
         out
     }
 }
 
-fn table_text(value: &Value) -> String {
+fn to_table_cell(value: &Value) -> String {
     match value {
         Value::Null => NULL.to_owned(),
-        Value::String(text) => printable(text),
-        other => printable(&other.to_string()),
+        Value::String(text) => escape_control(text),
+        other => escape_control(&other.to_string()),
     }
 }
 
-/// What clients send goes to terminals: a control character must not act there, nor break the table.
-fn printable(text: &str) -> String {
+/// Escapes control characters, because cells contain what clients sent and are printed to terminals.
+fn escape_control(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-fn csv_text(value: &Value) -> String {
+fn to_csv_field(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
         Value::String(text) => text.clone(),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_shows_what_is_missing_and_lets_nothing_act() {
+    fn a_table_marks_nulls_and_escapes_control_characters() {
         let expected = "\
 empty (0 rows)
 ┌───┐
@@ -124,7 +124,7 @@ top (4 rows)
     }
 
     #[test]
-    fn csv_tells_missing_from_empty() {
+    fn csv_distinguishes_null_from_the_empty_string() {
         assert_eq!(
             results().render_csv(),
             "# empty\nn\n\n# top\nname,n\n\"a\u{1b}[31m\nb\",7\n,124000.0\n\"\",\n\"x,\"\"y\"\"\",1\n"

@@ -1,4 +1,4 @@
-//! The answers of one run, as they are stored and handed on.
+//! The results of one run, in memory and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +7,35 @@ use serde_json::{Value, json};
 
 use crate::AnalyticsError;
 
-/// The answer to one query.
+/// The result of one query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueryResult {
     /// Names of the columns, in order.
     pub columns: Vec<String>,
-    /// Rows of cells, one cell a column.
+    /// Rows; each has one cell for each column.
     pub rows: Vec<Vec<Value>>,
     /// Version of each table that the query read; null where the table did not exist yet.
     #[serde(default)]
     pub versions: BTreeMap<String, Option<u64>>,
-    /// Of a table that went on while an engine read it that cannot be held to a version: the versions before and after.
-    /// It is not among `versions`.
+    /// Tables that changed during the query, on an engine that cannot pin a version: the versions before and after. These
+    /// tables are not in `versions`.
     #[serde(default)]
     pub moved: BTreeMap<String, (u64, u64)>,
 }
 
-/// The answers of one run, by the result's name.
+/// The results of one run, by name.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Results {
     results: BTreeMap<String, QueryResult>,
 }
 
 impl Results {
-    /// In name order.
+    /// Iterates over the results in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &QueryResult)> {
         self.results.iter().map(|(name, result)| (name.as_str(), result))
     }
 
-    /// One result.
+    /// The result with this name.
     pub fn get(&self, name: &str) -> Option<&QueryResult> {
         self.results.get(name)
     }
@@ -45,13 +45,13 @@ impl Results {
         self.results.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no results.
     pub fn is_empty(&self) -> bool {
         self.results.is_empty()
     }
 
-    /// `{"<result>":{"columns":["..."],"rows":[[...]],"versions":{"<table>":3}}}`, in name order; with
-    /// `"moved":{"<table>":[3,5]}` where a table moved.
+    /// Converts to `{"<result>":{"columns":["..."],"rows":[[...]],"versions":{"<table>":3}}}`, in name order; with
+    /// `"moved":{"<table>":[3,5]}` for a table that changed during the query.
     pub fn to_json(&self) -> Value {
         let results = self.iter().map(|(name, result)| {
             let QueryResult { columns, rows, versions, moved } = result;
@@ -64,16 +64,18 @@ impl Results {
         Value::Object(results.collect())
     }
 
-    /// Reads what [`Results::to_json`] wrote. Further fields are passed over.
+    /// Reads what [`Results::to_json`] wrote. Unknown fields are ignored.
     ///
     /// # Errors
-    /// [`AnalyticsError::Stored`] when it has not that form, or a row has not one cell a column.
+    /// [`AnalyticsError::InvalidResults`] if the JSON has another form, or a row does not have one cell for each column.
     pub fn from_json(json: Value) -> Result<Results, AnalyticsError> {
-        let results: BTreeMap<String, QueryResult> =
-            serde_json::from_value(json).map_err(|error| AnalyticsError::Stored(error.to_string()))?;
+        let results: BTreeMap<String, QueryResult> = serde_json::from_value(json)
+            .map_err(|error| AnalyticsError::InvalidResults(error.to_string()))?;
         for (name, result) in &results {
             if let Some(row) = result.rows.iter().position(|row| row.len() != result.columns.len()) {
-                return Err(AnalyticsError::Stored(format!("{name}: row {row} has not one cell a column")));
+                return Err(AnalyticsError::InvalidResults(format!(
+                    "{name}: row {row} does not have one cell for each column"
+                )));
             }
         }
         Ok(Results { results })
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_result_is_refused() {
+    fn invalid_results_are_rejected() {
         assert!(Results::from_json(json!([])).is_err());
         let ragged = json!({"a": {"columns": ["n"], "rows": [[1, 2]]}});
         assert!(Results::from_json(ragged).unwrap_err().to_string().contains("a: row 0"));

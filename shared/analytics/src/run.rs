@@ -1,4 +1,4 @@
-//! Running a query set.
+//! Runs a query set with DataFusion.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,32 +28,33 @@ use url::Url;
 use crate::{
     AnalyticsError, FailureKind, Query, QueryFailure, QueryResult, QuerySet, Results, TableInput,
     cell::append_rows,
-    columns::ColumnBudget,
-    pauses::PausesInJoins,
+    column_cache::ColumnBudget,
+    cooperative_joins::CooperativeJoins,
     table::{PinnedTable, STORE_URL},
 };
 
-/// What a run may use.
+/// Bounds the resources of a run.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Memory of all queries together, in bytes; up to a quarter of it keeps columns that were read. Joins, sorts and
-    /// groups over it go to the system's folder for temporary files; what cannot (a median holds its values, a join the
-    /// smaller side) is asked again alone, and then fails the query.
+    /// Memory of all queries together, in bytes. Up to a quarter of it caches columns.
+    ///
+    /// Joins, sorts and groups that need more spill to the system's folder for temporary files. A query that cannot
+    /// spill (a median holds its values, a join its smaller side) runs again alone, and fails if that is not enough.
     pub memory: usize,
     /// Queries that run at the same time, each on one processor.
     pub concurrent: usize,
-    /// Time for one query.
+    /// Maximum time of one query.
     pub query_time: Duration,
-    /// Rows of one result.
+    /// Maximum rows of one result.
     pub result_rows: usize,
 }
 
 impl Default for Limits {
-    /// 512 MiB, a query at a time for each processor and four at least, five minutes each, 100,000 rows a result.
+    /// 512 MiB; one query for each processor, and at least four; five minutes for a query; 100,000 rows for a result.
     fn default() -> Self {
         Limits {
             memory: 512 * 1024 * 1024,
-            // More queries than processors fill the time in which the longest runs.
+            // More queries than processors keep the processors busy while the longest query runs.
             concurrent: std::thread::available_parallelism().map_or(1, usize::from).max(4),
             query_time: Duration::from_secs(300),
             result_rows: 100_000,
@@ -61,23 +62,23 @@ impl Default for Limits {
     }
 }
 
-/// Answers every query of the set over the given tables, within the default [`Limits`].
+/// Runs every query of the set over `tables` within the default [`Limits`].
 ///
 /// # Errors
-/// See [`run_with`].
-pub async fn run(
+/// See [`run_queries_with_limits`].
+pub async fn run_queries(
     store: Arc<dyn ObjectStore>,
     tables: Vec<TableInput>,
     queries: &QuerySet,
 ) -> Result<Results, AnalyticsError> {
-    run_with(store, tables, queries, &Limits::default()).await
+    run_queries_with_limits(store, tables, queries, &Limits::default()).await
 }
 
-/// Answers every query of the set over the given tables.
+/// Runs every query of the set over `tables`.
 ///
 /// # Errors
-/// [`AnalyticsError::Tables`] when two tables have one name; [`AnalyticsError::Queries`] with every query that failed.
-pub async fn run_with(
+/// [`AnalyticsError::Tables`] if two tables have the same name; [`AnalyticsError::Queries`] with every query that failed.
+pub async fn run_queries_with_limits(
     store: Arc<dyn ObjectStore>,
     tables: Vec<TableInput>,
     queries: &QuerySet,
@@ -89,22 +90,22 @@ pub async fn run_with(
         return Err(AnalyticsError::Tables("two tables have the same name; give each table once".to_owned()));
     }
     let run = Run { store, tables, versions, limits: limits.clone() };
-    let mut answers = run.answers(queries.queries(), limits.concurrent, limits.memory / 4).await?;
-    // What had too little memory beside others may have enough alone, and without the columns that are kept for all.
+    let mut outcomes = run.execute_all(queries.queries(), limits.concurrent, limits.memory / 4).await?;
+    // A query that ran out of memory beside others may have enough alone and without the column cache.
     if limits.concurrent > 1 {
-        for (query, answer) in queries.queries().iter().zip(&mut answers) {
-            if matches!(answer, Err(failure) if failure.kind == FailureKind::Memory) {
-                tracing::info!(query.file, "too little memory beside others, asking alone");
-                let alone = run.answers(std::slice::from_ref(query), 1, 0).await?;
-                alone.into_iter().for_each(|alone| *answer = alone);
+        for (query, outcome) in queries.queries().iter().zip(&mut outcomes) {
+            if matches!(outcome, Err(failure) if failure.kind == FailureKind::Memory) {
+                tracing::info!(query.file, "query ran out of memory, running it again alone");
+                let alone = run.execute_all(std::slice::from_ref(query), 1, 0).await?;
+                alone.into_iter().for_each(|again| *outcome = again);
             }
         }
     }
 
     let mut results = Vec::new();
     let mut failures = Vec::new();
-    for answer in answers {
-        match answer {
+    for outcome in outcomes {
+        match outcome {
             Ok(result) => results.push(result),
             Err(failure) => failures.push(failure),
         }
@@ -116,7 +117,7 @@ pub async fn run_with(
     }
 }
 
-/// The tables that queries are asked over, and what they may use.
+/// The tables and limits of one run.
 struct Run {
     store: Arc<dyn ObjectStore>,
     tables: Vec<TableInput>,
@@ -125,32 +126,33 @@ struct Run {
 }
 
 impl Run {
-    /// The answer to each query, `at_once` of them at a time, or why there is none; up to `room` bytes of the memory keep
-    /// columns that were read.
-    async fn answers(
+    /// Executes each query, `concurrency` at a time. Up to `cache_bytes` of the memory cache columns.
+    async fn execute_all(
         &self,
         queries: &[Query],
-        at_once: usize,
-        room: usize,
+        concurrency: usize,
+        cache_bytes: usize,
     ) -> Result<Vec<Result<(String, QueryResult), QueryFailure>>, AnalyticsError> {
-        let context = self.session(room).map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
+        let context = self
+            .create_session(cache_bytes)
+            .map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
         let run = Arc::new((context, self.versions.clone(), self.limits.clone()));
-        let answers = futures::stream::iter(queries.iter().cloned())
+        let outcomes = futures::stream::iter(queries.iter().cloned())
             .map(|query| {
                 let (file, run) = (query.file.clone(), run.clone());
-                // A task of its own, so that the queries share the processors.
+                // One task for each query, so that they share the processors.
                 let task = SpawnedTask::spawn(async move {
                     let (context, versions, limits) = &*run;
-                    let result = answer(context, &query, versions, limits).await?;
+                    let result = execute_query(context, &query, versions, limits).await?;
                     Ok((query.name, result))
                 });
                 async move {
                     let limit = self.limits.query_time;
                     let failure = |kind, problem| Err(QueryFailure::new(&file, kind, problem));
                     match tokio::time::timeout(limit, task.join()).await {
-                        Ok(Ok(answer)) => answer,
-                        Ok(Err(broken)) => {
-                            failure(FailureKind::Engine, format!("the engine broke off: {broken}"))
+                        Ok(Ok(result)) => result,
+                        Ok(Err(error)) => {
+                            failure(FailureKind::Engine, format!("the engine aborted: {error}"))
                         }
                         Err(_) => {
                             failure(FailureKind::Limit, format!("not done after {} seconds", limit.as_secs()))
@@ -158,16 +160,16 @@ impl Run {
                     }
                 }
             })
-            .buffered(at_once.max(1));
-        Ok(answers.collect().await)
+            .buffered(concurrency.max(1));
+        Ok(outcomes.collect().await)
     }
 
-    /// A session that knows these tables and nothing else.
-    fn session(&self, room: usize) -> Result<SessionContext, DataFusionError> {
-        // In one part a query sends no rows from part to part, and the set has queries enough for the processors. In two it may
-        // wait for ever when it spills: https://github.com/apache/datafusion/issues/24883, not mended in 55.2.
+    /// Creates a session with these tables and nothing else.
+    fn create_session(&self, cache_bytes: usize) -> Result<SessionContext, DataFusionError> {
+        // With one partition a query exchanges no rows, and a set has enough queries for the processors. With two, a query that
+        // spills may never finish: https://github.com/apache/datafusion/issues/24883, not fixed in 55.2.
         let mut config = SessionConfig::new().with_target_partitions(1);
-        // Places in the SQL for the messages.
+        // Line numbers for the errors.
         config.options_mut().sql_parser.collect_spans = true;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(self.limits.memory)))
@@ -175,22 +177,22 @@ impl Run {
         let state = SessionStateBuilder::new_with_default_features()
             .with_config(config)
             .with_runtime_env(runtime)
-            .with_physical_optimizer_rule(Arc::new(PausesInJoins))
+            .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .build();
         let context = SessionContext::new_with_state(state);
         let url = Url::parse(STORE_URL).map_err(|error| DataFusionError::External(Box::new(error)))?;
         context.register_object_store(&url, self.store.clone());
-        let room = Arc::new(ColumnBudget::new(room, &context.task_ctx()));
+        let budget = Arc::new(ColumnBudget::new(cache_bytes, &context.task_ctx()));
         for table in self.tables.iter().cloned() {
-            // A bare name: a table's name is never taken apart at its dots nor folded to lower case.
+            // A bare name is neither split at dots nor converted to lower case.
             let name = TableReference::bare(table.name.clone());
-            context.register_table(name, Arc::new(PinnedTable::new(table, room.clone())?))?;
+            context.register_table(name, Arc::new(PinnedTable::new(table, budget.clone())?))?;
         }
         Ok(context)
     }
 }
 
-async fn answer(
+async fn execute_query(
     context: &SessionContext,
     query: &Query,
     versions: &BTreeMap<String, Option<u64>>,
@@ -199,10 +201,10 @@ async fn answer(
     let engine = |error: DataFusionError| QueryFailure::from_engine(&query.file, &error);
 
     let state = context.state();
-    let statement = only_statement(query)?;
-    let ordered = orders_its_rows(&statement);
+    let statement = parse_statement(query)?;
+    let ordered = has_order_by(&statement);
     let plan = state.statement_to_plan(statement).await.map_err(engine)?;
-    read_only().verify_plan(&plan).map_err(engine)?;
+    read_only_options().verify_plan(&plan).map_err(engine)?;
     let read = tables_read(&plan).map_err(engine)?;
     let columns = plan.schema().fields().iter().map(|field| field.name().clone()).collect();
 
@@ -224,7 +226,7 @@ async fn answer(
     Ok(QueryResult { columns, rows, versions, moved: BTreeMap::new() })
 }
 
-fn only_statement(query: &Query) -> Result<Statement, QueryFailure> {
+fn parse_statement(query: &Query) -> Result<Statement, QueryFailure> {
     let statements =
         DFParser::parse_sql(&query.sql).map_err(|error| QueryFailure::from_engine(&query.file, &error))?;
     let count = statements.len();
@@ -232,18 +234,18 @@ fn only_statement(query: &Query) -> Result<Statement, QueryFailure> {
     match (statements.next(), count) {
         (Some(statement), 1) => Ok(statement),
         _ => {
-            let problem = format!("{count} statements, where a file is one query");
+            let problem = format!("{count} statements; a file holds one query");
             Err(QueryFailure::new(&query.file, FailureKind::Query, problem))
         }
     }
 }
 
-/// A query of the set reads. It can create, change, write or configure nothing.
-fn read_only() -> SQLOptions {
+/// Forbids everything but queries: no DDL, no DML, no configuration.
+fn read_only_options() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
-fn orders_its_rows(statement: &Statement) -> bool {
+fn has_order_by(statement: &Statement) -> bool {
     match statement {
         Statement::Statement(statement) => {
             matches!(statement.as_ref(), ast::Statement::Query(query) if query.order_by.is_some())
@@ -252,7 +254,7 @@ fn orders_its_rows(statement: &Statement) -> bool {
     }
 }
 
-/// The order of rows that a query leaves open: by cells, missing ones last, texts by their bytes.
+/// Orders the rows of a query without `ORDER BY`: by cells, nulls last, texts by their bytes.
 fn sort_key(cell: &Value) -> (bool, Option<OrderedNumber>, String) {
     match cell {
         Value::Null => (true, None, String::new()),
@@ -262,7 +264,7 @@ fn sort_key(cell: &Value) -> (bool, Option<OrderedNumber>, String) {
     }
 }
 
-/// A number of a cell; never NaN.
+/// A number of a cell, which is never NaN.
 #[derive(PartialEq)]
 struct OrderedNumber(f64);
 
@@ -280,6 +282,7 @@ impl PartialOrd for OrderedNumber {
     }
 }
 
+/// The names of the tables that the plan scans.
 fn tables_read(plan: &LogicalPlan) -> Result<BTreeSet<String>, DataFusionError> {
     let mut tables = BTreeSet::new();
     plan.apply_with_subqueries(|node| {

@@ -1,4 +1,4 @@
-//! One pinned version of a table as DataFusion reads it: the given files, the given schema, nothing looked up.
+//! A DataFusion table over the files of one pinned version: it uses the given files and schema and lists nothing.
 
 use std::{fmt, sync::Arc};
 
@@ -23,22 +23,22 @@ use datafusion::{
 };
 use object_store::{ObjectMeta, path::Path};
 
-use crate::columns::{ColumnBudget, Columns};
+use crate::column_cache::{ColumnBudget, ColumnCache};
 
-/// A table as the queries see it: one version, and the files that are it.
+/// One version of a table: its name in queries, its schema and its files.
 #[derive(Debug, Clone)]
 pub struct TableInput {
     /// Name in the queries.
     pub name: String,
-    /// The version that the files are, recorded with the results; `None`: the table does not exist yet, it is empty.
+    /// The version, stored with the results. `None`: the table does not exist yet and has no files.
     pub version: Option<u64>,
-    /// Columns in order. A file may lack columns that were added later: they are null.
+    /// Columns in order. Columns that a file lacks are null.
     pub schema: SchemaRef,
     /// Parquet files: path in the store and size in bytes.
     pub files: Vec<(Path, u64)>,
 }
 
-/// Where the run's object store is registered. The name means nothing outside.
+/// The URL under which the run registers its object store. It is not visible outside.
 pub(crate) const STORE_URL: &str = "pinlake://lake/";
 
 /// The files of a [`TableInput`].
@@ -46,27 +46,27 @@ pub(crate) struct PinnedTable {
     schema: SchemaRef,
     files: Vec<PartitionedFile>,
     store: ObjectStoreUrl,
-    columns: Columns,
+    columns: ColumnCache,
 }
 
 impl PinnedTable {
-    pub(crate) fn new(input: TableInput, room: Arc<ColumnBudget>) -> Result<PinnedTable> {
+    pub(crate) fn new(input: TableInput, budget: Arc<ColumnBudget>) -> Result<PinnedTable> {
         let files = input.files.into_iter().map(|(location, size)| {
-            // A path from the table's log is encoded already: `PartitionedFile::new` would encode it again.
-            // Files are immutable, so their time of writing is of no interest.
+            // `PartitionedFile::new` would encode the path again; a path from the Delta log is already encoded.
+            // Files are immutable, so the time of modification does not matter.
             let meta =
                 ObjectMeta { location, last_modified: Default::default(), size, e_tag: None, version: None };
             PartitionedFile::new_from_meta(meta)
         });
         Ok(PinnedTable {
-            schema: quick_to_read(&input.schema),
+            schema: to_fast_types(&input.schema),
             files: files.collect(),
             store: ObjectStoreUrl::parse(STORE_URL)?,
-            columns: Columns::new(room),
+            columns: ColumnCache::new(budget),
         })
     }
 
-    /// Reads columns from the files. Unless it is to be `in_order`, a partition may read the files of another.
+    /// Builds a plan that reads columns from the files. Without `in_order`, a partition may steal files of another.
     fn scan_files(
         &self,
         state: &dyn Session,
@@ -76,7 +76,7 @@ impl PinnedTable {
         in_order: bool,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let runtime = state.runtime_env();
-        // All queries of a run read the same footers: they are fetched once.
+        // All queries of a run share the Parquet footers.
         let reader = CachedParquetFileReaderFactory::new(
             runtime.object_store(&self.store)?,
             runtime.cache_manager.get_file_metadata_cache(),
@@ -98,9 +98,9 @@ impl PinnedTable {
     }
 }
 
-/// The same columns in the types that are quickest to work on: texts as views into what was read, and moments in the
-/// offset of UTC, for which no table of time zones is asked.
-fn quick_to_read(schema: &SchemaRef) -> SchemaRef {
+/// Replaces types by faster ones: strings by string views, and timestamps in `UTC` by those with the offset `+00:00`, which
+/// need no time zone lookup.
+fn to_fast_types(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let data_type = match field.data_type() {
             DataType::Utf8 => DataType::Utf8View,
@@ -130,8 +130,7 @@ impl TableProvider for PinnedTable {
         TableType::Base
     }
 
-    /// Filters are not taken here: where files are read, the physical optimizer hands them to the Parquet source, which
-    /// skips row groups and pages by them.
+    /// Ignores the filters: the physical optimizer pushes them down to the Parquet source, which skips row groups and pages.
     async fn scan(
         &self,
         state: &dyn Session,
@@ -144,13 +143,13 @@ impl TableProvider for PinnedTable {
         }
         let all = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all);
-        let one_by_one = || self.files.iter().map(|file| FileGroup::new(vec![file.clone()])).collect();
-        let scan = |missing: &Vec<usize>| self.scan_files(state, Some(missing), None, one_by_one(), true);
+        let one_file_each = || self.files.iter().map(|file| FileGroup::new(vec![file.clone()])).collect();
+        let scan = |missing: &Vec<usize>| self.scan_files(state, Some(missing), None, one_file_each(), true);
         let schema = project_schema(&self.schema, Some(columns))?;
         if let Some(batches) = self.columns.get(columns, &schema, &state.task_ctx(), scan).await? {
             let size = batches.len().div_ceil(state.config().target_partitions()).max(1);
             let mut parts: Vec<Vec<RecordBatch>> = batches.chunks(size).map(<[_]>::to_vec).collect();
-            // Of files without rows too: what comes after wants at least one part.
+            // Other operators need at least one partition, even if no file has rows.
             parts.resize_with(parts.len().max(1), Vec::new);
             let source = MemorySourceConfig::try_new(&parts, schema, None)?.with_limit(limit);
             return Ok(DataSourceExec::from_data_source(source));

@@ -9,7 +9,8 @@ use chrono::NaiveDate;
 use object_store::{ObjectStoreExt, local::LocalFileSystem, memory::InMemory, path::Path};
 use parquet::arrow::ArrowWriter;
 use pinlake_analytics::{
-    AnalyticsError, Dialect, FailureKind, Limits, QuerySet, Results, TableInput, run, run_with,
+    AnalyticsError, Dialect, FailureKind, Limits, QuerySet, Results, TableInput, run_queries,
+    run_queries_with_limits,
 };
 use serde_json::{Value, json};
 
@@ -64,11 +65,11 @@ impl Lake {
     /// The answers of the set in another engine's dialect, which this one understands too.
     async fn answers_in(&self, dialect: Dialect) -> Results {
         let set = QuerySet::embedded(dialect).unwrap();
-        run(self.store.clone(), self.tables.clone(), &set).await.unwrap()
+        run_queries(self.store.clone(), self.tables.clone(), &set).await.unwrap()
     }
 
     async fn ask(&self, sql: &str) -> Result<Results, AnalyticsError> {
-        run(self.store.clone(), self.tables.clone(), &queries(&[("q.sql", sql)])).await
+        run_queries(self.store.clone(), self.tables.clone(), &queries(&[("q.sql", sql)])).await
     }
 }
 
@@ -348,7 +349,7 @@ async fn every_failed_query_is_named_with_its_line() {
         ("q/two.sql", "SELECT 1; SELECT 2"),
         ("q/none.sql", "-- nothing but a comment"),
     ]);
-    let error = run(lake.store.clone(), lake.tables.clone(), &set).await.unwrap_err();
+    let error = run_queries(lake.store.clone(), lake.tables.clone(), &set).await.unwrap_err();
     assert!(!error.is_transient());
     let failures = failures(error);
     let places: Vec<_> = failures.iter().map(|f| (f.file.as_str(), f.line, f.kind)).collect();
@@ -366,7 +367,7 @@ async fn every_failed_query_is_named_with_its_line() {
     assert!(failures[3].problem.contains("table 'pins' not found"), "{}", failures[3]);
     let text = failures[0].to_string();
     assert!(
-        text.starts_with("q/column.sql:3: ") && text.contains("colour") && text.ends_with("; mend the query"),
+        text.starts_with("q/column.sql:3: ") && text.contains("colour") && text.ends_with("; fix the query"),
         "{text}"
     );
 }
@@ -402,8 +403,12 @@ async fn limits_end_a_query_and_say_so() {
         .await;
     let ask = async |sql: &str, limits: Limits| {
         let set = queries(&[("q.sql", sql)]);
-        failures(run_with(lake.store.clone(), lake.tables.clone(), &set, &limits).await.unwrap_err())
-            .remove(0)
+        failures(
+            run_queries_with_limits(lake.store.clone(), lake.tables.clone(), &set, &limits)
+                .await
+                .unwrap_err(),
+        )
+        .remove(0)
     };
     let failure = ask("SELECT ind FROM pin", Limits { result_rows: 4_999, ..Limits::default() }).await;
     assert_eq!(failure.kind, FailureKind::Limit);
@@ -431,7 +436,7 @@ async fn memory_that_is_enough_for_each_is_enough_for_all() {
     let sql = "SELECT MEDIAN(follower_count) AS middle FROM pin";
     let files = ["a.sql", "b.sql", "c.sql", "d.sql"].map(|file| (file, sql));
     let ask = async |files: &[(&str, &str)], limits: Limits| {
-        run_with(lake.store.clone(), lake.tables.clone(), &queries(files), &limits).await
+        run_queries_with_limits(lake.store.clone(), lake.tables.clone(), &queries(files), &limits).await
     };
     let mut limits = Limits { memory: 100_000, concurrent: 4, ..Limits::default() };
     while ask(&files[..1], limits.clone()).await.is_err() {
@@ -456,7 +461,8 @@ async fn columns_that_do_not_fit_in_memory_are_read_from_the_files() {
     ]);
     for memory in [Limits::default().memory, 100_000] {
         let limits = Limits { memory, ..Limits::default() };
-        let results = run_with(lake.store.clone(), lake.tables.clone(), &set, &limits).await.unwrap();
+        let results =
+            run_queries_with_limits(lake.store.clone(), lake.tables.clone(), &set, &limits).await.unwrap();
         assert_eq!(results.get("q1").unwrap().rows, [[json!(12_497_500), json!(5_000)]]);
         assert_eq!(results.get("q2").unwrap().rows, [[json!(24_995_000)]]);
     }
@@ -478,7 +484,8 @@ async fn columns_that_were_read_apart_belong_to_the_same_rows() {
     ]);
     let limits = Limits { concurrent: 1, ..Limits::default() };
     for _ in 0..20 {
-        let results = run_with(lake.store.clone(), lake.tables.clone(), &set, &limits).await.unwrap();
+        let results =
+            run_queries_with_limits(lake.store.clone(), lake.tables.clone(), &set, &limits).await.unwrap();
         let all = files.iter().map(RecordBatch::num_rows).sum::<usize>();
         assert_eq!(results.get("a").unwrap().rows[0][0], json!(all));
         assert_eq!(results.get("b").unwrap().rows, [[json!(all)]]);
@@ -491,7 +498,8 @@ async fn a_file_that_is_gone_is_a_matter_of_storage() {
     let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap());
     let files = vec![(Path::from("tables/pin/gone.parquet"), 1_000)];
     let pin = TableInput { name: "pin".into(), version: Some(0), schema: pin_schema(), files };
-    let error = run(store, vec![pin], &queries(&[("q.sql", "SELECT ind FROM pin")])).await.unwrap_err();
+    let error =
+        run_queries(store, vec![pin], &queries(&[("q.sql", "SELECT ind FROM pin")])).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     assert!(error.to_string().contains("gone.parquet"), "{error}");
 }
@@ -500,6 +508,6 @@ async fn a_file_that_is_gone_is_a_matter_of_storage() {
 async fn a_table_given_twice_is_refused() {
     let table = TableInput { name: "pin".into(), version: None, schema: pin_schema(), files: vec![] };
     let set = queries(&[("q.sql", "SELECT 1")]);
-    let error = run(Arc::new(InMemory::new()), vec![table.clone(), table], &set).await.unwrap_err();
+    let error = run_queries(Arc::new(InMemory::new()), vec![table.clone(), table], &set).await.unwrap_err();
     assert!(matches!(error, AnalyticsError::Tables(_)), "{error}");
 }

@@ -11,14 +11,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
-use pinlake_env::{Backoff, Rng};
+use pinlake_env::{RetryPolicy, Rng};
 use serde::Deserialize;
 
 use crate::error::LakeError;
 
 /// How a doubtful put is tried again: about ten seconds in all.
-const DOUBT: Backoff =
-    Backoff { first: Duration::from_millis(100), most: Duration::from_secs(3), attempts: 8 };
+const DOUBT: RetryPolicy = RetryPolicy {
+    max_attempts: 8,
+    initial_delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(3),
+};
 
 /// Whose version it became.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +61,7 @@ pub(crate) async fn put(
         }
         let Some(delay) = delays.next() else {
             let path = path.to_string();
-            return Err(LakeError::CommitUnknown { path, attempts: DOUBT.attempts, last: answer });
+            return Err(LakeError::CommitUnknown { path, attempts: DOUBT.max_attempts, last: answer });
         };
         tracing::warn!(%path, error = %answer, ?delay, "commit in doubt, putting it again");
         tokio::time::sleep(delay).await;

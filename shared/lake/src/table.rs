@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use pinlake_env::{Backoff, Env};
+use pinlake_env::{Env, RetryPolicy};
 use pinlake_schema::{Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 use rayon::slice::ParallelSliceMut;
 use tokio::sync::Mutex;
@@ -32,8 +32,11 @@ const CONTRACT_PROPERTY: &str = "pinlake.contract";
 const VERSION_PROPERTY: &str = "pinlake.contract.version";
 const IDENTITY_PROPERTY: &str = "pinlake.identity";
 /// How a lost version is tried for again.
-const CONTENTION: Backoff =
-    Backoff { first: Duration::from_millis(50), most: Duration::from_secs(5), attempts: 24 };
+const CONTENTION: RetryPolicy = RetryPolicy {
+    max_attempts: 24,
+    initial_delay: Duration::from_millis(50),
+    max_delay: Duration::from_secs(5),
+};
 
 /// What became of the rows of one [`Table::insert`]: `read = inserted + duplicates`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -268,7 +271,7 @@ impl Table {
     async fn wait_after_loss(&self, delays: &mut impl Iterator<Item = Duration>) -> Result<(), LakeError> {
         let dataset = &self.contract.name;
         let Some(delay) = delays.next() else {
-            return Err(LakeError::Contended { dataset: dataset.clone(), attempts: CONTENTION.attempts });
+            return Err(LakeError::Contended { dataset: dataset.clone(), attempts: CONTENTION.max_attempts });
         };
         tracing::info!(%dataset, ?delay, "version taken by another writer, looking again");
         tokio::time::sleep(delay).await;

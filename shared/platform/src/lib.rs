@@ -18,6 +18,7 @@ pub mod contracts;
 pub mod event;
 pub mod folder;
 pub mod location;
+pub mod metrics;
 pub mod s3;
 pub mod settings;
 pub mod telemetry;

@@ -1,4 +1,4 @@
-//! The invariants: what "drained" promises, at every step, and the whole guarantee at the end.
+//! Checks "drained" during a run, and the whole guarantee at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,33 +11,33 @@ use pinlake_lake::Lake;
 use pinlake_landing::drain;
 use tokio::time::sleep;
 
-use crate::contracts::{self, Release, Rule};
+use crate::contracts::{self, CatalogVersion, Rule};
 use crate::files;
-use crate::invariants::{self, Places};
+use crate::invariants::{self, Copies};
 use crate::kinesis::STREAM;
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
 use crate::queue::Queue;
 use crate::store::Store;
-use crate::trace::Broken;
+use crate::trace::Violation;
 use crate::world::World;
 
-/// Asks again and again whether the pipeline is drained of what some answers acknowledged. Whenever it says so, it
+/// Checks repeatedly whether the pipeline has drained for some acknowledgements. Whenever it reports so, it
 /// must be true.
-pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
-    let store = Store::of(&world, &Process::new("client"), &queue);
-    let bounds = world.plan.bounds;
+pub async fn check_drained_answers(world: Arc<World>, queue: Arc<Queue>) {
+    let store = Store::open_lake(&world, &Process::new("client"), &queue);
+    let bounds = world.scenario.bounds;
     loop {
-        let often = if world.is_healed() { 40_000 } else { 8_000 };
+        let often = if world.has_stopped_faults() { 40_000 } else { 8_000 };
         sleep(world.rng.millis(500, often)).await;
         let receipt = {
-            let book = world.ledger.open();
+            let book = world.ledger.lock();
             if book.receipts.is_empty() {
                 continue;
             }
             let all = world.rng.chance(300);
             if all {
-                together(&book.receipts, STREAM)
+                merge_receipts(&book.receipts, STREAM)
             } else {
                 book.receipts[world.rng.index(book.receipts.len())].clone()
             }
@@ -49,10 +49,10 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
             continue;
         };
         if !backlog.truncated.is_empty() {
-            world.trace.reached("looks that reached their bound");
+            world.trace.count("looks that reached their bound");
         }
         if backlog.is_drained() {
-            world.trace.reached("drained answers");
+            world.trace.count("drained answers");
             let invariants = world.invariants();
             let mut wanted: BTreeMap<&Content, BTreeSet<&RecordId>> = BTreeMap::new();
             for (content, id) in &receipt.records {
@@ -67,8 +67,8 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
             let (first, count) = (missing.first().map(ToString::to_string), missing.len());
             drop(invariants);
             if let Some(first) = first {
-                world.broke(
-                    Broken::SaidDrained,
+                world.report_violation(
+                    Violation::FalselyDrained,
                     format!("drained, but {count} rows are missing, such as {first}"),
                 );
             }
@@ -76,7 +76,7 @@ pub async fn ask(world: Arc<World>, queue: Arc<Queue>) {
     }
 }
 
-fn together(receipts: &[Receipt], stream: &'static str) -> Receipt {
+fn merge_receipts(receipts: &[Receipt], stream: &'static str) -> Receipt {
     let mut all = Receipt { stream, ..Receipt::default() };
     for receipt in receipts.iter().filter(|receipt| receipt.stream == stream) {
         for (shard, sequence) in &receipt.acknowledged {
@@ -90,13 +90,13 @@ fn together(receipts: &[Receipt], stream: &'static str) -> Receipt {
     all
 }
 
-/// Whether there is nothing left to do. The store's own faults do not touch this.
+/// Whether there is no work left. Reads the store without faults.
 pub async fn is_idle(world: &World) -> bool {
-    world.is_still() && left(world).await.is_empty()
+    world.has_nothing_in_progress() && list_remaining(world).await.is_empty()
 }
 
-/// What is left on the way in the store.
-pub async fn left(world: &World) -> String {
+/// Lists objects that are still to be processed.
+pub async fn list_remaining(world: &World) -> String {
     let mut left = String::new();
     for prefix in ["landing", "inbox", "failed", "aws"] {
         let listed = world.memory.list(Some(&Path::from(prefix))).take(3);
@@ -107,19 +107,19 @@ pub async fn left(world: &World) -> String {
     left
 }
 
-/// The guarantee, read from nothing but the store: not what was seen landing, but what a reader of the tables finds.
-pub async fn guarantee(world: &Arc<World>) {
+/// Checks the guarantee from the store alone, as a reader of the tables sees it.
+pub async fn check_guarantee(world: &Arc<World>) {
     let store: Arc<dyn ObjectStore> = Arc::new(world.memory.fork());
     let lake = Lake::new(store.clone(), world.effects());
-    let mut found: BTreeMap<Content, Places> = BTreeMap::new();
-    // The release that is deployed last may not know all tables.
-    let catalog = contracts::catalog(Release::First);
+    let mut found: BTreeMap<Content, Copies> = BTreeMap::new();
+    // The catalog that was deployed last may not have all datasets.
+    let catalog = contracts::catalog(CatalogVersion::First);
     for contract in catalog.contracts() {
         let dataset = contract.name.as_str();
         let pinned = match lake.table(contract).pin().await {
             Ok(pinned) => pinned,
             Err(error) => {
-                world.broke(Broken::Files, format!("{dataset} cannot be read: {error}"));
+                world.report_violation(Violation::WrongFiles, format!("{dataset} cannot be read: {error}"));
                 continue;
             }
         };
@@ -131,60 +131,68 @@ pub async fn guarantee(world: &Arc<World>) {
                 if bytes.len() as u64 != file.size {
                     return Err(format!("{} bytes, the log says {}", bytes.len(), file.size));
                 }
-                invariants::rows_of(bytes)
+                invariants::read_rows(bytes)
             };
             match read.await {
                 Ok(batches) => {
-                    for (content, is_told) in
-                        batches.iter().flat_map(|batch| invariants::said(dataset, batch))
+                    for (content, has_contract) in
+                        batches.iter().flat_map(|batch| invariants::row_contents(dataset, batch))
                     {
                         rows += 1;
-                        found.entry(content).or_default().add(is_told);
+                        found.entry(content).or_default().add(has_contract);
                     }
                 }
-                Err(why) => world.broke(Broken::Files, format!("{}: {why}", file.path)),
+                Err(why) => world.report_violation(Violation::WrongFiles, format!("{}: {why}", file.path)),
             }
         }
         let inserted = world.invariants().inserted(dataset);
         if inserted != rows {
-            world
-                .broke(Broken::Counts, format!("{dataset} has {rows} rows, its commits inserted {inserted}"));
+            world.report_violation(
+                Violation::WrongCounts,
+                format!("{dataset} has {rows} rows, its commits inserted {inserted}"),
+            );
         }
-        let book = world.ledger.open();
+        let book = world.ledger.lock();
         let reported = book.inserted.get(dataset).copied().unwrap_or(0);
         let all_reported = !book.unreported;
         drop(book);
         if reported > rows || (all_reported && reported != rows) {
-            world.broke(Broken::Counts, format!("{dataset} has {rows} rows, compactors reported {reported}"));
+            world.report_violation(
+                Violation::WrongCounts,
+                format!("{dataset} has {rows} rows, compactors reported {reported}"),
+            );
         }
     }
-    let promises = world.ledger.open().promises.clone();
+    let promises = world.ledger.lock().promises.clone();
     for (content, promise) in &promises {
         let places = found.remove(content).unwrap_or_default();
-        if places.all() < promise.least(content) {
+        if places.all() < promise.min_copies(content) {
             let acknowledged = &promise.acknowledged;
-            world.broke(
-                Broken::Lost,
+            world.report_violation(
+                Violation::Lost,
                 format!("{content} is there {places:?}, acknowledged as {acknowledged:?}"),
             );
         }
         if promise.is_exceeded(content, places) {
             let sent = &promise.sent;
-            world.broke(Broken::Doubled, format!("{content} is there {places:?}, sent as {sent:?}"));
+            world.report_violation(
+                Violation::Duplicated,
+                format!("{content} is there {places:?}, sent as {sent:?}"),
+            );
         }
     }
     for (content, _) in found {
-        // A resolved record is in its table, which has been looked at; but somebody must have sent it.
+        // A resolved record is in its table, which was checked above; but it must have been sent.
         if content.strip_prefix(invariants::RESOLVED).is_some_and(|content| promises.contains_key(content)) {
-            world.trace.reached("records resolved");
+            world.trace.count("records resolved");
             continue;
         }
-        if files::tells_of_file(&content) {
+        if files::is_file_row(&content) {
             continue;
         }
-        world.broke(Broken::Invented, format!("nobody sent {content}"));
+        world.report_violation(Violation::Unexpected, format!("{content} was not sent"));
     }
 }
 
-/// How long to look on after the world is idle, for work that comes back.
-pub const LOOK_ON: Duration = Duration::from_secs(60);
+/// How long a run must be idle before it is complete, because work can come back.
+pub const IDLE_TIME: Duration = Duration::from_secs(60);

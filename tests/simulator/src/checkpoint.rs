@@ -1,4 +1,4 @@
-//! Checkpoints of a table's log as other programs write them: made here from the log's entries, without any Delta library.
+//! Checkpoints as other programs write them, built from log entries without a Delta library.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,56 +13,61 @@ use crate::rng::SimRng;
 
 /// The form of a checkpoint ("Checkpoints", Delta transaction log protocol).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum CheckpointForm {
     /// One file, `<version>.checkpoint.parquet`.
     Classic,
     /// Several, `<version>.checkpoint.<part>.<parts>.parquet`.
     Parts,
-    /// A name with a UUID, of a form that the table's protocol does not promise (V2).
+    /// A name with a UUID (V2), which the protocol of the table does not include.
     Unknown,
-    /// No file at all: the hint is all there is, and points nowhere or cannot be read.
+    /// No file: only a hint, which points nowhere or cannot be read.
     Missing,
 }
 
-/// A checkpoint's files, and what `_last_checkpoint` says of it.
+/// The files of a checkpoint and its hint.
 pub struct Checkpoint {
     /// Name in the log, and bytes.
     pub files: Vec<(String, Bytes)>,
-    /// The hint.
+    /// The contents of `_last_checkpoint`.
     pub hint: String,
 }
 
-/// The checkpoint of `version`, whose log is `entries`.
-pub fn of(version: u64, entries: &[Bytes], form: Form, rng: &SimRng) -> Option<Checkpoint> {
-    let actions = reconciled(entries);
+/// Builds the checkpoint of `version` from the log entries up to it.
+pub fn build_checkpoint(
+    version: u64,
+    entries: &[Bytes],
+    form: CheckpointForm,
+    rng: &SimRng,
+) -> Option<Checkpoint> {
+    let actions = reconcile_actions(entries);
     let name = |rest: &str| format!("{version:020}.checkpoint.{rest}");
     let size = actions.len();
     let plain = json!({"version": version, "size": size});
     Some(match form {
-        Form::Classic => {
-            let bytes = parquet(&actions, false)?;
+        CheckpointForm::Classic => {
+            let bytes = write_parquet(&actions, false)?;
             Checkpoint { files: vec![(name("parquet"), bytes)], hint: plain.to_string() }
         }
-        Form::Parts => {
+        CheckpointForm::Parts => {
             let parts = actions.len().clamp(1, 2 + rng.index(2));
             let length = actions.len().div_ceil(parts);
             let chunks: Vec<&[Value]> = actions.chunks(length).collect();
             let parts = chunks.len();
             let files = chunks.iter().enumerate().map(|(at, part)| {
-                Some((name(&format!("{:010}.{parts:010}.parquet", at + 1)), parquet(part, false)?))
+                Some((name(&format!("{:010}.{parts:010}.parquet", at + 1)), write_parquet(part, false)?))
             });
             let hint = json!({"version": version, "size": size, "parts": parts});
             Checkpoint { files: files.collect::<Option<_>>()?, hint: hint.to_string() }
         }
-        Form::Unknown => {
+        CheckpointForm::Unknown => {
             let file = name("80a083e8-7026-4e79-81be-64bd76c43a11.parquet");
             let hint =
                 json!({"version": version, "size": size, "v2Checkpoint": {"path": file, "sizeInBytes": 1}});
             let mut actions = actions;
             actions.push(json!({"checkpointMetadata": {"version": version}}));
-            Checkpoint { files: vec![(file, parquet(&actions, true)?)], hint: hint.to_string() }
+            Checkpoint { files: vec![(file, write_parquet(&actions, true)?)], hint: hint.to_string() }
         }
-        Form::Missing => {
+        CheckpointForm::Missing => {
             let beyond = json!({"version": version + 100, "size": 1});
             let hints = [plain.to_string(), beyond.to_string(), "{\"version\":".to_owned(), String::new()];
             Checkpoint { files: Vec::new(), hint: hints[rng.index(hints.len())].clone() }
@@ -70,8 +75,8 @@ pub fn of(version: u64, entries: &[Bytes], form: Form, rng: &SimRng) -> Option<C
     })
 }
 
-/// What of a log's actions still counts ("Action Reconciliation").
-fn reconciled(entries: &[Bytes]) -> Vec<Value> {
+/// The actions that are in effect ("Action Reconciliation", Delta transaction log protocol).
+fn reconcile_actions(entries: &[Bytes]) -> Vec<Value> {
     let (mut protocol, mut metadata) = (None, None);
     let (mut transactions, mut files) = (BTreeMap::new(), BTreeMap::new());
     for entry in entries {
@@ -95,9 +100,9 @@ fn reconciled(entries: &[Bytes]) -> Vec<Value> {
     first.chain(transactions.into_values()).chain(files.into_values()).collect()
 }
 
-fn parquet(actions: &[Value], v2: bool) -> Option<Bytes> {
+fn write_parquet(actions: &[Value], v2: bool) -> Option<Bytes> {
     let lines: String = actions.iter().map(|action| format!("{action}\n")).collect();
-    let schema = Arc::new(schema(v2));
+    let schema = Arc::new(checkpoint_schema(v2));
     let decoder = arrow::json::ReaderBuilder::new(schema.clone()).build(lines.as_bytes()).ok()?;
     let batches: Vec<RecordBatch> = decoder.collect::<Result<_, _>>().ok()?;
     let mut bytes = Vec::new();
@@ -109,7 +114,7 @@ fn parquet(actions: &[Value], v2: bool) -> Option<Bytes> {
     Some(bytes.into())
 }
 
-fn schema(v2: bool) -> Schema {
+fn checkpoint_schema(v2: bool) -> Schema {
     let field = |name: &str, kind: DataType| Field::new(name, kind, true);
     let of = |fields: Vec<Field>| DataType::Struct(fields.into());
     let texts = || DataType::List(Arc::new(Field::new("element", DataType::Utf8, true)));

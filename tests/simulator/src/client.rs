@@ -1,7 +1,6 @@
-//! Clients: they post rows in the three formats, some of them dirty, some twice, and send again what they have no
-//! good answer for, under the same Idempotency-Key. Some have an API key; some name their requests as others do, or as they
-//! have named others before; some lose the header when they send again, or send a part of a request again. And a stranger who
-//! writes to the stream what he likes.
+//! Clients. They post valid and invalid rows in three formats, and repeat a request without a good response under the
+//! same Idempotency-Key. Some have an API key, share an Idempotency-Key with other requests, lose the header on a retry, or
+//! repeat a part of a request. Another producer writes arbitrary bytes to the stream.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,18 +14,18 @@ use pinlake_landing::drain::Acknowledged;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::contracts::{self, DATASETS, Release};
+use crate::contracts::{self, CatalogVersion, DATASETS};
 use crate::fault::Fault;
-use crate::invariants::quarantined;
+use crate::invariants::quarantine_content;
 use crate::kinesis::{Producer, STREAM, Stream};
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::process::Process;
-use crate::trace::Broken;
+use crate::trace::Violation;
 use crate::world::{Function, World, api_key};
 
 /// The function's time limit.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// How often a client sends a request in all.
+/// Attempts of a request.
 const ATTEMPTS: u64 = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,49 +44,52 @@ struct Row {
 }
 
 #[derive(Clone)]
-struct Post {
+struct ClientRequest {
     id: String,
     format: Format,
     path: String,
     rows: Vec<Row>,
     /// The request's Idempotency-Key.
     key: Option<String>,
-    /// Whose API key it brings.
+    /// The caller whose API key it has.
     caller: Option<u64>,
     malformed: bool,
 }
 
-/// A warm ingest.
+/// A running ingest process.
 struct Warm {
-    release: Release,
+    catalog_version: CatalogVersion,
     app: App<Producer>,
 }
 
-/// A client: posts one request after another.
+/// Posts one request after another.
 pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
     let mut warm = None;
-    let requests =
-        if world.plan.long { world.plan.requests } else { world.rng.between(1, world.plan.requests) };
+    let requests = if world.scenario.has_many_commits {
+        world.scenario.requests
+    } else {
+        world.rng.between(1, world.scenario.requests)
+    };
     for request in 0..requests {
         sleep(world.rng.millis(0, 8_000)).await;
-        let post = draw(&world, &format!("c{number}-{request}"), number);
+        let post = random_input(&world, &format!("c{number}-{request}"), number);
         for attempt in 0..ATTEMPTS {
             let mut again = post.clone();
-            if attempt > 0 && again.key.is_some() && world.strikes(Fault::HeaderLost, "client") {
+            if attempt > 0 && again.key.is_some() && world.draw_fault(Fault::HeaderLost, "client") {
                 again.key = None;
             } else if attempt > 0
                 && again.key.is_some()
                 && again.rows.len() > 1
                 && !again.malformed
-                && world.strikes(Fault::PartRepeated, "client")
+                && world.draw_fault(Fault::PartRepeated, "client")
             {
                 again.rows.drain(..world.rng.index(again.rows.len()));
-                // What it was content with stays; what it was not, it has in full the next time.
+                // The whole request follows.
                 send(&world, &stream, &again, ATTEMPTS + attempt, &mut warm).await;
                 again = post.clone();
             }
             let done = send(&world, &stream, &again, attempt, &mut warm).await;
-            if done && !world.strikes(Fault::ClientRepeats, "client") {
+            if done && !world.draw_fault(Fault::ClientRepeats, "client") {
                 break;
             }
             sleep(world.rng.millis(100, 5_000)).await;
@@ -95,51 +97,54 @@ pub async fn client(world: Arc<World>, stream: Arc<Stream>, number: u64) {
     }
 }
 
-fn draw(world: &World, id: &str, client: u64) -> Post {
+fn random_input(world: &World, id: &str, client: u64) -> ClientRequest {
     let rng = &world.rng;
     let format =
         [Format::Native, Format::NativeLines, Format::Kafka, Format::KinesisRecords, Format::KinesisRecord]
             [rng.index(5)];
     let kinesis = matches!(format, Format::KinesisRecord | Format::KinesisRecords);
-    let dataset = if world.plan.long { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
-    let count = if format == Format::KinesisRecord { 1 } else { rng.between(1, world.plan.rows) };
-    let rows =
-        (0..count).map(|index| row(world, if kinesis { None } else { Some(dataset) }, id, index)).collect();
+    let dataset =
+        if world.scenario.has_many_commits { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
+    let count = if format == Format::KinesisRecord { 1 } else { rng.between(1, world.scenario.rows) };
+    let rows = (0..count)
+        .map(|index| random_row(world, if kinesis { None } else { Some(dataset) }, id, index))
+        .collect();
     let path = match format {
         Format::Native | Format::NativeLines => format!("/v1/{dataset}"),
         Format::Kafka => format!("/test/topics/0a1b.{dataset}"),
         Format::KinesisRecords => "/prod/streams/shared/records".to_owned(),
         Format::KinesisRecord => "/prod/streams/shared/record".to_owned(),
     };
-    let caller = (world.plan.callers > 0).then(|| client % world.plan.callers);
+    let caller = (world.scenario.callers > 0).then(|| client % world.scenario.callers);
     let key = match rng.chance(700) {
-        // A name that is near at hand: a batch's number, say.
-        true if rng.chance(world.plan.shared_keys) => {
-            world.trace.reached("shared idempotency keys");
+        // A key that other clients are likely to use too, such as a batch number.
+        true if rng.chance(world.scenario.shared_keys) => {
+            world.trace.count("shared idempotency keys");
             Some(format!("batch-{}", rng.between(0, 1)))
         }
         named => named.then(|| id.to_owned()),
     };
-    Post { id: id.to_owned(), format, path, rows, key, caller, malformed: rng.chance(60) }
+    ClientRequest { id: id.to_owned(), format, path, rows, key, caller, malformed: rng.chance(60) }
 }
 
-/// A row for `dataset`; none: for any, and its shape will tell.
-fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) -> Row {
+/// Draws a row of `dataset`, or of any dataset that its shape identifies.
+fn random_row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) -> Row {
     let rng = &world.rng;
     let sent_to = dataset;
-    let any = || if world.plan.long { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
+    let any =
+        || if world.scenario.has_many_commits { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
     let dataset = dataset.unwrap_or_else(any);
     let good = |id: u64, note: &str| Row {
         json: format!("{{\"{dataset}\":{id},\"note\":\"{note}\"}}"),
         content: format!("{dataset}/{id}"),
     };
     let bad = |json: String, judged_by: Option<&str>| Row {
-        content: quarantined(judged_by, json.as_bytes()),
+        content: quarantine_content(judged_by, json.as_bytes()),
         json,
     };
-    if matches!(dataset, "page" | "click") && rng.chance(world.plan.wavering) {
-        let id = rng.between(*contracts::WAVERING.start(), *contracts::WAVERING.end());
-        return Row { json: contracts::wavering(dataset, id), content: format!("{dataset}/{id}") };
+    if matches!(dataset, "page" | "click") && rng.chance(world.scenario.borderline) {
+        let id = rng.between(*contracts::BORDERLINE.start(), *contracts::BORDERLINE.end());
+        return Row { json: contracts::borderline(dataset, id), content: format!("{dataset}/{id}") };
     }
     if dataset == "draft" {
         let is_named = sent_to.is_some();
@@ -154,8 +159,8 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
         let id = rng.between(*ids.start(), *ids.end());
         return Row { json: contracts::draft(id), content: format!("draft/{id}") };
     }
-    match if world.plan.long { 99 } else { rng.between(0, 99) } {
-        // A small range: the same rows come again, in this request and in others.
+    match if world.scenario.has_many_commits { 99 } else { rng.between(0, 99) } {
+        // A small range, so that equal rows occur in this request and in others.
         0..=54 => {
             let id = rng.between(0, 30);
             good(id, &format!("note {id}"))
@@ -174,7 +179,7 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
         75..=84 => bad(format!("{{\"{dataset}\":\"\",\"note\":\"{}\"}}", rng.between(0, 9)), Some(dataset)),
         85..=92 => bad(format!("{{\"what\":{}}}", rng.between(0, 9)), sent_to),
         _ => {
-            // Only this request has it: what becomes of a request can be told by it.
+            // Unique to this request, so that its rows can be traced.
             let mut id = 1_000_u64;
             for byte in format!("{request}/{index}").bytes() {
                 id = id * 131 % 1_000_000_007 + u64::from(byte) + 1_000;
@@ -184,7 +189,7 @@ fn row(world: &World, dataset: Option<&'static str>, request: &str, index: u64) 
     }
 }
 
-fn body(post: &Post) -> String {
+fn encode_body(post: &ClientRequest) -> String {
     let mut text = String::new();
     let (open, close, between) = match post.format {
         Format::Native => ("[", "]", ","),
@@ -198,7 +203,7 @@ fn body(post: &Post) -> String {
             text.push_str(between);
         }
         let json = &row.json;
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = match post.format {
             Format::Native | Format::NativeLines => write!(text, "{json}"),
             Format::Kafka => write!(text, "{{\"value\":{json}}}"),
@@ -213,27 +218,28 @@ fn body(post: &Post) -> String {
     text
 }
 
-/// Sends a request; whether the client is content with the answer.
+/// Sends a request. `true`: all rows were acknowledged or rejected for good.
 async fn send(
     world: &Arc<World>,
     stream: &Arc<Stream>,
-    post: &Post,
+    post: &ClientRequest,
     attempt: u64,
     warm: &mut Option<Warm>,
 ) -> bool {
-    let release = world.release(Function::Ingest);
-    let Warm { app, .. } = warm.take().filter(|warm| warm.release == release).unwrap_or_else(|| Warm {
-        release,
-        app: App {
-            stream: Producer { stream: stream.clone(), process: Process::new("ingest") },
-            catalog: contracts::catalog(release),
-            access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
-            reads_enabled: false,
-            retry_policy: RetryPolicy::default(),
-            env: world.effects(),
-        },
-    });
-    let mut request: Request = http::Request::new(Body::from(body(post)));
+    let catalog_version = world.catalog_version(Function::Ingest);
+    let Warm { app, .. } =
+        warm.take().filter(|warm| warm.catalog_version == catalog_version).unwrap_or_else(|| Warm {
+            catalog_version,
+            app: App {
+                stream: Producer { stream: stream.clone(), process: Process::new("ingest") },
+                catalog: contracts::catalog(catalog_version),
+                access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
+                reads_enabled: false,
+                retry_policy: RetryPolicy::default(),
+                env: world.effects(),
+            },
+        });
+    let mut request: Request = http::Request::new(Body::from(encode_body(post)));
     *request.method_mut() = http::Method::POST;
     if let Ok(uri) = format!("https://example.org{}", post.path).parse() {
         *request.uri_mut() = uri;
@@ -252,17 +258,17 @@ async fn send(
     context.request_id = format!("{}-{attempt}", post.id);
     let request_id = context.request_id.clone();
     let request = request.with_lambda_context(context);
-    // Which record each row is: of whom, of which request, and the number in it.
+    // The identity of each record: caller, request and number.
     let request_name = post.key.clone().unwrap_or(request_id);
     let ids: Vec<RecordId> =
         (0..post.rows.len()).map(|at| format!("{:?}/{request_name}#{at}", post.caller)).collect();
     if !post.malformed {
-        let mut book = world.ledger.open();
+        let mut book = world.ledger.lock();
         for (row, id) in post.rows.iter().zip(&ids) {
-            book.sent(&row.content, id.clone());
+            book.record_sent(&row.content, id.clone());
         }
     }
-    world.tell(|| {
+    world.log(|| {
         let (rows, key) = (post.rows.len(), &post.key);
         format!("client sends {} as {key:?} to {}, {rows} rows, attempt {attempt}", post.id, post.path)
     });
@@ -270,23 +276,26 @@ async fn send(
     let Some(response) = process.invoke(world, TIME_LIMIT, app.handle(request)).await else {
         return false;
     };
-    *warm = Some(Warm { release, app });
+    *warm = Some(Warm { catalog_version, app });
     sleep(world.rng.millis(5, 50)).await;
-    if world.strikes(Fault::HttpAnswerLost, "client") {
+    if world.draw_fault(Fault::HttpAnswerLost, "client") {
         return false;
     }
-    read(world, post, &ids, &response)
+    read_response(world, post, &ids, &response)
 }
 
-/// Reads an answer and books what it acknowledges.
-fn read(world: &World, post: &Post, ids: &[RecordId], response: &Response<Body>) -> bool {
+/// Reads a response and records what it acknowledges.
+fn read_response(world: &World, post: &ClientRequest, ids: &[RecordId], response: &Response<Body>) -> bool {
     let status = response.status().as_u16();
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-    world.tell(|| format!("client has {status} for {}: {body}", post.id));
+    world.log(|| format!("client has {status} for {}: {body}", post.id));
     if post.malformed {
-        // Whether the dataset is there is asked first.
+        // Ingest checks the dataset first.
         if status != 400 && !(status == 404 && post.path.ends_with("draft")) {
-            world.broke(Broken::Invented, format!("a malformed body of {} was answered {status}", post.id));
+            world.report_violation(
+                Violation::Unexpected,
+                format!("a malformed body of {} was answered {status}", post.id),
+            );
         }
         return true;
     }
@@ -307,15 +316,18 @@ fn read(world: &World, post: &Post, ids: &[RecordId], response: &Response<Body>)
             (0..post.rows.len()).map(|at| ranges.iter().any(|range| inside(at, range))).collect()
         }
         (_, 429 | 500 | 503) => return false,
-        // The dataset has no contract yet, or none any more.
+        // The dataset has no contract at the moment.
         (_, 404) if post.path.ends_with("draft") => return false,
         _ => {
-            world.broke(Broken::Lost, format!("{} was answered {status}: {body}", post.id));
+            world.report_violation(Violation::Lost, format!("{} was answered {status}: {body}", post.id));
             return true;
         }
     };
     if taken.len() != post.rows.len() {
-        world.broke(Broken::Lost, format!("{}: {} rows, {} answers", post.id, post.rows.len(), taken.len()));
+        world.report_violation(
+            Violation::Lost,
+            format!("{}: {} rows, {} answers", post.id, post.rows.len(), taken.len()),
+        );
         return true;
     }
     let acknowledged = response.headers().get(ingest::ack::HEADER).and_then(|ack| ack.to_str().ok());
@@ -335,13 +347,13 @@ fn read(world: &World, post: &Post, ids: &[RecordId], response: &Response<Body>)
         .collect();
     if !records.is_empty() {
         if acknowledged.is_empty() {
-            world.broke(
-                Broken::SaidDrained,
+            world.report_violation(
+                Violation::FalselyDrained,
                 format!("{} was acknowledged without {}", post.id, ingest::ack::HEADER),
             );
         }
-        world.trace.reached("acknowledgements");
-        world.ledger.open().acknowledged(Receipt { stream: STREAM, acknowledged, records });
+        world.trace.count("acknowledgements");
+        world.ledger.lock().record_acknowledged(Receipt { stream: STREAM, acknowledged, records });
     }
     taken.iter().all(|taken| *taken)
 }
@@ -350,30 +362,32 @@ fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
     body[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Another producer on the same stream, whose records have any form.
-pub async fn stranger(world: Arc<World>, stream: Arc<Stream>) {
+/// Another producer, whose records are arbitrary bytes.
+pub async fn produce_foreign_records(world: Arc<World>, stream: Arc<Stream>) {
     for _ in 0..world.rng.between(1, 4) {
         sleep(world.rng.millis(0, 10_000)).await;
         let id = world.rng.between(0, 30);
         let (key, data, content): (&str, Vec<u8>, Content) = match world.rng.between(0, 5) {
-            0 => ("any", vec![0xff, 0, 0x80 | id as u8], quarantined(None, &[0xff, 0, 0x80 | id as u8])),
-            1 => ("any", Vec::new(), quarantined(None, b"")),
-            2 => ("visit", b"not json".to_vec(), quarantined(Some("visit"), b"not json")),
+            0 => {
+                ("any", vec![0xff, 0, 0x80 | id as u8], quarantine_content(None, &[0xff, 0, 0x80 | id as u8]))
+            }
+            1 => ("any", Vec::new(), quarantine_content(None, b"")),
+            2 => ("visit", b"not json".to_vec(), quarantine_content(Some("visit"), b"not json")),
             3 => (
                 "any/+1/01",
                 format!("{{\"visit\": {}}}", 200 + id).into_bytes(),
                 format!("visit/{}", 200 + id),
             ),
             4 => ("page", format!("{{\n  \"page\": {id}\n}}\n").into_bytes(), format!("page/{id}")),
-            _ => ("nobody/r/0", b"[1, 2]".to_vec(), quarantined(Some("nobody"), b"[1, 2]")),
+            _ => ("nobody/r/0", b"[1, 2]".to_vec(), quarantine_content(Some("nobody"), b"[1, 2]")),
         };
         let stored = stream.store(key, &data);
         let Ok(sequence) = stored.sequence.parse() else { continue };
-        // Nobody named its request: its place is its id.
+        // Without a request, its place on the stream is its id.
         let id: RecordId = format!("{}/{}", stored.shard, stored.sequence);
         let acknowledged = Acknowledged::from([(stored.shard, sequence)]);
-        let mut book = world.ledger.open();
-        book.sent(&content, id.clone());
-        book.acknowledged(Receipt { stream: STREAM, acknowledged, records: vec![(content, id)] });
+        let mut book = world.ledger.lock();
+        book.record_sent(&content, id.clone());
+        book.record_acknowledged(Receipt { stream: STREAM, acknowledged, records: vec![(content, id)] });
     }
 }

@@ -1,67 +1,72 @@
-//! The datasets of the simulated world: one for each kind of identity and of route, small so that a run is quick.
+//! The contracts of the simulation: one dataset for each kind of identity and of route, with few columns.
 
 use std::sync::{Arc, LazyLock};
 
 use pinlake_schema::Catalog;
 
-/// Datasets that clients post to.
+/// The datasets that clients post to.
 pub const DATASETS: [&str; 4] = ["visit", "click", "page", "draft"];
-/// The dataset whose records only the names of topics and files tell: no shape, no partition key.
+/// The dataset that only topic and file names identify, not a shape or a partition key.
 pub const MEMO: &str = "memo";
-/// The topic that carries it.
+/// The topic of [`MEMO`].
 pub const TOPIC: &str = "0a1b.memo";
 
-/// A deployment's contracts.
+/// A version of the catalog that can be deployed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
-    /// What every world begins with.
+pub enum CatalogVersion {
+    /// The catalog at the start of every run.
     First,
-    /// A cleaning rule of `page` differs: what has landed must be cleaned again. No key changes.
+    /// Changes a cleaning rule of `page`: landed records must be cleaned again. No key changes.
     Recleaned,
-    /// The identity of `visit` differs: its table must refuse it.
+    /// Changes the identity of `visit`: its table must reject it.
     Rekeyed,
-    /// `page` and `click` take records whose flag is "maybe", which every other release quarantines ([`wavering`]).
+    /// `page` and `click` accept records whose flag is "maybe", which all other versions quarantine ([`borderline`]).
     Lenient,
-    /// Knows nothing of `draft`, which every other release has: it comes with a deploy, or goes.
+    /// Lacks `draft`, which all other versions have.
     Withdrawn,
-    /// Other topics and files belong to `memo`. Nothing else differs: what a contract gives is the same.
+    /// Assigns other topics and files to `memo`. Nothing else changes.
     Renamed,
-    /// Has one more dataset, `twin`, whose shape some drafts have too ([`sketch`]): nothing tells which of the two they are.
+    /// Adds the dataset `twin`, whose shape some drafts have too ([`sketch`]), so that they are ambiguous.
     Ambiguous,
 }
 
-impl Release {
+impl CatalogVersion {
     /// All of them.
-    pub const ALL: [Release; 7] = [
-        Release::First,
-        Release::Recleaned,
-        Release::Rekeyed,
-        Release::Lenient,
-        Release::Withdrawn,
-        Release::Renamed,
-        Release::Ambiguous,
+    pub const ALL: [CatalogVersion; 7] = [
+        CatalogVersion::First,
+        CatalogVersion::Recleaned,
+        CatalogVersion::Rekeyed,
+        CatalogVersion::Lenient,
+        CatalogVersion::Withdrawn,
+        CatalogVersion::Renamed,
+        CatalogVersion::Ambiguous,
     ];
 }
 
-/// The contracts of a release.
-pub fn catalog(release: Release) -> Arc<Catalog> {
-    static ALL: LazyLock<[Arc<Catalog>; 7]> = LazyLock::new(|| Release::ALL.map(build));
-    ALL[release as usize].clone()
+/// The contracts of a version.
+pub fn catalog(catalog_version: CatalogVersion) -> Arc<Catalog> {
+    static ALL: LazyLock<[Arc<Catalog>; 7]> = LazyLock::new(|| CatalogVersion::ALL.map(build));
+    ALL[catalog_version as usize].clone()
 }
 
 #[expect(clippy::expect_used, reason = "the texts are constants of this file")]
-fn build(release: Release) -> Arc<Catalog> {
-    let identity = |dataset| match (dataset, release) {
+fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
+    let identity = |dataset| match (dataset, catalog_version) {
         ("click", _) => "\"record\"",
         ("page" | "memo", _) => "[\"id\"]",
-        ("visit", Release::Rekeyed) => "[\"id\"]",
+        ("visit", CatalogVersion::Rekeyed) => "[\"id\"]",
         _ => "\"row\"",
     };
-    let null =
-        |dataset| if dataset == "page" && release == Release::Recleaned { "\"-\", \"?\"" } else { "\"-\"" };
-    let flag = if release == Release::Lenient { "\"-\", \"maybe\"" } else { "\"-\"" };
+    let null = |dataset| {
+        if dataset == "page" && catalog_version == CatalogVersion::Recleaned {
+            "\"-\", \"?\""
+        } else {
+            "\"-\""
+        }
+    };
+    let flag = if catalog_version == CatalogVersion::Lenient { "\"-\", \"maybe\"" } else { "\"-\"" };
     let route = |dataset: &str| match dataset {
-        "memo" if release == Release::Renamed => {
+        "memo" if catalog_version == CatalogVersion::Renamed => {
             "topics = [\"*.renamed\"]\nfiles = [\"renamed*\"]".to_owned()
         }
         "memo" => "topics = [\"*.memo\"]\nfiles = [\"memo*\"]".to_owned(),
@@ -72,10 +77,10 @@ fn build(release: Release) -> Arc<Catalog> {
         ),
     };
     let mut datasets = vec!["visit", "click", "page", "memo"];
-    if release != Release::Withdrawn {
+    if catalog_version != CatalogVersion::Withdrawn {
         datasets.push("draft");
     }
-    if release == Release::Ambiguous {
+    if catalog_version == CatalogVersion::Ambiguous {
         datasets.push("twin");
     }
     let mut files: Vec<(String, String)> = datasets
@@ -103,45 +108,46 @@ fn build(release: Release) -> Arc<Catalog> {
     Arc::new(Catalog::from_files(files).expect("the contracts are right"))
 }
 
-/// A record of `dataset` that one release takes and the others quarantine.
-pub fn wavering(dataset: &str, id: u64) -> String {
+/// A record of `dataset` that one catalog version accepts and the others quarantine.
+pub fn borderline(dataset: &str, id: u64) -> String {
     format!("{{\"{dataset}\":{id},\"flag\":\"maybe\"}}")
 }
 
-/// The ids of such records; no other record has one of them.
-pub const WAVERING: std::ops::RangeInclusive<u64> = 500..=520;
+/// The ids of borderline records; no other records use them.
+pub const BORDERLINE: std::ops::RangeInclusive<u64> = 500..=520;
 
-/// A good record of `draft`, which [`Release::Withdrawn`] quarantines.
+/// A valid record of `draft`, which [`CatalogVersion::Withdrawn`] quarantines.
 pub fn draft(id: u64) -> String {
     format!("{{\"draft\":{id},\"note\":\"note {id}\"}}")
 }
 
-/// A good record of `draft` that has the shape of `twin` too. Nobody names a dataset for it.
+/// A valid record of `draft` that also has the shape of `twin`. It is sent without a dataset.
 pub fn sketch(id: u64) -> String {
     format!("{{\"draft\":{id},\"sketch\":1}}")
 }
 
-/// A good record of `memo`.
+/// A valid record of `memo`.
 pub fn memo(id: u64) -> String {
     format!("{{\"memo\":{id}}}")
 }
 
-/// The ids of drafts that are sent under the name of their dataset.
+/// The ids of drafts that are sent with their dataset.
 pub const NAMED_DRAFTS: std::ops::RangeInclusive<u64> = 600..=610;
-/// The ids of drafts that nobody names a dataset for. They are others: the same bytes sent in both ways are two records.
+/// The ids of drafts that are sent without a dataset. They differ from the named ones, because equal bytes sent both ways
+/// are two records.
 pub const NAMELESS_DRAFTS: std::ops::RangeInclusive<u64> = 611..=620;
-/// The ids of drafts that may be twins.
+/// The ids of ambiguous drafts.
 pub const SKETCHES: std::ops::RangeInclusive<u64> = 621..=630;
 /// The ids of memos.
 pub const MEMOS: std::ops::RangeInclusive<u64> = 700..=712;
-/// The ids of rows that other programs add to tables. The same rows may be sent later.
+/// The ids of rows that other programs add to tables. Clients may send the same rows later.
 pub const FOREIGN: std::ops::RangeInclusive<u64> = 900..=920;
 
-/// What a record would say in its table that one release takes, and another quarantines.
-pub fn content_of_wavering(raw: &[u8]) -> Option<String> {
+/// The content in its table of a record that one catalog version accepts and another quarantines.
+pub fn content_of_borderline(raw: &[u8]) -> Option<String> {
     let is = |json: String| json.as_bytes() == raw;
     let flagged = ["page", "click"].into_iter().find_map(|dataset| {
-        let id = WAVERING.into_iter().find(|id| is(wavering(dataset, *id)))?;
+        let id = BORDERLINE.into_iter().find(|id| is(borderline(dataset, *id)))?;
         Some(format!("{dataset}/{id}"))
     });
     let drafts = || (*NAMED_DRAFTS.start()..=*NAMELESS_DRAFTS.end()).find(|id| is(draft(*id)));
@@ -152,32 +158,32 @@ pub fn content_of_wavering(raw: &[u8]) -> Option<String> {
         .or_else(|| memos().map(|id| format!("memo/{id}")))
 }
 
-/// A record of `draft` that no release takes.
+/// A record of `draft` that no catalog version accepts.
 pub fn bad_draft(number: u64, is_named: bool) -> String {
     format!("{{\"draft\":\"{} {number}\"}}", if is_named { "named" } else { "nameless" })
 }
 
-/// A record of `memo` that no release takes.
+/// A record of `memo` that no catalog version accepts.
 pub fn bad_memo(number: u64) -> String {
     format!("{{\"memo\":\"bad {number}\"}}")
 }
 
-/// The dataset of a record that [`bad_draft`] or [`bad_memo`] made: it is quarantined under that, and under none while a
-/// release does not know that it belongs there.
+/// The dataset of a record of [`bad_draft`] or [`bad_memo`]. It is quarantined under that dataset, or under none if the
+/// catalog does not know that it belongs there.
 pub fn dataset_of_bad(raw: &[u8]) -> Option<&'static str> {
     let begins = |text: &str| raw.starts_with(text.as_bytes());
     if begins("{\"draft\":\"") { Some("draft") } else { begins("{\"memo\":\"").then_some(MEMO) }
 }
 
-/// How often what a content says may be in the tables and unresolved in quarantine.
+/// How many rows with one content may be in the tables and unresolved in quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Once, however often it was sent.
+    /// One, however often it was sent.
     Once,
-    /// Once for each record that was sent: the record is its own identity.
+    /// One for each record that was sent (`identity = "record"`).
     Each,
-    /// Once where a contract tells its dataset. Once for each record in quarantine under no contract, and not at all there when
-    /// it is anywhere under one.
+    /// One under a contract. In quarantine without a contract one for each record, and none if there
+    /// is one under a contract.
     Yields,
 }
 
@@ -193,9 +199,9 @@ pub fn rule(content: &str) -> Rule {
     }
 }
 
-/// Whether different catalog_history would have a record in different places.
-pub fn is_wavering(content: &str) -> bool {
+/// Whether catalog versions put the record in different places.
+pub fn is_borderline(content: &str) -> bool {
     let of = |dataset: &str| content.strip_prefix(dataset).and_then(|id| id.parse().ok());
     let flagged = of("page/").or_else(|| of("click/"));
-    flagged.is_some_and(|id: u64| WAVERING.contains(&id)) || rule(content) == Rule::Yields
+    flagged.is_some_and(|id: u64| BORDERLINE.contains(&id)) || rule(content) == Rule::Yields
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, and how often in which world.
+//! The kinds of faults and their rates.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ macro_rules! faults {
         pub enum Fault { $($(#[doc = $text])+ $name,)+ }
 
         impl Fault {
-            /// Every kind, with the most times of a thousand that a world has it strike.
+            /// Every kind, with its maximum rate in per mille.
             pub const ALL: &'static [(Fault, u64)] = &[$((Fault::$name, $most),)+];
         }
     };
@@ -22,7 +22,7 @@ faults! {
     PutRefused 250,
     /// S3: the put lands, and its answer is an error (time-out, 5xx).
     PutAnswerLost 250,
-    /// S3: an error, and the put lands later, when the client has given up or gone on.
+    /// S3: an error, and the put lands later, after the client has given up or gone on.
     PutLate 200,
     /// S3: 409, another conditional put is under way; nothing lands.
     PutConflict 150,
@@ -54,11 +54,11 @@ faults! {
     ShardMerge 20,
     /// Event source mapping: a batch is delivered twice, at the same time.
     BatchTwice 200,
-    /// Lambda: the function did its work, and its answer is lost.
+    /// Lambda: the function has done its work, but its response is lost.
     FunctionAnswerLost 100,
-    /// Lambda: the function is killed before or after some request of its own.
+    /// Lambda: the function is killed before or after one of its requests.
     KilledAtRequest 200,
-    /// Lambda: the function is killed at some moment.
+    /// Lambda: the function is killed at any time.
     KilledAtMoment 100,
     /// S3 event: never sent.
     NotificationLost 300,
@@ -68,7 +68,7 @@ faults! {
     NotificationTwice 300,
     /// SQS: a message is delivered again though it was deleted.
     MessageAgain 200,
-    /// SQS: a message becomes visible while it is still worked on.
+    /// SQS: a message becomes visible while it is being processed.
     VisibleWhileAtWork 200,
     /// SQS: the compactor's message to itself is not taken.
     WakeRefused 200,
@@ -76,24 +76,24 @@ faults! {
     WakeAnswerLost 200,
     /// EventBridge: a sweep is not sent.
     SweepLost 200,
-    /// HTTP: the answer does not reach the client.
+    /// HTTP: the response does not reach the client.
     HttpAnswerLost 250,
-    /// HTTP: the client sends again though all was acknowledged.
+    /// HTTP: the client repeats an acknowledged request.
     ClientRepeats 150,
-    /// HTTP: something on the way strips the Idempotency-Key of a request that is sent again.
+    /// HTTP: a proxy strips the Idempotency-Key of a repeated request.
     HeaderLost 300,
-    /// HTTP: the client sends again a part of a request, under the same Idempotency-Key.
+    /// HTTP: the client repeats a part of a request with the same Idempotency-Key.
     PartRepeated 400,
 }
 
-/// How often each kind strikes, of a thousand times.
+/// The rate of each kind in per mille.
 #[derive(Debug, Clone, Default)]
 pub struct Rates(BTreeMap<Fault, u64>);
 
 impl Rates {
-    /// Draws the kinds that a world knows, and how often each strikes. A world without some faults reaches states
-    /// that one with all of them never does ("swarm testing", Groce and others, ISSTA 2012).
-    pub fn drawn(rng: &SimRng) -> Self {
+    /// Draws which kinds a scenario has and their rates. A run without some faults reaches states
+    /// that one with all of them never reaches ("swarm testing", Groce and others, ISSTA 2012).
+    pub fn random(rng: &SimRng) -> Self {
         let mut rates = BTreeMap::new();
         let calm = rng.chance(50);
         for (fault, most) in Fault::ALL {
@@ -104,14 +104,14 @@ impl Rates {
         Self(rates)
     }
 
-    /// The same with one kind at a rate.
+    /// Sets the rate of one kind.
     #[must_use]
     pub fn with(mut self, fault: Fault, per_mille: u64) -> Self {
         self.0.insert(fault, per_mille);
         self
     }
 
-    /// How often a kind strikes.
+    /// The rate of a kind.
     pub fn of(&self, fault: Fault) -> u64 {
         self.0.get(&fault).copied().unwrap_or(0)
     }

@@ -1,6 +1,6 @@
-//! Files: people and programs drop them into the lake's inbox, or into a bucket of their own that announces them.
+//! Files that are put into the inbox of the lake or into another bucket that announces them.
 //!
-//! They come twice, and are written over by others while they wait or are being read. S3 announces each object at least once
+//! Some are put twice, or replaced while they wait or are read. S3 announces each object at least once
 //! ("Amazon S3 Event Notifications"); its ETag is of the bytes for an object that was put in one piece ("Object", Amazon S3
 //! API Reference), so the same bytes have the same one.
 
@@ -14,7 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::time::sleep;
 
 use crate::contracts;
-use crate::invariants::quarantined;
+use crate::invariants::quarantine_content;
 use crate::ledger::{Content, RecordId};
 use crate::process::Process;
 use crate::queue::Queue;
@@ -22,63 +22,63 @@ use crate::rng::SimRng;
 use crate::store::Store;
 use crate::world::World;
 
-/// The bucket that the lake is in.
+/// The bucket of the lake.
 pub const LAKE: &str = "lake";
-/// The other one.
+/// The other bucket.
 pub const SINK: &str = "sink";
 
-/// How many files come in a world.
+/// The numbers of files of a scenario.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct FilePlan {
-    /// Dropped into the inbox.
+pub struct FileScenario {
+    /// Files in the inbox.
     pub inbox: u64,
-    /// Put into another bucket.
+    /// Files in the other bucket.
     pub sink: u64,
-    /// Records of each, at most.
+    /// Maximum records of a file.
     pub records: u64,
 }
 
-impl FilePlan {
-    /// Draws it.
-    pub fn drawn(rng: &SimRng) -> Self {
+impl FileScenario {
+    /// Draws the numbers.
+    pub fn random(rng: &SimRng) -> Self {
         let count = |per_mille| if rng.chance(per_mille) { rng.between(1, 3) } else { 0 };
         Self { inbox: count(200), sink: count(150), records: rng.between(1, 12) }
     }
 
-    /// Whether there are any.
+    /// Whether there are files.
     pub fn is_any(&self) -> bool {
         self.inbox + self.sink > 0
     }
 }
 
-/// What a file holds, and what its records say.
+/// The bytes of a file and the contents of its records.
 struct Draft {
     bytes: Bytes,
     /// Content, and the number of its record in the file.
     records: Vec<(Content, usize)>,
 }
 
-/// The other bucket, for the compactor.
-pub struct Opened {
+/// Opens the other bucket for the compactor.
+pub struct SinkBucket {
     /// The world.
     pub world: Arc<World>,
-    /// Whose requests they are.
+    /// The process that sends the requests.
     pub process: Arc<Process>,
-    /// Where the lake's bucket announces its objects.
+    /// The queue for notifications.
     pub queue: Arc<Queue>,
 }
 
-impl Buckets for Opened {
+impl Buckets for SinkBucket {
     fn open(&self, _: &str) -> Arc<dyn ObjectStore> {
-        Store::of_sink(&self.world, &self.process, &self.queue)
+        Store::open_sink(&self.world, &self.process, &self.queue)
     }
 }
 
-/// Somebody who puts files, each once, twice, or over another.
+/// Puts files: each once, twice, or replacing another.
 pub async fn drop_files(world: Arc<World>, queue: Arc<Queue>) {
-    for number in 0..world.plan.files.inbox + world.plan.files.sink {
+    for number in 0..world.scenario.files.inbox + world.scenario.files.sink {
         sleep(world.rng.millis(0, 15_000)).await;
-        let bucket = if number < world.plan.files.inbox { LAKE } else { SINK };
+        let bucket = if number < world.scenario.files.inbox { LAKE } else { SINK };
         let dataset = ["visit", "click", "page", contracts::MEMO][world.rng.index(4)];
         let is_csv = bucket == LAKE && dataset != contracts::MEMO && world.rng.chance(300);
         let key = match (bucket, dataset, is_csv) {
@@ -87,8 +87,8 @@ pub async fn drop_files(world: Arc<World>, queue: Arc<Queue>) {
             (LAKE, _, false) => format!("inbox/{dataset}/file-{number}.ndjson"),
             _ => format!("topics/0a1b.{dataset}/partition=0/0a1b.{dataset}+0+{number:010}.json"),
         };
-        let draw = |from: usize| draw(&world, dataset, is_csv, &format!("{key}/{from}"));
-        let mut file = draw(0);
+        let draft = |from: usize| random_input(&world, dataset, is_csv, &format!("{key}/{from}"));
+        let mut file = draft(0);
         put(&world, &queue, bucket, &key, &file).await;
         for again in 1..4 {
             if !world.rng.chance(350) {
@@ -96,29 +96,29 @@ pub async fn drop_files(world: Arc<World>, queue: Arc<Queue>) {
             }
             sleep(world.rng.millis(0, 6_000)).await;
             if world.rng.chance(400) {
-                world.trace.reached("files delivered twice");
+                world.trace.count("files delivered twice");
             } else {
-                let other = draw(again);
-                take_back(&world, bucket, &key, &file);
+                let other = draft(again);
+                withdraw_promises(&world, bucket, &key, &file);
                 file = other;
-                world.trace.reached("files replaced");
+                world.trace.count("files replaced");
             }
             put(&world, &queue, bucket, &key, &file).await;
         }
     }
 }
 
-fn draw(world: &World, dataset: &str, is_csv: bool, file: &str) -> Draft {
+fn random_input(world: &World, dataset: &str, is_csv: bool, file: &str) -> Draft {
     let rng = &world.rng;
     let (mut text, mut records) = (String::new(), Vec::new());
     if is_csv {
         text.push_str(&format!("{dataset},note\n"));
     }
-    for at in 0..rng.between(1, world.plan.files.records) as usize {
+    for at in 0..rng.between(1, world.scenario.files.records) as usize {
         let (json, content) = match (dataset, rng.between(0, 9)) {
             (contracts::MEMO, 0..=1) => {
                 let raw = contracts::bad_memo(rng.between(0, 9));
-                let content = quarantined(Some(dataset), raw.as_bytes());
+                let content = quarantine_content(Some(dataset), raw.as_bytes());
                 (raw, content)
             }
             (contracts::MEMO, _) => {
@@ -127,7 +127,7 @@ fn draw(world: &World, dataset: &str, is_csv: bool, file: &str) -> Draft {
             }
             (_, 0) if !is_csv => {
                 let raw = format!("{{\"{dataset}\":\"seven {}\",\"note\":\"x\"}}", rng.between(0, 9));
-                let content = quarantined(Some(dataset), raw.as_bytes());
+                let content = quarantine_content(Some(dataset), raw.as_bytes());
                 (raw, content)
             }
             (_, number) => {
@@ -146,7 +146,7 @@ fn draw(world: &World, dataset: &str, is_csv: bool, file: &str) -> Draft {
     Draft { bytes: text.into(), records }
 }
 
-/// An id that no other record has.
+/// A unique id of a record.
 fn unique(place: &str, at: usize) -> u64 {
     let mut id = 2_000_u64;
     for byte in format!("{place}/{at}").bytes() {
@@ -155,8 +155,8 @@ fn unique(place: &str, at: usize) -> u64 {
     id
 }
 
-/// Which record of which file. In the inbox other bytes are another file; a bucket's key names one file, and its records count with
-/// their bytes.
+/// The identities of a file's records. In the inbox other bytes are another file; in another bucket the key identifies the file, and
+/// the bytes of a record count too.
 fn ids(bucket: &str, key: &str, file: &Draft) -> Vec<(Content, RecordId)> {
     let id = match bucket {
         LAKE => format!("{key}@{}", blake3::hash(&file.bytes)),
@@ -166,50 +166,51 @@ fn ids(bucket: &str, key: &str, file: &Draft) -> Vec<(Content, RecordId)> {
 }
 
 async fn put(world: &Arc<World>, queue: &Arc<Queue>, bucket: &'static str, key: &str, file: &Draft) {
-    // Between the last look at a file of the inbox and its removal nobody replaces it here: S3 has no removal that would notice
+    // No file is replaced between the compactor's last check and its removal: S3 has no conditional delete
     // (`docs/faults.md`).
     while bucket == LAKE && world.is_leaving(key) {
         sleep(Duration::from_secs(1)).await;
     }
     for (content, id) in ids(bucket, key, file) {
-        let mut book = world.ledger.open();
-        book.sent(&content, id.clone());
-        book.promised(&content, id);
+        let mut book = world.ledger.lock();
+        book.record_sent(&content, id.clone());
+        book.record_promised(&content, id);
     }
-    world.tell(|| format!("somebody puts s3://{bucket}/{key}, {} records", file.records.len()));
-    world.trace.reached(if bucket == LAKE { "files in the inbox" } else { "files elsewhere" });
+    world.log(|| format!("file put: s3://{bucket}/{key}, {} records", file.records.len()));
+    world.trace.count(if bucket == LAKE { "files in the inbox" } else { "files elsewhere" });
     let Ok(path) = Path::parse(key) else { return };
     if bucket == SINK {
-        world.sink_holds(key, file.records.iter().map(|(content, _)| content.clone()).collect());
+        world.add_sink_contents(key, file.records.iter().map(|(content, _)| content.clone()).collect());
     }
     world.stamp(bucket, &path, &file.bytes);
     let memory = if bucket == LAKE { &world.memory } else { &world.sink };
-    // Memory does not fail.
+    // The in-memory store does not fail.
     let _ = memory.put(&path, file.bytes.clone().into()).await;
     queue.announce(bucket, key);
 }
 
-/// Files of the other bucket that were given up, as quarantine tells, though nothing was wrong with them: whoever owns the bucket
-/// has them announced again.
+/// Intact files of the other bucket that were discarded, according to quarantine. Their owner announces them
+/// again.
 pub fn discarded(world: &World) -> Vec<String> {
     let invariants = world.invariants();
     let is_missing = |(key, contents): &(String, Vec<Content>)| {
-        let told = invariants.contents().any(|content| content.ends_with(&format!("/s3://{SINK}/{key}")));
-        told && contents.iter().any(|content| !invariants.has(content))
+        let is_reported =
+            invariants.contents().any(|content| content.ends_with(&format!("/s3://{SINK}/{key}")));
+        is_reported && contents.iter().any(|content| !invariants.has(content))
     };
-    world.sunk().into_iter().filter(is_missing).map(|(key, _)| key).collect()
+    world.sink_contents().into_iter().filter(is_missing).map(|(key, _)| key).collect()
 }
 
-/// Whether a row of quarantine tells of a file that was given up: it is no record that somebody sent.
-pub fn tells_of_file(content: &str) -> bool {
+/// Whether a row of quarantine reports a discarded file; such a row is not a record that was sent.
+pub fn is_file_row(content: &str) -> bool {
     let raw = content.strip_prefix("quarantine/").and_then(|rest| rest.split_once('/')).map(|(_, raw)| raw);
     raw.is_some_and(|raw| raw.starts_with("failed/inbox/") || raw.starts_with(&format!("s3://{SINK}/")))
 }
 
-/// A file is about to be written over: unless it was taken, nobody can count on its records any more.
-fn take_back(world: &World, bucket: &str, key: &str, file: &Draft) {
-    let mut book = world.ledger.open();
+/// Withdraws the records of a file that is about to be replaced, unless it was loaded.
+fn withdraw_promises(world: &World, bucket: &str, key: &str, file: &Draft) {
+    let mut book = world.ledger.lock();
     for (content, id) in ids(bucket, key, file) {
-        book.withdrawn(&content, &id);
+        book.record_withdrawn(&content, &id);
     }
 }

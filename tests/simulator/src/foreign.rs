@@ -1,13 +1,12 @@
-//! Other programs that work on the lake's tables, and people who repair what they did.
+//! Other programs that change the tables, and people who repair the damage.
 //!
-//! What they do is what Delta programs and people are known to do: they clean up a log behind a checkpoint, which may be of a
-//! form of its own ("Checkpoints" and "Log cleanup", Delta transaction log protocol); append rows; merge small files
-//! (`OPTIMIZE`); remove files that no version names (`VACUUM`); and by mistake delete an entry of the log, a key file or a data
-//! file, or cut one off. What a table cannot do without is put back later, at the latest when all faults stop.
+//! They do what Delta programs and people do: clean up a log behind a checkpoint of any form ("Checkpoints" and "Log
+//! cleanup", Delta transaction log protocol), append rows, merge small files (`OPTIMIZE`), remove unreferenced files
+//! (`VACUUM`), and delete or truncate a log entry, a key file or a data file by mistake. What a table needs is restored
+//! later, at the latest when all faults stop.
 //!
-//! No log entry is deleted that an invocation or a put under way may not know of yet: that one of version N+1 would take N+1 for
-//! free is beyond what any writer could notice, and is why logs are cleaned up by age. For the same reason the newest entry
-//! is never deleted.
+//! No log entry is deleted that a running invocation or put may not know yet, nor the newest one. A writer cannot notice
+//! that such a version was taken; this is why logs are cleaned up by age.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,37 +20,37 @@ use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::checkpoint::{self, Form};
-use crate::contracts::{self, Release};
+use crate::checkpoint::{self, CheckpointForm};
+use crate::contracts::{self, CatalogVersion};
 use crate::files::LAKE;
 use crate::invariants::{self, Author};
 use crate::rng::SimRng;
 use crate::world::World;
 
-/// What another program or a person does to a table.
+/// An action of another program or a person on a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interference {
-    /// Deletes an entry of the log, not the newest, and puts it back.
+    /// Deletes a log entry other than the newest, and restores it.
     EntryDeleted,
-    /// Makes a checkpoint and deletes the entries before it.
-    LogTruncated(Form),
-    /// Makes a checkpoint, or only the hint of one.
-    HintWritten(Form),
-    /// Deletes key files, which may come back.
+    /// Writes a checkpoint and deletes the entries before it.
+    LogTruncated(CheckpointForm),
+    /// Writes a checkpoint, or only its hint.
+    HintWritten(CheckpointForm),
+    /// Deletes key files, which may be restored.
     KeysDeleted,
-    /// Cuts a key file off, and deletes it or puts it back.
+    /// Truncates a key file, then deletes or restores it.
     KeysCut,
-    /// Puts a key file in place that was made by other rules than the table's, and says so.
+    /// Replaces a key file by one of another key epoch.
     KeysOfOtherRules,
-    /// Deletes a data file, and puts it back.
+    /// Deletes a data file, and restores it.
     DataDeleted,
-    /// Adds rows by a commit of its own.
+    /// Commits rows.
     RowsAdded,
-    /// Writes small files as one.
+    /// Merges small files.
     FilesMerged,
     /// Deletes data files that the newest version does not have.
     Vacuumed,
-    /// Writes over a landing object, so that it cannot be read.
+    /// Overwrites a landing object, so that it cannot be read.
     LandingDamaged,
 }
 
@@ -59,14 +58,14 @@ impl Interference {
     const ALL: [Interference; 20] = [
         Self::EntryDeleted,
         Self::EntryDeleted,
-        Self::LogTruncated(Form::Classic),
-        Self::LogTruncated(Form::Classic),
-        Self::LogTruncated(Form::Parts),
-        Self::LogTruncated(Form::Unknown),
-        Self::HintWritten(Form::Classic),
-        Self::HintWritten(Form::Parts),
-        Self::HintWritten(Form::Unknown),
-        Self::HintWritten(Form::Missing),
+        Self::LogTruncated(CheckpointForm::Classic),
+        Self::LogTruncated(CheckpointForm::Classic),
+        Self::LogTruncated(CheckpointForm::Parts),
+        Self::LogTruncated(CheckpointForm::Unknown),
+        Self::HintWritten(CheckpointForm::Classic),
+        Self::HintWritten(CheckpointForm::Parts),
+        Self::HintWritten(CheckpointForm::Unknown),
+        Self::HintWritten(CheckpointForm::Missing),
         Self::KeysDeleted,
         Self::KeysDeleted,
         Self::KeysCut,
@@ -79,8 +78,8 @@ impl Interference {
         Self::Vacuumed,
     ];
 
-    /// Draws what happens in a world, and when.
-    pub fn drawn(rng: &SimRng) -> Vec<(Duration, Self)> {
+    /// Draws the actions of a run and their times.
+    pub fn random(rng: &SimRng) -> Vec<(Duration, Self)> {
         let times = if rng.chance(350) { rng.between(1, 4) } else { 0 };
         let mut drawn: Vec<_> =
             (0..times).map(|_| (rng.millis(2_000, 70_000), Self::ALL[rng.index(Self::ALL.len())])).collect();
@@ -90,10 +89,10 @@ impl Interference {
         drawn
     }
 
-    fn counted(self) -> &'static str {
+    fn counter(self) -> &'static str {
         match self {
             Self::EntryDeleted => "foreign: entry deleted",
-            Self::LogTruncated(Form::Classic) => "foreign: log truncated",
+            Self::LogTruncated(CheckpointForm::Classic) => "foreign: log truncated",
             Self::LogTruncated(_) => "foreign: log truncated behind another checkpoint",
             Self::HintWritten(_) => "foreign: checkpoint hint",
             Self::KeysDeleted => "foreign: key files deleted",
@@ -108,28 +107,28 @@ impl Interference {
     }
 }
 
-/// Does what the plan says.
+/// Applies the actions of the scenario.
 pub async fn interfere(world: Arc<World>) {
-    for (at, interference) in world.plan.interferences.clone() {
+    for (at, interference) in world.scenario.interferences.clone() {
         let world = world.clone();
         tokio::spawn(async move {
             sleep(at.saturating_sub(world.time())).await;
-            // What it takes may not be there yet.
-            while !world.is_healed() {
-                let under_way = world.under_way();
-                if attempt(&world, interference).await {
-                    world.trace.reached(interference.counted());
+            // The objects that it needs may not exist yet.
+            while !world.has_stopped_faults() {
+                let in_progress = world.begin_work();
+                if apply(&world, interference).await {
+                    world.trace.count(interference.counter());
                     return;
                 }
-                drop(under_way);
+                drop(in_progress);
                 sleep(world.rng.millis(500, 4_000)).await;
             }
         });
     }
 }
 
-/// Does it once, if it can be done now, and undoes it later where that is needed.
-async fn attempt(world: &Arc<World>, interference: Interference) -> bool {
+/// Applies an action, if it is possible now, and undoes it later if needed.
+async fn apply(world: &Arc<World>, interference: Interference) -> bool {
     if interference == Interference::LandingDamaged {
         return damage_landing(world).await;
     }
@@ -137,7 +136,7 @@ async fn attempt(world: &Arc<World>, interference: Interference) -> bool {
     if tables.is_empty() {
         return false;
     }
-    let table = Table::of(world, &tables[world.rng.index(tables.len())]);
+    let table = Table::new(world, &tables[world.rng.index(tables.len())]);
     match interference {
         Interference::EntryDeleted => table.delete_entry().await,
         Interference::LogTruncated(form) => table.truncate(form).await,
@@ -153,7 +152,7 @@ async fn attempt(world: &Arc<World>, interference: Interference) -> bool {
     }
 }
 
-/// A table as another program sees it: at once, and without faults.
+/// A table as another program sees it, without delays and faults.
 struct Table<'a> {
     world: &'a Arc<World>,
     dataset: String,
@@ -161,7 +160,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn of(world: &'a Arc<World>, dataset: &str) -> Self {
+    fn new(world: &'a Arc<World>, dataset: &str) -> Self {
         Self { world, dataset: dataset.to_owned(), root: Path::from_iter(["tables", dataset]) }
     }
 
@@ -177,9 +176,9 @@ impl<'a> Table<'a> {
         self.world.invariants().newest(&self.dataset).unwrap_or(0)
     }
 
-    /// How many of the first versions everybody who is at work has known from the beginning.
+    /// Number of versions that every running invocation knew when it started.
     fn settled(&self) -> u64 {
-        let oldest = self.world.oldest_under_way();
+        let oldest = self.world.oldest_in_progress();
         let invariants = self.world.invariants();
         let is_known = |version: &u64| {
             invariants.entry(&self.entry(*version)).is_some_and(|(_, landed)| *landed < oldest)
@@ -188,22 +187,22 @@ impl<'a> Table<'a> {
     }
 
     async fn put(&self, path: &Path, bytes: Bytes) {
-        self.world.tell(|| format!("another program puts {path}"));
-        // Memory does not fail.
+        self.world.log(|| format!("another program puts {path}"));
+        // The in-memory store does not fail.
         let _ = self.world.memory.put(path, bytes.into()).await;
     }
 
     async fn delete(&self, path: &Path) -> Option<Bytes> {
         let got = self.world.memory.get(path).await.ok()?.bytes().await.ok()?;
         self.world.memory.delete(path).await.ok()?;
-        self.world.tell(|| format!("another program deletes {path}"));
+        self.world.log(|| format!("another program deletes {path}"));
         Some(got)
     }
 
-    /// Waits for a while, or until faults have stopped: then somebody puts back what is missing.
+    /// Waits for a while, or until faults have stopped.
     async fn wait(&self) {
         let until = self.world.time() + self.world.rng.millis(500, 45_000);
-        while self.world.time() < until && !self.world.is_healed() {
+        while self.world.time() < until && !self.world.has_stopped_faults() {
             sleep(Duration::from_millis(500)).await;
         }
     }
@@ -227,7 +226,7 @@ impl<'a> Table<'a> {
         true
     }
 
-    async fn truncate(&self, form: Form) -> bool {
+    async fn truncate(&self, form: CheckpointForm) -> bool {
         let (newest, settled) = (self.newest(), self.settled());
         let most = settled.min(newest);
         if most == 0 {
@@ -245,27 +244,27 @@ impl<'a> Table<'a> {
                 deleted.push((path, bytes));
             }
         }
-        // A checkpoint that every reader knows stands for what was before it.
-        if form == Form::Classic && self.world.rng.chance(700) {
+        // A checkpoint that every reader understands replaces the entries before it.
+        if form == CheckpointForm::Classic && self.world.rng.chance(700) {
             return true;
         }
         self.put_back(deleted).await;
         true
     }
 
-    async fn hint(&self, form: Form) -> bool {
+    async fn hint(&self, form: CheckpointForm) -> bool {
         let newest = self.newest();
         newest > 0 && self.checkpoint(self.world.rng.between(1, newest), form, true).await
     }
 
-    /// Makes a checkpoint of a version, and the hint of it.
-    async fn checkpoint(&self, version: u64, form: Form, hinted: bool) -> bool {
+    /// Writes a checkpoint of a version and its hint.
+    async fn checkpoint(&self, version: u64, form: CheckpointForm, hinted: bool) -> bool {
         let entries: Option<Vec<Bytes>> = {
             let invariants = self.world.invariants();
             (0..=version).map(|version| Some(invariants.entry(&self.entry(version))?.0.clone())).collect()
         };
-        let Some(checkpoint) =
-            entries.and_then(|entries| checkpoint::of(version, &entries, form, &self.world.rng))
+        let Some(checkpoint) = entries
+            .and_then(|entries| checkpoint::build_checkpoint(version, &entries, form, &self.world.rng))
         else {
             return false;
         };
@@ -329,7 +328,7 @@ impl<'a> Table<'a> {
         true
     }
 
-    /// As a release leaves it whose identity the table refuses.
+    /// Replaces a key file by one of a catalog whose identity the table rejects.
     async fn foreign_keys(&self) -> bool {
         let files = self.files();
         if files.is_empty() {
@@ -338,7 +337,7 @@ impl<'a> Table<'a> {
         let path = self.keys(&files[self.world.rng.index(files.len())]);
         let Some(bytes) = self.delete(&path).await else { return false };
         let count = bytes.get(8..16).and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
-        let catalog = contracts::catalog(Release::Rekeyed);
+        let catalog = contracts::catalog(CatalogVersion::Rekeyed);
         let rekeyed = catalog.contract(&self.dataset).filter(|_| self.dataset == "visit");
         let mut other = b"PLKEYS03".to_vec();
         other.extend_from_slice(&count.to_le_bytes());
@@ -361,7 +360,7 @@ impl<'a> Table<'a> {
         true
     }
 
-    /// Rows that are not there, as far as any reader can see, by a commit without a key file and without our note.
+    /// Commits rows that are not in the table yet, without a key file and without pinlake's commit metadata.
     async fn add_rows(&self) -> bool {
         if !["visit", "page", contracts::MEMO].contains(&self.dataset.as_str()) {
             return false;
@@ -378,15 +377,15 @@ impl<'a> Table<'a> {
         }
         let lines: String =
             ids.iter().map(|id| format!("{{\"id\":{id},\"note\":\"note {id}\"}}\n")).collect();
-        let catalog = contracts::catalog(Release::First);
+        let catalog = contracts::catalog(CatalogVersion::First);
         let Some(contract) = catalog.contract(&self.dataset) else { return false };
         let decoder = arrow::json::ReaderBuilder::new(contract.arrow_schema()).build(lines.as_bytes());
         let Some(rows) = decoder.ok().and_then(|mut rows| rows.next()?.ok()) else { return false };
         for id in &ids {
             let content = format!("{}/{id}", self.dataset);
-            let mut book = self.world.ledger.open();
-            book.sent(&content, "another program".to_owned());
-            book.promised(&content, "another program".to_owned());
+            let mut book = self.world.ledger.lock();
+            book.record_sent(&content, "another program".to_owned());
+            book.record_promised(&content, "another program".to_owned());
         }
         self.commit(&[], rows, true).await
     }
@@ -403,7 +402,7 @@ impl<'a> Table<'a> {
                 return false;
             };
             let Ok(bytes) = got.bytes().await else { return false };
-            let Ok(rows) = invariants::rows_of(bytes) else { return false };
+            let Ok(rows) = invariants::read_rows(bytes) else { return false };
             batches.extend(rows);
         }
         let Some(schema) = batches.first().map(RecordBatch::schema) else { return false };
@@ -411,7 +410,7 @@ impl<'a> Table<'a> {
         self.commit(&files, rows, false).await
     }
 
-    /// Commits as the version after the newest, if nobody else does.
+    /// Commits the version after the newest, unless another writer does.
     async fn commit(&self, removed: &[String], rows: RecordBatch, data_change: bool) -> bool {
         let now = self.world.now().timestamp_millis();
         let file = format!("part-other-{:016x}.parquet", self.world.rng.seed());
@@ -447,21 +446,21 @@ impl<'a> Table<'a> {
         if self.world.memory.put_opts(&entry, text.clone().into(), options).await.is_err() {
             return false;
         }
-        self.world.tell(|| format!("another program commits {entry}"));
-        invariants::committed(self.world, &entry, &text, Author::Other).await;
+        self.world.log(|| format!("another program commits {entry}"));
+        invariants::check_commit(self.world, &entry, &text, Author::Other).await;
         true
     }
 
     async fn vacuum(&self) -> bool {
         let live = self.files();
-        let oldest = self.world.oldest_under_way();
+        let oldest = self.world.oldest_in_progress();
         let listed: Result<Vec<_>, _> = self.world.memory.list(Some(&self.root)).try_collect().await;
         let mut deleted = false;
         for meta in listed.unwrap_or_default() {
             let is_dead = meta.location.parts_count() == 3
                 && meta.location.filename().is_some_and(|name| !live.iter().any(|live| live == name));
-            // A file that a commit under way may name is younger than that commit's process.
-            let stamp = self.world.stamp_of(LAKE, &meta.location);
+            // An unfinished commit names only files that are younger than its process.
+            let stamp = self.world.find_stamp(LAKE, &meta.location);
             if is_dead && stamp.is_some_and(|stamp| stamp.time < oldest) {
                 deleted |= self.delete(&meta.location).await.is_some();
             }
@@ -470,7 +469,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Writes over a landing object: it cannot be read, is set aside, and is cleaned again from its raw records by an operator.
+/// Overwrites a landing object: it is moved to `failed/`, and an operator cleans it again from its raw object.
 async fn damage_landing(world: &Arc<World>) -> bool {
     let prefix = Path::from("landing");
     let listed: Result<Vec<_>, _> = world.memory.list(Some(&prefix)).try_collect().await;
@@ -479,6 +478,6 @@ async fn damage_landing(world: &Arc<World>) -> bool {
         return false;
     }
     let path = &listed[world.rng.index(listed.len())].location;
-    world.tell(|| format!("somebody writes over {path}"));
+    world.log(|| format!("{path} is overwritten"));
     world.memory.put(path, "no Parquet".into()).await.is_ok()
 }

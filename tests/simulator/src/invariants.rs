@@ -1,4 +1,4 @@
-//! Watches everything that lands in the store, at the moment it lands: the invariants that are cheap to check at
+//! Checks every object when it is stored or removed: the invariants that are cheap enough to check at
 //! every step.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,82 +18,82 @@ use pinlake_landing::watermark;
 use pinlake_schema::KEY_COLUMN;
 use serde_json::Value;
 
-use crate::contracts::{self, Release};
+use crate::contracts::{self, CatalogVersion};
 use crate::files;
 use crate::ledger::Content;
-use crate::store::place;
-use crate::trace::Broken;
+use crate::store::classify_path;
+use crate::trace::Violation;
 use crate::world::World;
 
 type Key = [u8; 16];
 
-/// Where what a content says is.
+/// The number of rows with one content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Places {
-    /// Rows of its table, and unresolved ones of quarantine under a contract.
-    pub told: u64,
-    /// Unresolved rows of quarantine under no contract.
-    pub untold: u64,
+pub struct Copies {
+    /// Rows of the table, and unresolved rows of quarantine with a contract.
+    pub with_contract: u64,
+    /// Unresolved rows of quarantine without a contract.
+    pub without_contract: u64,
 }
 
-impl Places {
+impl Copies {
     /// All of them.
     pub fn all(self) -> u64 {
-        self.told + self.untold
+        self.with_contract + self.without_contract
     }
 
-    /// One more.
-    pub fn add(&mut self, is_told: bool) {
-        *if is_told { &mut self.told } else { &mut self.untold } += 1;
+    /// Adds a row.
+    pub fn add(&mut self, has_contract: bool) {
+        *if has_contract { &mut self.with_contract } else { &mut self.without_contract } += 1;
     }
 
-    fn remove(&mut self, is_told: bool) {
-        let place = if is_told { &mut self.told } else { &mut self.untold };
+    fn remove(&mut self, has_contract: bool) {
+        let place = if has_contract { &mut self.with_contract } else { &mut self.without_contract };
         *place = place.saturating_sub(1);
     }
 }
 
-/// What a row says, and whether a contract told its dataset.
-pub type Said = (Content, bool);
+/// The content of a row, and whether a contract named its dataset.
+pub type RowContent = (Content, bool);
 
-/// What has been seen so far.
+/// The state that the checks need: everything stored so far.
 #[derive(Debug, Default)]
 pub struct InvariantChecker {
     /// Keys in the log, by dataset.
     keys: BTreeMap<String, BTreeSet<Key>>,
-    /// What the rows in the log say, and how often.
-    rows: BTreeMap<Content, Places>,
+    /// The rows in the log, by content.
+    rows: BTreeMap<Content, Copies>,
     /// Rows inserted, by dataset, as commits count them.
     inserted: BTreeMap<String, u64>,
-    /// Keys and rows of what lies in landing.
+    /// Keys and rows of landing objects.
     landing: BTreeMap<Path, Vec<(Key, Content)>>,
-    /// Every log entry there ever was, and when it landed.
+    /// All log entries ever stored, with their times.
     commits: BTreeMap<Path, (Bytes, Duration)>,
     /// Keys and rows of the data files in the log, by dataset and name.
-    files: BTreeMap<(String, String), (Vec<Key>, Vec<Said>)>,
+    files: BTreeMap<(String, String), (Vec<Key>, Vec<RowContent>)>,
     /// The data files of each version, by dataset.
     versions: BTreeMap<String, BTreeMap<u64, BTreeSet<String>>>,
-    /// What is wrong with the rows, each thing once.
+    /// Wrong rows that were reported.
     wrong: Vec<String>,
 }
 
 impl InvariantChecker {
-    /// How often a row that says this is in the log.
+    /// The number of rows with this content in the log.
     pub fn times(&self, content: &str) -> u64 {
         self.rows.get(content).map_or(0, |places| places.all())
     }
 
-    /// What rows in the log say, or said.
+    /// All contents that are or were in the log.
     pub fn contents(&self) -> impl Iterator<Item = &Content> {
         self.rows.keys()
     }
 
-    /// Whether a row that says this is in the log.
+    /// Whether a row with this content is in the log.
     pub fn has(&self, content: &str) -> bool {
         self.times(content) > 0
     }
 
-    /// The newest version of a table, and how many entries it has.
+    /// The newest version of a table.
     pub fn newest(&self, dataset: &str) -> Option<u64> {
         self.versions.get(dataset)?.keys().next_back().copied()
     }
@@ -103,58 +103,60 @@ impl InvariantChecker {
         self.versions.get(dataset)?.get(&version)
     }
 
-    /// The bytes of a log entry, and when it landed.
+    /// The bytes of a log entry and the time at which it was stored.
     pub fn entry(&self, path: &Path) -> Option<&(Bytes, Duration)> {
         self.commits.get(path)
     }
 
-    /// The tables that there are.
+    /// The names of all tables.
     pub fn tables(&self) -> Vec<String> {
         self.versions.keys().cloned().collect()
     }
 
-    /// Rows inserted into a dataset's table, as its commits count them.
+    /// Rows inserted into a table, as its commits count them.
     pub fn inserted(&self, dataset: &str) -> u64 {
         self.inserted.get(dataset).copied().unwrap_or(0)
     }
 }
 
-/// Whose a commit is.
+/// The author of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Author {
-    /// A function's: it says what it did, and each data file has its key file.
+    /// pinlake: the commit has counts, and each data file has a key file.
     Pinlake,
-    /// Another program's, which knows of neither.
+    /// Another program, which writes neither.
     Other,
 }
 
-/// An object has landed.
-pub(crate) async fn landed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
-    match place(path) {
-        "landing" => match rows_of(bytes.clone()) {
+/// Checks an object that was stored.
+pub(crate) async fn check_landed(world: &Arc<World>, path: &Path, bytes: &Bytes) {
+    match classify_path(path) {
+        "landing" => match read_rows(bytes.clone()) {
             Ok(batches) => {
                 let dataset = LandingName::parse(path).map(|name| name.dataset).unwrap_or_default();
-                let rows = |batch| keys_of(batch).into_iter().zip(contents_of(&dataset, batch));
+                let rows = |batch| landing_keys(batch).into_iter().zip(contents_of(&dataset, batch));
                 let rows = batches.iter().flat_map(rows).collect();
                 world.invariants().landing.insert(path.clone(), rows);
             }
-            Err(why) => world.broke(Broken::Files, format!("{path} is no Parquet: {why}")),
+            Err(why) => {
+                world.report_violation(Violation::WrongFiles, format!("{path} is not Parquet: {why}"))
+            }
         },
-        "commit" => committed(world, path, bytes, Author::Pinlake).await,
+        "commit" => check_commit(world, path, bytes, Author::Pinlake).await,
         _ => {}
     }
 }
 
-/// An object is about to be removed.
-pub(crate) fn removed(world: &World, path: &Path) {
-    match place(path) {
+/// Checks an object that is about to be removed.
+pub(crate) fn check_removed(world: &World, path: &Path) {
+    match classify_path(path) {
         "landing" => {
             let mut invariants = world.invariants();
-            // It may be gone already: deleting again changes nothing.
+            // It may already be removed; deleting it again has no effect.
             let Some(rows) = invariants.landing.remove(path) else {
                 return;
             };
-            if world.move_to_failed(path) {
+            if world.is_in_failed(path) {
                 return;
             }
             let Some(name) = LandingName::parse(path) else {
@@ -162,53 +164,59 @@ pub(crate) fn removed(world: &World, path: &Path) {
             };
             let none = BTreeSet::new();
             let table = invariants.keys.get(&name.dataset).unwrap_or(&none);
-            let lies = |of: &dyn Fn(&(Key, Content)) -> bool| invariants.landing.values().flatten().any(of);
-            // Under another identity the same row has another key, and so has a record that another release judges
-            // otherwise: then only what it says can be compared.
-            let rekeyed = world.plan.deploys.iter().any(|(_, release)| *release == Release::Rekeyed);
+            let is_in_landing =
+                |of: &dyn Fn(&(Key, Content)) -> bool| invariants.landing.values().flatten().any(of);
+            // Under another identity the same row has another key, and a borderline record has another key in quarantine. Then
+            // only contents can be compared.
+            let rekeyed = world
+                .scenario
+                .deploys
+                .iter()
+                .any(|(_, catalog_version)| *catalog_version == CatalogVersion::Rekeyed);
             let is_safe = |(key, content): &&(Key, Content)| {
                 table.contains(key)
-                    || lies(&|(other, _)| other == key)
-                    || (rekeyed || contracts::is_wavering(content))
-                        && (invariants.has(content) || lies(&|(_, other)| other == content))
+                    || is_in_landing(&|(other, _)| other == key)
+                    || (rekeyed || contracts::is_borderline(content))
+                        && (invariants.has(content) || is_in_landing(&|(_, other)| other == content))
             };
             let missing = rows.iter().filter(|row| !is_safe(row)).count();
             drop(invariants);
             if missing > 0 {
-                world.broke(
-                    Broken::RemovedEarly,
-                    format!("{path} is removed, {missing} of its rows are nowhere"),
+                world.report_violation(
+                    Violation::RemovedEarly,
+                    format!("{path} is removed, but {missing} of its rows are in no other place"),
                 );
             }
         }
-        // Whether its records have landed is seen when the pipeline next says that it is drained of them, and at the end.
-        "given up" => {}
+        // Later checks of "drained", and the check at the end, show whether its records have landed.
+        "discarded" => {}
         "failed" => world.forget(path),
-        // They are in landing then, and a copy lies elsewhere.
+        // They are still in landing, and a copy is elsewhere.
         "inbox" | "file state" => {}
-        kind => world
-            .broke(Broken::RemovedEarly, format!("{path} ({kind}) is removed: only what was taken ever is")),
+        kind => {
+            world.report_violation(Violation::RemovedEarly, format!("{path} ({kind}) must never be removed"))
+        }
     }
 }
 
-/// A log entry has landed: what it names must be there, and what it counts must be so.
-pub(crate) async fn committed(world: &Arc<World>, path: &Path, bytes: &Bytes, author: Author) {
+/// Checks a log entry: its files must exist and its counts must be right.
+pub(crate) async fn check_commit(world: &Arc<World>, path: &Path, bytes: &Bytes, author: Author) {
     let dataset = path.parts().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
     let version =
         path.filename().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse().ok());
     let before = world.invariants().commits.insert(path.clone(), (bytes.clone(), world.time()));
     if before.is_some_and(|(before, _)| before != bytes) {
-        world.broke(Broken::Overwritten, format!("{path} is written over"));
+        world.report_violation(Violation::Overwritten, format!("{path} is overwritten"));
     }
-    world.trace.reached("commits");
+    world.trace.count("commits");
     let actions: Vec<Value> =
         String::from_utf8_lossy(bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let note = actions.iter().find_map(|action| action.pointer("/commitInfo/pinlake"));
     let count = |name: &str| note.and_then(|note| note.get(name)).and_then(Value::as_u64).unwrap_or(0);
     let (read, mut inserted, duplicates) = (count("read"), count("inserted"), count("duplicates"));
     if author == Author::Pinlake && (note.is_none() || read != inserted + duplicates) {
-        world.broke(
-            Broken::Counts,
+        world.report_violation(
+            Violation::WrongCounts,
             format!("{path}: read {read}, inserted {inserted}, duplicates {duplicates}"),
         );
     }
@@ -216,26 +224,29 @@ pub(crate) async fn committed(world: &Arc<World>, path: &Path, bytes: &Bytes, au
         actions.iter().filter_map(|action| action.pointer("/remove/path")).filter_map(Value::as_str);
     let mut before = 0;
     for file in removed {
-        match withdrawn(world, &dataset, file) {
+        match remove_file(world, &dataset, file) {
             Some(count) => before += count,
-            None => world.broke(Broken::Files, format!("{path} removes {file}, which is not in the log")),
+            None => world.report_violation(
+                Violation::WrongFiles,
+                format!("{path} removes {file}, which is not in the log"),
+            ),
         }
     }
     let mut rows = 0;
     for add in actions.iter().filter_map(|action| action.get("add")) {
         let file = add.get("path").and_then(Value::as_str).unwrap_or_default();
-        match added(world, &dataset, file, author).await {
+        match check_added_file(world, &dataset, file, author).await {
             Ok(count) => rows += count,
-            Err(why) => world.broke(Broken::Files, format!("{path} names {file}: {why}")),
+            Err(why) => world.report_violation(Violation::WrongFiles, format!("{path} names {file}: {why}")),
         }
     }
     if author == Author::Other {
         inserted = rows.saturating_sub(before);
-        world.ledger.open().reported(&dataset, inserted);
+        world.ledger.lock().record_reported(&dataset, inserted);
     }
     if rows != before + inserted {
         let what = format!("{path} says {inserted} inserted, adds {rows} rows and removes {before}");
-        world.broke(Broken::Counts, what);
+        world.report_violation(Violation::WrongCounts, what);
     }
     let mut invariants = world.invariants();
     let of_dataset = invariants.files.keys().filter(|(of, _)| *of == dataset);
@@ -246,8 +257,8 @@ pub(crate) async fn committed(world: &Arc<World>, path: &Path, bytes: &Bytes, au
     *invariants.inserted.entry(dataset).or_default() += inserted;
 }
 
-/// A data file is no longer in the log: its rows are to be in another one of the same commit.
-fn withdrawn(world: &World, dataset: &str, file: &str) -> Option<u64> {
+/// Removes a data file from the state. Returns the number of its rows, which must be in another file of the same commit.
+fn remove_file(world: &World, dataset: &str, file: &str) -> Option<u64> {
     let mut invariants = world.invariants();
     let (keys, rows) = invariants.files.remove(&(dataset.to_owned(), file.to_owned()))?;
     if let Some(known) = invariants.keys.get_mut(dataset) {
@@ -255,21 +266,26 @@ fn withdrawn(world: &World, dataset: &str, file: &str) -> Option<u64> {
             known.remove(key);
         });
     }
-    for (content, is_told) in &rows {
+    for (content, has_contract) in &rows {
         if let Some(places) = invariants.rows.get_mut(content) {
-            places.remove(*is_told);
+            places.remove(*has_contract);
         }
     }
     drop(invariants);
-    world.trace.reached("files merged");
+    world.trace.count("files merged");
     Some(rows.len() as u64)
 }
 
-/// A data file is in the log now. Answers its rows.
-async fn added(world: &Arc<World>, dataset: &str, file: &str, author: Author) -> Result<u64, String> {
+/// Checks a data file that was added to the log. Returns the number of its rows.
+async fn check_added_file(
+    world: &Arc<World>,
+    dataset: &str,
+    file: &str,
+    author: Author,
+) -> Result<u64, String> {
     let table = Path::from_iter(["tables", dataset]);
     let data = read(world, &table.clone().join(file)).await?;
-    let batches = rows_of(data)?;
+    let batches = read_rows(data)?;
     let mut keys = Vec::new();
     for batch in &batches {
         keys.extend(table_keys(dataset, batch)?);
@@ -279,49 +295,51 @@ async fn added(world: &Arc<World>, dataset: &str, file: &str, author: Author) ->
         let stored = read(world, &table.join("_pinlake_keys").join(format!("{stem}.keys"))).await?;
         let mut sorted = keys.clone();
         sorted.sort_unstable();
-        // Whatever stands before them, a key file ends with the keys.
+        // A key file ends with the keys.
         if !stored.ends_with(sorted.as_flattened()) {
             return Err("its key file has other keys than its rows".to_owned());
         }
     }
-    let rows: Vec<Said> = batches.iter().flat_map(|batch| said(dataset, batch)).collect();
+    let rows: Vec<RowContent> = batches.iter().flat_map(|batch| row_contents(dataset, batch)).collect();
     let mut doubled = Vec::new();
     let mut invariants = world.invariants();
     let known = invariants.keys.entry(dataset.to_owned()).or_default();
     let fresh = keys.iter().filter(|key| known.insert(**key)).count();
-    for (content, is_told) in &rows {
+    for (content, has_contract) in &rows {
         let places = invariants.rows.entry(content.clone()).or_default();
-        places.add(*is_told);
-        // A wavering record may be in two places for as long as its landing objects are there.
-        if !contracts::is_wavering(content.strip_prefix(RESOLVED).unwrap_or(content)) {
+        places.add(*has_contract);
+        // A borderline record may be in two places for as long as its landing objects are there.
+        if !contracts::is_borderline(content.strip_prefix(RESOLVED).unwrap_or(content)) {
             doubled.push((content.clone(), *places));
         }
     }
     invariants.files.insert((dataset.to_owned(), file.to_owned()), (keys.clone(), rows.clone()));
     drop(invariants);
     if fresh < keys.len() {
-        world.broke(
-            Broken::Doubled,
+        world.report_violation(
+            Violation::Duplicated,
             format!("{} keys of {file} were in {dataset} before", keys.len() - fresh),
         );
     }
     for (content, places) in doubled.into_iter().filter(|(content, _)| !content.starts_with(RESOLVED)) {
-        if files::tells_of_file(&content) {
+        if files::is_file_row(&content) {
             continue;
         }
-        let promise = world.ledger.open().promises.get(&content).cloned().unwrap_or_default();
+        let promise = world.ledger.lock().promises.get(&content).cloned().unwrap_or_default();
         if promise.is_exceeded(&content, places) {
-            world
-                .broke(Broken::Doubled, format!("{content} is there {places:?}, sent as {:?}", promise.sent));
+            world.report_violation(
+                Violation::Duplicated,
+                format!("{content} is there {places:?}, sent as {:?}", promise.sent),
+            );
         }
     }
     for batch in &batches {
-        if let Some(why) = wrong(dataset, batch) {
+        if let Some(why) = find_wrong_row(dataset, batch) {
             let mut invariants = world.invariants();
             if !invariants.wrong.contains(&why) {
                 invariants.wrong.push(why.clone());
                 drop(invariants);
-                world.broke(Broken::Invented, why);
+                world.report_violation(Violation::Unexpected, why);
             }
         }
     }
@@ -331,9 +349,9 @@ async fn added(world: &Arc<World>, dataset: &str, file: &str, author: Author) ->
     Ok(rows.len() as u64)
 }
 
-/// The keys of rows of a table.
+/// The keys of the rows of a table.
 pub(crate) fn table_keys(dataset: &str, batch: &RecordBatch) -> Result<Vec<Key>, String> {
-    let catalog = contracts::catalog(Release::First);
+    let catalog = contracts::catalog(CatalogVersion::First);
     let contract = catalog.contract(dataset).ok_or("there is no such dataset")?;
     let keys = pinlake_clean::keys(contract, batch).map_err(|error| error.to_string())?;
     Ok(keys.iter().flatten().filter_map(|key| key.try_into().ok()).collect())
@@ -347,26 +365,26 @@ async fn read(world: &World, path: &Path) -> Result<Bytes, String> {
 /// Decodes a Parquet file.
 ///
 /// # Errors
-/// With the reader's words.
-pub fn rows_of(bytes: Bytes) -> Result<Vec<RecordBatch>, String> {
+/// With the message of the reader.
+pub fn read_rows(bytes: Bytes) -> Result<Vec<RecordBatch>, String> {
     let reader =
         ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(ParquetRecordBatchReaderBuilder::build);
     let batches = reader.map_err(|error| error.to_string())?.collect::<Result<Vec<_>, _>>();
     batches.map_err(|error| error.to_string())
 }
 
-fn keys_of(batch: &RecordBatch) -> Vec<Key> {
+fn landing_keys(batch: &RecordBatch) -> Vec<Key> {
     let keys = batch.column_by_name(KEY_COLUMN).and_then(|column| column.as_fixed_size_binary_opt());
     keys.iter().flat_map(|keys| keys.iter().flatten()).filter_map(|key| key.try_into().ok()).collect()
 }
 
-/// What each row of a table says.
+/// The content of each row.
 pub fn contents_of(dataset: &str, batch: &RecordBatch) -> Vec<Content> {
-    said(dataset, batch).into_iter().map(|(content, _)| content).collect()
+    row_contents(dataset, batch).into_iter().map(|(content, _)| content).collect()
 }
 
-/// What each row of a table says, and whether a contract told its dataset.
-pub fn said(dataset: &str, batch: &RecordBatch) -> Vec<Said> {
+/// The content of each row, and whether a contract named its dataset.
+pub fn row_contents(dataset: &str, batch: &RecordBatch) -> Vec<RowContent> {
     if dataset == "quarantine" {
         let sent_to = batch.column_by_name("dataset").and_then(|column| column.as_string_opt::<i32>());
         let raw = batch.column_by_name("raw").and_then(|column| column.as_binary_opt::<i32>());
@@ -377,7 +395,7 @@ pub fn said(dataset: &str, batch: &RecordBatch) -> Vec<Said> {
         };
         let rows = sent_to.iter().zip(raw).enumerate();
         let said = |(at, (sent_to, raw)): (usize, (Option<&str>, Option<&[u8]>))| {
-            let content = quarantined(sent_to, raw.unwrap_or_default());
+            let content = quarantine_content(sent_to, raw.unwrap_or_default());
             let content = if resolved.is_valid(at) { format!("{RESOLVED}{content}") } else { content };
             (content, contract.is_valid(at))
         };
@@ -388,20 +406,20 @@ pub fn said(dataset: &str, batch: &RecordBatch) -> Vec<Said> {
     ids.iter().flat_map(|ids| ids.iter()).map(content).collect()
 }
 
-/// What stands before the content of a record that was resolved in quarantine.
+/// The prefix of the content of a resolved record in quarantine.
 pub const RESOLVED: &str = "resolved/";
 
-/// What a quarantined record says. A record that one release takes says in quarantine what it would in its table.
-pub fn quarantined(dataset: Option<&str>, raw: &[u8]) -> Content {
-    if let Some(content) = contracts::content_of_wavering(raw) {
+/// The content of a quarantined record. A borderline record has the same content in quarantine as in its table.
+pub fn quarantine_content(dataset: Option<&str>, raw: &[u8]) -> Content {
+    if let Some(content) = contracts::content_of_borderline(raw) {
         return content;
     }
     let dataset = dataset.or(contracts::dataset_of_bad(raw));
     format!("quarantine/{}/{}", dataset.unwrap_or("-"), raw.escape_ascii())
 }
 
-/// Every row has a note that tells its number, or none.
-fn wrong(dataset: &str, batch: &RecordBatch) -> Option<String> {
+/// Finds a row whose note does not match its id.
+fn find_wrong_row(dataset: &str, batch: &RecordBatch) -> Option<String> {
     let ids = batch.column_by_name("id")?.as_primitive_opt::<Int64Type>()?;
     let notes = batch.column_by_name("note")?.as_string_opt::<i32>()?;
     let differs = |at: &usize| !notes.is_null(*at) && notes.value(*at) != format!("note {}", ids.value(*at));
@@ -409,7 +427,7 @@ fn wrong(dataset: &str, batch: &RecordBatch) -> Option<String> {
     Some(format!("{dataset}/{} has the note {:?}", ids.value(at), notes.value(at)))
 }
 
-/// Mutation: moves the watermark when the raw records land, before anything of them is in landing.
+/// Mutation: advances the watermark when the raw object is stored, before its landing objects.
 pub(crate) async fn watermark_first(world: &World, raw: &Path) {
     let parts: Vec<String> = raw.parts().map(|part| part.as_ref().to_owned()).collect();
     if let [_, _, stream, shard, file] = parts.as_slice()

@@ -1,4 +1,4 @@
-//! Who sent what, and what was acknowledged: the oracle of a run.
+//! The oracle of a run: which records were sent and which were acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,109 +6,112 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pinlake_landing::drain::Acknowledged;
 
 use crate::contracts::{self, Rule};
-use crate::invariants::Places;
+use crate::invariants::Copies;
 
-/// What a row says, whichever table it is in: `<dataset>/<id>` or `quarantine/<dataset or ->/<raw bytes>`.
+/// The content of a row in any table: `<dataset>/<id>` or `quarantine/<dataset or ->/<raw bytes>`.
 pub type Content = String;
 
-/// Which record it was: the caller, the request or place, and the number in it. Only where the record is the identity does
-/// it make another row.
+/// The identity of a record: the caller, the request or place, and the number in it. Only with `identity = "record"` does
+/// another id make another row.
 pub type RecordId = String;
 
-/// What was sent and what was promised.
+/// The records with one content: those that were sent and those that were acknowledged.
 #[derive(Debug, Clone, Default)]
 pub struct Promise {
     /// Records that were sent.
     pub sent: BTreeSet<RecordId>,
-    /// Those that must be there.
+    /// Records that must be in the tables.
     pub acknowledged: BTreeSet<RecordId>,
 }
 
 impl Promise {
-    /// How often it must be there.
-    pub fn least(&self, content: &str) -> u64 {
+    /// The minimum number of rows.
+    pub fn min_copies(&self, content: &str) -> u64 {
         match contracts::rule(content) {
             Rule::Each => self.acknowledged.len() as u64,
             Rule::Once | Rule::Yields => u64::from(!self.acknowledged.is_empty()),
         }
     }
 
-    /// Why it must not be there so often.
-    pub fn is_exceeded(&self, content: &str, places: Places) -> bool {
+    /// Whether there are more rows than allowed.
+    pub fn is_exceeded(&self, content: &str, places: Copies) -> bool {
         let sent = self.sent.len() as u64;
         match contracts::rule(content) {
             Rule::Once => places.all() > sent.min(1),
             Rule::Each => places.all() > sent,
-            // A row without a contract yields to the row of its own record under one; another record's row stays until a redrive.
-            Rule::Yields => places.told > sent.min(1) || places.untold > sent.saturating_sub(places.told),
+            // A row without a contract yields to the row of the same record under one; rows of other records stay until a redrive.
+            Rule::Yields => {
+                places.with_contract > sent.min(1)
+                    || places.without_contract > sent.saturating_sub(places.with_contract)
+            }
         }
     }
 }
 
-/// An acknowledgement: how far the shards must be read, and what must be there then.
+/// An acknowledgement: the sequence numbers, and the records that must be in the tables once they are read.
 #[derive(Debug, Clone, Default)]
 pub struct Receipt {
-    /// Of which stream or topic.
+    /// The stream or topic.
     pub stream: &'static str,
-    /// As the answer's header had it.
+    /// The sequence numbers of the response header.
     pub acknowledged: Acknowledged,
-    /// What was acknowledged.
+    /// The acknowledged records.
     pub records: Vec<(Content, RecordId)>,
 }
 
-/// All promises.
+/// All records that were sent or acknowledged.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Book>);
+pub struct Ledger(Mutex<LedgerState>);
 
-/// What a ledger holds.
+/// The contents of a [`Ledger`].
 #[derive(Debug, Default)]
-pub struct Book {
-    /// By content.
+pub struct LedgerState {
+    /// Sent and acknowledged records, by content.
     pub promises: BTreeMap<Content, Promise>,
-    /// In the order in which they came.
+    /// Acknowledgements, in order.
     pub receipts: Vec<Receipt>,
     /// Rows that compactors reported as inserted, by dataset.
     pub inserted: BTreeMap<String, u64>,
-    /// Whether a compactor failed or was killed, so that its report is missing.
+    /// Whether the report of a compactor is missing, because it failed or was killed.
     pub unreported: bool,
 }
 
 impl Ledger {
-    /// Opens the book.
-    pub fn open(&self) -> MutexGuard<'_, Book> {
+    /// Locks the ledger.
+    pub fn lock(&self) -> MutexGuard<'_, LedgerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Book {
-    /// A record is sent.
-    pub fn sent(&mut self, content: &str, id: RecordId) {
+impl LedgerState {
+    /// Records that a record was sent.
+    pub fn record_sent(&mut self, content: &str, id: RecordId) {
         self.promises.entry(content.to_owned()).or_default().sent.insert(id);
     }
 
-    /// A record that was sent must be there, though no answer tells when.
-    pub fn promised(&mut self, content: &str, id: RecordId) {
+    /// Records that a record must arrive, without an acknowledgement.
+    pub fn record_promised(&mut self, content: &str, id: RecordId) {
         if let Some(promise) = self.promises.get_mut(content) {
             promise.acknowledged.insert(id);
         }
     }
 
-    /// Nobody may count on a record any more.
-    pub fn withdrawn(&mut self, content: &str, id: &RecordId) {
+    /// Records that a record need not arrive any more.
+    pub fn record_withdrawn(&mut self, content: &str, id: &RecordId) {
         if let Some(promise) = self.promises.get_mut(content) {
             promise.acknowledged.remove(id);
         }
     }
 
-    /// A compactor reported rows as inserted.
-    pub fn reported(&mut self, dataset: &str, inserted: u64) {
+    /// Records the rows that a compactor reported as inserted.
+    pub fn record_reported(&mut self, dataset: &str, inserted: u64) {
         *self.inserted.entry(dataset.to_owned()).or_default() += inserted;
     }
 
-    /// Records were acknowledged.
-    pub fn acknowledged(&mut self, receipt: Receipt) {
+    /// Records an acknowledgement.
+    pub fn record_acknowledged(&mut self, receipt: Receipt) {
         for (content, id) in &receipt.records {
-            self.promised(content, id.clone());
+            self.record_promised(content, id.clone());
         }
         self.receipts.push(receipt);
     }

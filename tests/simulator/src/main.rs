@@ -1,6 +1,6 @@
-//! Runs seeds, and tells the trace of the one that fails.
+//! Runs seeds and prints the trace of a failing one.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that speaks to whoever runs it")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -11,30 +11,30 @@ use std::time::Duration;
 use clap::Parser;
 use pinlake_simulator::fault::Fault;
 use pinlake_simulator::provoke::CASES;
-use pinlake_simulator::trace::{Broken, Told};
+use pinlake_simulator::trace::{Report, Violation};
 
-/// Runs pinlake in simulated worlds whose parts fail.
+/// Runs pinlake over simulated services that fail.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Runs this one seed and tells all that happened.
+    /// Run only this seed and print its trace.
     #[arg(long)]
     seed: Option<u64>,
-    /// Runs so many seeds.
+    /// Number of seeds.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
-    /// The first of them.
+    /// First seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Runs seeds for so many seconds instead.
+    /// Run seeds for this many seconds instead.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Takes each safeguard away in so many worlds, and prints in how many of them that was noticed.
+    /// Run each mutation with this many seeds and print how many fail.
     #[arg(long)]
     safeguards: Option<u64>,
-    /// Takes only this safeguard away.
+    /// Run only this mutation.
     #[arg(long, requires = "safeguards")]
     only: Option<String>,
-    /// Threads; as many as there are processors if not given.
+    /// Threads; the default is the number of processors.
     #[arg(long)]
     threads: Option<usize>,
 }
@@ -43,23 +43,23 @@ struct Arguments {
 struct Total {
     seeds: u64,
     events: u64,
-    failed: BTreeMap<u64, (Broken, String)>,
+    failed: BTreeMap<u64, (Violation, String)>,
     faults: BTreeMap<(Fault, &'static str), u64>,
-    reached: BTreeMap<&'static str, u64>,
+    counters: BTreeMap<&'static str, u64>,
 }
 
 impl Total {
-    fn add(&mut self, seed: u64, told: &Told) {
+    fn add(&mut self, seed: u64, report: &Report) {
         self.seeds += 1;
-        self.events += told.events.len() as u64;
-        if let Some(broken) = told.broken.first() {
+        self.events += report.events.len() as u64;
+        if let Some(broken) = report.violations.first() {
             self.failed.insert(seed, broken.clone());
         }
-        for (fault, count) in &told.faults {
+        for (fault, count) in &report.faults {
             *self.faults.entry(*fault).or_default() += count;
         }
-        for (what, count) in &told.reached {
-            *self.reached.entry(what).or_default() += count;
+        for (what, count) in &report.counters {
+            *self.counters.entry(what).or_default() += count;
         }
     }
 
@@ -82,7 +82,7 @@ impl Total {
                 if points.is_empty() { "NEVER".to_owned() } else { points.join(", ") }
             );
         }
-        for (what, count) in &self.reached {
+        for (what, count) in &self.counters {
             println!("  {what:<22} {count:>8}");
         }
     }
@@ -91,24 +91,24 @@ impl Total {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (arguments.seed, arguments.safeguards) {
-        (Some(seed), _) => one(seed),
-        (None, Some(worlds)) => safeguards(worlds, arguments.only.as_deref()),
-        (None, None) => many(&arguments),
+        (Some(seed), _) => run_seed(seed),
+        (None, Some(worlds)) => test_safeguards(worlds, arguments.only.as_deref()),
+        (None, None) => run_seeds(&arguments),
     }
 }
 
-fn one(seed: u64) -> ExitCode {
+fn run_seed(seed: u64) -> ExitCode {
     let run = pinlake_simulator::run(seed);
-    print!("{}", run.told);
-    println!("seed {seed}, fingerprint {}", run.told.fingerprint());
-    for (what, how) in &run.told.broken {
+    print!("{}", run.report);
+    println!("seed {seed}, fingerprint {}", run.report.fingerprint());
+    for (what, how) in &run.report.violations {
         println!("BROKEN {what:?}: {how}");
     }
-    if run.told.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if run.report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The table of docs/faults.md.
-fn safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
+/// Prints the table of mutations of docs/faults.md.
+fn test_safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(BTreeMap::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -121,21 +121,21 @@ fn safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
                     if only.is_some_and(|only| format!("{:?}", case.mutation) != only) {
                         continue;
                     }
-                    let (mut held, mut broken, mut kinds) = (0, 0, BTreeMap::<Broken, u64>::new());
+                    let (mut held, mut broken, mut kinds) = (0, 0, BTreeMap::<Violation, u64>::new());
                     for seed in 0..worlds {
-                        let whole = pinlake_simulator::run_with(seed, case.provoke);
-                        held += u64::from(whole.told.broken.is_empty());
-                        if let Some((what, how)) = whole.told.broken.first() {
+                        let whole = pinlake_simulator::run_scenario(seed, case.configure);
+                        held += u64::from(whole.report.violations.is_empty());
+                        if let Some((what, how)) = whole.report.violations.first() {
                             eprintln!(
-                                "{:?}, seed {seed}, nothing taken away: {what:?}: {how}",
+                                "{:?}, seed {seed}, without the mutation: {what:?}: {how}",
                                 case.mutation
                             );
                         }
-                        let run = pinlake_simulator::run_with(seed, |plan| {
-                            (case.provoke)(plan);
-                            plan.mutation = Some(case.mutation);
+                        let run = pinlake_simulator::run_scenario(seed, |scenario| {
+                            (case.configure)(scenario);
+                            scenario.mutation = Some(case.mutation);
                         });
-                        if let Some((what, _)) = run.told.broken.first() {
+                        if let Some((what, _)) = run.report.violations.first() {
                             broken += 1;
                             *kinds.entry(*what).or_default() += 1;
                         }
@@ -160,15 +160,12 @@ fn safeguards(worlds: u64, only: Option<&str>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn many(arguments: &Arguments) -> ExitCode {
+fn run_seeds(arguments: &Arguments) -> ExitCode {
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
     let (next, total) = (AtomicU64::new(arguments.from), Mutex::new(Total::default()));
     let end =
         arguments.from.saturating_add(if arguments.seconds.is_some() { u64::MAX } else { arguments.seeds });
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "how long the machine takes, not what time it is in the world"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "measures real time, not virtual time")]
     let begun = std::time::Instant::now();
     let over =
         |seed| seed >= end || arguments.seconds.is_some_and(|seconds| begun.elapsed().as_secs() >= seconds);
@@ -182,8 +179,8 @@ fn many(arguments: &Arguments) -> ExitCode {
                     }
                     let run = pinlake_simulator::run(seed);
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-                    total.add(seed, &run.told);
-                    if let Some((what, how)) = run.told.broken.first() {
+                    total.add(seed, &run.report);
+                    if let Some((what, how)) = run.report.violations.first() {
                         eprintln!("seed {seed}: {what:?}: {how}");
                     }
                 }
@@ -196,7 +193,7 @@ fn many(arguments: &Arguments) -> ExitCode {
         println!("all held");
         return ExitCode::SUCCESS;
     };
-    let kinds: BTreeSet<Broken> = total.failed.values().map(|(what, _)| *what).collect();
+    let kinds: BTreeSet<Violation> = total.failed.values().map(|(what, _)| *what).collect();
     println!("{} seeds FAILED: {kinds:?}", total.failed.len());
     println!("the trace of the first: make sim SEED={seed}");
     ExitCode::FAILURE

@@ -1,5 +1,5 @@
-//! Safeguards, taken away one by one from outside: production code stays as it is, and the world around it behaves
-//! so that the safeguard has no effect. A simulator that does not notice would prove nothing.
+//! Mutations: each removes one safeguard. Production code does not change; the simulated services behave
+//! so that the safeguard has no effect. They show that the invariants detect a missing safeguard.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,73 +12,73 @@ use object_store::{GetOptions, GetResult, ObjectMeta, ObjectStoreExt, Result};
 use parquet::arrow::ArrowWriter;
 use pinlake_schema::{FORMER_KEY_COLUMN, KEY_COLUMN};
 
-use crate::contracts::{self, Release};
+use crate::contracts::{self, CatalogVersion};
 use crate::invariants;
 use crate::process::Process;
-use crate::store::{served, unanswered};
+use crate::store::{no_answer_error, serve_bytes};
 use crate::world::{Function, World};
 
-/// A safeguard that is gone.
+/// A removed safeguard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
-    /// Log entries are put whether or not the version is there (a store without conditional puts).
+    /// Log entries are put unconditionally (a store without conditional puts).
     UnconditionalCommit,
-    /// An append that loses its version is committed as the next one, as delta-rs does by itself.
+    /// An append that conflicts is committed as the next version, as delta-rs does.
     SilentRebase,
-    /// After losing a version, keys are not looked up again.
+    /// Keys are not looked up again after a conflict.
     NoRecheck,
-    /// No key is ever looked up: every row is appended.
+    /// Keys are never looked up: every row is appended.
     BlindAppend,
-    /// The writer does not know its own attempt id: its own commit counts as another's.
+    /// The writer does not recognise its own commit.
     OwnCommitIsForeign,
-    /// The writer does not look at the attempt id: any commit in its place counts as its own.
+    /// The writer takes any commit of its version for its own.
     ForeignCommitIsOwn,
-    /// Landing objects of a shard's minute share one name and are written over.
+    /// Landing objects of one minute of a shard have the same name and are overwritten.
     MutableLanding,
-    /// Landing objects are removed when they are read, not after the commit.
+    /// Landing objects are removed when they are read.
     DeleteBeforeCommit,
-    /// Records that PutRecords did not take count as taken.
+    /// Records that PutRecords rejected count as stored.
     PartialFailureIgnored,
-    /// The compactor's messages to itself go nowhere.
+    /// The compactor's triggers to itself are lost.
     NoSelfMessage,
-    /// Nobody sweeps.
+    /// There is no sweep.
     NoSweep,
-    /// A table does not know the identity it was keyed under.
-    IdentityForgotten,
-    /// A shard's watermark moves before its records land.
+    /// A table does not store the identity that its keys were built with.
+    TableIdentityIgnored,
+    /// The watermark of a shard advances before its records land.
     WatermarkFirst,
-    /// What the cleaner reports as failed is not delivered again.
+    /// Batches that the cleaner reports as failed are not delivered again.
     FailuresNotReported,
-    /// A batch with a bad record fails.
-    BadDataFails,
-    /// Nobody knows under which contracts rows were let in before.
-    ReleasesForgotten,
-    /// Whoever inserts clean rows does not see what is unresolved in quarantine.
-    QuarantineUnseen,
-    /// A redrive that was broken off is not done again.
-    RedriveForgotten,
-    /// Whether something was given up is not looked at when the pipeline is asked whether it is drained.
-    GivenUpUnseen,
-    /// A batch that was given up is removed when it is read, not after it has landed.
-    RemovedBeforeReplayed,
-    /// Nobody looks at whose rules made a key file.
-    KeyRulesUnseen,
-    /// A log ends where an entry is missing, and a truncated one where it was known to end.
-    GapIsEnd,
-    /// The hint of a checkpoint is believed: what comes before it is not looked at.
-    HintBelieved,
-    /// Rows that are identified by their records do not store their keys.
+    /// A batch with an invalid record fails.
+    InvalidRecordFailsBatch,
+    /// The catalog history is lost.
+    CatalogHistoryForgotten,
+    /// An insert does not see unresolved rows of quarantine.
+    QuarantineIgnored,
+    /// An interrupted redrive is not repeated.
+    RedriveNotRepeated,
+    /// Discarded batches do not count as backlog.
+    DiscardedBatchesIgnored,
+    /// A discarded batch is removed when it is read, not after it has landed.
+    RemovedBeforeReplay,
+    /// The key epoch of a key file is not checked.
+    KeyEpochIgnored,
+    /// A log ends at a missing entry, and a truncated log at its last known entry.
+    LogGapIsEnd,
+    /// A checkpoint hint is trusted: entries before it are not read.
+    CheckpointHintTrusted,
+    /// Rows of `identity = "record"` do not store their keys.
     KeysNotStored,
-    /// In quarantine, two records with the same bytes are one, also where the record is the identity.
-    RecordForgotten,
-    /// Who sent a request does not belong to the identity of its records.
-    CallersAlike,
-    /// What a record says does not belong to its identity.
-    ContentForgotten,
-    /// A look at what is left goes to its bound, and does not say so.
-    BoundUnsaid,
-    /// CatalogHistory that differ only in the names of topics and files count as one.
-    NamesForgotten,
+    /// Equal bytes are one record in quarantine, even with `identity = "record"`.
+    RecordIdentityIgnored,
+    /// The caller is not part of a record's identity.
+    CallerIgnored,
+    /// The content is not part of a record's identity.
+    ContentIgnored,
+    /// A backlog check that reaches its limit does not report so.
+    TruncationUnreported,
+    /// Catalogs that differ only in the names of topics and files count as equal.
+    SourceNamesIgnored,
 }
 
 impl Mutation {
@@ -95,34 +95,34 @@ impl Mutation {
         Mutation::PartialFailureIgnored,
         Mutation::NoSelfMessage,
         Mutation::NoSweep,
-        Mutation::IdentityForgotten,
+        Mutation::TableIdentityIgnored,
         Mutation::WatermarkFirst,
         Mutation::FailuresNotReported,
-        Mutation::BadDataFails,
-        Mutation::ReleasesForgotten,
-        Mutation::QuarantineUnseen,
-        Mutation::RedriveForgotten,
-        Mutation::GivenUpUnseen,
-        Mutation::RemovedBeforeReplayed,
-        Mutation::KeyRulesUnseen,
-        Mutation::GapIsEnd,
-        Mutation::HintBelieved,
+        Mutation::InvalidRecordFailsBatch,
+        Mutation::CatalogHistoryForgotten,
+        Mutation::QuarantineIgnored,
+        Mutation::RedriveNotRepeated,
+        Mutation::DiscardedBatchesIgnored,
+        Mutation::RemovedBeforeReplay,
+        Mutation::KeyEpochIgnored,
+        Mutation::LogGapIsEnd,
+        Mutation::CheckpointHintTrusted,
         Mutation::KeysNotStored,
-        Mutation::RecordForgotten,
-        Mutation::CallersAlike,
-        Mutation::ContentForgotten,
-        Mutation::BoundUnsaid,
-        Mutation::NamesForgotten,
+        Mutation::RecordIdentityIgnored,
+        Mutation::CallerIgnored,
+        Mutation::ContentIgnored,
+        Mutation::TruncationUnreported,
+        Mutation::SourceNamesIgnored,
     ];
 }
 
-/// Of the names of a log: the versions of entries.
-fn version_of(path: &Path) -> Option<u64> {
+/// Parses the version in the name of a log entry.
+fn parse_version(path: &Path) -> Option<u64> {
     path.filename()?.strip_suffix(".json")?.parse().ok()
 }
 
-/// Hides what a listing must not show when a safeguard is gone. `offset` is where the listing as a whole begins.
-pub(crate) fn listed(
+/// Removes objects from a listing. `offset` is the start of the whole listing.
+pub(crate) fn filter_listing(
     world: &World,
     process: &Process,
     kind: &'static str,
@@ -130,35 +130,37 @@ pub(crate) fn listed(
     metas: &mut Vec<ObjectMeta>,
 ) {
     let is_asked = process.name() == "client";
-    match world.plan.mutation {
-        Some(Mutation::ReleasesForgotten) if kind == "release" => metas.clear(),
-        Some(Mutation::GivenUpUnseen) if kind == "given up" && is_asked => metas.clear(),
-        Some(Mutation::BoundUnsaid) if is_asked => {
-            let bounds = &world.plan.bounds;
+    match world.scenario.mutation {
+        Some(Mutation::CatalogHistoryForgotten) if kind == "catalog" => metas.clear(),
+        Some(Mutation::DiscardedBatchesIgnored) if kind == "discarded" && is_asked => metas.clear(),
+        Some(Mutation::TruncationUnreported) if is_asked => {
+            let bounds = &world.scenario.bounds;
             let most = match kind {
                 "landing" | "other" => bounds.landing,
                 "failed" => bounds.failed,
-                "given up" => bounds.discarded,
+                "discarded" => bounds.discarded,
                 _ => usize::MAX,
             };
             metas.truncate(most);
         }
-        Some(Mutation::GapIsEnd) if kind == "log" && process.name() != "reader" => gap_is_end(offset, metas),
-        Some(Mutation::HintBelieved) if kind == "log" => hint_believed(world, metas),
+        Some(Mutation::LogGapIsEnd) if kind == "log" && process.name() != "reader" => {
+            truncate_at_gap(offset, metas)
+        }
+        Some(Mutation::CheckpointHintTrusted) if kind == "log" => hide_entries_before_hint(world, metas),
         _ => {}
     }
 }
 
-/// Nothing that lies behind a missing entry is shown, and no checkpoint: a warm process then knows of nothing new.
-fn gap_is_end(offset: Option<&Path>, metas: &mut Vec<ObjectMeta>) {
+/// Hides everything behind a missing entry, and checkpoints.
+fn truncate_at_gap(offset: Option<&Path>, metas: &mut Vec<ObjectMeta>) {
     let is_warm = offset.is_some();
-    let has_beginning = metas.iter().any(|meta| version_of(&meta.location) == Some(0));
+    let has_beginning = metas.iter().any(|meta| parse_version(&meta.location) == Some(0));
     if !is_warm && !has_beginning {
         return;
     }
     let first = offset.and_then(Path::filename).and_then(|name| name.get(..20)?.parse::<u64>().ok());
     let mut next = first.unwrap_or(0);
-    metas.retain(|meta| match version_of(&meta.location) {
+    metas.retain(|meta| match parse_version(&meta.location) {
         Some(version) if version == next || (is_warm && version + 1 == next) => {
             next = version + 1;
             true
@@ -167,20 +169,20 @@ fn gap_is_end(offset: Option<&Path>, metas: &mut Vec<ObjectMeta>) {
     });
 }
 
-/// Entries up to the hint of a table are not shown.
-fn hint_believed(world: &World, metas: &mut Vec<ObjectMeta>) {
+/// Hides the entries up to the hint of a table.
+fn hide_entries_before_hint(world: &World, metas: &mut Vec<ObjectMeta>) {
     let hints = world.hints();
     metas.retain(|meta| {
         let Some(dataset) = meta.location.parts().nth(1).map(|part| part.as_ref().to_owned()) else {
             return true;
         };
         let hinted = hints.get(&dataset);
-        version_of(&meta.location).is_none_or(|version| hinted.is_none_or(|hinted| version > *hinted))
+        parse_version(&meta.location).is_none_or(|version| hinted.is_none_or(|hinted| version > *hinted))
     });
 }
 
-/// What is put in the place of an object; nothing: it is not put at all, and its writer does not know.
-pub(crate) async fn landing(
+/// Replaces the bytes of a put. `None`: nothing is stored, and the writer does not notice.
+pub(crate) async fn replace_put(
     world: &World,
     mutation: Mutation,
     path: &Path,
@@ -189,13 +191,13 @@ pub(crate) async fn landing(
 ) -> Option<Bytes> {
     let is_of = |dataset: &str| path.as_ref().starts_with(&format!("landing/{dataset}/"));
     match mutation {
-        Mutation::RecordForgotten if is_of("quarantine") => rewritten(bytes.clone(), |batch| {
-            let said = invariants::said("quarantine", batch).into_iter();
-            with_keys(batch, said.map(|(content, _)| content.into_bytes()))
+        Mutation::RecordIdentityIgnored if is_of("quarantine") => rewrite_parquet(bytes.clone(), |batch| {
+            let contents = invariants::row_contents("quarantine", batch).into_iter();
+            replace_keys(batch, contents.map(|(content, _)| content.into_bytes()))
         })
         .ok()
         .or(Some(bytes)),
-        Mutation::ContentForgotten if is_of("click") => rewritten(bytes.clone(), |batch| {
+        Mutation::ContentIgnored if is_of("click") => rewrite_parquet(bytes.clone(), |batch| {
             let former = batch.column_by_name(FORMER_KEY_COLUMN).cloned();
             let at = batch.schema().index_of(KEY_COLUMN).map_err(|error| error.to_string())?;
             let mut columns = batch.columns().to_vec();
@@ -204,9 +206,9 @@ pub(crate) async fn landing(
         })
         .ok()
         .or(Some(bytes)),
-        Mutation::NamesForgotten if kind == "release" => {
-            let pair = [Release::First, Release::Renamed]
-                .map(|release| contracts::catalog(release).hash().to_owned());
+        Mutation::SourceNamesIgnored if kind == "catalog" => {
+            let pair = [CatalogVersion::First, CatalogVersion::Renamed]
+                .map(|catalog_version| contracts::catalog(catalog_version).hash().to_owned());
             let other = match &pair {
                 [first, renamed] if path.as_ref().contains(first.as_str()) => renamed,
                 [first, renamed] if path.as_ref().contains(renamed.as_str()) => first,
@@ -219,10 +221,10 @@ pub(crate) async fn landing(
     }
 }
 
-/// A record's partition key as it reaches the stream.
+/// Changes the partition key of a record.
 pub(crate) fn partition_key(mutation: Option<Mutation>, key: &str) -> String {
     let mut parts: Vec<&str> = key.split('/').collect();
-    if mutation == Some(Mutation::CallersAlike)
+    if mutation == Some(Mutation::CallerIgnored)
         && let Some(request) = parts.get_mut(1)
     {
         *request = request.split('@').next().unwrap_or_default();
@@ -230,18 +232,18 @@ pub(crate) fn partition_key(mutation: Option<Mutation>, key: &str) -> String {
     parts.join("/")
 }
 
-/// What a process knows of its own requests.
+/// The earlier requests of a process.
 pub(crate) struct View<'a> {
     pub world: &'a Arc<World>,
     pub process: &'a Process,
-    /// Commits that it has lost or put in vain.
+    /// Commits that conflicted or failed.
     pub lost: BTreeMap<Path, Bytes>,
-    /// The landing area that it listed last.
+    /// The landing prefix that it listed last.
     pub at_work_on: Option<Path>,
 }
 
-/// What reading gives.
-pub(crate) async fn got(
+/// Replaces the response to a get.
+pub(crate) async fn replace_get(
     view: &View<'_>,
     mutation: Mutation,
     path: &Path,
@@ -252,38 +254,42 @@ pub(crate) async fn got(
     let world = view.world;
     let is_of_clean_rows =
         view.at_work_on.as_ref().is_some_and(|folder| folder.as_ref() != "landing/quarantine");
-    if mutation == Mutation::GapIsEnd && kind == "commit" && view.process.name() != "reader" {
-        // The last entry that is known counts as there.
+    if mutation == Mutation::LogGapIsEnd && kind == "commit" && view.process.name() != "reader" {
+        // The last known entry counts as existing.
         let known = world.invariants().entry(path).map(|(bytes, _)| bytes.clone());
         let known = known.filter(|_| got.is_err() && options.head);
         if let Some(known) = known {
             drop(got);
-            let mut known = served(known, options).await?;
-            // Without an ETag it may be the one that was put.
+            let mut known = serve_bytes(known, options).await?;
+            // Without an ETag it can be the entry that was put.
             known.meta.e_tag = None;
             return Ok(known);
         }
     }
     let got = got?;
-    let whole = |why: String| unanswered(path, &why);
+    let whole = |why: String| no_answer_error(path, &why);
     let instead = match mutation {
-        Mutation::QuarantineUnseen if is_of_clean_rows && kind == "evaluation" => {
+        Mutation::QuarantineIgnored if is_of_clean_rows && kind == "evaluation" => {
             return Err(object_store::Error::NotFound { path: path.to_string(), source: "unseen".into() });
         }
-        Mutation::QuarantineUnseen
+        Mutation::QuarantineIgnored
             if is_of_clean_rows && kind == "data" && path.as_ref().starts_with("tables/quarantine/") =>
         {
-            rewritten(got.bytes().await?, all_resolved).map_err(whole)?
+            rewrite_parquet(got.bytes().await?, mark_resolved).map_err(whole)?
         }
         Mutation::KeysNotStored if kind == "data" && path.as_ref().starts_with("tables/click/") => {
-            rewritten(got.bytes().await?, without_keys).map_err(whole)?
+            rewrite_parquet(got.bytes().await?, drop_keys).map_err(whole)?
         }
-        Mutation::BlindAppend if kind == "keys" => other_keys(got.bytes().await?),
-        Mutation::NoRecheck if kind == "keys" && !view.lost.is_empty() => other_keys(got.bytes().await?),
-        Mutation::KeyRulesUnseen if kind == "keys" => by_rules_of(Release::First, path, got.bytes().await?),
-        // Key files say it too.
-        Mutation::IdentityForgotten if kind == "keys" && path.as_ref().starts_with("tables/visit/") => {
-            by_rules_of(world.release(Function::Compactor), path, got.bytes().await?)
+        Mutation::BlindAppend if kind == "keys" => replace_key_file(got.bytes().await?),
+        Mutation::NoRecheck if kind == "keys" && !view.lost.is_empty() => {
+            replace_key_file(got.bytes().await?)
+        }
+        Mutation::KeyEpochIgnored if kind == "keys" => {
+            set_key_epoch(CatalogVersion::First, path, got.bytes().await?)
+        }
+        // Key files contain the identity too.
+        Mutation::TableIdentityIgnored if kind == "keys" && path.as_ref().starts_with("tables/visit/") => {
+            set_key_epoch(world.catalog_version(Function::Compactor), path, got.bytes().await?)
         }
         Mutation::ForeignCommitIsOwn if kind == "commit" => match view.lost.get(path) {
             Some(lost) => lost.clone(),
@@ -294,15 +300,16 @@ pub(crate) async fn got(
                 String::from_utf8_lossy(&got.bytes().await?).replace("\"attempt\":\"", "\"attempt\":\"not-");
             text.into()
         }
-        Mutation::IdentityForgotten
+        Mutation::TableIdentityIgnored
             if path.as_ref().ends_with("visit/_delta_log/00000000000000000000.json") =>
         {
             let text = String::from_utf8_lossy(&got.bytes().await?).into_owned();
-            let identity = |release| identity(release, "visit").unwrap_or_default();
-            let (first, now) = (identity(Release::First), identity(world.release(Function::Compactor)));
+            let identity = |catalog_version| identity_hash(catalog_version, "visit").unwrap_or_default();
+            let (first, now) =
+                (identity(CatalogVersion::First), identity(world.catalog_version(Function::Compactor)));
             text.replace(&first, &now).into()
         }
-        Mutation::RemovedBeforeReplayed if kind == "given up" && view.process.name() == "operator" => {
+        Mutation::RemovedBeforeReplay if kind == "discarded" && view.process.name() == "operator" => {
             world.memory.delete(path).await?;
             return Ok(got);
         }
@@ -312,16 +319,16 @@ pub(crate) async fn got(
         }
         _ => return Ok(got),
     };
-    served(instead, options).await
+    serve_bytes(instead, options).await
 }
 
-fn identity(release: Release, dataset: &str) -> Option<String> {
-    let catalog = contracts::catalog(release);
+fn identity_hash(catalog_version: CatalogVersion, dataset: &str) -> Option<String> {
+    let catalog = contracts::catalog(catalog_version);
     Some(catalog.contract(dataset)?.identity_hash().to_owned())
 }
 
-/// A key file of as many other keys.
-fn other_keys(bytes: Bytes) -> Bytes {
+/// Replaces all keys of a key file by others.
+fn replace_key_file(bytes: Bytes) -> Bytes {
     let count = bytes.get(8..16).and_then(|count| count.try_into().ok()).map_or(0, u64::from_le_bytes);
     let before = bytes.len().saturating_sub(usize::try_from(count).unwrap_or(0) * 16);
     let mut other = bytes[..before].to_vec();
@@ -329,10 +336,10 @@ fn other_keys(bytes: Bytes) -> Bytes {
     other.into()
 }
 
-/// A key file that says it was made by a release's rules.
-fn by_rules_of(release: Release, path: &Path, bytes: Bytes) -> Bytes {
+/// Sets the key epoch of a key file to that of a catalog.
+fn set_key_epoch(catalog_version: CatalogVersion, path: &Path, bytes: Bytes) -> Bytes {
     let dataset = path.parts().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
-    let Some(identity) = identity(release, &dataset) else { return bytes };
+    let Some(identity) = identity_hash(catalog_version, &dataset) else { return bytes };
     let mut own = bytes.to_vec();
     if own.starts_with(b"PLKEYS03")
         && let Some(epoch) = own.get_mut(16..16 + identity.len())
@@ -342,12 +349,12 @@ fn by_rules_of(release: Release, path: &Path, bytes: Bytes) -> Bytes {
     own.into()
 }
 
-/// A Parquet file, its batches changed.
-fn rewritten(
+/// Changes the batches of a Parquet file.
+fn rewrite_parquet(
     bytes: Bytes,
     change: impl Fn(&RecordBatch) -> std::result::Result<RecordBatch, String>,
 ) -> std::result::Result<Bytes, String> {
-    let batches = invariants::rows_of(bytes)?;
+    let batches = invariants::read_rows(bytes)?;
     let batches = batches.iter().map(change).collect::<std::result::Result<Vec<_>, _>>()?;
     let mut file = Vec::new();
     let written = (|| {
@@ -362,7 +369,7 @@ fn rewritten(
 }
 
 /// Rows of quarantine, none of them unresolved.
-fn all_resolved(batch: &RecordBatch) -> std::result::Result<RecordBatch, String> {
+fn mark_resolved(batch: &RecordBatch) -> std::result::Result<RecordBatch, String> {
     let at = batch.schema().index_of("resolved_at").map_err(|error| error.to_string())?;
     let mut columns = batch.columns().to_vec();
     let resolved = TimestampMicrosecondArray::from(vec![1; batch.num_rows()]);
@@ -371,7 +378,7 @@ fn all_resolved(batch: &RecordBatch) -> std::result::Result<RecordBatch, String>
 }
 
 /// Rows whose keys are not stored.
-fn without_keys(batch: &RecordBatch) -> std::result::Result<RecordBatch, String> {
+fn drop_keys(batch: &RecordBatch) -> std::result::Result<RecordBatch, String> {
     let Ok(at) = batch.schema().index_of(KEY_COLUMN) else { return Ok(batch.clone()) };
     let mut columns = batch.columns().to_vec();
     columns[at] = new_null_array(columns[at].data_type(), batch.num_rows());
@@ -379,7 +386,7 @@ fn without_keys(batch: &RecordBatch) -> std::result::Result<RecordBatch, String>
 }
 
 /// Landed rows with other keys, each of what is given for its row.
-fn with_keys(
+fn replace_keys(
     batch: &RecordBatch,
     forms: impl Iterator<Item = Vec<u8>>,
 ) -> std::result::Result<RecordBatch, String> {

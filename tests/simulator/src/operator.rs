@@ -1,5 +1,5 @@
-//! Operators: they recover what was left on the way, with the code of `pinlake recover`, one at a time or two at once, and may be
-//! killed at any request like anything else.
+//! Operators: they recover discarded batches and failed objects with the code of `pinlake recover`, one or two at a time. They
+//! can be killed at any request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,12 @@ use crate::queue::Queue;
 use crate::store::Store;
 use crate::world::{Function, World};
 
-/// Nobody limits a command's time: only the world's patience.
+/// Time limit of a command.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 
-/// What an operator does besides replaying what was given up and taking up again what was set aside.
+/// What an operator does after it recovered discarded batches and failed objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+enum FollowUp {
     Nothing,
     /// `--into-tables`.
     IntoTables,
@@ -33,7 +33,7 @@ enum Then {
     Redrive,
 }
 
-/// Whether something waits for an operator.
+/// Whether an operator is needed.
 pub async fn is_needed(world: &World) -> bool {
     for prefix in ["aws", "failed"] {
         let listed: Result<Vec<_>, _> = world.memory.list(Some(&Path::from(prefix))).try_collect().await;
@@ -44,14 +44,14 @@ pub async fn is_needed(world: &World) -> bool {
     false
 }
 
-/// Comes when something waits, sometimes while faults still last; and when the plan says so, twice at once.
+/// Starts an operator when one is needed, sometimes during the faults, and two at once at the times of the scenario.
 pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
     let (planned, on_call) = (world.clone(), queue.clone());
     tokio::spawn(async move {
-        for at in planned.plan.operators.clone() {
+        for at in planned.scenario.operators.clone() {
             sleep(at.saturating_sub(planned.time())).await;
-            planned.trace.reached("two operators at once");
-            let then = [Then::Nothing, Then::IntoTables, Then::Redrive];
+            planned.trace.count("two operators at once");
+            let then = [FollowUp::Nothing, FollowUp::IntoTables, FollowUp::Redrive];
             let [one, other] = std::array::from_fn(|_| then[planned.rng.index(then.len())]);
             let [one, other] = [one, other].map(|then| operate_until_done(&planned, &on_call, then));
             futures::future::join(one, other).await;
@@ -60,89 +60,86 @@ pub async fn watch(world: Arc<World>, queue: Arc<Queue>) {
     let impatient = world.rng.chance(500);
     loop {
         sleep(world.rng.millis(2_000, 20_000)).await;
-        if (world.is_healed() || impatient) && is_needed(&world).await {
-            let under_way = world.under_way();
-            operate(&world, &queue, Then::Nothing).await;
-            drop(under_way);
+        if (world.has_stopped_faults() || impatient) && is_needed(&world).await {
+            let in_progress = world.begin_work();
+            operate(&world, &queue, FollowUp::Nothing).await;
+            drop(in_progress);
         }
-        if world.is_healed() {
+        if world.has_stopped_faults() {
             for key in files::discarded(&world) {
-                world.trace.reached("files put back");
+                world.trace.count("files put back");
                 queue.announce(SINK, &key);
-                // A message may take its time.
+                // A message can be late.
                 sleep(Duration::from_secs(200)).await;
             }
         }
     }
 }
 
-/// One command.
-/// A redrive that was broken off has to be done again (`docs/commit-protocol.md`, "Reconciliation"): whoever sees the command fail does
-/// so. What the other commands leave, others find.
-async fn operate_until_done(world: &Arc<World>, queue: &Arc<Queue>, then: Then) {
-    let _under_way = world.under_way();
-    while !operate(world, queue, then).await && then == Then::Redrive {
+/// Runs one command. An interrupted redrive must be repeated (`docs/commit-protocol.md`, "Reconciliation"); for the other
+/// commands another operator finds what is left.
+async fn operate_until_done(world: &Arc<World>, queue: &Arc<Queue>, then: FollowUp) {
+    let _under_way = world.begin_work();
+    while !operate(world, queue, then).await && then == FollowUp::Redrive {
         sleep(world.rng.millis(1_000, 10_000)).await;
     }
 }
 
-/// Whether the commands were carried out to their end.
-async fn operate(world: &Arc<World>, queue: &Arc<Queue>, then: Then) -> bool {
+/// Runs the commands once. `true`: all of them completed.
+async fn operate(world: &Arc<World>, queue: &Arc<Queue>, then: FollowUp) -> bool {
     let process = Process::new("operator");
-    let store = Store::of(world, &process, queue);
-    world.tell(|| format!("an operator recovers, then {then:?}"));
-    if then != Then::Nothing {
-        // What it inserts is in no compactor's report.
-        world.ledger.open().unreported = true;
+    let store = Store::open_lake(world, &process, queue);
+    world.log(|| format!("an operator recovers, then {then:?}"));
+    if then != FollowUp::Nothing {
+        // No compactor reports what it inserts.
+        world.ledger.lock().unreported = true;
     }
     put_back_files(world, queue).await;
     let done = process.invoke(world, TIME_LIMIT, recover(world, &store, then)).await;
     match done {
         Some(Ok(())) => {
-            world.trace.reached("recoveries");
+            world.trace.count("recoveries");
             true
         }
         Some(Err(error)) => {
-            world.tell(|| format!("operator: {error}"));
+            world.log(|| format!("operator: {error}"));
             false
         }
         None => false,
     }
 }
 
-async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: Then) -> Result<(), LakeError> {
-    let lake = Lake::new(store.clone(), world.effects()).with_key_bytes(world.plan.key_bytes);
-    let catalog = contracts::catalog(world.release(Function::Operator));
-    let bounds = &world.plan.bounds;
+async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: FollowUp) -> Result<(), LakeError> {
+    let lake = Lake::new(store.clone(), world.effects()).with_key_bytes(world.scenario.key_bytes);
+    let catalog = contracts::catalog(world.catalog_version(Function::Operator));
+    let bounds = &world.scenario.bounds;
     for batch in discarded::list(&**store, bounds.discarded).await?.batches {
         recover::replay(store, store, lake.catalog_history(), &catalog, &batch, Some(STREAM)).await?;
     }
     for failed in recover::list_failed(&**store, bounds.failed).await?.found {
         match recover::retry_failed(store, lake.catalog_history(), &catalog, &failed).await? {
-            RetryOutcome::CleanedAgain | RetryOutcome::PutBack => {
-                world.trace.reached("objects taken up again")
-            }
+            RetryOutcome::CleanedAgain | RetryOutcome::PutBack => world.trace.count("objects taken up again"),
             RetryOutcome::Gone | RetryOutcome::Stays => {}
         }
     }
     match then {
-        Then::Nothing => {}
-        Then::IntoTables => {
-            let budget = Budget { objects: world.plan.take, ..Budget::default() };
+        FollowUp::Nothing => {}
+        FollowUp::IntoTables => {
+            let budget = Budget { objects: world.scenario.max_objects, ..Budget::default() };
             let mut datasets = object::list_datasets(&**store).await?;
             datasets.extend(catalog.contracts().map(|contract| contract.name.clone()));
             for dataset in datasets {
                 while lake.compact(&catalog, &dataset, budget).await?.more {}
             }
         }
-        Then::Redrive => {
+        FollowUp::Redrive => {
             lake.redrive(&catalog, None).await?;
         }
     }
     Ok(())
 }
 
-/// Files that were set aside though nothing is wrong with them: somebody moves them back into the inbox.
+/// Moves intact files from `failed/` back into the inbox.
 async fn put_back_files(world: &Arc<World>, queue: &Arc<Queue>) {
     let prefix = Path::from("failed/inbox");
     let listed: Result<Vec<_>, _> = world.memory.list(Some(&prefix)).try_collect().await;
@@ -154,10 +151,10 @@ async fn put_back_files(world: &Arc<World>, queue: &Arc<Queue>) {
         let to = Path::from_iter(folders.iter().skip(1).chain([name]).map(String::as_str));
         let Ok(got) = world.memory.get(&meta.location).await else { continue };
         let Ok(bytes) = got.bytes().await else { continue };
-        world.tell(|| format!("an operator moves {} to {to}", meta.location));
-        world.trace.reached("files put back");
+        world.log(|| format!("an operator moves {} to {to}", meta.location));
+        world.trace.count("files put back");
         world.stamp(LAKE, &to, &bytes);
-        // Memory does not fail.
+        // The in-memory store does not fail.
         let _ = world.memory.put(&to, bytes.into()).await;
         let _ = world.memory.delete(&meta.location).await;
         queue.announce(LAKE, to.as_ref());

@@ -1,29 +1,29 @@
-//! For each safeguard the worlds that provoke the need for it: all hold while it is there, and some do not when it is gone.
+//! Scenarios that need a safeguard: all seeds hold with it, and some fail with the mutation that removes it.
 
 use std::time::Duration;
 
 use pinlake_landing::drain::DrainLimits;
 
-use crate::checkpoint::Form;
-use crate::contracts::Release;
+use crate::checkpoint::CheckpointForm;
+use crate::contracts::CatalogVersion;
 use crate::fault::{Fault, Rates};
-use crate::files::FilePlan;
+use crate::files::FileScenario;
 use crate::foreign::Interference;
 use crate::mutation::Mutation;
-use crate::trace::Broken;
-use crate::world::Plan;
+use crate::trace::Violation;
+use crate::world::Scenario;
 
-/// A safeguard, and worlds in which it is needed.
+/// A mutation and a scenario that detects it.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
-    /// What is gone.
+    /// The mutation.
     pub mutation: Mutation,
-    /// What stands between a world and what breaks.
+    /// The safeguard that it removes, for the table of docs/faults.md.
     pub safeguard: &'static str,
-    /// What changes a world's plan.
-    pub provoke: fn(&mut Plan),
-    /// The ways in which a world may break.
-    pub ways: &'static [Broken],
+    /// Changes a drawn scenario into one that needs the safeguard.
+    pub configure: fn(&mut Scenario),
+    /// The expected violations.
+    pub violations: &'static [Violation],
 }
 
 /// All of them.
@@ -31,346 +31,373 @@ pub const CASES: &[Case] = &[
     Case {
         mutation: Mutation::UnconditionalCommit,
         safeguard: "conditional put of a log entry",
-        provoke: crowded,
-        ways: &[Broken::Overwritten, Broken::Lost],
+        configure: concurrent_compactors,
+        violations: &[Violation::Overwritten, Violation::Lost],
     },
     Case {
         mutation: Mutation::SilentRebase,
-        safeguard: "committing to N+1 only (a library that rebases appends), several compactors",
-        provoke: crowded,
-        ways: &[Broken::Doubled],
+        safeguard: "commit to version N+1 only (a library that rebases appends), several compactors",
+        configure: concurrent_compactors,
+        violations: &[Violation::Duplicated],
     },
     Case {
         mutation: Mutation::SilentRebase,
-        safeguard: "the same, one compactor whose answer is lost",
-        provoke: |plan| {
-            only(plan, &[(Fault::PutRetriedBySdk, 500)]);
-            plan.compactors = 1;
+        safeguard: "the same, one compactor, lost response",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::PutRetriedBySdk, 500)]);
+            scenario.compactors = 1;
         },
-        ways: &[Broken::Doubled],
+        violations: &[Violation::Duplicated],
     },
     Case {
         mutation: Mutation::NoRecheck,
-        safeguard: "looking keys up again after a lost version",
-        provoke: crowded,
-        ways: &[Broken::Doubled],
+        safeguard: "key lookup repeated after a conflict",
+        configure: concurrent_compactors,
+        violations: &[Violation::Duplicated],
     },
     Case {
         mutation: Mutation::BlindAppend,
-        safeguard: "looking keys up at all",
-        provoke: |plan| only(plan, &[(Fault::ClientRepeats, 500), (Fault::KilledAtRequest, 200)]),
-        ways: &[Broken::Doubled],
+        safeguard: "key lookup",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::ClientRepeats, 500), (Fault::KilledAtRequest, 200)])
+        },
+        violations: &[Violation::Duplicated],
     },
     Case {
         mutation: Mutation::OwnCommitIsForeign,
-        safeguard: "the attempt id: own commit taken for another's",
-        provoke: |plan| {
-            only(plan, &[(Fault::PutAnswerLost, 300), (Fault::PutRetriedBySdk, 300)]);
-            plan.compactors = 1;
+        safeguard: "attempt id: own commit is recognised",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::PutAnswerLost, 300), (Fault::PutRetriedBySdk, 300)]);
+            scenario.compactors = 1;
         },
-        // Looking the keys up again saves the rows: only what the compactor says of its work is wrong.
-        ways: &[Broken::Counts],
+        // The repeated key lookup saves the rows: only the reported counts are wrong.
+        violations: &[Violation::WrongCounts],
     },
     Case {
         mutation: Mutation::ForeignCommitIsOwn,
-        safeguard: "the attempt id: another's commit taken for one's own",
-        provoke: crowded,
-        ways: &[Broken::RemovedEarly, Broken::Lost, Broken::Counts, Broken::Files],
+        safeguard: "attempt id: another writer's commit is recognised",
+        configure: concurrent_compactors,
+        violations: &[
+            Violation::RemovedEarly,
+            Violation::Lost,
+            Violation::WrongCounts,
+            Violation::WrongFiles,
+        ],
     },
     Case {
         mutation: Mutation::MutableLanding,
         safeguard: "immutable names of landing objects",
-        provoke: crowded,
-        ways: &[Broken::RemovedEarly, Broken::SaidDrained, Broken::Lost],
+        configure: concurrent_compactors,
+        violations: &[Violation::RemovedEarly, Violation::FalselyDrained, Violation::Lost],
     },
     Case {
         mutation: Mutation::DeleteBeforeCommit,
-        safeguard: "removing landing objects only after the commit",
-        provoke: |plan| only(plan, &[(Fault::KilledAtRequest, 300), (Fault::PutRefused, 200)]),
-        ways: &[Broken::SaidDrained, Broken::Lost],
+        safeguard: "landing objects removed after the commit only",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::KilledAtRequest, 300), (Fault::PutRefused, 200)])
+        },
+        violations: &[Violation::FalselyDrained, Violation::Lost],
     },
     Case {
         mutation: Mutation::PartialFailureIgnored,
-        safeguard: "putting failed records of PutRecords again",
-        provoke: |plan| only(plan, &[(Fault::RecordThrottled, 300)]),
-        ways: &[Broken::SaidDrained, Broken::Lost],
+        safeguard: "failed records of PutRecords are put again",
+        configure: |scenario| only_faults(scenario, &[(Fault::RecordThrottled, 300)]),
+        violations: &[Violation::FalselyDrained, Violation::Lost],
     },
     Case {
         mutation: Mutation::NoSelfMessage,
-        safeguard: "messages to itself",
-        provoke: left_over,
-        ways: &[Broken::NotDrained],
+        safeguard: "the compactor's triggers to itself",
+        configure: leftover_objects,
+        violations: &[Violation::NotDrained],
     },
     Case {
         mutation: Mutation::NoSweep,
         safeguard: "the sweep",
-        provoke: |plan| {
-            only(plan, &[(Fault::NotificationLost, 500)]);
-            plan.sweep = Some(Duration::from_secs(300));
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::NotificationLost, 500)]);
+            scenario.sweep = Some(Duration::from_secs(300));
         },
-        ways: &[Broken::NotDrained],
+        violations: &[Violation::NotDrained],
     },
     Case {
-        mutation: Mutation::IdentityForgotten,
-        safeguard: "the identity in the table",
-        // Somebody deploys a contract that would alter keys, sees that its table refuses it, and takes it back.
-        provoke: |plan| {
-            only(plan, &[(Fault::ClientRepeats, 500)]);
-            (plan.clients, plan.requests) = (3, 4);
-            plan.deploys = deploys(&[(8, Release::Rekeyed), (120, Release::First)]);
+        mutation: Mutation::TableIdentityIgnored,
+        safeguard: "the identity hash in the table and in key files",
+        // A contract that changes keys is deployed, rejected by its table, and taken back.
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::ClientRepeats, 500)]);
+            (scenario.clients, scenario.requests) = (3, 4);
+            scenario.deploys = deploys(&[(8, CatalogVersion::Rekeyed), (120, CatalogVersion::First)]);
         },
-        // The rows have keys of other rules than their table's.
-        ways: &[Broken::Doubled, Broken::Files],
+        // The rows have keys of another epoch.
+        violations: &[Violation::Duplicated, Violation::WrongFiles],
     },
     Case {
         mutation: Mutation::WatermarkFirst,
-        safeguard: "the watermark after the puts",
-        provoke: |plan| only(plan, &[(Fault::KilledAtRequest, 300), (Fault::PutRefused, 300)]),
-        ways: &[Broken::SaidDrained],
+        safeguard: "watermark advanced after the puts",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::KilledAtRequest, 300), (Fault::PutRefused, 300)])
+        },
+        violations: &[Violation::FalselyDrained],
     },
     Case {
         mutation: Mutation::FailuresNotReported,
-        safeguard: "reporting failed batches",
-        provoke: |plan| only(plan, &[(Fault::PutRefused, 300)]),
-        ways: &[Broken::Lost, Broken::SaidDrained],
+        safeguard: "failed batches are reported",
+        configure: |scenario| only_faults(scenario, &[(Fault::PutRefused, 300)]),
+        violations: &[Violation::Lost, Violation::FalselyDrained],
     },
     Case {
-        mutation: Mutation::BadDataFails,
-        safeguard: "bad data never failing a batch",
-        provoke: |plan| {
-            only(plan, &[]);
-            // Long enough for all faults to have stopped when the last try fails.
-            plan.retries = 8;
-            plan.drains_within = Duration::from_secs(600);
+        mutation: Mutation::InvalidRecordFailsBatch,
+        safeguard: "invalid records never fail a batch",
+        configure: |scenario| {
+            only_faults(scenario, &[]);
+            // All faults have stopped when the last attempt fails.
+            scenario.retries = 8;
+            scenario.drains_within = Duration::from_secs(600);
         },
-        ways: &[Broken::GaveUp, Broken::NotDrained],
+        violations: &[Violation::Discarded, Violation::NotDrained],
     },
     Case {
-        mutation: Mutation::ReleasesForgotten,
-        safeguard: "the catalog_history kept in the lake: a contract is tightened",
-        // A record is let in, the contract is tightened, and the record comes again.
-        provoke: |plan| {
-            sent_again(plan, &[(0, Release::Lenient), (15, Release::First)]);
-            plan.wavering = 900;
+        mutation: Mutation::CatalogHistoryForgotten,
+        safeguard: "catalog history: a contract becomes stricter",
+        // A record is accepted, the contract becomes stricter, and the record is sent again.
+        configure: |scenario| {
+            repeated_records(scenario, &[(0, CatalogVersion::Lenient), (15, CatalogVersion::First)]);
+            scenario.borderline = 900;
         },
-        ways: &[Broken::Doubled],
+        violations: &[Violation::Duplicated],
     },
     Case {
-        mutation: Mutation::ReleasesForgotten,
-        safeguard: "the same: a dataset is withdrawn",
-        provoke: |plan| {
-            sent_again(plan, &[(15, Release::Withdrawn)]);
-            plan.rows = 8;
+        mutation: Mutation::CatalogHistoryForgotten,
+        safeguard: "the same: a dataset is removed",
+        configure: |scenario| {
+            repeated_records(scenario, &[(15, CatalogVersion::Withdrawn)]);
+            scenario.rows = 8;
         },
-        ways: &[Broken::Doubled],
+        violations: &[Violation::Duplicated],
     },
     Case {
-        mutation: Mutation::QuarantineUnseen,
-        safeguard: "looking into quarantine after an insert: a contract is loosened",
-        // A record is refused, the contract is loosened, and the record comes again.
-        provoke: |plan| {
-            sent_again(plan, &[(15, Release::Lenient)]);
-            plan.wavering = 900;
+        mutation: Mutation::QuarantineIgnored,
+        safeguard: "quarantine reconciliation after an insert: a contract becomes less strict",
+        // A record is quarantined, the contract becomes less strict, and the record is sent again.
+        configure: |scenario| {
+            repeated_records(scenario, &[(15, CatalogVersion::Lenient)]);
+            scenario.borderline = 900;
         },
-        ways: &[Broken::Doubled],
+        violations: &[Violation::Duplicated],
     },
     Case {
-        mutation: Mutation::QuarantineUnseen,
-        safeguard: "the same: a dataset comes",
-        provoke: |plan| {
-            sent_again(plan, &[(0, Release::Withdrawn), (15, Release::First)]);
-            plan.rows = 8;
+        mutation: Mutation::QuarantineIgnored,
+        safeguard: "the same: a dataset is added",
+        configure: |scenario| {
+            repeated_records(scenario, &[(0, CatalogVersion::Withdrawn), (15, CatalogVersion::First)]);
+            scenario.rows = 8;
         },
-        ways: &[Broken::Doubled],
+        violations: &[Violation::Duplicated],
     },
     Case {
-        mutation: Mutation::RedriveForgotten,
-        safeguard: "doing a redrive again that was broken off",
-        // A contract is loosened, and tightened while a redrive fails on its way.
-        provoke: |plan| {
-            only(plan, &[(Fault::GetFailed, 150), (Fault::ListFailed, 150)]);
-            plan.deploys = deploys(&[(30, Release::Lenient), (50, Release::First)]);
-            plan.redrives = (32..50).step_by(2).map(Duration::from_secs).collect();
-            plan.wavering = 900;
-            (plan.clients, plan.requests) = (3, 4);
+        mutation: Mutation::RedriveNotRepeated,
+        safeguard: "an interrupted redrive is repeated",
+        // A contract becomes less strict, and stricter again while a redrive fails.
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::GetFailed, 150), (Fault::ListFailed, 150)]);
+            scenario.deploys = deploys(&[(30, CatalogVersion::Lenient), (50, CatalogVersion::First)]);
+            scenario.redrives = (32..50).step_by(2).map(Duration::from_secs).collect();
+            scenario.borderline = 900;
+            (scenario.clients, scenario.requests) = (3, 4);
         },
-        ways: &[Broken::Doubled],
+        violations: &[Violation::Duplicated],
     },
     Case {
-        mutation: Mutation::GivenUpUnseen,
-        safeguard: "looking at what was given up, before saying \"drained\"",
-        provoke: giving_up,
-        ways: &[Broken::SaidDrained],
+        mutation: Mutation::DiscardedBatchesIgnored,
+        safeguard: "discarded batches count as backlog",
+        configure: discarded_batches,
+        violations: &[Violation::FalselyDrained],
     },
     Case {
-        mutation: Mutation::RemovedBeforeReplayed,
-        safeguard: "removing what was given up only after it has landed",
-        provoke: giving_up,
-        ways: &[Broken::SaidDrained, Broken::Lost],
+        mutation: Mutation::RemovedBeforeReplay,
+        safeguard: "discarded batches removed after they landed only",
+        configure: discarded_batches,
+        violations: &[Violation::FalselyDrained, Violation::Lost],
     },
     Case {
-        mutation: Mutation::KeyRulesUnseen,
-        safeguard: "the rules in a key file's header",
-        provoke: |plan| {
-            only(plan, &[(Fault::ClientRepeats, 700)]);
-            (plan.clients, plan.requests, plan.key_bytes) = (3, 4, 0);
-            plan.interferences = interferences(Interference::KeysOfOtherRules);
+        mutation: Mutation::KeyEpochIgnored,
+        safeguard: "key epoch in the header of a key file",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::ClientRepeats, 700)]);
+            (scenario.clients, scenario.requests, scenario.key_bytes) = (3, 4, 0);
+            scenario.interferences = interferences(Interference::KeysOfOtherRules);
         },
-        ways: &[Broken::Doubled, Broken::Files],
+        violations: &[Violation::Duplicated, Violation::WrongFiles],
     },
     Case {
-        mutation: Mutation::GapIsEnd,
-        safeguard: "a truncated log is read anew from its checkpoint",
-        provoke: |plan| {
-            crowded(plan);
-            plan.interferences = interferences(Interference::LogTruncated(Form::Classic));
+        mutation: Mutation::LogGapIsEnd,
+        safeguard: "a truncated log is read again from its checkpoint",
+        configure: |scenario| {
+            concurrent_compactors(scenario);
+            scenario.interferences = interferences(Interference::LogTruncated(CheckpointForm::Classic));
         },
-        ways: &[Broken::Overwritten, Broken::Lost, Broken::Doubled, Broken::Files, Broken::Counts],
+        violations: &[
+            Violation::Overwritten,
+            Violation::Lost,
+            Violation::Duplicated,
+            Violation::WrongFiles,
+            Violation::WrongCounts,
+        ],
     },
     Case {
-        mutation: Mutation::GapIsEnd,
-        safeguard: "a log that lacks an entry is refused",
-        provoke: |plan| {
-            crowded(plan);
-            plan.interferences = interferences(Interference::EntryDeleted);
+        mutation: Mutation::LogGapIsEnd,
+        safeguard: "a log with a missing entry is rejected",
+        configure: |scenario| {
+            concurrent_compactors(scenario);
+            scenario.interferences = interferences(Interference::EntryDeleted);
         },
-        ways: &[Broken::Overwritten, Broken::Lost, Broken::Doubled, Broken::Files, Broken::Counts],
+        violations: &[
+            Violation::Overwritten,
+            Violation::Lost,
+            Violation::Duplicated,
+            Violation::WrongFiles,
+            Violation::WrongCounts,
+        ],
     },
     Case {
-        mutation: Mutation::HintBelieved,
-        safeguard: "a hint whose checkpoint is not understood is no hint",
-        provoke: |plan| {
-            crowded(plan);
-            plan.interferences = interferences(Interference::HintWritten(Form::Missing));
-            plan.drains_within = Duration::from_secs(3_600);
+        mutation: Mutation::CheckpointHintTrusted,
+        safeguard: "a hint to an unreadable checkpoint is ignored",
+        configure: |scenario| {
+            concurrent_compactors(scenario);
+            scenario.interferences = interferences(Interference::HintWritten(CheckpointForm::Missing));
+            scenario.drains_within = Duration::from_secs(3_600);
         },
-        ways: &[Broken::NotDrained, Broken::Files, Broken::Misread],
+        violations: &[Violation::NotDrained, Violation::WrongFiles, Violation::Misread],
     },
     Case {
         mutation: Mutation::KeysNotStored,
         safeguard: "keys stored with the rows of `identity = \"record\"`",
-        provoke: |plan| {
-            only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
-            (plan.clients, plan.requests, plan.key_bytes) = (3, 4, 0);
-            plan.interferences = interferences(Interference::KeysDeleted);
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
+            (scenario.clients, scenario.requests, scenario.key_bytes) = (3, 4, 0);
+            scenario.interferences = interferences(Interference::KeysDeleted);
         },
-        ways: &[Broken::Doubled, Broken::NotDrained],
+        violations: &[Violation::Duplicated, Violation::NotDrained],
     },
     Case {
-        mutation: Mutation::RecordForgotten,
-        safeguard: "the record in quarantine's key where it is the identity",
-        provoke: |plan| {
-            only(plan, &[]);
-            plan.deploys = deploys(&[(12, Release::Lenient), (24, Release::First), (40, Release::Lenient)]);
-            plan.redrives = [14, 18, 22, 42, 50].map(Duration::from_secs).into();
-            plan.wavering = 900;
-            (plan.clients, plan.requests) = (3, 4);
+        mutation: Mutation::RecordIdentityIgnored,
+        safeguard: "record identity in the keys of quarantine",
+        configure: |scenario| {
+            only_faults(scenario, &[]);
+            scenario.deploys = deploys(&[
+                (12, CatalogVersion::Lenient),
+                (24, CatalogVersion::First),
+                (40, CatalogVersion::Lenient),
+            ]);
+            scenario.redrives = [14, 18, 22, 42, 50].map(Duration::from_secs).into();
+            scenario.borderline = 900;
+            (scenario.clients, scenario.requests) = (3, 4);
         },
-        ways: &[Broken::Lost, Broken::SaidDrained],
+        violations: &[Violation::Lost, Violation::FalselyDrained],
     },
     Case {
-        mutation: Mutation::CallersAlike,
-        safeguard: "the caller in a record's identity",
-        provoke: |plan| {
-            sharing_keys(plan);
-            plan.callers = 2;
+        mutation: Mutation::CallerIgnored,
+        safeguard: "caller in the identity of a record",
+        configure: |scenario| {
+            shared_idempotency_keys(scenario);
+            scenario.callers = 2;
         },
-        ways: &[Broken::Lost, Broken::SaidDrained],
+        violations: &[Violation::Lost, Violation::FalselyDrained],
     },
     Case {
-        mutation: Mutation::ContentForgotten,
-        safeguard: "the content in a record's identity",
-        provoke: sharing_keys,
-        ways: &[Broken::Lost, Broken::SaidDrained],
+        mutation: Mutation::ContentIgnored,
+        safeguard: "content in the identity of a record",
+        configure: shared_idempotency_keys,
+        violations: &[Violation::Lost, Violation::FalselyDrained],
     },
     Case {
-        mutation: Mutation::BoundUnsaid,
-        safeguard: "a look that reaches its bound says so",
-        provoke: |plan| {
-            only(plan, &[(Fault::NotificationLate, 700)]);
-            (plan.clients, plan.requests, plan.batch) = (3, 4, 1);
-            plan.bounds = DrainLimits { landing: 1, failed: 1, discarded: 1, ..DrainLimits::default() };
+        mutation: Mutation::TruncationUnreported,
+        safeguard: "a backlog check that reaches its limit reports so",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::NotificationLate, 700)]);
+            (scenario.clients, scenario.requests, scenario.batch) = (3, 4, 1);
+            scenario.bounds = DrainLimits { landing: 1, failed: 1, discarded: 1, ..DrainLimits::default() };
         },
-        ways: &[Broken::SaidDrained],
+        violations: &[Violation::FalselyDrained],
     },
     Case {
-        mutation: Mutation::NamesForgotten,
-        safeguard: "names of topics and files in a release's id",
-        provoke: |plan| {
-            only(plan, &[(Fault::BatchTwice, 600), (Fault::FunctionAnswerLost, 300)]);
-            plan.topic = 12;
-            plan.deploys = deploys(&[
-                (0, Release::Renamed),
-                (15, Release::First),
-                (35, Release::Renamed),
-                (50, Release::First),
+        mutation: Mutation::SourceNamesIgnored,
+        safeguard: "names of topics and files in the hash of the catalog",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::BatchTwice, 600), (Fault::FunctionAnswerLost, 300)]);
+            scenario.topic = 12;
+            scenario.deploys = deploys(&[
+                (0, CatalogVersion::Renamed),
+                (15, CatalogVersion::First),
+                (35, CatalogVersion::Renamed),
+                (50, CatalogVersion::First),
             ]);
         },
-        ways: &[Broken::Doubled],
+        violations: &[Violation::Duplicated],
     },
 ];
 
-/// No faults but these, and nobody who deploys or does anything else unusual.
-fn only(plan: &mut Plan, faults: &[(Fault, u64)]) {
-    plan.rates = faults.iter().fold(Rates::default(), |rates, (fault, rate)| rates.with(*fault, *rate));
-    plan.deploys.clear();
-    plan.redrives.clear();
-    plan.operators.clear();
-    plan.interferences.clear();
-    plan.record_age = None;
-    plan.files = FilePlan::default();
-    plan.lags = [Duration::ZERO; 4];
-    plan.bounds = DrainLimits::default();
-    (plan.topic, plan.callers, plan.shared_keys, plan.paged) = (0, 0, 0, false);
+/// Sets only these faults and removes deployments and all other unusual events.
+fn only_faults(scenario: &mut Scenario, faults: &[(Fault, u64)]) {
+    scenario.rates = faults.iter().fold(Rates::default(), |rates, (fault, rate)| rates.with(*fault, *rate));
+    scenario.deploys.clear();
+    scenario.redrives.clear();
+    scenario.operators.clear();
+    scenario.interferences.clear();
+    scenario.record_age = None;
+    scenario.files = FileScenario::default();
+    scenario.deploy_lags = [Duration::ZERO; 4];
+    scenario.bounds = DrainLimits::default();
+    (scenario.topic, scenario.callers, scenario.shared_keys, scenario.paged_listings) = (0, 0, 0, false);
 }
 
-/// CatalogHistory, at so many seconds.
-fn deploys(catalog_history: &[(u64, Release)]) -> Vec<(Duration, Release)> {
-    catalog_history.iter().map(|(at, release)| (Duration::from_secs(*at), *release)).collect()
+/// Deployments, with their times in seconds.
+fn deploys(catalog_history: &[(u64, CatalogVersion)]) -> Vec<(Duration, CatalogVersion)> {
+    catalog_history.iter().map(|(at, catalog_version)| (Duration::from_secs(*at), *catalog_version)).collect()
 }
 
-/// The same again and again.
+/// Repeats one interference every four seconds.
 fn interferences(interference: Interference) -> Vec<(Duration, Interference)> {
     (1..=12).map(|at| (Duration::from_secs(at * 4), interference)).collect()
 }
 
-/// Several compactors on the same tables, and messages for all of them.
-fn crowded(plan: &mut Plan) {
-    only(
-        plan,
+/// Several compactors work on the same tables.
+fn concurrent_compactors(scenario: &mut Scenario) {
+    only_faults(
+        scenario,
         &[(Fault::VisibleWhileAtWork, 700), (Fault::NotificationTwice, 900), (Fault::BatchTwice, 300)],
     );
-    (plan.compactors, plan.clients, plan.requests) = (3, 3, 4);
-    (plan.batch, plan.take, plan.key_bytes) = (1, 1, 40 << 20);
+    (scenario.compactors, scenario.clients, scenario.requests) = (3, 3, 4);
+    (scenario.batch, scenario.max_objects, scenario.key_bytes) = (1, 1, 40 << 20);
 }
 
-/// One notification for several objects, of which a compactor takes one at a time. Several notifications in one batch make one
-/// invocation, which takes one object of each dataset.
-fn left_over(plan: &mut Plan) {
-    only(plan, &[]);
-    (plan.take, plan.patience, plan.compactors, plan.batch) = (1, 0, 1, 1);
-    (plan.clients, plan.requests) = (3, 4);
-    plan.sweep = None;
-    plan.drains_within = Duration::from_secs(3_600);
+/// A compactor inserts one object at a time and must trigger itself for the rest. Several notifications in one batch make one
+/// invocation, which inserts one object of each dataset.
+fn leftover_objects(scenario: &mut Scenario) {
+    only_faults(scenario, &[]);
+    (scenario.max_objects, scenario.time_budget, scenario.compactors, scenario.batch) = (1, 0, 1, 1);
+    (scenario.clients, scenario.requests) = (3, 4);
+    scenario.sweep = None;
+    scenario.drains_within = Duration::from_secs(3_600);
 }
 
-/// Records are sent and delivered again and again while contracts are deployed, at so many seconds.
-fn sent_again(plan: &mut Plan, catalog_history: &[(u64, Release)]) {
-    only(plan, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
-    plan.deploys = deploys(catalog_history);
-    (plan.clients, plan.requests) = (3, 4);
+/// Records are sent and delivered repeatedly while catalogs are deployed.
+fn repeated_records(scenario: &mut Scenario, catalog_history: &[(u64, CatalogVersion)]) {
+    only_faults(scenario, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
+    scenario.deploys = deploys(catalog_history);
+    (scenario.clients, scenario.requests) = (3, 4);
 }
 
-/// Batches are given up after the first failure, and operators recover them at any time.
-fn giving_up(plan: &mut Plan) {
-    only(plan, &[(Fault::PutRefused, 200), (Fault::KilledAtRequest, 300)]);
-    plan.retries = 0;
-    (plan.clients, plan.requests) = (3, 4);
+/// Batches are discarded after the first failure, and operators recover them.
+fn discarded_batches(scenario: &mut Scenario) {
+    only_faults(scenario, &[(Fault::PutRefused, 200), (Fault::KilledAtRequest, 300)]);
+    scenario.retries = 0;
+    (scenario.clients, scenario.requests) = (3, 4);
 }
 
-/// Requests are named alike.
-fn sharing_keys(plan: &mut Plan) {
-    only(plan, &[]);
-    (plan.clients, plan.requests, plan.rows) = (3, 12, 8);
-    (plan.callers, plan.shared_keys, plan.wavering) = (1, 1_000, 0);
+/// Requests share Idempotency-Keys.
+fn shared_idempotency_keys(scenario: &mut Scenario) {
+    only_faults(scenario, &[]);
+    (scenario.clients, scenario.requests, scenario.rows) = (3, 12, 8);
+    (scenario.callers, scenario.shared_keys, scenario.borderline) = (1, 1_000, 0);
 }

@@ -1,9 +1,9 @@
-//! The compactor's queue: S3's notifications, its own messages, the sweep; and the event source that polls it.
+//! The trigger queue with S3 notifications, self-triggers and sweeps, and the event source that polls it.
 //!
 //! A standard queue delivers at least once and in any order ("Amazon SQS standard queues"); a message that is not
-//! deleted within its visibility timeout comes again ("Amazon SQS visibility timeout"), and after `maxReceiveCount`
-//! receives goes to the dead-letter queue. Lambda deletes what a batch's answer does not name as failed, and nothing
-//! when there is no answer ("Handling errors for an SQS event source in Lambda"). S3 delivers notifications at least
+//! deleted within its visibility timeout is delivered again ("Amazon SQS visibility timeout"), and after `maxReceiveCount`
+//! receives goes to the dead-letter queue. Lambda deletes the messages that a response does not name as failed, and none
+//! without a response ("Handling errors for an SQS event source in Lambda"). S3 delivers notifications at least
 //! once, typically in seconds but sometimes in a minute or longer ("Amazon S3 Event Notifications").
 
 use std::collections::BTreeSet;
@@ -19,13 +19,13 @@ use object_store::path::Path;
 use pinlake_lake::{Budget, Lake};
 use tokio::time::sleep;
 
-use crate::contracts::{self, Release};
+use crate::contracts::{self, CatalogVersion};
 use crate::fault::Fault;
-use crate::files::{LAKE, Opened, SINK};
+use crate::files::{LAKE, SINK, SinkBucket};
 use crate::mutation::Mutation;
 use crate::process::Process;
 use crate::store::Store;
-use crate::trace::Broken;
+use crate::trace::Violation;
 use crate::world::{Function, World};
 
 /// As in template.yaml.
@@ -34,8 +34,8 @@ const VISIBILITY: Duration = Duration::from_secs(720);
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// As in template.yaml.
 const MEMORY_BYTES: u64 = 2 << 30;
-/// The time that a compactor has at least where there are files: a few requests of S3.
-const LEAST_FOR_FILES: Duration = Duration::from_secs(4);
+/// Minimum time budget of a compactor if there are files: a few requests to S3.
+const MIN_FILE_TIME: Duration = Duration::from_secs(4);
 
 /// The queue.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Message {
     fn is_work(&self) -> bool {
         match Trigger::parse(&self.body) {
             Trigger::Redrive(_) => true,
-            // Another bucket is not looked into: the message is all that tells of its object.
+            // Other buckets are not listed: only the message names the object.
             Trigger::Objects(objects) => objects.iter().any(|object| object.bucket != LAKE),
             Trigger::Datasets(_) | Trigger::All | Trigger::Inbox => false,
         }
@@ -65,7 +65,7 @@ impl Message {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// Creates an empty queue.
     pub fn new(world: &Arc<World>) -> Arc<Self> {
         Arc::new(Self { world: world.clone(), messages: Mutex::default(), next: Mutex::default() })
     }
@@ -78,36 +78,36 @@ impl Queue {
         self.messages().push(Message { id, body, visible: Duration::ZERO, receives: 0 });
     }
 
-    /// S3 announces a new object, as far as it does.
+    /// Sends the notification of a new landing object, unless a fault drops it.
     pub fn notify(self: &Arc<Self>, path: &Path) {
-        if self.world.strikes(Fault::NotificationLost, "s3 event") {
+        if self.world.draw_fault(Fault::NotificationLost, "s3 event") {
             return;
         }
         self.announce(LAKE, path.as_ref());
     }
 
-    /// S3 announces an object of a bucket, at least once.
+    /// Sends the notification of an object in a bucket, at least once.
     pub fn announce(self: &Arc<Self>, bucket: &str, key: &str) {
-        let times = if self.world.strikes(Fault::NotificationTwice, "s3 event") { 2 } else { 1 };
+        let times = if self.world.draw_fault(Fault::NotificationTwice, "s3 event") { 2 } else { 1 };
         for _ in 0..times {
-            let late = self.world.strikes(Fault::NotificationLate, "s3 event");
+            let late = self.world.draw_fault(Fault::NotificationLate, "s3 event");
             let after =
                 self.world.rng.millis(if late { 60_000 } else { 50 }, if late { 180_000 } else { 2_000 });
-            // As in a form: what is no plain character is percent-encoded ("Event message structure").
+            // Keys are URL-encoded ("Event message structure").
             let key = key.replace('+', "%2B").replace('=', "%3D");
             let body = serde_json::json!({"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": key}}}]});
             let body = body.to_string();
-            let (queue, under_way) = (self.clone(), self.world.under_way());
+            let (queue, in_progress) = (self.clone(), self.world.begin_work());
             tokio::spawn(async move {
                 sleep(after).await;
                 queue.send(body);
-                drop(under_way);
+                drop(in_progress);
             });
         }
     }
 
-    /// Takes some messages, whichever, and hides them for a while. With a batching window an event source collects up
-    /// to 10,000 ("Using Lambda with Amazon SQS"); mostly there are few.
+    /// Receives any messages and hides them for the visibility timeout. With a batching window an event source collects up
+    /// to 10,000 ("Using Lambda with Amazon SQS").
     fn receive(&self) -> Vec<Message> {
         let now = self.world.time();
         let most = [1, 10, 100, 10_000][self.world.rng.index(4)];
@@ -122,9 +122,9 @@ impl Queue {
             let at = visible[self.world.rng.index(visible.len())];
             if messages[at].receives >= MAX_RECEIVES {
                 let dead = messages.remove(at);
-                self.world.tell(|| format!("{} goes to the dead letters", dead.id));
-                self.world.trace.reached("dead letters");
-                // An operator sends again what carries work, as `pinlake recover` does.
+                self.world.log(|| format!("{} goes to the dead letters", dead.id));
+                self.world.trace.count("dead letters");
+                // An operator redrives messages with work, like `pinlake recover`.
                 if dead.is_work() {
                     messages.push(Message { receives: 0, ..dead });
                 }
@@ -132,7 +132,7 @@ impl Queue {
             }
             let message = &mut messages[at];
             message.receives += 1;
-            let short = self.world.strikes(Fault::VisibleWhileAtWork, "queue");
+            let short = self.world.draw_fault(Fault::VisibleWhileAtWork, "queue");
             let hidden = if short { self.world.rng.millis(0, 3_000) } else { VISIBILITY };
             message.visible = now + hidden;
             taken.push(message.clone());
@@ -140,14 +140,14 @@ impl Queue {
         taken
     }
 
-    /// Whether a message is left that carries work, as a redrive does: what others announce is to be found elsewhere.
+    /// Whether a message with work is left, such as a redrive. Notifications only name objects that a sweep finds too.
     pub fn has_work(&self) -> bool {
         self.messages().iter().any(Message::is_work)
     }
 
     fn delete(&self, ids: &BTreeSet<String>) {
         let keep = |message: &Message| {
-            !ids.contains(&message.id) || self.world.strikes(Fault::MessageAgain, "queue")
+            !ids.contains(&message.id) || self.world.draw_fault(Fault::MessageAgain, "queue")
         };
         self.messages().retain(keep);
     }
@@ -157,98 +157,102 @@ impl Queue {
     }
 }
 
-/// The compactor's way to send itself a message.
-pub struct ToSelf {
+/// Sends triggers from the compactor to itself.
+pub struct SelfTrigger {
     queue: Arc<Queue>,
     process: Arc<Process>,
 }
 
 #[async_trait]
-impl TriggerQueue for ToSelf {
+impl TriggerQueue for SelfTrigger {
     async fn send(&self, body: String) -> Result<(), String> {
-        self.process.step().await;
+        self.process.count_request().await;
         let world = &self.queue.world;
         sleep(world.rng.millis(1, 30)).await;
-        if world.strikes(Fault::WakeRefused, "queue") {
+        if world.draw_fault(Fault::WakeRefused, "queue") {
             return Err("ServiceUnavailable".to_owned());
         }
-        world.trace.reached("messages to itself");
-        if !world.lacks(Mutation::NoSelfMessage) {
+        world.trace.count("messages to itself");
+        if !world.has_mutation(Mutation::NoSelfMessage) {
             self.queue.send(body);
         }
-        self.process.step().await;
-        if world.strikes(Fault::WakeAnswerLost, "queue") {
+        self.process.count_request().await;
+        if world.draw_fault(Fault::WakeAnswerLost, "queue") {
             return Err("time-out".to_owned());
         }
         Ok(())
     }
 }
 
-/// Sends the sweep's message again and again.
-pub async fn sweep(queue: Arc<Queue>) {
+/// Sends sweeps at their interval.
+pub async fn send_sweeps(queue: Arc<Queue>) {
     let world = queue.world.clone();
-    let Some(every) = world.plan.sweep.filter(|_| !world.lacks(Mutation::NoSweep)) else {
+    let Some(every) = world.scenario.sweep.filter(|_| !world.has_mutation(Mutation::NoSweep)) else {
         return;
     };
     loop {
         sleep(every).await;
-        if !world.strikes(Fault::SweepLost, "schedule") {
+        if !world.draw_fault(Fault::SweepLost, "schedule") {
             queue.send(Trigger::All.to_body());
         }
     }
 }
 
-/// Somebody has quarantined records cleaned again, whenever the plan says so.
-pub async fn redrive(queue: Arc<Queue>) {
+/// Sends redrives at the times of the scenario.
+pub async fn send_redrives(queue: Arc<Queue>) {
     let world = queue.world.clone();
-    for at in world.plan.redrives.clone() {
+    for at in world.scenario.redrives.clone() {
         sleep(at.saturating_sub(world.time())).await;
-        world.trace.reached("redrives");
-        // What a redrive inserts is in no compactor's report.
-        world.ledger.open().unreported = true;
+        world.trace.count("redrives");
+        // No compactor reports what a redrive inserts.
+        world.ledger.lock().unreported = true;
         queue.send(Trigger::Redrive(None).to_body());
     }
 }
 
-/// A warm compactor.
+/// A running compactor process.
 struct Warm {
     process: Arc<Process>,
-    release: Release,
-    function: Compactor<ToSelf>,
+    catalog_version: CatalogVersion,
+    function: Compactor<SelfTrigger>,
 }
 
 impl Warm {
     fn start(queue: &Arc<Queue>) -> Self {
         let world = &queue.world;
         let process = Process::new("compactor");
-        let release = world.release(Function::Compactor);
-        let store = Store::of(world, &process, queue);
-        let buckets = Opened { world: world.clone(), process: process.clone(), queue: queue.clone() };
-        // Nothing of this world is Parquet: no process is ever started.
+        let catalog_version = world.catalog_version(Function::Compactor);
+        let store = Store::open_lake(world, &process, queue);
+        let buckets = SinkBucket { world: world.clone(), process: process.clone(), queue: queue.clone() };
+        // No simulated file is Parquet, so no process is started.
         let files = parquet_sandbox(MEMORY_BYTES).ok().map(|sandbox| Files {
             bucket: LAKE.to_owned(),
             prefix: String::new(),
             sinks: [SINK.to_owned()].into(),
             buckets: Arc::new(buckets),
             max_bytes: MAX_FILE_BYTES,
-            steps: world.plan.steps,
+            steps: world.scenario.steps,
             sandbox,
             env: world.effects(),
         });
         let function = Compactor {
             lake: Lake::new(store, world.effects())
-                .with_key_bytes(world.plan.key_bytes)
-                .with_maintenance(world.plan.maintenance),
-            catalog: contracts::catalog(release),
-            trigger_queue: ToSelf { queue: queue.clone(), process: process.clone() },
-            budget: Budget { objects: world.plan.take, row_bytes: world.plan.row_bytes, ..Budget::default() },
-            files: files.filter(|_| world.plan.files.is_any()),
+                .with_key_bytes(world.scenario.key_bytes)
+                .with_maintenance(world.scenario.maintenance),
+            catalog: contracts::catalog(catalog_version),
+            trigger_queue: SelfTrigger { queue: queue.clone(), process: process.clone() },
+            budget: Budget {
+                objects: world.scenario.max_objects,
+                row_bytes: world.scenario.row_bytes,
+                ..Budget::default()
+            },
+            files: files.filter(|_| world.scenario.files.is_any()),
         };
-        Self { process, release, function }
+        Self { process, catalog_version, function }
     }
 }
 
-/// One poller with its compactor: takes messages, invokes, and deletes what was done.
+/// A poller with its compactor: receives messages, invokes, and deletes the completed messages.
 pub async fn poll(queue: Arc<Queue>) {
     let world = queue.world.clone();
     let mut warm: Option<Warm> = None;
@@ -256,18 +260,21 @@ pub async fn poll(queue: Arc<Queue>) {
         sleep(world.rng.millis(100, 1_500)).await;
         let messages = queue.receive();
         if messages.is_empty() {
-            if world.is_healed() {
-                // Waiting costs real time too, and there is little left to happen.
+            if world.has_stopped_faults() {
+                // Polling less often saves real time; little happens now.
                 sleep(Duration::from_secs(5)).await;
             }
             continue;
         }
-        let compactor = match warm.take().filter(|warm| warm.release == world.release(Function::Compactor)) {
+        let compactor = match warm
+            .take()
+            .filter(|warm| warm.catalog_version == world.catalog_version(Function::Compactor))
+        {
             Some(warm) => warm,
             None => Warm::start(&queue),
         };
         let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
-        world.tell(|| format!("compactor is invoked with {}", ids.join(" ")));
+        world.log(|| format!("compactor is invoked with {}", ids.join(" ")));
         let mut event = SqsEvent::default();
         for message in &messages {
             let mut record = SqsMessage::default();
@@ -276,43 +283,43 @@ pub async fn poll(queue: Arc<Queue>) {
             record.attributes.insert("ApproximateReceiveCount".to_owned(), message.receives.to_string());
             event.records.push(record);
         }
-        let patience = Duration::from_millis(world.plan.patience);
-        let patience = if world.plan.files.is_any() { patience.max(LEAST_FOR_FILES) } else { patience };
+        let patience = Duration::from_millis(world.scenario.time_budget);
+        let patience = if world.scenario.files.is_any() { patience.max(MIN_FILE_TIME) } else { patience };
         let work = compactor.function.handle(event, patience);
         let Some(outcome) = compactor.process.invoke(&world, TIME_LIMIT, work).await else {
-            world.ledger.open().unreported = true;
+            world.ledger.lock().unreported = true;
             continue;
         };
         if let Some(Ok(taken)) = &outcome.files {
-            world.tell(|| format!("files: {taken:?}"));
+            world.log(|| format!("files: {taken:?}"));
             for (count, what) in [
                 (taken.taken, "files taken"),
-                (taken.discarded, "files given up"),
+                (taken.discarded, "files discarded"),
                 (taken.tried_again, "files tried again"),
                 (taken.unfinished.len() as u64, "files left in the middle"),
             ] {
-                (0..count).for_each(|_| world.trace.reached(what));
+                (0..count).for_each(|_| world.trace.count(what));
             }
         }
         for (dataset, done) in &outcome.compacted {
             match done {
                 Ok(done) => {
                     if done.read != done.inserted + done.duplicates {
-                        world.broke(Broken::Counts, format!("{dataset}: {done:?}"));
+                        world.report_violation(Violation::WrongCounts, format!("{dataset}: {done:?}"));
                     }
-                    world.ledger.open().reported(dataset, done.inserted);
-                    world.tell(|| format!("{dataset}: {done:?}"));
+                    world.ledger.lock().record_reported(dataset, done.inserted);
+                    world.log(|| format!("{dataset}: {done:?}"));
                 }
                 Err(error) => {
-                    world.trace.reached("failed compactions");
-                    world.ledger.open().unreported = true;
-                    world.tell(|| format!("{dataset}: {error}"));
+                    world.trace.count("failed compactions");
+                    world.ledger.lock().unreported = true;
+                    world.log(|| format!("{dataset}: {error}"));
                 }
             }
         }
         let mut failed: BTreeSet<String> =
             outcome.response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
-        if world.lacks(Mutation::RedriveForgotten) {
+        if world.has_mutation(Mutation::RedriveNotRepeated) {
             failed.retain(|id| !messages.iter().any(|message| message.id == *id && message.is_work()));
         }
         queue.delete(

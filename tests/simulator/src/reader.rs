@@ -1,4 +1,4 @@
-//! Whoever reads the tables, as the analyses do: a version as a whole, or an error.
+//! Readers of tables, like the analyses: they get a complete version or an error.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use std::time::Duration;
 use pinlake_lake::Lake;
 use tokio::time::sleep;
 
-use crate::contracts::{self, Release};
+use crate::contracts::{self, CatalogVersion};
 use crate::process::Process;
 use crate::queue::Queue;
 use crate::store::Store;
-use crate::trace::Broken;
+use crate::trace::Violation;
 use crate::world::World;
 
-/// Reads one table after the other, warm or cold. A version that it finds is one that was the newest while it looked, and has the
-/// files of that version; what another program has damaged may be an error, never another table.
+/// Reads tables for ever, with and without a cache. A version must have been the newest during the read and have the
+/// files of that version. A damaged table may be an error, never another table.
 pub async fn read(world: Arc<World>, queue: Arc<Queue>) {
-    let catalog = contracts::catalog(Release::First);
-    let open = || Lake::new(Store::of(&world, &Process::new("reader"), &queue), world.effects());
+    let catalog = contracts::catalog(CatalogVersion::First);
+    let open = || Lake::new(Store::open_lake(&world, &Process::new("reader"), &queue), world.effects());
     let mut lake = open();
     loop {
         sleep(world.rng.millis(1_000, 20_000)).await;
-        if world.is_healed() {
+        if world.has_stopped_faults() {
             sleep(Duration::from_secs(60)).await;
         }
         if world.rng.chance(500) {
@@ -35,12 +35,12 @@ pub async fn read(world: Arc<World>, queue: Arc<Queue>) {
         let pinned = match lake.table(contract).pin().await {
             Ok(pinned) => pinned,
             Err(error) => {
-                world.trace.reached("reads refused");
-                world.tell(|| format!("a reader of {dataset}: {error}"));
+                world.trace.count("reads refused");
+                world.log(|| format!("a reader of {dataset}: {error}"));
                 continue;
             }
         };
-        world.trace.reached("tables read");
+        world.trace.count("tables read");
         let folder = format!("tables/{dataset}/");
         let files: BTreeSet<String> = pinned
             .files
@@ -54,8 +54,8 @@ pub async fn read(world: Arc<World>, queue: Arc<Queue>) {
         let is_right =
             pinned.version >= before && pinned.version <= after && expected.unwrap_or_default() == files;
         if !is_right {
-            world.broke(
-                Broken::Misread,
+            world.report_violation(
+                Violation::Misread,
                 format!(
                     "a reader finds version {:?} of {dataset} with {} files; the newest was {before:?}, is {after:?}",
                     pinned.version,

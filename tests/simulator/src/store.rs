@@ -1,6 +1,6 @@
-//! S3 as one process sees it: strongly consistent, slow, and not always answering.
+//! S3 as one process sees it: strongly consistent, slow and unreliable.
 //!
-//! What may happen to a request is what the AWS documentation allows: "Amazon S3 provides strong read-after-write
+//! Requests behave as the AWS documentation allows: "Amazon S3 provides strong read-after-write
 //! consistency", so nothing stale is ever read ("Amazon S3 data consistency model"); conditional writes answer 412
 //! when the condition fails and 409 when another is under way ("How to prevent object overwrites with conditional
 //! writes"); and any request may time out or answer 5xx whether or not it was carried out ("Error best practices").
@@ -36,9 +36,9 @@ pub struct Store {
     memory: Arc<InMemory>,
     process: Arc<Process>,
     queue: Arc<Queue>,
-    /// Commits that this process has lost or put in vain, and their bytes: only mutation looks at it.
+    /// Commits of this process that conflicted or failed, with their bytes, for mutations.
     lost: Mutex<BTreeMap<Path, Bytes>>,
-    /// The landing area that this process listed last: only mutation looks at it.
+    /// The landing prefix that this process listed last, for mutations.
     at_work_on: Arc<Mutex<Option<Path>>>,
 }
 
@@ -54,19 +54,19 @@ impl fmt::Display for Store {
     }
 }
 
-/// What a path holds, for the counts of where faults struck.
-pub fn place(path: &Path) -> &'static str {
+/// The kind of object at a path, for the counts of faults.
+pub fn classify_path(path: &Path) -> &'static str {
     let path = path.as_ref();
     match path.split('/').next().unwrap_or_default() {
         "landing" => "landing",
         "raw" => "raw",
-        "contracts" => "release",
+        "contracts" => "catalog",
         "state" if path.starts_with("state/watermarks/") => "watermark",
         "state" => "file state",
         "inbox" => "inbox",
         "topics" => "sink",
         "failed" => "failed",
-        "aws" => "given up",
+        "aws" => "discarded",
         "tables" if path.contains("/_delta_log/") && path.ends_with(".json") => "commit",
         "tables" if path.contains("/_delta_log") => "log",
         "tables" if path.ends_with(".keys") => "keys",
@@ -76,22 +76,22 @@ pub fn place(path: &Path) -> &'static str {
     }
 }
 
-pub(crate) fn unanswered(path: &Path, what: &str) -> Error {
+pub(crate) fn no_answer_error(path: &Path, what: &str) -> Error {
     Error::Generic { store: "S3", source: format!("{what}: {path}").into() }
 }
 
 impl Store {
-    /// S3 for a process; new landing objects are announced to `queue`.
-    pub fn of(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
-        Self::of_bucket(world, process, queue, LAKE, world.memory.clone())
+    /// Opens the lake's bucket for a process. New landing objects are announced to `queue`.
+    pub fn open_lake(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
+        Self::open_bucket(world, process, queue, LAKE, world.memory.clone())
     }
 
-    /// The other bucket for a process.
-    pub fn of_sink(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
-        Self::of_bucket(world, process, queue, SINK, world.sink.clone())
+    /// Opens the other bucket for a process.
+    pub fn open_sink(world: &Arc<World>, process: &Arc<Process>, queue: &Arc<Queue>) -> Arc<dyn ObjectStore> {
+        Self::open_bucket(world, process, queue, SINK, world.sink.clone())
     }
 
-    fn of_bucket(
+    fn open_bucket(
         world: &Arc<World>,
         process: &Arc<Process>,
         queue: &Arc<Queue>,
@@ -109,8 +109,8 @@ impl Store {
         })
     }
 
-    async fn travel(&self, place: &'static str) {
-        let time = if self.world.strikes(Fault::Slow, place) {
+    async fn delay_request(&self, place: &'static str) {
+        let time = if self.world.draw_fault(Fault::Slow, place) {
             self.world.rng.millis(1_000, 20_000)
         } else {
             self.world.rng.millis(1, 40)
@@ -118,7 +118,7 @@ impl Store {
         sleep(time).await;
     }
 
-    /// A put that has been sent: it lands whether or not the sender is still there.
+    /// Sends a put, which lands even if the sender is gone.
     fn send(
         &self,
         after: Duration,
@@ -127,35 +127,35 @@ impl Store {
         mode: PutMode,
     ) -> tokio::task::JoinHandle<Result<PutResult>> {
         let (world, queue, path) = (self.world.clone(), self.queue.clone(), path.clone());
-        let under_way = world.under_way_since(self.process.since());
+        let in_progress = world.begin_work_since(self.process.invocation_start());
         tokio::spawn(async move {
             sleep(after).await;
-            let result = land(&world, &queue, &path, payload, mode).await;
-            drop(under_way);
+            let result = apply_put(&world, &queue, &path, payload, mode).await;
+            drop(in_progress);
             result
         })
     }
 
-    /// Commits under the next version that is free, which is what must never happen.
+    /// Mutation: commits under the next free version.
     async fn rebase(&self, path: &Path, payload: &PutPayload) -> Result<PutResult> {
         let folder = path.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder);
         for version in 1_u64.. {
             let path = Path::from(format!("{folder}/{version:020}.json"));
-            let put = land(&self.world, &self.queue, &path, payload.clone(), PutMode::Create).await;
+            let put = apply_put(&self.world, &self.queue, &path, payload.clone(), PutMode::Create).await;
             if !matches!(put, Err(Error::AlreadyExists { .. })) {
                 return put;
             }
         }
-        Err(unanswered(path, "no version is free"))
+        Err(no_answer_error(path, "no version is free"))
     }
 
-    fn lost(&self) -> std::sync::MutexGuard<'_, BTreeMap<Path, Bytes>> {
+    fn remember_lost(&self) -> std::sync::MutexGuard<'_, BTreeMap<Path, Bytes>> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A put reaches S3.
-async fn land(
+/// Applies a put that reached S3.
+async fn apply_put(
     world: &Arc<World>,
     queue: &Arc<Queue>,
     path: &Path,
@@ -164,18 +164,18 @@ async fn land(
 ) -> Result<PutResult> {
     let mut path = path.clone();
     let mut mode = mode;
-    let kind = place(&path);
-    if kind == "commit" && world.lacks(Mutation::UnconditionalCommit) {
+    let kind = classify_path(&path);
+    if kind == "commit" && world.has_mutation(Mutation::UnconditionalCommit) {
         mode = PutMode::Overwrite;
     }
-    if kind == "landing" && world.lacks(Mutation::MutableLanding) {
+    if kind == "landing" && world.has_mutation(Mutation::MutableLanding) {
         let folder = path.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder);
         path = Path::from(format!("{folder}/0-0-0.parquet"));
         mode = PutMode::Overwrite;
     }
     let mut bytes: Bytes = payload.into();
-    if let Some(mutation) = world.plan.mutation {
-        match mutation::landing(world, mutation, &path, kind, bytes).await {
+    if let Some(mutation) = world.scenario.mutation {
+        match mutation::replace_put(world, mutation, &path, kind, bytes).await {
             Some(instead) => bytes = instead,
             None => return Ok(PutResult { e_tag: None, version: None }),
         }
@@ -183,15 +183,15 @@ async fn land(
     let options = PutOptions { mode, ..PutOptions::default() };
     let put = world.memory.put_opts(&path, bytes.clone().into(), options).await;
     if put.is_ok() {
-        world.tell(|| format!("S3 has {path}"));
+        world.log(|| format!("S3 has {path}"));
         if kind == "data" {
             world.stamp(LAKE, &path, &bytes);
         }
-        crate::invariants::landed(world, &path, &bytes).await;
+        crate::invariants::check_landed(world, &path, &bytes).await;
         if kind == "landing" {
             queue.notify(&path);
         }
-        if kind == "raw" && world.lacks(Mutation::WatermarkFirst) {
+        if kind == "raw" && world.has_mutation(Mutation::WatermarkFirst) {
             crate::invariants::watermark_first(world, &path).await;
         }
     }
@@ -201,33 +201,35 @@ async fn land(
 #[async_trait]
 impl ObjectStore for Store {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.process.step().await;
-        let (world, kind, mode) = (&self.world, place(path), options.mode);
+        self.process.count_request().await;
+        let (world, kind, mode) = (&self.world, classify_path(path), options.mode);
         let own: Bytes = payload.clone().into();
-        if world.strikes(Fault::PutRefused, kind) {
-            self.travel(kind).await;
-            self.process.step().await;
-            return Err(unanswered(path, "503 SlowDown"));
+        if world.draw_fault(Fault::PutRefused, kind) {
+            self.delay_request(kind).await;
+            self.process.count_request().await;
+            return Err(no_answer_error(path, "503 SlowDown"));
         }
-        if mode != PutMode::Overwrite && world.strikes(Fault::PutConflict, kind) {
-            self.travel(kind).await;
-            self.process.step().await;
-            return Err(unanswered(path, "409 ConditionalRequestConflict"));
+        if mode != PutMode::Overwrite && world.draw_fault(Fault::PutConflict, kind) {
+            self.delay_request(kind).await;
+            self.process.count_request().await;
+            return Err(no_answer_error(path, "409 ConditionalRequestConflict"));
         }
-        if world.strikes(Fault::PutLate, kind) {
+        if world.draw_fault(Fault::PutLate, kind) {
             let late = world.rng.millis(100, 60_000);
             self.send(late, path, payload, mode);
             sleep(world.rng.millis(50, 3_000)).await;
-            self.process.step().await;
-            return Err(unanswered(path, "time-out"));
+            self.process.count_request().await;
+            return Err(no_answer_error(path, "time-out"));
         }
         let sent = self.send(world.rng.millis(1, 30), path, payload.clone(), mode.clone());
-        let mut answer = sent.await.map_err(|_| unanswered(path, "connection lost"))?;
-        self.travel(kind).await;
-        self.process.step().await;
-        if world.strikes(Fault::PutAnswerLost, kind) {
-            answer = Err(unanswered(path, "time-out after the put"));
-        } else if answer.is_ok() && mode != PutMode::Overwrite && world.strikes(Fault::PutRetriedBySdk, kind)
+        let mut answer = sent.await.map_err(|_| no_answer_error(path, "connection lost"))?;
+        self.delay_request(kind).await;
+        self.process.count_request().await;
+        if world.draw_fault(Fault::PutAnswerLost, kind) {
+            answer = Err(no_answer_error(path, "time-out after the put"));
+        } else if answer.is_ok()
+            && mode != PutMode::Overwrite
+            && world.draw_fault(Fault::PutRetriedBySdk, kind)
         {
             let (path, source) = (path.to_string(), "412 Precondition Failed".into());
             answer = Err(match mode {
@@ -236,11 +238,13 @@ impl ObjectStore for Store {
             });
         }
         if kind == "commit" {
-            if matches!(answer, Err(Error::AlreadyExists { .. })) && world.lacks(Mutation::SilentRebase) {
+            if matches!(answer, Err(Error::AlreadyExists { .. }))
+                && world.has_mutation(Mutation::SilentRebase)
+            {
                 return self.rebase(path, &payload).await;
             }
             if answer.is_err() {
-                self.lost().insert(path.clone(), own);
+                self.remember_lost().insert(path.clone(), own);
             }
         }
         answer
@@ -251,19 +255,19 @@ impl ObjectStore for Store {
         path: &Path,
         _: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        Err(unanswered(path, "no multipart uploads in this world"))
+        Err(no_answer_error(path, "no multipart uploads in this world"))
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.process.step().await;
-        let kind = place(path);
-        self.travel(kind).await;
-        if self.world.strikes(Fault::GetFailed, kind) {
-            self.process.step().await;
-            return Err(unanswered(path, "500 InternalError"));
+        self.process.count_request().await;
+        let kind = classify_path(path);
+        self.delay_request(kind).await;
+        if self.world.draw_fault(Fault::GetFailed, kind) {
+            self.process.count_request().await;
+            return Err(no_answer_error(path, "500 InternalError"));
         }
         let mut asked = options.clone();
-        let stamp = self.world.stamp_of(self.bucket, path).filter(|_| has_stamp(path));
+        let stamp = self.world.find_stamp(self.bucket, path).filter(|_| has_stamp(path));
         let is_other = match (asked.if_match.take_if(|_| stamp.is_some()), &stamp) {
             (Some(wanted), Some(stamp)) => wanted != stamp.etag,
             _ => false,
@@ -278,37 +282,37 @@ impl ObjectStore for Store {
             }),
         };
         sleep(self.world.rng.millis(0, 10)).await;
-        self.process.step().await;
-        let Some(mutation) = self.world.plan.mutation else { return got };
+        self.process.count_request().await;
+        let Some(mutation) = self.world.scenario.mutation else { return got };
         let view = View {
             world: &self.world,
             process: &self.process,
-            lost: self.lost().clone(),
+            lost: self.remember_lost().clone(),
             at_work_on: self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
-        mutation::got(&view, mutation, path, kind, options, got).await
+        mutation::replace_get(&view, mutation, path, kind, options, got).await
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let (world, process) = (self.world.clone(), self.process.clone());
-        // One DeleteObjects call for all of them, as the real store has it.
+        // One DeleteObjects call for all objects, like the real store.
         let call = async move {
             let paths: Vec<Path> = paths.try_collect().await?;
-            process.step().await;
+            process.count_request().await;
             sleep(world.rng.millis(1, 40)).await;
-            let kind = paths.first().map_or("nothing", place);
-            let fails = !paths.is_empty() && world.strikes(Fault::DeleteFailed, kind);
+            let kind = paths.first().map_or("nothing", classify_path);
+            let fails = !paths.is_empty() && world.draw_fault(Fault::DeleteFailed, kind);
             let gone = if fails { world.rng.index(paths.len() + 1) } else { paths.len() };
             for path in &paths[..gone] {
-                crate::invariants::removed(&world, path);
+                crate::invariants::check_removed(&world, path);
                 world.memory.delete(path).await?;
-                world.tell(|| format!("S3 removes {path}"));
+                world.log(|| format!("S3 removes {path}"));
                 world.is_removed(path.as_ref());
             }
             sleep(world.rng.millis(1, 20)).await;
-            process.step().await;
+            process.count_request().await;
             if fails {
-                return Err(unanswered(&paths[0], "DeleteObjects left a key, or did not answer"));
+                return Err(no_answer_error(&paths[0], "DeleteObjects left a key, or did not answer"));
             }
             Ok(stream::iter(paths.into_iter().map(Ok)))
         };
@@ -316,7 +320,7 @@ impl ObjectStore for Store {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.pages(prefix, None)
+        self.list_pages(prefix, None)
     }
 
     fn list_with_offset(
@@ -324,43 +328,43 @@ impl ObjectStore for Store {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.pages(prefix, Some(offset))
+        self.list_pages(prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.process.step().await;
+        self.process.count_request().await;
         self.memory.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.process.step().await;
-        self.travel("other").await;
-        let kind = place(from);
-        if self.world.strikes(Fault::CopyFailed, kind) {
-            return Err(unanswered(from, "500 InternalError while copying"));
+        self.process.count_request().await;
+        self.delay_request("other").await;
+        let kind = classify_path(from);
+        if self.world.draw_fault(Fault::CopyFailed, kind) {
+            return Err(no_answer_error(from, "500 InternalError while copying"));
         }
         let copied = self.memory.copy_opts(from, to, options).await;
         if copied.is_ok() {
-            self.world.tell(|| format!("S3 copies {from} to {to}"));
+            self.world.log(|| format!("S3 copies {from} to {to}"));
             self.world.is_copied(from.as_ref());
             self.world.stamp(self.bucket, to, to.as_ref().as_bytes());
-            if place(to) == "landing" {
+            if classify_path(to) == "landing" {
                 self.queue.notify(to);
             }
         }
-        self.process.step().await;
+        self.process.count_request().await;
         copied
     }
 }
 
-/// Whether an object's ETag and time count.
+/// Whether the ETag and the time of an object matter.
 fn has_stamp(path: &Path) -> bool {
-    matches!(place(path), "inbox" | "sink")
+    matches!(classify_path(path), "inbox" | "sink")
 }
 
-/// An object's ETag and time as S3 has them.
+/// Sets the ETag and the time of an object to those of S3.
 fn stamp(world: &World, bucket: &'static str, meta: &mut ObjectMeta) {
-    if let Some(stamp) = world.stamp_of(bucket, &meta.location)
+    if let Some(stamp) = world.find_stamp(bucket, &meta.location)
         && has_stamp(&meta.location)
     {
         (meta.e_tag, meta.last_modified) = (Some(stamp.etag), stamp.at);
@@ -372,15 +376,19 @@ impl Store {
         stamp(&self.world, self.bucket, meta);
     }
 
-    /// Lists as S3 does: page by page, each of the moment at which it is asked for ("ListObjectsV2", Amazon S3 API Reference).
-    fn pages(&self, prefix: Option<&Path>, offset: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+    /// Lists in pages, each read when it is requested ("ListObjectsV2", Amazon S3 API Reference).
+    fn list_pages(
+        &self,
+        prefix: Option<&Path>,
+        offset: Option<&Path>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let (world, process, memory) = (self.world.clone(), self.process.clone(), self.memory.clone());
         let (prefix, bucket) = (prefix.cloned(), self.bucket);
         if let Some(prefix) = prefix.as_ref().filter(|prefix| prefix.as_ref().starts_with("landing/")) {
             *self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(prefix.clone());
         }
         let offset = offset.cloned();
-        let size = if world.plan.paged { world.rng.index(3) + 1 } else { usize::MAX };
+        let size = if world.scenario.paged_listings { world.rng.index(3) + 1 } else { usize::MAX };
         stream::try_unfold((offset.clone(), false), move |(after, is_over)| {
             let (world, process, prefix) = (world.clone(), process.clone(), prefix.clone());
             let (memory, offset) = (memory.clone(), offset.clone());
@@ -388,29 +396,29 @@ impl Store {
                 if is_over {
                     return Ok(None);
                 }
-                process.step().await;
+                process.count_request().await;
                 sleep(world.rng.millis(1, 60)).await;
-                let kind = prefix.as_ref().map_or("all", |prefix| place(&prefix.clone().join("x")));
+                let kind = prefix.as_ref().map_or("all", |prefix| classify_path(&prefix.clone().join("x")));
                 let mut metas: Vec<ObjectMeta> = memory.list(prefix.as_ref()).try_collect().await?;
                 metas.iter_mut().for_each(|meta| stamp(&world, bucket, meta));
                 metas.sort_by(|a, b| a.location.cmp(&b.location));
                 if let Some(after) = &after {
                     metas.retain(|meta| meta.location > *after);
                 }
-                mutation::listed(&world, &process, kind, offset.as_ref(), &mut metas);
+                mutation::filter_listing(&world, &process, kind, offset.as_ref(), &mut metas);
                 let is_over = metas.len() <= size;
                 metas.truncate(size);
                 if !is_over {
-                    world.trace.reached("listings in pages");
+                    world.trace.count("listings in pages");
                 }
                 let next = metas.last().map(|meta| meta.location.clone()).or(after);
                 let mut metas: Vec<Result<ObjectMeta>> = metas.into_iter().map(Ok).collect();
-                if world.strikes(Fault::ListFailed, kind) {
-                    // Part of a page may have come before it fails.
+                if world.draw_fault(Fault::ListFailed, kind) {
+                    // Part of a page may arrive before the failure.
                     metas.truncate(world.rng.index(metas.len() + 1));
-                    metas.push(Err(unanswered(&prefix.unwrap_or_default(), "503 while listing")));
+                    metas.push(Err(no_answer_error(&prefix.unwrap_or_default(), "503 while listing")));
                 }
-                process.step().await;
+                process.count_request().await;
                 Ok::<_, Error>(Some((stream::iter(metas), (next, is_over))))
             }
         })
@@ -419,9 +427,9 @@ impl Store {
     }
 }
 
-/// Bytes as S3 would serve them.
-pub(crate) async fn served(bytes: Bytes, options: GetOptions) -> Result<GetResult> {
-    let (one, path) = (InMemory::new(), Path::from("served"));
+/// Serves bytes like S3.
+pub(crate) async fn serve_bytes(bytes: Bytes, options: GetOptions) -> Result<GetResult> {
+    let (one, path) = (InMemory::new(), Path::from("serve_bytes"));
     one.put(&path, bytes.into()).await?;
     one.get_opts(&path, GetOptions { head: options.head, range: options.range, ..GetOptions::default() })
         .await

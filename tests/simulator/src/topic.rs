@@ -1,4 +1,4 @@
-//! A topic of Kafka, and the event source that brings its records to the cleaner.
+//! A Kafka topic and the event source that delivers its records to the cleaner.
 //!
 //! One partition, in order; a batch that fails is delivered again as a whole until it succeeds ("Using Lambda with Amazon MSK":
 //! Lambda reads the messages sequentially for each partition and retries the batch).
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::contracts::{self, TOPIC};
 use crate::fault::Fault;
-use crate::invariants::quarantined;
+use crate::invariants::quarantine_content;
 use crate::kinesis::Cleaning;
 use crate::ledger::{Content, Receipt, RecordId};
 use crate::queue::Queue;
@@ -24,7 +24,7 @@ use crate::world::World;
 /// As in template.yaml.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// The topic's one partition.
+/// The only partition of the topic.
 #[derive(Debug, Default)]
 pub struct Partition {
     records: Mutex<Vec<KafkaRecord>>,
@@ -32,8 +32,8 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Whether the event source is done with every record.
-    pub fn is_read(&self) -> bool {
+    /// Whether the event source has processed every record.
+    pub fn is_consumed(&self) -> bool {
         *lock(&self.done) == lock(&self.records).len()
     }
 }
@@ -42,13 +42,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A producer, who knows the offset of what the broker has taken.
+/// A producer, which knows the offsets of its records.
 pub async fn produce(world: Arc<World>, partition: Arc<Partition>) {
-    for _ in 0..world.plan.topic {
+    for _ in 0..world.scenario.topic {
         sleep(world.rng.millis(0, 12_000)).await;
         let (value, content): (String, Content) = if world.rng.chance(250) {
             let raw = contracts::bad_memo(world.rng.between(0, 9));
-            let content = quarantined(None, raw.as_bytes());
+            let content = quarantine_content(None, raw.as_bytes());
             (raw, content)
         } else {
             let id = world.rng.between(*contracts::MEMOS.start(), *contracts::MEMOS.end());
@@ -67,12 +67,12 @@ pub async fn produce(world: Arc<World>, partition: Arc<Partition>) {
             });
             offset
         };
-        world.tell(|| format!("{TOPIC} takes {offset} {value}"));
+        world.log(|| format!("{TOPIC} takes {offset} {value}"));
         let Ok(sequence) = offset.to_string().parse() else { continue };
         let id: RecordId = format!("{TOPIC}/{offset}");
-        let mut book = world.ledger.open();
-        book.sent(&content, id.clone());
-        book.acknowledged(Receipt {
+        let mut book = world.ledger.lock();
+        book.record_sent(&content, id.clone());
+        book.record_acknowledged(Receipt {
             stream: TOPIC,
             acknowledged: Acknowledged::from([(partition_shard(0), sequence)]),
             records: vec![(content, id)],
@@ -80,23 +80,23 @@ pub async fn produce(world: Arc<World>, partition: Arc<Partition>) {
     }
 }
 
-/// Reads the partition.
+/// Reads the partition and delivers batches.
 pub async fn watch(world: Arc<World>, partition: Arc<Partition>, queue: Arc<Queue>) {
     let mut warm: Option<Cleaning> = None;
     loop {
         sleep(world.rng.millis(200, 3_000)).await;
         let done = *lock(&partition.done);
-        let most = usize::try_from(world.rng.between(1, world.plan.batch)).unwrap_or(1);
+        let most = usize::try_from(world.rng.between(1, world.scenario.batch)).unwrap_or(1);
         let batch: Vec<KafkaRecord> = lock(&partition.records)[done..].iter().take(most).cloned().collect();
         if batch.is_empty() {
-            if world.is_healed() {
+            if world.has_stopped_faults() {
                 sleep(Duration::from_secs(5)).await;
             }
             continue;
         }
         if deliver(&world, &queue, &batch, &mut warm).await {
-            world.trace.reached("batches of a topic");
-            if world.strikes(Fault::BatchTwice, "topic") {
+            world.trace.count("batches of a topic");
+            if world.draw_fault(Fault::BatchTwice, "topic") {
                 deliver(&world, &queue, &batch, &mut None).await;
             }
             *lock(&partition.done) = done + batch.len();
@@ -110,8 +110,8 @@ async fn deliver(
     batch: &[KafkaRecord],
     warm: &mut Option<Cleaning>,
 ) -> bool {
-    let cleaning = Cleaning::warm(world, queue, warm);
-    world.tell(|| format!("cleaner is invoked with {} records of {TOPIC}", batch.len()));
+    let cleaning = Cleaning::get_or_start(world, queue, warm);
+    world.log(|| format!("cleaner is invoked with {} records of {TOPIC}", batch.len()));
     let work = cleaning.cleaner.handle_kafka(batch.to_vec());
     let done = cleaning.process.invoke(world, TIME_LIMIT, work).await;
     let Some(done) = done else { return false };

@@ -1,4 +1,4 @@
-//! What happened, for whoever has to understand a failing seed.
+//! The trace of a run: events, violated invariants and counters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,92 +7,92 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 
-/// An invariant that did not hold.
+/// A violated invariant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Broken {
+pub enum Violation {
     /// An acknowledged record is in no table.
     Lost,
-    /// A record is in a table more often than it may be.
-    Doubled,
-    /// A row that nobody sent, or a row with other values than were sent.
-    Invented,
-    /// The pipeline said that it was drained of a record that was in no table.
-    SaidDrained,
-    /// Work was left when all faults had long stopped.
+    /// A record is in the tables more often than allowed.
+    Duplicated,
+    /// A row that was not sent, or with other values than were sent.
+    Unexpected,
+    /// The pipeline reported that it had drained, but an acknowledged record was in no table.
+    FalselyDrained,
+    /// Work was left long after all faults had stopped.
     NotDrained,
-    /// A commit's `read` is not `inserted + duplicates`, or its counts are not those of its files.
-    Counts,
-    /// The log names a data file that is not there, or has no key file.
-    Files,
+    /// The counts of a commit do not add up or differ from its files.
+    WrongCounts,
+    /// The log names a data file that is missing or has no matching key file.
+    WrongFiles,
     /// A landing object was removed before its rows were in the log.
     RemovedEarly,
-    /// An object that must never change was written over.
+    /// An immutable object was overwritten.
     Overwritten,
-    /// Records were given up though nothing but their contents was wrong.
-    GaveUp,
-    /// A reader found another table than the log has.
+    /// A batch was discarded although only the contents of its records were invalid.
+    Discarded,
+    /// A reader got another table than the log describes.
     Misread,
     /// Production code panicked.
     Panicked,
 }
 
-/// Events in order, and counts of what was injected.
+/// Collects the events of a run.
 #[derive(Debug, Default)]
-pub struct Trace(Mutex<Told>);
+pub struct Trace(Mutex<Report>);
 
-/// What a trace holds.
+/// The events, violations and counters of a run.
 #[derive(Debug, Default, Clone)]
-pub struct Told {
-    /// Virtual time and event.
+pub struct Report {
+    /// Virtual time and description of each event.
     pub events: Vec<(Duration, String)>,
-    /// What did not hold.
-    pub broken: Vec<(Broken, String)>,
-    /// How often each kind of fault struck at each point.
+    /// Violated invariants, in order.
+    pub violations: Vec<(Violation, String)>,
+    /// Number of injected faults, by kind and place.
     pub faults: BTreeMap<(Fault, &'static str), u64>,
-    /// How often something worth counting happened.
-    pub reached: BTreeMap<&'static str, u64>,
+    /// Number of other notable events.
+    pub counters: BTreeMap<&'static str, u64>,
 }
 
 impl Trace {
     /// Adds an event.
-    pub fn tell(&self, at: Duration, event: String) {
-        self.with(|told| told.events.push((at, event)));
+    pub fn add_event(&self, at: Duration, event: String) {
+        self.with(|report| report.events.push((at, event)));
     }
 
-    /// Adds an invariant that did not hold.
-    pub fn broke(&self, at: Duration, what: Broken, how: String) {
-        self.with(|told| {
-            told.events.push((at, format!("BROKEN {what:?}: {how}")));
-            told.broken.push((what, how));
+    /// Adds a violated invariant.
+    pub fn add_violation(&self, at: Duration, what: Violation, how: String) {
+        self.with(|report| {
+            report.events.push((at, format!("BROKEN {what:?}: {how}")));
+            report.violations.push((what, how));
         });
     }
 
     /// Counts a fault.
-    pub fn struck(&self, fault: Fault, place: &'static str) {
-        self.with(|told| *told.faults.entry((fault, place)).or_default() += 1);
+    pub fn count_fault(&self, fault: Fault, place: &'static str) {
+        self.with(|report| *report.faults.entry((fault, place)).or_default() += 1);
     }
 
-    /// Counts something else.
-    pub fn reached(&self, what: &'static str) {
-        self.with(|told| *told.reached.entry(what).or_default() += 1);
+    /// Counts another notable event.
+    pub fn count(&self, what: &'static str) {
+        self.with(|report| *report.counters.entry(what).or_default() += 1);
     }
 
-    /// Whether an invariant did not hold.
-    pub fn is_broken(&self) -> bool {
-        self.with(|told| !told.broken.is_empty())
+    /// Whether an invariant was violated.
+    pub fn has_violations(&self) -> bool {
+        self.with(|report| !report.violations.is_empty())
     }
 
-    /// All of it.
-    pub fn told(&self) -> Told {
+    /// Takes the report out of the trace.
+    pub fn take_report(&self) -> Report {
         self.with(std::mem::take)
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Told) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Report) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, event) in &self.events {
             writeln!(f, "{:>10.3}s  {event}", at.as_secs_f64())?;
@@ -101,8 +101,8 @@ impl fmt::Display for Told {
     }
 }
 
-impl Told {
-    /// A fingerprint of the whole run: equal for equal runs.
+impl Report {
+    /// A hash of all events: equal for equal runs.
     pub fn fingerprint(&self) -> String {
         blake3::hash(self.to_string().as_bytes()).to_hex()[..16].to_owned()
     }

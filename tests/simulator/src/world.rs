@@ -1,4 +1,4 @@
-//! What all parts of a world share: time, rng, the trace, the store's contents, and who was promised what.
+//! The state that all parts of a run share: the scenario, time, randomness, trace, stores and ledger.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,98 +15,98 @@ use pinlake_landing::drain::DrainLimits;
 use pinlake_platform::api_keys::{self, ApiKeys};
 use tokio::time::Instant;
 
-use crate::contracts::{self, Release};
+use crate::contracts::{self, CatalogVersion};
 use crate::fault::{Fault, Rates};
-use crate::files::{FilePlan, LAKE};
+use crate::files::{FileScenario, LAKE};
 use crate::foreign::Interference;
 use crate::invariants::InvariantChecker;
 use crate::ledger::{Content, Ledger};
 use crate::mutation::Mutation;
 use crate::rng::SimRng;
-use crate::trace::{Broken, Trace};
+use crate::trace::{Trace, Violation};
 
-/// How a world is laid out; drawn from the seed unless a test says otherwise.
+/// The parameters of a run, drawn from the seed; a test may change them.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    /// How often each fault strikes.
+pub struct Scenario {
+    /// Rates of the faults.
     pub rates: Rates,
-    /// Clients that post one after another.
+    /// Number of clients.
     pub clients: u64,
-    /// Requests of each client, at most.
+    /// Maximum requests of a client.
     pub requests: u64,
-    /// Rows of a request, at most.
+    /// Maximum rows of a request.
     pub rows: u64,
-    /// Shards at the beginning.
+    /// Shards at the start.
     pub shards: u64,
-    /// Records in a batch for the cleaner, at most.
+    /// Maximum records in a batch of the cleaner.
     pub batch: u64,
-    /// How often the event source tries a batch again.
+    /// Retries of a batch by the event source.
     pub retries: u32,
-    /// Compactors at a time.
+    /// Concurrent compactors.
     pub compactors: u64,
-    /// Landing objects a commit.
-    pub take: usize,
-    /// Bytes in memory of a commit's rows; the object that goes beyond is the last one.
+    /// Maximum landing objects of a commit.
+    pub max_objects: usize,
+    /// Maximum bytes of a commit's rows; the object that exceeds it is the last one.
     pub row_bytes: usize,
-    /// Bytes of keys that a warm compactor keeps.
+    /// Size of a compactor's key cache in bytes.
     pub key_bytes: usize,
-    /// When tables are tidied up.
+    /// When tables get checkpoints and merges.
     pub maintenance: MaintenancePolicy,
-    /// In which steps files are read.
+    /// The steps in which files are read.
     pub steps: Steps,
-    /// Milliseconds that a compactor may go on.
-    pub patience: u64,
-    /// How often all datasets are swept; `None`: never.
+    /// Time budget of a compactor in milliseconds.
+    pub time_budget: u64,
+    /// Interval of the sweep; `None`: no sweep.
     pub sweep: Option<Duration>,
-    /// How long the world may take to drain once all faults have stopped.
+    /// Maximum time to drain after all faults have stopped.
     pub drains_within: Duration,
-    /// CatalogHistory, and when they are deployed.
-    pub deploys: Vec<(Duration, Release)>,
-    /// When somebody has quarantined records cleaned again.
+    /// Deployed catalogs and their times.
+    pub deploys: Vec<(Duration, CatalogVersion)>,
+    /// Times of redrives.
     pub redrives: Vec<Duration>,
-    /// Of a thousand records of `page`, how many one release takes and the others quarantine.
-    pub wavering: u64,
-    /// How old a record may be when the event source still delivers it.
+    /// Per mille of the records of `page` that one catalog version accepts and the others quarantine.
+    pub borderline: u64,
+    /// Maximum age of a record that the event source delivers.
     pub record_age: Option<Duration>,
-    /// Whether the stream has another producer, who writes what he likes.
-    pub stranger: bool,
-    /// Records that come over a topic of Kafka.
+    /// Whether another producer writes arbitrary bytes to the stream.
+    pub foreign_producer: bool,
+    /// Number of records on the Kafka topic.
     pub topic: u64,
-    /// API keys that clients have; none: whoever knows the URL may post.
+    /// Number of API keys; zero: access is anonymous.
     pub callers: u64,
-    /// Of a thousand requests, how many are named by an Idempotency-Key that others use as well.
+    /// Per mille of the requests with an Idempotency-Key that other requests use too.
     pub shared_keys: u64,
     /// Files in the inbox and in another bucket.
-    pub files: FilePlan,
-    /// What other programs do to the tables, and when.
+    pub files: FileScenario,
+    /// Actions of other programs on the tables and their times.
     pub interferences: Vec<(Duration, Interference)>,
-    /// Whoever reads tables: so many of them, again and again.
+    /// Number of readers of tables.
     pub readers: u64,
-    /// When operators come who recover what was left on the way, two of them each time.
+    /// Times at which two operators recover at once.
     pub operators: Vec<Duration>,
-    /// How much is looked at when somebody asks whether the pipeline is drained.
+    /// Limits of the backlog checks.
     pub bounds: DrainLimits,
-    /// Whether S3 lists a few objects a page, each page of the moment at which it is asked for.
-    pub paged: bool,
-    /// How long after a deploy each function still runs the release before it, in the order of [`Function`].
-    pub lags: [Duration; 4],
-    /// Whether every row is a new one of one dataset, so that its table has many commits.
-    pub long: bool,
-    /// The safeguard that is gone.
+    /// Whether S3 lists in small pages, each read when it is requested.
+    pub paged_listings: bool,
+    /// How long each function runs the earlier catalog after a deployment, in the order of [`Function`].
+    pub deploy_lags: [Duration; 4],
+    /// Whether all rows are new rows of one dataset, so that its table gets many commits.
+    pub has_many_commits: bool,
+    /// The safeguard to remove.
     pub mutation: Option<Mutation>,
 }
 
-impl Plan {
-    /// The plan of a seed.
-    pub fn drawn(rng: &SimRng) -> Self {
+impl Scenario {
+    /// Draws a scenario.
+    pub fn random(rng: &SimRng) -> Self {
         let sweep = if rng.chance(300) { rng.between(3, 30) } else { rng.between(60, 900) };
         let sweep = Duration::from_secs(sweep);
-        let deploys = drawn_deploys(rng);
+        let deploys = random_deploys(rng);
         let times = if rng.chance(250) { rng.between(1, 3) } else { 0 };
         let mut redrives: Vec<Duration> = (0..times).map(|_| rng.millis(1_000, 90_000)).collect();
         redrives.sort();
-        let mut plan = Self {
-            rates: Rates::drawn(rng),
+        let mut scenario = Self {
+            rates: Rates::random(rng),
             clients: rng.between(1, 3),
             requests: rng.between(1, 3),
             rows: rng.between(1, 8),
@@ -114,55 +114,56 @@ impl Plan {
             batch: rng.between(1, 6),
             retries: 20,
             compactors: rng.between(1, 3),
-            take: [1, 1, 2, 4, 100][rng.index(5)],
+            max_objects: [1, 1, 2, 4, 100][rng.index(5)],
             row_bytes: [1, 2_000, 256 << 20, 256 << 20][rng.index(4)],
             key_bytes: [0, 64, 40 << 20][rng.index(3)],
-            maintenance: drawn_upkeep(rng),
-            steps: drawn_steps(rng),
-            patience: [0, 0, 200, 5_000, 60_000][rng.index(5)],
+            maintenance: random_maintenance(rng),
+            steps: random_steps(rng),
+            time_budget: [0, 0, 200, 5_000, 60_000][rng.index(5)],
             sweep: Some(sweep),
-            // A message may be hidden for as long as its visibility lasts, and be taken by a sweep after that.
+            // A message can stay hidden for its visibility timeout, and the sweep takes its objects after that.
             drains_within: sweep * 4 + Duration::from_secs(1_800),
             deploys,
             redrives,
-            wavering: rng.between(0, 800),
+            borderline: rng.between(0, 800),
             record_age: rng.chance(60).then(|| Duration::from_secs(rng.between(20, 120))),
-            stranger: rng.chance(400),
+            foreign_producer: rng.chance(400),
             topic: if rng.chance(250) { rng.between(1, 8) } else { 0 },
             callers: if rng.chance(400) { rng.between(1, 2) } else { 0 },
             shared_keys: if rng.chance(300) { rng.between(1, 700) } else { 0 },
-            files: FilePlan::drawn(rng),
-            interferences: Interference::drawn(rng),
+            files: FileScenario::random(rng),
+            interferences: Interference::random(rng),
             readers: if rng.chance(400) { rng.between(1, 2) } else { 0 },
             operators: Vec::new(),
-            bounds: drawn_bounds(rng),
-            paged: rng.chance(300),
-            lags: [Duration::ZERO; 4],
+            bounds: random_bounds(rng),
+            paged_listings: rng.chance(300),
+            deploy_lags: [Duration::ZERO; 4],
             mutation: None,
-            long: false,
+            has_many_commits: false,
         };
         if rng.chance(150) {
-            plan.operators = (0..rng.between(1, 2)).map(|_| rng.millis(1_000, 90_000)).collect();
-            plan.operators.sort();
+            scenario.operators = (0..rng.between(1, 2)).map(|_| rng.millis(1_000, 90_000)).collect();
+            scenario.operators.sort();
         }
         if rng.chance(300) {
-            plan.lags = std::array::from_fn(|_| rng.millis(0, 30_000));
+            scenario.deploy_lags = std::array::from_fn(|_| rng.millis(0, 30_000));
         }
         if rng.chance(100) {
-            plan.retries = u32::try_from(rng.between(0, 2)).unwrap_or(0);
+            scenario.retries = u32::try_from(rng.between(0, 2)).unwrap_or(0);
         }
         if rng.chance(4) {
-            // Enough commits for files to be merged and a checkpoint to be made.
-            plan.long = true;
-            (plan.clients, plan.requests, plan.rows, plan.batch, plan.take) = (2, 60, 1, 1, 1);
-            plan.paged = false;
+            // Enough commits for merges and a checkpoint.
+            scenario.has_many_commits = true;
+            (scenario.clients, scenario.requests, scenario.rows, scenario.batch, scenario.max_objects) =
+                (2, 60, 1, 1, 1);
+            scenario.paged_listings = false;
         }
-        plan
+        scenario
     }
 }
 
-/// DrainLimits that a world of a few dozen objects reaches, or those of a real lake.
-fn drawn_bounds(rng: &SimRng) -> DrainLimits {
+/// Draws limits that a few dozen objects reach, or those of a real lake.
+fn random_bounds(rng: &SimRng) -> DrainLimits {
     if !rng.chance(400) {
         return DrainLimits::default();
     }
@@ -176,8 +177,8 @@ fn drawn_bounds(rng: &SimRng) -> DrainLimits {
     }
 }
 
-/// Often enough for a world of a few commits, or as in a real lake.
-fn drawn_upkeep(rng: &SimRng) -> MaintenancePolicy {
+/// Draws intervals for a few commits, or those of a real lake.
+fn random_maintenance(rng: &SimRng) -> MaintenancePolicy {
     let usual = MaintenancePolicy::default();
     MaintenancePolicy {
         checkpoint_every: if rng.chance(300) { rng.between(1, 5) } else { usual.checkpoint_every },
@@ -185,67 +186,68 @@ fn drawn_upkeep(rng: &SimRng) -> MaintenancePolicy {
     }
 }
 
-/// So small that a file of a few records takes several slices and invocations, or as in a real lake.
-fn drawn_steps(rng: &SimRng) -> Steps {
+/// Draws steps so small that a file of a few records needs several slices and invocations, or those of a real lake.
+fn random_steps(rng: &SimRng) -> Steps {
     if rng.chance(500) { Steps::default() } else { Steps { slice_bytes: 1, check_cost: 1, min_cost: 1 } }
 }
 
-/// CatalogHistory and when they are deployed. One that a table refuses is always taken back.
-fn drawn_deploys(rng: &SimRng) -> Vec<(Duration, Release)> {
+/// Draws deployments. One that a table rejects is always taken back.
+fn random_deploys(rng: &SimRng) -> Vec<(Duration, CatalogVersion)> {
     let times = if rng.chance(400) { rng.between(1, 3) } else { 0 };
     let mut deploys = Vec::new();
     for _ in 0..times {
-        let (at, release) = (rng.millis(1_000, 60_000), Release::ALL[rng.index(Release::ALL.len())]);
-        deploys.push((at, release));
+        let (at, catalog_version) =
+            (rng.millis(1_000, 60_000), CatalogVersion::ALL[rng.index(CatalogVersion::ALL.len())]);
+        deploys.push((at, catalog_version));
     }
     deploys.sort_by_key(|(at, _)| *at);
-    if let Some((at, Release::Rekeyed)) = deploys.last() {
-        deploys.push((*at + rng.millis(1_000, 40_000), Release::First));
+    if let Some((at, CatalogVersion::Rekeyed)) = deploys.last() {
+        deploys.push((*at + rng.millis(1_000, 40_000), CatalogVersion::First));
     }
     deploys
 }
 
-/// Who runs a release.
+/// A program that has a catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
-    /// Takes requests.
+    /// Ingest.
     Ingest,
-    /// Cleans.
+    /// The cleaner.
     Cleaner,
-    /// Commits.
+    /// The compactor.
     Compactor,
-    /// A person at a command line, whose contracts may be older ones too.
+    /// The command line of an operator, which may have an earlier catalog too.
     Operator,
 }
 
-/// A world.
+/// The shared state of a run.
 #[derive(Debug)]
 pub struct World {
-    /// Its rng.
+    /// The source of randomness.
     pub rng: SimRng,
-    /// Its layout.
-    pub plan: Plan,
-    /// What happens in it.
+    /// The parameters.
+    pub scenario: Scenario,
+    /// The trace.
     pub trace: Trace,
-    /// What the lake's bucket holds.
+    /// The bucket of the lake.
     pub memory: Arc<InMemory>,
-    /// What the other bucket holds.
+    /// The other bucket.
     pub sink: Arc<InMemory>,
-    /// ETag and time of objects, where they count: S3's, not the memory's.
+    /// ETag and time of objects as S3 has them, which differ from those of the in-memory store.
     stamps: Mutex<BTreeMap<(&'static str, Path), Stamp>>,
-    /// What the records of the other bucket's objects say, by key.
-    sunk: Mutex<BTreeMap<String, Vec<Content>>>,
-    /// What other programs' hints of checkpoints point to, by dataset.
+    /// Contents of the records in the other bucket, by key.
+    sink_contents: Mutex<BTreeMap<String, Vec<Content>>>,
+    /// Versions in the checkpoint hints of other programs, by dataset.
     hints: Mutex<BTreeMap<String, u64>>,
-    /// API keys of the clients, if they have any.
+    /// API keys of the clients, if access is not anonymous.
     pub keys: Option<ApiKeys>,
-    /// Who was promised what.
+    /// Sent and acknowledged records.
     pub ledger: Ledger,
     invariants: Mutex<InvariantChecker>,
-    catalog_history: Mutex<Vec<(Duration, Release)>>,
-    healed: AtomicBool,
-    under_way: Mutex<OnTheWay>,
-    /// Files of the inbox that are about to be removed, and since when.
+    catalog_history: Mutex<Vec<(Duration, CatalogVersion)>>,
+    faults_stopped: AtomicBool,
+    in_progress: Mutex<InProgress>,
+    /// Files of the inbox that are about to be removed, with the time.
     leaving: Mutex<BTreeMap<String, Duration>>,
     begun: Instant,
 }
@@ -253,11 +255,11 @@ pub struct World {
 /// An object's ETag and when it was put.
 #[derive(Debug, Clone)]
 pub struct Stamp {
-    /// Of its bytes.
+    /// The ETag.
     pub etag: String,
-    /// When.
+    /// The time of the put.
     pub at: DateTime<Utc>,
-    /// The same since the beginning.
+    /// The time of the put since the start of the run.
     pub time: Duration,
 }
 
@@ -266,7 +268,7 @@ pub fn api_key(caller: u64) -> String {
     format!("plk_{caller}")
 }
 
-/// What time it is in the world: it begins on a day in 2022.
+/// The virtual clock. It starts on a day in 2022.
 #[derive(Debug)]
 struct WorldClock(Instant);
 
@@ -277,234 +279,238 @@ impl Clock for WorldClock {
     }
 }
 
-/// Puts, notifications, calls and invocations that are not over yet, and when each began.
+/// Unfinished puts, notifications, calls and invocations, with their start times.
 #[derive(Debug, Default)]
-struct OnTheWay {
+struct InProgress {
     next: u64,
-    /// Those without which the world has not come to rest.
+    /// Work that keeps the run from being idle.
     work: BTreeMap<u64, Duration>,
     invocations: BTreeMap<u64, Duration>,
 }
 
-/// Held while something is on its way.
-pub struct UnderWay(Arc<World>, u64);
+/// Marks work as in progress until it is dropped.
+pub struct WorkGuard(Arc<World>, u64);
 
-impl Drop for UnderWay {
+impl Drop for WorkGuard {
     fn drop(&mut self) {
-        lock(&self.0.under_way).work.remove(&self.1);
+        lock(&self.0.in_progress).work.remove(&self.1);
     }
 }
 
-/// Held while an invocation lasts.
-pub struct Invoked<'a>(&'a World, u64);
+/// Marks an invocation as running until it is dropped.
+pub struct InvocationGuard<'a>(&'a World, u64);
 
-impl Drop for Invoked<'_> {
+impl Drop for InvocationGuard<'_> {
     fn drop(&mut self) {
-        lock(&self.0.under_way).invocations.remove(&self.1);
+        lock(&self.0.in_progress).invocations.remove(&self.1);
     }
 }
 
 impl World {
-    /// A new world. Needs a paused runtime.
-    pub fn new(rng: SimRng, plan: Plan) -> Arc<Self> {
-        let keys = (plan.callers > 0).then(|| {
-            let entries: Vec<String> = (0..plan.callers)
+    /// Creates the state of a run. Needs a runtime with paused time.
+    pub fn new(rng: SimRng, scenario: Scenario) -> Arc<Self> {
+        let keys = (scenario.callers > 0).then(|| {
+            let entries: Vec<String> = (0..scenario.callers)
                 .map(|caller| api_keys::entry(&format!("caller-{caller}"), &api_key(caller), &[]))
                 .collect();
-            let catalog = contracts::catalog(Release::First);
+            let catalog = contracts::catalog(CatalogVersion::First);
             ApiKeys::parse(&entries.join(","), &catalog).unwrap_or_default()
         });
         Arc::new(Self {
             rng,
-            plan,
+            scenario,
             trace: Trace::default(),
             memory: Arc::default(),
             sink: Arc::default(),
             stamps: Mutex::default(),
-            sunk: Mutex::default(),
+            sink_contents: Mutex::default(),
             hints: Mutex::default(),
             keys,
             ledger: Ledger::default(),
             invariants: Mutex::default(),
-            catalog_history: Mutex::new(vec![(Duration::ZERO, Release::First)]),
-            healed: AtomicBool::new(false),
-            under_way: Mutex::default(),
+            catalog_history: Mutex::new(vec![(Duration::ZERO, CatalogVersion::First)]),
+            faults_stopped: AtomicBool::new(false),
+            in_progress: Mutex::default(),
             leaving: Mutex::default(),
             begun: Instant::now(),
         })
     }
 
-    /// Virtual time since the beginning.
+    /// Virtual time since the start.
     pub fn time(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// The world's clock, and rng of its own for a process.
+    /// The virtual clock, and a generator of its own for one process.
     pub fn effects(&self) -> Env {
         Env { clock: Arc::new(WorldClock(self.begun)), rng: Arc::new(Rng::seeded(self.rng.seed())) }
     }
 
-    /// What time it is.
+    /// The virtual time of day.
     pub fn now(&self) -> DateTime<Utc> {
         WorldClock(self.begun).now()
     }
 
     /// Adds an event to the trace.
-    pub fn tell(&self, event: impl FnOnce() -> String) {
-        self.trace.tell(self.time(), event());
+    pub fn log(&self, event: impl FnOnce() -> String) {
+        self.trace.add_event(self.time(), event());
     }
 
-    /// An invariant did not hold.
-    pub fn broke(&self, what: Broken, how: String) {
-        self.trace.broke(self.time(), what, how);
+    /// Reports a violated invariant.
+    pub fn report_violation(&self, what: Violation, how: String) {
+        self.trace.add_violation(self.time(), what, how);
     }
 
-    /// Whether a fault strikes here and now; if so it is told and counted.
-    pub fn strikes(&self, fault: Fault, place: &'static str) -> bool {
-        let rate = self.plan.rates.of(fault);
-        let strikes = rate > 0 && !self.is_healed() && self.rng.chance(rate);
+    /// Draws whether a fault happens here; if so it is logged and counted.
+    pub fn draw_fault(&self, fault: Fault, place: &'static str) -> bool {
+        let rate = self.scenario.rates.of(fault);
+        let strikes = rate > 0 && !self.has_stopped_faults() && self.rng.chance(rate);
         if strikes {
-            self.trace.struck(fault, place);
-            self.tell(|| format!("fault: {fault:?} at {place}"));
+            self.trace.count_fault(fault, place);
+            self.log(|| format!("fault: {fault:?} at {place}"));
         }
         strikes
     }
 
     /// Stops all faults.
-    pub fn heal(&self) {
-        self.tell(|| "all faults stop".to_owned());
-        self.healed.store(true, Ordering::SeqCst);
+    pub fn stop_faults(&self) {
+        self.log(|| "all faults stop".to_owned());
+        self.faults_stopped.store(true, Ordering::SeqCst);
     }
 
     /// Whether faults have stopped.
-    pub fn is_healed(&self) -> bool {
-        self.healed.load(Ordering::SeqCst)
+    pub fn has_stopped_faults(&self) -> bool {
+        self.faults_stopped.load(Ordering::SeqCst)
     }
 
-    /// Whether this safeguard is gone.
-    pub fn lacks(&self, mutation: Mutation) -> bool {
-        self.plan.mutation == Some(mutation)
+    /// Whether this mutation is active.
+    pub fn has_mutation(&self, mutation: Mutation) -> bool {
+        self.scenario.mutation == Some(mutation)
     }
 
-    /// The release that a function runs: the one that is deployed, or for a while the one before it.
-    pub fn release(&self, function: Function) -> Release {
-        let at = self.time().saturating_sub(self.plan.lags[function as usize]);
+    /// The catalog that a function runs: the deployed one, or for a while the one before it.
+    pub fn catalog_version(&self, function: Function) -> CatalogVersion {
+        let at = self.time().saturating_sub(self.scenario.deploy_lags[function as usize]);
         let catalog_history = lock(&self.catalog_history);
-        let newest = catalog_history.last().map(|(_, release)| *release);
-        let runs = catalog_history.iter().rev().find(|(since, _)| *since <= at).map(|(_, release)| *release);
+        let newest = catalog_history.last().map(|(_, catalog_version)| *catalog_version);
+        let runs = catalog_history
+            .iter()
+            .rev()
+            .find(|(since, _)| *since <= at)
+            .map(|(_, catalog_version)| *catalog_version);
         if runs != newest {
-            self.trace.reached("lagging functions");
+            self.trace.count("lagging functions");
         }
-        runs.unwrap_or(Release::First)
+        runs.unwrap_or(CatalogVersion::First)
     }
 
-    /// Deploys a release.
-    pub fn deploy(&self, release: Release) {
-        self.tell(|| format!("release {release:?} is deployed"));
-        self.trace.reached("deploys");
-        lock(&self.catalog_history).push((self.time(), release));
+    /// Deploys a catalog.
+    pub fn deploy(&self, catalog_version: CatalogVersion) {
+        self.log(|| format!("catalog {catalog_version:?} is deployed"));
+        self.trace.count("deploys");
+        lock(&self.catalog_history).push((self.time(), catalog_version));
     }
 
-    /// Who watches what lands.
+    /// The invariant checker.
     pub fn invariants(&self) -> MutexGuard<'_, InvariantChecker> {
         lock(&self.invariants)
     }
 
-    /// Notes that an object is put.
+    /// Records the ETag and the time of a put.
     pub fn stamp(&self, bucket: &'static str, path: &Path, bytes: &[u8]) {
         let etag = format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32]);
         let stamp = Stamp { etag, at: self.now(), time: self.time() };
         lock(&self.stamps).insert((bucket, path.clone()), stamp);
     }
 
-    /// What was noted of an object.
-    pub fn stamp_of(&self, bucket: &'static str, path: &Path) -> Option<Stamp> {
+    /// The ETag and the time of an object.
+    pub fn find_stamp(&self, bucket: &'static str, path: &Path) -> Option<Stamp> {
         lock(&self.stamps).get(&(bucket, path.clone())).cloned()
     }
 
-    /// Somebody puts an object into the other bucket.
-    pub fn sink_holds(&self, key: &str, contents: Vec<Content>) {
-        lock(&self.sunk).insert(key.to_owned(), contents);
+    /// Records the contents of an object in the other bucket.
+    pub fn add_sink_contents(&self, key: &str, contents: Vec<Content>) {
+        lock(&self.sink_contents).insert(key.to_owned(), contents);
     }
 
-    /// What the other bucket holds.
-    pub fn sunk(&self) -> BTreeMap<String, Vec<Content>> {
-        lock(&self.sunk).clone()
+    /// The other bucket.
+    pub fn sink_contents(&self) -> BTreeMap<String, Vec<Content>> {
+        lock(&self.sink_contents).clone()
     }
 
-    /// Another program has written the hint of a checkpoint.
+    /// Records that another program wrote a checkpoint hint.
     pub fn hint(&self, dataset: &str, version: u64) {
         lock(&self.hints).insert(dataset.to_owned(), version);
     }
 
-    /// What the hints point to, by dataset.
+    /// The versions in the hints, by dataset.
     pub fn hints(&self) -> BTreeMap<String, u64> {
         lock(&self.hints).clone()
     }
 
-    /// An object is gone.
+    /// Forgets an object that was removed.
     pub fn forget(&self, path: &Path) {
         lock(&self.stamps).remove(&(LAKE, path.clone()));
     }
 
-    /// Whether a landing object was moved to `failed/`: it is there.
-    pub fn move_to_failed(&self, path: &Path) -> bool {
+    /// Whether a landing object is in `failed/`.
+    pub fn is_in_failed(&self, path: &Path) -> bool {
         let aside = Path::from_iter(["failed"].into_iter().map(Into::into).chain(path.parts()));
-        let is_there = self.stamp_of(LAKE, &aside).is_some();
+        let is_there = self.find_stamp(LAKE, &aside).is_some();
         if is_there {
-            self.trace.reached("objects set aside");
+            self.trace.count("objects failed");
         }
         is_there
     }
 
-    /// Something is on its way until the guard is dropped.
-    pub fn under_way(self: &Arc<Self>) -> UnderWay {
-        self.under_way_since(Duration::MAX)
+    /// Marks work as in progress until the guard is dropped.
+    pub fn begin_work(self: &Arc<Self>) -> WorkGuard {
+        self.begin_work_since(Duration::MAX)
     }
 
-    /// The same for a put that rests on what was known at `since`.
-    pub fn under_way_since(self: &Arc<Self>, since: Duration) -> UnderWay {
-        let mut under_way = lock(&self.under_way);
-        under_way.next += 1;
-        let id = under_way.next;
-        under_way.work.insert(id, since);
-        UnderWay(self.clone(), id)
+    /// The same for a put that is based on the state at `since`.
+    pub fn begin_work_since(self: &Arc<Self>, since: Duration) -> WorkGuard {
+        let mut in_progress = lock(&self.in_progress);
+        in_progress.next += 1;
+        let id = in_progress.next;
+        in_progress.work.insert(id, since);
+        WorkGuard(self.clone(), id)
     }
 
-    /// An invocation begins; it ends when the guard is dropped.
-    pub fn invoked(&self) -> Invoked<'_> {
-        let mut under_way = lock(&self.under_way);
-        under_way.next += 1;
-        let id = under_way.next;
-        under_way.invocations.insert(id, self.time());
-        Invoked(self, id)
+    /// Starts an invocation, which ends when the guard is dropped.
+    pub fn begin_invocation(&self) -> InvocationGuard<'_> {
+        let mut in_progress = lock(&self.in_progress);
+        in_progress.next += 1;
+        let id = in_progress.next;
+        in_progress.invocations.insert(id, self.time());
+        InvocationGuard(self, id)
     }
 
-    /// When the oldest invocation began that is not over, or has left a put on its way: none knows less than was so then.
-    pub fn oldest_under_way(&self) -> Duration {
-        let under_way = lock(&self.under_way);
-        let begun = under_way.work.values().chain(under_way.invocations.values());
+    /// The start of the oldest invocation that runs or has an unfinished put. No writer knows an earlier state.
+    pub fn oldest_in_progress(&self) -> Duration {
+        let in_progress = lock(&self.in_progress);
+        let begun = in_progress.work.values().chain(in_progress.invocations.values());
         begun.copied().min().unwrap_or(Duration::MAX).min(self.time())
     }
 
-    /// A file of the inbox has been copied, and is about to be removed.
+    /// Records that a file of the inbox was copied and is about to be removed.
     pub fn is_copied(&self, key: &str) {
         lock(&self.leaving).insert(key.to_owned(), self.time());
     }
 
-    /// It was removed.
+    /// Records that it was removed.
     pub fn is_removed(&self, key: &str) {
         lock(&self.leaving).remove(key);
     }
 
-    /// Whether a file of the inbox is about to be removed, as far as its process is alive.
+    /// Whether a file of the inbox is about to be removed by a process that may be alive.
     pub fn is_leaving(&self, key: &str) -> bool {
         lock(&self.leaving).get(key).is_some_and(|at| self.time() - *at < Duration::from_secs(60))
     }
 
-    /// Whether nothing is on its way.
-    pub fn is_still(&self) -> bool {
-        lock(&self.under_way).work.is_empty()
+    /// Whether nothing is in progress.
+    pub fn has_nothing_in_progress(&self) -> bool {
+        lock(&self.in_progress).work.is_empty()
     }
 }
 

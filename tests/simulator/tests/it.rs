@@ -1,9 +1,5 @@
-//! Seeds, and safeguards taken away one by one.
-#![allow(
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "the helpers of a test fail and tell as the test does"
-)]
+//! Runs seeds, and one mutation after another.
+#![allow(clippy::panic, clippy::print_stdout, reason = "test helpers")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,24 +11,24 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_env::{Env, Rng, SystemClock};
 use pinlake_lake::{Budget, Lake};
 use pinlake_landing::catalog_history::CatalogHistory;
-use pinlake_simulator::contracts::{self, Release};
+use pinlake_simulator::contracts::{self, CatalogVersion};
 use pinlake_simulator::mutation::Mutation;
 use pinlake_simulator::provoke::{CASES, Case};
-use pinlake_simulator::{Run, invariants, run, run_with};
+use pinlake_simulator::{Run, invariants, run, run_scenario};
 
 /// Seeds of every `cargo test`; `make sim` runs many more.
 const SEEDS: u64 = 300;
-/// Worlds in which a safeguard that is gone must be missed at the latest.
-const TRIES: u64 = 60;
+/// Seeds of which one must fail with a mutation.
+const MUTATION_SEEDS: u64 = 60;
 
 fn assert_held(run: &Run) {
-    let Some((what, how)) = run.told.broken.first() else { return };
+    let Some((what, how)) = run.report.violations.first() else { return };
     let seed = run.seed;
-    panic!("{what:?}: {how}\n{}\nagain: make sim SEED={seed}", run.told);
+    panic!("{what:?}: {how}\n{}\nagain: make sim SEED={seed}", run.report);
 }
 
 #[test]
-fn the_guarantee_holds_whatever_fails() {
+fn the_guarantee_holds_under_all_faults() {
     std::thread::scope(|scope| {
         for half in 0..2 {
             scope.spawn(move || (half..SEEDS).step_by(2).for_each(|seed| assert_held(&run(seed))));
@@ -41,40 +37,42 @@ fn the_guarantee_holds_whatever_fails() {
 }
 
 #[test]
-fn a_seed_is_one_run() {
+fn a_seed_determines_the_run() {
     for seed in 0..20 {
         let (first, second) = (run(seed), run(seed));
-        let differs = first.told.events.iter().zip(&second.told.events).find(|(a, b)| a != b);
-        assert_eq!(first.told.fingerprint(), second.told.fingerprint(), "seed {seed}: {differs:?}");
+        let differs = first.report.events.iter().zip(&second.report.events).find(|(a, b)| a != b);
+        assert_eq!(first.report.fingerprint(), second.report.fingerprint(), "seed {seed}: {differs:?}");
     }
 }
 
-/// All worlds of a safeguard hold while it is there, and one of `TRIES` does not, in one of the ways named, when it is gone.
-fn missed(case: &Case) {
-    let Case { mutation, safeguard, provoke, ways } = case;
+/// With the safeguard ten seeds hold; with the mutation one of `MUTATION_SEEDS` fails with an expected violation.
+fn assert_violated_without(case: &Case) {
+    let Case { mutation, safeguard, configure, violations } = case;
     for seed in 0..10 {
-        assert_held(&run_with(seed, provoke));
+        assert_held(&run_scenario(seed, configure));
     }
-    let broken = (0..TRIES).find_map(|seed| {
-        let run = run_with(seed, |plan| {
-            provoke(plan);
-            plan.mutation = Some(*mutation);
+    let broken = (0..MUTATION_SEEDS).find_map(|seed| {
+        let run = run_scenario(seed, |scenario| {
+            configure(scenario);
+            scenario.mutation = Some(*mutation);
         });
-        run.told.broken.first().map(|(what, how)| (seed, *what, how.clone()))
+        run.report.violations.first().map(|(what, how)| (seed, *what, how.clone()))
     });
-    let Some((seed, what, how)) = broken else { panic!("{mutation:?} goes unnoticed in {TRIES} worlds") };
+    let Some((seed, what, how)) = broken else {
+        panic!("{mutation:?} is not detected by {MUTATION_SEEDS} seeds")
+    };
     println!("{safeguard}: {mutation:?}: seed {seed}, {what:?}: {how}");
-    assert!(ways.contains(&what), "{mutation:?} shows as {what:?}: {how}");
+    assert!(violations.contains(&what), "{mutation:?} shows as {what:?}: {how}");
 }
 
 #[test]
-fn each_safeguard_is_missed_when_it_is_gone() {
+fn each_mutation_is_detected() {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(case) = CASES.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    missed(case);
+                    assert_violated_without(case);
                 }
             });
         }
@@ -82,16 +80,18 @@ fn each_safeguard_is_missed_when_it_is_gone() {
 }
 
 #[test]
-fn each_safeguard_has_a_case() {
+fn each_mutation_has_a_case() {
     for mutation in Mutation::ALL {
         assert!(CASES.iter().any(|case| case.mutation == mutation), "{mutation:?}");
     }
 }
 
-/// The first delivery of a record is judged by one contract, the second by another.
+/// The two deliveries of a record are evaluated by different contracts.
 #[tokio::test(start_paused = true)]
 async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
-    for catalog_history in [[Release::First, Release::Lenient], [Release::Lenient, Release::First]] {
+    for catalog_history in
+        [[CatalogVersion::First, CatalogVersion::Lenient], [CatalogVersion::Lenient, CatalogVersion::First]]
+    {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let mut event = KinesisEvent::default();
         let mut record = KinesisEventRecord::default();
@@ -99,10 +99,10 @@ async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
         record.event_source_arn = Some("arn:aws:kinesis:us-east-1:123456789012:stream/events".to_owned());
         record.kinesis.partition_key = "page/r/0".to_owned();
         record.kinesis.sequence_number = "7".to_owned();
-        record.kinesis.data.0 = contracts::wavering("page", 501).into_bytes();
+        record.kinesis.data.0 = contracts::borderline("page", 501).into_bytes();
         event.records.push(record);
-        for release in catalog_history {
-            let catalog = contracts::catalog(release);
+        for catalog_version in catalog_history {
+            let catalog = contracts::catalog(catalog_version);
             let cleaner = Cleaner {
                 store: store.clone(),
                 catalog: catalog.clone(),
@@ -115,14 +115,14 @@ async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
                 lake.compact(&catalog, dataset, Budget::default()).await.unwrap();
             }
         }
-        let catalog = contracts::catalog(Release::First);
+        let catalog = contracts::catalog(CatalogVersion::First);
         let rng = Arc::new(Rng::seeded(2));
         let lake = Lake::new(store.clone(), Env { clock: Arc::new(SystemClock), rng });
         let mut places = Vec::new();
         for dataset in ["page", "quarantine"] {
             for file in lake.table(catalog.contract(dataset).unwrap()).pin().await.unwrap().files {
                 let bytes = store.get(&file.path).await.unwrap().bytes().await.unwrap();
-                let batches = invariants::rows_of(bytes).unwrap();
+                let batches = invariants::read_rows(bytes).unwrap();
                 places.extend(batches.iter().flat_map(|batch| invariants::contents_of(dataset, batch)));
             }
         }

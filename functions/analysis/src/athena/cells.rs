@@ -1,16 +1,19 @@
-//! From what Athena sends, where every cell is a text, to JSON cells.
+//! Converts rows of Athena, whose cells are all text, to JSON cells.
 
 use aws_sdk_athena::types::{ColumnInfo, Row};
 use serde_json::Value;
 
-/// A row's cells, by the columns' types: numbers as JSON numbers (what JSON has no number for is null), true and false,
-/// anything else its text; times as Athena writes them.
-pub(super) fn cells(columns: &[ColumnInfo], row: &Row) -> Vec<Value> {
+/// Converts a row by the types of its columns: numbers to JSON numbers (NaN and infinities to null), booleans to booleans.
+/// Everything else, times included, stays text.
+pub(super) fn parse_row(columns: &[ColumnInfo], row: &Row) -> Vec<Value> {
     let mut data = row.data().iter();
-    columns.iter().map(|column| cell(column.r#type(), data.next().and_then(|d| d.var_char_value()))).collect()
+    columns
+        .iter()
+        .map(|column| parse_cell(column.r#type(), data.next().and_then(|d| d.var_char_value())))
+        .collect()
 }
 
-fn cell(kind: &str, text: Option<&str>) -> Value {
+fn parse_cell(kind: &str, text: Option<&str>) -> Value {
     let Some(text) = text else { return Value::Null };
     let parsed = match kind {
         "tinyint" | "smallint" | "integer" | "bigint" => text.parse::<i64>().ok().map(Value::from),
@@ -51,7 +54,7 @@ mod tests {
             Some("2020-08-28 03:52:47.000 UTC"),
             None,
         ];
-        let cells = cells(&columns(&kinds), &row(&texts));
+        let cells = parse_row(&columns(&kinds), &row(&texts));
         assert_eq!(
             json!(cells).to_string(),
             r#"[7,-9007199254740993,124000.0,1.25,true,"7","2020-08-28 03:52:47.000 UTC",null]"#
@@ -59,10 +62,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_null_or_its_text() {
+    fn text_that_is_not_a_number_becomes_null_or_stays_text() {
         let kinds = ["double", "double", "integer", "varchar", "varchar"];
         let texts = [Some("NaN"), Some("-Infinity"), Some("many"), Some(""), None];
-        assert_eq!(json!(cells(&columns(&kinds), &row(&texts))), json!([null, null, "many", "", null]));
-        assert_eq!(json!(cells(&columns(&["integer", "varchar"]), &row(&[Some("1")]))), json!([1, null]));
+        assert_eq!(json!(parse_row(&columns(&kinds), &row(&texts))), json!([null, null, "many", "", null]));
+        assert_eq!(json!(parse_row(&columns(&["integer", "varchar"]), &row(&[Some("1")]))), json!([1, null]));
     }
 }

@@ -1,4 +1,4 @@
-//! Results in the lake: `results/runs/<run>.json` for each run, and `results/latest.json`, which names the newest.
+//! Stores results in the lake: `results/runs/<run>.json` for each run, and `results/latest.json` with the id of the newest run.
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -8,29 +8,29 @@ use serde_json::Value;
 
 use crate::{AnalyticsError, Results};
 
-/// Results cannot be kept or found.
+/// Why results cannot be stored or loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum StoredError {
+pub enum ResultStoreError {
     /// The store failed.
     #[error("{path}: {source}")]
     Store {
-        /// Where.
+        /// The object.
         path: String,
-        /// What it said.
+        /// The error of the store.
         source: object_store::Error,
     },
-    /// There is no such run.
-    #[error("there are no results {0}: run the analysis first")]
-    None(String),
-    /// What is there are no results.
+    /// No run with this id, or no run at all.
+    #[error("no results {0}: run the analysis first")]
+    NotFound(String),
+    /// The object does not contain results.
     #[error(transparent)]
     Results(#[from] AnalyticsError),
-    /// What is there is no JSON.
+    /// The object is not JSON.
     #[error("{path}: {source}")]
     Json {
-        /// Where.
+        /// The object.
         path: String,
-        /// What is wrong.
+        /// The error of the parser.
         source: serde_json::Error,
     },
 }
@@ -40,8 +40,8 @@ struct Latest {
     run: String,
 }
 
-/// Where a run's results lie.
-pub fn path_of(run: &str) -> Path {
+/// The path of a run's results.
+pub fn results_path(run: &str) -> Path {
     Path::from_iter(["results", "runs", &format!("{run}.json")])
 }
 
@@ -49,14 +49,14 @@ fn latest_path() -> Path {
     Path::from_iter(["results", "latest.json"])
 }
 
-/// Keeps the results of `run`. It becomes the latest unless a later one is: run ids order as the runs do.
+/// Stores the results of `run` and makes it the latest run, unless a run with a higher id is.
 ///
 /// # Errors
-/// When the store fails; doing it again is safe.
-pub async fn save(store: &dyn ObjectStore, run: &str, results: &Results) -> Result<Path, StoredError> {
-    let path = path_of(run);
+/// If the store fails. Saving again is safe.
+pub async fn save(store: &dyn ObjectStore, run: &str, results: &Results) -> Result<Path, ResultStoreError> {
+    let path = results_path(run);
     let bytes = results.to_json().to_string();
-    store.put(&path, bytes.into()).await.map_err(failed(&path))?;
+    store.put(&path, bytes.into()).await.map_err(store_error(&path))?;
     let latest = latest_path();
     let updated = update_json(store, &latest, |present: Option<Latest>| match present {
         Some(present) if present.run.as_str() >= run => None,
@@ -66,36 +66,36 @@ pub async fn save(store: &dyn ObjectStore, run: &str, results: &Results) -> Resu
     Ok(path)
 }
 
-/// The results of `run`, or of the latest one, with its id.
+/// Loads the results of `run`, or of the latest run, and returns them with the id of the run.
 ///
 /// # Errors
-/// When there are none, or they cannot be read.
-pub async fn load(store: &dyn ObjectStore, run: Option<&str>) -> Result<(String, Results), StoredError> {
+/// If there are none or they cannot be read.
+pub async fn load(store: &dyn ObjectStore, run: Option<&str>) -> Result<(String, Results), ResultStoreError> {
     let run = match run {
         Some(run) => run.to_owned(),
         None => {
             let latest = latest_path();
             let found: Option<Latest> =
                 read_json(store, &latest).await.map_err(|error| json_error(&latest, error))?;
-            found.ok_or_else(|| StoredError::None("yet".to_owned()))?.run
+            found.ok_or_else(|| ResultStoreError::NotFound("yet".to_owned()))?.run
         }
     };
-    let path = path_of(&run);
+    let path = results_path(&run);
     let json: Option<Value> = read_json(store, &path).await.map_err(|error| json_error(&path, error))?;
-    let json = json.ok_or_else(|| StoredError::None(format!("of run {run}")))?;
+    let json = json.ok_or_else(|| ResultStoreError::NotFound(format!("of run {run}")))?;
     Ok((run, Results::from_json(json)?))
 }
 
-fn json_error(path: &Path, error: JsonError) -> StoredError {
+fn json_error(path: &Path, error: JsonError) -> ResultStoreError {
     match error {
-        JsonError::Store(error) => failed(path)(error),
-        JsonError::Json(source) => StoredError::Json { path: path.to_string(), source },
+        JsonError::Store(error) => store_error(path)(error),
+        JsonError::Json(source) => ResultStoreError::Json { path: path.to_string(), source },
     }
 }
 
-fn failed(path: &Path) -> impl FnOnce(object_store::Error) -> StoredError + use<> {
+fn store_error(path: &Path) -> impl FnOnce(object_store::Error) -> ResultStoreError + use<> {
     let path = path.to_string();
-    |source| StoredError::Store { path, source }
+    |source| ResultStoreError::Store { path, source }
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn the_latest_run_is_the_one_with_the_highest_id() {
         let store = InMemory::new();
-        assert!(matches!(load(&store, None).await, Err(StoredError::None(_))));
+        assert!(matches!(load(&store, None).await, Err(ResultStoreError::NotFound(_))));
         let results = |value: i64| {
             Results::from_json(json!({ "answer": { "columns": ["n"], "rows": [[value]], "versions": {} } }))
                 .unwrap()

@@ -1,7 +1,7 @@
-//! Pauses in a query, at which it can be stopped.
+//! Makes joins yield to the scheduler, so that a query can be cancelled.
 //!
-//! The engine pauses where rows come in. A join makes many rows of few: it can be long at work on what it has, and
-//! until it pauses neither a time-out nor the end of the run can stop it.
+//! DataFusion yields where a plan reads rows. A join can produce many rows from few and run for long without reading.
+//! Until it yields, neither a timeout nor the end of the run can stop it.
 
 use std::sync::Arc;
 
@@ -11,27 +11,27 @@ use datafusion::error::Result;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, coop::CooperativeExec};
 
-/// Lets joins pause too.
+/// Wraps each operator with several inputs in a [`CooperativeExec`].
 #[derive(Debug)]
-pub(crate) struct PausesInJoins;
+pub(crate) struct CooperativeJoins;
 
-impl PhysicalOptimizerRule for PausesInJoins {
+impl PhysicalOptimizerRule for CooperativeJoins {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let pausing = plan.transform_up(|node| {
+        let cooperative = plan.transform_up(|node| {
             Ok(match node.children().len() {
                 0 | 1 => Transformed::no(node),
                 _ => Transformed::yes(Arc::new(CooperativeExec::new(node))),
             })
         })?;
-        Ok(pausing.data)
+        Ok(cooperative.data)
     }
 
     fn name(&self) -> &str {
-        "PausesInJoins"
+        "CooperativeJoins"
     }
 
     fn schema_check(&self) -> bool {
