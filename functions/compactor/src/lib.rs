@@ -24,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use object_store::path::Path;
-use pinlake_lake::{Budget, CompactionSummary, Lake, LakeError};
+use pinlake_lake::{CompactionLimits, CompactionSummary, Lake, LakeError};
 use pinlake_landing::LandingError;
 use pinlake_landing::file::INBOX;
 use pinlake_landing::name::dataset_of;
@@ -57,7 +57,7 @@ pub struct Compactor<A> {
     /// The queue that wakes it.
     pub alarm: A,
     /// What one dataset may take of an invocation at a time.
-    pub budget: Budget,
+    pub budget: CompactionLimits,
     /// What it takes files with; none where there is no S3 that announces any.
     pub files: Option<Files>,
 }
@@ -159,7 +159,7 @@ impl<A: TriggerQueue> Compactor<A> {
         let patience = until.saturating_duration_since(Instant::now());
         // Each dataset has its share of the time: a large one does not keep the others waiting.
         let share = patience / u32::try_from(datasets.len().max(1)).unwrap_or(u32::MAX);
-        let budget = Budget { time: share, ..self.budget };
+        let budget = CompactionLimits { time: share, ..self.budget };
         for dataset in datasets {
             let compacted = self.lake.compact(&self.catalog, &dataset, budget).await;
             match &compacted {

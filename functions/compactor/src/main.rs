@@ -13,7 +13,7 @@ use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use object_store::ObjectStore;
 use pinlake_clean::record_reader::sandbox;
 use pinlake_env::{Clock, Env, SystemClock};
-use pinlake_lake::{Budget, Lake};
+use pinlake_lake::{CompactionLimits, Lake};
 use pinlake_platform::event::Event;
 use pinlake_platform::location::{Location, s3_client};
 use pinlake_platform::s3::S3Store;
@@ -71,7 +71,7 @@ async fn serve() -> Result<(), Error> {
             client: aws_sdk_sqs::Client::new(&config),
             url: settings::required("PINLAKE_QUEUE_URL")?,
         },
-        budget: Budget::default(),
+        budget: CompactionLimits::default(),
         files,
     };
     run(service_fn(async |event: LambdaEvent<Event<SqsEvent>>| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_lake::{Budget, Lake, LakeError};
+use pinlake_lake::{CompactionLimits, Lake, LakeError};
 use pinlake_landing::recover::{self, RetryOutcome};
 use pinlake_landing::{discarded, object};
 use tokio::time::sleep;
@@ -128,7 +128,7 @@ async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: Then) -> Res
     match then {
         Then::Nothing => {}
         Then::IntoTables => {
-            let budget = Budget { objects: world.plan.take, ..Budget::default() };
+            let budget = CompactionLimits { objects: world.plan.take, ..CompactionLimits::default() };
             let mut datasets = object::datasets(&**store).await?;
             datasets.extend(catalog.contracts().map(|contract| contract.name.clone()));
             for dataset in datasets {

@@ -16,7 +16,7 @@ use compactor::files::{Files, MOST_BYTES, sandbox};
 use compactor::trigger::Trigger;
 use compactor::{Compactor, TriggerQueue};
 use object_store::path::Path;
-use pinlake_lake::{Budget, Lake};
+use pinlake_lake::{CompactionLimits, Lake};
 use tokio::time::sleep;
 
 use crate::contracts::{self, Release};
@@ -241,7 +241,11 @@ impl Warm {
                 .with_maintenance(world.plan.maintenance),
             catalog: contracts::catalog(release),
             alarm: ToSelf { queue: queue.clone(), process: process.clone() },
-            budget: Budget { objects: world.plan.take, row_bytes: world.plan.row_bytes, ..Budget::default() },
+            budget: CompactionLimits {
+                objects: world.plan.take,
+                row_bytes: world.plan.row_bytes,
+                ..CompactionLimits::default()
+            },
             files: files.filter(|_| world.plan.files.is_any()),
         };
         Self { process, release, function }

@@ -20,7 +20,7 @@ use object_store::{
 };
 use pinlake_clean::record_reader::sandbox::Sandbox;
 use pinlake_env::{Clock, Env, ManualClock, Rng};
-use pinlake_lake::{Budget, Lake};
+use pinlake_lake::{CompactionLimits, Lake};
 use pinlake_landing::attempt::LEASE;
 use pinlake_landing::file::FileSource;
 use pinlake_schema::Catalog;
@@ -143,7 +143,7 @@ impl World {
             lake: Lake::new(Arc::new(store), effects.clone()),
             catalog: Arc::new(Catalog::embedded().unwrap()),
             alarm: sent.clone(),
-            budget: Budget::default(),
+            budget: CompactionLimits::default(),
             files: Some(Files {
                 bucket: BUCKET.to_owned(),
                 prefix: String::new(),
