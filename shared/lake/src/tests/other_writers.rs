@@ -53,6 +53,21 @@ async fn a_gap_in_the_log_is_not_its_end() {
     assert_eq!(values(&other, &other.table(&contract)).await, [1, 2, 3, 4, 5, 6, 7]);
 }
 
+/// The newest entries are deleted while a process knows them. It must not commit in their place.
+#[tokio::test]
+async fn newest_entries_that_are_gone_are_not_written_over() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let contract = contract();
+    let lake = Lake::new(store.clone(), env(1));
+    for value in 1..=3 {
+        lake.table(&contract).insert(&[rows(&contract, &[value])]).await.unwrap();
+    }
+    store.delete(&entry(3)).await.unwrap();
+    let error = lake.table(&contract).insert(&[rows(&contract, &[4])]).await.unwrap_err();
+    assert!(matches!(error, LakeError::LogIncomplete { .. }), "{error}");
+    assert!(store.head(&entry(3)).await.is_err(), "nothing was committed in its place");
+}
+
 /// Another program has written a checkpoint and truncated the log before it (Delta's log clean-up) while this process was warm.
 #[tokio::test]
 async fn a_warm_process_behind_a_truncated_log_loses_no_rows() {
