@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use indicatif::ProgressBar;
 use object_store::ObjectStore;
 use pinlake_analytics::Results;
-use pinlake_lake::{Budget, Lake};
+use pinlake_lake::{CompactionLimits, Lake};
 use pinlake_landing::discarded::{self, DiscardedObject};
 use pinlake_landing::drain::DrainLimits;
 use pinlake_landing::recover::{self, FailedObject, RetryOutcome};
@@ -306,7 +306,8 @@ impl Recovery {
             let mut taken = 0;
             for dataset in self.in_landing().await? {
                 loop {
-                    let compacted = self.lake.compact(&self.catalog, &dataset, Budget::default()).await;
+                    let compacted =
+                        self.lake.compact(&self.catalog, &dataset, CompactionLimits::default()).await;
                     let done = compacted.map_err(|error| {
                         CliError::failed(
                             format!("cannot insert the landing objects of {dataset}"),

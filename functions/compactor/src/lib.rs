@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use object_store::path::Path;
 use pinlake_files::inbox::INBOX;
-use pinlake_lake::{Budget, CompactionSummary, Lake, LakeError};
+use pinlake_lake::{CompactionLimits, CompactionSummary, Lake, LakeError};
 use pinlake_landing::LandingError;
 use pinlake_landing::name::dataset_of;
 use pinlake_landing::object;
@@ -60,7 +60,7 @@ pub struct Compactor<Q> {
     /// Queue for the triggers that the compactor sends itself.
     pub trigger_queue: Q,
     /// Limits of one compaction of a dataset.
-    pub budget: Budget,
+    pub budget: CompactionLimits,
     /// Ingestion of files; `None` for a lake in a folder, which has no S3 notifications.
     pub files: Option<Files>,
 }
@@ -111,11 +111,8 @@ impl<Q: TriggerQueue> Compactor<Q> {
         let files_first = has_files && is_retry;
         let any = !time.is_zero();
         if files_first {
-            let deadlines = Deadlines {
-                has_time: any,
-                soft: start + time / 2,
-                hard: start + time * 3 / 4 + FILE_GRACE,
-            };
+            let deadlines =
+                Deadlines { has_time: any, soft: start + time / 2, hard: start + time * 3 / 4 + FILE_GRACE };
             self.ingest_files(&messages, deadlines, &mut outcome).await;
         }
         let until = if has_files && !files_first { start + time / 2 } else { end };
@@ -167,7 +164,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
         let time = until.saturating_duration_since(Instant::now());
         // Each dataset has an equal share of the time, so that a large one does not delay the others.
         let share = time / u32::try_from(datasets.len().max(1)).unwrap_or(u32::MAX);
-        let budget = Budget { time: share, ..self.budget };
+        let budget = CompactionLimits { time: share, ..self.budget };
         for dataset in datasets {
             let compacted = self.lake.compact(&self.catalog, &dataset, budget).await;
             match &compacted {
@@ -187,7 +184,12 @@ impl<Q: TriggerQueue> Compactor<Q> {
         }
     }
 
-    async fn ingest_files(&self, messages: &[(String, Vec<Job>)], deadlines: Deadlines, outcome: &mut Outcome) {
+    async fn ingest_files(
+        &self,
+        messages: &[(String, Vec<Job>)],
+        deadlines: Deadlines,
+        outcome: &mut Outcome,
+    ) {
         let Some(files) = self.files.as_ref() else { return };
         let (mut inbox, mut announced) = (false, Vec::new());
         for job in messages.iter().flat_map(|(_, jobs)| jobs) {

@@ -12,7 +12,7 @@ use compactor::{Compactor, Outcome};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use pinlake_clean::record_reader::sandbox;
 use pinlake_env::{Clock, Env, SystemClock};
-use pinlake_lake::{Budget, Lake};
+use pinlake_lake::{CompactionLimits, Lake};
 use pinlake_platform::event::Event;
 use pinlake_platform::location::{Location, s3_client};
 use pinlake_platform::metrics::compactor as metric;
@@ -72,7 +72,7 @@ async fn serve() -> Result<(), Error> {
             client: aws_sdk_sqs::Client::new(&config),
             url: settings::required("PINLAKE_QUEUE_URL")?,
         },
-        budget: Budget::default(),
+        budget: CompactionLimits::default(),
         files,
     };
     run(service_fn(async |event: LambdaEvent<Event<SqsEvent>>| {

@@ -30,7 +30,8 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let metrics = Metrics::from_settings();
     let env = Env::system();
-    let catalog = Arc::new(contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?);
+    let catalog =
+        Arc::new(contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?);
     let app = App {
         stream: KinesisStream::new(kinesis_client().await, settings::required("PINLAKE_STREAM")?),
         access: configured_access(&catalog)?,

@@ -69,6 +69,7 @@ async fn is_unchanged(store: &dyn ObjectStore, read: &ObjectMeta) -> Result<bool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object_store::ObjectStoreExt as _;
     use object_store::memory::InMemory;
     use pinlake_schema::Catalog;
 

@@ -75,7 +75,8 @@ impl Slice {
             return Ok(LandingSummary::default());
         };
         let raw = raw::put(store, &id, batch.records).await?;
-        let landed = land_with_faults(store, catalog_history, catalog, batch, &raw, &self.faults, None).await?;
+        let landed =
+            land_with_faults(store, catalog_history, catalog, batch, &raw, &self.faults, None).await?;
         *self = Self::with_capacity(self.capacity);
         Ok(landed)
     }

@@ -1,4 +1,4 @@
-//! Taking what lies in the landing area into a table.
+//! Compaction: inserts the landing objects of a dataset into its table.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,207 +12,207 @@ use pinlake_landing::{LandingError, raw};
 use pinlake_schema::{Catalog, Contract};
 use tokio::time::Instant;
 
-use crate::Lake;
 use crate::error::LakeError;
+use crate::reconcile::insert_and_reconcile;
 use crate::table::Table;
+use crate::tables::Tables;
 
-/// Landing objects that are read at once: most are small, and on S3 each is a wait of tens of milliseconds.
+/// Landing objects that are read at the same time. Most are small, and on S3 each read takes tens of milliseconds.
 const CONCURRENCY: usize = 64;
-/// How many commits' worth of objects a compactor at most passes over when it has met another on the same ones.
-const LEAP: usize = 8;
+/// A compactor that has met another at the same objects skips up to this many commits' worth of objects.
+const MAX_SKIPPED_COMMITS: usize = 8;
 
-/// How much one call may take.
+/// Limits of one compaction.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget {
-    /// Objects a commit.
+pub struct CompactionLimits {
+    /// Landing objects of one commit.
     pub objects: usize,
-    /// Stored bytes a commit.
+    /// Stored bytes of one commit.
     pub bytes: u64,
-    /// Bytes in memory of a commit's rows, which are several times the stored ones, and of texts that repeat thousands of times.
-    /// The object that goes beyond it is the last one.
+    /// Bytes in memory of one commit's rows: several times the stored bytes, and far more if texts repeat. The object that
+    /// exceeds it is the last one.
     pub row_bytes: usize,
-    /// No further commit is begun after this long.
+    /// No commit begins after this time.
     pub time: Duration,
 }
 
-impl Default for Budget {
+impl Default for CompactionLimits {
     fn default() -> Self {
-        // S3 lists 1,000 objects a request: these, and one that tells that there are more.
+        // A request to S3 lists 1,000 objects: these, and one more that shows that the listing goes on.
         Self { objects: 999, bytes: 64 << 20, row_bytes: 256 << 20, time: Duration::from_secs(30) }
     }
 }
 
-/// What one [`Lake::compact`] did.
+/// What one compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CompactionSummary {
-    /// Rows that were taken: `read = inserted + duplicates`.
+    /// Rows of the landing objects: `read = inserted + duplicates`.
     pub read: u64,
     /// Rows that are new in the table.
     pub inserted: u64,
-    /// Rows that the table had, or that landed twice.
+    /// Rows that the table already had, or that landed twice.
     pub duplicates: u64,
-    /// Landing objects that were taken and removed.
+    /// Landing objects that were inserted and removed.
     pub objects: u64,
     /// Landing objects of another contract hash that were cleaned again from their raw records.
     pub cleaned_again: u64,
-    /// Small data files of the table that were merged into one.
+    /// Small data files of the table that were merged.
     pub merged_files: u64,
     /// Landing objects that could not be read and were moved to `failed/`.
     pub failed: u64,
-    /// Whether something is left in landing that the budget did not cover.
+    /// Whether landing objects are left.
     pub more: bool,
 }
 
-/// What became of landing objects that were to be taken.
-struct Taken {
-    /// So many of them, the first ones, are done with.
-    objects: usize,
-    /// None of their rows was new: another compactor, it seems, is at the same ones.
-    by_another: bool,
+/// What an insert of landing objects did.
+struct InsertedObjects {
+    /// How many of them were inserted and removed, from the first one on.
+    count: usize,
+    /// None of their rows was new: another compactor probably works at the same objects.
+    is_contended: bool,
 }
 
-impl Lake {
-    /// Takes landing objects of `dataset` into its table, oldest first, and removes them. When the dataset has no contract
-    /// any more, their records are cleaned again like those of another contract.
-    ///
-    /// # Errors
-    /// See [`LakeError`]. Nothing is lost: what was not removed is taken again, and holds no new key.
-    pub async fn compact(
-        &self,
-        catalog: &Arc<Catalog>,
-        dataset: &str,
-        budget: Budget,
-    ) -> Result<CompactionSummary, LakeError> {
-        let begun = Instant::now();
-        let contract = catalog.contract(dataset);
-        let mut done = CompactionSummary::default();
-        // What lies up to here was taken. To list on from here spares S3 the markers of all that was removed.
-        let mut after: Option<Path> = None;
-        let mut leap = 0;
-        loop {
-            let page =
-                object::list_page(&**self.store(), Some(dataset), after.as_ref(), leap + budget.objects + 1)
-                    .await?;
-            let passed = leap.min(page.objects.len().saturating_sub(budget.objects));
-            let (take, rest) = within(&page.objects[passed..], &budget);
-            // Where the listing ends it begins anew, for what was passed over or has landed meanwhile.
-            let is_from_start = after.is_none() && passed == 0;
-            after = take.iter().map(|object| &object.path).max().cloned();
-            after = after.filter(|_| page.is_in_order && !rest.is_empty());
-            done.more = !(is_from_start && rest.is_empty());
-            let (current, stale): (Vec<_>, Vec<_>) = take.iter().cloned().partition(|object| {
-                contract.is_some_and(|contract| object.name.contract_hash == contract.hash())
-            });
-            for object in &stale {
-                self.clean_again(catalog, object, &mut done).await?;
+/// Compacts a dataset: see [`Lake::compact`](crate::Lake::compact).
+///
+/// # Errors
+/// See [`LakeError`].
+pub(crate) async fn compact(
+    tables: &Tables,
+    catalog: &Arc<Catalog>,
+    dataset: &str,
+    limits: CompactionLimits,
+) -> Result<CompactionSummary, LakeError> {
+    let begun = Instant::now();
+    let contract = catalog.contract(dataset);
+    let mut compaction = Compaction { tables, catalog, limits, summary: CompactionSummary::default() };
+    // Everything up to this path was inserted. To continue the listing after it spares S3 the delete markers before it.
+    let mut after: Option<Path> = None;
+    let mut skip = 0;
+    loop {
+        let max_listed = skip + limits.objects + 1;
+        let page = object::list_page(&*tables.store, Some(dataset), after.as_ref(), max_listed).await?;
+        let skipped = skip.min(page.objects.len().saturating_sub(limits.objects));
+        let (selected, rest) = split_at_limits(&page.objects[skipped..], &limits);
+        // After its end the listing begins again, for objects that were skipped or have landed since.
+        let is_from_start = after.is_none() && skipped == 0;
+        after = selected.iter().map(|object| &object.path).max().cloned();
+        after = after.filter(|_| page.is_in_order && !rest.is_empty());
+        let mut has_more = !(is_from_start && rest.is_empty());
+        let (current, stale): (Vec<_>, Vec<_>) = selected.iter().cloned().partition(|object| {
+            contract.is_some_and(|contract| object.name.contract_hash == contract.hash())
+        });
+        for object in &stale {
+            compaction.clean_again(object).await?;
+        }
+        skip = 0;
+        if let Some(contract) = contract.filter(|_| !current.is_empty()) {
+            let inserted = compaction.insert_objects(contract, &current).await?;
+            if inserted.count < current.len() {
+                (after, has_more) = (None, true);
             }
-            leap = 0;
-            if let Some(contract) = contract.filter(|_| !current.is_empty()) {
-                let taken = self.take(catalog, contract, &current, budget.row_bytes, &mut done).await?;
-                if taken.objects < current.len() {
-                    (after, done.more) = (None, true);
-                }
-                if taken.by_another {
-                    // They would go on side by side, one of them for nothing.
-                    leap = budget.objects * (1 + self.rng().below(LEAP));
-                }
-            }
-            // What was cleaned again has landed again.
-            done.more |= !stale.is_empty();
-            if !done.more || begun.elapsed() >= budget.time {
-                break;
+            if inserted.is_contended {
+                // Otherwise both would go on side by side, one of them in vain.
+                skip = limits.objects * (1 + tables.rng().below(MAX_SKIPPED_COMMITS));
             }
         }
-        if let Some(contract) = contract.filter(|_| done.inserted > 0 && !done.more) {
-            // Compactors that begin to merge at another number of files do not all merge the same ones.
-            let enough = self.maintenance().enough_files;
-            let enough = enough + self.rng().below(enough / 2);
-            done.merged_files = merge(&self.table(contract), enough).await;
+        // Objects that were cleaned again have landed again.
+        compaction.summary.more = has_more || !stale.is_empty();
+        if !compaction.summary.more || begun.elapsed() >= limits.time {
+            break;
         }
-        Ok(done)
     }
+    let mut summary = compaction.summary;
+    if let Some(contract) = contract.filter(|_| summary.inserted > 0 && !summary.more) {
+        // The random part keeps concurrent compactors from merging the same files.
+        let min_files = tables.maintenance.min_files_to_merge;
+        let min_files = min_files + tables.rng().below(min_files / 2);
+        summary.merged_files = merge_small_files(&tables.get(contract), min_files).await;
+    }
+    Ok(summary)
+}
 
-    /// Inserts the rows of landing objects, as far as they fit `row_bytes`, and removes the objects.
-    async fn take(
-        &self,
-        catalog: &Arc<Catalog>,
+/// A compaction in progress.
+struct Compaction<'a> {
+    tables: &'a Tables,
+    catalog: &'a Arc<Catalog>,
+    limits: CompactionLimits,
+    summary: CompactionSummary,
+}
+
+impl Compaction<'_> {
+    /// Inserts the rows of landing objects, up to the limit of row bytes, and removes these objects.
+    async fn insert_objects(
+        &mut self,
         contract: &Arc<Contract>,
         objects: &[LandingObject],
-        row_bytes: usize,
-        done: &mut CompactionSummary,
-    ) -> Result<Taken, LakeError> {
-        let (batches, count) = self.read(objects, row_bytes, done).await?;
+    ) -> Result<InsertedObjects, LakeError> {
+        let (batches, count) = self.read_objects(objects).await?;
         let objects = &objects[..count];
-        let rows = self.insert(catalog, contract, &batches).await?;
-        object::remove(self.store(), objects.iter().map(|object| object.path.clone()).collect()).await?;
-        done.read += rows.read;
-        done.inserted += rows.inserted;
-        done.duplicates += rows.duplicates;
-        done.objects += objects.len() as u64;
-        Ok(Taken { objects: count, by_another: rows.inserted == 0 })
+        let rows = insert_and_reconcile(self.tables, self.catalog, contract, &batches).await?;
+        let paths = objects.iter().map(|object| object.path.clone()).collect();
+        object::remove(&self.tables.store, paths).await?;
+        self.summary.read += rows.read;
+        self.summary.inserted += rows.inserted;
+        self.summary.duplicates += rows.duplicates;
+        self.summary.objects += objects.len() as u64;
+        Ok(InsertedObjects { count, is_contended: rows.inserted == 0 })
     }
 
-    /// Reads landing objects until there are `row_bytes` of rows, and tells how many objects these are of. One that is gone
-    /// holds rows that another compactor has taken; one that cannot be read is set aside, and the others go on.
-    async fn read(
-        &self,
+    /// Reads landing objects up to the limit of row bytes. Returns the rows, and the number of objects read. A missing object was
+    /// inserted by another compactor. An object that cannot be read is moved to `failed/`.
+    async fn read_objects(
+        &mut self,
         objects: &[LandingObject],
-        row_bytes: usize,
-        done: &mut CompactionSummary,
     ) -> Result<(Vec<RecordBatch>, usize), LakeError> {
-        let gets = objects.iter().cloned().map(|object| async move {
-            object::get(&**self.store(), &object).await.map(|bytes| (object, bytes))
-        });
-        let mut gets = futures::stream::iter(gets).buffered(CONCURRENCY);
+        let store = &*self.tables.store;
+        let fetches = objects
+            .iter()
+            .cloned()
+            .map(|object| async move { object::get(store, &object).await.map(|bytes| (object, bytes)) });
+        let mut fetches = futures::stream::iter(fetches).buffered(CONCURRENCY);
         let (mut batches, mut bytes, mut count) = (Vec::new(), 0, 0);
-        // What was got is unpacked here, one after the other, because only then is it known how large it is.
-        while bytes < row_bytes
-            && let Some((object, got)) = gets.try_next().await?
+        // Decoded one after the other, because only then is the size of the rows known.
+        while bytes < self.limits.row_bytes
+            && let Some((object, fetched)) = fetches.try_next().await?
         {
             count += 1;
-            match got.map(|got| object::decode(&object, got)).transpose() {
+            match fetched.map(|fetched| object::decode(&object, fetched)).transpose() {
                 Ok(landed) => {
                     let rows = landed.into_iter().flat_map(|landed| landed.batches);
                     batches.extend(rows.inspect(|batch| bytes += batch.get_array_memory_size()));
                 }
-                Err(error) => self.move_to_failed(&object, &error, done).await?,
+                Err(error) => self.move_to_failed(&object, &error).await?,
             }
         }
         Ok((batches, count))
     }
 
-    /// Rows of another contract are not inserted: their records are cleaned again by the present one, and land anew.
-    async fn clean_again(
-        &self,
-        catalog: &Arc<Catalog>,
-        object: &LandingObject,
-        done: &mut CompactionSummary,
-    ) -> Result<(), LakeError> {
-        let store = &**self.store();
-        match self.land_again(catalog, object).await {
+    /// Cleans the records of an object of another contract hash again, and removes the object.
+    async fn clean_again(&mut self, object: &LandingObject) -> Result<(), LakeError> {
+        let store = &self.tables.store;
+        match self.land_again(object).await {
             Ok(()) => {
-                done.cleaned_again += 1;
-                Ok(object::remove(self.store(), vec![object.path.clone()]).await?)
+                self.summary.cleaned_again += 1;
+                Ok(object::remove(store, vec![object.path.clone()]).await?)
             }
-            Err(error) if error.is_permanent() => self.move_to_failed(object, &error, done).await,
+            Err(error) if error.is_permanent() => self.move_to_failed(object, &error).await,
             Err(LandingError::Store { source: object_store::Error::NotFound { .. }, path })
-                if pinlake_store::head_if_exists(store, &object.path)
+                if pinlake_store::head_if_exists(&**store, &object.path)
                     .await
                     .map_err(LakeError::store(&object.path))?
                     .is_some() =>
             {
-                let error = LandingError::Corrupt {
-                    path: object.path.to_string(),
-                    why: format!("its raw records {path} are gone"),
-                };
-                self.move_to_failed(object, &error, done).await
+                let why = format!("its raw records {path} are missing");
+                let error = LandingError::Corrupt { path: object.path.to_string(), why };
+                self.move_to_failed(object, &error).await
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn land_again(&self, catalog: &Arc<Catalog>, object: &LandingObject) -> Result<(), LandingError> {
-        let store = &**self.store();
+    /// Lands the records of an object again, cleaned by the current contract.
+    async fn land_again(&self, object: &LandingObject) -> Result<(), LandingError> {
+        let store = &*self.tables.store;
         let Some(landed) = object::read(store, object).await? else {
             return Ok(());
         };
@@ -221,41 +221,44 @@ impl Lake {
         let raw_path = Path::from(landed.raw.ok_or_else(|| corrupt("it does not name its raw records"))?);
         let records = raw::read(store, &raw_path).await?;
         let batch = RawBatch { source: &object.name.source, records: &records };
-        land_replacement(store, self.catalog_history(), catalog, batch, &raw_path, &object.path).await?;
+        let history = &self.tables.catalog_history;
+        land_replacement(store, history, self.catalog, batch, &raw_path, &object.path).await?;
         Ok(())
     }
 
     async fn move_to_failed(
-        &self,
+        &mut self,
         object: &LandingObject,
         error: &LandingError,
-        done: &mut CompactionSummary,
     ) -> Result<(), LakeError> {
-        let aside = object::move_to_failed(&**self.store(), &object.path).await?;
-        tracing::error!(%error, %aside, "landing object cannot be taken, set aside");
-        done.failed += 1;
+        let failed = object::move_to_failed(&*self.tables.store, &object.path).await?;
+        tracing::error!(%error, %failed, "landing object set aside: it cannot be read and was moved to failed/");
+        self.summary.failed += 1;
         Ok(())
     }
 }
 
-/// Merging makes reading quicker and nothing else: if it fails, the table is as good as before.
-async fn merge(table: &Table, enough: usize) -> u64 {
-    match table.merge_small_files(enough).await {
+/// Merges small files. A merge only makes reads faster, so a failure is logged and not returned.
+async fn merge_small_files(table: &Table, min_files: usize) -> u64 {
+    match table.merge_small_files(min_files).await {
         Ok(merged) => merged as u64,
         Err(error) => {
-            tracing::warn!(dataset = %table.contract().name, %error, "small files not merged, they will be");
+            tracing::warn!(dataset = %table.contract().name, %error, "merge of small files failed, a later compaction will try again");
             0
         }
     }
 }
 
-/// Splits a listing into what one commit takes, and the rest. The first object is taken whatever its size.
-fn within<'a>(listed: &'a [LandingObject], budget: &Budget) -> (&'a [LandingObject], &'a [LandingObject]) {
+/// Splits a listing into the objects of one commit, and the rest. The first object is taken whatever its size.
+fn split_at_limits<'a>(
+    listed: &'a [LandingObject],
+    limits: &CompactionLimits,
+) -> (&'a [LandingObject], &'a [LandingObject]) {
     let mut bytes = 0;
     let mut count = 0;
-    for object in listed.iter().take(budget.objects) {
+    for object in listed.iter().take(limits.objects) {
         bytes += object.size;
-        if count > 0 && bytes > budget.bytes {
+        if count > 0 && bytes > limits.bytes {
             break;
         }
         count += 1;
@@ -266,7 +269,8 @@ fn within<'a>(listed: &'a [LandingObject], budget: &Budget) -> (&'a [LandingObje
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::effects;
+    use crate::Lake;
+    use crate::tests::support::env;
     use arrow::array::AsArray;
     use object_store::memory::InMemory;
     use object_store::{ObjectStore, ObjectStoreExt};
@@ -298,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn landing_is_taken_once_within_the_budget_and_removed() {
+    async fn landing_objects_are_inserted_once_within_the_limits_and_removed() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let catalog = catalog("\"-\"");
         for sequence in 1..=5 {
@@ -310,19 +314,19 @@ mod tests {
             )
             .await;
         }
-        let lake = Lake::new(store.clone(), effects(1));
-        let budget = Budget { objects: 2, time: Duration::ZERO, ..Budget::default() };
-        let first = lake.compact(&catalog, "visit", budget).await.unwrap();
+        let lake = Lake::new(store.clone(), env(1));
+        let limits = CompactionLimits { objects: 2, time: Duration::ZERO, ..CompactionLimits::default() };
+        let first = lake.compact(&catalog, "visit", limits).await.unwrap();
         assert_eq!((first.objects, first.inserted, first.duplicates, first.more), (2, 3, 1, true));
-        let rest = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
+        let rest = lake.compact(&catalog, "visit", CompactionLimits::default()).await.unwrap();
         assert_eq!((rest.objects, rest.inserted, rest.duplicates, rest.more), (3, 3, 3, false));
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
-        let idle = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
+        let idle = lake.compact(&catalog, "visit", CompactionLimits::default()).await.unwrap();
         assert_eq!(idle, CompactionSummary::default());
     }
 
     #[tokio::test]
-    async fn a_commit_takes_no_more_rows_than_memory_has_room_for() {
+    async fn a_commit_has_no_more_row_bytes_than_its_limit() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let catalog = catalog("\"-\"");
         let page = "so it goes ".repeat(90_000);
@@ -330,18 +334,25 @@ mod tests {
             let line = format!("{{\"visitor\": {sequence}, \"page\": \"{page}\"}}");
             deliver(&*store, &catalog, sequence, &line).await;
         }
-        let lake = Lake::new(store.clone(), effects(1));
+        let lake = Lake::new(store.clone(), env(1));
         // Stored, they are a few hundred bytes each.
-        let budget = Budget { row_bytes: 2 * page.len(), time: Duration::ZERO, ..Budget::default() };
-        let first = lake.compact(&catalog, "visit", budget).await.unwrap();
+        let limits = CompactionLimits {
+            row_bytes: 2 * page.len(),
+            time: Duration::ZERO,
+            ..CompactionLimits::default()
+        };
+        let first = lake.compact(&catalog, "visit", limits).await.unwrap();
         assert_eq!((first.objects, first.inserted, first.more), (2, 2, true));
-        let rest = lake.compact(&catalog, "visit", Budget { time: Duration::MAX, ..budget }).await.unwrap();
+        let rest = lake
+            .compact(&catalog, "visit", CompactionLimits { time: Duration::MAX, ..limits })
+            .await
+            .unwrap();
         assert_eq!((rest.objects, rest.inserted, rest.duplicates, rest.more), (3, 3, 0, false));
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
     }
 
     #[tokio::test]
-    async fn who_meets_another_at_the_same_objects_goes_on_elsewhere_and_leaves_none() {
+    async fn a_compactor_that_meets_another_skips_ahead_and_leaves_no_object() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let catalog = catalog("\"-\"");
         for sequence in 1..=20 {
@@ -350,13 +361,13 @@ mod tests {
         // The other compactor has committed the first object and not yet removed it.
         let first = object::list(&*store, None, 1).await.unwrap().remove(0);
         let bytes = store.get(&first.path).await.unwrap().bytes().await.unwrap();
-        let one = Budget { objects: 1, time: Duration::ZERO, ..Budget::default() };
-        Lake::new(store.clone(), effects(1)).compact(&catalog, "visit", one).await.unwrap();
+        let one = CompactionLimits { objects: 1, time: Duration::ZERO, ..CompactionLimits::default() };
+        Lake::new(store.clone(), env(1)).compact(&catalog, "visit", one).await.unwrap();
         store.put(&first.path, bytes.into()).await.unwrap();
 
-        let lake = Lake::new(store.clone(), effects(2));
-        let budget = Budget { objects: 1, ..Budget::default() };
-        let done = lake.compact(&catalog, "visit", budget).await.unwrap();
+        let lake = Lake::new(store.clone(), env(2));
+        let limits = CompactionLimits { objects: 1, ..CompactionLimits::default() };
+        let done = lake.compact(&catalog, "visit", limits).await.unwrap();
         assert_eq!((done.objects, done.inserted, done.duplicates, done.more), (20, 19, 1, false));
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
         let pinned = lake.table(catalog.contract("visit").unwrap()).pin().await.unwrap();
@@ -372,7 +383,7 @@ mod tests {
         assert!(order[0] == 1 && order[1] > 2, "{order:?}");
         assert!(
             order[2] == order[1] + 1 && order[19] < order[1],
-            "on from there, and what was passed over last: {order:?}"
+            "it goes on from there, and inserts the skipped objects last: {order:?}"
         );
     }
 
@@ -381,26 +392,29 @@ mod tests {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         deliver(&*store, &catalog("\"-\""), 1, "{\"visitor\": 1, \"page\": \"unknown\"}").await;
         let newer = catalog("\"unknown\"");
-        let lake = Lake::new(store.clone(), effects(1));
-        let done = lake.compact(&newer, "visit", Budget::default()).await.unwrap();
+        let lake = Lake::new(store.clone(), env(1));
+        let done = lake.compact(&newer, "visit", CompactionLimits::default()).await.unwrap();
         assert_eq!((done.cleaned_again, done.inserted, done.failed), (1, 1, 0));
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
         let pinned = lake.table(newer.contract("visit").unwrap()).pin().await.unwrap();
         let bytes = store.get(&pinned.files[0].path).await.unwrap().bytes().await.unwrap();
         let mut rows = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 10).unwrap();
-        assert!(rows.next().unwrap().unwrap().column(1).is_null(0), "the newer contract's null marker holds");
+        assert!(
+            rows.next().unwrap().unwrap().column(1).is_null(0),
+            "the null marker of the newer contract applies"
+        );
     }
 
     #[tokio::test]
-    async fn an_object_that_cannot_be_read_does_not_hold_up_the_others() {
+    async fn an_object_that_cannot_be_read_does_not_block_the_others() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let catalog = catalog("\"-\"");
         deliver(&*store, &catalog, 1, "{\"visitor\": 1}").await;
         let hash = catalog.contract("visit").unwrap().hash().to_owned();
         let junk = Path::from(format!("landing/visit/{hash}/20221019T1200/events/shardId-0/2-2-00.parquet"));
         store.put(&junk, "junk".into()).await.unwrap();
-        let lake = Lake::new(store.clone(), effects(1));
-        let done = lake.compact(&catalog, "visit", Budget::default()).await.unwrap();
+        let lake = Lake::new(store.clone(), env(1));
+        let done = lake.compact(&catalog, "visit", CompactionLimits::default()).await.unwrap();
         assert_eq!((done.inserted, done.failed, done.more), (1, 1, false));
         assert!(store.head(&Path::from(format!("failed/{junk}"))).await.is_ok());
     }

@@ -1,4 +1,4 @@
-//! Data files: rows as Parquet, and what the log says of them.
+//! Data files: rows as Parquet, with the statistics for the log.
 
 use std::collections::HashSet;
 
@@ -23,81 +23,81 @@ use parquet::schema::types::ColumnPath;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::LakeError;
-use crate::keys::KeyEpoch;
+use crate::keys::epoch::KeyEpoch;
 use crate::statistics::{self, ColumnStatistics};
 
-/// Rows of a row group: what Parquet's own writer puts into one.
+/// Rows of a row group: the default of the Parquet writer.
 const GROUP_ROWS: usize = 1 << 20;
-/// Columns of a row group with fewer bytes than this are encoded one after the other: it takes no longer.
-const SIDE_BY_SIDE_BYTES: usize = 1 << 20;
+/// The columns of a smaller row group are encoded one after the other, because parallel encoding is no faster.
+const PARALLEL_ENCODE_BYTES: usize = 1 << 20;
 
-/// Rows that tell whether a column's values repeat, and how few of them may do so where a dictionary does not pay:
-/// one in a hundred of 2,048 means that there are a hundred thousand values, more than a dictionary holds.
+/// The rows that are sampled for repeated values, and how many of them may repeat in a column that gets no dictionary. One
+/// repetition in a hundred, in a sample of 2,048, means about a hundred thousand distinct values: more than a dictionary holds.
 const SAMPLE_ROWS: usize = 2048;
-const FEW_REPEAT: usize = SAMPLE_ROWS / 100;
+const MAX_REPEATED: usize = SAMPLE_ROWS / 100;
 
-/// Entry of a data file's metadata that says the epoch of its rows' keys.
-const EPOCH_ENTRY: &str = "pinlake.identity";
+/// Entry of a data file's metadata: the epoch of its rows' keys.
+const EPOCH_METADATA_KEY: &str = "pinlake.identity";
 
-/// A data file of a table, as the log names it.
+/// A data file of a table, as it is in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataFile {
     /// Relative to the table's folder.
     pub path: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Rows, when the log has statistics.
+    /// Number of rows, if the log has statistics.
     pub rows: Option<u64>,
 }
 
-/// Where a data file lies in the lake.
-pub(crate) fn absolute(table: &Path, file: &str) -> Path {
+/// The path of a data file from the lake's root.
+pub(crate) fn absolute_path(table: &Path, file: &str) -> Path {
     Path::from_iter(table.parts().chain(Path::from(file).parts()))
 }
 
 /// An encoded data file that is not in the log yet.
 #[derive(Debug)]
-pub(crate) struct NewFile {
+pub(crate) struct EncodedFile {
     /// Parquet.
     pub bytes: Bytes,
     /// One row: numRecords, minValues, maxValues, nullCount (Delta protocol, "Per-file Statistics").
     pub stats: StructArray,
 }
 
-/// The data file at `path` as it is stored.
+/// Reads the bytes of the data file at `path`.
 ///
 /// # Errors
-/// When the store fails.
+/// If the store fails.
 pub(crate) async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Bytes, LakeError> {
     let got = store.get(path).await.map_err(LakeError::store(path))?;
     got.bytes().await.map_err(LakeError::store(path))
 }
 
-/// A data file that is open.
+/// A data file whose metadata is read.
 pub(crate) struct OpenFile {
-    /// The epoch of its rows' keys, if it says one: those of other programs do not, nor those of early versions.
+    /// The epoch of its rows' keys. Files of other programs and of early versions do not name one.
     pub epoch: Option<KeyEpoch>,
-    /// Its rows, as it has them.
+    /// Its rows, in its own columns.
     pub batches: ParquetRecordBatchReader,
 }
 
 /// Opens the bytes of the data file at `path`.
 ///
 /// # Errors
-/// When they are no Parquet.
+/// If they are not Parquet.
 pub(crate) fn open(path: &Path, bytes: Bytes) -> Result<OpenFile, LakeError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(LakeError::damaged(path))?;
     let entries = builder.metadata().file_metadata().key_value_metadata();
-    let epoch = entries.into_iter().flatten().find(|entry| entry.key == EPOCH_ENTRY);
+    let epoch = entries.into_iter().flatten().find(|entry| entry.key == EPOCH_METADATA_KEY);
     let epoch = epoch.and_then(|entry| KeyEpoch::parse(entry.value.as_deref()?));
     Ok(OpenFile { epoch, batches: builder.build().map_err(LakeError::damaged(path))? })
 }
 
-/// The rows of `batch` in `columns`, as another program may have written them: in other types that hold the same values,
-/// in another order, without a column that is null in all of them.
+/// Converts `batch` to `columns`. Another program may have written it with other types of the same values, in another order, or without
+/// a column whose values are all null.
 ///
 /// # Errors
-/// When a column's values cannot take its type.
+/// If a value does not fit its column's type.
 pub(crate) fn conform(batch: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let arrays = columns.fields().iter().map(|field| match batch.column_by_name(field.name()) {
         Some(array) => arrow::compute::cast(array, field.data_type()),
@@ -106,26 +106,26 @@ pub(crate) fn conform(batch: &RecordBatch, columns: &SchemaRef) -> Result<Record
     RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, _>>()?)
 }
 
-/// Rows to be written: a batch, or some rows of it.
+/// Rows to write: a batch, or some rows of it.
 #[derive(Debug)]
 pub(crate) struct Rows {
     /// Table columns only.
     batch: RecordBatch,
-    /// Which rows; they are copied a column at a time, when that is encoded.
-    chosen: Option<(BooleanArray, FilterPredicate)>,
+    /// The selected rows. They are copied one column at a time, when the column is encoded.
+    filter: Option<(BooleanArray, FilterPredicate)>,
 }
 
 impl Rows {
-    /// The rows of `batch` that `chosen` says.
-    pub(crate) fn chosen(batch: RecordBatch, chosen: BooleanArray) -> Self {
-        let filter = FilterBuilder::new(&chosen).optimize().build();
-        let chosen = (filter.count() < batch.num_rows()).then_some((chosen, filter));
-        Self { batch, chosen }
+    /// The rows of `batch` that `mask` selects.
+    pub(crate) fn filter(batch: RecordBatch, mask: BooleanArray) -> Self {
+        let filter = FilterBuilder::new(&mask).optimize().build();
+        let filter = (filter.count() < batch.num_rows()).then_some((mask, filter));
+        Self { batch, filter }
     }
 
-    /// How many there are.
+    /// The number of rows.
     pub(crate) fn count(&self) -> usize {
-        self.chosen.as_ref().map_or(self.batch.num_rows(), |(_, filter)| filter.count())
+        self.filter.as_ref().map_or(self.batch.num_rows(), |(_, filter)| filter.count())
     }
 
     fn schema(&self) -> &Schema {
@@ -134,44 +134,44 @@ impl Rows {
 
     fn column(&self, at: usize) -> Result<ArrayRef, ArrowError> {
         let column = self.batch.column(at);
-        self.chosen.as_ref().map_or_else(|| Ok(column.clone()), |(_, filter)| filter.filter(column))
+        self.filter.as_ref().map_or_else(|| Ok(column.clone()), |(_, filter)| filter.filter(column))
     }
 
-    /// The first `count` of them, of which there are that many.
+    /// The first `count` rows. There must be as many.
     fn first(&self, count: usize) -> Result<RecordBatch, ArrowError> {
-        let Some((chosen, _)) = &self.chosen else { return Ok(self.batch.slice(0, count)) };
-        let end = chosen.values().set_indices().nth(count).unwrap_or(chosen.len());
-        filter_record_batch(&self.batch.slice(0, end), &chosen.slice(0, end))
+        let Some((mask, _)) = &self.filter else { return Ok(self.batch.slice(0, count)) };
+        let end = mask.values().set_indices().nth(count).unwrap_or(mask.len());
+        filter_record_batch(&self.batch.slice(0, end), &mask.slice(0, end))
     }
 }
 
 impl From<RecordBatch> for Rows {
     fn from(batch: RecordBatch) -> Self {
-        Self { batch, chosen: None }
+        Self { batch, filter: None }
     }
 }
 
-/// Writes `rows`, whose keys are of `epoch`, as one Parquet file.
+/// Encodes `rows`, whose keys are of `epoch`, as one Parquet file.
 ///
 /// # Errors
-/// When Arrow or Parquet refuse the rows.
+/// If there are no rows, or Arrow or Parquet cannot encode them.
 pub(crate) fn encode(
     dataset: &str,
     rows: &[Rows],
     epoch: KeyEpoch,
     stats_columns: &[ColumnName],
     schema: &StructType,
-) -> Result<NewFile, LakeError> {
-    let first = rows.first().ok_or_else(|| LakeError::encode(dataset)("there are no rows"))?;
+) -> Result<EncodedFile, LakeError> {
+    let first = rows.first().ok_or_else(|| LakeError::encode(dataset)("there are none"))?;
     let statistics =
         first.schema().fields().iter().map(|field| ColumnStatistics::new(field, stats_columns, schema));
     let mut statistics: Vec<_> = statistics.collect();
-    let bytes = parquet(rows, epoch, &mut statistics).map_err(LakeError::encode(dataset))?;
-    let stats = statistics::of_file(statistics).map_err(LakeError::delta(dataset))?;
-    Ok(NewFile { bytes: bytes.into(), stats })
+    let bytes = encode_parquet(rows, epoch, &mut statistics).map_err(LakeError::encode(dataset))?;
+    let stats = statistics::finish_file(statistics).map_err(LakeError::delta(dataset))?;
+    Ok(EncodedFile { bytes: bytes.into(), stats })
 }
 
-fn parquet(
+fn encode_parquet(
     rows: &[Rows],
     epoch: KeyEpoch,
     statistics: &mut [ColumnStatistics],
@@ -179,24 +179,24 @@ fn parquet(
     let schema = rows[0].batch.schema();
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_key_value_metadata(Some(vec![KeyValue::new(EPOCH_ENTRY.to_owned(), epoch.to_string())]))
+        .set_key_value_metadata(Some(vec![KeyValue::new(EPOCH_METADATA_KEY.to_owned(), epoch.to_string())]))
         .set_created_by(format!("pinlake {}", env!("CARGO_PKG_VERSION")));
-    for column in columns_of_distinct_values(&rows[0])? {
+    for column in find_columns_without_repetition(&rows[0])? {
         properties = properties.set_column_dictionary_enabled(column, false);
     }
     for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {
-        // The log has the least and the greatest text of the file; finding them again in each page costs as much as the texts'
-        // encoding, and hardly ever lets a reader leave a page out.
+        // The log has the minimum and the maximum of the file. To find them for each page costs as much as encoding the texts,
+        // and rarely lets a reader skip a page.
         let column = ColumnPath::from(field.name().as_str());
         properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
     let properties = properties.build();
-    // Readers take the types from the table's schema: Arrow's own copy in each file would only add bytes.
+    // Readers take the types from the table's schema, so a copy of the Arrow schema in each file would only add bytes.
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut bytes = Vec::new();
     let writer = ArrowWriter::try_new_with_options(&mut bytes, schema, options)?;
     let (mut file, columns) = writer.into_serialized_writer()?;
-    for (number, rows) in row_groups(rows).into_iter().enumerate() {
+    for (number, rows) in split_into_row_groups(rows).into_iter().enumerate() {
         let mut group = file.next_row_group()?;
         for chunk in encode_columns(rows, columns.create_column_writers(number)?, statistics)? {
             chunk.append_to_row_group(&mut group)?;
@@ -207,9 +207,8 @@ fn parquet(
     Ok(bytes)
 }
 
-/// The columns whose values hardly ever repeat. Each of them would be looked up in a dictionary, which is thrown away when it is
-/// full, or is as large as the column.
-fn columns_of_distinct_values(rows: &Rows) -> Result<Vec<ColumnPath>, ParquetError> {
+/// The columns whose values rarely repeat. Their dictionary would be abandoned when it is full, or be as large as the column.
+fn find_columns_without_repetition(rows: &Rows) -> Result<Vec<ColumnPath>, ParquetError> {
     let mut found = Vec::new();
     if rows.count() < SAMPLE_ROWS {
         return Ok(found);
@@ -222,15 +221,15 @@ fn columns_of_distinct_values(rows: &Rows) -> Result<Vec<ColumnPath>, ParquetErr
         let converter = RowConverter::new(vec![SortField::new(field.data_type().clone())])?;
         let values = converter.convert_columns(std::slice::from_ref(column))?;
         let distinct = values.iter().collect::<HashSet<_>>().len();
-        if distinct + FEW_REPEAT >= SAMPLE_ROWS {
+        if distinct + MAX_REPEATED >= SAMPLE_ROWS {
             found.push(ColumnPath::from(field.name().as_str()));
         }
     }
     Ok(found)
 }
 
-/// The rows in runs of at most [`GROUP_ROWS`], and at least one batch.
-fn row_groups(all: &[Rows]) -> Vec<&[Rows]> {
+/// Splits the batches into runs of at most [`GROUP_ROWS`] rows and at least one batch.
+fn split_into_row_groups(all: &[Rows]) -> Vec<&[Rows]> {
     let (mut groups, mut start, mut count) = (Vec::new(), 0, 0);
     for (at, rows) in all.iter().enumerate() {
         if at > start && count + rows.count() > GROUP_ROWS {
@@ -243,7 +242,7 @@ fn row_groups(all: &[Rows]) -> Vec<&[Rows]> {
     groups
 }
 
-/// Encodes the columns of one row group, on all processors when there is enough of them.
+/// Encodes the columns of one row group, in parallel if it is large enough.
 fn encode_columns(
     group: &[Rows],
     writers: Vec<ArrowColumnWriter>,
@@ -257,7 +256,7 @@ fn encode_columns(
         columns.push(Column { at, field, writers, statistics });
     }
     let bytes: usize = group.iter().map(|rows| rows.batch.get_array_memory_size()).sum();
-    let chunks = if bytes < SIDE_BY_SIDE_BYTES {
+    let chunks = if bytes < PARALLEL_ENCODE_BYTES {
         columns.into_iter().map(|column| column.encode(group)).collect::<Result<Vec<_>, _>>()?
     } else {
         columns.into_par_iter().map(|column| column.encode(group)).collect::<Result<Vec<_>, _>>()?
@@ -274,7 +273,7 @@ struct Column<'a> {
 }
 
 impl Column<'_> {
-    /// Chooses, describes and encodes its values batch by batch, while these are in the processor's cache.
+    /// Filters, measures and encodes the values batch by batch, while they are in the processor's cache.
     fn encode(mut self, group: &[Rows]) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
         for rows in group {
             let column = rows.column(self.at)?;
@@ -297,7 +296,7 @@ mod tests {
     use arrow::datatypes::Float64Type;
     use delta_kernel::engine::arrow_conversion::TryIntoKernel;
 
-    /// Rows from `first` on: a number, a text, a pair.
+    /// Rows of a number, a text and a list of two numbers, from `first` on.
     fn rows(first: i64, count: i64) -> RecordBatch {
         let numbers = first..first + count;
         let texts = numbers.clone().map(|number| (number % 7 != 0).then(|| format!("text {number}")));
@@ -312,13 +311,13 @@ mod tests {
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
     }
 
-    fn encoded(rows: &[Rows]) -> Bytes {
+    fn encode_rows(rows: &[Rows]) -> Bytes {
         let schema: StructType = rows[0].schema().try_into_kernel().unwrap();
         encode("x", rows, KeyEpoch::parse("0123456789abcdef").unwrap(), &[], &schema).unwrap().bytes
     }
 
     #[test]
-    fn only_values_that_repeat_get_a_dictionary() {
+    fn only_repeated_values_get_a_dictionary() {
         let rows = 4000;
         let column = |distinct: i64| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values((0..rows).map(|row| row * 7919 % distinct)))
@@ -326,31 +325,31 @@ mod tests {
         let names = ["unique", "nearly", "twice", "few"];
         let columns = [column(rows), column(2040), column(1500), column(9)];
         let batch = RecordBatch::try_from_iter(names.into_iter().zip(columns)).unwrap();
-        let bytes = encoded(&[batch.clone().into()]);
+        let bytes = encode_rows(&[batch.clone().into()]);
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap();
         let columns = reader.metadata().row_group(0).columns();
         let has_dictionary: Vec<_> =
             columns.iter().map(|column| column.dictionary_page_offset().is_some()).collect();
         assert_eq!(has_dictionary, [false, false, true, true]);
-        assert_eq!(columns_of_distinct_values(&batch.slice(0, SAMPLE_ROWS - 1).into()).unwrap(), []);
-        // Each row twice, the second of which is left out.
+        assert_eq!(find_columns_without_repetition(&batch.slice(0, SAMPLE_ROWS - 1).into()).unwrap(), []);
+        // Each row twice, of which the filter drops the second.
         let twice = (0..2 * rows as u64).map(|row| row / 2);
         let twice = take_record_batch(&batch, &UInt64Array::from_iter_values(twice)).unwrap();
         let first: BooleanArray = (0..twice.num_rows()).map(|row| Some(row % 2 == 0)).collect();
-        let chosen = Rows::chosen(twice, first);
-        assert_eq!(chosen.first(SAMPLE_ROWS).unwrap(), batch.slice(0, SAMPLE_ROWS));
-        assert_eq!(encoded(&[chosen]), bytes);
+        let filtered = Rows::filter(twice, first);
+        assert_eq!(filtered.first(SAMPLE_ROWS).unwrap(), batch.slice(0, SAMPLE_ROWS));
+        assert_eq!(encode_rows(&[filtered]), bytes);
     }
 
     #[test]
-    fn columns_that_were_encoded_side_by_side_make_the_rows_that_they_were() {
+    fn columns_encoded_in_parallel_decode_to_the_same_rows() {
         let few = vec![rows(0, 3), rows(3, 1)];
         let most = GROUP_ROWS as i64;
         let many = vec![rows(0, most / 2), rows(most / 2, most / 2), rows(most, 10), rows(most + 10, 90_000)];
-        assert!(many.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() > SIDE_BY_SIDE_BYTES);
+        assert!(many.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() > PARALLEL_ENCODE_BYTES);
         for (batches, groups) in [(few, 1), (many, 2)] {
             let schema = batches[0].schema();
-            let bytes = encoded(&batches.iter().cloned().map(Rows::from).collect::<Vec<_>>());
+            let bytes = encode_rows(&batches.iter().cloned().map(Rows::from).collect::<Vec<_>>());
             let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
             assert_eq!(reader.metadata().num_row_groups(), groups);
             let read: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();

@@ -1,114 +1,116 @@
-//! What can go wrong with a table.
+//! Errors of the lake.
 //!
-//! The caller needs one distinction: does the same call, made later, have a rng? A retryable failure leaves
-//! the input where it is (landing, the queue), and the next wake-up takes it again. A permanent one is a fact
-//! about the table, the contract or the input that somebody has to change first.
+//! A caller has to distinguish two kinds ([`LakeError::is_retryable`]). After a retryable error the same call may succeed later: the
+//! input stays where it is (landing, the trigger queue), and the next trigger processes it again. After a permanent one somebody has to
+//! change the table, the contract or the input first.
 
 use object_store::path::Path;
 use pinlake_landing::LandingError;
 
-/// A failure, with where it happened.
+/// An error of the lake.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
-    /// The store did not do as asked.
+    /// The store failed.
     #[error("{path}: {source}")]
     Store {
-        /// Where.
+        /// The object's path.
         path: String,
-        /// What the store said.
+        /// The store's error.
         source: object_store::Error,
     },
-    /// Whether a commit happened could not be found out in the time given. Inserting the same rows again is safe.
-    #[error("whether {path} was committed is unknown after {attempts} attempts: {last}")]
+    /// A put of a commit stayed ambiguous. Inserting the same rows again is safe.
+    #[error(
+        "cannot find out whether {path} was committed, after {attempts} attempts: {last}. Insert the rows again: it is safe"
+    )]
     CommitUnknown {
-        /// The commit's path.
+        /// Path of the log entry.
         path: String,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
-        /// The last answer.
+        /// The last error.
         last: object_store::Error,
     },
-    /// Other writers took every version that was tried for.
+    /// Every attempt to commit ended in a conflict.
     #[error(
-        "table {dataset} changed {attempts} times while rows were being inserted: too many writers at once"
+        "table {dataset}: {attempts} commits in a row conflicted with other writers. Retry later, or run fewer writers"
     )]
     Contended {
-        /// Whose table.
+        /// Dataset of the table.
         dataset: String,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
     },
-    /// The table's rows were keyed by other rules than the contract's.
+    /// The table has another identity than the contract.
     #[error(
-        "table {dataset} was keyed under identity {table}, contract {contract} has {wanted}: rows could double. \
-         Keep the contract's identity and columns, or give a contract with the new ones a name of its own \
+        "table {dataset} was keyed under identity {table}, contract {contract} has {wanted}: rows could be duplicated. \
+         Keep the contract's identity and columns, or give the changed contract a new name \
          (docs/recovery.md, \"A contract that its table refuses\")"
     )]
     IdentityChanged {
-        /// Whose table.
+        /// Dataset of the table.
         dataset: String,
-        /// Identity in the table's properties.
+        /// Identity hash of the table or the data file.
         table: String,
         /// Contract name and version.
         contract: String,
-        /// Its identity.
+        /// Identity hash of the contract.
         wanted: String,
     },
-    /// The table's columns are not the contract's.
+    /// The table has other columns than the contract.
     #[error(
-        "table {dataset} has columns the contract has not, or of another type: {why}. Give the contract back its columns, \
-         or give a contract with the new ones a name of its own (docs/recovery.md, \"A contract that its table refuses\")"
+        "table {dataset} does not have the columns of its contract: {why}. Restore the contract's columns, \
+         or give the changed contract a new name (docs/recovery.md, \"A contract that its table refuses\")"
     )]
     SchemaChanged {
-        /// Whose table.
+        /// Dataset of the table.
         dataset: String,
-        /// Which columns.
+        /// The columns of both.
         why: String,
     },
-    /// An entry of a table's log is missing although later ones, or traces of them, are there.
+    /// An entry of a table's log is missing, although later ones exist or existed.
     #[error(
         "the log of table {dataset} is incomplete: {entry} is missing. The table is neither read nor written until it is \
          restored from a backup or from the bucket's object versions (docs/recovery.md, \"A log with a gap\")"
     )]
     LogIncomplete {
-        /// Whose table.
+        /// Dataset of the table.
         dataset: String,
-        /// The first entry that is missing.
+        /// Path of the first missing entry.
         entry: String,
     },
-    /// The keys of a data file's rows are in its key file only, and that is missing.
+    /// A key file cannot be read, and its data file does not store the keys.
     #[error(
         "the keys of the rows of {path} are lost: its key file {keys} cannot be read, and its rows do not store them. Restore the \
          key file from a backup or from the bucket's object versions (docs/recovery.md, \"A key file that is lost\")"
     )]
     KeysLost {
-        /// The data file.
+        /// Path of the data file.
         path: String,
-        /// Its key file.
+        /// Path of the key file.
         keys: String,
     },
-    /// A file of the lake is not what it should be.
+    /// A file of the lake is invalid.
     #[error("{path} is damaged: {why}")]
     Damaged {
-        /// Which file.
+        /// Path of the file.
         path: String,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
-    /// The Delta library refused.
+    /// `delta_kernel` failed.
     #[error("table {dataset}: {source}")]
     Delta {
-        /// Whose table.
+        /// Dataset of the table.
         dataset: String,
-        /// Its words.
+        /// The kernel's error.
         source: Box<delta_kernel::KernelError>,
     },
-    /// Rows could not be written as a data file.
-    #[error("rows for table {dataset} cannot be written: {why}")]
+    /// Rows cannot be encoded.
+    #[error("cannot encode rows of table {dataset}: {why}")]
     Encode {
-        /// Whose table.
+        /// Dataset of the table.
         dataset: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// The landing area failed.
@@ -137,7 +139,7 @@ impl LakeError {
         move |why| Self::Encode { dataset: dataset.clone(), why: why.to_string() }
     }
 
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store { .. } | Self::CommitUnknown { .. } | Self::Contended { .. } => true,

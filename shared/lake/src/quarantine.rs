@@ -1,4 +1,4 @@
-//! The rows of quarantine: judging the unresolved ones again, and marking them as resolved.
+//! Rows of quarantine: evaluates the unresolved ones again, and marks them as resolved.
 
 use std::sync::Arc;
 
@@ -14,34 +14,34 @@ use pinlake_schema::{Catalog, Contract, QUARANTINE};
 use crate::error::LakeError;
 use crate::keys::{Key, key_at};
 
-/// Column of quarantine that says when a record was resolved.
+/// Column of quarantine: when the record was resolved.
 pub(crate) const RESOLVED_AT: &str = "resolved_at";
 
-/// What an unresolved record is by the contracts that judged it now.
+/// An unresolved record, evaluated under a catalog.
 #[derive(Debug, Clone)]
 pub(crate) struct EvaluatedRecord {
     /// Its key in quarantine.
     pub quarantined: Key,
-    /// Whether it is quarantined under a dataset.
+    /// Whether its row in quarantine names a dataset.
     has_dataset: bool,
-    /// Where it would go now.
-    pub verdict: Disposition,
-    /// The contract there: its dataset's, or quarantine's.
+    /// What the catalog makes of it.
+    pub disposition: Disposition,
+    /// The contract of the row that it makes: its dataset's, or quarantine's.
     pub contract: Arc<Contract>,
-    /// Its key there.
+    /// The key of that row.
     pub key: Key,
-    /// Its key there under the contract's former epoch, where there is one.
+    /// The same row's key of the contract's former epoch, if it has one.
     pub former_key: Option<Key>,
-    /// Whether its key there covers its record.
+    /// Whether that key covers the record itself.
     key_has_record: bool,
 }
 
 impl EvaluatedRecord {
-    /// Whether the record is resolved when the row that it would be now is there. That is so of its clean row. Of its row in
-    /// quarantine under another key it is so in one direction only, or two rows would resolve each other: a row of no dataset yields to one of
-    /// a dataset, and one that stands for all equal records to that of the very record.
+    /// Whether the record is resolved once the row that the catalog makes of it exists. A clean row always resolves it. A row in
+    /// quarantine under another key does so in one direction only, or two rows would resolve each other: a row without a dataset yields to
+    /// one with a dataset, and a row for all equal records yields to the row of one record.
     pub(crate) fn yields(&self) -> bool {
-        match self.verdict {
+        match self.disposition {
             Disposition::Clean => true,
             Disposition::Quarantined => {
                 self.key != self.quarantined && (self.key_has_record || !self.has_dataset)
@@ -50,40 +50,40 @@ impl EvaluatedRecord {
     }
 }
 
-/// Has `intake` judge the unresolved ones of the rows of `batch` again, as far as they are `meant`. What becomes of them
-/// is in the intake afterwards.
+/// Evaluates the unresolved rows of `batch` that `is_selected` accepts. `cleaner` has the resulting rows afterwards.
 ///
 /// # Errors
-/// When a column of quarantine is missing.
-pub(crate) fn judge(
+/// If a column of quarantine is missing.
+pub(crate) fn evaluate_unresolved(
     catalog: &Catalog,
     batch: &RecordBatch,
-    intake: &mut RecordCleaner,
-    meant: impl Fn(&Rows<'_>, usize) -> bool,
+    cleaner: &mut RecordCleaner,
+    is_selected: impl Fn(&QuarantineColumns<'_>, usize) -> bool,
 ) -> Result<Vec<EvaluatedRecord>, LakeError> {
     let keys = pinlake_clean::keys(catalog.quarantine(), batch)
         .map_err(|error| LakeError::encode(QUARANTINE)(error))?;
-    let rows = Rows::of(batch)?;
-    let unresolved = (0..batch.num_rows()).filter(|row| rows.is_unresolved(*row) && meant(&rows, *row));
-    let judge = |row| {
+    let columns = QuarantineColumns::new(batch)?;
+    let unresolved =
+        (0..batch.num_rows()).filter(|row| columns.is_unresolved(*row) && is_selected(&columns, *row));
+    let evaluate = |row| {
         let quarantined = key_at(&keys, row);
-        let verdict = rows.push(row, catalog, intake);
+        let disposition = columns.push(row, catalog, cleaner);
         EvaluatedRecord {
             quarantined,
-            has_dataset: rows.dataset(row).is_some(),
-            verdict,
-            contract: Arc::clone(intake.last_contract()),
-            // There is one: the record was pushed just now.
-            key: intake.last_key().unwrap_or(quarantined),
-            former_key: intake.last_former_key(),
-            key_has_record: intake.last_key_has_record(),
+            has_dataset: columns.dataset(row).is_some(),
+            disposition,
+            contract: Arc::clone(cleaner.last_contract()),
+            // The record was pushed just now, so there is one.
+            key: cleaner.last_key().unwrap_or(quarantined),
+            former_key: cleaner.last_former_key(),
+            key_has_record: cleaner.last_key_has_record(),
         }
     };
-    Ok(unresolved.map(judge).collect())
+    Ok(unresolved.map(evaluate).collect())
 }
 
-/// The columns of quarantine that judging again needs.
-pub(crate) struct Rows<'a> {
+/// The columns of quarantine that an evaluation needs.
+pub(crate) struct QuarantineColumns<'a> {
     dataset: &'a ArrayRef,
     raw: &'a ArrayRef,
     source: &'a ArrayRef,
@@ -92,10 +92,10 @@ pub(crate) struct Rows<'a> {
     resolved_at: &'a ArrayRef,
 }
 
-impl<'a> Rows<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self, LakeError> {
+impl<'a> QuarantineColumns<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self, LakeError> {
         let column = |name: &str| {
-            let missing = || LakeError::encode(QUARANTINE)(format!("there is no column {name}"));
+            let missing = || LakeError::encode(QUARANTINE)(format!("no column {name}"));
             batch.column_by_name(name).ok_or_else(missing)
         };
         Ok(Self {
@@ -116,33 +116,34 @@ impl<'a> Rows<'a> {
         self.dataset.is_valid(row).then(|| self.dataset.as_string::<i32>().value(row))
     }
 
-    pub(crate) fn is_of(&self, row: usize, dataset: Option<&str>) -> bool {
+    /// Whether the row is of `dataset`; every row is if that is `None`.
+    pub(crate) fn is_of_dataset(&self, row: usize, dataset: Option<&str>) -> bool {
         dataset.is_none_or(|dataset| self.dataset(row) == Some(dataset))
     }
 
-    /// A record of a dataset that has no contract any more stays as it is.
-    pub(crate) fn is_known(&self, row: usize, catalog: &Catalog) -> bool {
+    /// Whether the row's dataset has a contract, or the row has no dataset. Other rows stay as they are.
+    pub(crate) fn has_contract(&self, row: usize, catalog: &Catalog) -> bool {
         self.dataset(row).is_none_or(|dataset| catalog.contract(dataset).is_some())
     }
 
-    /// The dataset that the record was sent to, or that the name of its stream, topic or file tells by now.
+    /// The dataset that the record was sent to, or that the catalog assigns to its stream, topic or file.
     fn hint<'b>(&self, row: usize, catalog: &'b Catalog) -> Option<&'b str>
     where
         'a: 'b,
     {
-        let by_source = || {
+        let from_source = || {
             let source: RecordSource = self.source.as_string::<i32>().value(row).parse().ok()?;
             source.route(catalog).map(|contract| contract.name.as_str())
         };
-        self.dataset(row).or_else(by_source)
+        self.dataset(row).or_else(from_source)
     }
 
-    /// Has `intake` judge the record again.
-    fn push(&self, row: usize, catalog: &Catalog, intake: &mut RecordCleaner) -> Disposition {
+    /// Pushes the record into `cleaner` again.
+    fn push(&self, row: usize, catalog: &Catalog, cleaner: &mut RecordCleaner) -> Disposition {
         let text = |column: &'a ArrayRef| {
             if column.is_valid(row) { column.as_string::<i32>().value(row) } else { "" }
         };
-        // As it was when the record was quarantined: where the record is its own identity, its key is made of this.
+        // The position of the first delivery: under `identity = "record"` it is part of the key.
         let position = match text(self.position).split_once('#') {
             Some((number, line)) => Position::Sequence { number, line: line.parse().unwrap_or(1) },
             None => Position::Line(text(self.position).parse().unwrap_or(1)),
@@ -151,27 +152,26 @@ impl<'a> Rows<'a> {
             .rsplit_once('/')
             .and_then(|(request, index)| Some((request, index.parse().ok()?)));
         let origin = Origin { source: text(self.source), position, record_id };
-        intake.push(self.raw.as_binary::<i32>().value(row), self.hint(row, catalog), &origin)
+        cleaner.push(self.raw.as_binary::<i32>().value(row), self.hint(row, catalog), &origin)
     }
 }
 
-/// Sets the time of resolution, in microseconds since 1970, of the rows that are meant and have none; nothing when
-/// there is no such row.
+/// Sets the time of resolution, in microseconds since 1970, in those selected rows that have none; `None` if there is no such row.
 pub(crate) fn mark_resolved(
     batch: &RecordBatch,
-    meant: &BooleanArray,
+    selected: &BooleanArray,
     at: i64,
 ) -> Result<Option<RecordBatch>, ArrowError> {
     let index = batch.schema().index_of(RESOLVED_AT)?;
-    let present = batch.column(index).as_primitive::<TimestampMicrosecondType>();
-    let unresolved = arrow::compute::is_null(present)?;
-    let mask = arrow::compute::and(&unresolved, meant)?;
+    let resolved_at = batch.column(index).as_primitive::<TimestampMicrosecondType>();
+    let unresolved = arrow::compute::is_null(resolved_at)?;
+    let mask = arrow::compute::and(&unresolved, selected)?;
     if mask.true_count() == 0 {
         return Ok(None);
     }
     let stamp = TimestampMicrosecondArray::new_scalar(at);
     let stamp = stamp.into_inner().with_timezone("UTC");
-    let marked = zip(&mask, &arrow::array::Scalar::new(stamp), present)?;
+    let marked = zip(&mask, &arrow::array::Scalar::new(stamp), resolved_at)?;
     let mut columns = batch.columns().to_vec();
     columns[index] = marked;
     RecordBatch::try_new(batch.schema(), columns).map(Some)

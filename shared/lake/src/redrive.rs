@@ -1,113 +1,118 @@
-//! Redrive: records that are in quarantine, and that a mended contract now takes, into their tables.
+//! Redrive: cleans quarantined records again and inserts those that their contract now accepts.
 //!
-//! The rows are inserted first and marked resolved in quarantine after, both by [`Lake::insert`]; between the two a
-//! record is in both, never in neither. So a redrive that was broken off has to be done again, as the queue does; by then
-//! the contract may be the old one again, which would let nothing in: a redrive also resolves what its table has under
-//! any release. A resolved row keeps its key, so a late copy of the record stays out of quarantine.
+//! Rows are inserted first and marked as resolved in quarantine afterwards, so in between a record is in both places and never in
+//! neither. An interrupted redrive has to be repeated, as the trigger queue does. By then the contract may be the old one again,
+//! which would accept nothing, so a redrive also resolves the records that their table has under any catalog of the history. A resolved row
+//! keeps its key, so a late copy of the record is not quarantined again.
 
 use std::sync::Arc;
 
 use pinlake_clean::{Disposition, RecordCleaner};
 use pinlake_schema::{Catalog, QUARANTINE};
 
-use crate::Lake;
 use crate::error::LakeError;
-use crate::quarantine::{self, EvaluatedRecord, Rows};
+use crate::quarantine::{self, EvaluatedRecord, QuarantineColumns};
+use crate::reconcile::{self, Reconciler};
+use crate::tables::Tables;
 
-/// What one [`Lake::redrive`] did: `read = resolved + left`.
+/// What one redrive did: `read = resolved + left`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RedriveSummary {
-    /// Unresolved records that were tried.
+    /// Unresolved records that were cleaned again.
     pub read: u64,
-    /// Records that their contract now takes, or that their table has; marked so in quarantine.
+    /// Records that their contract now accepts, or that their table has. They are marked as resolved in quarantine.
     pub resolved: u64,
-    /// Of those, the ones that are new in their table.
+    /// The part of `resolved` that is new in its table.
     pub inserted: u64,
     /// Records that still break their contract.
     pub left: u64,
 }
 
-impl Lake {
-    /// Cleans the unresolved quarantined records again, of one dataset or of all.
-    ///
-    /// # Errors
-    /// See [`LakeError`]; after a retryable one, doing it again is safe.
-    pub async fn redrive(
-        &self,
-        catalog: &Arc<Catalog>,
-        dataset: Option<&str>,
-    ) -> Result<RedriveSummary, LakeError> {
-        let table = self.table(catalog.quarantine());
-        let now = self.clock().now();
-        let mut done = RedriveSummary::default();
-        let catalog_history = self.catalog_history().load_all(&**self.store()).await?;
-        for file in table.data_files().await? {
-            let mut intake = RecordCleaner::new(catalog.clone(), now);
-            let mut judged = Vec::new();
-            let batches = table.batches_of(&file).await?;
-            let present = self.resolve_what_is_there(catalog, &catalog_history, &batches).await?;
-            for batch in &batches {
-                let meant = |rows: &Rows<'_>, row| rows.is_of(row, dataset) && rows.is_known(row, catalog);
-                judged.extend(quarantine::judge(catalog, batch, &mut intake, meant)?);
-            }
-            // What still breaks its contract lies in quarantine already. Inserting the others resolves them.
-            for cleaned in intake.drain().into_iter().filter(|cleaned| cleaned.contract.name != QUARANTINE) {
-                done.inserted += self.insert(catalog, &cleaned.contract, &[cleaned.rows]).await?.inserted;
-            }
-            let is_resolved = |judged: &&EvaluatedRecord| {
-                matches!(judged.verdict, Disposition::Clean) || present.contains(&judged.quarantined)
+/// Redrives quarantine: see [`Lake::redrive`](crate::Lake::redrive).
+///
+/// # Errors
+/// See [`LakeError`].
+pub(crate) async fn redrive(
+    tables: &Tables,
+    catalog: &Arc<Catalog>,
+    dataset: Option<&str>,
+) -> Result<RedriveSummary, LakeError> {
+    let quarantine = tables.get(catalog.quarantine());
+    let now = tables.clock().now();
+    let mut summary = RedriveSummary::default();
+    let catalogs = tables.catalog_history.load_all(&*tables.store).await?;
+    let reconciler = Reconciler { tables, catalog, catalogs: &catalogs };
+    for file in quarantine.data_files().await? {
+        let mut cleaner = RecordCleaner::new(catalog.clone(), now);
+        let mut records = Vec::new();
+        let batches = quarantine.read_file(&file).await?;
+        let placed = reconciler.resolve_placed_elsewhere(&batches).await?;
+        for batch in &batches {
+            let is_selected = |columns: &QuarantineColumns<'_>, row| {
+                columns.is_of_dataset(row, dataset) && columns.has_contract(row, catalog)
             };
-            let resolved = judged.iter().filter(is_resolved).count();
-            done.read += judged.len() as u64;
-            done.resolved += resolved as u64;
-            done.left += (judged.len() - resolved) as u64;
+            records.extend(quarantine::evaluate_unresolved(catalog, batch, &mut cleaner, is_selected)?);
         }
-        Ok(done)
+        // What still breaks its contract is in quarantine already. Inserting the other rows resolves their records.
+        for cleaned in cleaner.drain().into_iter().filter(|cleaned| cleaned.contract.name != QUARANTINE) {
+            let rows = &[cleaned.rows];
+            let inserted = reconcile::insert_and_reconcile(tables, catalog, &cleaned.contract, rows).await?;
+            summary.inserted += inserted.inserted;
+        }
+        let is_resolved = |record: &&EvaluatedRecord| {
+            matches!(record.disposition, Disposition::Clean) || placed.contains(&record.quarantined)
+        };
+        let resolved = records.iter().filter(is_resolved).count();
+        summary.read += records.len() as u64;
+        summary.resolved += resolved as u64;
+        summary.left += (records.len() - resolved) as u64;
     }
+    Ok(summary)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Lake;
     use crate::quarantine::RESOLVED_AT;
-    use crate::testing::{effects, visits, without_visits};
+    use crate::tests::support::{env, visits, without_visits};
     use arrow::array::Array;
     use object_store::memory::InMemory;
     use pinlake_clean::{Origin, Position};
 
     fn lake() -> Lake {
-        Lake::new(Arc::new(InMemory::new()), effects(1))
+        Lake::new(Arc::new(InMemory::new()), env(1))
     }
 
     async fn insert(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) {
-        let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         for record in records {
             let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
-            intake.push(record.as_bytes(), Some("visit"), &origin);
+            cleaner.push(record.as_bytes(), Some("visit"), &origin);
         }
-        for cleaned in intake.drain() {
+        for cleaned in cleaner.drain() {
             lake.insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap();
         }
     }
 
     #[tokio::test]
-    async fn a_mended_contract_takes_its_records_once_and_late_copies_stay_out() {
-        let (lake, broken, mended) = (lake(), visits(""), visits("null = [\"home\"]"));
+    async fn a_fixed_contract_accepts_its_records_once_and_drops_late_copies() {
+        let (lake, broken, fixed) = (lake(), visits(""), visits("null = [\"home\"]"));
         let bad = r#"{"visitor": 1, "page": "home"}"#;
         let worse = r#"{"visitor": "nobody"}"#;
         insert(&lake, &broken, &[bad, worse, r#"{"visitor": 2, "page": 7}"#]).await;
         let idle = lake.redrive(&broken, None).await.unwrap();
         assert_eq!(idle, RedriveSummary { read: 2, resolved: 0, inserted: 0, left: 2 });
 
-        let done = lake.redrive(&mended, Some("visit")).await.unwrap();
+        let done = lake.redrive(&fixed, Some("visit")).await.unwrap();
         assert_eq!(done, RedriveSummary { read: 2, resolved: 1, inserted: 1, left: 1 });
-        let again = lake.redrive(&mended, None).await.unwrap();
+        let again = lake.redrive(&fixed, None).await.unwrap();
         assert_eq!(again, RedriveSummary { read: 1, resolved: 0, inserted: 0, left: 1 });
 
-        // A copy that was quarantined before the contract was mended arrives late.
+        // A late copy, quarantined under the old contract.
         insert(&lake, &broken, &[bad]).await;
-        assert_eq!(lake.redrive(&mended, None).await.unwrap().read, 1);
-        let quarantine = lake.table(mended.quarantine());
+        assert_eq!(lake.redrive(&fixed, None).await.unwrap().read, 1);
+        let quarantine = lake.table(fixed.quarantine());
         let pinned = quarantine.pin().await.unwrap();
         assert_eq!(
             pinned.files.iter().filter_map(|file| file.rows).sum::<u64>(),
@@ -116,7 +121,7 @@ mod tests {
         );
         let mut resolved = Vec::new();
         for file in quarantine.data_files().await.unwrap() {
-            for batch in quarantine.batches_of(&file).await.unwrap() {
+            for batch in quarantine.read_file(&file).await.unwrap() {
                 let column = batch.column_by_name(RESOLVED_AT).unwrap().clone();
                 resolved.extend((0..column.len()).map(|row| column.is_valid(row)));
             }
@@ -126,16 +131,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redrive_that_was_broken_off_is_done_again_by_the_old_contract_too() {
-        let (lake, broken, mended) = (lake(), visits(""), visits("null = [\"home\"]"));
+    async fn an_interrupted_redrive_is_completed_under_the_old_contract_too() {
+        let (lake, broken, fixed) = (lake(), visits(""), visits("null = [\"home\"]"));
         insert(&lake, &broken, &[r#"{"visitor": 1, "page": "home"}"#]).await;
-        // As far as it came: the release is known, the row is in its table, quarantine has not been told.
-        lake.catalog_history().add(&**lake.store(), &mended).await.unwrap();
-        let mut intake = RecordCleaner::new(mended.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        // The interrupted redrive has kept the catalog and inserted the row, and not updated quarantine.
+        lake.catalog_history().add(&**lake.store(), &fixed).await.unwrap();
+        let mut cleaner = RecordCleaner::new(fixed.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
-        intake.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
-        let rows = intake.drain().remove(0).rows;
-        let visit = lake.table(mended.contract("visit").unwrap());
+        cleaner.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
+        let rows = cleaner.drain().remove(0).rows;
+        let visit = lake.table(fixed.contract("visit").unwrap());
         assert_eq!(visit.insert(&[rows]).await.unwrap().inserted, 1);
 
         let done = lake.redrive(&broken, None).await.unwrap();
@@ -144,39 +149,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_that_is_its_own_identity_keeps_it_through_quarantine() {
+    async fn identity_by_record_is_kept_through_quarantine() {
         let by_record = |page: &str| {
             let text = visits(page).files()[0].1.replace("[\"visitor\"]\n[route]", "\"record\"\n[route]");
             Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
         };
-        let (lake, broken, mended) = (lake(), by_record(""), by_record("null = [\"home\"]"));
-        for (catalog, inserted) in [(&broken, 1), (&mended, 0)] {
-            let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let (lake, broken, fixed) = (lake(), by_record(""), by_record("null = [\"home\"]"));
+        for (catalog, inserted) in [(&broken, 1), (&fixed, 0)] {
+            let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
             let position = Position::Sequence { number: "7", line: 2 };
             let origin = Origin { source: "test", position, record_id: Some(("a/b", 3)) };
-            intake.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
-            // From a file: its line is its identity.
+            cleaner.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
+            // A record of a file is identified by its line.
             let origin = Origin { source: "file/x", position: Position::Line(9), record_id: None };
-            intake.push(br#"{"visitor": 2, "page": "home"}"#, Some("visit"), &origin);
-            for cleaned in intake.drain() {
+            cleaner.push(br#"{"visitor": 2, "page": "home"}"#, Some("visit"), &origin);
+            for cleaned in cleaner.drain() {
                 let done = lake.insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap();
-                assert_eq!(done.inserted, 2 * inserted, "the table has it when the record comes again");
+                assert_eq!(
+                    done.inserted,
+                    2 * inserted,
+                    "the table has the record when it is delivered again"
+                );
             }
             if inserted == 1 {
-                assert_eq!(lake.redrive(&mended, None).await.unwrap().inserted, 2);
+                assert_eq!(lake.redrive(&fixed, None).await.unwrap().inserted, 2);
             }
         }
     }
 
     #[tokio::test]
-    async fn a_record_that_breaks_the_contract_that_it_has_now_stays_unresolved() {
+    async fn a_record_that_breaks_its_new_contract_stays_unresolved() {
         let before = without_visits();
         let lake = lake();
-        let mut intake = RecordCleaner::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+        let mut cleaner = RecordCleaner::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
-        // No dataset has its shape; then one has, whose rules it breaks.
-        intake.push(br#"{"visitor": "nobody"}"#, None, &origin);
-        for cleaned in intake.drain() {
+        // No dataset has its shape at first. Then one has, and the record breaks its rules.
+        cleaner.push(br#"{"visitor": "nobody"}"#, None, &origin);
+        for cleaned in cleaner.drain() {
             lake.insert(&before, &cleaned.contract, &[cleaned.rows]).await.unwrap();
         }
         let after = visits("");

@@ -1,8 +1,8 @@
-//! What the log says of a data file's columns (Delta protocol, "Per-file Statistics").
+//! Statistics of a data file's columns for the log (Delta protocol, "Per-file Statistics").
 //!
-//! The Delta library's accumulator makes it, a column at a time, so that a column's values are looked at while they are at hand
-//! to be encoded. Of texts it would compare each with two others, which is a twentieth of a load's time: the least and the greatest
-//! are found here, and the accumulator gets these two in the place of all.
+//! `delta_kernel`'s accumulator computes them, one column at a time, while the column's values are in the processor's cache to be
+//! encoded. It would compare each text with two others, which takes a twentieth of a load's time. So the minimum and the maximum of
+//! texts are found here, and the accumulator gets only these two.
 
 use std::sync::Arc;
 
@@ -15,102 +15,103 @@ use delta_kernel::expressions::ColumnName;
 use delta_kernel::schema::StructType;
 use delta_kernel_default_engine::stats::FileStatsAccumulator;
 
-/// How much of what all texts of a column begin with is passed over when they are compared, in bytes.
-const SHARED_BYTES: usize = 64;
+/// Comparisons of texts skip a common prefix of up to this many bytes.
+const MAX_PREFIX_BYTES: usize = 64;
 
 /// Statistics of one column.
 #[derive(Debug)]
 pub(crate) struct ColumnStatistics {
     field: FieldRef,
-    /// Of all values; of texts, when these are done, of the two ends.
-    values: FileStatsAccumulator,
-    texts: Option<Texts>,
+    /// All values. Of texts, only the minimum and the maximum, at the end.
+    accumulator: FileStatsAccumulator,
+    texts: Option<TextStatistics>,
 }
 
-/// What there was of texts.
+/// Statistics of a column of texts.
 #[derive(Debug, Default)]
-struct Texts {
+struct TextStatistics {
     rows: usize,
     nulls: usize,
-    /// The least and the greatest.
-    ends: Option<(String, String)>,
+    /// The minimum and the maximum.
+    range: Option<(String, String)>,
 }
 
 impl ColumnStatistics {
-    /// Of the column `field`, if it is among `columns`, those that the table has statistics of.
+    /// Statistics of the column `field`; none if it is not among `columns`, for which the table has statistics.
     pub(crate) fn new(field: &FieldRef, columns: &[ColumnName], schema: &StructType) -> Self {
         let own = |column: &&ColumnName| column.path().first().is_some_and(|name| name == field.name());
         let own: Vec<ColumnName> = columns.iter().filter(own).cloned().collect();
         let is_text = field.data_type() == &DataType::Utf8 && !own.is_empty();
-        let values = FileStatsAccumulator::new(&own, schema);
-        Self { field: field.clone(), values, texts: is_text.then(Texts::default) }
+        let accumulator = FileStatsAccumulator::new(&own, schema);
+        Self { field: field.clone(), accumulator, texts: is_text.then(TextStatistics::default) }
     }
 
-    /// Takes more of the column.
+    /// Adds values of the column.
     ///
     /// # Errors
-    /// When the Delta library refuses it.
+    /// If the kernel does not accept them.
     pub(crate) fn add(&mut self, column: &ArrayRef) -> Result<(), KernelError> {
         match &mut self.texts {
             Some(texts) => texts.add(column),
-            None => self.values.merge(&alone(&self.field, column.clone())?)?,
+            None => self.accumulator.merge(&single_column_batch(&self.field, column.clone())?)?,
         }
         Ok(())
     }
 
-    /// One row: numRecords, and as far as they apply to it nullCount, minValues, maxValues of the column.
+    /// One row: numRecords, and those of nullCount, minValues and maxValues that the column has.
     fn finish(mut self) -> Result<StructArray, KernelError> {
         if let Some(texts) = &self.texts {
-            self.values.merge(&alone(&self.field, texts.two())?)?;
+            self.accumulator.merge(&single_column_batch(&self.field, texts.range_column())?)?;
         }
-        let told = self.values.finish()?.ok_or_else(|| KernelError::generic("statistics of no rows"))?;
+        let statistics =
+            self.accumulator.finish()?.ok_or_else(|| KernelError::generic("no rows for statistics"))?;
         match self.texts {
-            Some(texts) => Ok(texts.counted(&told)?),
-            None => Ok(told),
+            Some(texts) => Ok(texts.replace_counts(&statistics)?),
+            None => Ok(statistics),
         }
     }
 }
 
-impl Texts {
+impl TextStatistics {
     fn add(&mut self, column: &ArrayRef) {
         self.rows += column.len();
         self.nulls += column.null_count();
-        let known = self.ends.as_ref().map(|(least, greatest)| Ends::new(least, greatest));
-        let found = Ends::among(known, column.as_string::<i32>().iter().flatten());
-        self.ends = found.map(|found| (found.least.to_owned(), found.greatest.to_owned()));
+        let known = self.range.as_ref().map(|(min, max)| TextRange::new(min, max));
+        let found = TextRange::extend(known, column.as_string::<i32>().iter().flatten());
+        self.range = found.map(|found| (found.min.to_owned(), found.max.to_owned()));
     }
 
-    /// The least and the greatest as a column.
-    fn two(&self) -> ArrayRef {
-        let ends = self.ends.as_ref().map_or([None; 2], |(least, greatest)| [Some(least), Some(greatest)]);
-        Arc::new(StringArray::from_iter(ends))
+    /// The minimum and the maximum, as a column.
+    fn range_column(&self) -> ArrayRef {
+        let range = self.range.as_ref().map_or([None; 2], |(min, max)| [Some(min), Some(max)]);
+        Arc::new(StringArray::from_iter(range))
     }
 
-    /// The statistics of the two ends, with the counts of all.
-    fn counted(&self, ends: &StructArray) -> Result<StructArray, ArrowError> {
+    /// The statistics of the minimum and the maximum, with the counts of all values.
+    fn replace_counts(&self, statistics: &StructArray) -> Result<StructArray, ArrowError> {
         let count = |count: usize| -> ArrayRef { Arc::new(Int64Array::from(vec![count as i64])) };
-        let sections = ends.fields().iter().zip(ends.columns()).map(|(field, section)| {
+        let sections = statistics.fields().iter().zip(statistics.columns()).map(|(field, section)| {
             Ok(match (field.name().as_str(), section.as_struct_opt()) {
                 ("numRecords", _) => count(self.rows),
-                ("nullCount", Some(of)) => {
-                    Arc::new(StructArray::try_new(of.fields().clone(), vec![count(self.nulls)], None)?)
+                ("nullCount", Some(counts)) => {
+                    Arc::new(StructArray::try_new(counts.fields().clone(), vec![count(self.nulls)], None)?)
                 }
                 _ => section.clone(),
             })
         });
-        StructArray::try_new(ends.fields().clone(), sections.collect::<Result<_, ArrowError>>()?, None)
+        StructArray::try_new(statistics.fields().clone(), sections.collect::<Result<_, ArrowError>>()?, None)
     }
 }
 
-/// One row: numRecords, nullCount, minValues, maxValues of a file, each with what there is of its columns.
+/// The statistics of a file, one row: numRecords, nullCount, minValues, maxValues.
 ///
 /// # Errors
-/// When there are no columns, or no rows of one.
-pub(crate) fn of_file(columns: Vec<ColumnStatistics>) -> Result<StructArray, KernelError> {
+/// If there are no columns, or a column has no rows.
+pub(crate) fn finish_file(columns: Vec<ColumnStatistics>) -> Result<StructArray, KernelError> {
     let columns = columns.into_iter().map(ColumnStatistics::finish).collect::<Result<Vec<_>, _>>()?;
-    // Of a column that cannot be ordered there are the fewest sections.
+    // A column without an order has fewer sections.
     let most = columns.iter().max_by_key(|column| column.num_columns());
-    let most = most.ok_or_else(|| KernelError::generic("statistics of no columns"))?;
+    let most = most.ok_or_else(|| KernelError::generic("no columns for statistics"))?;
     let sections = most.fields().iter().zip(most.columns()).map(|(field, section)| {
         if section.as_struct_opt().is_none() {
             return Ok((field.clone(), section.clone()));
@@ -127,52 +128,52 @@ pub(crate) fn of_file(columns: Vec<ColumnStatistics>) -> Result<StructArray, Ker
     Ok(StructArray::try_new(fields.into(), sections, None)?)
 }
 
-fn alone(field: &FieldRef, column: ArrayRef) -> Result<RecordBatch, ArrowError> {
+fn single_column_batch(field: &FieldRef, column: ArrayRef) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(Arc::new(Schema::new(vec![field.clone()])), vec![column])
 }
 
-/// The least and the greatest of texts.
-struct Ends<'a> {
-    least: &'a str,
-    greatest: &'a str,
-    /// What both begin with, and then have as the next eight bytes: by this most texts are known to be between them.
-    shared: &'a [u8],
+/// The minimum and the maximum of texts.
+struct TextRange<'a> {
+    min: &'a str,
+    max: &'a str,
+    /// Their common prefix, and the eight bytes after it. These prove that most texts are in the range.
+    prefix: &'a [u8],
     from: u64,
     to: u64,
 }
 
-impl<'a> Ends<'a> {
-    fn new(least: &'a str, greatest: &'a str) -> Self {
-        let same = least.bytes().zip(greatest.bytes()).take(SHARED_BYTES).take_while(|(a, b)| a == b);
-        let (shared, rest) = least.as_bytes().split_at(same.count());
-        Self { least, greatest, shared, from: head(rest), to: head(&greatest.as_bytes()[shared.len()..]) }
+impl<'a> TextRange<'a> {
+    fn new(min: &'a str, max: &'a str) -> Self {
+        let same = min.bytes().zip(max.bytes()).take(MAX_PREFIX_BYTES).take_while(|(a, b)| a == b);
+        let (prefix, rest) = min.as_bytes().split_at(same.count());
+        Self { min, max, prefix, from: first_bytes(rest), to: first_bytes(&max.as_bytes()[prefix.len()..]) }
     }
 
-    /// Of `texts` and those known before.
-    fn among(known: Option<Self>, mut texts: impl Iterator<Item = &'a str>) -> Option<Self> {
-        let mut ends = match known {
-            Some(ends) => ends,
+    /// Extends the range by `texts`.
+    fn extend(known: Option<Self>, mut texts: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut range = match known {
+            Some(range) => range,
             None => texts.next().map(|first| Self::new(first, first))?,
         };
         for text in texts {
-            if !ends.are_around(text) {
-                ends = Self::new(ends.least.min(text), ends.greatest.max(text));
+            if !range.contains(text) {
+                range = Self::new(range.min.min(text), range.max.max(text));
             }
         }
-        Some(ends)
+        Some(range)
     }
 
-    fn are_around(&self, text: &str) -> bool {
-        let is_between = text.as_bytes().strip_prefix(self.shared).is_some_and(|rest| {
-            let next = head(rest);
+    fn contains(&self, text: &str) -> bool {
+        let is_between = text.as_bytes().strip_prefix(self.prefix).is_some_and(|rest| {
+            let next = first_bytes(rest);
             self.from < next && next < self.to
         });
-        is_between || (self.least <= text && text <= self.greatest)
+        is_between || (self.min <= text && text <= self.max)
     }
 }
 
-/// The first eight bytes as a number, zeros where there are fewer: of two texts the one with the greater number is the greater.
-fn head(bytes: &[u8]) -> u64 {
+/// The first eight bytes as a number, padded with zeros. A text with a greater number is greater.
+fn first_bytes(bytes: &[u8]) -> u64 {
     let first = bytes.first_chunk().copied().unwrap_or_else(|| {
         let mut first = [0; 8];
         first[..bytes.len()].copy_from_slice(bytes);
@@ -190,7 +191,7 @@ mod tests {
     use delta_kernel::engine::arrow_conversion::TryIntoKernel;
     use proptest::prelude::*;
 
-    /// Texts that are equal, begin alike, end early, or are longer than what the log keeps of one.
+    /// Texts that are equal, share a prefix, are short, or are longer than the log's limit.
     fn text() -> impl Strategy<Value = Option<String>> {
         let word = prop_oneof![
             Just(String::new()),
@@ -223,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_are_what_the_accumulator_says_of_all_rows(
+        fn statistics_equal_those_of_the_accumulator_alone(
             batches in prop::collection::vec(
                 prop::collection::vec((text(), text(), any::<Option<i64>>()), 0..20),
                 1..4,
@@ -243,14 +244,14 @@ mod tests {
                     statistics.add(column).unwrap();
                 }
             }
-            prop_assert_eq!(of_file(columns).unwrap(), whole.finish().unwrap().unwrap());
+            prop_assert_eq!(finish_file(columns).unwrap(), whole.finish().unwrap().unwrap());
         }
 
         #[test]
-        fn ends_are_the_least_and_the_greatest(texts in prop::collection::vec(text(), 0..40)) {
+        fn a_text_range_is_the_minimum_and_the_maximum(texts in prop::collection::vec(text(), 0..40)) {
             let texts: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
-            let ends = Ends::among(None, texts.iter().copied()).map(|ends| (ends.least, ends.greatest));
-            prop_assert_eq!(ends, texts.iter().min().copied().zip(texts.iter().max().copied()));
+            let range = TextRange::extend(None, texts.iter().copied()).map(|range| (range.min, range.max));
+            prop_assert_eq!(range, texts.iter().min().copied().zip(texts.iter().max().copied()));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_lake::{Budget, Lake, LakeError};
+use pinlake_lake::{CompactionLimits, Lake, LakeError};
 use pinlake_landing::recover::{self, RetryOutcome};
 use pinlake_landing::{discarded, object};
 use tokio::time::sleep;
@@ -125,7 +125,8 @@ async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: FollowUp) ->
     match then {
         FollowUp::Nothing => {}
         FollowUp::IntoTables => {
-            let budget = Budget { objects: world.scenario.max_objects, ..Budget::default() };
+            let budget =
+                CompactionLimits { objects: world.scenario.max_objects, ..CompactionLimits::default() };
             let mut datasets = object::list_datasets(&**store).await?;
             datasets.extend(catalog.contracts().map(|contract| contract.name.clone()));
             for dataset in datasets {

@@ -16,7 +16,7 @@ use compactor::files::{Files, MAX_FILE_BYTES, parquet_sandbox};
 use compactor::trigger::Trigger;
 use compactor::{Compactor, TriggerQueue};
 use object_store::path::Path;
-use pinlake_lake::{Budget, Lake};
+use pinlake_lake::{CompactionLimits, Lake};
 use tokio::time::sleep;
 
 use crate::contracts::{self, CatalogVersion};
@@ -241,10 +241,10 @@ impl Warm {
                 .with_maintenance(world.scenario.maintenance),
             catalog: contracts::catalog(catalog_version),
             trigger_queue: SelfTrigger { queue: queue.clone(), process: process.clone() },
-            budget: Budget {
+            budget: CompactionLimits {
                 objects: world.scenario.max_objects,
                 row_bytes: world.scenario.row_bytes,
-                ..Budget::default()
+                ..CompactionLimits::default()
             },
             files: files.filter(|_| world.scenario.files.is_any()),
         };

@@ -182,7 +182,7 @@ fn random_maintenance(rng: &SimRng) -> MaintenancePolicy {
     let usual = MaintenancePolicy::default();
     MaintenancePolicy {
         checkpoint_every: if rng.chance(300) { rng.between(1, 5) } else { usual.checkpoint_every },
-        enough_files: if rng.chance(300) { 2 + rng.index(4) } else { usual.enough_files },
+        min_files_to_merge: if rng.chance(300) { 2 + rng.index(4) } else { usual.min_files_to_merge },
     }
 }
 

@@ -9,7 +9,7 @@ use cleaner::Cleaner;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_env::{Env, Rng, SystemClock};
-use pinlake_lake::{Budget, Lake};
+use pinlake_lake::{CompactionLimits, Lake};
 use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_simulator::contracts::{self, CatalogVersion};
 use pinlake_simulator::mutation::Mutation;
@@ -112,7 +112,7 @@ async fn a_deploy_between_two_deliveries_leaves_a_record_in_one_place() {
             let rng = Arc::new(Rng::seeded(1));
             let lake = Lake::new(store.clone(), Env { clock: Arc::new(SystemClock), rng });
             for dataset in ["quarantine", "page"] {
-                lake.compact(&catalog, dataset, Budget::default()).await.unwrap();
+                lake.compact(&catalog, dataset, CompactionLimits::default()).await.unwrap();
             }
         }
         let catalog = contracts::catalog(CatalogVersion::First);

@@ -8,7 +8,7 @@ use compactor::trigger::Trigger;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use peak_alloc::PeakAlloc;
-use pinlake_lake::{Budget, CompactionSummary};
+use pinlake_lake::{CompactionLimits, CompactionSummary};
 
 use crate::subprocess::alone;
 use crate::{Sent, compactor, deliver, messages};
@@ -57,7 +57,7 @@ async fn texts_that_repeat_fill_the_memory_of_neither_a_commit_nor_a_merge() {
         return;
     }
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let (mut compactor, _) = compactor(store.clone(), Budget::default());
+    let (mut compactor, _) = compactor(store.clone(), CompactionLimits::default());
     deliver_all(&*store, &compactor, 0).await;
     let (done, commits) = compact(&compactor).await;
     assert_eq!((done.objects, done.inserted, done.merged_files), (OBJECTS, OBJECTS * RECORDS, 0));

@@ -22,7 +22,7 @@ use pinlake_clean::record_reader::sandbox::Sandbox;
 use pinlake_env::{Clock, Env, ManualClock, Rng};
 use pinlake_files::attempt::LEASE;
 use pinlake_files::source::FileSource;
-use pinlake_lake::{Budget, Lake};
+use pinlake_lake::{CompactionLimits, Lake};
 use pinlake_schema::Catalog;
 
 use crate::{Sent, deliver, messages};
@@ -143,7 +143,7 @@ impl World {
             lake: Lake::new(Arc::new(store), env.clone()),
             catalog: Arc::new(Catalog::embedded().unwrap()),
             trigger_queue: sent.clone(),
-            budget: Budget::default(),
+            budget: CompactionLimits::default(),
             files: Some(Files {
                 bucket: BUCKET.to_owned(),
                 prefix: String::new(),

@@ -24,7 +24,7 @@ use compactor::{Compactor, TriggerQueue};
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_env::{Env, ManualClock, Rng};
-use pinlake_lake::{Budget, Lake};
+use pinlake_lake::{CompactionLimits, Lake};
 use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_landing::land::{RawBatch, land_rows};
 use pinlake_landing::raw::{self, RawData, RawRecord};
@@ -47,7 +47,7 @@ fn effects() -> Env {
     Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(1)) }
 }
 
-fn compactor(store: Arc<dyn ObjectStore>, budget: Budget) -> (Compactor<Sent>, Sent) {
+fn compactor(store: Arc<dyn ObjectStore>, budget: CompactionLimits) -> (Compactor<Sent>, Sent) {
     let sent = Sent::default();
     let catalog = Arc::new(Catalog::embedded().unwrap());
     (
@@ -102,7 +102,7 @@ async fn the_sample_events_wake_their_datasets() {
     for (name, woken) in [("sqs", &["pin"][..]), ("sweep", &all), ("redrive", &[])] {
         let path = format!("{}/../../events/compactor_{name}.json", env!("CARGO_MANIFEST_DIR"));
         let event: SqsEvent = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let (compactor, _) = compactor(Arc::new(InMemory::new()), Budget::default());
+        let (compactor, _) = compactor(Arc::new(InMemory::new()), CompactionLimits::default());
         let outcome = compactor.handle(event, Duration::from_secs(1)).await;
         assert!(outcome.response.batch_item_failures.is_empty(), "{name}");
         assert_eq!(outcome.compacted.keys().collect::<Vec<_>>(), woken, "{name}");
@@ -112,7 +112,8 @@ async fn the_sample_events_wake_their_datasets() {
 #[tokio::test]
 async fn what_the_time_does_not_cover_is_woken_for_again() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let (compactor, sent) = compactor(store.clone(), Budget { objects: 1, ..Budget::default() });
+    let (compactor, sent) =
+        compactor(store.clone(), CompactionLimits { objects: 1, ..CompactionLimits::default() });
     for sequence in 1..=2 {
         deliver(&*store, &compactor.catalog, sequence, USER).await;
     }
@@ -131,7 +132,7 @@ async fn only_the_messages_of_a_dataset_that_failed_come_again() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     // A log that is no log: the user table cannot be read.
     store.put(&"tables/user/_delta_log/00000000000000000000.json".into(), "junk".into()).await.unwrap();
-    let (compactor, _) = compactor(store.clone(), Budget::default());
+    let (compactor, _) = compactor(store.clone(), CompactionLimits::default());
     deliver(&*store, &compactor.catalog, 1, USER).await;
     let wake = |dataset: &str| Trigger::Datasets(vec![dataset.to_owned()]).to_body();
     let outcome = compactor.handle(messages(&[wake("geo"), wake("user")]), Duration::from_secs(1)).await;
@@ -143,7 +144,7 @@ async fn only_the_messages_of_a_dataset_that_failed_come_again() {
 #[tokio::test]
 async fn a_message_redrives_quarantine() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let (compactor, _) = compactor(store.clone(), Budget::default());
+    let (compactor, _) = compactor(store.clone(), CompactionLimits::default());
     deliver(&*store, &compactor.catalog, 1, r#"{"ind": "x", "first_name": "A", "last_name": "B"}"#).await;
     let outcome = compactor.handle(messages(&[Trigger::All.to_body()]), Duration::from_secs(1)).await;
     assert_eq!(outcome.compacted["quarantine"].as_ref().unwrap().inserted, 1);

@@ -21,7 +21,7 @@ use pinlake_store::head_if_exists;
 
 use super::cursor::{Cursor, Task};
 use super::insert::COMMIT_BYTES;
-use super::{LoadError, Loader, LoadSource};
+use super::{LoadError, LoadSource, Loader};
 use crate::fetch::{FileBytes, MAX_IN_MEMORY_BYTES, fetch};
 use crate::source::FileSource;
 
@@ -183,6 +183,7 @@ impl BucketLoader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object_store::ObjectStoreExt as _;
     use object_store::memory::InMemory;
     use pinlake_clean::record_reader::Limits;
     use pinlake_clean::record_reader::sandbox::Bounds;

@@ -1,79 +1,89 @@
-//! Merging small data files.
+//! Merges small data files.
 //!
-//! Every insert adds a file, and every file costs each reader a request and each insert a key file to look into. So
-//! when enough small ones have come together they are written as one, with the same rows and no change of data for
-//! whoever follows the table. The old files stay until vacuum removes them: readers of older versions need them.
+//! Every insert adds a data file, and every file costs each reader a request and each insert a read of its key file. So small files are
+//! rewritten as one, with the same rows and without a change of data for readers of the table's changes. The old files stay, for
+//! readers of older versions.
 
 use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::{CONTENTION, Known, Table, Written};
+use super::commit::{PrepareCommit, StagedCommit};
+use super::{CachedState, Table};
 use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::keys::SortedKeys;
-use crate::log::Change;
+use crate::log::{Operation, RowCounts};
 
-/// A file below this many bytes is small.
-const SMALL_BYTES: u64 = 16 << 20;
-/// Bytes of all files that one merge takes.
-const MOST_BYTES: u64 = 64 << 20;
-/// Bytes in memory of their rows, but for the file that goes beyond it: texts that repeat take next to nothing in a file.
-const MOST_ROW_BYTES: usize = 512 << 20;
-/// Files that are read at once.
+/// Files below this size are small.
+const SMALL_FILE_BYTES: u64 = 16 << 20;
+/// Total size of the files of one merge.
+const MAX_MERGE_BYTES: u64 = 64 << 20;
+/// Bytes in memory of their rows. The file that exceeds it is the last one: repeated texts take little space in a file.
+const MAX_ROW_BYTES: usize = 512 << 20;
+/// Files that are read at the same time.
 const CONCURRENCY: usize = 16;
 
 impl Table {
-    /// Writes small data files as one, if there are `enough` of them. Answers how many were merged.
+    /// Rewrites small data files as one if there are at least `min_files` of them. Returns the number of files that were merged.
     ///
     /// # Errors
-    /// See [`LakeError`]; doing it again is safe.
-    pub async fn merge_small_files(&self, enough: usize) -> Result<usize, LakeError> {
-        let mut known = self.known.lock().await;
-        let mut merge: Option<Merge> = None;
-        let mut delays = CONTENTION.delays(&self.effects.rng);
-        loop {
-            known.log.refresh(&*self.store).await?;
-            if known.log.files().len() < enough {
-                return Ok(0);
-            }
-            self.check_rules(&known.log)?;
-            // What was written for a version that was lost serves again while nobody has replaced the same files: a
-            // merge takes longer than the inserts beside it, and would lose to them each time.
-            let ready = match merge.take().filter(|merge| merge.is_of(known.log.files())) {
-                Some(ready) => ready,
-                None => match self.write_merge(&mut known, enough).await? {
-                    Some(ready) => ready,
-                    None => return Ok(0),
-                },
-            };
-            let Known { log, keys } = &mut *known;
-            let paths: Vec<&str> = ready.small.iter().map(|file| file.path.as_str()).collect();
-            if self.commit(log, keys, &ready.written, Change::Merge(&paths), &self.note()).await?.is_some() {
-                return Ok(paths.len());
-            }
-            merge = Some(ready);
-            self.wait_after_loss(&mut delays).await?;
-        }
+    /// See [`LakeError`]. Repeating it is safe.
+    pub async fn merge_small_files(&self, min_files: usize) -> Result<usize, LakeError> {
+        let committed = self.commit_with_retry(&mut Merge { min_files }).await?;
+        Ok(committed.map_or(0, |(_, merge)| merge.removes.len()))
     }
 
-    /// Writes the small files as one, if there are `enough` of them.
-    async fn write_merge(&self, known: &mut Known, enough: usize) -> Result<Option<Merge>, LakeError> {
-        let mut small = small(known.log.files());
-        if self.contract.former_identity_hash().is_some() {
-            small = self.of_present_epoch(known, small).await?;
+    /// Selects the small files whose keys have the contract's current epoch: keys of two epochs do not fit in one file.
+    async fn select_mergeable_files(&self, state: &mut CachedState) -> Result<Vec<DataFile>, LakeError> {
+        let small = select_small_files(state.log.files());
+        if self.contract.former_identity_hash().is_none() {
+            return Ok(small);
         }
-        if small.len() < enough {
+        let current = self.key_epoch()?;
+        let reader = self.key_reader(&state.log)?;
+        let mut found = Vec::with_capacity(small.len());
+        for file in small {
+            let keys = reader.read_all(&file, &mut state.keys).await?;
+            found.extend((keys.epoch == current).then_some(file));
+        }
+        Ok(found)
+    }
+}
+
+struct Merge {
+    min_files: usize,
+}
+
+impl PrepareCommit for Merge {
+    const CREATES_TABLE: bool = false;
+
+    async fn prepare(
+        &mut self,
+        table: &Table,
+        state: &mut CachedState,
+        previous: Option<StagedCommit>,
+    ) -> Result<Option<StagedCommit>, LakeError> {
+        if state.log.files().len() < self.min_files {
             return Ok(None);
         }
-        let gets = small.clone().into_iter().map(|file| async move { self.get(&file).await });
-        let mut gets = futures::stream::iter(gets).buffered(CONCURRENCY);
+        // The previous merge is committed again as it is while the table has all files that it replaces: a merge takes longer than an
+        // insert, and would lose to concurrent inserts every time.
+        if let Some(previous) = previous.filter(|merge| has_all_files(state.log.files(), &merge.removes)) {
+            return Ok(Some(previous));
+        }
+        let mut files = table.select_mergeable_files(state).await?;
+        if files.len() < self.min_files {
+            return Ok(None);
+        }
+        let fetches = files.clone().into_iter().map(|file| async move { table.fetch_file(&file).await });
+        let mut fetches = futures::stream::iter(fetches).buffered(CONCURRENCY);
         let (mut rows, mut bytes, mut count) = (Vec::new(), 0, 0);
-        // One after the other: how large the rows are is known when they are there.
-        while bytes < MOST_ROW_BYTES
-            && let Some((path, got)) = gets.try_next().await?
+        // Decoded one after the other, because only then is the size of the rows known.
+        while bytes < MAX_ROW_BYTES
+            && let Some((path, file)) = fetches.try_next().await?
         {
-            for batch in self.decode(&path, got)? {
+            for batch in table.decode_file(&path, file)? {
                 bytes += batch.get_array_memory_size();
                 rows.push(batch.into());
             }
@@ -82,60 +92,41 @@ impl Table {
         if count < 2 {
             return Ok(None);
         }
-        small.truncate(count);
-        let mut all_keys = Vec::new();
-        let reader = self.key_reader(&known.log)?;
-        for file in &small {
-            let own = reader.of_file(file, &mut known.keys).await?;
-            all_keys.extend_from_slice(&own.keys);
+        drop(fetches);
+        files.truncate(count);
+        let mut keys = Vec::new();
+        let reader = table.key_reader(&state.log)?;
+        for file in &files {
+            keys.extend_from_slice(&reader.read_all(file, &mut state.keys).await?.keys);
         }
-        all_keys.sort_unstable();
-        let keys = SortedKeys { epoch: self.epoch()?, keys: all_keys.into() };
-        let written = self.write_file(&known.log, &rows, keys).await?;
-        Ok(Some(Merge { small, written }))
-    }
-
-    /// Those of some files whose keys are of the contract's present epoch: keys of two epochs do not go into one file.
-    async fn of_present_epoch(
-        &self,
-        known: &mut Known,
-        files: Vec<DataFile>,
-    ) -> Result<Vec<DataFile>, LakeError> {
-        let present = self.epoch()?;
-        let reader = self.key_reader(&known.log)?;
-        let mut found = Vec::with_capacity(files.len());
-        for file in files {
-            let keys = reader.of_file(&file, &mut known.keys).await?;
-            found.extend((keys.epoch == present).then_some(file));
-        }
-        Ok(found)
+        keys.sort_unstable();
+        let keys = SortedKeys { epoch: table.key_epoch()?, keys: keys.into() };
+        let merged = table.stage_file(&state.log, &rows, keys).await?;
+        Ok(Some(StagedCommit {
+            operation: Operation::Merge,
+            adds: vec![merged],
+            removes: files.into_iter().map(|file| file.path).collect(),
+            counts: RowCounts::default(),
+        }))
     }
 }
 
-/// Small files and the one that has their rows, not yet named by the log.
-struct Merge {
-    small: Vec<DataFile>,
-    written: Written,
+fn has_all_files(files: &[DataFile], paths: &[String]) -> bool {
+    let present: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    paths.iter().all(|path| present.contains(path.as_str()))
 }
 
-impl Merge {
-    /// Whether all that it takes the place of are still files of the table.
-    fn is_of(&self, files: &[DataFile]) -> bool {
-        let there: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
-        self.small.iter().all(|file| there.contains(file.path.as_str()))
-    }
-}
-
-/// The smallest files, as many as one merge takes.
-fn small(files: &[DataFile]) -> Vec<DataFile> {
-    let mut small: Vec<DataFile> = files.iter().filter(|file| file.size < SMALL_BYTES).cloned().collect();
+/// The smallest files, as many as one merge may take.
+fn select_small_files(files: &[DataFile]) -> Vec<DataFile> {
+    let mut small: Vec<DataFile> =
+        files.iter().filter(|file| file.size < SMALL_FILE_BYTES).cloned().collect();
     small.sort_by(|a, b| a.size.cmp(&b.size).then_with(|| a.path.cmp(&b.path)));
     let mut bytes = 0;
-    let within = small.iter().take_while(|file| {
+    let fitting = small.iter().take_while(|file| {
         bytes += file.size;
-        bytes <= MOST_BYTES
+        bytes <= MAX_MERGE_BYTES
     });
-    let count = within.count();
+    let count = fitting.count();
     small.truncate(count);
     small
 }

@@ -1,122 +1,128 @@
-//! Changing rows that are in the table, without changing their keys.
+//! Updates rows in place, without a change to their keys.
 
 use std::collections::BTreeSet;
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::error::ArrowError;
-use bytes::Bytes;
-use object_store::path::Path;
 
-use super::{CONTENTION, Known, Table, Written};
-use crate::data_file::{self, DataFile, Rows};
+use super::commit::{PrepareCommit, StagedCommit};
+use super::{CachedState, Table};
+use crate::data_file::{DataFile, Rows};
 use crate::error::LakeError;
-use crate::keys::{self, Key, SortedKeys};
-use crate::log::{Change, CommitNote};
+use crate::keys::{Key, SortedKeys, key_at};
+use crate::log::{Operation, RowCounts};
+
+/// Changes the selected rows of a batch; `None` if the batch stays as it is.
+pub(crate) trait UpdateRows:
+    Fn(&RecordBatch, &BooleanArray) -> Result<Option<RecordBatch>, ArrowError> + Send + Sync
+{
+}
+
+impl<F> UpdateRows for F where
+    F: Fn(&RecordBatch, &BooleanArray) -> Result<Option<RecordBatch>, ArrowError> + Send + Sync
+{
+}
 
 impl Table {
-    /// Rewrites the rows of `keys`: `change` is given a batch of the table's columns and which of its rows are meant,
-    /// and must leave their identity as it is; it answers nothing when the batch is as it should be. Answers how many
-    /// rows were meant in the files that were rewritten; keys that the table has not are read over. One commit a data
-    /// file, each bound to the version it was read from, like an insert.
+    /// Updates the rows with these keys; ignores keys that the table does not have. `update` gets a batch of the table's columns and
+    /// which of its rows are selected. It must not change their identity. Each data file is one commit. Returns the number of selected
+    /// rows in the files that were rewritten.
     ///
     /// # Errors
-    /// See [`LakeError`]; after a retryable one, doing it again is safe if `change` is.
-    pub async fn update(
+    /// See [`LakeError`]. After a retryable one, repeating it is safe if `update` is idempotent.
+    pub(crate) async fn update(
         &self,
         keys: &BTreeSet<Key>,
-        change: impl Fn(&RecordBatch, &BooleanArray) -> Result<Option<RecordBatch>, ArrowError>,
+        update: impl UpdateRows,
     ) -> Result<u64, LakeError> {
-        let mut pending = keys.clone();
+        let mut operation = Update { pending: keys.clone(), update };
         let mut updated = 0;
-        if pending.is_empty() {
-            return Ok(0);
-        }
-        let mut known = self.known.lock().await;
-        let mut delays = CONTENTION.delays(&self.effects.rng);
-        loop {
-            known.log.refresh(&*self.store).await?;
-            if known.log.version().is_none() {
-                return Ok(updated);
-            }
-            self.check_rules(&known.log)?;
-            let Some((file, own)) = self.holding(&mut known, &pending).await? else { return Ok(updated) };
-            let has = |key: &Key| own.keys.binary_search(key).is_ok();
-            let Some((rows, count)) = self.rewritten(&file, &pending, &change).await? else {
-                pending.retain(|key| !has(key));
-                continue;
-            };
-            let Known { log, keys } = &mut *known;
-            let ready: Written = self.write_file(log, &rows, own.clone()).await?;
-            let note = CommitNote { updated: count, ..self.note() };
-            match self.commit(log, keys, &ready, Change::Update(&file.path), &note).await? {
-                Some(_) => {
-                    updated += count;
-                    pending.retain(|key| !has(key));
-                }
-                None => self.wait_after_loss(&mut delays).await?,
+        while !operation.pending.is_empty() {
+            let Some((_, committed)) = self.commit_with_retry(&mut operation).await? else { break };
+            updated += committed.counts.updated;
+            for file in &committed.adds {
+                operation.remove_pending(&file.keys);
             }
         }
+        Ok(updated)
     }
 
-    /// A data file that has one of `wanted`, with all its keys.
-    async fn holding(
+    /// Finds a data file that has one of `wanted`, and reads its keys.
+    async fn find_file_with_any(
         &self,
-        known: &mut Known,
+        state: &mut CachedState,
         wanted: &BTreeSet<Key>,
     ) -> Result<Option<(DataFile, SortedKeys)>, LakeError> {
         if wanted.is_empty() {
             return Ok(None);
         }
-        let reader = self.key_reader(&known.log)?;
-        for file in known.log.files().to_vec() {
-            let own = reader.of_file(&file, &mut known.keys).await?;
-            if wanted.iter().any(|key| own.keys.binary_search(key).is_ok()) {
-                return Ok(Some((file, own)));
+        let reader = self.key_reader(&state.log)?;
+        for file in state.log.files() {
+            let keys = reader.read_all(file, &mut state.keys).await?;
+            if wanted.iter().any(|key| keys.keys.binary_search(key).is_ok()) {
+                return Ok(Some((file.clone(), keys)));
             }
         }
         Ok(None)
     }
 
-    /// The rows of a data file as they should be, and how many were meant; nothing when they are so already.
-    async fn rewritten(
+    /// The updated rows of a data file, and the number of selected ones; `None` if nothing changes.
+    async fn update_file(
         &self,
         file: &DataFile,
         wanted: &BTreeSet<Key>,
-        change: impl Fn(&RecordBatch, &BooleanArray) -> Result<Option<RecordBatch>, ArrowError>,
+        update: &impl UpdateRows,
     ) -> Result<Option<(Vec<Rows>, u64)>, LakeError> {
         let mut rows = Vec::new();
-        let (mut count, mut changed) = (0, false);
-        for batch in self.batches_of(file).await? {
-            let of_batch = pinlake_clean::keys(&self.contract, &batch)
+        let (mut count, mut has_changed) = (0, false);
+        for batch in self.read_file(file).await? {
+            let keys = pinlake_clean::keys(&self.contract, &batch)
                 .map_err(|error| LakeError::encode(&self.contract.name)(error))?;
-            let meant: Vec<bool> =
-                (0..of_batch.len()).map(|row| wanted.contains(&keys::key_at(&of_batch, row))).collect();
-            count += meant.iter().filter(|meant| **meant).count() as u64;
-            let new = change(&batch, &meant.into()).map_err(LakeError::encode(&self.contract.name))?;
-            changed |= new.is_some();
-            rows.push(new.unwrap_or(batch).into());
+            let selected: Vec<bool> =
+                (0..batch.num_rows()).map(|row| wanted.contains(&key_at(&keys, row))).collect();
+            count += selected.iter().filter(|selected| **selected).count() as u64;
+            let updated = update(&batch, &selected.into()).map_err(LakeError::encode(&self.contract.name))?;
+            has_changed |= updated.is_some();
+            rows.push(updated.unwrap_or(batch).into());
         }
-        Ok(changed.then_some((rows, count)))
+        Ok(has_changed.then_some((rows, count)))
     }
+}
 
-    /// The rows of a data file, in the table's columns.
-    pub(crate) async fn batches_of(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
-        let (path, bytes) = self.get(file).await?;
-        self.decode(&path, bytes)
+struct Update<F> {
+    /// Keys whose rows have not been updated yet.
+    pending: BTreeSet<Key>,
+    update: F,
+}
+
+impl<F> Update<F> {
+    fn remove_pending(&mut self, keys: &SortedKeys) {
+        self.pending.retain(|key| keys.keys.binary_search(key).is_err());
     }
+}
 
-    /// Where a data file lies, and its bytes, for [`Self::decode`].
-    pub(super) async fn get(&self, file: &DataFile) -> Result<(Path, Bytes), LakeError> {
-        let path = data_file::absolute(&self.root, &file.path);
-        let bytes = data_file::get(&*self.store, &path).await?;
-        Ok((path, bytes))
-    }
+impl<F: UpdateRows> PrepareCommit for Update<F> {
+    const CREATES_TABLE: bool = false;
 
-    /// The rows of the bytes of the data file at `path`, in the table's columns.
-    pub(super) fn decode(&self, path: &Path, bytes: Bytes) -> Result<Vec<RecordBatch>, LakeError> {
-        let columns = self.contract.table_schema();
-        let conform = |batch: RecordBatch| data_file::conform(&batch, &columns);
-        let rows = data_file::open(path, bytes)?.batches;
-        rows.map(|batch| batch.and_then(conform).map_err(LakeError::damaged(path))).collect()
+    async fn prepare(
+        &mut self,
+        table: &Table,
+        state: &mut CachedState,
+        _previous: Option<StagedCommit>,
+    ) -> Result<Option<StagedCommit>, LakeError> {
+        while let Some((file, keys)) = table.find_file_with_any(state, &self.pending).await? {
+            let Some((rows, updated)) = table.update_file(&file, &self.pending, &self.update).await? else {
+                self.remove_pending(&keys);
+                continue;
+            };
+            let rewritten = table.stage_file(&state.log, &rows, keys).await?;
+            return Ok(Some(StagedCommit {
+                operation: Operation::Update,
+                adds: vec![rewritten],
+                removes: vec![file.path],
+                counts: RowCounts { updated, ..RowCounts::default() },
+            }));
+        }
+        Ok(None)
     }
 }

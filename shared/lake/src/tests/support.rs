@@ -1,4 +1,4 @@
-//! What the tests of several modules begin with.
+//! What the tests of several modules share.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -20,13 +20,13 @@ use pinlake_schema::{Catalog, Contract};
 
 use crate::{Lake, Table};
 
-/// A clock that stands still, and rng that is the same in every run.
-pub(crate) fn effects(seed: u64) -> Env {
+/// A clock that does not advance, and seeded randomness.
+pub(crate) fn env(seed: u64) -> Env {
     let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
     Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(seed)) }
 }
 
-/// Contracts of one dataset, `visit`, whose column `page` has this rule, such as `null = ["home"]`.
+/// A catalog of one dataset, `visit`, whose column `page` has the given rule, such as `null = ["home"]`.
 pub(crate) fn visits(page: &str) -> Arc<Catalog> {
     let text = format!(
         "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\nidentity = [\"visitor\"]\n\
@@ -36,14 +36,14 @@ pub(crate) fn visits(page: &str) -> Arc<Catalog> {
     Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
 }
 
-/// Contracts without a dataset that takes visits.
+/// A catalog without a dataset for visits.
 pub(crate) fn without_visits() -> Arc<Catalog> {
     let text = "name = \"other\"\nversion = 1\ndescription = \"x\"\n[route]\nshape = [\"other\"]\n\
                 [[column]]\nname = \"other\"\ntype = \"int64\"\n";
     Arc::new(Catalog::from_files([("other.toml".to_owned(), text.to_owned())]).unwrap())
 }
 
-/// Rows of a dataset of two columns of numbers; the key of each is its value.
+/// Rows of a dataset with two columns of numbers. The key of each row is its value.
 pub(crate) fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
     let keys = values.iter().map(|value| (*value as u128).to_be_bytes());
     let column = Arc::new(Int64Array::from(values.to_vec()));
@@ -51,7 +51,7 @@ pub(crate) fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
     RecordBatch::try_new(contract.landing_schema(), vec![column.clone(), column, keys]).unwrap()
 }
 
-/// The values in the first column of such a table, ascending; its files are as large as the log says, and have no column of keys.
+/// The values in the first column of such a table, ascending. Checks the file sizes in the log, and that there is no key column.
 pub(crate) async fn values(lake: &Lake, table: &Table) -> Vec<i64> {
     let mut values = Vec::new();
     for file in table.pin().await.unwrap().files {
@@ -67,33 +67,33 @@ pub(crate) async fn values(lake: &Lake, table: &Table) -> Vec<i64> {
     values
 }
 
-/// What goes wrong with a put.
+/// A fault of a put.
 pub(crate) enum Fault {
-    /// Another writer comes first, and does this.
-    Overtaken(BoxFuture<'static, ()>),
-    /// It lands and is answered with 412: the SDK sent it twice, because the first answer was lost.
-    AnswerLost,
+    /// Another writer commits first: this future runs before the put.
+    Conflict(BoxFuture<'static, ()>),
+    /// The put succeeds and returns 412: its response was lost and the SDK sent it again.
+    ResponseLost,
 }
 
-/// A store with which something goes wrong once: when a version of the log is put that is not there yet.
+/// A store that injects one fault, into the put of one log entry.
 pub(crate) struct FaultyStore {
     inner: Arc<InMemory>,
     entry: String,
-    trouble: Mutex<Option<Fault>>,
+    fault: Mutex<Option<Fault>>,
 }
 
 impl FaultyStore {
     pub(crate) fn at_version(version: u64, inner: Arc<InMemory>) -> Self {
-        Self { inner, entry: format!("_delta_log/{version:020}.json"), trouble: Mutex::default() }
+        Self { inner, entry: format!("_delta_log/{version:020}.json"), fault: Mutex::default() }
     }
 
-    /// From now on the next put of that version is in trouble.
-    pub(crate) fn expect(&self, trouble: Fault) {
-        *self.trouble.lock().unwrap() = Some(trouble);
+    /// Injects the fault into the next put of that version.
+    pub(crate) fn inject(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = Some(fault);
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.trouble.lock().unwrap().is_none()
+    pub(crate) fn has_fired(&self) -> bool {
+        self.fault.lock().unwrap().is_none()
     }
 }
 
@@ -112,18 +112,18 @@ impl fmt::Display for FaultyStore {
 #[async_trait::async_trait]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let is_meant = options.mode == PutMode::Create && path.as_ref().ends_with(&self.entry);
-        let trouble = if is_meant { self.trouble.lock().unwrap().take() } else { None };
-        let is_lost = matches!(trouble, Some(Fault::AnswerLost));
-        if let Some(Fault::Overtaken(first)) = trouble {
+        let is_target = options.mode == PutMode::Create && path.as_ref().ends_with(&self.entry);
+        let fault = if is_target { self.fault.lock().unwrap().take() } else { None };
+        let loses_response = matches!(fault, Some(Fault::ResponseLost));
+        if let Some(Fault::Conflict(first)) = fault {
             first.await;
         }
-        let answer = self.inner.put_opts(path, payload, options).await?;
-        if is_lost {
+        let result = self.inner.put_opts(path, payload, options).await?;
+        if loses_response {
             let source = "412 Precondition Failed".into();
             return Err(object_store::Error::AlreadyExists { path: path.to_string(), source });
         }
-        Ok(answer)
+        Ok(result)
     }
 
     async fn put_multipart_opts(

@@ -1,0 +1,262 @@
+//! Reads the keys of a table's data files, and rebuilds key files that are missing or invalid.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::Array;
+use futures::stream::TryReadyChunksError;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_schema::Contract;
+use pinlake_store::{none_if_not_found, read_if_exists};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use super::cache::KeyCache;
+use super::epoch::{EpochKeys, KeyEpoch, SortedKeys};
+use super::file_keys::{FileKeys, KeySet};
+use super::format::{HEADER_BYTES, Header, MAX_KEYS_WITHOUT_INDEX, decode, encode, key_path};
+use super::index::{KeyIndex, WantedKeys, bucket_bits, index_bytes, index_parts};
+use super::key::{KEY_BYTES, Key, key_at};
+use crate::data_file::{self, DataFile};
+use crate::error::LakeError;
+
+/// Key files that are read at the same time.
+pub(super) const CONCURRENCY: usize = 8;
+/// Up to this many candidates of one file are read one by one. For more, all keys of the file are read.
+pub(super) const MAX_SINGLE_READS: usize = 64;
+
+/// Reads the keys of one table. It takes the table's rules, because a key file that was built under other rules would let every row in
+/// a second time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyReader<'a> {
+    pub store: &'a Arc<dyn ObjectStore>,
+    /// The table's folder.
+    pub table: &'a Path,
+    pub contract: &'a Contract,
+    /// The epoch in the table's properties, which holds for files that do not name their own.
+    pub table_epoch: KeyEpoch,
+    /// Whether the log declares a column for the keys of rows.
+    pub declares_keys: bool,
+}
+
+impl KeyReader<'_> {
+    /// Reads all keys of one data file.
+    ///
+    /// # Errors
+    /// As [`Self::find_present`].
+    pub(crate) async fn read_all(
+        &self,
+        file: &DataFile,
+        cache: &mut KeyCache,
+    ) -> Result<SortedKeys, LakeError> {
+        if let Some(FileKeys { epoch, keys: KeySet::Complete(keys) }) = cache.get(&file.path) {
+            return Ok(SortedKeys { epoch: *epoch, keys: keys.clone() });
+        }
+        let keys = self.load(file).await?;
+        cache.insert(&file.path, encode(&keys).1);
+        Ok(keys)
+    }
+
+    /// Returns for each row of a batch whether one of `files` contains it. `wanted` are the rows' keys under every epoch that the
+    /// files may have; the first element is in row order.
+    ///
+    /// # Errors
+    /// If the store fails, if a data file without a valid key file cannot be read or does not store its keys, or if a file has
+    /// another epoch.
+    pub(crate) async fn find_present(
+        &self,
+        files: &[DataFile],
+        wanted: &[EpochKeys<'_>],
+        cache: &mut KeyCache,
+    ) -> Result<Vec<bool>, LakeError> {
+        let mut found = vec![false; wanted.first().map_or(0, |wanted| wanted.keys.len())];
+        let filters: Vec<WantedKeys<'_>> =
+            wanted.iter().map(|wanted| WantedKeys::new(&wanted.keys)).collect();
+        let filters = &filters;
+        let cached: Vec<_> =
+            files.iter().map(|file| (file.clone(), cache.get(&file.path).cloned())).collect();
+        let mut groups = futures::stream::iter(cached)
+            .map(async |(file, cached)| {
+                let keys = match cached {
+                    Some(keys) => keys,
+                    None => self.load_for_check(&file).await?,
+                };
+                let at = wanted.iter().position(|wanted| wanted.epoch == keys.epoch);
+                let at = at.ok_or_else(|| self.identity_changed(keys.epoch))?;
+                Ok::<_, LakeError>((file, keys, at))
+            })
+            .buffer_unordered(CONCURRENCY)
+            .try_ready_chunks(CONCURRENCY);
+        while let Some(group) = groups.try_next().await.map_err(|TryReadyChunksError(_, error)| error)? {
+            let candidates: Vec<_> =
+                group.par_iter().map(|(_, keys, at)| keys.find_candidates(&filters[*at])).collect();
+            let mut confirmed = futures::stream::iter(group.into_iter().zip(candidates))
+                .map(async |((file, keys, at), candidates)| {
+                    let in_file = self.confirm(&file, &keys, candidates, &filters[at]).await?;
+                    Ok::<_, LakeError>((file, keys, at, in_file))
+                })
+                .buffer_unordered(CONCURRENCY);
+            while let Some((file, keys, at, in_file)) = confirmed.try_next().await? {
+                for key in in_file {
+                    found[wanted[at].row(key)] = true;
+                }
+                cache.insert(&file.path, keys);
+            }
+        }
+        Ok(found)
+    }
+
+    fn identity_changed(&self, epoch: KeyEpoch) -> LakeError {
+        LakeError::IdentityChanged {
+            dataset: self.contract.name.clone(),
+            table: epoch.to_string(),
+            contract: self.contract.label(),
+            wanted: self.contract.identity_hash().to_owned(),
+        }
+    }
+
+    /// Loads what a check needs of a file that is not cached: the index of a large file, the keys of a small one.
+    async fn load_for_check(&self, file: &DataFile) -> Result<FileKeys, LakeError> {
+        // The row count in the log gives the length of the index.
+        let rows = file.rows.and_then(|rows| usize::try_from(rows).ok());
+        if let Some(count) = rows.filter(|rows| *rows > MAX_KEYS_WITHOUT_INDEX) {
+            let path = key_path(self.table, &file.path);
+            let end = HEADER_BYTES + index_bytes(count);
+            let read = none_if_not_found(self.store.get_range(&path, 0..end as u64).await);
+            if let Some(bytes) = read.map_err(LakeError::store(&path))? {
+                let header = Header::parse(&bytes).filter(|header| header.has_index && header.count == count);
+                if let Some(header) = header
+                    && let Some(epoch) = self.check_epoch(header.epoch)
+                    && let first_key = header.bytes + index_bytes(count)
+                    && bytes.len() >= first_key
+                {
+                    let bytes = bytes.slice(header.bytes..first_key);
+                    let index = KeyIndex { count, first_key, bytes, keys: None };
+                    return Ok(FileKeys { epoch, keys: KeySet::Index(index) });
+                }
+            }
+            // The key file has no usable index: read all of it, or rebuild it from the data file.
+        }
+        Ok(encode(&self.load(file).await?).1)
+    }
+
+    /// The epoch of a file that names `epoch`; `None` if the contract computes no keys of it.
+    fn check_epoch(&self, epoch: Option<KeyEpoch>) -> Option<KeyEpoch> {
+        let epoch = epoch.unwrap_or(self.table_epoch);
+        KeyEpoch::list_for_contract(self.contract).contains(&epoch).then_some(epoch)
+    }
+
+    /// Of a file's candidates, the positions in `wanted` of those that the file contains.
+    async fn confirm(
+        &self,
+        file: &DataFile,
+        keys: &FileKeys,
+        candidates: Vec<(usize, usize)>,
+        wanted: &WantedKeys<'_>,
+    ) -> Result<Vec<usize>, LakeError> {
+        let index = match &keys.keys {
+            KeySet::Index(index) if !candidates.is_empty() => index,
+            // Candidates of complete keys are certain.
+            _ => return Ok(candidates.into_iter().map(|(at, _)| at).collect()),
+        };
+        let key = |at: usize| at * KEY_BYTES..(at + 1) * KEY_BYTES;
+        let confirm_in = |keys: &[u8]| {
+            let same = candidates
+                .iter()
+                .filter(|(at, position)| keys.get(key(*position)) == Some(&wanted.keys[*at]));
+            same.map(|(at, _)| *at).collect()
+        };
+        if let Some(keys) = &index.keys {
+            return Ok(confirm_in(keys));
+        }
+        // A key that is read must match its entry in the index. If it does not, the key file was rebuilt in another format
+        // after its index was read.
+        let bits = bucket_bits(index.count);
+        let matches_index = |wanted: &Key, own: &[u8]| {
+            Key::try_from(own).is_ok_and(|own| index_parts(&own, bits) == index_parts(wanted, bits))
+        };
+        let path = key_path(self.table, &file.path);
+        let in_file =
+            |keys: Range<usize>| (index.first_key + keys.start) as u64..(index.first_key + keys.end) as u64;
+        let read = if candidates.len() <= MAX_SINGLE_READS {
+            let ranges: Vec<_> = candidates.iter().map(|(_, position)| in_file(key(*position))).collect();
+            self.store.get_ranges(&path, &ranges).await.map(|own| {
+                let read: Vec<_> = candidates.iter().map(|(at, _)| *at).zip(own).collect();
+                let is_valid = read.iter().all(|(at, own)| matches_index(&wanted.keys[*at], own));
+                let same = read.into_iter().filter(|(at, own)| **own == wanted.keys[*at]);
+                is_valid.then(|| same.map(|(at, _)| at).collect())
+            })
+        } else {
+            self.store.get_range(&path, in_file(0..index.count * KEY_BYTES)).await.map(|keys| {
+                let own = |position: usize| keys.get(key(position)).unwrap_or_default();
+                let is_valid =
+                    candidates.iter().all(|(at, position)| matches_index(&wanted.keys[*at], own(*position)));
+                is_valid.then(|| confirm_in(&keys))
+            })
+        };
+        match none_if_not_found(read).map_err(LakeError::store(&path))? {
+            Some(Some(found)) => Ok(found),
+            // The key file has changed or gone since its index was read. The data file still has the keys.
+            Some(None) | None => {
+                let keys = self.load(file).await?.keys;
+                let same = candidates.iter().filter(|(at, _)| keys.binary_search(&wanted.keys[*at]).is_ok());
+                Ok(same.map(|(at, _)| *at).collect())
+            }
+        }
+    }
+
+    /// Reads all keys from the key file, or rebuilds it from the data file.
+    async fn load(&self, file: &DataFile) -> Result<SortedKeys, LakeError> {
+        let path = key_path(self.table, &file.path);
+        let bytes = read_if_exists(&**self.store, &path).await.map_err(LakeError::store(&path))?;
+        let reason = match bytes.as_deref().map(decode) {
+            None => "it is missing",
+            Some(Err(reason)) => reason,
+            Some(Ok((_, keys))) if file.rows.is_some_and(|rows| rows != keys.len() as u64) => {
+                "its number of keys is not the data file's number of rows"
+            }
+            Some(Ok((epoch, keys))) => match self.check_epoch(epoch) {
+                Some(epoch) => return Ok(SortedKeys { epoch, keys }),
+                None => "its identity is not the table's",
+            },
+        };
+        self.rebuild(file, &path, reason).await
+    }
+
+    /// Rebuilds a key file from its data file, and writes it.
+    async fn rebuild(&self, file: &DataFile, key_path: &Path, reason: &str) -> Result<SortedKeys, LakeError> {
+        let path = data_file::absolute_path(self.table, &file.path);
+        tracing::warn!(%path, reason, "rebuilding the key file from the data file");
+        let file = data_file::open(&path, data_file::get(&**self.store, &path).await?)?;
+        let epoch = file.epoch.unwrap_or(self.table_epoch);
+        if !KeyEpoch::list_for_contract(self.contract).contains(&epoch) {
+            return Err(self.identity_changed(epoch));
+        }
+        let mut keys = Vec::new();
+        let columns = self.contract.table_schema();
+        for batch in file.batches {
+            let batch = batch.and_then(|batch| data_file::conform(&batch, &columns));
+            let batch = batch.map_err(LakeError::damaged(&path))?;
+            let computed = pinlake_clean::keys(self.contract, &batch).map_err(LakeError::damaged(&path))?;
+            for row in 0..computed.len() {
+                let own = computed.is_valid(row).then(|| key_at(&computed, row));
+                let foreign = || self.declares_keys.then(|| build_foreign_key(&path, keys.len()));
+                let lost = || LakeError::KeysLost { path: path.to_string(), keys: key_path.to_string() };
+                keys.push(own.or_else(foreign).ok_or_else(lost)?);
+            }
+        }
+        keys.sort_unstable();
+        let sorted = SortedKeys { epoch, keys: keys.into() };
+        self.store.put(key_path, encode(&sorted).0.into()).await.map_err(LakeError::store(key_path))?;
+        Ok(sorted)
+    }
+}
+
+/// The key of a row that another program added to a table whose rows store their keys. No record has this key.
+fn build_foreign_key(path: &Path, row: usize) -> Key {
+    let form = format!("pinlake-foreign-row-1\n{path}\n{row}");
+    let mut key = [0; KEY_BYTES];
+    key.copy_from_slice(&blake3::hash(form.as_bytes()).as_bytes()[..KEY_BYTES]);
+    key
+}

@@ -1,0 +1,193 @@
+//! The optimistic commit loop: every change to a table is prepared against the newest version and committed as the next version, and no
+//! other. After a conflict it is checked again against the newer version.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload};
+use pinlake_env::RetryPolicy;
+
+use super::{CachedState, IDENTITY_PROPERTY, Table};
+use crate::commit::{PutOutcome, put_log_entry};
+use crate::data_file::{self, EncodedFile, Rows};
+use crate::error::LakeError;
+use crate::keys::{self, FileKeys, SortedKeys};
+use crate::log::{CommitInfo, FileChanges, Operation, RowCounts, TableLog};
+
+/// Table properties: the contract that created the table.
+const CONTRACT_PROPERTY: &str = "pinlake.contract";
+const VERSION_PROPERTY: &str = "pinlake.contract.version";
+/// Retries after conflicts.
+const CONFLICT_RETRY: RetryPolicy = RetryPolicy {
+    max_attempts: 24,
+    initial_delay: Duration::from_millis(50),
+    max_delay: Duration::from_secs(5),
+};
+
+/// Prepares a commit against a version of the table.
+pub(super) trait PrepareCommit: Send {
+    /// Whether to create the table if it does not exist. Without a table, nothing is committed otherwise.
+    const CREATES_TABLE: bool;
+
+    /// Stages the commit against the version in `state`; `None` if there is nothing to commit. `previous` is the commit
+    /// that lost its version to another writer: its files are written already and may be used again.
+    fn prepare(
+        &mut self,
+        table: &Table,
+        state: &mut CachedState,
+        previous: Option<StagedCommit>,
+    ) -> impl Future<Output = Result<Option<StagedCommit>, LakeError>> + Send;
+}
+
+/// A commit whose files are written and not yet in the log.
+#[derive(Debug)]
+pub(super) struct StagedCommit {
+    pub operation: Operation,
+    pub adds: Vec<StagedFile>,
+    /// Paths of data files, relative to the table's folder.
+    pub removes: Vec<String>,
+    pub counts: RowCounts,
+}
+
+/// A data file that is written with its key file.
+#[derive(Debug)]
+pub(super) struct StagedFile {
+    /// Relative to the table's folder.
+    path: String,
+    file: EncodedFile,
+    /// The keys of its rows.
+    pub keys: SortedKeys,
+    /// What to cache of them once the file is committed.
+    cached_keys: FileKeys,
+}
+
+impl Table {
+    /// Commits what `operation` prepares. After a conflict it refreshes the log and prepares again, after a random delay. Returns the
+    /// version and the commit; `None` if there was nothing to commit.
+    ///
+    /// # Errors
+    /// [`LakeError::Contended`] after 24 conflicts, [`LakeError::CommitUnknown`], and what `operation` returns.
+    pub(super) async fn commit_with_retry<P: PrepareCommit>(
+        &self,
+        operation: &mut P,
+    ) -> Result<Option<(u64, StagedCommit)>, LakeError> {
+        let mut state = self.state.lock().await;
+        let mut delays = CONFLICT_RETRY.delays(&self.env.rng);
+        let mut previous = None;
+        loop {
+            state.log.refresh(&*self.store).await?;
+            if state.log.version().is_none() {
+                if !P::CREATES_TABLE {
+                    return Ok(None);
+                }
+                self.create(&mut state.log).await?;
+            }
+            self.check_rules(&state.log)?;
+            let CachedState { log, keys } = &mut *state;
+            keys.retain(log.files());
+            let Some(staged) = operation.prepare(self, &mut state, previous.take()).await? else {
+                return Ok(None);
+            };
+            if let Some(version) = self.try_commit(&mut state, &staged).await? {
+                return Ok(Some((version, staged)));
+            }
+            previous = Some(staged);
+            let dataset = &self.contract.name;
+            let Some(delay) = delays.next() else {
+                let (dataset, attempts) = (dataset.clone(), CONFLICT_RETRY.max_attempts);
+                return Err(LakeError::Contended { dataset, attempts });
+            };
+            tracing::info!(%dataset, ?delay, "commit conflict: version taken by another writer, checking again");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Commits as the version after the known one. Returns the version; `None` after a conflict.
+    async fn try_commit(
+        &self,
+        state: &mut CachedState,
+        staged: &StagedCommit,
+    ) -> Result<Option<u64>, LakeError> {
+        let CachedState { log, keys } = state;
+        let info = self.build_commit_info(staged.counts);
+        let version = log.version().map_or(0, |version| version + 1);
+        let modified_ms = self.env.clock.now().timestamp_millis();
+        let changes = FileChanges {
+            operation: staged.operation,
+            adds: staged.adds.iter().map(|added| (added.path.as_str(), &added.file)).collect(),
+            removes: staged.removes.iter().map(String::as_str).collect(),
+        };
+        let commit = log.build_commit(&changes, modified_ms, &info)?;
+        let entry = log.entry_path(version);
+        match put_log_entry(&*self.store, &entry, &commit, &info.attempt, &self.env.rng).await? {
+            PutOutcome::Conflict => Ok(None),
+            PutOutcome::Committed { e_tag } => {
+                for added in &staged.adds {
+                    keys.insert(&added.path, added.cached_keys.clone());
+                }
+                log.apply_commit(version, commit, e_tag).await?;
+                if version.is_multiple_of(self.maintenance.checkpoint_every) {
+                    self.write_checkpoint(log).await;
+                }
+                Ok(Some(version))
+            }
+        }
+    }
+
+    /// Creates the table, unless another writer does.
+    async fn create(&self, log: &mut TableLog) -> Result<(), LakeError> {
+        let contract = &self.contract;
+        let properties = [
+            (CONTRACT_PROPERTY, contract.name.clone()),
+            (VERSION_PROPERTY, contract.version.to_string()),
+            (IDENTITY_PROPERTY, contract.identity_hash().to_owned()),
+        ];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let info = self.build_commit_info(RowCounts::default());
+        let commit = log.build_create_commit(&contract.table_schema(), properties, &info)?;
+        put_log_entry(&*self.store, &log.entry_path(0), &commit, &info.attempt, &self.env.rng).await?;
+        log.refresh(&*self.store).await
+    }
+
+    /// Writes rows as a data file with its key file. Both exist before a commit names them. `keys` are those of the rows.
+    pub(super) async fn stage_file(
+        &self,
+        log: &TableLog,
+        rows: &[Rows],
+        keys: SortedKeys,
+    ) -> Result<StagedFile, LakeError> {
+        let dataset = &self.contract.name;
+        let state = log.write_state()?;
+        let context = state.write_context_builder().build().map_err(LakeError::delta(dataset))?;
+        let schema = context.physical_data_schema();
+        let file = data_file::encode(dataset, rows, keys.epoch, state.stats_columns(), schema.as_ref())?;
+        let path = format!("part-{}.parquet", self.env.rng.id());
+        let data_path = data_file::absolute_path(&self.root, &path);
+        let key_path = keys::key_path(&self.root, &path);
+        let put = async |at: &Path, bytes: Bytes| {
+            self.store.put(at, PutPayload::from_bytes(bytes)).await.map_err(LakeError::store(at))
+        };
+        let (key_file, cached_keys) = keys::encode(&keys);
+        futures::future::try_join(put(&data_path, file.bytes.clone()), put(&key_path, key_file)).await?;
+        Ok(StagedFile { path, file, keys, cached_keys })
+    }
+
+    /// Writes a checkpoint. It only makes reads faster, so a failure is logged and not returned.
+    async fn write_checkpoint(&self, log: &mut TableLog) {
+        let written = async {
+            for (path, bytes) in log.build_checkpoint().await? {
+                self.store.put(&path, bytes.into()).await.map_err(LakeError::store(&path))?;
+            }
+            Ok::<_, LakeError>(())
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(dataset = %self.contract.name, %error, "checkpoint failed, the next one will be tried");
+        }
+    }
+
+    /// The info of one commit, with a new attempt id.
+    fn build_commit_info(&self, counts: RowCounts) -> CommitInfo {
+        CommitInfo { attempt: self.env.rng.id(), contract: self.contract.label(), counts }
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests that span several modules, and what tests share.
+
+mod other_writers;
+pub(crate) mod support;
