@@ -128,7 +128,7 @@ bench: tools .venv/ready .venv-bench/ready ## Measure beside DuckDB, Polars, Spa
 
 # Fuzzing guided by coverage, with stable Rust; libFuzzer, which is built along, needs a C++ compiler. What is found is
 # kept in target/fuzz. docs/hostile-input.md.
-TARGET ?= record file table contract request
+TARGET ?= record file table contract json hash request
 FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
 FUZZ_BIN := target/fuzz/$(CARGO_BUILD_TARGET)/release

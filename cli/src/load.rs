@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use pinlake_clean::record_reader::sandbox::{Bounds, Sandbox};
-use pinlake_clean::record_reader::{Limits, ReadError, Records};
+use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
+use pinlake_clean::record_reader::{Limits, ReadError, RecordReader};
 use pinlake_env::{Clock, SystemClock};
 use pinlake_lake::Lake;
 use pinlake_schema::{Catalog, QUARANTINE};
@@ -60,7 +60,8 @@ pub struct LoadArgs {
 }
 
 /// What the process that reads a Parquet file may take. A batch is a thousand rows.
-const PARQUET: Bounds = Bounds { memory_bytes: 2 << 30, cpu_seconds: 20, silence: Duration::from_secs(40) };
+const PARQUET: ProcessLimits =
+    ProcessLimits { memory_bytes: 2 << 30, cpu_seconds: 20, idle_timeout: Duration::from_secs(40) };
 
 /// Exit code of `--strict` when rows were quarantined.
 const QUARANTINED: u8 = 3;
@@ -100,7 +101,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     // How much lies in a bucket is known when all of it is listed.
     let total = remote.is_empty().then(|| files.iter().map(|file| file.size).sum());
     let bar = console::progress("loading", Unit::Bytes, total);
-    let sandbox = Sandbox::of_this_program(Limits::default(), PARQUET).map_err(|error| {
+    let sandbox = Sandbox::from_current_exe(Limits::default(), PARQUET).map_err(|error| {
         CliError::failed("the system does not tell which program this is", "").caused_by(error)
     })?;
     let mut load = Load::new(lake.clone(), catalog, sandbox, SystemClock.now());
@@ -164,7 +165,7 @@ struct Load {
 
 /// The records of a file, and what is known of them.
 struct FileRecords {
-    records: Records,
+    records: RecordReader,
     source: Source,
 }
 
@@ -181,7 +182,7 @@ impl Load {
         let hint = dataset.or_else(routed).map(str::to_owned);
         let opened =
             File::open(&file.path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source });
-        let records = opened.and_then(|open| Records::from_file(&name, open, &self.sandbox))?;
+        let records = opened.and_then(|open| RecordReader::from_file(&name, open, &self.sandbox))?;
         Ok(FileRecords { records, source: Source { name: format!("file/{name}"), id: None, hint } })
     }
 

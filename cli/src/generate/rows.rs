@@ -422,7 +422,7 @@ fn degrees(out: &mut Vec<u8>, dice: &mut Dice, limit: u64) {
 mod tests {
     use std::sync::Arc;
 
-    use pinlake_clean::{Origin, Position, RecordCleaner};
+    use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
     use pinlake_schema::Catalog;
     use serde_json::Value;
 
@@ -531,7 +531,8 @@ mod tests {
                 let mut out = Vec::new();
                 let condition = dataset.write(&mut out, &plan, number);
                 let mut intake = RecordCleaner::new(Arc::clone(&catalog), DateTime::UNIX_EPOCH);
-                let origin = Origin { source: "file/made", position: Position::Line(1), record_id: None };
+                let origin =
+                    RecordOrigin { source: "file/made", position: Position::Line(1), record_id: None };
                 intake.push(out.trim_ascii_end(), Some(dataset.name()), &origin);
                 let quarantined = intake.counts().any(|count| count.quarantined > 0);
                 let row = String::from_utf8_lossy(&out);

@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn sandbox() -> Sandbox {
-        Sandbox::of_this_program(Limits::default(), crate::load::PARQUET).unwrap()
+        Sandbox::from_current_exe(Limits::default(), crate::load::PARQUET).unwrap()
     }
 
     fn empty_lake() -> Arc<Lake> {

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use pinlake_clean::record_reader::{Fault, Record, Records, WholeLines};
-use pinlake_clean::{CleanedRows, Count, Origin, Position, RecordCleaner};
+use pinlake_clean::record_reader::{Record, RecordReader, WholeLines};
+use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordCounts, RecordError, RecordOrigin};
 use pinlake_schema::Catalog;
 use tokio::sync::oneshot;
 
@@ -18,7 +18,7 @@ use crate::error::CliError;
 const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks that are cleaned or wait for it, or to be taken, for each thread that cleans.
 const BLOCKS_A_THREAD: usize = 2;
-/// Records that are cleaned at a time: short ones make rows that are many times as long, in quarantine above all.
+/// RecordReader that are cleaned at a time: short ones make rows that are many times as long, in quarantine above all.
 const BLOCK_RECORDS: u64 = BLOCK_BYTES as u64 / 32;
 /// What a file counts in its block: many hold one small record, and have a name as long.
 const SOURCE_BYTES: usize = 256;
@@ -26,7 +26,7 @@ const SOURCE_BYTES: usize = 256;
 /// A file as its records' origin.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// As [`Origin::source`].
+    /// As [`RecordOrigin::source`].
     pub(super) name: String,
     /// With a record's number, the record's identity; of a file that has none, its name and the line are.
     pub(super) id: Option<String>,
@@ -37,21 +37,23 @@ pub(super) struct Source {
 impl Source {
     fn clean(&self, intake: &mut RecordCleaner, number: u64, record: Record<'_>) {
         let hint = self.hint.as_deref();
-        let origin = Origin {
+        let origin = RecordOrigin {
             source: &self.name,
             position: Position::Line(record.position),
             record_id: self.id.as_deref().map(|id| (id, number)),
         };
-        match record.fault {
+        match record.error {
             None => {
                 intake.push(record.bytes, hint, &origin);
             }
-            Some(Fault { reason, detail }) => intake.reject(record.bytes, hint, &origin, reason, detail),
+            Some(RecordError { reason, detail }) => {
+                intake.reject(record.bytes, hint, &origin, reason, detail)
+            }
         }
     }
 }
 
-/// Records under cleaning.
+/// RecordReader under cleaning.
 #[derive(Debug)]
 pub(super) struct Cleaning {
     cleaners: Arc<Cleaners>,
@@ -84,7 +86,7 @@ enum What {
     Record {
         number: u64,
         position: u64,
-        fault: Option<Fault>,
+        fault: Option<RecordError>,
     },
 }
 
@@ -139,16 +141,16 @@ impl Cleaning {
             block.bytes.resize(start + bytes, 0);
         }
         block.bytes[start..start + bytes].copy_from_slice(record.bytes);
-        block.add(source, bytes, What::Record { number, position: record.position, fault: record.fault });
+        block.add(source, bytes, What::Record { number, position: record.position, fault: record.error });
     }
 
     /// Takes lines as long as they are whole and the block has room; they are cut where they are cleaned. False when there
     /// are none. For a source whose records have no numbers: their lines tell them apart.
-    pub(super) fn push_lines(&mut self, source: &Arc<Source>, records: &mut Records) -> bool {
+    pub(super) fn push_lines(&mut self, source: &Arc<Source>, records: &mut RecordReader) -> bool {
         let block = &mut self.open;
         let start = block.filled();
         let enough = BLOCK_RECORDS.saturating_sub(block.records);
-        let Some(lines) = records.whole_lines(&mut block.bytes[start..], enough) else { return false };
+        let Some(lines) = records.read_lines(&mut block.bytes[start..], enough) else { return false };
         block.add(source, lines.bytes, What::Lines(lines));
         true
     }
@@ -194,8 +196,8 @@ impl Cleaning {
     }
 
     /// What became of all records that were handed out, by dataset; those of none last.
-    pub(super) fn counts(&self) -> Vec<Count> {
-        let mut all: Vec<Count> = Vec::new();
+    pub(super) fn counts(&self) -> Vec<RecordCounts> {
+        let mut all: Vec<RecordCounts> = Vec::new();
         for count in self.cleaners.idle().iter().flat_map(RecordCleaner::counts) {
             match all.iter_mut().find(|sum| sum.dataset == count.dataset) {
                 None => all.push(count.clone()),
@@ -245,7 +247,7 @@ impl Cleaners {
                     source.clean(
                         &mut intake,
                         *number,
-                        Record { bytes, position: *position, fault: fault.clone() },
+                        Record { bytes, position: *position, error: fault.clone() },
                     );
                 }
             }
@@ -268,13 +270,13 @@ mod tests {
         let mut cleaning = Cleaning::new(Arc::new(Catalog::embedded().unwrap()), DateTime::UNIX_EPOCH);
         let source = Arc::new(Source { name: "file/x".to_owned(), id: None, hint: None });
         let lines = "7\n".repeat(BLOCK_BYTES / 2);
-        let mut records = Records::from_bytes("x", lines.into(), Limits::default()).unwrap();
+        let mut records = RecordReader::from_bytes("x", lines.into(), Limits::default()).unwrap();
         assert!(cleaning.push_lines(&source, &mut records));
         assert!(cleaning.is_full());
         assert!(cleaning.open.records < 3 * BLOCK_RECORDS, "{} records", cleaning.open.records);
         cleaning.open.clear();
         while !cleaning.is_full() {
-            cleaning.push(&source, 0, Record { bytes: b"7", position: 1, fault: None });
+            cleaning.push(&source, 0, Record { bytes: b"7", position: 1, error: None });
         }
         assert_eq!(cleaning.open.records, BLOCK_RECORDS);
     }

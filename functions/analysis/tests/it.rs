@@ -12,7 +12,7 @@ use analysis::{Analysis, AnalysisError, Answer};
 use async_trait::async_trait;
 use object_store::memory::InMemory;
 use pinlake_analytics::{Dialect, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet, stored};
-use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
@@ -103,7 +103,7 @@ impl Other {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let contract = catalog.contract(dataset).unwrap();
         let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(row.as_bytes(), Some(dataset), &origin);
         let rows = intake.drain().remove(0).rows;
         let lake = Lake::new(self.store.clone(), effects());

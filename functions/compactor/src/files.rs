@@ -16,8 +16,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
-use pinlake_clean::record_reader::sandbox::{Bounds, Sandbox};
-use pinlake_clean::record_reader::{Limits, ReadError, Records};
+use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
+use pinlake_clean::record_reader::{Limits, ReadError, RecordReader};
 use pinlake_clean::{MAX_RECORD_BYTES, Reason};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
@@ -68,8 +68,9 @@ const PARQUET_SILENCE: Duration = Duration::from_secs(20);
 /// When the system does not tell which program this is.
 pub fn sandbox(memory_bytes: u64) -> std::io::Result<Sandbox> {
     let memory_bytes = (memory_bytes / PARQUET_SHARE).max(LEAST_PARQUET_BYTES);
-    let bounds = Bounds { memory_bytes, cpu_seconds: PARQUET_CPU_SECONDS, silence: PARQUET_SILENCE };
-    Sandbox::of_this_program(LIMITS, bounds)
+    let bounds =
+        ProcessLimits { memory_bytes, cpu_seconds: PARQUET_CPU_SECONDS, idle_timeout: PARQUET_SILENCE };
+    Sandbox::from_current_exe(LIMITS, bounds)
 }
 
 /// In which steps a file is read.
@@ -77,7 +78,7 @@ pub fn sandbox(memory_bytes: u64) -> std::io::Result<Sandbox> {
 pub struct Steps {
     /// Bytes of records that land together.
     pub slice_bytes: usize,
-    /// What is read between two looks at the clock, as [`Records::cost`] counts it.
+    /// What is read between two looks at the clock, as [`RecordReader::cost`] counts it.
     pub look_cost: u64,
     /// New records of a file that are taken at least, however late it is, lest a file never come to its end.
     pub least_cost: u64,
@@ -550,7 +551,7 @@ impl Work<'_> {
     fn fill(
         &mut self,
         file: &FileSource,
-        records: &mut Records,
+        records: &mut RecordReader,
         place: &mut Place,
     ) -> Result<Filled, ReadError> {
         let look = records.cost() + self.files.steps.look_cost;
@@ -582,7 +583,7 @@ impl Work<'_> {
         whole: Option<&[u8]>,
         error: &ReadError,
     ) -> End {
-        if !error.is_of_the_file() {
+        if !error.is_file_error() {
             tracing::error!(file = file.name, %error, "file not read, it will be again");
             return End::NotRead;
         }

@@ -123,7 +123,7 @@ impl From<PutErrorKind> for ApiError {
 impl ApiError {
     /// A mistake in `body`, located for the client.
     pub fn malformed(body: &[u8], mistake: Malformed) -> Self {
-        Self::Malformed { position: Position::of(body, mistake.at), problem: mistake.problem }
+        Self::Malformed { position: Position::from_offset(body, mistake.at), problem: mistake.problem }
     }
 
     /// The HTTP status.

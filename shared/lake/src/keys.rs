@@ -735,7 +735,8 @@ impl KeyReader<'_> {
         for batch in file.batches {
             let batch = batch.and_then(|batch| data_file::conform(&batch, &columns));
             let batch = batch.map_err(LakeError::damaged(&path))?;
-            let of_batch = pinlake_clean::keys(self.contract, &batch).map_err(LakeError::damaged(&path))?;
+            let of_batch =
+                pinlake_clean::row_keys(self.contract, &batch).map_err(LakeError::damaged(&path))?;
             let told = (0..of_batch.len()).map(|row| of_batch.is_valid(row).then(|| key_at(&of_batch, row)));
             for key in told {
                 let lost = || LakeError::KeysLost { path: path.to_string(), keys: key_path.to_string() };

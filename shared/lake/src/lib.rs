@@ -20,7 +20,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use object_store::memory::InMemory;
-//! use pinlake_clean::{RecordCleaner, Origin, Position};
+//! use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 //! use pinlake_env::{Rng, Env, SystemClock};
 //! use pinlake_lake::Lake;
 //! use pinlake_schema::Catalog;
@@ -44,7 +44,7 @@
 //!
 //! let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
 //! for line in [r#"{"visitor": 7}"#, r#"{"visitor": 8}"#, r#"{"visitor": 7}"#] {
-//!     intake.push(line.as_bytes(), None, &Origin { source: "example", position: Position::Line(1), record_id: None });
+//!     intake.push(line.as_bytes(), None, &RecordOrigin { source: "example", position: Position::Line(1), record_id: None });
 //! }
 //! let rows = intake.drain().remove(0).rows;
 //! let first = lake.insert(&catalog, table.contract(), &[rows.clone()]).await.map_err(|error| error.to_string())?;

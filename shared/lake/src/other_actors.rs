@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_schema::{Catalog, Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 
 use crate::testing::{effects, rows, values};
@@ -113,7 +113,8 @@ async fn push_from(
 ) -> Vec<(String, u64)> {
     let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     for (record, id) in records {
-        let origin = Origin { source, position: Position::Sequence { number: "7", line: 1 }, record_id: *id };
+        let origin =
+            RecordOrigin { source, position: Position::Sequence { number: "7", line: 1 }, record_id: *id };
         intake.push(record.as_bytes(), hint, &origin);
     }
     let mut done = Vec::new();
@@ -195,7 +196,7 @@ async fn a_missing_key_file_of_an_identity_by_record_does_not_stop_the_table() {
     remove_keys(&store).await;
     let lake = Lake::new(store.clone(), effects(2));
     let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-    let origin = Origin { source: "test", position: Position::Line(1), record_id: Some(("r2", 0)) };
+    let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: Some(("r2", 0)) };
     intake.push(b"{\"visitor\":1,\"page\":1}", Some("visit"), &origin);
     let cleaned = intake.drain().remove(0);
     let done = lake.insert(&catalog, &cleaned.contract, &[cleaned.rows]).await;
@@ -317,7 +318,7 @@ async fn clean_rows_of_an_older_release_are_looked_up_by_that_release() {
     // The old cleaner has landed it (and kept its release); the compactor has not come to it yet.
     lake.catalog_history().keep(&**lake.store(), &old).await.unwrap();
     let mut intake = RecordCleaner::new(old.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-    let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+    let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
     intake.push(raw.as_bytes(), None, &origin);
     let landed = intake.drain().remove(0);
     // A contract comes. The batch is delivered again, to the new cleaner; the new compactor takes both.
@@ -369,7 +370,11 @@ fn former_keys(catalog: &Arc<Catalog>, records: &[(&str, Option<(&str, u64)>)]) 
     let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     for (record, id) in records {
         let position = Position::Sequence { number: "7", line: 1 };
-        intake.push(record.as_bytes(), Some("visit"), &Origin { source: "test", position, record_id: *id });
+        intake.push(
+            record.as_bytes(),
+            Some("visit"),
+            &RecordOrigin { source: "test", position, record_id: *id },
+        );
     }
     let rows = intake.drain().remove(0).rows;
     let keys = rows.column_by_name(FORMER_KEY_COLUMN).unwrap().as_fixed_size_binary();
@@ -412,7 +417,7 @@ async fn data_files_of_the_former_record_identity_keep_their_keys() {
     // Without its key file an old data file says nothing of its keys.
     remove_keys(&store).await;
     let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-    let origin = Origin { source: "test", position: Position::Line(1), record_id: Some(("r5", 0)) };
+    let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: Some(("r5", 0)) };
     intake.push(b"{\"visitor\":1}", Some("visit"), &origin);
     let error = Lake::new(store, effects(6))
         .insert(&catalog, contract, &[intake.drain().remove(0).rows])

@@ -73,7 +73,7 @@ mod tests {
     use crate::testing::{effects, visits, without_visits};
     use arrow::array::Array;
     use object_store::memory::InMemory;
-    use pinlake_clean::{Origin, Position};
+    use pinlake_clean::{Position, RecordOrigin};
 
     fn lake() -> Lake {
         Lake::new(Arc::new(InMemory::new()), effects(1))
@@ -82,7 +82,7 @@ mod tests {
     async fn insert(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) {
         let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         for record in records {
-            let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+            let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
             intake.push(record.as_bytes(), Some("visit"), &origin);
         }
         for cleaned in intake.drain() {
@@ -132,7 +132,7 @@ mod tests {
         // As far as it came: the release is known, the row is in its table, quarantine has not been told.
         lake.catalog_history().keep(&**lake.store(), &mended).await.unwrap();
         let mut intake = RecordCleaner::new(mended.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
         let rows = intake.drain().remove(0).rows;
         let visit = lake.table(mended.contract("visit").unwrap());
@@ -153,10 +153,10 @@ mod tests {
         for (catalog, inserted) in [(&broken, 1), (&mended, 0)] {
             let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
             let position = Position::Sequence { number: "7", line: 2 };
-            let origin = Origin { source: "test", position, record_id: Some(("a/b", 3)) };
+            let origin = RecordOrigin { source: "test", position, record_id: Some(("a/b", 3)) };
             intake.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
             // From a file: its line is its identity.
-            let origin = Origin { source: "file/x", position: Position::Line(9), record_id: None };
+            let origin = RecordOrigin { source: "file/x", position: Position::Line(9), record_id: None };
             intake.push(br#"{"visitor": 2, "page": "home"}"#, Some("visit"), &origin);
             for cleaned in intake.drain() {
                 let done = lake.insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap();
@@ -173,7 +173,7 @@ mod tests {
         let before = without_visits();
         let lake = lake();
         let mut intake = RecordCleaner::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
         // No dataset has its shape; then one has, whose rules it breaks.
         intake.push(br#"{"visitor": "nobody"}"#, None, &origin);
         for cleaned in intake.drain() {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
-use pinlake_clean::record_reader::{ReadError, Reader, Records};
+use pinlake_clean::record_reader::{ReadError, ReadOptions, RecordReader};
 
 use crate::error::LandingError;
 
@@ -87,10 +87,14 @@ impl FileBytes {
     ///
     /// # Errors
     /// When the file cannot be read, or was too large to be fetched.
-    pub fn records<'a>(self, name: &str, reader: impl Into<Reader<'a>>) -> Result<Records, ReadError> {
+    pub fn records<'a>(
+        self,
+        name: &str,
+        options: impl Into<ReadOptions<'a>>,
+    ) -> Result<RecordReader, ReadError> {
         match self {
-            Self::Memory(bytes) => Records::from_bytes(name, bytes, reader),
-            Self::Disk(file) => Records::from_file(name, file, reader),
+            Self::Memory(bytes) => RecordReader::from_bytes(name, bytes, options),
+            Self::Disk(file) => RecordReader::from_file(name, file, options),
             Self::TooLarge => {
                 let source = std::io::Error::other("it is too large to be read here");
                 Err(ReadError::Io { name: name.to_owned(), records: 0, source })

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use pinlake_clean::Reason;
-use pinlake_clean::record_reader::{Fault, Record};
+use pinlake_clean::record_reader::Record;
+use pinlake_clean::{Reason, RecordError};
 use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
 use serde::{Deserialize, Serialize};
@@ -100,7 +100,7 @@ fn hash(parts: &[&str]) -> String {
 #[derive(Debug)]
 pub struct Slice {
     records: Vec<RawRecord>,
-    faults: Vec<Option<Fault>>,
+    faults: Vec<Option<RecordError>>,
     bytes: usize,
     most: usize,
 }
@@ -119,15 +119,15 @@ impl Slice {
 
     /// Adds a record, the `number`-th of its file, counted from 0.
     pub fn push(&mut self, file: &FileSource, number: u64, record: Record<'_>) {
-        self.add(file.record(number, record.position, record.bytes), record.fault);
+        self.add(file.record(number, record.position, record.bytes), record.error);
     }
 
     /// Puts a file as a whole aside: `raw` is its bytes, or says where they are.
     pub fn reject_file(&mut self, file: &FileSource, raw: &[u8], reason: Reason, detail: String) {
-        self.add(file.record(0, 0, raw), Some(Fault { reason, detail }));
+        self.add(file.record(0, 0, raw), Some(RecordError { reason, detail }));
     }
 
-    fn add(&mut self, record: RawRecord, fault: Option<Fault>) {
+    fn add(&mut self, record: RawRecord, fault: Option<RecordError>) {
         self.bytes += record.key.len() + record.data.as_bytes().len();
         self.records.push(record);
         self.faults.push(fault);
@@ -291,14 +291,14 @@ mod tests {
     use arrow::array::cast::AsArray;
     use bytes::Bytes;
     use object_store::memory::InMemory;
-    use pinlake_clean::record_reader::{Limits, Records};
+    use pinlake_clean::record_reader::{Limits, RecordReader};
 
     fn catalog() -> Arc<Catalog> {
         Arc::new(Catalog::embedded().unwrap())
     }
 
     fn cut(slice: &mut Slice, file: &FileSource, text: &'static str) {
-        let mut records = Records::from_bytes(&file.name, Bytes::from(text), Limits::default()).unwrap();
+        let mut records = RecordReader::from_bytes(&file.name, Bytes::from(text), Limits::default()).unwrap();
         let mut number = 0;
         while let Some(record) = records.next().unwrap() {
             slice.push(file, number, record);

@@ -9,8 +9,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use pinlake_clean::record_reader::Fault;
-use pinlake_clean::{Count, Origin as RecordOrigin, Position, Reason, RecordCleaner};
+use pinlake_clean::{Position, Reason, RecordCleaner, RecordCounts, RecordError, RecordOrigin};
 use pinlake_schema::stream_key::StreamKey;
 use pinlake_schema::{Catalog, StreamRoute};
 use serde::de::IgnoredAny;
@@ -52,7 +51,7 @@ pub struct Landed {
     /// The objects, one or more a dataset.
     pub objects: Vec<LandingObject>,
     /// Records by dataset, with how many of them went to quarantine.
-    pub counts: Vec<Count>,
+    pub counts: Vec<RecordCounts>,
 }
 
 /// Takes a delivery in: its records are kept, its rows land, and then the watermark says so. The order is the guarantee.
@@ -115,7 +114,7 @@ pub(crate) async fn land_with(
     catalog: &Arc<Catalog>,
     delivery: Delivery<'_>,
     raw: &Path,
-    faults: &[Option<Fault>],
+    faults: &[Option<RecordError>],
     from: Option<&Path>,
 ) -> Result<Landed, LandingError> {
     let Some(origin) = delivery.origin() else {
@@ -246,7 +245,7 @@ impl<'a> Feed<'a> {
         &self,
         landing: &mut Landing<'_>,
         record: &RawRecord,
-        fault: Option<&Fault>,
+        fault: Option<&RecordError>,
     ) -> Result<(), LandingError> {
         let own = StreamKey::parse(&record.key);
         let hint = own.and_then(|key| key.dataset);

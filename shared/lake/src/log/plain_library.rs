@@ -3,7 +3,7 @@
 
 use arrow::array::Int64Array;
 use delta_kernel::committer::FileSystemCommitter;
-use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Env, Rng, SystemClock};
 use pinlake_schema::Catalog;
 
@@ -112,7 +112,7 @@ async fn pinlake_knows_its_own_commit_though_the_answer_was_lost() {
     let contract = catalog.contract("visit").unwrap();
     for inserted in [1, 0] {
         let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(br#"{"visitor": 7}"#, None, &origin);
         let rows = intake.drain().remove(0).rows;
         if inserted == 1 {

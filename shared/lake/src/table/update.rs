@@ -87,7 +87,7 @@ impl Table {
         let mut rows = Vec::new();
         let (mut count, mut changed) = (0, false);
         for batch in self.batches_of(file).await? {
-            let of_batch = pinlake_clean::keys(&self.contract, &batch)
+            let of_batch = pinlake_clean::row_keys(&self.contract, &batch)
                 .map_err(|error| LakeError::encode(&self.contract.name)(error))?;
             let meant: Vec<bool> =
                 (0..of_batch.len()).map(|row| wanted.contains(&keys::key_at(&of_batch, row))).collect();
