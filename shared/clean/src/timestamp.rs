@@ -330,7 +330,7 @@ mod tests {
         fn changed_texts_mean_the_same_to_chrono(
             at in any::<prop::sample::Index>(),
             removed in 0..3_usize,
-            inserted in "[0-9:TZ+. ,/a-zA-Z-]{0,2}",
+            inserted in "[0-9:T. ,/a-yA-Y-]{0,2}",
             pattern in proptest::sample::select(&PATTERNS[..]),
         ) {
             let at_noon = chrono::DateTime::from_timestamp(1_598_586_767, 0).unwrap();
@@ -338,9 +338,9 @@ mod tests {
             let start = at.index(text.len());
             let end = (start + removed).min(text.len());
             text.replace_range(start..end, &inserted);
-            // Chrono has no optional zone: what ends in one is left to the examples above.
+            // Chrono has no optional zone: the examples above cover zones.
             let minuses = |text: &str| text.matches('-').count();
-            if !text.ends_with(['Z', 'z']) && !text.contains('+') && minuses(&text) <= minuses(pattern) {
+            if minuses(&text) <= minuses(pattern) {
                 compare_with_chrono(text.trim_ascii(), pattern)?;
             }
         }
