@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use pinlake_clean::record_reader::Limits;
-use pinlake_clean::record_reader::sandbox::{Bounds, Sandbox};
+use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
 use pinlake_env::{Clock, SystemClock};
 use pinlake_files::load::{BucketLoader, DatasetSummary, LoadError, Loader};
 use pinlake_files::local::{self, FindError, LocalFile, LocalFiles};
@@ -56,8 +56,8 @@ pub struct LoadArgs {
 }
 
 /// Limits of the process that reads a Parquet file. A batch has a thousand rows.
-const PARQUET_BOUNDS: Bounds =
-    Bounds { memory_bytes: 2 << 30, cpu_seconds: 20, silence: Duration::from_secs(40) };
+const PARQUET_BOUNDS: ProcessLimits =
+    ProcessLimits { memory_bytes: 2 << 30, cpu_seconds: 20, idle_timeout: Duration::from_secs(40) };
 
 /// Exit code of `--strict` if records were quarantined.
 const EXIT_QUARANTINED: u8 = 3;
@@ -95,7 +95,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let lake = Arc::new(lake::create(&args.lake).await?);
     // The total size of a bucket is not known before the listing ends.
     let total = addresses.is_empty().then(|| files.iter().map(|file| file.size).sum());
-    let sandbox = Sandbox::of_this_program(Limits::default(), PARQUET_BOUNDS)
+    let sandbox = Sandbox::from_current_exe(Limits::default(), PARQUET_BOUNDS)
         .map_err(|error| CliError::failed("cannot find the path of this program", "").caused_by(error))?;
     let mut load = Load {
         loader: Loader::new(lake, catalog.clone(), SystemClock.now()),

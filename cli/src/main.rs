@@ -76,8 +76,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    if let Some(reading) = sandbox::asked(std::env::args_os()) {
-        return reading.run();
+    if let Some(child) = sandbox::parse_child_args(std::env::args_os()) {
+        return child.run();
     }
     start()
 }

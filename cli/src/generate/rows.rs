@@ -444,7 +444,7 @@ fn draw_degrees(rng: &mut SeededRng, limit: u64) -> f64 {
 mod tests {
     use std::sync::Arc;
 
-    use pinlake_clean::{Origin, Position, RecordCleaner};
+    use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
     use pinlake_schema::Catalog;
     use serde_json::Value;
 
@@ -554,7 +554,7 @@ mod tests {
                 let condition = dataset.write_row(&mut out, &plan, number).unwrap();
                 let mut cleaner = RecordCleaner::new(Arc::clone(&catalog), DateTime::UNIX_EPOCH);
                 let origin =
-                    Origin { source: "file/generated", position: Position::Line(1), record_id: None };
+                    RecordOrigin { source: "file/generated", position: Position::Line(1), record_id: None };
                 cleaner.push(out.trim_ascii_end(), Some(dataset.name()), &origin);
                 let quarantined = cleaner.counts().any(|count| count.quarantined > 0);
                 let row = String::from_utf8_lossy(&out);

@@ -13,7 +13,7 @@ use object_store::memory::InMemory;
 use pinlake_analytics::{
     Dialect, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet, result_store,
 };
-use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
@@ -104,7 +104,7 @@ impl RecordingEngine {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let contract = catalog.contract(dataset).unwrap();
         let mut intake = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
         intake.push(row.as_bytes(), Some(dataset), &origin);
         let rows = intake.drain().remove(0).rows;
         let lake = Lake::new(self.store.clone(), env());

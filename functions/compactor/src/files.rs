@@ -15,8 +15,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
-use pinlake_clean::record_reader::sandbox::{Bounds, Sandbox};
-use pinlake_clean::record_reader::{Limits, ReadError, Records};
+use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
+use pinlake_clean::record_reader::{Limits, ReadError, RecordReader};
 use pinlake_clean::{MAX_RECORD_BYTES, Reason};
 use pinlake_env::Env;
 use pinlake_files::attempt::{Attempt, AttemptedFile, Attempts, MAX_FAILURES};
@@ -70,8 +70,9 @@ const PARQUET_SILENCE: Duration = Duration::from_secs(20);
 /// If the path of this program is not known.
 pub fn parquet_sandbox(memory_bytes: u64) -> std::io::Result<Sandbox> {
     let memory_bytes = (memory_bytes / PARQUET_SHARE).max(MIN_PARQUET_BYTES);
-    let bounds = Bounds { memory_bytes, cpu_seconds: PARQUET_CPU_SECONDS, silence: PARQUET_SILENCE };
-    Sandbox::of_this_program(LIMITS, bounds)
+    let bounds =
+        ProcessLimits { memory_bytes, cpu_seconds: PARQUET_CPU_SECONDS, idle_timeout: PARQUET_SILENCE };
+    Sandbox::from_current_exe(LIMITS, bounds)
 }
 
 /// The steps in which a file is read.
@@ -79,7 +80,7 @@ pub fn parquet_sandbox(memory_bytes: u64) -> std::io::Result<Sandbox> {
 pub struct Steps {
     /// Bytes of records in a slice.
     pub slice_bytes: usize,
-    /// Cost of reading between two checks of the clock, in units of [`Records::cost`].
+    /// Cost of reading between two checks of the clock, in units of [`RecordReader::cost`].
     pub check_cost: u64,
     /// Minimum cost of new records per invocation, even after the deadline, so that every file makes progress.
     pub min_cost: u64,
@@ -545,7 +546,7 @@ impl Work<'_> {
     fn fill(
         &mut self,
         file: &FileSource,
-        records: &mut Records,
+        records: &mut RecordReader,
         place: &mut Place,
     ) -> Result<Filled, ReadError> {
         let limit = records.cost() + self.files.steps.check_cost;
@@ -577,7 +578,7 @@ impl Work<'_> {
         whole: Option<&[u8]>,
         error: &ReadError,
     ) -> End {
-        if !error.is_of_the_file() {
+        if !error.is_file_error() {
             tracing::error!(file = file.name, %error, "cannot read a file; it will be tried again");
             return End::Failed;
         }

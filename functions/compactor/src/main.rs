@@ -26,8 +26,8 @@ const RESERVE: Duration = Duration::from_secs(20);
 const KEY_SHARE: usize = 4;
 
 fn main() -> Result<ExitCode, Error> {
-    if let Some(reading) = sandbox::asked(std::env::args_os()) {
-        return Ok(reading.run());
+    if let Some(child) = sandbox::parse_child_args(std::env::args_os()) {
+        return Ok(child.run());
     }
     serve().map(|()| ExitCode::SUCCESS)
 }

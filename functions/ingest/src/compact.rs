@@ -1,12 +1,11 @@
-//! One pass over JSON text: checked, and copied compact.
+//! Checks JSON text and copies it in compact form, in one pass.
 //!
-//! What comes out is the same value with key order and the text of numbers kept, no blanks between tokens, and
-//! UTF-8 in place of `\uXXXX` wherever the character can stand in JSON as itself. Control characters and lone
-//! surrogates stay escaped, so **no line feed is ever in the output**: a value is a line. This is what Kinesis
-//! held behind the API Gateway templates, and it is a third smaller than what Python clients send.
+//! The output is the same value without white space between tokens. The order of keys and the text of numbers are unchanged; `\uXXXX`
+//! becomes UTF-8 where the character may appear in JSON unescaped. Control characters and unpaired surrogates stay escaped, so **the
+//! output never contains a line feed**: a value is a line. The output is about a third smaller than what Python clients send.
 //!
-//! The grammar is RFC 8259's, without exceptions: `NaN`, trailing commas and raw control characters are
-//! refused. Nesting is bounded by [`MAX_DEPTH`]; the reader is recursive, and the bound keeps its stack small.
+//! The grammar is that of RFC 8259: `NaN`, trailing commas and unescaped control characters are refused, and so is nesting beyond
+//! [`MAX_DEPTH`], which also bounds the recursion of the reader. The lexer is [`pinlake_json`].
 //!
 //! ```
 //! use ingest::compact::Reader;
@@ -20,28 +19,10 @@
 
 use std::fmt;
 
-use pinlake_json::{Unicode, plain_run, unicode};
+use pinlake_json::{Lexer, RunEnd, ValueKind};
+pub use pinlake_json::{MAX_DEPTH, Malformed};
 
-/// How deep objects and arrays may be nested, the request's own envelope included.
-pub const MAX_DEPTH: usize = 128;
-
-/// The text is not JSON, from byte `at` on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed {
-    /// Offset of the offending byte; the text's length when the text ends too early.
-    pub at: usize,
-    /// What should have stood there, or what is wrong.
-    pub problem: &'static str,
-}
-
-impl Malformed {
-    /// The same mistake in a text of which this one is a part that begins at byte `base`.
-    pub fn shifted(self, base: usize) -> Self {
-        Self { at: base + self.at, ..self }
-    }
-}
-
-/// A place in the client's own text: what an editor shows.
+/// A place in the client's text, as an editor shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// From 1.
@@ -51,8 +32,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// Where byte `at` of `text` stands. `text` up to there is UTF-8.
-    pub fn of(text: &[u8], at: usize) -> Self {
+    /// The position of byte `at` of `text`, which must be UTF-8 up to there.
+    pub fn from_offset(text: &[u8], at: usize) -> Self {
         let before = &text[..at.min(text.len())];
         let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |feed| feed + 1);
         let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
@@ -68,7 +49,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Takes the compact text.
+/// Receives the compact text.
 pub trait Sink {
     /// Appends bytes.
     fn put(&mut self, bytes: &[u8]);
@@ -80,253 +61,159 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Checks a value and keeps nothing of it.
+/// A sink that drops everything: for values that are only checked.
 pub struct Discard;
 
 impl Sink for Discard {
     fn put(&mut self, _: &[u8]) {}
 }
 
-/// A reader of JSON text that is known to be UTF-8.
+/// Reads JSON text, and copies values of it in compact form.
 pub struct Reader<'a> {
-    text: &'a [u8],
-    at: usize,
-    depth: usize,
+    lexer: Lexer<'a>,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads from the beginning of `text`, which the caller has found to be UTF-8.
+    /// Reads from the beginning of `text`, which must be UTF-8.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, depth: 0 }
+        Self { lexer: Lexer::new(text) }
     }
 
-    /// The first byte of the next token, after blanks.
+    /// Returns the first byte of the next token.
     pub fn peek(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at) {
-            self.at += 1;
-        }
-        self.text.get(self.at).copied()
+        self.lexer.peek()
     }
 
-    /// The text ends here, but for blanks.
+    /// Checks that only white space follows.
     ///
     /// # Errors
-    /// When something follows.
+    /// If anything else follows.
     pub fn end(&mut self) -> Result<(), Malformed> {
-        if self.peek().is_some() { Err(self.wrong("nothing may follow the value")) } else { Ok(()) }
+        self.lexer.end()
     }
 
     /// Copies the next value.
     ///
     /// # Errors
-    /// When it is malformed, or nested deeper than [`MAX_DEPTH`].
+    /// If it is malformed, or nested deeper than [`MAX_DEPTH`].
     pub fn value(&mut self, out: &mut impl Sink) -> Result<(), Malformed> {
-        match self.peek() {
-            Some(b'{') => {
-                out.put(b"{");
-                self.sequence(b'}', "expected ',' or '}'", |reader, first| {
-                    if !first {
-                        out.put(b",");
-                    }
-                    reader.name(out)?;
-                    out.put(b":");
-                    reader.value(out)
-                })?;
-                out.put(b"}");
-                Ok(())
-            }
-            Some(b'[') => {
-                out.put(b"[");
-                self.sequence(b']', "expected ',' or ']'", |reader, first| {
-                    if !first {
-                        out.put(b",");
-                    }
-                    reader.value(out)
-                })?;
-                out.put(b"]");
-                Ok(())
-            }
-            Some(b'"') => self.string(out),
-            Some(b'-' | b'0'..=b'9') => self.number(out),
-            Some(b't') => self.literal(b"true", out),
-            Some(b'f') => self.literal(b"false", out),
-            Some(b'n') => self.literal(b"null", out),
-            _ => Err(self.wrong("expected a JSON value")),
-        }
+        copy_value(&mut self.lexer, out)
     }
 
-    /// Walks the members of the object that comes next. `member` gets each name and must read the value.
+    /// Reads the object that comes next. `member` gets each name and must read the value.
     ///
     /// # Errors
-    /// When the object is malformed, or when `member` says so.
+    /// If the object is malformed, or if `member` returns an error.
     pub fn members<E: From<Malformed>>(
         &mut self,
         mut member: impl FnMut(&mut Self, &str) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut name = Vec::new();
-        self.sequence(b'}', "expected ',' or '}'", |reader, _| {
+        self.lexer.object(|lexer, _| {
             name.clear();
-            reader.name(&mut name)?;
+            copy_name(lexer, &mut name)?;
             let unquoted = &name[1..name.len() - 1];
-            member(reader, std::str::from_utf8(unquoted).unwrap_or_default())
+            // A copy of four words: the callback wants a `Reader`.
+            let mut reader = Reader { lexer: lexer.clone() };
+            member(&mut reader, std::str::from_utf8(unquoted).unwrap_or_default())?;
+            *lexer = reader.lexer;
+            Ok(())
         })
     }
 
-    /// Walks the elements of the array that comes next. `element` must read the value.
+    /// Reads the array that comes next. `element` must read the value.
     ///
     /// # Errors
-    /// When the array is malformed, or when `element` says so.
+    /// If the array is malformed, or if `element` returns an error.
     pub fn elements<E: From<Malformed>>(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.sequence(b']', "expected ',' or ']'", |reader, _| element(reader))
+        self.lexer.array(|lexer, _| {
+            let mut reader = Reader { lexer: lexer.clone() };
+            element(&mut reader)?;
+            *lexer = reader.lexer;
+            Ok(())
+        })
     }
+}
 
-    fn wrong(&self, problem: &'static str) -> Malformed {
-        Malformed { at: self.at, problem }
-    }
-
-    /// The items between the bracket that comes next and `close`, and the commas between them.
-    fn sequence<E: From<Malformed>>(
-        &mut self,
-        close: u8,
-        expected: &'static str,
-        mut item: impl FnMut(&mut Self, bool) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if self.depth == MAX_DEPTH {
-            return Err(self.wrong("nested deeper than 128 levels").into());
-        }
-        self.depth += 1;
-        self.at += 1;
-        let mut first = true;
-        if self.peek() != Some(close) {
-            loop {
-                item(self, first)?;
-                first = false;
-                match self.peek() {
-                    Some(b',') => self.at += 1,
-                    Some(b) if b == close => break,
-                    _ => return Err(self.wrong(expected).into()),
+fn copy_value(lexer: &mut Lexer<'_>, out: &mut impl Sink) -> Result<(), Malformed> {
+    match lexer.value_kind()? {
+        ValueKind::Object => {
+            out.put(b"{");
+            lexer.object(|lexer, is_first| {
+                if !is_first {
+                    out.put(b",");
                 }
-            }
+                copy_name(lexer, out)?;
+                out.put(b":");
+                copy_value(lexer, out)
+            })?;
+            out.put(b"}");
+            Ok(())
         }
-        self.at += 1;
-        self.depth -= 1;
-        Ok(())
-    }
-
-    /// A member's name and its colon; copies the quoted name.
-    fn name(&mut self, out: &mut impl Sink) -> Result<(), Malformed> {
-        if self.peek() != Some(b'"') {
-            return Err(self.wrong("expected a name in double quotes"));
-        }
-        self.string(out)?;
-        if self.peek() != Some(b':') {
-            return Err(self.wrong("expected ':'"));
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    fn literal(&mut self, word: &'static [u8], out: &mut impl Sink) -> Result<(), Malformed> {
-        if !self.text[self.at..].starts_with(word) {
-            return Err(self.wrong("expected a JSON value"));
-        }
-        self.at += word.len();
-        out.put(word);
-        Ok(())
-    }
-
-    fn number(&mut self, out: &mut impl Sink) -> Result<(), Malformed> {
-        let start = self.at;
-        if self.text[self.at] == b'-' {
-            self.at += 1;
-        }
-        // A zero stands alone; whatever follows it is not part of the number.
-        if self.text.get(self.at) == Some(&b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.text.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.text.get(self.at) {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.text.get(self.at) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        out.put(&self.text[start..self.at]);
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), Malformed> {
-        let rest = &self.text[self.at..];
-        match rest.iter().take_while(|b| b.is_ascii_digit()).count() {
-            0 => Err(self.wrong("expected a digit")),
-            count => {
-                self.at += count;
-                Ok(())
-            }
-        }
-    }
-
-    /// A string, from its opening quote.
-    fn string(&mut self, out: &mut impl Sink) -> Result<(), Malformed> {
-        let mut kept_from = self.at;
-        self.at += 1;
-        loop {
-            self.at += plain_run(&self.text[self.at..]);
-            match self.text.get(self.at) {
-                Some(b'"') => {
-                    self.at += 1;
-                    out.put(&self.text[kept_from..self.at]);
-                    return Ok(());
+        ValueKind::Array => {
+            out.put(b"[");
+            lexer.array(|lexer, is_first| {
+                if !is_first {
+                    out.put(b",");
                 }
-                Some(b'\\') => {
-                    let start = self.at;
-                    if let Some(plain) = self.escape()? {
-                        out.put(&self.text[kept_from..start]);
-                        match plain {
-                            '"' => out.put(b"\\\""),
-                            '\\' => out.put(b"\\\\"),
-                            plain => out.put(plain.encode_utf8(&mut [0; 4]).as_bytes()),
-                        }
-                        kept_from = self.at;
-                    }
-                }
-                Some(_) => return Err(self.wrong("a control character must be escaped in a string")),
-                None => return Err(self.wrong("the string does not end")),
-            }
+                copy_value(lexer, out)
+            })?;
+            out.put(b"]");
+            Ok(())
         }
+        ValueKind::String => {
+            lexer.open_string();
+            copy_string(lexer, out)
+        }
+        ValueKind::Number => lexer.number().map(|number| out.put(number)),
+        ValueKind::True => copy_literal(lexer, "true", out),
+        ValueKind::False => copy_literal(lexer, "false", out),
+        ValueKind::Null => copy_literal(lexer, "null", out),
     }
+}
 
-    /// Passes an escape, from its backslash; gives the character to write in its place, if one should be.
-    fn escape(&mut self) -> Result<Option<char>, Malformed> {
-        let rest = &self.text[self.at..];
-        match rest.get(1) {
-            Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 2;
-                Ok(None)
-            }
-            Some(b'/') => {
-                self.at += 2;
-                Ok(Some('/'))
-            }
-            Some(b'u') => {
-                let Some(Unicode { code, bytes }) = unicode(rest) else {
-                    return Err(self.wrong("expected four hexadecimal digits after \\u"));
-                };
-                self.at += bytes;
-                // A lone surrogate is no char; a control character may not stand in JSON as itself.
-                Ok(char::from_u32(code).filter(|c| *c >= ' '))
-            }
-            _ => Err(self.wrong("no such escape")),
+fn copy_literal(lexer: &mut Lexer<'_>, word: &'static str, out: &mut impl Sink) -> Result<(), Malformed> {
+    lexer.literal(word)?;
+    out.put(word.as_bytes());
+    Ok(())
+}
+
+/// Copies a member's name with its quotes, and passes the colon behind it.
+fn copy_name(lexer: &mut Lexer<'_>, out: &mut impl Sink) -> Result<(), Malformed> {
+    lexer.open_name()?;
+    copy_string(lexer, out)?;
+    lexer.colon()
+}
+
+/// Copies a string, of which the opening quote has just been passed.
+fn copy_string(lexer: &mut Lexer<'_>, out: &mut impl Sink) -> Result<(), Malformed> {
+    out.put(b"\"");
+    // What is unchanged is copied in runs as long as possible.
+    let (mut run, mut run_start) = (lexer.rest(), lexer.offset());
+    loop {
+        if lexer.plain_run()? == RunEnd::Quote {
+            out.put(&run[..lexer.offset() - run_start]);
+            return Ok(());
         }
+        let before = lexer.offset() - run_start;
+        let escape = lexer.escape()?;
+        let is_short = escape.bytes == 2;
+        let replacement = match escape.character {
+            // JSON has no other form for these.
+            Some('"' | '\\') if is_short => continue,
+            None | Some(..' ') => continue,
+            Some(character) => character,
+        };
+        out.put(&run[..before]);
+        match replacement {
+            '"' => out.put(b"\\\""),
+            '\\' => out.put(b"\\\\"),
+            character => out.put(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+        (run, run_start) = (lexer.rest(), lexer.offset());
     }
 }
 
@@ -343,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_go_and_order_and_numbers_stay() {
+    fn white_space_is_dropped_and_order_and_numbers_are_kept() {
         let text = "\r\n{ \"b\" : [ 1.50 , -0, 1E+2, 12345678901234567890123 ],\t\"a\" : { } , \"c\":[ ],\"b\":null}\n";
         assert_eq!(
             compact(text).unwrap(),
@@ -377,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_found_where_they_stand() {
+    fn an_error_names_the_byte() {
         let cases = [
             ("", 0, "expected a JSON value"),
             ("{\"a\":}", 5, "expected a JSON value"),
@@ -408,8 +295,8 @@ mod tests {
         }
     }
 
-    /// Tens of thousands of texts with one or two bytes changed: what one parser takes, the other must take, and
-    /// the compact text must mean the same.
+    /// Tens of thousands of texts with one or two bytes changed: both parsers accept the same ones, and the compact text has the same
+    /// value.
     #[test]
     fn serde_json_agrees_on_what_is_json() {
         let seeds = [
@@ -423,7 +310,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % bound
         };
-        let (mut taken, mut refused) = (0, 0);
+        let (mut accepted, mut refused) = (0, 0);
         for round in 0..60_000 {
             let mut text = seeds[round % seeds.len()].as_bytes().to_vec();
             for _ in 0..=draw(2) {
@@ -444,13 +331,13 @@ mod tests {
                 refused += 1;
                 continue;
             };
-            taken += 1;
+            accepted += 1;
             // A lone surrogate is JSON, but no Rust string; a huge exponent is a number, but no f64.
             if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) {
                 assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value, "{text}");
             }
         }
-        assert!(taken > 5_000 && refused > 5_000, "{taken} taken, {refused} refused");
+        assert!(accepted > 5_000 && refused > 5_000, "{accepted} accepted, {refused} refused");
     }
 
     #[test]
@@ -467,10 +354,10 @@ mod tests {
     fn a_position_counts_lines_and_characters() {
         let text = "{\n  \"é\": x}".as_bytes();
         let at = text.iter().position(|&b| b == b'x').unwrap();
-        assert_eq!(Position::of(text, at), Position { line: 2, column: 8 });
-        assert_eq!(Position::of(b"", 0), Position { line: 1, column: 1 });
-        assert_eq!(Position::of(b"ab\n", 2), Position { line: 1, column: 3 });
-        assert_eq!(Position::of(b"ab\n", 3), Position { line: 2, column: 1 });
+        assert_eq!(Position::from_offset(text, at), Position { line: 2, column: 8 });
+        assert_eq!(Position::from_offset(b"", 0), Position { line: 1, column: 1 });
+        assert_eq!(Position::from_offset(b"ab\n", 2), Position { line: 1, column: 3 });
+        assert_eq!(Position::from_offset(b"ab\n", 3), Position { line: 2, column: 1 });
     }
 
     #[test]

@@ -121,7 +121,10 @@ impl From<RecordTooLarge> for ApiError {
 impl ApiError {
     /// Malformed JSON in `body`.
     pub fn from_malformed(body: &[u8], malformed: Malformed) -> Self {
-        Self::MalformedJson { position: Position::of(body, malformed.at), problem: malformed.problem }
+        Self::MalformedJson {
+            position: Position::from_offset(body, malformed.at),
+            problem: malformed.problem,
+        }
     }
 
     /// The HTTP status.

@@ -1,7 +1,7 @@
-//! Any bytes as a file: the first byte names it, in the layout of Kafka Connect's S3 sink or otherwise.
+//! Any bytes as a file. The first byte selects its name, some in the layout of Kafka Connect's S3 sink.
 #![no_main]
 
-#[allow(dead_code, reason = "each target calls its own law")]
+#[allow(dead_code, reason = "each target uses its own invariant")]
 #[path = "../../../shared/clean/tests/it/hostile/invariants.rs"]
 mod invariants;
 

@@ -1,7 +1,7 @@
-//! Any bytes as one record: the first byte names a dataset.
+//! Any bytes as one record. The first byte selects the dataset.
 #![no_main]
 
-#[allow(dead_code, reason = "each target calls its own law")]
+#[allow(dead_code, reason = "each target uses its own invariant")]
 #[path = "../../../shared/clean/tests/it/hostile/invariants.rs"]
 mod invariants;
 

@@ -1,6 +1,6 @@
-//! What fuzzing begins with, written into the folder that `SEEDS` names, one folder a target.
+//! Writes the first inputs of all targets into the folder in `SEEDS`, one subfolder per target.
 //!
-//! It is compiled as the targets are, so it has to be one, whose work is done before the first input: `seeds -runs=0`.
+//! It is built like the targets, so it has to be one. It does its work before the first input: `seeds -runs=0`.
 #![no_main]
 
 #[path = "../../../shared/clean/tests/it/hostile/inputs.rs"]
@@ -9,7 +9,7 @@ mod inputs;
 use std::path::Path;
 
 /// Larger inputs only slow the fuzzer down.
-const MOST: usize = 4096;
+const MAX_SEED_BYTES: usize = 4096;
 
 const RECORDS: [&str; 4] = [
     r#"{"index": 7528, "unique_id": "fbe5", "title": "caf\u00e9", "follower_count": "124k", "save_location": "Local save in /data/x"}"#,
@@ -38,8 +38,9 @@ fn write() -> std::io::Result<()> {
         std::fs::write(folder.join(name), [first.as_slice(), bytes].concat())
     };
     let from_the_table = inputs::table().into_iter().filter_map(|row| inputs::input(&row[0]));
-    let small = from_the_table.map(|(_, bytes)| bytes).filter(|bytes| bytes.len() <= MOST);
+    let small = from_the_table.map(|(_, bytes)| bytes).filter(|bytes| bytes.len() <= MAX_SEED_BYTES);
     for (at, bytes) in small.chain(RECORDS.map(|record| record.as_bytes().to_vec())).enumerate() {
+        write("json", format!("{at}"), None, &bytes)?;
         for first in 0..8 {
             write("record", format!("{at}-{first}"), Some(first), &bytes)?;
             write("file", format!("{at}-{first}"), Some(first), &bytes)?;

@@ -1,7 +1,7 @@
-//! Any table of texts, written as CSV: the first byte says how wide it is, and what stands between two cells.
+//! Any table of texts, written as CSV. The first byte selects the number of columns and the delimiter.
 #![no_main]
 
-#[allow(dead_code, reason = "each target calls its own law")]
+#[allow(dead_code, reason = "each target uses its own invariant")]
 #[path = "../../../shared/clean/tests/it/hostile/invariants.rs"]
 mod invariants;
 

@@ -1,21 +1,19 @@
-//! A contract made ready for work: its names resolved to numbers, its batch open.
+//! A contract with the names of its fields resolved.
 
 use std::sync::Arc;
 
 use pinlake_schema::Contract;
 
-use crate::batch::Batch;
-use crate::fields::{FieldId, FieldTable};
-use crate::record::Record;
+use crate::field_table::{FieldId, FieldTable};
+use crate::parsed_record::ParsedRecord;
 
 #[derive(Debug)]
 pub(crate) struct CompiledContract {
     pub(crate) contract: Arc<Contract>,
-    /// The fields that tell its records.
+    /// The fields that distinguish its records.
     pub(crate) shape: Vec<FieldId>,
-    /// For each column its fields, each with its alternatives.
+    /// For each column its source fields, each with its alternatives.
     pub(crate) columns: Vec<Vec<Vec<FieldId>>>,
-    pub(crate) batch: Batch,
 }
 
 impl CompiledContract {
@@ -26,16 +24,11 @@ impl CompiledContract {
             .iter()
             .map(|column| column.source.fields().iter().map(|names| ids(names)).collect())
             .collect();
-        CompiledContract {
-            shape: ids(&contract.route.shape),
-            columns,
-            batch: Batch::new(contract),
-            contract: Arc::clone(contract),
-        }
+        CompiledContract { shape: ids(&contract.route.shape), columns, contract: Arc::clone(contract) }
     }
 
-    /// Whether the record has every field that tells this dataset's records. A contract without a shape cannot tell.
-    pub(crate) fn fits(&self, record: &Record) -> bool {
+    /// Whether the record has all fields of the contract's shape. A contract without a shape matches nothing.
+    pub(crate) fn matches_shape(&self, record: &ParsedRecord) -> bool {
         !self.shape.is_empty() && self.shape.iter().all(|field| record.has(*field))
     }
 }

@@ -1,20 +1,20 @@
-//! Whole numbers out of their written form, without a detour through floating point.
+//! Parses integers from decimal text without floating point.
 
-/// Why a text is not the number that it should be.
+/// Why a text is not an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotANumber {
-    /// It is not a decimal number at all.
+pub(crate) enum DecimalError {
+    /// Not a decimal number.
     Malformed,
     /// A number with a fraction.
     Fraction,
-    /// A whole number that does not fit 64 bits.
-    TooBig,
+    /// An integer that does not fit 64 bits.
+    TooLarge,
 }
 
-/// The value of a decimal number times 10 to the power of `shift`, when that is a whole number:
-/// `7`, `-7.0`, `1e3`, and with a shift of 3 also `1.2`.
-pub(crate) fn whole(text: &str, shift: i32) -> Result<i64, NotANumber> {
-    if shift == 0
+/// Parses a decimal number and multiplies it by 10 to the power of `exponent`. The result must be an integer: `7`, `-7.0`, `1e3`,
+/// and with an exponent of 3 also `1.2`.
+pub(crate) fn parse_scaled(text: &str, exponent: i32) -> Result<i64, DecimalError> {
+    if exponent == 0
         && let Ok(number) = text.parse::<i64>()
     {
         return Ok(number);
@@ -24,23 +24,23 @@ pub(crate) fn whole(text: &str, shift: i32) -> Result<i64, NotANumber> {
         [b'+', ..] => (false, &text[1..]),
         _ => (false, text),
     };
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+    let (mantissa, written_exponent) = match unsigned.split_once(['e', 'E']) {
         None => (unsigned, 0),
-        Some((mantissa, exponent)) => (mantissa, exponent_of(exponent)?),
+        Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
     };
     let (integral, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if integral.len() + fraction.len() == 0 || !is_digits(integral) || !is_digits(fraction) {
-        return Err(NotANumber::Malformed);
+        return Err(DecimalError::Malformed);
     }
-    // The digits without the point, and where the point belongs, counted from the first of them.
-    let point = integral.len() as i64 + i64::from(exponent) + i64::from(shift);
+    // Where the decimal point belongs among the digits of both parts.
+    let point = integral.len() as i64 + i64::from(written_exponent) + i64::from(exponent);
     let digits = || integral.bytes().chain(fraction.bytes());
     let mut value: i64 = 0;
     for (at, digit) in digits().enumerate() {
         if at as i64 >= point {
             if digit != b'0' {
-                return Err(NotANumber::Fraction);
+                return Err(DecimalError::Fraction);
             }
             continue;
         }
@@ -56,26 +56,25 @@ pub(crate) fn whole(text: &str, shift: i32) -> Result<i64, NotANumber> {
     Ok(value)
 }
 
-fn push_digit(value: i64, digit: u8, negative: bool) -> Result<i64, NotANumber> {
+fn push_digit(value: i64, digit: u8, negative: bool) -> Result<i64, DecimalError> {
     let digit = i64::from(digit);
     value
         .checked_mul(10)
         .and_then(|value| if negative { value.checked_sub(digit) } else { value.checked_add(digit) })
-        .ok_or(NotANumber::TooBig)
+        .ok_or(DecimalError::TooLarge)
 }
 
-/// An exponent; what lies beyond any number that can be meant is cut to the edge.
-fn exponent_of(text: &str) -> Result<i32, NotANumber> {
+/// Parses an exponent. Exponents beyond a thousand million are capped: no result that fits has one.
+fn parse_exponent(text: &str) -> Result<i32, DecimalError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(NotANumber::Malformed);
+        return Err(DecimalError::Malformed);
     }
     let size = digits.parse::<i32>().unwrap_or(i32::MAX).min(1_000_000_000);
     Ok(if text.starts_with('-') { -size } else { size })
 }
 
-/// A count: a number, or one with the suffix k, M or B (either case) for thousands, millions, milliards.
-/// Gives the number's text and the power of ten that the suffix stands for.
+/// Splits a count into its number and the power of ten of its suffix: k for thousands, M for millions, B for billions, in either case.
 pub(crate) fn split_count(text: &str) -> (&str, i32) {
     let shift = match text.as_bytes().last() {
         Some(b'k' | b'K') => 3,
@@ -91,9 +90,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_numbers() {
-        use NotANumber::{Fraction, Malformed, TooBig};
-        for (text, shift, value) in [
+    fn integers_from_all_forms() {
+        use DecimalError::{Fraction, Malformed, TooLarge};
+        for (text, exponent, value) in [
             ("2418", 0, Ok(2418)),
             ("-0", 0, Ok(0)),
             ("-0.0", 0, Ok(0)),
@@ -104,11 +103,11 @@ mod tests {
             ("1500e-2", 0, Ok(15)),
             ("15e-2", 0, Err(Fraction)),
             ("0e999999999999", 0, Ok(0)),
-            ("1e400", 0, Err(TooBig)),
+            ("1e400", 0, Err(TooLarge)),
             ("1e-999999999999", 0, Err(Fraction)),
             ("9223372036854775807", 0, Ok(i64::MAX)),
             ("-9223372036854775808.0", 0, Ok(i64::MIN)),
-            ("9223372036854775808", 0, Err(TooBig)),
+            ("9223372036854775808", 0, Err(TooLarge)),
             ("9007199254740993.0", 0, Ok(9_007_199_254_740_993)),
             ("1.2", 3, Ok(1200)),
             ("1.2345", 3, Err(Fraction)),
@@ -122,7 +121,7 @@ mod tests {
             ("1e", 0, Err(Malformed)),
             ("٣", 0, Err(Malformed)),
         ] {
-            assert_eq!(whole(text, shift), value, "{text} {shift}");
+            assert_eq!(parse_scaled(text, exponent), value, "{text} {exponent}");
         }
     }
 }

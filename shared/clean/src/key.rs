@@ -1,108 +1,121 @@
-//! Keys of rows: 128 bits over a row's identity. The form is laid down in `docs/keys.md` and never changes;
-//! another form would be another domain.
+//! The keys of rows: a 128-bit hash of the canonical encoding of a row's identity. `docs/keys.md` specifies the encoding. It never
+//! changes: another encoding would need another domain.
 
 use arrow::array::FixedSizeBinaryArray;
 use arrow::buffer::Buffer;
+use pinlake_blake3_lanes::{HASH_BYTES, append_hashes, hash_input};
 use pinlake_schema::stream_key::BEFORE_CALLER;
 use pinlake_schema::{Column, Contract, Identity, Scalar, Type};
 
-use crate::blake3_lanes;
-use crate::cell::{Cell, View};
-use crate::record_cleaner::Origin;
+use crate::record_origin::RecordOrigin;
+use crate::row::{Cell, RowView};
 
-/// Width of a key.
-pub(crate) const KEY_BYTES: usize = blake3_lanes::HASH_BYTES;
+/// The length of a key in bytes.
+pub(crate) const KEY_BYTES: usize = HASH_BYTES;
 
-/// Canonical forms are hashed when so many bytes have come together: enough for all lanes, and still in the cache.
-const FORMS_BYTES: usize = 32 << 10;
+/// Encodings are hashed once they take this many bytes: enough for all lanes, and still in the cache of the processor.
+const MAX_ENCODED_BYTES: usize = 32 << 10;
 
-/// First part of every canonical form.
+/// The first part of every encoding.
 const DOMAIN: &[u8] = b"pinlake-key-1";
 
-/// Tag of the columns that stand for a record's own id.
+/// The tag of the parts of a record's identity.
 const TAG_RECORD: u8 = 32;
-/// Added to an element's tag for an array of it.
+/// Added to the tag of a type for an array of it.
 const TAG_ARRAY: u8 = 64;
 
-/// The keys of a batch's rows.
+/// Builds the keys of the rows of a batch.
 #[derive(Debug, Default)]
-pub(crate) struct Keys {
-    /// Of the first rows.
+pub(crate) struct KeyBuilder {
+    /// The keys of the first rows.
     hashed: Vec<u8>,
-    /// The canonical forms of the others, one behind the other, and where each ends.
-    forms: Vec<u8>,
+    /// The encodings of the other rows, and the offset behind each.
+    encoded: Vec<u8>,
     ends: Vec<usize>,
 }
 
-impl Keys {
-    /// Adds the key of a row. `record` is the record that it was made of, where that belongs to the key.
-    pub(crate) fn push(&mut self, form: &KeyEncoder, view: View<'_>, record: Option<RecordId<'_>>) {
-        if self.forms.len() >= FORMS_BYTES {
-            self.hash();
+impl KeyBuilder {
+    /// Adds the key of a row. `identity` is that of its record, if it is part of the key.
+    pub(crate) fn push(
+        &mut self,
+        encoder: &KeyEncoder,
+        view: RowView<'_>,
+        identity: Option<RecordIdentity<'_>>,
+    ) {
+        if self.encoded.len() >= MAX_ENCODED_BYTES {
+            self.hash_encoded();
         }
-        form.begin.put(&mut self.forms);
-        form.columns.iter().for_each(|column| column.put(view, &mut self.forms));
-        if let Some(record) = record {
-            record.put(&mut self.forms);
+        encoder.prefix.append_to(&mut self.encoded);
+        encoder.columns.iter().for_each(|column| column.encode(view, &mut self.encoded));
+        if let Some(identity) = identity {
+            identity.encode(&mut self.encoded);
         }
-        self.ends.push(self.forms.len());
+        self.ends.push(self.encoded.len());
     }
 
-    /// The key that was added last.
+    /// The key that was added last. It is hashed on its own.
     pub(crate) fn last(&self) -> Option<[u8; KEY_BYTES]> {
         let (_, before) = self.ends.split_last()?;
-        Some(blake3_lanes::hash_one(&self.forms[before.last().copied().unwrap_or(0)..]))
+        Some(hash_input(&self.encoded[before.last().copied().unwrap_or(0)..]))
     }
 
-    /// The keys so far; there are none afterwards.
+    /// Returns the keys; the builder is empty afterwards.
     pub(crate) fn finish(&mut self) -> FixedSizeBinaryArray {
-        self.hash();
+        self.hash_encoded();
         let keys = std::mem::take(&mut self.hashed);
         FixedSizeBinaryArray::new(KEY_BYTES as i32, Buffer::from_vec(keys), None)
     }
 
-    fn hash(&mut self) {
-        blake3_lanes::hash(&self.forms, &self.ends, &mut self.hashed);
-        self.forms.clear();
+    fn hash_encoded(&mut self) {
+        append_hashes(&self.encoded, &self.ends, &mut self.hashed);
+        self.encoded.clear();
         self.ends.clear();
     }
 }
 
-/// What the canonical forms of all rows of a contract have in common.
+/// Encodes the identity of the rows of one contract.
 #[derive(Debug)]
 pub(crate) struct KeyEncoder {
     /// The domain and the dataset.
-    begin: Known,
-    /// In the order of their names; none where the record itself is the identity.
+    prefix: EncodedPrefix,
+    /// In the order of their names; empty if the record is the identity.
     columns: Vec<KeyColumn>,
-    /// Whether each row's record belongs to its key.
-    by_record: bool,
+    uses_record_identity: bool,
 }
 
-/// A record as a part of a key.
+/// The identity of a record, as a part of a key.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RecordId<'a> {
-    pub(crate) origin: &'a Origin<'a>,
-    /// Its bytes; none in the first form of keys of records.
-    pub(crate) content: Option<&'a [u8]>,
+pub(crate) struct RecordIdentity<'a> {
+    origin: &'a RecordOrigin<'a>,
+    /// The bytes of the record. `None` in the former key epoch, whose keys did not cover them.
+    content: Option<&'a [u8]>,
 }
 
-impl RecordId<'_> {
-    /// Of a record that came without an id, as in a file, the place it came from is the id. The content belongs to it: two
-    /// senders may name different records alike, and neither must take the other's place.
-    fn put(&self, form: &mut Vec<u8>) {
+impl<'a> RecordIdentity<'a> {
+    pub(crate) fn new(origin: &'a RecordOrigin<'a>, content: &'a [u8]) -> Self {
+        Self { origin, content: Some(content) }
+    }
+
+    /// The identity of the same record in the former key epoch.
+    pub(crate) fn without_content(self) -> Self {
+        Self { content: None, ..self }
+    }
+
+    /// A record without an id, such as a line of a file, is identified by its place. The content is included because two senders may use
+    /// the same id for different records, and neither must replace the other's.
+    fn encode(&self, out: &mut Vec<u8>) {
         let mut field = |name: &str, value: &[u8]| {
-            put(form, name.as_bytes());
-            form.push(TAG_RECORD);
-            put(form, value);
+            encode_bytes(out, name.as_bytes());
+            out.push(TAG_RECORD);
+            encode_bytes(out, value);
         };
         if let Some(content) = self.content {
-            field("content", &blake3::hash(content).as_bytes()[..KEY_BYTES]);
+            field("content", &hash_input(content));
         }
         match self.origin.record_id {
             Some((request, index)) => {
                 field("index", &index.to_le_bytes());
-                // In the first form the caller did not belong to the id of a request.
+                // In the former epoch the id of a request did not include its caller.
                 let named = request.split_once(BEFORE_CALLER).map_or(request, |(named, _)| named);
                 let request = if self.content.is_some() { request } else { named };
                 field("request", request.as_bytes());
@@ -117,47 +130,50 @@ impl RecordId<'_> {
 
 #[derive(Debug)]
 struct KeyColumn {
-    /// Where it is in the contract.
-    at: usize,
-    /// Its name and its tag.
-    begin: Known,
+    /// Its index in the contract.
+    index: usize,
+    /// Its name and tag.
+    prefix: EncodedPrefix,
 }
 
-/// Bytes that are put into every form. So many at once are a few instructions, where a number that is known only then is a call:
-/// a shorter piece is put with zeros behind it, which are then taken off.
+/// Bytes that are part of the encoding of every row.
+///
+/// Appending a fixed number of bytes takes a few instructions, a variable number takes a call. So the first bytes are padded to a fixed
+/// length, and the padding is removed after they have been appended.
 #[derive(Debug)]
-struct Known {
-    first: [u8; KNOWN_BYTES],
-    /// What is longer than that.
+struct EncodedPrefix {
+    first: [u8; PREFIX_BYTES],
+    /// The bytes beyond [`PREFIX_BYTES`].
     rest: Vec<u8>,
+    /// How many of `first` are not padding.
     length: usize,
 }
 
-const KNOWN_BYTES: usize = 32;
+const PREFIX_BYTES: usize = 32;
 
-impl Known {
-    fn new(bytes: &[u8]) -> Known {
-        let (begin, rest) = bytes.split_at(bytes.len().min(KNOWN_BYTES));
-        let mut first = [0; KNOWN_BYTES];
+impl EncodedPrefix {
+    fn new(bytes: &[u8]) -> EncodedPrefix {
+        let (begin, rest) = bytes.split_at(bytes.len().min(PREFIX_BYTES));
+        let mut first = [0; PREFIX_BYTES];
         first[..begin.len()].copy_from_slice(begin);
-        Known { first, rest: rest.to_vec(), length: begin.len() }
+        EncodedPrefix { first, rest: rest.to_vec(), length: begin.len() }
     }
 
-    fn put(&self, form: &mut Vec<u8>) {
-        let end = form.len() + self.length;
-        form.extend_from_slice(&self.first);
-        form.truncate(end);
+    fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.length;
+        out.extend_from_slice(&self.first);
+        out.truncate(end);
         if !self.rest.is_empty() {
-            form.extend_from_slice(&self.rest);
+            out.extend_from_slice(&self.rest);
         }
     }
 }
 
 impl KeyEncoder {
     pub(crate) fn new(contract: &Contract) -> KeyEncoder {
-        let mut begin = Vec::new();
-        put(&mut begin, DOMAIN);
-        put(&mut begin, contract.name.as_bytes());
+        let mut prefix = Vec::new();
+        encode_bytes(&mut prefix, DOMAIN);
+        encode_bytes(&mut prefix, contract.name.as_bytes());
         let in_key = |column: &Column| match &contract.identity {
             Identity::Columns(names) => names.contains(&column.name),
             Identity::Row => true,
@@ -166,85 +182,88 @@ impl KeyEncoder {
         let mut columns: Vec<(usize, &Column)> =
             contract.columns.iter().enumerate().filter(|(_, column)| in_key(column)).collect();
         columns.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        let columns = columns.into_iter().map(|(at, column)| KeyColumn::new(at, column)).collect();
-        KeyEncoder { begin: Known::new(&begin), columns, by_record: contract.identity == Identity::Record }
+        let columns = columns.into_iter().map(|(index, column)| KeyColumn::new(index, column)).collect();
+        let uses_record_identity = contract.identity == Identity::Record;
+        KeyEncoder { prefix: EncodedPrefix::new(&prefix), columns, uses_record_identity }
     }
 
-    /// Where in the contract the columns of the key are.
-    pub(crate) fn columns(&self) -> impl Iterator<Item = usize> {
-        self.columns.iter().map(|column| column.at)
+    /// The indexes of the key's columns in the contract.
+    pub(crate) fn column_indexes(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().map(|column| column.index)
     }
 
-    /// Whether the record belongs to the key of each row: no columns tell it then.
-    pub(crate) fn is_by_record(&self) -> bool {
-        self.by_record
+    /// Whether keys cover the identity of the record instead of columns.
+    pub(crate) fn uses_record_identity(&self) -> bool {
+        self.uses_record_identity
     }
 }
 
 impl KeyColumn {
-    fn new(at: usize, column: &Column) -> KeyColumn {
-        let mut begin = Vec::new();
-        put(&mut begin, column.name.as_bytes());
-        begin.push(match column.data_type {
-            Type::Scalar(scalar) => tag(scalar),
-            Type::Array(scalar) => TAG_ARRAY + tag(scalar),
+    fn new(index: usize, column: &Column) -> KeyColumn {
+        let mut prefix = Vec::new();
+        encode_bytes(&mut prefix, column.name.as_bytes());
+        prefix.push(match column.data_type {
+            Type::Scalar(scalar) => type_tag(scalar),
+            Type::Array(scalar) => TAG_ARRAY + type_tag(scalar),
         });
-        KeyColumn { at, begin: Known::new(&begin) }
+        KeyColumn { index, prefix: EncodedPrefix::new(&prefix) }
     }
 
-    fn put(&self, view: View<'_>, form: &mut Vec<u8>) {
-        match view.row.cells[self.at] {
+    fn encode(&self, view: RowView<'_>, out: &mut Vec<u8>) {
+        match view.row.cells[self.index] {
             Cell::Null => {}
             Cell::Items(span) => {
-                self.begin.put(form);
-                // The length is known when all is written: keep its place.
-                let start = form.len();
-                form.extend_from_slice(&[0; 4]);
+                self.prefix.append_to(out);
+                // Reserve the length, which is known once the items are written.
+                let start = out.len();
+                out.extend_from_slice(&[0; 4]);
                 let items = &view.row.items[span.range()];
-                form.extend_from_slice(&length(items.len()));
+                out.extend_from_slice(&encode_length(items.len()));
                 for item in items {
-                    form.push(u8::from(!matches!(item, Cell::Null)));
-                    value(*item, view, form);
+                    out.push(u8::from(!matches!(item, Cell::Null)));
+                    encode_value(*item, view, out);
                 }
-                let written = length(form.len() - start - 4);
-                form[start..start + 4].copy_from_slice(&written);
+                let length = encode_length(out.len() - start - 4);
+                out[start..start + 4].copy_from_slice(&length);
             }
-            single => {
-                self.begin.put(form);
-                value(single, view, form);
+            scalar => {
+                self.prefix.append_to(out);
+                encode_value(scalar, view, out);
             }
         }
     }
 }
 
-/// A value, its length before it; of null nothing.
-fn value(cell: Cell, view: View<'_>, form: &mut Vec<u8>) {
+/// Encodes a value, preceded by its length. Null is encoded as nothing.
+fn encode_value(cell: Cell, view: RowView<'_>, out: &mut Vec<u8>) {
     match cell {
         Cell::Null | Cell::Items(_) => {}
-        Cell::True => put(form, &[1]),
-        Cell::False => put(form, &[0]),
-        Cell::Int(number) | Cell::Timestamp(number) | Cell::Date(number) => word(form, number.to_le_bytes()),
+        Cell::True => encode_bytes(out, &[1]),
+        Cell::False => encode_bytes(out, &[0]),
+        Cell::Int(number) | Cell::Timestamp(number) | Cell::Date(number) => {
+            encode_u64(out, number.to_le_bytes())
+        }
         Cell::Float(bits) => {
             let number = f64::from_bits(bits);
-            // The two zeros are equal, and so are all NaNs.
-            let one = if number == 0.0 {
+            // Both zeros are equal, and so are all NaNs.
+            let canonical = if number == 0.0 {
                 0.0
             } else if number.is_nan() {
                 f64::NAN
             } else {
                 number
             };
-            word(form, one.to_bits().to_le_bytes());
+            encode_u64(out, canonical.to_bits().to_le_bytes());
         }
-        Cell::Text(span) => put(form, view.text_of(span).as_bytes()),
-        Cell::Bytes(span) => put(form, &view.row.bytes[span.range()]),
+        Cell::Text(span) => encode_bytes(out, view.text(span).as_bytes()),
+        Cell::Bytes(span) => encode_bytes(out, &view.row.bytes[span.range()]),
     }
 }
 
-fn tag(scalar: Scalar) -> u8 {
+fn type_tag(scalar: Scalar) -> u8 {
     match scalar {
         Scalar::String => 1,
-        // One tag for both: a column may be widened without a change to its keys.
+        // One tag for both, so that widening a column does not change its keys.
         Scalar::Int64 | Scalar::Int32 => 2,
         Scalar::Float64 => 3,
         Scalar::Boolean => 4,
@@ -255,20 +274,20 @@ fn tag(scalar: Scalar) -> u8 {
     }
 }
 
-fn put(buffer: &mut Vec<u8>, bytes: &[u8]) {
-    buffer.extend_from_slice(&length(bytes.len()));
-    buffer.extend_from_slice(bytes);
+fn encode_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&encode_length(bytes.len()));
+    out.extend_from_slice(bytes);
 }
 
-/// Eight bytes, as [`put`] puts them.
-fn word(buffer: &mut Vec<u8>, bytes: [u8; 8]) {
+/// Encodes eight bytes as [`encode_bytes`] does.
+fn encode_u64(out: &mut Vec<u8>, bytes: [u8; 8]) {
     let mut with_length = [0; 12];
-    with_length[..4].copy_from_slice(&length(8));
+    with_length[..4].copy_from_slice(&encode_length(8));
     with_length[4..].copy_from_slice(&bytes);
-    buffer.extend_from_slice(&with_length);
+    out.extend_from_slice(&with_length);
 }
 
-fn length(length: usize) -> [u8; 4] {
-    // A record is far below 4 GiB, and so is everything made of it.
+fn encode_length(length: usize) -> [u8; 4] {
+    // Records are far below 4 GiB, and so is everything derived from them.
     (length as u32).to_le_bytes()
 }

@@ -2,96 +2,79 @@
 
 use std::fmt;
 
-/// The rule that a record broke. The codes stand in tables and do not change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
+/// Whether another contract could accept a record that was refused for a reason.
+enum Scope {
+    /// The bytes are wrong: no contract accepts the record.
+    Bytes,
+    /// The record does not match its contract, or has none: another contract may accept it.
+    Contract,
+}
+
+/// The catalogue of reasons: a variant, its code and its scope. Everything else about reasons follows from this table, except the
+/// line in `docs/contracts.md`, which a test compares with it.
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $scope:ident;)+) => {
+        /// The rule that a record broke. Tables contain the codes, so a code never changes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Reason {
+            /// All reasons, in the order in which the documentation lists them.
+            pub const ALL: &[Reason] = &[$(Reason::$variant),+];
+
+            /// The code in the column `reason` of the quarantine table.
+            pub fn code(self) -> &'static str {
+                match self {
+                    $(Reason::$variant => $code,)+
+                }
+            }
+
+            fn scope(self) -> Scope {
+                match self {
+                    $(Reason::$variant => Scope::$scope,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// The bytes are not JSON.
-    MalformedJson,
-    /// The line of a CSV file has not as many cells as its header.
-    MalformedCsv,
+    MalformedJson = "malformed_json", Bytes;
+    /// A row of a CSV file has more or fewer cells than the header.
+    MalformedCsv = "malformed_csv", Bytes;
     /// JSON, but not an object.
-    NotAnObject,
-    /// More bytes than a record may have.
-    TooLarge,
-    /// A value is nested deeper than it may be.
-    TooDeep,
+    NotAnObject = "not_an_object", Contract;
+    /// Longer than a record may be.
+    TooLarge = "too_large", Bytes;
+    /// A value is nested deeper than allowed.
+    TooDeep = "too_deep", Bytes;
     /// The bytes are not UTF-8.
-    InvalidUtf8,
-    /// A file, or a compressed record, that cannot be unpacked or read to its end.
-    Unreadable,
-    /// Nothing tells which dataset the record is of.
-    Unroutable,
-    /// Sent to one dataset, of the shape of another.
-    MisroutedPolicy,
+    InvalidUtf8 = "invalid_utf8", Bytes;
+    /// A file or a compressed record that cannot be decompressed, or cannot be read to its end.
+    Unreadable = "unreadable", Bytes;
+    /// Nothing identifies the dataset of the record.
+    Unroutable = "unroutable", Contract;
+    /// Sent to one dataset, and has the shape of another.
+    Misrouted = "misrouted", Contract;
     /// A required column has no value.
-    MissingRequired,
-    /// A value cannot take the type of its column.
-    WrongType,
-    /// A number of the right kind that its type cannot hold.
-    OutOfRange,
-    /// A date or time in none of the column's formats, or one that the calendar does not have.
-    BadTimestamp,
-    /// A count that is not written as `12`, `12k`, `1.2M` or `3B`.
-    BadCount,
+    MissingRequired = "missing_required", Contract;
+    /// A value cannot be converted to the type of its column.
+    WrongType = "wrong_type", Contract;
+    /// A number outside the range of its type.
+    OutOfRange = "out_of_range", Contract;
+    /// A date or time in none of the formats of its column, or one that does not exist.
+    BadTimestamp = "bad_timestamp", Contract;
+    /// A count that is not written like `12`, `12k`, `1.2M` or `3B`.
+    BadCount = "bad_count", Contract;
 }
 
 impl Reason {
-    /// Every reason there is.
-    pub const ALL: [Reason; 14] = [
-        Reason::MalformedJson,
-        Reason::MalformedCsv,
-        Reason::NotAnObject,
-        Reason::TooLarge,
-        Reason::TooDeep,
-        Reason::InvalidUtf8,
-        Reason::Unreadable,
-        Reason::Unroutable,
-        Reason::MisroutedPolicy,
-        Reason::MissingRequired,
-        Reason::WrongType,
-        Reason::OutOfRange,
-        Reason::BadTimestamp,
-        Reason::BadCount,
-    ];
-
-    /// Whether other contracts could take the record. None ever takes what cannot be read.
+    /// Whether another contract could accept the record.
     pub(crate) fn depends_on_contracts(self) -> bool {
-        match self {
-            Reason::MalformedJson
-            | Reason::MalformedCsv
-            | Reason::TooLarge
-            | Reason::TooDeep
-            | Reason::InvalidUtf8
-            | Reason::Unreadable => false,
-            Reason::NotAnObject
-            | Reason::Unroutable
-            | Reason::MisroutedPolicy
-            | Reason::MissingRequired
-            | Reason::WrongType
-            | Reason::OutOfRange
-            | Reason::BadTimestamp
-            | Reason::BadCount => true,
-        }
-    }
-
-    /// The code, as the table has it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Reason::MalformedJson => "malformed_json",
-            Reason::MalformedCsv => "malformed_csv",
-            Reason::NotAnObject => "not_an_object",
-            Reason::TooLarge => "too_large",
-            Reason::TooDeep => "too_deep",
-            Reason::InvalidUtf8 => "invalid_utf8",
-            Reason::Unreadable => "unreadable",
-            Reason::Unroutable => "unroutable",
-            Reason::MisroutedPolicy => "misrouted",
-            Reason::MissingRequired => "missing_required",
-            Reason::WrongType => "wrong_type",
-            Reason::OutOfRange => "out_of_range",
-            Reason::BadTimestamp => "bad_timestamp",
-            Reason::BadCount => "bad_count",
-        }
+        matches!(self.scope(), Scope::Contract)
     }
 }
 
@@ -101,26 +84,34 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A reason and what was found.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) reason: Reason,
-    pub(crate) detail: String,
+/// Why a record cannot become a row of its dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordError {
+    /// The rule that the record broke.
+    pub reason: Reason,
+    /// Where in the record, and what was found there: for the person who fixes the record or the contract.
+    pub detail: String,
 }
 
-impl Fault {
-    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Fault {
-        Fault { reason, detail: detail.into() }
+impl RecordError {
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
     }
 }
 
-/// How many characters of a found value a detail shows.
-const SHOWN_CHARS: usize = 60;
+impl From<pinlake_json::Malformed> for RecordError {
+    fn from(error: pinlake_json::Malformed) -> Self {
+        Self::new(Reason::MalformedJson, format!("{} at byte {}", error.problem, error.at))
+    }
+}
 
-/// A value found in a record, fit for a message: cut short, control characters escaped.
-pub(crate) fn shown(text: &str) -> String {
-    let mut out: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN_CHARS).is_some() {
+/// The most characters of a value that a detail quotes.
+const MAX_EXCERPT_CHARS: usize = 60;
+
+/// The beginning of a value, with control characters escaped, to be quoted in a detail.
+pub(crate) fn excerpt(text: &str) -> String {
+    let mut out: String = text.chars().take(MAX_EXCERPT_CHARS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MAX_EXCERPT_CHARS).is_some() {
         out.push('…');
     }
     out

@@ -1,17 +1,17 @@
-//! Cuts files into records: NDJSON, a JSON array, JSON values one behind the other, CSV, Parquet; plain, gzip, zstd.
+//! Splits files into records: NDJSON, a JSON array, concatenated JSON values, CSV or Parquet, each plain or compressed with gzip or zstd.
 //!
-//! A file is read as a stream, in memory bounded by [`Limits`] whatever the file says. Every byte that is a record's
-//! comes out in one: what cannot be cut comes as a [`Record`] with a fault, to be put aside with
-//! [`RecordCleaner::reject`](crate::RecordCleaner::reject), and reading goes on behind it if there is a behind (a line ends; an
-//! array that is not one does not, so the rest of it is one record).
+//! A file is read as a stream, in memory that [`Limits`] bound whatever the file contains. No byte of a record is lost: what cannot be
+//! split into records is returned as a [`Record`] with an error, for [`RecordCleaner::reject`](crate::RecordCleaner::reject). Reading
+//! goes on behind it if the end of the broken record is known. It is for a line, and is not in a broken JSON array: the rest of the array is
+//! one record.
 //!
 //! ```
-//! use pinlake_clean::record_reader::{Limits, Records};
+//! use pinlake_clean::record_reader::{Limits, RecordReader};
 //!
 //! let file = bytes::Bytes::from_static(b"{\"ind\": 1}\n\n{\"ind\": 2}\r\n");
-//! let mut records = Records::from_bytes("geo.ndjson", file, Limits::default())?;
+//! let mut reader = RecordReader::from_bytes("geo.ndjson", file, Limits::default())?;
 //! let mut lines = Vec::new();
-//! while let Some(record) = records.next()? {
+//! while let Some(record) = reader.next()? {
 //!     lines.push((record.position, String::from_utf8_lossy(record.bytes).into_owned()));
 //! }
 //! assert_eq!(lines, [(1, "{\"ind\": 1}".to_owned()), (3, "{\"ind\": 2}".to_owned())]);
@@ -21,203 +21,52 @@
 mod compression;
 mod delimited;
 mod detect;
+mod error;
 mod footer;
+mod format_reader;
 mod json_lines;
 mod json_values;
+mod limits;
 mod put_back;
+mod record;
 pub mod sandbox;
 mod table;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::io::{BufReader, Read, Seek, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::reason::Reason;
-use compression::{Bounded, Compression, Counted};
-use sandbox::{HostError, Sandbox, SandboxedReader};
+use compression::{BoundedDecoder, Compression, CountingReader};
+use error::FormatError;
+use format_reader::{FormatReader, Input};
+use sandbox::{Sandbox, SandboxedReader};
 
 pub use detect::Format;
+pub use error::{ReadError, SandboxError};
+pub use limits::Limits;
+pub use record::{Record, WholeLines};
 
-/// What reading a file may cost.
+/// How a file is read.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes of one record. What is longer comes cut to this, with the fault `too_large`.
-    pub max_record_bytes: usize,
-    /// How many times its own size a compressed file may unpack to; beyond it is taken for a bomb.
-    pub max_ratio: u64,
-    /// Bytes that a compressed file may unpack to whatever its ratio.
-    pub free_unpacked_bytes: u64,
-    /// Bytes that a compressed file may unpack to in any case.
-    pub max_unpacked_bytes: u64,
-    /// How many times its own size a file may cost, as [`Records::cost`] counts it: texts of a dictionary, runs of a value
-    /// and names of columns are stored once.
-    pub max_cost_ratio: u64,
-    /// What a file may cost whatever its ratio.
-    pub free_cost: u64,
-    /// Bytes of a Parquet file that cannot be read where it lies: compressed once more, or out of a pipe.
-    pub max_spooled_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            max_record_bytes: 16 << 20,
-            max_ratio: 500,
-            free_unpacked_bytes: 256 << 20,
-            max_unpacked_bytes: u64::MAX,
-            max_cost_ratio: 2000,
-            free_cost: 256 << 20,
-            max_spooled_bytes: 512 << 20,
-        }
-    }
-}
-
-/// Why a file cannot be read further. Records that came out before stand.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The file could not be read, or its compression is broken. Worth another try only if the storage failed.
-    #[error("reading {name} failed at its record {records}: {source}; check that the file is whole")]
-    Io {
-        /// The file.
-        name: String,
-        /// How many records came out before; of lines that were read whole, all, the empty ones too.
-        records: u64,
-        /// What happened.
-        source: std::io::Error,
-    },
-    /// Unpacks to more than [`Limits`] allow.
-    #[error(
-        "{name} unpacks to more than {limit} bytes, for its size too many: check it, and unpack it before you load it"
-    )]
-    SizeLimitExceeded {
-        /// The file.
-        name: String,
-        /// The limit.
-        limit: u64,
-    },
-    /// It asks for more than a file may: of memory, of processor time, of names.
-    #[error("{name} is refused: {why}")]
-    Refused {
-        /// The file.
-        name: String,
-        /// What it asks for.
-        why: String,
-    },
-    /// It was not read, and has no part in that.
-    #[error("{name} was not read: {source}")]
-    Host {
-        /// The file.
-        name: String,
-        /// What happened.
-        source: HostError,
-    },
-    /// Not a Parquet file that can be read.
-    #[error("{name} is not a readable Parquet file: {source}")]
-    Parquet {
-        /// The file.
-        name: String,
-        /// What the reader says.
-        source: parquet::errors::ParquetError,
-    },
-}
-
-impl ReadError {
-    /// Whether it is the file that cannot be read, and not this machine that cannot read.
-    pub fn is_of_the_file(&self) -> bool {
-        !matches!(self, Self::Host { .. })
-    }
-}
-
-/// What a file is read with.
-#[derive(Debug, Clone, Copy)]
-pub struct Reader<'a> {
+pub struct ReadOptions<'a> {
     limits: Limits,
     sandbox: Option<&'a Sandbox>,
 }
 
-/// Parquet is read in this process: for files that one wrote oneself, and for tests.
-impl From<Limits> for Reader<'_> {
+/// Reads Parquet in this process: for files from a trusted source, and for tests.
+impl From<Limits> for ReadOptions<'_> {
     fn from(limits: Limits) -> Self {
         Self { limits, sandbox: None }
     }
 }
 
-/// Parquet is read in a process of its own.
-impl<'a> From<&'a Sandbox> for Reader<'a> {
+/// Reads Parquet in a separate process.
+impl<'a> From<&'a Sandbox> for ReadOptions<'a> {
     fn from(sandbox: &'a Sandbox) -> Self {
         Self { limits: sandbox.limits, sandbox: Some(sandbox) }
-    }
-}
-
-/// What is wrong with a record that could not be cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Which rule it broke.
-    pub reason: Reason,
-    /// What was found.
-    pub detail: String,
-}
-
-/// One record of a file.
-#[derive(Debug)]
-pub struct Record<'a> {
-    /// The record's bytes, without the line's end.
-    pub bytes: &'a [u8],
-    /// Its line, from 1 (also in a value that spans several); in Parquet its row, from 1.
-    pub position: u64,
-    /// Why it cannot be cleaned, when that is so.
-    pub fault: Option<Fault>,
-}
-
-/// A record whose bytes were written to a buffer.
-struct Cut {
-    position: u64,
-    fault: Option<Fault>,
-}
-
-impl Cut {
-    fn record(self, bytes: &[u8]) -> Record<'_> {
-        Record { bytes, position: self.position, fault: self.fault }
-    }
-}
-
-/// Cuts one format.
-trait FormatReader {
-    /// The next record: its bytes are the cutter's own where they are in one piece there, else in `buffer`, which is empty
-    /// before.
-    fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError>;
-
-    /// Bytes that were written so far and are in no record.
-    fn in_vain(&self) -> u64 {
-        0
-    }
-
-    /// See [`Records::whole_lines`].
-    fn whole_lines(&mut self, _room: &mut [u8], _enough: u64) -> Option<WholeLines> {
-        None
-    }
-}
-
-/// What can go wrong below: the file's name is added above.
-enum CutError {
-    Io(std::io::Error),
-    Parquet(parquet::errors::ParquetError),
-    Refused(String),
-    Host(HostError),
-}
-
-impl From<std::io::Error> for CutError {
-    fn from(error: std::io::Error) -> CutError {
-        CutError::Io(error)
-    }
-}
-
-impl From<parquet::errors::ParquetError> for CutError {
-    fn from(error: parquet::errors::ParquetError) -> CutError {
-        CutError::Parquet(error)
     }
 }
 
@@ -227,113 +76,112 @@ enum Parquet {
     Disk(File),
 }
 
-type Input = Box<dyn BufRead + Send>;
-
-/// The records of one file, one at a time.
-pub struct Records {
+/// Reads the records of one file, one at a time.
+pub struct RecordReader {
     name: String,
     format: Format,
-    cutter: Box<dyn FormatReader + Send>,
+    format_reader: Box<dyn FormatReader + Send>,
     buffer: Vec<u8>,
-    read: u64,
+    records: u64,
     bytes: u64,
-    /// Bytes of the file as it is stored, as far as it was read.
+    /// Bytes of the stored file that have been read.
     stored: Arc<AtomicU64>,
     limits: Limits,
 }
 
-/// What a record costs besides its bytes: it has a key, a place and a row, be it ever so short.
+/// The cost of a record in addition to its bytes: it has a key, a position and a row, however short it is.
 const RECORD_COST: u64 = 64;
 
-impl std::fmt::Debug for Records {
+impl std::fmt::Debug for RecordReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Records")
+        f.debug_struct("RecordReader")
             .field("name", &self.name)
             .field("format", &self.format)
             .finish_non_exhaustive()
     }
 }
 
-impl Records {
-    /// Reads a file in memory. The name tells the format where its bytes do not.
+impl RecordReader {
+    /// Reads a file in memory. Its name determines the format if its bytes do not.
     pub fn from_bytes<'a>(
         name: &str,
         bytes: Bytes,
-        reader: impl Into<Reader<'a>>,
-    ) -> Result<Records, ReadError> {
-        let reader = reader.into();
+        options: impl Into<ReadOptions<'a>>,
+    ) -> Result<RecordReader, ReadError> {
+        let options = options.into();
         if detect::is_parquet(&bytes) {
             let stored = bytes.len() as u64;
-            return Records::parquet(name, Parquet::Memory(bytes), stored, reader);
+            return RecordReader::from_parquet(name, Parquet::Memory(bytes), stored, options);
         }
-        Records::from_read(name, std::io::Cursor::new(bytes), reader)
+        RecordReader::from_read(name, std::io::Cursor::new(bytes), options)
     }
 
     /// Reads a file of the file system.
     pub fn from_file<'a>(
         name: &str,
         mut file: File,
-        reader: impl Into<Reader<'a>>,
-    ) -> Result<Records, ReadError> {
-        let reader = reader.into();
+        options: impl Into<ReadOptions<'a>>,
+    ) -> Result<RecordReader, ReadError> {
+        let options = options.into();
         let mut head = [0; 4];
         let io = |source| ReadError::Io { name: name.to_owned(), records: 0, source };
         let metadata = file.metadata().map_err(io)?;
         if !metadata.is_file() {
-            // A pipe has no place to go back to.
-            return Records::from_read(name, file, reader);
+            // A pipe cannot be rewound.
+            return RecordReader::from_read(name, file, options);
         }
         let is_parquet = read_head(&mut file, &mut head)
             .and_then(|head| Ok((detect::is_parquet(head), file.rewind()?).0))
             .map_err(io)?;
         if is_parquet {
-            return Records::parquet(name, Parquet::Disk(file), metadata.len(), reader);
+            return RecordReader::from_parquet(name, Parquet::Disk(file), metadata.len(), options);
         }
-        Records::from_read(name, file, reader)
+        RecordReader::from_read(name, file, options)
     }
 
-    /// Reads a stream. Parquet, which is read from its end, is kept on this machine's disk first.
+    /// Reads a stream. A Parquet file, which is read from its end, is first copied to a temporary file.
     pub fn from_read<'a>(
         name: &str,
         input: impl Read + Send + 'static,
-        reader: impl Into<Reader<'a>>,
-    ) -> Result<Records, ReadError> {
-        let reader = reader.into();
-        let limits = reader.limits;
+        options: impl Into<ReadOptions<'a>>,
+    ) -> Result<RecordReader, ReadError> {
+        let options = options.into();
+        let limits = options.limits;
         let io = |source| io_error(name, 0, source);
         let stored = Arc::new(AtomicU64::new(0));
-        let input = Counted { inner: input, taken: Arc::clone(&stored) };
-        let mut packed: Input = Box::new(BufReader::with_capacity(1 << 16, input));
-        // A pipe may hand out its first bytes one by one.
+        let input = CountingReader { inner: input, taken: Arc::clone(&stored) };
+        let mut compressed: Input = Box::new(BufReader::with_capacity(1 << 16, input));
+        // A pipe may return its first bytes one by one.
         let mut head = Vec::new();
-        read_ahead(&mut packed, &mut head, compression::MAGIC_BYTES).map_err(io)?;
+        read_ahead(&mut compressed, &mut head, compression::MAGIC_BYTES).map_err(io)?;
         let compression = Compression::detect(name, &head);
-        let packed = std::io::Cursor::new(head).chain(packed);
+        let compressed = std::io::Cursor::new(head).chain(compressed);
         let mut input: Input = match compression {
-            None => Box::new(packed),
+            None => Box::new(compressed),
             Some(compression) => {
-                let unpacked = Bounded::new(packed, compression, Arc::clone(&stored), &limits).map_err(io)?;
-                Box::new(BufReader::with_capacity(1 << 16, unpacked))
+                let decoder =
+                    BoundedDecoder::new(compressed, compression, Arc::clone(&stored), &limits).map_err(io)?;
+                Box::new(BufReader::with_capacity(1 << 16, decoder))
             }
         };
-        let inner_name = Compression::strip(name);
+        let inner_name = Compression::strip_suffix(name);
         let mut head = Vec::new();
         read_ahead(&mut input, &mut head, detect::HEAD_BYTES).map_err(io)?;
         let format = Format::detect(inner_name, &head);
         let mut input: Input = Box::new(std::io::Cursor::new(head).chain(input));
         if format == Format::Parquet {
             let mut whole = tempfile::tempfile().map_err(io)?;
-            let most = limits.max_spooled_bytes as u64;
-            let copied = std::io::copy(&mut (&mut input).take(most + 1), &mut whole).map_err(io)?;
-            if copied > most {
-                return Err(ReadError::SizeLimitExceeded { name: name.to_owned(), limit: most });
+            let limit = limits.max_spooled_bytes as u64;
+            let copied = std::io::copy(&mut (&mut input).take(limit + 1), &mut whole).map_err(io)?;
+            if copied > limit {
+                return Err(ReadError::SizeLimitExceeded { name: name.to_owned(), limit });
             }
             whole.flush().and_then(|()| whole.rewind()).map_err(io)?;
             let stored = stored.load(Ordering::Relaxed);
-            return Records::parquet(name, Parquet::Disk(whole), stored, reader);
+            return RecordReader::from_parquet(name, Parquet::Disk(whole), stored, options);
         }
         skip_byte_order_mark(&mut input).map_err(io)?;
-        let cutter: Box<dyn FormatReader + Send> = match format {
+        let format_reader: Box<dyn FormatReader + Send> = match format {
             Format::JsonLines => Box::new(json_lines::JsonLines::new(input, limits)),
             Format::JsonArray | Format::JsonValues => Box::new(json_values::JsonValues::new(input, limits)),
             Format::Csv { delimiter } => {
@@ -342,120 +190,109 @@ impl Records {
             // Handled above.
             Format::Parquet => Box::new(json_lines::JsonLines::new(input, limits)),
         };
-        Ok(Records::new(name, format, cutter, stored, limits))
+        Ok(RecordReader::new(name, format, format_reader, stored, limits))
     }
 
-    fn parquet(name: &str, file: Parquet, stored: u64, reader: Reader<'_>) -> Result<Records, ReadError> {
-        let Reader { limits, sandbox } = reader;
+    fn from_parquet(
+        name: &str,
+        file: Parquet,
+        stored: u64,
+        options: ReadOptions<'_>,
+    ) -> Result<RecordReader, ReadError> {
+        let ReadOptions { limits, sandbox } = options;
         let broken = |source| ReadError::Parquet { name: name.to_owned(), source };
-        let host = |source| ReadError::Host { name: name.to_owned(), source };
-        let cutter: Box<dyn FormatReader + Send> = match (sandbox, file) {
+        let sandbox_error = |source| ReadError::Sandbox { name: name.to_owned(), source };
+        let format_reader: Box<dyn FormatReader + Send> = match (sandbox, file) {
             (None, Parquet::Memory(bytes)) => Box::new(table::Table::new(bytes, limits).map_err(broken)?),
             (None, Parquet::Disk(file)) => Box::new(table::Table::new(file, limits).map_err(broken)?),
             (Some(sandbox), Parquet::Memory(bytes)) => {
-                Box::new(SandboxedReader::open_bytes(&bytes, sandbox).map_err(host)?)
+                Box::new(SandboxedReader::open_bytes(&bytes, sandbox).map_err(sandbox_error)?)
             }
             (Some(sandbox), Parquet::Disk(file)) => {
-                Box::new(SandboxedReader::open(file, sandbox).map_err(host)?)
+                Box::new(SandboxedReader::open(file, sandbox).map_err(sandbox_error)?)
             }
         };
-        Ok(Records::new(name, Format::Parquet, cutter, Arc::new(stored.into()), limits))
+        Ok(RecordReader::new(name, Format::Parquet, format_reader, Arc::new(stored.into()), limits))
     }
 
     fn new(
         name: &str,
         format: Format,
-        cutter: Box<dyn FormatReader + Send>,
+        format_reader: Box<dyn FormatReader + Send>,
         stored: Arc<AtomicU64>,
         limits: Limits,
-    ) -> Records {
+    ) -> RecordReader {
         let (name, buffer) = (name.to_owned(), Vec::new());
-        Records { name, format, cutter, buffer, read: 0, bytes: 0, stored, limits }
+        RecordReader { name, format, format_reader, buffer, records: 0, bytes: 0, stored, limits }
     }
 
-    /// The format that the file was found to have.
+    /// The detected format of the file.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Bytes of the records so far, after decompression.
+    /// Total length of the records so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What the file has cost so far, in bytes: its records, each with what it takes besides, and what was written in
-    /// vain.
+    /// The cost of the file so far, in bytes: its records, 64 bytes for each, and discarded bytes.
     pub fn cost(&self) -> u64 {
-        self.bytes + self.read * RECORD_COST + self.cutter.in_vain()
+        self.bytes + self.records * RECORD_COST + self.format_reader.discarded_bytes()
     }
 
-    /// Bytes of the records so far, and those that were written for records that turned out too long.
+    /// Total length of the records so far, and of rows that were discarded because their JSON was too long.
     pub fn produced(&self) -> u64 {
-        self.bytes + self.cutter.in_vain()
+        self.bytes + self.format_reader.discarded_bytes()
     }
 
-    /// The next record; none at the end of the file. After an error there is nothing more to read.
-    #[expect(clippy::should_implement_trait, reason = "the record is lent, which an Iterator cannot do")]
+    /// Reads the next record; `None` at the end of the file. After an error the reader is exhausted.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the record borrows from the reader, which Iterator does not allow"
+    )]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
         self.buffer.clear();
-        if let Some(limit) = self.passed_limit() {
+        if let Some(limit) = self.exceeded_limit() {
             return Err(ReadError::SizeLimitExceeded { name: self.name.clone(), limit });
         }
-        match self.cutter.cut(&mut self.buffer) {
+        match self.format_reader.read_record(&mut self.buffer) {
             Ok(None) => Ok(None),
             Ok(Some(record)) => {
-                self.read += 1;
+                self.records += 1;
                 self.bytes += record.bytes.len() as u64;
                 Ok(Some(record))
             }
-            Err(CutError::Io(source)) => Err(io_error(&self.name, self.read, source)),
-            Err(CutError::Parquet(source)) => Err(ReadError::Parquet { name: self.name.clone(), source }),
-            Err(CutError::Refused(why)) => Err(ReadError::Refused { name: self.name.clone(), why }),
-            Err(CutError::Host(source)) => Err(ReadError::Host { name: self.name.clone(), source }),
+            Err(FormatError::Io(source)) => Err(io_error(&self.name, self.records, source)),
+            Err(FormatError::Parquet(source)) => Err(ReadError::Parquet { name: self.name.clone(), source }),
+            Err(FormatError::Refused(why)) => Err(ReadError::Refused { name: self.name.clone(), why }),
+            Err(FormatError::Sandbox(source)) => Err(ReadError::Sandbox { name: self.name.clone(), source }),
         }
     }
 
-    /// The limit that the file has gone beyond by what it brought, if it has.
-    fn passed_limit(&self) -> Option<u64> {
+    /// The limit of the cost, if the file has exceeded it.
+    fn exceeded_limit(&self) -> Option<u64> {
         let by_ratio = self.stored.load(Ordering::Relaxed).saturating_mul(self.limits.max_cost_ratio);
         let limit = by_ratio.max(self.limits.free_cost);
         (self.cost() > limit).then_some(limit)
     }
 
-    /// Fills `room` with the next lines of NDJSON, as many whole ones as it holds, and hardly more than are `enough`:
-    /// [`WholeLines::records`] cuts them, on whatever thread. None when there is no such line: [`next`](Self::next) has what
-    /// comes instead, which is the last line, one that is longer, an error, the end, or a record of another format.
-    pub fn whole_lines(&mut self, room: &mut [u8], enough: u64) -> Option<WholeLines> {
-        if self.passed_limit().is_some() {
+    /// Fills `buffer` with the next lines of NDJSON: as many whole lines as fit, but hardly more than `enough`.
+    /// [`WholeLines::records`] splits them, on any thread. Returns `None` if no whole line can be returned; then [`next`](Self::next) returns
+    /// what comes: the last line, a longer line, an error, the end, or a record of another format.
+    pub fn read_lines(&mut self, buffer: &mut [u8], enough: u64) -> Option<WholeLines> {
+        if self.exceeded_limit().is_some() {
             return None;
         }
-        let lines = self.cutter.whole_lines(room, enough)?;
-        self.read += lines.count;
+        let lines = self.format_reader.read_lines(buffer, enough)?;
+        self.records += lines.count;
         self.bytes += lines.bytes as u64;
         Some(lines)
     }
 }
 
-/// Lines of NDJSON in one piece, with their ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WholeLines {
-    /// How long the piece is.
-    pub bytes: usize,
-    /// The number of the first line, from 1.
-    pub first: u64,
-    /// How many there are.
-    pub count: u64,
-}
-
-impl WholeLines {
-    /// The records of the piece, which `room` begins with.
-    pub fn records(self, room: &[u8]) -> impl Iterator<Item = Record<'_>> {
-        json_lines::records(&room[..self.bytes], self.first)
-    }
-}
-
 fn io_error(name: &str, records: u64, source: std::io::Error) -> ReadError {
-    match compression::bomb_limit(&source) {
+    match compression::exceeded_limit(&source) {
         Some(limit) => ReadError::SizeLimitExceeded { name: name.to_owned(), limit },
         None => ReadError::Io { name: name.to_owned(), records, source },
     }
@@ -472,28 +309,17 @@ fn read_head<'a>(file: &mut File, head: &'a mut [u8; 4]) -> std::io::Result<&'a 
     Ok(&head[..filled])
 }
 
-/// Takes up to `most` bytes off the input.
-fn read_ahead(input: &mut Input, head: &mut Vec<u8>, most: usize) -> std::io::Result<()> {
-    input.take(most as u64).read_to_end(head).map(|_| ())
+/// Reads up to `limit` bytes of the input.
+fn read_ahead(input: &mut Input, head: &mut Vec<u8>, limit: usize) -> std::io::Result<()> {
+    input.take(limit as u64).read_to_end(head).map(|_| ())
 }
 
 fn skip_byte_order_mark(input: &mut Input) -> std::io::Result<()> {
-    // The head that was looked at is the first piece, so the mark is never cut in two.
+    // The detected head is the first chunk, so the mark is never split.
     if input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
         input.consume(3);
     }
     Ok(())
-}
-
-/// The fault of a record that is cut off at the limit.
-fn too_large(limits: &Limits, left_out: u64) -> Fault {
-    Fault {
-        reason: Reason::TooLarge,
-        detail: format!(
-            "longer than {} bytes; {left_out} bytes of it are left out here, and are in the file",
-            limits.max_record_bytes
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
-//! Dates and times out of their written forms.
+//! Parses dates and times.
+//!
+//! The parser is our own: it is several times as fast as the `strptime` of chrono (`docs/decisions/dates-by-hand.md`). A property test
+//! compares the two.
 
 use chrono::NaiveDate;
 use pinlake_schema::{TimeFormat, TimePart};
@@ -8,31 +11,34 @@ use crate::decimal;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
-/// What a record holds where a date or time is wanted.
+/// The value of a record that is to be parsed as a date or time.
 #[derive(Clone, Copy)]
-pub(crate) enum Written<'a> {
+pub(crate) enum TimeValue<'a> {
+    /// A string, without white space around it.
     Text(&'a str),
+    /// The text of a number.
     Number(&'a str),
+    /// The JSON text of an object or array.
     Nested(&'a str),
 }
 
-/// Microseconds since 1970-01-01 UTC, by the first format that fits.
-pub(crate) fn parse(written: Written<'_>, formats: &[TimeFormat]) -> Option<i64> {
-    formats.iter().find_map(|format| match (format, written) {
-        (TimeFormat::Pattern { parts, .. }, Written::Text(text)) => by_pattern(text, parts),
-        (TimeFormat::MongoDate, Written::Nested(json)) => mongo_date(json),
-        (TimeFormat::UnixSeconds, Written::Text(text) | Written::Number(text)) => {
-            in_range(decimal::whole(text, 6).ok()?)
+/// Parses a value by the first format that matches it; returns microseconds since 1970-01-01 UTC.
+pub(crate) fn parse(value: TimeValue<'_>, formats: &[TimeFormat]) -> Option<i64> {
+    formats.iter().find_map(|format| match (format, value) {
+        (TimeFormat::Pattern { parts, .. }, TimeValue::Text(text)) => parse_pattern(text, parts),
+        (TimeFormat::MongoDate, TimeValue::Nested(json)) => parse_mongo_date(json),
+        (TimeFormat::UnixSeconds, TimeValue::Text(text) | TimeValue::Number(text)) => {
+            check_range(decimal::parse_scaled(text, 6).ok()?)
         }
-        (TimeFormat::UnixMillis, Written::Text(text) | Written::Number(text)) => {
-            in_range(decimal::whole(text, 3).ok()?)
+        (TimeFormat::UnixMillis, TimeValue::Text(text) | TimeValue::Number(text)) => {
+            check_range(decimal::parse_scaled(text, 3).ok()?)
         }
         _ => None,
     })
 }
 
-/// Moments of the years 1 to 9999: what every reader of a table can show.
-fn in_range(micros: i64) -> Option<i64> {
+/// Accepts the years 1 to 9999, which every reader of a table supports.
+fn check_range(micros: i64) -> Option<i64> {
     (FIRST_DAY * MICROS_PER_DAY..=LAST_DAY * MICROS_PER_DAY + (MICROS_PER_DAY - 1))
         .contains(&micros)
         .then_some(micros)
@@ -42,22 +48,22 @@ fn in_range(micros: i64) -> Option<i64> {
 const FIRST_DAY: i64 = -719_162;
 const LAST_DAY: i64 = 2_932_896;
 
-/// Days since 1970-01-01.
-fn days(year: i32, month: u32, day: u32) -> Option<i64> {
+/// Days from 1970-01-01 to a date; `None` if the date does not exist.
+fn days_from_epoch(year: i32, month: u32, day: u32) -> Option<i64> {
     const EPOCH_FROM_CE: i64 = 719_163;
     use chrono::Datelike;
     let date = NaiveDate::from_ymd_opt(year, month, day)?;
     Some(i64::from(date.num_days_from_ce()) - EPOCH_FROM_CE)
 }
 
-/// What is left of the text to read.
+/// The text that is still to be parsed.
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
-    /// A number of at least `least` and at most `most` digits.
-    fn digits(&mut self, least: usize, most: usize) -> Option<u32> {
-        let count = self.0.iter().take(most).take_while(|byte| byte.is_ascii_digit()).count();
-        if count < least {
+    /// Passes a number of `min` to `max` digits.
+    fn digits(&mut self, min: usize, max: usize) -> Option<u32> {
+        let count = self.0.iter().take(max).take_while(|byte| byte.is_ascii_digit()).count();
+        if count < min {
             return None;
         }
         let (digits, rest) = self.0.split_at(count);
@@ -67,15 +73,15 @@ impl Cursor<'_> {
 
     fn literal(&mut self, expected: char) -> Option<()> {
         match (u8::try_from(expected), self.0.split_first()) {
-            // Nearly all of them are one byte.
+            // Nearly all literals are one byte long.
             (Ok(byte @ ..0x80), Some((first, rest))) if *first == byte => self.0 = rest,
             (Ok(..0x80), _) => return None,
-            _ => self.take(expected.encode_utf8(&mut [0; 4]).as_bytes())?,
+            _ => self.pass(expected.encode_utf8(&mut [0; 4]).as_bytes())?,
         }
         Some(())
     }
 
-    fn take(&mut self, expected: &[u8]) -> Option<()> {
+    fn pass(&mut self, expected: &[u8]) -> Option<()> {
         self.0 = self.0.strip_prefix(expected)?;
         Some(())
     }
@@ -88,9 +94,9 @@ impl Cursor<'_> {
         Some(at as u32 + 1)
     }
 
-    /// A fraction of a second in microseconds; digits beyond them are cut off.
+    /// Passes a fraction of a second, if there is one; returns microseconds, and ignores further digits.
     fn fraction(&mut self) -> Option<i64> {
-        if self.take(b".").is_none() {
+        if self.pass(b".").is_none() {
             return Some(0);
         }
         let count = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -103,9 +109,9 @@ impl Cursor<'_> {
         Some(micros.fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
     }
 
-    /// Seconds east of UTC; without a zone there are none.
+    /// Passes the zone, if there is one; returns seconds east of UTC.
     fn zone(&mut self) -> Option<i64> {
-        let _ = self.take(b" ");
+        let _ = self.pass(b" ");
         match self.0 {
             [] => Some(0),
             b"Z" | b"z" | b"UTC" | b"GMT" => {
@@ -116,7 +122,7 @@ impl Cursor<'_> {
                 let sign = if *sign == b'-' { -1 } else { 1 };
                 self.0 = &self.0[1..];
                 let hours = self.digits(2, 2)?;
-                let _ = self.take(b":");
+                let _ = self.pass(b":");
                 let minutes = if self.0.is_empty() { 0 } else { self.digits(2, 2)? };
                 (hours <= 18 && minutes < 60).then(|| sign * i64::from(hours * 3600 + minutes * 60))
             }
@@ -125,7 +131,7 @@ impl Cursor<'_> {
     }
 }
 
-fn by_pattern(text: &str, parts: &[TimePart]) -> Option<i64> {
+fn parse_pattern(text: &str, parts: &[TimePart]) -> Option<i64> {
     let mut cursor = Cursor(text.as_bytes());
     let (mut year, mut month, mut day) = (1970, 1, 1);
     let (mut hour, mut minute, mut second, mut micros) = (0, 0, 0, 0);
@@ -153,12 +159,12 @@ fn by_pattern(text: &str, parts: &[TimePart]) -> Option<i64> {
         return None;
     }
     let seconds = i64::from(hour * 3600 + minute * 60 + second) - zone;
-    let day = days(i32::try_from(year).ok()?, month, day)?;
-    in_range(day * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros)
+    let day = days_from_epoch(i32::try_from(year).ok()?, month, day)?;
+    check_range(day * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros)
 }
 
 /// `{"$date": "2020-08-28T03:52:47Z"}`, `{"$date": 1598586767000}`, `{"$date": {"$numberLong": "1598586767000"}}`.
-fn mongo_date(json: &str) -> Option<i64> {
+fn parse_mongo_date(json: &str) -> Option<i64> {
     use TimePart::{Day, Hour, Literal, Minute, Month, Second, Year};
     const ISO: [TimePart; 11] = [
         Year,
@@ -178,17 +184,21 @@ fn mongo_date(json: &str) -> Option<i64> {
     let date = object.get("$date")?;
     let millis = match date {
         serde_json::Value::String(text) => {
-            return by_pattern(text, &ISO).or_else(|| by_pattern(&text.replacen(' ', "T", 1), &ISO));
+            return parse_pattern(text, &ISO).or_else(|| parse_pattern(&text.replacen(' ', "T", 1), &ISO));
         }
         serde_json::Value::Number(number) => number.as_i64()?,
         serde_json::Value::Object(wrapped) => wrapped.get("$numberLong")?.as_str()?.parse().ok()?,
         _ => return None,
     };
-    in_range(millis.checked_mul(1000)?)
+    check_range(millis.checked_mul(1000)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::format::{Parsed, StrftimeItems};
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
 
     fn formats(texts: &[&str]) -> Vec<TimeFormat> {
@@ -196,8 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_moment_and_the_last() {
-        assert_eq!((days(1, 1, 1), days(9999, 12, 31)), (Some(FIRST_DAY), Some(LAST_DAY)));
+    fn the_first_and_the_last_timestamp() {
+        assert_eq!(
+            (days_from_epoch(1, 1, 1), days_from_epoch(9999, 12, 31)),
+            (Some(FIRST_DAY), Some(LAST_DAY))
+        );
         let all = formats(&["%Y-%m-%dT%H:%M:%S"]);
         let last = (LAST_DAY + 1) * MICROS_PER_DAY - 1;
         for (text, micros) in [
@@ -206,12 +219,12 @@ mod tests {
             ("9999-12-31T23:59:59.999999Z", Some(last)),
             ("9999-12-31T23:59:59-01:00", None),
         ] {
-            assert_eq!(parse(Written::Text(text), &all), micros, "{text}");
+            assert_eq!(parse(TimeValue::Text(text), &all), micros, "{text}");
         }
     }
 
     #[test]
-    fn written_forms() {
+    fn all_formats() {
         let all =
             formats(&["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%m/%d/%Y, %H:%M:%S", "%d %b %Y", "$date"]);
         let at = 1_598_586_767_000_000;
@@ -240,7 +253,7 @@ mod tests {
             ("0000-01-01 00:00:00", None),
             ("", None),
         ] {
-            assert_eq!(parse(Written::Text(text), &all), micros, "{text}");
+            assert_eq!(parse(TimeValue::Text(text), &all), micros, "{text}");
         }
         for (json, micros) in [
             (r#"{"$date": "2020-08-28T03:52:47Z"}"#, Some(at)),
@@ -251,11 +264,85 @@ mod tests {
             (r#"{"date": 1598586767000}"#, None),
             (r#"[1]"#, None),
         ] {
-            assert_eq!(parse(Written::Nested(json), &all), micros, "{json}");
+            assert_eq!(parse(TimeValue::Nested(json), &all), micros, "{json}");
         }
-        assert_eq!(parse(Written::Number("1598586767"), &all), None);
-        assert_eq!(parse(Written::Number("1598586767.25"), &formats(&["unix_seconds"])), Some(at + 250_000));
-        assert_eq!(parse(Written::Text("1598586767000"), &formats(&["unix_millis"])), Some(at));
-        assert_eq!(parse(Written::Number("99999999999999999"), &formats(&["unix_millis"])), None);
+        assert_eq!(parse(TimeValue::Number("1598586767"), &all), None);
+        assert_eq!(
+            parse(TimeValue::Number("1598586767.25"), &formats(&["unix_seconds"])),
+            Some(at + 250_000)
+        );
+        assert_eq!(parse(TimeValue::Text("1598586767000"), &formats(&["unix_millis"])), Some(at));
+        assert_eq!(parse(TimeValue::Number("99999999999999999"), &formats(&["unix_millis"])), None);
+    }
+
+    /// A date and time by chrono's `strptime`, which takes a fraction as `%.f`, and no zone.
+    fn parse_with_chrono(text: &str, pattern: &str) -> Option<i64> {
+        let mut parsed = Parsed::new();
+        chrono::format::parse(&mut parsed, text, StrftimeItems::new(&pattern.replace("%S", "%S%.f"))).ok()?;
+        let date = parsed.to_naive_date().ok()?;
+        let time = if pattern.contains("%H") { parsed.to_naive_time().ok()? } else { chrono::NaiveTime::MIN };
+        Some(date.and_time(time).and_utc().timestamp_micros())
+    }
+
+    /// What both accept has the same value, and chrono accepts what we accept. Chrono accepts more: signs, white space, leap seconds,
+    /// years of fewer digits, and names of months that are written in full.
+    fn compare_with_chrono(text: &str, pattern: &str) -> Result<bool, TestCaseError> {
+        let ours = parse(TimeValue::Text(text), &formats(&[pattern]));
+        if ours.is_some() {
+            prop_assert_eq!(ours, parse_with_chrono(text, pattern), "{} as {}", text, pattern);
+        }
+        Ok(ours.is_some())
+    }
+
+    const PATTERNS: [&str; 5] =
+        ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%m/%d/%Y, %H:%M:%S", "%d %b %Y", "%Y%m%d"];
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 5000, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn every_timestamp_that_chrono_writes_is_parsed(
+            micros in FIRST_DAY * MICROS_PER_DAY..(LAST_DAY + 1) * MICROS_PER_DAY,
+            pattern in proptest::sample::select(&PATTERNS[..]),
+        ) {
+            let at = chrono::DateTime::from_timestamp_micros(micros).unwrap();
+            let text = at.format(&pattern.replace("%S", "%S%.6f")).to_string();
+            prop_assert!(compare_with_chrono(&text, pattern)?, "{} as {}", text, pattern);
+        }
+
+        #[test]
+        fn numbers_out_of_range_are_refused_as_by_chrono(
+            (year, month, day) in (0..10_000_u32, 0..14_u32, 0..33_u32),
+            (hour, minute, second) in (0..26_u32, 0..62_u32, 0..60_u32),
+            pattern in proptest::sample::select(&PATTERNS[..3]),
+        ) {
+            let numbers = [("%Y", format!("{year:04}")), ("%m", month.to_string()), ("%d", format!("{day:02}")),
+                ("%H", format!("{hour:02}")), ("%M", minute.to_string()), ("%S", second.to_string())];
+            let text = numbers.iter().fold(pattern.to_owned(), |text, (part, number)| text.replace(part, number));
+            let is_accepted = compare_with_chrono(&text, pattern)?;
+            // Year 0 is chrono's, not ours.
+            prop_assert_eq!(is_accepted, year > 0 && parse_with_chrono(&text, pattern).is_some(), "{}", text);
+        }
+
+        #[test]
+        fn changed_texts_mean_the_same_to_chrono(
+            at in any::<prop::sample::Index>(),
+            removed in 0..3_usize,
+            inserted in "[0-9:T. ,/a-yA-Y-]{0,2}",
+            pattern in proptest::sample::select(&PATTERNS[..]),
+        ) {
+            let at_noon = chrono::DateTime::from_timestamp(1_598_586_767, 0).unwrap();
+            let mut text = at_noon.format(pattern).to_string();
+            let start = at.index(text.len());
+            let end = (start + removed).min(text.len());
+            text.replace_range(start..end, &inserted);
+            // Chrono has no optional zone: the examples above cover zones.
+            let minuses = |text: &str| text.matches('-').count();
+            if minuses(&text) <= minuses(pattern) {
+                compare_with_chrono(text.trim_ascii(), pattern)?;
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
-use pinlake_clean::record_reader::{ReadError, Reader, Records};
+use pinlake_clean::record_reader::{ReadError, ReadOptions, RecordReader};
 use pinlake_landing::LandingError;
 
 /// Largest file that is held in memory, in bytes.
@@ -88,10 +88,14 @@ impl FileBytes {
     ///
     /// # Errors
     /// If the file cannot be read, or is [`FileBytes::TooLarge`].
-    pub fn records<'a>(self, name: &str, reader: impl Into<Reader<'a>>) -> Result<Records, ReadError> {
+    pub fn records<'a>(
+        self,
+        name: &str,
+        reader: impl Into<ReadOptions<'a>>,
+    ) -> Result<RecordReader, ReadError> {
         match self {
-            Self::Memory(bytes) => Records::from_bytes(name, bytes, reader),
-            Self::Disk(file) => Records::from_file(name, file, reader),
+            Self::Memory(bytes) => RecordReader::from_bytes(name, bytes, reader),
+            Self::Disk(file) => RecordReader::from_file(name, file, reader),
             Self::TooLarge => {
                 let source = std::io::Error::other("larger than the limit of this reader");
                 Err(ReadError::Io { name: name.to_owned(), records: 0, source })

@@ -13,7 +13,7 @@ mod insert;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use pinlake_clean::record_reader::{ReadError, Records};
+use pinlake_clean::record_reader::{ReadError, RecordReader};
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
 
@@ -76,7 +76,7 @@ impl Loader {
     /// other files can follow.
     pub async fn load_file(
         &mut self,
-        mut records: Records,
+        mut records: RecordReader,
         source: LoadSource,
         progress: impl Fn(u64),
     ) -> Result<Result<(), ReadError>, LoadError> {

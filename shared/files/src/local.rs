@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use pinlake_clean::record_reader::sandbox::Sandbox;
-use pinlake_clean::record_reader::{ReadError, Records};
+use pinlake_clean::record_reader::{ReadError, RecordReader};
 use pinlake_schema::Catalog;
 use walkdir::{DirEntry, WalkDir};
 
@@ -126,12 +126,12 @@ pub fn open(
     dataset: Option<&str>,
     catalog: &Catalog,
     sandbox: &Sandbox,
-) -> Result<(Records, LoadSource), ReadError> {
+) -> Result<(RecordReader, LoadSource), ReadError> {
     let name = path.display().to_string();
     let routed = || catalog.route_file(&name).map(|contract| contract.name.as_str());
     let dataset = dataset.or_else(routed).map(str::to_owned);
     let file = File::open(path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source })?;
-    let records = Records::from_file(&name, file, sandbox)?;
+    let records = RecordReader::from_file(&name, file, sandbox)?;
     let name = RecordSource::File { name: Some(name) }.to_string();
     Ok((records, LoadSource { name, id: None, dataset }))
 }

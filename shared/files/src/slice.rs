@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use pinlake_clean::Reason;
-use pinlake_clean::record_reader::{Fault, Record};
+use pinlake_clean::RecordError;
+use pinlake_clean::record_reader::Record;
 use pinlake_landing::LandingError;
 use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_landing::land::{LandingSummary, RawBatch, land_with_faults};
@@ -22,7 +23,7 @@ pub const SLICE_BYTES: usize = 8 << 20;
 pub struct Slice {
     records: Vec<RawRecord>,
     /// The fault of each record that could not be read; parallel to `records`.
-    faults: Vec<Option<Fault>>,
+    faults: Vec<Option<RecordError>>,
     bytes: usize,
     capacity: usize,
 }
@@ -41,15 +42,15 @@ impl Slice {
 
     /// Adds record `number` of a file, counted from 0.
     pub fn push(&mut self, file: &FileSource, number: u64, record: Record<'_>) {
-        self.add(file.raw_record(number, record.position, record.bytes), record.fault);
+        self.add(file.raw_record(number, record.position, record.bytes), record.error);
     }
 
     /// Adds a whole file as one record for quarantine. `raw` is its content, or the place where the content is.
     pub fn reject_file(&mut self, file: &FileSource, raw: &[u8], reason: Reason, detail: String) {
-        self.add(file.raw_record(0, 0, raw), Some(Fault { reason, detail }));
+        self.add(file.raw_record(0, 0, raw), Some(RecordError { reason, detail }));
     }
 
-    fn add(&mut self, record: RawRecord, fault: Option<Fault>) {
+    fn add(&mut self, record: RawRecord, fault: Option<RecordError>) {
         self.bytes += record.key.len() + record.data.as_bytes().len();
         self.records.push(record);
         self.faults.push(fault);
@@ -90,12 +91,12 @@ mod tests {
     use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
     use object_store::path::Path;
-    use pinlake_clean::record_reader::{Limits, Records};
+    use pinlake_clean::record_reader::{Limits, RecordReader};
     use pinlake_landing::land::land_rows;
     use pinlake_landing::object;
 
     fn push_all(slice: &mut Slice, file: &FileSource, text: &'static str) {
-        let mut records = Records::from_bytes(&file.name, Bytes::from(text), Limits::default()).unwrap();
+        let mut records = RecordReader::from_bytes(&file.name, Bytes::from(text), Limits::default()).unwrap();
         let mut number = 0;
         while let Some(record) = records.next().unwrap() {
             slice.push(file, number, record);

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use object_store::memory::InMemory;
-use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Env, Rng, SystemClock};
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
@@ -89,7 +89,7 @@ fn clean(catalog: &Arc<Catalog>, dataset: &str, lines: &[&[u8]]) -> Vec<RecordBa
     let mut intake = RecordCleaner::new(catalog.clone(), chrono::DateTime::UNIX_EPOCH);
     let mut batches = Vec::new();
     for (number, line) in (1_u64..).zip(lines) {
-        let origin = Origin { source: "file/speed", position: Position::Line(number), record_id: None };
+        let origin = RecordOrigin { source: "file/speed", position: Position::Line(number), record_id: None };
         intake.push(line, Some(dataset), &origin);
         if intake.buffered_bytes() >= BATCH_BYTES {
             batches.extend(intake.drain().into_iter().map(|cleaned| cleaned.rows));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
-use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Clock, Env, SystemClock};
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut cleaner = RecordCleaner::new(catalog.clone(), SystemClock.now());
     for (line, record) in (1..).zip(RECORDS) {
-        let origin = Origin { source: "example", position: Position::Line(line), record_id: None };
+        let origin = RecordOrigin { source: "example", position: Position::Line(line), record_id: None };
         cleaner.push(record.as_bytes(), None, &origin);
     }
     for cleaned in cleaner.drain() {

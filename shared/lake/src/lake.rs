@@ -73,7 +73,7 @@ impl Lake {
     /// ```
     /// use std::sync::Arc;
     /// use object_store::memory::InMemory;
-    /// use pinlake_clean::{Origin, Position, RecordCleaner};
+    /// use pinlake_clean::{RecordOrigin, Position, RecordCleaner};
     /// use pinlake_env::Env;
     /// use pinlake_lake::Lake;
     /// use pinlake_schema::Catalog;
@@ -83,7 +83,7 @@ impl Lake {
     /// let lake = Lake::new(Arc::new(InMemory::new()), Env::system());
     ///
     /// let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse()?);
-    /// let origin = Origin { source: "example", position: Position::Line(1), record_id: None };
+    /// let origin = RecordOrigin { source: "example", position: Position::Line(1), record_id: None };
     /// cleaner.push(br#"{"ind": 1, "timestamp": "2020-08-28 03:52:47", "latitude": 1.5, "longitude": 2.5, "country": "Peru"}"#, None, &origin);
     /// let cleaned = cleaner.drain().remove(0);
     /// assert_eq!(cleaned.contract.name, "geo");

@@ -20,7 +20,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use object_store::memory::InMemory;
-//! use pinlake_clean::{Origin, Position, RecordCleaner};
+//! use pinlake_clean::{RecordOrigin, Position, RecordCleaner};
 //! use pinlake_env::Env;
 //! use pinlake_lake::Lake;
 //! use pinlake_schema::Catalog;
@@ -44,7 +44,7 @@
 //!
 //! let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
 //! for line in [r#"{"visitor": 7}"#, r#"{"visitor": 8}"#, r#"{"visitor": 7}"#] {
-//!     let origin = Origin { source: "example", position: Position::Line(1), record_id: None };
+//!     let origin = RecordOrigin { source: "example", position: Position::Line(1), record_id: None };
 //!     cleaner.push(line.as_bytes(), None, &origin);
 //! }
 //! let rows = cleaner.drain().remove(0).rows;

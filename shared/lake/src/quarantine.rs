@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosec
 use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
-use pinlake_clean::{Disposition, Origin, Position, RecordCleaner};
+use pinlake_clean::{Disposition, Position, RecordCleaner, RecordOrigin};
 use pinlake_landing::source::RecordSource;
 use pinlake_schema::{Catalog, Contract, QUARANTINE};
 
@@ -60,7 +60,7 @@ pub(crate) fn evaluate_unresolved(
     cleaner: &mut RecordCleaner,
     is_selected: impl Fn(&QuarantineColumns<'_>, usize) -> bool,
 ) -> Result<Vec<EvaluatedRecord>, LakeError> {
-    let keys = pinlake_clean::keys(catalog.quarantine(), batch)
+    let keys = pinlake_clean::row_keys(catalog.quarantine(), batch)
         .map_err(|error| LakeError::encode(QUARANTINE)(error))?;
     let columns = QuarantineColumns::new(batch)?;
     let unresolved =
@@ -151,7 +151,7 @@ impl<'a> QuarantineColumns<'a> {
         let record_id = text(self.record)
             .rsplit_once('/')
             .and_then(|(request, index)| Some((request, index.parse().ok()?)));
-        let origin = Origin { source: text(self.source), position, record_id };
+        let origin = RecordOrigin { source: text(self.source), position, record_id };
         cleaner.push(self.raw.as_binary::<i32>().value(row), self.hint(row, catalog), &origin)
     }
 }

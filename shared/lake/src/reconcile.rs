@@ -233,7 +233,7 @@ mod tests {
     use crate::tests::support::{env, visits, without_visits};
     use object_store::ObjectStore;
     use object_store::memory::InMemory;
-    use pinlake_clean::{Origin, Position};
+    use pinlake_clean::{Position, RecordOrigin};
 
     fn lake(store: &Arc<dyn ObjectStore>, seed: u64) -> Lake {
         Lake::new(store.clone(), env(seed))
@@ -252,7 +252,7 @@ mod tests {
         source: &str,
     ) {
         let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-        let origin = Origin { source, position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source, position: Position::Line(1), record_id: None };
         cleaner.push(record.as_bytes(), hint, &origin);
         for cleaned in cleaner.drain() {
             lake(store, 7).insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap();
@@ -358,7 +358,7 @@ mod tests {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let before = without_visits();
         let mut cleaner = RecordCleaner::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
         cleaner.push(br#"{"visitor": 1, "page": 2}"#, None, &origin);
         for cleaned in cleaner.drain() {
             lake(&store, 1).insert(&before, &cleaned.contract, &[cleaned.rows]).await.unwrap();

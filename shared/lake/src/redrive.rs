@@ -78,7 +78,7 @@ mod tests {
     use crate::tests::support::{env, visits, without_visits};
     use arrow::array::Array;
     use object_store::memory::InMemory;
-    use pinlake_clean::{Origin, Position};
+    use pinlake_clean::{Position, RecordOrigin};
 
     fn lake() -> Lake {
         Lake::new(Arc::new(InMemory::new()), env(1))
@@ -87,7 +87,7 @@ mod tests {
     async fn insert(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) {
         let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         for record in records {
-            let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+            let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
             cleaner.push(record.as_bytes(), Some("visit"), &origin);
         }
         for cleaned in cleaner.drain() {
@@ -137,7 +137,7 @@ mod tests {
         // The interrupted redrive has kept the catalog and inserted the row, and not updated quarantine.
         lake.catalog_history().add(&**lake.store(), &fixed).await.unwrap();
         let mut cleaner = RecordCleaner::new(fixed.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
         cleaner.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
         let rows = cleaner.drain().remove(0).rows;
         let visit = lake.table(fixed.contract("visit").unwrap());
@@ -158,10 +158,10 @@ mod tests {
         for (catalog, inserted) in [(&broken, 1), (&fixed, 0)] {
             let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
             let position = Position::Sequence { number: "7", line: 2 };
-            let origin = Origin { source: "test", position, record_id: Some(("a/b", 3)) };
+            let origin = RecordOrigin { source: "test", position, record_id: Some(("a/b", 3)) };
             cleaner.push(br#"{"visitor": 1, "page": "home"}"#, Some("visit"), &origin);
             // A record of a file is identified by its line.
-            let origin = Origin { source: "file/x", position: Position::Line(9), record_id: None };
+            let origin = RecordOrigin { source: "file/x", position: Position::Line(9), record_id: None };
             cleaner.push(br#"{"visitor": 2, "page": "home"}"#, Some("visit"), &origin);
             for cleaned in cleaner.drain() {
                 let done = lake.insert(catalog, &cleaned.contract, &[cleaned.rows]).await.unwrap();
@@ -182,7 +182,7 @@ mod tests {
         let before = without_visits();
         let lake = lake();
         let mut cleaner = RecordCleaner::new(before.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
         // No dataset has its shape at first. Then one has, and the record breaks its rules.
         cleaner.push(br#"{"visitor": "nobody"}"#, None, &origin);
         for cleaned in cleaner.drain() {

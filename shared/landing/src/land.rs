@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use pinlake_clean::record_reader::Fault;
-use pinlake_clean::{Count, Origin as RecordOrigin, Position, Reason, RecordCleaner};
+use pinlake_clean::RecordError;
+use pinlake_clean::{Position, Reason, RecordCleaner, RecordCounts, RecordOrigin};
 use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
 use serde::de::IgnoredAny;
@@ -49,7 +49,7 @@ pub struct LandingSummary {
     /// The landing objects, one or more for each dataset.
     pub objects: Vec<LandingObject>,
     /// Records and quarantined records by dataset.
-    pub counts: Vec<Count>,
+    pub counts: Vec<RecordCounts>,
 }
 
 /// Lands a batch of a stream: writes its raw object, then its landing objects, then the watermark. This order is what makes
@@ -116,7 +116,7 @@ pub async fn land_with_faults(
     catalog: &Arc<Catalog>,
     batch: RawBatch<'_>,
     raw: &Path,
-    faults: &[Option<Fault>],
+    faults: &[Option<RecordError>],
     replaced: Option<&Path>,
 ) -> Result<LandingSummary, LandingError> {
     let Some(id) = batch.id() else {
@@ -240,7 +240,7 @@ impl<'a> RecordSplitter<'a> {
         &self,
         writer: &mut LandingWriter<'_>,
         record: &RawRecord,
-        fault: Option<&Fault>,
+        fault: Option<&RecordError>,
     ) -> Result<(), LandingError> {
         let key = StreamKey::parse(&record.key);
         let hint = key.and_then(|key| key.dataset);

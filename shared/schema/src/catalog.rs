@@ -1,4 +1,4 @@
-//! All contracts of one deployment, and which of them a record's address names.
+//! All contracts of one deployment, and the routes to them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,15 +7,28 @@ use std::sync::Arc;
 use include_dir::{Dir, include_dir};
 
 use crate::contract::Contract;
-use crate::mistake::{ContractError, ContractErrors};
+use crate::contract_error::{ContractError, ContractErrors};
 use crate::{QUARANTINE, fingerprint, pattern, reader};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../datasets");
 
-/// The file of routes that belong to no single dataset.
+/// The file with the routes that belong to no single dataset.
 pub(crate) const ROUTES_FILE: &str = "_routes.toml";
 
 /// All contracts of one deployment.
+///
+/// ```
+/// use pinlake_schema::{Catalog, StreamRoute};
+///
+/// let catalog = Catalog::embedded().map_err(|errors| errors.to_string())?;
+/// assert_eq!(catalog.route_topic("0a1b.geo").map(|contract| contract.name.as_str()), Some("geo"));
+/// assert!(matches!(catalog.route_stream("another"), StreamRoute::Unknown));
+///
+/// // Errors say where they are and what to write instead.
+/// let errors = Catalog::from_files([("x.toml".to_owned(), "name = \"x\"\nverison = 1".to_owned())]).unwrap_err();
+/// assert_eq!((errors.errors[0].line, errors.errors[0].help.as_str()), (1, "add a line such as version = 1"));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Catalog {
     contracts: BTreeMap<String, Arc<Contract>>,
@@ -25,19 +38,19 @@ pub struct Catalog {
     hash: String,
 }
 
-/// What a stream's name tells about its records.
+/// What a Kinesis stream carries.
 #[derive(Debug, Clone, Copy)]
 pub enum StreamRoute<'a> {
-    /// All its records are sent to this dataset.
+    /// Records of this dataset.
     Dataset(&'a Arc<Contract>),
-    /// It carries all datasets: the partition key, then the record's own fields decide.
+    /// Records of all datasets: the partition key decides, then the shape of the record.
     Shared,
-    /// No contract names it.
+    /// No contract names the stream.
     Unknown,
 }
 
 impl Catalog {
-    /// The contracts of `datasets/`, as they were when the program was built.
+    /// The contracts of `datasets/` at build time.
     pub fn embedded() -> Result<Catalog, ContractErrors> {
         Catalog::from_files(EMBEDDED.files().filter_map(|file| {
             let name = file.path().file_name()?.to_str()?;
@@ -46,7 +59,7 @@ impl Catalog {
         }))
     }
 
-    /// The contracts of the `.toml` files of a folder, not of its subfolders.
+    /// Reads the `.toml` files of a folder, without its subfolders.
     pub fn from_dir(dir: &Path) -> Result<Catalog, ContractErrors> {
         let unreadable = |path: &Path, error: std::io::Error| {
             ContractErrors::from_vec(vec![ContractError::at(
@@ -66,43 +79,48 @@ impl Catalog {
             }
         }
         if files.is_empty() {
-            let empty = std::io::Error::other("there is no contract in it");
+            let empty = std::io::Error::other("it contains no contract");
             return Err(unreadable(dir, empty));
         }
         Catalog::from_files(files)
     }
 
-    /// The contracts of these files, each a name for messages and its text. Refuses all of them with every
-    /// mistake of every file. A set without a `quarantine` contract gets the embedded one.
+    /// Parses contract files, each given by its name, for messages, and its text. Without a `quarantine` contract the embedded one is used.
+    ///
+    /// # Errors
+    /// All errors of all files.
     pub fn from_files(files: impl IntoIterator<Item = (String, String)>) -> Result<Catalog, ContractErrors> {
         let mut files: Vec<(String, String)> = files.into_iter().collect();
         files.sort();
-        let mut read = reader::read_files(&files);
-        if read.mistakes.is_empty() && !read.contracts.iter().any(|contract| contract.name == QUARANTINE) {
+        let mut parsed = reader::parse_files(&files);
+        if parsed.errors.is_empty() && !parsed.contracts.iter().any(|contract| contract.name == QUARANTINE) {
             let own = EMBEDDED.get_file("quarantine.toml").and_then(|file| file.contents_utf8());
             let own = own.map(|text| ("datasets/quarantine.toml".to_owned(), text.to_owned()));
-            let own = reader::read_files(own.as_slice());
-            read.contracts.extend(own.contracts);
-            read.mistakes.extend(own.mistakes);
+            let own = reader::parse_files(own.as_slice());
+            parsed.contracts.extend(own.contracts);
+            parsed.errors.extend(own.errors);
         }
-        let contracts: BTreeMap<String, Arc<Contract>> =
-            read.contracts.into_iter().map(|contract| (contract.name.clone(), Arc::new(contract))).collect();
+        let contracts: BTreeMap<String, Arc<Contract>> = parsed
+            .contracts
+            .into_iter()
+            .map(|contract| (contract.name.clone(), Arc::new(contract)))
+            .collect();
         match contracts.get(QUARANTINE) {
-            Some(quarantine) if read.mistakes.is_empty() => Ok(Catalog {
+            Some(quarantine) if parsed.errors.is_empty() => Ok(Catalog {
                 quarantine: Arc::clone(quarantine),
-                hash: fingerprint::of_catalog(
+                hash: fingerprint::hash_catalog(
                     contracts.values().map(|contract| &**contract),
-                    &read.shared_streams,
+                    &parsed.shared_streams,
                 ),
                 contracts,
-                shared_streams: read.shared_streams,
+                shared_streams: parsed.shared_streams,
                 files,
             }),
-            _ => Err(ContractErrors::from_vec(read.mistakes)),
+            _ => Err(ContractErrors::from_vec(parsed.errors)),
         }
     }
 
-    /// All contracts in the order of their names, quarantine included.
+    /// All contracts, sorted by name, including quarantine.
     pub fn contracts(&self) -> impl Iterator<Item = &Arc<Contract>> {
         self.contracts.values()
     }
@@ -112,31 +130,31 @@ impl Catalog {
         self.contracts.get(dataset)
     }
 
-    /// The contract of the dataset that takes the records which broke another.
+    /// The contract of the quarantine dataset.
     pub fn quarantine(&self) -> &Arc<Contract> {
         &self.quarantine
     }
 
-    /// The files that it was made from, each a name for messages and its text.
+    /// The files of the catalog: their names and texts.
     pub fn files(&self) -> &[(String, String)] {
         &self.files
     }
 
-    /// 16 hex digits over what all contracts give and all routes: two catalogs that share it evaluate every record alike.
+    /// 16 hexadecimal digits over all contracts and routes. Catalogs with the same hash evaluate every record alike.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// The dataset that a Kafka topic carries.
+    /// Finds the dataset of a Kafka topic.
     pub fn route_topic(&self, topic: &str) -> Option<&Arc<Contract>> {
-        self.contracts.values().find(|contract| fits(&contract.route.topics, topic))
+        self.contracts.values().find(|contract| matches_any(&contract.route.topics, topic))
     }
 
-    /// What a Kinesis stream carries. The name of one dataset goes before the list of shared streams.
+    /// Finds what a Kinesis stream carries. The patterns of datasets take precedence over those of shared streams.
     pub fn route_stream(&self, stream: &str) -> StreamRoute<'_> {
-        match self.contracts.values().find(|contract| fits(&contract.route.streams, stream)) {
+        match self.contracts.values().find(|contract| matches_any(&contract.route.streams, stream)) {
             Some(contract) => StreamRoute::Dataset(contract),
-            None if fits(&self.shared_streams, stream) => StreamRoute::Shared,
+            None if matches_any(&self.shared_streams, stream) => StreamRoute::Shared,
             None => StreamRoute::Unknown,
         }
     }
@@ -146,23 +164,23 @@ impl Catalog {
         &self.shared_streams
     }
 
-    /// The dataset that a client's partition key names on a shared stream.
+    /// Finds the dataset of a partition key on a shared stream.
     pub fn route_partition_key(&self, key: &str) -> Option<&Arc<Contract>> {
         self.contracts.values().find(|contract| contract.route.partition_keys.iter().any(|own| own == key))
     }
 
-    /// The dataset that a file's path names: by topic in the layout of Kafka Connect's S3 sink
+    /// Finds the dataset of a file by its path: by topic in the layout of Kafka Connect's S3 sink
     /// (`topics/<topic>/partition=<n>/<topic>+<n>+<offset>.json`), else by the name of the file.
     pub fn route_file(&self, path: &str) -> Option<&Arc<Contract>> {
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
         let topic = name.split_once('+').map(|(topic, _)| topic);
         topic
             .and_then(|topic| self.route_topic(topic))
-            .or_else(|| self.contracts.values().find(|contract| fits(&contract.route.files, name)))
+            .or_else(|| self.contracts.values().find(|contract| matches_any(&contract.route.files, name)))
     }
 }
 
-fn fits(patterns: &[String], name: &str) -> bool {
+fn matches_any(patterns: &[String], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern::matches(pattern, name))
 }
 

@@ -1,4 +1,4 @@
-//! What a contract says, once its file has been read and found right.
+//! The model of a contract.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,18 +9,30 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use crate::timestamp::TimeFormat;
 use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
 
-/// One dataset: what its records look like, and what becomes of them.
+/// The contract of one dataset.
+///
+/// ```
+/// use pinlake_schema::{Catalog, Identity, Scalar, Type};
+///
+/// let catalog = Catalog::embedded().map_err(|errors| errors.to_string())?;
+/// let contract = catalog.contract("geo").ok_or("no contract")?;
+/// assert_eq!(contract.label(), "geo@1");
+/// let column = contract.columns.iter().find(|column| column.name == "coordinates").ok_or("no column")?;
+/// assert_eq!(column.data_type, Type::Array(Scalar::Float64));
+/// assert_eq!(column.data_type.to_string(), "array<float64>");
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Contract {
-    /// Name of the dataset and of its table: lower-case letters, digits, underscores.
+    /// Name of the dataset and its table: lower-case letters, digits and underscores.
     pub name: String,
-    /// Counts the contract's changes, from 1.
+    /// Version of the contract, from 1.
     pub version: u32,
-    /// What one row of the table is.
+    /// What a row of the table represents.
     pub description: String,
-    /// Which records belong to it.
+    /// Which records belong to the dataset.
     pub route: Route,
-    /// What makes two rows the same row.
+    /// What makes two rows equal.
     pub identity: Identity,
     /// The table's columns, in order.
     pub columns: Vec<Column>,
@@ -32,7 +44,7 @@ pub struct Contract {
     pub(crate) landing_schema: SchemaRef,
 }
 
-/// Which records belong to a dataset. Patterns know one wildcard, `*`.
+/// Which records belong to a dataset. Patterns have one wildcard, `*`.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
     /// Patterns of Kafka topic names.
@@ -43,34 +55,34 @@ pub struct Route {
     pub partition_keys: Vec<String>,
     /// Patterns of file names.
     pub files: Vec<String>,
-    /// A record that has all these fields is of this dataset, unless it fits another's longer list.
+    /// Fields that identify records of this dataset: a record has its shape if it has all of them.
     pub shape: Vec<String>,
-    /// What becomes of a record that was sent here and has another dataset's shape.
+    /// What happens to a record that was sent to this dataset and has the shape of another.
     pub misrouted: MisroutedPolicy,
 }
 
-/// What becomes of a record that was sent to one dataset and has the shape of another.
+/// What happens to a record that was sent to one dataset and has the shape of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MisroutedPolicy {
-    /// It goes to quarantine; the detail names the right dataset.
+    /// It is quarantined; the detail names the other dataset.
     #[default]
     Quarantine,
-    /// It goes into the dataset whose shape it has.
+    /// It becomes a row of the other dataset.
     Reroute,
 }
 
-/// What makes two rows the same row.
+/// What makes two rows equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// All columns of the clean row.
+    /// All columns.
     Row,
     /// These columns.
     Columns(Vec<String>),
-    /// The record itself: its request and its number within it. Sent twice is there twice.
+    /// The record itself, by its request and its index there: equal records of two requests are two rows.
     Record,
 }
 
-/// A column of the table, and how its value comes out of a record.
+/// A column of the table, and how its value is derived from a record.
 #[derive(Debug, Clone)]
 pub struct Column {
     /// Name in the table.
@@ -79,48 +91,48 @@ pub struct Column {
     pub data_type: Type,
     /// Comment on the column in the table.
     pub description: String,
-    /// Fields of the record that it is made of.
-    pub source: Source,
-    /// Values of a source field that mean "not known"; compared with the whole value.
+    /// Fields of the record that it is derived from.
+    pub source: ColumnSource,
+    /// Values of a source field that mean null. They are compared with the whole value.
     pub null: Vec<String>,
-    /// Whether a record without a value is refused.
+    /// Whether a record without a value is quarantined.
     pub required: bool,
     /// Whether numbers may be written as `12k`, `1.2M`, `3B`.
     pub counts: bool,
-    /// What is taken off the front of a value that begins with it.
+    /// Text that is removed from the beginning of values.
     pub remove_prefix: Option<String>,
-    /// How dates and times are written; tried in order.
+    /// Formats of dates and times, tried in order.
     pub formats: Vec<TimeFormat>,
 }
 
-/// Alternative names of one field: the first that is present and not null counts.
+/// Alternative names of one field: the first that is present and not null is used.
 pub type FieldNames = Vec<String>;
 
-/// Where a column's value comes from.
+/// The fields that a column is derived from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum ColumnSource {
     /// One field.
     Field(FieldNames),
-    /// The texts of several fields, nulls left out, with a separator between.
+    /// The texts of several fields, joined with a separator; nulls are left out.
     Join {
         /// The fields, in order.
         fields: Vec<FieldNames>,
-        /// What stands between two of them.
+        /// The separator.
         separator: String,
     },
-    /// An array of several fields' values, nulls kept.
+    /// An array of the values of several fields, including nulls.
     ArrayOf(Vec<FieldNames>),
-    /// Filled by the cleaner: the columns of quarantine.
+    /// None: the cleaner fills the columns of quarantine.
     Cleaner,
 }
 
-impl Source {
-    /// Every field that the column reads, with its alternatives.
+impl ColumnSource {
+    /// All fields that the column reads, each with its alternatives.
     pub fn fields(&self) -> &[FieldNames] {
         match self {
-            Source::Field(names) => std::slice::from_ref(names),
-            Source::Join { fields, .. } | Source::ArrayOf(fields) => fields,
-            Source::Cleaner => &[],
+            ColumnSource::Field(names) => std::slice::from_ref(names),
+            ColumnSource::Join { fields, .. } | ColumnSource::ArrayOf(fields) => fields,
+            ColumnSource::Cleaner => &[],
         }
     }
 }
@@ -147,13 +159,13 @@ pub enum Scalar {
     Float64,
     /// True or false.
     Boolean,
-    /// Moment in UTC, to the microsecond.
+    /// Point in time, in microseconds since 1970-01-01 UTC.
     Timestamp,
-    /// Day of the calendar.
+    /// Calendar date.
     Date,
-    /// Bytes, written as base64 in a record.
+    /// Bytes, in base64 in a record.
     Binary,
-    /// Any JSON value, kept as its text.
+    /// Any JSON value, stored as its text.
     Json,
 }
 
@@ -170,7 +182,7 @@ impl Scalar {
         Scalar::Json,
     ];
 
-    /// The name that contracts use.
+    /// The name of the type in contracts.
     pub fn as_str(self) -> &'static str {
         match self {
             Scalar::String => "string",
@@ -200,7 +212,7 @@ impl Scalar {
 }
 
 impl Type {
-    /// The Arrow type of a table's column. A list's item is called `element`, as Delta's readers expect.
+    /// The Arrow type of a column. The item of a list is called `element`, as readers of Delta tables expect.
     pub fn arrow(self) -> DataType {
         match self {
             Type::Scalar(scalar) => scalar.arrow(),
@@ -208,7 +220,7 @@ impl Type {
         }
     }
 
-    /// The type of the value, or of an array's elements.
+    /// The type of the value, or of the elements of an array.
     pub fn scalar(self) -> Scalar {
         match self {
             Type::Scalar(scalar) | Type::Array(scalar) => scalar,
@@ -225,8 +237,8 @@ impl fmt::Display for Type {
     }
 }
 
-/// What a contract file says, before anything is derived from it.
-pub(crate) struct Declared {
+/// The content of a contract file, from which a [`Contract`] is derived.
+pub(crate) struct ContractDeclaration {
     pub(crate) name: String,
     pub(crate) version: u32,
     pub(crate) description: String,
@@ -236,10 +248,10 @@ pub(crate) struct Declared {
 }
 
 impl Contract {
-    pub(crate) fn new(declared: Declared) -> Contract {
-        let hash = fingerprint::of_output(&declared);
-        let identity_hash = fingerprint::of_identity(&declared);
-        let former_identity_hash = fingerprint::of_former_identity(&declared);
+    pub(crate) fn new(declared: ContractDeclaration) -> Contract {
+        let hash = fingerprint::hash_output(&declared);
+        let identity_hash = fingerprint::hash_identity(&declared);
+        let former_identity_hash = fingerprint::hash_former_identity(&declared);
         let fields: Vec<Field> = declared.columns.iter().map(table_field).collect();
         let mut table = fields.clone();
         if stores_keys(&declared.name, &declared.identity) {
@@ -250,7 +262,7 @@ impl Contract {
         let mut landing = fields.clone();
         landing.push(key_column(KEY_COLUMN));
         landing.extend(former_identity_hash.is_some().then(|| key_column(FORMER_KEY_COLUMN)));
-        let Declared { name, version, description, route, identity, columns } = declared;
+        let ContractDeclaration { name, version, description, route, identity, columns } = declared;
         Contract {
             name,
             version,
@@ -267,51 +279,51 @@ impl Contract {
         }
     }
 
-    /// `name@version`, as tables and quarantine name a contract.
+    /// `name@version`: how tables and quarantine rows refer to a contract.
     pub fn label(&self) -> String {
         format!("{}@{}", self.name, self.version)
     }
 
-    /// 16 hex digits over everything that changes what cleaning gives: columns and their rules, identity, shape.
-    /// Comments, layout, descriptions and the routes by name do not count.
+    /// 16 hexadecimal digits over everything that affects cleaned rows: columns and their rules, identity, shape. Descriptions and routes by
+    /// name are not included.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// The identity epoch: 16 hex digits over what determines a row's key. Tables pin it.
+    /// The key epoch: 16 hexadecimal digits over everything that determines the key of a row. A table accepts only its own.
     pub fn identity_hash(&self) -> &str {
         &self.identity_hash
     }
 
-    /// The identity hash of the first form of `identity = "record"`, whose keys did not cover the record's content: data files
-    /// that were written under it keep it. `None` for every other identity.
+    /// The key epoch of older data files of a dataset with `identity = "record"`: their keys do not cover the content of the record. `None`
+    /// for other identities.
     pub fn former_identity_hash(&self) -> Option<&str> {
         self.former_identity_hash.as_deref()
     }
 
-    /// Whether the table stores its rows' keys, because its columns do not tell them: the id of a record is in none of them.
+    /// Whether the table stores keys, because they cannot be computed from its columns, which do not contain the id of the record.
     pub fn stores_keys(&self) -> bool {
         stores_keys(&self.name, &self.identity)
     }
 
-    /// The columns of the contract, in order, all nullable; the metadata `comment` of a field is its description.
+    /// The columns of the contract, in order, all nullable. Descriptions are in the metadata `comment`.
     pub fn arrow_schema(&self) -> SchemaRef {
         Arc::clone(&self.arrow_schema)
     }
 
-    /// The table's columns: those of [`Self::arrow_schema`], then [`KEY_COLUMN`] if the table stores its keys.
+    /// The columns of the table: those of [`Self::arrow_schema`], then [`KEY_COLUMN`] if the table stores keys.
     pub fn table_schema(&self) -> SchemaRef {
         Arc::clone(&self.table_schema)
     }
 
-    /// The contract's columns, then [`KEY_COLUMN`], and for `identity = "record"` [`FORMER_KEY_COLUMN`]: what the cleaner
-    /// writes for the compactor.
+    /// The columns of a landing object: those of [`Self::arrow_schema`], then [`KEY_COLUMN`], and for `identity = "record"`
+    /// [`FORMER_KEY_COLUMN`].
     pub fn landing_schema(&self) -> SchemaRef {
         Arc::clone(&self.landing_schema)
     }
 }
 
-/// What tables say of [`KEY_COLUMN`].
+/// The comment on [`KEY_COLUMN`] in tables.
 const KEY_COMMENT: &str =
     "Key of the row, by which a record that comes again is known. Keep it when rows are rewritten.";
 
@@ -320,8 +332,7 @@ fn stores_keys(name: &str, identity: &Identity) -> bool {
 }
 
 fn table_field(column: &Column) -> Field {
-    // Nullable even where a value is required: the cleaner enforces that, and a rule can be loosened later
-    // without a change to the table.
+    // Nullable even if a value is required: the cleaner enforces that, and the rule can be relaxed later without a change to the table.
     let field = Field::new(&column.name, column.data_type.arrow(), true);
     if column.description.is_empty() {
         return field;

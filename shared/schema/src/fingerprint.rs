@@ -1,11 +1,13 @@
-//! Hashes of what a contract means, not of how its file is written.
+//! Hashes of what contracts mean, not of how their files are written.
 
 use crate::QUARANTINE;
-use crate::contract::{Column, Contract, Declared, FieldNames, Identity, MisroutedPolicy, Route, Source};
+use crate::contract::{
+    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, Identity, MisroutedPolicy, Route,
+};
 use crate::timestamp::TimeFormat;
 
-/// Everything that changes what cleaning a record gives.
-pub(crate) fn of_output(contract: &Declared) -> String {
+/// Hashes everything that affects cleaned rows.
+pub(crate) fn hash_output(contract: &ContractDeclaration) -> String {
     let mut canonical = Canonical::new("pinlake-contract-1");
     canonical.text(&contract.name).number(u64::from(contract.version));
     canonical.names(&contract.route.shape);
@@ -13,40 +15,39 @@ pub(crate) fn of_output(contract: &Declared) -> String {
         MisroutedPolicy::Quarantine => 0,
         MisroutedPolicy::Reroute => 1,
     });
-    canonical.identity(kind(&contract.identity), &contract.identity);
+    canonical.identity(identity_kind(&contract.identity), &contract.identity);
     canonical.number(contract.columns.len() as u64);
     for column in &contract.columns {
         canonical.column(column);
     }
     if contract.name == QUARANTINE {
-        // Its keys cover the record where equal records may be two. What landed before they did is cleaned again.
-        canonical.number(QUARANTINE_KEYS);
+        // Its keys cover the record where equal records may be two rows. Landing objects from before that are cleaned again.
+        canonical.number(QUARANTINE_KEY_EPOCH);
     }
     canonical.finish()
 }
 
-/// The form of quarantine's keys.
-const QUARANTINE_KEYS: u64 = 2;
+/// The rules for the keys of quarantine rows.
+const QUARANTINE_KEY_EPOCH: u64 = 2;
 
-/// What determines a row's key: the form of keys, the kind of identity, and the rules of the columns in it.
-/// The order of columns does not count, as it does not in keys.
-pub(crate) fn of_identity(contract: &Declared) -> String {
-    of_key(contract, kind(&contract.identity))
+/// Hashes what determines keys: the kind of identity, and the rules of its columns. Keys do not depend on the order of columns.
+pub(crate) fn hash_identity(contract: &ContractDeclaration) -> String {
+    hash_key_rules(contract, identity_kind(&contract.identity))
 }
 
-/// As [`of_identity`] was before the keys of `identity = "record"` covered the record's content; `None` for the others,
-/// whose keys are as they were.
-pub(crate) fn of_former_identity(contract: &Declared) -> Option<String> {
-    (contract.identity == Identity::Record).then(|| of_key(contract, FORMER_RECORD))
+/// Like [`hash_identity`], for the former epoch of `identity = "record"`, whose keys did not cover the content of the record. `None` for other
+/// identities, which have only one epoch.
+pub(crate) fn hash_former_identity(contract: &ContractDeclaration) -> Option<String> {
+    (contract.identity == Identity::Record).then(|| hash_key_rules(contract, FORMER_RECORD))
 }
 
-/// Kinds of identity as they are hashed. The first form of `identity = "record"` has a number of its own.
+/// Kinds of identity. The former epoch of `identity = "record"` has its own number.
 const ROW: u64 = 0;
 const FORMER_RECORD: u64 = 1;
 const COLUMNS: u64 = 2;
 const RECORD: u64 = 3;
 
-fn kind(identity: &Identity) -> u64 {
+fn identity_kind(identity: &Identity) -> u64 {
     match identity {
         Identity::Row => ROW,
         Identity::Columns(_) => COLUMNS,
@@ -54,7 +55,7 @@ fn kind(identity: &Identity) -> u64 {
     }
 }
 
-fn of_key(contract: &Declared, kind: u64) -> String {
+fn hash_key_rules(contract: &ContractDeclaration, kind: u64) -> String {
     let mut canonical = Canonical::new("pinlake-identity-1");
     canonical.text(&contract.name).identity(kind, &contract.identity);
     let mut columns: Vec<&Column> = contract
@@ -74,15 +75,15 @@ fn of_key(contract: &Declared, kind: u64) -> String {
     canonical.finish()
 }
 
-/// Everything of a set of contracts that decides what becomes of a record: what each contract gives, and which dataset the
-/// names of topics, streams, partition keys and files tell. The contracts come in the order of their names.
-pub(crate) fn of_catalog<'a>(
+/// Hashes everything that decides what happens to a record: the hash of each contract, and the routes by name. The contracts must be sorted by
+/// name.
+pub(crate) fn hash_catalog<'a>(
     contracts: impl Iterator<Item = &'a Contract>,
     shared_streams: &[String],
 ) -> String {
     let mut canonical = Canonical::new("pinlake-catalog-2");
     for contract in contracts {
-        // Destructured, so that a new route cannot be left out. The contract's own hash has the shape and what it decides.
+        // Destructured, so that a new route cannot be forgotten. The hash of the contract covers the shape and the policy.
         let Route { topics, streams, partition_keys, files, shape: _, misrouted: _ } = &contract.route;
         canonical.text(contract.hash());
         [topics, streams, partition_keys, files].into_iter().for_each(|names| {
@@ -93,7 +94,7 @@ pub(crate) fn of_catalog<'a>(
     canonical.finish()
 }
 
-/// A byte string in which every part says how long it is, so that no two contracts share one.
+/// A byte string in which every part has its length, so that no two contracts have the same one.
 struct Canonical(Vec<u8>);
 
 impl Canonical {
@@ -141,15 +142,15 @@ impl Canonical {
     }
 
     fn column(&mut self, column: &Column) -> &mut Canonical {
-        // The description is left out: it changes no value.
+        // The description is left out because it does not affect values.
         self.text(&column.name).text(&column.data_type.to_string());
         match &column.source {
-            Source::Field(names) => self.number(0).names(names),
-            Source::Join { fields, separator } => self.number(1).fields(fields).text(separator),
-            Source::ArrayOf(fields) => self.number(2).fields(fields),
-            Source::Cleaner => self.number(3),
+            ColumnSource::Field(names) => self.number(0).names(names),
+            ColumnSource::Join { fields, separator } => self.number(1).fields(fields).text(separator),
+            ColumnSource::ArrayOf(fields) => self.number(2).fields(fields),
+            ColumnSource::Cleaner => self.number(3),
         };
-        // The order of null markers means nothing.
+        // The order of null markers has no meaning.
         let mut null = column.null.clone();
         null.sort();
         self.names(&null).number(u64::from(column.required)).number(u64::from(column.counts));

@@ -1,13 +1,13 @@
-//! Data contracts: what each dataset's records look like, how they are cleaned, and which records are its own.
+//! Data contracts: the columns of each dataset, the rules by which its records are cleaned, and the routes that select them.
 //!
-//! A dataset is one TOML file (`docs/contracts.md` teaches the language). This crate reads the files, refuses
-//! them with every mistake at once, and hands out [`Contract`]s as plain data: it cleans nothing and does no I/O
-//! but reading a folder of contracts. Every other crate may use it; no Rust code names a dataset's column, except
-//! that the cleaner fills the columns of [`QUARANTINE`] by name.
+//! A contract is a TOML file; `docs/contracts.md` is the reference of the language. This crate parses contracts, reports all errors of all
+//! files at once, and returns [`Contract`]s as plain data. It cleans nothing, and its only I/O is to read a folder of contracts. No Rust code
+//! names a column of a dataset, except those of [`QUARANTINE`], which the cleaner fills.
 //!
-//! Invariants: within a [`Catalog`] no two contracts claim the same topic, stream, partition key, file name or
-//! shape; column names are unique within a contract; [`Contract::hash`] and [`Contract::identity_hash`] depend on
-//! what a contract means and not on how its file is written.
+//! Invariants:
+//! - within a [`Catalog`] no two contracts claim the same topic, stream, partition key, file name or shape;
+//! - column names are unique within a contract;
+//! - [`Contract::hash`] and [`Contract::identity_hash`] depend on what a contract means, not on how its file is written.
 //!
 //! ```
 //! use pinlake_schema::Catalog;
@@ -38,30 +38,32 @@
 
 mod catalog;
 mod contract;
+mod contract_error;
 mod fingerprint;
-mod mistake;
 mod pattern;
 mod reader;
 pub mod stream_key;
 mod timestamp;
 
 pub use catalog::{Catalog, StreamRoute};
-pub use contract::{Column, Contract, FieldNames, Identity, MisroutedPolicy, Route, Scalar, Source, Type};
-pub use mistake::{ContractError, ContractErrors};
+pub use contract::{
+    Column, ColumnSource, Contract, FieldNames, Identity, MisroutedPolicy, Route, Scalar, Type,
+};
+pub use contract_error::{ContractError, ContractErrors};
 pub use timestamp::{TimeFormat, TimePart};
 
-/// The column that carries a row's key. In landing batches it is 16 bytes and never null; tables have it, nullable, where
-/// their columns do not tell the key ([`Contract::stores_keys`]).
+/// The column with the key of a row. In landing batches it is 16 bytes and never null. Tables have it, nullable, only if the key cannot be
+/// computed from their other columns ([`Contract::stores_keys`]).
 pub const KEY_COLUMN: &str = "_key";
 
-/// The column of landing batches that carries the key of the first form of `identity = "record"`
-/// ([`Contract::former_identity_hash`]). Only the landing batches of such a dataset have it, and no table.
+/// The column with the key of the former epoch of `identity = "record"` ([`Contract::former_identity_hash`]). Only landing batches of such
+/// datasets have it, and no table.
 pub const FORMER_KEY_COLUMN: &str = "_key_1";
 
-/// The dataset of records that broke a contract.
+/// The dataset of records that break their contract.
 pub const QUARANTINE: &str = "quarantine";
 
-/// Columns of [`QUARANTINE`], which the cleaner fills by name, with their types.
+/// The columns of [`QUARANTINE`] and their types. The cleaner fills them by name.
 pub const QUARANTINE_COLUMNS: [(&str, Scalar); 10] = [
     ("dataset", Scalar::String),
     ("raw", Scalar::Binary),

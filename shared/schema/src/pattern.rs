@@ -1,6 +1,6 @@
-//! Name patterns: `*` stands for any run of characters, also an empty one; everything else for itself.
+//! Patterns of names: `*` matches any number of characters, also none; every other character matches itself.
 
-/// Whether `name` fits `pattern`, in time linear in their product and without recursion.
+/// Whether `name` matches `pattern`. The time is linear in the product of their lengths.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut at_pattern, mut at_name) = (0, 0);
@@ -13,7 +13,7 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
             at_pattern += 1;
             at_name += 1;
         } else if let Some((star, taken)) = last_star {
-            // Let the last star swallow one character more, and try again behind it.
+            // Let the last star match one more character, and try again behind it.
             last_star = Some((star, taken + 1));
             at_pattern = star + 1;
             at_name = taken + 1;
@@ -24,10 +24,10 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     pattern[at_pattern..].iter().all(|&byte| byte == b'*')
 }
 
-/// Whether some name fits both patterns: two datasets must not claim the same topic.
+/// Whether some name matches both patterns.
 pub(crate) fn overlap(left: &str, right: &str) -> bool {
     let (left, right) = (left.as_bytes(), right.as_bytes());
-    // meets[j]: the rest of `left` from i and the rest of `right` from j have a common name.
+    // meets[j]: some name matches both `left` from i and `right` from j.
     let mut below: Vec<bool> = Vec::new();
     for i in (0..=left.len()).rev() {
         let mut meets = vec![false; right.len() + 1];
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn star_stands_for_any_run() {
+    fn star_matches_any_characters() {
         for (pattern, name, fits) in [
             ("*.pin", "0a1b.pin", true),
             ("*.pin", ".pin", true),

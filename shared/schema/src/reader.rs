@@ -1,7 +1,6 @@
-//! Reads contract files, and finds every mistake in them before giving up.
+//! Parses contract files, and reports all errors in them.
 //!
-//! The file is walked as a tree of spanned values rather than through serde, which would stop at the first
-//! mistake and could not say what to write instead.
+//! A file is read as a tree of values with positions, not through serde, which would stop at the first error and could not suggest a fix.
 
 mod suggest;
 mod toml_tree;
@@ -11,26 +10,27 @@ use std::ops::Range;
 
 use crate::catalog::ROUTES_FILE;
 use crate::contract::{
-    Column, Contract, Declared, FieldNames, Identity, MisroutedPolicy, Route, Scalar, Source, Type,
+    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, Identity, MisroutedPolicy, Route,
+    Scalar, Type,
 };
-use crate::mistake::ContractError;
+use crate::contract_error::ContractError;
 use crate::timestamp::{self, TimeFormat};
 use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
-use suggest::{list, nearest};
+use suggest::{find_similar, format_list};
 use toml_tree::{Diagnostics, Section, Spanned};
 
-/// What the files say together.
+/// The content of all files.
 #[derive(Default)]
-pub(crate) struct Read {
+pub(crate) struct ParsedFiles {
     pub(crate) contracts: Vec<Contract>,
     pub(crate) shared_streams: Vec<String>,
-    pub(crate) mistakes: Vec<ContractError>,
+    pub(crate) errors: Vec<ContractError>,
 }
 
-/// A contract and where its file makes the claims that others could make too.
+/// A contract, and the places of the claims that must not overlap with those of others.
 struct Located<'a> {
-    /// None when the contract has mistakes that leave it incomplete: its claims are checked all the same.
-    declared: Option<Declared>,
+    /// `None` if errors leave the contract incomplete. Its claims are checked nevertheless.
+    declared: Option<ContractDeclaration>,
     dataset: String,
     file: &'a str,
     text: &'a str,
@@ -54,7 +54,7 @@ enum ClaimKind {
 }
 
 impl ClaimKind {
-    fn what(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             ClaimKind::Topic => "topics",
             ClaimKind::Stream => "streams",
@@ -72,44 +72,44 @@ impl ClaimKind {
     }
 }
 
-/// Claims of one kind that a contract may make, and how long each may be: all are compared with all others'.
+/// The most claims of one kind in a contract, and their length: each is compared with those of all other contracts.
 const MAX_CLAIMS: usize = 100;
 const MAX_CLAIM_CHARS: usize = 256;
 
-/// Reads all files, each given by its name for messages and its text.
-pub(crate) fn read_files(files: &[(String, String)]) -> Read {
-    let mut read = Read::default();
+/// Parses files, each given by its name, for messages, and its text.
+pub(crate) fn parse_files(files: &[(String, String)]) -> ParsedFiles {
+    let mut parsed = ParsedFiles::default();
     let mut located: Vec<Located<'_>> = Vec::new();
     for (file, text) in files {
-        let mut mistakes = Diagnostics::new(file, text);
-        if let Some(document) = mistakes.document() {
+        let mut diagnostics = Diagnostics::new(file, text);
+        if let Some(document) = diagnostics.parse_document() {
             let base = file.rsplit(['/', '\\']).next().unwrap_or(file);
             if base == ROUTES_FILE {
-                read.shared_streams.extend(routes_file(&document, &mut mistakes));
+                parsed.shared_streams.extend(parse_routes_file(&document, &mut diagnostics));
             } else if base.starts_with('_') {
-                mistakes.add(
+                diagnostics.add(
                     0..0,
                     format!("`{base}` is not a file of the catalog"),
                     format!("name it `{ROUTES_FILE}`, or without the underscore when it is a dataset"),
                 );
             } else {
-                located.extend(contract_file(&document, &mut mistakes));
+                located.extend(parse_contract(&document, &mut diagnostics));
             }
         }
-        read.mistakes.extend(mistakes.found);
+        parsed.errors.extend(diagnostics.found);
     }
-    between_files(&located, &mut read.mistakes);
+    check_overlaps(&located, &mut parsed.errors);
     let declared = located.into_iter().filter_map(|located| located.declared);
-    read.contracts = declared.map(Contract::new).collect();
-    read
+    parsed.contracts = declared.map(Contract::new).collect();
+    parsed
 }
 
-/// Two contracts must not claim the same records.
-fn between_files(located: &[Located<'_>], mistakes: &mut Vec<ContractError>) {
+/// Checks that no two contracts claim the same records.
+fn check_overlaps(located: &[Located<'_>], diagnostics: &mut Vec<ContractError>) {
     let mut names: HashMap<&str, &str> = HashMap::new();
     for (at, own) in located.iter().enumerate() {
         let mut add = |span: &Range<usize>, problem: String, help: String| {
-            mistakes.push(ContractError::at(own.file, own.text, span.clone(), problem, help));
+            diagnostics.push(ContractError::at(own.file, own.text, span.clone(), problem, help));
         };
         if let Some(other) = names.insert(&own.dataset, own.file) {
             add(
@@ -128,7 +128,7 @@ fn between_files(located: &[Located<'_>], mistakes: &mut Vec<ContractError>) {
                         &claim.span,
                         format!(
                             "{} `{}` overlap with `{}` of dataset `{}` ({})",
-                            claim.kind.what(),
+                            claim.kind.description(),
                             claim.value,
                             theirs.value,
                             other.dataset,
@@ -142,9 +142,9 @@ fn between_files(located: &[Located<'_>], mistakes: &mut Vec<ContractError>) {
     }
 }
 
-fn routes_file(document: &Section<'_>, mistakes: &mut Diagnostics<'_>) -> Vec<String> {
-    document.only(&["shared_streams"], mistakes);
-    values(document.strings("shared_streams", mistakes))
+fn parse_routes_file(document: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Vec<String> {
+    document.reject_unknown_keys(&["shared_streams"], diagnostics);
+    values(document.strings("shared_streams", diagnostics))
 }
 
 fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
@@ -168,44 +168,48 @@ const COLUMN_KEYS: [&str; 12] = [
     "formats",
 ];
 
-fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Diagnostics<'a>) -> Option<Located<'a>> {
-    document.only(&CONTRACT_KEYS, mistakes);
-    let name = document.required_string("name", "name = \"pin\"", mistakes);
+fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>) -> Option<Located<'a>> {
+    document.reject_unknown_keys(&CONTRACT_KEYS, diagnostics);
+    let name = document.required_string("name", "name = \"pin\"", diagnostics);
     if let Some(name) = &name
         && !is_dataset_name(&name.value)
     {
-        mistakes.add(
+        diagnostics.add(
             name.span.clone(),
             format!("`{}` cannot be the name of a dataset", name.value),
             "write a lower-case letter, then at most 63 of a-z, 0-9 and _",
         );
     }
-    let version = document.required_integer("version", "version = 1", mistakes);
+    let version = document.required_integer("version", "version = 1", diagnostics);
     if let Some(version) = &version
         && !(1..=i64::from(u32::MAX)).contains(&version.value)
     {
-        mistakes.add(
+        diagnostics.add(
             version.span.clone(),
             format!("{} cannot be a version", version.value),
             "count the contract's versions from 1",
         );
     }
-    let description = document.string("description", mistakes).map(|text| text.value).unwrap_or_default();
+    let description = document.string("description", diagnostics).map(|text| text.value).unwrap_or_default();
     let is_quarantine = name.as_ref().is_some_and(|name| name.value == QUARANTINE);
 
     let mut claims = Vec::new();
-    let route = match document.section("route", mistakes) {
+    let route = match document.section("route", diagnostics) {
         Some(section) if is_quarantine => {
-            mistakes.add(section.span.clone(), "quarantine takes no records from outside", "remove [route]");
+            diagnostics.add(
+                section.span.clone(),
+                "quarantine takes no records from outside",
+                "remove [route]",
+            );
             Route::default()
         }
-        Some(section) => route(&section, &mut claims, mistakes),
+        Some(section) => parse_route(&section, &mut claims, diagnostics),
         None => Route::default(),
     };
 
-    let sections = document.sections("column", mistakes);
+    let sections = document.sections("column", diagnostics);
     if sections.is_empty() && !document.has("column") {
-        mistakes.add(
+        diagnostics.add(
             document.span.clone(),
             "the contract has no columns",
             "add a [[column]] with a name and a type",
@@ -214,12 +218,12 @@ fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Diagnostics<'a>) -> 
     let mut columns: Vec<Column> = Vec::new();
     let mut complete = true;
     for section in &sections {
-        match column(section, is_quarantine, mistakes) {
+        match parse_column(section, is_quarantine, diagnostics) {
             Some((column, name_span)) => {
                 if let Some(twin) = columns.iter().find(|twin| twin.name.eq_ignore_ascii_case(&column.name)) {
                     let problem =
                         format!("column `{}` is there twice: `{}` came before", column.name, twin.name);
-                    mistakes.add(
+                    diagnostics.add(
                         name_span,
                         problem,
                         "remove one of them, or rename it; upper and lower case are the same",
@@ -231,12 +235,12 @@ fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Diagnostics<'a>) -> 
         }
     }
     if is_quarantine && complete {
-        quarantine_columns(&columns, document, mistakes);
+        check_quarantine_columns(&columns, document, diagnostics);
     }
-    let identity = identity(document, &columns, complete, mistakes);
+    let identity = parse_identity(document, &columns, complete, diagnostics);
     let name = name?;
     let version = version.and_then(|version| u32::try_from(version.value).ok()).filter(|_| complete);
-    let declared = version.map(|version| Declared {
+    let declared = version.map(|version| ContractDeclaration {
         name: name.value.clone(),
         version,
         description,
@@ -244,7 +248,7 @@ fn contract_file<'a>(document: &Section<'_>, mistakes: &mut Diagnostics<'a>) -> 
         identity,
         columns,
     });
-    let (file, text) = (mistakes.file, mistakes.text);
+    let (file, text) = (diagnostics.file, diagnostics.text);
     Some(Located { declared, dataset: name.value, file, text, name: name.span, claims })
 }
 
@@ -254,19 +258,19 @@ fn is_dataset_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Diagnostics<'_>) -> Route {
-    section.only(&ROUTE_KEYS, mistakes);
-    let mut claimed = |key: &str, kind: ClaimKind, mistakes: &mut Diagnostics<'_>| {
-        let items = section.strings(key, mistakes);
+fn parse_route(section: &Section<'_>, claims: &mut Vec<Claim>, diagnostics: &mut Diagnostics<'_>) -> Route {
+    section.reject_unknown_keys(&ROUTE_KEYS, diagnostics);
+    let mut claimed = |key: &str, kind: ClaimKind, diagnostics: &mut Diagnostics<'_>| {
+        let items = section.strings(key, diagnostics);
         if let Some(item) = items.get(MAX_CLAIMS) {
-            mistakes.add(
+            diagnostics.add(
                 item.span.clone(),
                 format!("`{key}` has {} items, and may have {MAX_CLAIMS}", items.len()),
                 "let one pattern with `*` stand for several",
             );
         }
         for item in items.iter().filter(|item| item.value.chars().count() > MAX_CLAIM_CHARS) {
-            mistakes.add(
+            diagnostics.add(
                 item.span.clone(),
                 format!("this item of `{key}` is longer than {MAX_CLAIM_CHARS} characters"),
                 "no topic, stream, key or file has such a name: write a shorter one",
@@ -277,24 +281,24 @@ fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Diagnost
         claims.extend(checked.map(|item| Claim { kind, value: item.value.clone(), span: item.span.clone() }));
         values(items)
     };
-    let topics = claimed("topics", ClaimKind::Topic, mistakes);
-    let streams = claimed("streams", ClaimKind::Stream, mistakes);
-    let partition_keys = claimed("partition_keys", ClaimKind::PartitionKey, mistakes);
-    let files = claimed("files", ClaimKind::File, mistakes);
+    let topics = claimed("topics", ClaimKind::Topic, diagnostics);
+    let streams = claimed("streams", ClaimKind::Stream, diagnostics);
+    let partition_keys = claimed("partition_keys", ClaimKind::PartitionKey, diagnostics);
+    let files = claimed("files", ClaimKind::File, diagnostics);
 
-    let shape = section.strings("shape", mistakes);
+    let shape = section.strings("shape", diagnostics);
     if let (Some(first), Some(last)) = (shape.first(), shape.last()) {
         let sorted: BTreeSet<&str> = shape.iter().map(|field| field.value.as_str()).collect();
         let value = sorted.into_iter().collect::<Vec<_>>().join(", ");
         claims.push(Claim { kind: ClaimKind::Shape, value, span: first.span.start..last.span.end });
     }
-    let misrouted = match section.string("misrouted", mistakes) {
+    let misrouted = match section.string("misrouted", diagnostics) {
         None => MisroutedPolicy::default(),
         Some(word) => match word.value.as_str() {
             "quarantine" => MisroutedPolicy::Quarantine,
             "reroute" => MisroutedPolicy::Reroute,
             other => {
-                mistakes.add(
+                diagnostics.add(
                     word.span,
                     format!("`{other}` is nothing that can be done with a misrouted record"),
                     "write \"quarantine\" or \"reroute\"",
@@ -306,11 +310,11 @@ fn route(section: &Section<'_>, claims: &mut Vec<Claim>, mistakes: &mut Diagnost
     Route { topics, streams, partition_keys, files, shape: values(shape), misrouted }
 }
 
-fn identity(
+fn parse_identity(
     document: &Section<'_>,
     columns: &[Column],
     complete: bool,
-    mistakes: &mut Diagnostics<'_>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Identity {
     const HELP: &str = "write \"row\", \"record\", or a list of columns such as [\"ind\"]";
     match document.get("identity") {
@@ -318,17 +322,17 @@ fn identity(
         Some(item) if item.as_str() == Some("row") => Identity::Row,
         Some(item) if item.as_str() == Some("record") => Identity::Record,
         Some(item) if item.is_list() => {
-            let named = document.strings("identity", mistakes);
+            let named = document.strings("identity", diagnostics);
             if named.is_empty() || !complete {
                 return Identity::Row;
             }
             let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
             for own in named.iter().filter(|own| !names.contains(&own.value.as_str())) {
-                let help = match nearest(&own.value, &names) {
+                let help = match find_similar(&own.value, &names) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("its columns are {}", list(&names)),
+                    None => format!("its columns are {}", format_list(&names)),
                 };
-                mistakes.add(
+                diagnostics.add(
                     own.span.clone(),
                     format!("identity names `{}`, which is not a column", own.value),
                     help,
@@ -338,7 +342,7 @@ fn identity(
                 .iter()
                 .any(|column| column.required && named.iter().any(|own| own.value == column.name));
             if let Some(first) = named.first().filter(|_| !sure) {
-                mistakes.add(
+                diagnostics.add(
                     first.span.clone(),
                     "every column of the identity may be null, and all rows without them would count as one",
                     format!("add `required = true` to the column `{}`", first.value),
@@ -347,13 +351,13 @@ fn identity(
             Identity::Columns(values(named))
         }
         Some(item) => {
-            mistakes.add(item.span(), format!("{} is not an identity", item.shown()), HELP);
+            diagnostics.add(item.span(), format!("{} is not an identity", item.describe()), HELP);
             Identity::Row
         }
     }
 }
 
-fn quarantine_columns(columns: &[Column], document: &Section<'_>, mistakes: &mut Diagnostics<'_>) {
+fn check_quarantine_columns(columns: &[Column], document: &Section<'_>, diagnostics: &mut Diagnostics<'_>) {
     let right = columns.len() == QUARANTINE_COLUMNS.len()
         && QUARANTINE_COLUMNS.iter().all(|(name, scalar)| {
             columns.iter().any(|column| column.name == *name && column.data_type == Type::Scalar(*scalar))
@@ -361,7 +365,7 @@ fn quarantine_columns(columns: &[Column], document: &Section<'_>, mistakes: &mut
     if !right {
         let wanted: Vec<String> =
             QUARANTINE_COLUMNS.iter().map(|(name, scalar)| format!("{name} {}", scalar.as_str())).collect();
-        mistakes.add(
+        diagnostics.add(
             document.span.clone(),
             "the columns of quarantine are fixed, because the cleaner fills them",
             format!("write these columns: {}", wanted.join(", ")),
@@ -369,26 +373,26 @@ fn quarantine_columns(columns: &[Column], document: &Section<'_>, mistakes: &mut
     }
 }
 
-fn column(
+fn parse_column(
     section: &Section<'_>,
-    cleaner: bool,
-    mistakes: &mut Diagnostics<'_>,
+    is_quarantine: bool,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Option<(Column, Range<usize>)> {
-    section.only(&COLUMN_KEYS, mistakes);
-    let name = section.required_string("name", "name = \"ind\"", mistakes);
+    section.reject_unknown_keys(&COLUMN_KEYS, diagnostics);
+    let name = section.required_string("name", "name = \"ind\"", diagnostics);
     if let Some(name) = &name {
         if name.value.is_empty()
             || name.value.len() > 128
             || name.value.contains(|char: char| " ,;{}()\n\t=".contains(char))
         {
-            mistakes.add(
+            diagnostics.add(
                 name.span.clone(),
                 format!("`{}` cannot be the name of a column", name.value),
                 "write 1 to 128 characters, none of them a blank or one of , ; { } ( ) =",
             );
         }
         if [KEY_COLUMN, FORMER_KEY_COLUMN].iter().any(|kept| name.value.eq_ignore_ascii_case(kept)) {
-            mistakes.add(
+            diagnostics.add(
                 name.span.clone(),
                 format!("`{}` is kept for the rows' keys", name.value.to_ascii_lowercase()),
                 "choose another name",
@@ -396,20 +400,20 @@ fn column(
         }
     }
     let data_type = section
-        .required_string("type", "type = \"string\"", mistakes)
-        .and_then(|written| data_type(&written, mistakes).map(|data_type| (data_type, written.span)));
-    let description = section.string("description", mistakes).map(|text| text.value).unwrap_or_default();
-    let required = section.boolean("required", mistakes).unwrap_or(false);
-    let counts = section.boolean("counts", mistakes).unwrap_or(false);
-    let null = values(section.strings("null", mistakes));
-    let remove_prefix = section.string("remove_prefix", mistakes).map(|text| text.value);
-    let mut formats = formats(section, mistakes);
-    let source = source(section, name.as_ref().map(|name| name.value.as_str()), mistakes);
+        .required_string("type", "type = \"string\"", diagnostics)
+        .and_then(|written| parse_type(&written, diagnostics).map(|data_type| (data_type, written.span)));
+    let description = section.string("description", diagnostics).map(|text| text.value).unwrap_or_default();
+    let required = section.boolean("required", diagnostics).unwrap_or(false);
+    let counts = section.boolean("counts", diagnostics).unwrap_or(false);
+    let null = values(section.strings("null", diagnostics));
+    let remove_prefix = section.string("remove_prefix", diagnostics).map(|text| text.value);
+    let mut formats = parse_formats(section, diagnostics);
+    let source = parse_source(section, name.as_ref().map(|name| name.value.as_str()), diagnostics);
     let (name, (data_type, type_span), source) = (name?, data_type?, source?);
 
-    let mut misfit = |key: &str, fits: bool, wanted: &str| {
-        if let Some(span) = section.key_span(key).filter(|_| !fits) {
-            mistakes.add(
+    let mut require_type = |key: &str, is_compatible: bool, wanted: &str| {
+        if let Some(span) = section.key_span(key).filter(|_| !is_compatible) {
+            diagnostics.add(
                 span,
                 format!("`{key}` does not go with the type {data_type}"),
                 format!("{wanted}, or remove `{key}`"),
@@ -420,26 +424,30 @@ fn column(
     let is_array = matches!(data_type, Type::Array(_));
     let is_number = matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64);
     let is_time = matches!(scalar, Scalar::Timestamp | Scalar::Date);
-    misfit("counts", is_number && !is_array, "make it int64, int32 or float64");
-    misfit("remove_prefix", data_type == Type::Scalar(Scalar::String), "make it string");
-    misfit("formats", is_time, "make it timestamp or date");
-    misfit("join", data_type == Type::Scalar(Scalar::String), "make it string");
-    misfit("array_of", is_array, "make it an array such as array<float64>");
+    require_type("counts", is_number && !is_array, "make it int64, int32 or float64");
+    require_type("remove_prefix", data_type == Type::Scalar(Scalar::String), "make it string");
+    require_type("formats", is_time, "make it timestamp or date");
+    require_type("join", data_type == Type::Scalar(Scalar::String), "make it string");
+    require_type("array_of", is_array, "make it an array such as array<float64>");
     if data_type == Type::Array(Scalar::Json) {
-        mistakes.add(type_span, "an array of json is not a type", "write \"json\": it keeps an array whole");
+        diagnostics.add(
+            type_span,
+            "an array of json is not a type",
+            "write \"json\": it keeps an array whole",
+        );
     }
     if section.has("separator") && !section.has("join") {
         let span = section.key_span("separator").unwrap_or_default();
-        mistakes.add(
+        diagnostics.add(
             span,
             "`separator` stands between the fields of `join`, and there is no `join`",
             "add `join`, or remove `separator`",
         );
     }
-    if cleaner {
+    if is_quarantine {
         for key in ["from", "join", "array_of", "null", "counts", "remove_prefix", "formats"] {
             if let Some(span) = section.key_span(key) {
-                mistakes.add(
+                diagnostics.add(
                     span,
                     format!("`{key}` has no meaning in quarantine"),
                     "remove it: the cleaner fills these columns",
@@ -447,10 +455,10 @@ fn column(
             }
         }
     }
-    if is_time && formats.is_empty() && !cleaner {
+    if is_time && formats.is_empty() && !is_quarantine {
         formats = default_formats(scalar);
     }
-    let source = if cleaner { Source::Cleaner } else { source };
+    let source = if is_quarantine { ColumnSource::Cleaner } else { source };
     let span = name.span;
     Some((
         Column {
@@ -476,17 +484,17 @@ fn default_formats(scalar: Scalar) -> Vec<TimeFormat> {
     patterns.iter().filter_map(|pattern| TimeFormat::parse(pattern).ok()).collect()
 }
 
-fn formats(section: &Section<'_>, mistakes: &mut Diagnostics<'_>) -> Vec<TimeFormat> {
+fn parse_formats(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Vec<TimeFormat> {
     let mut formats = Vec::new();
-    for written in section.strings("formats", mistakes) {
+    for written in section.strings("formats", diagnostics) {
         match TimeFormat::parse(&written.value) {
             Ok(format) => formats.push(format),
             Err(why) => {
-                let help = match nearest(&written.value, &timestamp::WORDS) {
+                let help = match find_similar(&written.value, &timestamp::WORDS) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "write a pattern such as \"%Y-%m-%d %H:%M:%S\", or \"$date\", \"unix_seconds\", \"unix_millis\"".to_owned(),
                 };
-                mistakes.add(
+                diagnostics.add(
                     written.span,
                     format!("`{}` is not a format of dates: {why}", written.value),
                     help,
@@ -497,11 +505,15 @@ fn formats(section: &Section<'_>, mistakes: &mut Diagnostics<'_>) -> Vec<TimeFor
     formats
 }
 
-fn source(section: &Section<'_>, name: Option<&str>, mistakes: &mut Diagnostics<'_>) -> Option<Source> {
+fn parse_source(
+    section: &Section<'_>,
+    name: Option<&str>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<ColumnSource> {
     let given: Vec<&str> = ["from", "join", "array_of"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given[..] {
         let span = section.key_span(second).unwrap_or_default();
-        mistakes.add(
+        diagnostics.add(
             span,
             format!("`{first}` and `{second}` both say where the value comes from"),
             "keep one of them",
@@ -509,22 +521,23 @@ fn source(section: &Section<'_>, name: Option<&str>, mistakes: &mut Diagnostics<
         return None;
     }
     Some(match given.first().copied() {
-        None => Source::Field(vec![name?.to_owned()]),
-        Some("from") => Source::Field(values(section.strings("from", mistakes))),
+        None => ColumnSource::Field(vec![name?.to_owned()]),
+        Some("from") => ColumnSource::Field(values(section.strings("from", diagnostics))),
         Some("join") => {
-            let separator = section.string("separator", mistakes).map(|text| text.value).unwrap_or_default();
-            Source::Join { fields: fields(section, "join", mistakes), separator }
+            let separator =
+                section.string("separator", diagnostics).map(|text| text.value).unwrap_or_default();
+            ColumnSource::Join { fields: parse_fields(section, "join", diagnostics), separator }
         }
-        Some(key) => Source::ArrayOf(fields(section, key, mistakes)),
+        Some(key) => ColumnSource::ArrayOf(parse_fields(section, key, diagnostics)),
     })
 }
 
 /// A list of fields, each a name or a list of alternative names.
-fn fields(section: &Section<'_>, key: &str, mistakes: &mut Diagnostics<'_>) -> Vec<FieldNames> {
-    section.string_lists(key, mistakes).into_iter().map(values).collect()
+fn parse_fields(section: &Section<'_>, key: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<FieldNames> {
+    section.string_lists(key, diagnostics).into_iter().map(values).collect()
 }
 
-fn data_type(written: &Spanned<String>, mistakes: &mut Diagnostics<'_>) -> Option<Type> {
+fn parse_type(written: &Spanned<String>, diagnostics: &mut Diagnostics<'_>) -> Option<Type> {
     let text = written.value.trim();
     let (inner, is_array) = match text.strip_prefix("array<").and_then(|rest| rest.strip_suffix('>')) {
         Some(inner) => (inner.trim(), true),
@@ -532,23 +545,23 @@ fn data_type(written: &Spanned<String>, mistakes: &mut Diagnostics<'_>) -> Optio
     };
     let names = Scalar::ALL.map(Scalar::as_str);
     let Some(scalar) = Scalar::ALL.into_iter().find(|scalar| scalar.as_str() == inner) else {
-        let known: BTreeMap<&str, &str> = OTHER_TYPE_NAMES.into_iter().collect();
+        let other: BTreeMap<&str, &str> = OTHER_TYPE_NAMES.into_iter().collect();
         let lower = inner.to_ascii_lowercase();
-        let near = known.get(lower.as_str()).copied().or_else(|| nearest(&lower, &names));
+        let near = other.get(lower.as_str()).copied().or_else(|| find_similar(&lower, &names));
         let wrap = |name: &str| {
             if is_array { format!("array<{name}>") } else { name.to_owned() }
         };
         let help = match near {
             Some(near) => format!("did you mean `{}`?", wrap(near)),
-            None => format!("types are {}, and array<...> of one of them", list(&names)),
+            None => format!("types are {}, and array<...> of one of them", format_list(&names)),
         };
-        mistakes.add(written.span.clone(), format!("unknown type `{}`", written.value), help);
+        diagnostics.add(written.span.clone(), format!("unknown type `{}`", written.value), help);
         return None;
     };
     Some(if is_array { Type::Array(scalar) } else { Type::Scalar(scalar) })
 }
 
-/// What other systems call our types.
+/// Names of types in other systems, and what they are called here.
 const OTHER_TYPE_NAMES: [(&str, &str); 19] = [
     ("str", "string"),
     ("text", "string"),

@@ -1,12 +1,11 @@
-//! The partition key of a record on the stream: what ingest knew about its lines.
+//! The partition key of a record on the stream: what ingest knows about its lines.
 //!
-//! Form: `<dataset>/<request id>/<index of the first line>[/<client key>]`, with `-` for a dataset that nobody
-//! named. The second line of a record has the next index, and so on, so (request id, index) names a line for
-//! good. A key of another producer does not have this form: [`StreamKey::parse`] gives `None`, and the record is
-//! routed by what it is, not by what its key seems to say.
+//! The format is `<dataset>/<request id>/<index of the first line>[/<client key>]`, with `-` if the request named no dataset. The second line of
+//! a record has the next index, and so on, so that request id and index identify a line for good. Keys of other producers do not have this
+//! format: [`StreamKey::parse`] returns `None`, and the record is routed by its shape.
 //!
-//! Kinesis allows 256 characters in a key (API reference of `PutRecord`), counted here as UTF-16 units, the
-//! strictest reading. The client's key is cut to fit: it is kept for readers of the old API, and decides nothing.
+//! Kinesis allows 256 characters in a key (API reference of `PutRecord`), which are counted here in UTF-16 code units, the strictest
+//! interpretation. The client's key is truncated to fit: it is kept for readers of the old API, and has no effect.
 //!
 //! ```
 //! use pinlake_schema::stream_key::StreamKey;
@@ -19,39 +18,39 @@
 
 use std::fmt;
 
-/// The most UTF-16 units in a partition key.
+/// The most UTF-16 code units in a partition key.
 pub const MAX_LENGTH: usize = 256;
 
-/// What a record begins with that the Kinesis Producer Library has packed (its `aggregation-format.md`): those inside
-/// have keys of their own, and its own says nothing.
+/// The first bytes of an aggregated record of the Kinesis Producer Library (its `aggregation-format.md`). The records inside have their own
+/// partition keys.
 pub const AGGREGATE: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
-/// Stands in a request's id between the name that the client gave it and who the caller is. No name has one.
+/// Separates the name that the client gave a request from the caller in the id of the request. Names do not contain it.
 pub const BEFORE_CALLER: char = '@';
 
 const UNROUTED: &str = "-";
 
-/// A partition key in pinlake's form.
+/// A partition key in the format of pinlake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamKey<'a> {
-    /// The dataset of every line in the record; `None`: to be decided by the record's shape.
+    /// The dataset of all lines of the record. `None` if the shape of each line decides.
     pub dataset: Option<&'a str>,
-    /// The request that brought the lines: an Idempotency-Key, with [`BEFORE_CALLER`] and its caller if that is known, or a Lambda
-    /// request id. Not empty, without `/`.
+    /// The id of the request that sent the lines: an Idempotency-Key, with [`BEFORE_CALLER`] and the caller if it is known, or a Lambda request id.
+    /// Not empty, without `/`.
     pub request: &'a str,
-    /// Index, within the request, of the record's first line.
+    /// The index of the first line within the request.
     pub index: u64,
-    /// The key that the client itself gave.
+    /// The partition key of the client.
     pub client_key: Option<&'a str>,
 }
 
 impl<'a> StreamKey<'a> {
-    /// Reads a key of this form; `None` for anything else.
+    /// Parses a key; `None` if it does not have this format.
     pub fn parse(key: &'a str) -> Option<Self> {
         let mut parts = key.splitn(4, '/');
         let (dataset, request, index) = (parts.next()?, parts.next()?, parts.next()?);
         let client_key = parts.next();
-        // Display writes an index in one way only; "+1" or "01" was written by somebody else.
+        // Display writes an index in one way only: "+1" and "01" come from another producer.
         let canonical =
             index == "0" || (index.bytes().all(|b| b.is_ascii_digit()) && !index.starts_with('0'));
         if dataset.is_empty() || request.is_empty() || !canonical {
@@ -69,8 +68,8 @@ impl fmt::Display for StreamKey<'_> {
         let Some(client_key) = self.client_key else {
             return Ok(());
         };
-        let room = MAX_LENGTH.saturating_sub(utf16_length(&head) + 1);
-        let kept = utf16_prefix(client_key, room);
+        let available = MAX_LENGTH.saturating_sub(utf16_length(&head) + 1);
+        let kept = utf16_prefix(client_key, available);
         if kept.is_empty() { Ok(()) } else { write!(f, "/{kept}") }
     }
 }
@@ -79,12 +78,12 @@ fn utf16_length(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
 
-/// The longest prefix of whole characters that takes at most `room` UTF-16 units.
-fn utf16_prefix(text: &str, room: usize) -> &str {
+/// The longest prefix of whole characters with at most `max_units` UTF-16 code units.
+fn utf16_prefix(text: &str, max_units: usize) -> &str {
     let mut used = 0;
     for (at, c) in text.char_indices() {
         used += c.len_utf16();
-        if used > room {
+        if used > max_units {
             return &text[..at];
         }
     }

@@ -1,28 +1,28 @@
-//! Formats of dates and timestamps, as a contract lists them.
+//! The formats of dates and times in contracts.
 
-/// One way in which a record may write a date or a time.
+/// A format of dates or times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimeFormat {
-    /// A written form such as `%m/%d/%Y, %H:%M:%S`. After the seconds a fraction may follow, at the end a zone
-    /// (`Z`, `+01:00`, `+0100`, `+01`); without a zone it is UTC.
+    /// A pattern such as `%m/%d/%Y, %H:%M:%S`. A fraction may follow the seconds, and a zone the time (`Z`, `+01:00`, `+0100`, `+01`). Without
+    /// a zone the time is UTC.
     Pattern {
-        /// The pattern as the contract writes it.
+        /// The pattern in the contract.
         text: String,
-        /// The same, taken apart.
+        /// The parsed pattern.
         parts: Vec<TimePart>,
     },
-    /// `{"$date": ...}` of MongoDB's extended JSON: a timestamp in ISO form, milliseconds, or `{"$numberLong": "..."}`.
+    /// `{"$date": ...}` of MongoDB's extended JSON: an ISO 8601 time, milliseconds, or `{"$numberLong": "..."}`.
     MongoDate,
-    /// Seconds since 1970-01-01 UTC, as a number or its digits.
+    /// Seconds since 1970-01-01 UTC, as a number or a string.
     UnixSeconds,
-    /// Milliseconds since 1970-01-01 UTC, as a number or its digits.
+    /// Milliseconds since 1970-01-01 UTC, as a number or a string.
     UnixMillis,
 }
 
-/// A piece of a written form.
+/// A part of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimePart {
-    /// This character.
+    /// The character itself.
     Literal(char),
     /// `%Y`: four digits.
     Year,
@@ -36,15 +36,18 @@ pub enum TimePart {
     Hour,
     /// `%M`: one or two digits.
     Minute,
-    /// `%S`: one or two digits, then a fraction if there is one.
+    /// `%S`: one or two digits, and an optional fraction.
     Second,
 }
 
-/// The words that stand for a format which is not a pattern.
+/// The formats that are not patterns.
 pub(crate) const WORDS: [&str; 3] = ["$date", "unix_seconds", "unix_millis"];
 
 impl TimeFormat {
-    /// Reads a format as a contract writes it; the error says what is wrong and what to write.
+    /// Parses a format of a contract.
+    ///
+    /// # Errors
+    /// A message that says what is wrong and what to write.
     pub fn parse(text: &str) -> Result<TimeFormat, String> {
         match text {
             "$date" => return Ok(TimeFormat::MongoDate),
@@ -91,7 +94,7 @@ impl TimeFormat {
         Ok(TimeFormat::Pattern { text: text.to_owned(), parts })
     }
 
-    /// The format as a contract writes it.
+    /// The format as it appears in a contract.
     pub fn as_str(&self) -> &str {
         match self {
             TimeFormat::Pattern { text, .. } => text,

@@ -353,7 +353,7 @@ async fn check_added_file(
 pub(crate) fn table_keys(dataset: &str, batch: &RecordBatch) -> Result<Vec<Key>, String> {
     let catalog = contracts::catalog(CatalogVersion::First);
     let contract = catalog.contract(dataset).ok_or("there is no such dataset")?;
-    let keys = pinlake_clean::keys(contract, batch).map_err(|error| error.to_string())?;
+    let keys = pinlake_clean::row_keys(contract, batch).map_err(|error| error.to_string())?;
     Ok(keys.iter().flatten().filter_map(|key| key.try_into().ok()).collect())
 }
 

@@ -1,16 +1,16 @@
-//! gzip (also of several members) and zstd (also of several frames), with a bound on what they unpack to.
+//! Decompression of gzip (with any number of members) and zstd (with any number of frames), with a limit on the output.
 
 use std::fmt;
 use std::io::{BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Limits;
+use super::limits::Limits;
 
-/// The largest window that a zstd frame may ask for: 128 MiB, what `zstd --ultra` writes at most.
+/// The largest window of a zstd frame: 128 MiB, the most that `zstd --ultra` uses.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// How many of a file's first bytes tell its compression.
+/// The number of bytes at the beginning of a file that identify its compression.
 pub(super) const MAGIC_BYTES: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// Told by the first bytes; of an empty file by its name.
+    /// Detects the compression by the first bytes; of an empty file by its name.
     pub(super) fn detect(name: &str, head: &[u8]) -> Option<Compression> {
         if head.starts_with(&[0x1f, 0x8b]) || (head.is_empty() && name.ends_with(".gz")) {
             return Some(Compression::Gzip);
@@ -31,19 +31,19 @@ impl Compression {
         None
     }
 
-    /// The name of what is packed.
-    pub(super) fn strip(name: &str) -> &str {
+    /// The name without the suffix of a compression.
+    pub(super) fn strip_suffix(name: &str) -> &str {
         name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name)
     }
 }
 
-/// Counts what is read of the stored file.
-pub(super) struct Counted<R> {
+/// Counts the bytes that are read from the stored file.
+pub(super) struct CountingReader<R> {
     pub(super) inner: R,
     pub(super) taken: Arc<AtomicU64>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(into)?;
         self.taken.fetch_add(count as u64, Ordering::Relaxed);
@@ -51,49 +51,49 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Unpacks, and stops where a file turns out to be a bomb.
-pub(super) struct Bounded {
-    unpacked: Box<dyn Read + Send>,
+/// Decompresses up to a limit: some files are bombs.
+pub(super) struct BoundedDecoder {
+    decoder: Box<dyn Read + Send>,
     taken: Arc<AtomicU64>,
-    given: u64,
+    returned: u64,
     max_ratio: u64,
     free: u64,
-    most: u64,
+    max: u64,
 }
 
-impl Bounded {
+impl BoundedDecoder {
     pub(super) fn new(
-        packed: impl BufRead + Send + 'static,
+        compressed: impl BufRead + Send + 'static,
         compression: Compression,
         taken: Arc<AtomicU64>,
         limits: &Limits,
-    ) -> std::io::Result<Bounded> {
-        let unpacked: Box<dyn Read + Send> = match compression {
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+    ) -> std::io::Result<BoundedDecoder> {
+        let decoder: Box<dyn Read + Send> = match compression {
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(compressed)),
             Compression::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 Box::new(decoder)
             }
         };
-        Ok(Bounded {
-            unpacked,
+        Ok(BoundedDecoder {
+            decoder,
             taken,
-            given: 0,
+            returned: 0,
             max_ratio: limits.max_ratio,
             free: limits.free_unpacked_bytes,
-            most: limits.max_unpacked_bytes,
+            max: limits.max_unpacked_bytes,
         })
     }
 }
 
-impl Read for Bounded {
+impl Read for BoundedDecoder {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.unpacked.read(into)?;
-        self.given += count as u64;
+        let count = self.decoder.read(into)?;
+        self.returned += count as u64;
         let by_ratio = self.taken.load(Ordering::Relaxed).saturating_mul(self.max_ratio);
-        let limit = by_ratio.max(self.free).min(self.most);
-        if self.given > limit {
+        let limit = by_ratio.max(self.free).min(self.max);
+        if self.returned > limit {
             return Err(std::io::Error::other(SizeLimitExceeded { limit }));
         }
         Ok(count)
@@ -113,7 +113,7 @@ impl fmt::Display for SizeLimitExceeded {
 
 impl std::error::Error for SizeLimitExceeded {}
 
-/// The limit that was passed, when that is what an error says.
-pub(super) fn bomb_limit(error: &std::io::Error) -> Option<u64> {
-    error.get_ref()?.downcast_ref::<SizeLimitExceeded>().map(|bomb| bomb.limit)
+/// The limit that was exceeded, if that is what the error is about.
+pub(super) fn exceeded_limit(error: &std::io::Error) -> Option<u64> {
+    error.get_ref()?.downcast_ref::<SizeLimitExceeded>().map(|exceeded| exceeded.limit)
 }

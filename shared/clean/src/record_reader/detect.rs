@@ -1,20 +1,20 @@
-//! Which format a file has.
+//! Detects the format of a file.
 
-/// How much of a file is looked at.
+/// The number of bytes at the beginning of a file that are examined.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
 
-/// How a file's records are laid out.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON value a line; blank lines mean nothing.
+    /// One JSON value per line; blank lines are ignored.
     JsonLines,
     /// One JSON array, each element a record.
     JsonArray,
-    /// JSON values one behind the other, each over as many lines as it likes.
+    /// Concatenated JSON values, each on any number of lines.
     JsonValues,
-    /// Text cells, the first line their names.
+    /// Text cells; the first line has their names.
     Csv {
-        /// What stands between two cells.
+        /// The byte between two cells.
         delimiter: u8,
     },
     /// Apache Parquet.
@@ -26,8 +26,8 @@ pub(super) fn is_parquet(head: &[u8]) -> bool {
 }
 
 impl Format {
-    /// The format of a file, from its name without the ending of a compression, and its first bytes, unpacked.
-    /// What the bytes show goes before what the name says.
+    /// Detects the format by the name of the file, without the suffix of a compression, and its first bytes, decompressed. The bytes take
+    /// precedence over the name.
     pub fn detect(name: &str, head: &[u8]) -> Format {
         if is_parquet(head) {
             return Format::Parquet;
@@ -41,7 +41,7 @@ impl Format {
         };
         let begun = head.trim_ascii_start();
         let is_array = begun.strip_prefix(b"[").is_some_and(|rest| {
-            // The first name of a table may stand in brackets.
+            // The first column name of a CSV file may be in brackets.
             delimiter.is_none() || rest.trim_ascii_start().starts_with(b"{")
         });
         if is_array && !is_lines(&ending) {
@@ -52,7 +52,7 @@ impl Format {
         }
         match (begun.first(), ending.as_str()) {
             (_, ending) if is_lines(ending) => Format::JsonLines,
-            (Some(b'{'), _) => of_objects(begun),
+            (Some(b'{'), _) => detect_objects(begun),
             (_, "json") | (None, _) => Format::JsonLines,
             _ if looks_like_csv(head) => Format::Csv { delimiter: b',' },
             _ => Format::JsonLines,
@@ -64,8 +64,8 @@ fn is_lines(ending: &str) -> bool {
     matches!(ending, "ndjson" | "jsonl" | "jsonlines")
 }
 
-/// Objects one a line, or one behind the other: the first line tells.
-fn of_objects(head: &[u8]) -> Format {
+/// Decides by the first line whether there is one object per line.
+fn detect_objects(head: &[u8]) -> Format {
     let end = head.iter().position(|byte| *byte == b'\n');
     let first = &head[..end.unwrap_or(head.len())];
     let mut values = serde_json::Deserializer::from_slice(first).into_iter::<serde::de::IgnoredAny>();
@@ -78,9 +78,9 @@ fn of_objects(head: &[u8]) -> Format {
             Some(Err(_)) => Format::JsonLines,
         },
         Some(Err(error)) if error.is_eof() => match end {
-            // A first line of more than the head.
+            // The first line is longer than the head.
             None => Format::JsonLines,
-            // A line that breaks off although the next begins an object is broken, not pretty-printed.
+            // If the next line begins an object, this one is broken, not pretty-printed.
             Some(end) => {
                 let open = matches!(first.trim_ascii_end().last(), Some(b'{' | b'[' | b',' | b':'));
                 let next_begins = head[end + 1..].trim_ascii_start().starts_with(b"{");
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_and_name_tell_the_format() {
+    fn the_format_follows_from_bytes_and_name() {
         let csv = Format::Csv { delimiter: b',' };
         for (name, head, format) in [
             ("pin.ndjson", "{\"a\":1}\n", Format::JsonLines),

@@ -1,9 +1,8 @@
-//! The footer of a Parquet file, looked through before the library reads it: counts against the bytes that are there,
-//! depth, rows without columns.
+//! Checks the footer of a Parquet file before the Parquet library reads it: counts against the bytes that exist, nesting, rows without
+//! columns.
 //!
-//! The library allocates what a count claims and recurses as deep as the bytes nest. This walk allocates nothing but one
-//! number a schema level, and takes time in proportion to the footer ("Thrift compact protocol encoding"; "Parquet file
-//! format", FileMetaData).
+//! The library allocates what a count claims and recurses as deep as the footer nests. This check allocates one number per schema level, and
+//! its time is proportional to the length of the footer. Sources: "Thrift compact protocol encoding"; `FileMetaData` in the Parquet format.
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
@@ -11,16 +10,16 @@ use parquet::file::reader::ChunkReader;
 
 /// Bytes at the end of a file: the footer's length and the magic bytes.
 const TAIL_BYTES: u64 = 8;
-/// Bytes that a footer may have: some hundred row groups of some thousand columns.
-const MOST_FOOTER_BYTES: u64 = 64 << 20;
-/// How deep the footer's own structures may nest; those of the format nest seven deep.
-const MOST_THRIFT_DEPTH: u32 = 24;
-/// How deep a schema may nest. A record's JSON may nest 128 deep, and a list takes two levels.
-const MOST_SCHEMA_DEPTH: usize = 128;
-/// Columns of a file.
-const MOST_COLUMNS: u64 = 20_000;
-/// Row groups of a file.
-const MOST_ROW_GROUPS: u64 = 100_000;
+/// The longest footer, in bytes: enough for some hundred row groups of some thousand columns.
+const MAX_FOOTER_BYTES: u64 = 64 << 20;
+/// The most levels of structures in the footer; those of the format have seven.
+const MAX_THRIFT_DEPTH: u32 = 24;
+/// The most levels of a schema. A record may nest 128 levels deep.
+const MAX_SCHEMA_DEPTH: usize = 128;
+/// The most columns of a file.
+const MAX_COLUMNS: u64 = 20_000;
+/// The most row groups of a file.
+const MAX_ROW_GROUPS: u64 = 100_000;
 
 const STOP: u8 = 0;
 const TRUE: u8 = 1;
@@ -39,7 +38,7 @@ const STRUCT: u8 = 12;
 /// Checks the footer of a file.
 ///
 /// # Errors
-/// With what is wrong with it. An encrypted footer is left to the library, which says so.
+/// If the footer is wrong or exceeds a limit. An encrypted footer passes: the library refuses it.
 pub(super) fn check(file: &impl ChunkReader) -> Result<(), ParquetError> {
     let size = file.len();
     if size < TAIL_BYTES + 4 {
@@ -54,69 +53,69 @@ pub(super) fn check(file: &impl ChunkReader) -> Result<(), ParquetError> {
         return Err(refused("it does not end as a Parquet file does; check that it is whole".to_owned()));
     }
     let length = length.iter().rev().fold(0, |length, byte| length << 8 | u64::from(*byte));
-    let room = size - TAIL_BYTES - 4;
-    if length > room {
-        return Err(refused(format!("its footer claims {length} bytes, and there are {room}")));
+    let available = size - TAIL_BYTES - 4;
+    if length > available {
+        return Err(refused(format!("its footer claims {length} bytes, and there are {available}")));
     }
-    if length > MOST_FOOTER_BYTES {
+    if length > MAX_FOOTER_BYTES {
         return Err(refused(format!(
-            "its footer has {length} bytes, and may have {MOST_FOOTER_BYTES}: write it with fewer row groups"
+            "its footer has {length} bytes, and may have {MAX_FOOTER_BYTES}: write it with fewer row groups"
         )));
     }
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let footer: Bytes = file.get_bytes(size - TAIL_BYTES - length as u64, length)?;
-    Walk { left: &footer }.file().map_err(refused)
+    FooterReader { left: &footer }.check_file().map_err(refused)
 }
 
 fn refused(why: String) -> ParquetError {
     ParquetError::General(why)
 }
 
-/// What is wrong.
-type PutError = String;
+/// What is wrong with the footer.
+type Problem = String;
 
-struct Walk<'a> {
+struct FooterReader<'a> {
     left: &'a [u8],
 }
 
-impl Walk<'_> {
-    fn file(&mut self) -> Result<(), PutError> {
+impl FooterReader<'_> {
+    fn check_file(&mut self) -> Result<(), Problem> {
         let mut columns = None;
-        self.fields(|walk, id, kind| {
+        self.read_fields(|reader, id, kind| {
             match (id, kind) {
-                (2, LIST) => columns = Some(walk.schema()?),
+                (2, LIST) => columns = Some(reader.check_schema()?),
                 (3, I64) => {
-                    let rows = walk.zigzag()?;
+                    let rows = reader.zigzag()?;
                     if rows < 0 {
                         return Err(format!("its footer claims {rows} rows"));
                     }
                 }
                 (4, LIST) => {
-                    let columns = columns.ok_or("its row groups stand before its schema")?;
-                    walk.row_groups(columns)?;
+                    let columns = columns.ok_or("its row groups come before its schema")?;
+                    reader.check_row_groups(columns)?;
                 }
-                _ => walk.skip(kind, 1)?,
+                _ => reader.skip(kind, 1)?,
             }
             Ok(())
         })
     }
 
-    /// The schema, as a list of its elements in the order of a walk through the tree; gives the number of columns.
-    fn schema(&mut self) -> Result<u64, PutError> {
-        let count = self.list_of(STRUCT, "schema elements")?;
-        // How many children of each group on the way to the element at hand are yet to come.
+    /// Checks the schema, a list of its elements in depth-first order; returns the number of columns.
+    fn check_schema(&mut self) -> Result<u64, Problem> {
+        let count = self.read_list_of(STRUCT, "schema elements")?;
+        // For each group above the current element, the number of children that are still to come.
         let mut open: Vec<u64> = Vec::new();
         let mut columns = 0;
         for element in 0..count {
             let (mut children, mut is_column) = (0, false);
-            self.fields(|walk, id, kind| {
+            self.read_fields(|reader, id, kind| {
                 match (id, kind) {
                     (1, I32) => {
-                        walk.zigzag()?;
+                        reader.zigzag()?;
                         is_column = true;
                     }
-                    (5, I32) => children = walk.zigzag()?,
-                    _ => walk.skip(kind, 3)?,
+                    (5, I32) => children = reader.zigzag()?,
+                    _ => reader.skip(kind, 3)?,
                 }
                 Ok(())
             })?;
@@ -133,8 +132,8 @@ impl Walk<'_> {
             }
             columns += u64::from(is_column);
             open.push(children);
-            if open.len() > MOST_SCHEMA_DEPTH {
-                return Err(format!("its schema nests more than {MOST_SCHEMA_DEPTH} deep"));
+            if open.len() > MAX_SCHEMA_DEPTH {
+                return Err(format!("its schema nests more than {MAX_SCHEMA_DEPTH} deep"));
             }
             while open.last() == Some(&0) {
                 open.pop();
@@ -143,29 +142,29 @@ impl Walk<'_> {
         if !open.is_empty() {
             return Err("its schema claims more elements than it has".to_owned());
         }
-        if columns > MOST_COLUMNS {
-            return Err(format!("it has {columns} columns, and may have {MOST_COLUMNS}"));
+        if columns > MAX_COLUMNS {
+            return Err(format!("it has {columns} columns, and may have {MAX_COLUMNS}"));
         }
         Ok(columns)
     }
 
-    fn row_groups(&mut self, columns: u64) -> Result<(), PutError> {
-        let count = self.list_of(STRUCT, "row groups")?;
-        if count > MOST_ROW_GROUPS {
-            return Err(format!("it has {count} row groups, and may have {MOST_ROW_GROUPS}"));
+    fn check_row_groups(&mut self, columns: u64) -> Result<(), Problem> {
+        let count = self.read_list_of(STRUCT, "row groups")?;
+        if count > MAX_ROW_GROUPS {
+            return Err(format!("it has {count} row groups, and may have {MAX_ROW_GROUPS}"));
         }
         for _ in 0..count {
             let (mut found, mut rows) = (0, 0);
-            self.fields(|walk, id, kind| {
+            self.read_fields(|reader, id, kind| {
                 match (id, kind) {
                     (1, LIST) => {
-                        found = walk.list_of(STRUCT, "column chunks")?;
+                        found = reader.read_list_of(STRUCT, "column chunks")?;
                         for _ in 0..found {
-                            walk.skip(STRUCT, 4)?;
+                            reader.skip(STRUCT, 4)?;
                         }
                     }
-                    (3, I64) => rows = walk.zigzag()?,
-                    _ => walk.skip(kind, 3)?,
+                    (3, I64) => rows = reader.zigzag()?,
+                    _ => reader.skip(kind, 3)?,
                 }
                 Ok(())
             })?;
@@ -184,11 +183,11 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Goes through the fields of a structure, each with its id and type.
-    fn fields(
+    /// Reads the fields of a structure. `field` gets the id and type of each and must read its value.
+    fn read_fields(
         &mut self,
-        mut field: impl FnMut(&mut Self, i64, u8) -> Result<(), PutError>,
-    ) -> Result<(), PutError> {
+        mut field: impl FnMut(&mut Self, i64, u8) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
         let mut id = 0_i64;
         loop {
             let head = self.byte()?;
@@ -204,30 +203,30 @@ impl Walk<'_> {
         }
     }
 
-    /// The size of a list whose elements are of this type.
-    fn list_of(&mut self, expected: u8, what: &str) -> Result<u64, PutError> {
-        let (kind, count) = self.list()?;
-        // An empty list may say nothing of its elements.
+    /// Reads the header of a list whose elements must have this type; returns their number.
+    fn read_list_of(&mut self, expected: u8, what: &str) -> Result<u64, Problem> {
+        let (kind, count) = self.read_list()?;
+        // An empty list may have any type.
         if kind != expected && count > 0 {
             return Err(format!("its {what} are of another type"));
         }
         Ok(count)
     }
 
-    /// The type and number of a list's elements. Each has a byte at least.
-    fn list(&mut self) -> Result<(u8, u64), PutError> {
+    /// Reads the header of a list: the type and number of its elements, each of which has at least one byte.
+    fn read_list(&mut self) -> Result<(u8, u64), Problem> {
         let head = self.byte()?;
         let count = match head >> 4 {
             15 => self.varint()?,
             count => u64::from(count),
         };
-        self.there_are(count, "elements of a list")?;
+        self.check_available(count, "elements of a list")?;
         Ok((head & 0x0f, count))
     }
 
-    fn skip(&mut self, kind: u8, depth: u32) -> Result<(), PutError> {
-        if depth > MOST_THRIFT_DEPTH {
-            return Err(format!("its footer nests more than {MOST_THRIFT_DEPTH} deep"));
+    fn skip(&mut self, kind: u8, depth: u32) -> Result<(), Problem> {
+        if depth > MAX_THRIFT_DEPTH {
+            return Err(format!("its footer nests more than {MAX_THRIFT_DEPTH} deep"));
         }
         match kind {
             TRUE | FALSE => {}
@@ -243,14 +242,14 @@ impl Walk<'_> {
                 self.pass(length)?;
             }
             LIST | SET => {
-                let (kind, count) = self.list()?;
+                let (kind, count) = self.read_list()?;
                 for _ in 0..count {
                     self.skip_element(kind, depth)?;
                 }
             }
             MAP => {
                 let count = self.varint()?;
-                self.there_are(count, "entries of a map")?;
+                self.check_available(count, "entries of a map")?;
                 if count > 0 {
                     let kinds = self.byte()?;
                     for _ in 0..count {
@@ -259,21 +258,21 @@ impl Walk<'_> {
                     }
                 }
             }
-            STRUCT => self.fields(|walk, _, kind| walk.skip(kind, depth + 1))?,
-            other => return Err(format!("its footer has a value of type {other}, which there is not")),
+            STRUCT => self.read_fields(|reader, _, kind| reader.skip(kind, depth + 1))?,
+            other => return Err(format!("its footer has a value of the unknown type {other}")),
         }
         Ok(())
     }
 
-    /// Within a list a truth value has a byte of its own.
-    fn skip_element(&mut self, kind: u8, depth: u32) -> Result<(), PutError> {
+    /// In a list a boolean has a byte of its own.
+    fn skip_element(&mut self, kind: u8, depth: u32) -> Result<(), Problem> {
         match kind {
             TRUE | FALSE => self.byte().map(|_| ()),
             kind => self.skip(kind, depth + 1),
         }
     }
 
-    fn there_are(&self, count: u64, what: &str) -> Result<(), PutError> {
+    fn check_available(&self, count: u64, what: &str) -> Result<(), Problem> {
         let left = self.left.len() as u64;
         if count > left {
             return Err(format!("its footer claims {count} {what}, and has {left} bytes left"));
@@ -281,20 +280,20 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn pass(&mut self, count: u64) -> Result<(), PutError> {
-        self.there_are(count, "bytes")?;
+    fn pass(&mut self, count: u64) -> Result<(), Problem> {
+        self.check_available(count, "bytes")?;
         let count = usize::try_from(count).unwrap_or(self.left.len());
         self.left = self.left.get(count..).unwrap_or_default();
         Ok(())
     }
 
-    fn byte(&mut self) -> Result<u8, PutError> {
-        let (first, rest) = self.left.split_first().ok_or("its footer breaks off")?;
+    fn byte(&mut self) -> Result<u8, Problem> {
+        let (first, rest) = self.left.split_first().ok_or("its footer ends too early")?;
         self.left = rest;
         Ok(*first)
     }
 
-    fn varint(&mut self) -> Result<u64, PutError> {
+    fn varint(&mut self) -> Result<u64, Problem> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -306,7 +305,7 @@ impl Walk<'_> {
         Err("its footer has a number of more than 64 bits".to_owned())
     }
 
-    fn zigzag(&mut self) -> Result<i64, PutError> {
+    fn zigzag(&mut self) -> Result<i64, Problem> {
         let value = self.varint()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }

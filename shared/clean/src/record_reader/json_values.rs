@@ -1,36 +1,42 @@
-//! A JSON array, or JSON values one behind the other: cut where brackets close, without parsing what is between
-//! them. Whether a value is right JSON is found out when it is cleaned, and is then that record's fault alone.
-//! Only where the brackets themselves are wrong is there no telling where the next record begins: the rest of the
-//! file is then one record with a fault.
+//! A JSON array, or concatenated JSON values.
+//!
+//! Values are split where their brackets close, without checking what is between: if a value is not JSON, cleaning quarantines that record
+//! alone. If the brackets do not match, it cannot be told where the next record begins, and the rest of the file is one record with an
+//! error.
 
 use std::io::BufRead;
 
-use super::{Cut, CutError, Fault, FormatReader, Input, Limits, Record, too_large};
-use crate::reason::Reason;
+use pinlake_json::{Boundary, BoundaryScanner};
+
+use super::error::FormatError;
+use super::format_reader::{FormatReader, Input};
+use super::limits::Limits;
+use super::record::{BufferedRecord, Record, too_large_error};
+use crate::reason::{Reason, RecordError};
 
 pub(super) struct JsonValues {
     input: Input,
     limits: Limits,
-    /// Line of the next byte.
+    /// The line of the next byte.
     line: u64,
     state: State,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before the first byte that counts: `[` makes it an array.
+    /// Before the first token: `[` begins an array.
     Start,
-    /// Values one behind the other.
+    /// Between concatenated values.
     Values,
     /// Behind the `[` of an array.
     FirstElement,
-    /// Behind an element: a comma or the end of the array comes.
+    /// Behind an element: a comma or the end of the array follows.
     AfterElement,
     /// Behind a comma.
     NextElement,
     /// Behind the `]`.
     Closed,
-    /// Behind everything that can be cut.
+    /// No further record can be read.
     End,
 }
 
@@ -39,7 +45,7 @@ impl JsonValues {
         JsonValues { input, limits, line: 1, state: State::Start }
     }
 
-    /// The next byte that is not white space, left in the input.
+    /// Passes white space; returns the next byte, which it does not consume.
     fn peek(&mut self) -> std::io::Result<Option<u8>> {
         loop {
             let chunk = self.input.fill_buf()?;
@@ -56,22 +62,22 @@ impl JsonValues {
         }
     }
 
-    /// Cuts the next value into `out`.
-    fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<Cut>, CutError> {
+    /// Reads the next value into `out`.
+    fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<BufferedRecord>, FormatError> {
         loop {
             if self.state == State::End {
                 return Ok(None);
             }
             let Some(first) = self.peek()? else {
-                let unclosed =
+                let is_unclosed =
                     matches!(self.state, State::FirstElement | State::AfterElement | State::NextElement);
                 self.state = State::End;
-                if unclosed {
-                    // Nothing of it is a record; that something is missing must not go unseen.
+                if is_unclosed {
+                    // No record is affected, but something is missing, and that must not go unnoticed.
                     out.push(b'[');
-                    let detail = "the file ends before its array is closed".to_owned();
-                    let fault = Some(Fault { reason: Reason::MalformedJson, detail });
-                    return Ok(Some(Cut { position: self.line, fault }));
+                    let detail = "the file ends before its array is closed";
+                    let error = Some(RecordError::new(Reason::MalformedJson, detail));
+                    return Ok(Some(BufferedRecord { position: self.line, error }));
                 }
                 return Ok(None);
             };
@@ -94,134 +100,103 @@ impl JsonValues {
                     continue;
                 }
                 (State::AfterElement, _) => {
-                    return self.give_up(out, 0, "no comma between two elements", line);
+                    return self.read_broken_rest(out, 0, "no comma between two elements", line);
                 }
                 (State::FirstElement | State::NextElement, b',' | b']' | b'}') => {
-                    return self.give_up(out, 0, "an element of the array is missing", line);
+                    return self.read_broken_rest(out, 0, "an element of the array is missing", line);
                 }
-                (State::Closed, _) => return self.give_up(out, 0, "something follows the array", line),
+                (State::Closed, _) => {
+                    return self.read_broken_rest(out, 0, "something follows the array", line);
+                }
                 (State::Values, b',' | b']' | b'}') => {
-                    return self.give_up(out, 0, "no value begins here", line);
+                    return self.read_broken_rest(out, 0, "no value begins here", line);
                 }
                 _ => {}
             }
-            match self.value(first, out)? {
-                Ended::Broken { left_out, why } => return self.give_up(out, left_out, why, line),
-                Ended::Whole { left_out } => {
+            match self.read_value(first, out)? {
+                ValueEnd::Broken { omitted, problem } => {
+                    return self.read_broken_rest(out, omitted, problem, line);
+                }
+                ValueEnd::Found { omitted } => {
                     if self.state != State::Values {
                         self.state = State::AfterElement;
                     }
-                    let fault = (left_out > 0).then(|| too_large(&self.limits, left_out));
-                    return Ok(Some(Cut { position: line, fault }));
+                    let error = (omitted > 0).then(|| too_large_error(&self.limits, omitted));
+                    return Ok(Some(BufferedRecord { position: line, error }));
                 }
             }
         }
     }
 
-    /// Reads one value into `out`. An object or array ends where its bracket closes, a string at its quote,
-    /// anything else before the next comma, bracket or white space.
-    fn value(&mut self, first: u8, out: &mut Vec<u8>) -> std::io::Result<Ended> {
-        let is_word = !matches!(first, b'{' | b'[' | b'"');
-        let mut open: Vec<u8> = Vec::new();
-        let (mut in_string, mut escaped) = (false, false);
-        let mut left_out = 0;
+    /// Reads one value into `out`, up to the length of a record.
+    fn read_value(&mut self, first: u8, out: &mut Vec<u8>) -> std::io::Result<ValueEnd> {
+        let mut scanner = BoundaryScanner::new(first);
+        let mut omitted = 0;
         loop {
             let chunk = self.input.fill_buf()?;
             if chunk.is_empty() {
-                return Ok(if is_word {
-                    Ended::Whole { left_out }
+                return Ok(if scanner.is_scalar() {
+                    ValueEnd::Found { omitted }
                 } else {
-                    Ended::Broken { left_out, why: "the file ends within it" }
+                    ValueEnd::Broken { omitted, problem: "the file ends within it" }
                 });
             }
-            let mut used = chunk.len();
-            let mut ended = None;
-            for (at, byte) in chunk.iter().copied().enumerate() {
-                if escaped {
-                    escaped = false;
-                } else if in_string {
-                    match byte {
-                        b'\\' => escaped = true,
-                        b'"' => in_string = false,
-                        _ => continue,
-                    }
-                } else {
-                    match byte {
-                        b'"' => in_string = true,
-                        b'{' | b'[' if open.len() >= MAX_OPEN => ended = Some(Err("it is nested too deep")),
-                        b'{' | b'[' => open.push(byte + 2),
-                        b'}' | b']' if open.last() == Some(&byte) => {
-                            open.pop();
-                        }
-                        b'}' | b']' | b',' | b' ' | b'\t' | b'\r' | b'\n' if is_word => {
-                            used = at;
-                            ended = Some(Ok(()));
-                            break;
-                        }
-                        b'}' | b']' => ended = Some(Err("a bracket closes that was not opened")),
-                        _ => {}
-                    }
-                }
-                if ended.is_none() && !is_word && !in_string && !escaped && open.is_empty() {
-                    ended = Some(Ok(()));
-                }
-                if ended.is_some() {
-                    used = at + 1;
-                    break;
-                }
-            }
-            let room = used.min(self.limits.max_record_bytes - out.len());
-            out.extend_from_slice(&chunk[..room]);
-            left_out += (used - room) as u64;
+            let boundary = scanner.scan(chunk);
+            let used = match boundary {
+                Boundary::NotReached => chunk.len(),
+                Boundary::Reached { bytes } | Boundary::Broken { bytes, .. } => bytes,
+            };
+            let kept = used.min(self.limits.max_record_bytes - out.len());
+            out.extend_from_slice(&chunk[..kept]);
+            omitted += (used - kept) as u64;
             self.line += count_lines(&chunk[..used]);
             self.input.consume(used);
-            match ended {
-                None => {}
-                Some(Ok(())) => return Ok(Ended::Whole { left_out }),
-                Some(Err(why)) => return Ok(Ended::Broken { left_out, why }),
+            match boundary {
+                Boundary::NotReached => {}
+                Boundary::Reached { .. } => return Ok(ValueEnd::Found { omitted }),
+                Boundary::Broken { problem, .. } => return Ok(ValueEnd::Broken { omitted, problem }),
             }
         }
     }
 
-    /// Takes all that is left of the file behind what is in `out`.
-    fn rest(&mut self, out: &mut Vec<u8>, mut left_out: u64) -> std::io::Result<u64> {
+    /// Appends the rest of the file to `out`, up to the length of a record; returns the number of bytes left out.
+    fn read_rest(&mut self, out: &mut Vec<u8>, mut omitted: u64) -> std::io::Result<u64> {
         self.state = State::End;
         loop {
             let chunk = self.input.fill_buf()?;
             if chunk.is_empty() {
-                return Ok(left_out);
+                return Ok(omitted);
             }
             let used = chunk.len();
-            let room = used.min(self.limits.max_record_bytes - out.len());
-            out.extend_from_slice(&chunk[..room]);
-            left_out += (used - room) as u64;
+            let kept = used.min(self.limits.max_record_bytes - out.len());
+            out.extend_from_slice(&chunk[..kept]);
+            omitted += (used - kept) as u64;
             self.input.consume(used);
         }
     }
 
-    fn give_up(
+    /// Returns the rest of the file as one record with an error.
+    fn read_broken_rest(
         &mut self,
         out: &mut Vec<u8>,
-        left_out: u64,
-        why: &str,
+        omitted: u64,
+        problem: &str,
         line: u64,
-    ) -> Result<Option<Cut>, CutError> {
-        let left_out = self.rest(out, left_out)?;
-        let mut detail = format!("{why}; the rest of the file from line {line} on is this record");
-        if left_out > 0 {
-            detail.push_str(&format!(", but for its last {left_out} bytes"));
+    ) -> Result<Option<BufferedRecord>, FormatError> {
+        let omitted = self.read_rest(out, omitted)?;
+        let mut detail = format!("{problem}; the rest of the file from line {line} on is this record");
+        if omitted > 0 {
+            detail.push_str(&format!(", but for its last {omitted} bytes"));
         }
-        Ok(Some(Cut { position: line, fault: Some(Fault { reason: Reason::MalformedJson, detail }) }))
+        let error = Some(RecordError::new(Reason::MalformedJson, detail));
+        Ok(Some(BufferedRecord { position: line, error }))
     }
 }
 
-/// Brackets that may be open at once: beyond what any record may have, so that its fault is found by cleaning.
-const MAX_OPEN: usize = 4096;
-
-/// How a value ended.
-enum Ended {
-    Whole { left_out: u64 },
-    Broken { left_out: u64, why: &'static str },
+/// Where a value ends. `omitted` bytes of it did not fit in a record.
+enum ValueEnd {
+    Found { omitted: u64 },
+    Broken { omitted: u64, problem: &'static str },
 }
 
 fn count_lines(bytes: &[u8]) -> u64 {
@@ -229,8 +204,8 @@ fn count_lines(bytes: &[u8]) -> u64 {
 }
 
 impl FormatReader for JsonValues {
-    fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError> {
-        let cut = self.next(buffer)?;
-        Ok(cut.map(|cut| cut.record(buffer)))
+    fn read_record<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, FormatError> {
+        let record = self.next(buffer)?;
+        Ok(record.map(|record| record.with_bytes(buffer)))
     }
 }

@@ -1,33 +1,33 @@
-//! An input that takes back what was read too far.
+//! An input to which bytes can be returned.
 
 use std::io::{BufRead, Error, Read, Result};
 
-use super::Input;
+use super::format_reader::Input;
 
-/// Hands out what was put back, then the error that was met behind it, if there was one, then what the input has.
+/// Reads the returned bytes first, then the error that followed them, if any, then the input.
 pub(super) struct PutBack {
     bytes: Vec<u8>,
-    /// Of the bytes, how many were handed out again.
-    out: usize,
+    /// How many of the bytes have been read again.
+    read: usize,
     failed: Option<Error>,
     input: Input,
 }
 
 impl PutBack {
     pub(super) fn new(input: Input) -> PutBack {
-        PutBack { bytes: Vec::new(), out: 0, failed: None, input }
+        PutBack { bytes: Vec::new(), read: 0, failed: None, input }
     }
 
-    /// Takes back the last bytes that were read, and what happened when more was asked for.
+    /// Returns the last bytes that were read, and the error that followed them, if any.
     pub(super) fn put_back(&mut self, bytes: &[u8], failed: Option<Error>) {
-        // What has not been handed out again comes behind: it was not read yet.
-        self.bytes.splice(..self.out, bytes.iter().copied());
-        self.out = 0;
+        // Bytes that have not been read again follow the new ones.
+        self.bytes.splice(..self.read, bytes.iter().copied());
+        self.read = 0;
         self.failed = failed.or(self.failed.take());
     }
 
     fn rest(&self) -> &[u8] {
-        &self.bytes[self.out..]
+        &self.bytes[self.read..]
     }
 }
 
@@ -35,12 +35,12 @@ impl Read for PutBack {
     fn read(&mut self, into: &mut [u8]) -> Result<usize> {
         if !self.rest().is_empty() {
             let count = self.rest().read(into)?;
-            self.out += count;
+            self.read += count;
             return Ok(count);
         }
         match self.failed.take() {
             Some(error) => Err(error),
-            // Into the place where it is wanted: a large piece goes through no buffer in between.
+            // Directly: a large read does not go through a buffer.
             None => self.input.read(into),
         }
     }
@@ -61,7 +61,7 @@ impl BufRead for PutBack {
         if self.rest().is_empty() {
             self.input.consume(count);
         } else {
-            self.out += count;
+            self.read += count;
         }
     }
 }

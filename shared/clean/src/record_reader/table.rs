@@ -1,8 +1,7 @@
-//! Parquet: a batch of rows at a time, each row handed on as a JSON object with its nulls.
+//! Parquet: reads batches of rows, and returns each row as a JSON object that includes nulls.
 //!
-//! A small Parquet file can stand for very much: a dictionary's one long text a thousand times in a batch costs the file
-//! two bits a time. So texts are read as views of the dictionary, which are as small in memory, and are written out only
-//! as many rows at a time as fit.
+//! A small Parquet file can contain very much data: to repeat a long text of a dictionary a thousand times costs two bits each. So texts are
+//! read as views of the dictionary, which are as small in memory, and are written as JSON only as many rows at a time as fit.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -18,19 +17,23 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 
-use super::{CutError, Fault, FormatReader, Limits, Record, footer, too_large};
-use crate::reason::Reason;
+use super::error::FormatError;
+use super::footer;
+use super::format_reader::FormatReader;
+use super::limits::Limits;
+use super::record::{Record, too_large_error};
+use crate::reason::{Reason, RecordError};
 
-/// Rows that are in memory at a time, as views.
+/// Rows in memory at a time, as views.
 const BATCH_ROWS: usize = 1024;
 
 pub(super) struct Table {
     batches: ParquetRecordBatchReader,
     limits: Limits,
-    /// The batch at hand, and how many of its rows are written out.
+    /// The current batch, and how many of its rows have been written as JSON.
     batch: RecordBatch,
     written: usize,
-    /// Lines of those of its rows that are written out last, and how far they are handed out.
+    /// The rows written last, the ends of those that have not been returned yet, and the start of the next.
     lines: Vec<u8>,
     ends: VecDeque<usize>,
     start: usize,
@@ -39,11 +42,11 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(file: impl ChunkReader + 'static, limits: Limits) -> Result<Table, ParquetError> {
-        let batches = guarded(|| {
+        let batches = catch_panic(|| {
             footer::check(&file)?;
             let options = ArrowReaderOptions::new();
             let read = ArrowReaderMetadata::load(&file, options.clone())?;
-            let schema = Schema::new(read.schema().fields().iter().map(viewed).collect::<Fields>());
+            let schema = Schema::new(read.schema().fields().iter().map(as_views).collect::<Fields>());
             let metadata = ArrowReaderMetadata::try_new(
                 Arc::clone(read.metadata()),
                 options.with_schema(Arc::new(schema)),
@@ -57,58 +60,57 @@ impl Table {
         Ok(Table { batches, limits, batch, written: 0, lines, ends, start: 0, row: 0 })
     }
 
-    /// Whether all rows that are written out are handed out.
-    pub(super) fn is_at_a_batch(&self) -> bool {
+    /// Whether all written rows have been returned, so that the next call decodes.
+    pub(super) fn needs_rows(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Writes the next rows as lines; false at the end of the file.
-    fn next_rows(&mut self) -> Result<bool, CutError> {
+    /// Writes the next rows as lines of JSON; returns false at the end of the file.
+    fn write_rows(&mut self) -> Result<bool, FormatError> {
         self.lines.clear();
         self.start = 0;
         while self.written == self.batch.num_rows() {
-            let Some(batch) = guarded(|| self.batches.next().transpose().map_err(ParquetError::from))? else {
+            let Some(batch) = catch_panic(|| self.batches.next().transpose().map_err(ParquetError::from))?
+            else {
                 return Ok(false);
             };
             (self.batch, self.written) = (batch, 0);
         }
-        // A text as JSON is a little longer than it is, or six times as long: this is the measure of rows at a time, not
-        // of what one record may have.
-        let most = self.limits.max_record_bytes as u64;
+        // Escapes make JSON up to six times as long: this limits the rows at a time, not the length of a record.
+        let limit = self.limits.max_record_bytes as u64;
         let mut rows = self.batch.num_rows() - self.written;
-        while rows > 1 && written_bytes(&self.batch.slice(self.written, rows)) > most {
+        while rows > 1 && estimate_json_bytes(&self.batch.slice(self.written, rows)) > limit {
             rows = rows.div_ceil(2);
         }
         let next = self.batch.slice(self.written, rows);
         self.written += rows;
-        if rows == 1 && written_bytes(&next) > most {
-            // Its place in the lines, so that it is counted where it stands.
+        if rows == 1 && estimate_json_bytes(&next) > limit {
+            // Its place among the lines keeps the row numbers right.
             self.ends.push_back(TOO_LARGE);
             return Ok(true);
         }
         let lines = &mut self.lines;
-        guarded(|| {
+        catch_panic(|| {
             let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(lines);
             writer.write(&next).and_then(|()| writer.finish()).map_err(ParquetError::from)
         })?;
-        // JSON text has no line break within: what looks like one is escaped.
+        // JSON escapes line feeds within a row.
         self.ends = (0..self.lines.len()).filter(|at| self.lines[*at] == b'\n').collect();
         Ok(true)
     }
 }
 
-/// Stands for the end of a row that is not written out.
+/// The end of a row that is too large and was not written.
 const TOO_LARGE: usize = usize::MAX;
 
-/// The library panics over some files that are no Parquet behind their first bytes: that is such a file's fault.
-fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(ParquetError::General("the reader broke off: the file is damaged".to_owned()))
-    })
+/// Turns a panic of the Parquet library into an error: it panics on some damaged files.
+fn catch_panic<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(ParquetError::General("the reader failed: the file is damaged".to_owned())))
 }
 
-/// The field, its texts and bytes as views.
-fn viewed(field: &FieldRef) -> FieldRef {
+/// The field with views instead of texts and bytes.
+fn as_views(field: &FieldRef) -> FieldRef {
     let data_type = match field.data_type() {
         DataType::Dictionary(_, value) => value.as_ref(),
         other => other,
@@ -116,30 +118,32 @@ fn viewed(field: &FieldRef) -> FieldRef {
     let data_type = match data_type {
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
         DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-        DataType::List(item) => DataType::List(viewed(item)),
-        DataType::LargeList(item) => DataType::LargeList(viewed(item)),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(viewed).collect()),
-        DataType::Map(entries, is_sorted) => DataType::Map(with_viewed_values(entries), *is_sorted),
+        DataType::List(item) => DataType::List(as_views(item)),
+        DataType::LargeList(item) => DataType::LargeList(as_views(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(as_views).collect()),
+        DataType::Map(entries, is_sorted) => DataType::Map(values_as_views(entries), *is_sorted),
         other => other.clone(),
     };
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
-/// The entries of a map, their values viewed: JSON takes keys as they are.
-fn with_viewed_values(entries: &FieldRef) -> FieldRef {
+/// The entries of a map with views as values. The JSON writer does not support views as keys.
+fn values_as_views(entries: &FieldRef) -> FieldRef {
     let DataType::Struct(fields) = entries.data_type() else { return Arc::clone(entries) };
-    let fields =
-        fields.iter().enumerate().map(|(at, field)| if at == 0 { Arc::clone(field) } else { viewed(field) });
+    let fields = fields
+        .iter()
+        .enumerate()
+        .map(|(at, field)| if at == 0 { Arc::clone(field) } else { as_views(field) });
     Arc::new(entries.as_ref().clone().with_data_type(DataType::Struct(fields.collect())))
 }
 
-/// About how long the rows are when they are written out.
-fn written_bytes(rows: &RecordBatch) -> u64 {
-    rows.columns().iter().map(|column| bytes_of(column)).sum()
+/// Estimates the length of the rows as JSON.
+fn estimate_json_bytes(rows: &RecordBatch) -> u64 {
+    rows.columns().iter().map(|column| estimate_bytes(column)).sum()
 }
 
-fn bytes_of(array: &dyn Array) -> u64 {
-    // The lower half of a view's first word is its length.
+fn estimate_bytes(array: &dyn Array) -> u64 {
+    // The low 32 bits of a view are its length.
     let views = |views: &[u128]| views.iter().map(|view| u64::from(*view as u32)).sum();
     match array.data_type() {
         DataType::Utf8View => views(array.as_string_view().views()),
@@ -148,33 +152,33 @@ fn bytes_of(array: &dyn Array) -> u64 {
             let list = array.as_list::<i32>();
             let offsets = list.value_offsets();
             let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
-            bytes_of(&list.values().slice(first, last - first))
+            estimate_bytes(&list.values().slice(first, last - first))
         }
         DataType::LargeList(_) => {
             let list = array.as_list::<i64>();
             let offsets = list.value_offsets();
             let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
-            bytes_of(&list.values().slice(first, last - first))
+            estimate_bytes(&list.values().slice(first, last - first))
         }
         DataType::Map(..) => {
             let map = array.as_map();
             let offsets = map.value_offsets();
             let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
-            bytes_of(&map.entries().slice(first, last - first))
+            estimate_bytes(&map.entries().slice(first, last - first))
         }
-        DataType::FixedSizeList(..) => bytes_of(array.as_fixed_size_list().values()),
-        DataType::Struct(_) => array.as_struct().columns().iter().map(|column| bytes_of(column)).sum(),
-        DataType::Utf8 => spanned(array.as_string::<i32>().value_offsets()),
-        DataType::Binary => spanned(array.as_binary::<i32>().value_offsets()),
-        DataType::LargeUtf8 => spanned(array.as_string::<i64>().value_offsets()),
-        DataType::LargeBinary => spanned(array.as_binary::<i64>().value_offsets()),
+        DataType::FixedSizeList(..) => estimate_bytes(array.as_fixed_size_list().values()),
+        DataType::Struct(_) => array.as_struct().columns().iter().map(|column| estimate_bytes(column)).sum(),
+        DataType::Utf8 => offset_range(array.as_string::<i32>().value_offsets()),
+        DataType::Binary => offset_range(array.as_binary::<i32>().value_offsets()),
+        DataType::LargeUtf8 => offset_range(array.as_string::<i64>().value_offsets()),
+        DataType::LargeBinary => offset_range(array.as_binary::<i64>().value_offsets()),
         DataType::FixedSizeBinary(width) => array.len() as u64 * u64::from(width.unsigned_abs()),
         data_type => array.len() as u64 * data_type.primitive_width().unwrap_or(16) as u64,
     }
 }
 
-/// The bytes between the first and the last offset.
-fn spanned<O: arrow::array::OffsetSizeTrait>(offsets: &[O]) -> u64 {
+/// The number of bytes between the first and the last offset.
+fn offset_range<O: arrow::array::OffsetSizeTrait>(offsets: &[O]) -> u64 {
     match (offsets.first(), offsets.last()) {
         (Some(first), Some(last)) => (last.as_usize() - first.as_usize()) as u64,
         _ => 0,
@@ -182,27 +186,27 @@ fn spanned<O: arrow::array::OffsetSizeTrait>(offsets: &[O]) -> u64 {
 }
 
 impl FormatReader for Table {
-    fn cut<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, CutError> {
+    fn read_record<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, FormatError> {
         loop {
             if let Some(end) = self.ends.pop_front() {
                 self.row += 1;
                 if end == TOO_LARGE {
                     buffer.extend_from_slice(format!("row {}", self.row).as_bytes());
                     let detail = format!(
-                        "longer than {} bytes; none of it is here, it is in the file",
+                        "longer than {} bytes; its bytes are left out here, and are in the file",
                         self.limits.max_record_bytes
                     );
-                    let fault = Some(Fault { reason: Reason::TooLarge, detail });
-                    return Ok(Some(Record { bytes: buffer, position: self.row, fault }));
+                    let error = Some(RecordError { reason: Reason::TooLarge, detail });
+                    return Ok(Some(Record { bytes: buffer, position: self.row, error }));
                 }
                 let line = &self.lines[self.start..end];
                 self.start = end + 1;
-                let room = line.len().min(self.limits.max_record_bytes);
-                let left_out = (line.len() - room) as u64;
-                let fault = (left_out > 0).then(|| too_large(&self.limits, left_out));
-                return Ok(Some(Record { bytes: &line[..room], position: self.row, fault }));
+                let kept = line.len().min(self.limits.max_record_bytes);
+                let omitted = (line.len() - kept) as u64;
+                let error = (omitted > 0).then(|| too_large_error(&self.limits, omitted));
+                return Ok(Some(Record { bytes: &line[..kept], position: self.row, error }));
             }
-            if !self.next_rows()? {
+            if !self.write_rows()? {
                 return Ok(None);
             }
         }

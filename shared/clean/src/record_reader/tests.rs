@@ -2,14 +2,14 @@ use std::io::Write;
 
 use bytes::Bytes;
 
-use super::{Format, Limits, ReadError, Record, Records};
+use super::{Format, Limits, ReadError, Record, RecordReader};
 
-/// The records as `position:bytes`, with `!reason` behind those with a fault.
-fn cut(name: &str, bytes: impl Into<Bytes>, limits: Limits) -> Result<Vec<String>, ReadError> {
-    rest(Records::from_bytes(name, bytes.into(), limits)?)
+/// The records as `position:bytes`, with `!reason` behind those with a error.
+fn read_all(name: &str, bytes: impl Into<Bytes>, limits: Limits) -> Result<Vec<String>, ReadError> {
+    read_rest(RecordReader::from_bytes(name, bytes.into(), limits)?)
 }
 
-fn rest(mut records: Records) -> Result<Vec<String>, ReadError> {
+fn read_rest(mut records: RecordReader) -> Result<Vec<String>, ReadError> {
     let mut out = Vec::new();
     while let Some(record) = records.next()? {
         out.push(shown(record));
@@ -18,12 +18,12 @@ fn rest(mut records: Records) -> Result<Vec<String>, ReadError> {
 }
 
 fn shown(record: Record<'_>) -> String {
-    let fault = record.fault.map(|fault| format!("!{}", fault.reason)).unwrap_or_default();
-    format!("{}:{}{fault}", record.position, String::from_utf8_lossy(record.bytes))
+    let error = record.error.map(|error| format!("!{}", error.reason)).unwrap_or_default();
+    format!("{}:{}{error}", record.position, String::from_utf8_lossy(record.bytes))
 }
 
 fn all(name: &str, bytes: impl Into<Bytes>) -> Vec<String> {
-    cut(name, bytes, Limits::default()).expect("readable")
+    read_all(name, bytes, Limits::default()).expect("readable")
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -62,21 +62,21 @@ fn lines_are_whole_wherever_the_pieces_end_that_they_come_in() {
     assert_eq!(whole[1..], ["2:{\"a\":1}", "5:[2]", "6:x", "8:{\"b\":3}"]);
     for most in [1, 2, 3, 5, 7, 4999, 5000, 5016, 5017, 5018, 5019, 5020] {
         let pieces = Pieces { left: text.clone().into(), most };
-        let records = Records::from_read("x.ndjson", pieces, Limits::default()).expect("readable");
-        assert_eq!(rest(records).expect("readable"), whole, "{most} bytes at a time");
+        let records = RecordReader::from_read("x.ndjson", pieces, Limits::default()).expect("readable");
+        assert_eq!(read_rest(records).expect("readable"), whole, "{most} bytes at a time");
     }
 }
 
 /// The records, those of whole lines cut where they stand in a room of so many bytes; and how many these are.
-fn in_room(records: Records, bytes: usize) -> (Vec<String>, Option<ReadError>, usize) {
+fn in_room(records: RecordReader, bytes: usize) -> (Vec<String>, Option<ReadError>, usize) {
     at_most(records, bytes, u64::MAX)
 }
 
 /// As [`in_room`], with so many lines to be enough.
-fn at_most(mut records: Records, bytes: usize, enough: u64) -> (Vec<String>, Option<ReadError>, usize) {
+fn at_most(mut records: RecordReader, bytes: usize, enough: u64) -> (Vec<String>, Option<ReadError>, usize) {
     let (mut room, mut out, mut of_lines) = (vec![b'?'; bytes], Vec::new(), 0);
     loop {
-        if let Some(lines) = records.whole_lines(&mut room, enough) {
+        if let Some(lines) = records.read_lines(&mut room, enough) {
             let before = out.len();
             out.extend(lines.records(&room).map(shown));
             of_lines += out.len() - before;
@@ -97,9 +97,9 @@ fn whole_lines_and_the_records_between_them_are_all_records() {
     let limits = Limits { max_record_bytes: 95, ..Limits::default() };
     let records = |most| {
         let pieces = Pieces { left: text.clone().into(), most };
-        Records::from_read("x.ndjson", pieces, limits).expect("readable")
+        RecordReader::from_read("x.ndjson", pieces, limits).expect("readable")
     };
-    let whole = rest(records(usize::MAX)).expect("readable");
+    let whole = read_rest(records(usize::MAX)).expect("readable");
     assert_eq!(whole.len(), 7);
     assert!(whole[3].ends_with("!too_large"));
     for most in [1, 2, 3, 7, usize::MAX] {
@@ -116,7 +116,7 @@ fn whole_lines_and_the_records_between_them_are_all_records() {
         }
     }
     for other in ["[{},\n{}\n]", "a,b\n1,2\n", "{\n\"a\": 1}\n{}\n"] {
-        let records = Records::from_bytes("x", other.into(), limits).expect("readable");
+        let records = RecordReader::from_bytes("x", other.into(), limits).expect("readable");
         assert_eq!(in_room(records, 1000).2, 0, "{other}");
     }
 }
@@ -126,8 +126,9 @@ fn lines_before_a_failure_stand() {
     let text: String = (0..50_000).map(|number| format!("{{\"a\":{number}}}\n")).collect();
     let mut packed = gzip(text.as_bytes());
     packed.truncate(packed.len() / 2);
-    let records =
-        || Records::from_bytes("x.ndjson.gz", packed.clone().into(), Limits::default()).expect("readable");
+    let records = || {
+        RecordReader::from_bytes("x.ndjson.gz", packed.clone().into(), Limits::default()).expect("readable")
+    };
     let (one_by_one, error, _) = in_room(records(), 0);
     let error = error.expect("broken").to_string();
     assert!(one_by_one.len() > 10_000);
@@ -142,9 +143,9 @@ fn lines_before_a_failure_stand() {
 #[test]
 fn a_long_line_is_cut_and_reading_goes_on() {
     let limits = Limits { max_record_bytes: 8, ..Limits::default() };
-    let found = cut("x.ndjson", "{\"a\":123456789}\n{}\n", limits).expect("readable");
+    let found = read_all("x.ndjson", "{\"a\":123456789}\n{}\n", limits).expect("readable");
     assert_eq!(found, ["1:{\"a\":123!too_large", "2:{}"]);
-    let found = cut("x.json", "[{\"a\":123456789},{}]", limits).expect("readable");
+    let found = read_all("x.json", "[{\"a\":123456789},{}]", limits).expect("readable");
     assert_eq!(found, ["1:{\"a\":123!too_large", "1:{}"]);
 }
 
@@ -155,7 +156,7 @@ fn arrays() {
         all("x.json", " [ {\"a\": \"]}\\\"\"},\n [1, {}] , 7,\"x\" , null ]\n"),
         ["1:{\"a\": \"]}\\\"\"}", "2:[1, {}]", "2:7", "2:\"x\"", "2:null"]
     );
-    // A fault within the brackets is that record's alone.
+    // A error within the brackets is that record's alone.
     assert_eq!(all("x.json", "[{\"a\": tru},{}]"), ["1:{\"a\": tru}", "1:{}"]);
 }
 
@@ -198,7 +199,7 @@ fn csv_rows_are_objects() {
     );
     let limits = Limits { max_record_bytes: 64, ..Limits::default() };
     let open = format!("a,b\n1,2\n3,\"{}", "x".repeat(1000));
-    let found = cut("x.csv", open, limits).expect("readable");
+    let found = read_all("x.csv", open, limits).expect("readable");
     assert_eq!(found[0], "2:{\"a\":\"1\",\"b\":\"2\"}");
     assert!(found[1].ends_with("!too_large"), "{found:?}");
     assert_eq!(found.len(), 2);
@@ -220,13 +221,14 @@ fn compressed_files() {
 fn bombs_and_broken_archives_stop() {
     let limits = Limits { free_unpacked_bytes: 1 << 20, max_ratio: 10, ..Limits::default() };
     let bomb = gzip(&vec![b' '; 8 << 20]);
-    let error = cut("x.ndjson.gz", bomb, limits).expect_err("a bomb");
+    let error = read_all("x.ndjson.gz", bomb, limits).expect_err("a bomb");
     assert!(matches!(error, ReadError::SizeLimitExceeded { .. }), "{error}");
     let mut broken = gzip(b"{\"a\":1}\n{\"a\":2}\n");
     broken.truncate(broken.len() - 6);
-    let error = cut("x.ndjson.gz", broken, Limits::default()).expect_err("broken");
+    let error = read_all("x.ndjson.gz", broken, Limits::default()).expect_err("broken");
     assert!(matches!(error, ReadError::Io { .. }), "{error}");
-    let error = cut("x.parquet", &b"PAR1 and nothing more"[..], Limits::default()).expect_err("no Parquet");
+    let error =
+        read_all("x.parquet", &b"PAR1 and nothing more"[..], Limits::default()).expect_err("no Parquet");
     assert!(matches!(error, ReadError::Parquet { .. }), "{error}");
 }
 
@@ -254,7 +256,7 @@ fn parquet_rows_are_objects() {
     ];
     assert_eq!(all("x", file.clone()), rows);
     assert_eq!(all("x.parquet.gz", gzip(&file)), rows);
-    let mut records = Records::from_bytes("x", file.into(), Limits::default()).expect("Parquet");
+    let mut records = RecordReader::from_bytes("x", file.into(), Limits::default()).expect("Parquet");
     assert_eq!(records.format(), Format::Parquet);
     records.next().expect("row");
 }
@@ -273,9 +275,9 @@ fn a_record_as_long_as_may_be_fits_whatever_ends_its_line() {
         (format!("{fits}\r\r\n"), fits, true),
         (format!("{}\rmore\n", &fits[..15]), &format!("{}\r", &fits[..15]), true),
     ] {
-        let mut records = Records::from_bytes("a.ndjson", line.clone().into(), limits).unwrap();
+        let mut records = RecordReader::from_bytes("a.ndjson", line.clone().into(), limits).unwrap();
         let found = records.next().unwrap().unwrap();
-        assert_eq!((found.bytes, found.fault.is_some()), (record.as_bytes(), is_too_large), "{line:?}");
+        assert_eq!((found.bytes, found.error.is_some()), (record.as_bytes(), is_too_large), "{line:?}");
         assert!(records.next().unwrap().is_none());
     }
 }

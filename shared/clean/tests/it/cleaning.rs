@@ -210,7 +210,7 @@ fn what_breaks_a_contract_is_quarantined_with_the_reason() {
 fn a_quarantine_row_tells_all() {
     let mut intake = intake(contracts());
     let sequence = Position::Sequence { number: "4964", line: 3 };
-    let origin = Origin { source: "kinesis/s/shard-0", position: sequence, record_id: None };
+    let origin = RecordOrigin { source: "kinesis/s/shard-0", position: sequence, record_id: None };
     intake.push(b"{\"ind\": \xff}", Some("geo"), &origin);
     let cleaned = intake.drain();
     let row = &rows(&cleaned[0].rows)[0];

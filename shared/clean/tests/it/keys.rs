@@ -107,7 +107,7 @@ fn keys_do_not_depend_on_what_is_beside_the_row() {
 #[test]
 fn quarantine_keys_are_of_dataset_and_bytes_only() {
     let mut intake = intake(contracts());
-    let elsewhere = Origin {
+    let elsewhere = RecordOrigin {
         source: "kinesis/s/0",
         position: Position::Sequence { number: "9", line: 1 },
         record_id: Some(("r", 1)),
@@ -131,7 +131,7 @@ fn the_records_own_id_may_be_its_identity() {
         "name = \"x\"\nversion = 1\nidentity = \"record\"\ncolumn = [{ name = \"a\", type = \"string\" }]",
     ]);
     let mut intake = intake(catalog);
-    let id = |request, index| Origin {
+    let id = |request, index| RecordOrigin {
         source: "s",
         position: Position::Line(1),
         record_id: Some((request, index)),

@@ -12,6 +12,7 @@ mod cleaning;
 mod hostile;
 mod keys;
 mod real_data;
+mod reasons;
 #[path = "../../../../tests/subprocess.rs"]
 mod subprocess;
 
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch};
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 use chrono::DateTime;
-use pinlake_clean::{CleanedRows, Origin, Position, RecordCleaner};
+use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordOrigin};
 use pinlake_schema::{Catalog, FORMER_KEY_COLUMN, KEY_COLUMN};
 use serde_json::Value;
 
@@ -39,8 +40,8 @@ fn intake(catalog: Arc<Catalog>) -> RecordCleaner {
     RecordCleaner::new(catalog, DateTime::UNIX_EPOCH)
 }
 
-fn line(number: u64) -> Origin<'static> {
-    Origin { source: "file/test", position: Position::Line(number), record_id: None }
+fn line(number: u64) -> RecordOrigin<'static> {
+    RecordOrigin { source: "file/test", position: Position::Line(number), record_id: None }
 }
 
 /// A batch as JSON rows, without the keys.

@@ -186,7 +186,7 @@ mod tests {
     use object_store::ObjectStoreExt as _;
     use object_store::memory::InMemory;
     use pinlake_clean::record_reader::Limits;
-    use pinlake_clean::record_reader::sandbox::Bounds;
+    use pinlake_clean::record_reader::sandbox::ProcessLimits;
     use pinlake_env::{Clock, Env, Rng, SystemClock};
     use pinlake_lake::Lake;
     use pinlake_schema::Catalog;
@@ -205,8 +205,9 @@ mod tests {
     }
 
     fn sandbox() -> Sandbox {
-        let bounds = Bounds { memory_bytes: 2 << 30, cpu_seconds: 20, silence: Duration::from_secs(40) };
-        Sandbox::of_this_program(Limits::default(), bounds).unwrap()
+        let bounds =
+            ProcessLimits { memory_bytes: 2 << 30, cpu_seconds: 20, idle_timeout: Duration::from_secs(40) };
+        Sandbox::from_current_exe(Limits::default(), bounds).unwrap()
     }
 
     fn empty_lake() -> Arc<Lake> {

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use pinlake_clean::record_reader::{Fault, Record, Records, WholeLines};
-use pinlake_clean::{CleanedRows, Count, Origin, Position, RecordCleaner};
+use pinlake_clean::RecordError;
+use pinlake_clean::record_reader::{Record, RecordReader, WholeLines};
+use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordCounts, RecordOrigin};
 use pinlake_schema::Catalog;
 use tokio::sync::oneshot;
 
@@ -25,16 +26,18 @@ const SOURCE_BYTES: usize = 256;
 impl LoadSource {
     fn clean(&self, cleaner: &mut RecordCleaner, number: u64, record: Record<'_>) {
         let dataset = self.dataset.as_deref();
-        let origin = Origin {
+        let origin = RecordOrigin {
             source: &self.name,
             position: Position::Line(record.position),
             record_id: self.id.as_deref().map(|id| (id, number)),
         };
-        match record.fault {
+        match record.error {
             None => {
                 cleaner.push(record.bytes, dataset, &origin);
             }
-            Some(Fault { reason, detail }) => cleaner.reject(record.bytes, dataset, &origin, reason, detail),
+            Some(RecordError { reason, detail }) => {
+                cleaner.reject(record.bytes, dataset, &origin, reason, detail)
+            }
         }
     }
 }
@@ -74,7 +77,7 @@ enum Content {
     Record {
         number: u64,
         position: u64,
-        fault: Option<Fault>,
+        fault: Option<RecordError>,
     },
 }
 
@@ -129,16 +132,16 @@ impl CleaningPool {
             block.bytes.resize(start + bytes, 0);
         }
         block.bytes[start..start + bytes].copy_from_slice(record.bytes);
-        block.add(source, bytes, Content::Record { number, position: record.position, fault: record.fault });
+        block.add(source, bytes, Content::Record { number, position: record.position, fault: record.error });
     }
 
     /// Adds whole lines until the block is full; the threads that clean split them. Returns false if there are none. Only for
     /// sources without an id, whose records are not numbered.
-    pub(super) fn push_lines(&mut self, source: &Arc<LoadSource>, records: &mut Records) -> bool {
+    pub(super) fn push_lines(&mut self, source: &Arc<LoadSource>, records: &mut RecordReader) -> bool {
         let block = &mut self.open;
         let start = block.filled();
         let limit = BLOCK_RECORDS.saturating_sub(block.records);
-        let Some(lines) = records.whole_lines(&mut block.bytes[start..], limit) else { return false };
+        let Some(lines) = records.read_lines(&mut block.bytes[start..], limit) else { return false };
         block.add(source, lines.bytes, Content::Lines(lines));
         true
     }
@@ -184,8 +187,8 @@ impl CleaningPool {
     }
 
     /// Counts of all cleaned records by dataset; those without a dataset last.
-    pub(super) fn counts(&self) -> Vec<Count> {
-        let mut all: Vec<Count> = Vec::new();
+    pub(super) fn counts(&self) -> Vec<RecordCounts> {
+        let mut all: Vec<RecordCounts> = Vec::new();
         for count in self.cleaners.idle().iter().flat_map(RecordCleaner::counts) {
             match all.iter_mut().find(|sum| sum.dataset == count.dataset) {
                 None => all.push(count.clone()),
@@ -235,7 +238,7 @@ impl Cleaners {
                     source.clean(
                         &mut cleaner,
                         *number,
-                        Record { bytes, position: *position, fault: fault.clone() },
+                        Record { bytes, position: *position, error: fault.clone() },
                     );
                 }
             }
@@ -258,13 +261,13 @@ mod tests {
         let mut cleaning = CleaningPool::new(Arc::new(Catalog::embedded().unwrap()), DateTime::UNIX_EPOCH);
         let source = Arc::new(LoadSource { name: "file/x".to_owned(), id: None, dataset: None });
         let lines = "7\n".repeat(BLOCK_BYTES / 2);
-        let mut records = Records::from_bytes("x", lines.into(), Limits::default()).unwrap();
+        let mut records = RecordReader::from_bytes("x", lines.into(), Limits::default()).unwrap();
         assert!(cleaning.push_lines(&source, &mut records));
         assert!(cleaning.is_full());
         assert!(cleaning.open.records < 3 * BLOCK_RECORDS, "{} records", cleaning.open.records);
         cleaning.open.clear();
         while !cleaning.is_full() {
-            cleaning.push(&source, 0, Record { bytes: b"7", position: 1, fault: None });
+            cleaning.push(&source, 0, Record { bytes: b"7", position: 1, error: None });
         }
         assert_eq!(cleaning.open.records, BLOCK_RECORDS);
     }

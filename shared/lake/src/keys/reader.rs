@@ -238,7 +238,8 @@ impl KeyReader<'_> {
         for batch in file.batches {
             let batch = batch.and_then(|batch| data_file::conform(&batch, &columns));
             let batch = batch.map_err(LakeError::damaged(&path))?;
-            let computed = pinlake_clean::keys(self.contract, &batch).map_err(LakeError::damaged(&path))?;
+            let computed =
+                pinlake_clean::row_keys(self.contract, &batch).map_err(LakeError::damaged(&path))?;
             for row in 0..computed.len() {
                 let own = computed.is_valid(row).then(|| key_at(&computed, row));
                 let foreign = || self.declares_keys.then(|| build_foreign_key(&path, keys.len()));

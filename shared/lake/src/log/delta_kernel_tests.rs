@@ -4,7 +4,7 @@
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use delta_kernel::committer::FileSystemCommitter;
-use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Env, Rng, SystemClock};
 use pinlake_schema::Catalog;
 
@@ -114,7 +114,7 @@ async fn pinlake_recognises_its_own_commit_after_a_lost_response() {
     let contract = catalog.contract("visit").unwrap();
     for inserted in [1, 0] {
         let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T12:00:00Z".parse().unwrap());
-        let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+        let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
         cleaner.push(br#"{"visitor": 7}"#, None, &origin);
         let rows = cleaner.drain().remove(0).rows;
         if inserted == 1 {

@@ -76,7 +76,7 @@ impl Table {
         let mut rows = Vec::new();
         let (mut count, mut has_changed) = (0, false);
         for batch in self.read_file(file).await? {
-            let keys = pinlake_clean::keys(&self.contract, &batch)
+            let keys = pinlake_clean::row_keys(&self.contract, &batch)
                 .map_err(|error| LakeError::encode(&self.contract.name)(error))?;
             let selected: Vec<bool> =
                 (0..batch.num_rows()).map(|row| wanted.contains(&key_at(&keys, row))).collect();

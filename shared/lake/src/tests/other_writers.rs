@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_clean::{Origin, Position, RecordCleaner};
+use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_schema::{Catalog, Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 
 use crate::tests::support::{env, rows, values};
@@ -126,7 +126,8 @@ async fn push_from(
 ) -> Vec<(String, u64)> {
     let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     for (record, id) in records {
-        let origin = Origin { source, position: Position::Sequence { number: "7", line: 1 }, record_id: *id };
+        let origin =
+            RecordOrigin { source, position: Position::Sequence { number: "7", line: 1 }, record_id: *id };
         cleaner.push(record.as_bytes(), hint, &origin);
     }
     let mut done = Vec::new();
@@ -208,7 +209,7 @@ async fn a_missing_key_file_under_identity_by_record_does_not_block_the_table() 
     remove_keys(&store).await;
     let lake = Lake::new(store.clone(), env(2));
     let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-    let origin = Origin { source: "test", position: Position::Line(1), record_id: Some(("r2", 0)) };
+    let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: Some(("r2", 0)) };
     cleaner.push(b"{\"visitor\":1,\"page\":1}", Some("visit"), &origin);
     let cleaned = cleaner.drain().remove(0);
     let done = lake.insert(&catalog, &cleaned.contract, &[cleaned.rows]).await;
@@ -328,7 +329,7 @@ async fn clean_rows_of_an_older_catalog_are_looked_up_under_that_catalog() {
     // The old cleaner has landed the record and kept its catalog. The compactor has not inserted it yet.
     lake.catalog_history().add(&**lake.store(), &old).await.unwrap();
     let mut cleaner = RecordCleaner::new(old.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-    let origin = Origin { source: "test", position: Position::Line(1), record_id: None };
+    let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
     cleaner.push(raw.as_bytes(), None, &origin);
     let landed = cleaner.drain().remove(0);
     // A contract is added. The batch is delivered again, to the new cleaner. The new compactor inserts both.
@@ -380,7 +381,11 @@ fn former_keys(catalog: &Arc<Catalog>, records: &[(&str, Option<(&str, u64)>)]) 
     let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     for (record, id) in records {
         let position = Position::Sequence { number: "7", line: 1 };
-        cleaner.push(record.as_bytes(), Some("visit"), &Origin { source: "test", position, record_id: *id });
+        cleaner.push(
+            record.as_bytes(),
+            Some("visit"),
+            &RecordOrigin { source: "test", position, record_id: *id },
+        );
     }
     let rows = cleaner.drain().remove(0).rows;
     let keys = rows.column_by_name(FORMER_KEY_COLUMN).unwrap().as_fixed_size_binary();
@@ -423,7 +428,7 @@ async fn data_files_of_the_former_record_identity_keep_their_keys() {
     // Without its key file, an old data file does not tell its keys.
     remove_keys(&store).await;
     let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-    let origin = Origin { source: "test", position: Position::Line(1), record_id: Some(("r5", 0)) };
+    let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: Some(("r5", 0)) };
     cleaner.push(b"{\"visitor\":1}", Some("visit"), &origin);
     let error = Lake::new(store, env(6))
         .insert(&catalog, contract, &[cleaner.drain().remove(0).rows])

@@ -1,26 +1,26 @@
-//! A TOML file as a tree of values that know where they stand, and the mistakes found on the way through it.
+//! A TOML file as a tree of values with positions, and the errors that are found in it.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::suggest::{list, nearest};
-use crate::mistake::ContractError;
+use super::suggest::{find_similar, format_list};
+use crate::contract_error::ContractError;
 
-/// The largest contract file. Some checks compare everything in a file with everything else.
+/// The largest contract file, in bytes. The time of some checks is quadratic.
 const MAX_FILE_BYTES: usize = 256 << 10;
 
-/// The most mistakes of one file that are told at once: more than anybody reads.
-const MAX_MISTAKES: usize = 1000;
+/// The most errors of one file that are reported.
+const MAX_ERRORS: usize = 1000;
 
-/// A value and its place in the file, in bytes.
+/// A value and its range of bytes in the file.
 pub(super) struct Spanned<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
 }
 
-/// The mistakes of one file.
+/// Collects the errors of one file.
 pub(super) struct Diagnostics<'a> {
     pub(super) file: &'a str,
     pub(super) text: &'a str,
@@ -33,18 +33,18 @@ impl<'a> Diagnostics<'a> {
     }
 
     pub(super) fn add(&mut self, span: Range<usize>, problem: impl Into<String>, help: impl Into<String>) {
-        if self.found.len() < MAX_MISTAKES {
+        if self.found.len() < MAX_ERRORS {
             self.found.push(ContractError::at(self.file, self.text, span, problem, help));
         }
     }
 
-    /// The file as a tree; none when it is not TOML, which is then the only kind of mistake reported.
-    pub(super) fn document(&mut self) -> Option<Section<'a>> {
+    /// Parses the file as TOML. If that fails, other errors are not looked for.
+    pub(super) fn parse_document(&mut self) -> Option<Section<'a>> {
         if self.text.len() > MAX_FILE_BYTES {
             self.add(
                 0..0,
                 format!("the file has {} bytes, and a contract at most {MAX_FILE_BYTES}", self.text.len()),
-                "name a contract; or divide the dataset, if it really is one",
+                "check that the file is a contract",
             );
             return None;
         }
@@ -54,14 +54,14 @@ impl<'a> Diagnostics<'a> {
             self.add(
                 error.span().unwrap_or(0..0),
                 message,
-                "mend the TOML; other mistakes of this file are looked for after that",
+                "fix the TOML; other mistakes of this file are reported after that",
             );
         }
         if !errors.is_empty() {
             return None;
         }
         let table = table.into_inner();
-        // What is missing in the file is shown at its first key.
+        // Missing keys are reported at the first key of the file.
         let span = table.keys().map(toml::Spanned::span).min_by_key(|span| span.start).unwrap_or(0..0);
         Some(Section { table, span })
     }
@@ -89,13 +89,13 @@ impl Item<'_> {
         self.0.get_ref().is_array()
     }
 
-    pub(super) fn shown(&self) -> String {
-        shown(self.0.get_ref())
+    pub(super) fn describe(&self) -> String {
+        describe(self.0.get_ref())
     }
 }
 
-/// What stands there, for a message.
-fn shown(value: &DeValue<'_>) -> String {
+/// Describes a value in a message.
+fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("`{text}`"),
         DeValue::Integer(number) => format!("{number}"),
@@ -120,28 +120,28 @@ impl<'t> Section<'t> {
         self.table.get_key_value(key).map(|(key, _)| key.span())
     }
 
-    /// Refuses every key that is not one of these.
-    pub(super) fn only(&self, known: &[&str], mistakes: &mut Diagnostics<'_>) {
+    /// Reports every key that is not one of `known`.
+    pub(super) fn reject_unknown_keys(&self, known: &[&str], diagnostics: &mut Diagnostics<'_>) {
         for (key, _) in self.table.iter() {
             let word = key.get_ref().as_ref();
             if !known.contains(&word) {
-                let help = match nearest(word, known) {
+                let help = match find_similar(word, known) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("keys here are {}", list(known)),
+                    None => format!("keys here are {}", format_list(known)),
                 };
-                mistakes.add(key.span(), format!("unknown key `{word}`"), help);
+                diagnostics.add(key.span(), format!("unknown key `{word}`"), help);
             }
         }
     }
 
-    pub(super) fn string(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Option<Spanned<String>> {
+    pub(super) fn string(&self, key: &str, diagnostics: &mut Diagnostics<'_>) -> Option<Spanned<String>> {
         let item = self.table.get(key)?;
         match item.get_ref() {
             DeValue::String(text) => Some(Spanned { value: text.clone().into_owned(), span: item.span() }),
             other => {
-                mistakes.add(
+                diagnostics.add(
                     item.span(),
-                    format!("`{key}` is {}, and has to be text", shown(other)),
+                    format!("`{key}` is {}, and has to be text", describe(other)),
                     format!("write {key} = \"...\""),
                 );
                 None
@@ -153,37 +153,37 @@ impl<'t> Section<'t> {
         &self,
         key: &str,
         example: &str,
-        mistakes: &mut Diagnostics<'_>,
+        diagnostics: &mut Diagnostics<'_>,
     ) -> Option<Spanned<String>> {
-        self.expect_key(key, example, mistakes);
-        self.string(key, mistakes)
+        self.require_key(key, example, diagnostics);
+        self.string(key, diagnostics)
     }
 
     pub(super) fn required_integer(
         &self,
         key: &str,
         example: &str,
-        mistakes: &mut Diagnostics<'_>,
+        diagnostics: &mut Diagnostics<'_>,
     ) -> Option<Spanned<i64>> {
-        self.expect_key(key, example, mistakes);
+        self.require_key(key, example, diagnostics);
         let item = self.table.get(key)?;
         let value = match item.get_ref() {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
             _ => None,
         };
         if value.is_none() {
-            mistakes.add(
+            diagnostics.add(
                 item.span(),
-                format!("`{key}` is {}, and has to be a whole number", shown(item.get_ref())),
+                format!("`{key}` is {}, and has to be a whole number", describe(item.get_ref())),
                 format!("write {example}"),
             );
         }
         value.map(|value| Spanned { value, span: item.span() })
     }
 
-    fn expect_key(&self, key: &str, example: &str, mistakes: &mut Diagnostics<'_>) {
+    fn require_key(&self, key: &str, example: &str, diagnostics: &mut Diagnostics<'_>) {
         if !self.has(key) {
-            mistakes.add(
+            diagnostics.add(
                 self.span.clone(),
                 format!("`{key}` is missing"),
                 format!("add a line such as {example}"),
@@ -191,47 +191,47 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn boolean(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Option<bool> {
+    pub(super) fn boolean(&self, key: &str, diagnostics: &mut Diagnostics<'_>) -> Option<bool> {
         let item = self.table.get(key)?;
         let value = item.get_ref().as_bool();
         if value.is_none() {
-            mistakes.add(
+            diagnostics.add(
                 item.span(),
-                format!("`{key}` is {}, and has to be true or false", shown(item.get_ref())),
+                format!("`{key}` is {}, and has to be true or false", describe(item.get_ref())),
                 format!("write {key} = true"),
             );
         }
         value
     }
 
-    /// A list of texts; a single text is a list of one. An empty list, an empty text or a repeated one is refused.
-    pub(super) fn strings(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Vec<Spanned<String>> {
+    /// A list of texts; a single text is a list of one. Reports an empty list, an empty text and a repeated text.
+    pub(super) fn strings(&self, key: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<Spanned<String>> {
         let Some(item) = self.table.get(key) else {
             return Vec::new();
         };
-        // An empty text is a value that may well mean "not known".
-        text_list(item, key, key == "null", mistakes)
+        // An empty text may mean null.
+        text_list(item, key, key == "null", diagnostics)
     }
 
-    /// A list whose items are texts or lists of texts.
+    /// A list of texts and lists of texts.
     pub(super) fn string_lists(
         &self,
         key: &str,
-        mistakes: &mut Diagnostics<'_>,
+        diagnostics: &mut Diagnostics<'_>,
     ) -> Vec<Vec<Spanned<String>>> {
         let Some(item) = self.table.get(key) else {
             return Vec::new();
         };
         match item.get_ref() {
             DeValue::Array(items) if !items.is_empty() => {
-                items.iter().map(|item| text_list(item, key, false, mistakes)).collect()
+                items.iter().map(|item| text_list(item, key, false, diagnostics)).collect()
             }
             other => {
-                mistakes.add(
+                diagnostics.add(
                     item.span(),
                     format!(
                         "`{key}` is {}, and has to be a list of fields",
-                        if other.is_array() { "empty".to_owned() } else { shown(other) }
+                        if other.is_array() { "empty".to_owned() } else { describe(other) }
                     ),
                     format!("write {key} = [\"first\", \"second\"]"),
                 );
@@ -240,14 +240,14 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn section(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Option<Section<'t>> {
+    pub(super) fn section(&self, key: &str, diagnostics: &mut Diagnostics<'_>) -> Option<Section<'t>> {
         let (name, item) = self.table.get_key_value(key)?;
         match item.get_ref() {
             DeValue::Table(table) => Some(Section { table: table.clone(), span: name.span() }),
             other => {
-                mistakes.add(
+                diagnostics.add(
                     name.span(),
-                    format!("`{key}` is {}, and has to be a table", shown(other)),
+                    format!("`{key}` is {}, and has to be a table", describe(other)),
                     format!("write [{key}] on a line of its own, its keys below"),
                 );
                 None
@@ -255,7 +255,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn sections(&self, key: &str, mistakes: &mut Diagnostics<'_>) -> Vec<Section<'t>> {
+    pub(super) fn sections(&self, key: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<Section<'t>> {
         let Some((name, item)) = self.table.get_key_value(key) else {
             return Vec::new();
         };
@@ -267,9 +267,9 @@ impl<'t> Section<'t> {
             }
         }
         if sections.is_empty() || items.is_some_and(|items| items.len() != sections.len()) {
-            mistakes.add(
+            diagnostics.add(
                 name.span(),
-                format!("`{key}` is {}, and has to be a list of tables", shown(item.get_ref())),
+                format!("`{key}` is {}, and has to be a list of tables", describe(item.get_ref())),
                 format!("write [[{key}]] above each one"),
             );
         }
@@ -281,36 +281,36 @@ fn text_list(
     item: &toml::Spanned<DeValue<'_>>,
     key: &str,
     empty_text: bool,
-    mistakes: &mut Diagnostics<'_>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Vec<Spanned<String>> {
     let items: Vec<&toml::Spanned<DeValue<'_>>> = match item.get_ref() {
         DeValue::Array(items) => items.iter().collect(),
         _ => vec![item],
     };
     if items.is_empty() {
-        mistakes.add(
-            item.span(),
-            format!("`{key}` is empty"),
-            format!("name something in it, or leave `{key}` out"),
-        );
+        diagnostics.add(item.span(), format!("`{key}` is empty"), format!("add an item, or remove `{key}`"));
     }
     let mut texts: Vec<Spanned<String>> = Vec::new();
     let mut seen: HashSet<&str> = HashSet::new();
     for item in items {
         match item.get_ref() {
             DeValue::String(text) if text.is_empty() && !empty_text => {
-                mistakes.add(item.span(), format!("`{key}` has an empty text in it"), "remove it");
+                diagnostics.add(item.span(), format!("`{key}` has an empty text in it"), "remove it");
             }
             DeValue::String(text) if !seen.insert(text.as_ref()) => {
-                mistakes.add(item.span(), format!("`{key}` has `{text}` in it twice"), "remove one of them");
+                diagnostics.add(
+                    item.span(),
+                    format!("`{key}` has `{text}` in it twice"),
+                    "remove one of them",
+                );
             }
             DeValue::String(text) => {
                 texts.push(Spanned { value: text.clone().into_owned(), span: item.span() });
             }
             other => {
-                mistakes.add(
+                diagnostics.add(
                     item.span(),
-                    format!("`{key}` has {} in it, and takes texts only", shown(other)),
+                    format!("`{key}` has {} in it, and takes texts only", describe(other)),
                     format!("write {key} = [\"...\", \"...\"]"),
                 );
             }

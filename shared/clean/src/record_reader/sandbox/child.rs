@@ -1,4 +1,4 @@
-//! The process that reads one Parquet file, which is its standard input, and says on its standard output what is in it.
+//! The child process: reads the Parquet file on its standard input, and writes its records to its standard output.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,33 +14,36 @@ use parquet::file::reader::{ChunkReader, Length};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::super::error::FormatError;
+use super::super::format_reader::FormatReader;
+use super::super::limits::Limits;
+use super::super::record::Record;
 use super::super::table::Table;
-use super::super::{CutError, FormatReader, Limits, Record};
-use super::{ARGUMENT, HELLO, PIPE_BYTES, numbers, says};
+use super::protocol::{ARGUMENT, GREETING, MAX_MESSAGE_BYTES, PIPE_BYTES, frame, parse_numbers};
 
-/// Stack of the thread that reads.
+/// Stack of the reading thread.
 const STACK_BYTES: usize = 8 << 20;
-/// Address space besides what may be allocated: the program, libraries, stacks.
+/// Address space for the program, libraries and stacks, in addition to what may be allocated.
 const PROGRAM_BYTES: u64 = 2 << 30;
-/// Bytes of the file that are read at a time where it is read from a place on.
+/// Size of the buffer of sequential reads.
 const READ_BYTES: usize = 16 << 10;
 
-/// What this process was started for.
+/// The task of this process.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
+pub struct ChildProcess {
     memory_bytes: u64,
     cpu_seconds: u64,
     max_record_bytes: usize,
 }
 
-/// Whether a program with these arguments, its name first, was started to read a Parquet file.
-pub fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<Reading> {
+/// Parses the arguments of the program, its name first; `None` if it was not started to read a Parquet file.
+pub fn parse_child_args(arguments: impl IntoIterator<Item = OsString>) -> Option<ChildProcess> {
     let mut arguments = arguments.into_iter().skip(1);
     if arguments.next()? != ARGUMENT {
         return None;
     }
-    match *numbers(arguments)? {
-        [memory_bytes, cpu_seconds, max_record_bytes] => Some(Reading {
+    match *parse_numbers(arguments)? {
+        [memory_bytes, cpu_seconds, max_record_bytes] => Some(ChildProcess {
             memory_bytes,
             cpu_seconds,
             max_record_bytes: usize::try_from(max_record_bytes).ok()?,
@@ -49,10 +52,10 @@ pub fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<Reading> {
     }
 }
 
-impl Reading {
-    /// Reads it to its end. What is wrong with the file is said on the pipe; the exit code is for all else.
+impl ChildProcess {
+    /// Reads the file to its end. Errors of the file go through the pipe; the exit code is for all others.
     pub fn run(self) -> ExitCode {
-        // Nobody reads what the library says of its failures, which may quote the file.
+        // Panic messages of the library may quote the file.
         std::panic::set_hook(Box::new(|_| {}));
         let reader = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || self.read());
         match reader.map(std::thread::JoinHandle::join) {
@@ -64,89 +67,89 @@ impl Reading {
     fn read(self) -> std::io::Result<()> {
         let file = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
         let mut out = BufWriter::with_capacity(PIPE_BYTES, std::io::stdout().lock());
-        out.write_all(HELLO)?;
+        out.write_all(GREETING)?;
         out.flush()?;
-        self.limit()?;
+        self.set_limits()?;
         let limits = Limits { max_record_bytes: self.max_record_bytes, ..Limits::default() };
         let file = Positioned { length: file.metadata()?.len(), file: Arc::new(file) };
         match Table::new(file, limits) {
-            Ok(table) => self.say(table, &mut out)?,
-            Err(error) => say_error(&mut out, &error)?,
+            Ok(table) => self.write_records(table, &mut out)?,
+            Err(error) => write_error(&mut out, &error)?,
         }
         out.flush()
     }
 
-    fn limit(&self) -> std::io::Result<()> {
-        let set = |resource, most: u64| {
-            let most = Some(getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most)));
-            setrlimit(resource, Rlimit { current: most, maximum: most })
+    fn set_limits(&self) -> std::io::Result<()> {
+        let set = |resource, limit: u64| {
+            let limit = Some(getrlimit(resource).maximum.map_or(limit, |maximum| maximum.min(limit)));
+            setrlimit(resource, Rlimit { current: limit, maximum: limit })
         };
         set(Resource::Data, self.memory_bytes)?;
         set(Resource::As, self.memory_bytes.saturating_add(PROGRAM_BYTES))?;
         set(Resource::Core, 0)?;
         set(Resource::Fsize, 0)?;
-        self.allow_a_batch()?;
+        self.extend_cpu_limit()?;
         Ok(())
     }
 
-    /// Lets the next batch of rows take as much processor time as one may.
-    fn allow_a_batch(&self) -> std::io::Result<()> {
+    /// Allows the processor time of another batch of rows.
+    fn extend_cpu_limit(&self) -> std::io::Result<()> {
         let taken = u64::try_from(clock_gettime(ClockId::ProcessCPUTime).tv_sec).unwrap_or(0);
         let maximum = getrlimit(Resource::Cpu).maximum;
-        let most = taken + self.cpu_seconds + 1;
-        let current = Some(maximum.map_or(most, |maximum| maximum.min(most)));
+        let limit = taken + self.cpu_seconds + 1;
+        let current = Some(maximum.map_or(limit, |maximum| maximum.min(limit)));
         Ok(setrlimit(Resource::Cpu, Rlimit { current, maximum })?)
     }
 
-    fn say(&self, mut table: Table, out: &mut impl Write) -> std::io::Result<()> {
+    fn write_records(&self, mut table: Table, out: &mut impl Write) -> std::io::Result<()> {
         let mut buffer = Vec::new();
         loop {
-            if table.is_at_a_batch() {
-                // Whoever waits has these, however long the next ones take.
+            if table.needs_rows() {
+                // The parent gets these rows however long the next ones take.
                 out.flush()?;
-                self.allow_a_batch()?;
+                self.extend_cpu_limit()?;
             }
             buffer.clear();
-            match table.cut(&mut buffer) {
-                Ok(Some(record)) => say_record(out, record)?,
-                Ok(None) => return out.write_all(&[says::END]),
-                Err(CutError::Parquet(error)) => return say_error(out, &error),
-                Err(CutError::Io(error)) => return Err(error),
-                Err(CutError::Refused(why)) => return say_error(out, &ParquetError::General(why)),
-                Err(CutError::Host(error)) => return Err(std::io::Error::other(error)),
+            match table.read_record(&mut buffer) {
+                Ok(Some(record)) => write_record(out, record)?,
+                Ok(None) => return out.write_all(&[frame::END]),
+                Err(FormatError::Parquet(error)) => return write_error(out, &error),
+                Err(FormatError::Io(error)) => return Err(error),
+                Err(FormatError::Refused(why)) => return write_error(out, &ParquetError::General(why)),
+                Err(FormatError::Sandbox(error)) => return Err(std::io::Error::other(error)),
             }
         }
     }
 }
 
-fn say_record(out: &mut impl Write, record: Record<'_>) -> std::io::Result<()> {
-    let kind = if record.fault.is_some() { says::TOO_LARGE } else { says::RECORD };
+fn write_record(out: &mut impl Write, record: Record<'_>) -> std::io::Result<()> {
+    let kind = if record.error.is_some() { frame::TOO_LARGE } else { frame::RECORD };
     let mut head = [kind, 0, 0, 0, 0, 0, 0, 0, 0];
     head[1..].copy_from_slice(&record.position.to_le_bytes());
     out.write_all(&head)?;
-    if let Some(fault) = record.fault {
-        say_bytes(out, fault.detail.as_bytes())?;
+    if let Some(error) = record.error {
+        write_bytes(out, error.detail.as_bytes())?;
     }
-    say_bytes(out, record.bytes)
+    write_bytes(out, record.bytes)
 }
 
-fn say_error(out: &mut impl Write, error: &ParquetError) -> std::io::Result<()> {
+fn write_error(out: &mut impl Write, error: &ParquetError) -> std::io::Result<()> {
     let why = match error {
         ParquetError::General(why) => why.clone(),
         other => other.to_string(),
     };
-    let most = why.floor_char_boundary(super::MOST_MESSAGE_BYTES);
-    out.write_all(&[says::ERROR])?;
-    say_bytes(out, &why.as_bytes()[..most])
+    let end = why.floor_char_boundary(MAX_MESSAGE_BYTES);
+    out.write_all(&[frame::ERROR])?;
+    write_bytes(out, &why.as_bytes()[..end])
 }
 
-fn say_bytes(out: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
+fn write_bytes(out: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
     let length = u32::try_from(bytes.len()).map_err(std::io::Error::other)?;
     out.write_all(&length.to_le_bytes())?;
     out.write_all(bytes)
 }
 
-/// A file that is read at places, with one descriptor however many columns are read at once.
+/// A file with positioned reads: one descriptor is enough to read many columns at once.
 #[derive(Debug)]
 struct Positioned {
     file: Arc<File>,
@@ -160,14 +163,14 @@ impl Length for Positioned {
 }
 
 impl ChunkReader for Positioned {
-    type T = BufReader<From>;
+    type T = BufReader<SequentialReader>;
 
-    fn get_read(&self, start: u64) -> parquet::errors::Result<BufReader<From>> {
-        Ok(BufReader::with_capacity(READ_BYTES, From { file: Arc::clone(&self.file), at: start }))
+    fn get_read(&self, start: u64) -> parquet::errors::Result<BufReader<SequentialReader>> {
+        Ok(BufReader::with_capacity(READ_BYTES, SequentialReader { file: Arc::clone(&self.file), at: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        // What is not there is not made room for.
+        // Do not allocate for bytes that do not exist.
         if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
             return Err(ParquetError::EOF(format!(
                 "it refers to {length} bytes at {start}, and has {} in all",
@@ -180,14 +183,14 @@ impl ChunkReader for Positioned {
     }
 }
 
-/// Reads on from a place.
+/// Reads sequentially from an offset.
 #[derive(Debug)]
-struct From {
+struct SequentialReader {
     file: Arc<File>,
     at: u64,
 }
 
-impl Read for From {
+impl Read for SequentialReader {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let count = self.file.read_at(into, self.at)?;
         self.at += count as u64;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peak_alloc::PeakAlloc;
-use pinlake_clean::record_reader::Records;
+use pinlake_clean::record_reader::RecordReader;
 
 use super::{inputs, limits};
 use crate::subprocess::alone;
@@ -28,7 +28,7 @@ fn cost(work: impl FnOnce()) -> (f64, Duration) {
 
 /// Reads a file to its end, and keeps nothing.
 fn read(name: &str, bytes: Bytes) {
-    let Ok(mut records) = Records::from_bytes(name, bytes, limits()) else { return };
+    let Ok(mut records) = RecordReader::from_bytes(name, bytes, limits()) else { return };
     while let Ok(Some(_)) = records.next() {}
 }
 

@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::array::cast::AsArray;
 use bytes::Bytes;
 use chrono::DateTime;
-use pinlake_clean::record_reader::{Format, Limits, ReadError, Records};
-use pinlake_clean::{MAX_RECORD_BYTES, Origin, Position, Reason, RecordCleaner};
+use pinlake_clean::record_reader::{Format, Limits, ReadError, RecordReader};
+use pinlake_clean::{MAX_RECORD_BYTES, Position, Reason, RecordCleaner, RecordOrigin};
 use pinlake_schema::{Catalog, KEY_COLUMN, QUARANTINE};
 use serde_json::value::RawValue;
 
@@ -144,7 +144,8 @@ fn row_of(intake: &mut RecordCleaner, record: &[u8], hint: Option<&str>) -> Row 
         intake.counts().fold((0, 0), |sum, count| (sum.0 + count.read, sum.1 + count.quarantined))
     };
     let before = counted(intake);
-    let origin = Origin { source: "file/test", position: Position::Line(1), record_id: Some(("request", 7)) };
+    let origin =
+        RecordOrigin { source: "file/test", position: Position::Line(1), record_id: Some(("request", 7)) };
     intake.push(record, hint, &origin);
     let after = counted(intake);
     let mut cleaned = intake.drain();
@@ -155,7 +156,7 @@ fn row_of(intake: &mut RecordCleaner, record: &[u8], hint: Option<&str>) -> Row 
     assert_eq!((after.0 - before.0, after.1 - before.1), (1, quarantined), "read = rows + rejects");
 
     let keys = cleaned.rows.column_by_name(KEY_COLUMN).expect("keys").clone();
-    let stored = pinlake_clean::keys(&cleaned.contract, &cleaned.rows).expect("the table's columns");
+    let stored = pinlake_clean::row_keys(&cleaned.contract, &cleaned.rows).expect("the table's columns");
     assert_eq!(&stored, keys.as_fixed_size_binary(), "a row read from its table has the key it came with");
     let columns: Vec<usize> = (0..cleaned.contract.columns.len()).collect();
     let cells = cleaned.rows.project(&columns).expect("the contract's columns");
@@ -215,13 +216,13 @@ pub fn small_limits() -> Limits {
     }
 }
 
-fn cut(records: Result<Records, ReadError>) -> Cut {
+fn cut(records: Result<RecordReader, ReadError>) -> Cut {
     let kind = |error: ReadError| match error {
         ReadError::Io { .. } => "io",
         ReadError::SizeLimitExceeded { .. } => "bomb",
         ReadError::Parquet { .. } => "parquet",
         ReadError::Refused { .. } => "refused",
-        ReadError::Host { .. } => "host",
+        ReadError::Sandbox { .. } => "host",
     };
     let mut found = Vec::new();
     let mut records = match records {
@@ -232,7 +233,7 @@ fn cut(records: Result<Records, ReadError>) -> Cut {
         match records.next() {
             Ok(None) => return (found, None),
             Ok(Some(record)) => {
-                found.push((record.position, record.bytes.to_vec(), record.fault.map(|fault| fault.reason)));
+                found.push((record.position, record.bytes.to_vec(), record.error.map(|fault| fault.reason)));
             }
             Err(error) => return (found, Some(kind(error))),
         }
@@ -258,12 +259,12 @@ impl Read for Pieces {
 pub fn file(name: &str, bytes: &[u8]) {
     let limits = small_limits();
     let bytes = Bytes::copy_from_slice(bytes);
-    let opened = Records::from_bytes(name, bytes.clone(), limits);
-    let format = opened.as_ref().map(Records::format).ok();
+    let opened = RecordReader::from_bytes(name, bytes.clone(), limits);
+    let format = opened.as_ref().map(RecordReader::format).ok();
     let whole = cut(opened);
     for most in [1, 3, 100] {
         let pieces = Pieces { bytes: bytes.clone(), most };
-        let in_pieces = cut(Records::from_read(name, pieces, limits));
+        let in_pieces = cut(RecordReader::from_read(name, pieces, limits));
         // How much of a packed file has been read by the time that counts for its ratio.
         if whole.1 != Some("bomb") && in_pieces.1 != Some("bomb") {
             assert_eq!(in_pieces, whole, "handed in by {most} bytes");
@@ -282,7 +283,7 @@ pub fn file(name: &str, bytes: &[u8]) {
     let mut intake = intake();
     let source = format!("file/{name}");
     for (position, record, fault) in &records {
-        let origin = Origin { source: &source, position: Position::Line(*position), record_id: None };
+        let origin = RecordOrigin { source: &source, position: Position::Line(*position), record_id: None };
         match fault {
             Some(reason) => intake.reject(record, hint.as_deref(), &origin, *reason, "as cut"),
             None => {
@@ -351,7 +352,7 @@ pub fn table(delimiter: u8, header: &[String], rows: &[Vec<String>]) {
     drop(writer);
     let name = if delimiter == b'\t' { "x.tsv" } else { "x.csv" };
     let limits = Limits::default();
-    let (records, end) = cut(Records::from_bytes(name, file.into(), limits));
+    let (records, end) = cut(RecordReader::from_bytes(name, file.into(), limits));
     assert_eq!((records.len(), end), (rows.len(), None));
     for ((_, record, fault), row) in records.iter().zip(rows) {
         assert_eq!(*fault, None);

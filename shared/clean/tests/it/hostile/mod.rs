@@ -1,4 +1,4 @@
-//! Input that is wrong on purpose: laws that hold for any, the table of `docs/hostile-input.md`, and what it may cost.
+//! Hostile input: invariants that hold for any input, the table of `docs/hostile-input.md`, and limits of memory.
 
 mod bounds;
 #[path = "../../../../schema/tests/it/cases.rs"]
@@ -11,8 +11,7 @@ mod table;
 
 use pinlake_clean::record_reader::Limits;
 
-/// The limits of the program, but for what a bomb may unpack to before it is one: that is time, not memory, and this
-/// profile does not unpack gzip fast.
+/// The default limits, but with less output of a decompression bomb: it costs time, not memory, and gzip is slow in this profile.
 fn limits() -> Limits {
     Limits { free_unpacked_bytes: 32 << 20, ..Limits::default() }
 }

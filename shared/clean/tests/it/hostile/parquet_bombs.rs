@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use pinlake_clean::record_reader::{Limits, Records};
+use pinlake_clean::record_reader::{Limits, RecordReader};
 
 /// A file whose one column is one text many times over: stored once, and referred to. Arrow's own description of the
 /// column may stand in the file or not.
@@ -37,20 +37,20 @@ fn a_dictionary_is_not_multiplied() {
         let file = one_text(&text, 200, described);
         assert!(file.len() < 150_000, "{} bytes", file.len());
         let limits = Limits { max_record_bytes: 1 << 20, ..Limits::default() };
-        let mut records = Records::from_bytes("x.parquet", file.clone(), limits).expect("Parquet");
+        let mut records = RecordReader::from_bytes("x.parquet", file.clone(), limits).expect("Parquet");
         let mut rows = 0;
         while let Some(record) = records.next().expect("readable") {
             rows += 1;
-            assert_eq!((record.position, record.bytes.len(), record.fault), (rows, text.len() + 14, None));
+            assert_eq!((record.position, record.bytes.len(), record.error), (rows, text.len() + 14, None));
         }
         assert_eq!(rows, 200);
         // Rows that are longer than a record may be are told one by one.
         let limits = Limits { max_record_bytes: 1000, ..Limits::default() };
-        let mut records = Records::from_bytes("x.parquet", file, limits).expect("Parquet");
+        let mut records = RecordReader::from_bytes("x.parquet", file, limits).expect("Parquet");
         for (number, raw) in [(1, &b"row 1"[..]), (2, b"row 2")] {
             let record = records.next().expect("readable").expect("a row");
             assert_eq!((record.position, record.bytes), (number, raw));
-            assert_eq!(record.fault.expect("a fault").reason.code(), "too_large");
+            assert_eq!(record.error.expect("a fault").reason.code(), "too_large");
         }
     }
 }
@@ -70,10 +70,10 @@ fn lists_come_whole_however_many_rows_are_written_at_a_time() {
     writer.write(&batch).expect("memory");
     writer.close().expect("memory");
     let all = |limits: Limits| {
-        let mut records = Records::from_bytes("x", Bytes::from(file.clone()), limits).expect("Parquet");
+        let mut records = RecordReader::from_bytes("x", Bytes::from(file.clone()), limits).expect("Parquet");
         let mut found = Vec::new();
         while let Some(record) = records.next().expect("readable") {
-            assert_eq!(record.fault, None);
+            assert_eq!(record.error, None);
             found.push((record.position, String::from_utf8_lossy(record.bytes).into_owned()));
         }
         found
@@ -93,7 +93,7 @@ fn a_damaged_file_is_an_error_or_other_rows_and_nothing_worse() {
         for change in [0xff, 0x01] {
             let mut damaged = file.to_vec();
             damaged[at] ^= change;
-            if let Ok(mut records) = Records::from_bytes("x.parquet", damaged.into(), limits) {
+            if let Ok(mut records) = RecordReader::from_bytes("x.parquet", damaged.into(), limits) {
                 let mut rows = 0;
                 while let Ok(Some(record)) = records.next() {
                     assert!(record.bytes.len() <= 1000);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::cast::AsArray;
 use bytes::Bytes;
-use pinlake_clean::record_reader::{ReadError, Records};
+use pinlake_clean::record_reader::{ReadError, RecordReader};
 
 use super::{inputs, limits};
 use crate::{contracts, intake, line};
@@ -43,15 +43,15 @@ fn in_a_file(name: &str, bytes: Vec<u8>) -> String {
         ReadError::Io { .. } => "damaged",
         ReadError::Parquet { .. } => "no Parquet",
         ReadError::Refused { .. } => "refused",
-        ReadError::Host { .. } => "not read",
+        ReadError::Sandbox { .. } => "not read",
     };
     let mut end = None;
-    match Records::from_bytes(name, Bytes::from(bytes), limits()) {
+    match RecordReader::from_bytes(name, Bytes::from(bytes), limits()) {
         Err(error) => end = Some(failed(&error)),
         Ok(mut records) => loop {
             match records.next() {
                 Ok(None) => break,
-                Ok(Some(record)) => match record.fault {
+                Ok(Some(record)) => match record.error {
                     Some(fault) => {
                         intake.reject(
                             record.bytes,

@@ -1,31 +1,31 @@
-//! What is wrong with a contract, told to the person who wrote it.
+//! Errors in contracts, for the person who wrote them.
 
 use std::fmt;
 
-/// A longer line than anybody writes is not shown with each of its mistakes.
+/// Lines longer than this are not quoted.
 const MAX_EXCERPT_BYTES: usize = 400;
 
-/// One mistake in one contract file.
+/// One error in a contract file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContractError {
-    /// The file, as it was named to the catalog.
+    /// The name of the file.
     pub file: String,
-    /// Line of the mistake, from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// Column of the mistake in characters, from 1.
+    /// The column in characters, from 1.
     pub column: usize,
     /// What is wrong.
     pub problem: String,
     /// What to write instead.
     pub help: String,
-    /// The line of the file, without its end; empty when the file has none, or one that is too long to show.
+    /// The line of the file without its line end; empty if it is too long to be quoted.
     pub excerpt: String,
-    /// How many characters of the line are meant.
+    /// The number of characters that are marked.
     pub width: usize,
 }
 
 impl ContractError {
-    /// Points at `span`, a range of bytes of `text`.
+    /// An error at `span`, a range of bytes of `text`.
     pub(crate) fn at(
         file: &str,
         text: &str,
@@ -68,10 +68,10 @@ impl fmt::Display for ContractError {
     }
 }
 
-/// Every mistake of every file: nothing of a catalog is used until all are mended.
+/// All errors of all files. A catalog is used only if there are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContractErrors {
-    /// The mistakes, by file, then in the order of its lines. Never empty.
+    /// The errors, sorted by file and line. Never empty.
     pub errors: Vec<ContractError>,
 }
 

@@ -1,16 +1,30 @@
-//! BLAKE3 of many short inputs at once.
+//! BLAKE3 hashes of many short inputs at once.
 //!
-//! What BLAKE3 does at once within one input are its chunks of 1,024 bytes; a row's canonical form is seldom longer than one.
-//! Here each lane of the processor's vectors has an input of its own, and when that is done takes the next. Longer inputs, and
-//! processors without such vectors, are left to the library (`docs/decisions/keys-in-lanes.md`). The names are those of the BLAKE3
-//! paper, section 2.
+//! The `blake3` crate uses wide vector registers for the chunks of 1,024 bytes *within* one input. The key of a row is the hash of a
+//! few hundred bytes, so it would be hashed one block after the other. This crate gives each lane of the vectors an input of its
+//! own; when an input is done, its lane takes the next one. `docs/decisions/keys-in-lanes.md` has the figures.
+//!
+//! Invariants:
+//! - each hash is the beginning of what [`blake3::hash`] returns: property tests and the fuzz target `hash` compare them;
+//! - inputs of more than 1,024 bytes, and all inputs on a processor whose vectors have fewer than four lanes, go to `blake3`.
+//!
+//! The names in the code are those of the BLAKE3 paper, section 2.
+//!
+//! ```
+//! use pinlake_blake3_lanes::{HASH_BYTES, append_hashes};
+//!
+//! // Two inputs, "row 1" and "row 22".
+//! let mut hashes = Vec::new();
+//! append_hashes(b"row 1row 22", &[5, 11], &mut hashes);
+//! assert_eq!(hashes[HASH_BYTES..], blake3::hash(b"row 22").as_bytes()[..HASH_BYTES]);
+//! ```
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Bytes of a hash that are wanted.
-pub(crate) const HASH_BYTES: usize = 16;
+/// Length of a hash in bytes: the first half of a BLAKE3 hash.
+pub const HASH_BYTES: usize = 16;
 
-/// Inputs under way at once: as many as the widest vectors have lanes; of narrower ones several take turns.
+/// Inputs in progress at once: the lanes of the widest vectors. Narrower vectors take turns.
 const LANES: usize = 16;
 const BLOCK_BYTES: usize = 64;
 const CHUNK_BYTES: usize = 1024;
@@ -22,7 +36,7 @@ const ROOT: u32 = 8;
 const IV: [u32; 8] =
     [0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A, 0x510E_527F, 0x9B05_688C, 0x1F83_D9AB, 0x5BE0_CD19];
 
-/// For each round, which word of the block stands at each place: the permutation, applied once more each time.
+/// The order of the words of the block in each round: the permutation, applied once more in each.
 const SCHEDULE: [[usize; 16]; 7] = {
     const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
     let mut schedule = [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]; 7];
@@ -38,17 +52,18 @@ const SCHEDULE: [[usize; 16]; 7] = {
     schedule
 };
 
-/// Appends the first [`HASH_BYTES`] of the hash of each input to `hashes`. The inputs stand in `bytes` one behind the other,
-/// and end at `ends`.
-pub(crate) fn hash(bytes: &[u8], ends: &[usize], hashes: &mut Vec<u8>) {
+/// Appends the first [`HASH_BYTES`] bytes of the hash of each input to `hashes`.
+///
+/// The inputs are consecutive parts of `bytes`; `ends` has the offset behind each. The offsets must ascend and lie within `bytes`.
+pub fn append_hashes(bytes: &[u8], ends: &[usize], hashes: &mut Vec<u8>) {
     let start = hashes.len();
     hashes.resize(start + ends.len() * HASH_BYTES, 0);
     let hashes = hashes[start..].as_chunks_mut().0;
     Arch::new().dispatch(Inputs { bytes, ends, hashes });
 }
 
-/// The first [`HASH_BYTES`] of the hash of one input.
-pub(crate) fn hash_one(input: &[u8]) -> [u8; HASH_BYTES] {
+/// Returns the first [`HASH_BYTES`] bytes of the hash of one input.
+pub fn hash_input(input: &[u8]) -> [u8; HASH_BYTES] {
     let mut first = [0; HASH_BYTES];
     first.copy_from_slice(&blake3::hash(input).as_bytes()[..HASH_BYTES]);
     first
@@ -69,12 +84,12 @@ impl WithSimd for Inputs<'_> {
         let inputs = starts.zip(self.ends).map(|(start, end)| &self.bytes[start..*end]);
         let inputs = inputs.zip(self.hashes);
         if S::U32_LANES < 4 {
-            inputs.for_each(|(input, hash)| *hash = hash_one(input));
+            inputs.for_each(|(input, hash)| *hash = hash_input(input));
             return;
         }
         let mut short = inputs.filter_map(|(input, hash)| {
             if input.len() > CHUNK_BYTES {
-                *hash = hash_one(input);
+                *hash = hash_input(input);
                 return None;
             }
             Some((input, hash))
@@ -108,13 +123,13 @@ impl WithSimd for Inputs<'_> {
     }
 }
 
-/// An input under way.
+/// An input in progress.
 struct Lane<'a> {
     rest: &'a [u8],
     hash: &'a mut [u8; HASH_BYTES],
 }
 
-/// What the compression function works on, word by word, each of all lanes.
+/// The state of the compression function: each word has a value for every lane.
 #[derive(Default)]
 struct State {
     chaining: [[u32; LANES]; 8],
@@ -132,20 +147,20 @@ impl State {
         self.flags[lane] = CHUNK_START;
     }
 
-    /// Takes the input's next block; its last one is filled up with zeros.
+    /// Loads the next block of an input; the last one is padded with zeros.
     #[inline(always)]
     fn next_block(&mut self, at: usize, lane: &mut Lane<'_>) {
         let full = lane.rest.split_first_chunk().filter(|(_, rest)| !rest.is_empty());
-        let mut filled_up = [0; BLOCK_BYTES];
+        let mut padded = [0; BLOCK_BYTES];
         let (block, bytes): (&[u8; BLOCK_BYTES], usize) = match full {
             Some((block, rest)) => {
                 lane.rest = rest;
                 (block, BLOCK_BYTES)
             }
             None => {
-                filled_up[..lane.rest.len()].copy_from_slice(lane.rest);
+                padded[..lane.rest.len()].copy_from_slice(lane.rest);
                 self.flags[at] |= CHUNK_END | ROOT;
-                (&filled_up, lane.rest.len())
+                (&padded, lane.rest.len())
             }
         };
         self.block_bytes[at] = bytes as u32;
@@ -154,14 +169,14 @@ impl State {
         }
     }
 
-    /// Takes each lane's block into its chaining value.
+    /// Compresses the block of each lane into its chaining value.
     #[inline(always)]
     fn compress<S: Simd>(&mut self, simd: S) {
         for at in 0..LANES / S::U32_LANES {
             let block: [S::u32s; 16] = vectors::<S, _>(&self.block, at);
             let [a, b, c, d, e, f, g, h] = vectors::<S, _>(&self.chaining, at);
             let [i, j, k, l] = [IV[0], IV[1], IV[2], IV[3]].map(|iv| simd.splat_u32s(iv));
-            // All blocks are of the chunk number 0.
+            // All blocks belong to chunk 0.
             let counter = simd.splat_u32s(0);
             let [bytes, flags] = vectors::<S, _>(&[self.block_bytes, self.flags], at);
             let mut v = [a, b, c, d, e, f, g, h, i, j, k, l, counter, counter, bytes, flags];
@@ -189,13 +204,13 @@ impl State {
     }
 }
 
-/// Of each word the vector number `at`.
+/// The vector number `at` of each word.
 #[inline(always)]
 fn vectors<S: Simd, const WORDS: usize>(words: &[[u32; LANES]; WORDS], at: usize) -> [S::u32s; WORDS] {
     words.each_ref().map(|word| S::as_simd_u32s(word).0[at])
 }
 
-/// Mixes columns, then diagonals. Written out, so that which words these are is known to the compiler.
+/// Mixes columns, then diagonals. Unrolled, so that the compiler knows the words.
 #[inline(always)]
 fn round<S: Simd, const NUMBER: usize>(simd: S, v: &mut [S::u32s; 16], block: &[S::u32s; 16]) {
     let order = const { SCHEDULE[NUMBER] };
@@ -209,7 +224,7 @@ fn round<S: Simd, const NUMBER: usize>(simd: S, v: &mut [S::u32s; 16], block: &[
     mix(simd, v, [3, 4, 9, 14], block[order[14]], block[order[15]]);
 }
 
-/// The paper's G.
+/// G in the paper.
 #[inline(always)]
 fn mix<S: Simd>(simd: S, v: &mut [S::u32s; 16], [a, b, c, d]: [usize; 4], x: S::u32s, y: S::u32s) {
     v[a] = simd.add_u32s(simd.add_u32s(v[a], v[b]), x);
@@ -222,56 +237,9 @@ fn mix<S: Simd>(simd: S, v: &mut [S::u32s; 16], [a, b, c, d]: [usize; 4], x: S::
     v[b] = rotate_right(simd, simd.xor_u32s(v[b], v[c]), 7);
 }
 
-/// Each number's bits, not the vector's lanes.
+/// Rotates the bits of each number, not the lanes of the vector.
 #[inline(always)]
 fn rotate_right<S: Simd>(simd: S, numbers: S::u32s, by: u32) -> S::u32s {
     let low = simd.wrapping_dyn_shr_u32s(numbers, simd.splat_u32s(by));
     simd.or_u32s(low, simd.wrapping_dyn_shl_u32s(numbers, simd.splat_u32s(32 - by)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use proptest::test_runner::RngSeed;
-
-    fn assert_as_the_library(lengths: &[usize]) {
-        let ends: Vec<usize> = lengths
-            .iter()
-            .scan(0, |end, length| {
-                *end += length;
-                Some(*end)
-            })
-            .collect();
-        let bytes: Vec<u8> = (0..ends.last().copied().unwrap_or(0)).map(|at| (at * at % 251) as u8).collect();
-        let mut hashes = vec![7];
-        hash(&bytes, &ends, &mut hashes);
-        let (first, hashes) = hashes.split_first().unwrap();
-        assert_eq!(*first, 7, "what was there stays");
-        let starts = [0].into_iter().chain(ends.iter().copied());
-        let expected: Vec<u8> =
-            starts.zip(&ends).flat_map(|(start, end)| hash_one(&bytes[start..*end])).collect();
-        assert!(hashes == expected, "{lengths:?}");
-    }
-
-    #[test]
-    fn inputs_of_every_length_up_to_a_chunk_and_beyond() {
-        let every: Vec<usize> = (0..=CHUNK_BYTES + 70).collect();
-        assert_as_the_library(&every);
-        for count in 0..2 * LANES + 2 {
-            assert_as_the_library(&vec![65; count]);
-        }
-        assert_as_the_library(&[2000; 3]);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig {
-            cases: 500, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default()
-        })]
-
-        #[test]
-        fn whatever_the_lengths_they_are_the_librarys(lengths in proptest::collection::vec(0..1500_usize, 0..60)) {
-            assert_as_the_library(&lengths);
-        }
-    }
 }

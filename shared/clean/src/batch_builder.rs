@@ -1,0 +1,87 @@
+//! Builds the batch of one dataset, row by row.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use pinlake_schema::Contract;
+
+use crate::column_builder::{ColumnBuilder, fixed_bytes};
+use crate::key::{KEY_BYTES, KeyBuilder, KeyEncoder, RecordIdentity};
+use crate::row::RowView;
+
+/// The open batch of one dataset.
+#[derive(Debug)]
+pub(crate) struct BatchBuilder {
+    schema: SchemaRef,
+    columns: Vec<ColumnBuilder>,
+    key_encoder: KeyEncoder,
+    keys: KeyBuilder,
+    /// Keys of the former epoch, if the contract has one: they are compared with those of older data files.
+    former_keys: Option<KeyBuilder>,
+    pub(crate) rows: u64,
+    /// The bytes of a row without its texts, bytes and array items.
+    pub(crate) fixed_bytes: usize,
+    /// See [`CleanedRows::bytes`](crate::CleanedRows::bytes).
+    pub(crate) bytes: u64,
+}
+
+impl BatchBuilder {
+    pub(crate) fn new(contract: &Contract) -> BatchBuilder {
+        BatchBuilder {
+            schema: contract.landing_schema(),
+            columns: contract.columns.iter().map(ColumnBuilder::new).collect(),
+            key_encoder: KeyEncoder::new(contract),
+            keys: KeyBuilder::default(),
+            former_keys: contract.former_identity_hash().map(|_| KeyBuilder::default()),
+            rows: 0,
+            fixed_bytes: KEY_BYTES + contract.columns.iter().map(fixed_bytes).sum::<usize>(),
+            bytes: 0,
+        }
+    }
+
+    /// Appends a row and its key. `identity` is part of the key if the dataset identifies rows by their record. `bytes` is the estimated
+    /// size of the row.
+    pub(crate) fn push(&mut self, view: RowView<'_>, identity: Option<RecordIdentity<'_>>, bytes: usize) {
+        for (column, cell) in self.columns.iter_mut().zip(&view.row.cells) {
+            column.push(*cell, view);
+        }
+        self.keys.push(&self.key_encoder, view, identity);
+        if let Some(keys) = &mut self.former_keys {
+            keys.push(&self.key_encoder, view, identity.map(RecordIdentity::without_content));
+        }
+        self.rows += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Whether rows are identified by their record.
+    pub(crate) fn uses_record_identity(&self) -> bool {
+        self.key_encoder.uses_record_identity()
+    }
+
+    /// The key of the last row.
+    pub(crate) fn last_key(&self) -> Option<[u8; KEY_BYTES]> {
+        self.keys.last()
+    }
+
+    /// The key of the last row in the former epoch.
+    pub(crate) fn last_former_key(&self) -> Option<[u8; KEY_BYTES]> {
+        self.former_keys.as_ref()?.last()
+    }
+
+    /// Returns the rows; the builder is empty afterwards.
+    #[expect(
+        clippy::expect_used,
+        reason = "the columns are built from this schema, one cell per row; if that were broken, going on would lose rows, while a crash loses none: the batch is delivered again"
+    )]
+    pub(crate) fn finish(&mut self) -> RecordBatch {
+        let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
+        arrays.push(Arc::new(self.keys.finish()));
+        if let Some(keys) = &mut self.former_keys {
+            arrays.push(Arc::new(keys.finish()));
+        }
+        self.rows = 0;
+        self.bytes = 0;
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays).expect("columns agree with their contract")
+    }
+}

@@ -1,0 +1,330 @@
+//! Turns the fields of a record into the cells of a row, by the rules of a contract.
+
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use pinlake_json::Lexer;
+use pinlake_schema::{Column, ColumnSource, Scalar, Type};
+
+use crate::compiled_contract::CompiledContract;
+use crate::decimal::{self, DecimalError};
+use crate::field_table::FieldId;
+use crate::parsed_record::{FieldValue, ParsedRecord, Span};
+use crate::reason::{Reason, RecordError, excerpt};
+use crate::record_parser;
+use crate::row::{Cell, Row};
+use crate::timestamp::{self, TimeValue};
+
+/// Cleans `record`, which was parsed from `text`, into `row`.
+pub(crate) fn clean_row(
+    contract: &CompiledContract,
+    record: &mut ParsedRecord,
+    text: &str,
+    row: &mut Row,
+) -> Result<(), RecordError> {
+    row.clear();
+    for (column, fields) in contract.contract.columns.iter().zip(&contract.columns) {
+        let mut cleaner = ColumnCleaner { column, record, text, row };
+        let cell = match &column.source {
+            ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,
+            ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
+            ColumnSource::ArrayOf(_) => cleaner.build_array(fields)?,
+            ColumnSource::Cleaner => Cell::Null,
+        };
+        if column.required && matches!(cell, Cell::Null) {
+            return Err(cleaner.missing_error(fields));
+        }
+        row.cells.push(cell);
+    }
+    Ok(())
+}
+
+struct ColumnCleaner<'a> {
+    column: &'a Column,
+    record: &'a mut ParsedRecord,
+    text: &'a str,
+    row: &'a mut Row,
+}
+
+impl ColumnCleaner<'_> {
+    /// The value of the first alternative that is present and not null, and the index of that alternative.
+    fn find_value(&self, alternatives: &[FieldId]) -> (FieldValue, usize) {
+        for (at, field) in alternatives.iter().enumerate() {
+            match self.record.value(*field) {
+                FieldValue::Missing | FieldValue::Null => {}
+                value if self.means_null(value) => return (FieldValue::Null, at),
+                value => return (value, at),
+            }
+        }
+        (FieldValue::Null, 0)
+    }
+
+    fn means_null(&self, value: FieldValue) -> bool {
+        match value {
+            FieldValue::Text(span) | FieldValue::Number(span) if !self.column.null.is_empty() => {
+                let text = self.record.text(span, self.text);
+                self.column.null.iter().any(|marker| marker == text)
+            }
+            _ => false,
+        }
+    }
+
+    fn clean_field(&mut self, alternatives: &[FieldId]) -> Result<Cell, RecordError> {
+        let (value, used) = self.find_value(alternatives);
+        match self.column.data_type {
+            Type::Scalar(scalar) => {
+                self.convert(scalar, value).map_err(|reason| self.error(reason, value, 0, used))
+            }
+            Type::Array(scalar) => self.clean_array(scalar, value, used),
+        }
+    }
+
+    /// Cleans the elements of an array in the record.
+    fn clean_array(&mut self, scalar: Scalar, value: FieldValue, used: usize) -> Result<Cell, RecordError> {
+        let span = match value {
+            FieldValue::Null => return Ok(Cell::Null),
+            FieldValue::Nested(span) => span,
+            _ => return Err(self.error(Reason::WrongType, value, 0, used)),
+        };
+        let json = &self.text[span.range()];
+        if !json.starts_with('[') {
+            return Err(self.error(Reason::WrongType, value, 0, used));
+        }
+        let start = self.row.items.len();
+        let mut lexer = Lexer::new(json.as_bytes());
+        lexer.array(|lexer, _| {
+            lexer.peek();
+            let element_start = lexer.offset();
+            lexer.skip_value()?;
+            let cell = self.clean_element(scalar, &json[element_start..lexer.offset()], used)?;
+            self.row.items.push(cell);
+            Ok::<(), RecordError>(())
+        })?;
+        Ok(Cell::Items(Span::new(start, self.row.items.len())))
+    }
+
+    fn clean_element(&mut self, scalar: Scalar, json: &str, used: usize) -> Result<Cell, RecordError> {
+        let value = record_parser::parse_value(json, self.text, self.record)?;
+        let value = if self.means_null(value) { FieldValue::Null } else { value };
+        self.convert(scalar, value).map_err(|reason| self.error(reason, value, 0, used))
+    }
+
+    /// Builds an array of the values of several fields.
+    fn build_array(&mut self, fields: &[Vec<FieldId>]) -> Result<Cell, RecordError> {
+        let start = self.row.items.len();
+        let mut has_value = false;
+        for (part, alternatives) in fields.iter().enumerate() {
+            let (value, used) = self.find_value(alternatives);
+            let scalar = self.column.data_type.scalar();
+            let cell = self.convert(scalar, value).map_err(|reason| self.error(reason, value, part, used))?;
+            has_value |= !matches!(cell, Cell::Null);
+            self.row.items.push(cell);
+        }
+        if !has_value {
+            self.row.items.truncate(start);
+            return Ok(Cell::Null);
+        }
+        Ok(Cell::Items(Span::new(start, self.row.items.len())))
+    }
+
+    /// Joins the texts of several fields, without nulls.
+    fn join_fields(&mut self, fields: &[Vec<FieldId>], separator: &str) -> Result<Cell, RecordError> {
+        // Converting a value may write to the scratch buffer: convert all of them first, so that the joined text is contiguous.
+        let first_item = self.row.items.len();
+        for (part, alternatives) in fields.iter().enumerate() {
+            let (value, used) = self.find_value(alternatives);
+            match self.convert(Scalar::String, value) {
+                Ok(Cell::Null) => {}
+                Ok(cell) => self.row.items.push(cell),
+                Err(reason) => return Err(self.error(reason, value, part, used)),
+            }
+        }
+        let start = self.record.scratch.len();
+        for at in first_item..self.row.items.len() {
+            if at > first_item {
+                self.record.scratch.push_str(separator);
+            }
+            match self.row.items[at] {
+                Cell::Text(span) if span.is_in_scratch() => {
+                    self.record.scratch.extend_from_within(span.range());
+                }
+                Cell::Text(span) => self.record.scratch.push_str(&self.text[span.range()]),
+                _ => {}
+            }
+        }
+        let joined = self.row.items.len() > first_item;
+        self.row.items.truncate(first_item);
+        let end = self.record.scratch.len();
+        Ok(match joined {
+            true => Cell::Text(Span::in_scratch(start, end)),
+            false => Cell::Null,
+        })
+    }
+
+    /// Converts one value to a type.
+    fn convert(&mut self, scalar: Scalar, value: FieldValue) -> Result<Cell, Reason> {
+        if matches!(value, FieldValue::Null | FieldValue::Missing) {
+            return Ok(Cell::Null);
+        }
+        match scalar {
+            Scalar::String => self.clean_string(value),
+            Scalar::Int64 => self.parse_integer(value).map(Cell::Int),
+            Scalar::Int32 => {
+                let number = self.parse_integer(value)?;
+                i32::try_from(number).map_err(|_| Reason::OutOfRange)?;
+                Ok(Cell::Int(number))
+            }
+            Scalar::Float64 => self.parse_float(value).map(Cell::from_f64),
+            Scalar::Boolean => self.parse_boolean(value).map(Cell::from_bool),
+            Scalar::Timestamp => self.parse_timestamp(value).map(Cell::Timestamp),
+            Scalar::Date => {
+                let day = self.parse_timestamp(value)?.div_euclid(timestamp::MICROS_PER_DAY);
+                i32::try_from(day).map(|day| Cell::Date(day.into())).map_err(|_| Reason::BadTimestamp)
+            }
+            Scalar::Binary => {
+                let bytes = BASE64.decode(self.number_text(value)?).map_err(|_| Reason::WrongType)?;
+                Ok(self.row.push_bytes(&bytes))
+            }
+            Scalar::Json => Ok(Cell::Text(self.json_text(value)?)),
+        }
+    }
+
+    fn clean_string(&mut self, value: FieldValue) -> Result<Cell, Reason> {
+        let mut span = match value {
+            FieldValue::Text(span) | FieldValue::Number(span) => span,
+            FieldValue::True => self.record.push_scratch("true"),
+            FieldValue::False => self.record.push_scratch("false"),
+            _ => return Err(Reason::WrongType),
+        };
+        if let Some(prefix) = &self.column.remove_prefix
+            && self.record.text(span, self.text).starts_with(prefix.as_str())
+        {
+            span = span.without_first(prefix.len());
+        }
+        Ok(Cell::Text(span))
+    }
+
+    /// The text of a number or string, without white space around it.
+    fn number_text(&self, value: FieldValue) -> Result<&str, Reason> {
+        match value {
+            FieldValue::Text(span) | FieldValue::Number(span) => {
+                Ok(self.record.text(span, self.text).trim_ascii())
+            }
+            _ => Err(Reason::WrongType),
+        }
+    }
+
+    fn parse_integer(&self, value: FieldValue) -> Result<i64, Reason> {
+        let text = self.number_text(value)?;
+        let (text, exponent) = if self.column.counts { decimal::split_count(text) } else { (text, 0) };
+        decimal::parse_scaled(text, exponent).map_err(|error| match error {
+            DecimalError::TooLarge => Reason::OutOfRange,
+            DecimalError::Malformed | DecimalError::Fraction if self.column.counts => Reason::BadCount,
+            DecimalError::Malformed | DecimalError::Fraction => Reason::WrongType,
+        })
+    }
+
+    fn parse_float(&self, value: FieldValue) -> Result<f64, Reason> {
+        let text = self.number_text(value)?;
+        let (text, exponent) = if self.column.counts { decimal::split_count(text) } else { (text, 0) };
+        let parsed = match exponent {
+            0 => text.parse::<f64>(),
+            _ => format!("{text}e{exponent}").parse::<f64>(),
+        };
+        match parsed {
+            Ok(number) if number.is_finite() => Ok(number),
+            // Too large, or `NaN` and `inf`, which no column contains.
+            Ok(_) => Err(Reason::OutOfRange),
+            Err(_) if self.column.counts => Err(Reason::BadCount),
+            Err(_) => Err(Reason::WrongType),
+        }
+    }
+
+    fn parse_boolean(&self, value: FieldValue) -> Result<bool, Reason> {
+        match value {
+            FieldValue::True => return Ok(true),
+            FieldValue::False => return Ok(false),
+            _ => {}
+        }
+        match self.number_text(value)? {
+            "1" => Ok(true),
+            "0" => Ok(false),
+            text if text.eq_ignore_ascii_case("true") => Ok(true),
+            text if text.eq_ignore_ascii_case("false") => Ok(false),
+            _ => Err(Reason::WrongType),
+        }
+    }
+
+    fn parse_timestamp(&self, value: FieldValue) -> Result<i64, Reason> {
+        let text = |span| self.record.text(span, self.text);
+        let value = match value {
+            FieldValue::Text(span) => TimeValue::Text(text(span).trim_ascii()),
+            FieldValue::Number(span) => TimeValue::Number(text(span)),
+            FieldValue::Nested(span) => TimeValue::Nested(text(span)),
+            _ => return Err(Reason::BadTimestamp),
+        };
+        timestamp::parse(value, &self.column.formats).ok_or(Reason::BadTimestamp)
+    }
+
+    fn json_text(&mut self, value: FieldValue) -> Result<Span, Reason> {
+        Ok(match value {
+            FieldValue::Number(span) | FieldValue::Nested(span) => span,
+            // Include the quotes, which surround it in the record.
+            FieldValue::Text(span) if !span.is_in_scratch() => {
+                let Range { start, end } = span.range();
+                Span::new(start - 1, end + 1)
+            }
+            FieldValue::Text(span) => {
+                let text = serde_json::to_string(self.record.text(span, self.text));
+                self.record.push_scratch(&text.map_err(|_| Reason::WrongType)?)
+            }
+            FieldValue::True => self.record.push_scratch("true"),
+            FieldValue::False => self.record.push_scratch("false"),
+            FieldValue::Null | FieldValue::Missing => return Err(Reason::WrongType),
+        })
+    }
+
+    /// Describes a value that was refused: `ind (from index): "abc" is not an int64`.
+    fn error(&self, reason: Reason, value: FieldValue, part: usize, used: usize) -> RecordError {
+        let found = match value {
+            FieldValue::Text(span) => format!("\"{}\"", excerpt(self.record.text(span, self.text))),
+            FieldValue::Number(span) | FieldValue::Nested(span) => excerpt(self.record.text(span, self.text)),
+            FieldValue::True => "true".to_owned(),
+            FieldValue::False => "false".to_owned(),
+            FieldValue::Null | FieldValue::Missing => "null".to_owned(),
+        };
+        let column = &self.column.name;
+        let field = self.column.source.fields().get(part).and_then(|names| names.get(used));
+        let location = match field {
+            Some(field) if field != column => format!("{column} (from {field})"),
+            _ => column.clone(),
+        };
+        let data_type = self.column.data_type;
+        let detail = match reason {
+            Reason::OutOfRange => format!("{location}: {found} does not fit {data_type}"),
+            Reason::BadTimestamp => {
+                format!("{location}: {found} is in none of the formats, or no date there is")
+            }
+            Reason::BadCount => format!("{location}: {found} is not a count such as 12, 12k, 1.2M"),
+            _ => format!("{location}: {found} is not {}", with_article(data_type)),
+        };
+        RecordError::new(reason, detail)
+    }
+
+    fn missing_error(&self, fields: &[Vec<FieldId>]) -> RecordError {
+        let names: Vec<String> =
+            self.column.source.fields().iter().flatten().map(|name| format!("`{name}`")).collect();
+        let present = fields.iter().flatten().any(|field| self.record.has(*field));
+        let what = if present { "null in" } else { "there is no" };
+        RecordError::new(
+            Reason::MissingRequired,
+            format!("{}: {what} {}", self.column.name, names.join(" or ")),
+        )
+    }
+}
+
+fn with_article(data_type: Type) -> String {
+    let article = if data_type.to_string().starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {data_type}")
+}

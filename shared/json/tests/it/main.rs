@@ -1,0 +1,8 @@
+//! The lexer compared with `serde_json`.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+#[path = "../../../schema/tests/it/cases.rs"]
+mod cases;
+mod invariants;
+mod properties;
