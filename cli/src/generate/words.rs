@@ -185,7 +185,7 @@ pub const OCCASIONS: &[&str] = &[
     "for the Garden",
     "(Free Printable)",
     "/ Step by Step",
-    "that Don't BoundedList Cheap",
+    "that Don't Look Cheap",
     "50% Off",
     "für Anfänger",
 ];

@@ -282,7 +282,7 @@ async fn read(stream: Arc<Stream>, queue: Arc<Queue>, shard: usize) {
                 Delivery::NoAnswer => vec![batch],
             };
             let retries = if rest.len() == 2 { retries } else { retries + 1 };
-            if retries > world.scenario.retries {
+            if world.scenario.retries.is_some_and(|max_retries| retries > max_retries) {
                 let discarded = rest.remove(0);
                 on_failure(&world, shard, discarded, faults_stopped).await;
                 continue;

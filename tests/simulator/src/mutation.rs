@@ -10,9 +10,12 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{GetOptions, GetResult, ObjectMeta, ObjectStoreExt, Result};
 use parquet::arrow::ArrowWriter;
+use pinlake_files::source::FileSource;
 use pinlake_schema::{FORMER_KEY_COLUMN, KEY_COLUMN};
+use serde_json::Value;
 
 use crate::contracts::{self, CatalogVersion};
+use crate::files::SINK;
 use crate::invariants;
 use crate::process::Process;
 use crate::store::{no_answer_error, serve_bytes};
@@ -79,11 +82,15 @@ pub enum Mutation {
     TruncationUnreported,
     /// Catalogs that differ only in the names of topics and files count as equal.
     SourceNamesIgnored,
+    /// The progress of a file counts for any object that has the file's name now.
+    FileVersionIgnored,
+    /// An insert of clean rows evaluates quarantine under its own catalog only.
+    OlderCatalogsIgnored,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 29] = [
+    pub const ALL: [Mutation; 31] = [
         Mutation::UnconditionalCommit,
         Mutation::SilentRebase,
         Mutation::NoRecheck,
@@ -113,6 +120,8 @@ impl Mutation {
         Mutation::ContentIgnored,
         Mutation::TruncationUnreported,
         Mutation::SourceNamesIgnored,
+        Mutation::FileVersionIgnored,
+        Mutation::OlderCatalogsIgnored,
     ];
 }
 
@@ -121,12 +130,14 @@ fn parse_version(path: &Path) -> Option<u64> {
     path.filename()?.strip_suffix(".json")?.parse().ok()
 }
 
-/// Removes objects from a listing. `offset` is the start of the whole listing.
+/// Removes objects from a listing. `offset` is the start of the whole listing, `at_work_on` the landing folder that the process
+/// listed last.
 pub(crate) fn filter_listing(
     world: &World,
     process: &Process,
     kind: &'static str,
     offset: Option<&Path>,
+    at_work_on: Option<&Path>,
     metas: &mut Vec<ObjectMeta>,
 ) {
     let is_asked = process.name() == "client";
@@ -143,12 +154,21 @@ pub(crate) fn filter_listing(
             };
             metas.truncate(most);
         }
+        Some(Mutation::OlderCatalogsIgnored) if kind == "catalog" && has_clean_rows(at_work_on) => {
+            let own = contracts::catalog(world.catalog_version(Function::Compactor));
+            metas.retain(|meta| meta.location.as_ref().contains(own.hash()));
+        }
         Some(Mutation::LogGapIsEnd) if kind == "log" && process.name() != "reader" => {
             truncate_at_gap(offset, metas)
         }
         Some(Mutation::CheckpointHintTrusted) if kind == "log" => hide_entries_before_hint(world, metas),
         _ => {}
     }
+}
+
+/// Whether a landing folder has rows for a table other than quarantine.
+fn has_clean_rows(folder: Option<&Path>) -> bool {
+    folder.is_some_and(|folder| folder.as_ref() != "landing/quarantine")
 }
 
 /// Hides everything behind a missing entry, and checkpoints.
@@ -252,8 +272,7 @@ pub(crate) async fn replace_get(
     got: Result<GetResult>,
 ) -> Result<GetResult> {
     let world = view.world;
-    let is_of_clean_rows =
-        view.at_work_on.as_ref().is_some_and(|folder| folder.as_ref() != "landing/quarantine");
+    let inserts_clean_rows = has_clean_rows(view.at_work_on.as_ref());
     if mutation == Mutation::LogGapIsEnd && kind == "commit" && view.process.name() != "reader" {
         // The last known entry counts as existing.
         let known = world.invariants().entry(path).map(|(bytes, _)| bytes.clone());
@@ -269,11 +288,14 @@ pub(crate) async fn replace_get(
     let got = got?;
     let whole = |why: String| no_answer_error(path, &why);
     let instead = match mutation {
-        Mutation::QuarantineIgnored if is_of_clean_rows && kind == "evaluation" => {
+        // A stored evaluation contains what other processes evaluated under earlier catalogs.
+        Mutation::QuarantineIgnored | Mutation::OlderCatalogsIgnored
+            if inserts_clean_rows && kind == "evaluation" =>
+        {
             return Err(object_store::Error::NotFound { path: path.to_string(), source: "unseen".into() });
         }
         Mutation::QuarantineIgnored
-            if is_of_clean_rows && kind == "data" && path.as_ref().starts_with("tables/quarantine/") =>
+            if inserts_clean_rows && kind == "data" && path.as_ref().starts_with("tables/quarantine/") =>
         {
             rewrite_parquet(got.bytes().await?, mark_resolved).map_err(whole)?
         }
@@ -309,6 +331,9 @@ pub(crate) async fn replace_get(
                 (identity(CatalogVersion::First), identity(world.catalog_version(Function::Compactor)));
             text.replace(&first, &now).into()
         }
+        Mutation::FileVersionIgnored if path.as_ref().starts_with("state/files/") => {
+            set_present_version(world, path, got.bytes().await?).map_err(whole)?
+        }
         Mutation::RemovedBeforeReplay if kind == "discarded" && view.process.name() == "operator" => {
             world.memory.delete(path).await?;
             return Ok(got);
@@ -325,6 +350,25 @@ pub(crate) async fn replace_get(
 fn identity_hash(catalog_version: CatalogVersion, dataset: &str) -> Option<String> {
     let catalog = contracts::catalog(catalog_version);
     Some(catalog.contract(dataset)?.identity_hash().to_owned())
+}
+
+/// Sets the version in the progress of a file of the other bucket to that of the present object.
+fn set_present_version(world: &World, path: &Path, bytes: Bytes) -> std::result::Result<Bytes, String> {
+    let catalog = contracts::catalog(CatalogVersion::First);
+    let is_progress_of = |key: &str| {
+        let file = FileSource::from_bucket(&catalog, SINK, key, world.now());
+        path.filename() == Some(format!("{}.json", file.id).as_str())
+    };
+    let Some(key) = world.sink_contents().into_keys().find(|key| is_progress_of(key)) else {
+        return Ok(bytes);
+    };
+    let Some(stamp) = Path::parse(key).ok().and_then(|path| world.find_stamp(SINK, &path)) else {
+        return Ok(bytes);
+    };
+    let mut progress: Value = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    progress["e_tag"] = stamp.etag.into();
+    progress["size"] = stamp.size.into();
+    Ok(progress.to_string().into())
 }
 
 /// Replaces all keys of a key file by others.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use compactor::files::Steps;
 use pinlake_landing::drain::DrainLimits;
 
 use crate::checkpoint::CheckpointForm;
@@ -151,7 +152,7 @@ pub const CASES: &[Case] = &[
         configure: |scenario| {
             only_faults(scenario, &[]);
             // All faults have stopped when the last attempt fails.
-            scenario.retries = 8;
+            scenario.retries = Some(8);
             scenario.drains_within = Duration::from_secs(600);
         },
         violations: &[Violation::Discarded, Violation::NotDrained],
@@ -335,6 +336,36 @@ pub const CASES: &[Case] = &[
         },
         violations: &[Violation::Duplicated],
     },
+    Case {
+        mutation: Mutation::FileVersionIgnored,
+        safeguard: "version of a file in its progress",
+        // An object is replaced while it is read, and the message of the new object is handled together with the one that
+        // continues the old object.
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::Slow, 150)]);
+            (scenario.clients, scenario.requests, scenario.time_budget, scenario.compactors) = (1, 1, 0, 1);
+            scenario.files = FileScenario { inbox: 0, sink: 12, records: 12 };
+            scenario.steps = Steps { slice_bytes: 1, check_cost: 1, min_cost: 1 };
+        },
+        violations: &[Violation::Lost],
+    },
+    Case {
+        mutation: Mutation::OlderCatalogsIgnored,
+        safeguard: "clean rows compared with quarantine under every earlier catalog",
+        // A record comes twice over a topic, and only one of the two catalogs routes the topic. The clean rows are inserted
+        // last, and under the catalog that does not.
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::FunctionAnswerLost, 600), (Fault::NotificationLate, 500)]);
+            (scenario.clients, scenario.requests, scenario.topic, scenario.compactors) = (1, 1, 12, 3);
+            scenario.deploys = (0..20)
+                .map(|at| (at * 4, if at % 2 == 0 { CatalogVersion::First } else { CatalogVersion::Renamed }))
+                .map(|(at, version)| (Duration::from_secs(at), version))
+                .collect();
+            scenario.sweep = Some(Duration::from_secs(300));
+            scenario.drains_within = Duration::from_secs(3_600);
+        },
+        violations: &[Violation::Duplicated],
+    },
 ];
 
 /// Sets only these faults and removes deployments and all other unusual events.
@@ -391,7 +422,7 @@ fn repeated_records(scenario: &mut Scenario, catalog_history: &[(u64, CatalogVer
 /// Batches are discarded after the first failure, and operators recover them.
 fn discarded_batches(scenario: &mut Scenario) {
     only_faults(scenario, &[(Fault::PutRefused, 200), (Fault::KilledAtRequest, 300)]);
-    scenario.retries = 0;
+    scenario.retries = Some(0);
     (scenario.clients, scenario.requests) = (3, 4);
 }
 

@@ -30,7 +30,7 @@ use crate::world::{Function, World};
 
 /// As in template.yaml.
 const MAX_RECEIVES: u32 = 5;
-const VISIBILITY: Duration = Duration::from_secs(720);
+const VISIBILITY: Duration = Duration::from_secs(1_020);
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// As in template.yaml.
 const MEMORY_BYTES: u64 = 2 << 30;

@@ -387,11 +387,11 @@ impl Store {
         if let Some(prefix) = prefix.as_ref().filter(|prefix| prefix.as_ref().starts_with("landing/")) {
             *self.at_work_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(prefix.clone());
         }
-        let offset = offset.cloned();
+        let (at_work_on, offset) = (self.at_work_on.clone(), offset.cloned());
         let size = if world.scenario.paged_listings { world.rng.index(3) + 1 } else { usize::MAX };
         stream::try_unfold((offset.clone(), false), move |(after, is_over)| {
             let (world, process, prefix) = (world.clone(), process.clone(), prefix.clone());
-            let (memory, offset) = (memory.clone(), offset.clone());
+            let (memory, at_work_on, offset) = (memory.clone(), at_work_on.clone(), offset.clone());
             async move {
                 if is_over {
                     return Ok(None);
@@ -405,7 +405,15 @@ impl Store {
                 if let Some(after) = &after {
                     metas.retain(|meta| meta.location > *after);
                 }
-                mutation::filter_listing(&world, &process, kind, offset.as_ref(), &mut metas);
+                let at_work_on = at_work_on.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                mutation::filter_listing(
+                    &world,
+                    &process,
+                    kind,
+                    offset.as_ref(),
+                    at_work_on.as_ref(),
+                    &mut metas,
+                );
                 let is_over = metas.len() <= size;
                 metas.truncate(size);
                 if !is_over {

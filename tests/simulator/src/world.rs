@@ -40,8 +40,8 @@ pub struct Scenario {
     pub shards: u64,
     /// Maximum records in a batch of the cleaner.
     pub batch: u64,
-    /// Retries of a batch by the event source.
-    pub retries: u32,
+    /// Maximum retries of a batch by the event source; `None`, as in template.yaml: until the batch is too old.
+    pub retries: Option<u32>,
     /// Concurrent compactors.
     pub compactors: u64,
     /// Maximum landing objects of a commit.
@@ -112,7 +112,7 @@ impl Scenario {
             rows: rng.between(1, 8),
             shards: rng.between(1, 2),
             batch: rng.between(1, 6),
-            retries: 20,
+            retries: None,
             compactors: rng.between(1, 3),
             max_objects: [1, 1, 2, 4, 100][rng.index(5)],
             row_bytes: [1, 2_000, 256 << 20, 256 << 20][rng.index(4)],
@@ -121,8 +121,9 @@ impl Scenario {
             steps: random_steps(rng),
             time_budget: [0, 0, 200, 5_000, 60_000][rng.index(5)],
             sweep: Some(sweep),
-            // A message can stay hidden for its visibility timeout, and the sweep takes its objects after that.
-            drains_within: sweep * 4 + Duration::from_secs(1_800),
+            // A message can stay hidden twice for its visibility timeout, the second time because another invocation is reading
+            // its object. The sweep takes its objects after that.
+            drains_within: sweep * 4 + Duration::from_secs(2_700),
             deploys,
             redrives,
             borderline: rng.between(0, 800),
@@ -149,7 +150,7 @@ impl Scenario {
             scenario.deploy_lags = std::array::from_fn(|_| rng.millis(0, 30_000));
         }
         if rng.chance(100) {
-            scenario.retries = u32::try_from(rng.between(0, 2)).unwrap_or(0);
+            scenario.retries = u32::try_from(rng.between(0, 2)).ok();
         }
         if rng.chance(4) {
             // Enough commits for merges and a checkpoint.
@@ -257,6 +258,8 @@ pub struct World {
 pub struct Stamp {
     /// The ETag.
     pub etag: String,
+    /// Size in bytes.
+    pub size: u64,
     /// The time of the put.
     pub at: DateTime<Utc>,
     /// The time of the put since the start of the run.
@@ -419,7 +422,7 @@ impl World {
     /// Records the ETag and the time of a put.
     pub fn stamp(&self, bucket: &'static str, path: &Path, bytes: &[u8]) {
         let etag = format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32]);
-        let stamp = Stamp { etag, at: self.now(), time: self.time() };
+        let stamp = Stamp { etag, size: bytes.len() as u64, at: self.now(), time: self.time() };
         lock(&self.stamps).insert((bucket, path.clone()), stamp);
     }
 

@@ -78,7 +78,7 @@ fn spoiling() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// RecordReader one behind the other in one of the ways that files have, some of them packed.
+/// Records in one of the file formats, some of them compressed.
 fn file() -> impl Strategy<Value = Vec<u8>> {
     let joined = (vec(record(), 0..8), 0..6_usize).prop_map(|(records, how)| match how {
         0 => records.join(&b'\n'),
