@@ -1,10 +1,10 @@
--- In which country is the user with the most followers of all?
+-- In which country is the user with the most followers?
 --
--- country         name of the country, each once; several rows when several countries tie;
+-- country         name of the country; several rows when several countries tie;
 --                 null when the post has no country
--- follower_count  the largest number of followers known anywhere
+-- follower_count  the largest known number of followers
 --
--- No row when no follower count at all is known.
+-- No row when no follower count is known.
 WITH countries AS (
     SELECT
         geo.country,

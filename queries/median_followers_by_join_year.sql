@@ -2,9 +2,9 @@
 --
 -- join_year              year (UTC) in which the users joined
 -- median_follower_count  exact median over posts (of an even number, the mean of the middle two);
---                        unknown counts are left aside; null when a year has no known count
+--                        unknown counts are ignored; null when a year has no known count
 --
--- A post is a row of pin joined with the rows of user that have its number (ind).
+-- A post is a row of pin, joined with the rows of user of the same number (ind).
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM users.date_joined) AS join_year,

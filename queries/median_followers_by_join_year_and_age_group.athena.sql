@@ -1,7 +1,7 @@
 -- median_followers_by_join_year_and_age_group.sql for Athena, which has no MEDIAN and whose approx_percentile is not exact.
 --
--- The known counts of a group are numbered from the smallest; the middle one, or the mean of the middle two, is where twice
--- the number lies between their count and two more. A group with no known count has none there: null.
+-- Numbers the known counts of a group in ascending order. The median is the mean of the counts at the numbers n with
+-- total <= 2n <= total + 2: the middle one, or the middle two. It is null for a group without known counts.
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM users.date_joined) AS join_year,

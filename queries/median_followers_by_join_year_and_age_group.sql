@@ -2,11 +2,11 @@
 -- the years 2015 to 2020?
 --
 -- join_year              year (UTC) in which the users joined
--- age_group              18-24, 25-35, 36-50 or +50 (51 and above); users under 18 or of unknown age are left out
+-- age_group              18-24, 25-35, 36-50 or +50 (51 and above); users under 18 or of unknown age are excluded
 -- median_follower_count  exact median over posts (of an even number, the mean of the middle two);
---                        unknown counts are left aside; null when a group has no known count
+--                        unknown counts are ignored; null when a group has no known count
 --
--- A post is a row of pin joined with the rows of user that have its number (ind).
+-- A post is a row of pin, joined with the rows of user of the same number (ind).
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM users.date_joined) AS join_year,

@@ -1,10 +1,10 @@
 -- Which category is posted most often by users of each age group?
 --
--- age_group       18-24, 25-35, 36-50 or +50 (51 and above); users under 18 or of unknown age are left out
+-- age_group       18-24, 25-35, 36-50 or +50 (51 and above); users under 18 or of unknown age are excluded
 -- category        the group's most frequent category; several rows when several tie for first place
 -- category_count  number of posts of that category by users of that group
 --
--- A post is a row of pin joined with the rows of user that have its number (ind).
+-- A post is a row of pin, joined with the rows of user of the same number (ind).
 WITH posts AS (
     SELECT
         CASE

@@ -1,10 +1,10 @@
 -- Which category is posted most often in each country?
 --
--- country         name of the country; posts without a country form a group of their own (null)
+-- country         name of the country; posts without a country are one group (null)
 -- category        the country's most frequent category; several rows when several tie for first place
 -- category_count  number of posts of that category in that country
 --
--- A post is a row of pin joined with the rows of geo that have its number (ind).
+-- A post is a row of pin, joined with the rows of geo of the same number (ind).
 WITH counted AS (
     SELECT
         geo.country,

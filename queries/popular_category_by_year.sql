@@ -4,7 +4,7 @@
 -- category        the year's most frequent category; several rows when several tie for first place
 -- category_count  number of posts of that category in that year
 --
--- The first places of posts_by_year_and_category.
+-- The most frequent categories of posts_by_year_and_category.
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM geo.timestamp) AS post_year,

@@ -1,10 +1,10 @@
 -- How many posts did each category get in each of the years 2018 to 2022?
 --
 -- post_year       year (UTC) in which the post was made
--- category        category of the post; posts without a category form a group of their own (null)
+-- category        category of the post; posts without a category are one group (null)
 -- category_count  number of posts
 --
--- A post is a row of pin joined with the rows of geo that have its number (ind).
+-- A post is a row of pin, joined with the rows of geo of the same number (ind).
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM geo.timestamp) AS post_year,

@@ -1,11 +1,11 @@
 -- Who has the most followers in each country?
 --
--- country         name of the country; posts without a country form a group of their own (null)
--- poster_name     who posted; several rows when several tie; null when the poster's name is not known
--- follower_count  the largest number of followers known of that poster in that country
+-- country         name of the country; posts without a country are one group (null)
+-- poster_name     name of the poster; several rows when several tie; null when the name is unknown
+-- follower_count  the poster's largest known number of followers in that country
 --
--- A poster's follower count changes from post to post: the largest one counts. Unknown counts are left
--- aside, so a country in which no count at all is known has no row.
+-- A poster's follower count changes from post to post: the largest one counts. Unknown counts are ignored,
+-- so a country without known counts has no row.
 WITH posters AS (
     SELECT
         geo.country,

@@ -1,9 +1,9 @@
-"""pinlake, once a day: take in what is left in landing, run the analyses, look at the answers.
+"""pinlake, once a day: sweep the landing area, run the analyses, check the results.
 
-The pipeline does not need it: notifications and a sweep every quarter of an hour take rows into the tables, and a
-schedule runs the analyses. It is for those who want the day's answers to be a task that others can wait for, in the
-Airflow that they have. Runs with Airflow 3 and apache-airflow-providers-amazon; the connection is `aws_default`, or
-what boto3 finds by itself. It needs `lambda:InvokeFunction` on the two functions, and nothing else.
+The pipeline does not need this DAG: notifications and a sweep every 15 minutes insert rows, and a schedule runs the
+analyses. Use it if other tasks in your Airflow depend on the day's results. It runs with Airflow 3 and
+apache-airflow-providers-amazon, uses the connection `aws_default` or boto3's default credentials, and needs
+`lambda:InvokeFunction` on the functions compactor and analysis.
 """
 
 import json
@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from airflow.providers.amazon.aws.operators.lambda_function import LambdaInvokeFunctionOperator
 from airflow.sdk import Param, dag, task
 
-# An SQS event as the compactor gets it: wake up for all datasets.
+# The compactor's trigger for all datasets, as an SQS event.
 SWEEP = {"Records": [{"messageId": "airflow", "eventSource": "aws:sqs", "body": json.dumps({"wake": []})}]}
-# Rendered by Airflow: a task that is tried again is the same run, not a second one.
+# Rendered by Airflow: a retried task has the same run id, so it does not start a second run.
 RUN = '{"id": "{{ run_id }}", "time": "{{ dag_run.run_after.isoformat() }}"}'
-# The functions' own time limits are 120 s and 300 s. A call that got no answer is a failed task, not one more call.
-PATIENT = {"read_timeout": 330, "tcp_keepalive": True, "retries": {"total_max_attempts": 1}}
+# Without a response in time the task fails; boto3 does not invoke the function a second time.
+INVOKE_CONFIG = {"read_timeout": 330, "tcp_keepalive": True, "retries": {"total_max_attempts": 1}}
 
 
 @dag(
@@ -35,35 +35,37 @@ def pinlake_daily():
         task_id="sweep",
         function_name="{{ params.stack }}-compactor",
         payload=json.dumps(SWEEP),
-        botocore_config=PATIENT,
+        botocore_config=INVOKE_CONFIG,
     )
 
     @task
-    def nothing_failed(answer: str) -> None:
-        """The compactor reports what it could not take; the call itself succeeds."""
-        failures = json.loads(answer)["batchItemFailures"]
+    def check_sweep(response: str) -> None:
+        """Fails if the compactor reports failed messages; the invocation itself succeeds."""
+        failures = json.loads(response)["batchItemFailures"]
         if failures:
-            raise RuntimeError(f"the compactor could not take all of landing: {failures}; its log says why")
+            raise RuntimeError(f"the compactor failed on {failures}: read its log")
 
     analyse = LambdaInvokeFunctionOperator(
         task_id="analyse",
         function_name="{{ params.stack }}-analysis",
         payload=RUN,
-        botocore_config=PATIENT,
+        botocore_config=INVOKE_CONFIG,
     )
 
     @task
-    def answers_are_there(answer: str) -> dict[str, int]:
-        """Every table has been read, every query has an answer. Gives the rows of each result."""
-        told = json.loads(answer)
-        unread = sorted(table for table, version in told["versions"].items() if version is None)
-        empty = sorted(result for result, rows in told["rows"].items() if rows == 0)
-        if unread or empty:
-            raise RuntimeError(f"run {told['run']}: no table yet for {unread}, no rows in {empty}")
-        return told["rows"]
+    def check_results(response: str) -> dict[str, int]:
+        """Fails if a table is missing or a result is empty. Returns the number of rows of each result."""
+        summary = json.loads(response)
+        missing = sorted(table for table, version in summary["versions"].items() if version is None)
+        empty = sorted(result for result, rows in summary["rows"].items() if rows == 0)
+        if missing or empty:
+            raise RuntimeError(
+                f"run {summary['run']}: tables that do not exist yet: {missing}, results without rows: {empty}"
+            )
+        return summary["rows"]
 
-    nothing_failed(sweep.output) >> analyse
-    answers_are_there(analyse.output)
+    check_sweep(sweep.output) >> analyse
+    check_results(analyse.output)
 
 
 pinlake_daily()
