@@ -203,7 +203,7 @@ def functions_without_error_alarm(resources: dict[str, Any]) -> Iterator[str]:
     watched = {
         dimension["Value"]["Ref"]
         for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
-        if alarm["MetricName"] == "Errors"
+        if alarm.get("MetricName") == "Errors"
         for dimension in alarm["Dimensions"]
     }
     for name in of_type(resources, "AWS::Serverless::Function"):
@@ -243,7 +243,7 @@ def unwatched_discards(resources: dict[str, Any]) -> Iterator[str]:
     watched = [
         (alarm["MetricName"], dimension["Name"], dimension["Value"].get("Ref"))
         for alarm in alarms
-        if alarm["Namespace"] == "AWS/Lambda" and len(alarm["Dimensions"]) == 1
+        if alarm.get("Namespace") == "AWS/Lambda" and len(alarm["Dimensions"]) == 1
         for dimension in alarm["Dimensions"]
     ]
     for name, _, event_name, event in events_of(resources, "Kinesis"):
@@ -286,7 +286,7 @@ def alarms_without_a_metric(resources: dict[str, Any]) -> Iterator[str]:
     """
     metrics = documented_metrics()
     for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
-        if alarm["Namespace"] != {"Ref": "AWS::StackName"}:
+        if alarm.get("Namespace") != {"Ref": "AWS::StackName"}:
             continue
         dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
         metric = (dimensions.get("function", ""), alarm["MetricName"])
