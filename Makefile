@@ -187,8 +187,8 @@ deploy: tools .venv/ready ## Build for AWS and deploy: make deploy [REGION=eu-we
 	if [ '$(CONFIRM)' != no ] && ! [ -t 0 ]; then \
 		echo 'there is no terminal for the confirmation; to deploy without it: make deploy CONFIRM=no' >&2; exit 2; \
 	fi; \
-	grep -q '^\[$(ENVIRONMENT)\.' '$(SAMCONFIG)' || { \
-		echo '$(SAMCONFIG) has no section [$(ENVIRONMENT).deploy.parameters]' >&2; exit 2; \
+	grep -Eq '^\[$(ENVIRONMENT)\.|^ *"?$(ENVIRONMENT)"?:' '$(SAMCONFIG)' || { \
+		echo '$(SAMCONFIG) has no section $(ENVIRONMENT)' >&2; exit 2; \
 	}; \
 	echo "deploying to region $$region with section $(ENVIRONMENT) of '$(SAMCONFIG)'" >&2; \
 	sam build --config-file '$(SAMCONFIG)' --config-env '$(ENVIRONMENT)' --build-dir '$(DEPLOY_DIR)'; \

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def deploy(settings: dict[str, str], *options: str) -> tuple[int, str]:
     """The exit code of `make deploy` without a terminal and a region, and what it said."""
-    foreign = ("AWS_", "MAKE", "MFLAGS", "REGION", "CONFIRM", "SAMCONFIG")
+    foreign = ("AWS_", "MAKE", "MFLAGS", "REGION", "CONFIRM", "SAMCONFIG", "ENVIRONMENT", "EXECUTE")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     clean |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull} | settings
     done = subprocess.run(
@@ -41,6 +41,9 @@ class Deploy(unittest.TestCase):
     def test_a_question_is_not_asked_where_nobody_answers(self) -> None:
         self.refused("make deploy CONFIRM=no", {"AWS_REGION": "eu-west-1"})
         self.refused("make deploy CONFIRM=no", {}, "REGION=eu-west-1", "CONFIRM=yes")
+
+    def test_an_unknown_environment_is_refused(self) -> None:
+        self.refused("has no section production", {}, "REGION=eu-west-1", "CONFIRM=no", "ENVIRONMENT=production")
 
 
 if __name__ == "__main__":
