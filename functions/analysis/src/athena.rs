@@ -97,7 +97,7 @@ impl Athena {
             Ok(ended) => ended?,
             Err(_) => {
                 let seconds = self.limits.query_time.as_secs();
-                // Otherwise it continues, and costs.
+                // Otherwise it continues and is billed.
                 let stopped = self.client.stop_query_execution().query_execution_id(&execution).send().await;
                 if let Err(error) = stopped {
                     tracing::warn!(execution, error = %DisplayErrorContext(error), "the execution could not be stopped");
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(status(Failed, "", Some((1, true))), failed(FailureKind::Service, what, true));
         assert_eq!(line_in(what), None);
         let what = "Athena cancelled it: Bytes scanned limit was exceeded";
-        let told = status(Cancelled, "Bytes scanned limit was exceeded", None);
-        assert_eq!(told, failed(FailureKind::Limit, what, false));
+        let state = status(Cancelled, "Bytes scanned limit was exceeded", None);
+        assert_eq!(state, failed(FailureKind::Limit, what, false));
     }
 }

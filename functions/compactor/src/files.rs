@@ -55,7 +55,7 @@ const LIMITS: Limits = Limits {
     free_cost: 64 << 20,
     max_spooled_bytes: 128 << 20,
 };
-/// Share of the function's memory for the process that reads a Parquet file: one part in four.
+/// Divisor of the function's memory that gives the memory of the process that reads a Parquet file.
 const PARQUET_SHARE: u64 = 4;
 /// Memory of that process in the smallest function.
 const MIN_PARQUET_BYTES: u64 = 128 << 20;
@@ -153,7 +153,7 @@ pub struct FilesSummary {
     pub more: bool,
     /// Named objects that were not finished in time.
     pub unfinished: Vec<ObjectRef>,
-    /// Named objects that could not be fetched, or that another invocation is reading; their messages must come again.
+    /// Named objects that could not be fetched, or that another invocation is reading; their messages must be delivered again.
     pub failed: Vec<ObjectRef>,
     /// Whether a file of the inbox could not be fetched, or not be moved out.
     pub inbox_failed: bool,
@@ -605,7 +605,7 @@ impl Work<'_> {
         self.finished.push(FinishedFile { folder: FAILED, file, meta, version, in_inbox });
     }
 
-    /// Quarantines an object whose key `object_store` cannot represent. Its message would only come again.
+    /// Quarantines an object whose key `object_store` cannot represent. A failure would only deliver its message again.
     fn reject_key(&mut self, object: &ObjectRef, error: &str) {
         tracing::error!(bucket = object.bucket, key = object.key, error, "object key is not a valid path");
         let now = self.files.env.clock.now();

@@ -1,8 +1,9 @@
 //! The compactor: inserts the rows of landing objects into their tables, and lands the records of files.
 //!
 //! Invariants:
-//! - A trigger starts the compactor and carries no work, so a trigger that is lost, duplicated or late loses nothing. The
-//!   exception are objects of other buckets, see [`files`]: there the message is the work, and can be duplicated or late.
+//! - A trigger starts the compactor and carries no work, so no rows are lost if a trigger is lost, duplicated or late.
+//!   Objects of other buckets are the exception, see [`files`]: their message is the work. It may be duplicated or late,
+//!   but not lost.
 //! - If work remains when the time is up, the compactor sends itself a trigger before it responds.
 //! - A message is reported as failed, and delivered again, only if the work that it asked for failed.
 //! - Files cannot block landing objects, nor the other way round: landing objects come first, and files come first when
@@ -207,7 +208,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
         outcome.files = Some(taken);
     }
 
-    /// Sends triggers for the files that the time did not suffice for, and returns the jobs that failed.
+    /// Sends triggers for the files that were not finished in time, and returns the jobs that failed.
     async fn continue_files(&self, outcome: &Outcome) -> FailedFileJobs {
         let taken = match &outcome.files {
             None => return FailedFileJobs::default(),

@@ -133,9 +133,9 @@ mod tests {
     fn triggers_round_trip_through_their_bodies() {
         let two = Trigger::Datasets(vec!["geo".to_owned(), "pin".to_owned()]);
         let key = "topics/a.pin/partition=0/a.pin+0+0000000000.json".to_owned();
-        let sunk = Trigger::Objects(vec![ObjectRef { bucket: "sink".to_owned(), key }]);
+        let objects = Trigger::Objects(vec![ObjectRef { bucket: "sink".to_owned(), key }]);
         let redrive = Trigger::Redrive(Some("pin".to_owned()));
-        for trigger in [Trigger::All, two, Trigger::Inbox, sunk, Trigger::Redrive(None), redrive] {
+        for trigger in [Trigger::All, two, Trigger::Inbox, objects, Trigger::Redrive(None), redrive] {
             assert_eq!(Trigger::parse(&trigger.to_body()), trigger);
         }
         assert_eq!(Trigger::parse(r#"{"redrive":"pin"}"#), Trigger::Redrive(Some("pin".to_owned())));

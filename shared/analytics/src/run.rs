@@ -91,7 +91,7 @@ pub async fn run_queries_with_limits(
     }
     let run = Run { store, tables, versions, limits: limits.clone() };
     let mut outcomes = run.execute_all(queries.queries(), limits.concurrent, limits.memory / 4).await?;
-    // A query that ran out of memory beside others may have enough alone and without the column cache.
+    // A query that ran out of memory may succeed alone and without the column cache.
     if limits.concurrent > 1 {
         for (query, outcome) in queries.queries().iter().zip(&mut outcomes) {
             if matches!(outcome, Err(failure) if failure.kind == FailureKind::Memory) {

@@ -8,7 +8,7 @@
 //!
 //! - attempts that run at the same time are counted apart, and a healthy one never counts as a failure;
 //! - a file that another invocation is reading is left to it;
-//! - small files may share an attempt and its failure. Each is then tried alone, where only the one to blame fails again;
+//! - small files may share an attempt and its failure. Each is then tried alone, and only the file that caused the failure fails again;
 //! - after [`MAX_FAILURES`] failures a file is rejected without being read again.
 //!
 //! Files that are done are removed from failed attempts. A failed attempt is deleted with its last file, or after a week.

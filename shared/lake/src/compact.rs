@@ -111,7 +111,7 @@ pub(crate) async fn compact(
                 (after, has_more) = (None, true);
             }
             if inserted.is_contended {
-                // Otherwise both would go on side by side, one of them in vain.
+                // Otherwise both would read the same objects, and one of them would insert nothing.
                 skip = limits.objects * (1 + tables.rng().below(MAX_SKIPPED_COMMITS));
             }
         }
@@ -232,7 +232,7 @@ impl Compaction<'_> {
         error: &LandingError,
     ) -> Result<(), LakeError> {
         let failed = object::move_to_failed(&*self.tables.store, &object.path).await?;
-        tracing::error!(%error, %failed, "landing object set aside: it cannot be read and was moved to failed/");
+        tracing::error!(%error, %failed, "landing object cannot be read and was moved to failed/");
         self.summary.failed += 1;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Errors of the lake.
 //!
 //! A caller has to distinguish two kinds ([`LakeError::is_retryable`]). After a retryable error the same call may succeed later: the
-//! input stays where it is (landing, the trigger queue), and the next trigger processes it again. After a permanent one somebody has to
+//! input stays where it is (landing, the trigger queue), and the next trigger processes it again. After a permanent one an operator has to
 //! change the table, the contract or the input first.
 
 use object_store::path::Path;

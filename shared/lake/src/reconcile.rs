@@ -202,7 +202,7 @@ impl Reconciler<'_> {
         Ok(found)
     }
 
-    /// The unresolved quarantine rows that yield to the row that `catalog` would make of them.
+    /// The unresolved quarantine rows that yield to their resulting row under `catalog`.
     fn list_candidates(
         &self,
         catalog: &Arc<Catalog>,

@@ -134,7 +134,7 @@ mod tests {
     async fn an_interrupted_redrive_is_completed_under_the_old_contract_too() {
         let (lake, broken, fixed) = (lake(), visits(""), visits("null = [\"home\"]"));
         insert(&lake, &broken, &[r#"{"visitor": 1, "page": "home"}"#]).await;
-        // The interrupted redrive has kept the catalog and inserted the row, and not updated quarantine.
+        // The interrupted redrive has stored the catalog and inserted the row, but not updated quarantine.
         lake.catalog_history().add(&**lake.store(), &fixed).await.unwrap();
         let mut cleaner = RecordCleaner::new(fixed.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };

@@ -404,15 +404,15 @@ mod tests {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let user = |ind: u32| USER.replace("\"ind\": 1", &format!("\"ind\": {ind}"));
         let lines = format!("{}\nnot json\n", user(1));
-        let packed = gzip(lines.as_bytes());
-        let broken = &packed[..packed.len() - 4];
+        let compressed = gzip(lines.as_bytes());
+        let broken = &compressed[..compressed.len() - 4];
         let inside =
             [("user", user(2)), ("user/r9/4", format!("{}\n{}", user(3), user(4))), ("pin", "{".into())];
         let aggregated = crate::aggregate::tests::pack(&inside);
         let mut damaged = aggregated.clone();
         damaged[20] ^= 1;
         let records = [
-            record("user", 7, &packed),
+            record("user", 7, &compressed),
             record("user", 8, &zstd::bulk::compress(user(5).as_bytes(), 3).unwrap()),
             record("user", 9, broken),
             record("anything", 10, &aggregated),

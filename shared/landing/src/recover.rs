@@ -211,7 +211,7 @@ mod tests {
 
     const LINE: &str = r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20}"#;
 
-    /// Two catalogs that clean users alike but have different contract hashes.
+    /// Two catalogs that clean users in the same way but have different contract hashes.
     fn two_catalogs() -> [Arc<Catalog>; 2] {
         ["-", "none"].map(|null| {
             let text = format!(

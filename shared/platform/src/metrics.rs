@@ -1,7 +1,7 @@
 //! The catalogue of metrics: every metric that a function emits, defined once.
 //!
-//! `main.rs` of each function emits the constants of its module with [`Metrics`](crate::telemetry::Metrics). Tests hold
-//! `docs/metrics.md`, the alarms of `template.yaml` and the counts of `pinlake cost` against [`CATALOGUE`].
+//! `main.rs` of each function emits the constants of its module with [`Metrics`](crate::telemetry::Metrics). Tests compare
+//! `docs/metrics.md`, the alarms of `template.yaml` and the counts of `pinlake cost` with [`CATALOGUE`].
 //!
 //! To add a metric: add a line here, emit it in `main.rs`, and add the row that the test prints to `docs/metrics.md`.
 //! To add an alarm on it: add the alarm to `template.yaml` and a row to the alarms in `docs/metrics.md`.
@@ -18,7 +18,7 @@
 /// A metric's unit, as CloudWatch names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// A number of things.
+    /// A count.
     Count,
     /// Bytes.
     Bytes,

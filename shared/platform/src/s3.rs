@@ -116,7 +116,7 @@ impl ObjectStore for S3Store {
                     (Error::Precondition { path, source }, PutMode::Create) => {
                         Error::AlreadyExists { path, source }
                     }
-                    // S3 answers so to If-Match if the object does not exist.
+                    // S3 returns this for If-Match if the object does not exist.
                     (Error::NotFound { path, source }, PutMode::Update(_)) if no_such_key => {
                         Error::Precondition { path, source }
                     }
@@ -431,7 +431,10 @@ fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
 }
 
 fn incomplete(operation: &str, what: &str) -> Error {
-    Error::Generic { store: STORE, source: format!("{operation}: the answer or request lacks {what}").into() }
+    Error::Generic {
+        store: STORE,
+        source: format!("{operation}: the response or request lacks {what}").into(),
+    }
 }
 
 /// Converts an SDK error by its HTTP status. After an [`Error::Generic`] it is unknown whether the request took effect:
@@ -466,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_no_path_holds_nothing_up() {
+    fn keys_that_are_not_valid_paths_are_skipped() {
         let of = |key: &str| {
             let object = aws_sdk_s3::types::Object::builder().key(key).size(1).build();
             listed("lake", &object).unwrap().map(|meta| meta.location.to_string())

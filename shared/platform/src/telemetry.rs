@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_filter_logs_info_but_not_the_delta_librarys() {
+    fn the_default_filter_logs_info_except_of_the_delta_library() {
         let filter: Targets = DEFAULT_FILTER.parse().unwrap();
         for (target, level, is_logged) in [
             ("ingest", Level::INFO, true),

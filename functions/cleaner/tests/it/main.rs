@@ -1,7 +1,7 @@
 //! The cleaner's handler over the sample events, and over a store that fails.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
-#![allow(clippy::print_stdout, reason = "a test tells what it measured")]
+#![allow(clippy::print_stdout, reason = "a test prints its measurements")]
 
 mod bounds;
 #[path = "../../../../tests/runtime_api.rs"]

@@ -161,7 +161,7 @@ async fn on_a_shared_stream_a_limited_key_must_name_its_dataset_for_every_record
 }
 
 #[tokio::test]
-async fn no_trick_of_path_or_header_gets_a_record_elsewhere() {
+async fn manipulated_paths_and_headers_do_not_reach_other_datasets() {
     let long = "a".repeat(5_000);
     let paths = [
         "/v1/geo",

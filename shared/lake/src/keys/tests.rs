@@ -164,7 +164,7 @@ async fn the_keys_decide_about_candidates_of_an_index() {
     let (bytes, known) = encode(&sorted(keys.clone()));
     store.put(&path, bytes.into()).await.unwrap();
 
-    // The index cannot tell this key from `keys[77]`.
+    // The index cannot distinguish this key from `keys[77]`.
     let mut twin = keys[77];
     twin[KEY_BYTES - 1] ^= 1;
     for (present_keys, single) in [(1, true), (MAX_SINGLE_READS + 1, false)] {

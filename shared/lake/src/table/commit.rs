@@ -31,7 +31,7 @@ pub(super) trait PrepareCommit: Send {
     const CREATES_TABLE: bool;
 
     /// Stages the commit against the version in `state`; `None` if there is nothing to commit. `previous` is the commit
-    /// that lost its version to another writer: its files are written already and may be used again.
+    /// that ended in a conflict: its files are written already and may be used again.
     fn prepare(
         &mut self,
         table: &Table,

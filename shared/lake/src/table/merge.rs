@@ -68,7 +68,7 @@ impl PrepareCommit for Merge {
             return Ok(None);
         }
         // The previous merge is committed again as it is while the table has all files that it replaces: a merge takes longer than an
-        // insert, and would lose to concurrent inserts every time.
+        // insert, and would conflict with concurrent inserts every time.
         if let Some(previous) = previous.filter(|merge| has_all_files(state.log.files(), &merge.removes)) {
             return Ok(Some(previous));
         }

@@ -1,4 +1,4 @@
-//! Tests of the guarantee beside other actors: programs that change the log and the key files, and deployments of other catalogs.
+//! Tests of the insert guarantee with other writers: programs that change the log or the key files, and deployments of other catalogs.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ async fn a_gap_in_the_log_is_not_its_end() {
 
 /// The newest entries are deleted while a process knows them. It must not commit in their place.
 #[tokio::test]
-async fn newest_entries_that_are_gone_are_not_written_over() {
+async fn newest_entries_that_are_missing_are_not_overwritten() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let contract = contract();
     let lake = Lake::new(store.clone(), env(1));
@@ -182,7 +182,7 @@ async fn a_rejected_contract_builds_no_key_files() {
     let lake = Lake::new(store.clone(), env(1));
     push(&lake, &by_row, &good).await;
     remove_keys(&store).await;
-    // The bad deployment. A record that it quarantines, and that the catalog before accepted, is looked up.
+    // The rejected contract is deployed. A record that it quarantines and that the earlier catalog accepted is looked up.
     let strict = build_catalog("identity = [\"visitor\"]", "");
     let lake = Lake::new(store.clone(), env(2));
     let bad = {
@@ -216,9 +216,9 @@ async fn a_missing_key_file_under_identity_by_record_does_not_block_the_table() 
     assert!(done.is_ok(), "{}", done.unwrap_err());
 }
 
-/// With `identity = "record"`, a resolved bad record must not swallow later ones with the same bytes.
+/// With `identity = "record"`, later records with the same bytes as a resolved record are kept.
 #[tokio::test]
-async fn a_later_record_is_not_swallowed_by_an_equal_resolved_one() {
+async fn a_later_record_is_kept_beside_an_equal_resolved_one() {
     let lake = Lake::new(Arc::new(InMemory::new()), env(1));
     let strict = build_catalog("identity = \"record\"", "");
     let loose = build_catalog("identity = \"record\"", "null = [\"home\"]");
@@ -425,7 +425,7 @@ async fn data_files_of_the_former_record_identity_keep_their_keys() {
     assert_eq!(push(&cold, &catalog, &[old, again].concat()).await[0].1, 0);
     assert_eq!(count(&cold, &catalog, "visit").await, 8);
 
-    // Without its key file, an old data file does not tell its keys.
+    // Without its key file, the keys of an old data file are lost.
     remove_keys(&store).await;
     let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: Some(("r5", 0)) };
@@ -459,7 +459,7 @@ async fn the_identity_decides_how_often_equal_bad_records_are_quarantined() {
         assert_eq!(lake.redrive(&fixed, None).await.unwrap().inserted, rows as u64);
         assert_eq!(unresolved(&lake, catalog).await, []);
     }
-    // A record that no contract could accept is quarantined once, whoever sends it.
+    // A record that is not JSON is quarantined once, even if it is sent in several requests.
     let lake = Lake::new(Arc::new(InMemory::new()), env(1));
     push(&lake, &without, &[("no json", Some(("r1", 0))), ("no json", Some(("r2", 0)))]).await;
     assert_eq!(unresolved(&lake, &without).await.len(), 1);

@@ -344,10 +344,9 @@ mod tests {
             behind_ms: 0,
         };
         let catalog = Catalog::embedded().unwrap();
-        let (mut behind, mut total) = (0, 0);
+        let (mut skip, mut total) = (0, 0);
         loop {
-            let response =
-                ResponsePage::from_page(&page, Some(("7", behind)), View::Dataset("pin"), &catalog);
+            let response = ResponsePage::from_page(&page, Some(("7", skip)), View::Dataset("pin"), &catalog);
             assert!(Value::from(response.records.clone()).to_string().len() <= MAX_RESPONSE_BYTES);
             assert!(!response.records.is_empty());
             assert_eq!(response.records[0]["SequenceNumber"], format!("7.{total}"));
@@ -355,12 +354,12 @@ mod tests {
             match response.rest {
                 Some(Position::Inside { sequence, lines }) => {
                     assert_eq!((sequence.as_str(), lines), ("7", total));
-                    behind = lines;
+                    skip = lines;
                 }
                 _ => break,
             }
         }
-        assert!(behind > 0);
+        assert!(skip > 0);
         assert_eq!(total, 100_000);
     }
 
