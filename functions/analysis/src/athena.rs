@@ -1,7 +1,7 @@
 //! Runs queries on Amazon Athena, over the Delta tables that the Glue catalog names.
 //!
-//! An execution starts with a client request token, so that a redelivered event finds the execution that the first delivery
-//! started. It is polled until it ends, or stopped when its time is over. Its rows are fetched in pages.
+//! An execution starts with a client request token, so that a redelivered event finds the execution that the first
+//! delivery started. It is polled until it ends, or stopped when its time is over. Its rows are fetched in pages.
 
 mod cells;
 
@@ -77,8 +77,8 @@ enum ExecutionState {
 }
 
 impl Athena {
-    /// Creates an engine over the tables of `database`. The settings of `workgroup` say where Athena stores its results. Of
-    /// `limits`, time and rows apply.
+    /// Creates an engine over the tables of `database`. The settings of `workgroup` say where Athena stores its
+    /// results. Of `limits`, time and rows apply.
     pub fn new(
         config: &aws_config::SdkConfig,
         database: String,

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - A trigger starts the compactor and carries no work, so no rows are lost if a trigger is lost, duplicated or late.
-//!   Objects of other buckets are the exception, see [`files`]: their message is the work. It may be duplicated or late,
-//!   but not lost.
+//!   Objects of other buckets are the exception, see [`files`]: their message is the work. It may be duplicated or
+//!   late, but not lost.
 //! - If work remains when the time is up, the compactor sends itself a trigger before it responds.
 //! - A message is reported as failed, and delivered again, only if the work that it asked for failed.
 //! - Files cannot block landing objects, nor the other way round: landing objects come first, and files come first when
@@ -107,8 +107,8 @@ impl<Q: TriggerQueue> Compactor<Q> {
         }
         let end = start + time;
         let has_files = messages.iter().flat_map(|(_, jobs)| jobs).any(Job::is_for_files);
-        // Landing objects come first. The first kind of work may crash the process; then the messages are delivered again,
-        // and the other kind comes first.
+        // Landing objects come first. The first kind of work may crash the process; then the messages are delivered
+        // again, and the other kind comes first.
         let files_first = has_files && is_retry;
         let any = !time.is_zero();
         if files_first {
@@ -276,7 +276,8 @@ impl<Q: TriggerQueue> Compactor<Q> {
         match files.path_in_lake(&object) {
             None => vec![Job::Take(object)],
             Some(path) => match (path.split('/').next(), dataset_of(path)) {
-                // A listing skips an invalid path. As a job it fails and ends in the dead-letter queue, which has an alarm.
+                // A listing skips an invalid path. As a job it fails and ends in the dead-letter queue, which has an
+                // alarm.
                 (Some(INBOX), _) if Path::parse(path).is_err() => vec![Job::Take(object)],
                 (Some(INBOX), _) => vec![Job::Inbox],
                 (_, Some(dataset)) => vec![Job::Compact(vec![dataset.to_owned()])],

@@ -1,11 +1,12 @@
 //! Checks JSON text and copies it in compact form, in one pass.
 //!
-//! The output is the same value without white space between tokens. The order of keys and the text of numbers are unchanged; `\uXXXX`
-//! becomes UTF-8 where the character may appear in JSON unescaped. Control characters and unpaired surrogates stay escaped, so **the
-//! output never contains a line feed**: a value is a line. The output is about a third smaller than what Python clients send.
+//! The output is the same value without white space between tokens. The order of keys and the text of numbers are
+//! unchanged; `\uXXXX` becomes UTF-8 where the character may appear in JSON unescaped. Control characters and unpaired
+//! surrogates stay escaped, so **the output never contains a line feed**: a value is a line. The output is about a
+//! third smaller than what Python clients send.
 //!
-//! The grammar is that of RFC 8259: `NaN`, trailing commas and unescaped control characters are rejected, and so is nesting beyond
-//! [`MAX_DEPTH`], which also bounds the recursion of the reader. The lexer is [`pinlake_json`].
+//! The grammar is that of RFC 8259: `NaN`, trailing commas and unescaped control characters are rejected, and so is
+//! nesting beyond [`MAX_DEPTH`], which also bounds the recursion of the reader. The lexer is [`pinlake_json`].
 //!
 //! ```
 //! use ingest::compact::Reader;
@@ -295,8 +296,8 @@ mod tests {
         }
     }
 
-    /// Tens of thousands of texts with one or two bytes changed: both parsers accept the same ones, and the compact text has the same
-    /// value.
+    /// Tens of thousands of texts with one or two bytes changed: both parsers accept the same ones, and the compact
+    /// text has the same value.
     #[test]
     fn serde_json_agrees_on_what_is_json() {
         let seeds = [

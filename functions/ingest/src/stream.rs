@@ -49,8 +49,8 @@ pub struct StreamError {
 
 /// A stream that stores records.
 pub trait RecordStream: Send + Sync {
-    /// Puts up to [`MAX_CALL_RECORDS`] records of up to [`MAX_CALL_BYTES`] in total. Returns the result of each record, in
-    /// order.
+    /// Puts up to [`MAX_CALL_RECORDS`] records of up to [`MAX_CALL_BYTES`] in total. Returns the result of each record,
+    /// in order.
     ///
     /// # Errors
     /// If the call failed as a whole. Its records may have been stored even so.

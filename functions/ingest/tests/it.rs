@@ -1,7 +1,7 @@
 //! ingest as on Lambda: events of a function URL, responses, and the records on the stream.
 //!
-//! The stream is in memory and can reject records; everything else is the code that runs on AWS. The end-to-end tests use
-//! Kinesis.
+//! The stream is in memory and can reject records; everything else is the code that runs on AWS. The end-to-end tests
+//! use Kinesis.
 
 #![allow(
     clippy::unwrap_used,

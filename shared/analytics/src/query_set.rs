@@ -1,7 +1,7 @@
 //! Query sets: folders of SQL files. `<result>.sql` holds the query of one result.
 //!
-//! All engines use `<result>.sql`. If an engine needs other SQL, `<result>.<engine>.sql` replaces it for that engine and
-//! must return the same columns and rows.
+//! All engines use `<result>.sql`. If an engine needs other SQL, `<result>.<engine>.sql` replaces it for that engine
+//! and must return the same columns and rows.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -103,8 +103,8 @@ impl QuerySet {
         }
     }
 
-    /// Builds the set from files, each a name (a path or an object key) and its text, in one dialect. Files whose names do not
-    /// end in `.sql` are ignored.
+    /// Builds the set from files, each a name (a path or an object key) and its text, in one dialect. Files whose names
+    /// do not end in `.sql` are ignored.
     ///
     /// # Errors
     /// All errors at once, also in the files of other dialects: no queries or too many, an invalid name of a result, an

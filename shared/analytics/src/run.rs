@@ -77,7 +77,8 @@ pub async fn run_queries(
 /// Runs every query of the set over `tables`.
 ///
 /// # Errors
-/// [`AnalyticsError::Tables`] if two tables have the same name; [`AnalyticsError::Queries`] with every query that failed.
+/// [`AnalyticsError::Tables`] if two tables have the same name; [`AnalyticsError::Queries`] with every query that
+/// failed.
 pub async fn run_queries_with_limits(
     store: Arc<dyn ObjectStore>,
     tables: Vec<TableInput>,
@@ -166,8 +167,8 @@ impl Run {
 
     /// Creates a session with these tables and nothing else.
     fn create_session(&self, cache_bytes: usize) -> Result<SessionContext, DataFusionError> {
-        // With one partition a query exchanges no rows, and a set has enough queries for the processors. With two, a query that
-        // spills may never finish: https://github.com/apache/datafusion/issues/24883, not fixed in 55.2.
+        // With one partition a query exchanges no rows, and a set has enough queries for the processors. With two, a
+        // query that spills may never finish: https://github.com/apache/datafusion/issues/24883, not fixed in 55.2.
         let mut config = SessionConfig::new().with_target_partitions(1);
         // Line numbers for the errors.
         config.options_mut().sql_parser.collect_spans = true;

@@ -1,8 +1,8 @@
 //! Measures how fast one thread cleans NDJSON lines to Arrow batches and inserts them into a table. For comparison, two
 //! JSON parsers read the same lines. `make bench SECTIONS=cleaning` calls it.
 //!
-//! `cleaning_speed <rounds> <dataset>=<file.ndjson>...` prints one JSON line for each dataset. Speeds are the medians of the
-//! rounds, in MB (10^6 bytes of input) per second.
+//! `cleaning_speed <rounds> <dataset>=<file.ndjson>...` prints one JSON line for each dataset. Speeds are the medians
+//! of the rounds, in MB (10^6 bytes of input) per second.
 #![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::hint::black_box;
@@ -36,7 +36,8 @@ fn main() -> Result<(), Failure> {
         let size = lines.iter().map(|line| line.len()).sum::<usize>() as f64 / 1e6;
         let mut speeds: [Vec<f64>; 5] = Default::default();
         for round in 0..=rounds {
-            // Every round measures everything once, so that a slow phase of the machine affects all alike. Round 0 warms up.
+            // Every round measures everything once, so that a slow phase of the machine affects all alike. Round 0
+            // warms up.
             let batches = clean(&catalog, dataset, &lines);
             let seconds = [
                 timed(|| parse_with_simd_json(&lines))?,
@@ -100,7 +101,8 @@ fn clean(catalog: &Arc<Catalog>, dataset: &str, lines: &[&[u8]]) -> Vec<RecordBa
     batches
 }
 
-/// Inserts into a new table in memory. Includes the lookup of keys, Parquet with zstd, key files, statistics and the log.
+/// Inserts into a new table in memory. Includes the lookup of keys, Parquet with zstd, key files, statistics and the
+/// log.
 async fn insert(catalog: &Arc<Catalog>, dataset: &str, batches: &[RecordBatch]) -> Result<usize, Failure> {
     let env = Env { clock: Arc::new(SystemClock), rng: Arc::new(Rng::seeded(1)) };
     let lake = Lake::new(Arc::new(InMemory::new()), env);

@@ -29,8 +29,8 @@ pub struct CompactionLimits {
     pub objects: usize,
     /// Stored bytes of one commit.
     pub bytes: u64,
-    /// Bytes in memory of one commit's rows: several times the stored bytes, and far more if texts repeat. The object that
-    /// exceeds it is the last one.
+    /// Bytes in memory of one commit's rows: several times the stored bytes, and far more if texts repeat. The object
+    /// that exceeds it is the last one.
     pub row_bytes: usize,
     /// No commit begins after this time.
     pub time: Duration,
@@ -158,8 +158,8 @@ impl Compaction<'_> {
         Ok(InsertedObjects { count, is_contended: rows.inserted == 0 })
     }
 
-    /// Reads landing objects up to the limit of row bytes. Returns the rows, and the number of objects read. A missing object was
-    /// inserted by another compactor. An object that cannot be read is moved to `failed/`.
+    /// Reads landing objects up to the limit of row bytes. Returns the rows, and the number of objects read. A missing
+    /// object was inserted by another compactor. An object that cannot be read is moved to `failed/`.
     async fn read_objects(
         &mut self,
         objects: &[LandingObject],

@@ -38,8 +38,8 @@ pub(crate) struct EvaluatedRecord {
 
 impl EvaluatedRecord {
     /// Whether the record is resolved once the resulting row exists. A clean row always resolves it. A row in
-    /// quarantine under another key does so in one direction only, or two rows would resolve each other: a row without a dataset yields to
-    /// one with a dataset, and a row for all equal records yields to the row of one record.
+    /// quarantine under another key does so in one direction only, or two rows would resolve each other: a row without
+    /// a dataset yields to one with a dataset, and a row for all equal records yields to the row of one record.
     pub(crate) fn yields(&self) -> bool {
         match self.disposition {
             Disposition::Clean => true,
@@ -156,7 +156,8 @@ impl<'a> QuarantineColumns<'a> {
     }
 }
 
-/// Sets the time of resolution, in microseconds since 1970, in those selected rows that have none; `None` if there is no such row.
+/// Sets the time of resolution, in microseconds since 1970, in those selected rows that have none; `None` if there is
+/// no such row.
 pub(crate) fn mark_resolved(
     batch: &RecordBatch,
     selected: &BooleanArray,

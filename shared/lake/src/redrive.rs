@@ -1,9 +1,9 @@
 //! Redrive: cleans quarantined records again and inserts those that their contract now accepts.
 //!
-//! Rows are inserted first and marked as resolved in quarantine afterwards, so in between a record is in both places and never in
-//! neither. An interrupted redrive has to be repeated, as the trigger queue does. By then the contract may be the old one again,
-//! which would accept nothing, so a redrive also resolves the records that their table has under any catalog of the history. A resolved row
-//! keeps its key, so a late copy of the record is not quarantined again.
+//! Rows are inserted first and marked as resolved in quarantine afterwards, so in between a record is in both places
+//! and never in neither. An interrupted redrive has to be repeated, as the trigger queue does. By then the contract may
+//! be the old one again, which would accept nothing, so a redrive also resolves the records that their table has under
+//! any catalog of the history. A resolved row keeps its key, so a late copy of the record is not quarantined again.
 
 use std::sync::Arc;
 

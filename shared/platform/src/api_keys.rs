@@ -1,8 +1,8 @@
 //! API keys: which client can write to which datasets.
 //!
-//! A deployment has one entry for each key, `<name>:<SHA-256 of the key, 64 hex digits>[:<dataset>+<dataset>...]`, separated by
-//! commas. A key without datasets grants access to all of them. The keys themselves are not stored. A key is 256 random
-//! bits, so a dictionary attack is impossible and a plain hash protects it as well as a slow one.
+//! A deployment has one entry for each key, `<name>:<SHA-256 of the key, 64 hex digits>[:<dataset>+<dataset>...]`,
+//! separated by commas. A key without datasets grants access to all of them. The keys themselves are not stored. A key
+//! is 256 random bits, so a dictionary attack is impossible and a plain hash protects it as well as a slow one.
 //!
 //! ```
 //! use pinlake_platform::api_keys::{ApiKeys, entry};
@@ -123,7 +123,8 @@ impl ApiKey {
         Ok(Self { name: name.to_owned(), hash, datasets })
     }
 
-    /// Returns whether the key grants access to `dataset`. Without a dataset: to records that only the cleaner can route.
+    /// Returns whether the key grants access to `dataset`. Without a dataset: to records that only the cleaner can
+    /// route.
     pub fn covers(&self, dataset: Option<&str>) -> bool {
         match (&self.datasets, dataset) {
             (None, _) => true,

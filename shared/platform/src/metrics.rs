@@ -1,7 +1,7 @@
 //! The catalogue of metrics: every metric that a function emits, defined once.
 //!
-//! `main.rs` of each function emits the constants of its module with [`Metrics`](crate::telemetry::Metrics). Tests compare
-//! `docs/metrics.md`, the alarms of `template.yaml` and the counts of `pinlake cost` with [`CATALOGUE`].
+//! `main.rs` of each function emits the constants of its module with [`Metrics`](crate::telemetry::Metrics). Tests
+//! compare `docs/metrics.md`, the alarms of `template.yaml` and the counts of `pinlake cost` with [`CATALOGUE`].
 //!
 //! To add a metric: add a line here, emit it in `main.rs`, and add the row that the test prints to `docs/metrics.md`.
 //! To add an alarm on it: add the alarm to `template.yaml` and a row to the alarms in `docs/metrics.md`.

@@ -1,9 +1,9 @@
 //! An S3 bucket as an [`ObjectStore`], through the AWS SDK.
 //!
-//! The lake uses the `object_store` trait, so it works the same on a folder, on S3 and on the simulator's faulty store. This
-//! is not `object_store`'s own S3 client, because the AWS SDK supports every credential source that users expect, and
-//! because the commit protocol needs the difference between 412 (the object exists) and 409 (the outcome is unknown; S3
-//! User Guide, "Conditional requests").
+//! The lake uses the `object_store` trait, so it works the same on a folder, on S3 and on the simulator's faulty store.
+//! This is not `object_store`'s own S3 client, because the AWS SDK supports every credential source that users expect,
+//! and because the commit protocol needs the difference between 412 (the object exists) and 409 (the outcome is
+//! unknown; S3 User Guide, "Conditional requests").
 
 use std::fmt;
 use std::ops::Range;
@@ -391,8 +391,8 @@ fn listed(bucket: &str, object: &aws_sdk_s3::types::Object) -> Result<Option<Obj
     Ok(Some(meta(location, size, object.e_tag.clone(), None, object.last_modified.as_ref())))
 }
 
-/// Converts a key to a path; `None` for a key that is not a valid path (empty segments, `.`, `..` or control characters).
-/// pinlake writes no such keys. Uploads with such keys must not block the objects next to them.
+/// Converts a key to a path; `None` for a key that is not a valid path (empty segments, `.`, `..` or control
+/// characters). pinlake writes no such keys. Uploads with such keys must not block the objects next to them.
 fn path_of(bucket: &str, key: &str) -> Option<Path> {
     let path = Path::parse(key).ok().filter(|path| path.as_ref() == key);
     if path.is_none() {

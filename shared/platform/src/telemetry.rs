@@ -1,8 +1,8 @@
 //! Writes the logs and metrics of a function.
 //!
 //! Metrics are lines in CloudWatch's Embedded Metric Format ("Specification: Embedded metric format", CloudWatch
-//! User Guide) on standard output. CloudWatch Logs extracts the metrics, so no call is needed. [`crate::metrics`] defines
-//! them.
+//! User Guide) on standard output. CloudWatch Logs extracts the metrics, so no call is needed. [`crate::metrics`]
+//! defines them.
 
 use std::io::Write;
 
@@ -29,7 +29,8 @@ pub fn init() {
 
 /// Parses `RUST_LOG`, such as `warn` or `info,compactor=debug`. Uses `default` if it is not set or invalid.
 ///
-/// `Targets` does not filter by spans and fields. `EnvFilter` does, but its regular expressions are 2 % of a function's size.
+/// `Targets` does not filter by spans and fields. `EnvFilter` does, but its regular expressions are 2 % of a function's
+/// size.
 pub fn filter(default: &str) -> Targets {
     let from_settings = crate::settings::optional("RUST_LOG").and_then(|filter| filter.parse().ok());
     from_settings.or_else(|| default.parse().ok()).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Operations on an object store that more than one crate needs, each in one place: read an object if it exists, create it
-//! if it does not, delete it if it exists, update a JSON object atomically, and list with a limit.
+//! Operations on an object store that more than one crate needs, each in one place: read an object if it exists, create
+//! it if it does not, delete it if it exists, update a JSON object atomically, and list with a limit.
 //!
 //! Invariants:
 //! - Every function can be called again after an error: a second call has the same effect as the first.

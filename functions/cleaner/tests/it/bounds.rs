@@ -25,8 +25,8 @@ fn compressed_event(lines: &str) -> KinesisEvent {
     event
 }
 
-/// A compressed Kinesis record with the shortest possible lines. The quarantine row of each line is a hundred times as long
-/// as the line.
+/// A compressed Kinesis record with the shortest possible lines. The quarantine row of each line is a hundred times as
+/// long as the line.
 #[tokio::test]
 async fn a_small_compressed_record_with_millions_of_lines_needs_bounded_memory() {
     if !alone("bounds::a_small_compressed_record_with_millions_of_lines_needs_bounded_memory") {

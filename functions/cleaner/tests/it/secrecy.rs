@@ -1,5 +1,5 @@
-//! No content of a record is logged or returned, even at `RUST_LOG=trace` and when records or the lake are damaged. Runs the
-//! cleaner's binary.
+//! No content of a record is logged or returned, even at `RUST_LOG=trace` and when records or the lake are damaged.
+//! Runs the cleaner's binary.
 
 use std::fs;
 use std::path::Path;

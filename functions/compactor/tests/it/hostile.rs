@@ -1,5 +1,5 @@
-//! Hostile files in the inbox: the compactor finishes each within seconds, and loads the valid file next to it. Parquet is
-//! read in child processes.
+//! Hostile files in the inbox: the compactor finishes each within seconds, and loads the valid file next to it. Parquet
+//! is read in child processes.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Cleans records on all processors. Records are gathered into blocks, blocks are cleaned in parallel, and their rows are
-//! returned in the order of the records, so that the first of equal rows is the one inserted.
+//! Cleans records on all processors. Records are gathered into blocks, blocks are cleaned in parallel, and their rows
+//! are returned in the order of the records, so that the first of equal rows is the one inserted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,8 +135,8 @@ impl CleaningPool {
         block.add(source, bytes, Content::Record { number, position: record.position, fault: record.error });
     }
 
-    /// Adds whole lines until the block is full; the threads that clean split them. Returns false if there are none. Only for
-    /// sources without an id, whose records are not numbered.
+    /// Adds whole lines until the block is full; the threads that clean split them. Returns false if there are none.
+    /// Only for sources without an id, whose records are not numbered.
     pub(super) fn push_lines(&mut self, source: &Arc<LoadSource>, records: &mut RecordReader) -> bool {
         let block = &mut self.open;
         let start = block.filled();

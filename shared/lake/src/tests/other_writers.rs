@@ -1,4 +1,5 @@
-//! Tests of the insert guarantee with other writers: programs that change the log or the key files, and deployments of other catalogs.
+//! Tests of the insert guarantee with other writers: programs that change the log or the key files, and deployments of
+//! other catalogs.
 
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ fn entry(version: u64) -> Path {
     Path::from(format!("tables/visit/_delta_log/{version:020}.json"))
 }
 
-/// An entry in the middle of the log is missing. The next insert must not commit in its place, without the rows of the later entries.
+/// An entry in the middle of the log is missing. The next insert must not commit in its place, without the rows of the
+/// later entries.
 #[tokio::test]
 async fn a_gap_in_the_log_is_not_its_end() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -68,7 +70,8 @@ async fn newest_entries_that_are_missing_are_not_overwritten() {
     assert!(store.head(&entry(3)).await.is_err(), "nothing was committed in its place");
 }
 
-/// Another program has written a checkpoint and truncated the log before it (Delta's log clean-up) while this process was warm.
+/// Another program has written a checkpoint and truncated the log before it (Delta's log clean-up) while this process
+/// was warm.
 #[tokio::test]
 async fn a_warm_process_behind_a_truncated_log_loses_no_rows() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -171,8 +174,9 @@ async fn remove_keys(store: &Arc<dyn ObjectStore>) {
     }
 }
 
-/// A key file is missing (a restored table, OPTIMIZE by another program), and a contract is deployed whose identity the table rejects. A
-/// lookup from quarantine must not rebuild the key file under the rejected identity: after a rollback, all rows would be inserted again.
+/// A key file is missing (a restored table, OPTIMIZE by another program), and a contract is deployed whose identity the
+/// table rejects. A lookup from quarantine must not rebuild the key file under the rejected identity: after a rollback,
+/// all rows would be inserted again.
 #[tokio::test]
 async fn a_rejected_contract_builds_no_key_files() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -182,7 +186,8 @@ async fn a_rejected_contract_builds_no_key_files() {
     let lake = Lake::new(store.clone(), env(1));
     push(&lake, &by_row, &good).await;
     remove_keys(&store).await;
-    // The rejected contract is deployed. A record that it quarantines and that the earlier catalog accepted is looked up.
+    // The rejected contract is deployed. A record that it quarantines and that the earlier catalog accepted is looked
+    // up.
     let strict = build_catalog("identity = [\"visitor\"]", "");
     let lake = Lake::new(store.clone(), env(2));
     let bad = {
@@ -283,8 +288,8 @@ async fn two_callers_with_one_idempotency_key_lose_nothing() {
     assert_eq!(count(&lake, &catalog, "visit").await, 2);
 }
 
-/// A dataset is withdrawn while a key file is missing. A catalog that its table rejects, and that never inserted a row, must not decide
-/// about the identity under which the key file is rebuilt.
+/// A dataset is withdrawn while a key file is missing. A catalog that its table rejects, and that never inserted a row,
+/// must not decide about the identity under which the key file is rebuilt.
 #[tokio::test]
 async fn a_rejected_catalog_builds_no_key_files_later() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -319,8 +324,9 @@ fn two_shapes(with_other: bool) -> Arc<Catalog> {
     Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
 }
 
-/// Rows that landed under an older catalog are inserted under a newer one with the same contract. A second delivery was evaluated under
-/// the newer catalog, in which the record matches two shapes, and quarantined. The insert must resolve it.
+/// Rows that landed under an older catalog are inserted under a newer one with the same contract. A second delivery was
+/// evaluated under the newer catalog, in which the record matches two shapes, and quarantined. The insert must resolve
+/// it.
 #[tokio::test]
 async fn clean_rows_of_an_older_catalog_are_looked_up_under_that_catalog() {
     let lake = Lake::new(Arc::new(InMemory::new()), env(1));
@@ -340,8 +346,8 @@ async fn clean_rows_of_an_older_catalog_are_looked_up_under_that_catalog() {
     assert_eq!(unresolved(&lake, &new).await, [], "it is in its table and unresolved in quarantine");
 }
 
-/// Rewrites a table as the former form of `identity = "record"`: keys that do not cover the content, in a key file without an epoch,
-/// and not in the data file.
+/// Rewrites a table as the former form of `identity = "record"`: keys that do not cover the content, in a key file
+/// without an epoch, and not in the data file.
 async fn rewrite_in_former_form(store: &Arc<dyn ObjectStore>, contract: &Contract, former_keys: &[[u8; 16]]) {
     let text =
         String::from_utf8(store.get(&entry(0)).await.unwrap().bytes().await.unwrap().to_vec()).unwrap();

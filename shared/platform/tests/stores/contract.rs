@@ -154,7 +154,8 @@ pub async fn versions_in_quick_succession_have_different_etags(store: &Store) {
 }
 
 pub async fn a_listing_of_several_pages_has_each_object_once(store: &Store) {
-    // More objects than S3 lists in a page, under paths like those of landing objects, and others with a similar prefix.
+    // More objects than S3 lists in a page, under paths like those of landing objects, and others with a similar
+    // prefix.
     let key =
         |number: usize| format!("landing/pin/{:02x}/events/shard-{}/{number:04}", number % 7, number % 3);
     let mut keys: Vec<String> = (0..1_050).map(key).collect();
