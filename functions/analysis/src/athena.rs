@@ -1,7 +1,8 @@
 //! Runs queries on Amazon Athena, over the Delta tables that the Glue catalog names.
 //!
 //! An execution starts with a client request token, so that a redelivered event finds the execution that the first
-//! delivery started. It is polled until it ends, or stopped when its time is over. Its rows are fetched in pages.
+//! delivery started. It is polled until it ends, or stopped when it reaches its time limit. Its rows are fetched in
+//! pages.
 
 mod cells;
 

@@ -9,7 +9,7 @@
 //! and Lambda delivers again from there (Lambda Developer Guide, "Configuring partial batch response with Kinesis Data
 //! Streams"). For records of Kafka the whole invocation fails, and Lambda delivers the whole batch again: it reads
 //! partial batch responses only in provisioned mode ("Configuring error handling controls for Kafka event sources") and
-//! takes them for success otherwise.
+//! treats them as success otherwise.
 //!
 //! ```
 //! use std::sync::Arc;

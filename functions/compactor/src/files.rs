@@ -427,7 +427,7 @@ impl Work<'_> {
         let mut attempt = Attempt::begin(self.lake, &self.files.env, attempted).await?;
         let mut stuck = BTreeSet::new();
         let read = self.read(files, &mut attempt, &mut stuck).await;
-        // Also if the store has failed: that is not a failure of the files.
+        // The attempt also ends if the store has failed: that is not a failure of the files.
         if let Err(error) = attempt.finish(self.lake, &*self.files.env.clock, &stuck).await {
             tracing::warn!(%error, "cannot finish an attempt: it will count as failed");
         }

@@ -197,7 +197,7 @@ impl RequestSummary {
 /// Checks that the caller may access the dataset of every record for a shared stream.
 ///
 /// The cleaner trusts the dataset in a stream key and quarantines records of another shape, so no record reaches
-/// another dataset. Records that only their shape would route need access to all datasets.
+/// another dataset. Records that would be routed by their shape need access to all datasets.
 fn check_record_access(caller: Caller<'_>, records: &[StreamRecord]) -> Result<(), ApiError> {
     for record in records {
         caller.check_access(StreamKey::parse(&record.key).and_then(|key| key.dataset))?;

@@ -1,5 +1,5 @@
-//! Attempts at files. An attempt is recorded before a file is read, so that a file that ends the process is known by
-//! name.
+//! Attempts at files. An attempt is recorded before a file is read, so that a file that crashes the process
+//! can be identified.
 //!
 //! A reader of files puts an object of its own, `state/attempts/<id>.json`, that names the versions it is about to read
 //! (name, ETag, size). It removes the object when it stops in an orderly way: the files are done or moved to `failed/`,

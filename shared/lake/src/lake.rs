@@ -32,7 +32,7 @@ impl Lake {
     /// use pinlake_env::Env;
     /// use pinlake_lake::Lake;
     ///
-    /// // Any object store will do: S3, a folder, or memory.
+    /// // Any object store works: S3, a folder, or memory.
     /// let lake = Lake::new(Arc::new(InMemory::new()), Env::system()).with_key_bytes(16 << 20);
     /// ```
     pub fn new(store: Arc<dyn ObjectStore>, env: Env) -> Self {

@@ -3,7 +3,7 @@
 //! Different contracts may evaluate the same record: it is delivered again after a deployment, sent again after a
 //! contract was fixed, cleaned again from its raw bytes, or landed under one catalog and delivered again under another.
 //! If one contract accepts it and another does not, it would be in its table *and* in quarantine; or it is quarantined
-//! under two keys. So an insert looks at the other place **after** its own commit, and before its landing objects are
+//! under two keys. So an insert checks the other place **after** its own commit, and before its landing objects are
 //! removed. It evaluates under every catalog that ever evaluated records of this lake
 //! ([`pinlake_landing::catalog_history`]):
 //!
@@ -11,8 +11,8 @@
 //!   as resolved;
 //! - after quarantine rows: if a catalog gives one of them a key that exists somewhere, it is marked as resolved.
 //!
-//! Of two writers, the one that looks later sees both commits, whatever their order. A writer that is killed in between
-//! leaves its landing objects, and its work is repeated.
+//! Of two writers, the one that checks later sees both commits, whatever their order. A writer that is killed in
+//! between leaves its landing objects, and its work is repeated.
 //!
 //! The [evaluation](crate::evaluation) of a data file of quarantine is cached for each catalog. So an insert evaluates
 //! its own rows, and quarantined records only if their evaluation is not cached.

@@ -30,8 +30,8 @@ const CONCURRENCY: usize = 8;
 /// Limit of cleaned rows in memory, in bytes as [`RecordCleaner::buffered_bytes`] counts them. At the limit the rows
 /// are written before more records are cleaned.
 const MAX_BUFFERED_BYTES: usize = 64 << 20;
-/// The highest index in a partition key of ingest. The lines of a record count on from the index, and a record has
-/// fewer lines than bytes, so their numbers do not overflow.
+/// The highest index in a partition key of ingest. The lines of a record are numbered from the index on, and a record
+/// has fewer lines than bytes, so their numbers do not overflow.
 const MAX_INDEX: u64 = u64::MAX >> 1;
 
 /// A batch of records of one shard, in the order of their sequence numbers.
@@ -43,7 +43,7 @@ pub struct RawBatch<'a> {
     pub records: &'a [RawRecord],
 }
 
-/// What a batch has landed as.
+/// What landing a batch wrote.
 #[derive(Debug, Clone, Default)]
 pub struct LandingSummary {
     /// The landing objects, one or more for each dataset.

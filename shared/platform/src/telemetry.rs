@@ -19,7 +19,7 @@ use crate::metrics::Metric;
 /// The filter where `RUST_LOG` is not set. At `info` the Delta library logs several KB for each commit.
 const DEFAULT_FILTER: &str = "info,delta_kernel=warn";
 
-/// Sends logs to standard error as JSON, one object a line. `RUST_LOG` sets the level.
+/// Sends logs to standard error as JSON, one object per line. `RUST_LOG` sets the level.
 ///
 /// Libraries never log below `info`, whatever `RUST_LOG` says: at `trace`, Lambda's runtime logs each event and the AWS
 /// SDK each request, with payloads and API keys. A second call does nothing.

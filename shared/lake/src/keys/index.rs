@@ -15,7 +15,7 @@ pub(super) const STORED_BITS: u32 = 24;
 /// each key than a lookup.
 const SCAN_FACTOR: usize = 8;
 
-/// How many first bits of a key select its bucket, in an index of `count` keys: about 16 keys a bucket.
+/// How many first bits of a key select its bucket, in an index of `count` keys: about 16 keys per bucket.
 pub(super) fn bucket_bits(count: usize) -> u32 {
     (count / 16).checked_ilog2().unwrap_or(0).min(28)
 }

@@ -181,7 +181,6 @@ async fn remove_keys(store: &Arc<dyn ObjectStore>) {
 async fn a_rejected_contract_builds_no_key_files() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let by_row = build_catalog("", "");
-    let by_column = build_catalog("identity = [\"visitor\"]", "");
     let good = [("{\"visitor\":1,\"page\":1}", None), ("{\"visitor\":2,\"page\":1}", None)];
     let lake = Lake::new(store.clone(), env(1));
     push(&lake, &by_row, &good).await;
@@ -197,7 +196,6 @@ async fn a_rejected_contract_builds_no_key_files() {
         "{\"visitor\":3,\"page\":\"home\"}"
     };
     push(&lake, &strict, &[(bad, None)]).await;
-    drop(by_column);
     // After the rollback the same rows are delivered again.
     let lake = Lake::new(store.clone(), env(3));
     let again = push(&lake, &by_row, &good).await;
@@ -289,7 +287,7 @@ async fn two_callers_with_one_idempotency_key_lose_nothing() {
 }
 
 /// A dataset is withdrawn while a key file is missing. A catalog that its table rejects, and that never inserted a row,
-/// must not decide about the identity under which the key file is rebuilt.
+/// must not determine the identity under which the key file is rebuilt.
 #[tokio::test]
 async fn a_rejected_catalog_builds_no_key_files_later() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -332,7 +330,8 @@ async fn clean_rows_of_an_older_catalog_are_looked_up_under_that_catalog() {
     let lake = Lake::new(Arc::new(InMemory::new()), env(1));
     let (old, new) = (two_shapes(false), two_shapes(true));
     let raw = "{\"visitor\":1,\"page\":2}";
-    // The old cleaner has landed the record and kept its catalog. The compactor has not inserted it yet.
+    // The old cleaner has landed the record and stored its catalog in the history. The compactor has not inserted it
+    // yet.
     lake.catalog_history().add(&**lake.store(), &old).await.unwrap();
     let mut cleaner = RecordCleaner::new(old.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
