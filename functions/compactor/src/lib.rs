@@ -6,7 +6,7 @@
 //!   late, but not lost.
 //! - If work remains when the time is up, the compactor sends itself a trigger before it responds.
 //! - A message is reported as failed, and delivered again, only if the work that it asked for failed.
-//! - Files cannot block landing objects, nor the other way round: landing objects come first, and files come first when
+//! - Files cannot block landing objects, and vice versa: landing objects come first, and files come first when
 //!   messages are delivered again because a process has crashed.
 //!
 //! ```

@@ -53,7 +53,7 @@ pub trait RecordStream: Send + Sync {
     /// in order.
     ///
     /// # Errors
-    /// If the call failed as a whole. Its records may have been stored even so.
+    /// If the call failed as a whole. Its records may have been stored anyway.
     fn put_records(
         &self,
         records: &[&StreamRecord],

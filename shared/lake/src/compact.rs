@@ -38,7 +38,7 @@ pub struct CompactionLimits {
 
 impl Default for CompactionLimits {
     fn default() -> Self {
-        // A request to S3 lists 1,000 objects: these, and one more that shows that the listing goes on.
+        // A request to S3 lists 1,000 objects: these, and one more that shows that there are others.
         Self { objects: 999, bytes: 64 << 20, row_bytes: 256 << 20, time: Duration::from_secs(30) }
     }
 }

@@ -186,7 +186,7 @@ fn encode_parquet(
         properties = properties.set_column_dictionary_enabled(column, false);
     }
     for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {
-        // The log has the minimum and the maximum of the file. To find them for each page costs as much as encoding the
+        // The log has the minimum and the maximum of the file. Finding them for each page costs as much as encoding the
         // texts, and rarely lets a reader skip a page.
         let column = ColumnPath::from(field.name().as_str());
         properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);

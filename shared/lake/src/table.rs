@@ -205,7 +205,7 @@ impl Table {
         self.check_identity(log)?;
         let Some(actual) = log.schema()? else { return Ok(()) };
         let expected = self.contract.arrow_schema();
-        // A table from before keys were stored does not declare their column. Its data files have it all the same;
+        // A table from before keys were stored does not declare their column. Its data files have it anyway;
         // readers ignore it.
         let columns = |schema: &SchemaRef| -> Vec<_> {
             let fields = schema.fields().iter().filter(|field| field.name() != KEY_COLUMN);

@@ -1,7 +1,6 @@
 //! Decompression of stream records: gzip and zstd, detected by their magic numbers.
 //!
-//! The size limit is per record and not per batch, so that a record is cleaned in the same way in whatever batch it
-//! arrives.
+//! The size limit is per record and not per batch, so that a record is cleaned in the same way whatever its batch.
 
 use std::borrow::Cow;
 use std::io::Read;

@@ -50,7 +50,7 @@ pub struct LandedRows {
 /// `replaced` is the object that the new one replaces, see [`LandingName::for_replacement_of`].
 ///
 /// # Errors
-/// When the rows cannot be encoded, or the store fails. The object may then exist all the same; a retry is safe.
+/// When the rows cannot be encoded, or the store fails. The object may exist anyway; a retry is safe.
 pub async fn put(
     store: &dyn ObjectStore,
     dataset: &str,

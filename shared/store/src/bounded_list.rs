@@ -6,7 +6,7 @@ use object_store::{ObjectMeta, ObjectStore, Result};
 
 /// The result of a bounded listing.
 ///
-/// Check [`BoundedList::is_truncated`] before you conclude anything from what is absent: a truncated listing says
+/// Check [`BoundedList::is_truncated`] before you conclude that an object is absent: a truncated listing says
 /// nothing about the objects after its limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoundedList<T> {

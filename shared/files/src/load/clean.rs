@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::{LoadError, LoadSource};
 
-/// Bytes of records in a block. It fits into the cache of a processor, and is cleaned quickly enough for inserts, whose
-/// columns are encoded on the same threads, to get a turn.
+/// Bytes of records in a block. It fits into the cache of a processor, and is cleaned quickly, so that inserts, whose
+/// columns are encoded on the same threads, do not wait long.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks that wait, are being cleaned or are cleaned, for each thread.
 const BLOCKS_PER_THREAD: usize = 2;
