@@ -1,7 +1,8 @@
 //! Runs queries on Amazon Athena, over the Delta tables that the Glue catalog names.
 //!
-//! An execution starts with a client request token, so that a redelivered event finds the execution that the first delivery
-//! started. It is polled until it ends, or stopped when its time is over. Its rows are fetched in pages.
+//! An execution starts with a client request token, so that a redelivered event finds the execution that the first
+//! delivery started. It is polled until it ends, or stopped when it reaches its time limit. Its rows are fetched in
+//! pages.
 
 mod cells;
 
@@ -77,8 +78,8 @@ enum ExecutionState {
 }
 
 impl Athena {
-    /// Creates an engine over the tables of `database`. The settings of `workgroup` say where Athena stores its results. Of
-    /// `limits`, time and rows apply.
+    /// Creates an engine over the tables of `database`. The settings of `workgroup` say where Athena stores its
+    /// results. Of `limits`, time and rows apply.
     pub fn new(
         config: &aws_config::SdkConfig,
         database: String,
@@ -97,7 +98,7 @@ impl Athena {
             Ok(ended) => ended?,
             Err(_) => {
                 let seconds = self.limits.query_time.as_secs();
-                // Otherwise it continues, and costs.
+                // Otherwise it continues and is billed.
                 let stopped = self.client.stop_query_execution().query_execution_id(&execution).send().await;
                 if let Err(error) = stopped {
                     tracing::warn!(execution, error = %DisplayErrorContext(error), "the execution could not be stopped");
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(status(Failed, "", Some((1, true))), failed(FailureKind::Service, what, true));
         assert_eq!(line_in(what), None);
         let what = "Athena cancelled it: Bytes scanned limit was exceeded";
-        let told = status(Cancelled, "Bytes scanned limit was exceeded", None);
-        assert_eq!(told, failed(FailureKind::Limit, what, false));
+        let state = status(Cancelled, "Bytes scanned limit was exceeded", None);
+        assert_eq!(state, failed(FailureKind::Limit, what, false));
     }
 }

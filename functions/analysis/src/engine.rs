@@ -1,8 +1,8 @@
 //! Runs the queries in this process or on an external engine that reads the same tables.
 //!
-//! In this process each table is pinned at one version. An external engine reads the newest version at the start of each
-//! query. The versions are therefore read before the first query and after the last. A version that did not change is the one that
-//! every query read. If it changed, the results contain both versions.
+//! In this process each table is pinned at one version. An external engine reads the newest version at the start of
+//! each query. The versions are therefore read before the first query and after the last. A version that did not change
+//! is the one that every query read. If it changed, the results contain both versions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub struct QueryRows {
 pub trait ExternalEngine: Send + Sync {
     /// Executes a query over the newest version of each table.
     ///
-    /// `execution_id` is an idempotency token: the engine may return the rows of an earlier execution with the same id, because that was the
-    /// same query over the same versions.
+    /// `execution_id` is an idempotency token: the engine may return the rows of an earlier execution with the same id,
+    /// because that was the same query over the same versions.
     ///
     /// # Errors
     /// If the query or the engine fails.

@@ -1,9 +1,9 @@
-//! The analysis function: runs the query set over the newest version of each table and stores the results. It executes the
-//! queries itself or on an external engine ([`engine`]).
+//! The analysis function: runs the query set over the newest version of each table and stores the results. It executes
+//! the queries itself or on an external engine ([`engine`]).
 //!
 //! Results go to the lake (`results/runs/<run>.json`, complete) and to a DynamoDB table for lookups (one item for each
-//! result, under the id of the run and as `latest`). Invariants: the id of a run comes from its event, so an event that is
-//! delivered twice is one run; an older run never replaces a newer one.
+//! result, under the id of the run and as `latest`). Invariants: the id of a run comes from its event, so an event that
+//! is delivered twice is one run; an older run never replaces a newer one.
 //!
 //! ```
 //! use analysis::run_id;

@@ -17,8 +17,8 @@ use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::{contracts, settings};
 use serde_json::Value;
 
-/// The part of the function's memory that queries may take. The rest is for what they do not count: the program, Parquet
-/// that is being read, the results.
+/// The part of the function's memory that queries may take. The rest is for what they do not count: the program,
+/// Parquet that is being read, the results.
 const QUERY_SHARE: usize = 2;
 
 #[tokio::main]

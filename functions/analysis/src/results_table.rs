@@ -27,8 +27,8 @@ pub struct ResultsTableError {
 /// Stores single results for lookups.
 #[async_trait]
 pub trait ResultsTable: Send + Sync {
-    /// Stores a result under its run, and as `latest` unless a later run is stored there. `path` is the path of all results of
-    /// the run in the lake.
+    /// Stores a result under its run, and as `latest` unless a later run is stored there. `path` is the path of all
+    /// results of the run in the lake.
     ///
     /// # Errors
     /// If the table fails. Storing the result again is safe.

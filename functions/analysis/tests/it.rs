@@ -153,7 +153,7 @@ async fn an_unchanged_version_is_what_an_external_engine_read() {
         })
     );
 
-    // The same event over the same tables asks for the same executions; over others it does not.
+    // The execution ids of an event depend on the versions of the tables.
     engine.run().await.unwrap();
     engine.insert("pin", r#"{"index": 2, "unique_id": "8fb2af68-543b-4639-8119-de33d28706ed"}"#).await;
     engine.run().await.unwrap();

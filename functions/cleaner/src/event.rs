@@ -32,8 +32,8 @@ struct EventFields {
 
 /// A record of a Kafka topic.
 ///
-/// It has no headers: the cleaner does not use them. The record type of `aws_lambda_events` requires headers in one form, so
-/// that a record with other headers would block its partition.
+/// It has no headers: the cleaner does not use them. The record type of `aws_lambda_events` requires headers in one
+/// form, so that a record with other headers would block its partition.
 #[derive(Debug, Clone, Deserialize)]
 pub struct KafkaRecord {
     /// Name of the topic.

@@ -5,11 +5,11 @@
 //! - The watermark of a shard advances only after all records up to it have landed.
 //! - A batch that is delivered again writes the same objects.
 //!
-//! When the store fails for records of Kinesis, the response names the first record of the shard that has not landed, and
-//! Lambda delivers again from there (Lambda Developer Guide, "Configuring partial batch response with Kinesis Data
-//! Streams"). For records of Kafka the whole invocation fails, and Lambda delivers the whole batch again: it reads partial
-//! batch responses only in provisioned mode ("Configuring error handling controls for Kafka event sources") and takes them
-//! for success otherwise.
+//! When the store fails for records of Kinesis, the response names the first record of the shard that has not landed,
+//! and Lambda delivers again from there (Lambda Developer Guide, "Configuring partial batch response with Kinesis Data
+//! Streams"). For records of Kafka the whole invocation fails, and Lambda delivers the whole batch again: it reads
+//! partial batch responses only in provisioned mode ("Configuring error handling controls for Kafka event sources") and
+//! treats them as success otherwise.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -80,7 +80,8 @@ impl Cleaner {
         }
     }
 
-    /// Lands the records of a Kinesis event, shard by shard. Lambda sends one shard in an event; this does not rely on it.
+    /// Lands the records of a Kinesis event, shard by shard. Lambda sends one shard in an event; this does not rely on
+    /// it.
     pub async fn handle_kinesis(&self, event: KinesisEvent) -> Outcome {
         let mut outcome = Outcome::default();
         for (source, records) in kinesis::group_by_shard(event) {

@@ -1,12 +1,13 @@
 //! Lands files: those in the lake's `inbox/`, and objects of other buckets that a message names.
 //!
-//! A notification about the inbox is a trigger like any other: the inbox is listed, and all files in it are landed. Other
-//! buckets are only read, and may hold millions of objects that landed long ago, so there the message names the work.
+//! A notification about the inbox is a trigger like any other: the inbox is listed, and all files in it are landed.
+//! Other buckets are only read, and may hold millions of objects that landed long ago, so there the message names the
+//! work.
 //!
-//! The order of the steps guarantees that nothing is lost: an attempt is recorded, the records land, and then the file is
-//! moved out of the inbox, to `raw/inbox/`, or to `failed/inbox/` if it cannot be read. A file that is read twice lands
-//! twice with the same keys, and is inserted once. A file that takes longer than an invocation continues after its last
-//! slice. A file is rejected after three failed attempts, see [`pinlake_files::attempt`].
+//! The order of the steps guarantees that nothing is lost: an attempt is recorded, the records land, and then the file
+//! is moved out of the inbox, to `raw/inbox/`, or to `failed/inbox/` if it cannot be read. A file that is read twice
+//! lands twice with the same keys, and is inserted once. A file that takes longer than an invocation continues after
+//! its last slice. A file is rejected after three failed attempts, see [`pinlake_files::attempt`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ const LIMITS: Limits = Limits {
     free_cost: 64 << 20,
     max_spooled_bytes: 128 << 20,
 };
-/// Share of the function's memory for the process that reads a Parquet file: one part in four.
+/// Divisor of the function's memory that gives the memory of the process that reads a Parquet file.
 const PARQUET_SHARE: u64 = 4;
 /// Memory of that process in the smallest function.
 const MIN_PARQUET_BYTES: u64 = 128 << 20;
@@ -125,8 +126,8 @@ pub const MAX_FILE_BYTES: u64 = 1 << 30;
 /// When to stop reading files.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
-    /// Whether this invocation has any time. If so, one file is started even after `soft`, because other work may take up
-    /// that time in every invocation.
+    /// Whether this invocation has any time. If so, one file is started even after `soft`, because other work may take
+    /// up that time in every invocation.
     pub(crate) has_time: bool,
     /// No file is started after this, and a file that has made progress is left.
     pub(crate) soft: Instant,
@@ -153,7 +154,8 @@ pub struct FilesSummary {
     pub more: bool,
     /// Named objects that were not finished in time.
     pub unfinished: Vec<ObjectRef>,
-    /// Named objects that could not be fetched, or that another invocation is reading; their messages must come again.
+    /// Named objects that could not be fetched, or that another invocation is reading; their messages must be delivered
+    /// again.
     pub failed: Vec<ObjectRef>,
     /// Whether a file of the inbox could not be fetched, or not be moved out.
     pub inbox_failed: bool,
@@ -258,8 +260,8 @@ impl FetchedFile {
     }
 }
 
-/// A file whose last records are in the slice. When the slice has landed, the file is moved out of the inbox and its progress
-/// is removed.
+/// A file whose last records are in the slice. When the slice has landed, the file is moved out of the inbox and its
+/// progress is removed.
 struct FinishedFile {
     folder: &'static str,
     file: FileSource,
@@ -374,7 +376,8 @@ impl Work<'_> {
     ) -> Option<(ObjectMeta, FileBytes)> {
         match got {
             Ok(Some(got)) => Some(got),
-            // Another compactor has landed it, or its owner has removed or replaced it; a replacement has its own message.
+            // Another compactor has landed it, or its owner has removed or replaced it; a replacement has its own
+            // message.
             Ok(None) => None,
             Err(error) => {
                 tracing::error!(path = %candidate.path, object = ?candidate.object, %error, "cannot fetch a file");
@@ -400,7 +403,8 @@ impl Work<'_> {
         let version = file.version(&meta);
         if self.attempts.is_running(&version) {
             tracing::info!(file = file.name, "another invocation is reading this file");
-            // The inbox is listed again. The message of another bucket must stay, because the other invocation may fail.
+            // The inbox is listed again. The message of another bucket must stay, because the other invocation may
+            // fail.
             if candidate.object.is_some() {
                 self.failed(&candidate);
             }
@@ -423,7 +427,7 @@ impl Work<'_> {
         let mut attempt = Attempt::begin(self.lake, &self.files.env, attempted).await?;
         let mut stuck = BTreeSet::new();
         let read = self.read(files, &mut attempt, &mut stuck).await;
-        // Also if the store has failed: that is not a failure of the files.
+        // The attempt also ends if the store has failed: that is not a failure of the files.
         if let Err(error) = attempt.finish(self.lake, &*self.files.env.clock, &stuck).await {
             tracing::warn!(%error, "cannot finish an attempt: it will count as failed");
         }
@@ -605,7 +609,7 @@ impl Work<'_> {
         self.finished.push(FinishedFile { folder: FAILED, file, meta, version, in_inbox });
     }
 
-    /// Quarantines an object whose key `object_store` cannot represent. Its message would only come again.
+    /// Quarantines an object whose key `object_store` cannot represent. A failure would only deliver its message again.
     fn reject_key(&mut self, object: &ObjectRef, error: &str) {
         tracing::error!(bucket = object.bucket, key = object.key, error, "object key is not a valid path");
         let now = self.files.env.clock.now();

@@ -1,11 +1,12 @@
 //! The compactor: inserts the rows of landing objects into their tables, and lands the records of files.
 //!
 //! Invariants:
-//! - A trigger starts the compactor and carries no work, so a trigger that is lost, duplicated or late loses nothing. The
-//!   exception are objects of other buckets, see [`files`]: there the message is the work, and can be duplicated or late.
+//! - A trigger starts the compactor and carries no work, so no rows are lost if a trigger is lost, duplicated or late.
+//!   Objects of other buckets are the exception, see [`files`]: their message is the work. It may be duplicated or
+//!   late, but not lost.
 //! - If work remains when the time is up, the compactor sends itself a trigger before it responds.
 //! - A message is reported as failed, and delivered again, only if the work that it asked for failed.
-//! - Files cannot block landing objects, nor the other way round: landing objects come first, and files come first when
+//! - Files cannot block landing objects, and vice versa: landing objects come first, and files come first when
 //!   messages are delivered again because a process has crashed.
 //!
 //! ```
@@ -106,8 +107,8 @@ impl<Q: TriggerQueue> Compactor<Q> {
         }
         let end = start + time;
         let has_files = messages.iter().flat_map(|(_, jobs)| jobs).any(Job::is_for_files);
-        // Landing objects come first. The first kind of work may crash the process; then the messages are delivered again,
-        // and the other kind comes first.
+        // Landing objects come first. The first kind of work may crash the process; then the messages are delivered
+        // again, and the other kind comes first.
         let files_first = has_files && is_retry;
         let any = !time.is_zero();
         if files_first {
@@ -207,7 +208,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
         outcome.files = Some(taken);
     }
 
-    /// Sends triggers for the files that the time did not suffice for, and returns the jobs that failed.
+    /// Sends triggers for the files that were not finished in time, and returns the jobs that failed.
     async fn continue_files(&self, outcome: &Outcome) -> FailedFileJobs {
         let taken = match &outcome.files {
             None => return FailedFileJobs::default(),
@@ -275,7 +276,8 @@ impl<Q: TriggerQueue> Compactor<Q> {
         match files.path_in_lake(&object) {
             None => vec![Job::Take(object)],
             Some(path) => match (path.split('/').next(), dataset_of(path)) {
-                // A listing skips an invalid path. As a job it fails and ends in the dead-letter queue, which has an alarm.
+                // A listing skips an invalid path. As a job it fails and ends in the dead-letter queue, which has an
+                // alarm.
                 (Some(INBOX), _) if Path::parse(path).is_err() => vec![Job::Take(object)],
                 (Some(INBOX), _) => vec![Job::Inbox],
                 (_, Some(dataset)) => vec![Job::Compact(vec![dataset.to_owned()])],

@@ -35,7 +35,7 @@ fn main() -> Result<ExitCode, Error> {
 #[tokio::main]
 async fn serve() -> Result<(), Error> {
     telemetry::init();
-    let (metrics, effects) = (Metrics::from_settings(), Env::system());
+    let (metrics, env) = (Metrics::from_settings(), Env::system());
     let config = aws_config::load_from_env().await;
     let location = settings::location("PINLAKE_LAKE")?;
     let store = location.open().await?;
@@ -59,12 +59,12 @@ async fn serve() -> Result<(), Error> {
                 max_bytes: MAX_FILE_BYTES,
                 steps: Steps::default(),
                 sandbox: files::parquet_sandbox(memory as u64)?,
-                env: effects.clone(),
+                env: env.clone(),
             })
         }
     };
     let compactor = Compactor {
-        lake: Lake::new(store, effects.clone()).with_key_bytes(memory / KEY_SHARE),
+        lake: Lake::new(store, env.clone()).with_key_bytes(memory / KEY_SHARE),
         catalog: Arc::new(
             contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?,
         ),
@@ -77,7 +77,7 @@ async fn serve() -> Result<(), Error> {
     };
     run(service_fn(async |event: LambdaEvent<Event<SqsEvent>>| {
         let outcome = compactor.handle(event.payload.0, remaining_time(&event.context)).await;
-        measure(&metrics, &effects, &outcome);
+        measure(&metrics, &env, &outcome);
         Ok::<_, Infallible>(outcome.response)
     }))
     .await
@@ -89,7 +89,7 @@ fn remaining_time(context: &Context) -> Duration {
     Duration::from_millis(context.deadline.saturating_sub(now)).saturating_sub(RESERVE)
 }
 
-fn measure(metrics: &Metrics, effects: &Env, outcome: &Outcome) {
+fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
     if let Some(files) = &outcome.files {
         let values = match files {
             Ok(FilesSummary { taken, rejected, discarded, tried_again, records, failed, .. }) => vec![
@@ -102,7 +102,7 @@ fn measure(metrics: &Metrics, effects: &Env, outcome: &Outcome) {
             ],
             Err(_) => vec![(metric::FILES_FAILED, 1.0)],
         };
-        metrics.emit(effects.clock.now(), None, &values);
+        metrics.emit(env.clock.now(), None, &values);
     }
     for (dataset, done) in &outcome.compacted {
         let values = match done {
@@ -117,6 +117,6 @@ fn measure(metrics: &Metrics, effects: &Env, outcome: &Outcome) {
             ],
             Err(_) => vec![(metric::FAILURES, 1.0)],
         };
-        metrics.emit(effects.clock.now(), Some(dataset), &values);
+        metrics.emit(env.clock.now(), Some(dataset), &values);
     }
 }

@@ -1,7 +1,7 @@
 //! Triggers: the messages that start the compactor.
 //!
-//! The key of a landing object names its dataset wherever the lake begins, so a lake can have a prefix. Every other object
-//! is identified by its bucket and key.
+//! The key of a landing object names its dataset wherever the lake begins, so a lake can have a prefix. Every other
+//! object is identified by its bucket and key.
 
 use object_store::path::Path;
 use percent_encoding::percent_decode_str;
@@ -33,8 +33,8 @@ pub struct ObjectRef {
     pub key: String,
 }
 
-/// pinlake's own messages: `{"wake":["pin"]}`, `{"wake":[]}` for all, `{"redrive":"pin"}`, `{"redrive":null}` for all, `{"inbox":null}`,
-/// `{"files":[{"bucket":"other","key":"topics/a.pin/partition=0/a.pin+0+0000000000.json"}]}`.
+/// pinlake's own messages: `{"wake":["pin"]}`, `{"wake":[]}` for all, `{"redrive":"pin"}`, `{"redrive":null}` for all,
+/// `{"inbox":null}`, `{"files":[{"bucket":"other","key":"topics/a.pin/partition=0/a.pin+0+0000000000.json"}]}`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Message {
@@ -116,8 +116,8 @@ impl Trigger {
     }
 }
 
-/// Returns the dataset of a landing object, whatever the prefix of the lake. The whole path must match, because a key of
-/// another bucket can have a segment `landing` too.
+/// Returns the dataset of a landing object, whatever the prefix of the lake. The whole path must match, because a key
+/// of another bucket can have a segment `landing` too.
 fn landing_dataset(key: &str) -> Option<String> {
     let folder = format!("{LANDING}/");
     let begins = if key.starts_with(&folder) { 0 } else { key.find(&format!("/{folder}"))? + 1 };
@@ -133,9 +133,9 @@ mod tests {
     fn triggers_round_trip_through_their_bodies() {
         let two = Trigger::Datasets(vec!["geo".to_owned(), "pin".to_owned()]);
         let key = "topics/a.pin/partition=0/a.pin+0+0000000000.json".to_owned();
-        let sunk = Trigger::Objects(vec![ObjectRef { bucket: "sink".to_owned(), key }]);
+        let objects = Trigger::Objects(vec![ObjectRef { bucket: "sink".to_owned(), key }]);
         let redrive = Trigger::Redrive(Some("pin".to_owned()));
-        for trigger in [Trigger::All, two, Trigger::Inbox, sunk, Trigger::Redrive(None), redrive] {
+        for trigger in [Trigger::All, two, Trigger::Inbox, objects, Trigger::Redrive(None), redrive] {
             assert_eq!(Trigger::parse(&trigger.to_body()), trigger);
         }
         assert_eq!(Trigger::parse(r#"{"redrive":"pin"}"#), Trigger::Redrive(Some("pin".to_owned())));

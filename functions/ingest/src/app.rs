@@ -69,8 +69,8 @@ pub struct App<S> {
 }
 
 impl<S: RecordStream + ReadableStream> App<S> {
-    /// Serves a request. Errors are encoded in the response, in the style of the protocol. The extensions of the response
-    /// have a [`RequestSummary`].
+    /// Serves a request. Errors are encoded in the response, in the style of the protocol. The extensions of the
+    /// response have a [`RequestSummary`].
     pub async fn handle(&self, request: Request) -> Response<Body> {
         let route = Route::from_path(request.uri().path());
         let mut summary = RequestSummary {
@@ -196,8 +196,8 @@ impl RequestSummary {
 
 /// Checks that the caller may access the dataset of every record for a shared stream.
 ///
-/// The cleaner trusts the dataset in a stream key and quarantines records of another shape, so no record reaches another
-/// dataset. Records that only their shape would route need access to all datasets.
+/// The cleaner trusts the dataset in a stream key and quarantines records of another shape, so no record reaches
+/// another dataset. Records that would be routed by their shape need access to all datasets.
 fn check_record_access(caller: Caller<'_>, records: &[StreamRecord]) -> Result<(), ApiError> {
     for record in records {
         caller.check_access(StreamKey::parse(&record.key).and_then(|key| key.dataset))?;

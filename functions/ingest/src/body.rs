@@ -12,8 +12,8 @@ use crate::error::ApiError;
 /// The maximum size of a body as sent: the limit of a Lambda function URL.
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
-/// The maximum size of a body after decompression. It bounds the memory that a decompression bomb can use. Clients split
-/// larger bodies.
+/// The maximum size of a body after decompression. It bounds the memory that a decompression bomb can use. Clients
+/// split larger bodies.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The maximum window of a zstd frame, as a power of two: [`MAX_TEXT_BYTES`].

@@ -1,11 +1,12 @@
 //! Checks JSON text and copies it in compact form, in one pass.
 //!
-//! The output is the same value without white space between tokens. The order of keys and the text of numbers are unchanged; `\uXXXX`
-//! becomes UTF-8 where the character may appear in JSON unescaped. Control characters and unpaired surrogates stay escaped, so **the
-//! output never contains a line feed**: a value is a line. The output is about a third smaller than what Python clients send.
+//! The output is the same value without white space between tokens. The order of keys and the text of numbers are
+//! unchanged; `\uXXXX` becomes UTF-8 where the character may appear in JSON unescaped. Control characters and unpaired
+//! surrogates stay escaped, so **the output never contains a line feed**: a value is a line. The output is about a
+//! third smaller than what Python clients send.
 //!
-//! The grammar is that of RFC 8259: `NaN`, trailing commas and unescaped control characters are refused, and so is nesting beyond
-//! [`MAX_DEPTH`], which also bounds the recursion of the reader. The lexer is [`pinlake_json`].
+//! The grammar is that of RFC 8259: `NaN`, trailing commas and unescaped control characters are rejected, and so is
+//! nesting beyond [`MAX_DEPTH`], which also bounds the recursion of the reader. The lexer is [`pinlake_json`].
 //!
 //! ```
 //! use ingest::compact::Reader;
@@ -113,7 +114,7 @@ impl<'a> Reader<'a> {
             name.clear();
             copy_name(lexer, &mut name)?;
             let unquoted = &name[1..name.len() - 1];
-            // A copy of four words: the callback wants a `Reader`.
+            // Copies four words, because the callback takes a `Reader`.
             let mut reader = Reader { lexer: lexer.clone() };
             member(&mut reader, std::str::from_utf8(unquoted).unwrap_or_default())?;
             *lexer = reader.lexer;
@@ -181,17 +182,17 @@ fn copy_literal(lexer: &mut Lexer<'_>, word: &'static str, out: &mut impl Sink) 
     Ok(())
 }
 
-/// Copies a member's name with its quotes, and passes the colon behind it.
+/// Copies a member's name with its quotes, and skips the colon after it.
 fn copy_name(lexer: &mut Lexer<'_>, out: &mut impl Sink) -> Result<(), Malformed> {
     lexer.open_name()?;
     copy_string(lexer, out)?;
     lexer.colon()
 }
 
-/// Copies a string, of which the opening quote has just been passed.
+/// Copies a string whose opening quote has been read.
 fn copy_string(lexer: &mut Lexer<'_>, out: &mut impl Sink) -> Result<(), Malformed> {
     out.put(b"\"");
-    // What is unchanged is copied in runs as long as possible.
+    // Unchanged text is copied in runs as long as possible.
     let (mut run, mut run_start) = (lexer.rest(), lexer.offset());
     loop {
         if lexer.plain_run()? == RunEnd::Quote {
@@ -295,8 +296,8 @@ mod tests {
         }
     }
 
-    /// Tens of thousands of texts with one or two bytes changed: both parsers accept the same ones, and the compact text has the same
-    /// value.
+    /// Tens of thousands of texts with one or two bytes changed: both parsers accept the same ones, and the compact
+    /// text has the same value.
     #[test]
     fn serde_json_agrees_on_what_is_json() {
         let seeds = [
@@ -310,7 +311,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % bound
         };
-        let (mut accepted, mut refused) = (0, 0);
+        let (mut accepted, mut rejected) = (0, 0);
         for round in 0..60_000 {
             let mut text = seeds[round % seeds.len()].as_bytes().to_vec();
             for _ in 0..=draw(2) {
@@ -328,7 +329,7 @@ mod tests {
             let ours = compact(&text);
             assert_eq!(ours.is_ok(), theirs.is_ok(), "{text}: {ours:?} {theirs:?}");
             let Ok(line) = ours else {
-                refused += 1;
+                rejected += 1;
                 continue;
             };
             accepted += 1;
@@ -337,7 +338,7 @@ mod tests {
                 assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value, "{text}");
             }
         }
-        assert!(accepted > 5_000 && refused > 5_000, "{accepted} accepted, {refused} refused");
+        assert!(accepted > 5_000 && rejected > 5_000, "{accepted} accepted, {rejected} rejected");
     }
 
     #[test]
@@ -346,8 +347,8 @@ mod tests {
         assert_eq!(compact(&nested(MAX_DEPTH)), Ok(nested(MAX_DEPTH)));
         let too_deep = compact(&nested(100_000)).unwrap_err();
         assert_eq!(too_deep, Malformed { at: MAX_DEPTH, problem: "nested deeper than 128 levels" });
-        let beside: String = format!("[{}]", vec!["[]"; 1000].join(","));
-        assert_eq!(compact(&beside).unwrap(), beside);
+        let siblings: String = format!("[{}]", vec!["[]"; 1000].join(","));
+        assert_eq!(compact(&siblings).unwrap(), siblings);
     }
 
     #[test]

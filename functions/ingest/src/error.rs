@@ -1,8 +1,8 @@
 //! Errors that a client sees.
 //!
-//! An [`ApiError`] has three faces: its kind decides the status, its `Display` is the message to the client, and
-//! [`ApiError::log_message`] is the text for the log, without anything that the client wrote. Each protocol encodes it in
-//! its own style. What only the operator may see (the stream's name, the messages of AWS) is logged where it occurs.
+//! The kind of an [`ApiError`] decides the status, its `Display` is the message to the client, and
+//! [`ApiError::log_message`] is the text for the log, without anything that the client wrote. Each protocol encodes it
+//! in its own style. What only the operator may see (the stream's name, the messages of AWS) is logged where it occurs.
 
 use http::StatusCode;
 

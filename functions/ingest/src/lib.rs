@@ -1,9 +1,9 @@
 //! ingest: the Lambda function behind the pipeline's URL.
 //!
 //! It accepts records over HTTP in three wire protocols (`docs/api.md` is the reference), writes them to one Kinesis
-//! stream, and answers 2xx only for records that Kinesis has stored. It also serves the metadata requests of the old APIs
-//! and, if enabled, reads records back. It checks that records are JSON; the cleaner checks them against their contract,
-//! so a record that breaks its contract is accepted here.
+//! stream, and answers 2xx only for records that Kinesis has stored. It also serves the metadata requests of the old
+//! APIs and, if enabled, reads records back. It checks that records are JSON; the cleaner checks them against their
+//! contract, so a record that breaks its contract is accepted here.
 //!
 //! Invariants:
 //! - Nothing of a request is stored before the whole request has been read and validated.

@@ -1,9 +1,9 @@
 //! Packs JSON lines into Kinesis records.
 //!
-//! A Kinesis record has one or more JSON lines, separated by line feeds, and a [`StreamKey`] as its partition key. Kinesis
-//! bills puts in units of 25 KB, so lines share a record up to that size, and a longer line has a record of its own. A
-//! record and its key have at most 1 MiB (`PutRecords`, API reference; higher quotas exist, but not all consumers read
-//! such records).
+//! A Kinesis record has one or more JSON lines, separated by line feeds, and a [`StreamKey`] as its partition key.
+//! Kinesis bills puts in units of 25 KB, so lines share a record up to that size, and a longer line has a record of its
+//! own. A record and its key have at most 1 MiB (`PutRecords`, API reference; higher quotas exist, but not all
+//! consumers read such records).
 //!
 //! ```
 //! use ingest::packing::{Packer, RecordTooLarge};

@@ -31,9 +31,9 @@ pub fn copy_value(reader: &mut Reader<'_>, line: &mut Vec<u8>) -> Result<(), Mal
     Ok(())
 }
 
-/// Appends the next value of `reader`, which should be null or base64 of a record's bytes. Bytes that are one JSON value
-/// are appended as that value; other bytes stay a base64 string, which goes to quarantine. Returns whether the value was
-/// base64 or null.
+/// Appends the next value of `reader`, which should be null or base64 of a record's bytes. Bytes that are one JSON
+/// value are appended as that value; other bytes stay a base64 string, which goes to quarantine. Returns whether the
+/// value was base64 or null.
 ///
 /// # Errors
 /// If the request's own JSON is malformed.

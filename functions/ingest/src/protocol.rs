@@ -1,8 +1,8 @@
 //! The registry of wire protocols, and the search for the endpoint of a path.
 //!
-//! Old API URLs had stages in front (`/test/topics/...`, `/prod/v2/streams/...`), so a path template matches the end of a
-//! path and any segments may precede it. If several templates match, the one with the most fixed segments wins, then the
-//! order of [`PROTOCOLS`] and of their tables.
+//! Old API URLs had stages in front (`/test/topics/...`, `/prod/v2/streams/...`), so a path template matches the end of
+//! a path and any segments may precede it. If several templates match, the one with the most fixed segments wins, then
+//! the order of [`PROTOCOLS`] and of their tables.
 //!
 //! ```
 //! use ingest::protocol::Route;

@@ -1,8 +1,8 @@
 //! Request ids, which are part of the stream keys of a request's records.
 //!
-//! A client may choose the id with an `Idempotency-Key` and repeat the request under it. Such a key can be guessed, and two
-//! callers may choose the same one, so the id also contains a hash of the caller. Without authentication all clients are
-//! one caller.
+//! A client may choose the id with an `Idempotency-Key` and repeat the request under it. Such a key can be guessed, and
+//! two callers may choose the same one, so the id also contains a hash of the caller. Without authentication all
+//! clients are one caller.
 
 use std::fmt::Write;
 
@@ -36,7 +36,8 @@ impl RequestId {
     /// The id of a request.
     ///
     /// # Errors
-    /// [`ApiError::Undecodable`] for an invalid Idempotency-Key, [`ApiError::Internal`] if Lambda gave the request no id.
+    /// [`ApiError::Undecodable`] for an invalid Idempotency-Key, [`ApiError::Internal`] if Lambda gave the request no
+    /// id.
     pub fn from_request(request: &Request, caller: Caller<'_>) -> Result<Self, ApiError> {
         let Some(key) = idempotency_key(request.headers())? else {
             let id = lambda_request_id(request).ok_or(ApiError::Internal)?;
@@ -68,8 +69,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     })
 }
 
-/// The API key or IAM principal that sent the request. For an assumed role it is the role without the session, because a
-/// retry may come from another session (IAM User Guide, "IAM identifiers": `<role id>:<session name>`).
+/// The API key or IAM principal that sent the request. For an assumed role it is the role without the session, because
+/// a retry may come from another session (IAM User Guide, "IAM identifiers": `<role id>:<session name>`).
 fn caller_identity(request: &Request, caller: Caller<'_>) -> Option<String> {
     if let Some(name) = caller.key_name() {
         return Some(format!("key:{name}"));

@@ -49,11 +49,11 @@ pub struct StreamError {
 
 /// A stream that stores records.
 pub trait RecordStream: Send + Sync {
-    /// Puts up to [`MAX_CALL_RECORDS`] records of up to [`MAX_CALL_BYTES`] in total. Returns the result of each record, in
-    /// order.
+    /// Puts up to [`MAX_CALL_RECORDS`] records of up to [`MAX_CALL_BYTES`] in total. Returns the result of each record,
+    /// in order.
     ///
     /// # Errors
-    /// If the call failed as a whole. Its records may have been stored even so.
+    /// If the call failed as a whole. Its records may have been stored anyway.
     fn put_records(
         &self,
         records: &[&StreamRecord],

@@ -1,9 +1,9 @@
 //! Writes the records of a request to the stream and retries those that failed.
 //!
-//! Each round puts all outstanding records, in calls as large as Kinesis allows; rounds are separated by a growing delay
-//! with jitter. Rounds and time are bounded, because a client waits and because Lambda would end the invocation without a
-//! response. A call that failed as a whole may have stored its records. They are put again, and the key of each row
-//! prevents duplicates in the tables.
+//! Each round puts all outstanding records, in calls as large as Kinesis allows; rounds are separated by a growing
+//! delay with jitter. Rounds and time are bounded, because a client waits and because Lambda would end the invocation
+//! without a response. A call that failed as a whole may have stored its records. They are put again, and the key of
+//! each row prevents duplicates in the tables.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// Eight rounds within eight seconds. Kinesis limits the throughput of a shard per second, so a burst is over by then.
+    /// Eight rounds within eight seconds. Kinesis limits the throughput of a shard per second, so a burst is over by
+    /// then.
     fn default() -> Self {
         let rounds = pinlake_env::RetryPolicy {
             max_attempts: 8,

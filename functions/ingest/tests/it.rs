@@ -1,7 +1,7 @@
 //! ingest as on Lambda: events of a function URL, responses, and the records on the stream.
 //!
-//! The stream is in memory and can reject records; everything else is the code that runs on AWS. The end-to-end tests use
-//! Kinesis.
+//! The stream is in memory and can reject records; everything else is the code that runs on AWS. The end-to-end tests
+//! use Kinesis.
 
 #![allow(
     clippy::unwrap_used,
@@ -507,10 +507,10 @@ async fn the_binary_embedding_is_decoded() {
 #[tokio::test]
 async fn compressed_bodies_and_plain_text_events() {
     let rows = "{\"a\":1}\n{\"a\":2}\n";
-    let packed = zstd::encode_all(rows.as_bytes(), 3).unwrap();
+    let compressed = zstd::encode_all(rows.as_bytes(), 3).unwrap();
     let app = app();
     let headers = [("Content-Type", NDJSON), ("Content-Encoding", "zstd")];
-    assert_eq!(app.handle(request("POST", "/v1/pin", &headers, packed)).await.status(), 200);
+    assert_eq!(app.handle(request("POST", "/v1/pin", &headers, compressed)).await.status(), 200);
     assert_eq!(stored_records(&app), pairs([("pin/req/0", "{\"a\":1}\n{\"a\":2}")]));
 
     let mut event = event_file("ingest_native.json");

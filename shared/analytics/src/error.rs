@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnalyticsError {
-    /// The query set is invalid; one line for each mistake.
+    /// The query set is invalid; one line for each error.
     #[error("invalid query set:\n{}", .0.join("\n"))]
     QuerySet(Vec<String>),
     /// The tables cannot be registered.

@@ -1,15 +1,15 @@
 //! Runs sets of SQL queries over the tables of a lake and stores the results.
 //!
-//! A [`QuerySet`] is a folder of SQL files; each file gives one result. A file may be written in the [`Dialect`] of another
-//! engine. [`run_queries`] executes the set with DataFusion over the files of one pinned version of each table. It returns
-//! [`Results`], which convert to and from JSON and render as text tables or CSV. [`lake::analyse`] pins the tables of a lake
-//! and runs the set over them. [`result_store`] stores results in the lake.
+//! A [`QuerySet`] is a folder of SQL files; each file gives one result. A file may be written in the [`Dialect`] of
+//! another engine. [`run_queries`] executes the set with DataFusion over the files of one pinned version of each table.
+//! It returns [`Results`], which convert to and from JSON and render as text tables or CSV. [`lake::analyse`] pins the
+//! tables of a lake and runs the set over them. [`result_store`] stores results in the lake.
 //!
 //! Invariants:
 //! - Only the given files are read. Nothing is listed and no schema is inferred. A column that a file lacks is null.
 //! - A query only reads. Statements that change or write anything are rejected.
-//! - Rows have the order of the query's `ORDER BY`. Without one they are sorted by their cells, so equal tables give equal
-//!   results.
+//! - Rows have the order of the query's `ORDER BY`. Without one they are sorted by their cells, so equal tables give
+//!   equal results.
 //! - A run succeeds or fails as a whole. Its error names every query that failed.
 //! - [`Limits`] bounds memory, time and the rows of a result. The size of a query and of a set is bounded too.
 //!

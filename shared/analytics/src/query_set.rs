@@ -1,7 +1,7 @@
 //! Query sets: folders of SQL files. `<result>.sql` holds the query of one result.
 //!
-//! All engines use `<result>.sql`. If an engine needs other SQL, `<result>.<engine>.sql` replaces it for that engine and
-//! must return the same columns and rows.
+//! All engines use `<result>.sql`. If an engine needs other SQL, `<result>.<engine>.sql` replaces it for that engine
+//! and must return the same columns and rows.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -63,7 +63,7 @@ impl QuerySet {
     /// Reads the `.sql` files of a folder, in one dialect. Other files and subfolders are ignored.
     ///
     /// # Errors
-    /// All mistakes at once: a folder or file that cannot be read, and those of [`QuerySet::from_files`].
+    /// All errors at once: a folder or file that cannot be read, and those of [`QuerySet::from_files`].
     pub fn from_dir(dialect: Dialect, dir: &Path) -> Result<QuerySet, AnalyticsError> {
         let unreadable = |path: &Path, error: std::io::Error| {
             format!(
@@ -74,12 +74,12 @@ impl QuerySet {
         let entries =
             fs::read_dir(dir).map_err(|error| AnalyticsError::QuerySet(vec![unreadable(dir, error)]))?;
         let mut files = Vec::new();
-        let mut mistakes = Vec::new();
+        let mut errors = Vec::new();
         for entry in entries {
             let path = match entry {
                 Ok(entry) => entry.path(),
                 Err(error) => {
-                    mistakes.push(unreadable(dir, error));
+                    errors.push(unreadable(dir, error));
                     continue;
                 }
             };
@@ -88,33 +88,33 @@ impl QuerySet {
             }
             match fs::read_to_string(&path) {
                 Ok(sql) => files.push((path.display().to_string(), sql)),
-                Err(error) => mistakes.push(unreadable(&path, error)),
+                Err(error) => errors.push(unreadable(&path, error)),
             }
         }
         match QuerySet::from_files(dialect, files) {
-            Ok(set) if mistakes.is_empty() => Ok(set),
+            Ok(set) if errors.is_empty() => Ok(set),
             // An empty set is not reported as well if files could not be read.
-            Ok(_) => Err(AnalyticsError::QuerySet(mistakes)),
+            Ok(_) => Err(AnalyticsError::QuerySet(errors)),
             Err(AnalyticsError::QuerySet(more)) => {
-                mistakes.extend(more);
-                Err(AnalyticsError::QuerySet(mistakes))
+                errors.extend(more);
+                Err(AnalyticsError::QuerySet(errors))
             }
             Err(other) => Err(other),
         }
     }
 
-    /// Builds the set from files, each a name (a path or an object key) and its text, in one dialect. Files whose names do not
-    /// end in `.sql` are ignored.
+    /// Builds the set from files, each a name (a path or an object key) and its text, in one dialect. Files whose names
+    /// do not end in `.sql` are ignored.
     ///
     /// # Errors
-    /// All mistakes at once, also in the files of other dialects: no queries or too many, an invalid name of a result, an
+    /// All errors at once, also in the files of other dialects: no queries or too many, an invalid name of a result, an
     /// unknown engine, a file of an engine without a shared one, two files for one result, an empty or too long query.
     pub fn from_files(
         dialect: Dialect,
         files: impl IntoIterator<Item = (String, String)>,
     ) -> Result<QuerySet, AnalyticsError> {
         let mut found: BTreeMap<(String, Dialect), Query> = BTreeMap::new();
-        let mut mistakes = Vec::new();
+        let mut errors = Vec::new();
         for (file, sql) in files {
             if !is_sql(&file) {
                 continue;
@@ -122,16 +122,16 @@ impl QuerySet {
             let base = file.rsplit(['/', '\\']).next().unwrap_or(&file);
             let (name, file_dialect) = match parse_file_stem(&base[..base.len() - SQL.len()]) {
                 Ok((name, file_dialect)) => (name.to_owned(), file_dialect),
-                Err(mistake) => {
-                    mistakes.push(format!("{file}: {mistake}"));
+                Err(error) => {
+                    errors.push(format!("{file}: {error}"));
                     continue;
                 }
             };
-            if let Some(mistake) = find_mistake(&name, &sql) {
-                mistakes.push(format!("{file}: {mistake}"));
+            if let Some(error) = find_error(&name, &sql) {
+                errors.push(format!("{file}: {error}"));
             }
             match found.get(&(name.clone(), file_dialect)) {
-                Some(other) => mistakes
+                Some(other) => errors
                     .push(format!("{file}: has the same result name as {}; rename one of them", other.file)),
                 None => drop(found.insert((name.clone(), file_dialect), Query { name, file, sql })),
             }
@@ -140,7 +140,7 @@ impl QuerySet {
             found.iter().filter(|((_, file_dialect), _)| *file_dialect != Dialect::Shared)
         {
             if !found.contains_key(&(name.clone(), Dialect::Shared)) {
-                mistakes.push(format!(
+                errors.push(format!(
                     "{}: replaces {name}.sql, which is missing; add it for the other engines",
                     query.file
                 ));
@@ -151,18 +151,18 @@ impl QuerySet {
             .into_iter()
             .filter(|((_, file_dialect), _)| [Dialect::Shared, dialect].contains(file_dialect));
         let queries: BTreeMap<String, Query> = used.map(|((name, _), query)| (name, query)).collect();
-        if queries.is_empty() && mistakes.is_empty() {
-            mistakes.push("no .sql file; add one file for each result".to_owned());
+        if queries.is_empty() && errors.is_empty() {
+            errors.push("no .sql file; add one file for each result".to_owned());
         }
         if queries.len() > MAX_QUERIES {
-            mistakes
+            errors
                 .push(format!("{} queries, at most {MAX_QUERIES} are allowed; split the set", queries.len()));
         }
-        if mistakes.is_empty() {
+        if errors.is_empty() {
             Ok(QuerySet { queries: queries.into_values().collect() })
         } else {
-            mistakes.sort();
-            Err(AnalyticsError::QuerySet(mistakes))
+            errors.sort();
+            Err(AnalyticsError::QuerySet(errors))
         }
     }
 
@@ -191,7 +191,7 @@ fn parse_file_stem(stem: &str) -> Result<(&str, Dialect), String> {
     Ok((name, *dialect))
 }
 
-fn find_mistake(name: &str, sql: &str) -> Option<String> {
+fn find_error(name: &str, sql: &str) -> Option<String> {
     let is_valid_name = !name.is_empty()
         && name.len() <= MAX_NAME_BYTES
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_named_at_once() {
+    fn all_errors_are_reported_at_once() {
         let long = "-".repeat(MAX_QUERY_BYTES + 1);
         let error = QuerySet::from_files(
             Dialect::Shared,
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_in_the_files_of_engines_are_named_for_every_engine() {
+    fn errors_in_the_files_of_an_engine_are_reported_for_every_engine() {
         let files = [
             file("a.sql", "SELECT 1"),
             file("a.trino.sql", "SELECT 1"),
@@ -294,22 +294,22 @@ mod tests {
         ];
         for dialect in [Dialect::Shared, Dialect::Athena, Dialect::Spark] {
             let error = QuerySet::from_files(dialect, files.clone()).unwrap_err();
-            let AnalyticsError::QuerySet(mistakes) = error else { panic!("{error}") };
+            let AnalyticsError::QuerySet(errors) = error else { panic!("{error}") };
             let parts = [
                 "a.trino.sql: unknown engine \"trino\"; name the file a.sql, or use athena or spark",
                 "alone.athena.sql: replaces alone.sql, which is missing",
                 "b.spark.sql: empty",
                 "more/a.sql: has the same result name as a.sql",
             ];
-            assert_eq!(mistakes.len(), parts.len(), "{mistakes:#?}");
-            for (mistake, part) in mistakes.iter().zip(parts) {
-                assert!(mistake.starts_with(part), "{part} is missing in: {mistake}");
+            assert_eq!(errors.len(), parts.len(), "{errors:#?}");
+            for (error, part) in errors.iter().zip(parts) {
+                assert!(error.starts_with(part), "{part} is missing in: {error}");
             }
         }
     }
 
     #[test]
-    fn a_set_without_queries_is_refused() {
+    fn a_set_without_queries_is_rejected() {
         assert!(QuerySet::from_files(Dialect::Shared, [file("notes.txt", "SELECT 1")]).is_err());
         let dir = tempfile::tempdir().unwrap();
         assert!(

@@ -46,8 +46,8 @@ impl QueryResult {
         table.to_string()
     }
 
-    /// Renders the header and the rows as CSV (RFC 4180) with lines ending in `\n`. Null is an empty field, an empty string
-    /// is `""`; lists and objects are JSON.
+    /// Renders the header and the rows as CSV (RFC 4180) with lines ending in `\n`. Null is an empty field, an empty
+    /// string is `""`; lists and objects are JSON.
     pub fn render_csv(&self) -> String {
         let header = self.columns.iter().map(|name| to_csv_field(&Value::from(name.as_str())));
         let mut out = header.collect::<Vec<_>>().join(",");

@@ -1,4 +1,5 @@
-//! Stores results in the lake: `results/runs/<run>.json` for each run, and `results/latest.json` with the id of the newest run.
+//! Stores results in the lake: `results/runs/<run>.json` for each run, and `results/latest.json` with the id of the
+//! newest run.
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};

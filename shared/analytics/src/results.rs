@@ -17,8 +17,8 @@ pub struct QueryResult {
     /// Version of each table that the query read; null where the table did not exist yet.
     #[serde(default)]
     pub versions: BTreeMap<String, Option<u64>>,
-    /// Tables that changed during the query, on an engine that cannot pin a version: the versions before and after. These
-    /// tables are not in `versions`.
+    /// Tables that changed during the query, on an engine that cannot pin a version: the versions before and after.
+    /// These tables are not in `versions`.
     #[serde(default)]
     pub moved: BTreeMap<String, (u64, u64)>,
 }
@@ -67,7 +67,8 @@ impl Results {
     /// Reads what [`Results::to_json`] wrote. Unknown fields are ignored.
     ///
     /// # Errors
-    /// [`AnalyticsError::InvalidResults`] if the JSON has another form, or a row does not have one cell for each column.
+    /// [`AnalyticsError::InvalidResults`] if the JSON has another form, or a row does not have one cell for each
+    /// column.
     pub fn from_json(json: Value) -> Result<Results, AnalyticsError> {
         let results: BTreeMap<String, QueryResult> = serde_json::from_value(json)
             .map_err(|error| AnalyticsError::InvalidResults(error.to_string()))?;

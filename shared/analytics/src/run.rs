@@ -77,7 +77,8 @@ pub async fn run_queries(
 /// Runs every query of the set over `tables`.
 ///
 /// # Errors
-/// [`AnalyticsError::Tables`] if two tables have the same name; [`AnalyticsError::Queries`] with every query that failed.
+/// [`AnalyticsError::Tables`] if two tables have the same name; [`AnalyticsError::Queries`] with every query that
+/// failed.
 pub async fn run_queries_with_limits(
     store: Arc<dyn ObjectStore>,
     tables: Vec<TableInput>,
@@ -91,7 +92,7 @@ pub async fn run_queries_with_limits(
     }
     let run = Run { store, tables, versions, limits: limits.clone() };
     let mut outcomes = run.execute_all(queries.queries(), limits.concurrent, limits.memory / 4).await?;
-    // A query that ran out of memory beside others may have enough alone and without the column cache.
+    // A query that ran out of memory may succeed alone and without the column cache.
     if limits.concurrent > 1 {
         for (query, outcome) in queries.queries().iter().zip(&mut outcomes) {
             if matches!(outcome, Err(failure) if failure.kind == FailureKind::Memory) {
@@ -166,8 +167,8 @@ impl Run {
 
     /// Creates a session with these tables and nothing else.
     fn create_session(&self, cache_bytes: usize) -> Result<SessionContext, DataFusionError> {
-        // With one partition a query exchanges no rows, and a set has enough queries for the processors. With two, a query that
-        // spills may never finish: https://github.com/apache/datafusion/issues/24883, not fixed in 55.2.
+        // With one partition a query exchanges no rows, and a set has enough queries for the processors. With two, a
+        // query that spills may never finish: https://github.com/apache/datafusion/issues/24883, not fixed in 55.2.
         let mut config = SessionConfig::new().with_target_partitions(1);
         // Line numbers for the errors.
         config.options_mut().sql_parser.collect_spans = true;

@@ -98,8 +98,8 @@ impl PinnedTable {
     }
 }
 
-/// Replaces types by faster ones: strings by string views, and timestamps in `UTC` by those with the offset `+00:00`, which
-/// need no time zone lookup.
+/// Replaces types by faster ones: strings by string views, and timestamps in `UTC` by those with the offset `+00:00`,
+/// which need no time zone lookup.
 fn to_fast_types(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let data_type = match field.data_type() {
@@ -130,7 +130,8 @@ impl TableProvider for PinnedTable {
         TableType::Base
     }
 
-    /// Ignores the filters: the physical optimizer pushes them down to the Parquet source, which skips row groups and pages.
+    /// Ignores the filters: the physical optimizer pushes them down to the Parquet source, which skips row groups and
+    /// pages.
     async fn scan(
         &self,
         state: &dyn Session,

@@ -1,5 +1,9 @@
 //! Query sets over Parquet files in a store, as the functions and the program run them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as the test does")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of tests fail by panicking, like the tests themselves"
+)]
 
 use std::sync::Arc;
 
@@ -22,7 +26,7 @@ fn parquet(batch: &RecordBatch) -> Vec<u8> {
     bytes
 }
 
-/// A lake in memory with the three tables, each in as many files as batches were given.
+/// A lake in memory. Each table has one file for each of its batches.
 struct Lake {
     store: Arc<InMemory>,
     tables: Vec<TableInput>,
@@ -36,7 +40,7 @@ impl Lake {
     async fn table(mut self, name: &str, schema: SchemaRef, batches: &[RecordBatch]) -> Lake {
         let mut files = Vec::new();
         for (n, batch) in batches.iter().enumerate() {
-            // A blank in the path: it is encoded once, not twice.
+            // The space in the path must be encoded once, not twice.
             let path = Path::from(format!("tables/{name}/part {n}.parquet"));
             let bytes = parquet(batch);
             files.push((path.clone(), bytes.len() as u64));
@@ -62,7 +66,7 @@ impl Lake {
         self.answers_in(Dialect::Shared).await
     }
 
-    /// The answers of the set in another engine's dialect, which this one understands too.
+    /// Runs the set in the dialect of another engine, which DataFusion understands too.
     async fn answers_in(&self, dialect: Dialect) -> Results {
         let set = QuerySet::embedded(dialect).unwrap();
         run_queries(self.store.clone(), self.tables.clone(), &set).await.unwrap()
@@ -121,7 +125,7 @@ fn pin_batch(rows: &[Pin<'_>]) -> RecordBatch {
     RecordBatch::try_new(pin_schema(), columns).unwrap()
 }
 
-/// The last microsecond of a year in UTC: any other zone but those west of it would count it to the next.
+/// The last microsecond of a year in UTC. In a time zone east of UTC it belongs to the next year.
 fn end_of(year: i32) -> i64 {
     let time = NaiveDate::from_ymd_opt(year, 12, 31).unwrap().and_hms_micro_opt(23, 59, 59, 999_999).unwrap();
     time.and_utc().timestamp_micros()
@@ -154,13 +158,13 @@ fn rows(results: &Results, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_ten_results_keep_their_rules() {
+async fn the_ten_results_handle_ties_nulls_and_missing_rows() {
     let pins = [
         (1, Some("Ann"), Some(5_000), Some("art")),
         (2, Some("Ann"), Some(7_000), Some("travel")), // the larger of two counts of one poster
         (3, Some("Bob"), Some(7_000), Some("art")),    // ties with Ann
         (4, None, Some(1), None),                      // no name, no category: groups of their own
-        (5, Some("Cy"), None, Some("art")),            // a count that nobody knows
+        (5, Some("Cy"), None, Some("art")),            // an unknown count
         (6, Some("Dee"), Some(9_000), Some("beauty")), // no geo row, no user row
         (7, Some("Eve"), Some(4_000), Some("Zoo")),
         (7, Some("Eve"), Some(6_001), Some("Zoo")), // the same post changed: both rows count
@@ -241,8 +245,8 @@ async fn countries_of_equal_top_users_are_all_named_once() {
 }
 
 #[tokio::test]
-async fn medians_without_a_median_are_the_same_medians() {
-    // Groups of none to six posts, whose known counts are odd and even in number, tie, and lie far apart.
+async fn the_dialect_without_a_median_function_gives_the_same_medians() {
+    // Groups with odd and even numbers of known counts, with ties, and with counts that are far apart.
     let counts: [&[Option<i64>]; 8] = [
         &[None],
         &[None, None],
@@ -255,7 +259,7 @@ async fn medians_without_a_median_are_the_same_medians() {
     ];
     let (mut pins, mut users) = (Vec::new(), Vec::new());
     for (group, counts) in counts.iter().enumerate() {
-        // Two age groups a year, and one that is left out.
+        // Users of four age groups, and users who are too young for any.
         for (year, age) in [(2015 + group as i32 % 7, 20 + 10 * (group as i64 % 4)), (2016, 17)] {
             for count in *counts {
                 let ind = pins.len() as i64;
@@ -312,7 +316,7 @@ async fn only_the_given_files_are_read() {
 }
 
 #[tokio::test]
-async fn rows_without_an_order_of_their_own_are_sorted_by_their_cells() {
+async fn rows_without_order_by_are_sorted_by_their_cells() {
     let lake = Lake::new()
         .table(
             "pin",
@@ -393,7 +397,7 @@ async fn a_query_can_only_read() {
 }
 
 #[tokio::test]
-async fn limits_end_a_query_and_say_so() {
+async fn a_query_that_exceeds_a_limit_fails_with_its_kind() {
     let lake = Lake::new()
         .table(
             "pin",
@@ -422,14 +426,14 @@ async fn limits_end_a_query_and_say_so() {
     assert_eq!(failure.kind, FailureKind::Memory, "{failure}");
 
     let none = Limits { query_time: std::time::Duration::ZERO, ..Limits::default() };
-    // Long at work on few rows, and no number that is known beforehand.
+    // Takes long for few rows, and the optimizer cannot know the result in advance.
     let sql = "SELECT SUM(a.ind * b.ind + c.ind) FROM pin AS a CROSS JOIN pin AS b CROSS JOIN pin AS c";
     let failure = ask(sql, none).await;
     assert!(failure.to_string().contains("not done after 0 seconds"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn memory_that_is_enough_for_each_is_enough_for_all() {
+async fn memory_that_is_enough_for_each_query_is_enough_for_all() {
     let rows: Vec<_> = (0..20_000).map(|n| (n, None, Some(n), None)).collect();
     let lake = Lake::new().table("pin", pin_schema(), &[pin_batch(&rows)]).await;
     // A median holds all values of its group, and cannot spill them.
@@ -442,7 +446,7 @@ async fn memory_that_is_enough_for_each_is_enough_for_all() {
     while ask(&files[..1], limits.clone()).await.is_err() {
         limits.memory += limits.memory / 8;
     }
-    // Four at once still need twice as much as this.
+    // Four concurrent queries need twice as much as this.
     limits.memory *= 2;
     for _ in 0..10 {
         let results = ask(&files, limits.clone()).await.unwrap();
@@ -469,7 +473,7 @@ async fn columns_that_do_not_fit_in_memory_are_read_from_the_files() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn columns_that_were_read_apart_belong_to_the_same_rows() {
+async fn columns_cached_by_different_queries_belong_to_the_same_rows() {
     let mut files = Vec::new();
     for file in 0..40 {
         let rows: Vec<_> = (0..1 + file * 7 % 30)
@@ -493,7 +497,7 @@ async fn columns_that_were_read_apart_belong_to_the_same_rows() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_a_matter_of_storage() {
+async fn a_missing_file_is_a_transient_error() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap());
     let files = vec![(Path::from("tables/pin/gone.parquet"), 1_000)];
@@ -505,7 +509,7 @@ async fn a_file_that_is_gone_is_a_matter_of_storage() {
 }
 
 #[tokio::test]
-async fn a_table_given_twice_is_refused() {
+async fn two_tables_with_the_same_name_are_rejected() {
     let table = TableInput { name: "pin".into(), version: None, schema: pin_schema(), files: vec![] };
     let set = queries(&[("q.sql", "SELECT 1")]);
     let error = run_queries(Arc::new(InMemory::new()), vec![table.clone(), table], &set).await.unwrap_err();

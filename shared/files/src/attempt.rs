@@ -1,17 +1,20 @@
-//! Attempts at files. An attempt is recorded before a file is read, so that a file that ends the process is known by name.
+//! Attempts at files. An attempt is recorded before a file is read, so that a file that crashes the process
+//! can be identified.
 //!
 //! A reader of files puts an object of its own, `state/attempts/<id>.json`, that names the versions it is about to read
-//! (name, ETag, size). It removes the object when it stops in an orderly way: the files are done or moved to `failed/`, the
-//! time is up and they made progress, or the store failed. While it works it renews the lease. An object whose lease has
-//! expired is a failed attempt. A file's failures are the failed attempts that started at or after the record where the
-//! file is now, so an attempt that made progress does not count. It follows that
+//! (name, ETag, size). It removes the object when it stops in an orderly way: the files are done or moved to `failed/`,
+//! the time is up and they made progress, or the store failed. While it works it renews the lease. An object whose
+//! lease has expired is a failed attempt. A file's failures are the failed attempts that started at or after the record
+//! where the file is now, so an attempt that made progress does not count. It follows that
 //!
 //! - attempts that run at the same time are counted apart, and a healthy one never counts as a failure;
 //! - a file that another invocation is reading is left to it;
-//! - small files may share an attempt and its failure. Each is then tried alone, where only the one to blame fails again;
+//! - small files may share an attempt and its failure. Each is then tried alone, and only the file that caused the
+//!   failure fails again;
 //! - after [`MAX_FAILURES`] failures a file is rejected without being read again.
 //!
-//! Files that are done are removed from failed attempts. A failed attempt is deleted with its last file, or after a week.
+//! Files that are done are removed from failed attempts. A failed attempt is deleted with its last file, or after a
+//! week.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

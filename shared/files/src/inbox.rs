@@ -23,8 +23,8 @@ pub async fn list(store: &dyn ObjectStore, limit: usize) -> Result<Vec<ObjectMet
     Ok(metas)
 }
 
-/// The path that a file of the inbox is moved to: `<folder>/<its folders>/<file id>/<its name>`. The id keeps files of the
-/// same name apart.
+/// The path that a file of the inbox is moved to: `<folder>/<its folders>/<file id>/<its name>`. The id keeps files of
+/// the same name apart.
 pub fn destination(folder: &str, file: &FileSource, from: &Path) -> Path {
     let mut segments: Vec<_> = from.parts().map(|part| part.as_ref().to_owned()).collect();
     let last = segments.pop().unwrap_or_default();
@@ -59,8 +59,8 @@ pub async fn move_out(
     Ok(to)
 }
 
-/// Whether the object still is the version that was read. `object_store` has no conditional delete: a file that replaces
-/// this one between the check and the delete is lost, except in the bucket's versions.
+/// Whether the object still is the version that was read. `object_store` has no conditional delete: a file that
+/// replaces this one between the check and the delete is lost, except in the bucket's versions.
 async fn is_unchanged(store: &dyn ObjectStore, read: &ObjectMeta) -> Result<bool, LandingError> {
     let present = head_if_exists(store, &read.location).await.map_err(LandingError::store(&read.location))?;
     Ok(present.is_some_and(|present| present.e_tag == read.e_tag))

@@ -1,7 +1,7 @@
 //! Loads files into the tables: records are cleaned on all processors while the rows before them are inserted.
 //!
 //! ```text
-//! records ──> CleaningPool (blocks of 1 MiB, one per thread and more) ──> InsertQueue (commits of 32 MiB)
+//! records ──> CleaningPool (blocks of 1 MiB, two per thread) ──> InsertQueue (commits of 32 MiB)
 //! ```
 
 mod bucket;

@@ -55,8 +55,8 @@ pub enum FindError {
     },
 }
 
-/// Finds the files to load. A named path may be a file, a link, a pipe or a folder. Folders are walked for regular files;
-/// hidden entries are ignored and links are not followed.
+/// Finds the files to load. A named path may be a file, a link, a pipe or a folder. Folders are walked for regular
+/// files; hidden entries are ignored and links are not followed.
 ///
 /// # Errors
 /// If a named path cannot be read, or is a device or a socket. Unreadable entries of folders are no error.

@@ -49,8 +49,8 @@ impl Progress {
         listed.contains(&Self::path(file))
     }
 
-    /// Reads the progress in the version `meta`. It is zero if there is none, if it belongs to another version, or if it
-    /// names no version, as in objects of earlier releases: the records then land again, with the same keys.
+    /// Reads the progress in the version `meta`. It is zero if there is none, if it belongs to another version, or if
+    /// it names no version, as in objects of earlier releases: the records then land again, with the same keys.
     ///
     /// # Errors
     /// If the store fails.

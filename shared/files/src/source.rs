@@ -58,8 +58,8 @@ impl FileSource {
         }
     }
 
-    /// The partition key of a record, in the format of [`StreamKey`] so that cleaning it again from `raw/` gives the same
-    /// identity. The file's name follows for people to read; unlike in a stream, its length is not limited.
+    /// The partition key of a record, in the format of [`StreamKey`] so that cleaning it again from `raw/` gives the
+    /// same identity. The file's name follows for people to read; unlike in a stream, its length is not limited.
     fn partition_key(&self, number: u64) -> String {
         let dataset = self.dataset.as_deref();
         let key = StreamKey { dataset, request: &self.id, index: number, client_key: None };

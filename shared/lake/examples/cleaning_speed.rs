@@ -1,9 +1,9 @@
-//! How fast one processor cleans: NDJSON lines in, Arrow out, and on to a table's Parquet file, beside the fastest JSON
-//! parser alone over the same bytes in the same run. `make bench SECTIONS=cleaning` calls it.
+//! Measures how fast one thread cleans NDJSON lines to Arrow batches and inserts them into a table. For comparison, two
+//! JSON parsers read the same lines. `make bench SECTIONS=cleaning` calls it.
 //!
-//! `cleaning_speed <rounds> <dataset>=<file.ndjson>...` prints a JSON line a dataset, in MB (10^6 bytes of input) a second,
-//! each the median of the rounds.
-#![allow(clippy::print_stdout, reason = "it is a program that prints figures")]
+//! `cleaning_speed <rounds> <dataset>=<file.ndjson>...` prints one JSON line for each dataset. Speeds are the medians
+//! of the rounds, in MB (10^6 bytes of input) per second.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Bytes of records that are cleaned into one batch, and inserted in one commit, as `pinlake load` has it.
+/// Bytes of records in one batch and in one commit, as in `pinlake load`.
 const BATCH_BYTES: usize = 4 << 20;
 const COMMIT_BYTES: usize = 32 << 20;
 
@@ -36,11 +36,12 @@ fn main() -> Result<(), Failure> {
         let size = lines.iter().map(|line| line.len()).sum::<usize>() as f64 / 1e6;
         let mut speeds: [Vec<f64>; 5] = Default::default();
         for round in 0..=rounds {
-            // Turn about, so that all meet the machine in the same moods; the first round is not counted.
+            // Every round measures everything once, so that a slow phase of the machine affects all alike. Round 0
+            // warms up.
             let batches = clean(&catalog, dataset, &lines);
             let seconds = [
-                timed(|| tapes(&lines))?,
-                timed(|| raw_values(&lines))?,
+                timed(|| parse_with_simd_json(&lines))?,
+                timed(|| check_with_serde_json(&lines))?,
                 timed(|| Ok(black_box(clean(&catalog, dataset, &lines)).len()))?,
                 timed(|| runtime.block_on(insert(&catalog, dataset, &batches)))?,
                 timed(|| {
@@ -52,20 +53,21 @@ fn main() -> Result<(), Failure> {
                 speeds.iter_mut().zip(seconds).for_each(|(speeds, seconds)| speeds.push(size / seconds));
             }
         }
-        let [parser, serde, cleaned, inserted, through] = speeds.map(median);
+        let [simd_json, serde_json, cleaned, inserted, cleaned_and_inserted] = speeds.map(median);
         println!(
             "{}",
             json!({
-                "dataset": dataset, "mb": size, "records": lines.len(), "rounds": rounds, "simd_json": parser,
-                "serde_json": serde, "clean": cleaned, "insert": inserted, "clean_and_insert": through,
+                "dataset": dataset, "mb": size, "records": lines.len(), "rounds": rounds,
+                "simd_json": simd_json, "serde_json": serde_json,
+                "clean": cleaned, "insert": inserted, "clean_and_insert": cleaned_and_inserted,
             })
         );
     }
     Ok(())
 }
 
-/// The fastest there is: simd-json makes a tape of each line, and nothing of it. It parses in place, so it needs a copy.
-fn tapes(lines: &[&[u8]]) -> Result<usize, Failure> {
+/// Parses each line to a tape with simd-json and builds no values. simd-json parses in place, so it needs a copy.
+fn parse_with_simd_json(lines: &[&[u8]]) -> Result<usize, Failure> {
     let mut buffers = simd_json::Buffers::new(4096);
     let (mut line_copy, mut nodes) = (Vec::new(), 0);
     for line in lines {
@@ -76,8 +78,8 @@ fn tapes(lines: &[&[u8]]) -> Result<usize, Failure> {
     Ok(nodes)
 }
 
-/// serde_json finds where each line ends as JSON, and nothing else.
-fn raw_values(lines: &[&[u8]]) -> Result<usize, Failure> {
+/// Checks each line with serde_json and builds no values.
+fn check_with_serde_json(lines: &[&[u8]]) -> Result<usize, Failure> {
     let mut bytes = 0;
     for line in lines {
         bytes += serde_json::from_slice::<&RawValue>(line)?.get().len();
@@ -86,23 +88,24 @@ fn raw_values(lines: &[&[u8]]) -> Result<usize, Failure> {
 }
 
 fn clean(catalog: &Arc<Catalog>, dataset: &str, lines: &[&[u8]]) -> Vec<RecordBatch> {
-    let mut intake = RecordCleaner::new(catalog.clone(), chrono::DateTime::UNIX_EPOCH);
+    let mut cleaner = RecordCleaner::new(catalog.clone(), chrono::DateTime::UNIX_EPOCH);
     let mut batches = Vec::new();
     for (number, line) in (1_u64..).zip(lines) {
         let origin = RecordOrigin { source: "file/speed", position: Position::Line(number), record_id: None };
-        intake.push(line, Some(dataset), &origin);
-        if intake.buffered_bytes() >= BATCH_BYTES {
-            batches.extend(intake.drain().into_iter().map(|cleaned| cleaned.rows));
+        cleaner.push(line, Some(dataset), &origin);
+        if cleaner.buffered_bytes() >= BATCH_BYTES {
+            batches.extend(cleaner.drain().into_iter().map(|cleaned| cleaned.rows));
         }
     }
-    batches.extend(intake.drain().into_iter().map(|cleaned| cleaned.rows));
+    batches.extend(cleaner.drain().into_iter().map(|cleaned| cleaned.rows));
     batches
 }
 
-/// Into a new table in memory: the look for keys, zstd Parquet, key files, statistics, the log.
+/// Inserts into a new table in memory. Includes the lookup of keys, Parquet with zstd, key files, statistics and the
+/// log.
 async fn insert(catalog: &Arc<Catalog>, dataset: &str, batches: &[RecordBatch]) -> Result<usize, Failure> {
-    let effects = Env { clock: Arc::new(SystemClock), rng: Arc::new(Rng::seeded(1)) };
-    let lake = Lake::new(Arc::new(InMemory::new()), effects);
+    let env = Env { clock: Arc::new(SystemClock), rng: Arc::new(Rng::seeded(1)) };
+    let lake = Lake::new(Arc::new(InMemory::new()), env);
     let contract = catalog.contract(dataset).ok_or("no such dataset")?;
     let mut inserted = 0;
     for commit in batches.chunks(COMMIT_BYTES / BATCH_BYTES) {
@@ -111,12 +114,12 @@ async fn insert(catalog: &Arc<Catalog>, dataset: &str, batches: &[RecordBatch]) 
     Ok(inserted)
 }
 
-/// Seconds that some work takes; its answer is used, so that none of it can be left out.
-#[expect(clippy::disallowed_methods, reason = "time is what it measures")]
+/// The seconds that `work` takes. Its result is used, so that the compiler cannot remove the work.
+#[expect(clippy::disallowed_methods, reason = "it measures real time")]
 fn timed(work: impl FnOnce() -> Result<usize, Failure>) -> Result<f64, Failure> {
-    let begun = Instant::now();
+    let start = Instant::now();
     black_box(work()?);
-    Ok(begun.elapsed().as_secs_f64())
+    Ok(start.elapsed().as_secs_f64())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -1,7 +1,7 @@
 //! Inserts the same batches into a table in a folder twice and prints both summaries. The second insert adds nothing.
 //!
-//! `cargo run --example insert_if_absent [FOLDER]`. Without FOLDER, a temporary folder is used. With one, run it again: the table
-//! still has the rows.
+//! `cargo run --example insert_if_absent [FOLDER]`. Without FOLDER, a temporary folder is used. With one, run it again:
+//! the table still has the rows.
 #![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::path::PathBuf;

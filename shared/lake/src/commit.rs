@@ -1,9 +1,10 @@
 //! Puts one log entry, and finds out who committed its version.
 //!
-//! An error does not prove that the put failed. A timeout or a 5xx may hide a put that succeeded, a retry by the SDK of a put that
-//! succeeded returns 412, and S3 returns 409 while the outcome is open. So after every error the version is read: it is ours (its
-//! `commitInfo` has our attempt id), another writer's, or missing. If it is missing, the same bytes are put again as the same version.
-//! If the first put arrives after all, only one of the two can succeed, and they are the same commit.
+//! An error does not prove that the put failed. A timeout or a 5xx may hide a put that succeeded, a retry by the SDK of
+//! a put that succeeded returns 412, and S3 returns 409 while the outcome is open. So after every error the version is
+//! read: it is ours (its `commitInfo` has our attempt id), another writer's, or missing. If it is missing, the same
+//! bytes are put again as the same version. If the first put arrives after all, only one of the two can succeed, and
+//! they are the same commit.
 
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub(crate) enum PutOutcome {
     Conflict,
 }
 
-/// Puts `commit` as the log entry `path` if that version does not exist. `attempt` is the id in the commit's `commitInfo`.
+/// Puts `commit` as the log entry `path` if that version does not exist. `attempt` is the id in the commit's
+/// `commitInfo`.
 ///
 /// # Errors
 /// [`LakeError::CommitUnknown`] if the outcome is still unknown after all attempts.

@@ -19,7 +19,7 @@ use crate::tables::Tables;
 
 /// Landing objects that are read at the same time. Most are small, and on S3 each read takes tens of milliseconds.
 const CONCURRENCY: usize = 64;
-/// A compactor that has met another at the same objects skips up to this many commits' worth of objects.
+/// A compactor that finds another one working on the same objects skips up to this many commits of objects.
 const MAX_SKIPPED_COMMITS: usize = 8;
 
 /// Limits of one compaction.
@@ -29,8 +29,8 @@ pub struct CompactionLimits {
     pub objects: usize,
     /// Stored bytes of one commit.
     pub bytes: u64,
-    /// Bytes in memory of one commit's rows: several times the stored bytes, and far more if texts repeat. The object that
-    /// exceeds it is the last one.
+    /// Bytes in memory of one commit's rows: several times the stored bytes, and far more if texts repeat. The object
+    /// that exceeds it is the last one.
     pub row_bytes: usize,
     /// No commit begins after this time.
     pub time: Duration,
@@ -38,7 +38,7 @@ pub struct CompactionLimits {
 
 impl Default for CompactionLimits {
     fn default() -> Self {
-        // A request to S3 lists 1,000 objects: these, and one more that shows that the listing goes on.
+        // A request to S3 lists 1,000 objects: these, and one more that shows that there are others.
         Self { objects: 999, bytes: 64 << 20, row_bytes: 256 << 20, time: Duration::from_secs(30) }
     }
 }
@@ -68,7 +68,7 @@ pub struct CompactionSummary {
 struct InsertedObjects {
     /// How many of them were inserted and removed, from the first one on.
     count: usize,
-    /// None of their rows was new: another compactor probably works at the same objects.
+    /// None of their rows was new: another compactor probably works on the same objects.
     is_contended: bool,
 }
 
@@ -82,10 +82,10 @@ pub(crate) async fn compact(
     dataset: &str,
     limits: CompactionLimits,
 ) -> Result<CompactionSummary, LakeError> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let contract = catalog.contract(dataset);
     let mut compaction = Compaction { tables, catalog, limits, summary: CompactionSummary::default() };
-    // Everything up to this path was inserted. To continue the listing after it spares S3 the delete markers before it.
+    // Everything up to this path was inserted. Listing after it skips the delete markers before it on S3.
     let mut after: Option<Path> = None;
     let mut skip = 0;
     loop {
@@ -93,7 +93,8 @@ pub(crate) async fn compact(
         let page = object::list_page(&*tables.store, Some(dataset), after.as_ref(), max_listed).await?;
         let skipped = skip.min(page.objects.len().saturating_sub(limits.objects));
         let (selected, rest) = split_at_limits(&page.objects[skipped..], &limits);
-        // After its end the listing begins again, for objects that were skipped or have landed since.
+        // When the listing ends, it starts again from the beginning, for objects that were skipped or have landed
+        // since.
         let is_from_start = after.is_none() && skipped == 0;
         after = selected.iter().map(|object| &object.path).max().cloned();
         after = after.filter(|_| page.is_in_order && !rest.is_empty());
@@ -111,13 +112,13 @@ pub(crate) async fn compact(
                 (after, has_more) = (None, true);
             }
             if inserted.is_contended {
-                // Otherwise both would go on side by side, one of them in vain.
+                // Otherwise both would read the same objects, and one of them would insert nothing.
                 skip = limits.objects * (1 + tables.rng().below(MAX_SKIPPED_COMMITS));
             }
         }
         // Objects that were cleaned again have landed again.
         compaction.summary.more = has_more || !stale.is_empty();
-        if !compaction.summary.more || begun.elapsed() >= limits.time {
+        if !compaction.summary.more || started.elapsed() >= limits.time {
             break;
         }
     }
@@ -158,8 +159,8 @@ impl Compaction<'_> {
         Ok(InsertedObjects { count, is_contended: rows.inserted == 0 })
     }
 
-    /// Reads landing objects up to the limit of row bytes. Returns the rows, and the number of objects read. A missing object was
-    /// inserted by another compactor. An object that cannot be read is moved to `failed/`.
+    /// Reads landing objects up to the limit of row bytes. Returns the rows, and the number of objects read. A missing
+    /// object was inserted by another compactor. An object that cannot be read is moved to `failed/`.
     async fn read_objects(
         &mut self,
         objects: &[LandingObject],
@@ -232,7 +233,7 @@ impl Compaction<'_> {
         error: &LandingError,
     ) -> Result<(), LakeError> {
         let failed = object::move_to_failed(&*self.tables.store, &object.path).await?;
-        tracing::error!(%error, %failed, "landing object set aside: it cannot be read and was moved to failed/");
+        tracing::error!(%error, %failed, "landing object cannot be read and was moved to failed/");
         self.summary.failed += 1;
         Ok(())
     }
@@ -335,7 +336,7 @@ mod tests {
             deliver(&*store, &catalog, sequence, &line).await;
         }
         let lake = Lake::new(store.clone(), env(1));
-        // Stored, they are a few hundred bytes each.
+        // The stored objects have a few hundred bytes each.
         let limits = CompactionLimits {
             row_bytes: 2 * page.len(),
             time: Duration::ZERO,
@@ -383,7 +384,7 @@ mod tests {
         assert!(order[0] == 1 && order[1] > 2, "{order:?}");
         assert!(
             order[2] == order[1] + 1 && order[19] < order[1],
-            "it goes on from there, and inserts the skipped objects last: {order:?}"
+            "it continues from there, and inserts the skipped objects last: {order:?}"
         );
     }
 

@@ -31,8 +31,9 @@ const GROUP_ROWS: usize = 1 << 20;
 /// The columns of a smaller row group are encoded one after the other, because parallel encoding is no faster.
 const PARALLEL_ENCODE_BYTES: usize = 1 << 20;
 
-/// The rows that are sampled for repeated values, and how many of them may repeat in a column that gets no dictionary. One
-/// repetition in a hundred, in a sample of 2,048, means about a hundred thousand distinct values: more than a dictionary holds.
+/// The rows that are sampled for repeated values, and how many of them may repeat in a column that gets no dictionary.
+/// One repetition in a hundred, in a sample of 2,048, means about a hundred thousand distinct values: more than a
+/// dictionary holds.
 const SAMPLE_ROWS: usize = 2048;
 const MAX_REPEATED: usize = SAMPLE_ROWS / 100;
 
@@ -93,8 +94,8 @@ pub(crate) fn open(path: &Path, bytes: Bytes) -> Result<OpenFile, LakeError> {
     Ok(OpenFile { epoch, batches: builder.build().map_err(LakeError::damaged(path))? })
 }
 
-/// Converts `batch` to `columns`. Another program may have written it with other types of the same values, in another order, or without
-/// a column whose values are all null.
+/// Converts `batch` to `columns`. Another program may have written it with other types of the same values, in another
+/// order, or without a column whose values are all null.
 ///
 /// # Errors
 /// If a value does not fit its column's type.
@@ -185,8 +186,8 @@ fn encode_parquet(
         properties = properties.set_column_dictionary_enabled(column, false);
     }
     for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {
-        // The log has the minimum and the maximum of the file. To find them for each page costs as much as encoding the texts,
-        // and rarely lets a reader skip a page.
+        // The log has the minimum and the maximum of the file. Finding them for each page costs as much as encoding the
+        // texts, and rarely lets a reader skip a page.
         let column = ColumnPath::from(field.name().as_str());
         properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
@@ -207,7 +208,8 @@ fn encode_parquet(
     Ok(bytes)
 }
 
-/// The columns whose values rarely repeat. Their dictionary would be abandoned when it is full, or be as large as the column.
+/// The columns whose values rarely repeat. Their dictionary would be abandoned when it is full, or be as large as the
+/// column.
 fn find_columns_without_repetition(rows: &Rows) -> Result<Vec<ColumnPath>, ParquetError> {
     let mut found = Vec::new();
     if rows.count() < SAMPLE_ROWS {

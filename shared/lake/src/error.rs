@@ -1,8 +1,8 @@
 //! Errors of the lake.
 //!
-//! A caller has to distinguish two kinds ([`LakeError::is_retryable`]). After a retryable error the same call may succeed later: the
-//! input stays where it is (landing, the trigger queue), and the next trigger processes it again. After a permanent one somebody has to
-//! change the table, the contract or the input first.
+//! A caller has to distinguish two kinds ([`LakeError::is_retryable`]). After a retryable error the same call may
+//! succeed later: the input stays where it is (landing, the trigger queue), and the next trigger processes it again.
+//! After a permanent one an operator has to change the table, the contract or the input first.
 
 use object_store::path::Path;
 use pinlake_landing::LandingError;

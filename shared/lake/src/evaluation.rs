@@ -1,7 +1,7 @@
 //! The evaluation of a data file of quarantine, and its cache.
 //!
-//! A data file never changes, so its evaluation under a catalog is computed once. It is stored beside the file's keys as
-//! `<data file's name>.elsewhere`.
+//! A data file never changes, so its evaluation under a catalog is computed once. It is stored beside the file's keys
+//! as `<data file's name>.elsewhere`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

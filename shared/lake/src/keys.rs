@@ -1,8 +1,8 @@
 //! Which keys a table contains: one sorted key file beside each data file.
 //!
-//! `_pinlake_keys/<data file's name>.keys` is a cache. It is written before the commit that adds the data file, and rebuilt from the
-//! data file if it is missing, damaged or of an epoch that the table does not have. (Delta's VACUUM skips folders whose names begin
-//! with an underscore.) All numbers are little-endian:
+//! `_pinlake_keys/<data file's name>.keys` is a cache. It is written before the commit that adds the data file, and
+//! rebuilt from the data file if it is missing, damaged or of an epoch that the table does not have. (Delta's VACUUM
+//! skips folders whose names begin with an underscore.) All numbers are little-endian:
 //!
 //! | bytes | content |
 //! |---|---|
@@ -15,9 +15,9 @@
 //!
 //! `PLKEYS01` and `PLKEYS02` are the same without the epoch; the epoch in the table's properties holds for them.
 //!
-//! A check of a large file reads the header and the index, a fifth of the file, and then only the keys that the index does not rule
-//! out, which are nearly always present. So its cost grows slowly with the table, and a warm process can cache many million rows, at
-//! 3.25 bytes each.
+//! A check of a large file reads the header and the index, a fifth of the file, and then only the keys that the index
+//! does not rule out, which are nearly always present. So its cost grows slowly with the table, and a warm process can
+//! cache many million rows, at 3.25 bytes each.
 //!
 //! Keys of different epochs are not comparable. A batch brings its keys under every epoch that its contract has
 //! ([`EpochKeys`]), and each file is searched for the keys of its own epoch. A file of any other epoch is an error.

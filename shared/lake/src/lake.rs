@@ -32,15 +32,15 @@ impl Lake {
     /// use pinlake_env::Env;
     /// use pinlake_lake::Lake;
     ///
-    /// // Any object store will do: S3, a folder, or memory.
+    /// // Any object store works: S3, a folder, or memory.
     /// let lake = Lake::new(Arc::new(InMemory::new()), Env::system()).with_key_bytes(16 << 20);
     /// ```
     pub fn new(store: Arc<dyn ObjectStore>, env: Env) -> Self {
         Self { tables: Tables::new(store, env) }
     }
 
-    /// Limits the memory for cached keys of all tables, in bytes. A row takes 3.25. What does not fit is read again for each
-    /// commit. The default is 40 MiB.
+    /// Limits the memory for cached keys of all tables, in bytes. A row takes 3.25. What does not fit is read again for
+    /// each commit. The default is 40 MiB.
     pub fn with_key_bytes(mut self, bytes: usize) -> Self {
         self.tables.set_key_cache_bytes(bytes);
         self
@@ -67,8 +67,8 @@ impl Lake {
         self.tables.get(contract)
     }
 
-    /// Inserts rows that were cleaned under `contract` of `catalog` into its table, or into quarantine. Then marks quarantined
-    /// records as resolved that are thereby in both places. `batches` have the contract's landing schema.
+    /// Inserts rows that were cleaned under `contract` of `catalog` into its table, or into quarantine. Then marks
+    /// quarantined records as resolved that are thereby in both places. `batches` have the contract's landing schema.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -95,8 +95,8 @@ impl Lake {
     /// ```
     ///
     /// # Errors
-    /// See [`LakeError`]. After a retryable one, inserting the same rows again is safe, and necessary: the rows may be in the
-    /// table and quarantine not reconciled yet.
+    /// See [`LakeError`]. After a retryable one, inserting the same rows again is safe, and necessary: the rows may be
+    /// in the table and quarantine not reconciled yet.
     pub async fn insert(
         &self,
         catalog: &Arc<Catalog>,
@@ -106,8 +106,8 @@ impl Lake {
         reconcile::insert_and_reconcile(&self.tables, catalog, contract, batches).await
     }
 
-    /// Inserts the landing objects of `dataset` into its table, oldest first, and removes them. Objects of another contract hash, or of
-    /// a dataset that has no contract any more, are cleaned again from their raw records.
+    /// Inserts the landing objects of `dataset` into its table, oldest first, and removes them. Objects of another
+    /// contract hash, or of a dataset that has no contract any more, are cleaned again from their raw records.
     ///
     /// # Errors
     /// See [`LakeError`]. Nothing is lost: objects that were not removed are inserted again, and have no new key.
@@ -120,7 +120,8 @@ impl Lake {
         compact::compact(&self.tables, catalog, dataset, limits).await
     }
 
-    /// Cleans the unresolved quarantined records again, of one dataset or of all, and inserts those that their contract now accepts.
+    /// Cleans the unresolved quarantined records again, of one dataset or of all, and inserts those that their contract
+    /// now accepts.
     ///
     /// # Errors
     /// See [`LakeError`]. After a retryable one, repeating it is safe.

@@ -1,21 +1,21 @@
 //! The Delta tables of a lake, into which each row is inserted once, however often it is delivered.
 //!
 //! [`Lake::insert`] keeps a record in one place, its table or quarantine, whichever contracts evaluated it. Below it,
-//! [`Table::insert`] inserts rows whose keys are absent: it drops the rows whose keys version N of the table has, and commits the rest as
-//! version N+1 and no other. If another writer commits N+1 first, it checks again. `docs/commit-protocol.md` has the rules and their
-//! reasons.
+//! [`Table::insert`] inserts rows whose keys are absent: it drops the rows whose keys version N of the table has, and
+//! commits the rest as version N+1 and no other. If another writer commits N+1 first, it checks again.
+//! `docs/commit-protocol.md` has the rules and their reasons.
 //!
 //! Invariants:
-//! - A log entry is put only if absent, so each version has one author. The author's attempt id is in `commitInfo`; after an ambiguous
-//!   put, the log is read to find out whose version it is.
-//! - A data file and its key file exist before the commit that names them. Neither is deleted after a failed commit, because the commit
-//!   may still arrive.
+//! - A log entry is put only if absent, so each version has one author. The author's attempt id is in `commitInfo`;
+//!   after an ambiguous put, the log is read to find out whose version it is.
+//! - A data file and its key file exist before the commit that names them. Neither is deleted after a failed commit,
+//!   because the commit may still arrive.
 //! - `read = inserted + duplicates` holds for every commit, and is recorded in its `commitInfo`.
 //! - A record in a table is not left unresolved in quarantine: a writer checks the other place after its commit.
 //! - Landing objects are removed only after the commit of their rows is known to be in the log.
 //!
-//! `delta_kernel` implements the Delta protocol: log replay, checkpoints, actions. It does no I/O here, but works on an in-memory copy
-//! of the log (`docs/decisions/delta-library.md`).
+//! `delta_kernel` implements the Delta protocol: log replay, checkpoints, actions. It does no I/O here, but works on an
+//! in-memory copy of the log (`docs/decisions/delta-library.md`).
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! A table's Delta log, replayed in memory.
 //!
-//! `delta_kernel` is synchronous and does its own I/O, retries and error mapping. Here it does none: pinlake fetches the log's files
-//! into an in-memory copy, the kernel replays them there, and pinlake takes the bytes of a transaction's commit from it, which
-//! [`crate::commit`] puts. So all I/O of a table is pinlake's: asynchronous, cancellable at every await, and with the store's own
-//! errors. The code is the same for a folder, S3 and the simulator.
+//! `delta_kernel` is synchronous and does its own I/O, retries and error mapping. Here it does none: pinlake fetches
+//! the log's files into an in-memory copy, the kernel replays them there, and pinlake takes the bytes of a
+//! transaction's commit from it, which [`crate::commit`] puts. So all I/O of a table is pinlake's: asynchronous,
+//! cancellable at every await, and with the store's own errors. The code is the same for a folder, S3 and the
+//! simulator.
 
 mod commit_info;
 #[cfg(test)]
@@ -161,8 +162,8 @@ impl TableLog {
         self.folder().join(entry_name(version))
     }
 
-    /// Reads the newest version. Fetches and replays the entries after the known version, or reads the whole log again if another
-    /// program has truncated, restored or replaced it.
+    /// Reads the newest version. Fetches and replays the entries after the known version, or reads the whole log again
+    /// if another program has truncated, restored or replaced it.
     ///
     /// # Errors
     /// If the store fails or the log is damaged; [`LakeError::LogIncomplete`] if an entry is missing.
@@ -182,8 +183,8 @@ impl TableLog {
         Ok(())
     }
 
-    /// Replays the entries after the `known` version. Returns false if the entry of that version is missing or replaced, or if a later
-    /// one is missing: a truncated log must not look like a log without new entries.
+    /// Replays the entries after the `known` version. Returns false if the entry of that version is missing or
+    /// replaced, or if a later one is missing: a truncated log must not look like a log without new entries.
     async fn advance(&mut self, store: &dyn ObjectStore, known: u64) -> Result<bool, LakeError> {
         let folder = self.folder();
         let listing = LogListing::read(store, &folder, Some(known)).await?;
@@ -221,7 +222,8 @@ impl TableLog {
         let checkpoint = listing.newest_checkpoint();
         let newest = listing.entries.keys().next_back().copied();
         let Some(newest) = newest.max(checkpoint.as_ref().map(|(version, _)| *version)) else {
-            // Without any file there is no table yet. If only a hint or an unknown checkpoint is left, the log has lost its beginning.
+            // Without any file there is no table yet. If only a hint or an unknown checkpoint is left, the log has lost
+            // its beginning.
             return match hint.or(listing.unknown_checkpoint) {
                 None => Ok(()),
                 Some(_) => Err(self.incomplete(&entry_name(0))),
@@ -358,8 +360,8 @@ impl TableLog {
             .map_err(LakeError::delta(&self.dataset))
     }
 
-    /// Builds the commit that adds and removes files, as the version after the known one. `modified_ms` is the time of the added files,
-    /// in milliseconds since 1970.
+    /// Builds the commit that adds and removes files, as the version after the known one. `modified_ms` is the time of
+    /// the added files, in milliseconds since 1970.
     ///
     /// # Errors
     /// If a removed file is not in the known version, or the kernel does not accept the commit.

@@ -5,7 +5,8 @@
 pub struct MaintenancePolicy {
     /// A checkpoint is written every this many versions.
     pub checkpoint_every: u64,
-    /// A table with at least this many small data files has them merged. A compaction adds a random number, up to half of it.
+    /// A table with at least this many small data files has them merged. A compaction adds a random number, up to half
+    /// of it.
     pub min_files_to_merge: usize,
 }
 

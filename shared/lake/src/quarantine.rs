@@ -24,11 +24,11 @@ pub(crate) struct EvaluatedRecord {
     pub quarantined: Key,
     /// Whether its row in quarantine names a dataset.
     has_dataset: bool,
-    /// What the catalog makes of it.
+    /// Its disposition under the catalog.
     pub disposition: Disposition,
-    /// The contract of the row that it makes: its dataset's, or quarantine's.
+    /// The contract of the resulting row: its dataset's, or quarantine's.
     pub contract: Arc<Contract>,
-    /// The key of that row.
+    /// The key of the resulting row.
     pub key: Key,
     /// The same row's key of the contract's former epoch, if it has one.
     pub former_key: Option<Key>,
@@ -37,9 +37,9 @@ pub(crate) struct EvaluatedRecord {
 }
 
 impl EvaluatedRecord {
-    /// Whether the record is resolved once the row that the catalog makes of it exists. A clean row always resolves it. A row in
-    /// quarantine under another key does so in one direction only, or two rows would resolve each other: a row without a dataset yields to
-    /// one with a dataset, and a row for all equal records yields to the row of one record.
+    /// Whether the record is resolved once the resulting row exists. A clean row always resolves it. A row in
+    /// quarantine under another key does so in one direction only, or two rows would resolve each other: a row without
+    /// a dataset yields to one with a dataset, and a row for all equal records yields to the row of one record.
     pub(crate) fn yields(&self) -> bool {
         match self.disposition {
             Disposition::Clean => true,
@@ -156,7 +156,8 @@ impl<'a> QuarantineColumns<'a> {
     }
 }
 
-/// Sets the time of resolution, in microseconds since 1970, in those selected rows that have none; `None` if there is no such row.
+/// Sets the time of resolution, in microseconds since 1970, in those selected rows that have none; `None` if there is
+/// no such row.
 pub(crate) fn mark_resolved(
     batch: &RecordBatch,
     selected: &BooleanArray,

@@ -1,19 +1,21 @@
 //! Reconciliation: a record in its table is not unresolved in quarantine, and no record is in quarantine twice.
 //!
-//! Different contracts may evaluate the same record: it is delivered again after a deployment, sent again after a contract was fixed,
-//! cleaned again from its raw bytes, or landed under one catalog and delivered again under another. If one contract accepts it and
-//! another does not, it would be in its table *and* in quarantine; or it is quarantined under two keys. So an insert looks at the other
-//! place **after** its own commit, and before its landing objects are removed. It evaluates under every catalog that ever evaluated
-//! records of this lake ([`pinlake_landing::catalog_history`]):
+//! Different contracts may evaluate the same record: it is delivered again after a deployment, sent again after a
+//! contract was fixed, cleaned again from its raw bytes, or landed under one catalog and delivered again under another.
+//! If one contract accepts it and another does not, it would be in its table *and* in quarantine; or it is quarantined
+//! under two keys. So an insert checks the other place **after** its own commit, and before its landing objects are
+//! removed. It evaluates under every catalog that ever evaluated records of this lake
+//! ([`pinlake_landing::catalog_history`]):
 //!
-//! - after any rows: if a catalog gives an unresolved record of quarantine a key that was just inserted, it is marked as resolved;
+//! - after any rows: if a catalog gives an unresolved record of quarantine a key that was just inserted, it is marked
+//!   as resolved;
 //! - after quarantine rows: if a catalog gives one of them a key that exists somewhere, it is marked as resolved.
 //!
-//! Of two writers, the one that looks later sees both commits, whatever their order. A writer that is killed in between leaves its
-//! landing objects, and its work is repeated.
+//! Of two writers, the one that checks later sees both commits, whatever their order. A writer that is killed in
+//! between leaves its landing objects, and its work is repeated.
 //!
-//! The [evaluation](crate::evaluation) of a data file of quarantine is cached for each catalog. So an insert evaluates its own rows, and quarantined
-//! records only if their evaluation is not cached.
+//! The [evaluation](crate::evaluation) of a data file of quarantine is cached for each catalog. So an insert evaluates
+//! its own rows, and quarantined records only if their evaluation is not cached.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -99,8 +101,8 @@ impl Reconciler<'_> {
         quarantine.update(keys, move |batch, selected| mark_resolved(batch, selected, now)).await
     }
 
-    /// Finds the unresolved records in `quarantined`, the data files of quarantine, that a catalog would place under the key of
-    /// one of the rows in `batches`.
+    /// Finds the unresolved records in `quarantined`, the data files of quarantine, that a catalog would place under
+    /// the key of one of the rows in `batches`.
     async fn find_superseded_by(
         &self,
         contract: &Contract,
@@ -202,7 +204,7 @@ impl Reconciler<'_> {
         Ok(found)
     }
 
-    /// The unresolved quarantine rows that yield to the row that `catalog` would make of them.
+    /// The unresolved quarantine rows that yield to their resulting row under `catalog`.
     fn list_candidates(
         &self,
         catalog: &Arc<Catalog>,

@@ -1,9 +1,9 @@
 //! Redrive: cleans quarantined records again and inserts those that their contract now accepts.
 //!
-//! Rows are inserted first and marked as resolved in quarantine afterwards, so in between a record is in both places and never in
-//! neither. An interrupted redrive has to be repeated, as the trigger queue does. By then the contract may be the old one again,
-//! which would accept nothing, so a redrive also resolves the records that their table has under any catalog of the history. A resolved row
-//! keeps its key, so a late copy of the record is not quarantined again.
+//! Rows are inserted first and marked as resolved in quarantine afterwards, so in between a record is in both places
+//! and never in neither. An interrupted redrive has to be repeated, as the trigger queue does. By then the contract may
+//! be the old one again, which would accept nothing, so a redrive also resolves the records that their table has under
+//! any catalog of the history. A resolved row keeps its key, so a late copy of the record is not quarantined again.
 
 use std::sync::Arc;
 
@@ -134,7 +134,7 @@ mod tests {
     async fn an_interrupted_redrive_is_completed_under_the_old_contract_too() {
         let (lake, broken, fixed) = (lake(), visits(""), visits("null = [\"home\"]"));
         insert(&lake, &broken, &[r#"{"visitor": 1, "page": "home"}"#]).await;
-        // The interrupted redrive has kept the catalog and inserted the row, and not updated quarantine.
+        // The interrupted redrive has stored the catalog and inserted the row, but not updated quarantine.
         lake.catalog_history().add(&**lake.store(), &fixed).await.unwrap();
         let mut cleaner = RecordCleaner::new(fixed.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
         let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };

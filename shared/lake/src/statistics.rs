@@ -1,8 +1,8 @@
 //! Statistics of a data file's columns for the log (Delta protocol, "Per-file Statistics").
 //!
-//! `delta_kernel`'s accumulator computes them, one column at a time, while the column's values are in the processor's cache to be
-//! encoded. It would compare each text with two others, which takes a twentieth of a load's time. So the minimum and the maximum of
-//! texts are found here, and the accumulator gets only these two.
+//! `delta_kernel`'s accumulator computes them, one column at a time, while the column's values are in the processor's
+//! cache to be encoded. It would compare each text with two others, which takes a twentieth of a load's time. So the
+//! minimum and the maximum of texts are found here, and the accumulator gets only these two.
 
 use std::sync::Arc;
 

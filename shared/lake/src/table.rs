@@ -140,9 +140,9 @@ impl Table {
         Ok(state.log.files().to_vec())
     }
 
-    /// Returns for each key whether the newest version has it. `keys` are of the contract's current epoch, distinct and ascending;
-    /// `former` are the same rows' keys of the former epoch. A table that does not exist has none of them, nor has a table of another
-    /// identity, whose keys are not comparable.
+    /// Returns for each key whether the newest version has it. `keys` are of the contract's current epoch, distinct and
+    /// ascending; `former` are the same rows' keys of the former epoch. A table that does not exist has none of them,
+    /// nor has a table of another identity, whose keys are not comparable.
     pub(crate) async fn contains(
         &self,
         keys: &[Key],
@@ -205,7 +205,8 @@ impl Table {
         self.check_identity(log)?;
         let Some(actual) = log.schema()? else { return Ok(()) };
         let expected = self.contract.arrow_schema();
-        // A table from before keys were stored does not declare their column. Its data files have it all the same; readers ignore it.
+        // A table from before keys were stored does not declare their column. Its data files have it anyway;
+        // readers ignore it.
         let columns = |schema: &SchemaRef| -> Vec<_> {
             let fields = schema.fields().iter().filter(|field| field.name() != KEY_COLUMN);
             fields.map(|field| (field.name().clone(), field.data_type().clone())).collect()
@@ -218,7 +219,8 @@ impl Table {
         Ok(())
     }
 
-    /// Checks that the table has the contract's current or former identity. Returns the epoch in the table's properties.
+    /// Checks that the table has the contract's current or former identity. Returns the epoch in the table's
+    /// properties.
     fn check_identity(&self, log: &TableLog) -> Result<KeyEpoch, LakeError> {
         let table = log.property(IDENTITY_PROPERTY);
         let epoch = table.and_then(KeyEpoch::parse);

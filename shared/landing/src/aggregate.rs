@@ -1,8 +1,8 @@
 //! Aggregated records of the Kinesis Producer Library (KPL).
 //!
-//! The format is defined by the KPL's `aggregation-format.md`: a magic number of four bytes, a protobuf message, and the MD5
-//! checksum of the message. Each record in the message has its own partition key. The cleaner splits aggregated records;
-//! `raw/` keeps the records of the stream unchanged.
+//! The format is defined by the KPL's `aggregation-format.md`: a magic number of four bytes, a protobuf message, and
+//! the MD5 checksum of the message. Each record in the message has its own partition key. The cleaner splits aggregated
+//! records; `raw/` keeps the records of the stream unchanged.
 //!
 //! A malformed aggregate (bad checksum, bad message, key index out of range) is cleaned as one plain record.
 
@@ -84,8 +84,8 @@ pub(crate) mod tests {
         [&AGGREGATE[..], &message, Md5::digest(&message).as_slice()].concat()
     }
 
-    /// Output of AWS's own encoder, `aws_kinesis_agg` 1.2.3 of PyPI, for `add_user_record("pin", b'{"ind":1}')`, then key
-    /// `geo/r1/0` with an explicit hash key and `{"ind":2}\n{"ind":3}\n`, then `pin` again with `not json`.
+    /// Output of AWS's own encoder, `aws_kinesis_agg` 1.2.3 of PyPI, for `add_user_record("pin", b'{"ind":1}')`, then
+    /// key `geo/r1/0` with an explicit hash key and `{"ind":2}\n{"ind":3}\n`, then `pin` again with `not json`.
     const ENCODED: &str = "f3899ac20a0370696e0a0867656f2f72312f3012273137303134313138333436303436393233313733313638\
         373330333731353838343130353732381a0d08001a097b22696e64223a317d1a1a080110001a147b22696e64\
         223a327d0a7b22696e64223a337d0a1a0c08001a086e6f74206a736f6ec3c2a0516570da9db1f5344aa5f92b\

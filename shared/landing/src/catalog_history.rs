@@ -40,7 +40,7 @@ impl CatalogHistory {
         let path = history_path(catalog.hash());
         let bytes = serde_json::to_vec(&Files { files: catalog.files().to_vec() })
             .map_err(|error| LandingError::corrupt(&path, error))?;
-        // Catalogs with the same hash clean alike, so an object that exists already will do.
+        // Catalogs with the same hash clean records in the same way, so an existing object is not replaced.
         put_if_absent(store, &path, bytes.into()).await.map_err(LandingError::store(&path))?;
         self.cache(catalog.hash(), Some(catalog.clone()));
         Ok(())

@@ -1,11 +1,11 @@
 //! Decompression of stream records: gzip and zstd, detected by their magic numbers.
 //!
-//! The size limit is per record and not per batch, so that a record is cleaned in the same way in whatever batch it arrives.
+//! The size limit is per record and not per batch, so that a record is cleaned in the same way whatever its batch.
 
 use std::borrow::Cow;
 use std::io::Read;
 
-/// Limit of a decompressed record. Kinesis and Kafka accept about 1 MiB a record, and JSON compresses about tenfold.
+/// Limit of a decompressed record. Kinesis and Kafka accept about 1 MiB per record, and JSON compresses about tenfold.
 const MAX_DECOMPRESSED_BYTES: usize = 16 << 20;
 /// Binary logarithm of the largest zstd window accepted: no frame within the size limit needs more.
 const MAX_ZSTD_WINDOW_LOG: u32 = 24;

@@ -1,9 +1,10 @@
 //! Discarded batches: batches that the Kinesis event source stopped retrying, as its OnFailure destination keeps them.
 //!
-//! Lambda writes one JSON object for each batch, `aws/lambda/<event source>/<shard>/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-<uuid>`
-//! in the root of the destination bucket. `KinesisBatchInfo` names the stream, the shard, and the first and last sequence
-//! number. `payload`, which only S3 destinations receive, is the event of the invocation as an escaped JSON string (Lambda
-//! Developer Guide, "Retain discarded batch records for a Kinesis Data Streams event source in Lambda").
+//! Lambda writes one JSON object for each batch, `aws/lambda/<event
+//! source>/<shard>/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-<uuid>` in the root of the destination bucket. `KinesisBatchInfo`
+//! names the stream, the shard, and the first and last sequence number. `payload`, which only S3 destinations receive,
+//! is the event of the invocation as an escaped JSON string (Lambda Developer Guide, "Retain discarded batch records
+//! for a Kinesis Data Streams event source in Lambda").
 //!
 //! The event source continues with the shard only after it has written the object. So a watermark passes a discarded
 //! batch only when its object exists. [`crate::recover`] removes the object when all its records have landed.

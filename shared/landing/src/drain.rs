@@ -114,26 +114,26 @@ impl fmt::Display for Backlog {
 /// `stream` limits the measurement to one stream; without it, the watermark of any stream counts.
 ///
 /// # Why "drained" holds
-/// While an acknowledged record is not in a table, an object holds it: a discarded batch in `aws/lambda/`, or an object in
-/// `landing/` or `failed/landing/` named after its shard and sequence number. Every process that moves a record writes the
-/// new object before it removes the old one, so there is always such an object.
+/// While an acknowledged record is not in a table, an object holds it: a discarded batch in `aws/lambda/`, or an object
+/// in `landing/` or `failed/landing/` named after its shard and sequence number. Every process that moves a record
+/// writes the new object before it removes the old one, so there is always such an object.
 ///
 /// 1. The watermarks are read first. A watermark is written after everything up to it has landed, and the event source
 ///    writes a discarded batch before it continues with the shard. So the records below a watermark are in such an
 ///    object or in a table from then on.
 /// 2. A place with more objects than its limit is not drained.
-/// 3. A listing of several pages is not a snapshot, and the places are listed one after the other. A pass misses a record
-///    that moves during the pass from a part that is not listed yet to one that is: from a later page to an earlier one
-///    (cleaned again under another contract), or from landing to failed and back. So a pass that finds nothing is repeated
-///    from the start, in the same order, until [`DrainLimits::passes`] passes in a row have found nothing. A record that
-///    moved in this way is where the next pass lists first. To escape `n` passes, it must move against the listing in each
-///    of them and back between them: 2n - 1 moves of the same object within the time of the passes. A compactor moves an
-///    object only if another release has cleaned it, and then inserts it, so each further move needs another compactor of
-///    the other release at the right moment; moves between failed and landing need an operator each. Three passes mean
-///    five such moves within a few hundred milliseconds each.
+/// 3. A listing of several pages is not a snapshot, and the places are listed one after the other. A pass misses a
+///    record that moves during the pass from a part that is not listed yet to one that is: from a later page to an
+///    earlier one (cleaned again under another contract), or from landing to failed and back. So a pass that finds
+///    nothing is repeated from the start, in the same order, until [`DrainLimits::passes`] passes in a row have found
+///    nothing. A record that moved in this way is where the next pass lists first. To escape `n` passes, it must move
+///    against the listing in each of them and back between them: 2n - 1 moves of the same object within the time of the
+///    passes. A compactor moves an object only if another release has cleaned it, and then inserts it, so each further
+///    move needs another compactor of the other release at the right moment; moves between failed and landing need an
+///    operator each. Three passes mean five such moves within a few hundred milliseconds each.
 ///
-/// Point 3 is not absolute: no number of listings proves anything against an object that keeps moving, and the store does
-/// not count moves.
+/// Point 3 is not absolute: no number of listings proves anything against an object that keeps moving, and the store
+/// does not count moves.
 ///
 /// # Errors
 /// When the store fails.

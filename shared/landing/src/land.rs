@@ -27,11 +27,11 @@ use crate::watermark;
 
 /// Landing objects that are written concurrently.
 const CONCURRENCY: usize = 8;
-/// Limit of cleaned rows in memory, in bytes as [`RecordCleaner::buffered_bytes`] counts them. At the limit the rows are
-/// written before more records are cleaned.
+/// Limit of cleaned rows in memory, in bytes as [`RecordCleaner::buffered_bytes`] counts them. At the limit the rows
+/// are written before more records are cleaned.
 const MAX_BUFFERED_BYTES: usize = 64 << 20;
-/// The highest index in a partition key of ingest. The lines of a record count on from the index, and a record has fewer
-/// lines than bytes, so their numbers do not overflow.
+/// The highest index in a partition key of ingest. The lines of a record are numbered from the index on, and a record
+/// has fewer lines than bytes, so their numbers do not overflow.
 const MAX_INDEX: u64 = u64::MAX >> 1;
 
 /// A batch of records of one shard, in the order of their sequence numbers.
@@ -43,7 +43,7 @@ pub struct RawBatch<'a> {
     pub records: &'a [RawRecord],
 }
 
-/// What a batch has landed as.
+/// What landing a batch wrote.
 #[derive(Debug, Clone, Default)]
 pub struct LandingSummary {
     /// The landing objects, one or more for each dataset.
@@ -52,8 +52,8 @@ pub struct LandingSummary {
     pub counts: Vec<RecordCounts>,
 }
 
-/// Lands a batch of a stream: writes its raw object, then its landing objects, then the watermark. This order is what makes
-/// a watermark a guarantee. A repeated call writes the same objects and moves no watermark back.
+/// Lands a batch of a stream: writes its raw object, then its landing objects, then the watermark. This order is what
+/// makes a watermark a guarantee. A repeated call writes the same objects and moves no watermark back.
 ///
 /// # Errors
 /// As [`land_rows`]; also when the sequence number of the last record is not a number.
@@ -89,8 +89,9 @@ pub async fn land_rows(
     land_with_faults(store, catalog_history, catalog, batch, raw, &[], None).await
 }
 
-/// As [`land_rows`], for rows that replace the object `replaced`, which the caller removes afterwards. Their names differ
-/// from those of other objects, see [`LandingName::for_replacement_of`](crate::name::LandingName::for_replacement_of).
+/// As [`land_rows`], for rows that replace the object `replaced`, which the caller removes afterwards. Their names
+/// differ from those of other objects, see
+/// [`LandingName::for_replacement_of`](crate::name::LandingName::for_replacement_of).
 ///
 /// # Errors
 /// As [`land_rows`].
@@ -105,8 +106,8 @@ pub async fn land_replacement(
     land_with_faults(store, catalog_history, catalog, batch, raw, &[], Some(replaced)).await
 }
 
-/// As [`land_rows`]. `faults` holds, for each record of a file, why it could not be read from the file, if it could not.
-/// `replaced` is the object that the rows replace, if any.
+/// As [`land_rows`]. `faults` holds, for each record of a file, why it could not be read from the file, if it could
+/// not. `replaced` is the object that the rows replace, if any.
 ///
 /// # Errors
 /// As [`land_rows`].
@@ -153,8 +154,8 @@ struct LandingWriter<'a> {
 }
 
 impl LandingWriter<'_> {
-    /// Writes the cleaned rows if they have reached the memory limit. Call it after each line: one compressed record can
-    /// hold millions of lines.
+    /// Writes the cleaned rows if they have reached the memory limit. Call it after each line: one compressed record
+    /// can hold millions of lines.
     async fn write_if_full(&mut self) -> Result<(), LandingError> {
         if self.cleaner.buffered_bytes() >= MAX_BUFFERED_BYTES { self.write_all().await } else { Ok(()) }
     }
@@ -261,8 +262,8 @@ impl<'a> RecordSplitter<'a> {
         writer.write_if_full().await
     }
 
-    /// Pushes the lines of a record. A partition key of ingest names the dataset and numbers the lines. Records of other
-    /// producers are routed by their stream or topic, then by their key, then by their shape.
+    /// Pushes the lines of a record. A partition key of ingest names the dataset and numbers the lines. Records of
+    /// other producers are routed by their stream or topic, then by their key, then by their shape.
     async fn push_lines(
         &self,
         writer: &mut LandingWriter<'_>,
@@ -270,8 +271,8 @@ impl<'a> RecordSplitter<'a> {
     ) -> Result<(), LandingError> {
         let ProducerRecord { key, sequence, data } = record;
         let ingest_key = StreamKey::parse(key)
-            // Ingest can know a dataset before the cleaner does, so a dataset that it has named stays. But on a stream of
-            // one dataset, a key with an unknown dataset is another producer's.
+            // Ingest can know a dataset before the cleaner does, so a dataset that it has named stays. But on a stream
+            // of one dataset, a key with an unknown dataset is another producer's.
             .filter(|key| {
                 self.dataset.is_none()
                     || key.dataset.is_none_or(|dataset| self.catalog.contract(dataset).is_some())
@@ -404,15 +405,15 @@ mod tests {
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let user = |ind: u32| USER.replace("\"ind\": 1", &format!("\"ind\": {ind}"));
         let lines = format!("{}\nnot json\n", user(1));
-        let packed = gzip(lines.as_bytes());
-        let broken = &packed[..packed.len() - 4];
+        let compressed = gzip(lines.as_bytes());
+        let broken = &compressed[..compressed.len() - 4];
         let inside =
             [("user", user(2)), ("user/r9/4", format!("{}\n{}", user(3), user(4))), ("pin", "{".into())];
         let aggregated = crate::aggregate::tests::pack(&inside);
         let mut damaged = aggregated.clone();
         damaged[20] ^= 1;
         let records = [
-            record("user", 7, &packed),
+            record("user", 7, &compressed),
             record("user", 8, &zstd::bulk::compress(user(5).as_bytes(), 3).unwrap()),
             record("user", 9, broken),
             record("anything", 10, &aggregated),

@@ -1,7 +1,7 @@
 //! The landing area: cleaned rows that are not in their table yet, as immutable Parquet objects.
 //!
-//! The cleaner writes landing objects, the compactor inserts their rows into the tables. Paths are relative to the lake's
-//! root; `<stream>/<shard>` depends on the source of the records, see [`source`]:
+//! The cleaner writes landing objects, the compactor inserts their rows into the tables. Paths are relative to the
+//! lake's root; `<stream>/<shard>` depends on the source of the records, see [`source`]:
 //!
 //! | path | contents |
 //! |---|---|

@@ -70,13 +70,14 @@ impl LandingName {
         }
     }
 
-    /// Derives the name of an object that replaces the object `replaced`, which is removed after the replacement has landed.
+    /// Derives the name of an object that replaces the object `replaced`, which is removed after the replacement has
+    /// landed.
     ///
-    /// A replacement must not land under a name that another process may still remove. Two processes can replace an object
-    /// at the same time: compactors of two releases that each clean the other's objects again, or a compactor that moves an
-    /// object to `failed/` and an operator who recovers it. With a name made from the content alone, each would find the
-    /// other's object in place, and then remove the object that the other relies on. So the name depends on the replaced
-    /// path: a retry derives the same name, and no chain of replacements returns to an earlier name.
+    /// A replacement must not land under a name that another process may still remove. Two processes can replace an
+    /// object at the same time: compactors of two releases that each clean the other's objects again, or a compactor
+    /// that moves an object to `failed/` and an operator who recovers it. With a name made from the content alone, each
+    /// would find the other's object in place, and then remove the object that the other relies on. So the name depends
+    /// on the replaced path: a retry derives the same name, and no chain of replacements returns to an earlier name.
     #[must_use]
     pub fn for_replacement_of(self, replaced: &Path) -> Self {
         let content = content_hash(format!("{}\n{replaced}", self.content).as_bytes());

@@ -46,11 +46,11 @@ pub struct LandedRows {
     pub raw: Option<String>,
 }
 
-/// Writes `rows` of `dataset`, cleaned by the contract with the hash `contract_hash`, if they have not landed yet. `replaced`
-/// is the object that the new one replaces, see [`LandingName::for_replacement_of`].
+/// Writes `rows` of `dataset`, cleaned by the contract with the hash `contract_hash`, if they have not landed yet.
+/// `replaced` is the object that the new one replaces, see [`LandingName::for_replacement_of`].
 ///
 /// # Errors
-/// When the rows cannot be encoded, or the store fails. The object may then exist all the same; a retry is safe.
+/// When the rows cannot be encoded, or the store fails. The object may exist anyway; a retry is safe.
 pub async fn put(
     store: &dyn ObjectStore,
     dataset: &str,
@@ -75,8 +75,8 @@ pub async fn put(
 pub struct Page {
     /// Objects, oldest arrival first.
     pub objects: Vec<LandingObject>,
-    /// Whether the store listed the objects in the order of their paths, as S3 does and a folder does not. Only then does
-    /// the page hold every object between its first and its last path.
+    /// Whether the store listed the objects in the order of their paths, as S3 does and a folder does not. Only then
+    /// does the page hold every object between its first and its last path.
     pub is_in_order: bool,
 }
 
@@ -179,8 +179,8 @@ pub async fn remove(store: &Arc<dyn ObjectStore>, paths: Vec<Path>) -> Result<()
     delete_all_if_exist(&**store, paths).await.map_err(LandingError::store(LANDING))
 }
 
-/// Moves an object that cannot be read to `failed/`, where an operator recovers it. An object that is gone has been moved
-/// by another compactor and is no error.
+/// Moves an object that cannot be read to `failed/`, where an operator recovers it. An object that is gone has been
+/// moved by another compactor and is no error.
 ///
 /// # Errors
 /// When the store fails.

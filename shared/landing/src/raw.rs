@@ -1,7 +1,7 @@
 //! Raw objects: the records of each batch, unchanged, so that they can be cleaned again when a contract changes.
 //!
-//! A raw object is zstd-compressed NDJSON. A line is `{"key":..., "sequence":..., "arrived_ms":..., "data":...}`: `key` is the
-//! record's partition key and `data` its bytes as text, or `data_base64` if they are not UTF-8.
+//! A raw object is zstd-compressed NDJSON. A line is `{"key":..., "sequence":..., "arrived_ms":..., "data":...}`: `key`
+//! is the record's partition key and `data` its bytes as text, or `data_base64` if they are not UTF-8.
 
 use std::io::Read;
 

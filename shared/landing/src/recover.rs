@@ -2,10 +2,10 @@
 //!
 //! Invariants:
 //! - An object is removed only when all its records have landed.
-//! - Every function can run twice, run concurrently, or stop at any point: objects are named after their contents, and a
-//!   watermark never goes back.
-//! - Objects recovered from `failed/` land under new names ([`LandingName::for_replacement_of`]), so a compactor that is
-//!   still moving the old object to `failed/` removes the old name and not the recovered object.
+//! - Every function can run twice, run concurrently, or stop at any point: objects are named after their contents, and
+//!   a watermark never goes back.
+//! - Objects recovered from `failed/` land under new names ([`LandingName::for_replacement_of`]), so a compactor that
+//!   is still moving the old object to `failed/` removes the old name and not the recovered object.
 
 use std::sync::Arc;
 
@@ -41,8 +41,8 @@ pub struct ReplaySummary {
 /// object is gone (another process has replayed it), or belongs to another stream than `stream`.
 ///
 /// # Errors
-/// When a store fails; a retry is safe. [`LandingError::NotReplayable`] when the object does not hold the whole batch: the
-/// records that it holds have landed, and the object stays.
+/// When a store fails; a retry is safe. [`LandingError::NotReplayable`] when the object does not hold the whole batch:
+/// the records that it holds have landed, and the object stays.
 pub async fn replay(
     store: &Arc<dyn ObjectStore>,
     destination: &Arc<dyn ObjectStore>,
@@ -211,7 +211,7 @@ mod tests {
 
     const LINE: &str = r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20}"#;
 
-    /// Two catalogs that clean users alike but have different contract hashes.
+    /// Two catalogs that clean users in the same way but have different contract hashes.
     fn two_catalogs() -> [Arc<Catalog>; 2] {
         ["-", "none"].map(|null| {
             let text = format!(

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// A Kinesis sequence number or a Kafka offset: a non-negative integer of any length, in numeric order.
 ///
-/// Kinesis sequence numbers have up to 128 digits (Amazon Kinesis Data Streams API Reference, `Record`), so no integer type
-/// fits.
+/// Kinesis sequence numbers have up to 128 digits (Amazon Kinesis Data Streams API Reference, `Record`), so no integer
+/// type fits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Sequence(String);

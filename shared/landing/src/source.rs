@@ -1,6 +1,7 @@
 //! The sources that records come from.
 //!
-//! A source has two stored forms. [`RecordSource`]'s `Display` and `FromStr` are the form of quarantine's column `source`:
+//! A source has two stored forms. [`RecordSource`]'s `Display` and `FromStr` are the form of quarantine's column
+//! `source`:
 //!
 //! | source | column `source` | path segments of objects and watermarks |
 //! |---|---|---|
@@ -8,7 +9,8 @@
 //! | a Kafka topic | `kafka/<topic>/<partition>` | `<topic>/partition-<partition>` |
 //! | files | `file/<name>` | `inbox/files` |
 //!
-//! To add a source: a variant here, its event in the cleaner, its event source mapping in the template, and its row above.
+//! To add a source: a variant here, its event in the cleaner, its event source mapping in the template, and its row
+//! above.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,7 +50,8 @@ pub enum RecordSource {
     },
     /// A file of the inbox or of another bucket.
     File {
-        /// The file's path in the lake, or `s3://bucket/key`. `None` for a batch: the key of each record names its file.
+        /// The file's path in the lake, or `s3://bucket/key`. `None` for a batch: the key of each record names its
+        /// file.
         name: Option<String>,
     },
 }
@@ -84,7 +87,8 @@ impl RecordSource {
         }
     }
 
-    /// The shard, as path segments and acknowledgements name it: `partition-<number>` for a partition, `files` for files.
+    /// The shard, as path segments and acknowledgements name it: `partition-<number>` for a partition, `files` for
+    /// files.
     pub fn shard(&self) -> std::borrow::Cow<'_, str> {
         match self {
             Self::Kinesis { shard, .. } => shard.into(),

@@ -1,8 +1,8 @@
 //! API keys: which client can write to which datasets.
 //!
-//! A deployment has one entry for each key, `<name>:<SHA-256 of the key, 64 hex digits>[:<dataset>+<dataset>...]`, separated by
-//! commas. A key without datasets grants access to all of them. The keys themselves are not stored. A key is 256 random
-//! bits, so a dictionary attack is impossible and a plain hash protects it as well as a slow one.
+//! A deployment has one entry for each key, `<name>:<SHA-256 of the key, 64 hex digits>[:<dataset>+<dataset>...]`,
+//! separated by commas. A key without datasets grants access to all of them. The keys themselves are not stored. A key
+//! is 256 random bits, so a dictionary attack is impossible and a plain hash protects it as well as a slow one.
 //!
 //! ```
 //! use pinlake_platform::api_keys::{ApiKeys, entry};
@@ -112,8 +112,8 @@ impl ApiKey {
         if !is_name(name) {
             return Err("a name has 1 to 64 letters, digits, - and _".to_owned());
         }
-        let hash =
-            from_hex(hash).ok_or("after the name stand : and 64 hexadecimal digits, the key's SHA-256")?;
+        let hash = from_hex(hash)
+            .ok_or("after the name, : and 64 hexadecimal digits are expected, the key's SHA-256")?;
         let datasets = match parts.next() {
             None => None,
             Some(list) => {
@@ -123,7 +123,8 @@ impl ApiKey {
         Ok(Self { name: name.to_owned(), hash, datasets })
     }
 
-    /// Returns whether the key grants access to `dataset`. Without a dataset: to records that only the cleaner can route.
+    /// Returns whether the key grants access to `dataset`. Without a dataset: to records that only the cleaner can
+    /// route.
     pub fn covers(&self, dataset: Option<&str>) -> bool {
         match (&self.datasets, dataset) {
             (None, _) => true,
@@ -153,7 +154,7 @@ pub fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// The entry of a key that is good for `datasets`, or for all when none is named.
+/// The entry of a key for `datasets`, or for all datasets if none is named.
 pub fn entry(name: &str, key: &str, datasets: &[String]) -> String {
     let hash = hex::encode(Sha256::digest(key));
     let scope = if datasets.is_empty() { String::new() } else { format!(":{}", datasets.join("+")) };
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_the_sha_256_that_other_programs_give() {
+    fn an_entry_has_the_sha_256_that_other_programs_compute() {
         // printf %s abc | sha256sum
         assert_eq!(
             entry("a", "abc", &["pin".to_owned(), "geo".to_owned()]),
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_entries_are_named_by_their_number_and_never_repeated() {
+    fn an_error_names_an_entry_by_its_number_and_never_quotes_it() {
         let good = entry("a", "secret", &[]);
         for (text, problem) in [
             ("plk_secret", "after the name"),
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn several_keys_serve_at_once_and_nothing_near_them_does() {
+    fn several_keys_are_valid_at_once_and_similar_ones_are_not() {
         let keys = parse(&format!("{},{}", entry("old", "k1", &[]), entry("new", "k2", &[]))).unwrap();
         assert_eq!(keys.find(b"k1").unwrap().name, "old");
         assert_eq!(keys.find(b"k2").unwrap().name, "new");

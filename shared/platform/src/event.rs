@@ -1,7 +1,7 @@
 //! Events of Lambda, deserialized without quoting their contents in errors.
 //!
-//! When an event cannot be deserialized, the runtime logs the error of the JSON library, which quotes the offending value.
-//! Events hold data of clients, so functions take an [`Event`], whose error names the position only.
+//! When an event cannot be deserialized, the runtime logs the error of the JSON library, which quotes the offending
+//! value. Events hold data of clients, so functions take an [`Event`], whose error names the position only.
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};

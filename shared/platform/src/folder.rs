@@ -1,7 +1,7 @@
 //! A local folder as an [`ObjectStore`] with the guarantees that the commit protocol needs.
 //!
-//! [`LocalFileSystem`] serves reads and listings. But it has no compare-and-swap, does not guarantee durability, and fails to
-//! delete a missing file, unlike S3. So this module implements all writes:
+//! [`LocalFileSystem`] serves reads and listings. But it has no compare-and-swap, does not guarantee durability, and
+//! fails to delete a missing file, unlike S3. So this module implements all writes:
 //!
 //! - **Atomicity.** An object is written to a staged file in the same folder, synced, and then renamed or linked into
 //!   place. A reader sees the old object or the new one. Staged files are named `.pinlake#<number>`, which
@@ -11,12 +11,12 @@
 //!   `.pinlake-lock#0`) from the comparison to the rename, against all processes of the machine that use this module.
 //!   The operating system releases the lock of a process that dies. A creation needs no lock: linking a file to an
 //!   existing name fails, and the name exists while an update holds the lock.
-//! - **Distinct versions.** The ETag is that of [`LocalFileSystem`]: inode, modification time and size. File systems reuse
-//!   inodes immediately, and their clocks tick in milliseconds. So the modification time is set from the clock, and a
-//!   replacement always gets a later one than the object that it replaces.
+//! - **Distinct versions.** The ETag is that of [`LocalFileSystem`]: inode, modification time and size. File systems
+//!   reuse inodes immediately, and their clocks tick in milliseconds. So the modification time is set from the clock,
+//!   and a replacement always gets a later one than the object that it replaces.
 //!
-//! Unlike S3, a folder cannot hold an object below the name of another one (`a` and `a/b`), a name that ends in `#` and digits,
-//! or a path segment of more than 255 bytes. These are errors.
+//! Unlike S3, a folder cannot hold an object below the name of another one (`a` and `a/b`), a name that ends in `#` and
+//! digits, or a path segment of more than 255 bytes. These are errors.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -41,7 +41,8 @@ const STORE: &str = "folder";
 const LOCK: &str = ".pinlake-lock#0";
 /// Prefix of the names of staged files.
 const STAGED: &str = ".pinlake#";
-/// Attempts to create a staged file. Its name can be left over from a dead process, and its folder can be removed as empty.
+/// Attempts to create a staged file. Its name can be left over from a dead process, and its folder can be removed as
+/// empty.
 const ATTEMPTS: u64 = 1_000;
 /// Objects that are deleted concurrently.
 const CONCURRENCY: usize = 10;
@@ -75,8 +76,8 @@ impl FolderStore {
         Ok(Self { files, root: root.into(), clock })
     }
 
-    /// Takes the lock, which is held until the file is closed. Each holder opens the file itself, because the lock belongs to
-    /// the open file and not to the process.
+    /// Takes the lock, which is held until the file is closed. Each holder opens the file itself, because the lock
+    /// belongs to the open file and not to the process.
     fn lock(&self) -> Result<File> {
         let path = self.root.join(LOCK);
         let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
@@ -155,8 +156,8 @@ impl FolderStore {
     }
 }
 
-/// Makes the name of `path` durable by syncing its folder, and the parent of each new folder, up to `synced`, which existed
-/// before.
+/// Makes the name of `path` durable by syncing its folder, and the parent of each new folder, up to `synced`, which
+/// existed before.
 fn sync_folders(path: &FilePath, synced: &FilePath) -> io::Result<()> {
     let parent = path.parent();
     let above = path.ancestors().skip(1);

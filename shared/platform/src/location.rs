@@ -107,7 +107,8 @@ impl Location {
         }
     }
 
-    /// Reads the files directly at this location with the given extension: (name, text) pairs in the order of their names.
+    /// Reads the files directly at this location with the given extension: (name, text) pairs in the order of their
+    /// names.
     ///
     /// # Errors
     /// When the location cannot be read, or a file is not UTF-8.

@@ -1,7 +1,7 @@
 //! The catalogue of metrics: every metric that a function emits, defined once.
 //!
-//! `main.rs` of each function emits the constants of its module with [`Metrics`](crate::telemetry::Metrics). Tests hold
-//! `docs/metrics.md`, the alarms of `template.yaml` and the counts of `pinlake cost` against [`CATALOGUE`].
+//! `main.rs` of each function emits the constants of its module with [`Metrics`](crate::telemetry::Metrics). Tests
+//! compare `docs/metrics.md`, the alarms of `template.yaml` and the counts of `pinlake cost` with [`CATALOGUE`].
 //!
 //! To add a metric: add a line here, emit it in `main.rs`, and add the row that the test prints to `docs/metrics.md`.
 //! To add an alarm on it: add the alarm to `template.yaml` and a row to the alarms in `docs/metrics.md`.
@@ -18,7 +18,7 @@
 /// A metric's unit, as CloudWatch names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// A number of things.
+    /// A count.
     Count,
     /// Bytes.
     Bytes,
@@ -110,7 +110,7 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    /// Metrics of ingest, emitted once a request.
+    /// Metrics of ingest, emitted once per request.
     ingest {
         REQUESTS: "requests", Count, Dataset, Regular, "HTTP requests";
         REQUESTS_REJECTED: "requests_rejected", Count, Dataset, Exceptional, "requests answered with a status from 400 to 499";
@@ -121,14 +121,14 @@ catalogue! {
         RECORDS_READ: "records_read", Count, Dataset, Exceptional, "records read back through the ingest URL";
         RETRIES: "retries", Count, Dataset, Exceptional, "records put on the stream again after a failure";
     }
-    /// Metrics of the cleaner, emitted once a batch and dataset.
+    /// Metrics of the cleaner, emitted once per batch and dataset.
     cleaner {
         RECORDS: "records", Count, Dataset, Regular, "records read from the event source";
         QUARANTINED: "quarantined", Count, Dataset, Regular, "records that broke their contract";
         BYTES: "bytes", Bytes, Dataset, Regular, "size of the records";
         SHARDS_FAILED: "shards_failed", Count, Function, Exceptional, "batches that could not be landed and are delivered again";
     }
-    /// Metrics of the compactor, emitted once an invocation and dataset.
+    /// Metrics of the compactor, emitted once per invocation and dataset.
     compactor {
         FILES: "files", Count, Function, Exceptional, "files of `inbox/` or a sink that were loaded";
         FILES_REJECTED: "files_rejected", Count, Function, Exceptional, "files that cannot be loaded and were moved to `failed/`";
@@ -145,7 +145,7 @@ catalogue! {
         OBJECTS_FAILED: "objects_failed", Count, Dataset, Exceptional, "landing objects that cannot be read and were moved to `failed/`";
         FAILURES: "failures", Count, Dataset, Exceptional, "datasets whose compaction failed";
     }
-    /// Metrics of analysis, emitted once a run.
+    /// Metrics of analysis, emitted once per run.
     analysis {
         RESULTS: "results", Count, Function, Regular, "results stored";
         FAILURES: "failures", Count, Function, Exceptional, "runs that failed";

@@ -1,9 +1,9 @@
 //! An S3 bucket as an [`ObjectStore`], through the AWS SDK.
 //!
-//! The lake uses the `object_store` trait, so it works the same on a folder, on S3 and on the simulator's faulty store. This
-//! is not `object_store`'s own S3 client, because the AWS SDK supports every credential source that users expect, and
-//! because the commit protocol needs the difference between 412 (the object exists) and 409 (the outcome is unknown; S3
-//! User Guide, "Conditional requests").
+//! The lake uses the `object_store` trait, so it works the same on a folder, on S3 and on the simulator's faulty store.
+//! This is not `object_store`'s own S3 client, because the AWS SDK supports every credential source that users expect,
+//! and because the commit protocol needs the difference between 412 (the object exists) and 409 (the outcome is
+//! unknown; S3 User Guide, "Conditional requests").
 
 use std::fmt;
 use std::ops::Range;
@@ -116,7 +116,7 @@ impl ObjectStore for S3Store {
                     (Error::Precondition { path, source }, PutMode::Create) => {
                         Error::AlreadyExists { path, source }
                     }
-                    // S3 answers so to If-Match if the object does not exist.
+                    // S3 returns this for If-Match if the object does not exist.
                     (Error::NotFound { path, source }, PutMode::Update(_)) if no_such_key => {
                         Error::Precondition { path, source }
                     }
@@ -391,8 +391,8 @@ fn listed(bucket: &str, object: &aws_sdk_s3::types::Object) -> Result<Option<Obj
     Ok(Some(meta(location, size, object.e_tag.clone(), None, object.last_modified.as_ref())))
 }
 
-/// Converts a key to a path; `None` for a key that is not a valid path (empty segments, `.`, `..` or control characters).
-/// pinlake writes no such keys. Uploads with such keys must not block the objects next to them.
+/// Converts a key to a path; `None` for a key that is not a valid path (empty segments, `.`, `..` or control
+/// characters). pinlake writes no such keys. Uploads with such keys must not block the objects next to them.
 fn path_of(bucket: &str, key: &str) -> Option<Path> {
     let path = Path::parse(key).ok().filter(|path| path.as_ref() == key);
     if path.is_none() {
@@ -431,7 +431,10 @@ fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
 }
 
 fn incomplete(operation: &str, what: &str) -> Error {
-    Error::Generic { store: STORE, source: format!("{operation}: the answer or request lacks {what}").into() }
+    Error::Generic {
+        store: STORE,
+        source: format!("{operation}: the response or request lacks {what}").into(),
+    }
 }
 
 /// Converts an SDK error by its HTTP status. After an [`Error::Generic`] it is unknown whether the request took effect:
@@ -466,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_no_path_holds_nothing_up() {
+    fn keys_that_are_not_valid_paths_are_skipped() {
         let of = |key: &str| {
             let object = aws_sdk_s3::types::Object::builder().key(key).size(1).build();
             listed("lake", &object).unwrap().map(|meta| meta.location.to_string())

@@ -1,8 +1,8 @@
 //! Writes the logs and metrics of a function.
 //!
 //! Metrics are lines in CloudWatch's Embedded Metric Format ("Specification: Embedded metric format", CloudWatch
-//! User Guide) on standard output. CloudWatch Logs extracts the metrics, so no call is needed. [`crate::metrics`] defines
-//! them.
+//! User Guide) on standard output. CloudWatch Logs extracts the metrics, so no call is needed. [`crate::metrics`]
+//! defines them.
 
 use std::io::Write;
 
@@ -19,7 +19,7 @@ use crate::metrics::Metric;
 /// The filter where `RUST_LOG` is not set. At `info` the Delta library logs several KB for each commit.
 const DEFAULT_FILTER: &str = "info,delta_kernel=warn";
 
-/// Sends logs to standard error as JSON, one object a line. `RUST_LOG` sets the level.
+/// Sends logs to standard error as JSON, one object per line. `RUST_LOG` sets the level.
 ///
 /// Libraries never log below `info`, whatever `RUST_LOG` says: at `trace`, Lambda's runtime logs each event and the AWS
 /// SDK each request, with payloads and API keys. A second call does nothing.
@@ -29,7 +29,8 @@ pub fn init() {
 
 /// Parses `RUST_LOG`, such as `warn` or `info,compactor=debug`. Uses `default` if it is not set or invalid.
 ///
-/// `Targets` does not filter by spans and fields. `EnvFilter` does, but its regular expressions are 2 % of a function's size.
+/// `Targets` does not filter by spans and fields. `EnvFilter` does, but its regular expressions are 2 % of a function's
+/// size.
 pub fn filter(default: &str) -> Targets {
     let from_settings = crate::settings::optional("RUST_LOG").and_then(|filter| filter.parse().ok());
     from_settings.or_else(|| default.parse().ok()).unwrap_or_default()
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_filter_logs_info_but_not_the_delta_librarys() {
+    fn the_default_filter_logs_info_except_of_the_delta_library() {
         let filter: Targets = DEFAULT_FILTER.parse().unwrap();
         for (target, level, is_logged) in [
             ("ingest", Level::INFO, true),

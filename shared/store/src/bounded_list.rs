@@ -6,8 +6,8 @@ use object_store::{ObjectMeta, ObjectStore, Result};
 
 /// The result of a bounded listing.
 ///
-/// Check [`BoundedList::is_truncated`] before you conclude anything from what is absent: a truncated listing says nothing
-/// about the objects after its limit.
+/// Check [`BoundedList::is_truncated`] before you conclude that an object is absent: a truncated listing says
+/// nothing about the objects after its limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoundedList<T> {
     /// The objects that the filter accepted.
@@ -18,8 +18,8 @@ pub struct BoundedList<T> {
     pub is_truncated: bool,
 }
 
-/// Lists at most `limit` objects below `prefix` and collects what `filter` returns for them. Skipped objects count towards
-/// the limit, because listing them costs the same.
+/// Lists at most `limit` objects below `prefix` and collects what `filter` returns for them. Skipped objects count
+/// towards the limit, because listing them costs the same.
 ///
 /// # Errors
 /// When the store fails.

@@ -1,5 +1,5 @@
-//! Operations on an object store that more than one crate needs, each in one place: read an object if it exists, create it
-//! if it does not, delete it if it exists, update a JSON object atomically, and list with a limit.
+//! Operations on an object store that more than one crate needs, each in one place: read an object if it exists, create
+//! it if it does not, delete it if it exists, update a JSON object atomically, and list with a limit.
 //!
 //! Invariants:
 //! - Every function can be called again after an error: a second call has the same effect as the first.
@@ -65,7 +65,7 @@ pub async fn head_if_exists(store: &dyn ObjectStore, path: &Path) -> Result<Opti
 /// A retried request can find its own object, so `false` does not mean that another process wrote it.
 ///
 /// # Errors
-/// When the store fails. The object may have been created all the same.
+/// When the store fails. The object may have been created anyway.
 pub async fn put_if_absent(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> Result<bool> {
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match store.put_opts(path, PutPayload::from_bytes(bytes), options).await {

@@ -3,8 +3,8 @@
 use aws_sdk_athena::types::{ColumnInfo, Row};
 use serde_json::Value;
 
-/// Converts a row by the types of its columns: numbers to JSON numbers (NaN and infinities to null), booleans to booleans.
-/// Everything else, times included, stays text.
+/// Converts a row by the types of its columns: numbers to JSON numbers (NaN and infinities to null), booleans to
+/// booleans. Everything else, times included, stays text.
 pub(super) fn parse_row(columns: &[ColumnInfo], row: &Row) -> Vec<Value> {
     let mut data = row.data().iter();
     columns

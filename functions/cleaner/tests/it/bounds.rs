@@ -1,4 +1,4 @@
-//! What a hostile delivery may cost in memory, at its peak.
+//! The peak memory of the cleaner for a hostile batch.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// The sample event with one record, which is packed.
-fn packed(lines: &str) -> KinesisEvent {
+/// The sample event with one record, gzip of `lines`.
+fn compressed_event(lines: &str) -> KinesisEvent {
     let mut event = sample();
     event.records.truncate(1);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -25,15 +25,15 @@ fn packed(lines: &str) -> KinesisEvent {
     event
 }
 
-/// The smallest records there are, in a record that is packed as the stream's own limit asks for: what stands in quarantine
-/// about each is a hundred times as long.
+/// A compressed Kinesis record with the shortest possible lines. The quarantine row of each line is a hundred times as
+/// long as the line.
 #[tokio::test]
-async fn millions_of_records_in_a_few_packed_bytes_do_not_fill_the_memory() {
-    if !alone("bounds::millions_of_records_in_a_few_packed_bytes_do_not_fill_the_memory") {
+async fn a_small_compressed_record_with_millions_of_lines_needs_bounded_memory() {
+    if !alone("bounds::a_small_compressed_record_with_millions_of_lines_needs_bounded_memory") {
         return;
     }
     let records = 2_000_000;
-    let (cleaner, event) = (cleaner(Arc::new(InMemory::new())), packed(&"7\n".repeat(records)));
+    let (cleaner, event) = (cleaner(Arc::new(InMemory::new())), compressed_event(&"7\n".repeat(records)));
     MEMORY.reset_peak_usage();
     let cleaned = cleaner.handle_kinesis(event).await;
     let peak = MEMORY.peak_usage() as f64 / MIB;

@@ -1,7 +1,7 @@
 //! The cleaner's handler over the sample events, and over a store that fails.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
-#![allow(clippy::print_stdout, reason = "a test tells what it measured")]
+#![allow(clippy::print_stdout, reason = "a test prints its measurements")]
 
 mod bounds;
 #[path = "../../../../tests/runtime_api.rs"]
@@ -88,7 +88,7 @@ async fn a_kafka_event_that_is_delivered_twice_lands_once() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     for _ in 0..2 {
         let landed = cleaner(store.clone()).handle_kafka(kafka_records(event("kafka"))).await.unwrap();
-        assert_eq!(landed.len(), 4, "one summary a partition");
+        assert_eq!(landed.len(), 4, "one summary per partition");
     }
     let objects = object::list(&*store, None, 100).await.unwrap();
     let mut places: Vec<_> = objects

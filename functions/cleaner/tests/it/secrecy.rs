@@ -1,5 +1,5 @@
-//! What the cleaner tells, of the program itself: nothing of what records hold, at `RUST_LOG=trace`, whatever is wrong
-//! with them or with the lake.
+//! No content of a record is logged or returned, even at `RUST_LOG=trace` and when records or the lake are damaged.
+//! Runs the cleaner's binary.
 
 use std::fs;
 use std::path::Path;
@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 
 use crate::runtime_api::{Function, assert_untold};
 
-/// Stands wherever a producer may write something.
+/// The text in every place that a producer can write to.
 const MARK: &str = "M4RK3R";
 
-/// Keys and bytes of records: good ones, and bad in every way that the cleaner tells apart.
+/// Keys and bytes of records: valid ones, and one for each kind of error that the cleaner distinguishes.
 fn records() -> Vec<(String, Vec<u8>)> {
     let geo = format!(
         r#"{{"ind":1,"country":"{MARK}","timestamp":"2020-08-28 03:52:47","latitude":1.5,"longitude":2.5}}"#
     );
-    let mut torn = b"\xf3\x89\x9a\xc2".to_vec();
-    torn.extend_from_slice(MARK.as_bytes());
+    let mut malformed_aggregate = b"\xf3\x89\x9a\xc2".to_vec();
+    malformed_aggregate.extend_from_slice(MARK.as_bytes());
     let texts = [
         geo.clone(),
         format!(r#"{{"ind":"{MARK}","country":1,"latitude":"{MARK}"}}"#),
@@ -35,9 +35,11 @@ fn records() -> Vec<(String, Vec<u8>)> {
     for key in [format!("geo/{MARK}/0"), MARK.to_owned(), format!("{MARK}/r/0"), format!("geo/r/{MARK}")] {
         records.extend(texts.iter().map(|text| (key.clone(), text.clone().into_bytes())));
     }
-    for bytes in
-        [torn, [b"\x1f\x8b".as_slice(), MARK.as_bytes()].concat(), [&[0xff], MARK.as_bytes()].concat()]
-    {
+    for bytes in [
+        malformed_aggregate,
+        [b"\x1f\x8b".as_slice(), MARK.as_bytes()].concat(),
+        [&[0xff], MARK.as_bytes()].concat(),
+    ] {
         records.push(("geo".to_owned(), bytes));
     }
     records
@@ -78,44 +80,44 @@ fn kafka(records: &[(String, Vec<u8>)]) -> Value {
 }
 
 #[test]
-fn nothing_of_a_record_is_logged() {
+fn no_content_of_a_record_is_logged() {
     let lake = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("secrecy-cleaner-{}", std::process::id()));
     let settings = [("AWS_SECRET_ACCESS_KEY", MARK), ("PINLAKE_LAKE", lake.to_str().unwrap())];
-    let nothing = |_: &str| ("500 Internal Server Error", json!({ "message": MARK }));
+    let no_service = |_: &str| ("500 Internal Server Error", json!({ "message": MARK }));
     let program = env!("CARGO_BIN_EXE_cleaner");
-    let function = Function::start(program, env!("CARGO_TARGET_TMPDIR"), &settings, Arc::new(nothing));
+    let function = Function::start(program, env!("CARGO_TARGET_TMPDIR"), &settings, Arc::new(no_service));
     let records = records();
-    // What Lambda would never send: the runtime tells what it cannot read.
-    let strange = [
+    // Lambda never sends such events. The runtime logs an error for each of them.
+    let malformed = [
         json!({ "Records": [{ "kinesis": { "data": format!("{MARK} {MARK}"), "partitionKey": [MARK] } }] }),
         json!({ "eventSource": "aws:kafka", "records": { MARK: [{ "topic": MARK, "partition": MARK, "offset": MARK }] } }),
         json!({ "Records": MARK }),
     ];
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for event in [kinesis(&records), kafka(&records)] {
-        answers.push(function.handle(event).unwrap());
+        responses.push(function.handle(event).unwrap());
     }
     let landed = fs::read_dir(lake.join("landing")).unwrap().count();
-    for event in strange {
-        answers.push(function.handle(event).unwrap());
+    for event in malformed {
+        responses.push(function.handle(event).unwrap());
     }
-    // Now nothing can be put any more.
+    // From here on every put fails.
     fs::remove_dir_all(&lake).unwrap();
     fs::write(&lake, "").unwrap();
     for event in [kinesis(&records), kafka(&records)] {
-        answers.push(function.handle(event).unwrap());
+        responses.push(function.handle(event).unwrap());
     }
     fs::remove_file(&lake).unwrap();
-    let said = function.end();
+    let log = function.end();
 
     assert_eq!(landed, 2, "geo and quarantine");
     let none = json!({ "batchItemFailures": [] });
-    assert_eq!((&answers[0], &answers[1]), (&none, &none), "{said}");
-    assert_eq!(answers[5]["batchItemFailures"][0]["itemIdentifier"], "1", "{said}");
-    assert!(answers[6]["errorMessage"].is_string(), "{said}");
-    assert!(said.matches("batch has not landed").count() == 2, "{said}");
-    assert_untold(&said, MARK);
-    for answer in &answers {
-        assert_untold(&answer.to_string(), MARK);
+    assert_eq!((&responses[0], &responses[1]), (&none, &none), "{log}");
+    assert_eq!(responses[5]["batchItemFailures"][0]["itemIdentifier"], "1", "{log}");
+    assert!(responses[6]["errorMessage"].is_string(), "{log}");
+    assert!(log.matches("batch has not landed").count() == 2, "{log}");
+    assert_untold(&log, MARK);
+    for response in &responses {
+        assert_untold(&response.to_string(), MARK);
     }
 }

@@ -1,4 +1,4 @@
-//! What texts that repeat may cost in memory, at its peak: in files they take next to nothing.
+//! The peak memory of the compactor for rows of repeated text, which take little space in files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::{Sent, compactor, deliver, messages};
 static MEMORY: PeakAlloc = PeakAlloc;
 
 const MIB: f64 = 1024.0 * 1024.0;
-/// More than the files that a compactor ever waits for until it merges them.
+/// More than the number of small files at which a compactor merges them.
 const OBJECTS: u64 = 48;
-/// Records of an object, and of each the bytes: 700 MB of rows in all, of which a ten-thousandth is stored.
+/// Records of an object, and their size: 700 MB of rows in all, which the files store in a ten-thousandth of that.
 const RECORDS: u64 = 14;
 const RECORD_BYTES: usize = 1_000_000;
 
@@ -39,12 +39,12 @@ async fn deliver_all(store: &dyn ObjectStore, compactor: &Compactor<Sent>, first
     }
 }
 
-/// What an invocation did, and the MiB that it took beyond what the store has.
+/// Returns what an invocation did, and its peak memory in MiB without the contents of the store.
 async fn compact(compactor: &Compactor<Sent>) -> (CompactionSummary, f64) {
-    let wake = messages(&[Trigger::Datasets(vec!["user".to_owned()]).to_body()]);
+    let event = messages(&[Trigger::Datasets(vec!["user".to_owned()]).to_body()]);
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
-    let mut outcome = compactor.handle(wake, Duration::from_secs(600)).await;
+    let mut outcome = compactor.handle(event, Duration::from_secs(600)).await;
     let peak = (MEMORY.peak_usage() - before) as f64 / MIB;
     let done = outcome.compacted.remove("user").unwrap().unwrap();
     println!("{peak:.0} MiB: {done:?}");
@@ -52,8 +52,8 @@ async fn compact(compactor: &Compactor<Sent>) -> (CompactionSummary, f64) {
 }
 
 #[tokio::test]
-async fn texts_that_repeat_fill_the_memory_of_neither_a_commit_nor_a_merge() {
-    if !alone("bounds::texts_that_repeat_fill_the_memory_of_neither_a_commit_nor_a_merge") {
+async fn rows_of_repeated_text_need_bounded_memory_in_commits_and_merges() {
+    if !alone("bounds::rows_of_repeated_text_need_bounded_memory_in_commits_and_merges") {
         return;
     }
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -62,13 +62,13 @@ async fn texts_that_repeat_fill_the_memory_of_neither_a_commit_nor_a_merge() {
     let (done, commits) = compact(&compactor).await;
     assert_eq!((done.objects, done.inserted, done.merged_files), (OBJECTS, OBJECTS * RECORDS, 0));
 
-    // A file an object, so that there is something to merge.
+    // One data file for each object, so that there are files to merge.
     compactor.budget.objects = 1;
     deliver_all(&*store, &compactor, OBJECTS).await;
     let (done, merge) = compact(&compactor).await;
     assert_eq!((done.objects, done.inserted), (OBJECTS, OBJECTS * RECORDS));
-    assert!((32..OBJECTS).contains(&done.merged_files), "as many as there is room for");
+    assert!((32..OBJECTS).contains(&done.merged_files), "as many as fit into the memory limit of a merge");
 
-    // Of the function's 2 GiB the keys have a quarter, whatever the rows take.
+    // A quarter of the function's 2 GiB is reserved for keys.
     assert!(commits < 448.0 && merge < 896.0, "{commits:.0} and {merge:.0} MiB");
 }

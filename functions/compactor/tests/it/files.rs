@@ -31,7 +31,7 @@ const BUCKET: &str = "lake";
 const SINK: &str = "sink";
 /// A sink that the role cannot read.
 const DENIED: &str = "denied";
-const PATIENCE: Duration = Duration::from_secs(60);
+const INVOCATION_TIME: Duration = Duration::from_secs(60);
 
 /// A store that fails after a number of writes, as for a process that was killed.
 #[derive(Debug)]
@@ -162,12 +162,12 @@ impl World {
     }
 
     /// Handles messages, and those that the compactor sends itself, until there are none. Earlier leases have expired.
-    pub(crate) async fn run(&self, bodies: &[String], patience: Duration) -> Vec<Outcome> {
+    pub(crate) async fn run(&self, bodies: &[String], time: Duration) -> Vec<Outcome> {
         self.clock.advance(LEASE);
         let (compactor, sent) = self.compactor(i64::MAX);
         let (mut outcomes, mut bodies) = (Vec::new(), bodies.to_vec());
         while !bodies.is_empty() {
-            outcomes.push(compactor.handle(messages(&bodies), patience).await);
+            outcomes.push(compactor.handle(messages(&bodies), time).await);
             bodies = std::mem::take(&mut *sent.0.lock().unwrap());
             assert!(outcomes.len() < 100, "it does not end");
         }
@@ -243,7 +243,7 @@ async fn files_of_the_inbox_are_inserted_once_and_moved_to_raw() {
     drop_five_files(&world).await;
     // One file has two notifications, the others have none.
     let message = notification(BUCKET, "inbox/user/of+may.ndjson");
-    let outcomes = world.run(&[message.clone(), message.clone()], PATIENCE).await;
+    let outcomes = world.run(&[message.clone(), message.clone()], INVOCATION_TIME).await;
     assert!(outcomes[0].response.batch_item_failures.is_empty());
     let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
     assert_eq!((taken.taken, taken.rejected, taken.records), (5, 0, 9));
@@ -254,7 +254,7 @@ async fn files_of_the_inbox_are_inserted_once_and_moved_to_raw() {
     assert!(kept.iter().any(|path| path.ends_with("/of may.ndjson")), "{kept:?}");
     // The same content under another name, and a late message.
     world.drop_file("inbox/user/again.ndjson", format!("{}\n{}\nnot json\n", user(1), user(2))).await;
-    world.run(&[message, Trigger::All.to_body()], PATIENCE).await;
+    world.run(&[message, Trigger::All.to_body()], INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&FIVE_FILES_ROWS));
     assert!(world.paths("inbox").await.is_empty() && world.paths("landing").await.is_empty());
 }
@@ -266,9 +266,9 @@ async fn a_crash_between_any_two_writes_loses_and_duplicates_nothing() {
         let world = World::new();
         drop_five_files(&world).await;
         let (compactor, _) = world.compactor(writes);
-        let outcome = compactor.handle(messages(&[Trigger::All.to_body()]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[Trigger::All.to_body()]), INVOCATION_TIME).await;
         let survived = outcome.response.batch_item_failures.is_empty();
-        world.run(&[Trigger::All.to_body()], PATIENCE).await;
+        world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
         assert_eq!(world.rows().await, rows(&FIVE_FILES_ROWS), "killed after {writes} writes");
         assert_eq!(world.paths("raw/inbox").await.len(), 5, "killed after {writes} writes");
         assert!(world.paths("inbox").await.is_empty(), "killed after {writes} writes");
@@ -283,12 +283,12 @@ async fn a_crash_between_any_two_writes_loses_and_duplicates_nothing() {
 async fn an_unreadable_file_moves_to_failed_and_its_first_records_stay() {
     let world = World::new();
     let lines: String = (1..=2000).map(|ind| user(ind) + "\n").collect();
-    let packed = gzip(lines.as_bytes());
-    world.drop_file("inbox/user/cut.ndjson.gz", packed[..packed.len() / 2].to_vec()).await;
+    let compressed = gzip(lines.as_bytes());
+    world.drop_file("inbox/user/cut.ndjson.gz", compressed[..compressed.len() / 2].to_vec()).await;
     world.drop_file("inbox/user/no.parquet", "PAR1 is not all of it").await;
     world.drop_file("inbox/user/good.ndjson", user(5000)).await;
     for _ in 0..2 {
-        world.run(&[Trigger::All.to_body()], PATIENCE).await;
+        world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
     }
     let counted = world.rows().await;
     assert_eq!(counted["quarantine"], 2);
@@ -304,7 +304,7 @@ async fn a_too_large_file_is_quarantined_by_name() {
     let lines: String = (1..=20).map(|ind| user(ind) + "\n").collect();
     world.drop_file("inbox/user/large.ndjson", lines).await;
     world.drop_file("inbox/user/small.ndjson", user(1)).await;
-    world.run(&[Trigger::Inbox.to_body()], PATIENCE).await;
+    world.run(&[Trigger::Inbox.to_body()], INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
     assert_eq!(world.paths("failed/inbox").await.len(), 1);
 }
@@ -325,7 +325,7 @@ async fn a_large_file_continues_in_the_next_invocation() {
     let records: u64 =
         outcomes.iter().filter_map(|outcome| Some(outcome.files.as_ref()?.as_ref().ok()?.records)).sum();
     assert_eq!(records, 120_000, "no record landed twice in {} invocations", outcomes.len());
-    world.run(&[Trigger::All.to_body()], PATIENCE).await;
+    world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&[("user", 120_000)]));
 }
 
@@ -344,14 +344,14 @@ async fn objects_of_the_sink_land_when_named_and_are_not_moved() {
     messages_sent.push(notification(DENIED, "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
     messages_sent.push(notification("not-ours", "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
     messages_sent.push(notification("../Not a bucket", "x"));
-    let outcomes = world.run(&messages_sent, PATIENCE).await;
+    let outcomes = world.run(&messages_sent, INVOCATION_TIME).await;
     let failed: Vec<_> = outcomes[0]
         .response
         .batch_item_failures
         .iter()
         .map(|failure| failure.item_identifier.clone())
         .collect();
-    assert_eq!(failed, ["m13"], "only the object that could not be fetched comes again");
+    assert_eq!(failed, ["m13"], "only the message whose object could not be fetched is delivered again");
     let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
     assert_eq!((taken.taken, taken.records, taken.datasets.len()), (6, 6, 1));
     assert_eq!(world.rows().await, rows(&[("user", 3)]));
@@ -372,7 +372,7 @@ async fn an_upload_with_an_unsupported_key_becomes_a_dead_letter_and_blocks_noth
     let odd: Vec<String> =
         ["inbox//a.csv", "inbox/user/../a.csv"].map(|key| notification(BUCKET, key)).to_vec();
     let bodies = [odd, vec![notification(BUCKET, "inbox/user/a.ndjson")]].concat();
-    let outcomes = world.run(&bodies, PATIENCE).await;
+    let outcomes = world.run(&bodies, INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&[("user", 1)]));
     let again = outcomes[0].response.batch_item_failures.iter();
     assert_eq!(again.map(|failure| failure.item_identifier.as_str()).collect::<Vec<_>>(), ["m0", "m1"]);
@@ -388,7 +388,7 @@ async fn a_replaced_large_object_is_read_from_its_start() {
     put(1_000_000).await;
     // The time is up after the first slice; the compactor sends itself the rest.
     world.run(&[notification(SINK, key)], Duration::from_millis(2)).await;
-    world.run(&[Trigger::All.to_body()], PATIENCE).await;
+    world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&[("user", 120_000)]));
     assert!(world.paths("state/files").await.is_empty(), "the file is finished");
     // The export of the next day, partly landed; then that of the day after.
@@ -398,12 +398,12 @@ async fn a_replaced_large_object_is_read_from_its_start() {
     assert_eq!(world.paths("state/files").await.len(), 1);
     let before = world.rows().await["user"];
     put(3_000_000).await;
-    let outcomes = world.run(&[notification(SINK, key)], PATIENCE).await;
+    let outcomes = world.run(&[notification(SINK, key)], INVOCATION_TIME).await;
     assert!(outcomes.iter().all(|outcome| outcome.response.batch_item_failures.is_empty()));
     let records: u64 =
         outcomes.iter().filter_map(|outcome| Some(outcome.files.as_ref()?.as_ref().ok()?.records)).sum();
     assert_eq!(records, 120_000, "all of the new object, and nothing of the old one");
-    world.run(&[Trigger::All.to_body()], PATIENCE).await;
+    world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
     assert!(world.rows().await["user"] > before && world.paths("state/files").await.is_empty());
 }
 
@@ -416,7 +416,7 @@ async fn progress_without_a_version_is_ignored_and_removed() {
     let catalog = Catalog::embedded().unwrap();
     let id = FileSource::from_bucket(&catalog, SINK, key, world.clock.now()).id;
     world.drop_file(&format!("state/files/{id}.json"), r#"{"records":1}"#).await;
-    world.run(&[notification(SINK, key)], PATIENCE).await;
+    world.run(&[notification(SINK, key)], INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&[("user", 2)]));
     assert!(world.paths("state/files").await.is_empty());
 }
@@ -432,18 +432,18 @@ async fn a_file_is_rejected_after_three_failed_attempts_and_the_others_are_loade
     for attempts in 1..=3 {
         // The only write is the attempt at the first file.
         let (compactor, _) = world.compactor(1);
-        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
         assert_eq!(outcome.response.batch_item_failures.len(), 1);
         assert_eq!(world.paths("state/attempts").await.len(), attempts);
         // Until the lease expires, no other invocation reads the file.
         let (compactor, _) = world.compactor(i64::MAX);
-        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
         let taken = outcome.files.unwrap().unwrap();
         assert_eq!((taken.discarded, taken.rejected), (0, 0));
         world.clock.advance(LEASE);
     }
     assert_eq!(world.paths("inbox").await.len(), 1);
-    let outcomes = world.run(&[Trigger::Inbox.to_body()], PATIENCE).await;
+    let outcomes = world.run(&[Trigger::Inbox.to_body()], INVOCATION_TIME).await;
     let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
     assert_eq!((taken.discarded, taken.rejected), (1, 1));
     assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
@@ -458,20 +458,20 @@ async fn an_object_is_quarantined_after_failed_attempts_and_its_message_is_done(
     world.sink.put(&Path::parse(key).unwrap(), user(1).into()).await.unwrap();
     for _ in 0..3 {
         let (compactor, _) = world.compactor(1);
-        let outcome = compactor.handle(messages(&[notification(SINK, key)]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[notification(SINK, key)]), INVOCATION_TIME).await;
         assert_eq!(outcome.response.batch_item_failures.len(), 1);
         // Another invocation during the lease does not delete the message.
         let (compactor, _) = world.compactor(i64::MAX);
-        let outcome = compactor.handle(messages(&[notification(SINK, key)]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[notification(SINK, key)]), INVOCATION_TIME).await;
         assert_eq!(outcome.response.batch_item_failures.len(), 1);
         world.clock.advance(LEASE);
     }
-    let outcomes = world.run(&[notification(SINK, key)], PATIENCE).await;
+    let outcomes = world.run(&[notification(SINK, key)], INVOCATION_TIME).await;
     assert!(outcomes[0].response.batch_item_failures.is_empty());
     assert_eq!(world.rows().await, rows(&[("quarantine", 1)]));
     // Another version has no failures.
     world.sink.put(&Path::parse(key).unwrap(), (user(1) + "\n").into()).await.unwrap();
-    world.run(&[notification(SINK, key)], PATIENCE).await;
+    world.run(&[notification(SINK, key)], INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
 }
 
@@ -484,7 +484,7 @@ async fn a_large_file_whose_attempts_fail_but_make_progress_is_loaded() {
     loop {
         // Enough writes for the attempt, one slice and its progress.
         let (compactor, _) = world.compactor(6);
-        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), PATIENCE).await;
+        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
         if outcome.response.batch_item_failures.is_empty() || failures > 20 {
             break;
         }
@@ -496,11 +496,11 @@ async fn a_large_file_whose_attempts_fail_but_make_progress_is_loaded() {
     }
     assert!(failures > 3, "{failures}");
     assert!(world.paths("failed").await.is_empty());
-    world.run(&[Trigger::All.to_body()], PATIENCE).await;
+    world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&[("user", 400_000)]));
 }
 
-/// The first of the two may end the process, so their order changes when the messages come again.
+/// The first of the two may end the process, so their order changes when the messages are delivered again.
 #[tokio::test(start_paused = true)]
 async fn landing_and_files_take_turns_in_being_first() {
     let catalog = Arc::new(Catalog::embedded().unwrap());
@@ -513,7 +513,7 @@ async fn landing_and_files_take_turns_in_being_first() {
             deliver(&*world.lake, &catalog, 1, &user(1)).await;
             world.drop_file("inbox/user/a.ndjson", user(2)).await;
             let (compactor, _) = world.compactor(writes);
-            compactor.handle(event.clone(), PATIENCE).await;
+            compactor.handle(event.clone(), INVOCATION_TIME).await;
             let rows = world.rows().await.contains_key("user");
             let files = !world.paths("raw/inbox").await.is_empty();
             if rows || files {
@@ -527,7 +527,7 @@ async fn landing_and_files_take_turns_in_being_first() {
 #[tokio::test]
 async fn an_object_of_the_sink_with_an_unsupported_key_is_quarantined() {
     let world = World::new();
-    let outcomes = world.run(&[notification(SINK, "exports//user.ndjson")], PATIENCE).await;
+    let outcomes = world.run(&[notification(SINK, "exports//user.ndjson")], INVOCATION_TIME).await;
     assert!(outcomes[0].response.batch_item_failures.is_empty());
     assert_eq!(world.rows().await, rows(&[("quarantine", 1)]));
 }

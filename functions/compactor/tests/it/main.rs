@@ -1,7 +1,7 @@
 //! The compactor's handler over a real lake in memory.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
-#![allow(clippy::print_stdout, reason = "a test tells what it measured")]
+#![allow(clippy::print_stdout, reason = "a test prints its measurements")]
 
 mod bounds;
 mod files;
@@ -42,7 +42,7 @@ impl TriggerQueue for Sent {
     }
 }
 
-fn effects() -> Env {
+fn env() -> Env {
     let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
     Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(1)) }
 }
@@ -52,7 +52,7 @@ fn compactor(store: Arc<dyn ObjectStore>, budget: CompactionLimits) -> (Compacto
     let catalog = Arc::new(Catalog::embedded().unwrap());
     (
         Compactor {
-            lake: Lake::new(store, effects()),
+            lake: Lake::new(store, env()),
             catalog,
             trigger_queue: sent.clone(),
             budget,
@@ -97,20 +97,20 @@ const USER: &str =
     r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 20, "date_joined": "2015-10-21 21:26:45"}"#;
 
 #[tokio::test]
-async fn the_sample_events_wake_their_datasets() {
+async fn the_sample_events_compact_their_datasets() {
     let all = ["geo", "pin", "quarantine", "user"];
-    for (name, woken) in [("sqs", &["pin"][..]), ("sweep", &all), ("redrive", &[])] {
+    for (name, compacted) in [("sqs", &["pin"][..]), ("sweep", &all), ("redrive", &[])] {
         let path = format!("{}/../../events/compactor_{name}.json", env!("CARGO_MANIFEST_DIR"));
         let event: SqsEvent = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let (compactor, _) = compactor(Arc::new(InMemory::new()), CompactionLimits::default());
         let outcome = compactor.handle(event, Duration::from_secs(1)).await;
         assert!(outcome.response.batch_item_failures.is_empty(), "{name}");
-        assert_eq!(outcome.compacted.keys().collect::<Vec<_>>(), woken, "{name}");
+        assert_eq!(outcome.compacted.keys().collect::<Vec<_>>(), compacted, "{name}");
     }
 }
 
 #[tokio::test]
-async fn what_the_time_does_not_cover_is_woken_for_again() {
+async fn work_that_remains_when_the_time_is_up_gets_a_new_trigger() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let (compactor, sent) =
         compactor(store.clone(), CompactionLimits { objects: 1, ..CompactionLimits::default() });
@@ -124,18 +124,19 @@ async fn what_the_time_does_not_cover_is_woken_for_again() {
     assert_eq!(again, [Trigger::Datasets(vec!["user".to_owned()]).to_body()]);
     let outcome = compactor.handle(messages(&again), Duration::ZERO).await;
     assert_eq!(outcome.compacted["user"].as_ref().unwrap().duplicates, 1);
-    assert_eq!(sent.0.lock().unwrap().len(), 1, "nothing is left to wake for");
+    assert_eq!(sent.0.lock().unwrap().len(), 1, "no work remains, so no trigger is sent");
 }
 
 #[tokio::test]
-async fn only_the_messages_of_a_dataset_that_failed_come_again() {
+async fn only_the_messages_of_a_failed_dataset_are_delivered_again() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    // A log that is no log: the user table cannot be read.
+    // The log of the user table is malformed.
     store.put(&"tables/user/_delta_log/00000000000000000000.json".into(), "junk".into()).await.unwrap();
     let (compactor, _) = compactor(store.clone(), CompactionLimits::default());
     deliver(&*store, &compactor.catalog, 1, USER).await;
-    let wake = |dataset: &str| Trigger::Datasets(vec![dataset.to_owned()]).to_body();
-    let outcome = compactor.handle(messages(&[wake("geo"), wake("user")]), Duration::from_secs(1)).await;
+    let trigger = |dataset: &str| Trigger::Datasets(vec![dataset.to_owned()]).to_body();
+    let outcome =
+        compactor.handle(messages(&[trigger("geo"), trigger("user")]), Duration::from_secs(1)).await;
     let failures = outcome.response.batch_item_failures;
     assert_eq!(failures.iter().map(|failure| failure.item_identifier.as_str()).collect::<Vec<_>>(), ["m1"]);
     assert!(outcome.compacted["geo"].is_ok());

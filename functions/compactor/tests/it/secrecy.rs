@@ -1,5 +1,5 @@
-//! What the compactor tells: nothing of what records, files, tables and messages hold, at `RUST_LOG=trace`, whatever is
-//! wrong with them.
+//! No content of records, files, tables and messages is logged or returned, even at `RUST_LOG=trace` and when they are
+//! damaged.
 
 use std::fs;
 use std::io::Write;
@@ -18,7 +18,7 @@ use tracing_subscriber::filter::Targets;
 use crate::runtime_api::{Function, assert_untold};
 use crate::{USER, deliver};
 
-/// Stands wherever a client may write something.
+/// The text in every place that a client can write to.
 const MARK: &str = "M4RK3R";
 
 fn event(bodies: &[&str]) -> Value {
@@ -32,7 +32,7 @@ fn event(bodies: &[&str]) -> Value {
     json!({ "Records": bodies.iter().enumerate().map(message).collect::<Vec<_>>() })
 }
 
-/// Records that are good and bad, under the present contracts and others; landing objects and logs that are damaged.
+/// Lands valid and invalid records under the current contracts and older ones. Adds damaged landing objects and logs.
 async fn fill(lake: &Path) {
     let store = LocalFileSystem::new_with_prefix(lake).unwrap();
     let catalog = Arc::new(Catalog::embedded().unwrap());
@@ -51,7 +51,7 @@ async fn fill(lake: &Path) {
         deliver(&store, &catalog, sequence, &line).await;
         deliver(&store, &older, sequence + 100, &line).await;
     }
-    // Damaged: a landing object, a log whose statistics are a row's values.
+    // Damaged landing objects and logs, one of them with values of a row in its statistics.
     for (path, bytes) in [
         ("landing/user/00/20221019T1200/events/shardId-0/2-2-00.parquet", format!("PAR1{MARK}")),
         ("landing/user/00/20221019T1200/events/shardId-0/3-3-00.parquet", format!("PAR1{MARK}PAR1")),
@@ -78,7 +78,7 @@ async fn fill(lake: &Path) {
 }
 
 #[test]
-fn nothing_of_a_record_is_logged() {
+fn no_content_of_a_record_is_logged() {
     let lake =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("secrecy-compactor-{}", std::process::id()));
     fs::create_dir_all(&lake).unwrap();
@@ -93,28 +93,28 @@ fn nothing_of_a_record_is_logged() {
     let function = Function::start(program, env!("CARGO_TARGET_TMPDIR"), &settings, Arc::new(queue));
     let handle = |event: Value| function.handle(event).unwrap();
     let swept = handle(event(&[r#"{"wake":[]}"#]));
-    // What cleaning again has landed.
+    // Objects that the sweep has cleaned again.
     handle(event(&[r#"{"wake":["user","quarantine"]}"#]));
     let redriven =
         handle(event(&[r#"{"redrive":null}"#, &format!("{{{MARK}"), MARK, &format!("[\"{MARK}\"]")]));
     let unread = handle(json!({ "Records": [{ "body": { MARK: MARK }, "messageId": MARK }] }));
-    // A data file of the table is damaged, and the process does not know it yet.
+    // The landing area becomes unreadable while the process is running.
     let rows = fs::read_dir(lake.join("tables/user")).unwrap().count();
     fs::remove_dir_all(lake.join("landing")).unwrap();
     fs::write(lake.join("landing"), MARK).unwrap();
     let broken = handle(event(&[r#"{"wake":[]}"#]));
-    let said = function.end();
+    let logged = function.end();
     fs::remove_dir_all(&lake).unwrap();
 
     assert!(rows >= 3, "a log, key files, rows");
-    let failures = |answer: &Value| answer["batchItemFailures"].as_array().map(Vec::len);
-    assert_eq!(failures(&swept), Some(1), "geo and pin have no log that can be read: {said}");
-    assert!(failures(&redriven).is_some() && failures(&broken) == Some(1), "{redriven} {broken} {said}");
-    assert!(unread["errorMessage"].is_string(), "{unread} {said}");
-    for told in ["set aside", "not compacted", "\"compacted\"", "redriven"] {
-        assert!(said.contains(told), "{told}: {said}");
+    let failures = |response: &Value| response["batchItemFailures"].as_array().map(Vec::len);
+    assert_eq!(failures(&swept), Some(1), "the logs of geo and pin cannot be read: {logged}");
+    assert!(failures(&redriven).is_some() && failures(&broken) == Some(1), "{redriven} {broken} {logged}");
+    assert!(unread["errorMessage"].is_string(), "{unread} {logged}");
+    for text in ["moved to failed/", "not compacted", "\"compacted\"", "redriven"] {
+        assert!(logged.contains(text), "{text}: {logged}");
     }
-    assert_untold(&said, MARK);
+    assert_untold(&logged, MARK);
     assert_untold(&unread.to_string(), MARK);
 }
 
@@ -132,7 +132,7 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn nothing_of_a_file_is_logged() {
+async fn no_content_of_a_file_is_logged() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = telemetry::subscriber("trace".parse::<Targets>().unwrap(), move || writer.clone());
@@ -155,8 +155,8 @@ async fn nothing_of_a_file_is_logged() {
     }
     let outcomes = world.run(&[Trigger::All.to_body()], Duration::from_secs(60)).await;
     let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
-    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(taken.taken >= 4 && taken.rejected >= 2, "{taken:?}");
-    assert_eq!(said.matches("file rejected").count() as u64, taken.rejected);
-    assert_untold(&said, MARK);
+    assert_eq!(logged.matches("file rejected").count() as u64, taken.rejected);
+    assert_untold(&logged, MARK);
 }

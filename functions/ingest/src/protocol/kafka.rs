@@ -1,7 +1,7 @@
 //! The Kafka REST proxy, version 2: produce requests and metadata of topics and partitions.
 //!
-//! Source: Confluent's "REST Proxy API Reference", v2, "Topics" and "Partitions". Because clients send it, `records` may
-//! also be one object, and `Data` may replace `value`. Keys and partitions of records are ignored.
+//! Source: Confluent's "REST Proxy API Reference", v2, "Topics" and "Partitions". Because clients send it, `records`
+//! may also be one object, and `Data` may replace `value`. Keys and partitions of records are ignored.
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! API Gateway in front of Kinesis.
 //!
 //! Source: "Tutorial: Create a REST API as an Amazon Kinesis proxy" (API Gateway Developer Guide). The tutorial spells
-//! member names in two ways, so capitals and hyphens are ignored: `Data`, `data`, `PartitionKey`, `partition-key`. The path
-//! names the stream; a `StreamName` in the body is ignored. Each record is one Kinesis record.
+//! member names in two ways, so capitals and hyphens are ignored: `Data`, `data`, `PartitionKey`, `partition-key`. The
+//! path names the stream; a `StreamName` in the body is ignored. Each record is one Kinesis record.
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use pinlake_schema::stream_key::StreamKey;

@@ -1,7 +1,7 @@
 //! The native protocol: `POST /v1/{dataset}` with one JSON value, an array, or NDJSON.
 //!
-//! - `application/x-ndjson` (also `ndjson`, `jsonl`, `x-jsonlines`, `json-lines`): every line that is not blank is a record.
-//!   A value ends with its line, so an error names the broken line and a client can drop it.
+//! - `application/x-ndjson` (also `ndjson`, `jsonl`, `x-jsonlines`, `json-lines`): every line that is not blank is a
+//!   record. A value ends with its line, so an error names the broken line and a client can drop it.
 //! - `application/json`, or no Content-Type: one value; the elements of an array are the records. For
 //!   `curl --data-binary @file`, a body whose first line is a complete value and which continues after it is read as
 //!   lines.

@@ -169,8 +169,8 @@ fn stream_error(code: &str, message: String) -> StreamError {
         | "KMSOptInRequired" => StreamErrorKind::Permanent,
         _ => StreamErrorKind::Unavailable,
     };
-    // Such messages quote the record, which must not be logged: "Value '...' at 'records.1.member.partitionKey' failed to
-    // satisfy constraint".
+    // Such messages quote the record, which must not be logged: "Value '...' at 'records.1.member.partitionKey' failed
+    // to satisfy constraint".
     let message = match code {
         "InvalidArgumentException" | "SerializationException" | "ValidationException" => {
             "message omitted because it may quote the record".to_owned()

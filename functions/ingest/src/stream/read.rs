@@ -101,8 +101,8 @@ pub trait ReadableStream: Send + Sync {
     /// Reads the page at a Kinesis iterator.
     ///
     /// # Errors
-    /// `ExpiredIteratorException` after five minutes, `InvalidArgumentException` for an invalid iterator; if the stream is
-    /// not available.
+    /// `ExpiredIteratorException` after five minutes, `InvalidArgumentException` for an invalid iterator; if the stream
+    /// is not available.
     fn read_page<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<RecordPage, StreamError>> {
         let _ = iterator;
         Box::pin(ready(Err(write_only())))

@@ -161,7 +161,7 @@ async fn on_a_shared_stream_a_limited_key_must_name_its_dataset_for_every_record
 }
 
 #[tokio::test]
-async fn no_trick_of_path_or_header_gets_a_record_elsewhere() {
+async fn manipulated_paths_and_headers_do_not_reach_other_datasets() {
     let long = "a".repeat(5_000);
     let paths = [
         "/v1/geo",
@@ -198,11 +198,11 @@ async fn no_trick_of_path_or_header_gets_a_record_elsewhere() {
         "/v1/pin\\..\\geo",
         "/v1/pin%0d%0aX-Api-Key:x",
     ];
-    let mut tricks: Vec<(String, Vec<(&str, String)>)> =
+    let mut requests: Vec<(String, Vec<(&str, String)>)> =
         paths.iter().map(|path| ((*path).to_owned(), Vec::new())).collect();
-    tricks.push((format!("/v1/{long}"), Vec::new()));
-    tricks.push((format!("/topics/{long}.geo"), Vec::new()));
-    let good = "/v1/pin".to_owned();
+    requests.push((format!("/v1/{long}"), Vec::new()));
+    requests.push((format!("/topics/{long}.geo"), Vec::new()));
+    let valid_path = "/v1/pin".to_owned();
     for (name, value) in [
         ("idempotency-key", "geo/r/0"),
         ("idempotency-key", "../geo"),
@@ -216,9 +216,9 @@ async fn no_trick_of_path_or_header_gets_a_record_elsewhere() {
         ("x-amzn-request-context", "{\"stage\":\"geo\"}"),
         ("x-amzn-lambda-context", "{\"request_id\":\"geo/r/0\"}"),
     ] {
-        tricks.push((good.clone(), vec![(name, value.to_owned())]));
+        requests.push((valid_path.clone(), vec![(name, value.to_owned())]));
     }
-    for (path, headers) in tricks {
+    for (path, headers) in requests {
         let app = app_with_keys();
         let mut all = vec![("x-api-key", PIN)];
         all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));

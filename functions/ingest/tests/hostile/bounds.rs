@@ -14,8 +14,8 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the test measures real time")]
-fn a_request_uses_few_times_the_largest_text() {
-    if !alone("hostile::bounds::a_request_uses_few_times_the_largest_text") {
+fn memory_is_a_small_multiple_of_the_largest_text() {
+    if !alone("hostile::bounds::memory_is_a_small_multiple_of_the_largest_text") {
         return;
     }
     let max_peak = 5.0 * ingest::body::MAX_TEXT_BYTES as f64 / MIB;

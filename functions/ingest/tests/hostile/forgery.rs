@@ -1,5 +1,5 @@
-//! Only the name in the path and, on a shared stream, the partition key decide where records go. Nothing else gives a record
-//! the stream key of another dataset or of another request.
+//! Only the name in the path and, on a shared stream, the partition key decide where records go. Nothing else gives a
+//! record the stream key of another dataset or of another request.
 
 use percent_encoding::percent_decode_str;
 use pinlake_schema::stream_key::StreamKey;

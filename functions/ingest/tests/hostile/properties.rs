@@ -65,9 +65,9 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
             0 => gzip(&text),
             1 => zstd::encode_all(&text[..], 1).unwrap(),
             2 => {
-                let mut packed = gzip(&text);
-                packed.truncate(at.index(packed.len()));
-                packed
+                let mut compressed = gzip(&text);
+                compressed.truncate(at.index(compressed.len()));
+                compressed
             }
             3 => [b"\xef\xbb\xbf", &text[..]].concat(),
             _ => text,

@@ -1,5 +1,5 @@
-//! Nothing that a client wrote is logged. The binary runs as on Lambda with all logs enabled; the Lambda runtime API and
-//! Kinesis are a server of this test.
+//! Nothing that a client wrote is logged. The binary runs as on Lambda with all logs enabled; the Lambda runtime API
+//! and Kinesis are a server of this test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,10 +3,10 @@
 //! A [`Cursor`] in the lake records the last object whose rows are in the tables: a load that was interrupted continues
 //! there. A complete load removes the cursor, and the next one reads all objects again, which inserts nothing twice.
 //!
-//! Invariant: the part before a cursor is what this load would have loaded itself. A cursor therefore belongs to an address,
-//! a dataset and a set of contracts, and holds a hash over the objects before it and their versions. If one of them was
-//! replaced, removed or added, the load starts over. The cursor also keeps the objects that could not be read, so that the
-//! load that completes reports them.
+//! Invariant: the part before a cursor is what this load would have loaded itself. A cursor therefore belongs to an
+//! address, a dataset and a set of contracts, and holds a hash over the objects before it and their versions. If one of
+//! them was replaced, removed or added, the load starts over. The cursor also keeps the objects that could not be read,
+//! so that the load that completes reports them.
 
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ const STEP_OBJECTS: usize = 20_000;
 /// does not.
 const STEP_BYTES: u64 = 8 * COMMIT_BYTES;
 
-/// An object and its bytes, which are [`FileBytes::TooLarge`] above [`MAX_IN_MEMORY_BYTES`]. `None` if it was removed after
-/// the listing.
+/// An object and its bytes, which are [`FileBytes::TooLarge`] above [`MAX_IN_MEMORY_BYTES`]. `None` if it was removed
+/// after the listing.
 type FetchedObject = Option<(ObjectMeta, FileBytes)>;
 
 /// Loads the objects of one address.
@@ -48,8 +48,8 @@ pub struct BucketLoader {
 }
 
 impl BucketLoader {
-    /// Opens the objects below `prefix` of a bucket, or the object with that key, from the cursor in the lake if there is
-    /// one. `store` is the whole bucket.
+    /// Opens the objects below `prefix` of a bucket, or the object with that key, from the cursor in the lake if there
+    /// is one. `store` is the whole bucket.
     ///
     /// # Errors
     /// If the bucket cannot be listed, or the cursor cannot be read.
@@ -109,8 +109,8 @@ impl BucketLoader {
     /// [`BucketLoader::unreadable`].
     ///
     /// # Errors
-    /// If an object cannot be fetched, an insert fails, or the cursor cannot be written. The next load continues from the
-    /// last cursor.
+    /// If an object cannot be fetched, an insert fails, or the cursor cannot be written. The next load continues from
+    /// the last cursor.
     pub async fn load_step(
         &mut self,
         loader: &mut Loader,

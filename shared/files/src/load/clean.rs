@@ -1,5 +1,5 @@
-//! Cleans records on all processors. Records are gathered into blocks, blocks are cleaned in parallel, and their rows are
-//! returned in the order of the records, so that the first of equal rows is the one inserted.
+//! Cleans records on all processors. Records are gathered into blocks, blocks are cleaned in parallel, and their rows
+//! are returned in the order of the records, so that the first of equal rows is the one inserted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::{LoadError, LoadSource};
 
-/// Bytes of records in a block. It fits into the cache of a processor, and is cleaned quickly enough for inserts, whose
-/// columns are encoded on the same threads, to get a turn.
+/// Bytes of records in a block. It fits into the cache of a processor, and is cleaned quickly, so that inserts, whose
+/// columns are encoded on the same threads, do not wait long.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks that wait, are being cleaned or are cleaned, for each thread.
 const BLOCKS_PER_THREAD: usize = 2;
@@ -135,8 +135,8 @@ impl CleaningPool {
         block.add(source, bytes, Content::Record { number, position: record.position, fault: record.error });
     }
 
-    /// Adds whole lines until the block is full; the threads that clean split them. Returns false if there are none. Only for
-    /// sources without an id, whose records are not numbered.
+    /// Adds whole lines until the block is full; the threads that clean split them. Returns false if there are none.
+    /// Only for sources without an id, whose records are not numbered.
     pub(super) fn push_lines(&mut self, source: &Arc<LoadSource>, records: &mut RecordReader) -> bool {
         let block = &mut self.open;
         let start = block.filled();

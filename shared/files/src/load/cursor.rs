@@ -48,7 +48,7 @@ impl Cursor {
         Self { task, after: None, passed: String::new(), unreadable: 0, errors: Vec::new() }
     }
 
-    /// Moves behind an object.
+    /// Advances the cursor past an object.
     pub(super) fn advance(&mut self, object: &ObjectMeta) {
         self.passed = hash_next(&self.passed, object);
         self.after = Some(object.location.to_string());
@@ -114,7 +114,7 @@ impl Cursor {
     }
 }
 
-/// Extends the hash by an object. Stores without ETags are told apart by size alone.
+/// Extends the hash by an object. Without ETags, versions are distinguished by size alone.
 fn hash_next(before: &str, object: &ObjectMeta) -> String {
     let version = object.e_tag.as_deref().unwrap_or_default();
     let text = format!("{before}\n{}\n{version}\n{}", object.location, object.size);

@@ -16,8 +16,8 @@ use super::LoadError;
 
 /// Bytes of a commit, in units of [`CleanedRows::bytes`], if the last commit is done.
 pub(super) const COMMIT_BYTES: u64 = 32 << 20;
-/// Bytes gathered while the last commit is still being written, which keeps the processors busy. Memory is bounded by twice
-/// this.
+/// Bytes gathered while the last commit is still being written, which keeps the processors busy. Memory is bounded by
+/// twice this.
 const MAX_BYTES: u64 = COMMIT_BYTES + COMMIT_BYTES / 4;
 /// Tables written concurrently.
 const CONCURRENCY: usize = 4;

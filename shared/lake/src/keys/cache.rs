@@ -50,7 +50,8 @@ impl KeyCache {
         self.files.get(file)
     }
 
-    /// Caches the keys of `file` if the budget allows. Drops keys that are cached beside an index first: an index is worth more.
+    /// Caches the keys of `file` if the budget allows. Drops keys that are cached beside an index first: an index is
+    /// worth more.
     pub(crate) fn insert(&mut self, file: &str, mut keys: FileKeys) {
         if self.files.contains_key(file) {
             return;

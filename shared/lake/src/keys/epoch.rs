@@ -11,7 +11,8 @@ use super::key::Key;
 /// Bytes of an epoch.
 pub(super) const EPOCH_BYTES: usize = 16;
 
-/// The rules that produced keys: a contract's identity hash, 16 hex digits. Keys of different epochs are not comparable.
+/// The rules that produced keys: a contract's identity hash, 16 hex digits. Keys of different epochs are not
+/// comparable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct KeyEpoch(pub(super) [u8; EPOCH_BYTES]);
 
@@ -58,8 +59,8 @@ pub(crate) struct EpochKeys<'a> {
 }
 
 impl<'a> EpochKeys<'a> {
-    /// The keys of a batch under each epoch of `contract`. `keys` are those of the current epoch, ascending; `former` are those of
-    /// the former epoch, in the same row order.
+    /// The keys of a batch under each epoch of `contract`. `keys` are those of the current epoch, ascending; `former`
+    /// are those of the former epoch, in the same row order.
     pub(crate) fn for_batch(
         contract: &Contract,
         keys: &'a [Key],

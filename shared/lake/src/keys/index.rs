@@ -1,7 +1,7 @@
 //! The index of a large key file, and the lookup of many keys in it.
 //!
-//! The index splits the keys into buckets by their first bits and stores the next 24 bits of each key. It cannot prove that a key is
-//! present, but it rules out nearly every key that is absent.
+//! The index splits the keys into buckets by their first bits and stores the next 24 bits of each key. It cannot prove
+//! that a key is present, but it rules out nearly every key that is absent.
 
 use std::ops::Range;
 
@@ -11,11 +11,11 @@ use super::key::{Key, first_bits, gallop};
 
 /// Bits of a key that the index stores, after those that select the bucket.
 pub(super) const STORED_BITS: u32 = 24;
-/// If the index has fewer keys than this many times the wanted ones, it is scanned: a scan is that much cheaper for each key than a
-/// lookup.
+/// If the index has fewer keys than this many times the wanted ones, it is scanned: a scan is that much cheaper for
+/// each key than a lookup.
 const SCAN_FACTOR: usize = 8;
 
-/// How many first bits of a key select its bucket, in an index of `count` keys: about 16 keys a bucket.
+/// How many first bits of a key select its bucket, in an index of `count` keys: about 16 keys per bucket.
 pub(super) fn bucket_bits(count: usize) -> u32 {
     (count / 16).checked_ilog2().unwrap_or(0).min(28)
 }
@@ -50,7 +50,8 @@ pub(super) struct WantedKeys<'a> {
     pub(super) keys: &'a [Key],
     /// How many first bits of a key the filter uses.
     bits: u32,
-    /// A bitmap of the first bits of all wanted keys. At most one bit in 64 is set, so it rejects nearly every other key.
+    /// A bitmap of the first bits of all wanted keys. At most one bit in 64 is set, so it rejects nearly every other
+    /// key.
     filter: Vec<u64>,
 }
 
@@ -78,14 +79,14 @@ pub(super) struct KeyIndex {
     /// Offset of the keys in the file.
     pub(super) first_key: usize,
     pub(super) bytes: Bytes,
-    /// The keys themselves, of a file that this process wrote and while memory allows: candidates are then confirmed without a
-    /// read.
+    /// The keys themselves, of a file that this process wrote and while memory allows: candidates are then confirmed
+    /// without a read.
     pub(super) keys: Option<Bytes>,
 }
 
 impl KeyIndex {
-    /// Which of `wanted` the file may contain: pairs of (position in `wanted`, position in the file). A damaged index may
-    /// point anywhere within the file; only the keys themselves decide.
+    /// Which of `wanted` the file may contain: pairs of (position in `wanted`, position in the file). A damaged index
+    /// may point anywhere within the file; only the keys themselves decide.
     pub(super) fn find_candidates(&self, wanted: &WantedKeys<'_>) -> Vec<(usize, usize)> {
         let bits = bucket_bits(self.count);
         let known = bits + STORED_BITS;

@@ -36,8 +36,8 @@ pub(super) fn first_bits(key: &Key, bits: u32) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> (64 - bits)
 }
 
-/// Intersects two ascending slices of keys: pairs of (position in `wanted`, position in `sorted`). Runs without a match are skipped
-/// by galloping search, so a small batch against a large file costs little more than the batch.
+/// Intersects two ascending slices of keys: pairs of (position in `wanted`, position in `sorted`). Runs without a match
+/// are skipped by galloping search, so a small batch against a large file costs little more than the batch.
 pub(super) fn intersect(sorted: &[Key], wanted: &[Key]) -> Vec<(usize, usize)> {
     let (mut found, mut from) = (Vec::new(), 0);
     for (at, key) in wanted.iter().enumerate() {

@@ -26,8 +26,8 @@ pub(super) const CONCURRENCY: usize = 8;
 /// Up to this many candidates of one file are read one by one. For more, all keys of the file are read.
 pub(super) const MAX_SINGLE_READS: usize = 64;
 
-/// Reads the keys of one table. It takes the table's rules, because a key file that was built under other rules would let every row in
-/// a second time.
+/// Reads the keys of one table. It takes the table's rules, because a key file that was built under other rules would
+/// let every row in a second time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyReader<'a> {
     pub store: &'a Arc<dyn ObjectStore>,
@@ -58,12 +58,12 @@ impl KeyReader<'_> {
         Ok(keys)
     }
 
-    /// Returns for each row of a batch whether one of `files` contains it. `wanted` are the rows' keys under every epoch that the
-    /// files may have; the first element is in row order.
+    /// Returns for each row of a batch whether one of `files` contains it. `wanted` are the rows' keys under every
+    /// epoch that the files may have; the first element is in row order.
     ///
     /// # Errors
-    /// If the store fails, if a data file without a valid key file cannot be read or does not store its keys, or if a file has
-    /// another epoch.
+    /// If the store fails, if a data file without a valid key file cannot be read or does not store its keys, or if a
+    /// file has another epoch.
     pub(crate) async fn find_present(
         &self,
         files: &[DataFile],
@@ -170,8 +170,8 @@ impl KeyReader<'_> {
         if let Some(keys) = &index.keys {
             return Ok(confirm_in(keys));
         }
-        // A key that is read must match its entry in the index. If it does not, the key file was rebuilt in another format
-        // after its index was read.
+        // A key that is read must match its entry in the index. If it does not, the key file was rebuilt in another
+        // format after its index was read.
         let bits = bucket_bits(index.count);
         let matches_index = |wanted: &Key, own: &[u8]| {
             Key::try_from(own).is_ok_and(|own| index_parts(&own, bits) == index_parts(wanted, bits))

@@ -164,7 +164,7 @@ async fn the_keys_decide_about_candidates_of_an_index() {
     let (bytes, known) = encode(&sorted(keys.clone()));
     store.put(&path, bytes.into()).await.unwrap();
 
-    // The index cannot tell this key from `keys[77]`.
+    // The index cannot distinguish this key from `keys[77]`.
     let mut twin = keys[77];
     twin[KEY_BYTES - 1] ^= 1;
     for (present_keys, single) in [(1, true), (MAX_SINGLE_READS + 1, false)] {
@@ -198,7 +198,8 @@ async fn an_index_of_another_format_than_its_key_file_is_ignored() {
     let keys = sorted(hashed_keys(MAX_KEYS_WITHOUT_INDEX as u64 * 2, 1));
     let (bytes, known) = encode(&keys);
     let file = DataFile { path: "part-1.parquet".to_owned(), size: 1, rows: Some(keys.keys.len() as u64) };
-    // The index of the current format is cached, and the store has the former format, whose keys begin at another offset.
+    // The index of the current format is cached, and the store has the former format, whose keys begin at another
+    // offset.
     let former = [&FORMER_MAGIC_WITH_INDEX[..], &bytes[8..16], &bytes[HEADER_BYTES..]].concat();
     store.put(&key_path(&table, &file.path), former.into()).await.unwrap();
     for count in [3, MAX_SINGLE_READS + 3] {

@@ -78,8 +78,8 @@ fn schema() -> Schema {
     Schema::new(vec![Field::new("visitor", DataType::Int64, true)])
 }
 
-/// delta-rs rebases concurrent appends silently. `delta_kernel` cannot: it commits the version after its snapshot or nothing, and
-/// has no conflict checker that could accept an append.
+/// delta-rs rebases concurrent appends silently. `delta_kernel` cannot: it commits the version after its snapshot or
+/// nothing, and has no conflict checker that could accept an append.
 #[test]
 fn an_append_after_a_conflict_is_not_rebased() {
     let table = KernelTable::new();
@@ -90,8 +90,8 @@ fn an_append_after_a_conflict_is_not_rebased() {
     assert_eq!(table.rows(), 1, "the second row is missing until its writer checks again");
 }
 
-/// The ambiguous commit does occur: the kernel reports its own commit as a conflict, and a writer that appends again has the row
-/// twice.
+/// The ambiguous commit does occur: the kernel reports its own commit as a conflict, and a writer that appends again
+/// has the row twice.
 #[test]
 fn a_commit_with_a_lost_response_is_reported_as_a_conflict_and_duplicates_the_row() {
     let table = KernelTable::new();

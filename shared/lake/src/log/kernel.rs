@@ -1,5 +1,5 @@
-//! What `delta_kernel` needs to run without I/O of its own: an in-memory copy of the log, a committer that captures the commit, and an
-//! executor for tasks that never wait.
+//! What `delta_kernel` needs to run without I/O of its own: an in-memory copy of the log, a committer that captures the
+//! commit, and an executor for tasks that never wait.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -107,8 +107,8 @@ impl LogListing {
     }
 }
 
-/// The name of a log file in the in-memory copy. The kernel does not know multi-part checkpoints, of which one with a single part is
-/// the same as a single-file checkpoint.
+/// The name of a log file in the in-memory copy. The kernel does not know multi-part checkpoints, of which one with a
+/// single part is the same as a single-file checkpoint.
 pub(super) fn mirror_name(name: &str) -> String {
     name.replace(".checkpoint.0000000001.0000000001.parquet", ".checkpoint.parquet")
 }

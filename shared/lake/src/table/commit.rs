@@ -1,5 +1,5 @@
-//! The optimistic commit loop: every change to a table is prepared against the newest version and committed as the next version, and no
-//! other. After a conflict it is checked again against the newer version.
+//! The optimistic commit loop: every change to a table is prepared against the newest version and committed as the next
+//! version, and no other. After a conflict it is checked again against the newer version.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) trait PrepareCommit: Send {
     const CREATES_TABLE: bool;
 
     /// Stages the commit against the version in `state`; `None` if there is nothing to commit. `previous` is the commit
-    /// that lost its version to another writer: its files are written already and may be used again.
+    /// that ended in a conflict: its files are written already and may be used again.
     fn prepare(
         &mut self,
         table: &Table,
@@ -63,8 +63,8 @@ pub(super) struct StagedFile {
 }
 
 impl Table {
-    /// Commits what `operation` prepares. After a conflict it refreshes the log and prepares again, after a random delay. Returns the
-    /// version and the commit; `None` if there was nothing to commit.
+    /// Commits what `operation` prepares. After a conflict it refreshes the log and prepares again, after a random
+    /// delay. Returns the version and the commit; `None` if there was nothing to commit.
     ///
     /// # Errors
     /// [`LakeError::Contended`] after 24 conflicts, [`LakeError::CommitUnknown`], and what `operation` returns.
@@ -150,7 +150,8 @@ impl Table {
         log.refresh(&*self.store).await
     }
 
-    /// Writes rows as a data file with its key file. Both exist before a commit names them. `keys` are those of the rows.
+    /// Writes rows as a data file with its key file. Both exist before a commit names them. `keys` are those of the
+    /// rows.
     pub(super) async fn stage_file(
         &self,
         log: &TableLog,

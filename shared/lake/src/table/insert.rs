@@ -30,8 +30,8 @@ pub struct InsertSummary {
 }
 
 impl Table {
-    /// Inserts the rows whose keys the table does not have. `batches` have the contract's landing schema. This does not reconcile
-    /// the table with quarantine: use [`Lake::insert`](crate::Lake::insert) for that.
+    /// Inserts the rows whose keys the table does not have. `batches` have the contract's landing schema. This does not
+    /// reconcile the table with quarantine: use [`Lake::insert`](crate::Lake::insert) for that.
     ///
     /// # Errors
     /// See [`LakeError`]. After a retryable one, inserting the same rows again is safe.

@@ -1,8 +1,8 @@
 //! Merges small data files.
 //!
-//! Every insert adds a data file, and every file costs each reader a request and each insert a read of its key file. So small files are
-//! rewritten as one, with the same rows and without a change of data for readers of the table's changes. The old files stay, for
-//! readers of older versions.
+//! Every insert adds a data file, and every file costs each reader a request and each insert a read of its key file. So
+//! small files are rewritten as one, with the same rows and without a change of data for readers of the table's
+//! changes. The old files stay, for readers of older versions.
 
 use std::collections::HashSet;
 
@@ -25,7 +25,8 @@ const MAX_ROW_BYTES: usize = 512 << 20;
 const CONCURRENCY: usize = 16;
 
 impl Table {
-    /// Rewrites small data files as one if there are at least `min_files` of them. Returns the number of files that were merged.
+    /// Rewrites small data files as one if there are at least `min_files` of them. Returns the number of files that
+    /// were merged.
     ///
     /// # Errors
     /// See [`LakeError`]. Repeating it is safe.
@@ -67,8 +68,8 @@ impl PrepareCommit for Merge {
         if state.log.files().len() < self.min_files {
             return Ok(None);
         }
-        // The previous merge is committed again as it is while the table has all files that it replaces: a merge takes longer than an
-        // insert, and would lose to concurrent inserts every time.
+        // The previous merge is committed again as it is while the table has all files that it replaces: a merge takes
+        // longer than an insert, and would conflict with concurrent inserts every time.
         if let Some(previous) = previous.filter(|merge| has_all_files(state.log.files(), &merge.removes)) {
             return Ok(Some(previous));
         }

@@ -154,7 +154,8 @@ async fn data_files(store: &dyn ObjectStore) -> usize {
     store.list_with_delimiter(Some(&folder)).await.unwrap().objects.len()
 }
 
-/// A lake of 40 small files, in which another writer inserts a row or merges the files just before a merge is committed.
+/// A lake of 40 small files, in which another writer inserts a row or merges the files just before a merge is
+/// committed.
 async fn build_lake_with_conflict(merges: bool) -> (Lake, Arc<InMemory>, Arc<Contract>) {
     let (inner, contract) = (Arc::new(InMemory::new()), contract(""));
     let other = Lake::new(inner.clone(), env(1)).table(&contract);

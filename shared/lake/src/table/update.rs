@@ -24,9 +24,9 @@ impl<F> UpdateRows for F where
 }
 
 impl Table {
-    /// Updates the rows with these keys; ignores keys that the table does not have. `update` gets a batch of the table's columns and
-    /// which of its rows are selected. It must not change their identity. Each data file is one commit. Returns the number of selected
-    /// rows in the files that were rewritten.
+    /// Updates the rows with these keys; ignores keys that the table does not have. `update` gets a batch of the
+    /// table's columns and which of its rows are selected. It must not change their identity. Each data file is one
+    /// commit. Returns the number of selected rows in the files that were rewritten.
     ///
     /// # Errors
     /// See [`LakeError`]. After a retryable one, repeating it is safe if `update` is idempotent.

@@ -1,4 +1,5 @@
-//! Tests of the guarantee beside other actors: programs that change the log and the key files, and deployments of other catalogs.
+//! Tests of the insert guarantee with other writers: programs that change the log or the key files, and deployments of
+//! other catalogs.
 
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ fn entry(version: u64) -> Path {
     Path::from(format!("tables/visit/_delta_log/{version:020}.json"))
 }
 
-/// An entry in the middle of the log is missing. The next insert must not commit in its place, without the rows of the later entries.
+/// An entry in the middle of the log is missing. The next insert must not commit in its place, without the rows of the
+/// later entries.
 #[tokio::test]
 async fn a_gap_in_the_log_is_not_its_end() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -55,7 +57,7 @@ async fn a_gap_in_the_log_is_not_its_end() {
 
 /// The newest entries are deleted while a process knows them. It must not commit in their place.
 #[tokio::test]
-async fn newest_entries_that_are_gone_are_not_written_over() {
+async fn newest_entries_that_are_missing_are_not_overwritten() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let contract = contract();
     let lake = Lake::new(store.clone(), env(1));
@@ -68,7 +70,8 @@ async fn newest_entries_that_are_gone_are_not_written_over() {
     assert!(store.head(&entry(3)).await.is_err(), "nothing was committed in its place");
 }
 
-/// Another program has written a checkpoint and truncated the log before it (Delta's log clean-up) while this process was warm.
+/// Another program has written a checkpoint and truncated the log before it (Delta's log clean-up) while this process
+/// was warm.
 #[tokio::test]
 async fn a_warm_process_behind_a_truncated_log_loses_no_rows() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -171,18 +174,19 @@ async fn remove_keys(store: &Arc<dyn ObjectStore>) {
     }
 }
 
-/// A key file is missing (a restored table, OPTIMIZE by another program), and a contract is deployed whose identity the table rejects. A
-/// lookup from quarantine must not rebuild the key file under the rejected identity: after a rollback, all rows would be inserted again.
+/// A key file is missing (a restored table, OPTIMIZE by another program), and a contract is deployed whose identity the
+/// table rejects. A lookup from quarantine must not rebuild the key file under the rejected identity: after a rollback,
+/// all rows would be inserted again.
 #[tokio::test]
 async fn a_rejected_contract_builds_no_key_files() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let by_row = build_catalog("", "");
-    let by_column = build_catalog("identity = [\"visitor\"]", "");
     let good = [("{\"visitor\":1,\"page\":1}", None), ("{\"visitor\":2,\"page\":1}", None)];
     let lake = Lake::new(store.clone(), env(1));
     push(&lake, &by_row, &good).await;
     remove_keys(&store).await;
-    // The bad deployment. A record that it quarantines, and that the catalog before accepted, is looked up.
+    // The rejected contract is deployed. A record that it quarantines and that the earlier catalog accepted is looked
+    // up.
     let strict = build_catalog("identity = [\"visitor\"]", "");
     let lake = Lake::new(store.clone(), env(2));
     let bad = {
@@ -192,7 +196,6 @@ async fn a_rejected_contract_builds_no_key_files() {
         "{\"visitor\":3,\"page\":\"home\"}"
     };
     push(&lake, &strict, &[(bad, None)]).await;
-    drop(by_column);
     // After the rollback the same rows are delivered again.
     let lake = Lake::new(store.clone(), env(3));
     let again = push(&lake, &by_row, &good).await;
@@ -216,9 +219,9 @@ async fn a_missing_key_file_under_identity_by_record_does_not_block_the_table() 
     assert!(done.is_ok(), "{}", done.unwrap_err());
 }
 
-/// With `identity = "record"`, a resolved bad record must not swallow later ones with the same bytes.
+/// With `identity = "record"`, later records with the same bytes as a resolved record are kept.
 #[tokio::test]
-async fn a_later_record_is_not_swallowed_by_an_equal_resolved_one() {
+async fn a_later_record_is_kept_beside_an_equal_resolved_one() {
     let lake = Lake::new(Arc::new(InMemory::new()), env(1));
     let strict = build_catalog("identity = \"record\"", "");
     let loose = build_catalog("identity = \"record\"", "null = [\"home\"]");
@@ -283,8 +286,8 @@ async fn two_callers_with_one_idempotency_key_lose_nothing() {
     assert_eq!(count(&lake, &catalog, "visit").await, 2);
 }
 
-/// A dataset is withdrawn while a key file is missing. A catalog that its table rejects, and that never inserted a row, must not decide
-/// about the identity under which the key file is rebuilt.
+/// A dataset is withdrawn while a key file is missing. A catalog that its table rejects, and that never inserted a row,
+/// must not determine the identity under which the key file is rebuilt.
 #[tokio::test]
 async fn a_rejected_catalog_builds_no_key_files_later() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -319,14 +322,16 @@ fn two_shapes(with_other: bool) -> Arc<Catalog> {
     Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
 }
 
-/// Rows that landed under an older catalog are inserted under a newer one with the same contract. A second delivery was evaluated under
-/// the newer catalog, in which the record matches two shapes, and quarantined. The insert must resolve it.
+/// Rows that landed under an older catalog are inserted under a newer one with the same contract. A second delivery was
+/// evaluated under the newer catalog, in which the record matches two shapes, and quarantined. The insert must resolve
+/// it.
 #[tokio::test]
 async fn clean_rows_of_an_older_catalog_are_looked_up_under_that_catalog() {
     let lake = Lake::new(Arc::new(InMemory::new()), env(1));
     let (old, new) = (two_shapes(false), two_shapes(true));
     let raw = "{\"visitor\":1,\"page\":2}";
-    // The old cleaner has landed the record and kept its catalog. The compactor has not inserted it yet.
+    // The old cleaner has landed the record and stored its catalog in the history. The compactor has not inserted it
+    // yet.
     lake.catalog_history().add(&**lake.store(), &old).await.unwrap();
     let mut cleaner = RecordCleaner::new(old.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
@@ -340,8 +345,8 @@ async fn clean_rows_of_an_older_catalog_are_looked_up_under_that_catalog() {
     assert_eq!(unresolved(&lake, &new).await, [], "it is in its table and unresolved in quarantine");
 }
 
-/// Rewrites a table as the former form of `identity = "record"`: keys that do not cover the content, in a key file without an epoch,
-/// and not in the data file.
+/// Rewrites a table as the former form of `identity = "record"`: keys that do not cover the content, in a key file
+/// without an epoch, and not in the data file.
 async fn rewrite_in_former_form(store: &Arc<dyn ObjectStore>, contract: &Contract, former_keys: &[[u8; 16]]) {
     let text =
         String::from_utf8(store.get(&entry(0)).await.unwrap().bytes().await.unwrap().to_vec()).unwrap();
@@ -425,7 +430,7 @@ async fn data_files_of_the_former_record_identity_keep_their_keys() {
     assert_eq!(push(&cold, &catalog, &[old, again].concat()).await[0].1, 0);
     assert_eq!(count(&cold, &catalog, "visit").await, 8);
 
-    // Without its key file, an old data file does not tell its keys.
+    // Without its key file, the keys of an old data file are lost.
     remove_keys(&store).await;
     let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
     let origin = RecordOrigin { source: "test", position: Position::Line(1), record_id: Some(("r5", 0)) };
@@ -459,7 +464,7 @@ async fn the_identity_decides_how_often_equal_bad_records_are_quarantined() {
         assert_eq!(lake.redrive(&fixed, None).await.unwrap().inserted, rows as u64);
         assert_eq!(unresolved(&lake, catalog).await, []);
     }
-    // A record that no contract could accept is quarantined once, whoever sends it.
+    // A record that is not JSON is quarantined once, even if it is sent in several requests.
     let lake = Lake::new(Arc::new(InMemory::new()), env(1));
     push(&lake, &without, &[("no json", Some(("r1", 0))), ("no json", Some(("r2", 0)))]).await;
     assert_eq!(unresolved(&lake, &without).await.len(), 1);

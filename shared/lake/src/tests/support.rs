@@ -51,7 +51,8 @@ pub(crate) fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
     RecordBatch::try_new(contract.landing_schema(), vec![column.clone(), column, keys]).unwrap()
 }
 
-/// The values in the first column of such a table, ascending. Checks the file sizes in the log, and that there is no key column.
+/// The values in the first column of such a table, ascending. Checks the file sizes in the log, and that there is no
+/// key column.
 pub(crate) async fn values(lake: &Lake, table: &Table) -> Vec<i64> {
     let mut values = Vec::new();
     for file in table.pin().await.unwrap().files {

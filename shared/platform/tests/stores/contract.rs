@@ -1,4 +1,4 @@
-//! The promises.
+//! Guarantees of an object store, each as a function that tests one store.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use object_store::{
 
 type Store = Arc<dyn ObjectStore>;
 
-/// Writers at the same time.
-const MANY: usize = 40;
-/// Requests at the same time where it is not about that.
+/// Concurrent writers in [`race`].
+const WRITERS: usize = 40;
+/// Concurrent requests of tests that are not about concurrency.
 const CONCURRENCY: usize = 32;
 
 async fn put(store: &Store, path: &Path, text: impl Into<Bytes>, mode: PutMode) -> Result<PutResult> {
@@ -30,7 +30,7 @@ async fn get(store: &Store, path: &Path) -> String {
 async fn listed(store: &Store, prefix: Option<&Path>) -> Vec<String> {
     let mut listed: Vec<String> =
         store.list(prefix).map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
-    // In which order a store lists, it does not promise.
+    // Stores do not guarantee an order.
     listed.sort();
     listed
 }
@@ -39,9 +39,9 @@ fn update(e_tag: Option<String>) -> PutMode {
     PutMode::Update(UpdateVersion { e_tag, version: None })
 }
 
-/// What became of writers of which one was to win: the winner's number, and what the others were told.
+/// Runs concurrent writers. Returns the numbers of those that succeeded, and the errors of the others.
 async fn race(store: &Store, path: &Path, mode: PutMode) -> (Vec<usize>, Vec<Error>) {
-    let tasks: Vec<_> = (0..MANY)
+    let tasks: Vec<_> = (0..WRITERS)
         .map(|number| {
             let (store, path, mode) = (store.clone(), path.clone(), mode.clone());
             tokio::spawn(async move { (number, put(&store, &path, format!("{number:02}"), mode).await) })
@@ -57,7 +57,7 @@ async fn race(store: &Store, path: &Path, mode: PutMode) -> (Vec<usize>, Vec<Err
     (winners, losers)
 }
 
-pub async fn of_many_that_create_an_object_one_does(store: &Store) {
+pub async fn one_of_many_concurrent_creations_succeeds(store: &Store) {
     for round in 0..5 {
         let path = Path::from(format!("log/{round:020}.json"));
         let (winners, losers) = race(store, &path, PutMode::Create).await;
@@ -68,7 +68,7 @@ pub async fn of_many_that_create_an_object_one_does(store: &Store) {
     assert_eq!(listed(store, None).await.len(), 5);
 }
 
-pub async fn an_update_needs_the_version_that_is_there(store: &Store) {
+pub async fn an_update_must_name_the_current_version(store: &Store) {
     let path = Path::from("state/mark.json");
     let missing = put(store, &path, "0", update(Some("\"none\"".to_owned()))).await;
     assert!(matches!(missing, Err(Error::Precondition { .. })), "{missing:?}");
@@ -85,7 +85,7 @@ pub async fn an_update_needs_the_version_that_is_there(store: &Store) {
     assert_ne!(first, second);
     let stale = put(store, &path, "3", update(first.clone())).await;
     assert!(matches!(stale, Err(Error::Precondition { .. })), "{stale:?}");
-    assert!(put(store, &path, "3", update(None)).await.is_err(), "nobody can say what it replaces");
+    assert!(put(store, &path, "3", update(None)).await.is_err(), "it names no version to replace");
     assert_eq!(get(store, &path).await, "2");
 
     store.delete(&path).await.unwrap();
@@ -95,7 +95,7 @@ pub async fn an_update_needs_the_version_that_is_there(store: &Store) {
     assert!(put(store, &path, "5", update(first)).await.is_err(), "an older version of another object");
 }
 
-pub async fn of_many_that_update_a_version_one_does(store: &Store) {
+pub async fn one_of_many_concurrent_updates_succeeds(store: &Store) {
     let path = Path::from("state/mark.json");
     for _ in 0..5 {
         let version = put(store, &path, "--", PutMode::Overwrite).await.unwrap().e_tag;
@@ -106,8 +106,8 @@ pub async fn of_many_that_update_a_version_one_does(store: &Store) {
     }
 }
 
-/// Adds one, as whoever keeps a state does.
-pub async fn count(store: &Store, path: &Path) {
+/// Increments the number in an object by compare-and-swap.
+pub async fn increment(store: &Store, path: &Path) {
     loop {
         let (number, mode) = match store.get(path).await {
             Ok(got) => {
@@ -126,14 +126,14 @@ pub async fn count(store: &Store, path: &Path) {
     }
 }
 
-pub async fn what_is_counted_by_updates_is_counted_once(store: &Store) {
+pub async fn concurrent_increments_are_not_lost(store: &Store) {
     let path = Path::from("state/count");
     let tasks: Vec<_> = (0..6)
         .map(|_| {
             let (store, path) = (store.clone(), path.clone());
             tokio::spawn(async move {
                 for _ in 0..10 {
-                    count(&store, &path).await;
+                    increment(&store, &path).await;
                 }
             })
         })
@@ -144,22 +144,23 @@ pub async fn what_is_counted_by_updates_is_counted_once(store: &Store) {
     assert_eq!(get(store, &path).await, "000060");
 }
 
-pub async fn versions_differ_however_fast_they_follow(store: &Store) {
+pub async fn versions_in_quick_succession_have_different_etags(store: &Store) {
     let path = Path::from("state/mark.json");
     let mut versions = BTreeSet::new();
     for number in 0..100 {
         let e_tag = put(store, &path, format!("{number:06}"), PutMode::Overwrite).await.unwrap().e_tag;
-        assert!(versions.insert(e_tag), "version {number} cannot be told from an earlier one");
+        assert!(versions.insert(e_tag), "version {number} has the ETag of an earlier one");
     }
 }
 
 pub async fn a_listing_of_several_pages_has_each_object_once(store: &Store) {
-    // More than S3 lists at once, in folders as landing has them, and beside them what begins alike.
+    // More objects than S3 lists in a page, under paths like those of landing objects, and others with a similar
+    // prefix.
     let key =
         |number: usize| format!("landing/pin/{:02x}/events/shard-{}/{number:04}", number % 7, number % 3);
     let mut keys: Vec<String> = (0..1_050).map(key).collect();
-    let beside = ["landing/pinboard/00/x", "landing.txt", "land/pin", "zz"];
-    stream::iter(keys.iter().cloned().chain(beside.map(str::to_owned)))
+    let other_keys = ["landing/pinboard/00/x", "landing.txt", "land/pin", "zz"];
+    stream::iter(keys.iter().cloned().chain(other_keys.map(str::to_owned)))
         .for_each_concurrent(CONCURRENCY, |key| async move {
             put(store, &Path::from(key), "row", PutMode::Overwrite).await.unwrap();
         })
@@ -167,17 +168,17 @@ pub async fn a_listing_of_several_pages_has_each_object_once(store: &Store) {
     keys.sort();
     let prefix = Path::from("landing/pin");
     assert_eq!(listed(store, Some(&prefix)).await, keys);
-    assert_eq!(listed(store, None).await.len(), keys.len() + beside.len());
+    assert_eq!(listed(store, None).await.len(), keys.len() + other_keys.len());
     assert!(listed(store, Some(&Path::from("landing/pi"))).await.is_empty(), "a prefix is whole segments");
     let metas: Vec<_> = store.list(Some(&prefix)).try_collect().await.unwrap();
     assert!(metas.iter().all(|meta| meta.size == 3));
 
     for at in [0, 1, 500, keys.len() - 1] {
         let offset = Path::from(keys[at].as_str());
-        let behind = store.list_with_offset(Some(&prefix), &offset);
-        let mut behind: Vec<_> = behind.map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
-        behind.sort();
-        assert_eq!(behind, keys[at + 1..]);
+        let after = store.list_with_offset(Some(&prefix), &offset);
+        let mut after: Vec<_> = after.map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
+        after.sort();
+        assert_eq!(after, keys[at + 1..]);
     }
     let level = store.list_with_delimiter(Some(&prefix)).await.unwrap();
     assert_eq!(level.common_prefixes.len(), 7);
@@ -192,10 +193,10 @@ pub async fn a_listing_of_several_pages_has_each_object_once(store: &Store) {
     let deleted: Vec<_> = store.delete_stream(all).try_collect().await.unwrap();
     assert_eq!(deleted.len(), keys.len());
     assert!(listed(store, Some(&prefix)).await.is_empty());
-    assert_eq!(listed(store, None).await.len(), beside.len());
+    assert_eq!(listed(store, None).await.len(), other_keys.len());
 }
 
-pub async fn deleting_what_is_not_there_is_no_error(store: &Store) {
+pub async fn deleting_a_missing_object_is_no_error(store: &Store) {
     let (there, missing) = (Path::from("a/there"), Path::from("a/missing/x"));
     store.delete(&missing).await.unwrap();
     put(store, &there, "1", PutMode::Create).await.unwrap();
@@ -205,7 +206,7 @@ pub async fn deleting_what_is_not_there_is_no_error(store: &Store) {
     assert!(listed(store, None).await.is_empty());
 }
 
-pub async fn what_was_deleted_is_gone_and_can_be_made_again(store: &Store) {
+pub async fn a_deleted_object_is_missing_and_can_be_created_again(store: &Store) {
     let path = Path::from("landing/pin/x");
     for text in ["first", "second"] {
         put(store, &path, text, PutMode::Create).await.unwrap();
@@ -222,7 +223,7 @@ pub async fn what_was_deleted_is_gone_and_can_be_made_again(store: &Store) {
     }
 }
 
-pub async fn ranges_are_of_the_bytes_that_they_name(store: &Store) {
+pub async fn a_range_returns_its_bytes(store: &Store) {
     let path = Path::from("tables/pin/part-x.parquet");
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     put(store, &path, bytes.clone(), PutMode::Create).await.unwrap();
@@ -245,10 +246,10 @@ pub async fn ranges_are_of_the_bytes_that_they_name(store: &Store) {
         (GetRange::Suffix(8), size - 8..size),
         (GetRange::Suffix(200_000), 0..size),
     ] {
-        let told = format!("{range:?}");
+        let requested = format!("{range:?}");
         let (range, got) = get(range).await.unwrap();
-        assert_eq!(range, expected, "{told}");
-        assert_eq!(got, bytes[expected.start as usize..expected.end as usize], "{told}");
+        assert_eq!(range, expected, "{requested}");
+        assert_eq!(got, bytes[expected.start as usize..expected.end as usize], "{requested}");
     }
     for range in [GetRange::Bounded(100_000..100_001), GetRange::Offset(100_001)] {
         assert!(get(range.clone()).await.is_err(), "{range:?} has no bytes");
@@ -262,7 +263,7 @@ pub async fn ranges_are_of_the_bytes_that_they_name(store: &Store) {
     assert!(store.get(&empty).await.unwrap().bytes().await.unwrap().is_empty());
 }
 
-pub async fn a_copy_replaces_and_stands_by_itself(store: &Store) {
+pub async fn a_copy_overwrites_and_is_independent_of_its_source(store: &Store) {
     let (from, to) = (Path::from("landing/pin/x"), Path::from("failed/landing/pin/x"));
     put(store, &from, "first", PutMode::Create).await.unwrap();
     store.copy(&from, &to).await.unwrap();
@@ -277,7 +278,7 @@ pub async fn a_copy_replaces_and_stands_by_itself(store: &Store) {
     assert_eq!(listed(store, None).await, [to.to_string()]);
 }
 
-pub async fn any_name_holds_its_object(store: &Store) {
+pub async fn names_may_contain_special_characters(store: &Store) {
     let mut names = [
         "inbox/user/a b.csv",
         "inbox/user/ao\u{f1}o +%41.csv",
@@ -309,7 +310,7 @@ pub async fn any_name_holds_its_object(store: &Store) {
     assert!(listed(store, None).await.is_empty());
 }
 
-pub async fn a_reader_sees_a_whole_object(store: &Store) {
+pub async fn a_reader_never_sees_a_partial_write(store: &Store) {
     const SIZE: usize = 300_000;
     let path = Path::from("state/large");
     let whole = |letter: u8| Bytes::from(vec![letter; SIZE]);
@@ -327,7 +328,7 @@ pub async fn a_reader_sees_a_whole_object(store: &Store) {
     while !writer.is_finished() || reads == 0 {
         let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
         assert_eq!(bytes.len(), SIZE);
-        assert!(bytes.iter().all(|byte| *byte == bytes[0]), "half of one, half of another");
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]), "a mixture of two versions");
         for meta in store.list(None).try_collect::<Vec<_>>().await.unwrap() {
             assert!(["state/large", "state/copy"].contains(&meta.location.as_ref()), "{}", meta.location);
             assert_eq!(meta.size as usize, SIZE, "{}", meta.location);
@@ -337,8 +338,8 @@ pub async fn a_reader_sees_a_whole_object(store: &Store) {
     writer.await.unwrap();
 }
 
-pub async fn an_upload_in_parts_is_there_when_it_is_complete(store: &Store) {
-    // S3 takes no parts below 5 MiB, but for the last.
+pub async fn a_multipart_upload_is_visible_when_it_is_complete(store: &Store) {
+    // S3 rejects parts below 5 MiB, except the last one.
     let parts = [vec![b'x'; 5 << 20], vec![b'y'; 5 << 20], vec![b'z'; 10]];
     let path = Path::from("tables/pin/large.parquet");
     let mut upload = store.put_multipart(&path).await.unwrap();

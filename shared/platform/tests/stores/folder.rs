@@ -1,4 +1,4 @@
-//! What is a folder's own.
+//! Tests of folders as object stores.
 
 use std::path::Path as FilePath;
 use std::process::Command;
@@ -10,47 +10,49 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, Upda
 use pinlake_env::{ManualClock, SystemClock};
 use pinlake_platform::folder::FolderStore;
 
-use crate::contract::count;
+use crate::contract::increment;
 
-/// Names the folder to a process that counts.
-const COUNTED: &str = "PINLAKE_TEST_COUNTED_FOLDER";
+/// Environment variable with the folder of a child process.
+const FOLDER_VARIABLE: &str = "PINLAKE_TEST_COUNTED_FOLDER";
 const PROCESSES: usize = 4;
-const EACH: usize = 50;
+const INCREMENTS: usize = 50;
 
 pub fn open(folder: &FilePath) -> Arc<dyn ObjectStore> {
     Arc::new(FolderStore::new(folder, Arc::new(SystemClock)).unwrap())
 }
 
-/// Is run by the test below, in several processes at once.
+/// The test below runs this in several processes at once.
 #[tokio::test]
-async fn a_process_that_counts() {
-    let Some(folder) = env::var_os(COUNTED) else { return };
+async fn increment_in_a_child_process() {
+    let Some(folder) = env::var_os(FOLDER_VARIABLE) else { return };
     let store = open(FilePath::new(&folder));
-    for _ in 0..EACH {
-        count(&store, &Path::from("state/count")).await;
+    for _ in 0..INCREMENTS {
+        increment(&store, &Path::from("state/count")).await;
     }
 }
 
 #[tokio::test]
-async fn processes_that_update_the_same_object_miss_no_update() {
+async fn concurrent_updates_by_several_processes_are_not_lost() {
     let folder = tempfile::tempdir().unwrap();
-    let counting: Vec<_> = (0..PROCESSES)
+    let children: Vec<_> = (0..PROCESSES)
         .map(|_| {
             let mut process = Command::new(env::current_exe().unwrap());
-            process.args(["--exact", "folder::a_process_that_counts"]).env(COUNTED, folder.path());
+            process
+                .args(["--exact", "folder::increment_in_a_child_process"])
+                .env(FOLDER_VARIABLE, folder.path());
             process.spawn().unwrap()
         })
         .collect();
-    for mut process in counting {
+    for mut process in children {
         assert!(process.wait().unwrap().success());
     }
-    let counted = fs::read_to_string(folder.path().join("state/count")).unwrap();
-    assert_eq!(counted.parse::<usize>().unwrap(), PROCESSES * EACH);
+    let count = fs::read_to_string(folder.path().join("state/count")).unwrap();
+    assert_eq!(count.parse::<usize>().unwrap(), PROCESSES * INCREMENTS);
 }
 
-/// The file system uses the inode of what was replaced again, and a clock may stand still.
+/// File systems reuse the inode of a replaced file, and two writes may happen at the same time of the clock.
 #[tokio::test]
-async fn versions_differ_though_the_clock_stands_still() {
+async fn versions_written_at_the_same_time_have_different_etags() {
     let folder = tempfile::tempdir().unwrap();
     let clock = ManualClock::at("2022-10-19T12:00:00Z".parse().unwrap());
     let store = FolderStore::new(folder.path(), Arc::new(clock)).unwrap();
@@ -81,7 +83,7 @@ fn files(folder: &FilePath) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nothing_is_left_beside_the_objects() {
+async fn no_staged_files_are_left_over() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let path = Path::from("a/b/x");
@@ -98,12 +100,12 @@ async fn nothing_is_left_beside_the_objects() {
     assert_eq!(files(folder.path()), [".pinlake-lock#0", "x"]);
     store.delete(&path).await.unwrap();
     assert_eq!(files(folder.path()), [".pinlake-lock#0"]);
-    assert!(!folder.path().join("a").exists(), "what is empty is no folder on S3");
+    assert!(!folder.path().join("a").exists(), "S3 has no empty folders");
 }
 
-/// Deleting removes folders that are empty, while others make them.
+/// A deletion removes empty folders while other tasks create objects in them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn objects_are_made_while_their_folders_are_removed() {
+async fn objects_are_created_while_their_folders_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let tasks: Vec<_> = (0..4)
@@ -125,7 +127,7 @@ async fn objects_are_made_while_their_folders_are_removed() {
 }
 
 #[tokio::test]
-async fn what_a_folder_cannot_hold_is_an_error_and_not_missing() {
+async fn a_name_that_a_folder_cannot_hold_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     store.put(&Path::from("a"), "x".into()).await.unwrap();

@@ -1,4 +1,4 @@
-//! S3 as the local stack has it: a bucket of the tests' own, with versions, as the lake's is.
+//! S3 in the local stack. The tests use a bucket of their own, with versioning as for a lake's bucket.
 
 use std::sync::Arc;
 use std::{env, fs, process};
@@ -16,16 +16,16 @@ use tokio::sync::OnceCell;
 static BUCKET: OnceCell<Option<Bucket>> = OnceCell::const_new();
 
 pub struct Bucket {
-    described: Value,
+    stack: Value,
     name: String,
 }
 
-/// `None` after saying that a test skips.
+/// The bucket of the tests. `None`, with a message, if there is no stack.
 pub async fn bucket() -> Option<&'static Bucket> {
     let bucket = BUCKET.get_or_init(|| async {
         let file = env::var_os("PINLAKE_STACK")?;
-        let described = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        let bucket = Bucket { described, name: format!("stores-{}", process::id()) };
+        let stack = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let bucket = Bucket { stack, name: format!("stores-{}", process::id()) };
         let client = bucket.client();
         client.create_bucket().bucket(&bucket.name).send().await.unwrap();
         let versions = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
@@ -43,12 +43,12 @@ pub async fn bucket() -> Option<&'static Bucket> {
 }
 
 impl Bucket {
-    /// A client of the test's own: its connections are of one runtime.
+    /// Creates a client for one test, because connections belong to the runtime of their test.
     fn client(&self) -> Client {
         let settings = Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(self.described["region"].as_str().unwrap().to_owned()))
-            .endpoint_url(self.described["endpoint"].as_str().unwrap())
+            .region(Region::new(self.stack["region"].as_str().unwrap().to_owned()))
+            .endpoint_url(self.stack["endpoint"].as_str().unwrap())
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .force_path_style(true);
         Client::from_conf(settings.build())
@@ -58,8 +58,8 @@ impl Bucket {
         S3Store::new(self.client(), &self.name)
     }
 
-    /// What lies below a prefix, as a lake that has a part of its bucket.
-    pub fn below(&self, prefix: &str) -> Arc<dyn ObjectStore> {
+    /// Opens a prefix of the bucket as a store.
+    pub fn open_prefix(&self, prefix: &str) -> Arc<dyn ObjectStore> {
         Arc::new(PrefixStore::new(self.store(), prefix))
     }
 }

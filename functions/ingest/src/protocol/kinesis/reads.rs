@@ -3,11 +3,11 @@
 //! A stream of the old API is a view of the Kinesis stream: the records of one dataset or, for a shared stream, all
 //! records. A Kinesis record with several lines is returned line by line, each with the client's own partition key.
 //!
-//! **The path of each request and its caller decide which records are visible, never the iterator.** An iterator is only a
-//! position, so forging one reveals nothing. An iterator of another stream is rejected.
+//! **The path of each request and its caller decide which records are visible, never the iterator.** An iterator is
+//! only a position, so forging one reveals nothing. An iterator of another stream is rejected.
 //!
-//! The size of a response is limited by [`MAX_RESPONSE_BYTES`]. The next iterator continues with the rest of the page, at a
-//! line within a record.
+//! The size of a response is limited by [`MAX_RESPONSE_BYTES`]. The next iterator continues with the rest of the page,
+//! at a line within a record.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -24,7 +24,8 @@ use crate::stream::read::{BoxFuture, IteratorStart, ReadableStream, RecordPage, 
 /// The request header with an iterator.
 const SHARD_ITERATOR: &str = "shard-iterator";
 
-/// The maximum size of the records in a response. The limit of Lambda is 6 MB, in which each quotation mark counts twice.
+/// The maximum size of the records in a response. The limit of Lambda is 6 MB, in which each quotation mark counts
+/// twice.
 pub const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The maximum length of an iterator.
@@ -344,10 +345,9 @@ mod tests {
             behind_ms: 0,
         };
         let catalog = Catalog::embedded().unwrap();
-        let (mut behind, mut total) = (0, 0);
+        let (mut skip, mut total) = (0, 0);
         loop {
-            let response =
-                ResponsePage::from_page(&page, Some(("7", behind)), View::Dataset("pin"), &catalog);
+            let response = ResponsePage::from_page(&page, Some(("7", skip)), View::Dataset("pin"), &catalog);
             assert!(Value::from(response.records.clone()).to_string().len() <= MAX_RESPONSE_BYTES);
             assert!(!response.records.is_empty());
             assert_eq!(response.records[0]["SequenceNumber"], format!("7.{total}"));
@@ -355,12 +355,12 @@ mod tests {
             match response.rest {
                 Some(Position::Inside { sequence, lines }) => {
                     assert_eq!((sequence.as_str(), lines), ("7", total));
-                    behind = lines;
+                    skip = lines;
                 }
                 _ => break,
             }
         }
-        assert!(behind > 0);
+        assert!(skip > 0);
         assert_eq!(total, 100_000);
     }
 

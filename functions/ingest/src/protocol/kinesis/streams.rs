@@ -1,7 +1,7 @@
 //! The streams of the old API: `ListStreams`, `DescribeStream`, `CreateStream` and `DeleteStream`.
 //!
-//! Source: Kinesis API reference. There is one Kinesis stream. A stream of the old API is a view of it, so the description
-//! of its shards is that of the Kinesis stream.
+//! Source: Kinesis API reference. There is one Kinesis stream. A stream of the old API is a view of it, so the
+//! description of its shards is that of the Kinesis stream.
 
 use serde_json::{Value, json};
 
