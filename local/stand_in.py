@@ -155,8 +155,8 @@ def _end(found: StandIn) -> None:
 
 
 def _forget() -> None:
-    for told in (STACK_JSON, FUNCTIONS_ENV):
-        told.unlink(missing_ok=True)
+    for file in (STACK_JSON, FUNCTIONS_ENV):
+        file.unlink(missing_ok=True)
 
 
 def _answers(endpoint: str) -> bool:

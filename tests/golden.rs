@@ -1,4 +1,4 @@
-//! Reproduces the published figures of two real notebooks cell by cell from their rows.
+//! Reproduces the published figures of two notebooks, cell by cell, from their rows.
 //!
 //! If a notebook interprets a question differently, `golden/<owner>/queries/` has its query, and ours is compared with
 //! what follows from the published table. The figures are not part of the repository; without them the tests are
@@ -62,7 +62,7 @@ const ADAM_BREEZE: [Published; 9] = [
     table(11, Theirs, "median_followers_by_join_year_and_age_group"),
 ];
 
-/// The owner calls the oldest group 50+.
+/// The owner's name of the oldest group is 50+.
 const OLDEST: &[(&str, &str)] = &[("+50", "50+")];
 
 const WILSON_REDMAN: [Published; 9] = [

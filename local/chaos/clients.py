@@ -115,14 +115,14 @@ class Client:
         process = subprocess.Popen(command, env=self._settings, stdout=subprocess.PIPE, stderr=log, text=True)
         life = self._chance.uniform(1, _LONGEST_LIFE)
         begun = time.monotonic()
-        told = False
+        stopping = False
         while process.poll() is None:
-            if self._stop.is_set() and not told:
+            if self._stop.is_set() and not stopping:
                 process.send_signal(signal.SIGTERM)
-                told, begun = True, time.monotonic()
-            if told and time.monotonic() > begun + _STOP_SECONDS:
+                stopping, begun = True, time.monotonic()
+            if stopping and time.monotonic() > begun + _STOP_SECONDS:
                 process.kill()
-            elif not told and self._faults.on and time.monotonic() > begun + life:
+            elif not stopping and self._faults.on and time.monotonic() > begun + life:
                 process.kill()
                 process.wait()
                 self._faults.strike("clients", "killed", "replay", f"process {process.pid}, and resumed")

@@ -35,8 +35,8 @@ class Notifications:
         """Creates the queue, has the bucket send its notifications there, and starts the thread."""
         self._queue = self._sqs.create_queue(QueueName=_QUEUE)["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        told = self._s3.get_bucket_notification_configuration(Bucket=self._bucket)["QueueConfigurations"]
-        ours = [{**part, "QueueArn": attributes["QueueArn"]} for part in told]
+        configurations = self._s3.get_bucket_notification_configuration(Bucket=self._bucket)["QueueConfigurations"]
+        ours = [{**part, "QueueArn": attributes["QueueArn"]} for part in configurations]
         self._s3.put_bucket_notification_configuration(
             Bucket=self._bucket, NotificationConfiguration={"QueueConfigurations": ours}
         )

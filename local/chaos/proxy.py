@@ -196,22 +196,22 @@ class Proxy:
         answer = await self._forward(request.with_body(json.dumps(asked | {"Records": taken}).encode()))
         if not answer.first.startswith("HTTP/1.1 200"):
             return answer
-        told = json.loads(answer.body)
-        results = iter(told["Records"])
-        told["Records"] = [_THROTTLED if at in denied else next(results) for at in range(len(records))]
-        told["FailedRecordCount"] = len(denied)
-        return answer.with_body(json.dumps(told).encode())
+        response = json.loads(answer.body)
+        results = iter(response["Records"])
+        response["Records"] = [_THROTTLED if at in denied else next(results) for at in range(len(records))]
+        response["FailedRecordCount"] = len(denied)
+        return answer.with_body(json.dumps(response).encode())
 
     async def _deny(self, request: Message) -> Message:
         """Forwards all records of PutRecords and reports some of them as failed."""
         answer = await self._forward(request)
         if not answer.first.startswith("HTTP/1.1 200"):
             return answer
-        told = json.loads(answer.body)
-        for at in _some(self._chance, len(told["Records"])):
-            told["Records"][at] = {"ErrorCode": "InternalFailure", "ErrorMessage": "Internal service failure."}
-        told["FailedRecordCount"] = sum("ErrorCode" in record for record in told["Records"])
-        return answer.with_body(json.dumps(told).encode())
+        response = json.loads(answer.body)
+        for at in _some(self._chance, len(response["Records"])):
+            response["Records"][at] = {"ErrorCode": "InternalFailure", "ErrorMessage": "Internal service failure."}
+        response["FailedRecordCount"] = sum("ErrorCode" in record for record in response["Records"])
+        return answer.with_body(json.dumps(response).encode())
 
     async def _forward(self, request: Message) -> Message:
         reader, writer = await asyncio.open_connection(HOST, self._target, limit=_LARGEST_HEAD)

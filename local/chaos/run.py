@@ -82,7 +82,7 @@ class Chaos:
             violations += [f"the check does not detect that {what}" for what in missed]
         self._notifications.stop()
         self._source.stop()
-        return self._told(violations, rows, wanted, time.monotonic() - begun)
+        return self._summarize(violations, rows, wanted, time.monotonic() - begun)
 
     def _pid(self) -> int:
         running = stand_in.running()
@@ -213,7 +213,7 @@ class Chaos:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._s3.download_file(self._described["bucket"], key, str(path))
 
-    def _told(
+    def _summarize(
         self, violations: list[str], rows: dict[str, int], wanted: verdict.Expected, seconds: float
     ) -> dict[str, Any]:
         struck: Counter[str] = Counter()
@@ -257,18 +257,19 @@ def run(seed: int, seconds: int, harm: bool) -> int:
     say(f"chaos with seed {seed}, {seconds} s of faults")
     try:
         chaos = Chaos(seed, seconds, harm)
-        told = chaos.run()
+        summary = chaos.run()
         say("injected faults, with counts and places:\n" + chaos.struck())
     finally:
         stand_in.stop()
-    print(json.dumps(told), flush=True)
-    for violation in told["violations"]:
+    print(json.dumps(summary), flush=True)
+    for violation in summary["violations"]:
         say(f"VIOLATION: {violation}")
-    if told["violations"]:
+    if summary["violations"]:
         say(f"see {_LAKE} (the tables), {_FAULT_LOG} (the faults), {STATE}/ministack.log, {_WORK} (the rows)")
         return 1
     say(
-        f"{told['distinct_rows_acknowledged']:,} distinct rows were acknowledged, in {told['rows_acknowledged']:,} "
-        f"lines; each is in its table or in quarantine once, and nothing else is; {told['faults']} faults were injected"
+        f"{summary['distinct_rows_acknowledged']:,} distinct rows in {summary['rows_acknowledged']:,} lines were "
+        "acknowledged; each is in its table or in quarantine once, and there are no others; "
+        f"{summary['faults']} faults were injected"
     )
     return 0

@@ -59,12 +59,12 @@ def read(folder: Path) -> Table:
 
 def _counted(name: str, actions: list[dict[str, Any]]) -> list[str]:
     """Checks the counts of a commit: read = inserted + duplicates."""
-    told = next((action["commitInfo"].get("pinlake") for action in actions if "commitInfo" in action), None)
-    if isinstance(told, str):
-        told = json.loads(told)
-    if not told or "read" not in told:
+    counts = next((action["commitInfo"].get("pinlake") for action in actions if "commitInfo" in action), None)
+    if isinstance(counts, str):
+        counts = json.loads(counts)
+    if not counts or "read" not in counts:
         return []
-    read, inserted, duplicates = (int(told[count]) for count in ("read", "inserted", "duplicates"))
+    read, inserted, duplicates = (int(counts[count]) for count in ("read", "inserted", "duplicates"))
     if read != inserted + duplicates:
         return [f"{name}: read {read}, inserted {inserted}, duplicates {duplicates}"]
     return []

@@ -53,7 +53,7 @@ def batch_script(api: Api, first: int) -> int:
     topic, rows = "/test/topics/0a1b2c3d4e5f.user", [user(first + at) for at in range(12)]
     renamed = {"index": rows[5]["ind"], **{name: rows[5][name] for name in rows[5] if name != "ind"}}
 
-    def packed(row: dict[str, Any]) -> str:
+    def encoded(row: dict[str, Any]) -> str:
         return base64.b64encode(json.dumps(row).encode()).decode()
 
     offsets = []
@@ -66,8 +66,8 @@ def batch_script(api: Api, first: int) -> int:
         (topic, KAFKA, json.dumps({"records": [{"Data": rows[6], "PartitionKey": "1"}]})),
         (topic, {}, json.dumps({"records": [{"value": rows[7]}]})),
         (f"{topic}/partitions/0", KAFKA, json.dumps({"records": [{"value": rows[8]}]})),
-        (topic, BINARY, json.dumps({"records": [{"key": packed(rows[9]), "value": packed(rows[9])}]})),
-        (f"{topic}/partitions/0", BINARY, json.dumps({"records": [{"value": packed(row)} for row in rows[10:]]})),
+        (topic, BINARY, json.dumps({"records": [{"key": encoded(rows[9]), "value": encoded(rows[9])}]})),
+        (f"{topic}/partitions/0", BINARY, json.dumps({"records": [{"value": encoded(row)} for row in rows[10:]]})),
         # A restarted stock client sends its first rows again.
         (topic, KAFKA, json.dumps({"records": [{"value": rows[0]}]})),
     ):
@@ -85,8 +85,8 @@ def proxy_metadata(api: Api) -> None:
     assert api.call("GET", "/topics") == ["geo", "pin", "user"]
     replica = {"broker": 1, "leader": True, "in_sync": True}
     partition = {"partition": 0, "leader": 1, "replicas": [replica]}
-    told = api.call("GET", "/test/topics/0a1b.pin")
-    assert told == {"name": "0a1b.pin", "configs": {}, "partitions": [partition]}, told
+    metadata = api.call("GET", "/test/topics/0a1b.pin")
+    assert metadata == {"name": "0a1b.pin", "configs": {}, "partitions": [partition]}, metadata
     assert api.call("GET", "/topics/0a1b.pin/partitions") == [partition]
     assert api.call("GET", "/topics/0a1b.pin/partitions/0") == partition
     record = json.dumps({"records": [{"value": {}}]})

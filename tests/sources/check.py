@@ -125,8 +125,8 @@ def sink(stack: Stack, first: int) -> int:
         put(offset)
     sqs, queue = stack.client("sqs"), stack.described["queue"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    told = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
-    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=told)
+    configuration = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=configuration)
     for offset in range(3, 6):
         put(offset)
     stack.expect_users("a sink's bucket, announced", first + 3, 3)

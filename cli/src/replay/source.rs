@@ -483,13 +483,14 @@ pub fn read(
             let turn = (row.ordinal % reading.formats.len() as u64) as usize;
             let format = reading.formats[turn];
             let waiting = &mut open[file][turn];
-            if waiting.bytes + row.bytes.len() > LARGEST_BATCH && !hand_on(waiting, file, format, batches) {
+            if waiting.bytes + row.bytes.len() > LARGEST_BATCH && !send_batch(waiting, file, format, batches)
+            {
                 return Ok(());
             }
             waiting.bytes += row.bytes.len();
             waiting.rows.push(row);
             if waiting.rows.len() >= reading.batch.min(format.most_rows())
-                && !hand_on(waiting, file, format, batches)
+                && !send_batch(waiting, file, format, batches)
             {
                 return Ok(());
             }
@@ -497,7 +498,7 @@ pub fn read(
     }
     for (file, waiting) in open.iter_mut().enumerate() {
         for (waiting, format) in waiting.iter_mut().zip(&reading.formats) {
-            if !hand_on(waiting, file, *format, batches) {
+            if !send_batch(waiting, file, *format, batches) {
                 return Ok(());
             }
         }
@@ -513,7 +514,7 @@ struct Open {
 }
 
 /// Sends the batch; false if the receiver is gone.
-fn hand_on(waiting: &mut Open, file: usize, format: Format, batches: &mpsc::Sender<Batch>) -> bool {
+fn send_batch(waiting: &mut Open, file: usize, format: Format, batches: &mpsc::Sender<Batch>) -> bool {
     let Open { rows, .. } = std::mem::take(waiting);
     rows.is_empty() || batches.blocking_send(Batch { file, format, rows }).is_ok()
 }

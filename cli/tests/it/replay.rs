@@ -302,13 +302,13 @@ async fn a_target_that_always_fails_ends_the_run() {
     ran.assert_code(1);
     assert!(ran.stderr.contains("failed 3 times: 503"), "{}", ran.stderr);
     assert_eq!(endpoint.requests().len(), 3);
-    let nobody = pinlake(
+    let unreachable = pinlake(
         folder.path(),
         &["replay", "--to", "http://127.0.0.1:9", "--from", "pin.ndjson", "--attempts", "1"],
     )
     .await;
-    nobody.assert_code(1);
-    assert!(nobody.stderr.contains("http://127.0.0.1:9"), "{}", nobody.stderr);
+    unreachable.assert_code(1);
+    assert!(unreachable.stderr.contains("http://127.0.0.1:9"), "{}", unreachable.stderr);
 }
 
 #[cfg(unix)]
