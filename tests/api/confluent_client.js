@@ -1,5 +1,5 @@
-// Confluent's own Node client of its REST proxy against ingest: node confluent_client.js URL FIRST, in a folder where npm
-// has installed package.json. Asks what there is, and sends three users, numbered from FIRST on, as it does: in base64.
+// Runs Confluent's Node client of its REST proxy against ingest: node confluent_client.js URL FIRST, in a folder where npm
+// has installed package.json. Lists topics and sends three users, numbered from FIRST, in base64 as this client does.
 "use strict";
 const assert = require("node:assert");
 const { promisify } = require("node:util");
