@@ -14,8 +14,8 @@ async function main() {
   const topics = await promisify(kafka.topics.list.bind(kafka.topics))();
   assert.deepStrictEqual(topics.map((topic) => topic.name), ["geo", "pin", "user"]);
   const topic = kafka.topic("client.user");
-  const told = await promisify(topic.get.bind(topic))();
-  assert.strictEqual(told.name, "client.user");
+  const metadata = await promisify(topic.get.bind(topic))();
+  assert.strictEqual(metadata.name, "client.user");
   const partitions = await promisify(topic.partitions.list.bind(topic.partitions))();
   assert.deepStrictEqual(partitions.map((partition) => partition.id), [0]);
 

@@ -35,7 +35,7 @@ async fn load(folder: &Path, files: &str) -> (Ran, Duration) {
 }
 
 #[tokio::test]
-async fn files_that_are_made_to_break_it_end_soon_with_a_good_one_loaded() {
+async fn malicious_files_fail_soon_and_a_valid_file_is_loaded() {
     let folder = TempDir::new().unwrap();
     let files = folder.path().join("files");
     std::fs::create_dir(&files).unwrap();
@@ -60,7 +60,7 @@ async fn files_that_are_made_to_break_it_end_soon_with_a_good_one_loaded() {
 }
 
 #[tokio::test]
-async fn files_that_were_seen_to_break_it_end_soon_with_a_good_one_loaded() {
+async fn files_that_once_broke_it_fail_soon_and_a_valid_file_is_loaded() {
     let Some((_, entries)) = hostile_files::seen() else { return };
     let folder = TempDir::new().unwrap();
     let files = folder.path().join("files");

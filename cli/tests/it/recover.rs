@@ -108,7 +108,7 @@ fn first_file(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn what_the_stream_gave_up_is_not_drained_until_it_is_recovered() {
+async fn a_discarded_batch_is_not_drained_until_it_is_recovered() {
     let (lake, event) = (Lake::new(), event());
     let sequences = sequences(&event);
     let (first, last) = (&sequences[0], sequences.last().unwrap());
@@ -179,7 +179,7 @@ async fn what_cannot_be_recovered_stays_and_is_reported() {
 }
 
 #[tokio::test]
-async fn what_was_set_aside_is_cleaned_again_from_raw() {
+async fn a_failed_object_is_cleaned_again_from_its_raw_records() {
     let (lake, event) = (Lake::new(), event());
     let sequences = sequences(&event);
     let last = sequences.last().unwrap();
@@ -279,7 +279,7 @@ async fn two_operators_recover_at_once() {
 
 /// Rows of a dataset in landing whose contract was removed.
 #[tokio::test]
-async fn rows_of_a_dataset_without_a_contract_are_not_passed_over() {
+async fn rows_of_a_dataset_without_a_contract_are_quarantined() {
     let lake = Lake::new();
     let last = discard(&lake, 0..1);
     lake.run(&["recover"]).await.assert_code(0);
