@@ -10,19 +10,19 @@ from local.places import forget_settings
 
 
 def main() -> int:
-    """Runs one command; its exit code is 0, or that of the program that failed, or 1."""
+    """Runs one command. Returns 0, or the exit code of the program that failed, or 1."""
     parser = argparse.ArgumentParser(prog="python -m local", description="pinlake on this machine")
     commands = parser.add_subparsers(dest="command", required=True)
     up_parser = commands.add_parser("up", help="start the stand-in, build, deploy, write target/demo/stack.json")
-    up_parser.add_argument("--programs", type=Path, help="a folder with the functions, built already")
-    commands.add_parser("down", help="stop what up started")
-    demo_parser = commands.add_parser("demo", help="up, then from input to answers")
+    up_parser.add_argument("--programs", type=Path, help="a folder with functions that are already built")
+    commands.add_parser("down", help="stop the stack of up or demo")
+    demo_parser = commands.add_parser("demo", help="up, then the pipeline from input to results")
     demo_parser.add_argument("--input", type=Path, help="a folder with pin.ndjson, geo.ndjson, user.ndjson")
-    commands.add_parser("airflow", help="the DAG of airflow/dags in a real Airflow, on a stack of its own")
-    chaos_parser = commands.add_parser("chaos", help="a stack of its own whose parts fail, and whether a row is lost")
-    chaos_parser.add_argument("--seed", type=int, default=1, help="what strikes")
-    chaos_parser.add_argument("--seconds", type=int, default=120, help="how long things fail")
-    chaos_parser.add_argument("--harm", action="store_true", help="remove a landing object as well: has to be noticed")
+    commands.add_parser("airflow", help="run the DAG of airflow/dags in Airflow, on a stack of its own")
+    chaos_parser = commands.add_parser("chaos", help="inject faults into a stack of its own and check the tables")
+    chaos_parser.add_argument("--seed", type=int, default=1, help="seed of the faults")
+    chaos_parser.add_argument("--seconds", type=int, default=120, help="duration of the faults")
+    chaos_parser.add_argument("--harm", action="store_true", help="also remove a landing object; must be detected")
     arguments = parser.parse_args()
     forget_settings()
     try:
@@ -36,7 +36,7 @@ def main() -> int:
             case "airflow":
                 airflow.run()
             case "chaos":
-                # Only here: it reads tables with what only the stand-in's environment has.
+                # Imported late: it needs duckdb, which only the environment of the stand-in has.
                 from local.chaos import run
 
                 return run.run(arguments.seed, arguments.seconds, arguments.harm)

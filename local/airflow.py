@@ -1,7 +1,7 @@
-"""Runs airflow/dags/pinlake_daily.py in a real Airflow against a stack of its own, and looks at what it did.
+"""Runs airflow/dags/pinlake_daily.py in Airflow against a stack of its own, and checks the results.
 
-Airflow has an environment of its own, ``target/airflow/venv``, with exactly the versions of airflow/requirements.lock:
-its dependencies are not the project's.
+Airflow has its own environment, ``target/airflow/venv``, with the exact versions of airflow/requirements.lock, so that
+its dependencies stay apart from those of the project.
 """
 
 import json
@@ -23,7 +23,7 @@ _LANDED_SECONDS = 60
 
 
 def run() -> None:
-    """Leaves rows in landing, lets the DAG take them, compares its answers with the oracle's."""
+    """Leaves rows in landing, lets the DAG insert them, and compares its results with those of the oracle."""
     _install()
     stand_in.stop()
     try:
@@ -56,18 +56,18 @@ def _check(described: dict[str, Any]) -> None:
     wanted = _answers([sys.executable, ROOT / "tests/oracle/answers.py", _ROWS], os.environ, what="the oracle")
     different = [name for name in wanted if found.get(name) != wanted[name]]
     if different or found.keys() != wanted.keys():
-        raise Failure(f"the answers of the DAG are not the oracle's: {different or sorted(found)}")
-    say(f"the DAG took {took:.0f} s; its {len(found)} answers are the oracle's, cell by cell")
+        raise Failure(f"the results of the DAG differ from those of the oracle: {different or sorted(found)}")
+    say(f"the DAG took {took:.0f} s; its {len(found)} results equal those of the oracle, cell by cell")
 
 
 def _answers(command: list[Any], settings: Any, *, what: str) -> dict[str, Any]:
-    """Results as JSON, without what differs from run to run."""
+    """The columns and rows of the results, without what differs between runs."""
     said = json.loads(console.run(command, settings, what=what, stdout=subprocess.PIPE))
     return {name: {part: result[part] for part in ("columns", "rows")} for name, result in said.items()}
 
 
 def _leave_rows_in_landing(described: dict[str, Any], settings: dict[str, str]) -> None:
-    """Nobody wakes the compactor here but the DAG: what it does not sweep is in no table."""
+    """Disables the event source of the compactor, so that only the DAG triggers it, and posts rows."""
     lambda_ = stack.client("lambda", described["endpoint"])
     compactor = described["functions"]["compactor"]
     for mapping in lambda_.list_event_source_mappings(FunctionName=compactor)["EventSourceMappings"]:
@@ -83,12 +83,12 @@ def _leave_rows_in_landing(described: dict[str, Any], settings: dict[str, str]) 
         if time.monotonic() > deadline:
             raise Failure(f"only {landed} of {posted['accepted']} rows have landed after {_LANDED_SECONDS} s")
         time.sleep(0.5)
-    say(f"{landed} rows lie in landing")
+    say(f"landing has {landed} rows")
 
 
 def _landed(s3: Any, bucket: str) -> int:
-    """Rows in landing, by the footers of its objects."""
-    # Only here: it comes with the stand-in.
+    """The number of rows in landing, from the footers of its objects."""
+    # Imported late: it is installed with the stand-in.
     import duckdb
 
     rows = 0

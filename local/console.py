@@ -1,4 +1,4 @@
-"""What the user reads while things run: one line a phase, with the time since the start, on stderr."""
+"""Messages to the user on stderr: one line for each phase, with the time since the start."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ _STARTED = time.monotonic()
 
 
 class Failure(Exception):
-    """Something that the user has to know or do; the message says what. ``exit_code`` is the program's."""
+    """An error with a message for the user, and the exit code of the program."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
@@ -31,10 +31,10 @@ def run(
     stdout: int | None = None,
     log: Path | None = None,
 ) -> str:
-    """Runs a program to its end and gives what it printed if ``stdout`` is a pipe.
+    """Runs a program and returns its standard output if ``stdout`` is a pipe.
 
-    With ``log``, both its outputs go to that file, and its last lines are shown if it fails. Raises Failure with the
-    program's exit code.
+    With ``log``, both its outputs go to that file, and the last lines are shown if it fails. Raises Failure with the
+    exit code of the program.
     """
     command = [str(part) for part in command]
     if log is None:
@@ -46,7 +46,7 @@ def run(
         return done.stdout or ""
     if log is not None:
         print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-40:]), file=sys.stderr)
-    # A program that a signal ended has a negative code here; shells say 128 + signal.
+    # The code is negative if a signal ended the program; shells return 128 + signal.
     code = done.returncode if done.returncode > 0 else 128 - done.returncode
-    where = f"; all that it said is in {log}; after 'make down' it starts afresh" if log else ""
+    where = f"; its output is in {log}; run 'make down' to start with a new stack" if log else ""
     raise Failure(f"{what} ended with exit code {code}: {' '.join(command)}{where}", code)

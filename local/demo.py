@@ -1,4 +1,4 @@
-"""From input to answers: post, wait, analyse, show."""
+"""The demo: posts rows, waits until they are in the tables, runs the analyses and prints the results."""
 
 import json
 import os
@@ -21,12 +21,12 @@ _RESULTS = STATE / "results.json"
 # For a large INPUT; the functions are built without optimisation.
 _DRAIN_SECONDS = 900
 
-# A little more than the function's own time limit.
+# Slightly more than the time limit of the function.
 _ANALYSIS_SECONDS = 330
 
 
 def run(given: Path | None) -> None:
-    """The whole demo over the rows in ``given``, or over made-up ones."""
+    """Runs the demo with the rows in ``given``, or with generated rows."""
     if given is not None and not given.exists():
         raise Failure(f"INPUT={given}: no such folder; it should hold pin.ndjson, geo.ndjson, user.ndjson", 2)
     described = stack.up()
@@ -35,7 +35,7 @@ def run(given: Path | None) -> None:
     source = given or _generate(settings)
 
     say(f"posting the rows of {source} to ingest, a third in each wire format")
-    # Every demo posts everything, and rows that are refused go beside the state.
+    # Without the state of an earlier demo, all rows are posted again.
     for kept in (_ACKS, _REPLAY):
         kept.unlink(missing_ok=True)
     url = described["ingest_url"]
@@ -50,7 +50,7 @@ def run(given: Path | None) -> None:
     say("running the analyses")
     _analyse(described)
 
-    say("the answers:")
+    say("the results:")
     _pinlake(settings, "results", "--lake", lake, "--format", "table")
     _keep_results(_pinlake(settings, "results", "--lake", lake, "--format", "json", stdout=subprocess.PIPE))
     _what_next(described)
@@ -61,7 +61,7 @@ def _pinlake(settings: dict[str, str], command: str, *arguments: str | Path, std
 
 
 def _generate(settings: dict[str, str]) -> Path:
-    say(f"making up {_ROWS} rows of each dataset, with replays and dirt")
+    say(f"generating {_ROWS} rows of each dataset, with duplicates and dirty rows")
     wanted = f"--rows {_ROWS} --duplicates 0.2 --dirty 0.05 --seed 7"
     _pinlake(settings, "generate", "--out", _INPUT, *wanted.split())
     return _INPUT
@@ -100,7 +100,7 @@ The stack stays up. Some things to do now:
   curl -i {described["ingest_url"]}/v1/geo \\
     -H 'Content-Type: application/json' -d '{row}'
   make demo INPUT=<folder with pin.ndjson, geo.ndjson, user.ndjson>
-  make down        stops it; what it held is gone
+  make down        stops it and deletes its data
 """,
         flush=True,
     )

@@ -8,7 +8,7 @@ from local.console import Failure
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV_BIN = ROOT / ".venv" / "bin"
-# All that a stack leaves on disk. The tests have one of their own: what they post is in no demo's answers.
+# The files of a stack. The tests use their own folder, so that their rows are not in the results of the demo.
 STATE = ROOT / "target" / os.environ.get("PINLAKE_STATE", "demo")
 STACK_JSON = STATE / "stack.json"
 FUNCTIONS_ENV = STATE / "functions.env"
@@ -17,21 +17,21 @@ HOST = "127.0.0.1"
 REGION = "us-east-1"
 STACK_NAME = "pinlake"
 
-# What the user has set for AWS, its tools, and pinlake: the stand-in must never be taken for an account, nor an account
-# for it, and the program is to work with the contracts that are deployed.
+# Settings of the user for AWS, its tools and pinlake. They are removed, so that no command uses an AWS account instead
+# of the stand-in, and the program uses the deployed contracts.
 _FOREIGN = ("AWS_", "SAM_", "CARGO_LAMBDA_", "MINISTACK_", "LOCALSTACK_", "PINLAKE_")
 _PORT = os.environ.get("PINLAKE_PORT", "4566")
 
 
 def port() -> int:
-    """The stand-in's port: PINLAKE_PORT, or 4566, where such stand-ins usually listen."""
+    """The stand-in's port: PINLAKE_PORT, or 4566, the usual port of AWS stand-ins."""
     if not (_PORT.isdecimal() and 0 < int(_PORT) < 65536):
         raise Failure(f"PINLAKE_PORT is {_PORT!r}; give a port number, for example PINLAKE_PORT=4600", 2)
     return int(_PORT)
 
 
 def architecture() -> str:
-    """This machine's processor, in AWS's words."""
+    """The architecture of this machine, as Lambda names it."""
     machine = platform.machine().lower()
     known = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
     if machine not in known:
@@ -40,7 +40,7 @@ def architecture() -> str:
 
 
 def rust_target() -> str:
-    """The target triple that the Makefile builds for; the artefacts lie in target/<triple>/debug."""
+    """The target triple that the Makefile builds for; the artefacts are in target/<triple>/debug."""
     triple = os.environ.get("CARGO_BUILD_TARGET")
     if not triple:
         raise Failure("CARGO_BUILD_TARGET is not set; run this through make", 2)
@@ -48,19 +48,19 @@ def rust_target() -> str:
 
 
 def program() -> Path:
-    """The pinlake program as `make build` leaves it."""
+    """The pinlake program that `make build` builds."""
     return ROOT / "target" / rust_target() / "debug" / "pinlake"
 
 
 def forget_settings() -> None:
-    """Frees this process and its children of the user's own settings: profile, credentials, endpoints, contracts."""
+    """Removes the user's settings from the environment: profile, credentials, endpoints, contracts."""
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
 
 def environment(endpoint: str) -> dict[str, str]:
-    """The environment of everything that talks to the stand-in at ``endpoint``, and to nothing else."""
+    """The environment of programs that connect to the stand-in at ``endpoint`` only."""
     not_proxied = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
     no_proxy = ",".join(filter(None, [not_proxied, HOST, "localhost"]))
     return dict(os.environ) | {

@@ -1,4 +1,4 @@
-"""Builds the functions, deploys template.yaml to the stand-in, and writes down where everything is."""
+"""Builds the functions, deploys template.yaml to the stand-in, and writes the addresses to stack.json."""
 
 import json
 import os
@@ -33,8 +33,8 @@ _FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
 
 
 def up(keeping: bool = False, programs: Path | None = None) -> dict[str, Any]:
-    """Brings the stack up, or up to date if it already is, and gives what stack.json holds. ``keeping``: what it holds
-    outlives a restart of the stand-in. ``programs``: deploys the functions of this folder instead of building them."""
+    """Starts the stack, or updates a running one, and returns the contents of stack.json. ``keeping``: its data
+    survives a restart of the stand-in. ``programs``: deploys the functions of this folder instead of building them."""
     STATE.mkdir(parents=True, exist_ok=True)
     runs = stand_in.start(keeping)
     settings = environment(runs.endpoint)
@@ -47,12 +47,12 @@ def up(keeping: bool = False, programs: Path | None = None) -> dict[str, Any]:
     described = _describe(runs)
     _write(STACK_JSON, json.dumps(described, indent=2) + "\n")
     _write(FUNCTIONS_ENV, _functions_environment(described))
-    say(f"the stack is up: {STACK_JSON.relative_to(ROOT)} says where; ingest is at {described['ingest_url']}")
+    say(f"the stack is up: {STACK_JSON.relative_to(ROOT)} has its addresses; ingest is at {described['ingest_url']}")
     return described
 
 
 def client(service: str, endpoint: str, **timeouts: int) -> Any:
-    """A boto3 client of the stand-in, which no proxy reaches."""
+    """A boto3 client of the stand-in, which uses no proxy."""
     session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
     return session.client(
         service, endpoint_url=endpoint, config=Config(proxies={}, retries={"total_max_attempts": 1}, **timeouts)
@@ -60,17 +60,16 @@ def client(service: str, endpoint: str, **timeouts: int) -> Any:
 
 
 def _make_deploy(settings: dict[str, str]) -> None:
-    """The command of the README, in the profile, for the target and with the features that `make build` has used: it
-    compiles nothing again, it only packs and deploys."""
+    """Runs `make deploy` with the profile, target and features of `make build`, so that nothing is compiled again."""
     say("make deploy: template.yaml to the stand-in")
     quick = {
         "SAM_BUILD_MODE": "debug",
-        # Not zig, which is for building on one kind of machine what runs on another.
+        # Not zig, which is for cross-compiling.
         "CARGO_LAMBDA_COMPILER": "cargo",
-        # Without it, cargo would choose the features of shared dependencies for each function anew, and build anew.
+        # Otherwise cargo selects the features of shared dependencies for each function, and builds them again.
         "CARGO_LAMBDA_COMPILER_EXTRA_ARGS": "--workspace",
     }
-    # Not as a part of the make that may have started this.
+    # The new make must not take part in the job server of a make that started this.
     ours = {name: value for name, value in settings.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     run(
         [
@@ -90,7 +89,7 @@ def _make_deploy(settings: dict[str, str]) -> None:
 
 
 def _configure() -> None:
-    """samconfig.toml with the parameters that are for this machine. As YAML, which JSON is too: SAM reads both."""
+    """Writes samconfig.toml with the parameters for this machine, as JSON, which SAM reads as YAML."""
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     for command in config["default"].values():
         for own in ("profile", "region"):
@@ -104,8 +103,8 @@ def _configure() -> None:
 
 
 def _pack(programs: Path) -> None:
-    """What `sam build` would leave, of programs that are built already: in another profile, say, to be measured."""
-    say(f"packing the functions of {programs}")
+    """Creates the output of `sam build` from programs that are already built, for example in another profile."""
+    say(f"packaging the functions of {programs}")
     template = (ROOT / "template.yaml").read_text()
     for name in _FUNCTIONS:
         folder = _BUILD / name.capitalize()
@@ -131,7 +130,7 @@ def _deploy(settings: dict[str, str]) -> None:
 def _describe(runs: StandIn) -> dict[str, Any]:
     stacks = client("cloudformation", runs.endpoint).describe_stacks(StackName=STACK_NAME)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
-    # https://<id>.lambda-url.<region>.on.aws/ is not ours to resolve; the stand-in takes the id in the path as well.
+    # https://<id>.lambda-url.<region>.on.aws/ does not resolve to the stand-in, which also accepts the id in the path.
     url_id = outputs["IngestUrl"].split("//", 1)[1].split(".", 1)[0]
     return {
         "endpoint": runs.endpoint,
@@ -148,10 +147,10 @@ def _describe(runs: StandIn) -> dict[str, Any]:
 
 
 def _functions_environment(described: dict[str, Any]) -> str:
-    """What functions need that `cargo lambda watch` runs beside the stack, a NAME=value a line, as shells read it too.
+    """Environment variables of functions that `cargo lambda watch` runs beside the stack, one NAME=value per line.
 
-    Their lake is a folder of the stack's bucket, where the deployed functions do not look: the sample events' numbers
-    and rows are made up, and would be taken for the stack's own.
+    Their lake is a prefix of the stack's bucket that the deployed functions do not read, because the sample events have
+    invented sequence numbers and rows.
     """
     ours = environment(described["endpoint"])
     kept = {name: ours[name] for name in ours if name.startswith("AWS_") or name.lower() == "no_proxy"}
@@ -169,7 +168,7 @@ def _functions_environment(described: dict[str, Any]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Writes a file at once, never half."""
+    """Replaces a file atomically."""
     new = path.with_suffix(".new")
     new.write_text(text)
     os.replace(new, path)

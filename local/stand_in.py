@@ -1,7 +1,7 @@
-"""The stand-in's process: ministack on 127.0.0.1, one a checkout.
+"""The stand-in's process: ministack on 127.0.0.1, one for each checkout.
 
-``target/demo/ministack.json`` names the process and its endpoint. A process is ours only if it still runs and its
-command line is this checkout's ministack: process ids are given again to others.
+``target/demo/ministack.json`` has the process id and the endpoint. Process ids are reused, so a process counts as ours
+only if its command line is the ministack of this checkout.
 """
 
 import contextlib
@@ -48,10 +48,9 @@ def running() -> StandIn | None:
 
 
 def start(keeping: bool = False) -> StandIn:
-    """Starts the stand-in, or gives the one that runs. Raises Failure if another program has its port.
+    """Starts the stand-in, or returns the running one. Raises Failure if another program uses its port.
 
-    ``keeping``: what it holds outlives :func:`restart`. It writes all but the objects when it is asked to end, so a
-    crash of its own loses it.
+    ``keeping``: its data survives :func:`restart`. All but the objects is written on SIGTERM only: a crash loses it.
     """
     found = running()
     if found:
@@ -65,20 +64,20 @@ def start(keeping: bool = False) -> StandIn:
             raise Failure(
                 f"another program listens on {HOST}:{at}; stop it, or name a free port: PINLAKE_PORT={at + 34} make ..."
             )
-    # What it knew died with it.
+    # An earlier stand-in kept its state in memory.
     _forget()
     shutil.rmtree(_KEPT, ignore_errors=True)
-    # The last one's log may be why there is a new one.
+    # Kept, because it may explain why the previous one ended.
     if _LOG.exists():
         os.replace(_LOG, _LOG.with_suffix(".previous.log"))
     return _launch(at, keeping)
 
 
 def restart() -> StandIn:
-    """Ends the stand-in and the functions that it runs, and starts it again with what it held."""
+    """Stops the stand-in and its functions, and starts it again with its data."""
     found = running()
     if not found:
-        raise Failure("there is no stand-in to start anew")
+        raise Failure("there is no stand-in to restart")
     _end(found)
     return _launch(port(), keeping=True)
 
@@ -91,13 +90,13 @@ def _launch(at: int, keeping: bool) -> StandIn:
         "GATEWAY_PORT": str(at),
         "BIND_HOST": HOST,
         "IOT_MTLS_ENABLED": "0",
-        # Function URLs' domain names end in it, and an IP address there is none.
+        # The end of the domain names of function URLs, which cannot be an IP address.
         "MINISTACK_HOST": "localhost",
         "MINISTACK_REGION": REGION,
         # It keeps the functions' code and its own process id in the temporary folder.
         "TMPDIR": str(_SCRATCH),
         "PYTHONUNBUFFERED": "1",
-        # Its Athena takes times apart in the machine's zone.
+        # Its Athena formats times in the zone of the machine.
         "TZ": "UTC",
     }
     if keeping:
@@ -115,7 +114,7 @@ def _launch(at: int, keeping: bool) -> StandIn:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Its own process group: an interrupted demo leaves it running, and stop() ends the functions with it.
+            # Its own process group: Ctrl-C in the demo does not stop it, and stop() ends the functions with it.
             start_new_session=True,
         )
     _RECORD.write_text(json.dumps({"pid": process.pid, "endpoint": endpoint}) + "\n")
@@ -133,11 +132,11 @@ def _launch(at: int, keeping: bool) -> StandIn:
 
 
 def stop() -> None:
-    """Stops the stand-in that this checkout started, and the functions that it runs; nothing else."""
+    """Stops the stand-in that this checkout started, and its functions."""
     found = running()
     if found:
         _end(found)
-        say(f"stopped the local AWS stand-in (process {found.pid}); what it held is gone")
+        say(f"stopped the local AWS stand-in (process {found.pid}) and deleted its data")
     else:
         say("no local AWS stand-in of this checkout runs")
     _RECORD.unlink(missing_ok=True)
@@ -156,12 +155,12 @@ def _end(found: StandIn) -> None:
 
 
 def _forget() -> None:
-    for told in (STACK_JSON, FUNCTIONS_ENV):
-        told.unlink(missing_ok=True)
+    for file in (STACK_JSON, FUNCTIONS_ENV):
+        file.unlink(missing_ok=True)
 
 
 def _answers(endpoint: str) -> bool:
-    """Whether the stand-in is healthy. Asked directly, whatever proxy the user has."""
+    """Whether the stand-in is healthy. The request uses no proxy."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{endpoint}/_ministack/health", timeout=5) as answer:
@@ -171,7 +170,7 @@ def _answers(endpoint: str) -> bool:
 
 
 def _command_line(pid: int) -> str:
-    """How a process was started, or nothing if there is none of that id."""
+    """The command line of a process; empty if there is no such process."""
     proc = Path(f"/proc/{pid}")
     if Path("/proc/self").exists():
         try:
@@ -190,7 +189,7 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 def _group_lives(pid: int) -> bool:
-    # Collects it if it is a child of this process, as after a failed start.
+    # Reaps the process if it is a child of this one, as after a failed start.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:

@@ -138,7 +138,7 @@ impl Deployment {
     }
 }
 
-/// A request's value.
+/// URL-encodes a value.
 fn encoded(value: &str) -> String {
     let letter = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
@@ -174,7 +174,7 @@ fn rows(stack: &mut Stack, dataset: &str) -> PathBuf {
     folder
 }
 
-async fn is_used(mut stack: Stack, own: String, other: String) -> Stack {
+async fn check_access(mut stack: Stack, own: String, other: String) -> Stack {
     let users = rows(&mut stack, "user");
     let geos = rows(&mut stack, "geo");
     for (folder, key, refusal) in [
@@ -200,7 +200,7 @@ async fn is_used(mut stack: Stack, own: String, other: String) -> Stack {
     stack.drain();
     let found = stack.tables();
     assert_eq!(found["user"]["rows"].as_array().unwrap().len(), 1);
-    assert_eq!(found["geo"]["rows"].as_array().unwrap().len(), 0, "nothing of a refused request is stored");
+    assert_eq!(found["geo"]["rows"].as_array().unwrap().len(), 0, "rows of rejected requests are not stored");
     // A file goes through the compactor.
     let file = |number| format!("{}\n{MARK}\n", user(number).to_string().replace("Zoë", MARK));
     stack.takes_file("inbox/user/keyed-{}.ndjson", file).await;
@@ -208,7 +208,7 @@ async fn is_used(mut stack: Stack, own: String, other: String) -> Stack {
 }
 
 #[tokio::test]
-async fn a_key_opens_its_dataset_and_no_function_tells_keys_or_records() {
+async fn a_key_grants_its_dataset_and_no_function_logs_keys_or_records() {
     let Some(stack) = Stack::up().await else { return };
     let deployment = Deployment::of(&stack);
     let ((own, own_entry), (other, other_entry)) = (key("own", "user"), key("other", "pin"));
@@ -218,7 +218,7 @@ async fn a_key_opens_its_dataset_and_no_function_tells_keys_or_records() {
     for function in &deployment.functions {
         had.push(deployment.environment(function, |variables| variables["RUST_LOG"] = json!("trace")).await);
     }
-    let used = tokio::spawn(is_used(stack, own.clone(), other.clone())).await;
+    let used = tokio::spawn(check_access(stack, own.clone(), other.clone())).await;
     // Restores the stack for the other tests, also after a failure.
     for (function, had) in deployment.functions.iter().zip(had) {
         deployment.environment(function, |variables| *variables = had.clone()).await;
@@ -235,7 +235,7 @@ async fn a_key_opens_its_dataset_and_no_function_tells_keys_or_records() {
     }
     assert!(
         said.contains("\"delta_kernel::"),
-        "the setting is in force: unless asked, the Delta library says nothing"
+        "RUST_LOG has no effect: the Delta library logs nothing by default"
     );
     for secret in [MARK, &own["plk_".len()..], &other["plk_".len()..]] {
         assert_untold(&said, secret);

@@ -97,7 +97,7 @@ fn folder_of(stack: &Stack, name: &str, queries: &[(&str, &str)]) -> PathBuf {
 }
 
 #[tokio::test]
-async fn athena_gives_the_answers_that_the_function_gives() {
+async fn athena_returns_the_results_of_the_function() {
     let Some(mut stack) = Stack::up().await else { return };
     let named = Named::of(&mut stack).await;
 
@@ -137,7 +137,7 @@ async fn athena_gives_the_answers_that_the_function_gives() {
 }
 
 #[tokio::test]
-async fn what_athena_says_of_a_wrong_query_is_told() {
+async fn the_errors_of_athena_are_reported() {
     let Some(mut stack) = Stack::up().await else { return };
     let named = Named::of(&mut stack).await;
     let queries = folder_of(
@@ -162,7 +162,7 @@ async fn what_athena_says_of_a_wrong_query_is_told() {
         assert!(error.contains(part), "{part} is missing in: {error}");
     }
     let results = stack.pinlake("results").args(["--lake", &named.lake]).output().unwrap();
-    assert!(!results.status.success(), "nothing of a failed run is kept");
+    assert!(!results.status.success(), "a failed run stores no results");
 }
 
 /// The number of executions in a workgroup.
@@ -171,8 +171,9 @@ async fn executions(stack: &Stack, group: &str) -> usize {
     asked["QueryExecutionIds"].as_array().unwrap().len()
 }
 
-/// Runs a deployment with the setting. All tests share the lake, so only the number of results is checked.
-async fn asks_athena(stack: Stack, database: String) -> Stack {
+/// Checks a deployment with `AnalysisEngine=athena`. All tests share the lake, so only the number of results is
+/// checked.
+async fn check_athena(stack: Stack, database: String) -> Stack {
     for dataset in DATASETS {
         let name = json!({ "DatabaseName": database, "Name": dataset });
         let table = stack.aws("AWSGlue.GetTable", name).await["Table"].clone();
@@ -182,7 +183,7 @@ async fn asks_athena(stack: Stack, database: String) -> Stack {
         assert_eq!(
             table["Parameters"]["classification"],
             Value::Null,
-            "no other reader is told that it is Parquet"
+            "the template must not classify the table as Parquet"
         );
         // Only for the stand-in, see above.
         let mut parameters = table["Parameters"].clone();
@@ -207,7 +208,7 @@ async fn asks_athena(stack: Stack, database: String) -> Stack {
 }
 
 #[tokio::test]
-async fn the_setting_deploys_an_analysis_that_asks_athena() {
+async fn the_parameter_deploys_an_analysis_with_athena() {
     let Some(mut stack) = Stack::up().await else { return };
     let ind = stack.number();
     // A post, so that the tables exist.
@@ -218,7 +219,7 @@ async fn the_setting_deploys_an_analysis_that_asks_athena() {
     let deployment = Deployment::of(&stack);
     let database = format!("athena_{ind}");
     deployment.deploy(&[("AnalysisEngine", "athena"), ("GlueDatabase", &database)]).await;
-    let used = tokio::spawn(asks_athena(stack, database)).await;
+    let used = tokio::spawn(check_athena(stack, database)).await;
     // Restores the stack for the other tests, also after a failure.
     deployment.deploy(&[]).await;
     drop(used.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));

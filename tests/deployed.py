@@ -1,4 +1,4 @@
-"""A stack that runs, as `stack.json` describes it, and the program over its lake."""
+"""Access to a running stack, described by `stack.json`, and the program with its lake."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-#: Seconds that rows may take from their source into their table.
+#: Maximum seconds until the rows of a source are in their table.
 PATIENCE = 120
-#: Every source begins its rows' numbers so much further, far from those of any other test.
+#: Numbers of rows for each source. No other test uses them.
 ROOM = 1000
 
 
 class Deployed:
-    """The stack, and the program that belongs to it."""
+    """A stack and the program built with it."""
 
     def __init__(self, described: Path, pinlake: Path):
         self.described: dict[str, Any] = json.loads(described.read_text())
@@ -32,7 +32,7 @@ class Deployed:
         }
 
     def pinlake(self, *arguments: str | Path) -> str:
-        """What the program prints."""
+        """Runs the program and returns its standard output."""
         command = [str(self.program), *map(str, arguments)]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -40,7 +40,7 @@ class Deployed:
         return done.stdout
 
     def ask(self, queries: dict[str, str], lake: str | Path | None = None) -> dict[str, Any]:
-        """The answers to some SQL by name, of the stack's lake or another one."""
+        """Runs named SQL queries over the lake of the stack or another lake, and returns their results."""
         with tempfile.TemporaryDirectory() as folder:
             for name, sql in queries.items():
                 Path(folder, f"{name}.sql").write_text(sql)
@@ -49,15 +49,15 @@ class Deployed:
 
 
 class Users(Deployed):
-    """The same, with its table of users, in which each source looks up the rows that it sent."""
+    """A stack with access to its table `user`, in which each source finds its rows."""
 
     def users(self, first: int) -> Counter[int]:
-        """How often each number of a source's users stands in the table."""
+        """The count of each number of a source in the table."""
         answer = self.ask({"users": f"SELECT ind FROM user WHERE ind >= {first} AND ind < {first + ROOM}"})
         return Counter(cells[0] for cells in answer["users"]["rows"])
 
     def expect_users(self, source: str, first: int, count: int) -> None:
-        """Waits until all rows of a source are there, each once."""
+        """Waits until all rows of a source are in the table, each once."""
         wanted = Counter(range(first, first + count))
         until = time.monotonic() + PATIENCE
         while (found := self.users(first)) != wanted:

@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn every_form_that_clients_send_arrives_once_and_answers_as_files_do() {
+async fn every_valid_request_arrives_once_with_the_results_of_loaded_files() {
     let Some(mut stack) = Stack::up().await else { return };
     let rows = stack.folder("rows");
     let (made_up, first) = (stack.folder("made-up"), stack.numbers().end - 300);
@@ -40,11 +40,7 @@ async fn every_form_that_clients_send_arrives_once_and_answers_as_files_do() {
     assert_same_answers(&tables, &files.tables());
     for dataset in DATASETS {
         assert_eq!(files.counts[dataset]["quarantined"], 0, "{}", files.counts[dataset]);
-        assert_eq!(
-            rows_of(&tables, dataset).len(),
-            300 + written[dataset],
-            "each row of {dataset} stands once"
-        );
+        assert_eq!(rows_of(&tables, dataset).len(), 300 + written[dataset], "{dataset} has duplicate rows");
     }
     assert_same_answers(&stack.answers_over_own_rows(), &files.analyse());
 
@@ -53,7 +49,7 @@ async fn every_form_that_clients_send_arrives_once_and_answers_as_files_do() {
     }
     stack.replay(&rows, &["--format", "native"]);
     stack.drain();
-    assert_eq!(stack.tables(), tables, "what is there already makes no new row and no new version");
+    assert_eq!(stack.tables(), tables, "repeated rows add neither rows nor versions");
 }
 
 /// Copies the three files of a folder and numbers the posts from `first`. Returns the number of lines.
@@ -144,7 +140,7 @@ fn invalid_records(number: i64) -> Vec<InvalidRecord> {
 }
 
 #[tokio::test]
-async fn rows_that_break_the_contract_are_in_quarantine_as_they_came() {
+async fn rows_that_break_the_contract_are_unchanged_in_quarantine() {
     let Some(mut stack) = Stack::up().await else { return };
     let invalid_records = invalid_records(stack.number());
     // Each twice, as two requests: quarantine has one row, or two if no contract names the dataset, because they may be two events.
@@ -183,7 +179,7 @@ async fn rows_that_break_the_contract_are_in_quarantine_as_they_came() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_answered_in_the_style_of_its_api_and_not_stored() {
+async fn rejected_requests_get_the_errors_of_their_api_and_are_not_stored() {
     let Some(mut stack) = Stack::up().await else { return };
     let row = user(stack.number());
     let good = format!("{row}\n");
@@ -260,7 +256,7 @@ async fn what_is_refused_is_answered_in_the_style_of_its_api_and_not_stored() {
         }
     }
 
-    // When this row is there, so are all that were put on the stream before it.
+    // When this row has arrived, all records that were put on the stream before it have arrived too.
     let last = HttpRequest::native("geo", geo(stack.number()));
     assert_eq!(stack.send(&last).await.status, 200);
     stack.drain();
@@ -270,7 +266,7 @@ async fn what_is_refused_is_answered_in_the_style_of_its_api_and_not_stored() {
 }
 
 #[tokio::test]
-async fn the_analysis_keeps_its_answers_in_the_table_and_in_the_lake() {
+async fn the_analysis_stores_its_results_in_the_table_and_in_the_lake() {
     let Some(mut stack) = Stack::up().await else { return };
     // A post, so that the tables exist.
     let ind = stack.number();
@@ -321,7 +317,7 @@ async fn the_analysis_keeps_its_answers_in_the_table_and_in_the_lake() {
 }
 
 #[tokio::test]
-async fn the_stock_client_and_its_restart_post_what_loading_the_same_rows_gives() {
+async fn a_restarted_stock_client_gives_the_tables_of_the_loaded_rows() {
     let Some(data) = beside("data") else { return };
     let Some(mut stack) = Stack::up().await else { return };
     // The client draws the same numbers after every start.
@@ -345,7 +341,7 @@ async fn the_stock_client_and_its_restart_post_what_loading_the_same_rows_gives(
 }
 
 #[tokio::test]
-async fn deployed_functions_take_their_sample_events() {
+async fn deployed_functions_process_their_sample_events() {
     let Some(mut stack) = Stack::up().await else { return };
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
     for entry in fs::read_dir(repository("events")).unwrap() {
@@ -380,14 +376,14 @@ async fn deployed_functions_take_their_sample_events() {
 }
 
 #[tokio::test]
-async fn files_of_any_name_are_taken_and_a_key_that_is_no_path_holds_nothing_up() {
+async fn files_of_any_name_are_loaded_and_an_invalid_key_blocks_nothing() {
     let Some(mut stack) = Stack::up().await else { return };
     let row = |number| user(number).to_string();
     stack.put_object("inbox//user/odd.ndjson", row(-1)).await;
     // `année +%41`: the source of a copy is URL-encoded.
     stack.takes_file("inbox/user/ann%C3%A9e%20+%2541-{}.ndjson", row).await;
     stack.takes_file("inbox/user/plain-{}.ndjson", row).await;
-    // Both have left the inbox, and the other one has not.
+    // The two loaded files have left the inbox. The object with the invalid key has not.
     for _ in 0..60 {
         if stack.keys("inbox/").await == ["inbox//user/odd.ndjson"] {
             break;

@@ -1,4 +1,4 @@
-//! Reproduces the published figures of two real notebooks cell by cell from their rows.
+//! Reproduces the published figures of two notebooks, cell by cell, from their rows.
 //!
 //! If a notebook interprets a question differently, `golden/<owner>/queries/` has its query, and ours is compared with
 //! what follows from the published table. The figures are not part of the repository; without them the tests are
@@ -62,7 +62,7 @@ const ADAM_BREEZE: [Published; 9] = [
     table(11, Theirs, "median_followers_by_join_year_and_age_group"),
 ];
 
-/// The owner calls the oldest group 50+.
+/// The owner's name of the oldest group is 50+.
 const OLDEST: &[(&str, &str)] = &[("+50", "50+")];
 
 const WILSON_REDMAN: [Published; 9] = [
@@ -98,7 +98,7 @@ fn row(cells: &Value, renamed: &[(&str, &str)]) -> Vec<String> {
 fn cells_renamed(rows: &Value, renamed: &[(&str, &str)]) -> Cells {
     let rows = rows.as_array().unwrap();
     let cells: Cells = rows.iter().map(|cells| row(cells, renamed)).collect();
-    assert_eq!(cells.len(), rows.len(), "no row stands twice");
+    assert_eq!(cells.len(), rows.len(), "there are duplicate rows");
     cells
 }
 
@@ -168,7 +168,7 @@ fn first_places(counted: &Cells) -> Cells {
 }
 
 #[test]
-fn wilson_redman_agrees_through_contracts_of_its_own() {
+fn the_tables_of_wilson_redman_follow_from_its_own_contracts() {
     let Some(folder) = beside("golden/WilsonRedman") else {
         return;
     };
@@ -177,14 +177,14 @@ fn wilson_redman_agrees_through_contracts_of_its_own() {
     let agreed = golden.agrees(&WILSON_REDMAN);
     assert_eq!(agreed, 372 + 21 + 285 + 2 + 15 + 8 + 6 + 6 + 36, "cells");
 
-    // Ours keeps to 2018-2022; the rest of the year table is the same.
+    // Our query is limited to 2018-2022. The rows of these years are the same.
     let published = cells(&golden.published[1]["rows"]);
     let in_our_years: Cells = published.into_iter().filter(|row| row[0] != "2017").collect();
     assert_eq!(cells(&golden.ours["popular_category_by_year"]["rows"]), in_our_years);
 }
 
 #[test]
-fn adam_breeze_agrees_from_raw_rows_through_our_contracts() {
+fn the_tables_of_adam_breeze_follow_from_our_contracts() {
     let Some(folder) = beside("golden/AdamBreeze1") else {
         return;
     };
@@ -192,7 +192,7 @@ fn adam_breeze_agrees_from_raw_rows_through_our_contracts() {
     let agreed = golden.agrees(&ADAM_BREEZE);
     assert_eq!(agreed, 597 + 186 + 354 + 3 + 24 + 8 + 6 + 6 + 36, "cells");
 
-    // Cell 4 counts every category of every country; our reading of the question is its first places.
+    // Cell 4 counts every category of every country; our query returns only the largest count of each country.
     let counted = cells(&golden.published[0]["rows"]);
     assert_eq!(cells(&golden.ours["popular_category_by_country"]["rows"]), first_places(&counted));
 
@@ -209,7 +209,7 @@ fn adam_breeze_agrees_from_raw_rows_through_our_contracts() {
 }
 
 #[test]
-fn adam_breeze_cleaned_as_we_do_but_for_five_descriptions() {
+fn our_cleaning_differs_from_adam_breeze_in_five_descriptions() {
     let Some(folder) = beside("golden/AdamBreeze1") else { return };
     let golden = Golden::load("AdamBreeze1", &folder, None, "raw");
     let queries = tempfile::tempdir().unwrap();
@@ -241,12 +241,12 @@ fn adam_breeze_cleaned_as_we_do_but_for_five_descriptions() {
         }
     }
     assert_eq!(compared, 224 * (11 + 4 + 4), "cells");
-    // The notebook takes only one of the three sentinels of a missing description for what it is.
+    // The notebook replaces only one of the three sentinels of a missing description by null.
     let kept = |description: &str| ["description", description, "null"].map(str::to_owned);
     assert_eq!(different, BTreeMap::from([(kept("No description available"), 4), (kept("Untitled"), 1)]));
 }
 
-/// A cell of the notebook's clean tables in our request: only the way of writing times and pairs differs.
+/// Converts a cell of the notebook's clean tables to our format of times and pairs.
 fn as_we_write(column: &str, cell: String) -> String {
     match column {
         "timestamp" | "date_joined" => cell.replace(".000+0000", "Z"),

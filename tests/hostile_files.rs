@@ -1,5 +1,5 @@
-//! Small malicious files that demand more memory, time or depth than there is. The tests of every reader of files include
-//! this module.
+//! Small malicious files that need more memory, time or stack than a process has. The tests of every reader of files
+//! include this module.
 //!
 //! Parquet is written field by field, because no writer produces such files.
 
@@ -7,7 +7,7 @@ use std::fs::ReadDir;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// A file by its name.
+/// The name and the bytes of a file.
 pub type Named = (String, Vec<u8>);
 
 /// The folder of files that once broke pinlake, which not every checkout has. `None`, with a message, if it is missing.
@@ -16,7 +16,7 @@ pub fn seen() -> Option<(PathBuf, ReadDir)> {
         Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("shared/cases/hostile"));
     let found = beside.into_iter().find_map(|folder| Some((folder.clone(), std::fs::read_dir(folder).ok()?)));
     if found.is_none() {
-        println!("skipped: no shared/cases/hostile beside the repository");
+        println!("skipped: there is no folder shared/cases/hostile beside the repository");
     }
     found
 }
@@ -44,7 +44,7 @@ fn texts() -> Vec<Named> {
         ("slow.csv.gz", gzip((megabytes(15) + &row.repeat(3000)).as_bytes())),
         ("slow.csv.zst", zstd((megabytes(2) + &row.repeat(30_000)).as_bytes())),
         ("names.csv", format!("{names}ind\n{}", ",".repeat(400_000) + "\n").into_bytes()),
-        // The header is just short enough: each row is nearly a megabyte.
+        // The header is slightly below the limit, so each row is nearly a megabyte.
         ("header.csv.gz", gzip(("h".repeat(1_000_000) + "\n" + &"1\n".repeat(2_000_000)).as_bytes())),
         ("empty_lines.ndjson.gz", gzip(&b"\n".repeat(300 << 20))),
         ("braces.ndjson.zst", zstd(&b"{}\n".repeat(20 << 20))),

@@ -1,4 +1,4 @@
-//! Tests of the whole of pinlake: the program, the results, the local stack.
+//! Tests of the program, its results and the local stack.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as the test does")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so")]
 

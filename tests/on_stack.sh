@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What the scripts begin with that drive a stack which runs. To be sourced with `here`, the script's folder, set. Ends the script
-# when no stack is named; sets `root`, `target`, `work` (where all that the script makes lies) and `built` (the programs that
-# cargo made), and brings `venv`.
+# Sourced by scripts that use a running stack, after they set `here` to their folder. Exits if PINLAKE_STACK is not set.
+# Sets `root`, `target`, `work` (the folder for all files of the script) and `built` (the programs that cargo built), and
+# defines `venv`.
 root=$(cd "$here/../.." && pwd)
 target="${CARGO_TARGET_DIR:-$root/target}"
 work="$target/$(basename "$here")"

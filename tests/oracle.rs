@@ -36,7 +36,7 @@ fn agrees_with_the_oracle(rows: &Path) -> Value {
     let again = load(lake.path(), &[], &files);
     for (dataset, counts) in &again {
         assert_eq!(counts["inserted"], 0, "{dataset}");
-        assert_eq!(counts["quarantined"], 0, "{dataset}: a bad row seen before is a duplicate");
+        assert_eq!(counts["quarantined"], 0, "{dataset}: a repeated invalid row is a duplicate");
         assert_eq!(counts["duplicates"], counts["read"], "{dataset}");
     }
     assert_eq!(analyse(lake.path(), &[]), results, "loading again changes neither rows nor versions");
@@ -65,13 +65,13 @@ fn generate(rows: u64, options: &[&str]) -> tempfile::TempDir {
 }
 
 #[test]
-fn generated_rows_with_replays_and_dirt() {
+fn generated_rows_with_duplicates_and_dirty_rows() {
     let rows =
         generate(3_000, &["--duplicates", "0.3", "--dirty", "0.1", "--malformed", "0.02", "--seed", "7"]);
     let counts = agrees_with_the_oracle(rows.path());
     for dataset in ["pin", "geo", "user"] {
         for count in ["inserted", "duplicates", "quarantined"] {
-            assert!(counts[dataset][count].as_u64().unwrap() > 50, "too little {count} of {dataset} to test");
+            assert!(counts[dataset][count].as_u64().unwrap() > 50, "too few {count} of {dataset} to test");
         }
     }
 }
@@ -96,11 +96,11 @@ fn the_first_thousand_draws_of_the_stock_client() {
     let rows = tempfile::tempdir().unwrap();
     output(python("stock_client.py").arg(&data).arg(rows.path()).arg("1231"));
     let counts = agrees_with_the_oracle(rows.path());
-    assert_eq!(counts["pin"]["duplicates"], 65, "the client itself draws rows again");
+    assert_eq!(counts["pin"]["duplicates"], 65, "the client draws some rows twice");
 }
 
 #[test]
-fn odd_rows_that_real_clients_have_not_sent_yet() {
+fn rows_in_formats_that_real_clients_have_not_sent() {
     let rows = tempfile::tempdir().unwrap();
     let pins = [
         r#"{"index": 1, "follower_count": "1.2k", "poster_name": "a", "category": "art"}"#,

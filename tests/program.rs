@@ -1,4 +1,4 @@
-//! Runs the `pinlake` program, and finds data that some checkouts have beside them.
+//! Runs the `pinlake` program, and finds test data outside the repository.
 
 use std::{
     collections::BTreeMap,

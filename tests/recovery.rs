@@ -145,7 +145,7 @@ async fn acknowledged(stack: &mut Stack) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_bad_deploy_leaves_batches_and_dead_letters_that_one_command_brings_in() {
+async fn one_command_recovers_the_batches_and_dead_letters_of_a_bad_deployment() {
     let Some(mut stack) = Stack::up().await else { return };
     let aws = Aws::of(&stack);
     let (shard, sequence) = acknowledged(&mut stack).await;
@@ -169,7 +169,7 @@ async fn a_bad_deploy_leaves_batches_and_dead_letters_that_one_command_brings_in
 }
 
 #[tokio::test]
-async fn a_lost_queue_leaves_landing_that_one_trigger_brings_in() {
+async fn one_trigger_inserts_the_landing_objects_of_a_lost_queue() {
     let Some(mut stack) = Stack::up().await else { return };
     let aws = Aws::of(&stack);
     let (shard, sequence) = acknowledged(&mut stack).await;
@@ -193,7 +193,7 @@ async fn a_lost_queue_leaves_landing_that_one_trigger_brings_in() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_of_a_table_is_restored() {
+async fn deleted_objects_of_a_table_are_restored() {
     let Some(mut stack) = Stack::up().await else { return };
     let aws = Aws::of(&stack);
     acknowledged(&mut stack).await;

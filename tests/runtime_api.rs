@@ -80,7 +80,7 @@ impl Function {
     }
 }
 
-/// The text, and the part of its base64 that does not depend on its position.
+/// The text, and the part of its base64 encoding that does not depend on its position.
 pub fn marks(text: &str) -> Vec<String> {
     let encoded = (0..3).map(|shift| {
         let text = STANDARD.encode(format!("{}{text}", " ".repeat(shift)));

@@ -2,7 +2,7 @@
 
 const MARK: &str = "PINLAKE_TEST_ALONE";
 
-/// Runs the test of this name in a process of its own, and says what it said. There, `true`.
+/// Runs the test of this name in a process of its own and prints its output. Returns `true` in that process.
 pub fn alone(test: &str) -> bool {
     if std::env::var_os(MARK).is_some() {
         return true;

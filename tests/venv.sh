@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# venv DIR REQUIREMENTS: a virtual environment in DIR with exactly these packages, made again when they change. To be
-# sourced by the scripts that need one.
+# venv DIR REQUIREMENTS: creates a virtual environment in DIR with exactly these packages, and creates it again when they
+# change. Sourced by scripts.
 venv() {
     local dir="$1" wanted="$2"
     if cmp -s "$wanted" "$dir/installed.txt"; then

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_of_each_shard_stays() {
+    fn the_highest_number_of_each_shard_is_kept() {
         let mut acks = Acks::default();
         acks.add_header("shard-0=99,shard-1=5").unwrap();
         acks.add_header("shard-0=100").unwrap();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_with_a_mistake_changes_nothing() {
+    fn an_invalid_header_changes_nothing() {
         let mut acks = Acks::default();
         for header in ["shard-0=1,shard-1", "shard-0=12x", "=5", "shard-0=", "", " , "] {
             assert!(acks.add_header(header).is_err(), "{header}");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_load_nonempty_is_an_error() {
+    fn waiting_for_no_acknowledgements_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("acks.json");
         assert!(Acks::load_nonempty(&path).is_err());

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_file_belongs_to_its_owner_whatever_was_there() {
+    fn a_private_file_is_readable_by_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn triggers_carry_no_work_and_anything_else_may() {
+    fn triggers_for_landing_have_no_other_work() {
         let landed = r#"{"Records":[{"s3":{"object":{"key":"landing/pin/0aa/20221019T1200/events/s/1-2-ff.parquet"}}}]}"#;
         for body in [TRIGGER, r#"{"wake":["pin"]}"#, landed, "not json"] {
             assert!(!carries_work(body), "{body}");

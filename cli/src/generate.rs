@@ -1,7 +1,7 @@
 //! `pinlake generate`: writes synthetic rows of the three datasets, as clients send them.
 //!
-//! [`rows`] generates rows; this module lays out the files. A duplicate comes anywhere after the row it repeats. All three
-//! files repeat the same rows, because the stock client sends the same post of all three tables in a round.
+//! [`rows`] generates rows; this module writes the files. A duplicate comes anywhere after the row it repeats. All
+//! three files repeat the same rows, because the stock client sends the same post of all three tables in a round.
 
 mod json_line;
 mod rows;
@@ -125,7 +125,7 @@ fn cannot_write(out: &Path, error: io::Error) -> CliError {
     .caused_by(error)
 }
 
-/// Random streams of the layout, shared by the three files and different from those of [`rows`].
+/// Random streams of this module, shared by the three files and different from those of [`rows`].
 const DUPLICATE_STREAM: u64 = 32;
 const MALFORMED_STREAM: u64 = 33;
 
@@ -193,7 +193,7 @@ fn flush(file: &mut File, buffer: &mut Vec<u8>) -> io::Result<u64> {
     Ok(written)
 }
 
-/// Appends a truncated row, as a client leaves it that dies while writing. `last` is the highest row to choose from.
+/// Appends a truncated row, as a client that is killed writes it. `last` is the highest row to choose from.
 fn write_malformed(
     buffer: &mut Vec<u8>,
     dataset: Dataset,

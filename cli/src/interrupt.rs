@@ -10,14 +10,14 @@ use tokio::sync::watch;
 
 use crate::console;
 
-/// The exit code of a run that Ctrl-C brought to an early but orderly end, as shells have it.
+/// The exit code after Ctrl-C, 128 + SIGINT as in shells.
 pub fn exit_code() -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
 const INTERRUPTED: u8 = 130;
 
-/// Turns true when the user, or whoever manages the process, wants it to stop.
+/// Becomes true after Ctrl-C or SIGTERM.
 pub fn watch() -> io::Result<watch::Receiver<bool>> {
     let (sender, receiver) = watch::channel(false);
     let mut signals = Signals::new([SIGINT, SIGTERM])?;

@@ -1,4 +1,4 @@
-"""Clients: `pinlake replay` processes with rows of their own, killed now and then and resumed, and rows sent again."""
+"""Clients: `pinlake replay` processes with their own rows. They are killed and resumed, and sometimes repeat rows."""
 
 import json
 import os
@@ -24,14 +24,14 @@ _STOP_SECONDS = 90
 
 @dataclass
 class Sent:
-    """A folder of rows that were posted, and how many of each dataset, from the first, are acknowledged."""
+    """A folder of posted rows, and the number of rows of each dataset, from the first, that are acknowledged."""
 
     folder: Path
     acknowledged: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DATASETS, 0))
 
 
 class Client:
-    """One client: rounds of made-up rows, each posted to its end unless time is up."""
+    """One client: posts rounds of generated rows until it is stopped."""
 
     def __init__(self, number: int, to: str, folder: Path, settings: dict[str, str], faults: Faults) -> None:
         self._faults = faults
@@ -49,27 +49,27 @@ class Client:
         self.failure: BaseException | None = None
 
     def start(self) -> None:
-        """Begins to post."""
+        """Starts posting."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Finishes the requests under way and posts no more."""
+        """Asks the client to finish its open requests and to post no more."""
         self._stop.set()
 
     def join(self) -> None:
-        """Waits until it has stopped. Raises Failure if it does not, or could not go on."""
+        """Waits until the client has stopped. Raises Failure if it does not stop or has failed."""
         self._thread.join(_STOP_SECONDS + 30)
         if self._thread.is_alive() or self.failure is not None:
-            raise Failure(f"a client did not come to its end: {self.failure or 'it still posts'}; see {self._folder}")
+            raise Failure(f"a client did not stop: {self.failure or 'it still posts'}; see {self._folder}")
 
     def rows(self) -> int:
-        """Rows that are acknowledged so far."""
+        """The number of rows that are acknowledged so far."""
         return sum(sum(sent.acknowledged.values()) for sent in self.sent)
 
     def refused(self) -> list[Path]:
-        """Files of rows that ingest refused. There should be none: every row is JSON."""
+        """Files of rows that ingest rejected. There should be none: every row is JSON."""
         return [path for path in self._folder.glob("*.rejects.ndjson") if path.stat().st_size]
 
     def _run(self) -> None:
@@ -106,23 +106,23 @@ class Client:
         ]  # fmt: skip
         with (self._folder / f"replay-{number}.log").open("a") as log:
             while not self._run_once(list(map(str, command)), log, sent, state) and not self._stop.is_set():
-                # The same again: it goes on where it stopped.
+                # The same command continues from the state file.
                 time.sleep(0.2)
         _note(sent, state)
 
     def _run_once(self, command: list[str], log: Any, sent: Sent, state: Path) -> bool:
-        """Whether it has come to its end."""
+        """Runs the command, and kills it at a random time while faults are on. Returns whether it completed."""
         process = subprocess.Popen(command, env=self._settings, stdout=subprocess.PIPE, stderr=log, text=True)
         life = self._chance.uniform(1, _LONGEST_LIFE)
         begun = time.monotonic()
-        told = False
+        stopping = False
         while process.poll() is None:
-            if self._stop.is_set() and not told:
+            if self._stop.is_set() and not stopping:
                 process.send_signal(signal.SIGTERM)
-                told, begun = True, time.monotonic()
-            if told and time.monotonic() > begun + _STOP_SECONDS:
+                stopping, begun = True, time.monotonic()
+            if stopping and time.monotonic() > begun + _STOP_SECONDS:
                 process.kill()
-            elif not told and self._faults.on and time.monotonic() > begun + life:
+            elif not stopping and self._faults.on and time.monotonic() > begun + life:
                 process.kill()
                 process.wait()
                 self._faults.strike("clients", "killed", "replay", f"process {process.pid}, and resumed")
@@ -137,7 +137,7 @@ class Client:
 
 
 def _note(sent: Sent, state: Path) -> None:
-    """Takes in how far a state file says that its client has come."""
+    """Reads from a state file how many rows are acknowledged."""
     if not state.exists():
         return
     for name, rows in json.loads(state.read_text())["files"].items():
@@ -146,7 +146,7 @@ def _note(sent: Sent, state: Path) -> None:
 
 
 def merged_acks(clients: list[Client], into: Path) -> None:
-    """The highest acknowledged sequence number of each shard, of all clients, as `pinlake wait` reads it."""
+    """Writes the highest acknowledged sequence number of each shard over all clients, for `pinlake wait`."""
     highest: dict[str, str] = {}
     for client in clients:
         if client.acks.exists():

@@ -1,8 +1,9 @@
-"""Kinesis to the cleaner, as the AWS Lambda Developer Guide documents it ("Process Kinesis Data Streams records").
+"""Delivers Kinesis records to the cleaner, as the AWS Lambda Developer Guide documents it ("Process Kinesis Data
+Streams records").
 
-The stand-in's own mapping is switched off: it invokes again after a crash, but takes a batch that the cleaner reports
-as failed (ReportBatchItemFailures) for done, which loses it. This one goes on at the first record that was reported,
-halves a batch that failed as a whole, delivers a batch twice now and then, and gives nothing up.
+The stand-in's own event source mapping is disabled: it retries after a crash, but ignores ReportBatchItemFailures and
+would lose the batch. This one continues at the first reported record, halves a batch that failed as a whole, sometimes
+delivers a batch twice, and discards nothing.
 """
 
 import base64
@@ -19,12 +20,12 @@ from local.chaos.faults import Faults
 from local.places import REGION
 
 _PAUSE = 0.2
-# A little more than the cleaner's own time limit.
+# Slightly more than the time limit of the cleaner.
 _READ_TIMEOUT = 130
 
 
 class EventSource:
-    """One thread that reads all shards in turn and delivers, one batch of a shard at a time."""
+    """A thread that reads all shards in turn and delivers one batch of a shard at a time."""
 
     def __init__(self, described: dict[str, Any], faults: Faults) -> None:
         self._described = described
@@ -43,7 +44,7 @@ class EventSource:
         self.failed = 0
 
     def start(self) -> None:
-        """Takes the place of the stand-in's mapping."""
+        """Disables the stand-in's event source mapping and starts the thread."""
         mappings = self._lambda.list_event_source_mappings(FunctionName=self._function)["EventSourceMappings"]
         self._most = mappings[0]["BatchSize"]
         self._arn = mappings[0]["EventSourceArn"]
@@ -52,12 +53,12 @@ class EventSource:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the batch under way."""
+        """Stops after the current batch."""
         self._stop.set()
         self._thread.join(_READ_TIMEOUT)
 
     def has_read_all(self, seconds: float) -> bool:
-        """Waits until nothing is left to read, ``seconds`` at most."""
+        """Waits at most ``seconds`` until all records have been read. Returns whether they have."""
         self._idle.clear()
         return self._idle.wait(seconds)
 
@@ -66,7 +67,7 @@ class EventSource:
             try:
                 busy = [self._deliver_next(shard["ShardId"]) for shard in self._shards()]
             except (BotoCoreError, ClientError):
-                # The stand-in is being started anew.
+                # The stand-in is being restarted.
                 busy = [True]
                 time.sleep(_PAUSE)
             if not any(busy):
@@ -77,7 +78,7 @@ class EventSource:
         return self._kinesis.list_shards(StreamName=self._described["stream"])["Shards"]
 
     def _deliver_next(self, shard: str) -> bool:
-        """Delivers one batch of a shard; false if there is none."""
+        """Delivers one batch of a shard. Returns False if there are no records."""
         passed = self._passed.get(shard)
         where = (
             {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": passed}
@@ -138,7 +139,7 @@ class EventSource:
         }
 
     def _invoke(self, event: bytes) -> dict[str, Any] | None:
-        """The cleaner's answer; nothing if it failed or did not answer."""
+        """The cleaner's response; None if it failed or did not respond."""
         try:
             answer = self._lambda.invoke(FunctionName=self._function, Payload=event)
             said = answer["Payload"].read()

@@ -1,4 +1,4 @@
-"""Chance, and what struck. A seed fixes what every part draws; it cannot fix in which order processes run."""
+"""Draws and counts faults. A seed determines what each part draws, but not the order in which processes run."""
 
 import json
 import random
@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-# How often, per request, message or batch; a run multiplies each by between a half and one and a half.
+# Probability per request, message or batch. A run multiplies each by a factor from 0.5 to 1.5.
 RATES = {
     # the proxy: any request
     "slow": 0.02,
@@ -35,7 +35,7 @@ RATES = {
 
 
 class Faults:
-    """Draws faults while they are on, and counts those that struck, by part, fault and place."""
+    """Draws faults while they are on, and counts those that were injected, by part, fault and place."""
 
     def __init__(self, seed: int, log: Path) -> None:
         self.seed = seed
@@ -48,24 +48,24 @@ class Faults:
         self.rates = {fault: rate * chance.uniform(0.5, 1.5) for fault, rate in RATES.items()}
 
     def chance(self, of: str) -> random.Random:
-        """The dice of one part."""
+        """The random generator of one part."""
         return random.Random(f"{self.seed}/{of}")
 
     def begin(self) -> None:
-        """From here on things fail."""
+        """Starts the faults."""
         self._on.set()
 
     def end(self) -> None:
-        """From here on nothing does."""
+        """Stops the faults."""
         self._on.clear()
 
     @property
     def on(self) -> bool:
-        """Whether things fail."""
+        """Whether faults are on."""
         return self._on.is_set()
 
     def draw(self, chance: random.Random, faults: list[str], weight: float = 1) -> str | None:
-        """One of ``faults``, each ``weight`` times as likely as usual, or mostly none."""
+        """Draws one of ``faults``, each with ``weight`` times its rate, or None."""
         if not self.on:
             return None
         at = chance.random()
@@ -76,7 +76,7 @@ class Faults:
         return None
 
     def strike(self, part: str, fault: str, place: str, detail: str = "") -> None:
-        """Counts a fault that has struck, and writes it down."""
+        """Counts and logs an injected fault."""
         with self._lock:
             self.struck[part, fault, place] += 1
             after = round(time.monotonic() - self._begun, 3)
@@ -85,6 +85,6 @@ class Faults:
             self._log.flush()
 
     def count(self, *faults: str) -> int:
-        """How often any of these struck, anywhere."""
+        """How often these faults were injected."""
         with self._lock:
             return sum(n for (_, fault, _), n in self.struck.items() if fault in faults)

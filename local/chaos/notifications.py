@@ -1,5 +1,5 @@
-"""S3's events on their way to the wake-up queue. They get a queue of their own, and from there some are lost, late or
-doubled: the queue itself cannot be interfered with, because the stand-in empties it at once."""
+"""Passes S3 notifications to the trigger queue, and drops, delays or doubles some of them. S3 sends them to a separate
+queue, because the stand-in reads the trigger queue at once."""
 
 import heapq
 import threading
@@ -16,7 +16,7 @@ _LATEST_SECONDS = 20
 
 
 class Notifications:
-    """One thread that passes events on."""
+    """A thread that passes notifications on."""
 
     def __init__(self, described: dict[str, Any], faults: Faults) -> None:
         self._faults = faults
@@ -32,22 +32,22 @@ class Notifications:
         self.passed = 0
 
     def start(self) -> None:
-        """Puts itself between the bucket and the queue."""
+        """Creates the queue, has the bucket send its notifications there, and starts the thread."""
         self._queue = self._sqs.create_queue(QueueName=_QUEUE)["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        told = self._s3.get_bucket_notification_configuration(Bucket=self._bucket)["QueueConfigurations"]
-        ours = [{**part, "QueueArn": attributes["QueueArn"]} for part in told]
+        configurations = self._s3.get_bucket_notification_configuration(Bucket=self._bucket)["QueueConfigurations"]
+        ours = [{**part, "QueueArn": attributes["QueueArn"]} for part in configurations]
         self._s3.put_bucket_notification_configuration(
             Bucket=self._bucket, NotificationConfiguration={"QueueConfigurations": ours}
         )
         self._thread.start()
 
     def sweep(self) -> None:
-        """What the template's schedule sends every quarter of an hour."""
+        """Sends the trigger that the schedule of the template sends every 15 minutes."""
         self._sqs.send_message(QueueUrl=self._trigger_queue, MessageBody='{"wake":[]}')
 
     def stop(self) -> None:
-        """Passes nothing on any more."""
+        """Stops the thread."""
         self._stop.set()
         self._thread.join(10)
 
@@ -57,7 +57,7 @@ class Notifications:
                 self._send()
                 self._take()
             except (BotoCoreError, ClientError):
-                # The stand-in is being started anew.
+                # The stand-in is being restarted.
                 time.sleep(0.2)
 
     def _send(self) -> None:

@@ -1,4 +1,4 @@
-"""The functions' processes: children of the stand-in. Reads /proc, so this needs Linux."""
+"""The processes of the functions, which are children of the stand-in. Needs Linux, because it reads /proc."""
 
 import contextlib
 import os
@@ -10,13 +10,13 @@ _ESTABLISHED = "01"
 
 
 def functions(stand_in: int) -> dict[int, str]:
-    """The processes that run functions, and each one's function."""
+    """The ids of the processes, each with the name of its function."""
     found = {}
     for folder in _PROC.iterdir():
         if not folder.name.isdecimal():
             continue
         with contextlib.suppress(OSError, ValueError, IndexError):
-            # The name is in brackets and may hold anything; state and parent follow.
+            # The name is in brackets and may contain any character; state and parent follow.
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             if int(parent) != stand_in or state == "Z":
                 continue
@@ -27,7 +27,7 @@ def functions(stand_in: int) -> dict[int, str]:
 
 
 def asking(stand_in: int, port: int) -> tuple[int, str] | None:
-    """The function's process that has a connection from this local port, and its function."""
+    """The process that has a connection from this local port, and the name of its function."""
     inode = _inode(port)
     if inode is None:
         return None
@@ -49,7 +49,7 @@ def _inode(port: int) -> str | None:
 
 
 def kill(pid: int) -> bool:
-    """kill -9; false if it was gone."""
+    """Sends SIGKILL. Returns False if the process has ended."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

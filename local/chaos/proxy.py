@@ -1,6 +1,6 @@
-"""An HTTP proxy between the functions and the stand-in, which fails as networks and AWS do.
+"""An HTTP proxy between the functions and the stand-in that fails as networks and AWS do.
 
-HTTP/1.1 only, bodies as a whole, one connection to the stand-in a request: what the SDKs ask of it here, and no more.
+It supports what the SDKs need here: HTTP/1.1, bodies that fit in memory, one connection to the stand-in per request.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _S3_ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Me
 
 @dataclass
 class Message:
-    """A request or an answer: the first line, headers in lower case, the body as it went over the wire."""
+    """A request or a response: the first line, headers in lower case, the body, and the body as it was sent."""
 
     first: str
     headers: list[tuple[str, str]]
@@ -31,11 +31,11 @@ class Message:
     framing: bytes = field(default=b"", repr=False)
 
     def header(self, name: str) -> str:
-        """A header's value, or nothing."""
+        """The value of a header; empty if it is missing."""
         return next((value for known, value in self.headers if known == name), "")
 
     def wire(self) -> bytes:
-        """As it goes over the wire."""
+        """The bytes to send."""
         head = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
         return f"{self.first}\r\n{head}\r\n".encode("latin-1") + self.framing
 
@@ -46,7 +46,7 @@ class Message:
 
 
 class Cut(Exception):
-    """The connection is to end without an answer, or with a part of one."""
+    """The connection must end without a response, or after a part of one."""
 
     def __init__(self, part: bytes = b"") -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Cut(Exception):
 
 
 class Proxy:
-    """The proxy, in a thread of its own. ``target`` is the stand-in's port; whoever starts it sets ``stand_in``."""
+    """The proxy, in a thread of its own. ``target`` is the port of the stand-in; the caller sets ``stand_in``."""
 
     def __init__(self, faults: Faults, target: int) -> None:
         self._faults = faults
@@ -67,7 +67,7 @@ class Proxy:
         self.port = 0
 
     def start(self) -> str:
-        """Begins to listen; gives the address."""
+        """Starts listening and returns the address."""
         listening = threading.Event()
 
         async def serve() -> None:
@@ -86,7 +86,7 @@ class Proxy:
 
     @property
     def late(self) -> int:
-        """Puts that have still to land."""
+        """The number of delayed puts that have not been sent yet."""
         return len(self._late)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,7 +106,7 @@ class Proxy:
                 await writer.drain()
             _reset(writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            # The function is gone, or the stand-in is: a network would not say more.
+            # The function or the stand-in has closed its connection.
             _reset(writer)
         finally:
             with contextlib.suppress(OSError):
@@ -114,7 +114,7 @@ class Proxy:
 
     async def _answer(self, request: Message, peer: int) -> Message:
         service, operation, place = _what(request)
-        # Puts are what the guarantee rests on, and one request in ten.
+        # The guarantee depends on puts, which are only one request in ten.
         weight = 3 if operation == "PUT" else 1
         fault = self._faults.draw(self._chance, _possible(operation), weight)
         if fault is None:
@@ -168,7 +168,7 @@ class Proxy:
                 return await self._deny(request)
 
     def _kill(self, fault: str, peer: int, at: str) -> bool:
-        """Kills the very process that asks."""
+        """Kills the process that sent the request."""
         found = processes.asking(self.stand_in, peer)
         if found is None or not processes.kill(found[0]):
             return False
@@ -186,7 +186,7 @@ class Proxy:
         task.add_done_callback(self._late.discard)
 
     async def _throttle(self, request: Message) -> Message:
-        """Part of the records of PutRecords is not taken."""
+        """Forwards some records of PutRecords and reports the others as throttled."""
         asked = json.loads(request.body)
         records = asked["Records"]
         denied = _some(self._chance, len(records))
@@ -196,22 +196,22 @@ class Proxy:
         answer = await self._forward(request.with_body(json.dumps(asked | {"Records": taken}).encode()))
         if not answer.first.startswith("HTTP/1.1 200"):
             return answer
-        told = json.loads(answer.body)
-        results = iter(told["Records"])
-        told["Records"] = [_THROTTLED if at in denied else next(results) for at in range(len(records))]
-        told["FailedRecordCount"] = len(denied)
-        return answer.with_body(json.dumps(told).encode())
+        response = json.loads(answer.body)
+        results = iter(response["Records"])
+        response["Records"] = [_THROTTLED if at in denied else next(results) for at in range(len(records))]
+        response["FailedRecordCount"] = len(denied)
+        return answer.with_body(json.dumps(response).encode())
 
     async def _deny(self, request: Message) -> Message:
-        """All records of PutRecords are taken, and part of them is said not to be."""
+        """Forwards all records of PutRecords and reports some of them as failed."""
         answer = await self._forward(request)
         if not answer.first.startswith("HTTP/1.1 200"):
             return answer
-        told = json.loads(answer.body)
-        for at in _some(self._chance, len(told["Records"])):
-            told["Records"][at] = {"ErrorCode": "InternalFailure", "ErrorMessage": "Internal service failure."}
-        told["FailedRecordCount"] = sum("ErrorCode" in record for record in told["Records"])
-        return answer.with_body(json.dumps(told).encode())
+        response = json.loads(answer.body)
+        for at in _some(self._chance, len(response["Records"])):
+            response["Records"][at] = {"ErrorCode": "InternalFailure", "ErrorMessage": "Internal service failure."}
+        response["FailedRecordCount"] = sum("ErrorCode" in record for record in response["Records"])
+        return answer.with_body(json.dumps(response).encode())
 
     async def _forward(self, request: Message) -> Message:
         reader, writer = await asyncio.open_connection(HOST, self._target, limit=_LARGEST_HEAD)
@@ -221,7 +221,7 @@ class Proxy:
             answer = await _read(reader, answers=request.first.partition(" ")[0])
             if answer is None:
                 raise ConnectionResetError("the stand-in closed the connection")
-            # Whatever the stand-in wants of its own connection, the function's stays.
+            # The connection to the function stays open, whatever these headers say.
             answer.headers = [part for part in answer.headers if part[0] not in ("connection", "keep-alive")]
             return answer
         finally:
@@ -232,7 +232,7 @@ _THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessa
 
 
 def _some(chance: random.Random, of: int) -> set[int]:
-    """At least one of ``of`` places."""
+    """A random non-empty subset of the indices below ``of``."""
     return set(chance.sample(range(of), chance.randint(1, of)))
 
 
@@ -249,7 +249,7 @@ def _possible(operation: str) -> list[str]:
 
 
 def _what(request: Message) -> tuple[str, str, str]:
-    """Service, operation and place of a request."""
+    """The service, operation and place of a request."""
     target = request.header("x-amz-target")
     if target:
         service, _, operation = target.rpartition(".")
@@ -297,8 +297,8 @@ def _reply(status: str, kind: str, body: str) -> Message:
 async def _read(
     reader: asyncio.StreamReader, expects: asyncio.StreamWriter | None = None, answers: str = ""
 ) -> Message | None:
-    """The next message, or nothing at the connection's end. ``answers``: the method that this is the answer to;
-    ``expects``: where to say that a body may come."""
+    """The next message; None at the end of the connection. ``answers``: the method of the request, for a response.
+    ``expects``: receives 100 Continue, for a request."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as ended:
@@ -321,7 +321,7 @@ async def _read(
 
 
 async def _chunks(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """A body in chunks: what it says, and how it was written."""
+    """A chunked body, decoded and as it was sent."""
     body, wire = [], []
     while True:
         line = await reader.readuntil(b"\r\n")
@@ -338,7 +338,7 @@ async def _chunks(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Ends a connection as a crash does: with RST."""
+    """Closes a connection with RST, as after a crash."""
     sock = writer.get_extra_info("socket")
     if sock is not None:
         with contextlib.suppress(OSError):

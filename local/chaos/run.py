@@ -1,4 +1,4 @@
-"""All of it, from a fresh stack to the verdict."""
+"""A run, from a new stack to the result."""
 
 import contextlib
 import json
@@ -25,10 +25,10 @@ _WORK = STATE / "chaos"
 _FAULT_LOG = STATE / "faults.ndjson"
 _LAKE = STATE / "lake"
 
-# On average, a random process of a function dies, and a function's settings change, this often.
+# Mean seconds between kills of a random function process, and between deployments of a function.
 _KILL_EVERY = 2.5
 _DEPLOY_EVERY = 25
-# Once in so many seconds the stand-in goes down and comes back with what it held, which takes it some ten.
+# Mean seconds between restarts of the stand-in, each of which takes about ten seconds.
 _RESTART_EVERY = 50
 _TELL_EVERY = 5
 _DRAIN_SECONDS = 300
@@ -57,7 +57,7 @@ class Chaos:
         self._lambda = stack.client("lambda", self._described["endpoint"])
 
     def run(self) -> dict[str, Any]:
-        """Posts while things fail, lets it drain, judges. The line for stdout."""
+        """Posts during the faults, waits until the pipeline has drained, and checks the tables. Returns the summary."""
         self._route_through(self._proxy.start())
         self._proxy.stand_in = self._pid()
         self._source.start()
@@ -70,7 +70,7 @@ class Chaos:
         for client in self._clients:
             client.stop()
         self._faults.end()
-        say("the faults have stopped; clients finish, the pipeline drains")
+        say("the faults have stopped; waiting for the clients and until the pipeline has drained")
         violations = self._drain()
         say("reading the tables")
         self._copy_lake()
@@ -79,19 +79,19 @@ class Chaos:
         violations += found
         if not violations:
             missed = verdict.missed(_LAKE, STATE / "damaged", wanted)
-            violations += [f"the check does not notice that {what}" for what in missed]
+            violations += [f"the check does not detect that {what}" for what in missed]
         self._notifications.stop()
         self._source.stop()
-        return self._told(violations, rows, wanted, time.monotonic() - begun)
+        return self._summarize(violations, rows, wanted, time.monotonic() - begun)
 
     def _pid(self) -> int:
         running = stand_in.running()
         if running is None:
-            raise Failure("the stand-in has ended by itself")
+            raise Failure("the stand-in has exited")
         return running.pid
 
     def _route_through(self, proxy: str) -> None:
-        """The functions' S3, Kinesis and SQS are the proxy from here on; what they run is as deployed."""
+        """Makes the functions send their requests to S3, Kinesis and SQS to the proxy."""
         for name in self._described["functions"].values():
             variables = {f"AWS_ENDPOINT_URL_{service}": proxy for service in ("S3", "KINESIS", "SQS")}
             self._configure(name, variables)
@@ -112,7 +112,7 @@ class Chaos:
         while (now := time.monotonic()) < begun + seconds:
             for client in self._clients:
                 if client.failure is not None:
-                    raise Failure(f"a client could not go on: {client.failure}")
+                    raise Failure(f"a client failed: {client.failure}")
             if now >= kill:
                 self._kill()
                 kill = self._next(now, _KILL_EVERY)
@@ -140,11 +140,11 @@ class Chaos:
                 self._faults.strike(function, "killed", "at any moment", f"process {pid}")
 
     def _deploy(self) -> None:
-        """New settings: the processes of a function are replaced."""
+        """Changes the environment of a function, which replaces its processes."""
         name = self._chance.choice(["ingest", "cleaner", "compactor"])
         with contextlib.suppress(BotoCoreError, ClientError):
             self._configure(self._described["functions"][name], {"CHAOS": str(time.monotonic_ns())})
-            self._faults.strike(name, "deployed anew", "at any moment")
+            self._faults.strike(name, "deployed again", "at any moment")
 
     def _restart(self) -> None:
         stand_in.restart()
@@ -152,13 +152,13 @@ class Chaos:
         self._faults.strike("stand-in", "restarted", "all services and functions")
 
     def _remove_landing(self) -> bool:
-        """What no fault of AWS does: a landing object vanishes before it is in a table."""
+        """Removes a landing object before it is in a table, which no fault of AWS does."""
         with contextlib.suppress(BotoCoreError, ClientError):
             for prefix in verdict.DATASETS:
                 found = self._s3.list_objects_v2(Bucket=self._described["bucket"], Prefix=f"landing/{prefix}/")
                 for entry in found.get("Contents", []):
                     self._s3.delete_object(Bucket=self._described["bucket"], Key=entry["Key"])
-                    say(f"sabotage: removed {entry['Key']}")
+                    say(f"--harm: removed {entry['Key']}")
                     return True
         return False
 
@@ -179,18 +179,18 @@ class Chaos:
         while self._proxy.late and time.monotonic() < deadline:
             time.sleep(0.1)
         if not self._source.has_read_all(_QUIET_SECONDS):
-            return [f"the cleaner does not get on, though nothing fails: see {STATE}/ministack.log"]
+            return [f"the cleaner makes no progress after the faults have stopped: see {STATE}/ministack.log"]
         self._notifications.sweep()
         where = ["--lake", self._described["lake"], "--stream", self._described["stream"]]
         wait = [program(), "wait", *where, "--acks", acks, "--timeout", str(_DRAIN_SECONDS)]
         try:
             console.run(wait, self._settings, what="pinlake wait")
         except Failure as failure:
-            return [f"not drained though nothing fails: {failure}"]
+            return [f"not drained after the faults have stopped: {failure}"]
         return self._leftovers()
 
     def _leftovers(self) -> list[str]:
-        """A sweep and its wake-ups leave nothing in landing, and nothing was unreadable."""
+        """Checks that a sweep leaves nothing in landing, that no object failed and that no row was rejected."""
         deadline = time.monotonic() + _QUIET_SECONDS
         while left := self._keys("landing/"):
             if time.monotonic() > deadline:
@@ -199,7 +199,7 @@ class Chaos:
         failed = self._keys("failed/")
         refused = [path for client in self._clients for path in client.refused()]
         return [f"an object could not be read: {key}" for key in failed] + [
-            f"rows were refused that are well-formed: {path}" for path in refused
+            f"ingest rejected well-formed rows: {path}" for path in refused
         ]
 
     def _keys(self, prefix: str) -> list[str]:
@@ -213,7 +213,7 @@ class Chaos:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._s3.download_file(self._described["bucket"], key, str(path))
 
-    def _told(
+    def _summarize(
         self, violations: list[str], rows: dict[str, int], wanted: verdict.Expected, seconds: float
     ) -> dict[str, Any]:
         struck: Counter[str] = Counter()
@@ -239,7 +239,7 @@ class Chaos:
         }
 
     def struck(self) -> str:
-        """A table: what struck, how often, where."""
+        """A table of the injected faults: part, fault, count, places."""
         lines: dict[tuple[str, str], Counter[str]] = {}
         for (part, fault, place), times in self._faults.struck.items():
             lines.setdefault((part, fault), Counter())[place] += times
@@ -251,24 +251,25 @@ class Chaos:
 
 
 def run(seed: int, seconds: int, harm: bool) -> int:
-    """Runs it and says how it went; 1 on any violation."""
+    """Runs it and prints the result. Returns 1 if there are violations."""
     if not Path("/proc/self/environ").exists():
         raise Failure("make chaos finds the functions' processes in /proc, which this system does not have", 2)
     say(f"chaos with seed {seed}, {seconds} s of faults")
     try:
         chaos = Chaos(seed, seconds, harm)
-        told = chaos.run()
-        say("what struck, where, and how often:\n" + chaos.struck())
+        summary = chaos.run()
+        say("injected faults, with counts and places:\n" + chaos.struck())
     finally:
         stand_in.stop()
-    print(json.dumps(told), flush=True)
-    for violation in told["violations"]:
+    print(json.dumps(summary), flush=True)
+    for violation in summary["violations"]:
         say(f"VIOLATION: {violation}")
-    if told["violations"]:
-        say(f"look at {_LAKE} (the tables), {_FAULT_LOG} (what struck), {STATE}/ministack.log, {_WORK} (rows sent)")
+    if summary["violations"]:
+        say(f"see {_LAKE} (the tables), {_FAULT_LOG} (the faults), {STATE}/ministack.log, {_WORK} (the rows)")
         return 1
     say(
-        f"{told['distinct_rows_acknowledged']:,} distinct rows were acknowledged, in {told['rows_acknowledged']:,} "
-        f"lines; each is in its table or in quarantine once, and nothing else is; {told['faults']} faults struck"
+        f"{summary['distinct_rows_acknowledged']:,} distinct rows in {summary['rows_acknowledged']:,} lines were "
+        "acknowledged; each is in its table or in quarantine once, and there are no others; "
+        f"{summary['faults']} faults were injected"
     )
     return 0

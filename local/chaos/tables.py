@@ -1,5 +1,5 @@
-"""Delta tables, read without pinlake and without a Delta library: the log as the protocol describes it, the data files
-with DuckDB. Reads a lake's copy in a folder."""
+"""Reads Delta tables in a folder without pinlake and without a Delta library: the log as the protocol describes it, the
+data files with DuckDB."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ import duckdb
 
 @dataclass
 class Table:
-    """A table's newest version, and what is wrong with its log."""
+    """The newest version of a table, and the errors in its log."""
 
     version: int
     files: dict[str, dict[str, Any]]
@@ -22,22 +22,22 @@ class Table:
 
 
 def read(folder: Path) -> Table:
-    """Reads all log entries from the first on (pinlake removes none), then the files that are left."""
+    """Reads all log entries from the first one (pinlake removes none), then the data files of the newest version."""
     complaints: list[str] = []
     files: dict[str, dict[str, Any]] = {}
     entries = sorted((folder / "_delta_log").glob("*.json"))
     for expected, entry in enumerate(entries):
         if int(entry.stem) != expected:
-            complaints.append(f"version {expected} is missing: {entry.name} comes in its place")
+            complaints.append(f"version {expected} is missing: the next entry is {entry.name}")
         actions = [json.loads(line) for line in entry.read_text(encoding="utf-8").splitlines()]
         complaints += _counted(entry.name, actions)
         for action in actions:
             if add := action.get("add"):
                 if add["path"] in files:
-                    complaints.append(f"{entry.name} adds {add['path']}, which is there")
+                    complaints.append(f"{entry.name} adds {add['path']}, which the table already has")
                 files[add["path"]] = add
             if (remove := action.get("remove")) and files.pop(remove["path"], None) is None:
-                complaints.append(f"{entry.name} removes {remove['path']}, which is not there")
+                complaints.append(f"{entry.name} removes {remove['path']}, which the table does not have")
     rows: list[tuple[Any, ...]] = []
     columns: list[str] = []
     with duckdb.connect() as engine:
@@ -58,13 +58,13 @@ def read(folder: Path) -> Table:
 
 
 def _counted(name: str, actions: list[dict[str, Any]]) -> list[str]:
-    """A commit's own counts: what was read is what was inserted and what was there."""
-    told = next((action["commitInfo"].get("pinlake") for action in actions if "commitInfo" in action), None)
-    if isinstance(told, str):
-        told = json.loads(told)
-    if not told or "read" not in told:
+    """Checks the counts of a commit: read = inserted + duplicates."""
+    counts = next((action["commitInfo"].get("pinlake") for action in actions if "commitInfo" in action), None)
+    if isinstance(counts, str):
+        counts = json.loads(counts)
+    if not counts or "read" not in counts:
         return []
-    read, inserted, duplicates = (int(told[count]) for count in ("read", "inserted", "duplicates"))
+    read, inserted, duplicates = (int(counts[count]) for count in ("read", "inserted", "duplicates"))
     if read != inserted + duplicates:
         return [f"{name}: read {read}, inserted {inserted}, duplicates {duplicates}"]
     return []

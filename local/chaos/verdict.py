@@ -1,8 +1,8 @@
-"""Tables against acknowledgements.
+"""Compares tables with acknowledgements.
 
-What has to be there is worked out from the posted lines by tests/oracle/answers.py, which has nothing of pinlake:
-every distinct clean row of an acknowledged line is in its table once, every distinct bad one in quarantine once,
-unresolved. Rows of lines that were sent and never acknowledged may be there, once. Nothing else is.
+tests/oracle/answers.py, which does not use pinlake, calculates the expected rows from the posted lines: every distinct
+clean row of an acknowledged line is in its table once, and every distinct invalid one is in quarantine once,
+unresolved. Rows of lines that were sent but not acknowledged may be there, once. There are no other rows.
 """
 
 import json
@@ -27,14 +27,14 @@ Rows = dict[str, set[Any]]
 
 @dataclass
 class Expected:
-    """Rows of each table that have to be there, and that may be."""
+    """The required and the possible rows of each table."""
 
     required: Rows
     possible: Rows
 
 
 def expected(sent: Iterable[Sent]) -> Expected:
-    """From the files that were posted and how far each is acknowledged."""
+    """Calculates the expected rows from the posted files and the number of acknowledged rows of each."""
     required: Rows = {name: set() for name in (*DATASETS, QUARANTINE)}
     possible: Rows = {name: set() for name in (*DATASETS, QUARANTINE)}
     for part in sent:
@@ -52,20 +52,20 @@ def expected(sent: Iterable[Sent]) -> Expected:
 
 
 def _same(line: bytes) -> str:
-    """A record as JSON in one way of writing it: ingest stores it without blanks and escapes. Numbers stay."""
+    """A record as normalized JSON, because ingest stores it without spaces and escapes. Numbers keep their digits."""
     parsed = json.loads(line, parse_float=lambda text: ("number", text), parse_int=lambda text: ("number", text))
     return json.dumps(parsed)
 
 
 def judge(lake: Path, wanted: Expected) -> tuple[list[str], dict[str, int]]:
-    """Every violation in the lake's copy, and how many rows each table has."""
+    """The violations in a copy of the lake, and the number of rows of each table."""
     violations: list[str] = []
     counts: dict[str, int] = {}
     for name in (*DATASETS, QUARANTINE):
         folder = lake / "tables" / name
         if not folder.exists():
             if wanted.required[name]:
-                violations.append(f"{name}: there is no table, and {len(wanted.required[name])} rows are acknowledged")
+                violations.append(f"{name}: there is no table, but {len(wanted.required[name])} acknowledged rows")
             continue
         table = tables.read(folder)
         violations += [f"{name}: {complaint}" for complaint in table.complaints]
@@ -73,9 +73,9 @@ def judge(lake: Path, wanted: Expected) -> tuple[list[str], dict[str, int]]:
         counts[name] = len(rows)
         found = Counter(rows)
         for what, wrong in (
-            ("acknowledged and not there", wanted.required[name] - found.keys()),
+            ("acknowledged but missing", wanted.required[name] - found.keys()),
             ("there more than once", {row for row, times in found.items() if times > 1}),
-            ("there and sent by nobody", found.keys() - wanted.possible[name]),
+            ("there but were not sent", found.keys() - wanted.possible[name]),
         ):
             if wrong:
                 some = "; ".join(repr(row)[:200] for row in list(wrong)[:_SHOWN])
@@ -88,11 +88,11 @@ def _unresolved(table: tables.Table) -> list[Any]:
     return [(row[at["dataset"]], _same(row[at["raw"]])) for row in table.rows if row[at["resolved_at"]] is None]
 
 
-# ---- the check of the check ----------------------------------------------------------------------------------
+# ---- damage that the comparison must detect ------------------------------------------------------------------
 
 
 def _entry(table: Path, actions: list[dict[str, Any]]) -> None:
-    """One more version."""
+    """Writes a log entry for the next version."""
     version = len(list((table / "_delta_log").glob("*.json")))
     lines = "".join(json.dumps(action) + "\n" for action in actions)
     (table / "_delta_log" / f"{version:020}.json").write_text(lines)
@@ -139,9 +139,9 @@ def _alter_row(table: Path) -> None:
     _rewrite(table, f"* REPLACE (CASE WHEN {first} THEN -ind - 1 ELSE ind END AS ind) FROM read_parquet(FILE)", less=0)
 
 
-SABOTAGE: dict[str, Callable[[Path], None]] = {
+DAMAGE: dict[str, Callable[[Path], None]] = {
     "a data file is deleted": _lose_file,
-    "a commit is taken back": _lose_commit,
+    "a commit is reverted": _lose_commit,
     "a file is inserted twice": _insert_twice,
     "one row of a file is lost": _lose_row,
     "one row of a file is altered": _alter_row,
@@ -149,9 +149,9 @@ SABOTAGE: dict[str, Callable[[Path], None]] = {
 
 
 def missed(lake: Path, scratch: Path, wanted: Expected) -> list[str]:
-    """Damages copies of the lake's copy, each in one way, and gives the ways that :func:`judge` did not notice."""
+    """Damages copies of the lake, each in one way. Returns the kinds of damage that :func:`judge` did not detect."""
     unnoticed = []
-    for what, damage in SABOTAGE.items():
+    for what, damage in DAMAGE.items():
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.copytree(lake, scratch)
         damage(scratch / "tables" / DATASETS[1])

@@ -1,4 +1,4 @@
-"""Drives the HTTP API of a stack by clients that are not ours, and looks up in the tables what they sent."""
+"""Sends requests to the HTTP API of a stack with other clients, and checks their rows in the tables."""
 
 import base64
 import json
@@ -16,43 +16,44 @@ from deployed import PATIENCE, ROOM, Users
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-#: The kinds of body that the old pipelines' scripts send.
+#: Headers that the scripts of the replaced pipelines send.
 KAFKA = {"Content-Type": "application/vnd.kafka.json.v2+json"}
 BINARY = {"Content-Type": "application/vnd.kafka.binary.v2+json"}
 JSON = {"Content-Type": "application/json"}
 
 
 def user(ind: int) -> dict[str, Any]:
-    """A row as the old pipelines' database has it."""
+    """A row as in the database of the replaced pipelines."""
     return {"ind": ind, "first_name": "Noé", "last_name": "Okafor", "age": 34, "date_joined": "2016-08-09 10:11:12"}
 
 
 class Api(Users):
-    """The function URL of the stack, and its table of users."""
+    """The function URL of the stack, and its table `user`."""
 
     @property
     def url(self) -> str:
-        """Of the function."""
+        """The function URL."""
         return self.described["ingest_url"]
 
     def call(self, method: str, path: str, expected: int = 200, **how: Any) -> Any:
-        """The JSON of an answer, which must have this status. ``requests.request`` is how the scripts call."""
+        """Sends a request with ``requests``, as the scripts do. Returns the JSON of the response, which must have this
+        status."""
         answer = requests.request(method, f"{self.url}{path}", timeout=30, **how)
         assert answer.status_code == expected, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
 
 
 def say(text: str) -> None:
-    """Tells how it goes."""
+    """Prints a message to stderr."""
     print(f"api: {text}", file=sys.stderr)
 
 
 def batch_script(api: Api, first: int) -> int:
-    """`requests` to the Kafka REST proxy, in every variant that the old pipelines' scripts have."""
+    """Sends requests to the Kafka REST proxy in every variant of the replaced pipelines' scripts."""
     topic, rows = "/test/topics/0a1b2c3d4e5f.user", [user(first + at) for at in range(12)]
     renamed = {"index": rows[5]["ind"], **{name: rows[5][name] for name in rows[5] if name != "ind"}}
 
-    def packed(row: dict[str, Any]) -> str:
+    def encoded(row: dict[str, Any]) -> str:
         return base64.b64encode(json.dumps(row).encode()).decode()
 
     offsets = []
@@ -65,9 +66,9 @@ def batch_script(api: Api, first: int) -> int:
         (topic, KAFKA, json.dumps({"records": [{"Data": rows[6], "PartitionKey": "1"}]})),
         (topic, {}, json.dumps({"records": [{"value": rows[7]}]})),
         (f"{topic}/partitions/0", KAFKA, json.dumps({"records": [{"value": rows[8]}]})),
-        (topic, BINARY, json.dumps({"records": [{"key": packed(rows[9]), "value": packed(rows[9])}]})),
-        (f"{topic}/partitions/0", BINARY, json.dumps({"records": [{"value": packed(row)} for row in rows[10:]]})),
-        # The prefix of a stock client that was started again.
+        (topic, BINARY, json.dumps({"records": [{"key": encoded(rows[9]), "value": encoded(rows[9])}]})),
+        (f"{topic}/partitions/0", BINARY, json.dumps({"records": [{"value": encoded(row)} for row in rows[10:]]})),
+        # A restarted stock client sends its first rows again.
         (topic, KAFKA, json.dumps({"records": [{"value": rows[0]}]})),
     ):
         answer = api.call("POST", path, headers=headers, data=body)
@@ -80,12 +81,12 @@ def batch_script(api: Api, first: int) -> int:
 
 
 def proxy_metadata(api: Api) -> None:
-    """What the proxy tells of topics, and how it refuses."""
+    """Checks the responses about topics and partitions, and the errors."""
     assert api.call("GET", "/topics") == ["geo", "pin", "user"]
     replica = {"broker": 1, "leader": True, "in_sync": True}
     partition = {"partition": 0, "leader": 1, "replicas": [replica]}
-    told = api.call("GET", "/test/topics/0a1b.pin")
-    assert told == {"name": "0a1b.pin", "configs": {}, "partitions": [partition]}, told
+    metadata = api.call("GET", "/test/topics/0a1b.pin")
+    assert metadata == {"name": "0a1b.pin", "configs": {}, "partitions": [partition]}, metadata
     assert api.call("GET", "/topics/0a1b.pin/partitions") == [partition]
     assert api.call("GET", "/topics/0a1b.pin/partitions/0") == partition
     record = json.dumps({"records": [{"value": {}}]})
@@ -102,11 +103,11 @@ def proxy_metadata(api: Api) -> None:
     ):
         error = api.call(method, path, status, headers=headers, data=body)
         assert error["error_code"] == code and error["message"], error
-    say("topics and partitions: told and refused as the proxy does")
+    say("topics and partitions: metadata and errors as from the proxy")
 
 
 def streaming_script(api: Api, first: int) -> int:
-    """`requests` to API Gateway in front of Kinesis, in every variant that the old pipelines' scripts have."""
+    """Sends requests to API Gateway in front of Kinesis in every variant of the replaced pipelines' scripts."""
     stream, shared = "/test/streams/streaming-0a1b2c3d4e5f-user", "/test/streams/Kinesis-Prod-Stream"
     rows = [user(first + at) for at in range(10)]
     encoded = base64.b64encode(json.dumps(rows[2]).encode()).decode()
@@ -115,7 +116,7 @@ def streaming_script(api: Api, first: int) -> int:
         ("PUT", f"{stream}/record", {"StreamName": ["a"], "Data": json.dumps(rows[1]), "PartitionKey": 7}),
         ("PUT", f"{stream}/record", {"StreamName": "s", "Data": encoded, "PartitionKey": str(uuid.uuid4())}),
         ("POST", f"{stream}/record", {"StreamName": "s", "Data": rows[3], "PartitionKey": "user"}),
-        # Quarantine has it once a dataset; other tests look for it among the pins.
+        # Quarantine has the empty record once for each dataset; other tests expect it for pin.
         ("PUT", "/streams/streaming-0a1b-pin/record", {"StreamName": "s", "Data": "", "PartitionKey": "partition-1"}),
         ("PUT", f"{shared}/record", {"StreamName": "s", "Data": rows[4], "PartitionKey": "user"}),
         ("PUT", f"{shared}/record", {"StreamName": "s", "Data": rows[5], "PartitionKey": "partition-1"}),
@@ -131,7 +132,7 @@ def streaming_script(api: Api, first: int) -> int:
 
 
 def streaming_consumer(api: Api) -> None:
-    """Lists, describes, sends, and reads back what it sent, shard by shard, as a consumer of the old API does."""
+    """Lists and describes streams, sends records, and reads them back from each shard, like a Kinesis consumer."""
     name = f"streaming-{uuid.uuid4().hex}-geo"
     stream = f"/test/streams/{name}"
     assert api.call("GET", "/test/streams") == {"HasMoreStreams": False, "StreamNames": ["Kinesis-Prod-Stream"]}
@@ -180,11 +181,11 @@ def streaming_consumer(api: Api) -> None:
     assert api.call("POST", "/streams/new", 403, json={"ShardCount": 5})["__type"] == "AccessDeniedException"
     assert api.call("DELETE", stream, 403)["__type"] == "AccessDeniedException"
     assert api.call("DELETE", "/streams/new", 404)["__type"] == "ResourceNotFoundException"
-    say(f"all seven actions and two of reading: {len(sent)} records sent and read back, and no other dataset's")
+    say(f"all actions on streams: {len(sent)} records sent and read back, and none of another dataset")
 
 
 def examples(api: Api, first: int, program: Path) -> int:
-    """The examples of docs/api.md, each with rows of its own; twice, as one who is not sure does."""
+    """Runs the examples of docs/api.md, each twice with the same rows."""
     commands = {
         "curl": ["sh", "examples/send.sh"],
         "Python": [sys.executable, "examples/send.py"],
@@ -194,7 +195,7 @@ def examples(api: Api, first: int, program: Path) -> int:
     count = 0
     for language, command in commands.items():
         if language == "JavaScript" and not shutil.which("node"):
-            say("example in JavaScript: skipped, there is no node here")
+            say("example in JavaScript: skipped, node is not installed")
             continue
         rows = "".join(json.dumps(user(first + count + at)) + "\n" for at in range(2))
         for _ in range(2):
@@ -206,16 +207,16 @@ def examples(api: Api, first: int, program: Path) -> int:
         wrong = subprocess.run(
             [*command, api.url, "user"], cwd=ROOT, env=api.environment, input="{\n", capture_output=True, text=True
         )
-        # Once: what is wrong stays wrong, however often it is sent.
+        # An invalid request is not retried.
         assert wrong.returncode != 0 and wrong.stdout.count('"malformed_json"') == 1, wrong.stdout + wrong.stderr
         count += 2
     return count
 
 
 def confluent_client(api: Api, first: int, folder: Path) -> int:
-    """Confluent's own Node client of its proxy."""
+    """Runs Confluent's Node client of its REST proxy."""
     if not (folder / "node_modules/kafka-rest").exists():
-        say("Confluent's own client: skipped, there is no node or npm here")
+        say("Confluent's client: skipped, node or npm is not installed")
         return 0
     command = ["node", str(HERE / "confluent_client.js"), api.url, str(first)]
     done = subprocess.run(command, cwd=folder, env=api.environment, capture_output=True, text=True)
@@ -224,16 +225,16 @@ def confluent_client(api: Api, first: int, folder: Path) -> int:
 
 
 def main() -> int:
-    """Runs all checks; the rows of all are looked up at the end, because they travel together."""
+    """Runs all checks. All rows are checked at the end, so that the wait for the pipeline happens once."""
     api = Api(Path(sys.argv[1]), Path(sys.argv[2]))
     example, folder = Path(sys.argv[3]), Path(sys.argv[4])
-    # Below 2^53, which is as far as JavaScript counts.
+    # Below 2^53, the limit of exact integers in JavaScript.
     first = time.time_ns() // 1_000_000 * 1_000
     sent = {
         "requests, to the Kafka REST proxy": batch_script(api, first),
         "requests, to Kinesis": streaming_script(api, first + ROOM),
         "examples": examples(api, first + 2 * ROOM, example),
-        "Confluent's own client": confluent_client(api, first + 3 * ROOM, folder),
+        "Confluent's client": confluent_client(api, first + 3 * ROOM, folder),
     }
     proxy_metadata(api)
     streaming_consumer(api)

@@ -1,5 +1,5 @@
-// Confluent's own Node client of its REST proxy against ingest: node confluent_client.js URL FIRST, in a folder where npm
-// has installed package.json. Asks what there is, and sends three users, numbered from FIRST on, as it does: in base64.
+// Runs Confluent's Node client of its REST proxy against ingest: node confluent_client.js URL FIRST, in a folder where npm
+// has installed package.json. Lists topics and sends three users, numbered from FIRST, in base64 as this client does.
 "use strict";
 const assert = require("node:assert");
 const { promisify } = require("node:util");
@@ -14,8 +14,8 @@ async function main() {
   const topics = await promisify(kafka.topics.list.bind(kafka.topics))();
   assert.deepStrictEqual(topics.map((topic) => topic.name), ["geo", "pin", "user"]);
   const topic = kafka.topic("client.user");
-  const told = await promisify(topic.get.bind(topic))();
-  assert.strictEqual(told.name, "client.user");
+  const metadata = await promisify(topic.get.bind(topic))();
+  assert.strictEqual(metadata.name, "client.user");
   const partitions = await promisify(topic.partitions.list.bind(topic.partitions))();
   assert.deepStrictEqual(partitions.map((partition) => partition.id), [0]);
 

@@ -1,4 +1,4 @@
-"""What schemathesis has to be told to send: lines of JSON."""
+"""Serializes NDJSON for schemathesis."""
 
 import json
 from typing import Any
@@ -8,14 +8,14 @@ import schemathesis
 
 @schemathesis.serializer("application/x-ndjson")
 def lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
-    """A text of such lines as it is, as in the document's example; any other value on a line."""
+    """Sends a text of JSON lines unchanged, such as the example in the document; any other value as one line."""
     if isinstance(value, str) and value.strip() and all(map(is_json, value.split("\n"))):
         return value.encode()
     return json.dumps(value).encode()
 
 
 def is_json(line: str) -> bool:
-    """Whether a line is a value, or blank."""
+    """Whether a line is a JSON value or blank."""
     try:
         json.loads(line.strip() or "null")
     except ValueError:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The HTTP API of a stack that runs, by clients that are not ours: requests as the old pipelines' scripts use it, Confluent's
-# own client of its proxy, the examples, and schemathesis with the function's own OpenAPI document.
+# Tests the HTTP API of a running stack with other clients: requests as the scripts of the replaced pipelines send them,
+# Confluent's client of its REST proxy, the examples, and schemathesis with the OpenAPI document of the function.
 #
 #   PINLAKE_STACK=target/demo/stack.json tests/api/run.sh
 #
-# All it makes lies in target/api-clients. Packages come through pip and npm at exactly the versions of requirements.txt and
-# package.json, once. Without node and npm, what needs them is skipped, and that is said.
+# All files are in target/api-clients. pip and npm install the exact versions of requirements.txt and package.json there,
+# once. Without node and npm, the checks that need them are skipped with a message.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,8 +23,8 @@ export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 PYTHONPATH="$here/.." "$work/venv/bin/python" "$here/check.py" "$PINLAKE_STACK" "$built/pinlake" "$built/examples/send" "$work/node"
 
 url=$("$work/venv/bin/python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["ingest_url"])' "$PINLAKE_STACK")
-# What a run finds is for its output alone: nothing is kept from run to run. One worker: Python 3.11 does not compile what
-# hypothesis draws in several threads.
+# In a temporary folder, so that nothing is kept between runs. One worker, because the strategies of hypothesis do not
+# compile in several threads on Python 3.11.
 cd "$(mktemp -d)"
 SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here "$work/venv/bin/schemathesis" \
     --config-file "$here/schemathesis.toml" --no-color \

@@ -1,10 +1,10 @@
-"""The ten results, worked out a second time and in another way.
+"""An independent implementation of cleaning and of the ten results.
 
     python3 answers.py DIR             the results of DIR/pin.ndjson, geo.ndjson and user.ndjson as JSON
     python3 answers.py DIR --counts    for each dataset: lines read, distinct clean rows, distinct rejected lines
 
-Reads rows as clients send them, in any order, with duplicates and dirt. Nothing of pinlake is used, no package is
-needed: only the rules of the domain, written down in the plainest way. Memory holds all rows; speed is no aim.
+Reads rows as clients send them, in any order, with duplicates and invalid rows. It uses neither pinlake nor any
+package, and keeps all rows in memory.
 """
 
 import json
@@ -20,7 +20,7 @@ INT64 = range(-(2**63), 2**63)
 
 
 class Rejected(Exception):
-    """The record breaks a rule; it belongs in quarantine."""
+    """The record is invalid and belongs in quarantine."""
 
 
 # ---- values -------------------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ def first_known(record, *names):
 
 
 def text(value, *missing):
-    """A text; whole values that stand for "missing" are null."""
+    """A text; null if it equals one of `missing`."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -89,7 +89,7 @@ TIMES = [
 
 
 def moment(value):
-    """A time in one of the forms that clients use; without a zone it is UTC."""
+    """A time in one of the formats that clients use; without a zone it is UTC."""
     if value is None:
         return None
     if isinstance(value, dict) and set(value) == {"$date"}:
@@ -169,7 +169,7 @@ def user(record):
     )
 
 
-# What only the records of one dataset have: such a record in another dataset's file was sent there by mistake.
+# Fields that only one dataset has. A record with the fields of another dataset is rejected.
 MARKS = {"pin": {"unique_id"}, "geo": {"latitude", "longitude"}, "user": {"first_name", "last_name"}}
 CLEANERS = {"pin": pin, "geo": geo, "user": user}
 
@@ -192,7 +192,7 @@ def cleaned(dataset, line):
 
 
 def read(folder):
-    """The distinct clean rows of each dataset, and what became of its lines."""
+    """The distinct clean rows of each dataset, and the counts of its lines."""
     tables, counts = {}, {}
     for dataset in CLEANERS:
         rows, rejects, lines = set(), set(), 0
@@ -219,7 +219,7 @@ def read(folder):
 
 
 def joined(left, right):
-    """Pairs of rows with the same number, which stands first in both."""
+    """Pairs of rows with the same number, which is the first cell of both."""
     by_number = defaultdict(list)
     for row in right:
         by_number[row[0]].append(row)
@@ -243,7 +243,7 @@ def exact_median(values):
 
 
 def largest_by_first(counted):
-    """Of {(group, what): n} the entries with the largest n of their group, as (group, what, n)."""
+    """The entries of {(group, what): n} with the largest n of their group, as (group, what, n)."""
     largest = {}
     for (group, _), n in counted.items():
         largest[group] = max(n, largest.get(group, n))
@@ -258,7 +258,7 @@ def medians(pairs):
 
 
 def in_order(row):
-    """Missing cells last, texts by their UTF-8 bytes."""
+    """The sort key of a row: missing cells last, texts by their UTF-8 bytes."""
     return [(cell is None, cell.encode() if isinstance(cell, str) else cell or 0) for cell in row]
 
 

@@ -1,9 +1,10 @@
-"""What the stock client sends: the rows of its first rounds, replays and all.
+"""Writes the rows that the stock client sends in its first rounds, duplicates included.
 
     python3 stock_client.py DATA OUT ROUNDS
 
-DATA holds the sources' tables (pin_raw.ndjson, geolocation_data.csv, user_data.csv); OUT gets pin.ndjson, geo.ndjson
-and user.ndjson, a line a round. The client draws with a fixed seed, so everybody's first rounds are the same.
+DATA has the source tables (pin_raw.ndjson, geolocation_data.csv, user_data.csv); the output is OUT/pin.ndjson,
+OUT/geo.ndjson and OUT/user.ndjson with one line per round. The client draws with a fixed seed, so every copy of it
+sends the same rows.
 """
 
 import csv

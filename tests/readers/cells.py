@@ -1,4 +1,4 @@
-"""One way of writing a row, whichever library read it."""
+"""Formats rows in the same way for every library that read them."""
 
 import json
 from datetime import UTC, datetime

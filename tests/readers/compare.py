@@ -1,4 +1,4 @@
-"""Judges what the readers read: compare.py WORK. Every complaint is printed; the exit code is 1 if there is one."""
+"""Compares what the readers read: compare.py WORK. Prints every complaint; the exit code is 1 if there is one."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def rows_read_by(reader, table):
 
 
 def expected_counts():
-    """Rows that the tables have to have, from what the loads printed."""
+    """The expected rows of each table, from the summaries that `pinlake load` printed."""
     counts = defaultdict(int)
     for line in (work / "counts.ndjson").read_text().splitlines():
         load = json.loads(line)
@@ -38,7 +38,7 @@ def expected_counts():
 
 
 def comparable(cell):
-    """Statistics and rows write times in different ways; texts are ordered by their bytes."""
+    """Converts a cell for comparison: statistics and rows format times differently, and texts are ordered by bytes."""
     if not isinstance(cell, str):
         return cell
     if re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", cell):
@@ -59,14 +59,14 @@ def added_files(path):
 
 
 def check_statistics(name, path, rows):
-    """What the log says about its files has to be true of their rows."""
+    """Checks the statistics in the log against the rows of the files."""
     statistics = [json.loads(add.get("stats") or "{}") for add in added_files(path)]
     check(statistics, f"{name}: no data file in the log")
     missing = [part for part in STATISTICS if not all(part in stats for stats in statistics)]
     check(not missing, f"{name}: statistics without {', '.join(missing)}")
     if missing or not rows:
         return
-    check(sum(stats["numRecords"] for stats in statistics) == len(rows), f"{name}: numRecords is not the rows")
+    check(sum(stats["numRecords"] for stats in statistics) == len(rows), f"{name}: numRecords is wrong")
     for column, cell in rows[0].items():
         if isinstance(cell, list) or column in ("raw", "_key"):
             continue  # arrays and bytes have no order
@@ -83,11 +83,11 @@ def check_statistics(name, path, rows):
 
 def check_bounds(column, stated, actual):
     if isinstance(actual[0], datetime):
-        # The log has milliseconds.
+        # Statistics have milliseconds.
         apart = [abs((one - other).total_seconds()) for one, other in zip(stated, actual)]
         check(max(apart) < 0.001, f"{column}: bounds {stated} of {actual}")
     elif isinstance(actual[0], bytes):
-        # Long texts are cut: the bounds may lie outside the rows, never inside.
+        # Long texts are truncated, so the bounds may be wider than the rows.
         check(stated[0] <= actual[0] and stated[1] >= actual[1], f"{column}: bounds {stated} of {actual}")
     else:
         check(stated == actual, f"{column}: bounds {stated} of {actual}")
@@ -113,7 +113,7 @@ for name in sorted(found):
     different = sorted(set(first) ^ set(second))
     check(first == second, f"{name}: the readers differ in {len(different)} rows: {different[:1]}")
     check(len(first) == expected.get(name), f"{name}: {len(first)} rows, pinlake counted {expected.get(name)}")
-    check(len(set(first)) == len(first), f"{name}: rows stand twice")
+    check(len(set(first)) == len(first), f"{name}: duplicate rows")
     check_statistics(name, path, [json.loads(row) for row in first])
     check_contract(name, table)
     summary.append(f"{name} {len(first)} rows at version {table.version()}")

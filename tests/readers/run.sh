@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
-# Reads tables that pinlake wrote with two readers that are not pinlake: `deltalake` (delta-rs) and
-# `delta-lake-reader` (a reader of the log in plain Python). Both have to find the same rows, as many as pinlake
-# said it had inserted, and statistics, comments and the contract's name in the log.
+# Reads tables that pinlake wrote with two other readers: `deltalake` (delta-rs) and `delta-lake-reader` (written in
+# Python). Both must find the same rows, as many as pinlake reported as inserted, and statistics, comments and the name of
+# the contract in the log. Then runs the commands of docs/readers.md.
 #
-# And runs the commands of docs/readers.md.
+#   tests/readers/run.sh [PINLAKE]     PINLAKE: the program (default: the one that `cargo build -p pinlake` builds)
 #
-#   tests/readers/run.sh [PINLAKE]     PINLAKE: the program (default: the one that `cargo build -p pinlake` made)
-#
-# All it makes lies in target/readers. Packages come through pip at exactly the versions of *.txt, once.
+# All files are in target/readers. pip installs the exact versions of *.txt there, once.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,7 +25,7 @@ for name in deltalake delta-lake-reader docs; do
     venv "$work/$name" "$here/$name.txt"
 done
 
-# Two loads with replays between them and within: several versions, and files that were not written at once.
+# Loads with duplicates within and between them, for several versions and data files.
 rm -rf "$work/lake" "$work/rows" "$work/counts.ndjson" "$work/read"
 "$pinlake" generate --out "$work/rows/1" --rows 700 --duplicates 0.2 --dirty 0.1 --seed 1 > /dev/null
 "$pinlake" generate --out "$work/rows/2" --rows 500 --duplicates 0.2 --dirty 0.1 --seed 2 > /dev/null
@@ -40,5 +38,5 @@ for reader in deltalake delta-lake-reader; do
     "$work/$reader/bin/python" "$here/read_${reader//-/_}.py" "$work/lake/tables" "$work/read/$reader"
 done
 "$work/deltalake/bin/python" "$here/compare.py" "$work"
-# A home of its own: DuckDB keeps its extensions there.
+# A separate home, because DuckDB stores its extensions there.
 HOME="$work/docs" "$work/docs/bin/python" "$here/run_docs.py" "$pinlake" "$work/lake"

@@ -1,6 +1,7 @@
-"""Runs the Python commands of docs/readers.md as they stand there: run_docs.py PINLAKE LAKE [BLOCK]
+"""Runs the Python commands of docs/readers.md unchanged: run_docs.py PINLAKE LAKE [BLOCK]
 
-Each has to find what `pinlake analyse` finds. BLOCK is the word behind ```python; without it, blocks that have none.
+Each must return the result of `pinlake analyse`. BLOCK is the word after ```python; without it, only blocks without
+such a word run.
 """
 
 import json
@@ -15,8 +16,8 @@ pinlake, lake, *wanted = sys.argv[1:]
 page = (Path(__file__).resolve().parents[2] / "docs" / "readers.md").read_text(encoding="utf-8")
 blocks = re.findall(r"^## ([^\n]+)$(?:(?!^## ).)*?^```python( \w+)?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
-# What a block found, then out at once. Python's own way out kills a thread that wants Python back; pyarrow's threads
-# do, to close files for deltalake, and one deltalake program in fifty is then aborted with its work done.
+# Prints the result of a block and exits at once. During a normal exit, Python kills the threads of pyarrow that close
+# files for deltalake, and about one program in fifty is then aborted.
 ANSWER = """
 import json, os
 print(json.dumps([list(row) for row in answer], default=int), flush=True)
@@ -25,7 +26,7 @@ os._exit(0)
 
 
 def extensions_at_hand():
-    """DuckDB's extensions come from its own site, or, as here, from PyPI: put where INSTALL would have put them."""
+    """Copies DuckDB's extensions from the PyPI package `duckdb_ext` to the folder into which INSTALL downloads them."""
     if find_spec("duckdb_ext"):
         for folder in find_spec("duckdb_ext").submodule_search_locations:
             shutil.copytree(Path(folder) / "extensions", Path.home() / ".duckdb/extensions", dirs_exist_ok=True)
@@ -38,7 +39,7 @@ ran = []
 for title, mark, code in blocks:
     if mark.strip() != (wanted[0] if wanted else ""):
         continue
-    # A process each, as a reader of the page would have: their native libraries need not bear each other.
+    # One process for each block, because the native libraries may conflict.
     program = f"LAKE = {lake!r}\n{code}\n{ANSWER}"
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:

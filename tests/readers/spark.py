@@ -1,12 +1,13 @@
-"""The query set on Spark, over the data files that the Delta logs name, beside `pinlake analyse`:
+"""Runs the query set on Spark over the data files in the Delta logs, and compares the results with `pinlake analyse`:
 
     spark.py PINLAKE [LAKE]
 
-LAKE is a folder. Without it a lake is made: several loads with replays, and beside its files one that no commit names,
-as a commit that lost its version leaves. Prints a line a result. The exit code is 1 when one differs, 77 without Java.
+LAKE is a folder. Without it the script creates a lake by several loads with duplicates, and adds a data file that no
+commit names, as a conflicting commit leaves it. Prints one line per result. The exit code is 1 if a result differs, and
+77 without Java.
 
-Each query runs as its file stands, `<result>.spark.sql` where there is one; and those for Athena run too: they keep to
-what Spark understands, and this is one more look at them.
+Each query file runs unchanged, `<result>.spark.sql` if it exists. The files for Athena run too, because Spark supports
+their SQL.
 """
 
 import json
@@ -49,7 +50,7 @@ def main() -> int:
 
 
 def made_lake(pinlake: Path) -> Path:
-    """A lake of several versions."""
+    """Creates a lake whose tables have several versions."""
     shutil.rmtree(WORK, ignore_errors=True)
     for seed, rows in ((1, 4000), (2, 1500), (3, 2500)):
         folder = WORK / f"rows-{seed}"
@@ -63,7 +64,7 @@ def made_lake(pinlake: Path) -> Path:
 
 
 def data_files(table: Path) -> tuple[list[Path], int]:
-    """The files of a table's newest version, and which that is. All commits are there: nothing expires a log yet."""
+    """The data files of the newest version of a table, and the version. Needs a log with all its entries."""
     files: dict[str, None] = {}
     commits = sorted((table / "_delta_log").glob("*.json"))
     for commit in commits:
@@ -76,14 +77,14 @@ def data_files(table: Path) -> tuple[list[Path], int]:
 
 
 def query_files() -> list[Path]:
-    """Spark's own files and those that all engines share; and Athena's."""
+    """The query files for Spark, for all engines and for Athena."""
     files = sorted((ROOT / "queries").glob("*.sql"))
     own = {file.name.removesuffix(".spark.sql") for file in files if file.name.endswith(".spark.sql")}
     return [file for file in files if file.stem not in own]
 
 
 def equal(ours: object, theirs: object) -> bool:
-    """The same rows in the same order; numbers as numbers."""
+    """Whether the rows and their order are equal; floats up to rounding."""
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(map(equal, ours, theirs))
     if isinstance(ours, float) and isinstance(theirs, float):

@@ -1,4 +1,4 @@
-"""A Kafka broker on this machine, and Lambda's event source over it."""
+"""A local Kafka broker, and Lambda events with its records."""
 
 import base64
 import socket
@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 
 @contextmanager
 def running(log: Path) -> Iterator[str]:
-    """A broker with nothing in it; gives its address."""
+    """Starts an empty broker and yields its address."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         address = f"{HOST}:{free.getsockname()[1]}"
@@ -50,8 +50,8 @@ def _wait(address: str, broker: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def make_topics(address: str, topics: list[str], partitions: int) -> None:
-    """Makes topics."""
-    # Named, because its answers come only while it lives.
+    """Creates topics."""
+    # In a variable, because the futures complete only while the client exists.
     admin = AdminClient({"bootstrap.servers": address})
     made = admin.create_topics([NewTopic(name, partitions, 1) for name in topics])
     for future in made.values():
@@ -59,18 +59,18 @@ def make_topics(address: str, topics: list[str], partitions: int) -> None:
 
 
 def batches(address: str, topics: list[str], partitions: int, count: int, size: int) -> Iterator[dict[str, Any]]:
-    """All `count` records of the topics, from the first on, in events of `size` records, in the form that the Lambda
-    Developer Guide gives under "Using Lambda with Amazon MSK", "Example event"."""
+    """All `count` records of the topics in events of `size` records (Lambda Developer Guide, "Using Lambda with Amazon
+    MSK", "Example event")."""
     consumer = Consumer({"bootstrap.servers": address, "group.id": "event-source", "enable.auto.commit": False})
-    # Not subscribed: the broker's groups are said to be unreliable, and Lambda's event source keeps offsets itself.
+    # Assigned, not subscribed: Lambda's event source keeps offsets itself, and this broker's groups are unreliable.
     consumer.assign([TopicPartition(topic, partition, 0) for topic in topics for partition in range(partitions)])
     try:
         while count > 0:
             messages = consumer.consume(min(size, count), timeout=30)
             if not messages:
-                raise RuntimeError(f"the broker holds back {count} records")
+                raise RuntimeError(f"the broker did not deliver {count} records")
             if failed := [message.error() for message in messages if message.error()]:
-                raise RuntimeError(f"the broker says {failed[0]}")
+                raise RuntimeError(f"the broker returned an error: {failed[0]}")
             count -= len(messages)
             yield _event(address, messages)
     finally:
@@ -87,7 +87,7 @@ def _event(address: str, messages: list[Message]) -> dict[str, Any]:
             "offset": message.offset(),
             "timestamp": moment,
             "timestampType": "CREATE_TIME" if kind == 1 else "LOG_APPEND_TIME",
-            # Java's bytes have a sign.
+            # Bytes are signed in Java.
             "headers": [
                 {name: [byte - 256 if byte > 127 else byte for byte in value]}
                 for name, value in message.headers() or []

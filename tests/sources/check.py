@@ -1,4 +1,4 @@
-"""Sends rows through every source but HTTP and looks each of them up in the tables: there once, whatever came twice."""
+"""Sends rows through every source except HTTP, some of them twice, and checks that each row is in its table once."""
 
 import gzip
 import io
@@ -32,7 +32,7 @@ class Stack(Users):
 
 
 def kinesis(stack: Stack, first: int) -> int:
-    """AWS's SDK straight to the stream: single records, many, several lines, packed ones, and the KPL's aggregates."""
+    """Puts records on the stream: one, several, with several lines, compressed, and aggregated as the KPL does."""
     client, stream = stack.client("kinesis"), stack.described["stream"]
     client.put_record(StreamName=stream, PartitionKey="user", Data=user(first))
     lines = user(first + 1) + b"\n" + user(first + 2) + b"\n"
@@ -51,7 +51,7 @@ def kinesis(stack: Stack, first: int) -> int:
 
 
 def kafka(stack: Stack, first: int, log: Path) -> int:
-    """A broker's topics, batched as Lambda does, handed to the deployed cleaner. Each batch comes twice."""
+    """Produces to topics and invokes the deployed cleaner with their batches, each twice."""
     topics, count, partitions = [f"t{first}.user", f"u{first}.user"], 40, 2
     function = stack.described["functions"]["cleaner"]
     client = stack.client("lambda")
@@ -66,7 +66,7 @@ def kafka(stack: Stack, first: int, log: Path) -> int:
                 partition=number // 2 % partitions,
                 headers=[("by", b"\xff")],
             )
-        # What is bad does not hold its partition up.
+        # An invalid record must not block its partition.
         producer.produce(topics[0], value=f"no JSON {first}".encode(), partition=0)
         assert producer.flush(30) == 0
         for event in broker.batches(address, topics, partitions, count + 1, size=15):
@@ -81,7 +81,7 @@ def kafka(stack: Stack, first: int, log: Path) -> int:
 
 
 def inbox(stack: Stack, first: int) -> int:
-    """Files of several formats in the inbox."""
+    """Puts files of several formats into the inbox."""
     s3, bucket = stack.client("s3"), stack.described["bucket"]
     header = "ind,first_name,last_name,age,date_joined\n"
     rows = "".join(f"{ind},Noor,Okafor,34,2016-08-09 10:11:12\n" for ind in range(first, first + 5))
@@ -93,7 +93,7 @@ def inbox(stack: Stack, first: int) -> int:
 
 
 def inbox_is_moved(stack: Stack, first: int) -> None:
-    """What was taken is in raw/ and no longer in the inbox."""
+    """Checks that the loaded files were moved from the inbox to raw/."""
     s3, bucket = stack.client("s3"), stack.described["bucket"]
 
     def under(prefix: str) -> int:
@@ -103,7 +103,7 @@ def inbox_is_moved(stack: Stack, first: int) -> None:
 
 
 def admit_sink(stack: Stack, bucket: str) -> None:
-    """Has the compactor read from a bucket, as the template's SinkBucket does: it reads from no other."""
+    """Lets the compactor read from a bucket, like the template's parameter SinkBucket."""
     functions, name = stack.client("lambda"), stack.described["functions"]["compactor"]
     settings = functions.get_function_configuration(FunctionName=name)["Environment"]
     settings["Variables"]["PINLAKE_SINK_BUCKET"] = bucket
@@ -111,7 +111,7 @@ def admit_sink(stack: Stack, bucket: str) -> None:
 
 
 def sink(stack: Stack, first: int) -> int:
-    """A bucket of one-record objects: three from before its notifications were set up, and three after."""
+    """Puts objects with one record each into a bucket: three before it has notifications, and three after."""
     s3, bucket = stack.client("s3"), f"sink-{first}"
     s3.create_bucket(Bucket=bucket)
     admit_sink(stack, bucket)
@@ -125,8 +125,8 @@ def sink(stack: Stack, first: int) -> int:
         put(offset)
     sqs, queue = stack.client("sqs"), stack.described["queue"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    told = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
-    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=told)
+    configuration = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=configuration)
     for offset in range(3, 6):
         put(offset)
     stack.expect_users("a sink's bucket, announced", first + 3, 3)
@@ -136,7 +136,7 @@ def sink(stack: Stack, first: int) -> int:
 
 
 def main() -> None:
-    """Each source in turn: all send first, then all are looked for."""
+    """Sends the rows of all sources, then checks them."""
     stack = Stack(Path(sys.argv[1]), Path(sys.argv[2]))
     begin = time.time_ns() // 1_000_000 * 10 * ROOM
     places = {name: begin + at * ROOM for at, name in enumerate(("kinesis", "kafka", "inbox", "sink"))}

@@ -1,8 +1,8 @@
-"""Runs the stock clients over a stack, stops them rudely and starts them again, and looks what is in the tables: each
-row that they drew once, and the answers that those rows have.
+"""Runs the stock clients against a stack, interrupts, kills and restarts them, and checks that the tables have each row
+that they drew once, and that the results are those of these rows.
 
-The clients are the scripts in client/, of which only the host in the URL is changed. Python is given attended/ beside
-them, which shortens their pauses and notes what they send and are answered.
+The clients are the scripts in client/ with another host in the URL. attended/ is on their PYTHONPATH: it shortens their
+pauses and records requests and responses.
 """
 
 import json
@@ -26,24 +26,24 @@ from deployed import Deployed
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CLIENTS = ("user_posting_emulation", "user_posting_emulation_streaming")
-#: The one thing that a user changes.
+#: The host that users replace in the scripts.
 OLD_HOST = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"
 DATASETS = {"pin": "index", "geo": "ind", "user": "ind"}
-#: How many rows have been answered when the clients are interrupted, then, after a new start, killed.
+#: Responses after which the clients are interrupted in the first run and killed in the second.
 INTERRUPTED_AFTER, KILLED_AFTER = 20, 35
-#: How many rounds the clients make that nobody disturbs; so many that they get beyond what the others drew.
+#: Rounds of the last run, which is not disturbed; more than the other runs complete.
 ROUNDS = 40
-#: What is left of a second of the clients' pauses.
+#: Real seconds for each second of the clients' pauses.
 SECOND = "0.05"
-#: Seconds that a run may take; one of 40 rounds takes twenty or so.
+#: Maximum seconds of a run; 40 rounds take about 20.
 PATIENCE = 120
-#: Numbers that the tables have; a run's posts are counted from a number that no other test has.
+#: Numbers of posts for each run of this test. No other test uses them.
 NUMBERS = 20_000
 
 
 @dataclass
 class Client:
-    """A script that runs."""
+    """A running script."""
 
     name: str
     notes: Path
@@ -51,12 +51,12 @@ class Client:
     process: subprocess.Popen[bytes]
 
     def read(self) -> list[dict[str, Any]]:
-        """What has been noted; a line that is being written is not."""
+        """The recorded requests and responses, without an incomplete last line."""
         text = self.notes.read_text() if self.notes.exists() else ""
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def stop(self, how: signal.Signals, answered: int, deadline: float) -> None:
-        """Ends it by a signal after so many answers, while it waits for another one."""
+        """Sends a signal after `answered` responses, while the script waits for the next one."""
         while True:
             notes = self.read()
             waits = bool(notes) and "status" not in notes[-1]
@@ -69,7 +69,7 @@ class Client:
         self.end(how, deadline)
 
     def end(self, how: signal.Signals, deadline: float) -> None:
-        """Waits for its end, which has to be by this signal, as a shell sees it."""
+        """Waits until this signal has ended the script."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(max(0.1, deadline - time.monotonic()))
         self._expect(self.process.returncode == -how, f"ended with {self.process.returncode}, not by {how.name}")
@@ -80,7 +80,7 @@ class Client:
 
 
 def prepare(folder: Path, url: str, entered: dict[str, Any]) -> None:
-    """The scripts as their user has them, in a folder with the database's credentials."""
+    """Copies the scripts, with the URL of the stack, and the database credentials to a folder."""
     shutil.copytree(HERE / "client", folder)
     for name in CLIENTS:
         script = folder / f"{name}.py"
@@ -91,7 +91,7 @@ def prepare(folder: Path, url: str, entered: dict[str, Any]) -> None:
 
 
 def _heed_interrupts() -> None:
-    """What a shell runs in the background ignores Ctrl-C, and hands that on."""
+    """Restores the default action of SIGINT, which is ignored if a shell runs this test in the background."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -116,7 +116,7 @@ def start(folder: Path, run: int, rounds: int) -> list[Client]:
 
 
 def run_clients(folder: Path) -> list[list[dict[str, Any]]]:
-    """Three runs of both clients at once; gives what each run of each client noted."""
+    """Runs both clients at once three times, and returns the records of each run of each client."""
     noted = []
     ends = [(signal.SIGINT, INTERRUPTED_AFTER), (signal.SIGKILL, KILLED_AFTER), (signal.SIGINT, None)]
     for run, (how, answered) in enumerate(ends):
@@ -143,7 +143,7 @@ def rows_of(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def write_rows(data: Path, folder: Path, first: int) -> dict[str, list[str]]:
-    """The rows of the clients' rounds out of the files of the sources, written to a file a dataset; as texts."""
+    """Writes the rows that the clients draw to a file for each dataset, and returns them as JSON texts."""
     stock_client.main(data, folder, ROUNDS)
     drawn = {}
     for dataset, number in DATASETS.items():
@@ -155,7 +155,7 @@ def write_rows(data: Path, folder: Path, first: int) -> dict[str, list[str]]:
 
 
 def expect_known_rows(noted: list[list[dict[str, Any]]], drawn: dict[str, list[str]]) -> None:
-    """Each run sent the rows that everybody knows, from the first on, and all that was answered was taken."""
+    """Checks that each run sent the expected rows in order, and that no response was an error."""
     for notes in noted:
         answers = [note for note in notes if "status" in note]
         refused = [note for note in answers if note["status"] != 200]
@@ -171,7 +171,7 @@ def expect_known_rows(noted: list[list[dict[str, Any]]], drawn: dict[str, list[s
 
 
 def acknowledged(noted: list[list[dict[str, Any]]]) -> dict[str, str]:
-    """How far each shard was acknowledged to anybody."""
+    """The highest acknowledged sequence number of each shard."""
     highest: dict[str, int] = {}
     for note in (note for notes in noted for note in notes if note.get("ack")):
         for ack in note["ack"].split(","):
@@ -181,7 +181,7 @@ def acknowledged(noted: list[list[dict[str, Any]]]) -> dict[str, str]:
 
 
 def own_queries(first: int) -> dict[str, str]:
-    """Our queries, over this run's rows only."""
+    """The built-in queries over the rows of this run only."""
     condition = f"WHERE ind >= {first} AND ind < {first + NUMBERS}"
     own = ", ".join(f"{dataset} AS (SELECT * FROM {dataset} {condition})" for dataset in DATASETS)
     queries = {}
@@ -194,12 +194,12 @@ def own_queries(first: int) -> dict[str, str]:
 
 
 def cells(answers: dict[str, Any]) -> dict[str, Any]:
-    """The answers without the versions of tables."""
+    """The results without the versions of tables."""
     return {name: (answer["columns"], answer["rows"]) for name, answer in answers.items()}
 
 
 def expect_rows_and_answers(stack: Deployed, rows: Path, drawn: dict[str, list[str]], first: int, lake: Path) -> None:
-    """The stack has each row once, and its answers are those of the same rows from files, and the oracle's."""
+    """Checks that the stack has each row once, and that its results equal those of a loaded lake and of the oracle."""
     stack.pinlake("load", "--lake", lake, rows)
     whole = {dataset: f"SELECT * FROM {dataset}" for dataset in DATASETS}
     own = {name: f"{sql} WHERE ind >= {first} AND ind < {first + NUMBERS}" for name, sql in whole.items()}
@@ -217,7 +217,7 @@ def expect_rows_and_answers(stack: Deployed, rows: Path, drawn: dict[str, list[s
 
 
 def main() -> None:
-    """From a database through the clients to the answers."""
+    """Runs the clients from a database, then checks rows and results."""
     if mariadb.program() is None:
         print("stock: skipped: MariaDB is not installed; on Debian: apt install mariadb-server", file=sys.stderr)
         return
@@ -242,8 +242,8 @@ def main() -> None:
     lost = sum("status" not in note for notes in noted for note in notes) - answered
     distinct = sum(len(set(rows)) for rows in drawn.values())
     print(
-        f"stock: {answered} rows were answered to two clients in three runs, {lost} answers were lost with a client: "
-        f"{distinct} rows, each once, and their ten answers ({time.monotonic() - begun:.0f} s)",
+        f"stock: two clients received {answered} responses in three runs, and {lost} were lost when a client ended: "
+        f"{distinct} rows, each once, and their ten results ({time.monotonic() - begun:.0f} s)",
         file=sys.stderr,
     )
 

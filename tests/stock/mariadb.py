@@ -1,4 +1,4 @@
-"""A MariaDB server for as long as a test needs it, and the sources' tables in it."""
+"""A MariaDB server for the duration of a test, and the source tables."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def program() -> Path | None:
 
 @contextmanager
 def running(folder: Path) -> Iterator[dict[str, Any]]:
-    """A server with a database `pinterest_data` in it; gives how it is entered, as pymysql takes it."""
+    """Starts a server with the database `pinterest_data`. Yields the connection parameters of pymysql."""
     server = program()
     assert server is not None
     with socket.socket() as free:
@@ -40,7 +40,7 @@ def running(folder: Path) -> Iterator[dict[str, Any]]:
         port = free.getsockname()[1]
     data = f"--datadir={folder / 'data'}"
     as_root = ["--user=root"] if os.getuid() == 0 else []
-    # Servers that begin remove each other's temporary tables from a folder that they share.
+    # A server removes temporary tables of other servers from a shared temporary folder when it starts.
     settings = dict(os.environ) | {"TMPDIR": str(folder)}
     install = [
         "mariadb-install-db",
@@ -51,7 +51,7 @@ def running(folder: Path) -> Iterator[dict[str, Any]]:
     ]
     subprocess.run([*install, *as_root], env=settings, capture_output=True, check=True)
     socket_file = folder / "sock"
-    # The clients make a pool of connections each round, and leave it to Python to close them.
+    # The clients create a connection pool in each round and do not close it.
     bounds = ["--innodb-buffer-pool-size=32M", "--max-connections=1000", "--skip-log-bin"]
     command = [server, "--no-defaults", f"--bind-address={HOST}", f"--port={port}", f"--socket={socket_file}", data]
     log = folder / "mariadb.log"
@@ -82,9 +82,9 @@ def _connect(process: subprocess.Popen[bytes], log: Path, **how: str) -> pymysql
 
 
 def load(entered: dict[str, Any], data: Path, first: int) -> None:
-    """The sources' tables as the clients know them, row n at place n, but that posts are counted from `first`.
+    """Creates the source tables as the clients expect them, with `first` added to the numbers of posts.
 
-    Of the pins only some are known: in their places between are made-up ones, so that each known one has its place.
+    Only some pins are known. Invented ones fill the gaps, so that each known pin is at the offset of its number.
     """
     with (data / "pin_raw.ndjson").open(encoding="utf-8") as file:
         pins = {pin["index"]: pin for pin in map(json.loads, file)}

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The clients of the pipeline that pinlake replaces, as their users wrote them, with nothing changed but the host in
-# their URL: batch and streaming at once, interrupted, killed and started again, from a MariaDB with the sources' tables.
+# Tests the clients of the pipeline that pinlake replaces, unchanged except for the host in the URL: batch and streaming at
+# the same time, interrupted, killed and restarted. They read from a MariaDB with the source tables.
 #
 #   PINLAKE_STACK=target/demo/stack.json tests/stock/run.sh
 #
-# All it makes lies in target/stock. Packages come through pip at exactly the versions of requirements.txt, once.
+# All files are in target/stock. pip installs the exact versions of requirements.txt there, once.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,8 +1,9 @@
-"""What `sam build` compiles for AWS unwinds on a panic (docs/decisions/panics-unwind.md); `make check` runs it.
+"""Checks that the functions that `sam build` compiles unwind on a panic (docs/decisions/panics-unwind.md). `make check`
+runs it.
 
-cargo-lambda adds settings of its own to the release profile, which neither the manifest nor a build without it shows.
-So `sam build` runs as `make deploy` has it, with a `cargo` in front of the real one that has the real one plan each
-build with the arguments that it is given, instead of compiling: cargo's plan has the profile of every crate.
+cargo-lambda adds its own settings to the release profile, which neither the manifest nor a build without it shows. So
+this test runs `sam build` like `make deploy`, with a `cargo` on PATH that prints the plan of each build instead of
+compiling. The plan has the profile of every crate.
 """
 
 import json
@@ -20,8 +21,8 @@ from samcli.yamlhelper import yaml_parse
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 
-# RUSTC_BOOTSTRAP: stable cargo prints its plan only when it is told to behave as nightly. An empty program is what was
-# "built"; `sam build` packs it.
+# RUSTC_BOOTSTRAP: stable cargo prints its plan only if it behaves as nightly. The output of the "build" is an empty
+# program, which `sam build` packages.
 CARGO = """#!/bin/sh
 case "$1" in
 lambda) shift && exec cargo-lambda lambda "$@" ;;
@@ -36,7 +37,7 @@ esac
 
 
 def planned(work: Path) -> dict[str, dict[str, Any]]:
-    """What cargo was to compile, by the folder in which `sam build` started it."""
+    """The plans of cargo, by the name of the folder in which `sam build` started it."""
     programs, plans = work / "bin", work / "plans"
     programs.mkdir()
     plans.mkdir()
@@ -48,12 +49,12 @@ def planned(work: Path) -> dict[str, dict[str, Any]]:
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("SAM_", "CARGO_LAMBDA_"))}
     settings |= {
         "PATH": os.pathsep.join([str(programs), str(Path(sys.executable).parent), settings["PATH"]]),
-        # cargo-lambda starts the one that this names.
+        # cargo-lambda runs this program as cargo.
         "CARGO": str(programs / "cargo"),
         "REAL_CARGO": cargo,
         "PLANS": str(plans),
         "CARGO_TARGET_DIR": str(work / "target"),
-        # Nothing is compiled, so no standard library of another processor need be installed.
+        # Nothing is compiled, so no standard library needs to be installed.
         "RUSTUP": "true",
         "SAM_CLI_TELEMETRY": "0",
         "__SAM_CLI_APP_DIR": str(work / "sam"),
@@ -76,7 +77,7 @@ class Build(unittest.TestCase):
         for folder, plan in plans.items():
             root = plan["units"][plan["roots"][0]]
             self.assertEqual((root["target"]["name"], root["profile"]["name"]), (folder, "release"))
-            # What has no platform runs during the build.
+            # Units without a platform run during the build.
             deployed = [unit for unit in plan["units"] if unit["platform"] and unit["mode"] == "build"]
             self.assertGreater(len(deployed), 50)
             aborting = [unit["pkg_id"] for unit in deployed if unit["profile"]["panic"] != "unwind"]

@@ -31,10 +31,10 @@ _NETWORK_ACTIONS = {
         "DescribeVpcs",
     )
 }
-# Of a parameter: the bucket of a sink, topics and groups of a cluster.
+# ARNs from parameters: the bucket of a sink, topics and groups of a cluster.
 _OF_PARAMETER = (r"arn:\$\{AWS::Partition\}:s3:::\$\{\w+\}(/\*)?", r"\$\{Before\}:(topic|group)/\$\{Cluster\}/\*")
-# Of services whose resources CloudFormation gives no ARN of: a workgroup of the template; and in the Glue catalog one
-# database by a parameter, its tables, and what Athena always looks at.
+# Resources for which CloudFormation returns no ARN: a workgroup of the template, and in the Glue catalog the database
+# of a parameter, its tables, and what Athena always reads.
 _HERE = r"\$\{AWS::Region\}:\$\{AWS::AccountId\}"
 _WORKGROUP = rf"arn:\$\{{AWS::Partition\}}:athena:{_HERE}:workgroup/\$\{{(\w+)\}}"
 _OF_GLUE = (
@@ -44,7 +44,7 @@ _OF_GLUE = (
 
 
 def main() -> int:
-    """Prints every broken promise; 0 if there is none."""
+    """Prints every broken rule. Returns 0 if there is none."""
     template = yaml_parse(TEMPLATE.read_text())
     broken = find_broken_promises(template["Resources"], template["Parameters"])
     broken += alarm_problems(template["Resources"])
@@ -114,7 +114,7 @@ def open_parts_of_statement(statement: dict[str, Any], resources: dict[str, Any]
 
 
 def is_named(resource: Any, resources: dict[str, Any]) -> bool:
-    """Whether it is the ARN of a resource of the template, a prefix of its bucket, or named by a parameter."""
+    """Whether an ARN is that of a resource of the template, a prefix of its bucket, or named by a parameter."""
     match resource:
         case {"Fn::GetAtt": [name, "Arn"]}:
             return name in resources

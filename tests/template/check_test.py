@@ -19,7 +19,7 @@ RESOURCES, PARAMETERS = READ["Resources"], READ["Parameters"]
 ROLES = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::IAM::Role"]
 FUNCTIONS = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::Serverless::Function"]
 
-# As the template writes the ARNs of what CloudFormation gives none of.
+# The ARNs of resources for which CloudFormation returns none, as in the template.
 GLUE = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}"
 ATHENA = "arn:${AWS::Partition}:athena:${AWS::Region}:${AWS::AccountId}"
 
@@ -30,7 +30,7 @@ def statements(resources: dict[str, Any], role: str) -> list[dict[str, Any]]:
 
 class Check(unittest.TestCase):
     def breaks(self, about: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """Exactly one promise is broken by the change, and the message names what was changed."""
+        """Checks that the change breaks exactly one rule, and that the message contains `about`."""
         resources = copy.deepcopy(RESOURCES)
         change(resources)
         broken = find_broken_promises(resources, PARAMETERS)

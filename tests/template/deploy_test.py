@@ -1,6 +1,6 @@
-"""`make deploy` stops before it builds, which takes long, where it would wait for ever or has no place to deploy to.
+"""Checks that `make deploy` fails before the long build if it has no region or would wait for an answer for ever.
 
-`make check` runs it; that it deploys is shown by every stack that `make up` and the tests bring up.
+`make check` runs it. `make up` and the tests deploy with `make deploy`, so success is not tested here.
 """
 
 import os
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def deploy(settings: dict[str, str], *options: str) -> tuple[int, str]:
-    """The exit code of `make deploy` without a terminal and a region, and what it said."""
+    """Runs `make deploy` without a terminal and a region. Returns its exit code and its output."""
     foreign = ("AWS_", "MAKE", "MFLAGS", "REGION", "CONFIRM", "SAMCONFIG", "ENVIRONMENT", "EXECUTE")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     clean |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull} | settings
@@ -35,10 +35,10 @@ class Deploy(unittest.TestCase):
         self.assertEqual((code, "deploying to" in said), (2, False), said)
         self.assertIn(advice, said)
 
-    def test_a_region_is_wanted(self) -> None:
+    def test_a_region_is_required(self) -> None:
         self.refused("make deploy REGION=", {}, "CONFIRM=no")
 
-    def test_a_question_is_not_asked_where_nobody_answers(self) -> None:
+    def test_nothing_is_asked_without_a_terminal(self) -> None:
         self.refused("make deploy CONFIRM=no", {"AWS_REGION": "eu-west-1"})
         self.refused("make deploy CONFIRM=no", {}, "REGION=eu-west-1", "CONFIRM=yes")
 

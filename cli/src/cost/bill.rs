@@ -356,7 +356,7 @@ impl Flow {
 mod tests {
     use super::*;
 
-    /// Round figures, so that a bill can be reckoned by hand.
+    /// Round prices, so that a bill can be calculated manually.
     fn prices() -> Prices {
         let text = r#"
             as_of = "test"
@@ -401,7 +401,7 @@ mod tests {
         }
     }
 
-    /// 1,000 records of 1,000 bytes a second, ten a request: 3.6e9 records in a month of 1,000 hours.
+    /// 1,000 records of 1,000 bytes per second, ten per request: 3.6e9 records in a month of 1,000 hours.
     const BUSY: Workload = Workload {
         records_per_second: 1000.0,
         bytes_per_record: 1000.0,
@@ -420,30 +420,32 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_month_costs_what_it_costs_by_hand() {
+    fn a_busy_month_costs_what_a_manual_calculation_gives() {
         let bill = Bill::for_pinlake(&BUSY, &settings(), &prices(), &measured());
         // 100 requests a second for 3.6e6 seconds, at $1 a million.
         near(usd(&bill, "Lambda", "calls: ingest"), 360.0);
-        // Each 1 ms of CPU at half a processor and 9 ms of waiting: 11 ms of half a GB.
+        // Each takes 1 ms of CPU at half a processor and waits 9 ms: 11 ms of half a GB.
         near(usd(&bill, "Lambda", "GB-seconds: ingest"), 3.6e8 * 0.011 * 0.5 * 0.001);
         // Ten lines of 1,001 bytes make one unit of 10,010; 1,001,000 bytes a second are just one shard.
         near(bill.shards, 1.0);
         near(usd(&bill, "Kinesis", "put units"), 3600.0);
         near(bill.usd_of_shards(), 1000.0 * 0.03);
-        // A cleaning every ten seconds: 5 puts each.
+        // The cleaner runs every ten seconds, with 5 puts.
         near(usd(&bill, "Lambda", "calls: cleaner"), 0.36);
         near(usd(&bill, "S3", "puts: raw"), 360_000.0 * 5.0 * 1e-5);
-        // Every 20 seconds a commit to each of three tables: 5 puts and lists, half a checkpoint of 2, a quarter merge of 4.
+        // Every 20 seconds a commit to each of three tables: 5 puts and lists, 2 for every second commit (checkpoint),
+        // and 4 for every fourth (merge).
         near(usd(&bill, "S3", "puts and lists"), 180_000.0 * 3.0 * 7.0 * 1e-5);
-        // 0.3 objects a second, 0.1 watermarks, 0.15 commits, and 2 of every file that was merged; and 12 analyses a day
-        // of three tables, 4 each.
+        // Per second 0.3 landing objects, 0.1 watermarks, 0.15 commits and 0.15 merged files with 2 gets each; and 12
+        // analyses per day with 12 gets each.
         let analyses = 12.0 * 365.0 / 12.0;
         near(usd(&bill, "S3", "gets"), (3.6e6 * (0.3 + 0.1 + 0.15 + 0.3) + analyses * 12.0) * 1e-6);
         near(usd(&bill, "S3", "GB kept"), 3.6e9 * 500.0 / 1e9 * 0.1);
-        // 0.3 messages a second and as many tenths to delete; the idle polls, 1,000 an hour, are more than 0.03 receives.
+        // 0.3 messages per second, deleted in batches of ten. The 1,000 idle polls per hour exceed 0.03 receives per
+        // second.
         near(usd(&bill, "SQS", "calls"), 3.6e6 * (0.3 + 1000.0 / 3600.0 + 0.03) * 1e-6);
         near(usd(&bill, "DynamoDB", "write units"), analyses * 20.0 * 1e-3);
-        // 2 seconds of CPU, which 3,008 MB have whole.
+        // 2 seconds of CPU; a function with 3,008 MB has more than one processor.
         near(usd(&bill, "Lambda", "GB-seconds: analysis"), analyses * 2.0 * 3008.0 / 1024.0 * 0.001);
         near(
             usd(&bill, "CloudWatch", "GB of logs"),
@@ -455,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_month_costs_what_stands_and_nothing_by_the_record() {
+    fn an_idle_month_has_fixed_costs_only() {
         let idle = Workload { records_per_second: 0.0, ..BUSY };
         let bill = Bill::for_pinlake(&idle, &settings(), &prices(), &measured());
         let analyses = 365.0;
@@ -469,8 +471,8 @@ mod tests {
     }
 
     #[test]
-    fn a_record_alone_waits_for_no_window_that_it_does_not_fill() {
-        // One record in 1,000 seconds, one a request: each is cleaned, and committed, alone.
+    fn rare_records_are_cleaned_and_committed_one_by_one() {
+        // One record every 1,000 seconds, in a request of its own.
         let rare = Workload { records_per_second: 0.001, batch: 1.0, ..BUSY };
         let bill = Bill::for_pinlake(&rare, &settings(), &prices(), &measured());
         near(usd(&bill, "Lambda", "calls: cleaner"), 3.6e3 * 1e-6);
@@ -479,9 +481,9 @@ mod tests {
         near(usd(&bill, "Kinesis", "put units"), 3.6e3 * 1e-5);
     }
 
-    /// One and five hundred records a request, at 1,000 records of 1 KB a second: the files that are built in are read.
+    /// Compares requests of one and of 500 records, at 1,000 records of 1 KB per second.
     #[test]
-    fn what_is_built_in_makes_a_bill() {
+    fn built_in_prices_and_figures_give_a_bill() {
         let (prices, measured) = (Prices::built_in().unwrap(), Measured::built_in().unwrap());
         let usd = |batch: f64| {
             let bill = Bill::for_pinlake(

@@ -107,7 +107,7 @@ mod tests {
     const DATASETS: usize = 3;
 
     #[test]
-    fn metrics_are_those_of_the_catalogue_that_regularly_have_values() {
+    fn the_metrics_are_the_documented_ones_that_regularly_have_values() {
         let count = |function: &str| -> usize {
             let regular = CATALOGUE.iter().filter(|metric| metric.occurrence == Occurrence::Regular);
             regular
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn alarms_are_those_of_the_template() {
+    fn the_alarms_are_those_of_the_template() {
         let template = include_str!("../../../template.yaml");
         let alarms = template.lines().filter(|line| line.trim() == "Type: AWS::CloudWatch::Alarm");
         assert_eq!(Measured::built_in().unwrap().fixed.alarms, alarms.count() as f64);

@@ -41,9 +41,9 @@ pub enum Condition {
 pub enum Dataset {
     /// A post.
     Pin,
-    /// Where and when it was made.
+    /// The place and time of a post.
     Geo,
-    /// By whom.
+    /// The user of a post.
     User,
 }
 
@@ -339,7 +339,7 @@ fn draw_description(rng: &mut SeededRng) -> String {
         text.push_str(rng.choose(SENTENCES));
     }
     match rng.next_below(10) {
-        // The site's mark of a shortened text.
+        // The site marks shortened texts this way.
         0..4 => text.push_str("…\u{a0}"),
         4 => push_words(text, &["", rng.choose(PICTURES)]),
         _ => {}

@@ -1,7 +1,7 @@
-//! What made-up rows are made of. Names of places are real, everything else is invented; several are there for
-//! their spelling: quotes, `&`, parentheses, letters beyond ASCII and beyond the Basic Multilingual Plane.
+//! Words for generated rows. Names of places are real, everything else is invented. Some words test the encoding:
+//! quotes, `&`, parentheses, letters outside ASCII and outside the Basic Multilingual Plane.
 
-/// Categories, the favourites first.
+/// Categories, the most frequent first.
 pub const CATEGORIES: &[&str] = &[
     "christmas",
     "art",
@@ -25,7 +25,7 @@ pub const CATEGORIES: &[&str] = &[
     "health",
 ];
 
-/// Countries and territories as address books spell them.
+/// Countries and territories.
 #[rustfmt::skip]
 pub const COUNTRIES: &[&str] = &[
     "Albania", "Aruba", "Armenia", "Afghanistan", "Algeria", "American Samoa", "Andorra", "Angola", "Anguilla",
@@ -114,7 +114,7 @@ pub const LAST_NAMES: &[&str] = &[
     "Zhang",
 ];
 
-/// What is said of things.
+/// Adjectives of titles.
 pub const ADJECTIVES: &[&str] = &[
     "Easy",
     "Simple",
@@ -142,7 +142,7 @@ pub const ADJECTIVES: &[&str] = &[
     "Playful",
 ];
 
-/// Things that posts are about.
+/// Nouns of titles.
 pub const NOUNS: &[&str] = &[
     "Ideas",
     "Lanterns",
@@ -170,7 +170,7 @@ pub const NOUNS: &[&str] = &[
     "日本の庭",
 ];
 
-/// For whom, or what for.
+/// Ends of titles.
 pub const OCCASIONS: &[&str] = &[
     "for Beginners",
     "for Kids",
@@ -210,5 +210,5 @@ pub const SENTENCES: &[&str] = &[
     "#ideas #inspiration #handmade #love",
 ];
 
-/// Emoji and letters that take a surrogate pair in UTF-16, joined ones among them.
+/// Emoji and letters that take a surrogate pair in UTF-16, some of them joined.
 pub const PICTURES: &[&str] = &["🎄", "🌱🌷", "🍂", "💫", "🏳️‍🌈", "👩🏽‍🎨", "☃️", "♡︎", "𝒍𝒐𝒗𝒆", "🇳🇴"];

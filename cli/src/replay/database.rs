@@ -254,7 +254,7 @@ impl Table {
                 }
             };
             let stopped = async {
-                // A sender that is gone asks for nothing any more.
+                // If the sender is dropped, the run cannot be stopped any more.
                 if self.stop.wait_for(|stop| *stop).await.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -316,7 +316,7 @@ impl Rows {
 type DriverError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn open(address: &Address) -> Result<Session, CliError> {
-    // Both drivers take the process's; there are two in the build, of which rustls does not choose.
+    // Both drivers use the default provider. The build has two, so rustls does not select one itself.
     let _already_there = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let roots = match &address.tls {
         Tls::Off => None,

@@ -120,7 +120,7 @@ impl Poster {
     ) -> Result<Poster, CliError> {
         let mut builder = Client::builder().redirect(Policy::none()).connect_timeout(Duration::from_secs(10));
         if let Some(host) = to.host_str().filter(|host| is_this_machine(host)) {
-            // RFC 6761: these names are this machine, which not every resolver knows and no proxy can reach.
+            // RFC 6761: these names are this machine. Not every resolver knows them, and no proxy can reach them.
             builder = builder.no_proxy().resolve(host, ([127, 0, 0, 1], 0).into());
         }
         if let Some(key) = api_key {
@@ -185,7 +185,7 @@ impl Poster {
                 if again.is_empty() {
                     return Ok(Vec::new());
                 }
-                // Part was taken, so the target is alive but short of room.
+                // Some records were stored, so the target is running but throttled.
                 delivery.retries += 1;
                 self.pause(self.rng.up_to(self.retry_policy.initial_delay)).await?;
                 Ok(vec![again])
@@ -278,7 +278,7 @@ impl Poster {
             Ok(Ok(answer)) => answer,
         };
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        // A failure, too, may have stored some of its rows, and says so.
+        // A failed request may have stored some rows, which are acknowledged too.
         let acknowledged = acknowledged(response.headers()).map(|new| acks.merge(&new));
         let answer = Answer { status: response.status(), body, acks: acknowledged };
         match answer.status {
@@ -294,7 +294,7 @@ impl Poster {
     async fn pause(&self, wait: Duration) -> Result<(), Failure> {
         let mut stop = self.stop.clone();
         let stopped = async {
-            // A sender that is gone asks for nothing any more.
+            // If the sender is dropped, the run cannot be stopped any more.
             if stop.wait_for(|stop| *stop).await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -392,7 +392,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_name_rows_and_places() {
+    fn a_key_depends_on_rows_and_their_positions() {
         let row = |ordinal, text: &str| Row { ordinal, line: 1, key: None, bytes: text.as_bytes().to_vec() };
         let key = idempotency_key("pin", &[row(0, "a"), row(1, "b")]);
         assert_eq!(key.len(), 32);
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_taken_out_in_order() {
+    fn extracted_rows_keep_their_order() {
         let row = |ordinal| Row { ordinal, line: 1, key: None, bytes: Vec::new() };
         let mut rows: Vec<Row> = (0..5).map(row).collect();
         let taken = extract_rows(&mut rows, &[1, 4]);

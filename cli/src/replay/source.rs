@@ -133,7 +133,7 @@ pub fn find(from: &Path, dataset: Option<&str>, catalog: &Catalog) -> Result<Vec
     if std::fs::metadata(from).map_err(|error| cannot_read(from, error))?.is_dir() {
         for entry in std::fs::read_dir(from).map_err(|error| cannot_read(from, error))? {
             let path = entry.map_err(|error| cannot_read(from, error))?.path();
-            // Rows that an earlier replay could not post may lie beside those that it could.
+            // The rejects file of an earlier replay may be in the same folder.
             if has_rows(&file_name(&path)) && !file_name(&path).contains(".rejects.") {
                 paths.push(path);
             }
@@ -306,7 +306,7 @@ pub async fn open(
                 "remove the input, or remove --seed",
             ));
         }
-        // The same draws for each: the same row of all.
+        // Each input has the same draws, so a round has the same row of each.
         let mut draws = RowDraws::new(seed, drawn_from);
         (0..source.next).for_each(|_| _ = draws.next_row());
         source.draws = Some(draws);
@@ -483,13 +483,14 @@ pub fn read(
             let turn = (row.ordinal % reading.formats.len() as u64) as usize;
             let format = reading.formats[turn];
             let waiting = &mut open[file][turn];
-            if waiting.bytes + row.bytes.len() > LARGEST_BATCH && !hand_on(waiting, file, format, batches) {
+            if waiting.bytes + row.bytes.len() > LARGEST_BATCH && !send_batch(waiting, file, format, batches)
+            {
                 return Ok(());
             }
             waiting.bytes += row.bytes.len();
             waiting.rows.push(row);
             if waiting.rows.len() >= reading.batch.min(format.most_rows())
-                && !hand_on(waiting, file, format, batches)
+                && !send_batch(waiting, file, format, batches)
             {
                 return Ok(());
             }
@@ -497,7 +498,7 @@ pub fn read(
     }
     for (file, waiting) in open.iter_mut().enumerate() {
         for (waiting, format) in waiting.iter_mut().zip(&reading.formats) {
-            if !hand_on(waiting, file, *format, batches) {
+            if !send_batch(waiting, file, *format, batches) {
                 return Ok(());
             }
         }
@@ -513,7 +514,7 @@ struct Open {
 }
 
 /// Sends the batch; false if the receiver is gone.
-fn hand_on(waiting: &mut Open, file: usize, format: Format, batches: &mpsc::Sender<Batch>) -> bool {
+fn send_batch(waiting: &mut Open, file: usize, format: Format, batches: &mpsc::Sender<Batch>) -> bool {
     let Open { rows, .. } = std::mem::take(waiting);
     rows.is_empty() || batches.blocking_send(Batch { file, format, rows }).is_ok()
 }
@@ -546,7 +547,7 @@ mod tests {
         rows
     }
 
-    fn packed(name: &str, bytes: &[u8]) -> Vec<u8> {
+    fn compressed(name: &str, bytes: &[u8]) -> Vec<u8> {
         match name.rsplit('.').next() {
             Some("gz") => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -559,15 +560,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rows_are_verbatim_and_know_their_line() {
+    async fn rows_are_unchanged_and_have_their_line_number() {
         let folder = tempfile::tempdir().unwrap();
         let text = b"\xef\xbb\xbf{\"a\": 1}\r\n\n  {\"b\":2}  \nnot json";
         let expected = [(0, 1, "{\"a\": 1}"), (1, 3, "  {\"b\":2}"), (2, 4, "not json")]
             .map(|(ordinal, line, text)| (ordinal, line, text.to_owned()));
         for name in ["pin.ndjson", "pin.ndjson.gz", "pin.jsonl.zst"] {
-            let input = input(folder.path(), name, &packed(name, text));
+            let input = input(folder.path(), name, &compressed(name, text));
             assert_eq!(rows(&input, Order::Given, 0, 9).await, expected, "{name}");
-            assert_eq!(rows(&input, Order::Given, 2, 9).await, expected[2..], "{name}: goes on where it was");
+            assert_eq!(
+                rows(&input, Order::Given, 2, 9).await,
+                expected[2..],
+                "{name}: continues at the given row"
+            );
             let drawn = rows(&input, Order::Drawn { seed: 5 }, 0, 30).await;
             assert_eq!(drawn.len(), 30);
             for (_, line, text) in &drawn {
@@ -582,7 +587,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_tells_the_dataset() {
+    fn the_file_name_determines_the_dataset() {
         let folder = tempfile::tempdir().unwrap();
         let catalog = Catalog::embedded().unwrap();
         for name in ["pin.ndjson", "geo.jsonl.gz", "notes.txt", "state.json.rejects.ndjson"] {
@@ -600,7 +605,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_state_beyond_the_end_is_another_files() {
+    async fn a_state_beyond_the_end_of_the_file_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let input = input(folder.path(), "pin.ndjson", b"{}\n{}\n");
         let error = opened(&input, Order::Given, 3).await.err().unwrap();

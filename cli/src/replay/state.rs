@@ -81,7 +81,7 @@ impl State {
 /// A URL without user and password, which state files of earlier releases may contain.
 fn without_user(address: &str) -> String {
     let Ok(mut url) = Url::parse(address) else { return "an address that cannot be read".to_owned() };
-    // Neither fails but for addresses that cannot have a user.
+    // Both fail only for URLs that cannot have a user.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
@@ -150,12 +150,12 @@ mod tests {
         assert_eq!(
             mark,
             Watermark { next: 13, key: Some(76), ..Watermark::default() },
-            "nothing is kept of rows done"
+            "done rows are not kept"
         );
     }
 
     #[test]
-    fn a_state_of_another_target_is_refused() {
+    fn a_state_of_another_target_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         let state = |to: &str, rows| State {

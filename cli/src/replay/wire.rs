@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_the_clients_with_a_row_a_line() {
+    fn bodies_are_those_of_the_clients_with_one_row_per_line() {
         let two = ["{\"a\": 1}", "{\"a\": \"\\u00e9\"}"];
         assert_eq!(
             body(Format::Kafka, &two),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_records_are_found_in_answers() {
+    fn failed_records_are_read_from_responses() {
         let kafka = br#"{"offsets":[{"partition":0,"offset":1,"error_code":null,"error":null},{"partition":null,"offset":null,"error_code":50003,"error":"throttled"}]}"#;
         assert_eq!(failed(Format::Kafka, kafka), [1]);
         let kinesis = br#"{"FailedRecordCount":1,"Records":[{"ErrorCode":"ProvisionedThroughputExceededException","ErrorMessage":"slow"},{"SequenceNumber":"1","ShardId":"s"}]}"#;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_row_that_is_no_json_is_to_blame_whatever_line_is_named() {
+    fn a_row_that_is_not_json_is_rejected_whatever_line_is_named() {
         let texts = ["{\"a\":1}", "{\"a\":1", "{\"a\":3}"];
         for format in [Format::Kafka, Format::Kinesis, Format::Native] {
             let rows = rows(&texts);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn otherwise_the_line_that_is_named() {
+    fn if_all_rows_are_json_the_named_line_is_rejected() {
         let rows = rows(&["1", "2", "3"]);
         let kafka = request(Format::Kafka, "me", "pin", &rows);
         for answer in [

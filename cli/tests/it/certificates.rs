@@ -1,4 +1,4 @@
-//! Certificates of authorities that live as long as a test, by the program `openssl`.
+//! Temporary certificate authorities, created with `openssl`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// An authority.
+/// A certificate authority.
 pub struct Certificates(TempDir);
 
 /// Paths of PEM files.
@@ -16,7 +16,7 @@ pub struct Files {
 }
 
 impl Certificates {
-    /// A new authority, which nobody knows. `None` after saying that a test skips.
+    /// Creates an authority that no program trusts. `None`, with a message, if `openssl` is missing.
     pub fn new() -> Option<Certificates> {
         if Command::new("openssl").arg("version").output().is_err() {
             eprintln!("skipped: openssl is not installed; on Debian: apt install openssl");
@@ -27,12 +27,12 @@ impl Certificates {
         Some(authority)
     }
 
-    /// The authority's own certificate.
+    /// The certificate of the authority.
     pub fn authority(&self) -> PathBuf {
         self.files("ca").certificate
     }
 
-    /// A certificate for a host, told by its name.
+    /// Creates a certificate for a host name.
     pub fn of_host(&self, host: &str) -> Files {
         let by = self.files("ca");
         let by: [&Path; 4] = ["-CA".as_ref(), &by.certificate, "-CAkey".as_ref(), &by.key];
@@ -47,7 +47,7 @@ impl Certificates {
 
     fn make(&self, name: &str, extensions: &str, by: &[&Path]) {
         let settings = self.0.path().join("settings");
-        // A name of its own: of two authorities of one name, only the signature would tell.
+        // The name is unique, so that a certificate of another authority is an unknown issuer, not a bad signature.
         let whose = self.0.path().file_name().unwrap().display();
         let text =
             format!("[req]\ndistinguished_name = dn\nprompt = no\n[dn]\nCN = {name} of {whose}\n[ext]\n");

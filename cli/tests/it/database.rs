@@ -1,5 +1,5 @@
-//! `pinlake replay` from a real MariaDB and a real PostgreSQL, which each test starts for itself. Where one is not
-//! installed its tests say that they skip.
+//! `pinlake replay` from MariaDB and PostgreSQL, which each test starts. The tests of a server that is not installed
+//! are skipped with a message.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::endpoint::{Endpoint, Reply};
 use crate::program::pinlake_with;
 use crate::server::{Engine, Server};
 
-/// What holds with either engine, as a test of each.
+/// Defines a test for each engine.
 macro_rules! with_either_engine {
     ($($law:ident)*) => {
         mod mariadb {
@@ -30,10 +30,10 @@ macro_rules! with_either_engine {
 }
 
 with_either_engine! {
-    tables_are_read_by_their_keys_and_later_runs_post_what_is_new
+    tables_are_read_by_key_and_later_runs_post_new_rows_only
     seed_100_draws_what_the_stock_client_draws
-    who_may_not_read_is_told_what_to_do
-    only_the_server_that_the_certificate_names_is_read
+    a_user_without_permission_gets_advice
+    only_a_server_with_a_valid_certificate_is_read
 }
 
 fn names(row: &Value) -> Vec<&str> {
@@ -45,7 +45,7 @@ fn numbers(rows: &[Value], name: &str) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadbs_columns_become_what_the_clients_send() {
+async fn mariadb_columns_become_what_the_clients_send() {
     let Some(database) = Server::start(Engine::MariaDb) else { return };
     database.sql(
         "CREATE TABLE pin_types (`index` INT PRIMARY KEY, big BIGINT UNSIGNED, price DECIMAL(20, 4), latitude DOUBLE,
@@ -65,13 +65,13 @@ async fn mariadbs_columns_become_what_the_clients_send() {
         "day": "2020-08-28", "year": 2022, "text": "a \"b\"\n🎄 …", "name": "é", "bytes": "AP8K", "few": "YWJj",
         "downloaded": 1, "sure": 0, "doc": "{\"a\": [1, null]}", "filled": 12, "kind": "b", "none": null,
     });
-    // MariaDB's JSON is a text under another name, as it is to the clients.
+    // JSON is a text type in MariaDB.
     assert_eq!(*row, expected);
     assert_eq!(names(row), names(&expected), "columns stay in the table's order");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresqls_columns_become_what_the_clients_send() {
+async fn postgresql_columns_become_what_the_clients_send() {
     let Some(database) = Server::start(Engine::Postgres) else { return };
     database.sql(
         r#"CREATE TYPE kind AS ENUM ('a', 'b');
@@ -98,7 +98,7 @@ async fn postgresqls_columns_become_what_the_clients_send() {
     assert_eq!(names(row), names(&expected), "columns stay in the table's order");
 }
 
-async fn tables_are_read_by_their_keys_and_later_runs_post_what_is_new(engine: Engine) {
+async fn tables_are_read_by_key_and_later_runs_post_new_rows_only(engine: Engine) {
     let Some(database) = Server::start(engine) else { return };
     let to_500 = database.numbers(1, 500);
     database.sql(&format!(
@@ -127,7 +127,7 @@ async fn tables_are_read_by_their_keys_and_later_runs_post_what_is_new(engine: E
     let stored = endpoint.stored();
     let mut once = numbers(&stored["pin"], "index");
     once.sort_unstable();
-    // What was under way when the first run failed may be there twice.
+    // The requests that were open when the first run failed may be stored twice.
     assert!(once.len() < 700, "{}", once.len());
     once.dedup();
     assert_eq!(once, all);
@@ -137,14 +137,14 @@ async fn tables_are_read_by_their_keys_and_later_runs_post_what_is_new(engine: E
     );
     let ran = database.replay(&endpoint, &keyed).await;
     ran.assert_code(0);
-    assert_eq!(ran.summary()["sent"], 2, "only what is new");
+    assert_eq!(ran.summary()["sent"], 2, "only new rows are sent");
     let stored = endpoint.stored();
     assert_eq!(numbers(&stored["pin"], "index")[stored["pin"].len() - 2..], [1501, 1600]);
     let kept: Value =
         serde_json::from_slice(&fs::read(database.folder().join("state.json")).unwrap()).unwrap();
     let name = format!("{}/pinterest_data", database.url());
     assert_eq!(kept["keys"][&name], json!({"column": "index", "reached": 1600}));
-    assert!(!stored.contains_key("other"), "a table whose name tells no dataset is left alone");
+    assert!(!stored.contains_key("other"), "a table whose name matches no dataset is not read");
 
     database.sql("INSERT INTO pinterest_data VALUES (1700, 'x'), (1700, 'y')");
     let ran = database.replay(&endpoint, &keyed).await;
@@ -183,7 +183,7 @@ async fn seed_100_draws_what_the_stock_client_draws(engine: Engine) {
     assert_eq!(numbers(&stored["user"], "ind"), known);
 }
 
-async fn who_may_not_read_is_told_what_to_do(engine: Engine) {
+async fn a_user_without_permission_gets_advice(engine: Engine) {
     let Some(database) = Server::start(engine) else { return };
     database.sql("CREATE TABLE pinterest_data (ind INT); CREATE TABLE secret (ind INT)");
     let endpoint = Endpoint::start(|_, _| Reply::Stored).await;
@@ -202,7 +202,7 @@ async fn who_may_not_read_is_told_what_to_do(engine: Engine) {
     let ran = pinlake_with(database.folder(), &[], &args).await;
     ran.assert_code(2);
     assert!(ran.stderr.contains("PINLAKE_DB_USER"), "{}", ran.stderr);
-    // This server has no certificate: what was to be encrypted is not sent in the clear.
+    // The server has no certificate, so a connection that requires TLS fails.
     let ran = database.replay(&endpoint, &["--db-tls", "verify"]).await;
     ran.assert_code(1);
     let ran = database.replay(&endpoint, &["--table", "nowhere"]).await;
@@ -215,7 +215,7 @@ async fn who_may_not_read_is_told_what_to_do(engine: Engine) {
     let ran = database.replay(&endpoint, &["--table", "secret"]).await;
     ran.assert_code(2);
     assert!(ran.stderr.contains("--table secret=DATASET"), "{}", ran.stderr);
-    // What this user may not read, though it is seen.
+    // A table that is visible to the user, but that the user cannot read.
     if engine == Engine::Postgres {
         database.sql("REVOKE SELECT ON pinterest_data FROM reader");
         let ran = database.replay(&endpoint, &["--table", "pinterest_data"]).await;
@@ -231,7 +231,7 @@ async fn who_may_not_read_is_told_what_to_do(engine: Engine) {
     assert!(endpoint.requests().is_empty());
 }
 
-async fn only_the_server_that_the_certificate_names_is_read(engine: Engine) {
+async fn only_a_server_with_a_valid_certificate_is_read(engine: Engine) {
     let (Some(certificates), Some(other)) = (Certificates::new(), Certificates::new()) else { return };
     let Some(database) = Server::with_certificate(engine, &certificates, "localhost") else { return };
     database.sql("CREATE TABLE pinterest_data (ind INT); INSERT INTO pinterest_data VALUES (1)");

@@ -1,4 +1,4 @@
-//! An ingest endpoint that behaves as badly as a test wants.
+//! An ingest endpoint whose responses a test determines.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request as it came in, and how it was answered.
+/// A request and the status of its response.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: String,
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
-    /// None: the connection was closed without an answer.
+    /// `None`: the connection was closed without a response.
     pub status: Option<u16>,
 }
 
@@ -23,7 +23,7 @@ impl Request {
         &self.headers["idempotency-key"]
     }
 
-    /// The rows in the body as JSON, in any of the wire formats; None for those that are not JSON.
+    /// The rows in the body in any of the wire formats; `None` if they are not JSON.
     pub fn rows(&self) -> Option<Vec<Value>> {
         if self.path.starts_with("/v1/") {
             let text = std::str::from_utf8(&self.body).unwrap();
@@ -38,14 +38,14 @@ impl Request {
     }
 }
 
-/// What a test answers.
+/// A response.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Everything was stored, and acknowledged.
+    /// All rows are stored and acknowledged.
     Stored,
-    /// Closes the connection, as when an answer is lost.
+    /// Closes the connection, like a lost response.
     Lost,
-    /// Anything else: status, headers, body.
+    /// Status, headers and body.
     Other(u16, Vec<(&'static str, String)>, String),
 }
 
@@ -57,17 +57,17 @@ impl Reply {
 
 type Behaviour = Box<dyn Fn(&Request, usize) -> Reply + Send + Sync>;
 
-/// An endpoint under way; it ends with its runtime.
+/// A running endpoint, which stops with the runtime of the test.
 pub struct Endpoint {
     pub url: String,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Endpoint {
-    /// `behaviour` gets each request and its number, from 0.
+    /// Starts the endpoint. `behaviour` receives each request and its number, from 0.
     pub async fn start(behaviour: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        // A name as the local stand-in has it, which no resolver needs to know.
+        // A name like those of the local stand-in. It needs no resolver.
         let url = format!("http://abc.lambda-url.localhost:{}", listener.local_addr().unwrap().port());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let behaviour: Arc<Behaviour> = Arc::new(Box::new(behaviour));
@@ -86,7 +86,7 @@ impl Endpoint {
         self.requests.lock().unwrap().clone()
     }
 
-    /// All rows of requests that were answered with 200, by dataset (the path tells it).
+    /// All rows of requests with status 200, by the dataset in their path.
     pub fn stored(&self) -> BTreeMap<String, Vec<Value>> {
         let mut stored: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for request in self.requests().iter().filter(|request| request.status == Some(200)) {

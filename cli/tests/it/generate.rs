@@ -16,7 +16,7 @@ async fn the_same_seed_gives_the_same_bytes_and_the_summary_is_true() {
             let args = ["generate", "--out", out, "--rows", "500", "--duplicates", "0.3", "--dirty", "0.1"];
             let ran = pinlake(&folder, &[&args[..], &["--malformed", "0.01", "--seed", seed]].concat()).await;
             ran.assert_code(0);
-            assert_eq!(ran.stderr, "", "no progress bar where no terminal is");
+            assert_eq!(ran.stderr, "", "no progress bar without a terminal");
             ran.summary()
         }
     };
@@ -41,7 +41,7 @@ async fn the_same_seed_gives_the_same_bytes_and_the_summary_is_true() {
         assert_eq!(file["bytes"], text.len());
         let rows: Vec<&str> =
             text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).collect();
-        assert_eq!(rows.len(), 650, "malformed lines are no JSON, all others are");
+        assert_eq!(rows.len(), 650, "only malformed lines are not JSON");
         assert_eq!(rows.iter().collect::<HashSet<_>>().len(), 500, "duplicates repeat a row exactly");
         assert!((10..45).contains(&file["broken"].as_u64().unwrap()), "{file}");
         assert!((10..45).contains(&file["varied"].as_u64().unwrap()), "{file}");

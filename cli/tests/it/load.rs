@@ -1,4 +1,4 @@
-//! `pinlake load` of what is no ordinary file: hostile ones, links, pipes, devices.
+//! `pinlake load` of malicious files, links, pipes and devices.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -35,11 +35,11 @@ async fn load(folder: &Path, files: &str) -> (Ran, Duration) {
 }
 
 #[tokio::test]
-async fn files_that_are_made_to_break_it_end_soon_with_a_good_one_loaded() {
+async fn malicious_files_fail_soon_and_a_valid_file_is_loaded() {
     let folder = TempDir::new().unwrap();
     let files = folder.path().join("files");
     std::fs::create_dir(&files).unwrap();
-    // Writing gigabytes of JSON is slow in this profile; packed they are read in the same way, as others show.
+    // Parsing gigabytes of JSON is slow in the dev profile. The tests of the readers cover these files.
     let is_slow =
         |name: &str| ["endless", "long_texts", "longer_texts"].iter().any(|slow| name.starts_with(slow));
     let mut all = hostile_files::all();
@@ -60,7 +60,7 @@ async fn files_that_are_made_to_break_it_end_soon_with_a_good_one_loaded() {
 }
 
 #[tokio::test]
-async fn files_that_were_seen_to_break_it_end_soon_with_a_good_one_loaded() {
+async fn files_that_once_broke_it_fail_soon_and_a_valid_file_is_loaded() {
     let Some((_, entries)) = hostile_files::seen() else { return };
     let folder = TempDir::new().unwrap();
     let files = folder.path().join("files");
@@ -81,7 +81,7 @@ async fn files_that_were_seen_to_break_it_end_soon_with_a_good_one_loaded() {
 }
 
 #[tokio::test]
-async fn a_folder_is_walked_for_files_and_for_nothing_else() {
+async fn only_the_regular_files_of_a_folder_are_loaded() {
     let folder = TempDir::new().unwrap();
     let (files, outside) = (folder.path().join("files"), folder.path().join("outside"));
     for folder in [&files, &outside] {
@@ -100,7 +100,7 @@ async fn a_folder_is_walked_for_files_and_for_nothing_else() {
     ran.assert_code(0);
     assert_eq!(inserted(&ran), BTreeMap::from([("user".to_owned(), 1)]));
     assert_eq!(ran.stderr.matches("left out: ").count(), 6, "{}", ran.stderr);
-    // What is named is meant.
+    // Links on the command line are followed.
     let (ran, _) = load(folder.path(), "files/user_link.ndjson").await;
     ran.assert_code(0);
     assert_eq!(inserted(&ran)["user"], 1);

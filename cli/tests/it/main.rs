@@ -1,4 +1,4 @@
-//! The program from the outside: its files, its requests, its exit codes, and what is on stdout.
+//! Runs the program and checks its files, requests, exit codes and output.
 
 #![allow(
     clippy::print_stderr,

@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-/// What a run of the program left behind.
+/// The exit code and output of a run.
 pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
@@ -14,7 +14,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// The one JSON line on stdout.
+    /// The only line on stdout, which is JSON.
     pub fn summary(&self) -> Value {
         assert_eq!(self.stdout.lines().count(), 1, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         serde_json::from_str(&self.stdout).unwrap()
@@ -35,22 +35,22 @@ fn command(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Runs to the end, in `folder`.
+/// Runs the program in `folder`.
 pub async fn pinlake(folder: &Path, args: &[&str]) -> Ran {
     ran(command(folder, args).output().await.unwrap())
 }
 
-/// Runs to the end with settings in the environment.
+/// Runs the program in `folder` with these environment variables.
 pub async fn pinlake_with(folder: &Path, settings: &[(&str, &str)], args: &[&str]) -> Ran {
     ran(command(folder, args).envs(settings.iter().copied()).output().await.unwrap())
 }
 
-/// Begins a run.
+/// Starts the program in `folder`.
 pub fn begin(folder: &Path, args: &[&str]) -> Child {
     command(folder, args).spawn().unwrap()
 }
 
-/// Waits for the end of a run.
+/// Waits until a run ends.
 pub async fn end(child: Child) -> Ran {
     ran(child.wait_with_output().await.unwrap())
 }

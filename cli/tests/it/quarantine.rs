@@ -1,4 +1,4 @@
-//! Quarantine and redrive, as somebody with a contract to mend goes through them.
+//! `pinlake quarantine` and `pinlake redrive`, before and after a contract is fixed.
 
 use std::path::Path;
 use std::process::Command;
@@ -30,7 +30,7 @@ fn contract(page: &str) -> String {
 }
 
 #[test]
-fn what_was_refused_is_listed_exported_and_redriven() {
+fn quarantined_records_are_listed_exported_and_redriven() {
     let folder = tempfile::tempdir().unwrap();
     let (lake, datasets, file) =
         (folder.path().join("lake"), folder.path().join("datasets"), folder.path().join("visit.ndjson"));
@@ -50,7 +50,7 @@ fn what_was_refused_is_listed_exported_and_redriven() {
     assert!(shown.contains(bad) && shown.contains("page"), "{shown}");
     assert!(!run(&["quarantine", "show", "--reason", "it's"]).contains("home"));
     let exported = run(&["quarantine", "export", "--dataset", "visit"]);
-    assert_eq!(exported.lines().next(), Some(bad), "bytes as they came");
+    assert_eq!(exported.lines().next(), Some(bad), "the bytes are unchanged");
 
     std::fs::write(datasets.join("visit.toml"), contract("null = [\"home\"]")).unwrap();
     let redriven = json_of(&run(&["redrive", "--dataset", "visit"]));

@@ -1,4 +1,4 @@
-//! Recovery of what AWS could not deliver, over a lake in a folder: the objects are what Lambda documents.
+//! `pinlake recover` on a lake in a folder, with discarded batches as Lambda documents them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::program::{Ran, begin, end, pinlake};
 const SHARD: &str = "shardId-000000000000";
 const SOURCE: &str = "aws/lambda/6f2d1a0e-5b1c-4a57-9d0b-3f6f0e9d8c7b";
 
-/// The event of a whole batch, as Lambda sends it.
+/// The sample event of the cleaner.
 fn event() -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/cleaner_kinesis.json");
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -21,7 +21,8 @@ fn sequences(event: &Value) -> Vec<String> {
     records.map(|record| record["kinesis"]["sequenceNumber"].as_str().unwrap().to_owned()).collect()
 }
 
-/// "Retain discarded batch records for a Kinesis Data Streams event source in Lambda": the object of an S3 destination.
+/// The object in an S3 destination ("Retain discarded batch records for a Kinesis Data Streams event source in
+/// Lambda").
 fn document(event: &Value, first: &str, last: &str) -> Value {
     json!({
         "requestContext": {
@@ -67,7 +68,7 @@ impl Lake {
         fs::write(path, text).unwrap();
     }
 
-    fn give_up(&self, name: &str, document: &Value) -> PathBuf {
+    fn discard(&self, name: &str, document: &Value) -> PathBuf {
         let path = format!("{SOURCE}/{SHARD}/2026/11/14/2026-11-14T00.38.06-{name}");
         self.put(&path, &document.to_string());
         self.path("lake").join(path)
@@ -107,12 +108,12 @@ fn first_file(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn what_the_stream_gave_up_is_not_drained_until_it_is_recovered() {
+async fn a_discarded_batch_is_not_drained_until_it_is_recovered() {
     let (lake, event) = (Lake::new(), event());
     let sequences = sequences(&event);
     let (first, last) = (&sequences[0], sequences.last().unwrap());
-    let object = lake.give_up("a", &document(&event, first, last));
-    // The shard went on: its watermark has passed the batch.
+    let object = lake.discard("a", &document(&event, first, last));
+    // The watermark of the shard is beyond the batch.
     let passed = json!({ "sequence": format!("{last}0") }).to_string();
     lake.put(&format!("state/watermarks/pinlake-records/{SHARD}.json"), &passed);
 
@@ -125,7 +126,7 @@ async fn what_the_stream_gave_up_is_not_drained_until_it_is_recovered() {
     assert!(shown.stdout.contains(first) && shown.stdout.contains("pinlake-records"), "{}", shown.stdout);
     assert!(object.exists());
 
-    // Twice at once, one of them killed.
+    // Two processes at the same time, one of which is killed.
     let folder = lake.path("lake");
     let args = ["recover", "--lake", folder.to_str().unwrap()];
     let mut killed = begin(lake.folder.path(), &args);
@@ -142,7 +143,7 @@ async fn what_the_stream_gave_up_is_not_drained_until_it_is_recovered() {
     let rows = lake.rows().await;
 
     // The same batch again, as if the program had been killed before it removed the object.
-    lake.give_up("b", &document(&event, first, last));
+    lake.discard("b", &document(&event, first, last));
     let again = lake.run(&["recover", "--into-tables"]).await;
     again.assert_code(0);
     let summary = again.summary();
@@ -155,16 +156,16 @@ async fn what_the_stream_gave_up_is_not_drained_until_it_is_recovered() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_recovered_stays_and_is_told() {
+async fn what_cannot_be_recovered_stays_and_is_reported() {
     let (lake, event) = (Lake::new(), event());
     let sequences = sequences(&event);
     let (first, last) = (&sequences[0], sequences.last().unwrap());
-    let incomplete = lake.give_up("a", &document(&event, first, &format!("{last}7")));
+    let incomplete = lake.discard("a", &document(&event, first, &format!("{last}7")));
     let mut bare = document(&event, first, last);
     bare.as_object_mut().unwrap().remove("payload");
-    let bare = lake.give_up("b", &bare);
-    let junk = lake.give_up("c", &json!("junk"));
-    lake.give_up("d", &document(&event, first, last));
+    let bare = lake.discard("b", &bare);
+    let junk = lake.discard("c", &json!("junk"));
+    lake.discard("d", &document(&event, first, last));
     let ran = lake.run(&["recover", "--into-tables"]).await;
     ran.assert_code(1);
     let summary = ran.summary();
@@ -178,21 +179,21 @@ async fn what_cannot_be_recovered_stays_and_is_told() {
 }
 
 #[tokio::test]
-async fn what_was_set_aside_is_cleaned_again_from_raw() {
+async fn a_failed_object_is_cleaned_again_from_its_raw_records() {
     let (lake, event) = (Lake::new(), event());
     let sequences = sequences(&event);
     let last = sequences.last().unwrap();
-    lake.give_up("a", &document(&event, &sequences[0], last));
+    lake.discard("a", &document(&event, &sequences[0], last));
     lake.run(&["recover"]).await.assert_code(0);
-    // One landing object is damaged: the compactor sets it aside.
+    // The compactor moves a damaged landing object to `failed/`.
     let damaged = first_file(&lake.path("lake/landing/user"));
     let relative = damaged.strip_prefix(lake.path("lake")).unwrap().to_owned();
     fs::write(&damaged, "junk").unwrap();
     let move_to_failed = lake.run(&["recover", "--into-tables"]).await;
     move_to_failed.assert_code(1);
     assert!(move_to_failed.stderr.contains("moved to failed/"), "{}", move_to_failed.stderr);
-    let aside = lake.path("lake/failed").join(relative);
-    assert!(aside.exists());
+    let failed_object = lake.path("lake/failed").join(relative);
+    assert!(failed_object.exists());
     let behind = lake.wait(last).await;
     behind.assert_code(1);
     assert!(behind.stderr.contains("failed objects"), "{}", behind.stderr);
@@ -200,19 +201,19 @@ async fn what_was_set_aside_is_cleaned_again_from_raw() {
     let ran = lake.run(&["recover", "--into-tables"]).await;
     ran.assert_code(0);
     assert_eq!(ran.summary()["failed"], json!(1));
-    assert!(ran.summary()["inserted"].as_u64().unwrap() > 0 && !aside.exists());
+    assert!(ran.summary()["inserted"].as_u64().unwrap() > 0 && !failed_object.exists());
     lake.wait(last).await.assert_code(0);
 
-    // Without its raw records it stays.
-    fs::create_dir_all(aside.parent().unwrap()).unwrap();
-    fs::write(&aside, "junk").unwrap();
+    // Without its raw records a failed object is not removed.
+    fs::create_dir_all(failed_object.parent().unwrap()).unwrap();
+    fs::write(&failed_object, "junk").unwrap();
     fs::remove_dir_all(lake.path("lake/raw")).unwrap();
     let ran = lake.run(&["recover"]).await;
     ran.assert_code(1);
-    assert!(ran.stderr.contains("raw records are gone") && aside.exists(), "{}", ran.stderr);
+    assert!(ran.stderr.contains("raw records are gone") && failed_object.exists(), "{}", ran.stderr);
 }
 
-/// The batch `number` of the shard: its records have numbers of their own, and so have its rows.
+/// The batch `number` of the shard. Its records have their own sequence numbers.
 fn batch(number: u64) -> Value {
     let mut event = event();
     for record in event["Records"].as_array_mut().unwrap() {
@@ -224,14 +225,14 @@ fn batch(number: u64) -> Value {
     event
 }
 
-/// Discards this many batches of the shard, as the event source does. Returns the last sequence number.
-fn give_up(lake: &Lake, batches: std::ops::Range<u64>) -> String {
+/// Stores batches of the shard as discarded, as the event source does. Returns the last sequence number.
+fn discard(lake: &Lake, batches: std::ops::Range<u64>) -> String {
     let mut last = String::new();
     for number in batches {
         let event = batch(number);
         let sequences = sequences(&event);
         last.clone_from(sequences.last().unwrap());
-        lake.give_up(&format!("{number:02}"), &document(&event, &sequences[0], &last));
+        lake.discard(&format!("{number:02}"), &document(&event, &sequences[0], &last));
     }
     last
 }
@@ -239,24 +240,24 @@ fn give_up(lake: &Lake, batches: std::ops::Range<u64>) -> String {
 #[tokio::test]
 async fn batches_of_one_shard_are_recovered_in_a_folder() {
     let lake = Lake::new();
-    let last = give_up(&lake, 0..3);
+    let last = discard(&lake, 0..3);
     let ran = lake.run(&["recover", "--into-tables"]).await;
     ran.assert_code(0);
     assert_eq!((&ran.summary()["batches"], &ran.summary()["left"]), (&json!(3), &json!(0)));
     lake.wait(&last).await.assert_code(0);
     let rows = lake.rows().await;
-    // A later one moves the watermark on.
-    let last = give_up(&lake, 3..4);
+    // A later batch advances the watermark.
+    let last = discard(&lake, 3..4);
     lake.wait(&last).await.assert_code(1);
     lake.run(&["recover", "--into-tables"]).await.assert_code(0);
     lake.wait(&last).await.assert_code(0);
-    assert_eq!(lake.rows().await, rows, "the same rows again");
+    assert_eq!(lake.rows().await, rows, "the batch has the same rows");
 }
 
 #[tokio::test]
 async fn two_operators_recover_at_once() {
     let lake = Lake::new();
-    let last = give_up(&lake, 0..6);
+    let last = discard(&lake, 0..6);
     let folder = lake.path("lake");
     let args = ["recover", "--into-tables", "--lake", folder.to_str().unwrap()];
     let operators = [0, 1, 2].map(|_| begin(lake.folder.path(), &args));
@@ -266,21 +267,21 @@ async fn two_operators_recover_at_once() {
         ran.assert_code(0);
         batches += ran.summary()["batches"].as_u64().unwrap();
     }
-    assert!(batches >= 6, "each was taken by one of them, or by several: {batches}");
+    assert!(batches >= 6, "some batches were not recovered: {batches}");
     lake.wait(&last).await.assert_code(0);
 
-    // The same in one go.
+    // One operator gives the same rows.
     let other = Lake::new();
-    give_up(&other, 0..6);
+    discard(&other, 0..6);
     other.run(&["recover", "--into-tables"]).await.assert_code(0);
     assert_eq!(lake.rows().await, other.rows().await);
 }
 
-/// Rows landed by name, of a dataset whose contract is not deployed any more.
+/// Rows of a dataset in landing whose contract was removed.
 #[tokio::test]
-async fn rows_of_a_dataset_without_a_contract_are_not_passed_over() {
+async fn rows_of_a_dataset_without_a_contract_are_quarantined() {
     let lake = Lake::new();
-    let last = give_up(&lake, 0..1);
+    let last = discard(&lake, 0..1);
     lake.run(&["recover"]).await.assert_code(0);
     fs::create_dir(lake.path("contracts")).unwrap();
     for dataset in ["geo", "pin"] {
@@ -295,8 +296,8 @@ async fn rows_of_a_dataset_without_a_contract_are_not_passed_over() {
     let rows = lake.rows().await;
     assert!(rows[2].as_u64().unwrap() > 0, "they are in quarantine: {rows}");
 
-    // Without raw records nobody knows what they were.
-    give_up(&lake, 1..2);
+    // Without raw records the landing objects cannot be cleaned again.
+    discard(&lake, 1..2);
     lake.run(&["recover"]).await.assert_code(0);
     fs::remove_dir_all(lake.path("lake/raw")).unwrap();
     let ran = lake.run(&["recover", "--into-tables", "--datasets", "contracts"]).await;

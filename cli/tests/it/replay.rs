@@ -1,4 +1,4 @@
-//! `pinlake replay` against an endpoint that misbehaves.
+//! `pinlake replay` against an endpoint with faults.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -21,7 +21,7 @@ fn write_rows(folder: &Path, rows: u64) {
     }
 }
 
-/// The `ind` of all rows that were stored, by dataset, each row as often as it was.
+/// The `ind` of all stored rows by dataset, with repetitions.
 fn stored(endpoint: &Endpoint) -> BTreeMap<String, Vec<u64>> {
     let numbers = |rows: Vec<Value>| {
         let mut numbers: Vec<u64> = rows.iter().map(|row| row["ind"].as_u64().unwrap()).collect();
@@ -95,7 +95,7 @@ async fn mixed_formats_carry_each_row_once_and_acknowledgements_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttling_faults_and_lost_answers_are_tried_again_under_the_same_key() {
+async fn throttled_failed_and_lost_requests_are_retried_with_the_same_key() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 60);
     // Each request fails once, in one of four ways.
@@ -134,13 +134,13 @@ async fn throttling_faults_and_lost_answers_are_tried_again_under_the_same_key()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_row_goes_to_the_rejects_file_and_the_rest_goes_on() {
+async fn a_rejected_row_goes_to_the_rejects_file_and_the_run_continues() {
     for format in ["kafka", "kinesis", "native"] {
         let folder = tempfile::tempdir().unwrap();
         let mut lines: Vec<String> = (0..50).map(|row| format!("{{\"ind\": {row}}}")).collect();
         lines[7] = "{\"ind\": 7".to_owned();
         lines[30] = "{\"ind\": 30} trailing".to_owned();
-        // Well-formed, but this endpoint does not like it, and names the line.
+        // Well-formed JSON, which the endpoint rejects with the number of the line.
         lines[44] = "{\"ind\": 44, \"forbidden\": 1}".to_owned();
         fs::write(folder.path().join("geo.ndjson"), lines.join("\n")).unwrap();
         let endpoint = Endpoint::start(|request, _| {
@@ -182,16 +182,16 @@ async fn a_refused_row_goes_to_the_rejects_file_and_the_rest_goes_on() {
         assert!(ran.stderr.contains("state.json.rejects.ndjson"), "{}", ran.stderr);
         let state: Value =
             serde_json::from_slice(&fs::read(folder.path().join("state.json")).unwrap()).unwrap();
-        assert_eq!(state["files"]["geo.ndjson"], 50, "rejected rows are done with");
+        assert_eq!(state["files"]["geo.ndjson"], 50, "rejected rows count as done");
         for name in ["state.json", "state.json.rejects.ndjson"] {
             let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
-            assert_eq!(mode, 0o600, "{name} is for its owner's eyes only");
+            assert_eq!(mode, 0o600, "{name} is readable by its owner only");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_an_answer_names_as_failed_go_again_alone() {
+async fn only_records_that_a_response_reports_as_failed_are_sent_again() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 20);
     // The first time, every third record fails.
@@ -234,9 +234,9 @@ async fn records_that_an_answer_names_as_failed_go_again_alone() {
     }
 }
 
-/// As behind a proxy that removes headers which it does not know.
+/// A proxy may remove headers that it does not know.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_are_stored_without_an_acknowledgement_that_can_be_read_are_an_error() {
+async fn rows_stored_without_a_readable_acknowledgement_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 10);
     for (number, headers) in [
@@ -263,7 +263,7 @@ async fn rows_that_are_stored_without_an_acknowledgement_that_can_be_read_are_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_of_all_rows_stops_the_run_and_the_next_one_goes_on() {
+async fn an_error_for_all_rows_ends_the_run_and_the_next_one_continues() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 40);
     let endpoint = Endpoint::start(|_, number| match number {
@@ -277,7 +277,7 @@ async fn a_refusal_of_all_rows_stops_the_run_and_the_next_one_goes_on() {
     let ran = pinlake(folder.path(), &args).await;
     ran.assert_code(1);
     assert!(ran.stderr.contains("403") && ran.stderr.contains("credentials"), "{}", ran.stderr);
-    assert_eq!(ran.summary()["accepted"], 60, "the summary is printed all the same");
+    assert_eq!(ran.summary()["accepted"], 60, "the summary is printed after a failure, too");
     let state: Value = serde_json::from_slice(&fs::read(folder.path().join("state.json")).unwrap()).unwrap();
     assert_eq!(state["files"], json!({"geo.ndjson": 20, "pin.ndjson": 20, "user.ndjson": 20}));
     assert!(fs::read_to_string(folder.path().join("acks.json")).unwrap().ends_with("005\"}"));
@@ -293,7 +293,7 @@ async fn a_refusal_of_all_rows_stops_the_run_and_the_next_one_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_that_never_answers_well_ends_the_run() {
+async fn a_target_that_always_fails_ends_the_run() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 5);
     let endpoint = Endpoint::start(|_, _| Reply::status(503)).await;
@@ -302,18 +302,18 @@ async fn a_target_that_never_answers_well_ends_the_run() {
     ran.assert_code(1);
     assert!(ran.stderr.contains("failed 3 times: 503"), "{}", ran.stderr);
     assert_eq!(endpoint.requests().len(), 3);
-    let nobody = pinlake(
+    let unreachable = pinlake(
         folder.path(),
         &["replay", "--to", "http://127.0.0.1:9", "--from", "pin.ndjson", "--attempts", "1"],
     )
     .await;
-    nobody.assert_code(1);
-    assert!(nobody.stderr.contains("http://127.0.0.1:9"), "{}", nobody.stderr);
+    unreachable.assert_code(1);
+    assert!(unreachable.stderr.contains("http://127.0.0.1:9"), "{}", unreachable.stderr);
 }
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_ends_the_run_in_order_and_the_next_one_goes_on() {
+async fn ctrl_c_ends_the_run_cleanly_and_the_next_one_continues() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 100);
     let endpoint = Endpoint::start(|_, number| acked("0", number)).await;
@@ -351,7 +351,7 @@ async fn ctrl_c_ends_the_run_in_order_and_the_next_one_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn draws_repeat_with_their_seed_and_take_the_same_row_of_each_file() {
+async fn a_seed_repeats_its_draws_and_draws_the_same_row_of_each_file() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 30);
     let drawn = |seed: &'static str, count: &'static str| {
@@ -367,7 +367,7 @@ async fn draws_repeat_with_their_seed_and_take_the_same_row_of_each_file() {
                 requests.iter().all(|request| request.path.ends_with("/record") && request.method == "PUT")
             );
             let keys: HashSet<&str> = requests.iter().map(Request::key).collect();
-            assert_eq!(keys.len(), requests.len(), "a row drawn twice is another request");
+            assert_eq!(keys.len(), requests.len(), "a row drawn twice is sent in another request");
             let number = |request: &Request| request.rows().unwrap()[0]["ind"].as_u64().unwrap();
             requests.iter().map(number).collect::<Vec<u64>>()
         }
@@ -386,7 +386,7 @@ async fn draws_repeat_with_their_seed_and_take_the_same_row_of_each_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_large_a_body_is_halved_until_it_fits() {
+async fn a_body_that_is_too_large_is_halved_until_it_fits() {
     let folder = tempfile::tempdir().unwrap();
     write_rows(folder.path(), 40);
     let endpoint =

@@ -1,4 +1,4 @@
-//! Real database servers, which each test starts for itself and which end with it.
+//! Database servers that a test starts and stops.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::program::{Ran, pinlake_with};
 /// The password of the reader.
 pub const PASSWORD: &str = "as safe as 'this'";
 
-/// The user and group `nobody`, as which PostgreSQL runs where a test is root: it refuses to be that.
+/// The user and group `nobody`. PostgreSQL does not run as root, so it runs as `nobody` if the test is root.
 const NOBODY: u32 = 65534;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Engine {
     Postgres,
 }
 
-/// A server with one database, `pinterest`, and one user, `reader`, who may read it.
+/// A server with the database `pinterest` and the user `reader`, who can read it.
 pub struct Server {
     pub engine: Engine,
     folder: TempDir,
@@ -38,7 +38,7 @@ pub struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // PostgreSQL has processes and shared memory to put away.
+        // PostgreSQL must stop its other processes and remove its shared memory.
         if self.engine == Engine::Postgres {
             let data = self.folder.path().join("data");
             let stop = ["stop", "--silent", "--mode=immediate", "--pgdata"];
@@ -50,12 +50,12 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// `None` after saying that a test skips.
+    /// Starts a server. `None`, with a message, if it is not installed.
     pub fn start(engine: Engine) -> Option<Server> {
         Server::begin(engine, None)
     }
 
-    /// A server that shows the certificate of a host, and lets its reader in encrypted only.
+    /// Starts a server with the certificate of a host. Its user can only connect with TLS.
     pub fn with_certificate(engine: Engine, certificates: &Certificates, host: &str) -> Option<Server> {
         Server::begin(engine, Some((certificates, host)))
     }
@@ -130,7 +130,7 @@ impl Server {
             Engine::MariaDb => {
                 let socket = format!("--socket={}", self.folder.path().join("sock").display());
                 let args = ["--no-defaults", "--user=root", "--default-character-set=utf8mb4", &socket];
-                // For names in quotes as in any other SQL.
+                // Quotes enclose names, as in standard SQL.
                 let sql = format!("SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES'); {sql}");
                 Command::new("mariadb").args(args).args([database, "-e", &sql]).output()
             }
@@ -145,7 +145,7 @@ impl Server {
         succeeded(ran.unwrap()).map(drop)
     }
 
-    /// A table with one column, `seq`: the whole numbers from `first` to `last`.
+    /// A table expression with one column `seq`: the integers from `first` to `last`.
     pub fn numbers(&self, first: i64, last: i64) -> String {
         match self.engine {
             Engine::MariaDb => format!("seq_{first}_to_{last}"),
@@ -153,12 +153,12 @@ impl Server {
         }
     }
 
-    /// Where `pinlake replay` finds the database.
+    /// The URL of the database for `pinlake replay`.
     pub fn url(&self) -> String {
         self.url_at("127.0.0.1")
     }
 
-    /// The same under another name of this machine, with who enters if it is `user@host`.
+    /// The URL with another host, which may be `user@host`.
     pub fn url_at(&self, host: &str) -> String {
         let scheme = match self.engine {
             Engine::MariaDb => "mysql",
@@ -167,17 +167,17 @@ impl Server {
         format!("{scheme}://{host}:{}/pinterest", self.port)
     }
 
-    /// The folder that its program runs in.
+    /// The folder of its files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// `pinlake replay` of this database, as its reader.
+    /// Runs `pinlake replay` of this database as the user `reader`.
     pub async fn replay(&self, endpoint: &Endpoint, args: &[&str]) -> Ran {
         self.replay_at("127.0.0.1", endpoint, args).await
     }
 
-    /// The same under another name of this machine.
+    /// Like [`Server::replay`], with another host in the URL.
     pub async fn replay_at(&self, host: &str, endpoint: &Endpoint, args: &[&str]) -> Ran {
         let url = self.url_at(host);
         let all = [&["replay", "--to", &endpoint.url, "--from", &url], args].concat();
@@ -187,7 +187,7 @@ impl Server {
 }
 
 impl Engine {
-    /// The folder of the server's program, if it is installed.
+    /// The folder of the server programs, if they are installed.
     fn programs(self) -> Option<PathBuf> {
         match self {
             Engine::MariaDb => ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"]
@@ -195,7 +195,7 @@ impl Engine {
                 .into_iter()
                 .find(|folder| folder.join("mariadbd").exists()),
             Engine::Postgres => {
-                // Debian keeps them out of the search path, a folder a version.
+                // Debian has a folder for each version, which is not on PATH.
                 let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
                 let debian = versions.map(|version| version.unwrap().path().join("bin"));
                 let mut folders: Vec<_> =
@@ -218,7 +218,7 @@ impl Engine {
     }
 }
 
-/// Whether the test is root: what it makes is root's then.
+/// Whether the test runs as root, from the owner of a new file.
 fn is_root() -> bool {
     tempfile::tempfile().unwrap().metadata().unwrap().uid() == 0
 }
@@ -229,10 +229,10 @@ fn succeeded(ran: Output) -> Result<Output, String> {
 
 fn mariadb(programs: &Path, folder: &Path, port: u16, certificate: Option<&[PathBuf; 2]>) -> Child {
     let data = format!("--datadir={}", folder.join("data").display());
-    // Root has to be told that it is meant to be root.
+    // MariaDB runs as root only with this option.
     let user: &[&str] = if is_root() { &["--user=root"] } else { &[] };
     let install = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &data];
-    // Servers that begin remove each other's temporary tables from a folder that they share.
+    // A server removes temporary tables of other servers from a shared temporary folder when it starts.
     let install =
         Command::new("mariadb-install-db").args(install).args(user).env("TMPDIR", folder).output().unwrap();
     succeeded(install).unwrap();
@@ -274,7 +274,7 @@ fn postgres(programs: &Path, folder: &Path, port: u16, certificate: Option<&[Pat
     spawn(server, folder)
 }
 
-/// A program of PostgreSQL, as somebody who is not root.
+/// A command that runs a program of PostgreSQL as a user other than root.
 fn of_postgres(programs: &Path, program: &str, folder: &Path) -> Command {
     let mut command = Command::new(programs.join(program));
     command.current_dir(folder).env_remove("PGDATA").stdin(Stdio::null());

@@ -1,4 +1,4 @@
-//! Wrong usage is told apart from failure, and both from data.
+//! Exit codes and output of wrong usage and of failures.
 
 use std::fs;
 
@@ -66,7 +66,6 @@ async fn a_failure_exits_with_1() {
     assert!(ran.stderr.contains("cannot read missing"), "{}", ran.stderr);
 }
 
-/// Nobody is told that a lake has drained of nothing.
 #[tokio::test]
 async fn waiting_without_acknowledgements_is_a_failure() {
     let folder = tempfile::tempdir().unwrap();
@@ -84,7 +83,7 @@ async fn waiting_without_acknowledgements_is_a_failure() {
 }
 
 #[tokio::test]
-async fn help_teaches() {
+async fn help_shows_exit_codes_and_examples() {
     let folder = tempfile::tempdir().unwrap();
     let ran = pinlake(folder.path(), &["--help"]).await;
     ran.assert_code(0);

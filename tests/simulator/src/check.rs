@@ -1,4 +1,4 @@
-//! Checks "drained" during a run, and the whole guarantee at its end.
+//! Checks "drained" during a run, and the whole guarantee at the end of the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub async fn check_drained_answers(world: Arc<World>, queue: Arc<Queue>) {
             continue;
         };
         if !backlog.truncated.is_empty() {
-            world.trace.count("looks that reached their bound");
+            world.trace.count("backlog checks that reached a limit");
         }
         if backlog.is_drained() {
             world.trace.count("drained answers");
@@ -170,14 +170,14 @@ pub async fn check_guarantee(world: &Arc<World>) {
             let acknowledged = &promise.acknowledged;
             world.report_violation(
                 Violation::Lost,
-                format!("{content} is there {places:?}, acknowledged as {acknowledged:?}"),
+                format!("{content} has the rows {places:?}, acknowledged as {acknowledged:?}"),
             );
         }
         if promise.is_exceeded(content, places) {
             let sent = &promise.sent;
             world.report_violation(
                 Violation::Duplicated,
-                format!("{content} is there {places:?}, sent as {sent:?}"),
+                format!("{content} has the rows {places:?}, sent as {sent:?}"),
             );
         }
     }

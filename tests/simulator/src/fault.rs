@@ -20,13 +20,13 @@ macro_rules! faults {
 faults! {
     /// S3: an error, and the put never lands.
     PutRefused 250,
-    /// S3: the put lands, and its answer is an error (time-out, 5xx).
+    /// S3: the put lands, and its response is an error (time-out, 5xx).
     PutAnswerLost 250,
-    /// S3: an error, and the put lands later, after the client has given up or gone on.
+    /// S3: an error, and the put lands later, when the client no longer waits for it.
     PutLate 200,
-    /// S3: 409, another conditional put is under way; nothing lands.
+    /// S3: 409, another conditional put is in progress; nothing lands.
     PutConflict 150,
-    /// S3: a conditional put lands, its answer is lost, and the SDK's own retry gets 412.
+    /// S3: a conditional put lands, its response is lost, and the SDK's own retry gets 412.
     PutRetriedBySdk 200,
     /// S3: a request takes seconds.
     Slow 60,
@@ -46,7 +46,7 @@ faults! {
     CallRefused 200,
     /// Kinesis: a PutRecords call fails, and all of it is stored.
     CallAnswerLost 200,
-    /// Kinesis: a PutRecords call is never answered.
+    /// Kinesis: a PutRecords call gets no response.
     CallSilent 30,
     /// Kinesis: a shard is split in two.
     ShardSplit 20,
@@ -70,9 +70,9 @@ faults! {
     MessageAgain 200,
     /// SQS: a message becomes visible while it is being processed.
     VisibleWhileAtWork 200,
-    /// SQS: the compactor's message to itself is not taken.
+    /// SQS: the compactor's trigger to itself is rejected.
     WakeRefused 200,
-    /// SQS: the compactor's message to itself is taken, and the answer is an error.
+    /// SQS: the compactor's trigger to itself is stored, and the response is an error.
     WakeAnswerLost 200,
     /// EventBridge: a sweep is not sent.
     SweepLost 200,

@@ -2,11 +2,11 @@
 //!
 //! They do what Delta programs and people do: clean up a log behind a checkpoint of any form ("Checkpoints" and "Log
 //! cleanup", Delta transaction log protocol), append rows, merge small files (`OPTIMIZE`), remove unreferenced files
-//! (`VACUUM`), and delete or truncate a log entry, a key file or a data file by mistake. What a table needs is restored
-//! later, at the latest when all faults stop.
+//! (`VACUUM`), and accidentally delete or truncate a log entry, a key file or a data file. What a table needs is
+//! restored later, at the latest when all faults stop.
 //!
-//! No log entry is deleted that a running invocation or put may not know yet, nor the newest one. A writer cannot notice
-//! that such a version was taken; this is why logs are cleaned up by age.
+//! No log entry is deleted that a running invocation or put may not know yet, nor the newest one. A writer cannot detect
+//! that such a version existed; this is why logs are cleaned up by age.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -329,7 +329,7 @@ async fn check_added_file(
         if promise.is_exceeded(&content, places) {
             world.report_violation(
                 Violation::Duplicated,
-                format!("{content} is there {places:?}, sent as {:?}", promise.sent),
+                format!("{content} has the rows {places:?}, sent as {:?}", promise.sent),
             );
         }
     }

@@ -34,7 +34,7 @@ pub enum Mutation {
     BlindAppend,
     /// The writer does not recognise its own commit.
     OwnCommitIsForeign,
-    /// The writer takes any commit of its version for its own.
+    /// The writer treats any commit of its version as its own.
     ForeignCommitIsOwn,
     /// Landing objects of one minute of a shard have the same name and are overwritten.
     MutableLanding,
@@ -66,7 +66,7 @@ pub enum Mutation {
     RemovedBeforeReplay,
     /// The key epoch of a key file is not checked.
     KeyEpochIgnored,
-    /// A log ends at a missing entry, and a truncated log at its last known entry.
+    /// A log ends at a missing entry, and a truncated log ends at its last known entry.
     LogGapIsEnd,
     /// A checkpoint hint is trusted: entries before it are not read.
     CheckpointHintTrusted,
@@ -429,7 +429,7 @@ fn drop_keys(batch: &RecordBatch) -> std::result::Result<RecordBatch, String> {
     RecordBatch::try_new(batch.schema(), columns).map_err(|error| error.to_string())
 }
 
-/// Landed rows with other keys, each of what is given for its row.
+/// Landed rows with other keys, calculated for each row.
 fn replace_keys(
     batch: &RecordBatch,
     forms: impl Iterator<Item = Vec<u8>>,

@@ -1,5 +1,5 @@
-//! Operators: they recover discarded batches and failed objects with the code of `pinlake recover`, one or two at a time. They
-//! can be killed at any request.
+//! Operators: they recover discarded batches and failed objects with the code of `pinlake recover`, one or two at a time.
+//! They can be killed at any request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +118,7 @@ async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: FollowUp) ->
     }
     for failed in recover::list_failed(&**store, bounds.failed).await?.found {
         match recover::retry_failed(store, lake.catalog_history(), &catalog, &failed).await? {
-            RetryOutcome::CleanedAgain | RetryOutcome::PutBack => world.trace.count("objects taken up again"),
+            RetryOutcome::CleanedAgain | RetryOutcome::PutBack => world.trace.count("failed objects retried"),
             RetryOutcome::Gone | RetryOutcome::Stays => {}
         }
     }

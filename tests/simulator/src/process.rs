@@ -80,7 +80,7 @@ impl Process {
                 match done {
                     Err(_) => {
                         world.log(|| format!("{} is cut off after {moment:?}", self.name));
-                        world.trace.count(if moment == limit { "time limits" } else { "kills in mid-work" });
+                        world.trace.count(if moment == limit { "time limits" } else { "kills at any time" });
                         None
                     }
                     Ok(_) if world.draw_fault(Fault::FunctionAnswerLost, self.name) => None,

@@ -123,7 +123,7 @@ pub const CASES: &[Case] = &[
     Case {
         mutation: Mutation::TableIdentityIgnored,
         safeguard: "the identity hash in the table and in key files",
-        // A contract that changes keys is deployed, rejected by its table, and taken back.
+        // A contract that changes keys is deployed, rejected by its table, and reverted.
         configure: |scenario| {
             only_faults(scenario, &[(Fault::ClientRepeats, 500)]);
             (scenario.clients, scenario.requests) = (3, 4);

@@ -172,7 +172,7 @@ impl TriggerQueue for SelfTrigger {
         if world.draw_fault(Fault::WakeRefused, "queue") {
             return Err("ServiceUnavailable".to_owned());
         }
-        world.trace.count("messages to itself");
+        world.trace.count("triggers to itself");
         if !world.has_mutation(Mutation::NoSelfMessage) {
             self.queue.send(body);
         }
@@ -295,8 +295,8 @@ pub async fn poll(queue: Arc<Queue>) {
             for (count, what) in [
                 (taken.taken, "files taken"),
                 (taken.discarded, "files discarded"),
-                (taken.tried_again, "files tried again"),
-                (taken.unfinished.len() as u64, "files left in the middle"),
+                (taken.tried_again, "files retried"),
+                (taken.unfinished.len() as u64, "files read in part"),
             ] {
                 (0..count).for_each(|_| world.trace.count(what));
             }

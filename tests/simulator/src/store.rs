@@ -2,7 +2,7 @@
 //!
 //! Requests behave as the AWS documentation allows: "Amazon S3 provides strong read-after-write
 //! consistency", so nothing stale is ever read ("Amazon S3 data consistency model"); conditional writes answer 412
-//! when the condition fails and 409 when another is under way ("How to prevent object overwrites with conditional
+//! when the condition fails and 409 when another is in progress ("How to prevent object overwrites with conditional
 //! writes"); and any request may time out or answer 5xx whether or not it was carried out ("Error best practices").
 //! DeleteObjects reports each key for itself, so part of a delete may be done.
 

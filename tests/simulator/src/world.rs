@@ -192,7 +192,7 @@ fn random_steps(rng: &SimRng) -> Steps {
     if rng.chance(500) { Steps::default() } else { Steps { slice_bytes: 1, check_cost: 1, min_cost: 1 } }
 }
 
-/// Draws deployments. One that a table rejects is always taken back.
+/// Draws deployments. One that a table rejects is always reverted.
 fn random_deploys(rng: &SimRng) -> Vec<(Duration, CatalogVersion)> {
     let times = if rng.chance(400) { rng.between(1, 3) } else { 0 };
     let mut deploys = Vec::new();

@@ -16,9 +16,9 @@ use pinlake_simulator::mutation::Mutation;
 use pinlake_simulator::provoke::{CASES, Case};
 use pinlake_simulator::{Run, invariants, run, run_scenario};
 
-/// Seeds of every `cargo test`; `make sim` runs many more.
+/// Number of seeds in `cargo test`; `make sim` runs more.
 const SEEDS: u64 = 300;
-/// Seeds of which one must fail with a mutation.
+/// Maximum number of seeds until one fails with a mutation.
 const MUTATION_SEEDS: u64 = 60;
 
 fn assert_held(run: &Run) {

@@ -1,8 +1,8 @@
-"""Python reads this before the client, which knows nothing of it: the client's pauses become short, the last one is
-where its user presses Ctrl-C, and what it sends and is answered is noted.
+"""Python imports this module before the unchanged client. It shortens the pauses of the client, raises
+KeyboardInterrupt in the last one, and records requests and responses.
 
-Each line of the file ATTENDED_NOTES is one JSON object: {"sent": body} before a request goes out, and {"status": ...,
-"ack": ..., "sent": body} when its answer is in. A client that is killed in between leaves the first only.
+Each line of the file ATTENDED_NOTES is one JSON object: {"sent": body} before a request, and {"status": ..., "ack":
+..., "sent": body} after its response. If the client is killed in between, only the first is there.
 """
 
 import json

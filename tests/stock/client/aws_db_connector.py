@@ -3,7 +3,7 @@ import yaml
 
 
 class AWSDBConnector:
-    """The database that posts are read from, entered as db_creds.yaml says."""
+    """The database with the posts; db_creds.yaml has the credentials."""
 
     def __init__(self, creds_file="db_creds.yaml"):
         with open(creds_file) as file:

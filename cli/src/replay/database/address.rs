@@ -40,7 +40,7 @@ pub enum Tls {
 pub struct Address {
     /// Its kind.
     pub engine: Engine,
-    /// Server's name or IP address.
+    /// Host name or IP address of the server.
     pub host: String,
     /// Port.
     pub port: u16,
@@ -50,7 +50,7 @@ pub struct Address {
     pub password: Option<String>,
     /// Name of the database on the server.
     pub database: String,
-    /// Protection.
+    /// Encryption.
     pub tls: Tls,
 }
 
@@ -87,7 +87,7 @@ impl Address {
         let wrong = |what: &str| CliError::usage(what, form);
         let url = Url::parse(text).map_err(|error| wrong("--from is no URL").caused_by(error))?;
         if url.password().is_some() {
-            // It is not repeated here: what is on stderr is kept in logs.
+            // The password is not repeated here, because stderr often ends up in logs.
             return Err(CliError::usage(
                 "the URL in --from has a password, which all users of this machine can read in the process list",
                 format!(
@@ -120,7 +120,7 @@ impl Address {
                 )
             })?;
         let tls = match tls.unwrap_or(if is_local(&host) { TlsChoice::Off } else { TlsChoice::Verify }) {
-            // Somebody who names an authority wants it asked.
+            // With --db-ca, TLS is the default on this machine too.
             TlsChoice::Off if ca.is_none() => Tls::Off,
             TlsChoice::Off if tls.is_some() => {
                 return Err(CliError::usage("--db-ca has no effect with --db-tls off", "remove one of them"));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_spoken_to_in_the_clear() {
+    fn only_local_connections_are_unencrypted_by_default() {
         let tls = |host: &str, choice, ca| {
             parse(&format!("mysql://{host}/d"), choice, ca).map(|address| address.tls).ok()
         };
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+    fn a_password_in_the_url_is_rejected_and_not_repeated() {
         let error = parse("mysql://admin:s3cret@host/d", None, None).err().unwrap();
         let text = format!("{} {}", error.with_causes(), error.advice());
         assert!(text.contains(PASSWORD) && !text.contains("s3cret"), "{text}");

@@ -36,7 +36,7 @@ impl Session {
             .user(Some(address.user.clone()))
             .pass(address.password.clone())
             .db_name(Some(address.database.clone()))
-            // A socket would be another server's if the address is a tunnel's.
+            // If the address is a tunnel, a local socket would belong to another server.
             .prefer_socket(false)
             .tcp_keepalive(Some(Duration::from_secs(60)))
             .setup(SETUP.to_vec())

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_what_a_client_would_have_sent() {
+    fn other_values_are_what_a_client_sends() {
         is(Kind::Text, "a \"quote\"\n🎄 \u{1}", r#""a \"quote\"\n🎄 \u0001""#);
         is(Kind::Text, "2020-08-28 03:52:47", "\"2020-08-28 03:52:47\"");
         is(Kind::ZonedTime, "2020-08-28 03:52:47.5+00", "\"2020-08-28 03:52:47.5+00:00\"");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_kind_names_its_column() {
+    fn an_invalid_value_names_its_column() {
         assert_eq!(one(Kind::Bool, "2").unwrap_err(), "column `a` holds neither true nor false");
         assert!(one(Kind::Json, "{").unwrap_err().contains("no JSON"));
     }

@@ -1,4 +1,4 @@
--- AdamBreeze1, cell 6, second table: the first row only, though American Samoa and Angola tie; by user_name.
+-- AdamBreeze1, cell 6, second table: groups by user_name and returns one row, although American Samoa and Angola tie.
 SELECT
     geo.country,
     users.user_name,

@@ -1,5 +1,5 @@
--- AdamBreeze1, cell 10: the lower median (percentile_approx at 0.5), which is the smaller of the middle two of an
--- even number of counts, where ours is their mean.
+-- AdamBreeze1, cell 10: the lower median (percentile_approx at 0.5). For an even number of counts it is the smaller of
+-- the middle two; our median is their mean.
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM users.date_joined) AS year_joined,

@@ -1,5 +1,5 @@
 -- AdamBreeze1, cell 6, first table: joins all three tables, names the user by user.user_name instead of
--- pin.poster_name, and ranks posts (not posters), so that unknown counts would rank last but stay.
+-- pin.poster_name, and ranks posts (not posters), so that posts with unknown counts rank last but are kept.
 WITH ranked AS (
     SELECT
         geo.country,

@@ -1,4 +1,4 @@
--- WilsonRedman, cell 5: every year there is, 2017 too, where ours keeps to 2018-2022.
+-- WilsonRedman, cell 5: all years, including 2017. Our query is limited to 2018-2022.
 WITH counted AS (
     SELECT
         EXTRACT(YEAR FROM geo.timestamp) AS year,
