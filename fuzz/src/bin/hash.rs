@@ -1,5 +1,5 @@
-//! Any inputs hashed at once: the hashes are those of `blake3`. The first byte tells how many inputs there are, the next ones how
-//! long each is.
+//! Any inputs hashed at once: the hashes are those of `blake3`. The first byte is the number of inputs, the next ones
+//! determine their lengths.
 #![no_main]
 
 #[path = "../../../shared/blake3-lanes/tests/it/invariants.rs"]

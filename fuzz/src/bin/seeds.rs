@@ -1,6 +1,6 @@
 //! Writes the first inputs of all targets into the folder in `SEEDS`, one subfolder per target.
 //!
-//! It is built like the targets, so it has to be one. It does its work before the first input: `seeds -runs=0`.
+//! It is a fuzz target only to be built with the others. It writes the files before the first input: `seeds -runs=0`.
 #![no_main]
 
 #[path = "../../../shared/clean/tests/it/hostile/inputs.rs"]

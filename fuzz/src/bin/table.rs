@@ -7,9 +7,9 @@ mod invariants;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let [first, text @ ..] = input else { return };
-    // A byte order mark that a file begins with goes, as it should; so there is none.
+    // The reader skips a byte order mark, so the text must not have one.
     let text = String::from_utf8_lossy(text).replace('\u{feff}', "");
-    // A file that begins as Parquet does, or as a JSON array behind blanks, is one of those.
+    // Such a text is detected as Parquet or as a JSON array.
     let begun = text.trim_start_matches(|letter: char| letter == '|' || letter.is_ascii_whitespace());
     if text.starts_with("PAR1") || begun.starts_with('[') {
         return;

@@ -1,8 +1,8 @@
 //! BLAKE3 hashes of many short inputs at once.
 //!
 //! The `blake3` crate uses wide vector registers for the chunks of 1,024 bytes *within* one input. The key of a row is the hash of a
-//! few hundred bytes, so it would be hashed one block after the other. This crate gives each lane of the vectors an input of its
-//! own; when an input is done, its lane takes the next one. `docs/decisions/keys-in-lanes.md` has the figures.
+//! few hundred bytes, so it would be hashed one block after the other. This crate gives each lane of the vectors its own
+//! input; when an input is done, its lane takes the next one. `docs/decisions/keys-in-lanes.md` has the figures.
 //!
 //! Invariants:
 //! - each hash is the beginning of what [`blake3::hash`] returns: property tests and the fuzz target `hash` compare them;

@@ -7,7 +7,7 @@
 //! Without a dataset, the name of the file decides, then the shape of each record. Without a folder of contracts, those of `datasets/`
 //! are used.
 
-#![allow(clippy::print_stderr, reason = "a program says what went wrong")]
+#![allow(clippy::print_stderr, reason = "the program prints its errors")]
 
 use std::io::{Error, Write};
 use std::path::Path;

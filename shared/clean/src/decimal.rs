@@ -64,7 +64,7 @@ fn push_digit(value: i64, digit: u8, negative: bool) -> Result<i64, DecimalError
         .ok_or(DecimalError::TooLarge)
 }
 
-/// Parses an exponent. Exponents beyond a thousand million are capped: no result that fits has one.
+/// Parses an exponent. Exponents beyond 1,000,000,000 are capped: no result that fits has one.
 fn parse_exponent(text: &str) -> Result<i32, DecimalError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_from_all_forms() {
+    fn integers_in_all_notations_are_parsed() {
         use DecimalError::{Fraction, Malformed, TooLarge};
         for (text, exponent, value) in [
             ("2418", 0, Ok(2418)),

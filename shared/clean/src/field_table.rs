@@ -1,4 +1,4 @@
-//! The fields that contracts read, and a fast way from the name of a field to its number.
+//! The fields that contracts read, and a fast lookup of their numbers by name.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use pinlake_schema::Catalog;
 /// The number of a field within a catalog.
 pub(crate) type FieldId = u32;
 
-/// How the value of a field is read first. It follows what clients send: if it is wrong, the record is read twice.
+/// How `serde_path` first tries to read the value of a field. If the value is of another type, the record is read twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadAs {
     String,
@@ -19,12 +19,12 @@ pub(crate) enum ReadAs {
 pub(crate) struct FieldTable {
     names: Vec<String>,
     ids: HashMap<String, FieldId>,
-    /// For each field, the field that followed it last; the last entry is the field that a record began with last. A client sends the
-    /// same order each time, so the guess is nearly always right.
+    /// For each field, the field that followed it in the latest record that has it; the last entry is the first field of the latest record.
+    /// A client sends the same order each time, so the guess is nearly always correct.
     next_field: Vec<FieldId>,
     /// The names as JSON has them. `None` for a name that JSON has to escape.
     quoted: Vec<Option<QuotedName>>,
-    /// In the same order as `next_field`: the name that followed last and belongs to no field.
+    /// Like `next_field`, for names that belong to no field.
     next_unknown: Vec<Option<QuotedName>>,
     read_as: Vec<ReadAs>,
 }

@@ -102,7 +102,7 @@ impl<'a> RecordIdentity<'a> {
     }
 
     /// A record without an id, such as a line of a file, is identified by its place. The content is included because two senders may use
-    /// the same id for different records, and neither must replace the other's.
+    /// the same id for different records, and neither row must replace the other.
     fn encode(&self, out: &mut Vec<u8>) {
         let mut field = |name: &str, value: &[u8]| {
             encode_bytes(out, name.as_bytes());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Whether another contract could accept a record that was refused for a reason.
+/// Whether another contract could accept a record that was quarantined for a reason.
 enum Scope {
     /// The bytes are wrong: no contract accepts the record.
     Bytes,

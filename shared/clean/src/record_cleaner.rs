@@ -30,8 +30,8 @@ pub struct CleanedRows {
     pub rows: RecordBatch,
     /// The number of records: one per row.
     pub read: u64,
-    /// An estimate of the memory that the rows take: the length of each record, or the size of its row where that is far more, as in
-    /// quarantine. The rows take at most twice as much, and four times as much where records consist of little but an array.
+    /// An estimate of the memory that the rows take: the length of each record, or the size of its row if that is far more, as in
+    /// quarantine. The rows take at most twice as much, or four times as much if records consist mostly of an array.
     pub bytes: u64,
 }
 
@@ -50,7 +50,7 @@ pub struct RecordCounts {
 
 /// Cleans records by their contracts and collects the rows by dataset.
 ///
-/// A cleaner is used by one thread. It keeps its buffers, and what it has learned about the form of the records, from batch to batch.
+/// A cleaner is used by one thread. It reuses its buffers, and predicts the fields of a record from earlier ones.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -93,7 +93,7 @@ pub struct RecordCleaner {
     last_hinted: Option<usize>,
 }
 
-/// What became of a record.
+/// The result of cleaning a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// It is a row of its dataset.
@@ -301,7 +301,7 @@ impl RecordCleaner {
         self.last_key_has_record = identity.is_some();
     }
 
-    /// Decides the dataset of the current record.
+    /// Determines the dataset of the current record.
     fn route(&self, hint: Option<&str>, hinted: Option<usize>) -> Result<usize, RecordError> {
         let name = |at: usize| self.contracts[at].contract.name.as_str();
         if let (Some(hint), None) = (hint, hinted) {
@@ -366,8 +366,8 @@ impl RecordCleaner {
         error: &RecordError,
         origin: &RecordOrigin<'_>,
     ) {
-        // If records are their own identity, two records with the same bytes are two rows. Without a contract this is unknown, so they are kept
-        // apart, unless no contract could ever accept them.
+        // If records are their own identity, two records with the same bytes are two rows. Without a contract this is unknown, so they stay
+        // two rows, unless no contract could ever accept them.
         let has_identity = match dataset {
             Some(at) => self.batches[at].uses_record_identity(),
             None => error.reason.depends_on_contracts(),

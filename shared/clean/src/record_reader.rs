@@ -2,7 +2,7 @@
 //!
 //! A file is read as a stream, in memory that [`Limits`] bound whatever the file contains. No byte of a record is lost: what cannot be
 //! split into records is returned as a [`Record`] with an error, for [`RecordCleaner::reject`](crate::RecordCleaner::reject). Reading
-//! goes on behind it if the end of the broken record is known. It is for a line, and is not in a broken JSON array: the rest of the array is
+//! continues after a broken record if its end is known, as for a line. In a broken JSON array the end is unknown: the rest of the array is
 //! one record.
 //!
 //! ```
@@ -277,9 +277,11 @@ impl RecordReader {
         (self.cost() > limit).then_some(limit)
     }
 
-    /// Fills `buffer` with the next lines of NDJSON: as many whole lines as fit, but hardly more than `enough`.
-    /// [`WholeLines::records`] splits them, on any thread. Returns `None` if no whole line can be returned; then [`next`](Self::next) returns
-    /// what comes: the last line, a longer line, an error, the end, or a record of another format.
+    /// Fills `buffer` with the next lines of NDJSON: as many whole lines as fit, but not many more than `enough`.
+    /// [`WholeLines::records`] splits them, on any thread.
+    ///
+    /// Returns `None` if no whole line can be returned. Then call [`next`](Self::next), which returns the last line, a longer line, an error,
+    /// the end, or a record of another format.
     pub fn read_lines(&mut self, buffer: &mut [u8], enough: u64) -> Option<WholeLines> {
         if self.exceeded_limit().is_some() {
             return None;

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn all_formats() {
+    fn values_in_all_formats_are_parsed() {
         let all =
             formats(&["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%m/%d/%Y, %H:%M:%S", "%d %b %Y", "$date"]);
         let at = 1_598_586_767_000_000;
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(parse(TimeValue::Number("99999999999999999"), &formats(&["unix_millis"])), None);
     }
 
-    /// A date and time by chrono's `strptime`, which takes a fraction as `%.f`, and no zone.
+    /// Parses a date and time with chrono's `strptime`, which reads a fraction as `%.f`, and no zone.
     fn parse_with_chrono(text: &str, pattern: &str) -> Option<i64> {
         let mut parsed = Parsed::new();
         chrono::format::parse(&mut parsed, text, StrftimeItems::new(&pattern.replace("%S", "%S%.f"))).ok()?;
@@ -284,7 +284,7 @@ mod tests {
         Some(date.and_time(time).and_utc().timestamp_micros())
     }
 
-    /// What both accept has the same value, and chrono accepts what we accept. Chrono accepts more: signs, white space, leap seconds,
+    /// Checks that chrono accepts what we accept, with the same value. Chrono accepts more: signs, white space, leap seconds,
     /// years of fewer digits, and names of months that are written in full.
     fn compare_with_chrono(text: &str, pattern: &str) -> Result<bool, TestCaseError> {
         let ours = parse(TimeValue::Text(text), &formats(&[pattern]));
@@ -313,7 +313,7 @@ mod tests {
         }
 
         #[test]
-        fn numbers_out_of_range_are_refused_as_by_chrono(
+        fn numbers_out_of_range_are_rejected_as_by_chrono(
             (year, month, day) in (0..10_000_u32, 0..14_u32, 0..33_u32),
             (hour, minute, second) in (0..26_u32, 0..62_u32, 0..60_u32),
             pattern in proptest::sample::select(&PATTERNS[..3]),
@@ -322,12 +322,12 @@ mod tests {
                 ("%H", format!("{hour:02}")), ("%M", minute.to_string()), ("%S", second.to_string())];
             let text = numbers.iter().fold(pattern.to_owned(), |text, (part, number)| text.replace(part, number));
             let is_accepted = compare_with_chrono(&text, pattern)?;
-            // Year 0 is chrono's, not ours.
+            // Only chrono accepts the year 0.
             prop_assert_eq!(is_accepted, year > 0 && parse_with_chrono(&text, pattern).is_some(), "{}", text);
         }
 
         #[test]
-        fn changed_texts_mean_the_same_to_chrono(
+        fn changed_texts_have_the_same_value_in_chrono(
             at in any::<prop::sample::Index>(),
             removed in 0..3_usize,
             inserted in "[0-9:T. ,/a-yA-Y-]{0,2}",

@@ -2,8 +2,8 @@
 
 use crate::plain_run::plain_run_len;
 
-/// The most brackets that a [`BoundaryScanner`] lets be open at once: far above [`MAX_DEPTH`](crate::MAX_DEPTH), so that a value that
-/// is a little too deep is still found whole, and refused by the lexer.
+/// The most brackets that may be open at once in a [`BoundaryScanner`]: far above [`MAX_DEPTH`](crate::MAX_DEPTH), so that the end of a
+/// value that is a little too deep is still found, and the lexer rejects the value.
 pub const MAX_OPEN_BRACKETS: usize = 4096;
 
 /// Finds the end of one value: an object or array ends where its bracket closes, a string at its closing quote, anything else before
@@ -28,14 +28,14 @@ pub struct BoundaryScanner {
 /// What a [`BoundaryScanner`] found in a piece of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boundary {
-    /// The value goes on behind the piece.
+    /// The value continues after the piece.
     NotReached,
     /// The value ends behind this many bytes of the piece.
     Reached {
-        /// How many.
+        /// The number of bytes.
         bytes: usize,
     },
-    /// The brackets do not match, so it cannot be told where the value ends.
+    /// The brackets do not match, so the end of the value is unknown.
     Broken {
         /// Bytes of the piece up to the wrong one, inclusive.
         bytes: usize,

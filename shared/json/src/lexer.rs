@@ -22,7 +22,7 @@ impl Malformed {
     }
 }
 
-/// What a value is, as its first byte tells.
+/// The kind of a value, determined by its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
     /// `{`
@@ -138,8 +138,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Passes the object that comes next. `member` must pass a name, a colon and a value each time; its second argument tells
-    /// whether it is the first member.
+    /// Passes the object that comes next. `member` must pass a name, a colon and a value each time; its second argument is true for
+    /// the first member.
     #[inline]
     pub fn object<E: From<Malformed>>(
         &mut self,
@@ -148,7 +148,7 @@ impl<'a> Lexer<'a> {
         self.sequence(b'}', "expected ',' or '}'", member)
     }
 
-    /// Passes the array that comes next. `element` must pass a value each time; its second argument tells whether it is the first.
+    /// Passes the array that comes next. `element` must pass a value each time; its second argument is true for the first.
     #[inline]
     pub fn array<E: From<Malformed>>(
         &mut self,

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - a [`Lexer`] accepts exactly the texts of RFC 8259 that nest at most [`MAX_DEPTH`] levels deep. As the RFC allows, a string may
-//!   contain half a surrogate pair; [`Escape::character`] tells;
+//!   contain half a surrogate pair, for which [`Escape::character`] is `None`;
 //! - property tests and the fuzz target `json` compare it with `serde_json`.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! The hot loop: how far a string goes on without a quote, an escape or a control character.
+//! The hot loop: finds the next quote, escape or control character in a string.
 
 /// The length of the run of bytes at the beginning of `text` that represent themselves in a string: up to a quote, a backslash or a
 /// control character (RFC 8259, section 7).
@@ -8,7 +8,7 @@
 pub(crate) fn plain_run_len(text: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    // The high bit of a byte is set where the byte ends the run. A borrow only moves upwards, so the lowest bit set is right.
+    // The high bit of a byte is set where the byte ends the run. A borrow only moves upwards, so the lowest set bit is correct.
     let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word;
     let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     let (words, rest) = text.as_chunks::<8>();

@@ -21,7 +21,8 @@ pub(crate) fn hash_output(contract: &ContractDeclaration) -> String {
         canonical.column(column);
     }
     if contract.name == QUARANTINE {
-        // Its keys cover the record where equal records may be two rows. Landing objects from before that are cleaned again.
+        // The keys of quarantine rows cover the record if equal records may be two rows. Landing objects with keys of the earlier rules are
+        // cleaned again.
         canonical.number(QUARANTINE_KEY_EPOCH);
     }
     canonical.finish()
@@ -94,7 +95,7 @@ pub(crate) fn hash_catalog<'a>(
     canonical.finish()
 }
 
-/// A byte string in which every part has its length, so that no two contracts have the same one.
+/// A byte string in which every part is preceded by its length, so that different contracts never have the same one.
 struct Canonical(Vec<u8>);
 
 impl Canonical {

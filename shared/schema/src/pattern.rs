@@ -1,4 +1,4 @@
-//! Patterns of names: `*` matches any number of characters, also none; every other character matches itself.
+//! Patterns of names: `*` matches any number of characters, including none; every other character matches itself.
 
 /// Whether `name` matches `pattern`. The time is linear in the product of their lengths.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {

@@ -1,7 +1,7 @@
-//! The partition key of a record on the stream: what ingest knows about its lines.
+//! The partition key of a record on the stream: dataset and origin of its lines, set by ingest.
 //!
 //! The format is `<dataset>/<request id>/<index of the first line>[/<client key>]`, with `-` if the request named no dataset. The second line of
-//! a record has the next index, and so on, so that request id and index identify a line for good. Keys of other producers do not have this
+//! a record has the next index, and so on: request id and index identify a line. Keys of other producers do not have this
 //! format: [`StreamKey::parse`] returns `None`, and the record is routed by its shape.
 //!
 //! Kinesis allows 256 characters in a key (API reference of `PutRecord`), which are counted here in UTF-16 code units, the strictest
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_formatted_key_can_be_parsed() {
         for (dataset, client_key) in [(Some("geo"), None), (None, Some("a/b/c")), (Some("user"), Some("é😀"))]
         {
             let key = StreamKey { dataset, request: "c0ffee-1", index: 4_294_967_296, client_key };
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_other_producers_are_not_taken_for_ours() {
+    fn keys_of_other_producers_are_not_parsed() {
         for key in
             ["", "pin", "partition-1", "a/b", "a/b/", "a/b/x", "/b/0", "a//0", "a/b/+1", "a/b/01", "a/b/-1"]
         {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_client_key_is_cut_at_a_character() {
+    fn a_long_client_key_is_truncated_between_characters() {
         for client_key in ["k".repeat(300), "é".repeat(300), "😀".repeat(300)] {
             let key =
                 StreamKey { dataset: Some("pin"), request: "r", index: 0, client_key: Some(&client_key) };
@@ -130,6 +130,6 @@ mod tests {
         }
         let request = "r".repeat(250);
         let full = StreamKey { dataset: Some("pin"), request: &request, index: 0, client_key: Some("key") };
-        assert_eq!(full.to_string().len(), 256, "no room is left: the client's key goes");
+        assert_eq!(full.to_string().len(), 256, "the key of the client is dropped");
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for any inputs. The property tests and the fuzz target `hash` share it.
+//! Invariants that hold for any inputs. The property tests and the fuzz target `hash` check them.
 
 use pinlake_blake3_lanes::{HASH_BYTES, append_hashes, hash_input};
 

@@ -20,7 +20,7 @@ fn check_lengths(lengths: &[usize]) {
 }
 
 #[test]
-fn inputs_of_every_length_up_to_a_chunk_and_beyond() {
+fn inputs_of_every_length_around_a_chunk() {
     let every: Vec<usize> = (0..=CHUNK_BYTES + 70).collect();
     check_lengths(&every);
     for count in 0..34 {
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_have_the_hash_of_the_library(inputs in vec(vec(any::<u8>(), 0..200), 0..40)) {
+    fn any_bytes_have_the_same_hash_in_blake3(inputs in vec(vec(any::<u8>(), 0..200), 0..40)) {
         let lengths: Vec<usize> = inputs.iter().map(Vec::len).collect();
         invariants::inputs(&inputs.concat(), &lengths);
     }

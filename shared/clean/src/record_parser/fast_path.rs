@@ -1,6 +1,6 @@
 //! The fast path of the parser: one pass over the bytes of a record, without a copy.
 //!
-//! It gives up on every record that is not plainly valid, so that only what it accepts has to be right: a property test compares that
+//! It rejects every record that is not plainly valid, which `serde_path` then parses. A property test compares the records that it accepts
 //! with `serde_path`.
 
 use pinlake_json::{Lexer, Malformed, RunEnd, ValueKind};
@@ -8,7 +8,7 @@ use pinlake_json::{Lexer, Malformed, RunEnd, ValueKind};
 use crate::field_table::{FieldId, FieldTable};
 use crate::parsed_record::{FieldValue, ParsedRecord, Span};
 
-/// Parses the object `text` into `record`. Returns false if it gives up.
+/// Parses the object `text` into `record`. Returns false if the record must be parsed by `serde_path`.
 pub(super) fn parse(text: &str, record: &mut ParsedRecord, fields: &mut FieldTable) -> bool {
     record.clear();
     // Offsets in a record are 31 bits wide.
@@ -118,7 +118,7 @@ impl FastParser<'_> {
         let mut run = start;
         loop {
             self.record.scratch.push_str(&self.text[run..lexer.offset()]);
-            // Half a surrogate pair is no text.
+            // Half a surrogate pair is not a character.
             self.record.scratch.push(lexer.escape()?.character.ok_or(GiveUp)?);
             run = lexer.offset();
             if lexer.plain_run()? == RunEnd::Quote {

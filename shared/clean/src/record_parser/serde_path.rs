@@ -29,8 +29,8 @@ pub(super) fn parse(
     }
     match parse_object(text, record, fields, false) {
         Ok(Outcome::Complete) => Ok(()),
-        // Also after an error, which must not depend on how a field is read: serde_json refuses the number 1e400, which is valid
-        // JSON and out of the range of a column.
+        // Also after an error, because errors must not depend on how a field is read: serde_json rejects the number 1e400, which is
+        // valid JSON but out of the range of a column.
         Ok(Outcome::TypeMismatch) | Err(_) => parse_object(text, record, fields, true).map(|_| ()),
     }
 }

@@ -20,7 +20,7 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// Detects the compression by the first bytes; of an empty file by its name.
+    /// Detects the compression by the first bytes, or by the name if the file is empty.
     pub(super) fn detect(name: &str, head: &[u8]) -> Option<Compression> {
         if head.starts_with(&[0x1f, 0x8b]) || (head.is_empty() && name.ends_with(".gz")) {
             return Some(Compression::Gzip);
@@ -51,7 +51,7 @@ impl<R: Read> Read for CountingReader<R> {
     }
 }
 
-/// Decompresses up to a limit: some files are bombs.
+/// Decompresses up to a limit, because some files are decompression bombs.
 pub(super) struct BoundedDecoder {
     decoder: Box<dyn Read + Send>,
     taken: Arc<AtomicU64>,
@@ -113,7 +113,7 @@ impl fmt::Display for SizeLimitExceeded {
 
 impl std::error::Error for SizeLimitExceeded {}
 
-/// The limit that was exceeded, if that is what the error is about.
+/// The limit that was exceeded, if `error` is a [`SizeLimitExceeded`].
 pub(super) fn exceeded_limit(error: &std::io::Error) -> Option<u64> {
     error.get_ref()?.downcast_ref::<SizeLimitExceeded>().map(|exceeded| exceeded.limit)
 }

@@ -30,7 +30,7 @@ pub(super) struct Delimited {
     line_lag: u64,
 }
 
-/// Returns only as many bytes as one row may have. Otherwise a quote that is never closed would bring the whole file into memory.
+/// Returns only as many bytes as one row may have. Otherwise an unclosed quote would read the whole file into memory.
 struct Allowance {
     input: Input,
     allowed: Arc<AtomicU64>,
@@ -116,7 +116,7 @@ impl Delimited {
         while matches!(out.last(), Some(b'\n' | b'\r')) {
             out.pop();
         }
-        // Added and doubled quotes may have made it longer than it was.
+        // Added and doubled quotes may have made the row longer.
         out.truncate(self.limits.max_record_bytes);
     }
 

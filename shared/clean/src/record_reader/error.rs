@@ -34,7 +34,7 @@ pub enum ReadError {
         /// What it needs.
         why: String,
     },
-    /// The sandbox failed; the file may be right.
+    /// The sandbox failed; the file may be valid.
     #[error("{name} was not read: {source}")]
     Sandbox {
         /// The file.
@@ -53,13 +53,13 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether the file is at fault, not this machine.
+    /// Whether the file caused the error, not this machine.
     pub fn is_file_error(&self) -> bool {
         !matches!(self, Self::Sandbox { .. })
     }
 }
 
-/// Why the process that reads a Parquet file failed. The file is not at fault.
+/// Why the process that reads a Parquet file failed. The file did not cause the error.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The process could not be started.

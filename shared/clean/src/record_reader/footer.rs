@@ -1,5 +1,5 @@
-//! Checks the footer of a Parquet file before the Parquet library reads it: counts against the bytes that exist, nesting, rows without
-//! columns.
+//! Checks the footer of a Parquet file before the Parquet library reads it: counts, which must not exceed the bytes that exist, nesting,
+//! and rows without columns.
 //!
 //! The library allocates what a count claims and recurses as deep as the footer nests. This check allocates one number per schema level, and
 //! its time is proportional to the length of the footer. Sources: "Thrift compact protocol encoding"; `FileMetaData` in the Parquet format.
@@ -100,7 +100,7 @@ impl FooterReader<'_> {
         })
     }
 
-    /// Checks the schema, a list of its elements in depth-first order; returns the number of columns.
+    /// Checks the schema, which is a list of elements in depth-first order; returns the number of columns.
     fn check_schema(&mut self) -> Result<u64, Problem> {
         let count = self.read_list_of(STRUCT, "schema elements")?;
         // For each group above the current element, the number of children that are still to come.
@@ -264,7 +264,7 @@ impl FooterReader<'_> {
         Ok(())
     }
 
-    /// In a list a boolean has a byte of its own.
+    /// A boolean in a list takes one byte.
     fn skip_element(&mut self, kind: u8, depth: u32) -> Result<(), Problem> {
         match kind {
             TRUE | FALSE => self.byte().map(|_| ()),

@@ -42,7 +42,7 @@ impl FormatReader for JsonLines {
                 let bytes = &self.input.fill_buf()?[..length];
                 return Ok(Some(Record { bytes, position: self.line, error: None }));
             }
-            // One byte more than a record may have: it may be part of the line end.
+            // One byte more than a record may have, because it may be the carriage return.
             let Some(mut omitted) = read_line(&mut self.input, buffer, limit + 1)? else {
                 return Ok(None);
             };
@@ -64,7 +64,7 @@ impl FormatReader for JsonLines {
 
     fn read_lines(&mut self, buffer: &mut [u8], enough: u64) -> Option<WholeLines> {
         self.input.consume(std::mem::take(&mut self.lent));
-        // So no line is longer than a record may be.
+        // With this limit no line is longer than a record may be.
         let limit = buffer.len().min(self.limits.max_record_bytes);
         let Filled { bytes: filled, lines: count, failed } =
             fill(&mut self.input, &mut buffer[..limit], enough);

@@ -1,8 +1,7 @@
 //! A JSON array, or concatenated JSON values.
 //!
-//! Values are split where their brackets close, without checking what is between: if a value is not JSON, cleaning quarantines that record
-//! alone. If the brackets do not match, it cannot be told where the next record begins, and the rest of the file is one record with an
-//! error.
+//! Values are split where their brackets close, without checking what is between: if a value is not JSON, cleaning quarantines only that
+//! record. If the brackets do not match, the beginning of the next record is unknown, and the rest of the file is one record with an error.
 
 use std::io::BufRead;
 
@@ -73,7 +72,7 @@ impl JsonValues {
                     matches!(self.state, State::FirstElement | State::AfterElement | State::NextElement);
                 self.state = State::End;
                 if is_unclosed {
-                    // No record is affected, but something is missing, and that must not go unnoticed.
+                    // All records are whole, but the end of the array is missing, which must be reported.
                     out.push(b'[');
                     let detail = "the file ends before its array is closed";
                     let error = Some(RecordError::new(Reason::MalformedJson, detail));

@@ -40,7 +40,7 @@ impl Read for PutBack {
         }
         match self.failed.take() {
             Some(error) => Err(error),
-            // Directly: a large read does not go through a buffer.
+            // A large read does not need a buffer.
             None => self.input.read(into),
         }
     }

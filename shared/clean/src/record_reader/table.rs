@@ -1,7 +1,7 @@
 //! Parquet: reads batches of rows, and returns each row as a JSON object that includes nulls.
 //!
-//! A small Parquet file can contain very much data: to repeat a long text of a dictionary a thousand times costs two bits each. So texts are
-//! read as views of the dictionary, which are as small in memory, and are written as JSON only as many rows at a time as fit.
+//! A small Parquet file can contain very much data: each repetition of a dictionary's text takes a few bits. So texts are read as views of
+//! the dictionary, and only as many rows at a time are written as JSON as fit in memory.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -85,7 +85,7 @@ impl Table {
         let next = self.batch.slice(self.written, rows);
         self.written += rows;
         if rows == 1 && estimate_json_bytes(&next) > limit {
-            // Its place among the lines keeps the row numbers right.
+            // A placeholder keeps the row numbers correct.
             self.ends.push_back(TOO_LARGE);
             return Ok(true);
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Format, Limits, ReadError, Record, RecordReader};
 
-/// The records as `position:bytes`, with `!reason` behind those with a error.
+/// The records as `position:bytes`, with `!reason` at the end of those with an error.
 fn read_all(name: &str, bytes: impl Into<Bytes>, limits: Limits) -> Result<Vec<String>, ReadError> {
     read_rest(RecordReader::from_bytes(name, bytes.into(), limits)?)
 }
@@ -33,14 +33,14 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn lines() {
+fn lines_are_records() {
     let text = "\u{feff}{\"a\":1}\r\n\n  \n{\"a\":\nnot json\n{\"a\":2}";
     assert_eq!(all("x.ndjson", text), ["1:{\"a\":1}", "4:{\"a\":", "5:not json", "6:{\"a\":2}"]);
     assert!(all("x.ndjson", "").is_empty());
     assert!(all("x.ndjson", "\n\n").is_empty());
 }
 
-/// A reader that hands out so many bytes at a time.
+/// A reader that returns at most `most` bytes per read.
 struct Pieces {
     left: Bytes,
     most: usize,
@@ -55,7 +55,7 @@ impl std::io::Read for Pieces {
 }
 
 #[test]
-fn lines_are_whole_wherever_the_pieces_end_that_they_come_in() {
+fn lines_are_whole_however_many_bytes_a_read_returns() {
     let text =
         format!("{{\"head\":\"{}\"}}\n{{\"a\":1}}\r\n\r\n  \n[2]\nx\r\n\n{{\"b\":3}}", "h".repeat(5000));
     let whole = all("x.ndjson", text.clone());
@@ -67,18 +67,23 @@ fn lines_are_whole_wherever_the_pieces_end_that_they_come_in() {
     }
 }
 
-/// The records, those of whole lines cut where they stand in a room of so many bytes; and how many these are.
-fn in_room(records: RecordReader, bytes: usize) -> (Vec<String>, Option<ReadError>, usize) {
-    at_most(records, bytes, u64::MAX)
+/// Reads all records, with [`RecordReader::read_lines`] where possible, into a buffer of `bytes` bytes. Returns the records, the error, and
+/// the number of records from `read_lines`.
+fn read_with_buffer(records: RecordReader, bytes: usize) -> (Vec<String>, Option<ReadError>, usize) {
+    read_with_buffer_and_enough(records, bytes, u64::MAX)
 }
 
-/// As [`in_room`], with so many lines to be enough.
-fn at_most(mut records: RecordReader, bytes: usize, enough: u64) -> (Vec<String>, Option<ReadError>, usize) {
-    let (mut room, mut out, mut of_lines) = (vec![b'?'; bytes], Vec::new(), 0);
+/// Like [`read_with_buffer`], with a value for `enough`.
+fn read_with_buffer_and_enough(
+    mut records: RecordReader,
+    bytes: usize,
+    enough: u64,
+) -> (Vec<String>, Option<ReadError>, usize) {
+    let (mut buffer, mut out, mut of_lines) = (vec![b'?'; bytes], Vec::new(), 0);
     loop {
-        if let Some(lines) = records.read_lines(&mut room, enough) {
+        if let Some(lines) = records.read_lines(&mut buffer, enough) {
             let before = out.len();
-            out.extend(lines.records(&room).map(shown));
+            out.extend(lines.records(&buffer).map(shown));
             of_lines += out.len() - before;
             continue;
         }
@@ -91,7 +96,7 @@ fn at_most(mut records: RecordReader, bytes: usize, enough: u64) -> (Vec<String>
 }
 
 #[test]
-fn whole_lines_and_the_records_between_them_are_all_records() {
+fn read_lines_and_next_return_all_records() {
     let long = format!("{{\"long\":\"{}\"}}", "h".repeat(90));
     let text = format!("{{\"a\":1}}\r\n\r\n  \n[2]\nx\r\n{long}\n\n{{\"b\":3}}\n\n{long}\n{{}}");
     let limits = Limits { max_record_bytes: 95, ..Limits::default() };
@@ -103,45 +108,50 @@ fn whole_lines_and_the_records_between_them_are_all_records() {
     assert_eq!(whole.len(), 7);
     assert!(whole[3].ends_with("!too_large"));
     for most in [1, 2, 3, 7, usize::MAX] {
-        for room in [0, 1, 2, 9, 10, 11, 12, 20, 50, 95, 96, 100, 150, 1000] {
-            let (found, error, of_lines) = in_room(records(most), room);
-            assert_eq!(found, whole, "{most} bytes at a time into {room}");
+        for buffer_bytes in [0, 1, 2, 9, 10, 11, 12, 20, 50, 95, 96, 100, 150, 1000] {
+            let (found, error, of_lines) = read_with_buffer(records(most), buffer_bytes);
+            assert_eq!(found, whole, "{most} bytes at a time into {buffer_bytes}");
             assert!(error.is_none());
-            assert_eq!(of_lines > 0, room >= 4, "{of_lines} records of whole lines in {room} bytes");
             assert_eq!(
-                at_most(records(most), room, 1).0,
+                of_lines > 0,
+                buffer_bytes >= 4,
+                "{of_lines} records of whole lines in {buffer_bytes} bytes"
+            );
+            assert_eq!(
+                read_with_buffer_and_enough(records(most), buffer_bytes, 1).0,
                 whole,
-                "{most} bytes at a time into {room}, a line at a time"
+                "{most} bytes at a time into {buffer_bytes}, one line at a time"
             );
         }
     }
     for other in ["[{},\n{}\n]", "a,b\n1,2\n", "{\n\"a\": 1}\n{}\n"] {
         let records = RecordReader::from_bytes("x", other.into(), limits).expect("readable");
-        assert_eq!(in_room(records, 1000).2, 0, "{other}");
+        assert_eq!(read_with_buffer(records, 1000).2, 0, "{other}");
     }
 }
 
 #[test]
-fn lines_before_a_failure_stand() {
+fn lines_before_an_error_are_returned() {
     let text: String = (0..50_000).map(|number| format!("{{\"a\":{number}}}\n")).collect();
-    let mut packed = gzip(text.as_bytes());
-    packed.truncate(packed.len() / 2);
+    let mut compressed = gzip(text.as_bytes());
+    compressed.truncate(compressed.len() / 2);
     let records = || {
-        RecordReader::from_bytes("x.ndjson.gz", packed.clone().into(), Limits::default()).expect("readable")
+        RecordReader::from_bytes("x.ndjson.gz", compressed.clone().into(), Limits::default())
+            .expect("readable")
     };
-    let (one_by_one, error, _) = in_room(records(), 0);
+    let (one_by_one, error, _) = read_with_buffer(records(), 0);
     let error = error.expect("broken").to_string();
     assert!(one_by_one.len() > 10_000);
-    for room in [1, 100, 5000, 1 << 20] {
-        let (found, failed, of_lines) = in_room(records(), room);
+    for buffer_bytes in [1, 100, 5000, 1 << 20] {
+        let (found, failed, of_lines) = read_with_buffer(records(), buffer_bytes);
         assert!(found == one_by_one, "{} records, and {} one by one", found.len(), one_by_one.len());
         assert_eq!(failed.expect("broken").to_string(), error);
-        assert_eq!(of_lines > 0, room > 1);
+        assert_eq!(of_lines > 0, buffer_bytes > 1);
     }
 }
 
 #[test]
-fn a_long_line_is_cut_and_reading_goes_on() {
+fn a_long_line_is_truncated_and_reading_continues() {
     let limits = Limits { max_record_bytes: 8, ..Limits::default() };
     let found = read_all("x.ndjson", "{\"a\":123456789}\n{}\n", limits).expect("readable");
     assert_eq!(found, ["1:{\"a\":123!too_large", "2:{}"]);
@@ -150,18 +160,18 @@ fn a_long_line_is_cut_and_reading_goes_on() {
 }
 
 #[test]
-fn arrays() {
+fn array_elements_are_records() {
     assert_eq!(all("x.json", "[]"), [""; 0]);
     assert_eq!(
         all("x.json", " [ {\"a\": \"]}\\\"\"},\n [1, {}] , 7,\"x\" , null ]\n"),
         ["1:{\"a\": \"]}\\\"\"}", "2:[1, {}]", "2:7", "2:\"x\"", "2:null"]
     );
-    // A error within the brackets is that record's alone.
+    // An error within the brackets affects that record only.
     assert_eq!(all("x.json", "[{\"a\": tru},{}]"), ["1:{\"a\": tru}", "1:{}"]);
 }
 
 #[test]
-fn what_cannot_be_cut_is_one_record() {
+fn a_rest_that_cannot_be_split_is_one_record() {
     for (text, found) in [
         (
             "[{\"a\":1},\n{\"a\":2}\n{\"a\":3}]",
@@ -178,7 +188,7 @@ fn what_cannot_be_cut_is_one_record() {
 }
 
 #[test]
-fn values_behind_each_other() {
+fn concatenated_values_are_records() {
     assert_eq!(all("x.json", "{\"a\":1}{\"a\":2} {\"a\":3}"), ["1:{\"a\":1}", "1:{\"a\":2}", "1:{\"a\":3}"]);
     assert_eq!(all("x.json", "{\n \"a\": 1\n}\n{\n}\n"), ["1:{\n \"a\": 1\n}", "4:{\n}"]);
 }
@@ -206,19 +216,19 @@ fn csv_rows_are_objects() {
 }
 
 #[test]
-fn compressed_files() {
+fn compressed_files_are_decompressed() {
     let mut members = gzip(b"{\"a\":1}\n");
     members.extend(gzip(b"{\"a\":2}\n"));
     assert_eq!(all("x.ndjson.gz", members), ["1:{\"a\":1}", "2:{\"a\":2}"]);
     let mut frames = zstd::encode_all(&b"[{\"a\":1},"[..], 1).expect("memory");
     frames.extend(zstd::encode_all(&b"{\"a\":2}]"[..], 1).expect("memory"));
     assert_eq!(all("x.json.zst", frames.clone()), ["1:{\"a\":1}", "1:{\"a\":2}"]);
-    // The bytes tell, whatever the name says.
+    // The bytes take precedence over the name.
     assert_eq!(all("x", frames), ["1:{\"a\":1}", "1:{\"a\":2}"]);
 }
 
 #[test]
-fn bombs_and_broken_archives_stop() {
+fn bombs_and_broken_files_return_errors() {
     let limits = Limits { free_unpacked_bytes: 1 << 20, max_ratio: 10, ..Limits::default() };
     let bomb = gzip(&vec![b' '; 8 << 20]);
     let error = read_all("x.ndjson.gz", bomb, limits).expect_err("a bomb");
@@ -228,7 +238,7 @@ fn bombs_and_broken_archives_stop() {
     let error = read_all("x.ndjson.gz", broken, Limits::default()).expect_err("broken");
     assert!(matches!(error, ReadError::Io { .. }), "{error}");
     let error =
-        read_all("x.parquet", &b"PAR1 and nothing more"[..], Limits::default()).expect_err("no Parquet");
+        read_all("x.parquet", &b"PAR1 and nothing more"[..], Limits::default()).expect_err("not Parquet");
     assert!(matches!(error, ReadError::Parquet { .. }), "{error}");
 }
 
@@ -261,9 +271,9 @@ fn parquet_rows_are_objects() {
     records.next().expect("row");
 }
 
-/// The end of a line is no part of a record, and where it is cut off is no end, as the fuzz target `file` found.
+/// A line end is not part of a record; a line that was truncated before its line end is too large.
 #[test]
-fn a_record_as_long_as_may_be_fits_whatever_ends_its_line() {
+fn a_record_of_the_maximum_length_fits_with_any_line_end() {
     let limits = Limits { max_record_bytes: 16, ..Limits::default() };
     let fits = "{\"a\":\"12345678\"}";
     assert_eq!(fits.len(), 16);

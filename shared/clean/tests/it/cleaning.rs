@@ -5,7 +5,7 @@ use super::*;
 const PIN: &str = r#"{"index": 7528, "unique_id": "fbe53c66-3442-4773-b19e-d3ec6f54dddf", "title": "No Title Data Available", "description": "No description available Story format", "poster_name": "User Info Error", "follower_count": "User Info Error", "tag_list": "N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e", "is_image_or_video": "multi-video(story page format)", "image_src": "Image src error.", "downloaded": 0, "save_location": "Local save in /data/mens-fashion", "category": "mens-fashion"}"#;
 
 #[test]
-fn the_missions_rules() {
+fn clean_rows_of_each_dataset() {
     let catalog = contracts();
     assert_eq!(
         single(&catalog, PIN.as_bytes(), Some("pin")),
@@ -47,12 +47,12 @@ fn missing_and_null_fields_are_null() {
     assert_eq!(row(r#"{"ind":1,"first_name":null,"last_name":null}"#, "user")["user_name"], json!(null));
     assert_eq!(row(r#"{"ind":1,"latitude":null,"longitude":5}"#, "geo")["coordinates"], json!([null, 5.0]));
     assert_eq!(row(r#"{"ind":1,"latitude":null,"longitude":null}"#, "geo")["coordinates"], json!(null));
-    // The first alternative that has a value.
+    // The first alternative that is not null is used.
     assert_eq!(row(r#"{"ind":null,"index":2}"#, "geo")["ind"], 2);
 }
 
 #[test]
-fn text_is_kept_as_it_is() {
+fn text_is_not_changed() {
     let catalog = contracts();
     let title = |json: &str| {
         let record = format!(r#"{{"index":1,"unique_id":"u","title":{json}}}"#);
@@ -69,17 +69,17 @@ fn text_is_kept_as_it_is() {
         "a \"quote\" \\ slash",
         "Untitled",
     ] {
-        // As Python writes it, escaped, and as compact UTF-8.
+        // Escaped, as Python's `json` writes it, and as UTF-8.
         let escaped: String =
             text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().join("");
         assert_eq!(title(&format!("\"{escaped}\"")), text);
         assert_eq!(title(&serde_json::to_string(text).expect("JSON")), text);
     }
     assert_eq!(title("7"), "7");
-    assert_eq!(title("1.10"), "1.10", "a number's text, not its value");
+    assert_eq!(title("1.10"), "1.10", "the text of the number, not its value");
     assert_eq!(title("12345678901234567890123"), "12345678901234567890123");
     assert_eq!(title("true"), "true");
-    // A description that says so is none; a title that says so is one.
+    // This text means null in a description, not in a title.
     assert_eq!(title("\"Untitled\""), "Untitled");
 }
 
@@ -113,16 +113,16 @@ fn counts() {
         ("[1]", "wrong_type"),
     ] {
         let record = format!(r#"{{"index":1,"unique_id":"u","follower_count":{text}}}"#);
-        let verdict = verdict(&catalog, record.as_bytes(), None);
-        assert!(verdict.starts_with(&format!("pin: {reason}: follower_count: ")), "{text}: {verdict}");
+        let outcome = evaluate(&catalog, record.as_bytes(), None);
+        assert!(outcome.starts_with(&format!("pin: {reason}: follower_count: ")), "{text}: {outcome}");
     }
 }
 
 #[test]
-fn what_breaks_a_contract_is_quarantined_with_the_reason() {
+fn invalid_records_are_quarantined_with_a_reason() {
     let catalog = contracts();
     let deep = format!(r#"{{"ind":1,"x":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
-    for (record, hint, says) in [
+    for (record, hint, expected) in [
         (r#"{"ind": 1"#, Some("geo"), "geo: malformed_json: EOF while parsing an object at line 1 column 9"),
         (r#"{"ind": 1} x"#, Some("geo"), "geo: malformed_json: trailing characters at line 1 column 12"),
         (r#"{'ind': 1}"#, None, "null: malformed_json: "),
@@ -192,27 +192,27 @@ fn what_breaks_a_contract_is_quarantined_with_the_reason() {
             "null: unroutable: nothing named a dataset, and the record has the shapes of geo, user",
         ),
     ] {
-        let found = verdict(&catalog, record.as_bytes(), hint);
-        assert!(found.starts_with(says), "{record}\n  is     {found}\n  wanted {says}");
+        let found = evaluate(&catalog, record.as_bytes(), hint);
+        assert!(found.starts_with(expected), "{record}\n  found    {found}\n  expected {expected}");
     }
     assert!(
-        verdict(&catalog, b"{\"ind\": 1, \"country\": \"\xff\"}", Some("geo"))
+        evaluate(&catalog, b"{\"ind\": 1, \"country\": \"\xff\"}", Some("geo"))
             .starts_with("geo: invalid_utf8: no UTF-8 at byte 23")
     );
     let long = format!(r#"{{"ind":1,"country":"{}"}}"#, "x".repeat(pinlake_clean::MAX_RECORD_BYTES));
-    assert!(verdict(&catalog, long.as_bytes(), Some("geo")).starts_with("geo: too_large: 1048598 bytes"));
-    // What the sender says counts when the record does not contradict it.
+    assert!(evaluate(&catalog, long.as_bytes(), Some("geo")).starts_with("geo: too_large: 1048598 bytes"));
+    // The dataset that the sender named is used if the record has its shape.
     let both = br#"{"ind":1,"latitude":1,"longitude":2,"first_name":"a","last_name":"b"}"#;
     assert_eq!(single(&catalog, both, Some("user")).0, "user");
 }
 
 #[test]
-fn a_quarantine_row_tells_all() {
-    let mut intake = intake(contracts());
+fn columns_of_a_quarantine_row() {
+    let mut cleaner = new_cleaner(contracts());
     let sequence = Position::Sequence { number: "4964", line: 3 };
     let origin = RecordOrigin { source: "kinesis/s/shard-0", position: sequence, record_id: None };
-    intake.push(b"{\"ind\": \xff}", Some("geo"), &origin);
-    let cleaned = intake.drain();
+    cleaner.push(b"{\"ind\": \xff}", Some("geo"), &origin);
+    let cleaned = cleaner.drain();
     let row = &rows(&cleaned[0].rows)[0];
     assert_eq!(
         *row,
@@ -225,7 +225,7 @@ fn a_quarantine_row_tells_all() {
 }
 
 #[test]
-fn a_field_that_is_there_twice_counts_last() {
+fn the_last_of_repeated_fields_is_used() {
     let catalog = contracts();
     let ind = |record: &str| single(&catalog, record.as_bytes(), Some("geo")).1["ind"].clone();
     assert_eq!(ind(r#"{"ind":1,"ind":2}"#), 2);
@@ -233,9 +233,9 @@ fn a_field_that_is_there_twice_counts_last() {
     assert_eq!(ind(r#"{"ind":1,"\u0069nd":"2"}"#), 2);
 }
 
-/// What was learned from one record must not change what becomes of the next.
+/// What the cleaner remembers of earlier records must not change the result of the next one.
 #[test]
-fn the_form_of_the_records_before_changes_nothing() {
+fn results_do_not_depend_on_earlier_records() {
     let forms = [
         r#"{"ind":1,"timestamp":"2020-08-28 03:52:47","latitude":1.5,"longitude":2,"country":"C"}"#,
         r#"{"country":"C","latitude":"1.5","ind":"1","longitude":"2","timestamp":{"$date":1598586767000}}"#,
@@ -245,13 +245,13 @@ fn the_form_of_the_records_before_changes_nothing() {
         PIN,
     ];
     let catalog = contracts();
-    let mut intake = intake(Arc::clone(&catalog));
+    let mut cleaner = new_cleaner(Arc::clone(&catalog));
     let mut state = 1_u32;
     for _ in 0..500 {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let record = forms[(state >> 16) as usize % forms.len()];
-        intake.push(record.as_bytes(), None, &line(1));
-        let cleaned = intake.drain();
+        cleaner.push(record.as_bytes(), None, &line(1));
+        let cleaned = cleaner.drain();
         assert_eq!(
             (cleaned[0].contract.name.clone(), rows(&cleaned[0].rows).remove(0)),
             single(&catalog, record.as_bytes(), None)
@@ -259,11 +259,11 @@ fn the_form_of_the_records_before_changes_nothing() {
     }
 }
 
-/// Whatever the bytes, each record is one row somewhere, and what JSON readers refuse is refused.
+/// Any record becomes one row, and a record that is not JSON is quarantined.
 #[test]
 fn every_record_is_one_row() {
     let catalog = contracts();
-    let mut intake = intake(Arc::clone(&catalog));
+    let mut cleaner = new_cleaner(Arc::clone(&catalog));
     let mut state = 7_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -288,19 +288,19 @@ fn every_record_is_one_row() {
             }
         }
         let hint = [None, Some("pin"), Some("geo")][next() % 3];
-        intake.push(&bytes, hint, &line(1));
+        cleaner.push(&bytes, hint, &line(1));
         pushed += 1;
         if serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes).is_err() {
-            // Strings of fields that nobody reads are only skipped: an escape of half a character passes there.
-            let verdict = verdict(&catalog, &bytes, hint);
+            // Half a surrogate pair is accepted in strings of fields that no contract reads: they are skipped, not unescaped.
+            let outcome = evaluate(&catalog, &bytes, hint);
             let lone = String::from_utf8_lossy(&bytes).contains("\\ud8")
                 || String::from_utf8_lossy(&bytes).contains("\\udf");
-            assert!(lone || !verdict.starts_with("clean"), "{}: {verdict}", String::from_utf8_lossy(&bytes));
+            assert!(lone || !outcome.starts_with("clean"), "{}: {outcome}", String::from_utf8_lossy(&bytes));
         }
     }
     let counts: (u64, u64) =
-        intake.counts().fold((0, 0), |sum, count| (sum.0 + count.read, sum.1 + count.quarantined));
-    let cleaned = intake.drain();
+        cleaner.counts().fold((0, 0), |sum, count| (sum.0 + count.read, sum.1 + count.quarantined));
+    let cleaned = cleaner.drain();
     assert_eq!(counts.0, pushed);
     assert_eq!(cleaned.iter().map(|own| own.read).sum::<u64>(), pushed);
     assert_eq!(cleaned.iter().map(|own| own.rows.num_rows() as u64).sum::<u64>(), pushed);
@@ -308,34 +308,34 @@ fn every_record_is_one_row() {
 }
 
 #[test]
-fn counts_add_up_and_an_intake_is_used_again() {
-    let mut intake = intake(contracts());
-    intake.push(PIN.as_bytes(), None, &line(1));
-    intake.push(PIN.as_bytes(), Some("user"), &line(2));
-    intake.push(b"x", None, &line(3));
+fn counts_add_up_and_a_cleaner_is_reused() {
+    let mut cleaner = new_cleaner(contracts());
+    cleaner.push(PIN.as_bytes(), None, &line(1));
+    cleaner.push(PIN.as_bytes(), Some("user"), &line(2));
+    cleaner.push(b"x", None, &line(3));
     let counts: Vec<_> =
-        intake.counts().map(|own| (own.dataset.clone(), own.read, own.quarantined)).collect();
+        cleaner.counts().map(|own| (own.dataset.clone(), own.read, own.quarantined)).collect();
     assert_eq!(counts, [(Some("pin".into()), 1, 0), (Some("user".into()), 1, 1), (None, 1, 1)]);
-    let buffered = intake.buffered_bytes();
-    assert!(buffered > 2 * PIN.len() + 100, "a row of quarantine is longer than its record");
-    let cleaned = intake.drain();
+    let buffered = cleaner.buffered_bytes();
+    assert!(buffered > 2 * PIN.len() + 100, "a quarantine row is longer than its record");
+    let cleaned = cleaner.drain();
     assert_eq!(cleaned.iter().map(|own| own.bytes).sum::<u64>(), buffered as u64);
     assert_eq!(of(&cleaned, "pin").bytes, PIN.len() as u64);
     assert_eq!(cleaned.iter().map(|own| own.read).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(intake.buffered_bytes(), 0);
-    assert!(intake.drain().is_empty());
-    intake.push(PIN.as_bytes(), None, &line(4));
-    assert_eq!(of(&intake.drain(), "pin").bytes, PIN.len() as u64);
+    assert_eq!(cleaner.buffered_bytes(), 0);
+    assert!(cleaner.drain().is_empty());
+    cleaner.push(PIN.as_bytes(), None, &line(4));
+    assert_eq!(of(&cleaner.drain(), "pin").bytes, PIN.len() as u64);
 }
 
 #[test]
-fn rows_take_at_most_twice_the_memory_that_is_reckoned_with() {
+fn rows_take_at_most_twice_the_estimated_memory() {
     let many = |text: &str, hint| {
-        let mut intake = intake(contracts());
+        let mut cleaner = new_cleaner(contracts());
         for number in 0..1000 {
-            intake.push(text.as_bytes(), hint, &line(number));
+            cleaner.push(text.as_bytes(), hint, &line(number));
         }
-        intake.drain().remove(0)
+        cleaner.drain().remove(0)
     };
     let geo = r#"{"ind": 1, "timestamp": "2020-08-28 03:52:47", "latitude": 1.5, "longitude": 2.5, "country": "Peru"}"#;
     let long = format!("\"{}\"", "x".repeat(5000));
@@ -350,14 +350,14 @@ fn rows_take_at_most_twice_the_memory_that_is_reckoned_with() {
         let cleaned = many(text, hint);
         let size = |column: &arrow::array::ArrayRef| column.to_data().get_slice_memory_size().unwrap();
         let taken: usize = cleaned.rows.columns().iter().map(size).sum();
-        let reckoned = usize::try_from(cleaned.bytes).unwrap();
-        assert!(reckoned >= 1000 * text.len() && reckoned * 2 >= taken, "{taken} of {reckoned}: {text}");
+        let estimated = usize::try_from(cleaned.bytes).unwrap();
+        assert!(estimated >= 1000 * text.len() && estimated * 2 >= taken, "{taken} of {estimated}: {text}");
     }
 }
 
 #[test]
 fn csv_rows_are_records() {
-    let mut intake = intake(contracts());
+    let mut cleaner = new_cleaner(contracts());
     let row = [
         ("", "0"),
         ("ind", "7"),
@@ -366,9 +366,9 @@ fn csv_rows_are_records() {
         ("age", "20"),
         ("date_joined", "2015-10-21 21:26:45"),
     ];
-    intake.push_fields(row.into_iter(), None, &line(2));
-    intake.push_fields([("ind", "x \"y\"")].into_iter(), Some("user"), &line(3));
-    let cleaned = intake.drain();
+    cleaner.push_fields(row.into_iter(), None, &line(2));
+    cleaner.push_fields([("ind", "x \"y\"")].into_iter(), Some("user"), &line(3));
+    let cleaned = cleaner.drain();
     assert_eq!(
         rows(&of(&cleaned, "user").rows)[0],
         json!({"ind":7,"user_name":"Adam","age":20,"date_joined":"2015-10-21T21:26:45Z"})
@@ -384,8 +384,8 @@ fn a_contract_may_reroute() {
     let narrow = "name = \"c\"\nversion = 1\n[route]\nshape = [\"x\", \"z\"]\n[[column]]\nname = \"z\"\ntype = \"string\"\n";
     let catalog = contracts_of(&[to, from, narrow]);
     assert_eq!(single(&catalog, br#"{"x":"1"}"#, Some("b")), ("a".into(), json!({"x":"1"})));
-    assert!(verdict(&catalog, br#"{"y":"1"}"#, Some("a")).starts_with("a: misrouted: "));
-    // The longer shape is the better fit.
+    assert!(evaluate(&catalog, br#"{"y":"1"}"#, Some("a")).starts_with("a: misrouted: "));
+    // Of two shapes that match, the one with more fields is used.
     assert_eq!(single(&catalog, br#"{"x":"1","z":"2"}"#, None).0, "c");
 }
 
@@ -418,7 +418,7 @@ fn every_type() {
         assert_eq!(row(&format!("{{\"j\":{json}}}"))["j"], text);
     }
     assert_eq!(row(r#"{"a":[]}"#)["a"], json!([]));
-    for (record, says) in [
+    for (record, expected) in [
         (r#"{"i":2147483648}"#, "t: out_of_range: i: 2147483648 does not fit int32"),
         (r#"{"b":"yes"}"#, "t: wrong_type: b: \"yes\" is not a boolean"),
         (r#"{"d":"2020-02-30"}"#, "t: bad_timestamp: "),
@@ -427,7 +427,7 @@ fn every_type() {
         (r#"{"a":[["x"]]}"#, "t: wrong_type: a: [\\\"x\\\"] is not an array<string>"),
         (r#"{"f":"1.5x"}"#, "t: bad_count: "),
     ] {
-        let found = verdict(&catalog, record.as_bytes(), Some("t"));
-        assert!(found.starts_with(says), "{record}: {found}");
+        let found = evaluate(&catalog, record.as_bytes(), Some("t"));
+        assert!(found.starts_with(expected), "{record}: {found}");
     }
 }

@@ -12,15 +12,15 @@ const ALL: &str = r#"
 "#;
 
 fn key(catalog: &Arc<Catalog>, record: &str, dataset: &str) -> String {
-    let mut intake = intake(Arc::clone(catalog));
-    intake.push(record.as_bytes(), Some(dataset), &line(1));
-    let cleaned = intake.drain();
+    let mut cleaner = new_cleaner(Arc::clone(catalog));
+    cleaner.push(record.as_bytes(), Some(dataset), &line(1));
+    let cleaned = cleaner.drain();
     assert_eq!(cleaned[0].contract.name, dataset, "{:?}", rows(&cleaned[0].rows));
     keys(&cleaned[0].rows).remove(0)
 }
 
-/// The canonical form by the words of docs/keys.md, apart from the code that makes keys.
-fn by_hand(dataset: &str, columns: &[(&str, u8, Vec<u8>)]) -> String {
+/// The key as `docs/keys.md` specifies it, computed without the code under test.
+fn expected_key(dataset: &str, columns: &[(&str, u8, Vec<u8>)]) -> String {
     let mut form = Vec::new();
     let put = |form: &mut Vec<u8>, bytes: &[u8]| {
         form.extend((bytes.len() as u32).to_le_bytes());
@@ -37,7 +37,7 @@ fn by_hand(dataset: &str, columns: &[(&str, u8, Vec<u8>)]) -> String {
 }
 
 #[test]
-fn the_canonical_form() {
+fn keys_follow_the_specification() {
     let catalog = contracts_of(&[ALL]);
     let int = |number: i64| number.to_le_bytes().to_vec();
     let float = |number: f64| number.to_bits().to_le_bytes().to_vec();
@@ -60,14 +60,14 @@ fn the_canonical_form() {
         ),
         (r#"{"a":[]}"#, vec![("a", 67, vec![0, 0, 0, 0])]),
         (r#"{"l":["ab"]}"#, vec![("l", 65, b"\x01\0\0\0\x01\x02\0\0\0ab".to_vec())]),
-        // In the order of the names, whatever the order of the columns.
+        // Encoded in the order of the names, not in that of the columns.
         (r#"{"s":"x","b":false,"i":1}"#, vec![("b", 4, vec![0]), ("i", 2, int(1)), ("s", 1, b"x".to_vec())]),
     ] {
-        assert_eq!(key(&catalog, record, "all"), by_hand("all", &columns), "{record}");
+        assert_eq!(key(&catalog, record, "all"), expected_key("all", &columns), "{record}");
     }
 }
 
-/// Tables hold keys for good: these must never change.
+/// Tables store keys: these must never change.
 #[test]
 fn fixed_vectors() {
     let catalog = contracts();
@@ -86,7 +86,7 @@ fn fixed_vectors() {
 }
 
 #[test]
-fn keys_do_not_depend_on_what_is_beside_the_row() {
+fn keys_depend_on_the_values_of_the_row_only() {
     let catalog = contracts();
     let geo = r#"{"ind":1,"country":"C","timestamp":"2020-08-28 03:52:47"}"#;
     let same = key(&catalog, geo, "geo");
@@ -97,7 +97,7 @@ fn keys_do_not_depend_on_what_is_beside_the_row() {
         assert_eq!(key(&catalog, other, "geo"), same, "{other}");
     }
     assert_ne!(key(&catalog, &geo.replace("\"C\"", "\"C \""), "geo"), same);
-    // Columns turned round, and one added that the record does not have.
+    // Columns in another order, and an added one that the record does not have.
     let first = "name = \"x\"\nversion = 1\ncolumn = [{ name = \"a\", type = \"string\" }, { name = \"b\", type = \"int32\" }]";
     let later = "name = \"x\"\nversion = 2\ncolumn = [{ name = \"b\", type = \"int64\" }, { name = \"c\", type = \"date\" }, { name = \"a\", type = \"string\" }]";
     let record = r#"{"a":"1","b":2}"#;
@@ -105,32 +105,32 @@ fn keys_do_not_depend_on_what_is_beside_the_row() {
 }
 
 #[test]
-fn quarantine_keys_are_of_dataset_and_bytes_only() {
-    let mut intake = intake(contracts());
+fn quarantine_keys_cover_dataset_and_bytes_only() {
+    let mut cleaner = new_cleaner(contracts());
     let elsewhere = RecordOrigin {
         source: "kinesis/s/0",
         position: Position::Sequence { number: "9", line: 1 },
         record_id: Some(("r", 1)),
     };
-    intake.push(b"{\"ind\": x", Some("geo"), &line(1));
-    intake.push(b"{\"ind\": x", Some("geo"), &elsewhere);
-    intake.reject(b"{\"ind\": x", Some("geo"), &line(3), pinlake_clean::Reason::TooLarge, "other");
-    intake.push(b"{\"ind\": x", None, &line(1));
-    intake.push(b"{\"ind\": y", Some("geo"), &line(1));
-    let cleaned = intake.drain();
+    cleaner.push(b"{\"ind\": x", Some("geo"), &line(1));
+    cleaner.push(b"{\"ind\": x", Some("geo"), &elsewhere);
+    cleaner.reject(b"{\"ind\": x", Some("geo"), &line(3), pinlake_clean::Reason::TooLarge, "other");
+    cleaner.push(b"{\"ind\": x", None, &line(1));
+    cleaner.push(b"{\"ind\": y", Some("geo"), &line(1));
+    let cleaned = cleaner.drain();
     let keys = keys(&cleaned[0].rows);
     assert_eq!((&keys[0], &keys[0]), (&keys[1], &keys[2]));
     assert!(keys[3] != keys[0] && keys[4] != keys[0] && keys[3] != keys[4]);
     let expected = [("dataset", 1, b"geo".to_vec()), ("raw", 7, b"{\"ind\": x".to_vec())];
-    assert_eq!(keys[0], by_hand("quarantine", &expected));
+    assert_eq!(keys[0], expected_key("quarantine", &expected));
 }
 
 #[test]
-fn the_records_own_id_may_be_its_identity() {
+fn keys_of_rows_that_are_identified_by_their_record() {
     let catalog = contracts_of(&[
         "name = \"x\"\nversion = 1\nidentity = \"record\"\ncolumn = [{ name = \"a\", type = \"string\" }]",
     ]);
-    let mut intake = intake(catalog);
+    let mut cleaner = new_cleaner(catalog);
     let id = |request, index| RecordOrigin {
         source: "s",
         position: Position::Line(1),
@@ -138,10 +138,10 @@ fn the_records_own_id_may_be_its_identity() {
     };
     let record = br#"{"a":"1"}"#;
     for origin in [id("r", 0), id("r", 0), id("r", 1), id("q", 0), line(1), line(1), line(2), id("r@c", 0)] {
-        intake.push(record, Some("x"), &origin);
+        cleaner.push(record, Some("x"), &origin);
     }
-    intake.push(br#"{"a": "1"}"#, Some("x"), &id("r", 0));
-    let rows = intake.drain().remove(0).rows;
+    cleaner.push(br#"{"a": "1"}"#, Some("x"), &id("r", 0));
+    let rows = cleaner.drain().remove(0).rows;
     let former = keys_in(&rows, FORMER_KEY_COLUMN);
     let keys = keys(&rows);
     assert_eq!(keys[0], keys[1]);
@@ -151,8 +151,8 @@ fn the_records_own_id_may_be_its_identity() {
     let content = ("content", 32, blake3::hash(record).as_bytes()[..16].to_vec());
     let index = ("index", 32, 1_u64.to_le_bytes().to_vec());
     let request = ("request", 32, b"r".to_vec());
-    assert_eq!(keys[2], by_hand("x", &[content, index.clone(), request.clone()]));
-    // The former form covered neither the content nor the caller.
-    assert_eq!(former[2], by_hand("x", &[index, request]));
+    assert_eq!(keys[2], expected_key("x", &[content, index.clone(), request.clone()]));
+    // Keys of the former epoch covered neither the content nor the caller.
+    assert_eq!(former[2], expected_key("x", &[index, request]));
     assert!(former[0] == former[7] && former[0] == former[8]);
 }

@@ -1,4 +1,4 @@
-//! Cleaning by the mission's contracts: records as clients send them, and what becomes of them.
+//! Cleans records, as clients send them, by the contracts of the repository.
 
 #![allow(
     clippy::expect_used,
@@ -30,13 +30,13 @@ fn contracts() -> Arc<Catalog> {
     Arc::new(Catalog::embedded().unwrap_or_else(|errors| panic!("{errors}")))
 }
 
-/// The contracts of these texts.
+/// A catalog of the contracts in `texts`.
 fn contracts_of(texts: &[&str]) -> Arc<Catalog> {
     let files = texts.iter().enumerate().map(|(at, text)| (format!("{at}.toml"), (*text).to_owned()));
     Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
 }
 
-fn intake(catalog: Arc<Catalog>) -> RecordCleaner {
+fn new_cleaner(catalog: Arc<Catalog>) -> RecordCleaner {
     RecordCleaner::new(catalog, DateTime::UNIX_EPOCH)
 }
 
@@ -74,17 +74,17 @@ fn of<'a>(cleaned: &'a [CleanedRows], dataset: &str) -> &'a CleanedRows {
     cleaned.iter().find(|own| own.contract.name == dataset).unwrap_or_else(|| panic!("no rows of {dataset}"))
 }
 
-/// The only row that a record becomes, and its dataset.
+/// Cleans one record; returns the dataset and the only row.
 fn single(catalog: &Arc<Catalog>, record: &[u8], hint: Option<&str>) -> (String, Value) {
-    let mut intake = intake(Arc::clone(catalog));
-    intake.push(record, hint, &line(1));
-    let cleaned = intake.drain();
+    let mut cleaner = new_cleaner(Arc::clone(catalog));
+    cleaner.push(record, hint, &line(1));
+    let cleaned = cleaner.drain();
     assert_eq!((cleaned.len(), cleaned[0].read), (1, 1), "{}", String::from_utf8_lossy(record));
     (cleaned[0].contract.name.clone(), rows(&cleaned[0].rows).remove(0))
 }
 
-/// Why a record is quarantined: `dataset: reason: detail`.
-fn verdict(catalog: &Arc<Catalog>, record: &[u8], hint: Option<&str>) -> String {
+/// Cleans one record; returns `clean <dataset> <row>`, or why it is quarantined as `dataset: reason: detail`.
+fn evaluate(catalog: &Arc<Catalog>, record: &[u8], hint: Option<&str>) -> String {
     let (dataset, row) = single(catalog, record, hint);
     if dataset != "quarantine" {
         return format!("clean {dataset} {row}");

@@ -1,4 +1,4 @@
-//! The sources' real rows, where they lie beside the repository. They are not part of it.
+//! Real rows of the sources. The files are not part of the repository; without them the tests are skipped.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -21,14 +21,14 @@ fn load(path: &PathBuf) -> Vec<CleanedRows> {
     let catalog = contracts();
     let name = path.file_name().expect("file").to_string_lossy().into_owned();
     let hint = catalog.route_file(&name).map(|contract| contract.name.clone());
-    let mut intake = intake(catalog);
+    let mut cleaner = new_cleaner(catalog);
     let file = std::fs::File::open(path).expect("readable");
     let mut records = RecordReader::from_file(&name, file, Limits::default()).expect("readable");
     while let Some(record) = records.next().expect("readable") {
         assert_eq!(record.error, None);
-        intake.push(record.bytes, hint.as_deref(), &line(record.position));
+        cleaner.push(record.bytes, hint.as_deref(), &line(record.position));
     }
-    intake.drain()
+    cleaner.drain()
 }
 
 fn nulls(cleaned: &CleanedRows, column: &str) -> usize {
@@ -81,7 +81,7 @@ fn dirty_pins() {
         (&json!(7528), &json!(null), &json!(null))
     );
     let distinct: HashSet<String> = keys(&cleaned[0].rows).into_iter().collect();
-    assert_eq!(distinct.len(), 29, "the samples have one pin twice");
+    assert_eq!(distinct.len(), 29, "one pin occurs twice");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn geolocations_and_users() {
     }
 }
 
-/// What a published pipeline made of its raw rows, we make of them too.
+/// The clean rows that the author of a pipeline published, compared with those that the cleaner returns for the same raw rows.
 #[test]
 fn published_clean_rows() {
     for dataset in ["pin", "geo", "user"] {
@@ -134,11 +134,11 @@ fn published_clean_rows() {
                 own.iter().find(|row| ind(row) == ind(theirs)).unwrap_or_else(|| panic!("no {theirs}"));
             for (column, cell) in theirs.as_object().expect("row").iter().filter(|(_, cell)| !cell.is_null())
             {
-                let cell = cell.as_str().expect("published cells are texts");
+                let cell = cell.as_str().expect("a published cell is a string");
                 let rule =
                     cleaned[0].contract.columns.iter().find(|own| own.name == *column).expect("column");
                 if ours[column].is_null() && rule.null.iter().any(|marker| marker == cell) {
-                    // They left some of the texts that mean "not known" as they were.
+                    // The published rows still contain some of the texts that mean null.
                     continue;
                 }
                 let ours = match (column.as_str(), &ours[column]) {

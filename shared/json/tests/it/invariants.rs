@@ -1,4 +1,4 @@
-//! What holds for any text: the lexer agrees with `serde_json`. The property tests and the fuzz target `json` share it.
+//! Invariants that hold for any text: the lexer agrees with `serde_json`. The property tests and the fuzz target `json` check them.
 
 use pinlake_json::{Boundary, BoundaryScanner, Lexer, Malformed, RunEnd, ValueKind};
 use serde_json::value::RawValue;
@@ -44,7 +44,7 @@ fn is_deeper_than_allowed(json: &str) -> bool {
     deepest > pinlake_json::MAX_DEPTH
 }
 
-/// All strings and numbers of a value are the texts that `serde_json` reads.
+/// Compares all strings and numbers of a value with those that `serde_json` reads.
 fn strings(json: &str) {
     let mut lexer = Lexer::new(json.as_bytes());
     walk(&mut lexer, json).expect("JSON");
@@ -73,7 +73,7 @@ fn walk(lexer: &mut Lexer<'_>, json: &str) -> Result<(), Malformed> {
     }
 }
 
-/// Decodes a string from behind its opening quote.
+/// Decodes a string after its opening quote.
 fn string(lexer: &mut Lexer<'_>, json: &str) -> Result<(), Malformed> {
     let start = lexer.offset();
     let (mut text, mut run) = (Some(String::new()), start);
@@ -95,21 +95,21 @@ fn string(lexer: &mut Lexer<'_>, json: &str) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The end of a value is found wherever the text is divided in two, and whatever follows it.
+/// Checks that the end of a value is found wherever the text is split in two.
 fn boundaries(json: &str) {
     let bytes = json.as_bytes();
     let followed = [bytes, b" ,"].concat();
-    for cut in (0..=bytes.len()).step_by(bytes.len() / 16 + 1) {
+    for split in (0..=bytes.len()).step_by(bytes.len() / 16 + 1) {
         let mut scanner = BoundaryScanner::new(bytes[0]);
-        let first = scanner.scan(&followed[..cut]);
+        let first = scanner.scan(&followed[..split]);
         let end = match first {
-            Boundary::NotReached => match scanner.scan(&followed[cut..]) {
-                Boundary::Reached { bytes } => cut + bytes,
+            Boundary::NotReached => match scanner.scan(&followed[split..]) {
+                Boundary::Reached { bytes } => split + bytes,
                 other => panic!("{other:?} in {json:?}"),
             },
             Boundary::Reached { bytes } => bytes,
             Boundary::Broken { problem, .. } => panic!("{problem}: {json:?}"),
         };
-        assert_eq!(end, bytes.len(), "{json:?} cut at {cut}");
+        assert_eq!(end, bytes.len(), "{json:?} split at {split}");
     }
 }

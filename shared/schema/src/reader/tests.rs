@@ -39,27 +39,27 @@ fn catalog(files: &[(&str, &str)]) -> Result<Catalog, ContractErrors> {
     Catalog::from_files(files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())))
 }
 
-/// The mistakes as `line: problem | help`.
-fn mistakes(files: &[(&str, &str)]) -> Vec<String> {
-    let errors = catalog(files).expect_err("the contract has a mistake");
+/// The errors of the files, each as `line: problem | help`.
+fn error_messages(files: &[(&str, &str)]) -> Vec<String> {
+    let errors = catalog(files).expect_err("the contract has an error");
     errors.errors.iter().map(|error| format!("{}: {} | {}", error.line, error.problem, error.help)).collect()
 }
 
-/// The only mistake of the contract after one change.
-fn mistake(from: &str, to: &str) -> String {
+/// The only error of [`VISIT`] after `from` is replaced by `to`.
+fn error_message(from: &str, to: &str) -> String {
     assert!(VISIT.contains(from), "{from}");
-    let found = mistakes(&[("visit.toml", &VISIT.replacen(from, to, 1))]);
+    let found = error_messages(&[("visit.toml", &VISIT.replacen(from, to, 1))]);
     assert_eq!(found.len(), 1, "{from} -> {to}: {found:#?}");
     found[0].clone()
 }
 
 #[test]
-fn a_contract_is_read() {
-    let catalog = catalog(&[("visit.toml", VISIT)]).expect("right");
-    let visit = catalog.contract("visit").expect("there");
+fn a_valid_contract_is_parsed() {
+    let catalog = catalog(&[("visit.toml", VISIT)]).expect("a valid contract");
+    let visit = catalog.contract("visit").expect("the contract is in the catalog");
     assert_eq!(visit.label(), "visit@1");
     assert_eq!(visit.identity, Identity::Columns(vec!["visitor".into(), "at".into()]));
-    assert_eq!(visit.columns[1].formats.len(), 2, "timestamps have formats unless told");
+    assert_eq!(visit.columns[1].formats.len(), 2, "a timestamp without formats has the default ones");
     let schema = visit.arrow_schema();
     assert_eq!(schema.field(0).metadata()["comment"], "Who.");
     assert_eq!(schema.field(1).data_type().to_string(), "Timestamp(µs, \"UTC\")");
@@ -68,14 +68,14 @@ fn a_contract_is_read() {
     };
     assert_eq!((item.name().as_str(), item.is_nullable()), ("element", true));
     assert_eq!(visit.landing_schema().fields().last().expect("key").name(), crate::KEY_COLUMN);
-    // Nobody has to write the contract of quarantine.
+    // Without a contract for quarantine, the embedded one is used.
     assert_eq!(catalog.quarantine().name, QUARANTINE);
     assert_eq!(catalog.contracts().count(), 2);
 }
 
 #[test]
-fn names_route() {
-    let catalog = Catalog::embedded().expect("right");
+fn records_are_routed_by_name() {
+    let catalog = Catalog::embedded().expect("a valid contract");
     let dataset = |contract: Option<&std::sync::Arc<crate::Contract>>| contract.map(|own| own.name.clone());
     for (topic, name) in
         [("0a3f.pin", Some("pin")), ("pinterest.pin", Some("pin")), ("x.geo", Some("geo")), ("x.log", None)]
@@ -101,8 +101,8 @@ fn names_route() {
 }
 
 #[test]
-fn mistakes_say_where_and_what_to_write() {
-    for (from, to, says) in [
+fn errors_have_a_place_and_a_suggestion() {
+    for (from, to, expected) in [
         ("type = \"int64\"", "type = \"int46\"", "16: unknown type `int46` | did you mean `int64`?"),
         ("type = \"int64\"", "type = \"bigint\"", "16: unknown type `bigint` | did you mean `int64`?"),
         (
@@ -150,21 +150,21 @@ fn mistakes_say_where_and_what_to_write() {
         ("shape =", "misrouted = \"drop\"\nshape =", "12: `drop` is nothing that can be done"),
         ("[route]", "[routes]", "7: unknown key `routes` | did you mean `route`?"),
     ] {
-        let found = mistake(from, to);
-        assert!(found.starts_with(says), "{from} -> {to}\n  is     {found}\n  wanted {says}");
+        let found = error_message(from, to);
+        assert!(found.starts_with(expected), "{from} -> {to}\n  found    {found}\n  expected {expected}");
     }
 }
 
 #[test]
-fn all_mistakes_of_all_files_come_at_once() {
+fn all_errors_of_all_files_are_reported_at_once() {
     let broken = VISIT.replace("\"int64\"", "\"int46\"").replace("version = 1", "version = \"1\"");
-    let found = mistakes(&[("a.toml", "name = \"a\nversion = 1\n"), ("visit.toml", &broken)]);
+    let found = error_messages(&[("a.toml", "name = \"a\nversion = 1\n"), ("visit.toml", &broken)]);
     assert_eq!(found.len(), 3, "{found:#?}");
     assert!(found[0].starts_with("1: ") && found[1].starts_with("3: ") && found[2].starts_with("16: "));
 }
 
 #[test]
-fn two_datasets_do_not_claim_the_same_records() {
+fn two_datasets_cannot_claim_the_same_records() {
     let other = r#"
 name = "other"
 version = 1
@@ -178,18 +178,18 @@ shape = ["page", "visitor"]
 name = "page"
 type = "string"
 "#;
-    let found = mistakes(&[("a.toml", VISIT), ("b.toml", other)]);
+    let found = error_messages(&[("a.toml", VISIT), ("b.toml", other)]);
     assert_eq!(found.len(), 5, "{found:#?}");
     assert!(found[0].starts_with("5: topics `europe.*` overlap with `*.visit` of dataset `visit` (a.toml)"));
     assert!(found[4].contains("page, visitor"));
-    let twice = mistakes(&[("a.toml", VISIT), ("b.toml", &other.replace("\"other\"", "\"visit\""))]);
+    let twice = error_messages(&[("a.toml", VISIT), ("b.toml", &other.replace("\"other\"", "\"visit\""))]);
     assert!(twice[0].starts_with("2: dataset `visit` is already in a.toml"), "{twice:#?}");
 }
 
 #[test]
-fn quarantine_has_the_columns_that_the_cleaner_fills() {
+fn quarantine_must_have_the_columns_that_the_cleaner_fills() {
     let text = "name = \"quarantine\"\nversion = 1\n[[column]]\nname = \"raw\"\ntype = \"binary\"\n";
-    let found = mistakes(&[("quarantine.toml", text)]);
+    let found = error_messages(&[("quarantine.toml", text)]);
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("arrived_at timestamp"), "{found:#?}");
 }
@@ -206,20 +206,20 @@ fn an_error_is_shown_with_its_line() {
 }
 
 #[test]
-fn hashes_follow_the_meaning() {
+fn hashes_depend_on_the_meaning_of_a_contract() {
     let hashes = |text: &str| {
-        let catalog = catalog(&[("visit.toml", text)]).expect("right");
-        let visit = catalog.contract("visit").expect("there");
+        let catalog = catalog(&[("visit.toml", text)]).expect("a valid contract");
+        let visit = catalog.contract("visit").expect("the contract is in the catalog");
         (visit.hash().to_owned(), visit.identity_hash().to_owned())
     };
     let (hash, identity) = hashes(VISIT);
     assert_eq!((hash.len(), identity.len()), (16, 16));
     let same = |from: &str, to: &str| hashes(&VISIT.replacen(from, to, 1));
-    // Comments, layout, descriptions, routes by name: nothing of it changes a row.
+    // Comments, layout, descriptions and routes by name do not change rows.
     assert_eq!(same("name =", "# a note\n\nname   ="), (hash.clone(), identity.clone()));
     assert_eq!(same("\"Who.\"", "\"Who it was.\""), (hash.clone(), identity.clone()));
     assert_eq!(same("*.visit", "*.visits"), (hash.clone(), identity.clone()));
-    // A rule of a column outside the identity changes rows, and no keys.
+    // A rule of a column outside the identity changes rows, but not keys.
     let (changed, kept) = same("remove_prefix = \"/\"", "");
     assert_ne!(changed, hash);
     assert_eq!(kept, identity);
@@ -230,17 +230,16 @@ fn hashes_follow_the_meaning() {
     assert_ne!(hashes(&row).1, identity);
 }
 
-/// What the documentation shows is what happens.
 #[test]
-fn the_documentation_is_right() {
+fn the_examples_in_the_documentation_are_correct() {
     let page = include_str!("../../../../docs/contracts.md");
     let example =
         page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
-    catalog(&[("datasets/visit.toml", example)]).expect("right");
+    catalog(&[("datasets/visit.toml", example)]).expect("a valid contract");
     let order = "name = \"order\"\nversion = 1\n[route]\ntopics = [\"europe.*\"]\n[[column]]\nname = \"id\"\ntype = \"int64\"\n";
     let broken = example.replacen("\"int64\"", "\"int46\"", 1);
-    let errors =
-        catalog(&[("datasets/order.toml", order), ("datasets/visit.toml", &broken)]).expect_err("mistakes");
+    let errors = catalog(&[("datasets/order.toml", order), ("datasets/visit.toml", &broken)])
+        .expect_err("the contract has an error");
     assert!(page.contains(&errors.to_string()), "{errors}");
 }
 
@@ -248,14 +247,14 @@ fn the_documentation_is_right() {
 fn a_catalogs_hash_covers_every_route() {
     let hash = |text: &str, routes: &str| {
         let files = [("visit.toml", text), ("_routes.toml", routes)];
-        catalog(&files).expect("right").hash().to_owned()
+        catalog(&files).expect("a valid contract").hash().to_owned()
     };
     let shared = "shared_streams = [\"all\"]\n";
     let first = hash(VISIT, shared);
     assert_eq!(hash(&format!("{VISIT}\n# a note\n"), shared), first);
     let mut seen = std::collections::BTreeSet::from([first]);
     for route in ["topics", "streams", "partition_keys", "files"] {
-        let start = VISIT.find("[route]").expect("it has routes") + "[route]\n".len();
+        let start = VISIT.find("[route]").expect("a section with routes") + "[route]\n".len();
         let rest: String = VISIT[start..]
             .lines()
             .filter(|line| !line.starts_with(route))
@@ -268,10 +267,10 @@ fn a_catalogs_hash_covers_every_route() {
 }
 
 #[test]
-fn keys_of_records_have_a_form_of_their_own() {
+fn identity_by_record_has_a_former_key_epoch() {
     let text = VISIT.replacen("identity = [\"visitor\", \"at\"]", "identity = \"record\"", 1);
-    let catalog = catalog(&[("visit.toml", &text)]).expect("right");
-    let visit = catalog.contract("visit").expect("there");
+    let catalog = catalog(&[("visit.toml", &text)]).expect("a valid contract");
+    let visit = catalog.contract("visit").expect("the contract is in the catalog");
     assert_eq!(visit.identity, Identity::Record);
     assert!(visit.former_identity_hash().is_some_and(|former| former != visit.identity_hash()));
     let last = |schema: arrow::datatypes::SchemaRef| schema.fields().last().expect("a column").name().clone();

@@ -1,21 +1,22 @@
-//! What holds for any text that is given as a contract; a law that is broken panics. Property tests beside it and the fuzz
-//! target `contract` share it.
+//! Invariants that hold for any text that is given as a contract; a broken one panics. The property tests and the fuzz target `contract`
+//! check them.
 
 use pinlake_schema::{Catalog, KEY_COLUMN, StreamRoute};
 
 const FILE: &str = "datasets/other.toml";
-const BESIDE: [(&str, &str); 2] = [
+const OTHER_CONTRACTS: [(&str, &str); 2] = [
     ("datasets/geo.toml", include_str!("../../../../datasets/geo.toml")),
     ("datasets/user.toml", include_str!("../../../../datasets/user.toml")),
 ];
 
 fn read(text: &str) -> Result<Catalog, pinlake_schema::ContractErrors> {
     let own = [(FILE.to_owned(), text.to_owned())];
-    Catalog::from_files(own.into_iter().chain(BESIDE.map(|(name, text)| (name.to_owned(), text.to_owned()))))
+    Catalog::from_files(
+        own.into_iter().chain(OTHER_CONTRACTS.map(|(name, text)| (name.to_owned(), text.to_owned()))),
+    )
 }
 
-/// Any text is a contract, or has mistakes that are told with their place. A contract means the same with a comment
-/// behind it.
+/// Any text is a contract, or has errors that are reported with their place. A comment at the end does not change the hashes of a contract.
 pub fn contract(text: &str) {
     match read(text) {
         Err(errors) => {
@@ -24,7 +25,13 @@ pub fn contract(text: &str) {
             for error in &errors.errors {
                 let of = match error.file.as_str() {
                     FILE => text,
-                    other => BESIDE.iter().find(|(name, _)| *name == other).expect("a file that was read").1,
+                    other => {
+                        OTHER_CONTRACTS
+                            .iter()
+                            .find(|(name, _)| *name == other)
+                            .expect("a file that was read")
+                            .1
+                    }
                 };
                 let line = of.split('\n').nth(error.line - 1).expect("a line of the file");
                 let line = line.strip_suffix('\r').unwrap_or(line);
@@ -39,7 +46,7 @@ pub fn contract(text: &str) {
             }
         }
         Ok(catalog) => {
-            let again = read(&format!("{text}\n# the end\n")).expect("a comment alters nothing");
+            let again = read(&format!("{text}\n# the end\n")).expect("a comment changes nothing");
             for contract in catalog.contracts() {
                 let same = again.contract(&contract.name).expect("the same datasets");
                 assert_eq!(same.hash(), contract.hash());
@@ -48,13 +55,13 @@ pub fn contract(text: &str) {
                 let fields = schema.fields();
                 let names: std::collections::BTreeSet<String> =
                     fields.iter().map(|field| field.name().to_lowercase()).collect();
-                assert_eq!(names.len(), contract.columns.len(), "each column once");
+                assert_eq!(names.len(), contract.columns.len(), "column names are unique");
                 assert!(!names.contains(KEY_COLUMN));
                 let keys = 1 + usize::from(contract.former_identity_hash().is_some());
                 assert_eq!(contract.landing_schema().fields().len(), fields.len() + keys);
                 let stored = usize::from(contract.stores_keys());
                 assert_eq!(contract.table_schema().fields().len(), fields.len() + stored);
-                // No other contract takes what its own patterns name.
+                // A name that matches a pattern is routed to the contract with the pattern.
                 for (pattern, of) in patterns(contract) {
                     let name = pattern.replace('*', "x");
                     let found = match of {

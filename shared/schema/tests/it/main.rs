@@ -1,4 +1,4 @@
-//! Contracts that are wrong on purpose.
+//! Property tests of the parser of contracts.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 

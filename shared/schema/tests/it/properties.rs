@@ -1,4 +1,4 @@
-//! Contracts with pieces changed, doubled, left out, and texts that are none.
+//! Contracts with changed, repeated or missing parts, and other texts.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::invariants;
 
 const PIN: &str = include_str!("../../../../datasets/pin.toml");
 
-/// Pieces of the language, to be put anywhere.
+/// Parts of contracts, to be inserted anywhere.
 const PIECES: [&str; 40] = [
     "\n",
     "\r\n",
@@ -82,17 +82,17 @@ proptest! {
     #![proptest_config(cases(1000))]
 
     #[test]
-    fn any_text_is_a_contract_or_has_mistakes_with_a_place(
+    fn any_text_is_a_contract_or_has_errors_with_a_place(
         text in prop_oneof![6 => changed(), 2 => shuffled(), 1 => any::<String>()],
     ) {
         invariants::contract(&text);
     }
 }
 
-/// What checks compare with each other is bounded: no file takes long, however it is made.
+/// The number of comparisons is bounded, so that no file takes long to check.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
-fn a_contract_made_to_take_long_does_not() {
+#[expect(clippy::disallowed_methods, reason = "it measures real time")]
+fn no_contract_takes_long_to_check() {
     let many = |item: &dyn Fn(usize) -> String, count: usize| -> String {
         (0..count).map(item).collect::<Vec<_>>().join(",")
     };
@@ -121,6 +121,6 @@ fn a_contract_made_to_take_long_does_not() {
         let shown = read.map_or_else(|errors| errors.to_string().len(), |_| 0);
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(10), "{what} took {took:?}");
-        assert!(shown < 8 << 20, "{what} is told in {shown} bytes");
+        assert!(shown < 8 << 20, "{what} has errors of {shown} bytes");
     }
 }

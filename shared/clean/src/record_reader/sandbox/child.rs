@@ -105,7 +105,7 @@ impl ChildProcess {
         let mut buffer = Vec::new();
         loop {
             if table.needs_rows() {
-                // The parent gets these rows however long the next ones take.
+                // Send these rows now: the next ones may take long.
                 out.flush()?;
                 self.extend_cpu_limit()?;
             }

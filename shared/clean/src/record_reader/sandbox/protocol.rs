@@ -1,10 +1,10 @@
-//! What the two processes say to each other.
+//! The protocol between the two processes.
 
 use std::ffi::OsString;
 
 /// The argument that tells a program to read a Parquet file.
 pub(super) const ARGUMENT: &str = "--pinlake-read-parquet";
-/// The greeting of the child: it runs, and speaks this protocol.
+/// The first bytes that the child sends. They identify the protocol.
 pub(super) const GREETING: &[u8; 8] = b"PINLAKE1";
 /// Size of the buffers at both ends of the pipe, in bytes.
 pub(super) const PIPE_BYTES: usize = 256 << 10;

@@ -1,15 +1,15 @@
-//! The inputs of the table in `docs/hostile-input.md`, by their names there: a file, and its bytes. The tests of the
-//! cleaner and of ingest both take them from here.
+//! The inputs of the table in `docs/hostile-input.md`, by their names in its first column. The tests of the cleaner and of ingest, and the
+//! fuzz seeds, use them.
 
 use std::io::Write as _;
 
-/// The file's name and its bytes; none for a name that is not in the table.
+/// The name and bytes of the file with this input; `None` for a name that is not in the table.
 pub fn input(name: &str) -> Option<(&'static str, Vec<u8>)> {
     let geo = |fields: &str| format!("{{\"ind\":1,\"country\":\"Peru\"{fields}}}").into_bytes();
     let lines = "geo.ndjson";
     Some(match name {
         "a record that is right" => (lines, geo("")),
-        "gzip that unpacks to 1 GB" => ("geo.ndjson.gz", packed(&[b' '; 1 << 20], 6).repeat(1024)),
+        "gzip that unpacks to 1 GB" => ("geo.ndjson.gz", gzip_at_level(&[b' '; 1 << 20], 6).repeat(1024)),
         "zstd that unpacks to 1 GB" => {
             let frame = zstd::encode_all(&[b' '; 1 << 20][..], 1).expect("memory");
             ("geo.ndjson.zst", frame.repeat(1024))
@@ -102,16 +102,16 @@ fn fields(count: usize) -> String {
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
-    packed(bytes, 1)
+    gzip_at_level(bytes, 1)
 }
 
-fn packed(bytes: &[u8], level: u32) -> Vec<u8> {
+fn gzip_at_level(bytes: &[u8], level: u32) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
     encoder.write_all(bytes).expect("memory");
     encoder.finish().expect("memory")
 }
 
-/// Rows of the table in the document: the cells of each, the row of headings left out.
+/// The cells of each row of the table, without its header.
 pub fn table() -> Vec<Vec<String>> {
     let page = include_str!("../../../../../docs/hostile-input.md");
     let rows = page

@@ -1,5 +1,5 @@
-//! What holds for any input whatever; a law that is broken panics. Property tests beside it and the fuzz targets `record`,
-//! `file` and `table` share it.
+//! Invariants that hold for any input; a broken one panics. The property tests of the cleaner and the fuzz targets `record`, `file` and
+//! `table` check them.
 
 use std::io::Read;
 use std::sync::{Arc, LazyLock};
@@ -64,7 +64,7 @@ join = ["s", "q", ["z", "b"]]
 separator = "+"
 "#;
 
-/// The repository's contracts and one more.
+/// The contracts of the repository and [`EVERY_TYPE`].
 static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
     let files = [
         ("pin.toml", include_str!("../../../../../datasets/pin.toml")),
@@ -76,7 +76,7 @@ static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
     Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
 });
 
-/// The datasets that a sender may name, and names of none.
+/// Datasets that a sender may name, none, and a name without a contract.
 pub const HINTS: [Option<&str>; 6] =
     [None, Some("pin"), Some("geo"), Some("user"), Some("every"), Some("nothing")];
 
@@ -114,7 +114,7 @@ pub const FIELDS: [&str; 30] = [
     "downloaded",
 ];
 
-/// Where a file may pretend to come from: its format is told by its bytes, then by its name.
+/// Names of files in each format. The bytes of a file take precedence over its name.
 pub const FILE_NAMES: [&str; 8] = [
     "pin.ndjson",
     "geo.json",
@@ -126,11 +126,11 @@ pub const FILE_NAMES: [&str; 8] = [
     "unheard",
 ];
 
-fn intake() -> RecordCleaner {
+fn new_cleaner() -> RecordCleaner {
     RecordCleaner::new(Arc::clone(&CATALOG), DateTime::UNIX_EPOCH)
 }
 
-/// What one record became.
+/// The row that a record became.
 #[derive(Debug, PartialEq)]
 struct Row {
     dataset: String,
@@ -138,35 +138,39 @@ struct Row {
     cells: RecordBatch,
 }
 
-/// Cleans one record: it is one row of one dataset, and counted so.
-fn row_of(intake: &mut RecordCleaner, record: &[u8], hint: Option<&str>) -> Row {
-    let counted = |intake: &RecordCleaner| -> (u64, u64) {
-        intake.counts().fold((0, 0), |sum, count| (sum.0 + count.read, sum.1 + count.quarantined))
+/// Cleans one record, and checks that it becomes one row of one dataset and is counted.
+fn row_of(cleaner: &mut RecordCleaner, record: &[u8], hint: Option<&str>) -> Row {
+    let counted = |cleaner: &RecordCleaner| -> (u64, u64) {
+        cleaner.counts().fold((0, 0), |sum, count| (sum.0 + count.read, sum.1 + count.quarantined))
     };
-    let before = counted(intake);
+    let before = counted(cleaner);
     let origin =
         RecordOrigin { source: "file/test", position: Position::Line(1), record_id: Some(("request", 7)) };
-    intake.push(record, hint, &origin);
-    let after = counted(intake);
-    let mut cleaned = intake.drain();
-    assert_eq!(cleaned.len(), 1, "a record is a row of one dataset");
+    cleaner.push(record, hint, &origin);
+    let after = counted(cleaner);
+    let mut cleaned = cleaner.drain();
+    assert_eq!(cleaned.len(), 1, "a record becomes a row of one dataset");
     let cleaned = cleaned.remove(0);
-    assert_eq!((cleaned.read, cleaned.rows.num_rows()), (1, 1), "a record is one row");
+    assert_eq!((cleaned.read, cleaned.rows.num_rows()), (1, 1), "a record becomes one row");
     let quarantined = u64::from(cleaned.contract.name == QUARANTINE);
-    assert_eq!((after.0 - before.0, after.1 - before.1), (1, quarantined), "read = rows + rejects");
+    assert_eq!(
+        (after.0 - before.0, after.1 - before.1),
+        (1, quarantined),
+        "records read, records quarantined"
+    );
 
     let keys = cleaned.rows.column_by_name(KEY_COLUMN).expect("keys").clone();
-    let stored = pinlake_clean::row_keys(&cleaned.contract, &cleaned.rows).expect("the table's columns");
-    assert_eq!(&stored, keys.as_fixed_size_binary(), "a row read from its table has the key it came with");
+    let stored = pinlake_clean::row_keys(&cleaned.contract, &cleaned.rows).expect("the columns of the table");
+    assert_eq!(&stored, keys.as_fixed_size_binary(), "the key computed from the columns is that of cleaning");
     let columns: Vec<usize> = (0..cleaned.contract.columns.len()).collect();
-    let cells = cleaned.rows.project(&columns).expect("the contract's columns");
+    let cells = cleaned.rows.project(&columns).expect("the columns of the contract");
     let key = keys.as_fixed_size_binary().value(0).to_vec();
     Row { dataset: cleaned.contract.name.clone(), key, cells }
 }
 
-/// Any bytes are one row: clean, or in quarantine with their bytes and a reason; the same one every time.
+/// Any bytes become one row, clean or in quarantine with the bytes and a reason, and the same row each time.
 pub fn record(record: &[u8], hint: Option<&str>) {
-    let mut own = intake();
+    let mut own = new_cleaner();
     let row = row_of(&mut own, record, hint);
     assert_eq!(row_of(&mut own, record, hint), row, "cleaned again");
     for value in ["1", "\"x\"", "{\"k\":[]}"] {
@@ -178,21 +182,20 @@ pub fn record(record: &[u8], hint: Option<&str>) {
     if row.dataset == QUARANTINE {
         let text = |name: &str| row.cells.column_by_name(name).expect("column").as_string::<i32>().value(0);
         let raw = row.cells.column_by_name("raw").expect("column").as_binary::<i32>().value(0);
-        assert_eq!(raw, record, "a reject keeps its bytes");
+        assert_eq!(raw, record, "a quarantine row has the bytes of the record");
         assert!(Reason::ALL.iter().any(|reason| reason.code() == text("reason")));
         assert!((1..2000).contains(&text("detail").len()), "{}", text("detail").len());
         return;
     }
     assert!(record.len() <= MAX_RECORD_BYTES);
-    if let Some(turned) = turned_round(record) {
-        let same = row_of(&mut own, turned.as_bytes(), hint);
-        assert_eq!(same, row, "fields in another order, blanks between: {turned}");
+    if let Some(reordered) = reorder_fields(record) {
+        let same = row_of(&mut own, reordered.as_bytes(), hint);
+        assert_eq!(same, row, "fields in another order, with white space: {reordered}");
     }
 }
 
-/// The same object with its fields in another order and blanks between the tokens; none where that says something
-/// else, because a value that is kept as JSON text would have another text.
-fn turned_round(record: &[u8]) -> Option<String> {
+/// The same object with its fields in another order and white space between the tokens; `None` if it cannot be parsed.
+fn reorder_fields(record: &[u8]) -> Option<String> {
     let fields: std::collections::BTreeMap<String, Box<RawValue>> = serde_json::from_slice(record).ok()?;
     let written: Vec<String> = fields
         .iter()
@@ -202,10 +205,10 @@ fn turned_round(record: &[u8]) -> Option<String> {
     Some(format!("\n{{{}}} ", written.join(",")))
 }
 
-/// What came out of a file: records with position and fault, and why reading ended, if not at the end.
-type Cut = (Vec<(u64, Vec<u8>, Option<Reason>)>, Option<&'static str>);
+/// The records of a file, each with its position and error, and the error that ended reading, if any.
+type ReadRecords = (Vec<(u64, Vec<u8>, Option<Reason>)>, Option<&'static str>);
 
-/// Limits small enough to be met.
+/// Limits that the inputs reach.
 pub fn small_limits() -> Limits {
     Limits {
         max_record_bytes: 512,
@@ -216,7 +219,7 @@ pub fn small_limits() -> Limits {
     }
 }
 
-fn cut(records: Result<RecordReader, ReadError>) -> Cut {
+fn read_records(records: Result<RecordReader, ReadError>) -> ReadRecords {
     let kind = |error: ReadError| match error {
         ReadError::Io { .. } => "io",
         ReadError::SizeLimitExceeded { .. } => "bomb",
@@ -233,14 +236,14 @@ fn cut(records: Result<RecordReader, ReadError>) -> Cut {
         match records.next() {
             Ok(None) => return (found, None),
             Ok(Some(record)) => {
-                found.push((record.position, record.bytes.to_vec(), record.error.map(|fault| fault.reason)));
+                found.push((record.position, record.bytes.to_vec(), record.error.map(|error| error.reason)));
             }
             Err(error) => return (found, Some(kind(error))),
         }
     }
 }
 
-/// Hands out a few bytes at a time, as a pipe may.
+/// Returns at most `most` bytes per read, as a pipe may.
 struct Pieces {
     bytes: Bytes,
     most: usize,
@@ -254,20 +257,19 @@ impl Read for Pieces {
     }
 }
 
-/// Any file comes out as the same records however it is handed in, none longer than the limit; and each of them is a
-/// row.
+/// Any file has the same records in however many reads it arrives, none longer than the limit, and each becomes a row.
 pub fn file(name: &str, bytes: &[u8]) {
     let limits = small_limits();
     let bytes = Bytes::copy_from_slice(bytes);
     let opened = RecordReader::from_bytes(name, bytes.clone(), limits);
     let format = opened.as_ref().map(RecordReader::format).ok();
-    let whole = cut(opened);
+    let whole = read_records(opened);
     for most in [1, 3, 100] {
         let pieces = Pieces { bytes: bytes.clone(), most };
-        let in_pieces = cut(RecordReader::from_read(name, pieces, limits));
-        // How much of a packed file has been read by the time that counts for its ratio.
+        let in_pieces = read_records(RecordReader::from_read(name, pieces, limits));
+        // When the limit of the ratio is exceeded depends on how much of the compressed file has been read by then.
         if whole.1 != Some("bomb") && in_pieces.1 != Some("bomb") {
-            assert_eq!(in_pieces, whole, "handed in by {most} bytes");
+            assert_eq!(in_pieces, whole, "{most} bytes per read");
         }
     }
     let (records, end) = whole;
@@ -276,27 +278,32 @@ pub fn file(name: &str, bytes: &[u8]) {
         assert!(record.len() <= limits.max_record_bytes, "{} bytes", record.len());
     }
     if let (Some(format), None) = (format, end) {
-        by_another_reader(format, &bytes, &records, limits.max_record_bytes);
+        compare_with_simple_reader(format, &bytes, &records, limits.max_record_bytes);
     }
 
     let hint = CATALOG.route_file(name).map(|contract| contract.name.clone());
-    let mut intake = intake();
+    let mut cleaner = new_cleaner();
     let source = format!("file/{name}");
-    for (position, record, fault) in &records {
+    for (position, record, error) in &records {
         let origin = RecordOrigin { source: &source, position: Position::Line(*position), record_id: None };
-        match fault {
-            Some(reason) => intake.reject(record, hint.as_deref(), &origin, *reason, "as cut"),
+        match error {
+            Some(reason) => cleaner.reject(record, hint.as_deref(), &origin, *reason, "test"),
             None => {
-                intake.push(record, hint.as_deref(), &origin);
+                cleaner.push(record, hint.as_deref(), &origin);
             }
         }
     }
-    let rows: usize = intake.drain().iter().map(|cleaned| cleaned.rows.num_rows()).sum();
-    assert_eq!(rows, records.len(), "a record is a row");
+    let rows: usize = cleaner.drain().iter().map(|cleaned| cleaned.rows.num_rows()).sum();
+    assert_eq!(rows, records.len(), "a record becomes a row");
 }
 
-/// Where another reader can tell what the records are, these are they.
-fn by_another_reader(format: Format, bytes: &[u8], found: &[(u64, Vec<u8>, Option<Reason>)], most: usize) {
+/// Compares the records with those of a simple reader, for formats that have one.
+fn compare_with_simple_reader(
+    format: Format,
+    bytes: &[u8],
+    found: &[(u64, Vec<u8>, Option<Reason>)],
+    most: usize,
+) {
     if bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return;
     }
@@ -314,7 +321,7 @@ fn by_another_reader(format: Format, bytes: &[u8], found: &[(u64, Vec<u8>, Optio
         Format::JsonValues => {
             let values = serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>();
             match values.collect::<Result<Vec<_>, _>>() {
-                // A number or a word has no end of its own.
+                // A number or a word ends only where other text follows.
                 Ok(values) if values.iter().all(|value| value.get().starts_with(['{', '[', '"'])) => {
                     values.iter().map(|value| value.get().as_bytes()).collect()
                 }
@@ -325,13 +332,13 @@ fn by_another_reader(format: Format, bytes: &[u8], found: &[(u64, Vec<u8>, Optio
     };
     let too_large = |record: &[u8]| record.len() > most;
     assert_eq!(found.len(), expected.len(), "records of {format:?}");
-    for ((_, record, fault), expected) in found.iter().zip(expected) {
+    for ((_, record, error), expected) in found.iter().zip(expected) {
         assert_eq!(record, &expected[..expected.len().min(most)]);
-        assert_eq!(*fault, too_large(expected).then_some(Reason::TooLarge), "{expected:?}");
+        assert_eq!(*error, too_large(expected).then_some(Reason::TooLarge), "{expected:?}");
     }
 }
 
-/// Any path is one dataset's or none's.
+/// Any path is routed to one dataset or to none.
 pub fn path(path: &str) {
     if let Some(contract) = CATALOG.route_file(path) {
         let name = path.rsplit(['/', '\\']).next().expect("a part");
@@ -340,7 +347,7 @@ pub fn path(path: &str) {
     }
 }
 
-/// A table written as CSV comes back, each row the object of its cells.
+/// A table written as CSV is read back, each row as the object of its cells.
 pub fn table(delimiter: u8, header: &[String], rows: &[Vec<String>]) {
     let mut file = Vec::new();
     let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(&mut file);
@@ -352,10 +359,10 @@ pub fn table(delimiter: u8, header: &[String], rows: &[Vec<String>]) {
     drop(writer);
     let name = if delimiter == b'\t' { "x.tsv" } else { "x.csv" };
     let limits = Limits::default();
-    let (records, end) = cut(RecordReader::from_bytes(name, file.into(), limits));
+    let (records, end) = read_records(RecordReader::from_bytes(name, file.into(), limits));
     assert_eq!((records.len(), end), (rows.len(), None));
-    for ((_, record, fault), row) in records.iter().zip(rows) {
-        assert_eq!(*fault, None);
+    for ((_, record, error), row) in records.iter().zip(rows) {
+        assert_eq!(*error, None);
         let mut expected = serde_json::Map::new();
         for (name, cell) in
             header.iter().map(|name| name.trim()).zip(row).filter(|(name, _)| !name.is_empty())

@@ -1,4 +1,4 @@
-//! Parquet files that are small and stand for much, and damaged ones.
+//! Small Parquet files that decode to much data, and damaged ones.
 
 use std::sync::Arc;
 
@@ -12,8 +12,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use pinlake_clean::record_reader::{Limits, RecordReader};
 
-/// A file whose one column is one text many times over: stored once, and referred to. Arrow's own description of the
-/// column may stand in the file or not.
+/// A file whose only column repeats one text: the text is stored once, in a dictionary. `described` adds the Arrow schema.
 fn one_text(text: &str, rows: usize, described: bool) -> Bytes {
     let text = StringArray::from(vec![text]);
     let column = DictionaryArray::<Int32Type>::new(Int32Array::from(vec![0; rows]), Arc::new(text));
@@ -31,7 +30,7 @@ fn one_text(text: &str, rows: usize, described: bool) -> Bytes {
 }
 
 #[test]
-fn a_dictionary_is_not_multiplied() {
+fn dictionary_texts_are_not_copied_for_each_row() {
     let text = "x".repeat(100_000);
     for described in [false, true] {
         let file = one_text(&text, 200, described);
@@ -44,19 +43,19 @@ fn a_dictionary_is_not_multiplied() {
             assert_eq!((record.position, record.bytes.len(), record.error), (rows, text.len() + 14, None));
         }
         assert_eq!(rows, 200);
-        // Rows that are longer than a record may be are told one by one.
+        // Rows that are longer than a record may be are returned one by one.
         let limits = Limits { max_record_bytes: 1000, ..Limits::default() };
         let mut records = RecordReader::from_bytes("x.parquet", file, limits).expect("Parquet");
         for (number, raw) in [(1, &b"row 1"[..]), (2, b"row 2")] {
             let record = records.next().expect("readable").expect("a row");
             assert_eq!((record.position, record.bytes), (number, raw));
-            assert_eq!(record.error.expect("a fault").reason.code(), "too_large");
+            assert_eq!(record.error.expect("an error").reason.code(), "too_large");
         }
     }
 }
 
 #[test]
-fn lists_come_whole_however_many_rows_are_written_at_a_time() {
+fn lists_are_whole_however_many_rows_are_written_at_a_time() {
     let mut lists = ListBuilder::new(StringBuilder::new());
     for row in 0..50 {
         for item in 0..row % 7 {
@@ -85,10 +84,10 @@ fn lists_come_whole_however_many_rows_are_written_at_a_time() {
 }
 
 #[test]
-fn a_damaged_file_is_an_error_or_other_rows_and_nothing_worse() {
+fn a_damaged_file_returns_an_error_or_rows() {
     let file = one_text("Peru", 100, false);
     let limits = Limits { max_record_bytes: 1000, ..Limits::default() };
-    // Each byte in turn, changed in two ways. Where the library panics, its message is among this test's output.
+    // Changes each byte in two ways. If the library panics, its message is in the output of this test.
     for at in 4..file.len() {
         for change in [0xff, 0x01] {
             let mut damaged = file.to_vec();

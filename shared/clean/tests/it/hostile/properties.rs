@@ -1,4 +1,4 @@
-//! Inputs made up for the laws: the repository's contracts over records that are nearly right, and bytes of any kind.
+//! Random inputs for the invariants: nearly valid records of the contracts in the repository, and any bytes.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::cases::cases;
 use super::invariants;
 
-/// JSON values as clients write them, and as they should not.
+/// Valid and invalid JSON values.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         3 => proptest::sample::select(vec![
@@ -44,8 +44,8 @@ fn object() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A record that is right.
-fn right() -> impl Strategy<Value = Vec<u8>> {
+/// A valid record.
+fn valid_record() -> impl Strategy<Value = Vec<u8>> {
     proptest::sample::select(vec![
         &br#"{"index": 7528, "unique_id": "fbe5", "title": "caf\u00e9", "follower_count": "124k", "save_location": "Local save in /data/x"}"#[..],
         br#"{"ind":1,"timestamp":{"$date":"2020-08-28T03:52:47Z"},"latitude":-1.5e1,"longitude":2,"country":"\u00e9"}"#,
@@ -55,21 +55,22 @@ fn right() -> impl Strategy<Value = Vec<u8>> {
     .prop_map(<[u8]>::to_vec)
 }
 
-/// Bytes of any kind, objects, and right records with bytes changed.
+/// Any bytes, objects, valid records, and valid records with changed bytes.
 fn record() -> impl Strategy<Value = Vec<u8>> {
-    let spoilt =
-        (right(), vec((any::<prop::sample::Index>(), spoiling()), 1..4)).prop_map(|(mut record, changes)| {
+    let changed = (valid_record(), vec((any::<prop::sample::Index>(), replacement()), 1..4)).prop_map(
+        |(mut record, changes)| {
             for (at, with) in changes {
                 let at = at.index(record.len() + 1);
                 let upto = (at + with.len() / 2).min(record.len());
                 record.splice(at..upto, with);
             }
             record
-        });
-    prop_oneof![1 => vec(any::<u8>(), 0..64), 1 => right(), 4 => object(), 4 => spoilt]
+        },
+    );
+    prop_oneof![1 => vec(any::<u8>(), 0..64), 1 => valid_record(), 4 => object(), 4 => changed]
 }
 
-fn spoiling() -> impl Strategy<Value = Vec<u8>> {
+fn replacement() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         3 => proptest::sample::select(&b"{}[]\",:\\0e-+x.\xff\x00\n\r\t \xef"[..]).prop_map(|byte| vec![byte]),
         1 => vec(any::<u8>(), 0..8),
@@ -88,17 +89,18 @@ fn file() -> impl Strategy<Value = Vec<u8>> {
         4 => [b"\xef\xbb\xbf[", &records.join(&b" ,\n"[..])[..]].concat(),
         _ => [b",ind,s\n", &records.join(&b'\n')[..]].concat(),
     });
-    let packed = (joined, 0..10_u8, any::<prop::sample::Index>()).prop_map(|(file, how, cut)| match how {
-        0 => gzip(&file),
-        1 => zstd::encode_all(&file[..], 1).expect("memory"),
-        2 => {
-            let whole = gzip(&file);
-            whole[..cut.index(whole.len())].to_vec()
-        }
-        3 => [gzip(&file), gzip(&file)].concat(),
-        _ => file,
-    });
-    prop_oneof![1 => vec(any::<u8>(), 0..200), 9 => packed]
+    let compressed =
+        (joined, 0..10_u8, any::<prop::sample::Index>()).prop_map(|(file, how, cut)| match how {
+            0 => gzip(&file),
+            1 => zstd::encode_all(&file[..], 1).expect("memory"),
+            2 => {
+                let whole = gzip(&file);
+                whole[..cut.index(whole.len())].to_vec()
+            }
+            3 => [gzip(&file), gzip(&file)].concat(),
+            _ => file,
+        });
+    prop_oneof![1 => vec(any::<u8>(), 0..200), 9 => compressed]
 }
 
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -111,12 +113,12 @@ proptest! {
     #![proptest_config(cases(1500))]
 
     #[test]
-    fn any_bytes_are_one_row(record in record(), hint in proptest::sample::select(&invariants::HINTS[..])) {
+    fn any_bytes_become_one_row(record in record(), hint in proptest::sample::select(&invariants::HINTS[..])) {
         invariants::record(&record, hint);
     }
 
     #[test]
-    fn any_file_is_the_same_records_however_it_is_read(
+    fn any_file_has_the_same_records_however_it_is_read(
         name in proptest::sample::select(&invariants::FILE_NAMES[..]),
         file in file(),
     ) {
@@ -124,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn any_path_is_routed_or_not(path in "\\PC{0,40}|topics/[a-z.]{0,8}/partition=0/[a-z.+]{0,12}[+]0[+]1.json") {
+    fn any_path_is_routed_to_at_most_one_dataset(path in "\\PC{0,40}|topics/[a-z.]{0,8}/partition=0/[a-z.+]{0,12}[+]0[+]1.json") {
         invariants::path(&path);
     }
 }
@@ -133,7 +135,7 @@ proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
-    fn a_table_written_as_csv_comes_back(
+    fn a_table_written_as_csv_is_read_back(
         tabs in any::<bool>(),
         (header, rows) in (1..6_usize).prop_flat_map(|width| {
             let cell = prop_oneof!["[0-9a-z\"',;\t\r\n]{0,8}", any::<String>()];

@@ -1,4 +1,4 @@
-//! The table of `docs/hostile-input.md`: what it says about the stream and about files is so.
+//! Compares the columns "on the stream" and "in a file" of the table in `docs/hostile-input.md` with what the cleaner does.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use bytes::Bytes;
 use pinlake_clean::record_reader::{ReadError, RecordReader};
 
 use super::{inputs, limits};
-use crate::{contracts, intake, line};
+use crate::{contracts, line, new_cleaner};
 
-/// What became of the records of an intake: `clean`, `2 clean, 1 too_large`, `nothing`.
-fn outcome(mut intake: pinlake_clean::RecordCleaner) -> String {
+/// Counts the rows of a cleaner by result: `clean`, `2 clean, 1 too_large`, `nothing`.
+fn outcome(mut cleaner: pinlake_clean::RecordCleaner) -> String {
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
-    for cleaned in intake.drain() {
+    for cleaned in cleaner.drain() {
         if cleaned.contract.name != "quarantine" {
             found.insert("clean".to_owned(), cleaned.rows.num_rows());
             continue;
@@ -31,13 +31,13 @@ fn outcome(mut intake: pinlake_clean::RecordCleaner) -> String {
 }
 
 fn on_the_stream(record: &[u8]) -> String {
-    let mut intake = intake(contracts());
-    intake.push(record, Some("geo"), &line(1));
-    outcome(intake)
+    let mut cleaner = new_cleaner(contracts());
+    cleaner.push(record, Some("geo"), &line(1));
+    outcome(cleaner)
 }
 
 fn in_a_file(name: &str, bytes: Vec<u8>) -> String {
-    let mut intake = intake(contracts());
+    let mut cleaner = new_cleaner(contracts());
     let failed = |error: &ReadError| match error {
         ReadError::SizeLimitExceeded { .. } => "bomb",
         ReadError::Io { .. } => "damaged",
@@ -52,17 +52,17 @@ fn in_a_file(name: &str, bytes: Vec<u8>) -> String {
             match records.next() {
                 Ok(None) => break,
                 Ok(Some(record)) => match record.error {
-                    Some(fault) => {
-                        intake.reject(
+                    Some(error) => {
+                        cleaner.reject(
                             record.bytes,
                             Some("geo"),
                             &line(record.position),
-                            fault.reason,
-                            fault.detail,
+                            error.reason,
+                            error.detail,
                         );
                     }
                     None => {
-                        intake.push(record.bytes, Some("geo"), &line(record.position));
+                        cleaner.push(record.bytes, Some("geo"), &line(record.position));
                     }
                 },
                 Err(error) => {
@@ -72,7 +72,7 @@ fn in_a_file(name: &str, bytes: Vec<u8>) -> String {
             }
         },
     }
-    match (outcome(intake), end) {
+    match (outcome(cleaner), end) {
         (rows, None) => rows,
         (rows, Some(end)) if rows == "nothing" => end.to_owned(),
         (rows, Some(end)) => format!("{rows}, then {end}"),
@@ -80,9 +80,9 @@ fn in_a_file(name: &str, bytes: Vec<u8>) -> String {
 }
 
 #[test]
-fn the_table_says_what_the_cleaner_does() {
+fn the_table_agrees_with_the_cleaner() {
     let table = inputs::table();
-    assert!(table.len() > 50, "{} rows were found", table.len());
+    assert!(table.len() > 50, "only {} rows", table.len());
     let mut wrong = Vec::new();
     for row in &table {
         let [name, _, stream, file] = &row[..] else { panic!("four cells: {row:?}") };
