@@ -22,7 +22,7 @@ use crate::request_id::{RequestId, lambda_request_id};
 use crate::response::ApiResponse;
 use crate::stream::RecordStream;
 use crate::stream::read::ReadableStream;
-use crate::writer::{self, RetryPolicy, WriteSummary};
+use crate::writer::{self, WriteRetryPolicy, WriteSummary};
 
 /// What happened to a request, for logs and metrics. It is in the extensions of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct App<S> {
     /// Whether callers may read the records of their datasets back.
     pub reads_enabled: bool,
     /// How long a write is retried.
-    pub retry_policy: RetryPolicy,
+    pub retry_policy: WriteRetryPolicy,
     /// The clock for Kafka offsets, the random numbers for jitter.
     pub env: Env,
 }

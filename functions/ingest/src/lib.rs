@@ -22,7 +22,7 @@
 //! use ingest::packing::StreamRecord;
 //! use ingest::stream::read::ReadableStream;
 //! use ingest::stream::{Receipt, RecordStream, StreamError};
-//! use ingest::writer::RetryPolicy;
+//! use ingest::writer::WriteRetryPolicy;
 //!
 //! /// A stream that accepts every record.
 //! struct MemoryStream;
@@ -45,7 +45,7 @@
 //!     catalog: Arc::new(pinlake_schema::Catalog::embedded().unwrap()),
 //!     access: Access::Anyone,
 //!     reads_enabled: false,
-//!     retry_policy: RetryPolicy::default(),
+//!     retry_policy: WriteRetryPolicy::default(),
 //!     env: pinlake_env::Env::system(),
 //! };
 //! let request = http::Request::post("https://example.org/v1/pin")

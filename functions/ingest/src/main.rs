@@ -10,7 +10,7 @@ use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
 use ingest::access::Access;
 use ingest::app::{App, RequestSummary};
 use ingest::stream::kinesis::KinesisStream;
-use ingest::writer::RetryPolicy;
+use ingest::writer::WriteRetryPolicy;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::run;
 use lambda_http::request::LambdaRequest;
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Error> {
         access: configured_access(&catalog)?,
         reads_enabled: settings::parse_or("PINLAKE_READS", false)?,
         catalog,
-        retry_policy: RetryPolicy::default(),
+        retry_policy: WriteRetryPolicy::default(),
         env: env.clone(),
     };
     let handler = service_fn(async |request: Request| {

@@ -15,14 +15,14 @@ use crate::stream::{MAX_CALL_BYTES, MAX_CALL_RECORDS, Receipt, RecordStream, Str
 
 /// How often and how long failed records are retried.
 #[derive(Debug, Clone, Copy)]
-pub struct RetryPolicy {
+pub struct WriteRetryPolicy {
     /// The delays between the rounds, and the number of rounds.
     pub rounds: pinlake_env::RetryPolicy,
     /// The time for all rounds. No round starts and no call lasts beyond it.
     pub timeout: Duration,
 }
 
-impl Default for RetryPolicy {
+impl Default for WriteRetryPolicy {
     /// Eight rounds within eight seconds. Kinesis limits the throughput of a shard per second, so a burst is over by
     /// then.
     fn default() -> Self {
@@ -65,7 +65,7 @@ impl WriteSummary {
 pub async fn write<S: RecordStream>(
     stream: &S,
     records: &[StreamRecord],
-    retry_policy: &RetryPolicy,
+    retry_policy: &WriteRetryPolicy,
     rng: &Rng,
 ) -> WriteSummary {
     let deadline = Instant::now() + retry_policy.timeout;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     async fn run(stream: &Scripted, records: &[StreamRecord]) -> WriteSummary {
-        write(stream, records, &RetryPolicy::default(), &Rng::seeded(1)).await
+        write(stream, records, &WriteRetryPolicy::default(), &Rng::seeded(1)).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -221,13 +221,13 @@ mod tests {
         let start = Instant::now();
         let written = run(&stream, &records(1, 10)).await;
         assert_eq!(written.worst_error().map(|error| error.kind), Some(StreamErrorKind::Throttled));
-        assert!(start.elapsed() <= RetryPolicy::default().timeout);
+        assert!(start.elapsed() <= WriteRetryPolicy::default().timeout);
         assert!(stream.calls.lock().unwrap().len() <= 8);
 
         let silent = Scripted::new(vec![Reply::Silence]);
         let start = Instant::now();
         let written = run(&silent, &records(1, 10)).await;
-        assert_eq!(start.elapsed(), RetryPolicy::default().timeout);
+        assert_eq!(start.elapsed(), WriteRetryPolicy::default().timeout);
         assert_eq!(written.worst_error().map(|error| error.code.as_str()), Some("RequestTimeoutException"));
     }
 

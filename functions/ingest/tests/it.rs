@@ -38,7 +38,7 @@ use ingest::stream::read::{
     BoxFuture, IteratorStart, ReadableStream, RecordPage, Shard, StoredRecord, StreamDescription,
 };
 use ingest::stream::{Receipt, RecordStream, StreamError, StreamErrorKind};
-use ingest::writer::RetryPolicy;
+use ingest::writer::WriteRetryPolicy;
 use lambda_http::{Body, Request, RequestExt as _, Response};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_schema::Catalog;
@@ -196,7 +196,7 @@ fn app_rejecting(
         catalog: Arc::new(Catalog::embedded().unwrap()),
         access: Access::Anyone,
         reads_enabled: true,
-        retry_policy: RetryPolicy::default(),
+        retry_policy: WriteRetryPolicy::default(),
         env: Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(7)) },
     }
 }

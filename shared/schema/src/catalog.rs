@@ -12,9 +12,6 @@ use crate::{QUARANTINE, fingerprint, pattern, reader};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../datasets");
 
-/// The file with the routes that belong to no single dataset.
-pub(crate) const ROUTES_FILE: &str = "_routes.toml";
-
 /// All contracts of one deployment.
 ///
 /// ```

@@ -8,7 +8,6 @@ mod toml_tree;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use crate::catalog::ROUTES_FILE;
 use crate::contract::{
     Column, ColumnSource, Contract, ContractDeclaration, FieldNames, Identity, MisroutedPolicy, Route,
     Scalar, Type,
@@ -18,6 +17,9 @@ use crate::timestamp::{self, TimeFormat};
 use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
 use suggest::{find_similar, format_list};
 use toml_tree::{Diagnostics, Section, Spanned};
+
+/// The file with the routes that belong to no single dataset.
+const ROUTES_FILE: &str = "_routes.toml";
 
 /// The content of all files.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ingest::access::Access;
 use ingest::app::App;
-use ingest::writer::RetryPolicy;
+use ingest::writer::WriteRetryPolicy;
 use lambda_http::{Body, Context, Request, RequestExt as _, Response};
 use pinlake_landing::drain::Acknowledged;
 use serde_json::Value;
@@ -235,7 +235,7 @@ async fn send(
                 catalog: contracts::catalog(catalog_version),
                 access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
                 reads_enabled: false,
-                retry_policy: RetryPolicy::default(),
+                retry_policy: WriteRetryPolicy::default(),
                 env: world.effects(),
             },
         });

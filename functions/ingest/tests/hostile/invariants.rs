@@ -9,7 +9,7 @@ use ingest::compact::{MAX_DEPTH, Reader};
 use ingest::packing::{MAX_RECORD_BYTES, StreamRecord};
 use ingest::stream::read::ReadableStream;
 use ingest::stream::{Receipt, RecordStream, StreamError};
-use ingest::writer::RetryPolicy;
+use ingest::writer::WriteRetryPolicy;
 use lambda_http::{Body, Response};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_schema::Catalog;
@@ -70,7 +70,7 @@ pub fn send(
         catalog: Arc::clone(&CATALOG),
         access: Access::Anyone,
         reads_enabled: false,
-        retry_policy: RetryPolicy::default(),
+        retry_policy: WriteRetryPolicy::default(),
         env: Env {
             clock: Arc::new(ManualClock::at("2026-11-22T21:00:00Z".parse().expect("a time"))),
             rng: Arc::new(Rng::seeded(1)),
