@@ -4,31 +4,20 @@
 //! and `bill` multiplies. The same arguments always print the same bill.
 
 mod bill;
+mod built_in;
 mod measured;
 mod prices;
 mod print;
 mod settings;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
-
-use serde::de::DeserializeOwned;
-
 use crate::cost::bill::{Bill, Workload};
 use crate::cost::measured::Measured;
 use crate::cost::prices::Prices;
+use crate::cost::print::Format;
 use crate::cost::settings::Settings;
 use crate::error::CliError;
-
-/// The format of the bill.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// Tables to read
-    #[default]
-    Table,
-    /// One JSON object
-    Json,
-}
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Estimate the cost of a workload on AWS, per month and per million records.
 ///
@@ -86,14 +75,6 @@ fn parse_at_least_one(text: &str) -> Result<f64, String> {
 }
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
-
-/// Parses a built-in TOML file.
-fn parse_built_in<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, CliError> {
-    toml::from_str(text).map_err(|error| {
-        let message = format!("cannot read the built-in {what}");
-        CliError::failed(message, "this is a bug in pinlake").caused_by(error)
-    })
-}
 
 /// Runs the command.
 pub async fn run(args: CostArgs) -> Result<ExitCode, CliError> {

@@ -93,7 +93,7 @@ pub(super) struct Fixed {
 impl Measured {
     /// The built-in figures.
     pub(super) fn built_in() -> Result<Measured, CliError> {
-        super::parse_built_in("figures", include_str!("measured.toml"))
+        super::built_in::parse_built_in("figures", include_str!("measured.toml"))
     }
 }
 

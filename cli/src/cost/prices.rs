@@ -113,7 +113,7 @@ pub(super) struct Server {
 impl Prices {
     /// The built-in prices.
     pub(super) fn built_in() -> Result<Prices, CliError> {
-        super::parse_built_in("prices", include_str!("prices.toml"))
+        super::built_in::parse_built_in("prices", include_str!("prices.toml"))
     }
 
     /// Prices from a file.

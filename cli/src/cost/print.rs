@@ -4,13 +4,22 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
-use super::Format;
 use super::bill::{Bill, Workload};
 use super::measured::Measured;
 use super::prices::Prices;
 use super::settings::Settings;
 use crate::console;
 use crate::error::CliError;
+
+/// The format of the bill.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Tables to read
+    #[default]
+    Table,
+    /// One JSON object
+    Json,
+}
 
 /// Records per second of the matrix.
 const RATES: [f64; 3] = [1.0, 100.0, 1000.0];

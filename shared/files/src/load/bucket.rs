@@ -20,8 +20,10 @@ use pinlake_landing::source::RecordSource;
 use pinlake_store::head_if_exists;
 
 use super::cursor::{Cursor, Task};
+use super::error::LoadError;
 use super::insert::COMMIT_BYTES;
-use super::{LoadError, LoadSource, Loader};
+use super::loader::Loader;
+use super::source::LoadSource;
 use crate::fetch::{FileBytes, MAX_IN_MEMORY_BYTES, fetch};
 use crate::source::FileSource;
 

@@ -11,7 +11,8 @@ use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordCounts, RecordOr
 use pinlake_schema::Catalog;
 use tokio::sync::oneshot;
 
-use super::{LoadError, LoadSource};
+use super::error::LoadError;
+use super::source::LoadSource;
 
 /// Bytes of records in a block. It fits into the cache of a processor, and is cleaned quickly, so that inserts, whose
 /// columns are encoded on the same threads, do not wait long.

@@ -9,7 +9,7 @@ use pinlake_clean::record_reader::ReadError;
 use pinlake_store::{delete_if_exists, read_json};
 use serde::{Deserialize, Serialize};
 
-use super::LoadError;
+use super::error::LoadError;
 
 /// Read errors whose text is kept; further ones are counted.
 const MAX_ERRORS: usize = 100;

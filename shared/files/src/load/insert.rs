@@ -12,7 +12,7 @@ use pinlake_lake::{Lake, LakeError};
 use pinlake_schema::{Catalog, Contract, QUARANTINE};
 use tokio::task::JoinHandle;
 
-use super::LoadError;
+use super::error::LoadError;
 
 /// Bytes of a commit, in units of [`CleanedRows::bytes`], if the last commit is done.
 pub(super) const COMMIT_BYTES: u64 = 32 << 20;

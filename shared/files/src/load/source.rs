@@ -1,0 +1,12 @@
+//! The origin of the records of a file.
+
+/// A file as the origin of records.
+#[derive(Debug)]
+pub struct LoadSource {
+    /// The source that quarantine shows: `file/` and the file's name.
+    pub name: String,
+    /// The identity of a record is this id and the record's number; without an id, the source's name and the line.
+    pub id: Option<String>,
+    /// The dataset of all its records, if it is known.
+    pub dataset: Option<String>,
+}
