@@ -187,9 +187,9 @@ deploy: tools .venv/ready ## Build for AWS and deploy: make deploy [REGION=eu-we
 	if [ '$(CONFIRM)' != no ] && ! [ -t 0 ]; then \
 		echo 'there is no terminal for the confirmation; to deploy without it: make deploy CONFIRM=no' >&2; exit 2; \
 	fi; \
-	grep -Eq '^\[$(ENVIRONMENT)\.|^ *"?$(ENVIRONMENT)"?:' '$(SAMCONFIG)' || { \
-		echo '$(SAMCONFIG) has no section $(ENVIRONMENT)' >&2; exit 2; \
-	}; \
+	python -c 'import pathlib, sys; from samcli.lib.config.samconfig import SamConfig; file = pathlib.Path(sys.argv[1]); \
+		sys.exit(sys.argv[2] not in SamConfig(file.parent, file.name).get_stage_configuration_names())' \
+		'$(SAMCONFIG)' '$(ENVIRONMENT)' || { echo '$(SAMCONFIG) has no section $(ENVIRONMENT)' >&2; exit 2; }; \
 	echo "deploying to region $$region with section $(ENVIRONMENT) of '$(SAMCONFIG)'" >&2; \
 	sam build --config-file '$(SAMCONFIG)' --config-env '$(ENVIRONMENT)' --build-dir '$(DEPLOY_DIR)'; \
 	sam deploy --config-file '$(SAMCONFIG)' --config-env '$(ENVIRONMENT)' --template-file '$(DEPLOY_DIR)/template.yaml' \

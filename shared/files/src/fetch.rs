@@ -91,11 +91,11 @@ impl FileBytes {
     pub fn records<'a>(
         self,
         name: &str,
-        reader: impl Into<ReadOptions<'a>>,
+        options: impl Into<ReadOptions<'a>>,
     ) -> Result<RecordReader, ReadError> {
         match self {
-            Self::Memory(bytes) => RecordReader::from_bytes(name, bytes, reader),
-            Self::Disk(file) => RecordReader::from_file(name, file, reader),
+            Self::Memory(bytes) => RecordReader::from_bytes(name, bytes, options),
+            Self::Disk(file) => RecordReader::from_file(name, file, options),
             Self::TooLarge => {
                 let source = std::io::Error::other("larger than the limit of this reader");
                 Err(ReadError::Io { name: name.to_owned(), records: 0, source })

@@ -358,15 +358,7 @@ mod tests {
             record("geo/r3/0", 10, b""),
             record("user", 11, b"not json"),
         ];
-        let source = RecordSource::from_path_segments("events", "shardId-0");
-        let batch = RawBatch { source: &source, records: &records };
-        let landed = land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x"))
-            .await
-            .unwrap();
-        let again = land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x"))
-            .await
-            .unwrap();
-        assert_eq!(landed.objects, again.objects, "a repeated batch makes the same objects");
+        land_twice(&store, &catalog, &records).await;
 
         let mut rows = std::collections::BTreeMap::new();
         for object in object::list(&store, None, 100).await.unwrap() {
@@ -378,6 +370,16 @@ mod tests {
         let positions = rows["quarantine"][0].column_by_name("position").unwrap().as_string::<i32>().clone();
         let positions: Vec<_> = positions.iter().flatten().map(str::to_owned).collect();
         assert!(positions[0].starts_with("10") && positions[1].starts_with("11"), "{positions:?}");
+    }
+
+    /// Lands a batch, and checks that landing it again makes the same objects.
+    async fn land_twice(store: &InMemory, catalog: &Arc<Catalog>, records: &[RawRecord]) {
+        let source = RecordSource::from_path_segments("events", "shardId-0");
+        let batch = RawBatch { source: &source, records };
+        let (history, raw) = (CatalogHistory::default(), Path::from("raw/x"));
+        let landed = land_rows(store, &history, catalog, batch, &raw).await.unwrap();
+        let again = land_rows(store, &CatalogHistory::default(), catalog, batch, &raw).await.unwrap();
+        assert_eq!(landed.objects, again.objects, "a repeated batch makes the same objects");
     }
 
     async fn rows_of(store: &InMemory, dataset: &str) -> arrow::array::RecordBatch {
@@ -420,15 +422,7 @@ mod tests {
             record("user", 11, &damaged),
         ];
         let store = InMemory::new();
-        let source = RecordSource::from_path_segments("events", "shardId-0");
-        let batch = RawBatch { source: &source, records: &records };
-        let landed = land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x"))
-            .await
-            .unwrap();
-        let again = land_rows(&store, &CatalogHistory::default(), &catalog, batch, &Path::from("raw/x"))
-            .await
-            .unwrap();
-        assert_eq!(landed.objects, again.objects, "a repeated batch makes the same objects");
+        land_twice(&store, &catalog, &records).await;
 
         assert_eq!(rows_of(&store, "user").await.num_rows(), 5);
         let rejects = rows_of(&store, "quarantine").await;

@@ -110,7 +110,7 @@ pub async fn list_remaining(world: &World) -> String {
 /// Checks the guarantee from the store alone, as a reader of the tables sees it.
 pub async fn check_guarantee(world: &Arc<World>) {
     let store: Arc<dyn ObjectStore> = Arc::new(world.memory.fork());
-    let lake = Lake::new(store.clone(), world.effects());
+    let lake = Lake::new(store.clone(), world.env());
     let mut found: BTreeMap<Content, Copies> = BTreeMap::new();
     // The catalog that was deployed last may not have all datasets.
     let catalog = contracts::catalog(CatalogVersion::First);

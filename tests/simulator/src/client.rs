@@ -236,7 +236,7 @@ async fn send(
                 access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
                 reads_enabled: false,
                 retry_policy: WriteRetryPolicy::default(),
-                env: world.effects(),
+                env: world.env(),
             },
         });
     let mut request: Request = http::Request::new(Body::from(encode_body(post)));

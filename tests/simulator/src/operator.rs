@@ -110,7 +110,7 @@ async fn operate(world: &Arc<World>, queue: &Arc<Queue>, then: FollowUp) -> bool
 }
 
 async fn recover(world: &World, store: &Arc<dyn ObjectStore>, then: FollowUp) -> Result<(), LakeError> {
-    let lake = Lake::new(store.clone(), world.effects()).with_key_bytes(world.scenario.key_bytes);
+    let lake = Lake::new(store.clone(), world.env()).with_key_bytes(world.scenario.key_bytes);
     let catalog = contracts::catalog(world.catalog_version(Function::Operator));
     let bounds = &world.scenario.bounds;
     for batch in discarded::list(&**store, bounds.discarded).await?.batches {

@@ -233,10 +233,10 @@ impl Warm {
             max_bytes: MAX_FILE_BYTES,
             steps: world.scenario.steps,
             sandbox,
-            env: world.effects(),
+            env: world.env(),
         });
         let function = Compactor {
-            lake: Lake::new(store, world.effects())
+            lake: Lake::new(store, world.env())
                 .with_key_bytes(world.scenario.key_bytes)
                 .with_maintenance(world.scenario.maintenance),
             catalog: contracts::catalog(catalog_version),
@@ -283,9 +283,10 @@ pub async fn poll(queue: Arc<Queue>) {
             record.attributes.insert("ApproximateReceiveCount".to_owned(), message.receives.to_string());
             event.records.push(record);
         }
-        let patience = Duration::from_millis(world.scenario.time_budget);
-        let patience = if world.scenario.files.is_any() { patience.max(MIN_FILE_TIME) } else { patience };
-        let work = compactor.function.handle(event, patience);
+        let time_budget = Duration::from_millis(world.scenario.time_budget);
+        let time_budget =
+            if world.scenario.files.is_any() { time_budget.max(MIN_FILE_TIME) } else { time_budget };
+        let work = compactor.function.handle(event, time_budget);
         let Some(outcome) = compactor.process.invoke(&world, TIME_LIMIT, work).await else {
             world.ledger.lock().unreported = true;
             continue;

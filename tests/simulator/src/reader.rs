@@ -18,7 +18,7 @@ use crate::world::World;
 /// files of that version. A damaged table may be an error, never another table.
 pub async fn read(world: Arc<World>, queue: Arc<Queue>) {
     let catalog = contracts::catalog(CatalogVersion::First);
-    let open = || Lake::new(Store::open_lake(&world, &Process::new("reader"), &queue), world.effects());
+    let open = || Lake::new(Store::open_lake(&world, &Process::new("reader"), &queue), world.env());
     let mut lake = open();
     loop {
         sleep(world.rng.millis(1_000, 20_000)).await;

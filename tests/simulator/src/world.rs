@@ -345,7 +345,7 @@ impl World {
     }
 
     /// The virtual clock, and a generator of its own for one process.
-    pub fn effects(&self) -> Env {
+    pub fn env(&self) -> Env {
         Env { clock: Arc::new(WorldClock(self.begun)), rng: Arc::new(Rng::seeded(self.rng.seed())) }
     }
 
