@@ -3,14 +3,14 @@
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, QueueAttributeName};
+use pinlake_landing::message::Message as TriggerMessage;
 use pinlake_landing::name::dataset_of;
+use pinlake_platform::aws;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::error::CliError;
 
-/// A trigger for all datasets, as the sweep sends it.
-const TRIGGER: &str = r#"{"wake":[]}"#;
 /// Visibility timeout of received dead letters, in seconds.
 const VISIBILITY: i32 = 60;
 /// Wait time of a receive call, in seconds. Long polling queries all servers of SQS.
@@ -30,7 +30,7 @@ pub struct Queues {
 impl Queues {
     /// Opens the queues with these URLs.
     pub async fn new(queue: &str, dead: Option<&str>) -> Queues {
-        let client = Client::new(&aws_config::load_from_env().await);
+        let client = Client::new(&aws::load_config().await);
         Queues { client, queue: queue.to_owned(), dead: dead.map(str::to_owned) }
     }
 
@@ -46,7 +46,7 @@ impl Queues {
     /// Triggers the compactor for all datasets, and then removes the dead letters: dead triggers are covered by that, other
     /// messages are sent again. Returns the number removed.
     pub async fn redrive(&self, stop: &watch::Receiver<bool>) -> Result<u64, CliError> {
-        self.send(TRIGGER).await?;
+        self.send(&TriggerMessage::for_all_datasets().to_body()).await?;
         let Some(dead) = &self.dead else { return Ok(0) };
         let mut removed = 0;
         for page in 0.. {
@@ -100,7 +100,7 @@ fn queue_error(queue: &str, error: impl std::fmt::Display) -> CliError {
 /// Whether a message asks for more than to compact landing, so that a trigger does not replace it.
 fn carries_work(body: &str) -> bool {
     let Ok(body) = serde_json::from_str::<Value>(body) else { return false };
-    if body.get("wake").is_some() {
+    if let Ok(TriggerMessage::Wake(_)) = serde_json::from_value(body.clone()) {
         return false;
     }
     let Some(records) = body.get("Records").and_then(Value::as_array) else { return true };
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn triggers_for_landing_have_no_other_work() {
         let landed = r#"{"Records":[{"s3":{"object":{"key":"landing/pin/0aa/20221019T1200/events/s/1-2-ff.parquet"}}}]}"#;
-        for body in [TRIGGER, r#"{"wake":["pin"]}"#, landed, "not json"] {
+        for body in [r#"{"wake":[]}"#, r#"{"wake":["pin"]}"#, landed, "not json"] {
             assert!(!carries_work(body), "{body}");
         }
         let dropped = r#"{"Records":[{"s3":{"object":{"key":"inbox/pin/rows.csv"}}}]}"#;

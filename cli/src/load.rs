@@ -12,7 +12,7 @@ use pinlake_env::{Clock, SystemClock};
 use pinlake_files::load::{BucketLoader, DatasetSummary, LoadError, Loader};
 use pinlake_files::local::{self, FindError, LocalFile, LocalFiles};
 use pinlake_platform::location::Location;
-use pinlake_schema::{Catalog, QUARANTINE};
+use pinlake_schema::Catalog;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -117,11 +117,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
 }
 
 fn check_dataset(dataset: &str, catalog: &Catalog) -> Result<(), CliError> {
-    let datasets: Vec<&str> = catalog
-        .contracts()
-        .map(|contract| contract.name.as_str())
-        .filter(|name| *name != QUARANTINE)
-        .collect();
+    let datasets: Vec<&str> = catalog.datasets().map(|contract| contract.name.as_str()).collect();
     if datasets.contains(&dataset) {
         return Ok(());
     }

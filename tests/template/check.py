@@ -31,6 +31,8 @@ _NETWORK_ACTIONS = {
         "DescribeVpcs",
     )
 }
+# X-Ray's actions take no resource either (Service Authorization Reference).
+_TRACE_ACTIONS = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 # ARNs from parameters: the bucket of a sink, topics and groups of a cluster.
 _OF_PARAMETER = (r"arn:\$\{AWS::Partition\}:s3:::\$\{\w+\}(/\*)?", r"\$\{Before\}:(topic|group)/\$\{Cluster\}/\*")
 # Resources for which CloudFormation returns no ARN: a workgroup of the template, and in the Glue catalog the database
@@ -46,14 +48,14 @@ _OF_GLUE = (
 def main() -> int:
     """Prints every broken rule. Returns 0 if there is none."""
     template = yaml_parse(TEMPLATE.read_text())
-    broken = find_broken_promises(template["Resources"], template["Parameters"])
+    broken = find_broken_promises(template["Resources"])
     broken += alarm_problems(template["Resources"])
     for promise in broken:
         print(f"template.yaml: {promise}", file=sys.stderr)
     return 1 if broken else 0
 
 
-def find_broken_promises(resources: dict[str, Any], parameters: dict[str, Any]) -> list[str]:
+def find_broken_promises(resources: dict[str, Any]) -> list[str]:
     """Returns every rule that the template breaks, with where and how to fix it."""
     checks = (
         wide_permissions,
@@ -64,9 +66,9 @@ def find_broken_promises(resources: dict[str, Any], parameters: dict[str, Any]) 
         early_discards,
         unwatched_discards,
         missing_recursive_loop,
+        short_visibility_timeouts,
     )
-    found = [promise for check in checks for promise in check(resources)]
-    return found + list(short_visibility_timeouts(resources, parameters))
+    return [promise for check in checks for promise in check(resources)]
 
 
 def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -106,7 +108,8 @@ def open_parts_of_statement(statement: dict[str, Any], resources: dict[str, Any]
     for action in as_list(statement.get("Action", [])):
         if re.search(r"[*?]", action) or ":" not in action:
             yield f"name the actions, not {action}"
-    if _NETWORK_ACTIONS.issuperset(as_list(statement.get("Action", []))):
+    actions = as_list(statement.get("Action", []))
+    if _NETWORK_ACTIONS.issuperset(actions) or _TRACE_ACTIONS.issuperset(actions):
         return
     for resource in as_list(statement.get("Resource", [])):
         if not is_named(resource, resources):
@@ -260,10 +263,13 @@ def unwatched_discards(resources: dict[str, Any]) -> Iterator[str]:
                 yield f"no alarm watches {metric} of {name}/{event_name}"
 
 
-def documented_metrics() -> dict[tuple[str, str], frozenset[str]]:
-    """The dimensions of each metric in docs/metrics.md, by function and name."""
-    rows = re.findall(r"^\| (\w+) \| `(\w+)` \| \w+ \| ([\w, ]+) \|", METRICS.read_text(), re.MULTILINE)
-    return {(function, metric): frozenset(dimensions.split(", ")) for function, metric, dimensions in rows}
+def documented_metrics() -> dict[tuple[str, str], set[frozenset[str]]]:
+    """The sets of dimensions of each metric in docs/metrics.md, by function and name."""
+    rows = re.findall(r"^\| (\w+) \| `(\w+)` \| \w+ \| ([\w,; ]+) \|", METRICS.read_text(), re.MULTILINE)
+    return {
+        (function, metric): {frozenset(names.strip().split(", ")) for names in sets.split(";")}
+        for function, metric, sets in rows
+    }
 
 
 def alarm_problems(resources: dict[str, Any]) -> list[str]:
@@ -292,8 +298,9 @@ def alarms_without_a_metric(resources: dict[str, Any]) -> Iterator[str]:
         metric = (dimensions.get("function", ""), alarm["MetricName"])
         if metric not in metrics:
             yield f"{name}: no function emits {alarm['MetricName']} with these dimensions; see docs/metrics.md"
-        elif metrics[metric] != frozenset(dimensions):
-            yield f"{name}: {alarm['MetricName']} has the dimensions {', '.join(sorted(metrics[metric]))}"
+        elif frozenset(dimensions) not in metrics[metric]:
+            sets = " or ".join(", ".join(sorted(names)) for names in metrics[metric])
+            yield f"{name}: {alarm['MetricName']} has the dimensions {sets}"
 
 
 def missing_recursive_loop(resources: dict[str, Any]) -> Iterator[str]:
@@ -318,7 +325,7 @@ def role_of(function: dict[str, Any]) -> str:
     return ""
 
 
-def short_visibility_timeouts(resources: dict[str, Any], parameters: dict[str, Any]) -> Iterator[str]:
+def short_visibility_timeouts(resources: dict[str, Any]) -> Iterator[str]:
     """A queue's VisibilityTimeout is at least six times the function's Timeout plus the batching window.
 
     Lambda Developer Guide, "Creating and configuring an Amazon SQS event source mapping".
@@ -328,7 +335,8 @@ def short_visibility_timeouts(resources: dict[str, Any], parameters: dict[str, A
         queue = event["Queue"]["Fn::GetAtt"][0]
         window = event.get("MaximumBatchingWindowInSeconds", 0)
         if isinstance(window, dict):
-            window = parameters[window["Ref"]]["MaxValue"]
+            # The parameter's AllowedPattern admits 300 at most, the limit of Lambda.
+            window = 300
         least = 6 * function["Timeout"] + window
         if queues[queue]["VisibilityTimeout"] < least:
             yield f"{queue}: VisibilityTimeout below {least}, six times the Timeout of {name} and its batching window"

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from check import TEMPLATE, alarm_problems, find_broken_promises
 
 READ = yaml_parse(TEMPLATE.read_text())
-RESOURCES, PARAMETERS = READ["Resources"], READ["Parameters"]
+RESOURCES = READ["Resources"]
 ROLES = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::IAM::Role"]
 FUNCTIONS = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::Serverless::Function"]
 
@@ -33,11 +33,11 @@ class Check(unittest.TestCase):
         """Checks that the change breaks exactly one rule, and that the message contains `about`."""
         resources = copy.deepcopy(RESOURCES)
         change(resources)
-        broken = find_broken_promises(resources, PARAMETERS)
+        broken = find_broken_promises(resources)
         self.assertEqual([about in promise for promise in broken], [True], broken)
 
     def test_the_template_keeps_its_promises(self) -> None:
-        self.assertEqual(find_broken_promises(RESOURCES, PARAMETERS), [])
+        self.assertEqual(find_broken_promises(RESOURCES), [])
 
     def test_wide_statements_of_each_role_are_found(self) -> None:
         self.assertEqual(len(ROLES), len(FUNCTIONS))
@@ -92,7 +92,7 @@ class Check(unittest.TestCase):
         self.breaks(first, lambda changed: changed[first]["Properties"].update(literal))
         resources = copy.deepcopy(RESOURCES)
         resources[second]["Properties"]["Role"] = resources[first]["Properties"]["Role"]
-        self.assertIn(f"{second} and {first} share {first}Role", find_broken_promises(resources, PARAMETERS))
+        self.assertIn(f"{second} and {first} share {first}Role", find_broken_promises(resources))
 
     def test_public_access_is_found(self) -> None:
         everybody = {"AWS": "*"}

@@ -105,6 +105,8 @@ mod tests {
 
     /// Datasets with records, as in the built-in catalog. The compactor has the quarantine besides.
     const DATASETS: usize = 3;
+    /// What the compactor emits for the test records: freshness, rows read and inserted, objects.
+    const CANARY_METRICS: usize = 4;
 
     #[test]
     fn the_metrics_are_the_documented_ones_that_regularly_have_values() {
@@ -115,15 +117,18 @@ mod tests {
                 .map(|metric| match (metric.dimensions, function) {
                     (Dimensions::Function, _) => 1,
                     (Dimensions::Dataset, "compactor") => DATASETS + 1,
+                    (Dimensions::DatasetAndTotal, "compactor") => DATASETS + 2,
                     (Dimensions::Dataset, _) => DATASETS,
+                    (Dimensions::DatasetAndTotal, _) => DATASETS + 1,
                 })
                 .sum()
         };
         let fixed = Measured::built_in().unwrap().fixed;
         let functions = ["ingest", "cleaner", "compactor", "analysis"];
-        assert_eq!(fixed.metrics, functions.into_iter().map(count).sum::<usize>() as f64);
-        // Analyses run on a schedule, with or without records.
-        assert_eq!(fixed.idle_metrics, count("analysis") as f64);
+        let counted: usize = functions.into_iter().map(count).sum();
+        assert_eq!(fixed.metrics, (counted + CANARY_METRICS) as f64);
+        // Analyses and test records run on a schedule, with or without records of users.
+        assert_eq!(fixed.idle_metrics, (count("analysis") + CANARY_METRICS) as f64);
     }
 
     #[test]

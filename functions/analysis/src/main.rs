@@ -14,7 +14,7 @@ use pinlake_lake::Lake;
 use pinlake_platform::location::Location;
 use pinlake_platform::metrics::analysis as metric;
 use pinlake_platform::telemetry::{self, Metrics};
-use pinlake_platform::{contracts, settings};
+use pinlake_platform::{aws, contracts, settings};
 use serde_json::Value;
 
 /// The part of the function's memory that queries may take. The rest is for what they do not count: the program,
@@ -25,7 +25,7 @@ const QUERY_SHARE: usize = 2;
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let (metrics, env) = (Metrics::from_settings(), Env::system());
-    let config = aws_config::load_from_env().await;
+    let config = aws::load_config().await;
     let store = settings::location("PINLAKE_LAKE")?.open().await?;
     let (engine, dialect) = choose_engine(&config, &env)?;
     let analysis = Analysis {

@@ -31,7 +31,7 @@
 
 pub mod event;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
@@ -64,6 +64,14 @@ pub struct Outcome {
     pub response: KinesisEventResponse,
     /// What has landed, by shard.
     pub landed: Vec<LandingSummary>,
+}
+
+impl Outcome {
+    /// Returns the datasets of the landing objects.
+    pub fn landed_datasets(&self) -> BTreeSet<&str> {
+        let objects = self.landed.iter().flat_map(|landed| &landed.objects);
+        objects.map(|object| object.name.dataset.as_str()).collect()
+    }
 }
 
 impl Cleaner {

@@ -7,10 +7,12 @@ use cleaner::{Cleaner, Outcome};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_env::Env;
 use pinlake_landing::catalog_history::CatalogHistory;
+use pinlake_landing::message::Message;
 use pinlake_platform::event::Event;
 use pinlake_platform::metrics::cleaner as metric;
 use pinlake_platform::telemetry::{self, Metrics};
-use pinlake_platform::{contracts, settings};
+use pinlake_platform::trigger_queue::SqsTriggerQueue;
+use pinlake_platform::{aws, contracts, settings};
 
 // The function's memory size buys less than one processor, so more threads would not help.
 #[tokio::main(flavor = "current_thread")]
@@ -24,12 +26,32 @@ async fn main() -> Result<(), Error> {
         ),
         catalog_history: CatalogHistory::default(),
     };
+    // Set for the freshness `fast`: S3's notifications can take seconds, and sometimes a minute (S3 User Guide, "Amazon
+    // S3 Event Notifications"). They arrive too, and find nothing left to do.
+    let trigger_queue = match settings::optional("PINLAKE_QUEUE_URL") {
+        Some(url) => Some(SqsTriggerQueue::new(&aws::load_config().await, url)),
+        None => None,
+    };
     run(service_fn(async |event: LambdaEvent<Event<SourceEvent>>| {
         let outcome = cleaner.handle(event.payload.0).await?;
+        if let Some(queue) = &trigger_queue {
+            trigger_compactor(queue, &outcome).await;
+        }
         measure(&metrics, &env, &outcome);
         Ok::<_, Error>(outcome.response)
     }))
     .await
+}
+
+/// Triggers the compactor for the datasets that have landed.
+async fn trigger_compactor(queue: &SqsTriggerQueue, outcome: &Outcome) {
+    let datasets: Vec<String> = outcome.landed_datasets().into_iter().map(str::to_owned).collect();
+    if datasets.is_empty() {
+        return;
+    }
+    if let Err(error) = queue.send(Message::Wake(datasets).to_body()).await {
+        tracing::warn!(%error, "cannot trigger the compactor, the notification of S3 does");
+    }
 }
 
 fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {

@@ -5,24 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use object_store::ObjectStore;
 use pinlake_platform::s3::S3Store;
+use pinlake_platform::trigger_queue::SqsTriggerQueue;
 
 use crate::TriggerQueue;
 use crate::files::Buckets;
 
-/// A trigger queue in SQS.
-#[derive(Debug)]
-pub struct SqsTriggerQueue {
-    /// SQS client.
-    pub client: aws_sdk_sqs::Client,
-    /// URL of the queue.
-    pub url: String,
-}
-
 #[async_trait]
 impl TriggerQueue for SqsTriggerQueue {
     async fn send(&self, body: String) -> Result<(), String> {
-        let sent = self.client.send_message().queue_url(&self.url).message_body(body).send().await;
-        sent.map(|_| ()).map_err(|error| aws_sdk_sqs::error::DisplayErrorContext(error).to_string())
+        Self::send(self, body).await
     }
 }
 

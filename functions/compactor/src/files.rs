@@ -29,12 +29,11 @@ use pinlake_files::source::FileSource;
 use pinlake_lake::Lake;
 use pinlake_landing::LandingError;
 use pinlake_landing::catalog_history::CatalogHistory;
+use pinlake_landing::message::ObjectRef;
 use pinlake_landing::name::FAILED;
 use pinlake_landing::raw::RAW;
 use pinlake_schema::Catalog;
 use tokio::time::Instant;
-
-use crate::trigger::ObjectRef;
 
 /// Files of the inbox listed per invocation.
 const MAX_LISTED: usize = 1000;

@@ -31,13 +31,14 @@ use object_store::path::Path;
 use pinlake_files::inbox::INBOX;
 use pinlake_lake::{CompactionLimits, CompactionSummary, Lake, LakeError};
 use pinlake_landing::LandingError;
+use pinlake_landing::message::ObjectRef;
 use pinlake_landing::name::dataset_of;
 use pinlake_landing::object;
 use pinlake_schema::Catalog;
 use tokio::time::Instant;
 
 use crate::files::{Deadlines, Files, FilesSummary};
-use crate::trigger::{ObjectRef, Trigger};
+use crate::trigger::Trigger;
 
 /// Time added to the share of files, so that a file always makes progress.
 const FILE_GRACE: Duration = Duration::from_secs(5);
@@ -309,6 +310,7 @@ fn add(before: CompactionSummary, now: CompactionSummary) -> CompactionSummary {
         cleaned_again: before.cleaned_again + now.cleaned_again,
         merged_files: before.merged_files + now.merged_files,
         failed: before.failed + now.failed,
+        oldest_arrival: before.oldest_arrival.into_iter().chain(now.oldest_arrival).min(),
         more: now.more,
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use compactor::aws::{S3Buckets, SqsTriggerQueue};
+use chrono::{DateTime, Utc};
+use compactor::aws::S3Buckets;
 use compactor::files::{self, Files, FilesSummary, MAX_FILE_BYTES, Steps};
 use compactor::{Compactor, Outcome};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
@@ -17,7 +18,8 @@ use pinlake_platform::event::Event;
 use pinlake_platform::location::{Location, s3_client};
 use pinlake_platform::metrics::compactor as metric;
 use pinlake_platform::telemetry::{self, Metrics};
-use pinlake_platform::{contracts, settings};
+use pinlake_platform::trigger_queue::SqsTriggerQueue;
+use pinlake_platform::{aws, contracts, settings};
 
 /// Time of each invocation that is kept for the last commit and the response.
 const RESERVE: Duration = Duration::from_secs(20);
@@ -36,7 +38,7 @@ fn main() -> Result<ExitCode, Error> {
 async fn serve() -> Result<(), Error> {
     telemetry::init();
     let (metrics, env) = (Metrics::from_settings(), Env::system());
-    let config = aws_config::load_from_env().await;
+    let config = aws::load_config().await;
     let location = settings::location("PINLAKE_LAKE")?;
     let store = location.open().await?;
     let buckets = S3Buckets { client: s3_client(&config) };
@@ -68,10 +70,7 @@ async fn serve() -> Result<(), Error> {
         catalog: Arc::new(
             contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?,
         ),
-        trigger_queue: SqsTriggerQueue {
-            client: aws_sdk_sqs::Client::new(&config),
-            url: settings::required("PINLAKE_QUEUE_URL")?,
-        },
+        trigger_queue: SqsTriggerQueue::new(&config, settings::required("PINLAKE_QUEUE_URL")?),
         budget: CompactionLimits::default(),
         files,
     };
@@ -87,6 +86,11 @@ async fn serve() -> Result<(), Error> {
 fn remaining_time(context: &Context) -> Duration {
     let now = u64::try_from(SystemClock.now().timestamp_millis()).unwrap_or(0);
     Duration::from_millis(context.deadline.saturating_sub(now)).saturating_sub(RESERVE)
+}
+
+/// Returns the seconds that have passed since `then`.
+fn seconds_since(then: DateTime<Utc>, env: &Env) -> f64 {
+    (env.clock.now() - then).as_seconds_f64().max(0.0)
 }
 
 fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
@@ -107,6 +111,7 @@ fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
     for (dataset, done) in &outcome.compacted {
         let values = match done {
             Ok(done) => vec![
+                (metric::FRESHNESS, done.oldest_arrival.map_or(0.0, |arrival| seconds_since(arrival, env))),
                 (metric::ROWS_READ, done.read as f64),
                 (metric::ROWS_INSERTED, done.inserted as f64),
                 (metric::ROWS_DUPLICATE, done.duplicates as f64),

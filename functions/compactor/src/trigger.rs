@@ -5,8 +5,9 @@
 
 use object_store::path::Path;
 use percent_encoding::percent_decode_str;
+use pinlake_landing::message::{Message, ObjectRef};
 use pinlake_landing::name::{LANDING, LandingName};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// What a message asks the compactor to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,26 +23,6 @@ pub enum Trigger {
     Objects(Vec<ObjectRef>),
     /// Redrive the quarantined records of one dataset, or of all: a contract has been corrected.
     Redrive(Option<String>),
-}
-
-/// An object in S3.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObjectRef {
-    /// Name of the bucket.
-    pub bucket: String,
-    /// Key, decoded.
-    pub key: String,
-}
-
-/// pinlake's own messages: `{"wake":["pin"]}`, `{"wake":[]}` for all, `{"redrive":"pin"}`, `{"redrive":null}` for all,
-/// `{"inbox":null}`, `{"files":[{"bucket":"other","key":"topics/a.pin/partition=0/a.pin+0+0000000000.json"}]}`.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Message {
-    Wake(Vec<String>),
-    Redrive(Option<String>),
-    Inbox(()),
-    Files(Vec<ObjectRef>),
 }
 
 /// The fields used of an S3 event message ("Event message structure", Amazon S3 User Guide).
@@ -112,7 +93,7 @@ impl Trigger {
             Self::Inbox => Message::Inbox(()),
             Self::Objects(objects) => Message::Files(objects.clone()),
         };
-        serde_json::json!(message).to_string()
+        message.to_body()
     }
 }
 

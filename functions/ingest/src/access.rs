@@ -5,7 +5,9 @@ use http::header::AUTHORIZATION;
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt as _};
 use pinlake_platform::api_keys::{ApiKey, ApiKeys};
+use pinlake_schema::CANARY;
 
+use crate::canary;
 use crate::error::ApiError;
 
 /// The header in which API Gateway's clients send their key.
@@ -31,12 +33,13 @@ impl Access {
     /// key where one is needed.
     pub fn authenticate(&self, request: &Request) -> Result<Caller<'_>, ApiError> {
         match self {
+            _ if canary::is_canary(request) => Ok(Caller::CANARY),
             Self::Anyone => Ok(Caller::ANONYMOUS),
             Self::Signed if is_signed(request) => Ok(Caller::ANONYMOUS),
             Self::Signed => Err(ApiError::Unsigned),
             Self::Keys(keys) => {
                 let key = request_key(request.headers()).and_then(|key| keys.find(key));
-                key.map(|key| Caller { key: Some(key) }).ok_or(ApiError::Unauthenticated)
+                key.map(|key| Caller(Identity::Key(key))).ok_or(ApiError::Unauthenticated)
             }
         }
     }
@@ -44,22 +47,37 @@ impl Access {
 
 /// Who sent a request, as far as datasets are concerned.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
-    key: Option<&'a ApiKey>,
+pub struct Caller<'a>(Identity<'a>);
+
+#[derive(Debug, Clone, Copy)]
+enum Identity<'a> {
+    Anonymous,
+    Key(&'a ApiKey),
+    Canary,
 }
 
 impl<'a> Caller<'a> {
     /// A caller without an API key, who may access all datasets.
-    pub const ANONYMOUS: Self = Self { key: None };
+    pub const ANONYMOUS: Self = Self(Identity::Anonymous);
+
+    /// The pipeline itself, which may access the dataset of its test records only.
+    pub const CANARY: Self = Self(Identity::Canary);
 
     /// The name of the caller's API key.
     pub fn key_name(self) -> Option<&'a str> {
-        self.key.map(|key| key.name.as_str())
+        match self.0 {
+            Identity::Key(key) => Some(key.name.as_str()),
+            Identity::Anonymous | Identity::Canary => None,
+        }
     }
 
     /// Whether the caller may access a dataset; `None` stands for all of them.
     pub fn may_access(self, dataset: Option<&str>) -> bool {
-        self.key.is_none_or(|key| key.covers(dataset))
+        match self.0 {
+            Identity::Anonymous => true,
+            Identity::Key(key) => key.covers(dataset),
+            Identity::Canary => dataset == Some(CANARY),
+        }
     }
 
     /// Checks that the caller may access a dataset; `None` stands for all of them.

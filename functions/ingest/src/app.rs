@@ -62,6 +62,8 @@ pub struct App<S> {
     pub access: Access,
     /// Whether callers may read the records of their datasets back.
     pub reads_enabled: bool,
+    /// Whether writes are refused with 503 until the operator ends the pause.
+    pub is_paused: bool,
     /// How long a write is retried.
     pub retry_policy: WriteRetryPolicy,
     /// The clock for Kafka offsets, the random numbers for jitter.
@@ -149,6 +151,9 @@ impl<S: RecordStream + ReadableStream> App<S> {
         encode: EncodeFn,
         summary: &mut RequestSummary,
     ) -> Result<ApiResponse, ApiError> {
+        if self.is_paused {
+            return Err(ApiError::Paused);
+        }
         let id = RequestId::from_request(context.request, context.caller)?;
         let records = decode(context, &id.stored)?;
         if context.target == Target::Shared {

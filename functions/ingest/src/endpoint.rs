@@ -177,8 +177,8 @@ impl Resource {
                 // Only the pipeline writes to quarantine.
                 Some(contract) if contract.name != QUARANTINE => Ok(Target::Dataset(&contract.name)),
                 _ => {
-                    let names = catalog.contracts().map(|contract| contract.name.as_str());
-                    let names: Vec<&str> = names.filter(|name| *name != QUARANTINE).collect();
+                    let names: Vec<&str> =
+                        catalog.datasets().map(|contract| contract.name.as_str()).collect();
                     Err(not_found("dataset", format!("the datasets are {}", names.join(", "))))
                 }
             },
@@ -254,7 +254,7 @@ impl<'a> RequestContext<'a> {
     /// The contracts of the datasets that the caller may access.
     pub fn contracts(&self) -> impl Iterator<Item = &'a Contract> {
         let caller = self.caller;
-        let contracts = self.catalog.contracts().map(AsRef::as_ref);
+        let contracts = self.catalog.datasets().map(AsRef::as_ref);
         contracts.filter(move |contract: &&Contract| caller.may_access(Some(&contract.name)))
     }
 }

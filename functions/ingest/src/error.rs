@@ -97,6 +97,9 @@ pub enum ApiError {
     /// The stream could not be reached.
     #[error("the stream is not available; nothing of this request is known to be stored: send it again")]
     Unavailable,
+    /// The operator has paused ingestion.
+    #[error("ingestion is paused by the operator; nothing of this request was stored: send it again later")]
+    Paused,
     /// The pipeline is misconfigured or has a bug.
     #[error("internal error of the pipeline: see the log of the function")]
     Internal,
@@ -146,14 +149,18 @@ impl ApiError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Paused => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// Whether the same request may succeed in a moment.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Throttled | Self::Unavailable)
+    /// The seconds after which the same request may succeed, for the header `Retry-After`.
+    pub fn retry_after(&self) -> Option<u16> {
+        match self {
+            Self::Throttled | Self::Unavailable => Some(1),
+            Self::Paused => Some(60),
+            _ => None,
+        }
     }
 
     /// Where the body stops being JSON.

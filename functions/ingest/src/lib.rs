@@ -45,6 +45,7 @@
 //!     catalog: Arc::new(pinlake_schema::Catalog::embedded().unwrap()),
 //!     access: Access::Anyone,
 //!     reads_enabled: false,
+//!     is_paused: false,
 //!     retry_policy: WriteRetryPolicy::default(),
 //!     env: pinlake_env::Env::system(),
 //! };
@@ -62,6 +63,7 @@ pub mod access;
 pub mod ack;
 pub mod app;
 pub mod body;
+pub mod canary;
 pub mod compact;
 pub mod endpoint;
 pub mod error;

@@ -9,6 +9,7 @@ use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
 use ingest::access::Access;
 use ingest::app::{App, RequestSummary};
+use ingest::canary;
 use ingest::stream::kinesis::KinesisStream;
 use ingest::writer::WriteRetryPolicy;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
@@ -36,6 +37,7 @@ async fn main() -> Result<(), Error> {
         stream: KinesisStream::new(kinesis_client().await, settings::required("PINLAKE_STREAM")?),
         access: configured_access(&catalog)?,
         reads_enabled: settings::parse_or("PINLAKE_READS", false)?,
+        is_paused: settings::parse_or("PINLAKE_PAUSED", false)?,
         catalog,
         retry_policy: WriteRetryPolicy::default(),
         env: env.clone(),
@@ -47,11 +49,16 @@ async fn main() -> Result<(), Error> {
         }
         Ok::<_, Infallible>(response)
     });
-    run(ServiceBuilder::new().map_request(to_lambda_request).service(Adapter::from(handler))).await
+    let to_request = |event| to_lambda_request(event, &env);
+    run(ServiceBuilder::new().map_request(to_request).service(Adapter::from(handler))).await
 }
 
 /// Converts the event of a function URL. `lambda_http::run` would parse every event twice to detect its kind.
-fn to_lambda_request(event: LambdaEvent<ApiGatewayV2httpRequest>) -> LambdaEvent<LambdaRequest> {
+fn to_lambda_request(
+    mut event: LambdaEvent<ApiGatewayV2httpRequest>,
+    env: &Env,
+) -> LambdaEvent<LambdaRequest> {
+    canary::add_record(&mut event.payload, &event.context.request_id, env.clock.now());
     LambdaEvent::new(LambdaRequest::ApiGatewayV2(event.payload), event.context)
 }
 

@@ -44,8 +44,8 @@ impl ApiResponse {
         {
             response.set(ALLOW, allowed);
         }
-        if error.is_transient() {
-            response.set(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = error.retry_after() {
+            response.set(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

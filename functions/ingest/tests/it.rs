@@ -196,6 +196,7 @@ fn app_rejecting(
         catalog: Arc::new(Catalog::embedded().unwrap()),
         access: Access::Anyone,
         reads_enabled: true,
+        is_paused: false,
         retry_policy: WriteRetryPolicy::default(),
         env: Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(7)) },
     }

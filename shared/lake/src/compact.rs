@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use pinlake_landing::land::{RawBatch, land_replacement};
@@ -60,6 +61,8 @@ pub struct CompactionSummary {
     pub merged_files: u64,
     /// Landing objects that could not be read and were moved to `failed/`.
     pub failed: u64,
+    /// When the first record of the rows arrived at its source, if the landing objects say so.
+    pub oldest_arrival: Option<DateTime<Utc>>,
     /// Whether landing objects are left.
     pub more: bool,
 }
@@ -147,7 +150,7 @@ impl Compaction<'_> {
         contract: &Arc<Contract>,
         objects: &[LandingObject],
     ) -> Result<InsertedObjects, LakeError> {
-        let (batches, count) = self.read_objects(objects).await?;
+        let (batches, arrived, count) = self.read_objects(objects).await?;
         let objects = &objects[..count];
         let rows = insert_and_reconcile(self.tables, self.catalog, contract, &batches).await?;
         let paths = objects.iter().map(|object| object.path.clone()).collect();
@@ -156,22 +159,24 @@ impl Compaction<'_> {
         self.summary.inserted += rows.inserted;
         self.summary.duplicates += rows.duplicates;
         self.summary.objects += objects.len() as u64;
+        self.summary.oldest_arrival = self.summary.oldest_arrival.into_iter().chain(arrived).min();
         Ok(InsertedObjects { count, is_contended: rows.inserted == 0 })
     }
 
-    /// Reads landing objects up to the limit of row bytes. Returns the rows, and the number of objects read. A missing
-    /// object was inserted by another compactor. An object that cannot be read is moved to `failed/`.
+    /// Reads landing objects up to the limit of row bytes. Returns the rows, the arrival of the first record, and the
+    /// number of objects read. A missing object was inserted by another compactor. An object that cannot be read is
+    /// moved to `failed/`.
     async fn read_objects(
         &mut self,
         objects: &[LandingObject],
-    ) -> Result<(Vec<RecordBatch>, usize), LakeError> {
+    ) -> Result<(Vec<RecordBatch>, Option<DateTime<Utc>>, usize), LakeError> {
         let store = &*self.tables.store;
         let fetches = objects
             .iter()
             .cloned()
             .map(|object| async move { object::get(store, &object).await.map(|bytes| (object, bytes)) });
         let mut fetches = futures::stream::iter(fetches).buffered(CONCURRENCY);
-        let (mut batches, mut bytes, mut count) = (Vec::new(), 0, 0);
+        let (mut batches, mut arrived, mut bytes, mut count) = (Vec::new(), None, 0, 0);
         // Decoded one after the other, because only then is the size of the rows known.
         while bytes < self.limits.row_bytes
             && let Some((object, fetched)) = fetches.try_next().await?
@@ -179,13 +184,15 @@ impl Compaction<'_> {
             count += 1;
             match fetched.map(|fetched| object::decode(&object, fetched)).transpose() {
                 Ok(landed) => {
+                    arrived =
+                        arrived.into_iter().chain(landed.iter().filter_map(|landed| landed.arrived)).min();
                     let rows = landed.into_iter().flat_map(|landed| landed.batches);
                     batches.extend(rows.inspect(|batch| bytes += batch.get_array_memory_size()));
                 }
                 Err(error) => self.move_to_failed(&object, &error).await?,
             }
         }
-        Ok((batches, count))
+        Ok((batches, arrived, count))
     }
 
     /// Cleans the records of an object of another contract hash again, and removes the object.
@@ -319,6 +326,7 @@ mod tests {
         let limits = CompactionLimits { objects: 2, time: Duration::ZERO, ..CompactionLimits::default() };
         let first = lake.compact(&catalog, "visit", limits).await.unwrap();
         assert_eq!((first.objects, first.inserted, first.duplicates, first.more), (2, 3, 1, true));
+        assert_eq!(first.oldest_arrival.map(|arrival| arrival.timestamp()), Some(1_666_180_800));
         let rest = lake.compact(&catalog, "visit", CompactionLimits::default()).await.unwrap();
         assert_eq!((rest.objects, rest.inserted, rest.duplicates, rest.more), (3, 3, 3, false));
         assert!(object::list(&*store, None, 10).await.unwrap().is_empty());

@@ -38,6 +38,7 @@ pub mod drain;
 pub mod error;
 pub mod kinesis;
 pub mod land;
+pub mod message;
 pub mod name;
 pub mod object;
 pub mod raw;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -23,6 +24,8 @@ use crate::name::{BatchId, FAILED, LANDING, LandingName};
 
 /// Key of the Parquet metadata entry that names the raw object of the rows.
 const RAW_KEY: &str = "pinlake.raw";
+/// Key of the Parquet metadata entry with the arrival of the first record, in milliseconds since 1970.
+const ARRIVED_KEY: &str = "pinlake.arrived_ms";
 /// Rows per batch when reading.
 const READ_ROWS: usize = 8192;
 
@@ -44,6 +47,8 @@ pub struct LandedRows {
     pub batches: Vec<RecordBatch>,
     /// Path of the raw object that the rows were cleaned from.
     pub raw: Option<String>,
+    /// When the first record arrived at its source. Objects written before 0.3 do not say.
+    pub arrived: Option<DateTime<Utc>>,
 }
 
 /// Writes `rows` of `dataset`, cleaned by the contract with the hash `contract_hash`, if they have not landed yet.
@@ -60,7 +65,7 @@ pub async fn put(
     rows: &RecordBatch,
     replaced: Option<&Path>,
 ) -> Result<LandingObject, LandingError> {
-    let bytes = encode(dataset, rows, raw)?;
+    let bytes = encode(dataset, rows, raw, batch.arrived)?;
     let mut name = LandingName::new(dataset, contract_hash, batch, &bytes);
     if let Some(replaced) = replaced {
         name = name.for_replacement_of(replaced);
@@ -192,7 +197,12 @@ pub async fn move_to_failed(store: &dyn ObjectStore, path: &Path) -> Result<Path
     Ok(failed)
 }
 
-fn encode(dataset: &str, rows: &RecordBatch, raw: &Path) -> Result<Bytes, LandingError> {
+fn encode(
+    dataset: &str,
+    rows: &RecordBatch,
+    raw: &Path,
+    arrived: DateTime<Utc>,
+) -> Result<Bytes, LandingError> {
     let failed = |error: parquet::errors::ParquetError| LandingError::Encode {
         dataset: dataset.to_owned(),
         why: error.to_string(),
@@ -202,7 +212,10 @@ fn encode(dataset: &str, rows: &RecordBatch, raw: &Path) -> Result<Bytes, Landin
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(failed)?))
-        .set_key_value_metadata(Some(vec![KeyValue::new(RAW_KEY.to_owned(), raw.to_string())]))
+        .set_key_value_metadata(Some(vec![
+            KeyValue::new(RAW_KEY.to_owned(), raw.to_string()),
+            KeyValue::new(ARRIVED_KEY.to_owned(), arrived.timestamp_millis().to_string()),
+        ]))
         .build();
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties)).map_err(failed)?;
@@ -213,14 +226,14 @@ fn encode(dataset: &str, rows: &RecordBatch, raw: &Path) -> Result<Bytes, Landin
 
 fn read_rows(bytes: Bytes) -> Result<LandedRows, parquet::errors::ParquetError> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-    let raw = reader
-        .metadata()
-        .file_metadata()
-        .key_value_metadata()
-        .and_then(|pairs| pairs.iter().find(|pair| pair.key == RAW_KEY))
-        .and_then(|pair| pair.value.clone());
+    let pairs = reader.metadata().file_metadata().key_value_metadata();
+    let value = |key: &str| pairs?.iter().find(|pair| pair.key == key)?.value.clone();
+    let raw = value(RAW_KEY);
+    let arrived = value(ARRIVED_KEY)
+        .and_then(|millis| millis.parse().ok())
+        .and_then(DateTime::<Utc>::from_timestamp_millis);
     let batches = reader.with_batch_size(READ_ROWS).build()?.collect::<Result<_, _>>()?;
-    Ok(LandedRows { batches, raw })
+    Ok(LandedRows { batches, raw, arrived })
 }
 
 #[cfg(test)]

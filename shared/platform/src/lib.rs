@@ -14,6 +14,7 @@
 //! ```
 
 pub mod api_keys;
+pub mod aws;
 pub mod contracts;
 pub mod event;
 pub mod folder;
@@ -22,3 +23,4 @@ pub mod metrics;
 pub mod s3;
 pub mod settings;
 pub mod telemetry;
+pub mod trigger_queue;

@@ -10,6 +10,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_env::SystemClock;
 
+use crate::aws;
 use crate::folder::FolderStore;
 use crate::s3::S3Store;
 
@@ -97,7 +98,7 @@ impl Location {
                 Ok(Arc::new(store))
             }
             Self::S3 { bucket, prefix } => {
-                let config = aws_config::load_from_env().await;
+                let config = aws::load_config().await;
                 let store = S3Store::new(s3_client(&config), bucket);
                 if prefix.is_empty() {
                     return Ok(Arc::new(store));

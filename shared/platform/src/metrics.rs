@@ -22,6 +22,8 @@ pub enum Unit {
     Count,
     /// Bytes.
     Bytes,
+    /// Seconds.
+    Seconds,
 }
 
 impl Unit {
@@ -30,6 +32,7 @@ impl Unit {
         match self {
             Self::Count => "Count",
             Self::Bytes => "Bytes",
+            Self::Seconds => "Seconds",
         }
     }
 }
@@ -41,6 +44,9 @@ pub enum Dimensions {
     Function,
     /// `function` and `dataset`; only `function` where no dataset is known, such as a request that names none.
     Dataset,
+    /// As [`Dimensions::Dataset`], and again with `function` only: over all datasets, for an alarm. CloudWatch does not
+    /// add up the values of a dimension.
+    DatasetAndTotal,
 }
 
 impl Dimensions {
@@ -48,7 +54,7 @@ impl Dimensions {
     pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Function => &["function"],
-            Self::Dataset => &["function", "dataset"],
+            Self::Dataset | Self::DatasetAndTotal => &["function", "dataset"],
         }
     }
 }
@@ -114,7 +120,7 @@ catalogue! {
     ingest {
         REQUESTS: "requests", Count, Dataset, Regular, "HTTP requests";
         REQUESTS_REJECTED: "requests_rejected", Count, Dataset, Exceptional, "requests answered with a status from 400 to 499";
-        REQUESTS_FAILED: "requests_failed", Count, Dataset, Exceptional, "requests answered with a status of 500 or above";
+        REQUESTS_FAILED: "requests_failed", Count, DatasetAndTotal, Exceptional, "requests answered with a status of 500 or above";
         BYTES: "bytes", Bytes, Dataset, Regular, "size of request bodies";
         RECORDS_STORED: "records_stored", Count, Dataset, Regular, "records that the stream stored";
         RECORDS_FAILED: "records_failed", Count, Dataset, Exceptional, "records that the stream did not store";
@@ -136,14 +142,15 @@ catalogue! {
         FILES_RETRIED: "files_tried_again", Count, Function, Exceptional, "files retried alone after a failed attempt";
         FILES_FAILED: "files_failed", Count, Function, Exceptional, "files not loaded because of an error; the trigger is delivered again";
         FILE_RECORDS: "file_records", Count, Function, Exceptional, "records in the loaded files";
+        FRESHNESS: "freshness", Seconds, DatasetAndTotal, Regular, "age of the oldest record when its row was inserted, from its arrival on the stream; the statistic is Maximum";
         ROWS_READ: "rows_read", Count, Dataset, Regular, "rows of the landing objects";
         ROWS_INSERTED: "rows_inserted", Count, Dataset, Regular, "rows inserted into the table";
         ROWS_DUPLICATE: "rows_duplicate", Count, Dataset, Regular, "rows whose key the table already had";
         OBJECTS: "objects", Count, Dataset, Regular, "landing objects inserted and removed";
         OBJECTS_CLEANED_AGAIN: "objects_cleaned_again", Count, Dataset, Exceptional, "landing objects written under an earlier contract and cleaned again from `raw/`";
         FILES_MERGED: "files_merged", Count, Dataset, Regular, "data files merged into larger ones";
-        OBJECTS_FAILED: "objects_failed", Count, Dataset, Exceptional, "landing objects that cannot be read and were moved to `failed/`";
-        FAILURES: "failures", Count, Dataset, Exceptional, "datasets whose compaction failed";
+        OBJECTS_FAILED: "objects_failed", Count, DatasetAndTotal, Exceptional, "landing objects that cannot be read and were moved to `failed/`";
+        FAILURES: "failures", Count, DatasetAndTotal, Exceptional, "datasets whose compaction failed";
     }
     /// Metrics of analysis, emitted once per run.
     analysis {
@@ -172,7 +179,8 @@ mod tests {
         let mut table =
             "| function | metric | unit | dimensions | meaning |\n|---|---|---|---|---|\n".to_owned();
         for Metric { function, name, unit, dimensions, meaning, .. } in CATALOGUE {
-            let dimensions = dimensions.names().join(", ");
+            let total = if *dimensions == Dimensions::DatasetAndTotal { "; function" } else { "" };
+            let dimensions = dimensions.names().join(", ") + total;
             writeln!(table, "| {function} | `{name}` | {} | {dimensions} | {meaning} |", unit.name())
                 .unwrap();
         }

@@ -7,6 +7,7 @@
 use std::io::Write;
 
 use chrono::{DateTime, Utc};
+use pinlake_schema::CANARY;
 use serde_json::{Map, Value, json};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{Targets, filter_fn};
@@ -14,7 +15,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::metrics::Metric;
+use crate::metrics::{Dimensions, Metric};
 
 /// The filter where `RUST_LOG` is not set. At `info` the Delta library logs several KB for each commit.
 const DEFAULT_FILTER: &str = "info,delta_kernel=warn";
@@ -98,26 +99,34 @@ impl Metrics {
         fields: Map<String, Value>,
     ) -> Option<Value> {
         let (first, _) = values.first()?;
-        let mut dimensions = vec!["function"];
+        // Test records are measured where they arrive; CloudWatch charges for each metric.
+        let dataset = dataset.filter(|dataset| *dataset != CANARY || first.function == "compactor");
         let mut event = fields;
         event.insert("function".to_owned(), json!(first.function));
         if let Some(dataset) = dataset {
-            dimensions.push("dataset");
             event.insert("dataset".to_owned(), json!(dataset));
         }
-        let mut metrics = Vec::new();
+        let (mut metrics, mut totals) = (Vec::new(), Vec::new());
         for (metric, value) in values.iter().filter(|(_, value)| *value != 0.0) {
-            metrics.push(json!({ "Name": metric.name, "Unit": metric.unit.name() }));
+            let definition = json!({ "Name": metric.name, "Unit": metric.unit.name() });
+            if dataset.is_some() && metric.dimensions == Dimensions::DatasetAndTotal {
+                totals.push(definition.clone());
+            }
+            metrics.push(definition);
             event.insert(metric.name.to_owned(), json!(value));
         }
         if metrics.is_empty() {
             return None;
         }
-        let directive =
-            json!({ "Namespace": self.namespace, "Dimensions": [dimensions], "Metrics": metrics });
+        let dimensions: &[&str] = if dataset.is_some() { &["function", "dataset"] } else { &["function"] };
+        let directive = |dimensions: &[&str], metrics: Vec<Value>| json!({ "Namespace": self.namespace, "Dimensions": [dimensions], "Metrics": metrics });
+        let mut directives = vec![directive(dimensions, metrics)];
+        if !totals.is_empty() {
+            directives.push(directive(&["function"], totals));
+        }
         event.insert(
             "_aws".to_owned(),
-            json!({ "Timestamp": now.timestamp_millis(), "CloudWatchMetrics": [directive] }),
+            json!({ "Timestamp": now.timestamp_millis(), "CloudWatchMetrics": directives }),
         );
         Some(Value::Object(event))
     }
@@ -129,7 +138,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::metrics::cleaner;
+    use crate::metrics::{cleaner, compactor};
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -191,5 +200,28 @@ mod tests {
             json!([{"Name": "records", "Unit": "Count"}])
         );
         assert_eq!(metrics.event(now, None, &[(cleaner::RECORDS, 0.0)], Map::new()), None);
+    }
+
+    #[test]
+    fn metrics_of_alarms_are_also_sent_for_all_datasets() {
+        let metrics = Metrics { namespace: "pinlake".to_owned() };
+        let now = "2022-10-19T12:00:00Z".parse().unwrap();
+        let values = [(compactor::ROWS_INSERTED, 3.0), (compactor::FRESHNESS, 7.5)];
+        let event = metrics.event(now, Some("pin"), &values, Map::new()).unwrap();
+        let directives = event["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+        assert_eq!(directives.len(), 2);
+        assert_eq!(directives[1]["Dimensions"], json!([["function"]]));
+        assert_eq!(directives[1]["Metrics"], json!([{"Name": "freshness", "Unit": "Seconds"}]));
+        let without_dataset = metrics.event(now, None, &values, Map::new()).unwrap();
+        assert_eq!(without_dataset["_aws"]["CloudWatchMetrics"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn test_records_are_measured_by_the_compactor_only() {
+        let metrics = Metrics { namespace: "pinlake".to_owned() };
+        let now = "2022-10-19T12:00:00Z".parse().unwrap();
+        let event = |metric| metrics.event(now, Some(CANARY), &[(metric, 1.0)], Map::new()).unwrap();
+        assert_eq!(event(cleaner::RECORDS).get("dataset"), None);
+        assert_eq!(event(compactor::ROWS_INSERTED)["dataset"], json!(CANARY));
     }
 }

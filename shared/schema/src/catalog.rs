@@ -8,7 +8,7 @@ use include_dir::{Dir, include_dir};
 
 use crate::contract::Contract;
 use crate::contract_error::{ContractError, ContractErrors};
-use crate::{QUARANTINE, fingerprint, pattern, reader};
+use crate::{CANARY, QUARANTINE, fingerprint, pattern, reader};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../datasets");
 
@@ -82,7 +82,8 @@ impl Catalog {
         Catalog::from_files(files)
     }
 
-    /// Parses contract files, each given by its name, for messages, and its text. Without a `quarantine` contract the embedded one is used.
+    /// Parses contract files, each given by its name, for messages, and its text. Without contracts of [`QUARANTINE`] and [`CANARY`] the
+    /// embedded ones are used.
     ///
     /// # Errors
     /// All errors of all files.
@@ -90,12 +91,16 @@ impl Catalog {
         let mut files: Vec<(String, String)> = files.into_iter().collect();
         files.sort();
         let mut parsed = reader::parse_files(&files);
-        if parsed.errors.is_empty() && !parsed.contracts.iter().any(|contract| contract.name == QUARANTINE) {
-            let own = EMBEDDED.get_file("quarantine.toml").and_then(|file| file.contents_utf8());
-            let own = own.map(|text| ("datasets/quarantine.toml".to_owned(), text.to_owned()));
-            let own = reader::parse_files(own.as_slice());
-            parsed.contracts.extend(own.contracts);
-            parsed.errors.extend(own.errors);
+        for own in [QUARANTINE, CANARY] {
+            if parsed.errors.is_empty() && !parsed.contracts.iter().any(|contract| contract.name == own) {
+                // Parsed apart from the others, because a pattern such as `*` may overlap with the routes of a dataset of the pipeline.
+                let file = format!("{own}.toml");
+                let text = EMBEDDED.get_file(&file).and_then(|file| file.contents_utf8());
+                let text = text.map(|text| (format!("datasets/{file}"), text.to_owned()));
+                let own = reader::parse_files(text.as_slice());
+                parsed.contracts.extend(own.contracts);
+                parsed.errors.extend(own.errors);
+            }
         }
         let contracts: BTreeMap<String, Arc<Contract>> = parsed
             .contracts
@@ -117,9 +122,19 @@ impl Catalog {
         }
     }
 
-    /// All contracts, sorted by name, including quarantine.
+    /// All contracts, sorted by name, including those of [`QUARANTINE`] and [`CANARY`].
     pub fn contracts(&self) -> impl Iterator<Item = &Arc<Contract>> {
         self.contracts.values()
+    }
+
+    /// The contracts of the datasets for users' records, sorted by name.
+    pub fn datasets(&self) -> impl Iterator<Item = &Arc<Contract>> {
+        self.contracts().filter(|contract| ![QUARANTINE, CANARY].contains(&contract.name.as_str()))
+    }
+
+    /// All contracts, those of the pipeline first.
+    fn in_order_of_routes(&self) -> impl Iterator<Item = &Arc<Contract>> {
+        self.contract(CANARY).into_iter().chain(self.datasets())
     }
 
     /// The contract of a dataset.
@@ -144,12 +159,12 @@ impl Catalog {
 
     /// Finds the dataset of a Kafka topic.
     pub fn route_topic(&self, topic: &str) -> Option<&Arc<Contract>> {
-        self.contracts.values().find(|contract| matches_any(&contract.route.topics, topic))
+        self.in_order_of_routes().find(|contract| matches_any(&contract.route.topics, topic))
     }
 
     /// Finds what a Kinesis stream carries. The patterns of datasets take precedence over those of shared streams.
     pub fn route_stream(&self, stream: &str) -> StreamRoute<'_> {
-        match self.contracts.values().find(|contract| matches_any(&contract.route.streams, stream)) {
+        match self.in_order_of_routes().find(|contract| matches_any(&contract.route.streams, stream)) {
             Some(contract) => StreamRoute::Dataset(contract),
             None if matches_any(&self.shared_streams, stream) => StreamRoute::Shared,
             None => StreamRoute::Unknown,
@@ -163,7 +178,7 @@ impl Catalog {
 
     /// Finds the dataset of a partition key on a shared stream.
     pub fn route_partition_key(&self, key: &str) -> Option<&Arc<Contract>> {
-        self.contracts.values().find(|contract| contract.route.partition_keys.iter().any(|own| own == key))
+        self.in_order_of_routes().find(|contract| contract.route.partition_keys.iter().any(|own| own == key))
     }
 
     /// Finds the dataset of a file by its path: by topic in the layout of Kafka Connect's S3 sink
@@ -173,7 +188,7 @@ impl Catalog {
         let topic = name.split_once('+').map(|(topic, _)| topic);
         topic
             .and_then(|topic| self.route_topic(topic))
-            .or_else(|| self.contracts.values().find(|contract| matches_any(&contract.route.files, name)))
+            .or_else(|| self.in_order_of_routes().find(|contract| matches_any(&contract.route.files, name)))
     }
 }
 

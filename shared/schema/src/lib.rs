@@ -63,6 +63,9 @@ pub const FORMER_KEY_COLUMN: &str = "_key_1";
 /// The dataset of records that break their contract.
 pub const QUARANTINE: &str = "quarantine";
 
+/// The dataset of the pipeline's own test records. Every catalog has it, and it takes precedence over the routes of other datasets.
+pub const CANARY: &str = "pinlake_canary";
+
 /// The columns of [`QUARANTINE`] and their types. The cleaner fills them by name.
 pub const QUARANTINE_COLUMNS: [(&str, Scalar); 10] = [
     ("dataset", Scalar::String),

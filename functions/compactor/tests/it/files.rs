@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use compactor::files::{Buckets, Files, MAX_FILE_BYTES, Steps, parquet_sandbox};
-use compactor::trigger::{ObjectRef, Trigger};
+use compactor::trigger::Trigger;
 use compactor::{Compactor, Outcome};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -23,6 +23,7 @@ use pinlake_env::{Clock, Env, ManualClock, Rng};
 use pinlake_files::attempt::LEASE;
 use pinlake_files::source::FileSource;
 use pinlake_lake::{CompactionLimits, Lake};
+use pinlake_landing::message::ObjectRef;
 use pinlake_schema::Catalog;
 
 use crate::{Sent, deliver, messages};

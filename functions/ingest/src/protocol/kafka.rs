@@ -94,7 +94,7 @@ fn error_code(error: &ApiError, status: StatusCode) -> u16 {
         ApiError::NotFound { kind: "partition", .. } => 40_402,
         ApiError::Unauthenticated => 40_101,
         ApiError::Unsigned | ApiError::AccessDenied { .. } => 40_301,
-        ApiError::Unavailable => 50_003,
+        ApiError::Unavailable | ApiError::Paused => 50_003,
         ApiError::Internal => 50_002,
         _ => status.as_u16(),
     }

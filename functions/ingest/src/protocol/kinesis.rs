@@ -110,7 +110,7 @@ fn exception(error: &ApiError) -> &'static str {
         ApiError::MethodNotAllowed { .. } => "UnknownOperationException",
         ApiError::UnsupportedMediaType(_) => "UnsupportedMediaTypeException",
         ApiError::Throttled => "ProvisionedThroughputExceededException",
-        ApiError::Unavailable => "ServiceUnavailable",
+        ApiError::Unavailable | ApiError::Paused => "ServiceUnavailable",
         ApiError::Internal => "InternalFailure",
     }
 }

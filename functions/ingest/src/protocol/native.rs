@@ -183,6 +183,7 @@ fn error_code(error: &ApiError) -> &'static str {
         ApiError::UnsupportedMediaType(_) => "unsupported_media_type",
         ApiError::Throttled => "throttled",
         ApiError::Unavailable => "unavailable",
+        ApiError::Paused => "paused",
         ApiError::Internal => "internal",
     }
 }

@@ -2,7 +2,9 @@
 
 use ingest::access::Access;
 use ingest::app::App;
+use ingest::canary;
 use lambda_http::Request;
+use lambda_http::request::LambdaRequest;
 use pinlake_platform::api_keys::{ApiKeys, entry};
 use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
@@ -260,4 +262,44 @@ async fn a_request_with_two_keys_is_unauthenticated() {
     let joined = format!("{PIN},{ALL}");
     let response = app_with_keys().handle(post(path, kind, &[("x-api-key", &joined)], body)).await;
     assert_eq!(response.status(), 401);
+}
+
+/// The event of the schedule, with its record.
+fn canary_request() -> Request {
+    let mut event = serde_json::from_value(event_file("ingest_canary.json")).unwrap();
+    canary::add_record(&mut event, "run-1", "2026-11-28T11:00:00Z".parse().unwrap());
+    Request::from(LambdaRequest::ApiGatewayV2(event))
+}
+
+#[tokio::test]
+async fn the_canary_may_write_its_own_dataset_whatever_the_access() {
+    for access in [Access::Anyone, Access::Signed, app_with_keys().access] {
+        let app = App { access, ..app() };
+        assert_eq!(app.handle(canary_request()).await.status(), 200);
+        let record = r#"{"at":"2026-11-28T11:00:00.000Z","id":"run-1"}"#;
+        assert_eq!(stored_records(&app), [("pinlake_canary/run-1/0".to_owned(), record.to_owned())]);
+    }
+}
+
+#[tokio::test]
+async fn the_canary_may_write_no_other_dataset() {
+    let app = App { access: Access::Signed, ..app() };
+    let mut event = event_file("ingest_native.json");
+    event["requestContext"]["apiId"] = json!(canary::API_ID);
+    assert_eq!(app.handle(crate::parse_event(&event)).await.status(), 403);
+}
+
+#[tokio::test]
+async fn a_paused_function_refuses_writes_and_serves_the_rest() {
+    for (path, kind, body) in valid_requests("pin") {
+        let app = App { is_paused: true, ..app() };
+        let response = app.handle(post(&path, kind, &[], &body)).await;
+        assert_eq!(
+            (response.status().as_u16(), header(&response, "retry-after")),
+            (503, Some("60")),
+            "{path}"
+        );
+        assert!(stored_records(&app).is_empty());
+        assert_eq!(app.handle(request("GET", "/topics", &[], "")).await.status(), 200);
+    }
 }
