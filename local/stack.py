@@ -98,6 +98,8 @@ def _configure() -> None:
     config["default"]["global"] = {"parameters": {"parameter_overrides": [
         f"Architecture={architecture()}", "AnonymousIngest=true", "IngestReads=true",
         "CleanerWindowSeconds=1", "CompactorWindowSeconds=1",
+        # Tests send their own.
+        "Canary=false",
     ]}}  # fmt: skip
     _write(_CONFIG, json.dumps(config, indent=2) + "\n")
 

@@ -45,7 +45,11 @@ impl Named {
                 "TableType": "EXTERNAL_TABLE",
                 // Like template.yaml, but with a classification that makes the stand-in, which cannot read a Delta log, read
                 // the Parquet files. For Athena it would be wrong.
-                "Parameters": { "EXTERNAL": "TRUE", "table_type": "DELTA", "classification": "parquet" },
+                "Parameters": {
+                    "EXTERNAL": "TRUE",
+                    "spark.sql.sources.provider": "delta",
+                    "classification": "parquet",
+                },
                 "StorageDescriptor": { "Location": format!("{lake}/tables/{dataset}/") },
             });
             stack.aws("AWSGlue.CreateTable", json!({ "DatabaseName": name, "TableInput": table })).await;

@@ -11,6 +11,8 @@ from samcli.yamlhelper import yaml_parse
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 # Documents the metrics of the functions, which a test holds against shared/platform/src/metrics.rs, and the alarms.
 METRICS = TEMPLATE.parent / "docs" / "metrics.md"
+# Says for each alarm what it means and what to do.
+RUNBOOK = TEMPLATE.parent / "docs" / "runbook.md"
 
 
 # The only policies allowed besides the roles of the functions.
@@ -273,8 +275,12 @@ def documented_metrics() -> dict[tuple[str, str], set[frozenset[str]]]:
 
 
 def alarm_problems(resources: dict[str, Any]) -> list[str]:
-    """Alarms that are not in docs/metrics.md, or that watch no metric of a function."""
-    return [*undocumented_alarms(resources), *alarms_without_a_metric(resources)]
+    """Alarms that are not documented, or that watch no metric of a function."""
+    return [
+        *undocumented_alarms(resources),
+        *alarms_without_a_section(resources, RUNBOOK.read_text()),
+        *alarms_without_a_metric(resources),
+    ]
 
 
 def undocumented_alarms(resources: dict[str, Any]) -> Iterator[str]:
@@ -283,6 +289,21 @@ def undocumented_alarms(resources: dict[str, Any]) -> Iterator[str]:
     alarms = set(of_type(resources, "AWS::CloudWatch::Alarm"))
     yield from (f"{name}: add a row to docs/metrics.md" for name in sorted(alarms - documented))
     yield from (f"{name}: only in docs/metrics.md, not in the template" for name in sorted(documented - alarms))
+
+
+def alarms_without_a_section(resources: dict[str, Any], runbook: str) -> Iterator[str]:
+    """docs/runbook.md has a section for each alarm of the template, with numbered steps, and for no other alarm."""
+    _, *sections = re.split(r"^## ", runbook, flags=re.MULTILINE)
+    written = {title: text for title, _, text in (section.partition("\n") for section in sections)}
+    alarms = set(of_type(resources, "AWS::CloudWatch::Alarm"))
+    for name in sorted(alarms):
+        if name not in written:
+            yield f"{name}: docs/runbook.md has no section ## {name}"
+        elif not re.search(r"^1\. ", written[name], re.MULTILINE):
+            yield f"{name}: its section of docs/runbook.md has no numbered steps"
+    for title in written:
+        if re.search(r"\w+Alarm\b", title) and title not in alarms:
+            yield f"{title}: a section of docs/runbook.md, but no alarm of the template"
 
 
 def alarms_without_a_metric(resources: dict[str, Any]) -> Iterator[str]:

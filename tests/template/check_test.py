@@ -12,12 +12,13 @@ from typing import Any
 from samcli.yamlhelper import yaml_parse
 
 sys.path.insert(0, str(Path(__file__).parent))
-from check import TEMPLATE, alarm_problems, find_broken_promises
+from check import RUNBOOK, TEMPLATE, alarm_problems, alarms_without_a_section, find_broken_promises
 
 READ = yaml_parse(TEMPLATE.read_text())
 RESOURCES = READ["Resources"]
 ROLES = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::IAM::Role"]
 FUNCTIONS = [name for name, found in RESOURCES.items() if found["Type"] == "AWS::Serverless::Function"]
+ALARMS = sorted(name for name, found in RESOURCES.items() if found["Type"] == "AWS::CloudWatch::Alarm")
 
 # The ARNs of resources for which CloudFormation returns none, as in the template.
 GLUE = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}"
@@ -153,10 +154,11 @@ class Check(unittest.TestCase):
     def test_alarms_are_documented_and_watch_metrics_that_functions_emit(self) -> None:
         alarm = "CleanerRetriesAlarm"
         self.assertEqual(alarm_problems(RESOURCES), [])
+        # docs/metrics.md and docs/runbook.md.
         without = {name: found for name, found in RESOURCES.items() if name != alarm}
-        self.assertEqual([alarm in problem for problem in alarm_problems(without)], [True])
+        self.assertEqual([alarm in problem for problem in alarm_problems(without)], [True, True])
         with_another = RESOURCES | {"AnotherAlarm": RESOURCES[alarm]}
-        self.assertEqual(["AnotherAlarm" in problem for problem in alarm_problems(with_another)], [True])
+        self.assertEqual(["AnotherAlarm" in problem for problem in alarm_problems(with_another)], [True, True])
         by_dataset = [{"Name": "function", "Value": "cleaner"}, {"Name": "dataset", "Value": "pin"}]
         for settings in (
             {"MetricName": "batches_failed"},
@@ -168,6 +170,22 @@ class Check(unittest.TestCase):
                 resources = copy.deepcopy(RESOURCES)
                 resources[alarm]["Properties"].update(settings)
                 self.assertEqual([alarm in problem for problem in alarm_problems(resources)], [True])
+
+    def test_each_alarm_has_a_section_of_the_runbook(self) -> None:
+        runbook, alarm = RUNBOOK.read_text(), "CleanerRetriesAlarm"
+        self.assertEqual(list(alarms_without_a_section(RESOURCES, runbook)), [])
+        for changed, expected in (
+            (runbook.replace(f"## {alarm}\n", ""), [f"{alarm}: docs/runbook.md has no section"]),
+            (runbook.replace(f"## {alarm}\n", f"## {alarm}\n\n## Steps\n"), [f"{alarm}: its section"]),
+            (f"{runbook}\n## OldAlarm\n", ["OldAlarm: a section"]),
+            (f"{runbook}\n## The OldAlarm of 0.1\n", ["The OldAlarm of 0.1: a section"]),
+            ("", [f"{name}: docs/runbook.md has no section" for name in ALARMS]),
+        ):
+            problems = list(alarms_without_a_section(RESOURCES, changed))
+            with self.subTest(expected=expected):
+                self.assertEqual(len(problems), len(expected), problems)
+                for problem, beginning in zip(problems, expected, strict=True):
+                    self.assertTrue(problem.startswith(beginning), problem)
 
     def test_a_visibility_timeout_covers_its_function(self) -> None:
         queue, compactor = "TriggerQueue", "Compactor"

@@ -4,7 +4,8 @@
 //! compare `docs/metrics.md`, the alarms of `template.yaml` and the counts of `pinlake cost` with [`CATALOGUE`].
 //!
 //! To add a metric: add a line here, emit it in `main.rs`, and add the row that the test prints to `docs/metrics.md`.
-//! To add an alarm on it: add the alarm to `template.yaml` and a row to the alarms in `docs/metrics.md`.
+//! To add an alarm on it: add the alarm to `template.yaml`, a row to the alarms in `docs/metrics.md` and a section to
+//! `docs/runbook.md`.
 //!
 //! ```
 //! use pinlake_platform::metrics::{self, CATALOGUE, Dimensions};
