@@ -33,12 +33,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ingest::access::Access;
 use ingest::app::{App, RequestSummary};
+use ingest::canary;
 use ingest::packing::{MAX_RECORD_BYTES, StreamRecord};
 use ingest::stream::read::{
     BoxFuture, IteratorStart, ReadableStream, RecordPage, Shard, StoredRecord, StreamDescription,
 };
 use ingest::stream::{Receipt, RecordStream, StreamError, StreamErrorKind};
 use ingest::writer::WriteRetryPolicy;
+use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Request, RequestExt as _, Response};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_schema::Catalog;
@@ -267,7 +269,9 @@ async fn each_sample_event_is_accepted() {
     assert!(names.len() >= 4);
     for name in &names {
         let app = app();
-        let response = app.handle(parse_event(&event_file(name))).await;
+        let mut event = serde_json::from_value(event_file(name)).unwrap();
+        canary::add_record(&mut event, "run-1", app.env.clock.now());
+        let response = app.handle(Request::from(LambdaRequest::ApiGatewayV2(event))).await;
         assert_eq!(response.status(), 200, "{name}: {}", body_json(&response));
         assert!(header(&response, "Pinlake-Ack").is_some(), "{name}");
         let stored = stored_records(&app);

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 #![allow(clippy::print_stdout, reason = "a test prints its measurements")]
 
+mod alarms;
 mod bounds;
+#[path = "../../../../tests/emitted_metrics.rs"]
+mod emitted_metrics;
 #[path = "../../../../tests/runtime_api.rs"]
 mod runtime_api;
 mod secrecy;

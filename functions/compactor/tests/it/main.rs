@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 #![allow(clippy::print_stdout, reason = "a test prints its measurements")]
 
+mod alarms;
 mod bounds;
+#[path = "../../../../tests/emitted_metrics.rs"]
+mod emitted_metrics;
 mod files;
 mod hostile;
 #[path = "../../../../tests/hostile_files.rs"]
@@ -98,7 +101,7 @@ const USER: &str =
 
 #[tokio::test]
 async fn the_sample_events_compact_their_datasets() {
-    let all = ["geo", "pin", "quarantine", "user"];
+    let all = ["geo", "pin", "pinlake_canary", "quarantine", "user"];
     for (name, compacted) in [("sqs", &["pin"][..]), ("sweep", &all), ("redrive", &[])] {
         let path = format!("{}/../../events/compactor_{name}.json", env!("CARGO_MANIFEST_DIR"));
         let event: SqsEvent = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();

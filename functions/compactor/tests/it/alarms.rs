@@ -1,0 +1,68 @@
+//! The failures that the alarms of `template.yaml` watch: each is caused here, and the program emits the alarm's metric.
+//! Runs the compactor's binary over a lake in a folder.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::ObjectStoreExt;
+use object_store::local::LocalFileSystem;
+use pinlake_schema::{CANARY, Catalog};
+use serde_json::json;
+
+use crate::emitted_metrics::{Emitted, emitted_metrics, value_of};
+use crate::runtime_api::Function;
+use crate::{USER, deliver, deliver_to};
+
+/// Compacts a dataset and returns the metrics that the program wrote.
+fn compact(lake: &Path, dataset: &str) -> Vec<Emitted> {
+    let logs = tempfile::tempdir().unwrap();
+    let settings =
+        [("PINLAKE_LAKE", lake.to_str().unwrap()), ("PINLAKE_QUEUE_URL", "http://localhost/0/queue")];
+    let refuse = Arc::new(|_: &str| ("500 Internal Server Error", json!({})));
+    let program = env!("CARGO_BIN_EXE_compactor");
+    let function = Function::start(program, logs.path().to_str().unwrap(), &settings, refuse);
+    let body = json!({ "wake": [dataset] }).to_string();
+    function.handle(json!({ "Records": [{ "messageId": "m", "body": body }] })).unwrap();
+    emitted_metrics(&function.end())
+}
+
+#[tokio::test]
+async fn compaction_failures_alarm() {
+    let lake = tempfile::tempdir().unwrap();
+    let store = LocalFileSystem::new_with_prefix(lake.path()).unwrap();
+    deliver(&store, &Arc::new(Catalog::embedded().unwrap()), 1, USER).await;
+    store.put(&"tables/user/_delta_log/00000000000000000000.json".into(), "junk".into()).await.unwrap();
+    assert_eq!(value_of(&compact(lake.path(), "user"), "failures", &["compactor"]), Some(1.0));
+}
+
+#[tokio::test]
+async fn failed_objects_alarm() {
+    let lake = tempfile::tempdir().unwrap();
+    let store = LocalFileSystem::new_with_prefix(lake.path()).unwrap();
+    let hash = Catalog::embedded().unwrap().contract("user").unwrap().hash().to_owned();
+    let path = format!("landing/user/{hash}/20221019T1200/events/shardId-0/2-2-00.parquet");
+    store.put(&path.into(), "junk".into()).await.unwrap();
+    assert_eq!(value_of(&compact(lake.path(), "user"), "objects_failed", &["compactor"]), Some(1.0));
+}
+
+#[tokio::test]
+async fn freshness_alarm() {
+    let lake = tempfile::tempdir().unwrap();
+    let store = LocalFileSystem::new_with_prefix(lake.path()).unwrap();
+    // The record arrived in 2022.
+    deliver(&store, &Arc::new(Catalog::embedded().unwrap()), 1, USER).await;
+    let years =
+        value_of(&compact(lake.path(), "user"), "freshness", &["compactor"]).unwrap() / 86_400.0 / 365.0;
+    assert!(years > 3.0, "{years}");
+}
+
+#[tokio::test]
+async fn canary_alarm() {
+    let lake = tempfile::tempdir().unwrap();
+    let store = LocalFileSystem::new_with_prefix(lake.path()).unwrap();
+    let inserted = |metrics: Vec<Emitted>| value_of(&metrics, "rows_inserted", &["compactor", CANARY]);
+    assert_eq!(inserted(compact(lake.path(), CANARY)), None, "no test record, no value");
+    let record = r#"{"id":"run-1","at":"2026-11-28T11:00:00.000Z"}"#;
+    deliver_to(CANARY, &store, &Arc::new(Catalog::embedded().unwrap()), 1, record).await;
+    assert_eq!(inserted(compact(lake.path(), CANARY)), Some(1.0));
+}
