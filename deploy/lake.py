@@ -84,5 +84,6 @@ class Lake:
         except OSError as error:
             raise Failure(f"{self.program} does not start: {error}", 2) from error
         if done.returncode == 2:
-            raise Failure(f"pinlake {command} did not accept its arguments; is {self.program} of this version?")
+            text = f"pinlake {command} refused its arguments, see above"
+            raise Failure(f"{text}; if {self.program} is of another version than the stack, build it: make build")
         return done.stdout if done.returncode == 0 else None

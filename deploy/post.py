@@ -2,14 +2,14 @@
 
 import json
 import os
-import time
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import Any
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import ConnectionError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
@@ -57,7 +57,7 @@ class Answer:
 
 def send(url: str, request: Request, access: Access, until: float) -> Answer:
     """Sends a request, again after 429, 5xx and lost answers, until the monotonic time ``until``."""
-    started = time.monotonic()
+    started = monotonic()
     # A proxy of the environment, unless it excludes the host.
     session = URLLib3Session(
         verify=os.environ.get("AWS_CA_BUNDLE") or True,
@@ -69,9 +69,9 @@ def send(url: str, request: Request, access: Access, until: float) -> Answer:
             answer, delay = _try(session, url, request, access, started)
             delay = min(delay or 2.0**attempt, _MAX_DELAY)
             retryable = answer.status in (0, 429) or answer.status >= 500
-            if not retryable or attempt + 1 == _ATTEMPTS or time.monotonic() + delay > until:
+            if not retryable or attempt + 1 == _ATTEMPTS or monotonic() + delay > until:
                 return answer
-            time.sleep(delay)
+            sleep(delay)
     finally:
         session.close()
     raise AssertionError("unreachable")
@@ -89,9 +89,9 @@ def _try(
         SigV4Auth(access.signer.credentials, "lambda", access.signer.region).add_auth(prepared)
     try:
         said = session.send(prepared.prepare())
-    except HTTPClientError as error:
-        return Answer(0, {}, time.monotonic() - started, f"no answer: {error}"), None
-    seconds = time.monotonic() - started
+    except (ConnectionError, HTTPClientError) as error:
+        return Answer(0, {}, monotonic() - started, f"no answer: {error}"), None
+    seconds = monotonic() - started
     after = said.headers.get("Retry-After", "")
     delay = float(after) if after.isdecimal() else None
     if not 200 <= said.status_code < 300:

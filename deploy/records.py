@@ -83,8 +83,8 @@ def find_route(dataset: str, contracts: Path) -> Route:
         if not file.startswith("_") and found.get("name") == dataset:
             route = found.get("route", {})
             keys = route.get("partition_keys", [])
-            streams = route.get("streams", []) + (shared if keys else [])
-            return Route(_pick(route.get("topics", [])), _pick(streams), keys[0] if keys else "smoke")
+            stream = _pick(route.get("streams", [])) or (_pick(shared) if keys else None)
+            return Route(_pick(route.get("topics", [])), stream, keys[0] if keys else "smoke")
     if dataset == CANARY:
         return Route(CANARY, CANARY, CANARY)
     text = f"{contracts} has no contract of {dataset}"

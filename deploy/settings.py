@@ -41,7 +41,8 @@ def read_settings(file: Path, environment: str) -> Settings:
         given = {command: config.get_all([command], "parameters", environment) for command in ("build", "deploy")}
         overrides = {command: _parse_overrides(file, found) for command, found in given.items()}
     except (SamConfigFileReadException, SamConfigVersionException, ValueError) as error:
-        raise Failure(f"{file} cannot be read: {error}", 2) from error
+        # SAM's errors have another error instead of a text.
+        raise Failure(f"{file} cannot be read: {error.args[0] if error.args else type(error).__name__}", 2) from error
     deploy = given["deploy"]
     return Settings(
         file=file,

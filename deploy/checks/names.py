@@ -45,11 +45,13 @@ def _find(service: str, operation: str, argument: str, missing: str) -> Callable
 
 
 def _find_queue(account: Account, name: str) -> str | None:
-    client = account.client("sqs")
     try:
-        return client.get_queue_url(QueueName=name)["QueueUrl"]
-    except client.exceptions.QueueDoesNotExist:
-        return None
+        return account.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+    except ClientError as error:
+        # The code of the query protocol, which the JSON protocol keeps, and the name of its own error.
+        if error_code(error) in ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"):
+            return None
+        raise
 
 
 def _find_log_group(account: Account, name: str) -> str | None:
@@ -141,18 +143,23 @@ def find_names(resources: list[Resource]) -> Iterator[tuple[Resource, Kind, str]
 
 def check_lengths(stack: str, resources: list[Resource]) -> Iterator[Finding]:
     """Checks length and form of every name."""
-    faults = []
+    long: list[tuple[int, str]] = []
+    invalid = []
     longest = 128
     for _, kind, name in find_names(resources):
         if stack in name:
             longest = min(longest, kind.limit - len(name) + len(stack))
         if len(name) > kind.limit:
-            faults.append(f"{kind.noun} {name} has {len(name)} characters, and may have {kind.limit}")
+            long.append((len(name) - kind.limit, f"{kind.noun} {name} has {len(name)} characters of {kind.limit}"))
         elif not re.fullmatch(kind.pattern, name):
-            faults.append(f"{kind.noun} {name} has characters that its service does not accept")
-    advice = f"choose a stack_name of at most {longest} letters, digits and hyphens"
-    yield from (problem("names", fault, advice) for fault in faults)
-    if not faults:
+            invalid.append(f"{kind.noun} {name}")
+    if long:
+        text = f"{len(long)} names are too long; {max(long)[1]}"
+        yield problem("names", text, f"choose a stack_name of at most {longest} characters")
+    if invalid:
+        text = f"characters that the service does not accept: {', '.join(invalid)}"
+        yield problem("names", text, "choose another stack_name, or other parameters")
+    if not long and not invalid:
         yield ok("names", f"all names that the template derives from {stack} are valid")
 
 
@@ -184,30 +191,43 @@ def _own_resources(target: Target) -> dict[str, str]:
 
 def _is_own(target: Target, resource: Resource, found: str) -> bool:
     """Whether this stack holds a name under the logical id that it will have."""
-    return _own_resources(target).get(resource.logical_id) == found
+    return _is_same(_own_resources(target).get(resource.logical_id, ""), found)
+
+
+def _is_same(physical_id: str, found: str) -> bool:
+    """Whether both name one resource. Queues have several URLs."""
+    if physical_id.startswith("http") and found.startswith("http"):
+        return physical_id.rsplit("/", 2)[1:] == found.rsplit("/", 2)[1:]
+    return physical_id == found
 
 
 def _describe_holder(target: Target, resource: Resource, kind: Kind, name: str, found: str) -> Finding:
     for logical_id, physical in _own_resources(target).items():
-        if physical == found:
+        if _is_same(physical, found):
             text = f"{kind.noun} {name} is {logical_id} of this stack, and {resource.logical_id} in the template"
             advice = "CloudFormation creates before it deletes, so give the resource its old logical id or a new name"
             return problem("names", text, advice)
-    holder = _find_holder(target.account, found)
+    command = f"{kind.delete.format(found)} --region {target.account.region}"
+    delete = f"if nothing in it is needed, `{command}`; otherwise choose another stack_name"
+    try:
+        holder = _find_holder(target.account, found)
+    except (BotoCoreError, ClientError):
+        return problem("names", f"{kind.noun} {name} exists; of which stack it is was not checked", delete)
     if holder:
         advice = "choose another stack_name, or delete that stack"
         return problem("names", f"{kind.noun} {name} belongs to the stack {holder}", advice)
     text = f"{kind.noun} {name} exists and belongs to no stack: an earlier one left it, or it was created by hand"
-    command = kind.delete.format(found) + f" --region {target.account.region}"
-    return problem("names", text, f"if nothing in it is needed, `{command}`; otherwise choose another stack_name")
+    return problem("names", text, delete)
 
 
 def _find_holder(account: Account, physical_id: str) -> str | None:
-    """The stack that holds a resource; None if there is none, or the caller may not ask."""
+    """The stack that holds a resource; None if there is none."""
+    client = account.client("cloudformation")
     try:
-        found: list[dict[str, Any]] = account.client("cloudformation").describe_stack_resources(
-            PhysicalResourceId=physical_id
-        )["StackResources"]
-    except (BotoCoreError, ClientError):
-        return None
+        found: list[dict[str, Any]] = client.describe_stack_resources(PhysicalResourceId=physical_id)["StackResources"]
+    except ClientError as error:
+        # "Stack for ... does not exist"
+        if error_code(error) == "ValidationError" and "does not exist" in str(error):
+            return None
+        raise
     return found[0]["StackName"] if found else None

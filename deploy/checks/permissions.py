@@ -75,9 +75,9 @@ ACTIONS: dict[str, list[str]] = {
         "logs:PutRetentionPolicy", "logs:TagResource",
     ],
     "AWS::S3::Bucket": [
-        "s3:CreateBucket", "s3:PutBucketNotification", "s3:PutBucketOwnershipControls", "s3:PutBucketPublicAccessBlock",
-        "s3:PutBucketTagging", "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration",
-        "s3:PutLifecycleConfiguration",
+        "s3:CreateBucket", "s3:DeleteBucket", "s3:PutBucketNotification", "s3:PutBucketOwnershipControls",
+        "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging", "s3:PutBucketVersioning",
+        "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration",
     ],
     "AWS::S3::BucketPolicy": ["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"],
     "AWS::SNS::Subscription": ["sns:GetSubscriptionAttributes", "sns:Subscribe", "sns:Unsubscribe"],
@@ -102,8 +102,8 @@ STACK_ACTIONS = [
     "cloudformation:CreateChangeSet", "cloudformation:DescribeChangeSet", "cloudformation:DescribeStackEvents",
     "cloudformation:DescribeStacks", "cloudformation:ExecuteChangeSet", "cloudformation:GetTemplateSummary",
 ]  # fmt: skip
-#: What `sam deploy` calls for its bucket of code.
-CODE_ACTIONS = ["s3:GetObject", "s3:ListBucket", "s3:PutObject"]
+#: What `sam deploy`, and Lambda for it, call for the functions' code in SAM's bucket.
+CODE_ACTIONS = ["s3:GetObject", "s3:PutObject"]
 
 _ADVICE = 'give the deployer the permissions of docs/deploy.md, "Permissions of the deployer"'
 #: A suffix like those that CloudFormation and SAM add to names.
@@ -131,7 +131,7 @@ def check(target: Target) -> Iterator[Finding]:
     for role, questions in _plan(target, principal):
         for question in questions:
             try:
-                answers = _simulate(target, role, question)
+                answers = list(_simulate(target, role, question))
             except (BotoCoreError, ClientError) as error:
                 why = f"iam:SimulatePrincipalPolicy: {error_code(error) if is_denied(error) else describe_error(error)}"
                 yield not_checked("permissions", why, f"compare them with docs/deploy.md by hand; {_ADVICE}")
@@ -169,7 +169,14 @@ def _plan(target: Target, principal: str) -> Iterator[tuple[str, list[Question]]
     region, account, partition = target.account.region, target.account_id, target.partition
     stack = f"arn:{partition}:cloudformation:{region}:{account}:stack/{target.name}/{_SUFFIX}"
     bucket = f"arn:{partition}:s3:::aws-sam-cli-managed-default-samclisourcebucket-{_SUFFIX}"
-    own = [Question(tuple(STACK_ACTIONS), stack), Question(tuple(CODE_ACTIONS), f"{bucket}/code")]
+    # The transform is a resource of its own (Service Authorization Reference, "Actions, resources, and condition keys
+    # for AWS CloudFormation").
+    transform = f"arn:{partition}:cloudformation:{region}:aws:transform/Serverless-2016-10-31"
+    own = [
+        Question(tuple(STACK_ACTIONS), stack),
+        Question(("cloudformation:CreateChangeSet",), transform),
+        Question(tuple(CODE_ACTIONS), f"{bucket}/code"),
+    ]
     if target.role:
         passed = (("iam:PassedToService", "cloudformation.amazonaws.com"),)
         yield principal, [*own, Question(("iam:PassRole",), target.role, passed)]

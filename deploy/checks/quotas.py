@@ -12,7 +12,7 @@ from deploy.template import Resource
 
 #: Lambda Developer Guide, "Configuring reserved concurrency for a function".
 UNRESERVED = 100
-#: MB. New accounts have this quota (Lambda Developer Guide, "Configure Lambda function memory"); no API returns it.
+#: MB. New accounts have a reduced quota (Lambda Developer Guide, "Lambda quotas"), and no API returns it.
 SMALL_ACCOUNT_MEMORY = 3008
 _FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 
@@ -42,12 +42,10 @@ def _check_memory(functions: list[Resource]) -> Iterator[Finding]:
 
 def _check_reservations(target: Target, functions: list[Resource], limit: dict[str, Any]) -> Iterator[Finding]:
     total, unreserved = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
-    wanted = {found: int(found.find("ReservedConcurrentExecutions") or 0) for found in functions}
-    wanted = {found: number for found, number in wanted.items() if number}
-    before = 0
+    wanted = {str(found.find("FunctionName")): found.find("ReservedConcurrentExecutions") for found in functions}
+    wanted = {name: int(number) for name, number in wanted.items() if number}
     try:
-        for found in wanted:
-            before += _reserved(target, str(found.find("FunctionName")))
+        before = sum(_reserved(target, name) for name in wanted)
     except (BotoCoreError, ClientError) as error:
         yield not_checked("concurrency", f"reservations of the functions: {describe_error(error)}")
         return
@@ -59,12 +57,13 @@ def _check_reservations(target: Target, functions: list[Resource], limit: dict[s
         instead = f"set IngestConcurrency to at most {most}" if most else "leave IngestConcurrency at 0"
         text = f"{reserved}, and {UNRESERVED} must stay unreserved"
         yield problem("concurrency", text, f"{instead}, or {increase}")
+        return
     left = unreserved - more
     needed = _needed(target, functions)
     if left < needed:
         text = f"{left} unreserved of {total}; under load the functions use {needed} and would throttle one another"
         yield warning("concurrency", text, increase)
-    elif more <= 0 or left >= UNRESERVED:
+    else:
         yield ok("concurrency", f"{left} of {total} stay unreserved; under load the functions need about {needed}")
 
 

@@ -45,6 +45,9 @@ def check(name: str, stack: Stack | None, region: str) -> Iterator[Finding]:
     elif status == "UPDATE_FAILED":
         advice = f"go back first: `{command.format('rollback-stack')}`"
         yield problem("stack", f"{name} is half updated ({status})", advice)
+    elif status.endswith("_FAILED"):
+        advice = f"read why: `{command.format('describe-stack-events')}`"
+        yield problem("stack", f"{name} cannot be updated ({status})", advice)
     else:
         yield ok("stack", f"{name} exists ({status}); a deployment updates it")
 
