@@ -87,11 +87,16 @@ def _look_up(account: Account, name: str) -> tuple[Stack | None, access.Caller |
 def report(findings: Iterable[Finding]) -> int:
     """Prints findings as they come, and a summary. Returns the exit code."""
     counts = dict.fromkeys(Level, 0)
+    waiting = ""
     for finding in findings:
         counts[finding.level] += 1
+        # Neighbours with the same advice have it once.
+        if waiting and waiting != finding.advice:
+            print(f"{'':8} -> {waiting}", flush=True)
         print(f"{finding.level:<8} {finding.topic}: {finding.text}", flush=True)
-        if finding.advice:
-            print(f"{'':8} -> {finding.advice}", flush=True)
+        waiting = finding.advice
+    if waiting:
+        print(f"{'':8} -> {waiting}", flush=True)
     problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
     print(f"\n{counts[Level.OK]} ok, {warnings} to look at, {problems} to fix", flush=True)
     return 1 if problems else 0

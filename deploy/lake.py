@@ -46,7 +46,7 @@ class Lake:
     def count(self, dataset: str, column: str, marks: list[str]) -> Counter[str] | None:
         """Counts the rows of each mark; None if the table cannot be read."""
         listed = ", ".join(f"'{mark}'" for mark in marks)
-        sql = f'SELECT "{column}", count(*) FROM {dataset} WHERE "{column}" IN ({listed}) GROUP BY "{column}"'
+        sql = f'SELECT "{column}", count(*) FROM "{dataset}" WHERE "{column}" IN ({listed}) GROUP BY "{column}"'
         rows = self._ask(sql)
         return None if rows is None else Counter({mark: int(count) for mark, count in rows})
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -120,6 +121,10 @@ def _read_stack(account: Account, name: str) -> Stack:
 
 def _find_url(account: Account, stack: Stack, plan: Plan) -> str:
     if plan.url:
+        parts = urlsplit(plan.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+            # The URL is not printed, because it may contain a password.
+            raise Failure("URL must be like https://host/path, without user, password and query", 2)
         return plan.url
     published = stack.outputs["IngestUrl"]
     endpoint = account.client("cloudformation").meta.endpoint_url

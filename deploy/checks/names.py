@@ -176,9 +176,12 @@ def check_holders(target: Target) -> Iterator[Finding]:
             unknown[kind.noun] = error_code(error) if is_denied(error) else describe_error(error)
             continue
         looked_up += 1
-        if found is not None and not _is_own(target, resource, found):
+        if found is None or _is_own(target, resource, found):
+            continue
+        finding = _describe_holder(target, resource, kind, name, found)
+        if finding:
             held += 1
-            yield _describe_holder(target, resource, kind, name, found)
+            yield finding
     if unknown:
         yield not_checked("names", "; ".join(f"names of kind {noun} ({why})" for noun, why in unknown.items()))
     if looked_up and not held:
@@ -201,7 +204,8 @@ def _is_same(physical_id: str, found: str) -> bool:
     return physical_id == found
 
 
-def _describe_holder(target: Target, resource: Resource, kind: Kind, name: str, found: str) -> Finding:
+def _describe_holder(target: Target, resource: Resource, kind: Kind, name: str, found: str) -> Finding | None:
+    """Whose a name is; None if it is this stack's, whose resources could not be listed."""
     for logical_id, physical in _own_resources(target).items():
         if _is_same(physical, found):
             text = f"{kind.noun} {name} is {logical_id} of this stack, and {resource.logical_id} in the template"
@@ -212,7 +216,11 @@ def _describe_holder(target: Target, resource: Resource, kind: Kind, name: str, 
     try:
         holder = _find_holder(target.account, found)
     except (BotoCoreError, ClientError):
+        if target.stack and not target.stack.resources:
+            return not_checked("names", f"{kind.noun} {name} exists; whether it is this stack's is not known")
         return problem("names", f"{kind.noun} {name} exists; of which stack it is was not checked", delete)
+    if holder == target.name:
+        return None
     if holder:
         advice = "choose another stack_name, or delete that stack"
         return problem("names", f"{kind.noun} {name} belongs to the stack {holder}", advice)

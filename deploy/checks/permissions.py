@@ -125,9 +125,7 @@ def check(target: Target) -> Iterator[Finding]:
     if principal is None:
         yield not_checked("permissions", f"IAM cannot simulate {target.caller}", _ADVICE)
         return
-    denied: list[str] = []
-    unsure: list[str] = []
-    asked = 0
+    asked = refused = 0
     for role, questions in _plan(target, principal):
         for question in questions:
             try:
@@ -136,16 +134,16 @@ def check(target: Target) -> Iterator[Finding]:
                 why = f"iam:SimulatePrincipalPolicy: {error_code(error) if is_denied(error) else describe_error(error)}"
                 yield not_checked("permissions", why, f"compare them with docs/deploy.md by hand; {_ADVICE}")
                 return
-            for action, is_allowed, lacks_context in answers:
-                asked += 1
-                if not is_allowed:
-                    (unsure if lacks_context else denied).append(f"{action} on {question.arn}")
-    if denied:
-        yield problem("permissions", f"IAM's simulator denies {len(denied)}: {', '.join(denied)}", _ADVICE)
-    if unsure:
-        text = f"IAM's simulator denies {len(unsure)} under conditions that it was not told: {', '.join(unsure)}"
-        yield warning("permissions", text, "check the conditions of the policies that allow them")
-    if not denied and not unsure:
+            denied = [action for action, is_allowed, lacks_context in answers if not is_allowed and not lacks_context]
+            unsure = [action for action, is_allowed, lacks_context in answers if not is_allowed and lacks_context]
+            asked, refused = asked + len(answers), refused + len(denied) + len(unsure)
+            if denied:
+                text = f"IAM's simulator denies on {question.arn}: {', '.join(denied)}"
+                yield problem("permissions", text, _ADVICE)
+            if unsure:
+                text = f"IAM's simulator denies on {question.arn}, without knowing all conditions: {', '.join(unsure)}"
+                yield warning("permissions", text, "check the conditions of the policies that allow them")
+    if not refused:
         yield ok("permissions", f"IAM's simulator allows all {asked} actions of a deployment")
 
 

@@ -69,9 +69,10 @@ def _as_numbers(text: str) -> list[int]:
 
 
 def _check_target(wanted: str) -> Iterator[Finding]:
-    target = TARGETS[wanted]
+    target = TARGETS.get(wanted)
     root = run_tool("rustc", "--print", "sysroot")
-    if root is None:
+    # Without cargo, or with an architecture that the template refuses, there is another finding.
+    if root is None or target is None:
         return
     if (Path(root) / "lib" / "rustlib" / target / "lib").is_dir():
         yield ok("rust target", f"the standard library for {target} is installed")

@@ -327,6 +327,17 @@ class NamesTest(Findings):
         account.refuses("cloudformation", "describe_stack_resources", "AccessDenied")
         self.finds(self.look_up(account, "TriggerQueue"), Level.PROBLEM, "was not checked")
 
+    def test_a_stack_that_cannot_be_listed_keeps_its_names(self) -> None:
+        account = Stubbed()
+        own = {"StackName": "pinlake", "LogicalResourceId": "TriggerQueue", "ResourceType": "AWS::SQS::Queue"}
+        own |= {"Timestamp": "2026-01-01T00:00:00Z", "ResourceStatus": "CREATE_COMPLETE"}
+        account.answers("sqs", "get_queue_url", {"QueueUrl": self.QUEUE})
+        account.answers("cloudformation", "describe_stack_resources", {"StackResources": [own]})
+        self.finds(self.look_up(account, "TriggerQueue", existing()), Level.OK)
+        account.answers("sqs", "get_queue_url", {"QueueUrl": self.QUEUE})
+        account.refuses("cloudformation", "describe_stack_resources", "AccessDenied")
+        self.finds(self.look_up(account, "TriggerQueue", existing()), Level.WARNING, "not checked")
+
     def test_a_renamed_resource_of_the_same_stack_is_found(self) -> None:
         account = Stubbed()
         account.answers("sqs", "get_queue_url", {"QueueUrl": self.QUEUE})
@@ -445,9 +456,11 @@ class PermissionsTest(Findings):
 
     def test_decisions(self) -> None:
         self.finds(self.check("allowed"), Level.OK)
-        self.finds(self.check("implicitDeny"), Level.PROBLEM, "s3:GetObject on arn:aws:", "Permissions of the deployer")
-        self.finds(self.check("explicitDeny"), Level.PROBLEM)
-        self.finds(self.check("implicitDeny", "aws:RequestTag/team"), Level.WARNING, "conditions")
+        for decision in ("implicitDeny", "explicitDeny"):
+            for found in self.check(decision):
+                self.finds([found], Level.PROBLEM, "denies on arn:aws:", "s3:GetObject", "Permissions of the deployer")
+        for found in self.check("implicitDeny", "aws:RequestTag/team"):
+            self.finds([found], Level.WARNING, "conditions")
 
     def test_principals(self) -> None:
         self.check("allowed", caller=f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/deployer/session")
@@ -540,6 +553,16 @@ class Whole(unittest.TestCase):
         self.assertEqual(code, 1, printed)
         self.assertIn("problem  stack: pinlake cannot be updated (ROLLBACK_COMPLETE)", printed)
         self.assertIn("1 to fix", printed)
+
+    def test_neighbours_share_their_advice(self) -> None:
+        printed = io.StringIO()
+        found = [
+            Finding(Level.PROBLEM, "x", text, advice) for text, advice in (("a", "do"), ("b", "do"), ("c", "do not"))
+        ]
+        with contextlib.redirect_stdout(printed):
+            self.assertEqual(doctor.report(found), 1)
+        arrows = [line.split() for line in printed.getvalue().splitlines() if "->" in line]
+        self.assertEqual(arrows, [["->", "do"], ["->", "do", "not"]])
 
     def test_without_credentials_the_rest_is_checked(self) -> None:
         account = Stubbed()

@@ -278,6 +278,8 @@ class Smoke(unittest.TestCase):
         self.wrong("not the name of a dataset", smoke.Plan("pinlake", dataset="pin; DROP", record=file))
         self.wrong("not the name of a column", smoke.Plan("pinlake", dataset="pin", record=file, column='a" OR 1'))
         self.wrong("at least one second", smoke.Plan("pinlake", seconds=0))
+        for url in ("host", "ftp://host", "https://user:secret@host", "https://host/?a=b"):
+            self.wrong("URL must be like", smoke.Plan("pinlake", url=url))
         os.environ["PINLAKE"] = str(self.folder / "missing")
         self.wrong("make build", smoke.Plan("pinlake"))
 
