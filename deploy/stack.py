@@ -10,6 +10,14 @@ from deploy.template import Resource, Template
 
 
 @dataclass(frozen=True)
+class Existing:
+    """A resource of a stack. Resources of different types may have the same physical id."""
+
+    type: str
+    physical_id: str
+
+
+@dataclass(frozen=True)
 class Stack:
     """What CloudFormation says of a stack."""
 
@@ -17,8 +25,8 @@ class Stack:
     status: str
     parameters: dict[str, str]
     outputs: dict[str, str]
-    #: Physical ids by logical id, if they were read.
-    resources: dict[str, str] = field(default_factory=dict)
+    #: By logical id; empty if they were not read.
+    resources: dict[str, Existing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,13 +66,13 @@ def find_stack(account: Account, name: str) -> Stack | None:
     )
 
 
-def read_resources(account: Account, name: str) -> dict[str, str]:
-    """Physical ids of a stack's resources by logical id."""
+def read_resources(account: Account, name: str) -> dict[str, Existing]:
+    """The resources of a stack by logical id."""
     pages = account.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
     listed: list[dict[str, Any]] = [item for page in pages for item in page["StackResourceSummaries"]]
     gone = "DELETE_COMPLETE"
     return {
-        item["LogicalResourceId"]: item.get("PhysicalResourceId", "")
+        item["LogicalResourceId"]: Existing(item["ResourceType"], item.get("PhysicalResourceId", ""))
         for item in listed
         if item["ResourceStatus"] != gone
     }

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.account import Account, describe_error, error_code, is_denied
 from deploy.finding import Finding, not_checked, ok, problem
-from deploy.stack import Target
+from deploy.stack import Existing, Target
 from deploy.template import Resource
 
 
@@ -176,7 +176,7 @@ def check_holders(target: Target) -> Iterator[Finding]:
             unknown[kind.noun] = error_code(error) if is_denied(error) else describe_error(error)
             continue
         looked_up += 1
-        if found is None or _is_own(target, resource, found):
+        if found is None or _is_own(target, resource, kind, found):
             continue
         finding = _describe_holder(target, resource, kind, name, found)
         if finding:
@@ -188,33 +188,34 @@ def check_holders(target: Target) -> Iterator[Finding]:
         yield ok("names", f"no other stack or program holds any of the {looked_up} names that were looked up")
 
 
-def _own_resources(target: Target) -> dict[str, str]:
-    return target.stack.resources if target.stack else {}
-
-
-def _is_own(target: Target, resource: Resource, found: str) -> bool:
+def _is_own(target: Target, resource: Resource, kind: Kind, found: str) -> bool:
     """Whether this stack holds a name under the logical id that it will have."""
-    return _is_same(_own_resources(target).get(resource.logical_id, ""), found)
+    own = target.stack.resources.get(resource.logical_id) if target.stack else None
+    return own is not None and _is_same(own, kind, found)
 
 
-def _is_same(physical_id: str, found: str) -> bool:
-    """Whether both name one resource. Queues have several URLs."""
-    if physical_id.startswith("http") and found.startswith("http"):
-        return physical_id.rsplit("/", 2)[1:] == found.rsplit("/", 2)[1:]
-    return physical_id == found
+def _is_same(existing: Existing, kind: Kind, found: str) -> bool:
+    """Whether a resource is the one that was found under a name of this kind."""
+    its_kind = KINDS.get(existing.type)
+    if its_kind is None or its_kind.noun != kind.noun:
+        return False
+    # A queue has several URLs, which end with account and name.
+    if found.startswith("http"):
+        return existing.physical_id.rsplit("/", 2)[1:] == found.rsplit("/", 2)[1:]
+    return existing.physical_id == found
 
 
 def _describe_holder(target: Target, resource: Resource, kind: Kind, name: str, found: str) -> Finding | None:
     """Whose a name is; None if it is this stack's, whose resources could not be listed."""
-    for logical_id, physical in _own_resources(target).items():
-        if _is_same(physical, found):
+    for logical_id, existing in (target.stack.resources if target.stack else {}).items():
+        if _is_same(existing, kind, found):
             text = f"{kind.noun} {name} is {logical_id} of this stack, and {resource.logical_id} in the template"
             advice = "CloudFormation creates before it deletes, so give the resource its old logical id or a new name"
             return problem("names", text, advice)
     command = f"{kind.delete.format(found)} --region {target.account.region}"
     delete = f"if nothing in it is needed, `{command}`; otherwise choose another stack_name"
     try:
-        holder = _find_holder(target.account, found)
+        holder = _find_holder(target.account, kind, found)
     except (BotoCoreError, ClientError):
         if target.stack and not target.stack.resources:
             return not_checked("names", f"{kind.noun} {name} exists; whether it is this stack's is not known")
@@ -228,7 +229,7 @@ def _describe_holder(target: Target, resource: Resource, kind: Kind, name: str, 
     return problem("names", text, delete)
 
 
-def _find_holder(account: Account, physical_id: str) -> str | None:
+def _find_holder(account: Account, kind: Kind, physical_id: str) -> str | None:
     """The stack that holds a resource; None if there is none."""
     client = account.client("cloudformation")
     try:
@@ -238,4 +239,6 @@ def _find_holder(account: Account, physical_id: str) -> str | None:
         if error_code(error) == "ValidationError" and "does not exist" in str(error):
             return None
         raise
-    return found[0]["StackName"] if found else None
+    # All resources of a stack, of which one has this physical id.
+    listed = ((item["StackName"], Existing(item["ResourceType"], item.get("PhysicalResourceId", ""))) for item in found)
+    return next((stack for stack, existing in listed if _is_same(existing, kind, physical_id)), None)

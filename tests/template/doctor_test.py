@@ -28,7 +28,7 @@ from deploy.checks import access, names, permissions, quotas, shards, state, too
 from deploy.checks import settings as parameters
 from deploy.finding import Finding, Level
 from deploy.settings import Settings, read_settings
-from deploy.stack import Stack, Target
+from deploy.stack import Existing, Stack, Target
 from deploy.template import Resource, Template, read_template
 from local.console import Failure
 from local.places import ROOT
@@ -100,8 +100,9 @@ def target(
     )  # fmt: skip
 
 
-def existing(**resources: str) -> Stack:
-    return Stack("pinlake", "UPDATE_COMPLETE", {}, {}, resources)
+def existing(type_: str = "AWS::SQS::Queue", **resources: str) -> Stack:
+    """A stack with resources of one type."""
+    return Stack("pinlake", "UPDATE_COMPLETE", {}, {}, {name: Existing(type_, id_) for name, id_ in resources.items()})
 
 
 class Findings(unittest.TestCase):
@@ -301,6 +302,13 @@ class NamesTest(Findings):
         one = [found for found in whole.resources if found.logical_id == resource]
         return list(names.check_holders(Target(account, whole.template, "pinlake", stack, one, "", "", "")))
 
+    def holds(self, account: Stubbed, stack: str) -> None:
+        """CloudFormation answers that a stack holds the queue: with all its resources."""
+        item = {"StackName": stack, "Timestamp": "2026-01-01T00:00:00Z", "ResourceStatus": "CREATE_COMPLETE"}
+        topic = item | {"LogicalResourceId": "T", "ResourceType": "AWS::SNS::Topic", "PhysicalResourceId": "arn"}
+        queue = item | {"LogicalResourceId": "Q", "ResourceType": "AWS::SQS::Queue", "PhysicalResourceId": self.QUEUE}
+        account.answers("cloudformation", "describe_stack_resources", {"StackResources": [topic, queue]})
+
     def test_free_and_own_names_are_fine(self) -> None:
         account = Stubbed()
         account.refuses("sqs", "get_queue_url", NOBODY["sqs", "get_queue_url"])
@@ -315,9 +323,7 @@ class NamesTest(Findings):
     def test_holders_are_named(self) -> None:
         account = Stubbed()
         account.answers("sqs", "get_queue_url", {"QueueUrl": self.QUEUE})
-        other = {"StackName": "pinlake-old", "LogicalResourceId": "Q", "ResourceType": "AWS::SQS::Queue"}
-        other |= {"Timestamp": "2026-01-01T00:00:00Z", "ResourceStatus": "CREATE_COMPLETE"}
-        account.answers("cloudformation", "describe_stack_resources", {"StackResources": [other]})
+        self.holds(account, "pinlake-old")
         self.finds(self.look_up(account, "TriggerQueue"), Level.PROBLEM, "belongs to the stack pinlake-old")
         account.answers("logs", "describe_log_groups", {"logGroups": [{"logGroupName": "/aws/lambda/pinlake-ingest"}]})
         account.refuses("cloudformation", "describe_stack_resources", "ValidationError", "Stack for x does not exist")
@@ -329,14 +335,19 @@ class NamesTest(Findings):
 
     def test_a_stack_that_cannot_be_listed_keeps_its_names(self) -> None:
         account = Stubbed()
-        own = {"StackName": "pinlake", "LogicalResourceId": "TriggerQueue", "ResourceType": "AWS::SQS::Queue"}
-        own |= {"Timestamp": "2026-01-01T00:00:00Z", "ResourceStatus": "CREATE_COMPLETE"}
         account.answers("sqs", "get_queue_url", {"QueueUrl": self.QUEUE})
-        account.answers("cloudformation", "describe_stack_resources", {"StackResources": [own]})
+        self.holds(account, "pinlake")
         self.finds(self.look_up(account, "TriggerQueue", existing()), Level.OK)
         account.answers("sqs", "get_queue_url", {"QueueUrl": self.QUEUE})
         account.refuses("cloudformation", "describe_stack_resources", "AccessDenied")
         self.finds(self.look_up(account, "TriggerQueue", existing()), Level.WARNING, "not checked")
+
+    def test_a_name_of_another_type_is_another_name(self) -> None:
+        account = Stubbed()
+        stack = existing("AWS::Lambda::Function", IngestLogs="/aws/lambda/pinlake-ingest")
+        account.answers("logs", "describe_log_groups", {"logGroups": [{"logGroupName": "/aws/lambda/pinlake-ingest"}]})
+        account.refuses("cloudformation", "describe_stack_resources", "ValidationError", "Stack for x does not exist")
+        self.finds(self.look_up(account, "IngestLogs", stack), Level.PROBLEM, "belongs to no stack")
 
     def test_a_renamed_resource_of_the_same_stack_is_found(self) -> None:
         account = Stubbed()
@@ -410,7 +421,7 @@ class ShardsTest(Findings):
             "OnDemandStreamCountLimit": 50,
         }
         account.answers("kinesis", "describe_limits", limits)
-        stack = existing(Stream="pinlake-records") if now is not None else None
+        stack = existing("AWS::Kinesis::Stream", Stream="pinlake-records") if now is not None else None
         return list(shards.check(target(account, stack, ShardCount=wanted, **values)))
 
     def refuses(self, now: int, wanted: int, is_refused: bool) -> None:
@@ -543,6 +554,8 @@ class Whole(unittest.TestCase):
         reads = re.compile("(Get|List|Describe|Simulate)[A-Z]")
         self.assertEqual([called for called in account.called if not reads.match(called)], [])
         self.assertGreater(len(account.called), 20)
+        documented = (ROOT / "docs" / "deploy.md").read_text()
+        self.assertEqual([called for called in account.called if f":{called}`" not in documented], [])
 
     def test_a_stack_whose_creation_failed(self) -> None:
         account = Stubbed()
