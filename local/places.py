@@ -76,3 +76,12 @@ def environment(endpoint: str) -> dict[str, str]:
         "SAM_CLI_TELEMETRY": "0",
         "__SAM_CLI_APP_DIR": str(STATE / "sam"),
     }
+
+
+def ingest_url(endpoint: str, published: str) -> str:
+    """The URL of ingest on the stand-in, for the one in the outputs of its stack.
+
+    https://<id>.lambda-url.<region>.on.aws/ does not resolve to the stand-in, which also accepts the id in the path.
+    """
+    url_id = published.split("//", 1)[1].split(".", 1)[0]
+    return f"{endpoint}/_aws/lambda-url/{url_id}"

@@ -22,6 +22,7 @@ from local.places import (
     VENV_BIN,
     architecture,
     environment,
+    ingest_url,
     rust_target,
 )
 from local.stand_in import StandIn
@@ -132,12 +133,10 @@ def _deploy(settings: dict[str, str]) -> None:
 def _describe(runs: StandIn) -> dict[str, Any]:
     stacks = client("cloudformation", runs.endpoint).describe_stacks(StackName=STACK_NAME)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
-    # https://<id>.lambda-url.<region>.on.aws/ does not resolve to the stand-in, which also accepts the id in the path.
-    url_id = outputs["IngestUrl"].split("//", 1)[1].split(".", 1)[0]
     return {
         "endpoint": runs.endpoint,
         "region": REGION,
-        "ingest_url": f"{runs.endpoint}/_aws/lambda-url/{url_id}",
+        "ingest_url": ingest_url(runs.endpoint, outputs["IngestUrl"]),
         "stream": outputs["StreamName"],
         "bucket": outputs["BucketName"],
         "lake": outputs["Lake"],

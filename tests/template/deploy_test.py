@@ -1,14 +1,22 @@
-"""Checks that `make deploy` fails before the long build if it has no region or would wait for an answer for ever.
+"""Checks that `make deploy` fails before the long build if it has no region or would wait for an answer for ever, and
+how it calls SAM.
 
 `make check` runs it. `make up` and the tests deploy with `make deploy`, so success is not tested here.
 """
 
+import contextlib
+import io
 import os
 import subprocess
+import sys
+import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from deploy import run
+from local.places import ROOT
 
 
 def deploy(settings: dict[str, str], *options: str) -> tuple[int, str]:
@@ -44,6 +52,35 @@ class Deploy(unittest.TestCase):
 
     def test_an_unknown_environment_is_refused(self) -> None:
         self.refused("has no section production", {}, "REGION=eu-west-1", "CONFIRM=no", "ENVIRONMENT=production")
+
+    def calls(self, region: str | None, **options: bool) -> list[list[str]]:
+        """The commands that a deployment runs, with a section that has a region."""
+        called = []
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "samconfig.toml")
+            file.write_text('version = 0.1\n[x.deploy.parameters]\nstack_name = "s"\nregion = "eu-north-1"\n')
+            keep = mock.patch.object(
+                run, "run", lambda command, environment, what: called.append((command, environment))
+            )
+            make = mock.patch.dict(os.environ, {"MAKEFLAGS": " --jobserver-auth=3,4", "MAKELEVEL": "1"})
+            wanted = run.Deployment(
+                file, "x", region, Path("built"), **{"is_confirmed": False, "is_executed": True} | options
+            )
+            with keep, make, contextlib.redirect_stderr(io.StringIO()):
+                run.deploy(wanted)
+        for _, environment in called:
+            self.assertFalse({"MAKEFLAGS", "MAKELEVEL"} & set(environment))
+            self.assertEqual(environment["PATH"].split(os.pathsep)[0], str(ROOT / ".venv" / "bin"))
+        return [[Path(str(part)).name for part in command] for command, _ in called]
+
+    def test_sam_gets_section_template_and_region(self) -> None:
+        section = ["--config-file", "samconfig.toml", "--config-env", "x"]
+        build, deployed = self.calls("eu-west-1")
+        self.assertEqual(build, ["sam", "build", *section, "--build-dir", "built"])
+        template = ["--template-file", "template.yaml", "--region", "eu-west-1"]
+        self.assertEqual(deployed, ["sam", "deploy", *section, *template, "--no-confirm-changeset"])
+        self.assertIn("eu-north-1", self.calls(None)[1])
+        self.assertIn("--no-execute-changeset", self.calls(None, is_executed=False)[1])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The checks of ``make doctor``. Each yields findings; none changes anything."""
