@@ -142,7 +142,7 @@ impl Bill {
         line(
             "SQS",
             "calls",
-            flow.queue_calls(prices, measured) * month,
+            flow.queue_calls(settings, prices, measured) * month,
             prices.sqs.per_million_requests / 1e6,
         );
         let writes = analyses * measured.analysis.results * measured.analysis.write_units_per_result;
@@ -301,8 +301,9 @@ impl Flow {
     }
 
     /// Calls to SQS. S3 sends a message per object; messages are received and deleted in batches. An idle queue is polled too.
-    fn queue_calls(&self, prices: &Prices, measured: &Measured) -> f64 {
-        let sent = self.landed() + measured.fixed.sweeps_per_hour / SECONDS_PER_HOUR;
+    fn queue_calls(&self, settings: &Settings, prices: &Prices, measured: &Measured) -> f64 {
+        let direct = if settings.direct_triggers { self.cleanings } else { 0.0 };
+        let sent = self.landed() + direct + measured.fixed.sweeps_per_hour / SECONDS_PER_HOUR;
         let idle = prices.sqs.idle_polls_per_hour / SECONDS_PER_HOUR;
         sent + idle.max(sent / SQS_BATCH) + sent / SQS_BATCH
     }

@@ -11,6 +11,8 @@ pub(super) struct Settings {
     pub cleaner_window: f64,
     /// `CompactorWindowSeconds`.
     pub compactor_window: f64,
+    /// Whether the cleaner triggers the compactor itself, in addition to S3.
+    pub direct_triggers: bool,
     /// Whether the stream keeps records for more than a day.
     pub long_retention: bool,
     /// Planned utilisation of a shard, from 0 to 1.
@@ -43,6 +45,7 @@ impl Settings {
             // Half of the time is for the stream and a third for landing (60 s: 30 and 20 as in the template).
             cleaner_window: (freshness / 2.0).floor().clamp(0.0, 300.0),
             compactor_window: (freshness / 3.0).floor().clamp(1.0, 300.0),
+            direct_triggers: false,
             long_retention: true,
             shard_fill: 0.8,
             analyses_per_day: 24.0,
@@ -51,27 +54,34 @@ impl Settings {
         }
     }
 
-    /// The columns of a bill: default, cheapest, fastest.
+    /// The columns of a bill: the template with windows for `freshness`, and with `Freshness` set to `economy` and `fast`.
     pub(super) fn columns(freshness: f64) -> [Settings; 3] {
         let default = Settings::default_for(freshness);
-        let cheapest = Settings {
-            name: "cheapest",
-            cleaner_window: 300.0,
-            compactor_window: 300.0,
-            long_retention: false,
-            shard_fill: 1.0,
-            analyses_per_day: 1.0,
-            info_logs: false,
-            memory: Memory { ingest: 256.0, ..TEMPLATE },
-        };
-        let fastest = Settings {
-            name: "fastest",
+        let economy =
+            Settings { name: "economy", cleaner_window: 300.0, compactor_window: 300.0, ..default.clone() };
+        let fast = Settings {
+            name: "fast",
             cleaner_window: 0.0,
             compactor_window: 1.0,
-            shard_fill: 0.5,
-            memory: Memory { ingest: 1769.0, cleaner: 1769.0, ..TEMPLATE },
-            ..Settings::default_for(1.0)
+            direct_triggers: true,
+            ..default.clone()
         };
-        [default, cheapest, fastest]
+        [default, economy, fast]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_windows_are_those_of_the_template() {
+        let template = include_str!("../../../template.yaml");
+        let [mut balanced, economy, fast] = Settings::columns(60.0);
+        balanced.name = "balanced";
+        for Settings { name, cleaner_window, compactor_window, .. } in [balanced, economy, fast] {
+            let line = format!("    {name}: {{Cleaner: {cleaner_window}, Compactor: {compactor_window}}}\n");
+            assert!(template.contains(&line), "{line}");
+        }
     }
 }
