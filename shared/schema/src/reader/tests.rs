@@ -68,9 +68,9 @@ fn a_valid_contract_is_parsed() {
     };
     assert_eq!((item.name().as_str(), item.is_nullable()), ("element", true));
     assert_eq!(visit.landing_schema().fields().last().expect("key").name(), crate::KEY_COLUMN);
-    // Without a contract for quarantine, the embedded one is used.
+    // Without contracts of the datasets of the pipeline, the embedded ones are used.
     assert_eq!(catalog.quarantine().name, QUARANTINE);
-    assert_eq!(catalog.contracts().count(), 2);
+    assert_eq!(catalog.contracts().count(), 3);
 }
 
 #[test]
