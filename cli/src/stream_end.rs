@@ -31,10 +31,10 @@ pub async fn find_ends(name: &str, watermarks: &Watermarks) -> Result<Acknowledg
     let shards = list_shards(&client, name).await?;
     let found: Vec<_> = stream::iter(shards)
         .map(|shard| {
-            let (client, landed) = (&client, ends.get(&shard).cloned());
+            let (client, landed) = (&client, ends.get(&shard.id).cloned());
             async move {
                 let end = find_end(client, name, &shard, landed.as_ref()).await?;
-                Ok::<_, CliError>(end.map(|end| (shard, end)))
+                Ok::<_, CliError>(end.map(|end| (shard.id, end)))
             }
         })
         .buffer_unordered(CONCURRENCY)
@@ -44,7 +44,14 @@ pub async fn find_ends(name: &str, watermarks: &Watermarks) -> Result<Acknowledg
     Ok(ends)
 }
 
-async fn list_shards(client: &Client, name: &str) -> Result<Vec<String>, CliError> {
+/// A shard of the stream.
+struct Shard {
+    id: String,
+    /// Digits of its sequence numbers.
+    digits: usize,
+}
+
+async fn list_shards(client: &Client, name: &str) -> Result<Vec<Shard>, CliError> {
     let mut shards = Vec::new();
     let mut token = None;
     for _ in 0..MAX_SHARD_PAGES {
@@ -55,7 +62,10 @@ async fn list_shards(client: &Client, name: &str) -> Result<Vec<String>, CliErro
             Some(token) => call.next_token(token),
         };
         let listed = call.send().await.map_err(|error| read_error(name, DisplayErrorContext(error)))?;
-        shards.extend(listed.shards().iter().map(|shard| shard.shard_id().to_owned()));
+        shards.extend(listed.shards().iter().map(|shard| Shard {
+            id: shard.shard_id().to_owned(),
+            digits: shard.sequence_number_range().map_or(0, |range| range.starting_sequence_number().len()),
+        }));
         token = listed.next_token;
         if token.is_none() {
             return Ok(shards);
@@ -68,15 +78,16 @@ async fn list_shards(client: &Client, name: &str) -> Result<Vec<String>, CliErro
 async fn find_end(
     client: &Client,
     name: &str,
-    shard: &str,
+    shard: &Shard,
     landed: Option<&Sequence>,
 ) -> Result<Option<Sequence>, CliError> {
-    let call = client.get_shard_iterator().stream_name(name).shard_id(shard);
+    let call = client.get_shard_iterator().stream_name(name).shard_id(&shard.id);
     let call = match landed {
         None => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
+        // With the leading zeros of the stream, which watermarks do not have.
         Some(landed) => call
             .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-            .starting_sequence_number(landed.as_str()),
+            .starting_sequence_number(format!("{:0>digits$}", landed.as_str(), digits = shard.digits)),
     };
     let opened = call.send().await.map_err(|error| read_error(name, DisplayErrorContext(error)))?;
     let mut iterator = opened.shard_iterator;
@@ -96,10 +107,8 @@ async fn find_end(
         iterator = page.next_shard_iterator;
         tokio::time::sleep(PAGE_INTERVAL).await;
     }
-    Err(read_error(
-        name,
-        format!("shard {shard} has more than {MAX_RECORD_PAGES} pages that have not landed"),
-    ))
+    let what = format!("shard {} has more than {MAX_RECORD_PAGES} pages that have not landed", shard.id);
+    Err(read_error(name, what))
 }
 
 fn read_error(name: &str, cause: impl ToString) -> CliError {

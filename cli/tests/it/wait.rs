@@ -21,7 +21,7 @@ fn shard(id: &str) -> Value {
     json!({
         "ShardId": id,
         "HashKeyRange": { "StartingHashKey": "0", "EndingHashKey": "9" },
-        "SequenceNumberRange": { "StartingSequenceNumber": "1" }
+        "SequenceNumberRange": { "StartingSequenceNumber": "001" }
     })
 }
 
@@ -47,10 +47,10 @@ fn stream(request: &Request) -> Reply {
             let start = asked["StartingSequenceNumber"].as_str().unwrap_or("0");
             json!({ "ShardIterator": format!("{}@{start}", asked["ShardId"].as_str().unwrap()) })
         }
-        ("GetRecords", _, Some("s-0@10")) => records(&["11", "12"], Some("s-0@12"), 5000),
-        ("GetRecords", _, Some("s-0@12")) => records(&["13"], Some("s-0@13"), 0),
+        ("GetRecords", _, Some("s-0@010")) => records(&["11", "12"], Some("s-0@012"), 5000),
+        ("GetRecords", _, Some("s-0@012")) => records(&["13"], Some("s-0@013"), 0),
         ("GetRecords", _, Some("s-1@0")) => records(&[], Some("s-1@0"), 0),
-        ("GetRecords", _, Some("s-2@20")) => records(&[], None, 0),
+        ("GetRecords", _, Some("s-2@020")) => records(&[], None, 0),
         _ => return json_reply(400, &json!({ "__type": "InvalidArgumentException", "message": asked })),
     };
     json_reply(200, &reply)
@@ -104,7 +104,7 @@ async fn a_stream_is_drained_when_its_last_records_are_in_their_tables() {
     fs::remove_file(lake.0.path().join("lake").join(landing)).unwrap();
 
     let caught_up = Endpoint::start(|request, _| match called(request).1["ShardIterator"].as_str() {
-        Some("s-0@12") => json_reply(200, &records(&[], Some("s-0@12"), 0)),
+        Some("s-0@012") => json_reply(200, &records(&[], Some("s-0@012"), 0)),
         _ => stream(request),
     });
     lake.wait(&caught_up.await, "events").await.assert_code(0);
