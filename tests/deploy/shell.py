@@ -12,7 +12,7 @@ from pathlib import Path
 from pages import Block
 
 #: Maximum seconds of a block.
-LIMIT = 180
+LIMIT = 600
 #: Maximum number of questions of a block.
 QUESTIONS = 10
 
