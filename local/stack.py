@@ -45,33 +45,38 @@ def up(keeping: bool = False, programs: Path | None = None) -> dict[str, Any]:
         _deploy(settings)
     else:
         _make_deploy(settings)
-    described = _describe(runs)
+    described = describe(runs)
     _write(STACK_JSON, json.dumps(described, indent=2) + "\n")
     _write(FUNCTIONS_ENV, _functions_environment(described))
     say(f"the stack is up: {STACK_JSON.relative_to(ROOT)} has its addresses; ingest is at {described['ingest_url']}")
     return described
 
 
-def client(service: str, endpoint: str, **timeouts: int) -> Any:
+def client(service: str, endpoint: str, region: str = REGION, **timeouts: int) -> Any:
     """A boto3 client of the stand-in, which uses no proxy."""
-    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=region)
     return session.client(
         service, endpoint_url=endpoint, config=Config(proxies={}, retries={"total_max_attempts": 1}, **timeouts)
     )
 
 
-def _make_deploy(settings: dict[str, str]) -> None:
-    """Runs `make deploy` with the profile, target and features of `make build`, so that nothing is compiled again."""
-    say("make deploy: template.yaml to the stand-in")
-    quick = {
+def quick(settings: dict[str, str]) -> dict[str, str]:
+    """The environment in which `make deploy` uses the profile, target and features of `make build`."""
+    # The new make must not take part in the job server of a make that started this.
+    ours = {name: value for name, value in settings.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return ours | {
         "SAM_BUILD_MODE": "debug",
         # Not zig, which is for cross-compiling.
         "CARGO_LAMBDA_COMPILER": "cargo",
         # Otherwise cargo selects the features of shared dependencies for each function, and builds them again.
         "CARGO_LAMBDA_COMPILER_EXTRA_ARGS": "--workspace",
+        "PYTHONPATH": str(ROOT / "local" / "quick"),
     }
-    # The new make must not take part in the job server of a make that started this.
-    ours = {name: value for name, value in settings.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+
+
+def _make_deploy(settings: dict[str, str]) -> None:
+    """Runs `make deploy` so that nothing is compiled again."""
+    say("make deploy: template.yaml to the stand-in")
     run(
         [
             "make",
@@ -83,7 +88,7 @@ def _make_deploy(settings: dict[str, str]) -> None:
             f"SAMCONFIG={_CONFIG}",
             f"DEPLOY_DIR={_BUILD}",
         ],
-        ours | quick,
+        quick(settings),
         what="make deploy",
         log=_LOG,
     )
@@ -130,12 +135,13 @@ def _deploy(settings: dict[str, str]) -> None:
     )  # fmt: skip
 
 
-def _describe(runs: StandIn) -> dict[str, Any]:
-    stacks = client("cloudformation", runs.endpoint).describe_stacks(StackName=STACK_NAME)["Stacks"]
+def describe(runs: StandIn, name: str = STACK_NAME, region: str = REGION) -> dict[str, Any]:
+    """The contents of stack.json for a stack that is deployed."""
+    stacks = client("cloudformation", runs.endpoint, region).describe_stacks(StackName=name)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
     return {
         "endpoint": runs.endpoint,
-        "region": REGION,
+        "region": region,
         "ingest_url": ingest_url(runs.endpoint, outputs["IngestUrl"]),
         "stream": outputs["StreamName"],
         "bucket": outputs["BucketName"],

@@ -10,6 +10,7 @@ stack() {
 
 # First, because two stacks at once would only be slower.
 PINLAKE_STATE=chaos PINLAKE_PORT=${PINLAKE_CHAOS_PORT:-4568} .venv/bin/python -m local chaos --seconds 45
+PINLAKE_STATE=deploy-test PINLAKE_PORT=${PINLAKE_DEPLOY_PORT:-4570} tests/deploy/run.sh
 
 trap 'stack down' EXIT
 stack up

@@ -23,6 +23,7 @@ mod recover;
 mod replay;
 mod results;
 mod seeded_rng;
+mod stream_end;
 mod wait;
 
 use std::io::{self, IsTerminal};

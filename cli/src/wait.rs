@@ -4,35 +4,42 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pinlake_landing::drain::{self, DrainLimits};
+use object_store::ObjectStore;
+use pinlake_landing::LandingError;
+use pinlake_landing::drain::{self, Acknowledged, DrainLimits};
+use pinlake_landing::watermark;
 use tokio::time::Instant;
 
 use crate::acks::Acks;
 use crate::console::{self, Unit};
 use crate::error::CliError;
 use crate::lake;
+use crate::stream_end;
 
 /// Wait until every acknowledged record is in its table or in quarantine.
 ///
 /// The pipeline is drained when the watermark of every shard has reached the acknowledgements, and no discarded
 /// batch, landing object or failed object is left at or below them.
 ///
+/// Without --acks, it waits for all records that the Kinesis stream NAME has when the command starts.
+///
 /// Exit code 0 when drained. Exit code 1 after the timeout, or if FILE is missing, empty or not readable.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   pinlake replay --to $URL --from rows --acks acks.json
-  pinlake wait --lake s3://my-lake --acks acks.json")]
+  pinlake wait --lake s3://my-lake --acks acks.json
+  pinlake wait --lake s3://my-lake --stream pinlake-records")]
 pub struct WaitArgs {
     /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
     pub lake: String,
-    /// Stream whose watermarks count; needed only if the lake has several
+    /// Stream whose watermarks count; needed if the lake has several, or without --acks
     #[arg(long, value_name = "NAME", env = "PINLAKE_STREAM")]
     pub stream: Option<String>,
     /// Acknowledgements to wait for, written by `pinlake replay --acks`
-    #[arg(long, value_name = "FILE")]
-    pub acks: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "stream")]
+    pub acks: Option<PathBuf>,
     /// Maximum time to wait
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
@@ -43,8 +50,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs the command.
 pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
-    let acks = Acks::load_nonempty(&args.acks)?;
+    let acks = args.acks.as_deref().map(Acks::load_nonempty).transpose()?;
     let store = lake::store(&args.lake).await?;
+    let acknowledged = match (&acks, &args.stream) {
+        (None, Some(stream)) => find_ends(&args.lake, &*store, stream).await?,
+        (acks, _) => acks.as_ref().map(|acks| acks.acknowledged().clone()).unwrap_or_default(),
+    };
     let destination = lake::destination(&args.lake, &store).await?;
     let limits = DrainLimits::default();
     let bar = console::progress("draining", Unit::Steps, None);
@@ -53,14 +64,8 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
     let mut has_reported = false;
     loop {
         let stream = args.stream.as_deref();
-        let checked = drain::measure_backlog(&*store, &*destination, stream, acks.acknowledged(), &limits);
-        let backlog = checked.await.map_err(|error| {
-            CliError::failed(
-                format!("cannot read the lake {}", args.lake),
-                "check its name and your permissions",
-            )
-            .caused_by(error)
-        })?;
+        let checked = drain::measure_backlog(&*store, &*destination, stream, &acknowledged, &limits);
+        let backlog = checked.await.map_err(|error| lake_error(&args.lake, error))?;
         if backlog.is_drained() {
             bar.finish_and_clear();
             return Ok(ExitCode::SUCCESS);
@@ -90,6 +95,17 @@ pub async fn run(args: WaitArgs) -> Result<ExitCode, CliError> {
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
+}
+
+/// The end of each shard of the stream, as acknowledgements to wait for.
+async fn find_ends(lake: &str, store: &dyn ObjectStore, stream: &str) -> Result<Acknowledged, CliError> {
+    let watermarks = watermark::read_all(store).await.map_err(|error| lake_error(lake, error))?;
+    stream_end::find_ends(stream, &watermarks).await
+}
+
+fn lake_error(lake: &str, error: LandingError) -> CliError {
+    CliError::failed(format!("cannot read the lake {lake}"), "check its name and your permissions")
+        .caused_by(error)
 }
 
 fn recovery_advice(lake: &str) -> String {

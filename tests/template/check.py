@@ -13,6 +13,8 @@ TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 METRICS = TEMPLATE.parent / "docs" / "metrics.md"
 # Says for each alarm what it means and what to do.
 RUNBOOK = TEMPLATE.parent / "docs" / "runbook.md"
+# Imports the resources that a deleted stack keeps: docs/decisions/adopt-by-import.md.
+ADOPTED = TEMPLATE.parent / "adopt.yaml"
 
 
 # The only policies allowed besides the roles of the functions.
@@ -69,6 +71,8 @@ def find_broken_promises(resources: dict[str, Any]) -> list[str]:
         unwatched_discards,
         missing_recursive_loop,
         short_visibility_timeouts,
+        names_that_stay,
+        differences_of_adopted,
     )
     return [promise for check in checks for promise in check(resources)]
 
@@ -336,6 +340,32 @@ def missing_recursive_loop(resources: dict[str, Any]) -> Iterator[str]:
         )
         if sends and function.get("RecursiveLoop") != "Allow":
             yield f"{name}: it may send to {queue}, which invokes it; say RecursiveLoop: Allow, or Lambda stops it"
+
+
+def names_that_stay(resources: dict[str, Any]) -> Iterator[str]:
+    """What has a name of the template is deleted with the stack, or the name blocks the next deployment."""
+    named = ("Name", "BucketName", "TableName", "QueueName", "LogGroupName", "FunctionName", "TopicName", "AlarmName")
+    for name, resource in resources.items():
+        kept = resource.get("DeletionPolicy", "Delete") != "Delete"
+        if kept and any(each in resource["Properties"] for each in named):
+            yield f"{name}: a resource that is kept must have a generated name"
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        for statement in (each for policy in role.get("Policies", []) for each in statements_of(policy)):
+            if "logs:CreateLogGroup" in as_list(statement.get("Action", [])):
+                yield f"{name}: logs:CreateLogGroup creates the log group again while the stack is deleted"
+
+
+def differences_of_adopted(resources: dict[str, Any]) -> Iterator[str]:
+    """adopt.yaml has exactly the resources that a deleted stack keeps, with some of their properties."""
+    adopted = yaml_parse(ADOPTED.read_text())["Resources"]
+    kept = {name: found for name, found in resources.items() if found.get("DeletionPolicy", "Delete") != "Delete"}
+    for name in sorted(adopted.keys() ^ kept.keys()):
+        yield f"{name}: a deleted stack keeps it, or adopt.yaml imports it, but not both"
+    for name in sorted(adopted.keys() & kept.keys()):
+        mine, theirs = adopted[name], kept[name]
+        same = all(mine.get(key) == theirs.get(key) for key in ("Type", "DeletionPolicy", "UpdateReplacePolicy"))
+        if not same or not mine.get("Properties", {}).items() <= theirs["Properties"].items():
+            yield f"{name}: adopt.yaml says otherwise"
 
 
 def role_of(function: dict[str, Any]) -> str:

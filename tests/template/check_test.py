@@ -193,6 +193,25 @@ class Check(unittest.TestCase):
         self.breaks(queue, lambda changed: changed[queue]["Properties"].update(VisibilityTimeout=1019))
         self.breaks(queue, lambda changed: changed[compactor]["Properties"].update(Timeout=121))
 
+    def test_a_deleted_stack_leaves_no_name(self) -> None:
+        def named(changed: dict[str, Any]) -> None:
+            changed["Lake"]["Properties"]["BucketName"] = "lake"
+
+        def grant(changed: dict[str, Any]) -> None:
+            statements(changed, ROLES[0])[0]["Action"].append("logs:CreateLogGroup")
+
+        self.breaks("generated name", named)
+        self.breaks("while the stack is deleted", grant)
+
+    def test_the_resources_to_adopt_are_those_that_are_kept(self) -> None:
+        self.breaks("Results: a deleted stack keeps it, or", lambda changed: changed["Results"].pop("DeletionPolicy"))
+        self.breaks("Sweep: a deleted", lambda changed: changed["Sweep"].update(DeletionPolicy="Retain"))
+        for change in (
+            lambda changed: changed["Lake"].update(DeletionPolicy="Retain"),
+            lambda changed: changed["Results"]["Properties"].update(BillingMode="PROVISIONED"),
+        ):
+            self.breaks("adopt.yaml says otherwise", change)
+
     def test_a_function_that_sends_itself_messages_allows_recursion(self) -> None:
         self.breaks("Compactor", lambda changed: changed["Compactor"]["Properties"].pop("RecursiveLoop"))
         terminate = {"RecursiveLoop": "Terminate"}

@@ -20,3 +20,4 @@ mod recover;
 mod replay;
 mod server;
 mod usage;
+mod wait;

@@ -39,6 +39,7 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (&["generate", "--out", "rows", "--rows", "ten"], "ten"),
         (&["analyse", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["load", "--lake", "lake", "--dataset", "weather", "pin.ndjson"], "there is no dataset weather"),
+        (&["wait", "--lake", "empty"], "--acks"),
         (&["recover", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["recover", "--lake", "s3://bucket/part"], "--stream"),
         (&["recover", "--lake", "empty", "--dead-letters", "http://x"], "--queue"),
