@@ -1,5 +1,6 @@
 //! Compaction: inserts the landing objects of a dataset into its table.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use pinlake_landing::land::{RawBatch, land_replacement};
 use pinlake_landing::object::{self, LandingObject};
+use pinlake_landing::source::RecordSource;
 use pinlake_landing::{LandingError, raw};
 use pinlake_schema::{Catalog, Contract};
 use tokio::time::Instant;
@@ -20,6 +22,8 @@ use crate::tables::Tables;
 
 /// Landing objects that are read at the same time. Most are small, and on S3 each read takes tens of milliseconds.
 const CONCURRENCY: usize = 64;
+/// Shards in the log line of a commit.
+const MAX_LOGGED_SHARDS: usize = 8;
 /// A compactor that finds another one working on the same objects skips up to this many commits of objects.
 const MAX_SKIPPED_COMMITS: usize = 8;
 
@@ -153,6 +157,10 @@ impl Compaction<'_> {
         let (batches, arrived, count) = self.read_objects(objects).await?;
         let objects = &objects[..count];
         let rows = insert_and_reconcile(self.tables, self.catalog, contract, &batches).await?;
+        if let Some(version) = rows.version {
+            let (dataset, sources) = (&contract.name, describe_sources(objects));
+            tracing::info!(dataset, version, inserted = rows.inserted, sources, "committed");
+        }
         let paths = objects.iter().map(|object| object.path.clone()).collect();
         object::remove(&self.tables.store, paths).await?;
         self.summary.read += rows.read;
@@ -244,6 +252,32 @@ impl Compaction<'_> {
         self.summary.failed += 1;
         Ok(())
     }
+}
+
+/// Describes from which records the objects come, so that a log can be searched for an acknowledgement: for each shard
+/// its name and the first and last sequence number, `records/shardId-000000000000 17..42`.
+fn describe_sources(objects: &[LandingObject]) -> String {
+    let mut shards: BTreeMap<&RecordSource, (&str, &str)> = BTreeMap::new();
+    // Longer numbers are greater.
+    let order = |a: &str, b: &str| a.len().cmp(&b.len()).then_with(|| a.cmp(b));
+    for LandingObject { name, .. } in objects {
+        let range = shards.entry(&name.source).or_insert((&name.first, &name.last));
+        if order(&name.first, range.0).is_lt() {
+            range.0 = &name.first;
+        }
+        if order(&name.last, range.1).is_gt() {
+            range.1 = &name.last;
+        }
+    }
+    let mut text: Vec<String> = shards
+        .iter()
+        .take(MAX_LOGGED_SHARDS)
+        .map(|(source, (first, last))| format!("{source} {first}..{last}"))
+        .collect();
+    if shards.len() > MAX_LOGGED_SHARDS {
+        text.push(format!("and {} more", shards.len() - MAX_LOGGED_SHARDS));
+    }
+    text.join(", ")
 }
 
 /// Merges small files. A merge only makes reads faster, so a failure is logged and not returned.
@@ -426,5 +460,20 @@ mod tests {
         let done = lake.compact(&catalog, "visit", CompactionLimits::default()).await.unwrap();
         assert_eq!((done.inserted, done.failed, done.more), (1, 1, false));
         assert!(store.head(&Path::from(format!("failed/{junk}"))).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_log_names_the_records_of_a_commit() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let catalog = catalog("\"-\"");
+        for sequence in [9, 10, 11] {
+            deliver(&*store, &catalog, sequence, &format!("{{\"visitor\": {sequence}}}")).await;
+        }
+        let objects = object::list(&*store, None, 10).await.unwrap();
+        let text = describe_sources(&objects);
+        assert!(
+            text.starts_with("events/shardId-0 ") && text.contains('9') && text.ends_with("11"),
+            "{text}"
+        );
     }
 }
