@@ -16,7 +16,7 @@ use crate::access::{Access, Caller};
 use crate::ack;
 use crate::endpoint::{CompletedWrite, DecodeFn, EncodeFn, Operation, RequestContext, Target};
 use crate::error::ApiError;
-use crate::packing::StreamRecord;
+use crate::packing::{PackedRequest, StreamRecord};
 use crate::protocol::Route;
 use crate::request_id::{RequestId, lambda_request_id};
 use crate::response::ApiResponse;
@@ -150,7 +150,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
         summary: &mut RequestSummary,
     ) -> Result<ApiResponse, ApiError> {
         let id = RequestId::from_request(context.request, context.caller)?;
-        let records = decode(context, &id.stored)?;
+        let PackedRequest { records, ends } = decode(context, &id.stored)?;
         if context.target == Target::Shared {
             check_record_access(context.caller, &records)?;
         }
@@ -165,6 +165,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
         let (status, body) = encode(&CompletedWrite {
             request_id: &id.client,
             records: &records,
+            ends: &ends,
             summary: &written,
             completed_us: self.env.clock.now().timestamp_micros(),
         });

@@ -18,9 +18,10 @@ use serde_json::Value;
 use crate::access::Caller;
 use crate::body;
 use crate::error::ApiError;
-use crate::packing::StreamRecord;
+use crate::packing::{PackedRequest, StreamRecord};
 use crate::response::ApiResponse;
 use crate::stream::read::{BoxFuture, ReadableStream};
+use crate::stream::{Receipt, StreamError};
 use crate::writer::WriteSummary;
 
 /// A wire protocol.
@@ -109,7 +110,7 @@ impl Method {
 }
 
 /// Decodes the records of a request. The second argument is the request's id in the stream keys.
-pub type DecodeFn = fn(&RequestContext<'_>, &str) -> Result<Vec<StreamRecord>, ApiError>;
+pub type DecodeFn = fn(&RequestContext<'_>, &str) -> Result<PackedRequest, ApiError>;
 /// Encodes the response to a write of which at least one record was stored, or which had no records.
 pub type EncodeFn = fn(&CompletedWrite<'_>) -> (StatusCode, Value);
 /// Answers from the catalog.
@@ -269,12 +270,39 @@ pub fn complete_names(patterns: &[String]) -> impl Iterator<Item = &str> {
 pub struct CompletedWrite<'a> {
     /// The request's id as the client knows it.
     pub request_id: &'a str,
-    /// The records in the order of the request.
+    /// The records for the stream, in the order of the request.
     pub records: &'a [StreamRecord],
+    /// The end of each record of the request, as in [`PackedRequest::ends`].
+    pub ends: &'a [u64],
     /// What happened to each record.
     pub summary: &'a WriteSummary,
     /// When the write was completed, in microseconds since 1970.
     pub completed_us: i64,
+}
+
+impl<'a> CompletedWrite<'a> {
+    /// What happened to each record of the request, in order. A record of several lines is stored if all of them are.
+    pub fn results(&self) -> impl Iterator<Item = Result<&'a Receipt, &'a StreamError>> {
+        let (records, results, ends) = (self.records, &self.summary.results, self.ends);
+        // The record of the stream that has the next line.
+        let (mut at, mut line) = (0, 0);
+        let lines = records.last().map_or(0, |record| record.lines.end);
+        let ends = ends.iter().copied().chain(ends.is_empty().then_some(1..=lines).into_iter().flatten());
+        ends.filter_map(move |end| {
+            let mut result = None;
+            while line < end {
+                let stored = results.get(at)?.as_ref();
+                result = match result {
+                    Some(Err(error)) => Some(Err(error)),
+                    _ => Some(stored),
+                };
+                let record_end = records.get(at)?.lines.end;
+                line = record_end.min(end);
+                at += usize::from(line == record_end);
+            }
+            result
+        })
+    }
 }
 
 /// The response to a read from the stream.

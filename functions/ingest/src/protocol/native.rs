@@ -13,7 +13,7 @@ use crate::compact::{Discard, Reader};
 use crate::endpoint::{CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
 use crate::openapi;
-use crate::packing::{Packer, StreamRecord};
+use crate::packing::{LineSink as _, PackedRequest, Packer};
 use crate::response::ApiResponse;
 
 /// The native protocol.
@@ -84,12 +84,12 @@ impl Framing {
     }
 }
 
-fn decode_request(context: &RequestContext<'_>, request_id: &str) -> Result<Vec<StreamRecord>, ApiError> {
+fn decode_request(context: &RequestContext<'_>, request_id: &str) -> Result<PackedRequest, ApiError> {
     let framing = Framing::from_media_type(context.media_type()?.as_deref())?;
     decode_body(&context.text()?, framing, Packer::new(context.target.dataset(), request_id))
 }
 
-fn decode_body(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<Vec<StreamRecord>, ApiError> {
+fn decode_body(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<PackedRequest, ApiError> {
     let is_lines = framing == Framing::Lines || starts_with_complete_line(text);
     let result = if is_lines { decode_lines(text, &mut packer) } else { decode_value(text, &mut packer) };
     result.map_err(|error| error.into_api_error(text))?;
@@ -195,6 +195,7 @@ mod tests {
     fn records(text: &str, framing: Framing) -> Result<Vec<String>, ApiError> {
         let packed = decode_body(text.as_bytes(), framing, Packer::new(Some("pin"), "r"))?;
         Ok(packed
+            .records
             .iter()
             .flat_map(|record| std::str::from_utf8(&record.data).unwrap().split('\n').map(str::to_owned))
             .collect())
