@@ -6,7 +6,7 @@ use std::io::Read;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use crate::compact::Malformed;
+use crate::compact::{Discard, Malformed, Reader};
 use crate::error::ApiError;
 
 /// The maximum size of a body as sent: the limit of a Lambda function URL.
@@ -44,6 +44,28 @@ pub fn media_type(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     })?;
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     Ok((!essence.is_empty()).then_some(essence))
+}
+
+/// The stream that the JSON of an uncompressed body names, as `StreamName` or at the end of `StreamARN`; `None` if it names none.
+pub fn stream_name(body: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(body);
+    if reader.peek() != Some(b'{') || body.len() > MAX_BODY_BYTES || std::str::from_utf8(body).is_err() {
+        return None;
+    }
+    let (mut name, mut arn) = (None, None);
+    // An error in the body is reported when it is decoded.
+    let _ = reader.members(|reader, member| {
+        let found = match member {
+            "StreamName" => &mut name,
+            "StreamARN" => &mut arn,
+            _ => return reader.value(&mut Discard),
+        };
+        let mut text = Vec::new();
+        reader.value(&mut text)?;
+        *found = serde_json::from_slice::<String>(&text).ok();
+        Ok::<(), Malformed>(())
+    });
+    name.or_else(|| Some(arn?.rsplit('/').next()?.to_owned()))
 }
 
 /// Decompresses a body. The result is UTF-8, has no byte order mark and is not blank.

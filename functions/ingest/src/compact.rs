@@ -70,6 +70,7 @@ impl Sink for Discard {
 }
 
 /// Reads JSON text, and copies values of it in compact form.
+#[derive(Clone)]
 pub struct Reader<'a> {
     lexer: Lexer<'a>,
 }

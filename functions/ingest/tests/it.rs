@@ -196,6 +196,7 @@ fn app_rejecting(
         catalog: Arc::new(Catalog::embedded().unwrap()),
         access: Access::Anyone,
         reads_enabled: true,
+        cors: ingest::cors::Cors::default(),
         retry_policy: WriteRetryPolicy::default(),
         env: Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(7)) },
     }

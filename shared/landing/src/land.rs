@@ -387,7 +387,7 @@ mod tests {
         let store = InMemory::new();
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let geo = br#"{"ind": 1, "timestamp": "2020-08-28 03:52:47", "latitude": 1.5, "longitude": 2.5, "country": "Peru"}"#;
-        let two = [&geo[..], b"\n{\"ind\": 2}\n"].concat();
+        let two = [&geo[..], b"\n{\"ind\": 2, \"country\": \"Peru\"}\n"].concat();
         let pretty = b"{\n \"ind\": 3,\n \"first_name\": \"A\", \"last_name\": \"B\", \"age\": 20\n}";
         let records = [
             record("geo/r1/0", 7, &two),
@@ -473,6 +473,52 @@ mod tests {
         ];
         assert_eq!(places, expected.map(|(at, why)| (at.to_owned(), why.to_owned())));
         assert_eq!(texts(&rejects, "dataset")[2], "pin", "the inner record's own key selects the dataset");
+    }
+
+    /// The records of one value, in all forms that `pinlake_payload` knows, under a key of ingest and another one.
+    #[tokio::test]
+    async fn the_same_data_gives_the_same_records_in_every_form() {
+        use base64::Engine as _;
+        let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes).into_bytes();
+        let catalog = Arc::new(Catalog::embedded().unwrap());
+        let second = USER.replace("\"ind\": 1", "\"ind\": 2");
+        let (lines, array) = (format!("{USER}\n{second}\n"), format!("[{USER}, {second}]"));
+        let wrapped = format!("{{\"value\": {array}}}");
+        let envelope = format!("{{\"records\": [{{\"value\": {USER}}}, {{\"Data\": {second}}}]}}");
+        for text in [&lines, &array, &wrapped, &envelope] {
+            for data in [
+                text.as_bytes().to_vec(),
+                gzip(text.as_bytes()),
+                encode(text.as_bytes()),
+                encode(&gzip(text.as_bytes())),
+                serde_json::to_vec(text).unwrap(),
+            ] {
+                for key in ["user", "user/r1/0", "partition-1"] {
+                    let store = InMemory::new();
+                    land_twice(&store, &catalog, &[record(key, 7, &data)]).await;
+                    assert_eq!(rows_of(&store, "user").await.num_rows(), 2, "{text} {key}");
+                    assert_eq!(object::list(&store, None, 9).await.unwrap().len(), 1, "{text} {key}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn elements_of_an_array_have_places_and_identities_of_their_own() {
+        let contract =
+            "name = \"x\"\nversion = 1\nidentity = \"record\"\n[[column]]\nname = \"a\"\ntype = \"int64\"";
+        let catalog = Arc::new(Catalog::from_files([("x.toml".to_owned(), contract.to_owned())]).unwrap());
+        let data = b"[{\"a\":1},{\"a\":1},7,{\"b\":1}]";
+        let store = InMemory::new();
+        let records = [record("x/r/0", 7, data), record("x/r/1", 8, data)];
+        land_twice(&store, &catalog, &records).await;
+        let rows = rows_of(&store, "x").await;
+        let keys = rows.column_by_name(pinlake_schema::KEY_COLUMN).unwrap().as_fixed_size_binary();
+        let keys: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(keys.len(), 4, "equal elements are four records");
+        let rejects = rows_of(&store, "quarantine").await;
+        assert_eq!(texts(&rejects, "position"), ["7#3", "7#4", "8#3", "8#4"]);
+        assert_eq!(texts(&rejects, "reason"), ["not_an_object", "nothing_found"].repeat(2));
     }
 
     /// Another producer can send a key in the form of ingest's whose index would overflow.

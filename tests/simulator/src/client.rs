@@ -235,6 +235,7 @@ async fn send(
                 catalog: contracts::catalog(catalog_version),
                 access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
                 reads_enabled: false,
+                cors: ingest::cors::Cors::default(),
                 retry_policy: WriteRetryPolicy::default(),
                 env: world.env(),
             },

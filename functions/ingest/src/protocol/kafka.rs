@@ -73,10 +73,15 @@ impl Protocol for KafkaRest {
     }
 
     fn encode_error(&self, error: &ApiError, _: &str) -> ApiResponse {
-        let status = status(error);
-        let body = json!({ "error_code": error_code(error, status), "message": error.to_string() });
-        ApiResponse::from_error(error, status, body)
+        encode_error(error)
     }
+}
+
+/// Encodes an error as all versions of the proxy do.
+pub(super) fn encode_error(error: &ApiError) -> ApiResponse {
+    let status = status(error);
+    let body = json!({ "error_code": error_code(error, status), "message": error.to_string() });
+    ApiResponse::from_error(error, status, body)
 }
 
 /// The status of an error. The proxy answers a body of the wrong shape with "unprocessable".
@@ -163,7 +168,8 @@ impl Embedding {
                 | "application/vnd.kafka.v1+json"
                 | "application/vnd.kafka+json"
                 | "application/vnd.kafka.jsonschema.v2+json"
-                | "application/json",
+                | "application/json"
+                | "text/plain",
             ) => Ok(Self::Json),
             Some("application/vnd.kafka.binary.v2+json" | "application/vnd.kafka.binary.v1+json") => {
                 Ok(Self::Binary)
@@ -268,7 +274,7 @@ fn unexpected_shape(problem: &str) -> ApiError {
 ///
 /// Offsets grow within a request and from request to request, but nothing can be read at them. Microseconds since 1970
 /// stay below 2^53, which is exact in JavaScript, until 2255.
-fn encode_offsets(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
+fn encode_offsets(write: &CompletedWrite<'_>) -> (StatusCode, String) {
     let entry = |(index, result): (u64, Result<_, _>)| match result {
         Ok(_) => {
             let offset = write.completed_us.saturating_add_unsigned(index);
@@ -280,7 +286,8 @@ fn encode_offsets(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
         }
     };
     let offsets: Vec<Value> = (0..).zip(write.results()).map(entry).collect();
-    (StatusCode::OK, json!({ "offsets": offsets, "key_schema_id": null, "value_schema_id": null }))
+    let body = json!({ "offsets": offsets, "key_schema_id": null, "value_schema_id": null });
+    (StatusCode::OK, body.to_string())
 }
 
 #[cfg(test)]

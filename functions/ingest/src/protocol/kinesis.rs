@@ -33,7 +33,23 @@ pub struct KinesisGateway;
 const PUT_RECORD: Operation = Operation::Write { decode: decode_put, encode: encode_put_record };
 const PUT_RECORDS: Operation = Operation::Write { decode: decode_put, encode: encode_put_records };
 
+/// Writes at a path whose stream is a `resource`.
+const fn record_methods(resource: Resource) -> [Method; 2] {
+    [Method::new("PUT", resource, PUT_RECORD), Method::new("POST", resource, PUT_RECORD)]
+}
+
+const fn records_methods(resource: Resource) -> [Method; 2] {
+    [Method::new("PUT", resource, PUT_RECORDS), Method::new("POST", resource, PUT_RECORDS)]
+}
+
 const ENDPOINTS: &[Endpoint] = &[
+    // Paths of old clients that name the stream in the query string, call the collection "stream", or mix it up with topics.
+    Endpoint::new("/streams/record", &record_methods(Resource::QueryStream)),
+    Endpoint::new("/streams/records", &records_methods(Resource::QueryStream)),
+    Endpoint::new("/stream/{stream}/record", &record_methods(Resource::Stream)),
+    Endpoint::new("/stream/{stream}/records", &records_methods(Resource::Stream)),
+    Endpoint::new("/topics/{stream}/record", &record_methods(Resource::Stream)),
+    Endpoint::new("/topics/{stream}/records", &records_methods(Resource::Stream)),
     Endpoint::new(
         "/streams/{stream}/record",
         &[
@@ -81,16 +97,21 @@ impl Protocol for KinesisGateway {
     }
 
     fn path_keywords(&self) -> &'static [&'static str] {
-        &["streams"]
+        &["streams", "stream"]
     }
 
     fn encode_error(&self, error: &ApiError, _: &str) -> ApiResponse {
-        let exception = exception(error);
-        let body = json!({ "__type": exception, "message": error.to_string() });
-        let mut response = ApiResponse::from_error(error, error.status(), body);
-        response.set(ERROR_TYPE, HeaderValue::from_static(exception));
-        response
+        encode_error(error)
     }
+}
+
+/// Encodes an error as Kinesis does.
+pub(super) fn encode_error(error: &ApiError) -> ApiResponse {
+    let exception = exception(error);
+    let body = json!({ "__type": exception, "message": error.to_string() });
+    let mut response = ApiResponse::from_error(error, error.status(), body);
+    response.set(ERROR_TYPE, HeaderValue::from_static(exception));
+    response
 }
 
 /// The exception that Kinesis or API Gateway has for an error.
@@ -107,7 +128,7 @@ fn exception(error: &ApiError) -> &'static str {
         ApiError::StreamExists(_) => "ResourceInUseException",
         ApiError::ExpiredIterator => "ExpiredIteratorException",
         ApiError::NotFound { .. } => "ResourceNotFoundException",
-        ApiError::MethodNotAllowed { .. } => "UnknownOperationException",
+        ApiError::MethodNotAllowed { .. } | ApiError::UnknownOperation => "UnknownOperationException",
         ApiError::UnsupportedMediaType(_) => "UnsupportedMediaTypeException",
         ApiError::Throttled => "ProvisionedThroughputExceededException",
         ApiError::Unavailable => "ServiceUnavailable",
@@ -134,7 +155,7 @@ pub(super) fn check_media_type(media_type: Option<&str>) -> Result<(), ApiError>
     }
 }
 
-fn decode_put(context: &RequestContext<'_>, request_id: &str) -> Result<PackedRequest, ApiError> {
+pub(super) fn decode_put(context: &RequestContext<'_>, request_id: &str) -> Result<PackedRequest, ApiError> {
     check_media_type(context.media_type()?.as_deref())?;
     let route = |key: Option<&str>| route_record(context, key);
     decode_body(&context.text()?, request_id, route)
@@ -291,20 +312,23 @@ fn unexpected_shape(problem: &str) -> ApiError {
 }
 
 /// The response to `PutRecord`. If only some lines of its record were stored, the client has to send it again.
-pub(super) fn encode_put_record(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
+pub(super) fn encode_put_record(write: &CompletedWrite<'_>) -> (StatusCode, String) {
     match write.results().find(Result::is_err) {
-        None => (StatusCode::OK, write.summary.receipts().next().map(encode_receipt).unwrap_or_default()),
+        None => {
+            let receipt = write.summary.receipts().next().map(encode_receipt).unwrap_or_default();
+            (StatusCode::OK, receipt.to_string())
+        }
         Some(_) => {
             let message = "only a part of the record was stored: send it again";
             let body = json!({ "__type": "ServiceUnavailable", "message": message });
-            (StatusCode::SERVICE_UNAVAILABLE, body)
+            (StatusCode::SERVICE_UNAVAILABLE, body.to_string())
         }
     }
 }
 
 /// The response to `PutRecords`: the result of each record, in order. Records that share a Kinesis record have its
 /// sequence number.
-pub(super) fn encode_put_records(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
+pub(super) fn encode_put_records(write: &CompletedWrite<'_>) -> (StatusCode, String) {
     let mut failed = 0;
     let entry = |result: Result<&Receipt, &StreamError>| match result {
         Ok(receipt) => encode_receipt(receipt),
@@ -314,7 +338,7 @@ pub(super) fn encode_put_records(write: &CompletedWrite<'_>) -> (StatusCode, Val
         }
     };
     let entries: Vec<Value> = write.results().map(entry).collect();
-    (StatusCode::OK, json!({ "FailedRecordCount": failed, "Records": entries }))
+    (StatusCode::OK, json!({ "FailedRecordCount": failed, "Records": entries }).to_string())
 }
 
 fn encode_receipt(receipt: &Receipt) -> Value {
@@ -393,8 +417,16 @@ mod tests {
         };
         let summary = crate::writer::WriteSummary { results: vec![Ok(receipt), Err(error)], retries: 0 };
         let PackedRequest { records, ends } = &packed;
-        let write = CompletedWrite { request_id: "r", records, ends, summary: &summary, completed_us: 0 };
+        let write = CompletedWrite {
+            request_id: "r",
+            parameters: &[],
+            records,
+            ends,
+            summary: &summary,
+            completed_us: 0,
+        };
         let (status, body) = encode_put_records(&write);
+        let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, &body["FailedRecordCount"]), (StatusCode::OK, &json!(1)));
         assert_eq!(body["Records"][0]["SequenceNumber"], "1");
         assert_eq!(body["Records"][1]["ErrorCode"], "Throttled");

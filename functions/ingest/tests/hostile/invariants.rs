@@ -70,6 +70,7 @@ pub fn send(
         catalog: Arc::clone(&CATALOG),
         access: Access::Anyone,
         reads_enabled: false,
+        cors: ingest::cors::Cors::default(),
         retry_policy: WriteRetryPolicy::default(),
         env: Env {
             clock: Arc::new(ManualClock::at("2026-11-22T21:00:00Z".parse().expect("a time"))),
