@@ -13,6 +13,8 @@ use crate::error::ApiError;
 /// The header in which API Gateway's clients send their key.
 pub const API_KEY: &str = "x-api-key";
 const BEARER: &[u8] = b"bearer ";
+/// What an SDK that signs its requests sends before its access key id (AWS General Reference, "Signature Version 4").
+const SIGNED: &[u8] = b"AWS4-HMAC-SHA256 Credential=";
 
 /// Who may call the function.
 #[derive(Debug, Clone)]
@@ -92,10 +94,13 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// The API key of a request, from `x-api-key` or from `Authorization: Bearer`. A request with two keys has none,
+/// The API key of a request, from `x-api-key`, from `Authorization: Bearer`, or the access key id of an AWS SDK. A request with two keys has none,
 /// because it is not clear which of them counts.
 fn request_key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get_all(AUTHORIZATION).iter().map(|value| {
+        if let Some(credential) = value.as_bytes().strip_prefix(SIGNED) {
+            return credential.split(|byte| *byte == b'/').next();
+        }
         let (scheme, token) = value.as_bytes().split_at_checked(BEARER.len())?;
         scheme.eq_ignore_ascii_case(BEARER).then(|| token.trim_ascii())
     });
@@ -128,6 +133,13 @@ mod tests {
             (&[("x-api-key", "plk_1")][..], Some("plk_1")),
             (&[("authorization", "Bearer plk_1")], Some("plk_1")),
             (&[("authorization", "bearer  plk_1 ")], Some("plk_1")),
+            (
+                &[(
+                    "authorization",
+                    "AWS4-HMAC-SHA256 Credential=plk_1/20261128/eu-west-1/kinesis/aws4_request, SignedHeaders=host, Signature=00",
+                )],
+                Some("plk_1"),
+            ),
             (&[("authorization", "Basic plk_1")], None),
             (&[("authorization", "Bearer")], None),
             (&[("x-api-key", "plk_1"), ("x-api-key", "plk_2")], None),

@@ -14,9 +14,10 @@ use pinlake_schema::stream_key::StreamKey;
 
 use crate::access::{Access, Caller};
 use crate::ack;
+use crate::cors::Cors;
 use crate::endpoint::{CompletedWrite, DecodeFn, EncodeFn, Operation, RequestContext, Target};
 use crate::error::ApiError;
-use crate::packing::StreamRecord;
+use crate::packing::{PackedRequest, StreamRecord};
 use crate::protocol::Route;
 use crate::request_id::{RequestId, lambda_request_id};
 use crate::response::ApiResponse;
@@ -64,6 +65,8 @@ pub struct App<S> {
     pub reads_enabled: bool,
     /// Whether writes are refused with 503 until the operator ends the pause.
     pub is_paused: bool,
+    /// The web pages that may call.
+    pub cors: Cors,
     /// How long a write is retried.
     pub retry_policy: WriteRetryPolicy,
     /// The clock for Kafka offsets, the random numbers for jitter.
@@ -74,7 +77,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
     /// Serves a request. Errors are encoded in the response, in the style of the protocol. The extensions of the
     /// response have a [`RequestSummary`].
     pub async fn handle(&self, request: Request) -> Response<Body> {
-        let route = Route::from_path(request.uri().path());
+        let route = Route::from_request(&request);
         let mut summary = RequestSummary {
             protocol: route.protocol.name(),
             dataset: None,
@@ -88,11 +91,15 @@ impl<S: RecordStream + ReadableStream> App<S> {
             request_id: lambda_request_id(&request).map(str::to_owned),
             error: None,
         };
-        let result = self.serve(&request, &route, &mut summary).await;
+        let result = match self.cors.preflight(&request, &route) {
+            Some(response) => Ok(response),
+            None => self.serve(&request, &route, &mut summary).await,
+        };
         let mut response = result.unwrap_or_else(|error| {
             route.protocol.encode_error(&error, summary.request_id.as_deref().unwrap_or_default())
         });
         response.set(CONTENT_TYPE, HeaderValue::from_static(route.protocol.content_type()));
+        self.cors.allow(&request, &mut response);
         summary.status = response.status.as_u16();
         summary.error = response.error;
         // At the default level only the metrics line is logged, which says the same.
@@ -116,8 +123,8 @@ impl<S: RecordStream + ReadableStream> App<S> {
         };
         summary.caller = caller.key_name().map(str::to_owned);
         let method = route.method(request)?;
-        let resource_name = route.parameters.first().map_or("", String::as_str);
-        let target = method.resource.resolve(resource_name, &self.catalog)?;
+        let name = method.resource.find_name(request, &route.parameters);
+        let target = method.resource.resolve(&name, &self.catalog, caller)?;
         if let Target::Dataset(dataset) = target {
             summary.dataset = Some(dataset.to_owned());
             caller.check_access(Some(dataset))?;
@@ -125,6 +132,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
         let context = RequestContext {
             request,
             parameters: &route.parameters,
+            name: &name,
             target,
             caller,
             catalog: &self.catalog,
@@ -155,7 +163,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
             return Err(ApiError::Paused);
         }
         let id = RequestId::from_request(context.request, context.caller)?;
-        let records = decode(context, &id.stored)?;
+        let PackedRequest { records, ends } = decode(context, &id.stored)?;
         if context.target == Target::Shared {
             check_record_access(context.caller, &records)?;
         }
@@ -169,11 +177,13 @@ impl<S: RecordStream + ReadableStream> App<S> {
         }
         let (status, body) = encode(&CompletedWrite {
             request_id: &id.client,
+            parameters: context.parameters,
             records: &records,
+            ends: &ends,
             summary: &written,
             completed_us: self.env.clock.now().timestamp_micros(),
         });
-        let mut response = ApiResponse::new(status, body.to_string());
+        let mut response = ApiResponse::new(status, body);
         let acknowledgement = ack::format_ack(written.receipts());
         if let Some(value) = acknowledgement.and_then(|text| HeaderValue::try_from(text).ok()) {
             response.set(HeaderName::from_static(ack::HEADER), value);

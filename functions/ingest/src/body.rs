@@ -6,7 +6,7 @@ use std::io::Read;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use crate::compact::Malformed;
+use crate::compact::{Discard, Malformed, Reader};
 use crate::error::ApiError;
 
 /// The maximum size of a body as sent: the limit of a Lambda function URL.
@@ -15,6 +15,18 @@ pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 /// The maximum size of a body after decompression. It bounds the memory that a decompression bomb can use. Clients
 /// split larger bodies.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
+
+/// How many times its compressed size a body or a value may have after decompression. JSON of the most repetitive clients
+/// compresses to a thirtieth; beyond this, the sender pays for nothing and the pipeline for everything.
+pub const MAX_RATIO: usize = 100;
+
+/// The size after decompression that is accepted at any ratio.
+pub const MIN_RATIO_BYTES: usize = 256 * 1024;
+
+/// The most bytes that `compressed` bytes may decompress to.
+pub fn max_decompressed_bytes(compressed: usize) -> usize {
+    compressed.saturating_mul(MAX_RATIO).clamp(MIN_RATIO_BYTES, MAX_TEXT_BYTES)
+}
 
 /// The maximum window of a zstd frame, as a power of two: [`MAX_TEXT_BYTES`].
 const MAX_ZSTD_WINDOW_LOG: u32 = 24;
@@ -34,6 +46,28 @@ pub fn media_type(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     Ok((!essence.is_empty()).then_some(essence))
 }
 
+/// The stream that the JSON of an uncompressed body names, as `StreamName` or at the end of `StreamARN`; `None` if it names none.
+pub fn stream_name(body: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(body);
+    if reader.peek() != Some(b'{') || body.len() > MAX_BODY_BYTES || std::str::from_utf8(body).is_err() {
+        return None;
+    }
+    let (mut name, mut arn) = (None, None);
+    // An error in the body is reported when it is decoded.
+    let _ = reader.members(|reader, member| {
+        let found = match member {
+            "StreamName" => &mut name,
+            "StreamARN" => &mut arn,
+            _ => return reader.value(&mut Discard),
+        };
+        let mut text = Vec::new();
+        reader.value(&mut text)?;
+        *found = serde_json::from_slice::<String>(&text).ok();
+        Ok::<(), Malformed>(())
+    });
+    name.or_else(|| Some(arn?.rsplit('/').next()?.to_owned()))
+}
+
 /// Decompresses a body. The result is UTF-8, has no byte order mark and is not blank.
 ///
 /// # Errors
@@ -51,7 +85,8 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Ap
         match content_encoding(headers)?.as_deref() {
             None | Some("identity") => {}
             Some("gzip" | "x-gzip") => {
-                decoded = Cow::Owned(read_bounded(flate2::read::MultiGzDecoder::new(body), "gzip")?);
+                decoded =
+                    Cow::Owned(read_bounded(flate2::read::MultiGzDecoder::new(body), "gzip", body.len())?);
             }
             Some("zstd") => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(body)
@@ -59,7 +94,7 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Ap
                 decoder
                     .window_log_max(MAX_ZSTD_WINDOW_LOG)
                     .map_err(|error| decompression_error("zstd", &error))?;
-                decoded = Cow::Owned(read_bounded(decoder, "zstd")?);
+                decoded = Cow::Owned(read_bounded(decoder, "zstd", body.len())?);
             }
             Some(other) => {
                 return Err(ApiError::UnsupportedMediaType(format!(
@@ -93,16 +128,21 @@ fn content_encoding(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     }
 }
 
-fn read_bounded(decoder: impl Read, encoding: &str) -> Result<Vec<u8>, ApiError> {
+fn read_bounded(decoder: impl Read, encoding: &str, compressed: usize) -> Result<Vec<u8>, ApiError> {
+    let limit = max_decompressed_bytes(compressed);
     let mut text = Vec::new();
     decoder
-        .take(MAX_TEXT_BYTES as u64 + 1)
+        .take(limit as u64 + 1)
         .read_to_end(&mut text)
         .map_err(|error| decompression_error(encoding, &error))?;
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(ApiError::TooLarge(format!(
-            "the decompressed body has more than {MAX_TEXT_BYTES} bytes"
-        )));
+    if text.len() > limit {
+        return Err(ApiError::TooLarge(match limit {
+            MAX_TEXT_BYTES => format!("the decompressed body has more than {MAX_TEXT_BYTES} bytes"),
+            _ => format!(
+                "the body decompresses to more than {limit} bytes: at most {MAX_RATIO} times its size, or \
+                 {MIN_RATIO_BYTES} bytes"
+            ),
+        }));
     }
     Ok(text)
 }
@@ -161,6 +201,21 @@ mod tests {
                 "{encoding}"
             );
         }
+    }
+
+    #[test]
+    fn the_ratio_of_compression_is_bounded() {
+        let spaces = |bytes: usize| [&b"{}"[..], &vec![b' '; bytes - 2]].concat();
+        assert_eq!(
+            text(&encoded_as("gzip"), &gzip(&spaces(MIN_RATIO_BYTES))).unwrap().len(),
+            MIN_RATIO_BYTES
+        );
+        for body in [gzip(&spaces(MIN_RATIO_BYTES + 1)), gzip(&spaces(MAX_TEXT_BYTES))] {
+            assert!(body.len() * MAX_RATIO < MAX_TEXT_BYTES);
+            assert!(matches!(text(&encoded_as("gzip"), &body), Err(ApiError::TooLarge(_))));
+        }
+        let body = zstd::encode_all(&spaces(1 << 20)[..], 3).unwrap();
+        assert!(matches!(text(&encoded_as("zstd"), &body), Err(ApiError::TooLarge(_))));
     }
 
     #[test]

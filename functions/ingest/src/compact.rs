@@ -70,6 +70,7 @@ impl Sink for Discard {
 }
 
 /// Reads JSON text, and copies values of it in compact form.
+#[derive(Clone)]
 pub struct Reader<'a> {
     lexer: Lexer<'a>,
 }
@@ -83,6 +84,25 @@ impl<'a> Reader<'a> {
     /// Returns the first byte of the next token.
     pub fn peek(&mut self) -> Option<u8> {
         self.lexer.peek()
+    }
+
+    /// Whether the next value is an array that begins with an object, or with the text of one. Nothing is read.
+    pub fn is_array_of_records(&self) -> bool {
+        let mut lexer = self.lexer.clone();
+        if lexer.peek() != Some(b'[') {
+            return false;
+        }
+        lexer.advance(1);
+        match lexer.peek() {
+            Some(b'{') => true,
+            Some(b'"') => {
+                let start = lexer.rest();
+                let before = lexer.offset();
+                let is_string = lexer.skip_value().is_ok();
+                is_string && pinlake_payload::is_record_text(&start[..lexer.offset() - before])
+            }
+            _ => false,
+        }
     }
 
     /// Checks that only white space follows.

@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
+use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::{Request, RequestExt as _};
 use pinlake_schema::{Catalog, Contract, QUARANTINE, StreamRoute};
 use serde_json::Value;
@@ -18,9 +19,10 @@ use serde_json::Value;
 use crate::access::Caller;
 use crate::body;
 use crate::error::ApiError;
-use crate::packing::StreamRecord;
+use crate::packing::{PackedRequest, StreamRecord};
 use crate::response::ApiResponse;
 use crate::stream::read::{BoxFuture, ReadableStream};
+use crate::stream::{Receipt, StreamError};
 use crate::writer::WriteSummary;
 
 /// A wire protocol.
@@ -77,6 +79,9 @@ impl Endpoint {
 
     /// The values of the parameters if `path`, split into decoded segments, ends with this template.
     pub fn match_path(&self, path: &[String]) -> Option<Vec<String>> {
+        if self.segments().next().is_none() {
+            return path.is_empty().then(Vec::new);
+        }
         let start = path.len().checked_sub(self.segments().count())?;
         let pairs = || self.segments().zip(&path[start..]);
         let is_match = pairs().all(|(segment, value)| is_parameter(segment) || segment == value);
@@ -109,9 +114,9 @@ impl Method {
 }
 
 /// Decodes the records of a request. The second argument is the request's id in the stream keys.
-pub type DecodeFn = fn(&RequestContext<'_>, &str) -> Result<Vec<StreamRecord>, ApiError>;
+pub type DecodeFn = fn(&RequestContext<'_>, &str) -> Result<PackedRequest, ApiError>;
 /// Encodes the response to a write of which at least one record was stored, or which had no records.
-pub type EncodeFn = fn(&CompletedWrite<'_>) -> (StatusCode, Value);
+pub type EncodeFn = fn(&CompletedWrite<'_>) -> (StatusCode, String);
 /// Answers from the catalog.
 pub type LookupFn = fn(&RequestContext<'_>) -> Result<Value, ApiError>;
 /// Answers from the stream.
@@ -147,44 +152,97 @@ pub enum Resource {
     Topic,
     /// A stream.
     Stream,
+    /// A topic, after the name of a cluster.
+    ClusterTopic,
     /// A stream that need not exist.
     NewStream,
+    /// A stream that the query string names, as `?stream-name=`.
+    QueryStream,
+    /// A stream that the body names, as `StreamName` or `StreamARN`.
+    BodyStream,
     /// A dataset.
     Dataset,
 }
 
 impl Resource {
-    /// Finds out where records for the resource `name` go.
+    /// The name of the resource in a request; empty if there is none. `parameters` are those of the path.
+    pub fn find_name<'a>(self, request: &'a Request, parameters: &'a [String]) -> Cow<'a, str> {
+        let parameter = |at: usize| Cow::Borrowed(parameters.get(at).map_or("", String::as_str));
+        match self {
+            Self::ClusterTopic => parameter(1),
+            Self::QueryStream => {
+                let query = request.query_string_parameters_ref();
+                let find = |query: &'a QueryMap| STREAM_NAMES.iter().find_map(|name| query.first(name));
+                Cow::Borrowed(query.and_then(find).unwrap_or_default())
+            }
+            Self::BodyStream => body::stream_name(request.body()).map_or(Cow::Borrowed(""), Cow::Owned),
+            Self::None | Self::Topic | Self::Stream | Self::NewStream | Self::Dataset => parameter(0),
+        }
+    }
+
+    /// Finds out where records for the resource `name` go. Clients send the name of a stream where that of a topic belongs, and the other way
+    /// round: it is looked up as the other if no contract has it. An error tells `caller` only what it may access.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] if no contract has such a resource.
-    pub fn resolve<'a>(self, name: &str, catalog: &'a Catalog) -> Result<Target<'a>, ApiError> {
+    pub fn resolve<'a>(
+        self,
+        name: &str,
+        catalog: &'a Catalog,
+        caller: Caller<'_>,
+    ) -> Result<Target<'a>, ApiError> {
         let not_found = |kind, hint: String| ApiError::NotFound { kind, name: name.to_owned(), hint };
-        let not_routed = |kind| not_found(kind, "no data contract routes it to a dataset".to_owned());
+        let contracts = || {
+            let contracts = catalog.datasets().map(AsRef::as_ref);
+            contracts.filter(|contract: &&Contract| caller.may_access(Some(&contract.name)))
+        };
+        let topic = || catalog.route_topic(name).map(|contract| Target::Dataset(&contract.name));
+        let stream = || match catalog.route_stream(name) {
+            StreamRoute::Dataset(contract) => Some(Target::Dataset(&contract.name)),
+            StreamRoute::Shared => Some(Target::Shared),
+            StreamRoute::Unknown => None,
+        };
+        let not_routed = |kind, patterns: &mut dyn Iterator<Item = &'a String>| {
+            let mut patterns: Vec<String> =
+                patterns.take(MAX_HINTS + 1).map(|pattern| format!("'{pattern}'")).collect();
+            let more = if patterns.len() > MAX_HINTS { ", ..." } else { "" };
+            patterns.truncate(MAX_HINTS);
+            let hint = match patterns.is_empty() {
+                true => "no data contract routes it to a dataset".to_owned(),
+                false => format!(
+                    "no data contract routes it to a dataset; accepted names ('*' stands for any text): {}{more}",
+                    patterns.join(", ")
+                ),
+            };
+            not_found(kind, hint)
+        };
         match self {
             Self::None => Ok(Target::None),
-            Self::Topic => match catalog.route_topic(name) {
-                Some(contract) => Ok(Target::Dataset(&contract.name)),
-                None => Err(not_routed("topic")),
-            },
-            Self::Stream | Self::NewStream => match catalog.route_stream(name) {
-                StreamRoute::Dataset(contract) => Ok(Target::Dataset(&contract.name)),
-                StreamRoute::Shared => Ok(Target::Shared),
-                StreamRoute::Unknown if self == Self::NewStream => Ok(Target::None),
-                StreamRoute::Unknown => Err(not_routed("stream")),
-            },
+            Self::Topic | Self::ClusterTopic => topic().or_else(stream).ok_or_else(|| {
+                not_routed("topic", &mut contracts().flat_map(|contract| &contract.route.topics))
+            }),
+            Self::NewStream => Ok(stream().unwrap_or(Target::None)),
+            Self::Stream | Self::QueryStream | Self::BodyStream => stream().or_else(topic).ok_or_else(|| {
+                let own = contracts().flat_map(|contract| &contract.route.streams);
+                not_routed("stream", &mut catalog.shared_streams().iter().chain(own))
+            }),
             Self::Dataset => match catalog.contract(name) {
                 // Only the pipeline writes to quarantine.
                 Some(contract) if contract.name != QUARANTINE => Ok(Target::Dataset(&contract.name)),
                 _ => {
-                    let names: Vec<&str> =
-                        catalog.datasets().map(|contract| contract.name.as_str()).collect();
+                    let names: Vec<&str> = contracts().map(|contract| contract.name.as_str()).collect();
                     Err(not_found("dataset", format!("the datasets are {}", names.join(", "))))
                 }
             },
         }
     }
 }
+
+/// The most patterns in the hint of an error.
+const MAX_HINTS: usize = 24;
+
+/// The parameters of a query string that name a stream: old clients spell it in all these ways.
+const STREAM_NAMES: [&str; 5] = ["stream-name", "StreamName", "streamName", "stream_name", "stream"];
 
 /// Where the records of a request go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,6 +276,8 @@ pub struct RequestContext<'a> {
     pub target: Target<'a>,
     /// Who sent it.
     pub caller: Caller<'a>,
+    /// The name of the resource, as the client wrote it.
+    pub name: &'a str,
     /// The contracts.
     pub catalog: &'a Catalog,
     /// Whether records may be read back.
@@ -227,7 +287,7 @@ pub struct RequestContext<'a> {
 impl<'a> RequestContext<'a> {
     /// The name of the resource as the client wrote it, or an empty string.
     pub fn resource_name(&self) -> &'a str {
-        self.parameters.first().map_or("", String::as_str)
+        self.name
     }
 
     /// A parameter of the query string.
@@ -269,12 +329,41 @@ pub fn complete_names(patterns: &[String]) -> impl Iterator<Item = &str> {
 pub struct CompletedWrite<'a> {
     /// The request's id as the client knows it.
     pub request_id: &'a str,
-    /// The records in the order of the request.
+    /// The values of the path's parameters, in order.
+    pub parameters: &'a [String],
+    /// The records for the stream, in the order of the request.
     pub records: &'a [StreamRecord],
+    /// The end of each record of the request, as in [`PackedRequest::ends`].
+    pub ends: &'a [u64],
     /// What happened to each record.
     pub summary: &'a WriteSummary,
     /// When the write was completed, in microseconds since 1970.
     pub completed_us: i64,
+}
+
+impl<'a> CompletedWrite<'a> {
+    /// What happened to each record of the request, in order. A record of several lines is stored if all of them are.
+    pub fn results(&self) -> impl Iterator<Item = Result<&'a Receipt, &'a StreamError>> {
+        let (records, results, ends) = (self.records, &self.summary.results, self.ends);
+        // The record of the stream that has the next line.
+        let (mut at, mut line) = (0, 0);
+        let lines = records.last().map_or(0, |record| record.lines.end);
+        let ends = ends.iter().copied().chain(ends.is_empty().then_some(1..=lines).into_iter().flatten());
+        ends.filter_map(move |end| {
+            let mut result = None;
+            while line < end {
+                let stored = results.get(at)?.as_ref();
+                result = match result {
+                    Some(Err(error)) => Some(Err(error)),
+                    _ => Some(stored),
+                };
+                let record_end = records.get(at)?.lines.end;
+                line = record_end.min(end);
+                at += usize::from(line == record_end);
+            }
+            result
+        })
+    }
 }
 
 /// The response to a read from the stream.

@@ -61,6 +61,12 @@ pub enum ApiError {
         "stream '{0}' exists already: a data contract routes it, and its shards are managed by the pipeline"
     )]
     StreamExists(String),
+    /// The target of a request to the Kinesis API is not offered.
+    #[error(
+        "unknown operation: send X-Amz-Target: Kinesis_20131202.PutRecord or Kinesis_20131202.PutRecords, with JSON; \
+         records are also taken by POST /v1/<dataset>, POST /topics/<topic> and PUT /streams/<stream>/record"
+    )]
+    UnknownOperation,
     /// A part of the path, the query string or a header is invalid.
     #[error("{0}")]
     InvalidArgument(String),
@@ -139,6 +145,7 @@ impl ApiError {
             | Self::Undecodable(_)
             | Self::StreamExists(_)
             | Self::InvalidArgument(_)
+            | Self::UnknownOperation
             | Self::ExpiredIterator => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Unsigned | Self::AccessDenied { .. } | Self::ReadsDisabled | Self::StreamsAreFixed => {

@@ -1,6 +1,6 @@
 //! ingest: the Lambda function behind the pipeline's URL.
 //!
-//! It accepts records over HTTP in three wire protocols (`docs/api.md` is the reference), writes them to one Kinesis
+//! It accepts records over HTTP in several wire protocols (`docs/api.md` is the reference), writes them to one Kinesis
 //! stream, and answers 2xx only for records that Kinesis has stored. It also serves the metadata requests of the old
 //! APIs and, if enabled, reads records back. It checks that records are JSON; the cleaner checks them against their
 //! contract, so a record that breaks its contract is accepted here.
@@ -46,6 +46,7 @@
 //!     access: Access::Anyone,
 //!     reads_enabled: false,
 //!     is_paused: false,
+//!     cors: ingest::cors::Cors::default(),
 //!     retry_policy: WriteRetryPolicy::default(),
 //!     env: pinlake_env::Env::system(),
 //! };
@@ -65,6 +66,7 @@ pub mod app;
 pub mod body;
 pub mod canary;
 pub mod compact;
+pub mod cors;
 pub mod endpoint;
 pub mod error;
 pub mod openapi;

@@ -10,6 +10,7 @@ use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
 use ingest::access::Access;
 use ingest::app::{App, RequestSummary};
 use ingest::canary;
+use ingest::cors::Cors;
 use ingest::stream::kinesis::KinesisStream;
 use ingest::writer::WriteRetryPolicy;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
@@ -36,6 +37,8 @@ async fn main() -> Result<(), Error> {
     let app = App {
         stream: KinesisStream::new(kinesis_client().await, settings::required("PINLAKE_STREAM")?),
         access: configured_access(&catalog)?,
+        cors: Cors::parse(&settings::optional("PINLAKE_CORS_ORIGINS").unwrap_or_default())
+            .map_err(|error| format!("PINLAKE_CORS_ORIGINS: {error}"))?,
         reads_enabled: settings::parse_or("PINLAKE_READS", false)?,
         is_paused: settings::parse_or("PINLAKE_PAUSED", false)?,
         catalog,

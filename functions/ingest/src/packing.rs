@@ -6,13 +6,13 @@
 //! consumers read such records).
 //!
 //! ```
-//! use ingest::packing::{Packer, RecordTooLarge};
+//! use ingest::packing::{LineSink as _, Packer, RecordTooLarge};
 //!
 //! let mut packer = Packer::new(Some("pin"), "7d3c");
 //! for line in ["{\"ind\":1}", "{\"ind\":2}"] {
 //!     packer.add_line(|out| { out.extend_from_slice(line.as_bytes()); Ok::<(), RecordTooLarge>(()) }).unwrap();
 //! }
-//! let records = packer.finish();
+//! let records = packer.finish().records;
 //! assert_eq!(records.len(), 1);
 //! assert_eq!(records[0].key, "pin/7d3c/0");
 //! assert_eq!(records[0].data, b"{\"ind\":1}\n{\"ind\":2}");
@@ -68,10 +68,34 @@ impl StreamRecord {
     }
 }
 
+/// The records of a request, packed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PackedRequest {
+    /// The records for the stream.
+    pub records: Vec<StreamRecord>,
+    /// For each record of the request, the number of lines up to its end: a record may have several lines. Empty if each
+    /// record is one line.
+    pub ends: Vec<u64>,
+}
+
+/// Takes lines.
+pub trait LineSink {
+    /// Adds a line, which `write` appends to the text that it gets.
+    ///
+    /// # Errors
+    /// The error of `write`, or [`RecordTooLarge`]. The sink must not be used afterwards.
+    fn add_line<E: From<RecordTooLarge>>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E>;
+}
+
 /// Packs the lines of one request.
 pub struct Packer<'a> {
     dataset: Option<&'a str>,
+    client_key: Option<String>,
     request_id: &'a str,
+    ends: Vec<u64>,
     closed: Vec<StreamRecord>,
     open: Vec<u8>,
     open_lines: Range<u64>,
@@ -80,7 +104,15 @@ pub struct Packer<'a> {
 impl<'a> Packer<'a> {
     /// Packs the lines of a request for a dataset; without one, the shape of each line decides when it is cleaned.
     pub fn new(dataset: Option<&'a str>, request_id: &'a str) -> Self {
-        Self { dataset, request_id, closed: Vec::new(), open: Vec::new(), open_lines: 0..0 }
+        Self {
+            dataset,
+            client_key: None,
+            request_id,
+            ends: Vec::new(),
+            closed: Vec::new(),
+            open: Vec::new(),
+            open_lines: 0..0,
+        }
     }
 
     /// The number of lines so far, which is the index of the next line.
@@ -88,62 +120,95 @@ impl<'a> Packer<'a> {
         self.open_lines.end
     }
 
-    /// Adds a line. `write` appends it to the open record, so that its bytes are copied once.
+    /// Sets the dataset and the client's partition key of the lines that follow. Lines share a record only if they have
+    /// both in common.
     ///
     /// # Errors
-    /// The error of `write`, or [`RecordTooLarge`]. The packer must not be used afterwards.
-    pub fn add_line<E: From<RecordTooLarge>>(
+    /// [`RecordTooLarge`] as for a line. The packer must not be used afterwards.
+    pub fn set_route(
+        &mut self,
+        dataset: Option<&'a str>,
+        client_key: Option<&str>,
+    ) -> Result<(), RecordTooLarge> {
+        if self.dataset == dataset && self.client_key.as_deref() == client_key {
+            return Ok(());
+        }
+        if !self.open_lines.is_empty() {
+            self.close_record(0)?;
+        }
+        self.dataset = dataset;
+        self.client_key = client_key.map(str::to_owned);
+        Ok(())
+    }
+
+    /// Marks the end of a record of the request.
+    pub fn end_record(&mut self) {
+        self.ends.push(self.open_lines.end);
+    }
+
+    /// The number of records of the request whose end is marked.
+    pub fn ended_records(&self) -> u64 {
+        self.ends.len() as u64
+    }
+
+    /// Returns the records in the order of their lines.
+    pub fn finish(mut self) -> PackedRequest {
+        if !self.open_lines.is_empty() {
+            let key = self.key().to_string();
+            self.closed.push(StreamRecord { key, data: self.open, lines: self.open_lines });
+        }
+        PackedRequest { records: self.closed, ends: self.ends }
+    }
+
+    fn key(&self) -> StreamKey<'_> {
+        StreamKey {
+            dataset: self.dataset,
+            request: self.request_id,
+            index: self.open_lines.start,
+            client_key: self.client_key.as_deref(),
+        }
+    }
+
+    /// Closes the open record. The next one gets space for `capacity` bytes.
+    fn close_record(&mut self, capacity: usize) -> Result<(), RecordTooLarge> {
+        let lines = self.open_lines.clone();
+        let data = std::mem::replace(&mut self.open, Vec::with_capacity(capacity));
+        let mut record = StreamRecord::from_line(self.key(), data)?;
+        self.open_lines = lines.end..lines.end;
+        record.lines = lines;
+        self.closed.push(record);
+        Ok(())
+    }
+}
+
+impl LineSink for Packer<'_> {
+    /// The line is written to the open record, so that its bytes are copied once.
+    fn add_line<E: From<RecordTooLarge>>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
         let before = self.open.len();
-        if before > 0 {
+        if !self.open_lines.is_empty() {
             self.open.push(b'\n');
         }
         let start = self.open.len();
         write(&mut self.open)?;
-        // Two slashes and 20 digits: the longest key. "-" stands for no dataset.
-        let key_bytes = self.dataset.map_or(1, str::len) + self.request_id.len() + 22;
-        if before > 0 && self.open.len() + key_bytes > PACKED_BYTES {
+        // Two slashes and 20 digits, and one more slash before the client's key: the longest key. "-" stands for no
+        // dataset.
+        let client_key = self.client_key.as_ref().map_or(0, |key| key.len() + 1);
+        let key_bytes = self.dataset.map_or(1, str::len) + self.request_id.len() + 22 + client_key;
+        // After one full record the next one is likely to fill up too.
+        if !self.open_lines.is_empty() && self.open.len() + key_bytes > PACKED_BYTES {
             let line = self.open.split_off(start);
             self.open.truncate(before);
-            self.close_record()?;
+            self.close_record(PACKED_BYTES)?;
             self.open.extend_from_slice(&line);
         }
         self.open_lines.end += 1;
         if self.open.len() + key_bytes > PACKED_BYTES {
             // The record is full. A line over the hard limit fails here.
-            self.close_record()?;
+            self.close_record(PACKED_BYTES)?;
         }
-        Ok(())
-    }
-
-    /// Returns the records in the order of their lines.
-    pub fn finish(mut self) -> Vec<StreamRecord> {
-        if !self.open_lines.is_empty() {
-            let key = self.key().to_string();
-            self.closed.push(StreamRecord { key, data: self.open, lines: self.open_lines });
-        }
-        self.closed
-    }
-
-    fn key(&self) -> StreamKey<'a> {
-        StreamKey {
-            dataset: self.dataset,
-            request: self.request_id,
-            index: self.open_lines.start,
-            client_key: None,
-        }
-    }
-
-    fn close_record(&mut self) -> Result<(), RecordTooLarge> {
-        let lines = self.open_lines.clone();
-        // After one full record the next one is likely to fill up too.
-        let data = std::mem::replace(&mut self.open, Vec::with_capacity(PACKED_BYTES));
-        let mut record = StreamRecord::from_line(self.key(), data)?;
-        self.open_lines = lines.end..lines.end;
-        record.lines = lines;
-        self.closed.push(record);
         Ok(())
     }
 }
@@ -161,7 +226,7 @@ mod tests {
             })?;
         }
         assert_eq!(packer.count(), lines.len() as u64);
-        Ok(packer.finish())
+        Ok(packer.finish().records)
     }
 
     #[test]
@@ -184,6 +249,29 @@ mod tests {
         assert_eq!(next, 500);
         // Two records in a row never fit into one.
         assert!(records.windows(2).all(|pair| pair[0].bytes() + pair[1].data.len() + 40 > PACKED_BYTES));
+    }
+
+    #[test]
+    fn lines_of_one_route_share_a_record() {
+        let mut packer = Packer::new(Some("pin"), "r");
+        let keys = [Some("a"), Some("a"), None, Some("b"), Some("b")];
+        for key in keys {
+            packer.set_route(Some("pin"), key).unwrap();
+            for _ in 0..2 {
+                packer
+                    .add_line(|out| {
+                        out.extend_from_slice(b"{}");
+                        Ok::<(), RecordTooLarge>(())
+                    })
+                    .unwrap();
+            }
+            packer.end_record();
+        }
+        let packed = packer.finish();
+        let keys: Vec<&str> = packed.records.iter().map(|record| record.key.as_str()).collect();
+        assert_eq!(keys, ["pin/r/0/a", "pin/r/4", "pin/r/6/b"]);
+        assert_eq!(packed.records[0].data, b"{}\n{}\n{}\n{}");
+        assert_eq!(packed.ends, [2, 4, 6, 8, 10]);
     }
 
     #[test]

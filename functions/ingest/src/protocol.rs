@@ -19,12 +19,22 @@ use percent_encoding::percent_decode_str;
 use crate::endpoint::{Endpoint, Method, Protocol};
 use crate::error::ApiError;
 
+pub mod cloudevents;
 pub mod kafka;
+pub mod kafka_v3;
 pub mod kinesis;
+pub mod kinesis_api;
 pub mod native;
 
 /// All protocols. An earlier one wins if a path fits two equally well.
-pub static PROTOCOLS: [&dyn Protocol; 3] = [&kafka::KafkaRest, &kinesis::KinesisGateway, &native::Native];
+pub static PROTOCOLS: [&dyn Protocol; 6] = [
+    &kafka::KafkaRest,
+    &kafka_v3::KafkaRestV3,
+    &kinesis::KinesisGateway,
+    &native::Native,
+    &cloudevents::CloudEvents,
+    &kinesis_api::KinesisApi,
+];
 
 /// Encodes the errors of paths that no protocol recognises.
 static DEFAULT_PROTOCOL: &dyn Protocol = &native::Native;
@@ -40,6 +50,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// Finds the endpoint of a request: by its target, if it is one of the Kinesis API, else by its path.
+    pub fn from_request(request: &Request) -> Self {
+        kinesis_api::route_target(request).unwrap_or_else(|| Self::from_path(request.uri().path()))
+    }
+
     /// Finds the endpoint of a path, which may be percent-encoded.
     pub fn from_path(path: &str) -> Self {
         let segments: Vec<String> = path
@@ -76,7 +91,9 @@ impl Route {
             return Err(ApiError::NotFound {
                 kind: "path",
                 name: request.uri().path().to_owned(),
-                hint: "GET /openapi.json lists all paths".to_owned(),
+                hint: "records are taken by POST /v1/<dataset>, POST /topics/<topic> and PUT /streams/<stream>/record; GET \
+                       /openapi.json lists all paths"
+                    .to_owned(),
             });
         };
         let name = request.method().as_str();
@@ -136,8 +153,19 @@ mod tests {
             ("/consumers/g/instances/i", "kafka", "", &[]),
             ("/streams/s/rekord", "kinesis", "", &[]),
             ("/v1", "native", "", &[]),
-            ("/", "native", "", &[]),
-            ("", "native", "", &[]),
+            ("/", "kinesis api", "/", &[]),
+            ("", "kinesis api", "/", &[]),
+            ("/x", "native", "", &[]),
+            ("/test/streams/record", "kinesis", "/streams/record", &[]),
+            ("/a/stream/s-pin/record", "kinesis", "/stream/{stream}/record", &["s-pin"]),
+            ("/topics/s-pin/record", "kinesis", "/topics/{stream}/record", &["s-pin"]),
+            (
+                "/kafka/v3/clusters/c/topics/a.pin/records",
+                "kafka v3",
+                "/v3/clusters/{cluster}/topics/{topic}/records",
+                &["c", "a.pin"],
+            ),
+            ("/cloudevents/pin", "cloudevents", "/cloudevents/{dataset}", &["pin"]),
         ] {
             let route = Route::from_path(path);
             assert_eq!(route.protocol.name(), protocol, "{path}");

@@ -199,6 +199,7 @@ fn app_rejecting(
         access: Access::Anyone,
         reads_enabled: true,
         is_paused: false,
+        cors: ingest::cors::Cors::default(),
         retry_policy: WriteRetryPolicy::default(),
         env: Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(7)) },
     }

@@ -48,7 +48,7 @@ impl BatchBuilder {
         }
         self.keys.push(&self.key_encoder, view, identity);
         if let Some(keys) = &mut self.former_keys {
-            keys.push(&self.key_encoder, view, identity.map(RecordIdentity::without_content));
+            keys.push_former(&self.key_encoder, view, identity);
         }
         self.rows += 1;
         self.bytes += bytes as u64;

@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_json::Lexer;
 use pinlake_schema::{Column, ColumnSource, Scalar, Type};
+use serde_json::value::RawValue;
 
+use crate::canonical_json::{write_canonical, write_string};
 use crate::compiled_contract::CompiledContract;
 use crate::decimal::{self, DecimalError};
 use crate::field_table::FieldId;
@@ -24,8 +26,8 @@ pub(crate) fn clean_row(
     row: &mut Row,
 ) -> Result<(), RecordError> {
     row.clear();
-    for (column, fields) in contract.contract.columns.iter().zip(&contract.columns) {
-        let mut cleaner = ColumnCleaner { column, record, text, row };
+    for (index, (column, fields)) in contract.contract.columns.iter().zip(&contract.columns).enumerate() {
+        let mut cleaner = ColumnCleaner { column, index, record, text, row };
         let cell = match &column.source {
             ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
@@ -42,6 +44,8 @@ pub(crate) fn clean_row(
 
 struct ColumnCleaner<'a> {
     column: &'a Column,
+    /// The index of the column.
+    index: usize,
     record: &'a mut ParsedRecord,
     text: &'a str,
     row: &'a mut Row,
@@ -85,6 +89,7 @@ impl ColumnCleaner<'_> {
         let span = match value {
             FieldValue::Null => return Ok(Cell::Null),
             FieldValue::Nested(span) => span,
+            FieldValue::Text(span) => return self.clean_array_text(scalar, value, span, used),
             _ => return Err(self.error(Reason::WrongType, value, 0, used)),
         };
         let json = &self.text[span.range()];
@@ -101,6 +106,42 @@ impl ColumnCleaner<'_> {
             self.row.items.push(cell);
             Ok::<(), RecordError>(())
         })?;
+        Ok(Cell::Items(Span::new(start, self.row.items.len())))
+    }
+
+    /// Cleans the elements of an array that is the text of a cell, as in CSV.
+    fn clean_array_text(
+        &mut self,
+        scalar: Scalar,
+        value: FieldValue,
+        span: Span,
+        used: usize,
+    ) -> Result<Cell, RecordError> {
+        let text = self.record.text(span, self.text);
+        if text.trim_ascii().is_empty() {
+            return Ok(Cell::Null);
+        }
+        let Ok(elements) = serde_json::from_str::<Vec<Box<RawValue>>>(text) else {
+            return Err(self.error(Reason::WrongType, value, 0, used));
+        };
+        let start = self.row.items.len();
+        for element in elements {
+            let json = element.get();
+            let value = match json.as_bytes().first() {
+                Some(b'"') => match serde_json::from_str::<String>(json) {
+                    Ok(text) => FieldValue::Text(self.record.push_scratch(&text)),
+                    Err(_) => return Err(self.error(Reason::WrongType, value, 0, used)),
+                },
+                Some(b'{' | b'[') => FieldValue::Nested(self.record.push_scratch(json)),
+                Some(b't') => FieldValue::True,
+                Some(b'f') => FieldValue::False,
+                Some(b'n') => FieldValue::Null,
+                _ => FieldValue::Number(self.record.push_scratch(json)),
+            };
+            let value = if self.means_null(value) { FieldValue::Null } else { value };
+            let cell = self.convert(scalar, value).map_err(|reason| self.error(reason, value, 0, used))?;
+            self.row.items.push(cell);
+        }
         Ok(Cell::Items(Span::new(start, self.row.items.len())))
     }
 
@@ -195,6 +236,13 @@ impl ColumnCleaner<'_> {
             FieldValue::Text(span) | FieldValue::Number(span) => span,
             FieldValue::True => self.record.push_scratch("true"),
             FieldValue::False => self.record.push_scratch("false"),
+            FieldValue::Nested(span) => {
+                let joined = self.join_elements(span)?;
+                if self.means_null(FieldValue::Text(joined)) {
+                    return Ok(Cell::Null);
+                }
+                joined
+            }
             _ => return Err(Reason::WrongType),
         };
         if let Some(prefix) = &self.column.remove_prefix
@@ -203,6 +251,14 @@ impl ColumnCleaner<'_> {
             span = span.without_first(prefix.len());
         }
         Ok(Cell::Text(span))
+    }
+
+    /// Joins the elements of an array of texts by commas, as most clients send them.
+    fn join_elements(&mut self, array: Span) -> Result<Span, Reason> {
+        let json = self.record.text(array, self.text);
+        let texts: Vec<String> = serde_json::from_str(json).map_err(|_| Reason::WrongType)?;
+        let joined = texts.join(",");
+        Ok(self.record.push_scratch(&joined))
     }
 
     /// The text of a number or string, without white space around it.
@@ -267,22 +323,59 @@ impl ColumnCleaner<'_> {
         timestamp::parse(value, &self.column.formats).ok_or(Reason::BadTimestamp)
     }
 
+    /// The canonical JSON text of a value. A string that has a JSON object or array as its text is that: in CSV there is no other way to write
+    /// one.
     fn json_text(&mut self, value: FieldValue) -> Result<Span, Reason> {
-        Ok(match value {
+        let sent = match value {
             FieldValue::Number(span) | FieldValue::Nested(span) => span,
-            // Include the quotes, which surround it in the record.
-            FieldValue::Text(span) if !span.is_in_scratch() => {
-                let Range { start, end } = span.range();
-                Span::new(start - 1, end + 1)
-            }
-            FieldValue::Text(span) => {
-                let text = serde_json::to_string(self.record.text(span, self.text));
-                self.record.push_scratch(&text.map_err(|_| Reason::WrongType)?)
-            }
+            FieldValue::Text(span) => return self.json_of_text(span),
             FieldValue::True => self.record.push_scratch("true"),
             FieldValue::False => self.record.push_scratch("false"),
             FieldValue::Null | FieldValue::Missing => return Err(Reason::WrongType),
-        })
+        };
+        self.make_canonical(sent)
+    }
+
+    fn json_of_text(&mut self, span: Span) -> Result<Span, Reason> {
+        let text = self.record.text(span, self.text);
+        let is_container = pinlake_payload::is_container(text.as_bytes());
+        let sent = if span.is_in_scratch() {
+            let text = text.to_owned();
+            let start = self.record.scratch.len();
+            write_string(&text, &mut self.record.scratch);
+            Span::in_scratch(start, self.record.scratch.len())
+        } else {
+            // Include the quotes, which surround it in the record.
+            let Range { start, end } = span.range();
+            Span::new(start - 1, end + 1)
+        };
+        if !is_container {
+            return Ok(sent);
+        }
+        let canonical = self.make_canonical(span)?;
+        self.row.sent_json.retain(|(column, _)| *column != self.index);
+        self.row.sent_json.push((self.index, Cell::Text(sent)));
+        Ok(canonical)
+    }
+
+    /// The canonical form of a JSON text, and remembers the text as it was sent if it is another one.
+    fn make_canonical(&mut self, sent: Span) -> Result<Span, Reason> {
+        let start = self.record.scratch.len();
+        let ParsedRecord { scratch, .. } = &mut *self.record;
+        let written = if sent.is_in_scratch() {
+            let json = scratch[sent.range()].to_owned();
+            write_canonical(&json, scratch, &mut self.row.json_members)
+        } else {
+            write_canonical(&self.text[sent.range()], scratch, &mut self.row.json_members)
+        };
+        written.map_err(|_| Reason::WrongType)?;
+        let canonical = Span::in_scratch(start, self.record.scratch.len());
+        if self.record.text(canonical, self.text) == self.record.text(sent, self.text) {
+            self.record.scratch.truncate(start);
+            return Ok(sent);
+        }
+        self.row.sent_json.push((self.index, Cell::Text(sent)));
+        Ok(canonical)
     }
 
     /// Describes a value that was refused: `ind (from index): "abc" is not an int64`.

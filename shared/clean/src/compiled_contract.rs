@@ -12,6 +12,8 @@ pub(crate) struct CompiledContract {
     pub(crate) contract: Arc<Contract>,
     /// The fields that distinguish its records.
     pub(crate) shape: Vec<FieldId>,
+    /// The fields of which its records have at least one.
+    any_of: Vec<FieldId>,
     /// For each column its source fields, each with its alternatives.
     pub(crate) columns: Vec<Vec<Vec<FieldId>>>,
 }
@@ -19,12 +21,31 @@ pub(crate) struct CompiledContract {
 impl CompiledContract {
     pub(crate) fn new(contract: &Arc<Contract>, fields: &FieldTable) -> CompiledContract {
         let ids = |names: &[String]| names.iter().filter_map(|name| fields.id(name)).collect::<Vec<_>>();
-        let columns = contract
+        let columns: Vec<Vec<Vec<FieldId>>> = contract
             .columns
             .iter()
             .map(|column| column.source.fields().iter().map(|names| ids(names)).collect())
             .collect();
-        CompiledContract { shape: ids(&contract.route.shape), columns, contract: Arc::clone(contract) }
+        let any_of = match ids(&contract.route.any_of) {
+            none if none.is_empty() => columns.iter().flatten().flatten().copied().collect(),
+            fields => fields,
+        };
+        CompiledContract {
+            shape: ids(&contract.route.shape),
+            any_of,
+            columns,
+            contract: Arc::clone(contract),
+        }
+    }
+
+    /// Whether the record has one of the fields by which the contract recognises its records.
+    pub(crate) fn recognises(&self, record: &ParsedRecord) -> bool {
+        self.any_of.iter().any(|field| record.has(*field))
+    }
+
+    /// Whether the record has a field that a column reads.
+    pub(crate) fn reads_any(&self, record: &ParsedRecord) -> bool {
+        self.columns.iter().flatten().flatten().any(|field| record.has(*field))
     }
 
     /// Whether the record has all fields of the contract's shape. A contract without a shape matches nothing.

@@ -14,10 +14,18 @@ pub(crate) enum DecimalError {
 /// Parses a decimal number and multiplies it by 10 to the power of `exponent`. The result must be an integer: `7`, `-7.0`, `1e3`,
 /// and with an exponent of 3 also `1.2`.
 pub(crate) fn parse_scaled(text: &str, exponent: i32) -> Result<i64, DecimalError> {
+    match parse_floor(text, exponent)? {
+        (value, true) => Ok(value),
+        (_, false) => Err(DecimalError::Fraction),
+    }
+}
+
+/// Like [`parse_scaled`], but returns the greatest integer that is not above the result, and whether it is the result.
+pub(crate) fn parse_floor(text: &str, exponent: i32) -> Result<(i64, bool), DecimalError> {
     if exponent == 0
         && let Ok(number) = text.parse::<i64>()
     {
-        return Ok(number);
+        return Ok((number, true));
     }
     let (negative, unsigned) = match text.as_bytes() {
         [b'-', ..] => (true, &text[1..]),
@@ -37,11 +45,10 @@ pub(crate) fn parse_scaled(text: &str, exponent: i32) -> Result<i64, DecimalErro
     let point = integral.len() as i64 + i64::from(written_exponent) + i64::from(exponent);
     let digits = || integral.bytes().chain(fraction.bytes());
     let mut value: i64 = 0;
+    let mut is_exact = true;
     for (at, digit) in digits().enumerate() {
         if at as i64 >= point {
-            if digit != b'0' {
-                return Err(DecimalError::Fraction);
-            }
+            is_exact &= digit == b'0';
             continue;
         }
         value = push_digit(value, digit - b'0', negative)?;
@@ -53,7 +60,10 @@ pub(crate) fn parse_scaled(text: &str, exponent: i32) -> Result<i64, DecimalErro
         }
         value = push_digit(value, 0, negative)?;
     }
-    Ok(value)
+    if negative && !is_exact {
+        value = value.checked_sub(1).ok_or(DecimalError::TooLarge)?;
+    }
+    Ok((value, is_exact))
 }
 
 fn push_digit(value: i64, digit: u8, negative: bool) -> Result<i64, DecimalError> {

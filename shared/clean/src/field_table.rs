@@ -76,7 +76,7 @@ impl FieldTable {
             read_as: Vec::new(),
         };
         for contract in catalog.contracts() {
-            for field in &contract.route.shape {
+            for field in contract.route.shape.iter().chain(&contract.route.any_of) {
                 table.add(field);
             }
             let read = contract.columns.iter().flat_map(|column| column.source.fields());

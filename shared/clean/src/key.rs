@@ -42,11 +42,36 @@ impl KeyBuilder {
         view: RowView<'_>,
         identity: Option<RecordIdentity<'_>>,
     ) {
+        self.push_cells(encoder, view, identity, |index| view.row.cells[index]);
+    }
+
+    /// Adds the key of a row in the former epoch, whose keys covered JSON values as they were sent, and not the content of a record.
+    pub(crate) fn push_former(
+        &mut self,
+        encoder: &KeyEncoder,
+        view: RowView<'_>,
+        identity: Option<RecordIdentity<'_>>,
+    ) {
+        let cell = |index: usize| {
+            let sent = view.row.sent_json.iter().find(|(column, _)| *column == index);
+            sent.map_or(view.row.cells[index], |(_, cell)| *cell)
+        };
+        self.push_cells(encoder, view, identity.map(RecordIdentity::without_content), cell);
+    }
+
+    #[inline]
+    fn push_cells(
+        &mut self,
+        encoder: &KeyEncoder,
+        view: RowView<'_>,
+        identity: Option<RecordIdentity<'_>>,
+        cell: impl Fn(usize) -> Cell,
+    ) {
         if self.encoded.len() >= MAX_ENCODED_BYTES {
             self.hash_encoded();
         }
         encoder.prefix.append_to(&mut self.encoded);
-        encoder.columns.iter().for_each(|column| column.encode(view, &mut self.encoded));
+        encoder.columns.iter().for_each(|column| column.encode(cell(column.index), view, &mut self.encoded));
         if let Some(identity) = identity {
             identity.encode(&mut self.encoded);
         }
@@ -209,8 +234,8 @@ impl KeyColumn {
         KeyColumn { index, prefix: EncodedPrefix::new(&prefix) }
     }
 
-    fn encode(&self, view: RowView<'_>, out: &mut Vec<u8>) {
-        match view.row.cells[self.index] {
+    fn encode(&self, cell: Cell, view: RowView<'_>, out: &mut Vec<u8>) {
+        match cell {
             Cell::Null => {}
             Cell::Items(span) => {
                 self.prefix.append_to(out);

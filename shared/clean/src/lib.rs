@@ -29,6 +29,7 @@
 //! `examples/clean_a_file.rs` cleans a file and prints its rows.
 
 mod batch_builder;
+mod canonical_json;
 mod column_builder;
 mod column_cleaner;
 mod compiled_contract;

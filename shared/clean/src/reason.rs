@@ -59,6 +59,8 @@ reasons! {
     Unroutable = "unroutable", Contract;
     /// Sent to one dataset, and has the shape of another.
     Misrouted = "misrouted", Contract;
+    /// The record has none of the fields by which the contract recognises its records.
+    NothingFound = "nothing_found", Contract;
     /// A required column has no value.
     MissingRequired = "missing_required", Contract;
     /// A value cannot be converted to the type of its column.

@@ -21,6 +21,9 @@ use crate::row::{Cell, Row, RowView};
 /// A dataset gets a new batch once its rows take this many bytes: the text columns of Arrow are limited to 2 GiB.
 const MAX_BATCH_BYTES: u64 = 512 << 20;
 
+/// The most envelopes around a record that are opened.
+const MAX_ENVELOPES: usize = 3;
+
 /// The rows of one dataset.
 #[derive(Debug, Clone)]
 pub struct CleanedRows {
@@ -279,15 +282,54 @@ impl RecordCleaner {
         let text = simdutf8::compat::from_utf8(record).map_err(|error| {
             RecordError::new(Reason::InvalidUtf8, format!("no UTF-8 at byte {}", error.valid_up_to()))
         })?;
-        record_parser::parse(text, &mut self.record, &mut self.fields)?;
-        let at = self.route(hint, *dataset)?;
+        let (text, at) = self.parse_and_route(text, hint, *dataset)?;
         *dataset = Some(at);
 
-        column_cleaner::clean_row(&self.contracts[at], &mut self.record, text, &mut self.row)?;
+        let contract = &self.contracts[at];
+        let is_recognised = contract.recognises(&self.record);
+        if !is_recognised && !contract.reads_any(&self.record) {
+            return Err(nothing_found(&contract.contract));
+        }
+        column_cleaner::clean_row(contract, &mut self.record, text, &mut self.row)?;
+        if !is_recognised {
+            return Err(nothing_found(&contract.contract));
+        }
         let identity = self.batches[at].uses_record_identity().then(|| RecordIdentity::new(origin, record));
         // The names and quotes of a record take about as much as the fixed part of its row, unless the record is very short.
         self.append_row(at, text, record.len().max(self.batches[at].fixed_bytes), identity);
         Ok(())
+    }
+
+    /// Parses a record and determines its dataset. If nothing of a contract is found in it, it may be the envelope of another API: the text that
+    /// is returned is the record inside.
+    fn parse_and_route<'t>(
+        &mut self,
+        text: &'t str,
+        hint: Option<&str>,
+        hinted: Option<usize>,
+    ) -> Result<(&'t str, usize), RecordError> {
+        record_parser::parse(text, &mut self.record, &mut self.fields)?;
+        let routed = self.route(hint, hinted);
+        if let Ok(at) = routed
+            && self.contracts[at].recognises(&self.record)
+        {
+            return Ok((text, at));
+        }
+        let mut inner = text;
+        for _ in 0..MAX_ENVELOPES {
+            let Some(wrapped) = pinlake_payload::wrapped_object(inner) else { break };
+            inner = wrapped;
+            if record_parser::parse(inner, &mut self.record, &mut self.fields).is_ok()
+                && let Ok(at) = self.route(hint, hinted)
+                && self.contracts[at].recognises(&self.record)
+            {
+                return Ok((inner, at));
+            }
+        }
+        if inner.len() != text.len() {
+            record_parser::parse(text, &mut self.record, &mut self.fields)?;
+        }
+        Ok((text, routed?))
     }
 
     fn append_row(&mut self, at: usize, text: &str, bytes: usize, identity: Option<RecordIdentity<'_>>) {
@@ -401,6 +443,19 @@ impl RecordCleaner {
         let texts = record.scratch.len() + row.bytes.len();
         self.append_row(self.quarantine, "", texts + self.batches[self.quarantine].fixed_bytes, identity);
     }
+}
+
+fn nothing_found(contract: &Contract) -> RecordError {
+    const MAX_NAMES: usize = 8;
+    let fields: Vec<&String> = match &contract.route.any_of {
+        none if none.is_empty() => {
+            contract.columns.iter().flat_map(|column| column.source.fields()).flatten().collect()
+        }
+        names => names.iter().collect(),
+    };
+    let names: Vec<String> = fields.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
+    let more = if fields.len() > MAX_NAMES { ", ..." } else { "" };
+    RecordError::new(Reason::NothingFound, format!("the record has none of {}{more}", names.join(", ")))
 }
 
 fn find_contract(contracts: &[CompiledContract], name: &str) -> Option<usize> {

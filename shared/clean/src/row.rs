@@ -1,5 +1,6 @@
 //! A clean row before it is appended to a batch.
 
+use crate::canonical_json::Member;
 use crate::parsed_record::{ParsedRecord, Span};
 
 /// One value of a row. Every variant fits one 64-bit number: see [`Span`].
@@ -40,6 +41,11 @@ pub(crate) struct Row {
     pub(crate) items: Vec<Cell>,
     /// The decoded bytes of all binary values of the row.
     pub(crate) bytes: Vec<u8>,
+    /// The texts of JSON values as they were sent, by the index of their column, where they are not canonical: keys of the former epoch cover
+    /// them.
+    pub(crate) sent_json: Vec<(usize, Cell)>,
+    /// Working memory for canonical JSON.
+    pub(crate) json_members: Vec<Member>,
 }
 
 impl Row {
@@ -47,6 +53,7 @@ impl Row {
         self.cells.clear();
         self.items.clear();
         self.bytes.clear();
+        self.sent_json.clear();
     }
 
     /// Copies bytes into the row.

@@ -10,13 +10,13 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use pinlake_clean::RecordError;
 use pinlake_clean::{Position, Reason, RecordCleaner, RecordCounts, RecordOrigin};
-use pinlake_schema::Catalog;
+use pinlake_payload::{DecodeError, Records};
 use pinlake_schema::stream_key::StreamKey;
+use pinlake_schema::{Catalog, Contract};
 use serde::de::IgnoredAny;
 
 use crate::aggregate::{self, Aggregate};
 use crate::catalog_history::CatalogHistory;
-use crate::compression::{self, DecompressError};
 use crate::error::LandingError;
 use crate::name::BatchId;
 use crate::object::{self, LandingObject};
@@ -33,6 +33,13 @@ const MAX_BUFFERED_BYTES: usize = 64 << 20;
 /// The highest index in a partition key of ingest. The lines of a record are numbered from the index on, and a record
 /// has fewer lines than bytes, so their numbers do not overflow.
 const MAX_INDEX: u64 = u64::MAX >> 1;
+/// Limit of the decompressed data of a stream's record. Kinesis and Kafka accept about 1 MiB per record, and JSON
+/// compresses about tenfold. The limit is per record and not per batch, so that a record is cleaned in the same way
+/// whatever its batch.
+const MAX_DATA_BYTES: usize = 16 << 20;
+/// How far the number of an element is shifted in the index of its record. Records of a request have lower indexes, and
+/// the data of a record has fewer elements than bytes.
+const ELEMENT_SHIFT: u32 = 40;
 
 /// A batch of records of one shard, in the order of their sequence numbers.
 #[derive(Debug, Clone, Copy)]
@@ -254,12 +261,29 @@ impl<'a> RecordSplitter<'a> {
         };
         let data = record.data.as_bytes();
         match fault {
-            None => {
+            // A record of a file is never nothing.
+            None if data.trim_ascii().is_empty() => {
                 writer.cleaner.push(data, hint, &origin);
+            }
+            None => {
+                for found in Records::of_value(data, |name| self.is_field(name)) {
+                    let record_id = key.map(|key| (key.request, element_index(key.index, found.element)));
+                    writer.cleaner.push(&found.bytes, hint, &RecordOrigin { record_id, ..origin });
+                    writer.write_if_full().await?;
+                }
             }
             Some(fault) => writer.cleaner.reject(data, hint, &origin, fault.reason, fault.detail.clone()),
         }
         writer.write_if_full().await
+    }
+
+    /// Whether a contract reads a field of this name.
+    fn is_field(&self, name: &str) -> bool {
+        let reads = |contract: &Contract| {
+            let columns = contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
+            columns.chain(&contract.route.shape).any(|field| field == name)
+        };
+        self.catalog.contracts().any(|contract| reads(contract))
     }
 
     /// Pushes the lines of a record. A partition key of ingest names the dataset and numbers the lines. Records of
@@ -289,8 +313,8 @@ impl<'a> RecordSplitter<'a> {
         };
         let source = self.source_text.as_str();
         let position = |line: u64| Position::Sequence { number: sequence, line };
-        let decompressed = match compression::decompress(data) {
-            Ok(decompressed) => decompressed,
+        let decoded = match pinlake_payload::decode(data, MAX_DATA_BYTES) {
+            Ok(decoded) => decoded,
             Err(error) => {
                 let origin = RecordOrigin {
                     source,
@@ -298,34 +322,48 @@ impl<'a> RecordSplitter<'a> {
                     record_id: ingest_key.map(|key| (key.request, key.index)),
                 };
                 let reason = match error {
-                    DecompressError::TooLarge => Reason::TooLarge,
-                    DecompressError::Damaged(_) => Reason::Unreadable,
+                    DecodeError::TooLarge(_) => Reason::TooLarge,
+                    DecodeError::Damaged(_) => Reason::Unreadable,
                 };
-                writer.cleaner.reject(data, hint, &origin, reason, error.detail());
+                writer.cleaner.reject(data, hint, &origin, reason, error.to_string());
                 return writer.write_if_full().await;
             }
         };
-        let data = decompressed.as_ref();
+        let data = decoded.as_ref();
         // Other producers can send one JSON value over several lines; ingest never does.
         let is_one_value = ingest_key.is_none() && serde_json::from_slice::<IgnoredAny>(data).is_ok();
+        let is_field = |name: &str| self.is_field(name);
         // A malformed aggregate is one record and has no lines.
-        let is_whole = is_one_value || aggregate::has_magic(data);
-        let lines = data.split(|byte| *byte == b'\n' && !is_whole);
-        for (number, line) in (0_u64..).zip(lines) {
-            // A final line feed does not begin a line. But an empty record was acknowledged like any other.
-            if line.trim_ascii().is_empty() && !data.is_empty() {
-                continue;
-            }
+        let records = match is_one_value || aggregate::has_magic(data) {
+            true => Records::of_value(data, is_field),
+            false => Records::of_lines(data, is_field),
+        };
+        // The elements of earlier arrays, beyond the first of each: they continue the numbering of the lines.
+        let mut extra = 0;
+        for record in records {
+            extra += u64::from(record.element > 0);
             let origin = RecordOrigin {
                 source,
-                position: position(number + 1),
-                record_id: ingest_key.map(|key| (key.request, key.index + number)),
+                position: position(record.line + 1 + extra),
+                record_id: ingest_key
+                    .map(|key| (key.request, element_index(key.index + record.line, record.element))),
             };
-            writer.cleaner.push(line, hint, &origin);
+            writer.cleaner.push(&record.bytes, hint, &origin);
+            writer.write_if_full().await?;
+        }
+        // A blank line is no record. But an empty record was acknowledged like any other.
+        if data.is_empty() {
+            let record_id = ingest_key.map(|key| (key.request, key.index));
+            writer.cleaner.push(data, hint, &RecordOrigin { source, position: position(1), record_id });
             writer.write_if_full().await?;
         }
         Ok(())
     }
+}
+
+/// The index of an element of an array that is one record of its request. The first element has the index of the record.
+fn element_index(index: u64, element: u64) -> u64 {
+    index.wrapping_add(element << ELEMENT_SHIFT)
 }
 
 #[cfg(test)]
@@ -349,7 +387,7 @@ mod tests {
         let store = InMemory::new();
         let catalog = Arc::new(Catalog::embedded().unwrap());
         let geo = br#"{"ind": 1, "timestamp": "2020-08-28 03:52:47", "latitude": 1.5, "longitude": 2.5, "country": "Peru"}"#;
-        let two = [&geo[..], b"\n{\"ind\": 2}\n"].concat();
+        let two = [&geo[..], b"\n{\"ind\": 2, \"country\": \"Peru\"}\n"].concat();
         let pretty = b"{\n \"ind\": 3,\n \"first_name\": \"A\", \"last_name\": \"B\", \"age\": 20\n}";
         let records = [
             record("geo/r1/0", 7, &two),
@@ -435,6 +473,52 @@ mod tests {
         ];
         assert_eq!(places, expected.map(|(at, why)| (at.to_owned(), why.to_owned())));
         assert_eq!(texts(&rejects, "dataset")[2], "pin", "the inner record's own key selects the dataset");
+    }
+
+    /// The records of one value, in all forms that `pinlake_payload` knows, under a key of ingest and another one.
+    #[tokio::test]
+    async fn the_same_data_gives_the_same_records_in_every_form() {
+        use base64::Engine as _;
+        let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes).into_bytes();
+        let catalog = Arc::new(Catalog::embedded().unwrap());
+        let second = USER.replace("\"ind\": 1", "\"ind\": 2");
+        let (lines, array) = (format!("{USER}\n{second}\n"), format!("[{USER}, {second}]"));
+        let wrapped = format!("{{\"value\": {array}}}");
+        let envelope = format!("{{\"records\": [{{\"value\": {USER}}}, {{\"Data\": {second}}}]}}");
+        for text in [&lines, &array, &wrapped, &envelope] {
+            for data in [
+                text.as_bytes().to_vec(),
+                gzip(text.as_bytes()),
+                encode(text.as_bytes()),
+                encode(&gzip(text.as_bytes())),
+                serde_json::to_vec(text).unwrap(),
+            ] {
+                for key in ["user", "user/r1/0", "partition-1"] {
+                    let store = InMemory::new();
+                    land_twice(&store, &catalog, &[record(key, 7, &data)]).await;
+                    assert_eq!(rows_of(&store, "user").await.num_rows(), 2, "{text} {key}");
+                    assert_eq!(object::list(&store, None, 9).await.unwrap().len(), 1, "{text} {key}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn elements_of_an_array_have_places_and_identities_of_their_own() {
+        let contract =
+            "name = \"x\"\nversion = 1\nidentity = \"record\"\n[[column]]\nname = \"a\"\ntype = \"int64\"";
+        let catalog = Arc::new(Catalog::from_files([("x.toml".to_owned(), contract.to_owned())]).unwrap());
+        let data = b"[{\"a\":1},{\"a\":1},7,{\"b\":1}]";
+        let store = InMemory::new();
+        let records = [record("x/r/0", 7, data), record("x/r/1", 8, data)];
+        land_twice(&store, &catalog, &records).await;
+        let rows = rows_of(&store, "x").await;
+        let keys = rows.column_by_name(pinlake_schema::KEY_COLUMN).unwrap().as_fixed_size_binary();
+        let keys: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(keys.len(), 4, "equal elements are four records");
+        let rejects = rows_of(&store, "quarantine").await;
+        assert_eq!(texts(&rejects, "position"), ["7#3", "7#4", "8#3", "8#4"]);
+        assert_eq!(texts(&rejects, "reason"), ["not_an_object", "nothing_found"].repeat(2));
     }
 
     /// Another producer can send a key in the form of ingest's whose index would overflow.

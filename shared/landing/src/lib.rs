@@ -32,7 +32,6 @@
 
 mod aggregate;
 pub mod catalog_history;
-mod compression;
 pub mod discarded;
 pub mod drain;
 pub mod error;

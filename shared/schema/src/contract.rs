@@ -57,6 +57,8 @@ pub struct Route {
     pub files: Vec<String>,
     /// Fields that identify records of this dataset: a record has its shape if it has all of them.
     pub shape: Vec<String>,
+    /// Fields of which a record has at least one. If there are none, any field that a column reads.
+    pub any_of: Vec<String>,
     /// What happens to a record that was sent to this dataset and has the shape of another.
     pub misrouted: MisroutedPolicy,
 }
@@ -295,8 +297,8 @@ impl Contract {
         &self.identity_hash
     }
 
-    /// The key epoch of older data files of a dataset with `identity = "record"`: their keys do not cover the content of the record. `None`
-    /// for other identities.
+    /// The key epoch of older data files: with `identity = "record"`, keys did not cover the content of the record; keys of `json` columns covered
+    /// the text as it was sent. `None` for other identities.
     pub fn former_identity_hash(&self) -> Option<&str> {
         self.former_identity_hash.as_deref()
     }
@@ -316,8 +318,8 @@ impl Contract {
         Arc::clone(&self.table_schema)
     }
 
-    /// The columns of a landing object: those of [`Self::arrow_schema`], then [`KEY_COLUMN`], and for `identity = "record"`
-    /// [`FORMER_KEY_COLUMN`].
+    /// The columns of a landing object: those of [`Self::arrow_schema`], then [`KEY_COLUMN`], and [`FORMER_KEY_COLUMN`] if the contract has a
+    /// former key epoch.
     pub fn landing_schema(&self) -> SchemaRef {
         Arc::clone(&self.landing_schema)
     }

@@ -2,7 +2,7 @@
 
 use crate::QUARANTINE;
 use crate::contract::{
-    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, Identity, MisroutedPolicy, Route,
+    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, Identity, MisroutedPolicy, Route, Scalar,
 };
 use crate::timestamp::TimeFormat;
 
@@ -25,21 +25,38 @@ pub(crate) fn hash_output(contract: &ContractDeclaration) -> String {
         // cleaned again.
         canonical.number(QUARANTINE_KEY_EPOCH);
     }
+    if !contract.route.any_of.is_empty() {
+        canonical.names(&contract.route.any_of);
+    }
+    if contract.columns.iter().any(is_json) {
+        canonical.number(JSON_FORM);
+    }
     canonical.finish()
 }
 
 /// The rules for the keys of quarantine rows.
 const QUARANTINE_KEY_EPOCH: u64 = 2;
 
-/// Hashes what determines keys: the kind of identity, and the rules of its columns. Keys do not depend on the order of columns.
-pub(crate) fn hash_identity(contract: &ContractDeclaration) -> String {
-    hash_key_rules(contract, identity_kind(&contract.identity))
+/// The form of JSON values in rows and keys: canonical. The first form was the text as sent.
+const JSON_FORM: u64 = 2;
+
+fn is_json(column: &Column) -> bool {
+    column.data_type.scalar() == Scalar::Json
 }
 
-/// Like [`hash_identity`], for the former epoch of `identity = "record"`, whose keys did not cover the content of the record. `None` for other
-/// identities, which have only one epoch.
+/// Hashes what determines keys: the kind of identity, and the rules of its columns. Keys do not depend on the order of columns.
+pub(crate) fn hash_identity(contract: &ContractDeclaration) -> String {
+    hash_key_rules(contract, identity_kind(&contract.identity), Some(JSON_FORM))
+}
+
+/// Like [`hash_identity`], for the former epoch: keys of `identity = "record"` did not cover the content of the record, and keys of JSON
+/// values covered them as they were sent. `None` for other identities, which have only one epoch.
 pub(crate) fn hash_former_identity(contract: &ContractDeclaration) -> Option<String> {
-    (contract.identity == Identity::Record).then(|| hash_key_rules(contract, FORMER_RECORD))
+    if contract.identity == Identity::Record {
+        return Some(hash_key_rules(contract, FORMER_RECORD, None));
+    }
+    let has_json = key_columns(contract).any(is_json);
+    has_json.then(|| hash_key_rules(contract, identity_kind(&contract.identity), None))
 }
 
 /// Kinds of identity. The former epoch of `identity = "record"` has its own number.
@@ -56,22 +73,28 @@ fn identity_kind(identity: &Identity) -> u64 {
     }
 }
 
-fn hash_key_rules(contract: &ContractDeclaration, kind: u64) -> String {
+/// The columns that keys cover.
+fn key_columns(contract: &ContractDeclaration) -> impl Iterator<Item = &Column> {
+    contract.columns.iter().filter(|column| match &contract.identity {
+        Identity::Row => true,
+        Identity::Columns(names) => names.contains(&column.name),
+        Identity::Record => false,
+    })
+}
+
+/// `json_form` counts if a column of the key is JSON.
+fn hash_key_rules(contract: &ContractDeclaration, kind: u64, json_form: Option<u64>) -> String {
     let mut canonical = Canonical::new("pinlake-identity-1");
     canonical.text(&contract.name).identity(kind, &contract.identity);
-    let mut columns: Vec<&Column> = contract
-        .columns
-        .iter()
-        .filter(|column| match &contract.identity {
-            Identity::Row => true,
-            Identity::Columns(names) => names.contains(&column.name),
-            Identity::Record => false,
-        })
-        .collect();
+    let mut columns: Vec<&Column> = key_columns(contract).collect();
     columns.sort_by(|a, b| a.name.cmp(&b.name));
     canonical.number(columns.len() as u64);
+    let has_json = columns.iter().any(|column| is_json(column));
     for column in columns {
         canonical.column(column);
+    }
+    if let Some(form) = json_form.filter(|_| has_json) {
+        canonical.number(form);
     }
     canonical.finish()
 }
@@ -85,7 +108,8 @@ pub(crate) fn hash_catalog<'a>(
     let mut canonical = Canonical::new("pinlake-catalog-2");
     for contract in contracts {
         // Destructured, so that a new route cannot be forgotten. The hash of the contract covers the shape and the policy.
-        let Route { topics, streams, partition_keys, files, shape: _, misrouted: _ } = &contract.route;
+        let Route { topics, streams, partition_keys, files, shape: _, any_of: _, misrouted: _ } =
+            &contract.route;
         canonical.text(contract.hash());
         [topics, streams, partition_keys, files].into_iter().for_each(|names| {
             canonical.names(names);

@@ -154,7 +154,8 @@ fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
 }
 
 const CONTRACT_KEYS: [&str; 6] = ["name", "version", "description", "identity", "route", "column"];
-const ROUTE_KEYS: [&str; 6] = ["topics", "streams", "partition_keys", "files", "shape", "misrouted"];
+const ROUTE_KEYS: [&str; 7] =
+    ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
 const COLUMN_KEYS: [&str; 12] = [
     "name",
     "type",
@@ -294,6 +295,7 @@ fn parse_route(section: &Section<'_>, claims: &mut Vec<Claim>, diagnostics: &mut
         let value = sorted.into_iter().collect::<Vec<_>>().join(", ");
         claims.push(Claim { kind: ClaimKind::Shape, value, span: first.span.start..last.span.end });
     }
+    let any_of = values(section.strings("any_of", diagnostics));
     let misrouted = match section.string("misrouted", diagnostics) {
         None => MisroutedPolicy::default(),
         Some(word) => match word.value.as_str() {
@@ -309,7 +311,7 @@ fn parse_route(section: &Section<'_>, claims: &mut Vec<Claim>, diagnostics: &mut
             }
         },
     };
-    Route { topics, streams, partition_keys, files, shape: values(shape), misrouted }
+    Route { topics, streams, partition_keys, files, shape: values(shape), any_of, misrouted }
 }
 
 fn parse_identity(
@@ -494,7 +496,7 @@ fn parse_formats(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Ve
             Err(why) => {
                 let help = match find_similar(&written.value, &timestamp::WORDS) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => "write a pattern such as \"%Y-%m-%d %H:%M:%S\", or \"$date\", \"unix_seconds\", \"unix_millis\"".to_owned(),
+                    None => "write a pattern such as \"%Y-%m-%d %H:%M:%S\", or \"$date\", \"unix_seconds\", \"unix_millis\", \"unix_micros\", \"unix_nanos\"".to_owned(),
                 };
                 diagnostics.add(
                     written.span,

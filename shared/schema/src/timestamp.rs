@@ -17,6 +17,10 @@ pub enum TimeFormat {
     UnixSeconds,
     /// Milliseconds since 1970-01-01 UTC, as a number or a string.
     UnixMillis,
+    /// Microseconds since 1970-01-01 UTC, as a number or a string.
+    UnixMicros,
+    /// Nanoseconds since 1970-01-01 UTC, as a number or a string.
+    UnixNanos,
 }
 
 /// A part of a pattern.
@@ -28,20 +32,32 @@ pub enum TimePart {
     Year,
     /// `%m`: one or two digits.
     Month,
+    /// `%y`: two digits; 69 to 99 are 1969 to 1999, 00 to 68 are 2000 to 2068 (POSIX `strptime`).
+    YearOfCentury,
     /// `%b`: an English month name of three letters.
     MonthName,
+    /// `%B`: an English month name in full.
+    FullMonthName,
+    /// `%a`: an English day of the week, of three letters or in full. It is not compared with the date.
+    Weekday,
     /// `%d`: one or two digits.
     Day,
     /// `%H`: one or two digits, 0 to 23.
     Hour,
+    /// `%I`: one or two digits, 1 to 12.
+    Hour12,
+    /// `%p`: AM or PM.
+    HalfDay,
     /// `%M`: one or two digits.
     Minute,
     /// `%S`: one or two digits, and an optional fraction.
     Second,
+    /// `%z`: a zone, as it may follow a time.
+    Zone,
 }
 
 /// The formats that are not patterns.
-pub(crate) const WORDS: [&str; 3] = ["$date", "unix_seconds", "unix_millis"];
+pub(crate) const WORDS: [&str; 5] = ["$date", "unix_seconds", "unix_millis", "unix_micros", "unix_nanos"];
 
 impl TimeFormat {
     /// Parses a format of a contract.
@@ -53,6 +69,8 @@ impl TimeFormat {
             "$date" => return Ok(TimeFormat::MongoDate),
             "unix_seconds" => return Ok(TimeFormat::UnixSeconds),
             "unix_millis" => return Ok(TimeFormat::UnixMillis),
+            "unix_micros" => return Ok(TimeFormat::UnixMicros),
+            "unix_nanos" => return Ok(TimeFormat::UnixNanos),
             _ => {}
         }
         let mut parts = Vec::new();
@@ -61,6 +79,17 @@ impl TimeFormat {
             parts.push(match char {
                 '%' => match chars.next() {
                     Some('Y') => TimePart::Year,
+                    Some('y') => TimePart::YearOfCentury,
+                    Some('B') => TimePart::FullMonthName,
+                    Some('a' | 'A') => TimePart::Weekday,
+                    Some('I') => TimePart::Hour12,
+                    Some('p') => TimePart::HalfDay,
+                    Some('z' | 'Z') => TimePart::Zone,
+                    // %S reads the fraction, and the point before it.
+                    Some('f') if ends_in_fraction_point(&parts) => {
+                        parts.pop();
+                        continue;
+                    }
                     Some('m') => TimePart::Month,
                     Some('b') => TimePart::MonthName,
                     Some('d') => TimePart::Day,
@@ -69,7 +98,10 @@ impl TimeFormat {
                     Some('S') => TimePart::Second,
                     Some('%') => TimePart::Literal('%'),
                     Some(other) => {
-                        return Err(format!("`%{other}` is not known: use %Y %m %b %d %H %M %S or %%"));
+                        return Err(format!(
+                            "`%{other}` is not known: use %Y %y %m %b %B %d %a %H %I %p %M %S %z or %%, and %f only in \
+                             `%S.%f`"
+                        ));
                     }
                     None => return Err("ends in a lone `%`: write `%%` for the sign itself".into()),
                 },
@@ -77,12 +109,16 @@ impl TimeFormat {
             });
         }
         let has = |part: TimePart| parts.contains(&part);
-        if !(has(TimePart::Year) && has(TimePart::Day) && (has(TimePart::Month) || has(TimePart::MonthName)))
-        {
+        let has_year = has(TimePart::Year) != has(TimePart::YearOfCentury);
+        let months = [TimePart::Month, TimePart::MonthName, TimePart::FullMonthName].map(has);
+        if !(has_year && has(TimePart::Day) && months.into_iter().filter(|has| *has).count() == 1) {
             return Err(format!(
-                "a date needs %Y, %m (or %b) and %d; formats that are not patterns are {}",
+                "a date needs %Y (or %y), %m (or %b, %B) and %d; formats that are not patterns are {}",
                 WORDS.map(|word| format!("`{word}`")).join(", ")
             ));
+        }
+        if has(TimePart::Hour12) != has(TimePart::HalfDay) || has(TimePart::Hour12) && has(TimePart::Hour) {
+            return Err("%I and %p belong together, and exclude %H".into());
         }
         let mut seen: Vec<TimePart> = Vec::new();
         for part in parts.iter().filter(|part| !matches!(part, TimePart::Literal(_))) {
@@ -101,8 +137,14 @@ impl TimeFormat {
             TimeFormat::MongoDate => "$date",
             TimeFormat::UnixSeconds => "unix_seconds",
             TimeFormat::UnixMillis => "unix_millis",
+            TimeFormat::UnixMicros => "unix_micros",
+            TimeFormat::UnixNanos => "unix_nanos",
         }
     }
+}
+
+fn ends_in_fraction_point(parts: &[TimePart]) -> bool {
+    matches!(parts, [.., TimePart::Second, TimePart::Literal('.' | ',')])
 }
 
 #[cfg(test)]
@@ -113,11 +155,21 @@ mod tests {
     fn formats_are_checked() {
         assert!(TimeFormat::parse("%Y-%m-%d %H:%M:%S").is_ok());
         assert_eq!(TimeFormat::parse("$date"), Ok(TimeFormat::MongoDate));
+        for text in
+            ["%Y-%m-%d %H:%M:%S.%f", "%a, %d %b %y %I:%M:%S %p %z", "%B %d, %Y", "unix_micros", "unix_nanos"]
+        {
+            assert_eq!(TimeFormat::parse(text).expect(text).as_str(), text);
+        }
         for (text, says) in [
             ("%Y-%m-%D", "`%D` is not known"),
             ("%H:%M", "needs %Y"),
             ("%Y-%m-%d %", "lone"),
             ("%Y %Y %m %d", "twice"),
+            ("%Y %y %m %d", "needs %Y"),
+            ("%Y %m %b %d", "needs %Y"),
+            ("%Y-%m-%d %I:%M", "belong together"),
+            ("%Y-%m-%d %H %I %p", "exclude"),
+            ("%Y-%m-%d %f", "only in"),
             ("iso8601", "unix_millis"),
         ] {
             let error = TimeFormat::parse(text).expect_err(text);

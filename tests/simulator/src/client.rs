@@ -236,6 +236,7 @@ async fn send(
                 access: world.keys.clone().map_or(Access::Anyone, Access::Keys),
                 reads_enabled: false,
                 is_paused: false,
+                cors: ingest::cors::Cors::default(),
                 retry_policy: WriteRetryPolicy::default(),
                 env: world.env(),
             },

@@ -11,8 +11,8 @@ use crate::endpoint::{
     CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource, complete_names,
 };
 use crate::error::{ApiError, ParseError};
-use crate::packing::{Packer, StreamRecord};
-use crate::payload;
+use crate::packing::{PackedRequest, Packer};
+use crate::payload::PayloadDecoder;
 use crate::response::ApiResponse;
 
 /// The maximum number of records in a request. Each has an entry in the response, whose size is limited too.
@@ -73,10 +73,15 @@ impl Protocol for KafkaRest {
     }
 
     fn encode_error(&self, error: &ApiError, _: &str) -> ApiResponse {
-        let status = status(error);
-        let body = json!({ "error_code": error_code(error, status), "message": error.to_string() });
-        ApiResponse::from_error(error, status, body)
+        encode_error(error)
     }
+}
+
+/// Encodes an error as all versions of the proxy do.
+pub(super) fn encode_error(error: &ApiError) -> ApiResponse {
+    let status = status(error);
+    let body = json!({ "error_code": error_code(error, status), "message": error.to_string() });
+    ApiResponse::from_error(error, status, body)
 }
 
 /// The status of an error. The proxy answers a body of the wrong shape with "unprocessable".
@@ -162,7 +167,9 @@ impl Embedding {
                 | "application/vnd.kafka.v2+json"
                 | "application/vnd.kafka.v1+json"
                 | "application/vnd.kafka+json"
-                | "application/json",
+                | "application/vnd.kafka.jsonschema.v2+json"
+                | "application/json"
+                | "text/plain",
             ) => Ok(Self::Json),
             Some("application/vnd.kafka.binary.v2+json" | "application/vnd.kafka.binary.v1+json") => {
                 Ok(Self::Binary)
@@ -175,86 +182,87 @@ impl Embedding {
     }
 }
 
-fn decode_produce(context: &RequestContext<'_>, request_id: &str) -> Result<Vec<StreamRecord>, ApiError> {
+fn decode_produce(context: &RequestContext<'_>, request_id: &str) -> Result<PackedRequest, ApiError> {
     check_partition(context)?;
     let embedding = Embedding::from_media_type(context.media_type()?.as_deref())?;
     decode_body(&context.text()?, embedding, Packer::new(context.target.dataset(), request_id))
 }
 
-fn decode_body(
-    text: &[u8],
-    embedding: Embedding,
-    mut packer: Packer<'_>,
-) -> Result<Vec<StreamRecord>, ApiError> {
+fn decode_body(text: &[u8], embedding: Embedding, mut packer: Packer<'_>) -> Result<PackedRequest, ApiError> {
     let mut reader = Reader::new(text);
-    decode_envelope(&mut reader, embedding, &mut packer).map_err(|error| error.into_api_error(text))?;
+    RecordDecoder { embedding, packer: &mut packer, payload: PayloadDecoder::default() }
+        .decode_envelope(&mut reader)
+        .map_err(|error| error.into_api_error(text))?;
     if packer.count() == 0 {
         return Err(unexpected_shape("'records' is empty: send at least one"));
     }
     Ok(packer.finish())
 }
 
-fn decode_envelope(
-    reader: &mut Reader<'_>,
+/// Decodes the records of a request.
+struct RecordDecoder<'a, 'b> {
     embedding: Embedding,
-    packer: &mut Packer<'_>,
-) -> Result<(), ParseError> {
-    if reader.peek() != Some(b'{') {
-        // If the body is not even JSON, that is the error to report.
-        reader.value(&mut Discard)?;
-        reader.end()?;
-        return Err(unexpected_shape("the body must be an object with 'records'").into());
-    }
-    let mut has_records = false;
-    reader.members(|reader, name| {
-        if name != "records" {
-            return Ok::<(), ParseError>(reader.value(&mut Discard)?);
-        }
-        if std::mem::replace(&mut has_records, true) {
-            return Err(unexpected_shape("'records' is given twice").into());
-        }
-        match reader.peek() {
-            Some(b'[') => reader.elements(|reader| decode_record(reader, embedding, packer)),
-            _ => decode_record(reader, embedding, packer),
-        }
-    })?;
-    reader.end()?;
-    if has_records { Ok(()) } else { Err(unexpected_shape("'records' is missing").into()) }
+    packer: &'a mut Packer<'b>,
+    payload: PayloadDecoder,
 }
 
-fn decode_record(
-    reader: &mut Reader<'_>,
-    embedding: Embedding,
-    packer: &mut Packer<'_>,
-) -> Result<(), ParseError> {
-    let index = packer.count();
-    if index == MAX_RECORDS {
-        return Err(ApiError::TooLarge(format!("more than {MAX_RECORDS} records in one request")).into());
-    }
-    if reader.peek() != Some(b'{') {
-        reader.value(&mut Discard)?;
-        return Err(unexpected_shape(&format!("record {index} is not an object with a 'value'")).into());
-    }
-    reader.members(|reader, name| {
-        if !matches!(name, "value" | "Data" | "data") {
-            return Ok::<(), ParseError>(reader.value(&mut Discard)?);
+impl RecordDecoder<'_, '_> {
+    fn decode_envelope(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+        if reader.peek() != Some(b'{') {
+            // If the body is not even JSON, that is the error to report.
+            reader.value(&mut Discard)?;
+            reader.end()?;
+            return Err(unexpected_shape("the body must be an object with 'records'").into());
         }
-        if packer.count() > index {
-            return Err(unexpected_shape(&format!("record {index} has two values")).into());
-        }
-        packer.add_line(|line| match embedding {
-            Embedding::Json => Ok(payload::copy_value(reader, line)?),
-            Embedding::Binary if payload::copy_base64_value(reader, line)? => Ok(()),
-            Embedding::Binary => {
-                let problem = format!("the value of record {index} is neither base64 nor null");
-                Err(unexpected_shape(&problem).into())
+        let mut has_records = false;
+        reader.members(|reader, name| {
+            if name != "records" {
+                return Ok::<(), ParseError>(reader.value(&mut Discard)?);
             }
-        })
-    })?;
-    if packer.count() > index {
-        Ok(())
-    } else {
-        Err(unexpected_shape(&format!("record {index} has no 'value'")).into())
+            if std::mem::replace(&mut has_records, true) {
+                return Err(unexpected_shape("'records' is given twice").into());
+            }
+            match reader.peek() {
+                Some(b'[') => reader.elements(|reader| self.decode_record(reader)),
+                _ => self.decode_record(reader),
+            }
+        })?;
+        reader.end()?;
+        if has_records { Ok(()) } else { Err(unexpected_shape("'records' is missing").into()) }
+    }
+
+    fn decode_record(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+        let index = self.packer.ended_records();
+        if index == MAX_RECORDS {
+            return Err(ApiError::TooLarge(format!("more than {MAX_RECORDS} records in one request")).into());
+        }
+        if reader.peek() != Some(b'{') {
+            reader.value(&mut Discard)?;
+            return Err(unexpected_shape(&format!("record {index} is not an object with a 'value'")).into());
+        }
+        let mut has_value = false;
+        reader.members(|reader, name| {
+            if !matches!(name, "value" | "Data" | "data") {
+                return Ok::<(), ParseError>(reader.value(&mut Discard)?);
+            }
+            if std::mem::replace(&mut has_value, true) {
+                return Err(unexpected_shape(&format!("record {index} has two values")).into());
+            }
+            match self.embedding {
+                Embedding::Json => self.payload.copy_value(reader, self.packer),
+                Embedding::Binary if self.payload.copy_base64_value(reader, self.packer)? => Ok(()),
+                Embedding::Binary => {
+                    let problem = format!("the value of record {index} is neither base64 nor null");
+                    Err(unexpected_shape(&problem).into())
+                }
+            }
+        })?;
+        self.packer.end_record();
+        if has_value {
+            Ok(())
+        } else {
+            Err(unexpected_shape(&format!("record {index} has no 'value'")).into())
+        }
     }
 }
 
@@ -266,23 +274,20 @@ fn unexpected_shape(problem: &str) -> ApiError {
 ///
 /// Offsets grow within a request and from request to request, but nothing can be read at them. Microseconds since 1970
 /// stay below 2^53, which is exact in JavaScript, until 2255.
-fn encode_offsets(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
-    let mut offsets = Vec::new();
-    for (record, result) in write.records.iter().zip(&write.summary.results) {
-        for index in record.lines.clone() {
-            offsets.push(match result {
-                Ok(_) => {
-                    let offset = write.completed_us.saturating_add_unsigned(index);
-                    json!({ "partition": PARTITION, "offset": offset, "error_code": null, "error": null })
-                }
-                Err(_) => {
-                    let error = "the record was not stored: send it again";
-                    json!({ "partition": null, "offset": null, "error_code": RETRIABLE, "error": error })
-                }
-            });
+fn encode_offsets(write: &CompletedWrite<'_>) -> (StatusCode, String) {
+    let entry = |(index, result): (u64, Result<_, _>)| match result {
+        Ok(_) => {
+            let offset = write.completed_us.saturating_add_unsigned(index);
+            json!({ "partition": PARTITION, "offset": offset, "error_code": null, "error": null })
         }
-    }
-    (StatusCode::OK, json!({ "offsets": offsets, "key_schema_id": null, "value_schema_id": null }))
+        Err(_) => {
+            let error = "the record was not stored: send it again";
+            json!({ "partition": null, "offset": null, "error_code": RETRIABLE, "error": error })
+        }
+    };
+    let offsets: Vec<Value> = (0..).zip(write.results()).map(entry).collect();
+    let body = json!({ "offsets": offsets, "key_schema_id": null, "value_schema_id": null });
+    (StatusCode::OK, body.to_string())
 }
 
 #[cfg(test)]
@@ -294,7 +299,7 @@ mod tests {
     }
 
     fn decode_lines(text: &str, embedding: Embedding) -> Result<String, ApiError> {
-        let packed = decode_body(text.as_bytes(), embedding, Packer::new(Some("pin"), "r"))?;
+        let packed = decode_body(text.as_bytes(), embedding, Packer::new(Some("pin"), "r"))?.records;
         assert_eq!(packed.len(), 1);
         Ok(String::from_utf8(packed[0].data.clone()).unwrap())
     }
@@ -310,6 +315,10 @@ mod tests {
             (r#"{"records":[{"Data":{"a":1},"PartitionKey":"p"}]}"#, "{\"a\":1}"),
             (r#"{"records":[{"value":"{\"a\": 1}"}]}"#, "{\"a\":1}"),
             (r#"{"records":[{"value":null},{"value":"x"}]}"#, "null\n\"x\""),
+            (
+                r#"{"records":[{"value":[{"a":1},{"a":2}]},{"value":{"a":3}}]}"#,
+                "{\"a\":1}\n{\"a\":2}\n{\"a\":3}",
+            ),
         ] {
             assert_eq!(decode_json_lines(text).unwrap(), expected, "{text}");
         }
@@ -322,6 +331,7 @@ mod tests {
             ("\"eyJhIjogMX0=\"", "{\"a\":1}"),
             ("\"eyJhIjogMX0\"", "{\"a\":1}"),
             ("\"WzFd\"", "[1]"),
+            ("\"eyJhIjogMX0KeyJhIjogMn0K\"", "{\"a\":1}\n{\"a\":2}"),
             ("\"MTI=\"", "12"),
             ("\"Ingi\"", "\"x\""),
             ("\"e2Jyb2tlbg==\"", "\"e2Jyb2tlbg==\""),

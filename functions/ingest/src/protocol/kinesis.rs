@@ -2,10 +2,10 @@
 //!
 //! Source: "Tutorial: Create a REST API as an Amazon Kinesis proxy" (API Gateway Developer Guide). The tutorial spells
 //! member names in two ways, so capitals and hyphens are ignored: `Data`, `data`, `PartitionKey`, `partition-key`. The
-//! path names the stream; a `StreamName` in the body is ignored. Each record is one Kinesis record.
+//! path names the stream; a `StreamName` in the body is ignored. Consecutive records of one partition key share a Kinesis
+//! record, so that a small request is not hundreds of records on the stream.
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use pinlake_schema::stream_key::StreamKey;
 use serde_json::{Value, json};
 
 use crate::compact::{Discard, Reader};
@@ -13,8 +13,8 @@ use crate::endpoint::{
     CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource, Target,
 };
 use crate::error::{ApiError, ParseError};
-use crate::packing::StreamRecord;
-use crate::payload;
+use crate::packing::{PackedRequest, Packer};
+use crate::payload::{PayloadDecoder, PendingLines};
 use crate::response::ApiResponse;
 use crate::stream::{Receipt, StreamError};
 
@@ -30,10 +30,26 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 #[derive(Debug)]
 pub struct KinesisGateway;
 
-const PUT_RECORD: Operation = Operation::Write { decode: decode_put_record, encode: encode_put_record };
-const PUT_RECORDS: Operation = Operation::Write { decode: decode_put_records, encode: encode_put_records };
+const PUT_RECORD: Operation = Operation::Write { decode: decode_put, encode: encode_put_record };
+const PUT_RECORDS: Operation = Operation::Write { decode: decode_put, encode: encode_put_records };
+
+/// Writes at a path whose stream is a `resource`.
+const fn record_methods(resource: Resource) -> [Method; 2] {
+    [Method::new("PUT", resource, PUT_RECORD), Method::new("POST", resource, PUT_RECORD)]
+}
+
+const fn records_methods(resource: Resource) -> [Method; 2] {
+    [Method::new("PUT", resource, PUT_RECORDS), Method::new("POST", resource, PUT_RECORDS)]
+}
 
 const ENDPOINTS: &[Endpoint] = &[
+    // Paths of old clients that name the stream in the query string, call the collection "stream", or mix it up with topics.
+    Endpoint::new("/streams/record", &record_methods(Resource::QueryStream)),
+    Endpoint::new("/streams/records", &records_methods(Resource::QueryStream)),
+    Endpoint::new("/stream/{stream}/record", &record_methods(Resource::Stream)),
+    Endpoint::new("/stream/{stream}/records", &records_methods(Resource::Stream)),
+    Endpoint::new("/topics/{stream}/record", &record_methods(Resource::Stream)),
+    Endpoint::new("/topics/{stream}/records", &records_methods(Resource::Stream)),
     Endpoint::new(
         "/streams/{stream}/record",
         &[
@@ -81,16 +97,21 @@ impl Protocol for KinesisGateway {
     }
 
     fn path_keywords(&self) -> &'static [&'static str] {
-        &["streams"]
+        &["streams", "stream"]
     }
 
     fn encode_error(&self, error: &ApiError, _: &str) -> ApiResponse {
-        let exception = exception(error);
-        let body = json!({ "__type": exception, "message": error.to_string() });
-        let mut response = ApiResponse::from_error(error, error.status(), body);
-        response.set(ERROR_TYPE, HeaderValue::from_static(exception));
-        response
+        encode_error(error)
     }
+}
+
+/// Encodes an error as Kinesis does.
+pub(super) fn encode_error(error: &ApiError) -> ApiResponse {
+    let exception = exception(error);
+    let body = json!({ "__type": exception, "message": error.to_string() });
+    let mut response = ApiResponse::from_error(error, error.status(), body);
+    response.set(ERROR_TYPE, HeaderValue::from_static(exception));
+    response
 }
 
 /// The exception that Kinesis or API Gateway has for an error.
@@ -107,7 +128,7 @@ fn exception(error: &ApiError) -> &'static str {
         ApiError::StreamExists(_) => "ResourceInUseException",
         ApiError::ExpiredIterator => "ExpiredIteratorException",
         ApiError::NotFound { .. } => "ResourceNotFoundException",
-        ApiError::MethodNotAllowed { .. } => "UnknownOperationException",
+        ApiError::MethodNotAllowed { .. } | ApiError::UnknownOperation => "UnknownOperationException",
         ApiError::UnsupportedMediaType(_) => "UnsupportedMediaTypeException",
         ApiError::Throttled => "ProvisionedThroughputExceededException",
         ApiError::Unavailable | ApiError::Paused => "ServiceUnavailable",
@@ -115,29 +136,29 @@ fn exception(error: &ApiError) -> &'static str {
     }
 }
 
-/// Checks that the media type is JSON. Requests without one are JSON, as with API Gateway.
-fn check_media_type(media_type: Option<&str>) -> Result<(), ApiError> {
+/// Checks that the media type is one of JSON. Requests without one are JSON, as with API Gateway. Kafka's types are accepted, because clients
+/// of both APIs send them to either: the body tells.
+pub(super) fn check_media_type(media_type: Option<&str>) -> Result<(), ApiError> {
     match media_type {
         None
         | Some(
-            "application/json" | "text/json" | "application/x-amz-json-1.0" | "application/x-amz-json-1.1",
+            "application/json"
+            | "text/json"
+            | "text/plain"
+            | "application/x-amz-json-1.0"
+            | "application/x-amz-json-1.1",
         ) => Ok(()),
+        Some(kafka) if kafka.starts_with("application/vnd.kafka") && kafka.ends_with("json") => Ok(()),
         Some(other) => Err(ApiError::UnsupportedMediaType(format!(
             "unsupported Content-Type '{other}': use application/json"
         ))),
     }
 }
 
-fn decode_put_record(context: &RequestContext<'_>, request_id: &str) -> Result<Vec<StreamRecord>, ApiError> {
+pub(super) fn decode_put(context: &RequestContext<'_>, request_id: &str) -> Result<PackedRequest, ApiError> {
     check_media_type(context.media_type()?.as_deref())?;
     let route = |key: Option<&str>| route_record(context, key);
-    RecordDecoder { request_id, route }.decode_record(&context.text()?)
-}
-
-fn decode_put_records(context: &RequestContext<'_>, request_id: &str) -> Result<Vec<StreamRecord>, ApiError> {
-    check_media_type(context.media_type()?.as_deref())?;
-    let route = |key: Option<&str>| route_record(context, key);
-    RecordDecoder { request_id, route }.decode_records(&context.text()?)
+    decode_body(&context.text()?, request_id, route)
 }
 
 /// The dataset of a record: the one of the stream, or on a shared stream the one of the partition key.
@@ -150,110 +171,120 @@ fn route_record<'a>(context: &RequestContext<'a>, partition_key: Option<&str>) -
     }
 }
 
+/// Decodes the body of `PutRecord` or `PutRecords`: the latter has `Records`. `route` maps a partition key to the dataset; `None` if the
+/// record's shape decides when it is cleaned.
+pub(super) fn decode_body<'a, R: Fn(Option<&str>) -> Option<&'a str>>(
+    text: &[u8],
+    request_id: &'a str,
+    route: R,
+) -> Result<PackedRequest, ApiError> {
+    let packer = Packer::new(None, request_id);
+    let mut decoder =
+        RecordDecoder { route, packer, payload: PayloadDecoder::default(), pending: PendingLines::default() };
+    let mut reader = Reader::new(text);
+    decoder.decode_envelope(&mut reader).map_err(|error| error.into_api_error(text))?;
+    if decoder.packer.ended_records() == 0 {
+        return Err(unexpected_shape("'records' is empty: send at least one"));
+    }
+    Ok(decoder.packer.finish())
+}
+
 /// Decodes the records of a request.
 struct RecordDecoder<'a, R> {
-    /// The request's id in the stream keys.
-    request_id: &'a str,
-    /// From a partition key to the dataset; `None` if the record's shape decides when it is cleaned.
     route: R,
+    packer: Packer<'a>,
+    payload: PayloadDecoder,
+    /// The lines of the record that is being decoded: its partition key may follow them.
+    pending: PendingLines,
+}
+
+/// The members of a record that count.
+#[derive(Default)]
+struct Members {
+    has_data: bool,
+    client_key: Option<String>,
 }
 
 impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> RecordDecoder<'a, R> {
-    /// Decodes the body of `PutRecord`.
-    fn decode_record(&self, text: &[u8]) -> Result<Vec<StreamRecord>, ApiError> {
-        let mut reader = Reader::new(text);
-        let mut decode = || {
-            let record = self.decode_next(&mut reader, 0)?;
-            reader.end()?;
-            Ok(vec![record])
-        };
-        decode().map_err(|error: ParseError| error.into_api_error(text))
-    }
-
-    /// Decodes the body of `PutRecords`.
-    fn decode_records(&self, text: &[u8]) -> Result<Vec<StreamRecord>, ApiError> {
-        let mut records = None;
-        let mut reader = Reader::new(text);
-        self.decode_envelope(&mut reader, &mut records).map_err(|error| error.into_api_error(text))?;
-        match records {
-            None => Err(unexpected_shape("'records' is missing")),
-            Some(records) if records.is_empty() => {
-                Err(unexpected_shape("'records' is empty: send at least one"))
-            }
-            Some(records) => Ok(records),
-        }
-    }
-
-    fn decode_envelope(
-        &self,
-        reader: &mut Reader<'_>,
-        records: &mut Option<Vec<StreamRecord>>,
-    ) -> Result<(), ParseError> {
+    fn decode_envelope(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
         if reader.peek() != Some(b'{') {
             // If the body is not even JSON, that is the error to report.
             reader.value(&mut Discard)?;
             reader.end()?;
-            return Err(unexpected_shape("the body must be an object with 'records'").into());
+            return Err(unexpected_shape("the body must be an object with 'Data', or with 'records'").into());
         }
+        let (mut has_records, mut members) = (false, Members::default());
         reader.members(|reader, name| {
             if !is_member(name, "records") {
-                return Ok::<(), ParseError>(reader.value(&mut Discard)?);
+                return self.decode_member(reader, name, &mut members);
             }
-            if records.is_some() {
+            if std::mem::replace(&mut has_records, true) {
                 return Err(unexpected_shape("'records' is given twice").into());
             }
-            let decoded = records.insert(Vec::new());
-            if reader.peek() != Some(b'[') {
-                decoded.push(self.decode_next(reader, 0)?);
-                return Ok(());
+            match reader.peek() {
+                Some(b'[') => reader.elements(|reader| self.decode_record(reader)),
+                _ => self.decode_record(reader),
             }
-            reader.elements(|reader| {
-                if decoded.len() == MAX_RECORDS {
-                    let problem = format!("more than {MAX_RECORDS} records in one request");
-                    return Err(unexpected_shape(&problem).into());
-                }
-                decoded.push(self.decode_next(reader, decoded.len())?);
-                Ok::<(), ParseError>(())
-            })
         })?;
-        Ok(reader.end()?)
+        reader.end()?;
+        match (has_records, members.has_data) {
+            (true, false) => Ok(()),
+            (true, true) => Err(unexpected_shape("the body has both 'records' and 'Data'").into()),
+            (false, _) => self.end_record(members),
+        }
     }
 
-    fn decode_next(&self, reader: &mut Reader<'_>, index: usize) -> Result<StreamRecord, ParseError> {
+    fn decode_record(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+        let index = self.packer.ended_records();
+        if index == MAX_RECORDS as u64 {
+            let problem = format!("more than {MAX_RECORDS} records in one request");
+            return Err(unexpected_shape(&problem).into());
+        }
         if reader.peek() != Some(b'{') {
             reader.value(&mut Discard)?;
             return Err(unexpected_shape(&format!("record {index} is not an object with 'Data'")).into());
         }
-        let mut data: Option<Vec<u8>> = None;
-        let mut client_key = None;
-        reader.members(|reader, name| {
-            if is_member(name, "data") {
-                if data.is_some() {
-                    return Err(unexpected_shape(&format!("record {index} has 'Data' twice")).into());
-                }
-                payload::copy_value(reader, data.insert(Vec::new()))?;
-            } else if is_member(name, "partitionkey") {
-                client_key = decode_partition_key(reader, index)?;
-            } else {
-                reader.value(&mut Discard)?;
+        let mut members = Members::default();
+        reader.members(|reader, name| self.decode_member(reader, name, &mut members))?;
+        self.end_record(members)
+    }
+
+    fn decode_member(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &str,
+        members: &mut Members,
+    ) -> Result<(), ParseError> {
+        let index = self.packer.ended_records();
+        // Clients of the Kafka REST proxy call it `value`.
+        if is_member(name, "data") || name == "value" {
+            if std::mem::replace(&mut members.has_data, true) {
+                return Err(unexpected_shape(&format!("record {index} has 'Data' twice")).into());
             }
-            Ok::<(), ParseError>(())
-        })?;
-        let Some(data) = data else {
+            self.payload.copy_value(reader, &mut self.pending)?;
+        } else if is_member(name, "partitionkey") {
+            members.client_key = decode_partition_key(reader, index)?;
+        } else {
+            reader.value(&mut Discard)?;
+        }
+        Ok(())
+    }
+
+    fn end_record(&mut self, members: Members) -> Result<(), ParseError> {
+        if !members.has_data {
+            let index = self.packer.ended_records();
             return Err(unexpected_shape(&format!("record {index} has no 'Data'")).into());
-        };
-        let key = StreamKey {
-            dataset: (self.route)(client_key.as_deref()),
-            request: self.request_id,
-            index: index as u64,
-            client_key: client_key.as_deref(),
-        };
-        Ok(StreamRecord::from_line(key, data)?)
+        }
+        let key = members.client_key.as_deref();
+        self.packer.set_route((self.route)(key), key)?;
+        self.pending.move_to(&mut self.packer)?;
+        self.packer.end_record();
+        Ok(())
     }
 }
 
 /// Decodes a partition key of any scalar type to text; null and the empty string are `None`.
-fn decode_partition_key(reader: &mut Reader<'_>, index: usize) -> Result<Option<String>, ParseError> {
+fn decode_partition_key(reader: &mut Reader<'_>, index: u64) -> Result<Option<String>, ParseError> {
     let first = reader.peek();
     let mut text = Vec::new();
     reader.value(&mut text)?;
@@ -280,23 +311,34 @@ fn unexpected_shape(problem: &str) -> ApiError {
     ApiError::UnexpectedShape(problem.to_owned())
 }
 
-/// The response to `PutRecord`, whose only record was stored.
-fn encode_put_record(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
-    (StatusCode::OK, write.summary.receipts().next().map(encode_receipt).unwrap_or_default())
+/// The response to `PutRecord`. If only some lines of its record were stored, the client has to send it again.
+pub(super) fn encode_put_record(write: &CompletedWrite<'_>) -> (StatusCode, String) {
+    match write.results().find(Result::is_err) {
+        None => {
+            let receipt = write.summary.receipts().next().map(encode_receipt).unwrap_or_default();
+            (StatusCode::OK, receipt.to_string())
+        }
+        Some(_) => {
+            let message = "only a part of the record was stored: send it again";
+            let body = json!({ "__type": "ServiceUnavailable", "message": message });
+            (StatusCode::SERVICE_UNAVAILABLE, body.to_string())
+        }
+    }
 }
 
-/// The response to `PutRecords`: the result of each record, in order.
-fn encode_put_records(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
-    let results = &write.summary.results;
-    let failed = results.iter().filter(|result| result.is_err()).count();
-    let entry = |result: &Result<Receipt, StreamError>| match result {
+/// The response to `PutRecords`: the result of each record, in order. Records that share a Kinesis record have its
+/// sequence number.
+pub(super) fn encode_put_records(write: &CompletedWrite<'_>) -> (StatusCode, String) {
+    let mut failed = 0;
+    let entry = |result: Result<&Receipt, &StreamError>| match result {
         Ok(receipt) => encode_receipt(receipt),
         Err(error) => {
+            failed += 1;
             json!({ "ErrorCode": error.code, "ErrorMessage": "the record was not stored: send it again" })
         }
     };
-    let entries: Vec<Value> = results.iter().map(entry).collect();
-    (StatusCode::OK, json!({ "FailedRecordCount": failed, "Records": entries }))
+    let entries: Vec<Value> = write.results().map(entry).collect();
+    (StatusCode::OK, json!({ "FailedRecordCount": failed, "Records": entries }).to_string())
 }
 
 fn encode_receipt(receipt: &Receipt) -> Value {
@@ -307,13 +349,15 @@ fn encode_receipt(receipt: &Receipt) -> Value {
 mod tests {
     use super::*;
 
-    fn decoder() -> RecordDecoder<'static, impl Fn(Option<&str>) -> Option<&'static str>> {
-        let route = |key: Option<&str>| (key == Some("pin")).then_some("pin");
-        RecordDecoder { request_id: "r", route }
+    fn decode(text: &str) -> Result<PackedRequest, ApiError> {
+        decode_body(text.as_bytes(), "r", |key: Option<&str>| (key == Some("pin")).then_some("pin"))
     }
 
-    fn pairs(records: Vec<StreamRecord>) -> Vec<(String, String)> {
-        records.into_iter().map(|record| (record.key, String::from_utf8(record.data).unwrap())).collect()
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let packed = decode(text).unwrap();
+        let pair =
+            |record: crate::packing::StreamRecord| (record.key, String::from_utf8(record.data).unwrap());
+        packed.records.into_iter().map(pair).collect()
     }
 
     #[test]
@@ -334,9 +378,11 @@ mod tests {
             (format!(r#"{{"data":"{encoded}","partition-key":null}}"#), "-/r/0", "{\"a\":1}"),
             (r#"{"Data":"","PartitionKey":""}"#.to_owned(), "-/r/0", "\"\""),
             (r#"{"Data":[1, 2]}"#.to_owned(), "-/r/0", "[1,2]"),
+            (r#"{"Data":[{"a": 1}, {"a": 2}]}"#.to_owned(), "-/r/0", "{\"a\":1}\n{\"a\":2}"),
+            (r#"{"records":[{"value":{"a": 1}}]}"#.to_owned(), "-/r/0", "{\"a\":1}"),
+            (r#"{"records":{"Data":{"a": 1}}}"#.to_owned(), "-/r/0", "{\"a\":1}"),
         ] {
-            let records = decoder().decode_record(text.as_bytes()).unwrap();
-            assert_eq!(pairs(records), [(key.to_owned(), data.to_owned())], "{text}");
+            assert_eq!(pairs(&text), [(key.to_owned(), data.to_owned())], "{text}");
         }
     }
 
@@ -346,39 +392,63 @@ mod tests {
             r#"{"records":[{"data":{"a":1},"partition-key":"pin"},{"data":{"a":2},"partition-key":"x/y"}]}"#,
             r#"{"StreamName":"s","Records":[{"Data":{"a":1},"PartitionKey":"pin"},{"PartitionKey":"x/y","Data":"eyJhIjoyfQ"}]}"#,
         ] {
-            let records = pairs(decoder().decode_records(text.as_bytes()).unwrap());
+            let records = pairs(text);
             assert_eq!(records[0], ("pin/r/0/pin".to_owned(), "{\"a\":1}".to_owned()));
             assert_eq!(records[1], ("-/r/1/x/y".to_owned(), "{\"a\":2}".to_owned()));
         }
         let many = |count| format!(r#"{{"records":[{}]}}"#, vec![r#"{"data":1}"#; count].join(","));
-        assert_eq!(decoder().decode_records(many(500).as_bytes()).unwrap().len(), 500);
-        assert_eq!(
-            decoder().decode_records(many(501).as_bytes()),
-            Err(unexpected_shape("more than 500 records in one request"))
-        );
+        let packed = decode(&many(500)).unwrap();
+        assert_eq!((packed.records.len(), packed.ends.len()), (1, 500), "they share a Kinesis record");
+        assert_eq!(decode(&many(501)), Err(unexpected_shape("more than 500 records in one request")));
+    }
+
+    #[test]
+    fn a_record_of_several_lines_has_one_result() {
+        let text = r#"{"records":[{"data":[{"a":1},{"a":2}],"partition-key":"pin"},{"data":{"a":3},"partition-key":"x"}]}"#;
+        let packed = decode(text).unwrap();
+        let keys: Vec<&str> = packed.records.iter().map(|record| record.key.as_str()).collect();
+        assert_eq!(keys, ["pin/r/0/pin", "-/r/2/x"]);
+        assert_eq!(packed.ends, [2, 3]);
+        let receipt = Receipt { shard: "s".to_owned(), sequence: "1".to_owned() };
+        let error = StreamError {
+            kind: crate::stream::StreamErrorKind::Throttled,
+            code: "Throttled".to_owned(),
+            message: String::new(),
+        };
+        let summary = crate::writer::WriteSummary { results: vec![Ok(receipt), Err(error)], retries: 0 };
+        let PackedRequest { records, ends } = &packed;
+        let write = CompletedWrite {
+            request_id: "r",
+            parameters: &[],
+            records,
+            ends,
+            summary: &summary,
+            completed_us: 0,
+        };
+        let (status, body) = encode_put_records(&write);
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &body["FailedRecordCount"]), (StatusCode::OK, &json!(1)));
+        assert_eq!(body["Records"][0]["SequenceNumber"], "1");
+        assert_eq!(body["Records"][1]["ErrorCode"], "Throttled");
+        assert_eq!(encode_put_record(&write).0, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]
     fn errors_name_the_unexpected_shape() {
         for (text, expected) in [
-            ("[]", "record 0 is not an object with 'Data'"),
+            ("[]", "the body must be an object with 'Data', or with 'records'"),
             ("{}", "record 0 has no 'Data'"),
             (r#"{"Data":1,"data":2}"#, "record 0 has 'Data' twice"),
             (
                 r#"{"Data":1,"PartitionKey":["a"]}"#,
                 "the partition key of record 0 must be a string or a number",
             ),
-        ] {
-            assert_eq!(decoder().decode_record(text.as_bytes()), Err(unexpected_shape(expected)), "{text}");
-        }
-        for (text, expected) in [
-            ("{}", "'records' is missing"),
-            ("7", "the body must be an object with 'records'"),
             (r#"{"records":[]}"#, "'records' is empty: send at least one"),
             (r#"{"records":[{"data":1},2]}"#, "record 1 is not an object with 'Data'"),
+            (r#"{"records":[{"data":1}],"Data":2}"#, "the body has both 'records' and 'Data'"),
         ] {
-            assert_eq!(decoder().decode_records(text.as_bytes()), Err(unexpected_shape(expected)), "{text}");
+            assert_eq!(decode(text), Err(unexpected_shape(expected)), "{text}");
         }
-        assert!(matches!(decoder().decode_record(b"{\"Data\":{}"), Err(ApiError::MalformedJson { .. })));
+        assert!(matches!(decode("{\"Data\":{}"), Err(ApiError::MalformedJson { .. })));
     }
 }

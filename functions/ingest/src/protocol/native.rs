@@ -7,13 +7,14 @@
 //!   lines.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::compact::{Discard, Reader};
 use crate::endpoint::{CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
 use crate::openapi;
-use crate::packing::{Packer, StreamRecord};
+use crate::packing::{LineSink as _, PackedRequest, Packer};
+use crate::protocol::cloudevents;
 use crate::response::ApiResponse;
 
 /// The native protocol.
@@ -48,13 +49,18 @@ impl Protocol for Native {
     }
 
     fn encode_error(&self, error: &ApiError, request_id: &str) -> ApiResponse {
-        let body = json!({
-            "error": error_code(error),
-            "message": error.to_string(),
-            "request_id": request_id,
-        });
-        ApiResponse::from_error(error, error.status(), body)
+        encode_error(error, request_id)
     }
+}
+
+/// Encodes an error in the native style.
+pub(super) fn encode_error(error: &ApiError, request_id: &str) -> ApiResponse {
+    let body = json!({
+        "error": error_code(error),
+        "message": error.to_string(),
+        "request_id": request_id,
+    });
+    ApiResponse::from_error(error, error.status(), body)
 }
 
 /// How the records of a body are separated.
@@ -69,7 +75,8 @@ enum Framing {
 impl Framing {
     fn from_media_type(media_type: Option<&str>) -> Result<Self, ApiError> {
         match media_type {
-            None | Some("application/json" | "text/json") => Ok(Self::Json),
+            // `navigator.sendBeacon` sends text.
+            None | Some("application/json" | "text/json" | "text/plain") => Ok(Self::Json),
             Some(
                 "application/x-ndjson"
                 | "application/ndjson"
@@ -84,12 +91,16 @@ impl Framing {
     }
 }
 
-fn decode_request(context: &RequestContext<'_>, request_id: &str) -> Result<Vec<StreamRecord>, ApiError> {
-    let framing = Framing::from_media_type(context.media_type()?.as_deref())?;
+fn decode_request(context: &RequestContext<'_>, request_id: &str) -> Result<PackedRequest, ApiError> {
+    let media_type = context.media_type()?;
+    if let Some(mode) = cloudevents::Mode::from_media_type(media_type.as_deref()) {
+        return cloudevents::decode(context, request_id, mode);
+    }
+    let framing = Framing::from_media_type(media_type.as_deref())?;
     decode_body(&context.text()?, framing, Packer::new(context.target.dataset(), request_id))
 }
 
-fn decode_body(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<Vec<StreamRecord>, ApiError> {
+fn decode_body(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<PackedRequest, ApiError> {
     let is_lines = framing == Framing::Lines || starts_with_complete_line(text);
     let result = if is_lines { decode_lines(text, &mut packer) } else { decode_value(text, &mut packer) };
     result.map_err(|error| error.into_api_error(text))?;
@@ -133,7 +144,7 @@ fn decode_lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), ParseError> 
     Ok(())
 }
 
-fn encode_response(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
+pub(super) fn encode_response(write: &CompletedWrite<'_>) -> (StatusCode, String) {
     let (mut accepted, mut failed) = (Vec::new(), Vec::new());
     for (record, result) in write.records.iter().zip(&write.summary.results) {
         let ranges = if result.is_ok() { &mut accepted } else { &mut failed };
@@ -141,7 +152,7 @@ fn encode_response(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
     }
     if failed.is_empty() {
         let count: u64 = write.records.iter().map(|record| record.lines.end - record.lines.start).sum();
-        return (StatusCode::OK, json!({ "accepted": count, "request_id": write.request_id }));
+        return (StatusCode::OK, json!({ "accepted": count, "request_id": write.request_id }).to_string());
     }
     let message = "only a part of the request was stored: send the failed records again, or the whole request with the \
                    same Idempotency-Key";
@@ -152,7 +163,7 @@ fn encode_response(write: &CompletedWrite<'_>) -> (StatusCode, Value) {
         "failed": failed,
         "request_id": write.request_id,
     });
-    (StatusCode::SERVICE_UNAVAILABLE, body)
+    (StatusCode::SERVICE_UNAVAILABLE, body.to_string())
 }
 
 /// Adds the indices from `start` to `end`, exclusive, to ranges with inclusive ends.
@@ -171,6 +182,7 @@ fn error_code(error: &ApiError) -> &'static str {
         ApiError::Undecodable(_)
         | ApiError::InvalidArgument(_)
         | ApiError::StreamExists(_)
+        | ApiError::UnknownOperation
         | ApiError::ExpiredIterator => "bad_request",
         ApiError::Unauthenticated => "unauthenticated",
         ApiError::Unsigned
@@ -196,6 +208,7 @@ mod tests {
     fn records(text: &str, framing: Framing) -> Result<Vec<String>, ApiError> {
         let packed = decode_body(text.as_bytes(), framing, Packer::new(Some("pin"), "r"))?;
         Ok(packed
+            .records
             .iter()
             .flat_map(|record| std::str::from_utf8(&record.data).unwrap().split('\n').map(str::to_owned))
             .collect())

@@ -42,13 +42,16 @@ fn clean_rows_of_each_dataset() {
 fn missing_and_null_fields_are_null() {
     let catalog = contracts();
     let row = |record: &str, hint| single(&catalog, record.as_bytes(), Some(hint)).1;
-    assert_eq!(row(r#"{"ind":1}"#, "user"), json!({"ind":1,"user_name":null,"age":null,"date_joined":null}));
+    assert_eq!(
+        row(r#"{"ind":1,"first_name":null}"#, "user"),
+        json!({"ind":1,"user_name":null,"age":null,"date_joined":null})
+    );
     assert_eq!(row(r#"{"ind":1,"first_name":null,"last_name":"Ali"}"#, "user")["user_name"], "Ali");
     assert_eq!(row(r#"{"ind":1,"first_name":null,"last_name":null}"#, "user")["user_name"], json!(null));
     assert_eq!(row(r#"{"ind":1,"latitude":null,"longitude":5}"#, "geo")["coordinates"], json!([null, 5.0]));
     assert_eq!(row(r#"{"ind":1,"latitude":null,"longitude":null}"#, "geo")["coordinates"], json!(null));
     // The first alternative that is not null is used.
-    assert_eq!(row(r#"{"ind":null,"index":2}"#, "geo")["ind"], 2);
+    assert_eq!(row(r#"{"ind":null,"index":2,"country":null}"#, "geo")["ind"], 2);
 }
 
 #[test]
@@ -171,9 +174,9 @@ fn invalid_records_are_quarantined_with_a_reason() {
             "geo: wrong_type: coordinates (from latitude): \"north\" is not an array<float64>",
         ),
         (
-            r#"{"ind":1,"country":["Albania"]}"#,
+            r#"{"ind":1,"country":["Albania",7]}"#,
             Some("geo"),
-            "geo: wrong_type: country: [\\\"Albania\\\"] is not a string",
+            "geo: wrong_type: country: [\\\"Albania\\\",7] is not a string",
         ),
         (
             r#"{"ind":1,"timestamp":"yesterday"}"#,
@@ -206,6 +209,87 @@ fn invalid_records_are_quarantined_with_a_reason() {
     assert_eq!(single(&catalog, both, Some("user")).0, "user");
 }
 
+/// The record of the course that the old pipelines' clients come from, and records that have nothing in common with a contract.
+#[test]
+fn a_record_in_which_nothing_is_found_is_quarantined() {
+    let catalog = contracts();
+    for dataset in ["pin", "geo", "user"] {
+        for record in [
+            r#"{"index":1,"name":"Dan","age":25,"role":"engineer"}"#,
+            r#"{"index":1}"#,
+            r#"{"foo":1}"#,
+            "{}",
+            r#"{"value":{"index":1,"name":"Dan"}}"#,
+        ] {
+            let found = evaluate(&catalog, record.as_bytes(), Some(dataset));
+            let expected = format!("{dataset}: nothing_found: the record has none of `");
+            assert!(found.starts_with(&expected), "{record}: {found}");
+        }
+    }
+    let contract = "name = \"t\"\nversion = 1\n[[column]]\nname = \"id\"\ntype = \"int64\"\n[[column]]\nname = \"s\"\ntype = \"string\"";
+    let catalog = contracts_of(&[contract]);
+    assert_eq!(
+        evaluate(&catalog, br#"{"foo":1}"#, Some("t")),
+        "t: nothing_found: the record has none of `id`, `s`"
+    );
+    assert_eq!(single(&catalog, br#"{"id":null}"#, Some("t")).0, "t");
+}
+
+#[test]
+fn the_record_inside_an_envelope_is_used() {
+    let catalog = contracts();
+    let geo = r#"{"ind":1,"country":"Peru","latitude":1,"longitude":2}"#;
+    let expected = single(&catalog, geo.as_bytes(), Some("geo"));
+    for (record, hint) in [
+        (format!("{{\"value\":{geo}}}"), Some("geo")),
+        (format!("{{\"value\": {geo} }}"), None),
+        (format!("{{\"StreamName\":\"s\",\"Data\":{geo},\"PartitionKey\":\"p\"}}"), Some("geo")),
+        (format!("{{\"payload\":{{\"value\":{geo}}}}}"), Some("geo")),
+    ] {
+        assert_eq!(single(&catalog, record.as_bytes(), hint), expected, "{record}");
+    }
+    // Envelopes of two records, and a record that breaks its contract.
+    let two = format!("{{\"value\":{geo},\"data\":{geo}}}");
+    assert!(evaluate(&catalog, two.as_bytes(), Some("geo")).starts_with("geo: nothing_found: "));
+    let broken = br#"{"value":{"ind":"x","country":"Peru"}}"#;
+    assert!(evaluate(&catalog, broken, Some("geo")).starts_with("geo: wrong_type: ind: \"x\""));
+}
+
+#[test]
+fn arrays_of_text_are_joined_where_text_is_expected() {
+    let catalog = contracts();
+    let tags = |json: &str| {
+        let record = format!(r#"{{"index":1,"unique_id":"u","tag_list":{json}}}"#);
+        single(&catalog, record.as_bytes(), None).1["tag_list"].clone()
+    };
+    assert_eq!(tags(r#"["Beauty Kit", "Lips"]"#), tags(r#""Beauty Kit,Lips""#));
+    assert_eq!(tags(r#"["caf\u00e9"]"#), "café");
+    assert_eq!(tags("[]"), "");
+    let letters: Vec<String> = "No Tags Available".chars().map(String::from).collect();
+    assert_eq!(tags(&serde_json::to_string(&letters).unwrap()), json!(null));
+}
+
+#[test]
+fn json_has_one_form_and_text_of_it_is_json() {
+    let catalog = contracts_of(&[
+        "name = \"t\"\nversion = 1\ncolumn = [{ name = \"id\", type = \"int64\" }, { name = \"meta\", type = \"json\" }, { name = \"tags\", type = \"array<string>\" }]",
+    ]);
+    let row = |record: &str| single(&catalog, record.as_bytes(), Some("t")).1;
+    for record in [
+        r#"{"id":1,"meta":{"a":1.5,"é":[]}}"#,
+        r#"{"id":1,"meta":{ "\u00e9": [ ], "a" : 15e-1 }}"#,
+        r#"{"id":1,"meta":"{\"a\": 1.50, \"é\": []}"}"#,
+    ] {
+        assert_eq!(row(record)["meta"], "{\"a\":1.5,\"é\":[]}", "{record}");
+    }
+    assert_eq!(row(r#"{"meta":"[1]"}"#)["meta"], "[1]");
+    assert_eq!(row(r#"{"meta":"12"}"#)["meta"], "\"12\"");
+    assert_eq!(row(r#"{"meta":"{broken"}"#)["meta"], "\"{broken\"");
+    assert_eq!(row(r#"{"tags":"[\"x\", \"\u0041\", null, 7]"}"#)["tags"], json!(["x", "A", null, "7"]));
+    assert_eq!(row(r#"{"tags":""}"#)["tags"], json!(null));
+    assert!(evaluate(&catalog, br#"{"tags":"[\"x\""}"#, Some("t")).starts_with("t: wrong_type: tags"));
+}
+
 #[test]
 fn columns_of_a_quarantine_row() {
     let mut cleaner = new_cleaner(contracts());
@@ -228,9 +312,9 @@ fn columns_of_a_quarantine_row() {
 fn the_last_of_repeated_fields_is_used() {
     let catalog = contracts();
     let ind = |record: &str| single(&catalog, record.as_bytes(), Some("geo")).1["ind"].clone();
-    assert_eq!(ind(r#"{"ind":1,"ind":2}"#), 2);
-    assert_eq!(ind(r#"{"ind":"x","ind":2}"#), 2);
-    assert_eq!(ind(r#"{"ind":1,"\u0069nd":"2"}"#), 2);
+    assert_eq!(ind(r#"{"ind":1,"country":"a","ind":2}"#), 2);
+    assert_eq!(ind(r#"{"ind":"x","country":"a","ind":2}"#), 2);
+    assert_eq!(ind(r#"{"ind":1,"country":"a","\u0069nd":"2"}"#), 2);
 }
 
 /// What the cleaner remembers of earlier records must not change the result of the next one.
@@ -413,7 +497,7 @@ fn every_type() {
         })
     );
     for (json, text) in
-        [("\"x\"", "\"x\""), ("\"\\u0041\\n\"", "\"A\\n\""), ("1.50", "1.50"), ("true", "true")]
+        [("\"x\"", "\"x\""), ("\"\\u0041\\n\"", "\"A\\n\""), ("1.50", "1.5"), ("true", "true")]
     {
         assert_eq!(row(&format!("{{\"j\":{json}}}"))["j"], text);
     }

@@ -42,7 +42,7 @@ fn keys_follow_the_specification() {
     let int = |number: i64| number.to_le_bytes().to_vec();
     let float = |number: f64| number.to_bits().to_le_bytes().to_vec();
     for (record, columns) in [
-        (r#"{}"#, vec![]),
+        (r#"{"i":null}"#, vec![]),
         (r#"{"i":-2}"#, vec![("i", 2, int(-2))]),
         (r#"{"n":7}"#, vec![("n", 2, int(7))]),
         (r#"{"s":""}"#, vec![("s", 1, vec![])]),
@@ -53,7 +53,8 @@ fn keys_follow_the_specification() {
         (r#"{"t":"1970-01-01 00:00:01"}"#, vec![("t", 5, int(1_000_000))]),
         (r#"{"d":"1970-01-02"}"#, vec![("d", 6, int(1))]),
         (r#"{"y":"/w=="}"#, vec![("y", 7, vec![0xff])]),
-        (r#"{"j":[1, 2]}"#, vec![("j", 8, b"[1, 2]".to_vec())]),
+        (r#"{"j":[1, 2.0]}"#, vec![("j", 8, b"[1,2]".to_vec())]),
+        (r#"{"j":{"b": 1, "a":"\u00e9"}}"#, vec![("j", 8, "{\"a\":\"é\",\"b\":1}".as_bytes().to_vec())]),
         (
             r#"{"a":[1.5,null]}"#,
             vec![("a", 67, [&[2, 0, 0, 0, 1, 8, 0, 0, 0][..], &float(1.5), &[0]].concat())],
@@ -155,4 +156,23 @@ fn keys_of_rows_that_are_identified_by_their_record() {
     // Keys of the former epoch covered neither the content nor the caller.
     assert_eq!(former[2], expected_key("x", &[index, request]));
     assert!(former[0] == former[7] && former[0] == former[8]);
+}
+
+/// Data files of the former epoch have the keys of JSON as it was sent.
+#[test]
+fn json_has_a_former_epoch() {
+    let catalog = contracts_of(&[ALL]);
+    let contract = catalog.contract("all").unwrap();
+    assert_ne!(contract.former_identity_hash(), Some(contract.identity_hash()));
+    let mut cleaner = new_cleaner(Arc::clone(&catalog));
+    for record in [r#"{"j":{"a": 1}}"#, r#"{"j":{"a":1}}"#, r#"{"i":1}"#] {
+        cleaner.push(record.as_bytes(), Some("all"), &line(1));
+    }
+    let rows = cleaner.drain().remove(0).rows;
+    let (current, former) = (keys(&rows), keys_in(&rows, FORMER_KEY_COLUMN));
+    assert_eq!(current[0], current[1], "one row in the current epoch");
+    assert_eq!(former[0], expected_key("all", &[("j", 8, b"{\"a\": 1}".to_vec())]));
+    assert_eq!(former[1..], current[1..], "what is canonical has the same key");
+    let without = "name = \"n\"\nversion = 1\nidentity = [\"i\"]\ncolumn = [{ name = \"i\", type = \"int64\", required = true }, { name = \"j\", type = \"json\" }]";
+    assert!(contracts_of(&[without]).contract("n").unwrap().former_identity_hash().is_none());
 }

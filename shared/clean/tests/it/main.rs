@@ -47,7 +47,11 @@ fn line(number: u64) -> RecordOrigin<'static> {
 /// A batch as JSON rows, without the keys.
 fn rows(batch: &RecordBatch) -> Vec<Value> {
     let mut table = batch.clone();
-    table.remove_column(table.num_columns() - 1);
+    for column in [FORMER_KEY_COLUMN, KEY_COLUMN] {
+        if let Ok(at) = table.schema().index_of(column) {
+            table.remove_column(at);
+        }
+    }
     let mut text = Vec::new();
     let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut text);
     writer.write(&table).expect("memory");

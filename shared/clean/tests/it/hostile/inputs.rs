@@ -79,8 +79,10 @@ pub fn input(name: &str) -> Option<(&'static str, Vec<u8>)> {
         "half a record" => (lines, b"{\"ind\":1,\"coun".to_vec()),
         "two records on a line" => (lines, b"{\"ind\":1}{\"ind\":2}".to_vec()),
         "a line break in a string" => (lines, b"{\"ind\":1,\"country\":\"a\nb\"}".to_vec()),
-        "an array that does not close" => ("geo.json", b"[{\"ind\":1},{\"ind\":2}".to_vec()),
-        "an array without a comma" => ("geo.json", b"[{\"ind\":1}\n{\"ind\":2}]".to_vec()),
+        "an array that does not close" => {
+            ("geo.json", b"[{\"ind\":1,\"country\":\"a\"},{\"ind\":2,\"country\":\"a\"}".to_vec())
+        }
+        "an array without a comma" => ("geo.json", b"[{\"ind\":1,\"country\":\"a\"}\n{\"ind\":2}]".to_vec()),
         "CSV: a quote that does not close" => {
             ("geo.csv", [&b"ind,country\n1,Peru\n2,\""[..], &b"x\n".repeat(10 << 20)].concat())
         }
