@@ -14,6 +14,15 @@ pub(crate) enum DecimalError {
 /// Parses a decimal number and multiplies it by 10 to the power of `exponent`. The result must be an integer: `7`, `-7.0`, `1e3`,
 /// and with an exponent of 3 also `1.2`.
 pub(crate) fn parse_scaled(text: &str, exponent: i32) -> Result<i64, DecimalError> {
+    parse(text, exponent, Err(DecimalError::Fraction))
+}
+
+/// Like [`parse_scaled`], but digits behind the decimal point of the result are ignored.
+pub(crate) fn parse_truncated(text: &str, exponent: i32) -> Result<i64, DecimalError> {
+    parse(text, exponent, Ok(()))
+}
+
+fn parse(text: &str, exponent: i32, on_fraction: Result<(), DecimalError>) -> Result<i64, DecimalError> {
     if exponent == 0
         && let Ok(number) = text.parse::<i64>()
     {
@@ -40,7 +49,7 @@ pub(crate) fn parse_scaled(text: &str, exponent: i32) -> Result<i64, DecimalErro
     for (at, digit) in digits().enumerate() {
         if at as i64 >= point {
             if digit != b'0' {
-                return Err(DecimalError::Fraction);
+                on_fraction?;
             }
             continue;
         }

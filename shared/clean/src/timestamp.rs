@@ -28,10 +28,10 @@ pub(crate) fn parse(value: TimeValue<'_>, formats: &[TimeFormat]) -> Option<i64>
         (TimeFormat::Pattern { parts, .. }, TimeValue::Text(text)) => parse_pattern(text, parts),
         (TimeFormat::MongoDate, TimeValue::Nested(json)) => parse_mongo_date(json),
         (TimeFormat::UnixSeconds, TimeValue::Text(text) | TimeValue::Number(text)) => {
-            check_range(decimal::parse_scaled(text, 6).ok()?)
+            check_range(decimal::parse_truncated(text, 6).ok()?)
         }
         (TimeFormat::UnixMillis, TimeValue::Text(text) | TimeValue::Number(text)) => {
-            check_range(decimal::parse_scaled(text, 3).ok()?)
+            check_range(decimal::parse_truncated(text, 3).ok()?)
         }
         _ => None,
     })
@@ -163,10 +163,9 @@ fn parse_pattern(text: &str, parts: &[TimePart]) -> Option<i64> {
     check_range(day * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros)
 }
 
-/// `{"$date": "2020-08-28T03:52:47Z"}`, `{"$date": 1598586767000}`, `{"$date": {"$numberLong": "1598586767000"}}`.
-fn parse_mongo_date(json: &str) -> Option<i64> {
+const ISO: [TimePart; 11] = {
     use TimePart::{Day, Hour, Literal, Minute, Month, Second, Year};
-    const ISO: [TimePart; 11] = [
+    [
         Year,
         Literal('-'),
         Month,
@@ -178,7 +177,17 @@ fn parse_mongo_date(json: &str) -> Option<i64> {
         Minute,
         Literal(':'),
         Second,
-    ];
+    ]
+};
+
+/// Parses a point in time or a date as a typed file has it: `2020-08-28T03:52:47.5Z`, `2020-08-28`.
+pub(crate) fn parse_iso(text: &str) -> Option<i64> {
+    let date_parts = &ISO[..5];
+    parse_pattern(text, if text.contains('T') { &ISO } else { date_parts })
+}
+
+/// `{"$date": "2020-08-28T03:52:47Z"}`, `{"$date": 1598586767000}`, `{"$date": {"$numberLong": "1598586767000"}}`.
+fn parse_mongo_date(json: &str) -> Option<i64> {
     let value: serde_json::Value = serde_json::from_str(json).ok()?;
     let object = value.as_object().filter(|object| object.len() == 1)?;
     let date = object.get("$date")?;
