@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use pinlake_clean::record_reader::Limits;
 use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
 use pinlake_env::{Clock, SystemClock};
-use pinlake_files::load::{BucketLoader, DatasetSummary, LoadError, Loader};
+use pinlake_files::load::{BucketLoader, DatasetSummary, FileSummary, LoadError, Loader, QuarantinedFile};
 use pinlake_files::local::{self, FindError, LocalFile, LocalFiles};
 use pinlake_platform::location::Location;
 use pinlake_schema::Catalog;
@@ -22,9 +22,10 @@ use crate::lake;
 
 /// Insert the records of files into a lake. Records that the lake has already are skipped.
 ///
-/// Input: NDJSON, JSON arrays, concatenated JSON, CSV with a header line, and Parquet, each also as .gz or .zst.
-/// A folder is read recursively; hidden files, links and pipes in it are skipped. An s3:// address reads all
-/// objects below the prefix. If such a load is interrupted, run it again: it continues where it stopped.
+/// Input: NDJSON, JSON arrays, concatenated JSON, CSV with a header line, and Parquet, each also as .gz, .zst, .bz2,
+/// .xz, or alone in a .zip. `-` is the standard input. A folder is read recursively; hidden files, links and pipes in
+/// it are skipped. An s3:// address reads all objects below the prefix. If such a load is interrupted, run it again:
+/// it continues where it stopped.
 ///
 /// Output: one JSON line per dataset,
 /// {"dataset":"pin","read":N,"inserted":N,"duplicates":N,"quarantined":N,"bytes":N,"seconds":S},
@@ -47,7 +48,7 @@ pub struct LoadArgs {
     /// Folder with contracts (TOML) that replace the built-in ones
     #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
-    /// Exit with code 3 if records were quarantined
+    /// Exit with code 3 if records break their contract, also if quarantine has them already
     #[arg(long)]
     pub strict: bool,
     /// Files, folders, or s3://bucket[/prefix] with AWS credentials in the environment
@@ -111,6 +112,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     }
     load.loader.flush().await?;
     load.bar.finish_and_clear();
+    report_quarantined_files(&load.loader, &args.lake);
     let quarantined = print_summaries(load.loader.summaries(), started.elapsed().as_secs_f64())?;
     load.unreadable.print()?;
     Ok(if args.strict && quarantined > 0 { ExitCode::from(EXIT_QUARANTINED) } else { ExitCode::SUCCESS })
@@ -150,9 +152,22 @@ impl Load {
                 }
                 Err(error) => Err(error),
             };
-            if let Err(error) = loaded {
-                self.unreadable.count += 1;
-                self.unreadable.errors.push(error.to_string());
+            match loaded {
+                Ok(FileSummary { records, padding_bytes }) => {
+                    let path = file.path.display();
+                    if records == 0 {
+                        console::say(&format!("note: {path} holds no record"));
+                    }
+                    if padding_bytes > 0 {
+                        console::say(&format!(
+                            "warning: {path} has {padding_bytes} zeros behind its compressed data, which were ignored"
+                        ));
+                    }
+                }
+                Err(error) => {
+                    self.unreadable.count += 1;
+                    self.unreadable.errors.push(error.to_string());
+                }
             }
             bytes_before += file.size;
             self.bar.set_position(bytes_before);
@@ -170,10 +185,31 @@ impl Load {
         let (dataset, sandbox) = (self.dataset.as_deref(), self.sandbox.clone());
         let mut objects = BucketLoader::open(store, &bucket, &prefix, dataset, sandbox, &self.loader).await?;
         while objects.load_step(&mut self.loader, |bytes| self.bar.inc(bytes)).await? {}
+        if objects.empty() > 0 {
+            console::say(&format!("note: {} objects of {address} hold no record", objects.empty()));
+        }
         let (count, errors) = objects.unreadable();
         self.unreadable.count += count;
         self.unreadable.errors.extend_from_slice(errors);
         Ok(())
+    }
+}
+
+/// The most files that [`report_quarantined_files`] lists.
+const MAX_LISTED_FILES: usize = 10;
+
+/// Says of which files many records are in quarantine, and how to see why.
+fn report_quarantined_files(loader: &Loader, lake: &str) {
+    let files = loader.quarantined_files();
+    for QuarantinedFile { name, dataset, read, quarantined } in files.iter().take(MAX_LISTED_FILES) {
+        let of = dataset.as_ref().map(|dataset| format!(" --dataset {dataset}")).unwrap_or_default();
+        console::say(&format!(
+            "warning: {quarantined} of {read} records of {name} are in quarantine; to see why: pinlake quarantine show \
+             --lake {lake}{of}"
+        ));
+    }
+    if files.len() > MAX_LISTED_FILES {
+        console::say(&format!("warning: so are records of {} more files", files.len() - MAX_LISTED_FILES));
     }
 }
 

@@ -14,6 +14,7 @@ mod generate;
 #[path = "../../../tests/hostile_files.rs"]
 mod hostile_files;
 mod load;
+mod load_content;
 mod program;
 mod quarantine;
 mod recover;

@@ -17,7 +17,7 @@ use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
-use pinlake_clean::record_reader::{Limits, ReadError, RecordReader};
+use pinlake_clean::record_reader::{FileContract, Limits, ReadError, ReadOptions, RecordReader};
 use pinlake_clean::{MAX_RECORD_BYTES, Reason};
 use pinlake_env::Env;
 use pinlake_files::attempt::{Attempt, AttemptedFile, Attempts, MAX_FAILURES};
@@ -25,7 +25,7 @@ use pinlake_files::fetch::{FileBytes, MAX_IN_MEMORY_BYTES, fetch, fetch_if_uncha
 use pinlake_files::inbox::{self, move_out};
 use pinlake_files::progress::Progress;
 use pinlake_files::slice::{SLICE_BYTES, Slice};
-use pinlake_files::source::FileSource;
+use pinlake_files::source::{FileSource, is_sidecar};
 use pinlake_lake::Lake;
 use pinlake_landing::LandingError;
 use pinlake_landing::catalog_history::CatalogHistory;
@@ -205,6 +205,10 @@ impl Files {
         };
         let mut candidates: Vec<Candidate> = Vec::new();
         for object in objects {
+            if is_sidecar(&object.key) {
+                tracing::info!(bucket = object.bucket, key = object.key, "not an object of records");
+                continue;
+            }
             match Path::parse(&object.key) {
                 Ok(path) => {
                     let store = self.buckets.open(&object.bucket);
@@ -484,6 +488,8 @@ impl Work<'_> {
         fetched: FileBytes,
         attempt: &mut Attempt,
     ) -> Result<End, LandingError> {
+        let contract = FileContract::new(self.catalog, file.dataset.as_deref(), &file.name);
+        let options = ReadOptions::from(&self.files.sandbox).with_contract(contract);
         let (whole, records) = match fetched {
             FileBytes::TooLarge => {
                 let max_bytes = self.files.max_bytes;
@@ -494,9 +500,9 @@ impl Work<'_> {
                 return Ok(self.reject(file, meta, None, Reason::TooLarge, detail));
             }
             FileBytes::Memory(bytes) => {
-                (Some(bytes.clone()), FileBytes::Memory(bytes).records(&file.name, &self.files.sandbox))
+                (Some(bytes.clone()), FileBytes::Memory(bytes).records(&file.name, options))
             }
-            disk @ FileBytes::Disk(_) => (None, disk.records(&file.name, &self.files.sandbox)),
+            disk @ FileBytes::Disk(_) => (None, disk.records(&file.name, options)),
         };
         let whole = whole.as_deref();
         let mut records = match records {

@@ -12,11 +12,14 @@ use crate::canonical_json::{write_canonical, write_string};
 use crate::compiled_contract::CompiledContract;
 use crate::decimal::{self, DecimalError};
 use crate::field_table::FieldId;
-use crate::parsed_record::{FieldValue, ParsedRecord, Span};
+use crate::parsed_record::{FieldValue, ItemType, ParsedRecord, Span};
 use crate::reason::{Reason, RecordError, excerpt};
 use crate::record_parser;
 use crate::row::{Cell, Row};
 use crate::timestamp::{self, TimeValue};
+
+/// Bytes of a value that an error shows.
+const MAX_SHOWN_BYTES: usize = 16;
 
 /// Cleans `record`, which was parsed from `text`, into `row`.
 pub(crate) fn clean_row(
@@ -65,11 +68,20 @@ impl ColumnCleaner<'_> {
     }
 
     fn means_null(&self, value: FieldValue) -> bool {
+        if self.column.null.is_empty() {
+            return false;
+        }
         match value {
-            FieldValue::Text(span) | FieldValue::Number(span) if !self.column.null.is_empty() => {
+            FieldValue::Text(span)
+            | FieldValue::Number(span)
+            | FieldValue::Time(span)
+            | FieldValue::Unusable(span) => {
                 let text = self.record.text(span, self.text);
                 self.column.null.iter().any(|marker| marker == text)
             }
+            FieldValue::Bytes(_) => self.bytes(value).is_ok_and(|bytes| {
+                self.column.null.iter().any(|marker| marker.as_bytes() == bytes.as_slice())
+            }),
             _ => false,
         }
     }
@@ -86,9 +98,10 @@ impl ColumnCleaner<'_> {
 
     /// Cleans the elements of an array in the record.
     fn clean_array(&mut self, scalar: Scalar, value: FieldValue, used: usize) -> Result<Cell, RecordError> {
-        let span = match value {
+        let (span, item_type) = match value {
             FieldValue::Null => return Ok(Cell::Null),
-            FieldValue::Nested(span) => span,
+            FieldValue::Nested(span) => (span, None),
+            FieldValue::TypedItems(item_type, span) => (span, Some(item_type)),
             FieldValue::Text(span) => return self.clean_array_text(scalar, value, span, used),
             _ => return Err(self.error(Reason::WrongType, value, 0, used)),
         };
@@ -102,7 +115,13 @@ impl ColumnCleaner<'_> {
             lexer.peek();
             let element_start = lexer.offset();
             lexer.skip_value()?;
-            let cell = self.clean_element(scalar, &json[element_start..lexer.offset()], used)?;
+            let element = &json[element_start..lexer.offset()];
+            let value = match (record_parser::parse_value(element, self.text, self.record)?, item_type) {
+                (FieldValue::Text(span), Some(ItemType::Bytes)) => FieldValue::Bytes(span),
+                (FieldValue::Text(span), Some(ItemType::Time)) => FieldValue::Time(span),
+                (value, _) => value,
+            };
+            let cell = self.clean_element(scalar, value, used)?;
             self.row.items.push(cell);
             Ok::<(), RecordError>(())
         })?;
@@ -138,15 +157,13 @@ impl ColumnCleaner<'_> {
                 Some(b'n') => FieldValue::Null,
                 _ => FieldValue::Number(self.record.push_scratch(json)),
             };
-            let value = if self.means_null(value) { FieldValue::Null } else { value };
-            let cell = self.convert(scalar, value).map_err(|reason| self.error(reason, value, 0, used))?;
+            let cell = self.clean_element(scalar, value, used)?;
             self.row.items.push(cell);
         }
         Ok(Cell::Items(Span::new(start, self.row.items.len())))
     }
 
-    fn clean_element(&mut self, scalar: Scalar, json: &str, used: usize) -> Result<Cell, RecordError> {
-        let value = record_parser::parse_value(json, self.text, self.record)?;
+    fn clean_element(&mut self, scalar: Scalar, value: FieldValue, used: usize) -> Result<Cell, RecordError> {
         let value = if self.means_null(value) { FieldValue::Null } else { value };
         self.convert(scalar, value).map_err(|reason| self.error(reason, value, 0, used))
     }
@@ -208,6 +225,17 @@ impl ColumnCleaner<'_> {
         if matches!(value, FieldValue::Null | FieldValue::Missing) {
             return Ok(Cell::Null);
         }
+        let value = match value {
+            FieldValue::Unusable(span) => {
+                return Err(self.record.unusable_error(span).map_or(Reason::WrongType, |error| error.reason));
+            }
+            // Bytes that are text are that text.
+            FieldValue::Bytes(_) if scalar != Scalar::Binary => {
+                let text = String::from_utf8(self.bytes(value)?).map_err(|_| Reason::WrongType)?;
+                FieldValue::Text(self.record.push_scratch(&text))
+            }
+            value => value,
+        };
         match scalar {
             Scalar::String => self.clean_string(value),
             Scalar::Int64 => self.parse_integer(value).map(Cell::Int),
@@ -224,7 +252,7 @@ impl ColumnCleaner<'_> {
                 i32::try_from(day).map(|day| Cell::Date(day.into())).map_err(|_| Reason::BadTimestamp)
             }
             Scalar::Binary => {
-                let bytes = BASE64.decode(self.number_text(value)?).map_err(|_| Reason::WrongType)?;
+                let bytes = self.bytes(value)?;
                 Ok(self.row.push_bytes(&bytes))
             }
             Scalar::Json => Ok(Cell::Text(self.json_text(value)?)),
@@ -233,7 +261,7 @@ impl ColumnCleaner<'_> {
 
     fn clean_string(&mut self, value: FieldValue) -> Result<Cell, Reason> {
         let mut span = match value {
-            FieldValue::Text(span) | FieldValue::Number(span) => span,
+            FieldValue::Text(span) | FieldValue::Number(span) | FieldValue::Time(span) => span,
             FieldValue::True => self.record.push_scratch("true"),
             FieldValue::False => self.record.push_scratch("false"),
             FieldValue::Nested(span) => {
@@ -261,10 +289,15 @@ impl ColumnCleaner<'_> {
         Ok(self.record.push_scratch(&joined))
     }
 
+    /// The bytes that a text is in base64.
+    fn bytes(&self, value: FieldValue) -> Result<Vec<u8>, Reason> {
+        BASE64.decode(self.number_text(value)?).map_err(|_| Reason::WrongType)
+    }
+
     /// The text of a number or string, without white space around it.
     fn number_text(&self, value: FieldValue) -> Result<&str, Reason> {
         match value {
-            FieldValue::Text(span) | FieldValue::Number(span) => {
+            FieldValue::Text(span) | FieldValue::Number(span) | FieldValue::Bytes(span) => {
                 Ok(self.record.text(span, self.text).trim_ascii())
             }
             _ => Err(Reason::WrongType),
@@ -303,12 +336,17 @@ impl ColumnCleaner<'_> {
             FieldValue::False => return Ok(false),
             _ => {}
         }
-        match self.number_text(value)? {
-            "1" => Ok(true),
-            "0" => Ok(false),
-            text if text.eq_ignore_ascii_case("true") => Ok(true),
-            text if text.eq_ignore_ascii_case("false") => Ok(false),
-            _ => Err(Reason::WrongType),
+        // The words of PostgreSQL, which databases and spreadsheets write.
+        const TRUE: [&str; 6] = ["true", "1", "t", "yes", "y", "on"];
+        const FALSE: [&str; 6] = ["false", "0", "f", "no", "n", "off"];
+        let text = self.number_text(value)?;
+        let is_one_of = |words: [&str; 6]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+        if is_one_of(TRUE) {
+            Ok(true)
+        } else if is_one_of(FALSE) {
+            Ok(false)
+        } else {
+            Err(Reason::WrongType)
         }
     }
 
@@ -318,6 +356,9 @@ impl ColumnCleaner<'_> {
             FieldValue::Text(span) => TimeValue::Text(text(span).trim_ascii()),
             FieldValue::Number(span) => TimeValue::Number(text(span)),
             FieldValue::Nested(span) => TimeValue::Nested(text(span)),
+            FieldValue::Time(span) => {
+                return timestamp::parse_iso(text(span)).ok_or(Reason::BadTimestamp);
+            }
             _ => return Err(Reason::BadTimestamp),
         };
         timestamp::parse(value, &self.column.formats).ok_or(Reason::BadTimestamp)
@@ -328,10 +369,14 @@ impl ColumnCleaner<'_> {
     fn json_text(&mut self, value: FieldValue) -> Result<Span, Reason> {
         let sent = match value {
             FieldValue::Number(span) | FieldValue::Nested(span) => span,
-            FieldValue::Text(span) => return self.json_of_text(span),
+            FieldValue::TypedItems(ItemType::Time, span) => span,
+            FieldValue::TypedItems(ItemType::Bytes, span) => self.texts_of_bytes(span)?,
+            FieldValue::Text(span) | FieldValue::Time(span) => return self.json_of_text(span),
             FieldValue::True => self.record.push_scratch("true"),
             FieldValue::False => self.record.push_scratch("false"),
-            FieldValue::Null | FieldValue::Missing => return Err(Reason::WrongType),
+            FieldValue::Bytes(_) | FieldValue::Unusable(_) | FieldValue::Null | FieldValue::Missing => {
+                return Err(Reason::WrongType);
+            }
         };
         self.make_canonical(sent)
     }
@@ -378,11 +423,34 @@ impl ColumnCleaner<'_> {
         Ok(canonical)
     }
 
+    /// An array of bytes as an array of the texts that they are.
+    fn texts_of_bytes(&mut self, span: Span) -> Result<Span, Reason> {
+        let items: Vec<Option<String>> =
+            serde_json::from_str(self.record.text(span, self.text)).map_err(|_| Reason::WrongType)?;
+        let decode = |item: Option<String>| {
+            item.map(|item| BASE64.decode(item).ok().and_then(|bytes| String::from_utf8(bytes).ok()))
+        };
+        let texts = items.into_iter().map(|item| match decode(item) {
+            Some(None) => Err(Reason::WrongType),
+            Some(text) => Ok(text),
+            None => Ok(None),
+        });
+        let texts = texts.collect::<Result<Vec<_>, _>>()?;
+        let text = serde_json::to_string(&texts).map_err(|_| Reason::WrongType)?;
+        Ok(self.record.push_scratch(&text))
+    }
+
     /// Describes a value that was refused: `ind (from index): "abc" is not an int64`.
     fn error(&self, reason: Reason, value: FieldValue, part: usize, used: usize) -> RecordError {
         let found = match value {
-            FieldValue::Text(span) => format!("\"{}\"", excerpt(self.record.text(span, self.text))),
-            FieldValue::Number(span) | FieldValue::Nested(span) => excerpt(self.record.text(span, self.text)),
+            FieldValue::Text(span) | FieldValue::Time(span) => {
+                format!("\"{}\"", excerpt(self.record.text(span, self.text)))
+            }
+            FieldValue::Number(span) | FieldValue::Nested(span) | FieldValue::TypedItems(_, span) => {
+                excerpt(self.record.text(span, self.text))
+            }
+            FieldValue::Unusable(span) => excerpt(self.record.text(span, self.text)),
+            FieldValue::Bytes(_) => describe_bytes(&self.bytes(value).unwrap_or_default()),
             FieldValue::True => "true".to_owned(),
             FieldValue::False => "false".to_owned(),
             FieldValue::Null | FieldValue::Missing => "null".to_owned(),
@@ -415,6 +483,13 @@ impl ColumnCleaner<'_> {
             format!("{}: {what} {}", self.column.name, names.join(" or ")),
         )
     }
+}
+
+/// `3 bytes (ff00ff)`
+fn describe_bytes(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().take(MAX_SHOWN_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    let rest = if bytes.len() > MAX_SHOWN_BYTES { "…" } else { "" };
+    format!("{} bytes ({digits}{rest})", bytes.len())
 }
 
 fn with_article(data_type: Type) -> String {

@@ -1,8 +1,9 @@
 //! A contract with the names of its fields resolved.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use pinlake_schema::Contract;
+use pinlake_schema::{Contract, FieldNames};
 
 use crate::field_table::{FieldId, FieldTable};
 use crate::parsed_record::ParsedRecord;
@@ -21,10 +22,21 @@ pub(crate) struct CompiledContract {
 impl CompiledContract {
     pub(crate) fn new(contract: &Arc<Contract>, fields: &FieldTable) -> CompiledContract {
         let ids = |names: &[String]| names.iter().filter_map(|name| fields.id(name)).collect::<Vec<_>>();
+        let own: HashSet<&str> = contract
+            .columns
+            .iter()
+            .flat_map(|column| column.source.fields().iter().flatten().map(String::as_str))
+            .collect();
+        // Another contract may read a field that differs in case only. To this contract it is a similar name.
+        let alternatives = |names: &FieldNames| {
+            let similar = names.iter().flat_map(|name| fields.same_but_for_case(name));
+            let foreign = similar.filter(|(name, _)| !own.contains(name)).map(|(_, id)| id);
+            ids(names).into_iter().chain(foreign).collect::<Vec<_>>()
+        };
         let columns: Vec<Vec<Vec<FieldId>>> = contract
             .columns
             .iter()
-            .map(|column| column.source.fields().iter().map(|names| ids(names)).collect())
+            .map(|column| column.source.fields().iter().map(alternatives).collect())
             .collect();
         let any_of = match ids(&contract.route.any_of) {
             none if none.is_empty() => columns.iter().flatten().flatten().copied().collect(),

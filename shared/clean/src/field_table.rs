@@ -3,9 +3,15 @@
 use std::collections::HashMap;
 
 use pinlake_schema::Catalog;
+use pinlake_schema::field_name::{fold_case, normalize};
+
+use crate::typed_fields::TYPES_FIELD;
 
 /// The number of a field within a catalog.
 pub(crate) type FieldId = u32;
+
+/// Added to the number of a field whose name is similar to the one in the record, not equal.
+pub(crate) const SIMILAR: FieldId = 1 << 31;
 
 /// How `serde_path` first tries to read the value of a field. If the value is of another type, the record is read twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +25,12 @@ pub(crate) enum ReadAs {
 pub(crate) struct FieldTable {
     names: Vec<String>,
     ids: HashMap<String, FieldId>,
+    /// The fields by their names in the normal form of Unicode, and by that in lower case. `None` where several fields have the name.
+    normalized: HashMap<String, Option<FieldId>>,
+    folded: HashMap<String, Option<FieldId>>,
+    /// What names that are similar to those of fields were resolved to.
+    similar: HashMap<String, FieldId>,
+    types_field: FieldId,
     /// For each field, the field that followed it in the latest record that has it; the last entry is the first field of the latest record.
     /// A client sends the same order each time, so the guess is nearly always correct.
     next_field: Vec<FieldId>,
@@ -64,12 +76,20 @@ impl QuotedName {
 
 /// The longest unknown name that is remembered.
 const MAX_UNKNOWN_BYTES: usize = 64;
+/// The longest name that is compared with the names of fields without regard to case.
+const MAX_SIMILAR_BYTES: usize = 512;
+/// The most similar names that are remembered.
+const MAX_SIMILAR_NAMES: usize = 1000;
 
 impl FieldTable {
     pub(crate) fn new(catalog: &Catalog) -> FieldTable {
         let mut table = FieldTable {
             names: Vec::new(),
             ids: HashMap::new(),
+            normalized: HashMap::new(),
+            folded: HashMap::new(),
+            similar: HashMap::new(),
+            types_field: 0,
             next_field: vec![0],
             quoted: Vec::new(),
             next_unknown: vec![None],
@@ -84,6 +104,16 @@ impl FieldTable {
                 table.add(field);
             }
         }
+        for (id, name) in (0..).zip(&table.names) {
+            let normal = normalize(name);
+            for (names, key) in
+                [(&mut table.folded, fold_case(&normal)), (&mut table.normalized, normal.into_owned())]
+            {
+                names.entry(key).and_modify(|field| *field = None).or_insert(Some(id));
+            }
+        }
+        table.add(TYPES_FIELD);
+        table.types_field = table.ids.get(TYPES_FIELD).copied().unwrap_or_default();
         table
     }
 
@@ -106,6 +136,35 @@ impl FieldTable {
         self.ids.get(name).copied()
     }
 
+    /// The field with the types of a record from a typed file.
+    pub(crate) fn types_field(&self) -> FieldId {
+        self.types_field
+    }
+
+    /// The field that a name means: the one of this name, or the only one that is similar to it.
+    pub(crate) fn resolve(&self, name: &str) -> Option<FieldId> {
+        self.id(name).or_else(|| self.find_similar(name))
+    }
+
+    /// The fields whose names differ from `name` in case only.
+    pub(crate) fn same_but_for_case(&self, name: &str) -> impl Iterator<Item = (&str, FieldId)> {
+        let folded = fold_case(&normalize(name));
+        let others = self.names.iter().zip(0..).filter(move |(own, _)| fold_case(&normalize(own)) == folded);
+        others.map(|(own, id)| (own.as_str(), id)).filter(move |(own, _)| *own != name)
+    }
+
+    /// The only field whose name is `name` in the normal form of Unicode, or else without regard to case.
+    fn find_similar(&self, name: &str) -> Option<FieldId> {
+        if name.len() > MAX_SIMILAR_BYTES {
+            return None;
+        }
+        let normal = normalize(name);
+        match self.normalized.get(&*normal) {
+            Some(found) => *found,
+            None => self.folded.get(&fold_case(&normal)).copied().flatten(),
+        }
+    }
+
     /// Recognises the name that followed last time. If `text` begins with it and its closing quote, returns the field, or `None` for a name
     /// that no contract reads, and the length of both.
     #[inline]
@@ -121,10 +180,10 @@ impl FieldTable {
     }
 
     fn place_after(&self, previous: Option<FieldId>) -> usize {
-        previous.map_or(self.names.len(), |previous| previous as usize)
+        previous.map_or(self.names.len(), |previous| (previous & !SIMILAR) as usize)
     }
 
-    /// The field called `name`. `previous` is the one before it in the record.
+    /// The field called `name`, or one of a similar name, with [`SIMILAR`] added. `previous` is the one before it in the record.
     pub(crate) fn find(&mut self, previous: Option<FieldId>, name: &str) -> Option<FieldId> {
         let place = self.place_after(previous);
         let guess = self.next_field[place];
@@ -134,6 +193,13 @@ impl FieldTable {
         let found = self.id(name);
         match found {
             Some(found) => self.next_field[place] = found,
+            None if let Some(similar) = self.similar.get(name) => return Some(SIMILAR + similar),
+            None if let Some(similar) = self.find_similar(name) => {
+                if self.similar.len() < MAX_SIMILAR_NAMES {
+                    self.similar.insert(name.to_owned(), similar);
+                }
+                return Some(SIMILAR + similar);
+            }
             None if name.len() <= MAX_UNKNOWN_BYTES => self.next_unknown[place] = QuotedName::new(name),
             None => {}
         }
@@ -141,10 +207,10 @@ impl FieldTable {
     }
 
     pub(crate) fn read_as(&self, field: FieldId) -> ReadAs {
-        self.read_as[field as usize]
+        self.read_as[(field & !SIMILAR) as usize]
     }
 
     pub(crate) fn set_read_as(&mut self, field: FieldId, read_as: ReadAs) {
-        self.read_as[field as usize] = read_as;
+        self.read_as[(field & !SIMILAR) as usize] = read_as;
     }
 }

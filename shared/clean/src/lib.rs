@@ -46,6 +46,7 @@ pub mod record_reader;
 mod row;
 mod row_keys;
 mod timestamp;
+mod typed_fields;
 
 pub use parsed_record::MAX_RECORD_BYTES;
 pub use reason::{Reason, RecordError};

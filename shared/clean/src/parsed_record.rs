@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::field_table::FieldId;
+use crate::field_table::{FieldId, SIMILAR};
+use crate::reason::RecordError;
 
 /// The most bytes of a record. A longer one is quarantined. It is the limit of a Kinesis record.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
@@ -55,6 +56,21 @@ pub(crate) enum FieldValue {
     Number(Span),
     /// The JSON text of an object or an array.
     Nested(Span),
+    /// Bytes of a typed file, as base64 text.
+    Bytes(Span),
+    /// A point in time or a date of a typed file, as ISO 8601 text.
+    Time(Span),
+    /// The JSON text of an array of a typed file whose items are such texts.
+    TypedItems(ItemType, Span),
+    /// The text of a value that no column can store: [`ParsedRecord::unusable_error`] says why.
+    Unusable(Span),
+}
+
+/// The type of the items of a [`FieldValue::TypedItems`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ItemType {
+    Bytes,
+    Time,
 }
 
 /// The fields of the current record. It is reused for each record, so that no record allocates.
@@ -64,12 +80,14 @@ pub(crate) struct ParsedRecord {
     /// The fields that are not [`FieldValue::Missing`].
     present: Vec<FieldId>,
     pub(crate) scratch: String,
+    /// Why the values with these texts cannot be stored.
+    unusable: Vec<(Span, RecordError)>,
 }
 
 impl ParsedRecord {
     pub(crate) fn new(fields: usize) -> ParsedRecord {
         let values = vec![FieldValue::Missing; fields];
-        ParsedRecord { values, present: Vec::with_capacity(64), scratch: String::new() }
+        ParsedRecord { values, present: Vec::with_capacity(64), scratch: String::new(), unusable: Vec::new() }
     }
 
     pub(crate) fn value(&self, field: FieldId) -> FieldValue {
@@ -99,9 +117,27 @@ impl ParsedRecord {
             self.values[field as usize] = FieldValue::Missing;
         }
         self.scratch.clear();
+        self.unusable.clear();
     }
 
+    /// Notes why the value with this text cannot be stored.
+    pub(crate) fn add_unusable(&mut self, span: Span, error: RecordError) {
+        self.unusable.push((span, error));
+    }
+
+    /// Why the value with this text cannot be stored.
+    pub(crate) fn unusable_error(&self, span: Span) -> Option<&RecordError> {
+        self.unusable.iter().find(|(own, _)| *own == span).map(|(_, error)| error)
+    }
+
+    /// Sets a field. A field that is only similar to the name in the record does not replace one of the very name.
     pub(crate) fn set(&mut self, field: FieldId, value: FieldValue) {
+        if field >= SIMILAR {
+            if !self.has(field - SIMILAR) {
+                self.set(field - SIMILAR, value);
+            }
+            return;
+        }
         let own = &mut self.values[field as usize];
         if *own == FieldValue::Missing {
             self.present.push(field);

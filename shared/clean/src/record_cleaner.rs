@@ -17,6 +17,7 @@ use crate::reason::{Reason, RecordError};
 use crate::record_origin::RecordOrigin;
 use crate::record_parser;
 use crate::row::{Cell, Row, RowView};
+use crate::typed_fields::TypedFields;
 
 /// A dataset gets a new batch once its rows take this many bytes: the text columns of Arrow are limited to 2 GiB.
 const MAX_BATCH_BYTES: u64 = 512 << 20;
@@ -76,6 +77,7 @@ pub struct RecordCounts {
 #[derive(Debug)]
 pub struct RecordCleaner {
     fields: FieldTable,
+    typed_fields: TypedFields,
     /// Sorted by name. A dataset is referred to by its index here.
     contracts: Vec<CompiledContract>,
     /// The open batch of each contract.
@@ -126,6 +128,7 @@ impl RecordCleaner {
             batches: catalog.contracts().map(|contract| BatchBuilder::new(contract)).collect(),
             record: ParsedRecord::new(fields.len()),
             fields,
+            typed_fields: TypedFields::default(),
             contracts,
             arrived_at,
             row: Row::default(),
@@ -283,6 +286,9 @@ impl RecordCleaner {
             RecordError::new(Reason::InvalidUtf8, format!("no UTF-8 at byte {}", error.valid_up_to()))
         })?;
         let (text, at) = self.parse_and_route(text, hint, *dataset)?;
+        if self.record.has(self.fields.types_field()) {
+            self.typed_fields.apply(&mut self.record, text, &self.fields);
+        }
         *dataset = Some(at);
 
         let contract = &self.contracts[at];

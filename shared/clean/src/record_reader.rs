@@ -1,4 +1,5 @@
-//! Splits files into records: NDJSON, a JSON array, concatenated JSON values, CSV or Parquet, each plain or compressed with gzip or zstd.
+//! Splits files into records: NDJSON, a JSON array, concatenated JSON values, CSV or Parquet, each plain or compressed with gzip, zstd,
+//! bzip2 or xz, or as the only file of a zip archive.
 //!
 //! A file is read as a stream, in memory that [`Limits`] bound whatever the file contains. No byte of a record is lost: what cannot be
 //! split into records is returned as a [`Record`] with an error, for [`RecordCleaner::reject`](crate::RecordCleaner::reject). Reading
@@ -22,6 +23,7 @@ mod compression;
 mod delimited;
 mod detect;
 mod error;
+mod file_contract;
 mod footer;
 mod format_reader;
 mod json_lines;
@@ -29,44 +31,61 @@ mod json_values;
 mod limits;
 mod put_back;
 mod record;
+mod row_writer;
 pub mod sandbox;
 mod table;
+mod transcode;
+mod zip_file;
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufRead, BufReader, Cursor, Error, Read, Seek, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
+use serde::de::IgnoredAny;
 
 use compression::{BoundedDecoder, Compression, CountingReader};
+use delimited::{Delimited, Dialect};
+use detect::Utf16;
 use error::FormatError;
 use format_reader::{FormatReader, Input};
 use sandbox::{Sandbox, SandboxedReader};
 
 pub use detect::Format;
 pub use error::{ReadError, SandboxError};
+pub use file_contract::FileContract;
 pub use limits::Limits;
 pub use record::{Record, WholeLines};
 
 /// How a file is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ReadOptions<'a> {
     limits: Limits,
     sandbox: Option<&'a Sandbox>,
+    contract: Option<FileContract>,
+}
+
+impl ReadOptions<'_> {
+    /// Reads the file as the contract says, and refuses it if it has no field of the contract.
+    pub fn with_contract(self, contract: FileContract) -> Self {
+        Self { contract: Some(contract), ..self }
+    }
 }
 
 /// Reads Parquet in this process: for files from a trusted source, and for tests.
 impl From<Limits> for ReadOptions<'_> {
     fn from(limits: Limits) -> Self {
-        Self { limits, sandbox: None }
+        Self { limits, sandbox: None, contract: None }
     }
 }
 
 /// Reads Parquet in a separate process.
 impl<'a> From<&'a Sandbox> for ReadOptions<'a> {
     fn from(sandbox: &'a Sandbox) -> Self {
-        Self { limits: sandbox.limits, sandbox: Some(sandbox) }
+        Self { limits: sandbox.limits, sandbox: Some(sandbox), contract: None }
     }
 }
 
@@ -86,8 +105,16 @@ pub struct RecordReader {
     bytes: u64,
     /// Bytes of the stored file that have been read.
     stored: Arc<AtomicU64>,
+    /// Zeros behind the compressed data.
+    padding: Arc<AtomicU64>,
+    contract: Option<FileContract>,
+    /// The last record with the fields of its folders.
+    joined: Vec<u8>,
     limits: Limits,
 }
+
+/// The byte order mark of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The cost of a record in addition to its bytes: it has a key, a position and a row, however short it is.
 const RECORD_COST: u64 = 64;
@@ -139,58 +166,92 @@ impl RecordReader {
         RecordReader::from_read(name, file, options)
     }
 
-    /// Reads a stream. A Parquet file, which is read from its end, is first copied to a temporary file.
+    /// Reads a stream. A Parquet file, which is read from its end, is first copied to a temporary file; so is a zip archive.
     pub fn from_read<'a>(
         name: &str,
         input: impl Read + Send + 'static,
         options: impl Into<ReadOptions<'a>>,
     ) -> Result<RecordReader, ReadError> {
-        let options = options.into();
+        let mut options = options.into();
         let limits = options.limits;
         let io = |source| io_error(name, 0, source);
+        let content = |why| ReadError::Content { name: name.to_owned(), why };
         let stored = Arc::new(AtomicU64::new(0));
+        let padding = Arc::new(AtomicU64::new(0));
         let input = CountingReader { inner: input, taken: Arc::clone(&stored) };
-        let mut compressed: Input = Box::new(BufReader::with_capacity(1 << 16, input));
+        let compressed: Input = Box::new(BufReader::with_capacity(1 << 16, input));
         // A pipe may return its first bytes one by one.
-        let mut head = Vec::new();
-        read_ahead(&mut compressed, &mut head, compression::MAGIC_BYTES).map_err(io)?;
-        let compression = Compression::detect(name, &head);
-        let compressed = std::io::Cursor::new(head).chain(compressed);
-        let mut input: Input = match compression {
-            None => Box::new(compressed),
-            Some(compression) => {
-                let decoder =
-                    BoundedDecoder::new(compressed, compression, Arc::clone(&stored), &limits).map_err(io)?;
+        let (head, compressed) = read_ahead(compressed, compression::MAGIC_BYTES);
+        let mut inner_name = Compression::strip_suffix(name).to_owned();
+        let input: Input = match Compression::detect(name, &head) {
+            None if zip_file::is_zip(&head) => {
+                let archive = spool(name, compressed, &limits)?;
+                let (member, bytes) = zip_file::open(archive).map_err(|error| content(error.to_string()))?;
+                inner_name = member;
+                let decoder = BoundedDecoder::around(Box::new(bytes), Arc::clone(&stored), &limits);
                 Box::new(BufReader::with_capacity(1 << 16, decoder))
             }
-        };
-        let inner_name = Compression::strip_suffix(name);
-        let mut head = Vec::new();
-        read_ahead(&mut input, &mut head, detect::HEAD_BYTES).map_err(io)?;
-        let format = Format::detect(inner_name, &head);
-        let mut input: Input = Box::new(std::io::Cursor::new(head).chain(input));
-        if format == Format::Parquet {
-            let mut whole = tempfile::tempfile().map_err(io)?;
-            let limit = limits.max_spooled_bytes as u64;
-            let copied = std::io::copy(&mut (&mut input).take(limit + 1), &mut whole).map_err(io)?;
-            if copied > limit {
-                return Err(ReadError::SizeLimitExceeded { name: name.to_owned(), limit });
+            None => compressed,
+            Some(compression) => {
+                let taken = Arc::clone(&stored);
+                let decoder =
+                    BoundedDecoder::new(compressed, compression, taken, Arc::clone(&padding), &limits);
+                Box::new(BufReader::with_capacity(1 << 16, decoder.map_err(io)?))
             }
-            whole.flush().and_then(|()| whole.rewind()).map_err(io)?;
+        };
+        let (mut head, mut input) = read_ahead(input, detect::HEAD_BYTES);
+        let declared = options.contract.as_ref().and_then(|contract| contract.format.encoding);
+        let mut encoding = declared.and_then(|name| Encoding::for_label(name.as_bytes()));
+        let declared_utf16 = encoding.filter(|encoding| [UTF_16BE, UTF_16LE].contains(encoding));
+        let utf16 = match detect::detect_utf16(&head) {
+            Some(Utf16::Marked(marked)) => Some(marked),
+            _ if declared_utf16.is_some() => declared_utf16,
+            Some(Utf16::Likely) => {
+                let contract = options.contract.as_ref();
+                let place = contract.map_or("in [file] of its contract".to_owned(), FileContract::place);
+                return Err(content(format!(
+                    "it is UTF-16 without a byte order mark: write encoding = \"utf-16le\" or \"utf-16be\" {place}"
+                )));
+            }
+            None => None,
+        };
+        if let Some(utf16) = utf16 {
+            encoding = None;
+            let decoded: Input =
+                Box::new(BufReader::with_capacity(1 << 16, transcode::Transcoder::new(input, utf16)));
+            (head, input) = read_ahead(decoded, detect::HEAD_BYTES);
+        }
+        if let Some(what) = detect::identify_other(&inner_name, &head) {
+            return Err(content(format!("it is {what}")));
+        }
+        let format = Format::detect(&inner_name, &head);
+        if format == Format::Parquet {
+            let whole = spool(name, input, &limits)?;
             let stored = stored.load(Ordering::Relaxed);
             return RecordReader::from_parquet(name, Parquet::Disk(whole), stored, options);
         }
-        skip_byte_order_mark(&mut input).map_err(io)?;
+        if head.starts_with(BYTE_ORDER_MARK) {
+            // The head is the first chunk, so the mark is never split.
+            input.fill_buf().map_err(io)?;
+            input.consume(BYTE_ORDER_MARK.len());
+        }
+        if let (Some(encoding), false) = (encoding, matches!(format, Format::Csv { .. })) {
+            input = Box::new(BufReader::with_capacity(1 << 16, transcode::Transcoder::new(input, encoding)));
+        }
         let format_reader: Box<dyn FormatReader + Send> = match format {
-            Format::JsonLines => Box::new(json_lines::JsonLines::new(input, limits)),
+            Format::JsonLines => {
+                Box::new(json_lines::JsonLines::new(input, limits, !Format::is_called_lines(&inner_name)))
+            }
             Format::JsonArray | Format::JsonValues => Box::new(json_values::JsonValues::new(input, limits)),
             Format::Csv { delimiter } => {
-                Box::new(delimited::Delimited::new(input, delimiter, limits).map_err(io)?)
+                let dialect = Dialect::new(delimiter, options.contract.as_ref(), encoding);
+                Box::new(Delimited::new(input, dialect, options.contract.clone(), limits))
             }
             // Handled above.
-            Format::Parquet => Box::new(json_lines::JsonLines::new(input, limits)),
+            Format::Parquet => Box::new(json_lines::JsonLines::new(input, limits, false)),
         };
-        Ok(RecordReader::new(name, format, format_reader, stored, limits))
+        let contract = options.contract.take();
+        Ok(RecordReader::new(name, format, format_reader, stored, padding, contract, limits))
     }
 
     fn from_parquet(
@@ -199,7 +260,7 @@ impl RecordReader {
         stored: u64,
         options: ReadOptions<'_>,
     ) -> Result<RecordReader, ReadError> {
-        let ReadOptions { limits, sandbox } = options;
+        let ReadOptions { limits, sandbox, contract } = options;
         let broken = |source| ReadError::Parquet { name: name.to_owned(), source };
         let sandbox_error = |source| ReadError::Sandbox { name: name.to_owned(), source };
         let format_reader: Box<dyn FormatReader + Send> = match (sandbox, file) {
@@ -212,7 +273,8 @@ impl RecordReader {
                 Box::new(SandboxedReader::open(file, sandbox).map_err(sandbox_error)?)
             }
         };
-        Ok(RecordReader::new(name, Format::Parquet, format_reader, Arc::new(stored.into()), limits))
+        let (stored, padding) = (Arc::new(stored.into()), Arc::default());
+        Ok(RecordReader::new(name, Format::Parquet, format_reader, stored, padding, contract, limits))
     }
 
     fn new(
@@ -220,10 +282,25 @@ impl RecordReader {
         format: Format,
         format_reader: Box<dyn FormatReader + Send>,
         stored: Arc<AtomicU64>,
+        padding: Arc<AtomicU64>,
+        contract: Option<FileContract>,
         limits: Limits,
     ) -> RecordReader {
-        let (name, buffer) = (name.to_owned(), Vec::new());
-        RecordReader { name, format, format_reader, buffer, records: 0, bytes: 0, stored, limits }
+        let (name, buffer, joined) = (name.to_owned(), Vec::new(), Vec::new());
+        let (records, bytes) = (0, 0);
+        RecordReader {
+            name,
+            format,
+            format_reader,
+            buffer,
+            records,
+            bytes,
+            stored,
+            padding,
+            contract,
+            joined,
+            limits,
+        }
     }
 
     /// The detected format of the file.
@@ -234,6 +311,16 @@ impl RecordReader {
     /// Total length of the records so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The number of records so far; of lines that were read many at once, empty ones are included.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The number of zeros behind the compressed data, which were ignored. Known at the end of the file.
+    pub fn padding_bytes(&self) -> u64 {
+        self.padding.load(Ordering::Relaxed)
     }
 
     /// The cost of the file so far, in bytes: its records, 64 bytes for each, and discarded bytes.
@@ -261,13 +348,40 @@ impl RecordReader {
             Ok(Some(record)) => {
                 self.records += 1;
                 self.bytes += record.bytes.len() as u64;
-                Ok(Some(record))
+                let Some(contract) = &self.contract else { return Ok(Some(record)) };
+                if self.format == Format::Parquet
+                    && self.records == 1
+                    && record.error.is_none()
+                    && let Some(why) = find_no_field(contract, record.bytes)
+                {
+                    return Err(ReadError::Content { name: self.name.clone(), why });
+                }
+                match record.bytes.split_first() {
+                    Some((b'{', rest)) if record.error.is_none() && !contract.folder_members.is_empty() => {
+                        // Of two fields of one name the last counts: a field of the record hides the folder.
+                        self.joined.clear();
+                        self.joined.push(b'{');
+                        self.joined.extend_from_slice(&contract.folder_members);
+                        if !rest.trim_ascii_start().starts_with(b"}") {
+                            self.joined.push(b',');
+                        }
+                        self.joined.extend_from_slice(rest);
+                        Ok(Some(Record { bytes: &self.joined, ..record }))
+                    }
+                    _ => Ok(Some(record)),
+                }
             }
             Err(FormatError::Io(source)) => Err(io_error(&self.name, self.records, source)),
             Err(FormatError::Parquet(source)) => Err(ReadError::Parquet { name: self.name.clone(), source }),
             Err(FormatError::Refused(why)) => Err(ReadError::Refused { name: self.name.clone(), why }),
+            Err(FormatError::Content(why)) => Err(ReadError::Content { name: self.name.clone(), why }),
             Err(FormatError::Sandbox(source)) => Err(ReadError::Sandbox { name: self.name.clone(), source }),
         }
+    }
+
+    /// Whether the records get fields from the names of folders.
+    fn adds_folders(&self) -> bool {
+        self.contract.as_ref().is_some_and(|contract| !contract.folder_members.is_empty())
     }
 
     /// The limit of the cost, if the file has exceeded it.
@@ -283,7 +397,7 @@ impl RecordReader {
     /// Returns `None` if no whole line can be returned. Then call [`next`](Self::next), which returns the last line, a longer line, an error,
     /// the end, or a record of another format.
     pub fn read_lines(&mut self, buffer: &mut [u8], enough: u64) -> Option<WholeLines> {
-        if self.exceeded_limit().is_some() {
+        if self.exceeded_limit().is_some() || self.adds_folders() {
             return None;
         }
         let lines = self.format_reader.read_lines(buffer, enough)?;
@@ -311,17 +425,47 @@ fn read_head<'a>(file: &mut File, head: &'a mut [u8; 4]) -> std::io::Result<&'a 
     Ok(&head[..filled])
 }
 
-/// Reads up to `limit` bytes of the input.
-fn read_ahead(input: &mut Input, head: &mut Vec<u8>, limit: usize) -> std::io::Result<()> {
-    input.take(limit as u64).read_to_end(head).map(|_| ())
+/// Reads up to `limit` bytes of the input. Returns them, and the input with them. An error is returned where it belongs, behind the bytes
+/// that were read before it.
+fn read_ahead(mut input: Input, limit: usize) -> (Vec<u8>, Input) {
+    let mut head = Vec::new();
+    let failed = (&mut input).take(limit as u64).read_to_end(&mut head).err();
+    let begun = Cursor::new(head.clone());
+    match failed {
+        None => (head, Box::new(begun.chain(input))),
+        Some(error) => (head, Box::new(begun.chain(BufReader::with_capacity(1, Failed(Some(error)))))),
+    }
 }
 
-fn skip_byte_order_mark(input: &mut Input) -> std::io::Result<()> {
-    // The detected head is the first chunk, so the mark is never split.
-    if input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
-        input.consume(3);
+/// An input that failed.
+struct Failed(Option<Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
     }
-    Ok(())
+}
+
+/// Copies an input to a temporary file.
+fn spool(name: &str, mut input: Input, limits: &Limits) -> Result<File, ReadError> {
+    let io = |source| io_error(name, 0, source);
+    let mut whole = tempfile::tempfile().map_err(io)?;
+    let limit = limits.max_spooled_bytes as u64;
+    let copied = std::io::copy(&mut (&mut input).take(limit + 1), &mut whole).map_err(io)?;
+    if copied > limit {
+        return Err(ReadError::SizeLimitExceeded { name: name.to_owned(), limit });
+    }
+    whole.flush().and_then(|()| whole.rewind()).map_err(io)?;
+    Ok(whole)
+}
+
+/// Says that a row of a Parquet file, which has all its columns, has no field of the contract. `None` if it has one.
+fn find_no_field(contract: &FileContract, row: &[u8]) -> Option<String> {
+    let members: BTreeMap<String, IgnoredAny> = serde_json::from_slice(row).ok()?;
+    let names: Vec<String> =
+        members.into_keys().filter(|name| name != crate::typed_fields::TYPES_FIELD).collect();
+    let has_field = names.iter().any(|name| contract.has_field(name));
+    (!has_field).then(|| contract.no_field(&names, "its schema"))
 }
 
 #[cfg(test)]

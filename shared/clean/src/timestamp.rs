@@ -320,10 +320,9 @@ fn has_numeric_date(parts: &[TimePart]) -> bool {
     )
 }
 
-/// `{"$date": "2020-08-28T03:52:47Z"}`, `{"$date": 1598586767000}`, `{"$date": {"$numberLong": "1598586767000"}}`.
-fn parse_mongo_date(json: &str) -> Option<i64> {
+const ISO: [TimePart; 11] = {
     use TimePart::{Day, Hour, Literal, Minute, Month, Second, Year};
-    const ISO: [TimePart; 11] = [
+    [
         Year,
         Literal('-'),
         Month,
@@ -335,7 +334,17 @@ fn parse_mongo_date(json: &str) -> Option<i64> {
         Minute,
         Literal(':'),
         Second,
-    ];
+    ]
+};
+
+/// Parses a point in time or a date as a typed file has it: `2020-08-28T03:52:47.5Z`, `2020-08-28`.
+pub(crate) fn parse_iso(text: &str) -> Option<i64> {
+    let date_parts = &ISO[..5];
+    parse_pattern(text, if text.contains('T') { &ISO } else { date_parts })
+}
+
+/// `{"$date": "2020-08-28T03:52:47Z"}`, `{"$date": 1598586767000}`, `{"$date": {"$numberLong": "1598586767000"}}`.
+fn parse_mongo_date(json: &str) -> Option<i64> {
     let value: serde_json::Value = serde_json::from_str(json).ok()?;
     let object = value.as_object().filter(|object| object.len() == 1)?;
     let date = object.get("$date")?;

@@ -33,7 +33,8 @@
 //!
 //! let line = r#"{"ind": 1, "country": "Peru", "timestamp": "2020-08-28 03:52:47", "latitude": -75.3, "longitude": 1.0}"#;
 //! let records = RecordReader::from_bytes("geo.ndjson", line.into(), Limits::default())?;
-//! let source = LoadSource { name: "file/geo.ndjson".to_owned(), id: None, dataset: Some("geo".to_owned()) };
+//! let (name, dataset) = ("file/geo.ndjson".to_owned(), Some("geo".to_owned()));
+//! let source = LoadSource { name, dataset, ..LoadSource::default() };
 //! loader.load_file(records, source, |_bytes_read| {}).await??;
 //! loader.flush().await?;
 //!

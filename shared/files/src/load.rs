@@ -14,5 +14,5 @@ mod source;
 
 pub use self::bucket::BucketLoader;
 pub use self::error::LoadError;
-pub use self::loader::{DatasetSummary, Loader};
+pub use self::loader::{DatasetSummary, FileSummary, Loader, QuarantinedFile};
 pub use self::source::LoadSource;

@@ -2,17 +2,22 @@
 
 use std::fs::{File, FileType};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use pinlake_clean::record_reader::sandbox::Sandbox;
-use pinlake_clean::record_reader::{ReadError, RecordReader};
+use pinlake_clean::record_reader::{FileContract, ReadError, ReadOptions, RecordReader};
 use pinlake_schema::Catalog;
 use walkdir::{DirEntry, WalkDir};
 
 use pinlake_landing::source::RecordSource;
 
 use crate::load::LoadSource;
+use crate::source::is_sidecar;
+
+/// The path that means the standard input.
+const STDIN: &str = "-";
 
 /// A file to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +33,8 @@ pub struct LocalFile {
 pub struct LocalFiles {
     /// The files, folders in name order.
     pub files: Vec<LocalFile>,
-    /// Entries of folders that are not regular files, with what they are: `a link`, `a pipe`, `a device`, `a socket`.
+    /// Entries of folders that are not files of records, with what they are: `a link`, `a pipe`, `a device`, `a socket`, `about other
+    /// files`.
     pub skipped: Vec<(PathBuf, &'static str)>,
     /// Entries that could not be read, as messages.
     pub unreadable: Vec<String>,
@@ -55,7 +61,7 @@ pub enum FindError {
     },
 }
 
-/// Finds the files to load. A named path may be a file, a link, a pipe or a folder. Folders are walked for regular
+/// Finds the files to load. A named path may be a file, a link, a pipe, `-` for the standard input, or a folder. Folders are walked for regular
 /// files; hidden entries are ignored and links are not followed.
 ///
 /// # Errors
@@ -63,6 +69,10 @@ pub enum FindError {
 pub fn find_files(paths: &[PathBuf]) -> Result<LocalFiles, FindError> {
     let mut found = LocalFiles::default();
     for path in paths {
+        if path.as_os_str() == STDIN {
+            found.files.push(LocalFile { path: path.clone(), size: 0 });
+            continue;
+        }
         let unreadable = |source| FindError::Unreadable { path: path.clone(), source };
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if let Some(kind) = endless_kind(metadata.file_type()) {
@@ -81,7 +91,20 @@ pub fn find_files(paths: &[PathBuf]) -> Result<LocalFiles, FindError> {
 impl LocalFiles {
     fn walk(&mut self, folder: &Path) {
         let is_visible = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry);
-        for entry in WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(is_visible) {
+        let mut entries = WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(is_visible);
+        while let Some(entry) = entries.next() {
+            if let Ok(entry) = &entry
+                && entry.file_type().is_dir()
+                && let Some(kind) = table_kind(entry.path())
+            {
+                self.unreadable.push(format!(
+                    "{} is {kind}, whose files also hold rows that were deleted or replaced: export its rows to \
+                     Parquet, and load that",
+                    entry.path().display()
+                ));
+                entries.skip_current_dir();
+                continue;
+            }
             if let Err(error) = entry.and_then(|entry| self.add_entry(&entry)) {
                 let path = error.path().unwrap_or(folder).display();
                 let cause = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
@@ -92,13 +115,32 @@ impl LocalFiles {
 
     fn add_entry(&mut self, entry: &DirEntry) -> walkdir::Result<()> {
         let kind = entry.file_type();
-        if kind.is_file() {
+        if kind.is_file() && is_sidecar(&entry.file_name().to_string_lossy()) {
+            self.skipped.push((entry.path().to_owned(), "about other files"));
+        } else if kind.is_file() {
             self.files.push(LocalFile { path: entry.path().to_owned(), size: entry.metadata()?.len() });
         } else if !kind.is_dir() && entry.depth() > 0 {
             let other = if kind.is_symlink() { "a link" } else { "a pipe" };
             self.skipped.push((entry.path().to_owned(), endless_kind(kind).unwrap_or(other)));
         }
         Ok(())
+    }
+}
+
+/// What kind of table a folder is, if it is one.
+fn table_kind(folder: &Path) -> Option<&'static str> {
+    let has_metadata = |folder: &Path| {
+        let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.any(|entry| entry.file_name().to_string_lossy().ends_with(".metadata.json"))
+    };
+    if folder.join("_delta_log").is_dir() {
+        Some("a Delta table")
+    } else if folder.join(".hoodie").is_dir() {
+        Some("a Hudi table")
+    } else if has_metadata(&folder.join("metadata")) {
+        Some("an Iceberg table")
+    } else {
+        None
     }
 }
 
@@ -127,13 +169,19 @@ pub fn open(
     catalog: &Catalog,
     sandbox: &Sandbox,
 ) -> Result<(RecordReader, LoadSource), ReadError> {
-    let name = path.display().to_string();
+    let is_stdin = path.as_os_str() == STDIN;
+    let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
     let routed = || catalog.route_file(&name).map(|contract| contract.name.as_str());
     let dataset = dataset.or_else(routed).map(str::to_owned);
-    let file = File::open(path).map_err(|source| ReadError::Io { name: name.clone(), records: 0, source })?;
-    let records = RecordReader::from_file(&name, file, sandbox)?;
+    let opened = match is_stdin {
+        true => std::io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        false => File::open(path),
+    };
+    let file = opened.map_err(|source| ReadError::Io { name: name.clone(), records: 0, source })?;
+    let contract = FileContract::new(catalog, dataset.as_deref(), &name);
+    let records = RecordReader::from_file(&name, file, ReadOptions::from(sandbox).with_contract(contract))?;
     let name = RecordSource::File { name: Some(name) }.to_string();
-    Ok((records, LoadSource { name, id: None, dataset }))
+    Ok((records, LoadSource { name, dataset, ..LoadSource::default() }))
 }
 
 #[cfg(test)]

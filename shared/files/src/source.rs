@@ -67,6 +67,24 @@ impl FileSource {
     }
 }
 
+/// Whether a file is not of records but about other files, by its name: the keys and headers that Kafka Connect's S3 sink writes beside
+/// its records, and the marks of Spark and Hive.
+pub fn is_sidecar(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let of_sink = name.rsplit_once('+').is_some_and(|(topic_and_partition, rest)| {
+        let mut parts = rest.split('.');
+        let is_offset = parts
+            .next()
+            .is_some_and(|offset| !offset.is_empty() && offset.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_beside = matches!(parts.next(), Some("keys" | "headers")) && parts.next().is_some();
+        topic_and_partition.contains('+') && is_offset && is_beside
+    });
+    let of_spark = matches!(name, "_SUCCESS" | "_metadata" | "_common_metadata")
+        || ["_committed_", "_started_"].iter().any(|mark| name.starts_with(mark))
+        || (name.starts_with('.') && name.ends_with(".crc"));
+    of_sink || of_spark
+}
+
 fn hash(parts: &[&str]) -> String {
     let mut hasher = Hasher::new();
     for part in parts {

@@ -23,6 +23,8 @@ pub struct BoundaryScanner {
     open: Vec<u8>,
     is_in_string: bool,
     is_escaped: bool,
+    /// Whether a line must not end within a string.
+    checks_lines: bool,
 }
 
 /// What a [`BoundaryScanner`] found in a piece of text.
@@ -48,7 +50,12 @@ impl BoundaryScanner {
     /// A scanner for a value that begins with the byte `first`, which is part of the first piece.
     pub fn new(first: u8) -> Self {
         let is_scalar = !matches!(first, b'{' | b'[' | b'"');
-        Self { is_scalar, open: Vec::new(), is_in_string: false, is_escaped: false }
+        Self { is_scalar, open: Vec::new(), is_in_string: false, is_escaped: false, checks_lines: false }
+    }
+
+    /// A line end within a string, which JSON does not allow, is [`Boundary::Broken`]. Otherwise it is passed like any other byte.
+    pub fn with_checked_lines(self) -> Self {
+        Self { checks_lines: true, ..self }
     }
 
     /// Whether the value is a number or a word, which may end with its text.
@@ -73,6 +80,9 @@ impl BoundaryScanner {
                 match byte {
                     b'\\' => self.is_escaped = true,
                     b'"' => self.is_in_string = false,
+                    b'\n' if self.checks_lines => {
+                        return Boundary::Broken { bytes: at, problem: "a line ends within a string" };
+                    }
                     _ => {}
                 }
             } else {

@@ -32,6 +32,8 @@ pub struct Contract {
     pub description: String,
     /// Which records belong to the dataset.
     pub route: Route,
+    /// How its text files are written.
+    pub file: FileFormat,
     /// What makes two rows equal.
     pub identity: Identity,
     /// The table's columns, in order.
@@ -61,6 +63,23 @@ pub struct Route {
     pub any_of: Vec<String>,
     /// What happens to a record that was sent to this dataset and has the shape of another.
     pub misrouted: MisroutedPolicy,
+}
+
+/// How the text files of a dataset are written. The default is a comma, quotes that are doubled, and UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FileFormat {
+    /// The byte between two cells of CSV.
+    pub delimiter: Option<u8>,
+    /// The byte around a cell of CSV; `Some(None)`: quotes mean nothing.
+    pub quote: Option<Option<u8>>,
+    /// The byte that makes the next one literal. Without it a quote in a quoted cell is doubled.
+    pub escape: Option<u8>,
+    /// Lines of CSV that begin with this text are ignored.
+    pub comment: Option<String>,
+    /// The WHATWG name of the encoding.
+    pub encoding: Option<&'static str>,
+    /// A row that equals the header is a row.
+    pub keeps_repeated_headers: bool,
 }
 
 /// What happens to a record that was sent to one dataset and has the shape of another.
@@ -245,6 +264,7 @@ pub(crate) struct ContractDeclaration {
     pub(crate) version: u32,
     pub(crate) description: String,
     pub(crate) route: Route,
+    pub(crate) file: FileFormat,
     pub(crate) identity: Identity,
     pub(crate) columns: Vec<Column>,
 }
@@ -264,12 +284,13 @@ impl Contract {
         let mut landing = fields.clone();
         landing.push(key_column(KEY_COLUMN));
         landing.extend(former_identity_hash.is_some().then(|| key_column(FORMER_KEY_COLUMN)));
-        let ContractDeclaration { name, version, description, route, identity, columns } = declared;
+        let ContractDeclaration { name, version, description, route, file, identity, columns } = declared;
         Contract {
             name,
             version,
             description,
             route,
+            file,
             identity,
             columns,
             hash,

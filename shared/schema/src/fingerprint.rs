@@ -2,7 +2,8 @@
 
 use crate::QUARANTINE;
 use crate::contract::{
-    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, Identity, MisroutedPolicy, Route, Scalar,
+    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, MisroutedPolicy,
+    Route, Scalar,
 };
 use crate::timestamp::TimeFormat;
 
@@ -114,6 +115,7 @@ pub(crate) fn hash_catalog<'a>(
         [topics, streams, partition_keys, files].into_iter().for_each(|names| {
             canonical.names(names);
         });
+        canonical.file_format(&contract.file);
     }
     canonical.names(shared_streams);
     canonical.finish()
@@ -138,6 +140,21 @@ impl Canonical {
         self.number(text.len() as u64);
         self.0.extend_from_slice(text.as_bytes());
         self
+    }
+
+    /// The default adds nothing, so that a catalog without file formats keeps its hash.
+    fn file_format(&mut self, file: &FileFormat) {
+        if *file == FileFormat::default() {
+            return;
+        }
+        let FileFormat { delimiter, quote, escape, comment, encoding, keeps_repeated_headers } = file;
+        let byte = |byte: &Option<u8>| byte.map_or(256, u64::from);
+        self.text("file")
+            .number(byte(delimiter))
+            .number(quote.as_ref().map_or(257, byte))
+            .number(byte(escape));
+        self.text(comment.as_deref().unwrap_or_default()).text(encoding.unwrap_or_default());
+        self.number(u64::from(*keeps_repeated_headers));
     }
 
     fn names(&mut self, names: &[String]) -> &mut Canonical {

@@ -39,6 +39,7 @@
 mod catalog;
 mod contract;
 mod contract_error;
+pub mod field_name;
 mod fingerprint;
 mod pattern;
 mod reader;
@@ -47,7 +48,7 @@ mod timestamp;
 
 pub use catalog::{Catalog, StreamRoute};
 pub use contract::{
-    Column, ColumnSource, Contract, FieldNames, Identity, MisroutedPolicy, Route, Scalar, Type,
+    Column, ColumnSource, Contract, FieldNames, FileFormat, Identity, MisroutedPolicy, Route, Scalar, Type,
 };
 pub use contract_error::{ContractError, ContractErrors};
 pub use timestamp::{TimeFormat, TimePart};

@@ -2,6 +2,7 @@
 //!
 //! A file is read as a tree of values with positions, not through serde, which would stop at the first error and could not suggest a fix.
 
+mod file_format;
 mod suggest;
 mod toml_tree;
 
@@ -9,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use crate::contract::{
-    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, Identity, MisroutedPolicy, Route,
-    Scalar, Type,
+    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, MisroutedPolicy,
+    Route, Scalar, Type,
 };
 use crate::contract_error::ContractError;
 use crate::timestamp::{self, TimeFormat};
@@ -153,7 +154,8 @@ fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
     spanned.into_iter().map(|item| item.value).collect()
 }
 
-const CONTRACT_KEYS: [&str; 6] = ["name", "version", "description", "identity", "route", "column"];
+const CONTRACT_KEYS: [&str; 8] =
+    ["name", "version", "description", "identity", "null", "route", "file", "column"];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
 const COLUMN_KEYS: [&str; 12] = [
@@ -210,6 +212,23 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         None => Route::default(),
     };
 
+    let file = match document.section("file", diagnostics) {
+        Some(section) if is_quarantine => {
+            diagnostics.add(section.span.clone(), "quarantine has no files", "remove [file]");
+            FileFormat::default()
+        }
+        Some(section) => file_format::parse(&section, diagnostics),
+        None => FileFormat::default(),
+    };
+    let null = values(document.strings("null", diagnostics));
+    if let Some(span) = document.key_span("null").filter(|_| is_quarantine) {
+        diagnostics.add(
+            span,
+            "`null` has no meaning in quarantine",
+            "remove it: the cleaner fills these columns",
+        );
+    }
+
     let sections = document.sections("column", diagnostics);
     if sections.is_empty() && !document.has("column") {
         diagnostics.add(
@@ -222,7 +241,8 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
     let mut complete = true;
     for section in &sections {
         match parse_column(section, is_quarantine, diagnostics) {
-            Some((column, name_span)) => {
+            Some((mut column, name_span)) => {
+                column.null.extend(null.iter().cloned());
                 if let Some(twin) = columns.iter().find(|twin| twin.name.eq_ignore_ascii_case(&column.name)) {
                     let problem =
                         format!("column `{}` is there twice: `{}` came before", column.name, twin.name);
@@ -248,6 +268,7 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         version,
         description,
         route,
+        file,
         identity,
         columns,
     });

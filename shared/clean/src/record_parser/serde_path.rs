@@ -124,7 +124,7 @@ impl RecordVisitor<'_> {
                     FieldValue::Number(_) | FieldValue::Nested(_) => {
                         self.fields.set_read_as(field, ReadAs::RawJson);
                     }
-                    FieldValue::True | FieldValue::False | FieldValue::Null | FieldValue::Missing => {}
+                    _ => {}
                 }
                 self.record.set(field, value);
             }

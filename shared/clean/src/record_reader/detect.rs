@@ -25,7 +25,89 @@ pub(super) fn is_parquet(head: &[u8]) -> bool {
     head.starts_with(b"PAR1")
 }
 
+/// What a file is whose first bytes, decompressed, show that it is not one of the formats. The text continues "it is ...".
+pub(super) fn identify_other(name: &str, head: &[u8]) -> Option<&'static str> {
+    const UNPACK: &str = "a zip archive of several files or of a compression that is not read: unpack it, and load the files in it";
+    const TAR: &str = "a tar archive: unpack it, and load the files in it";
+    const MARKS: [(&[u8], &str); 22] = [
+        (b"PARE", "a Parquet file with an encrypted footer: write it without encryption"),
+        (b"PK\x03\x04", UNPACK),
+        (b"PK\x05\x06", "an empty zip archive"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it, and load the files in it"),
+        (b"Rar!\x1a\x07", "a rar archive: unpack it, and load the files in it"),
+        (b"Obj\x01", "an Avro file: convert it to Parquet or NDJSON"),
+        (b"ORC", "an ORC file: convert it to Parquet"),
+        (b"ARROW1", "an Arrow IPC (Feather) file: convert it to Parquet"),
+        (b"FEA1", "a Feather file: convert it to Parquet"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook: save its sheet as CSV in UTF-8"),
+        (b"\x89HDF\r\n", "an HDF5 file: convert it to Parquet"),
+        (b"SQLite format 3\0", "an SQLite database: export its tables as CSV"),
+        (b"\x04\x22\x4d\x18", "compressed with LZ4: unpack it first"),
+        (b"\xff\x06\0\0sNaPpY", "compressed with Snappy: unpack it first"),
+        (b"\x1f\x9d", "compressed with compress (.Z): unpack it first"),
+        (b"\x1f\x8b", "compressed twice: unpack it once"),
+        (b"\x28\xb5\x2f\xfd", "compressed twice: unpack it once"),
+        (b"\xfd7zXZ\0", "compressed twice: unpack it once"),
+        (b"\x89PNG\r\n", "a picture"),
+        (b"\xff\xd8\xff", "a picture"),
+        (b"%PDF-", "a PDF document"),
+        (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
+    ];
+    // Two of the marks are letters, with which a CSV file may begin too.
+    let is_csv = matches!(extension(name).as_str(), "csv" | "tsv" | "tab");
+    let is_binary = |mark: &[u8]| !is_csv || !matches!(mark, b"ORC" | b"FEA1" | b"PARE");
+    if let Some((_, what)) = MARKS.iter().find(|(mark, _)| head.starts_with(mark) && is_binary(mark)) {
+        let has = |part: &[u8]| memchr::memmem::find(head, part).is_some();
+        if *what == UNPACK && (has(b"[Content_Types].xml") || has(b"xl/")) {
+            return Some("an Excel workbook: save its sheet as CSV in UTF-8");
+        }
+        return Some(what);
+    }
+    if head.get(257..262) == Some(b"ustar") {
+        return Some(TAR);
+    }
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let begins =
+        |mark: &str| text.get(..mark.len()).is_some_and(|begun| begun.eq_ignore_ascii_case(mark.as_bytes()));
+    if begins("<!doctype html") || begins("<html") {
+        return Some("a web page, perhaps an error or a login instead of the file: download it again");
+    }
+    if begins("<?xml") {
+        return Some("an XML file: convert it to NDJSON");
+    }
+    None
+}
+
+/// How UTF-16 shows itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Utf16 {
+    /// By its byte order mark.
+    Marked(&'static encoding_rs::Encoding),
+    /// Every other byte of its beginning is zero.
+    Likely,
+}
+
+pub(super) fn detect_utf16(head: &[u8]) -> Option<Utf16> {
+    match head {
+        [0xff, 0xfe, 0, 0, ..] => None,
+        [0xff, 0xfe, ..] => Some(Utf16::Marked(encoding_rs::UTF_16LE)),
+        [0xfe, 0xff, ..] => Some(Utf16::Marked(encoding_rs::UTF_16BE)),
+        [0, a, 0, b, 0, c, ..] | [a, 0, b, 0, c, 0, ..] if ![a, b, c].contains(&&0) => Some(Utf16::Likely),
+        _ => None,
+    }
+}
+
+/// What follows the last dot of a name, in lower case.
+fn extension(name: &str) -> String {
+    name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default()
+}
+
 impl Format {
+    /// Whether the name says that each line is a record.
+    pub(super) fn is_called_lines(name: &str) -> bool {
+        is_lines(&extension(name))
+    }
+
     /// Detects the format by the name of the file, without the suffix of a compression, and its first bytes, decompressed. The bytes take
     /// precedence over the name.
     pub fn detect(name: &str, head: &[u8]) -> Format {
@@ -33,7 +115,7 @@ impl Format {
             return Format::Parquet;
         }
         let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-        let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
+        let ending = extension(name);
         let delimiter = match ending.as_str() {
             "csv" => Some(b','),
             "tsv" | "tab" => Some(b'\t'),
@@ -51,6 +133,8 @@ impl Format {
             return Format::Csv { delimiter };
         }
         match (begun.first(), ending.as_str()) {
+            // Its name says lines, but its first object spans several.
+            (Some(b'{'), ending) if is_lines(ending) && is_open_line(begun, true) => Format::JsonValues,
             (_, ending) if is_lines(ending) => Format::JsonLines,
             (Some(b'{'), _) => detect_objects(begun),
             (_, "json") | (None, _) => Format::JsonLines,
@@ -78,22 +162,29 @@ fn detect_objects(head: &[u8]) -> Format {
             Some(Err(_)) => Format::JsonLines,
         },
         Some(Err(error)) if error.is_eof() => match end {
-            // The first line is longer than the head.
-            None => Format::JsonLines,
-            // If the next line begins an object, this one is broken, not pretty-printed.
-            Some(end) => {
-                let open = matches!(first.trim_ascii_end().last(), Some(b'{' | b'[' | b',' | b':'));
-                let next_begins = head[end + 1..].trim_ascii_start().starts_with(b"{");
-                if next_begins && !open { Format::JsonLines } else { Format::JsonValues }
-            }
+            // The first line is longer than the head: anything may follow the first object.
+            None => Format::JsonValues,
+            Some(_) if is_open_line(head, false) => Format::JsonValues,
+            Some(_) => Format::JsonLines,
         },
         _ => Format::JsonLines,
     }
 }
 
+/// Whether the first line is the beginning of an object that goes on in the next line. If the next line begins an object, this one is
+/// broken, not pretty-printed. `is_strict`: it must end where a line of such an object ends.
+fn is_open_line(head: &[u8], is_strict: bool) -> bool {
+    let Some(end) = memchr::memchr(b'\n', head) else { return false };
+    let first = head[..end].trim_ascii_end();
+    let is_cut = serde_json::from_slice::<serde::de::IgnoredAny>(first).is_err_and(|error| error.is_eof());
+    let is_open = matches!(first.last(), Some(b'{' | b'[' | b',' | b':'));
+    is_cut && (is_open || !is_strict && !head[end + 1..].trim_ascii_start().starts_with(b"{"))
+}
+
+/// Whether the first line has cells. A `;`, a tab or a `|` may be the delimiter too; the header then says so.
 fn looks_like_csv(head: &[u8]) -> bool {
     let first = head.split(|byte| *byte == b'\n').next().unwrap_or(head);
-    first.contains(&b',') && !first.contains(&b'{')
+    first.iter().any(|byte| matches!(byte, b',' | b';' | b'\t' | b'|')) && !first.contains(&b'{')
 }
 
 #[cfg(test)]

@@ -34,6 +34,14 @@ pub enum ReadError {
         /// What it needs.
         why: String,
     },
+    /// The file is not data of the dataset: another format or encoding, or a header without any of its columns.
+    #[error("{name} is refused: {why}")]
+    Content {
+        /// The file.
+        name: String,
+        /// What was found, what was expected, and what to do.
+        why: String,
+    },
     /// The sandbox failed; the file may be valid.
     #[error("{name} was not read: {source}")]
     Sandbox {
@@ -96,6 +104,7 @@ pub(super) enum FormatError {
     Io(std::io::Error),
     Parquet(parquet::errors::ParquetError),
     Refused(String),
+    Content(String),
     Sandbox(SandboxError),
 }
 

@@ -1,12 +1,19 @@
 //! NDJSON: one record per line. A broken line does not affect the others.
+//!
+//! A file that is not called NDJSON may have objects on one line first, and objects on several lines later. Where a line leaves brackets
+//! open and the next one looks like the inside of an object, the rest of the file is read as concatenated values.
 
 use std::io::{BufRead, Read};
 
+use pinlake_json::{Boundary, BoundaryScanner};
+
 use super::error::FormatError;
 use super::format_reader::{FormatReader, Input};
+use super::json_values::JsonValues;
 use super::limits::Limits;
 use super::put_back::PutBack;
 use super::record::{Record, WholeLines, too_large_error};
+use crate::reason::RecordError;
 
 /// Bytes that are read at a time: they fit in the cache of the processor, so that counting their lines is cheap.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -17,16 +24,67 @@ pub(super) struct JsonLines {
     line: u64,
     /// Bytes of the input that the last record borrows.
     lent: usize,
+    /// Whether an object may go on in the next line.
+    is_adaptive: bool,
+    /// Reads the rest of the file, once an object did.
+    values: Option<JsonValues>,
 }
 
 impl JsonLines {
-    pub(super) fn new(input: Input, limits: Limits) -> JsonLines {
-        JsonLines { input: PutBack::new(input), limits, line: 0, lent: 0 }
+    pub(super) fn new(input: Input, limits: Limits, is_adaptive: bool) -> JsonLines {
+        JsonLines { input: PutBack::new(input), limits, line: 0, lent: 0, is_adaptive, values: None }
+    }
+
+    /// Reads the rest of the file, which begins with line `line`, as values.
+    fn switch_to_values(&mut self, line: u64) {
+        let input = std::mem::replace(&mut self.input, PutBack::new(Box::new(std::io::empty())));
+        self.values = Some(JsonValues::from_line(input, self.limits, line));
+    }
+
+    /// Whether the next byte of the input is inside of an object. An error is returned by the next read.
+    fn is_next_inside(&mut self) -> bool {
+        self.input.fill_buf().is_ok_and(|chunk| chunk.first().is_some_and(|byte| is_inside(*byte)))
     }
 }
 
-impl FormatReader for JsonLines {
-    fn read_record<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, FormatError> {
+/// Whether a line that begins with this byte may be the inside of an object.
+fn is_inside(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'}' | b']' | b'"')
+}
+
+/// Whether a line leaves brackets open.
+fn is_open(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line.first() == Some(&b'{')
+        && BoundaryScanner::new(b'{').with_checked_lines().scan(line) == Boundary::NotReached
+}
+
+/// The start of the first line of whole lines that leaves brackets open while the next line is its inside.
+fn find_open_line(lines: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', lines) {
+        if lines.get(end + 1).is_some_and(|byte| is_inside(*byte)) && is_open(&lines[start..end]) {
+            return Some(start);
+        }
+        start = end + 1;
+    }
+    None
+}
+
+/// Where the next record is.
+enum Next {
+    End,
+    /// In the input, with this many bytes.
+    Input(usize),
+    /// In the buffer.
+    Buffer(Option<RecordError>),
+    /// The rest of the file is values.
+    Values,
+}
+
+impl JsonLines {
+    /// Finds the next record.
+    fn find_next(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<Next> {
         self.input.consume(std::mem::take(&mut self.lent));
         let limit = self.limits.max_record_bytes;
         loop {
@@ -38,38 +96,101 @@ impl FormatReader for JsonLines {
                     self.input.consume(end + 1);
                     continue;
                 }
+                let next = chunk.get(end + 1).copied();
+                if self.is_adaptive && next.is_none() {
+                    // The next line is not in memory yet.
+                    buffer.extend_from_slice(&chunk[..=end]);
+                    self.input.consume(end + 1);
+                    if self.is_next_inside() && is_open(buffer) {
+                        self.input.put_back(buffer, None);
+                        return Ok(Next::Values);
+                    }
+                    buffer.truncate(length);
+                    return Ok(Next::Buffer(None));
+                }
+                if self.is_adaptive && next.is_some_and(is_inside) && is_open(&chunk[..end]) {
+                    return Ok(Next::Values);
+                }
                 self.lent = end + 1;
-                let bytes = &self.input.fill_buf()?[..length];
-                return Ok(Some(Record { bytes, position: self.line, error: None }));
+                return Ok(Next::Input(length));
             }
             // One byte more than a record may have, because it may be the carriage return.
             let Some(mut omitted) = read_line(&mut self.input, buffer, limit + 1)? else {
-                return Ok(None);
+                return Ok(Next::End);
             };
+            if omitted == 0 && self.is_adaptive && self.is_next_inside() && is_open(buffer) {
+                buffer.push(b'\n');
+                self.input.put_back(buffer, None);
+                return Ok(Next::Values);
+            }
             if omitted == 0 {
                 buffer.truncate(strip_carriage_return(buffer).len());
             }
             omitted += buffer.len().saturating_sub(limit) as u64;
             buffer.truncate(limit);
             if omitted > 0 {
-                let error = Some(too_large_error(&self.limits, omitted));
-                return Ok(Some(Record { bytes: buffer, position: self.line, error }));
+                return Ok(Next::Buffer(Some(too_large_error(&self.limits, omitted))));
             }
             if !buffer.trim_ascii().is_empty() {
-                return Ok(Some(Record { bytes: buffer, position: self.line, error: None }));
+                return Ok(Next::Buffer(None));
             }
             buffer.clear();
         }
     }
+}
+
+impl FormatReader for JsonLines {
+    fn read_record<'a>(&'a mut self, buffer: &'a mut Vec<u8>) -> Result<Option<Record<'a>>, FormatError> {
+        let next = if self.values.is_some() { Next::Values } else { self.find_next(buffer)? };
+        let position = self.line;
+        match next {
+            Next::End => Ok(None),
+            Next::Input(length) => {
+                let bytes = &self.input.fill_buf()?[..length];
+                Ok(Some(Record { bytes, position, error: None }))
+            }
+            Next::Buffer(error) => Ok(Some(Record { bytes: buffer, position, error })),
+            Next::Values => {
+                buffer.clear();
+                if self.values.is_none() {
+                    self.switch_to_values(position);
+                }
+                match &mut self.values {
+                    Some(values) => values.read_record(buffer),
+                    None => Ok(None),
+                }
+            }
+        }
+    }
 
     fn read_lines(&mut self, buffer: &mut [u8], enough: u64) -> Option<WholeLines> {
+        if self.values.is_some() {
+            return None;
+        }
         self.input.consume(std::mem::take(&mut self.lent));
         // With this limit no line is longer than a record may be.
         let limit = buffer.len().min(self.limits.max_record_bytes);
-        let Filled { bytes: filled, lines: count, failed } =
+        let Filled { bytes: filled, lines: mut count, failed } =
             fill(&mut self.input, &mut buffer[..limit], enough);
-        let bytes = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |last| last + 1);
+        let mut bytes = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |last| last + 1);
+        let mut is_values = false;
+        if self.is_adaptive {
+            // Where the next line is not in memory, its line is left to `read_record`, which looks ahead.
+            if bytes == filled && bytes > 0 {
+                bytes = memchr::memrchr(b'\n', &buffer[..bytes - 1]).map_or(0, |last| last + 1);
+                count -= 1;
+            }
+            if let Some(open) = find_open_line(&buffer[..filled]).filter(|open| *open <= bytes) {
+                bytes = open;
+                count = memchr::memchr_iter(b'\n', &buffer[..bytes]).count() as u64;
+                is_values = true;
+            }
+        }
         self.input.put_back(&buffer[bytes..filled], failed);
+        if is_values {
+            let line = self.line + count + 1;
+            self.switch_to_values(line);
+        }
         let first = self.line + 1;
         self.line += count;
         (count > 0).then_some(WholeLines { bytes, first, count })

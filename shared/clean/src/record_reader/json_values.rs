@@ -1,7 +1,8 @@
 //! A JSON array, or concatenated JSON values.
 //!
 //! Values are split where their brackets close, without checking what is between: if a value is not JSON, cleaning quarantines only that
-//! record. If the brackets do not match, the beginning of the next record is unknown, and the rest of the file is one record with an error.
+//! record. If the brackets of a concatenated value do not match, the next line that begins with a bracket is taken for the next record. In
+//! an array, the rest of the file is one record with an error.
 
 use std::io::BufRead;
 
@@ -10,11 +11,12 @@ use pinlake_json::{Boundary, BoundaryScanner};
 use super::error::FormatError;
 use super::format_reader::{FormatReader, Input};
 use super::limits::Limits;
+use super::put_back::PutBack;
 use super::record::{BufferedRecord, Record, too_large_error};
 use crate::reason::{Reason, RecordError};
 
 pub(super) struct JsonValues {
-    input: Input,
+    input: PutBack,
     limits: Limits,
     /// The line of the next byte.
     line: u64,
@@ -41,7 +43,12 @@ enum State {
 
 impl JsonValues {
     pub(super) fn new(input: Input, limits: Limits) -> JsonValues {
-        JsonValues { input, limits, line: 1, state: State::Start }
+        JsonValues { input: PutBack::new(input), limits, line: 1, state: State::Start }
+    }
+
+    /// Reads concatenated values from the beginning of a line on.
+    pub(super) fn from_line(input: PutBack, limits: Limits, line: u64) -> JsonValues {
+        JsonValues { input, limits, line, state: State::Values }
     }
 
     /// Passes white space; returns the next byte, which it does not consume.
@@ -108,11 +115,14 @@ impl JsonValues {
                     return self.read_broken_rest(out, 0, "something follows the array", line);
                 }
                 (State::Values, b',' | b']' | b'}') => {
-                    return self.read_broken_rest(out, 0, "no value begins here", line);
+                    return self.read_broken_value(out, 0, "no value begins here", line);
                 }
                 _ => {}
             }
             match self.read_value(first, out)? {
+                ValueEnd::Broken { omitted, problem } if self.state == State::Values => {
+                    return self.read_broken_value(out, omitted, problem, line);
+                }
                 ValueEnd::Broken { omitted, problem } => {
                     return self.read_broken_rest(out, omitted, problem, line);
                 }
@@ -130,6 +140,9 @@ impl JsonValues {
     /// Reads one value into `out`, up to the length of a record.
     fn read_value(&mut self, first: u8, out: &mut Vec<u8>) -> std::io::Result<ValueEnd> {
         let mut scanner = BoundaryScanner::new(first);
+        if self.state == State::Values {
+            scanner = scanner.with_checked_lines();
+        }
         let mut omitted = 0;
         loop {
             let chunk = self.input.fill_buf()?;
@@ -170,6 +183,54 @@ impl JsonValues {
             let kept = used.min(self.limits.max_record_bytes - out.len());
             out.extend_from_slice(&chunk[..kept]);
             omitted += (used - kept) as u64;
+            self.input.consume(used);
+        }
+    }
+
+    /// Returns a concatenated value that is broken as one record: up to the next line that begins with a bracket.
+    fn read_broken_value(
+        &mut self,
+        out: &mut Vec<u8>,
+        mut omitted: u64,
+        problem: &str,
+        line: u64,
+    ) -> Result<Option<BufferedRecord>, FormatError> {
+        let next = if omitted == 0 { memchr::memmem::find(out, b"\n{") } else { None };
+        match next {
+            Some(end) => {
+                self.line = line + count_lines(&out[..=end]);
+                self.input.put_back(&out[end + 1..], None);
+                out.truncate(end);
+            }
+            None => omitted += self.read_to_bracket(out)?,
+        }
+        while out.last().is_some_and(u8::is_ascii_whitespace) {
+            out.pop();
+        }
+        let mut detail = format!("{problem}; the next line that begins with a bracket is the next record");
+        if omitted > 0 {
+            detail.push_str(&format!("; its last {omitted} bytes are left out here"));
+        }
+        let error = Some(RecordError::new(Reason::MalformedJson, detail));
+        Ok(Some(BufferedRecord { position: line, error }))
+    }
+
+    /// Reads up to the next line that begins with a bracket, and returns how many bytes did not fit.
+    fn read_to_bracket(&mut self, out: &mut Vec<u8>) -> std::io::Result<u64> {
+        let mut omitted = 0;
+        // What was read may end with a line.
+        let mut is_line_start = out.last() == Some(&b'\n');
+        loop {
+            let chunk = self.input.fill_buf()?;
+            if chunk.is_empty() || (is_line_start && chunk[0] == b'{') {
+                return Ok(omitted);
+            }
+            let used = memchr::memchr(b'\n', chunk).map_or(chunk.len(), |end| end + 1);
+            is_line_start = chunk[used - 1] == b'\n';
+            let kept = used.min(self.limits.max_record_bytes - out.len());
+            out.extend_from_slice(&chunk[..kept]);
+            omitted += (used - kept) as u64;
+            self.line += u64::from(is_line_start);
             self.input.consume(used);
         }
     }

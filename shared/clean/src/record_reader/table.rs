@@ -1,4 +1,4 @@
-//! Parquet: reads batches of rows, and returns each row as a JSON object that includes nulls.
+//! Parquet: reads batches of rows, and returns each row as a JSON object that includes nulls ([`RowWriter`]).
 //!
 //! A small Parquet file can contain very much data: each repetition of a dictionary's text takes a few bits. So texts are read as views of
 //! the dictionary, and only as many rows at a time are written as JSON as fit in memory.
@@ -9,19 +9,22 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, Fields, Schema};
-use arrow::json::writer::{LineDelimited, WriterBuilder};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, TimeUnit};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::basic::{LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::file::reader::ChunkReader;
+use parquet::schema::types::ColumnDescPtr;
 
 use super::error::FormatError;
 use super::footer;
 use super::format_reader::FormatReader;
 use super::limits::Limits;
 use super::record::{Record, too_large_error};
+use super::row_writer::RowWriter;
 use crate::reason::{Reason, RecordError};
 
 /// Rows in memory at a time, as views.
@@ -29,6 +32,7 @@ const BATCH_ROWS: usize = 1024;
 
 pub(super) struct Table {
     batches: ParquetRecordBatchReader,
+    rows: RowWriter,
     limits: Limits,
     /// The current batch, and how many of its rows have been written as JSON.
     batch: RecordBatch,
@@ -42,22 +46,36 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(file: impl ChunkReader + 'static, limits: Limits) -> Result<Table, ParquetError> {
-        let batches = catch_panic(|| {
+        let (batches, rows) = catch_panic(|| {
             footer::check(&file)?;
             let options = ArrowReaderOptions::new();
             let read = ArrowReaderMetadata::load(&file, options.clone())?;
-            let schema = Schema::new(read.schema().fields().iter().map(as_views).collect::<Fields>());
+            let columns = read.metadata().file_metadata().schema_descr().columns();
+            let mut leaves = columns.iter();
+            let fields: Fields =
+                read.schema().fields().iter().map(|field| as_read(field, &mut leaves)).collect();
+            // Only a column of its own has no levels above it.
+            let is_uuid = |name: &str| {
+                columns.iter().any(|column| {
+                    column.path().parts() == [name] && column.logical_type_ref() == Some(&LogicalType::Uuid)
+                })
+            };
+            let rows = RowWriter::new(fields.iter().map(|field| {
+                let name = field.name().as_str();
+                (name, field.data_type(), is_uuid(name))
+            }));
             let metadata = ArrowReaderMetadata::try_new(
-                Arc::clone(read.metadata()),
-                options.with_schema(Arc::new(schema)),
+                count_rows(read.metadata()),
+                options.with_schema(Arc::new(Schema::new(fields))),
             )?;
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
                 .with_batch_size(BATCH_ROWS)
-                .build()
+                .build()?;
+            Ok((batches, rows))
         })?;
         let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let (lines, ends) = (Vec::new(), VecDeque::new());
-        Ok(Table { batches, limits, batch, written: 0, lines, ends, start: 0, row: 0 })
+        Ok(Table { batches, rows, limits, batch, written: 0, lines, ends, start: 0, row: 0 })
     }
 
     /// Whether all written rows have been returned, so that the next call decodes.
@@ -89,10 +107,9 @@ impl Table {
             self.ends.push_back(TOO_LARGE);
             return Ok(true);
         }
-        let lines = &mut self.lines;
         catch_panic(|| {
-            let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(lines);
-            writer.write(&next).and_then(|()| writer.finish()).map_err(ParquetError::from)
+            self.rows.write(&next, &mut self.lines);
+            Ok(())
         })?;
         // JSON escapes line feeds within a row.
         self.ends = (0..self.lines.len()).filter(|at| self.lines[*at] == b'\n').collect();
@@ -109,32 +126,54 @@ fn catch_panic<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, P
         .unwrap_or_else(|_| Err(ParquetError::General("the reader failed: the file is damaged".to_owned())))
 }
 
-/// The field with views instead of texts and bytes.
-fn as_views(field: &FieldRef) -> FieldRef {
-    let data_type = match field.data_type() {
-        DataType::Dictionary(_, value) => value.as_ref(),
-        other => other,
-    };
-    let data_type = match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-        DataType::List(item) => DataType::List(as_views(item)),
-        DataType::LargeList(item) => DataType::LargeList(as_views(item)),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(as_views).collect()),
-        DataType::Map(entries, is_sorted) => DataType::Map(values_as_views(entries), *is_sorted),
-        other => other.clone(),
-    };
-    Arc::new(field.as_ref().clone().with_data_type(data_type))
+/// The metadata with as many rows as the row groups have: a writer may leave the number of rows of the file at 0, and the library
+/// would then read none.
+fn count_rows(metadata: &Arc<ParquetMetaData>) -> Arc<ParquetMetaData> {
+    let file = metadata.file_metadata();
+    let rows = metadata.row_groups().iter().map(|group| group.num_rows()).sum();
+    if file.num_rows() == rows {
+        return Arc::clone(metadata);
+    }
+    let counted = FileMetaData::new(
+        file.version(),
+        rows,
+        file.created_by().map(str::to_owned),
+        file.key_value_metadata().cloned(),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    );
+    Arc::new(ParquetMetaData::new(counted, metadata.row_groups().to_vec()))
 }
 
-/// The entries of a map with views as values. The JSON writer does not support views as keys.
-fn values_as_views(entries: &FieldRef) -> FieldRef {
-    let DataType::Struct(fields) = entries.data_type() else { return Arc::clone(entries) };
-    let fields = fields
-        .iter()
-        .enumerate()
-        .map(|(at, field)| if at == 0 { Arc::clone(field) } else { as_views(field) });
-    Arc::new(entries.as_ref().clone().with_data_type(DataType::Struct(fields.collect())))
+/// The field as it is read: texts and bytes as views, and the points in time of INT96 in microseconds, because they may be outside the
+/// range of nanoseconds, in which the library would wrap them. `leaves` are the columns of the file that follow.
+fn as_read<'a>(field: &FieldRef, leaves: &mut impl Iterator<Item = &'a ColumnDescPtr>) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::List(item) => DataType::List(as_read(item, leaves)),
+        DataType::LargeList(item) => DataType::LargeList(as_read(item, leaves)),
+        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(as_read(item, leaves), *length),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| as_read(field, leaves)).collect())
+        }
+        DataType::Map(entries, is_sorted) => DataType::Map(as_read(entries, leaves), *is_sorted),
+        leaf => {
+            let column = leaves.next();
+            let is_int96 = column.is_some_and(|column| column.physical_type() == PhysicalType::INT96);
+            let value = match leaf {
+                DataType::Dictionary(_, value) => value.as_ref(),
+                other => other,
+            };
+            match value {
+                DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+                DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+                DataType::Timestamp(_, zone) if is_int96 => {
+                    DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+                }
+                _ => leaf.clone(),
+            }
+        }
+    };
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
 /// Estimates the length of the rows as JSON.

@@ -4,6 +4,12 @@ use bytes::Bytes;
 
 use super::{Format, Limits, ReadError, Record, RecordReader};
 
+mod content;
+mod csv_text;
+mod damage;
+mod json_layout;
+mod typed_rows;
+
 /// The records as `position:bytes`, with `!reason` at the end of those with an error.
 fn read_all(name: &str, bytes: impl Into<Bytes>, limits: Limits) -> Result<Vec<String>, ReadError> {
     read_rest(RecordReader::from_bytes(name, bytes.into(), limits)?)
@@ -261,8 +267,10 @@ fn parquet_rows_are_objects() {
     writer.write(&batch).expect("memory");
     writer.close().expect("memory");
     let rows = [
-        "1:{\"ind\":\"7\",\"latitude\":-88.4642,\"timestamp\":\"1970-01-01T00:00:00\"}",
-        "2:{\"ind\":null,\"latitude\":1.0e-7,\"timestamp\":\"2020-08-28T03:52:47\"}",
+        "1:{\"ind\":\"7\",\"latitude\":-88.4642,\"timestamp\":\"1970-01-01T00:00:00\",\
+         \"$parquet\":{\"timestamp\":\"timestamp\"}}",
+        "2:{\"ind\":null,\"latitude\":1.0e-7,\"timestamp\":\"2020-08-28T03:52:47\",\
+         \"$parquet\":{\"timestamp\":\"timestamp\"}}",
     ];
     assert_eq!(all("x", file.clone()), rows);
     assert_eq!(all("x.parquet.gz", gzip(&file)), rows);

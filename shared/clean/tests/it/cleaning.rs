@@ -504,7 +504,7 @@ fn every_type() {
     assert_eq!(row(r#"{"a":[]}"#)["a"], json!([]));
     for (record, expected) in [
         (r#"{"i":2147483648}"#, "t: out_of_range: i: 2147483648 does not fit int32"),
-        (r#"{"b":"yes"}"#, "t: wrong_type: b: \"yes\" is not a boolean"),
+        (r#"{"b":"ja"}"#, "t: wrong_type: b: \"ja\" is not a boolean"),
         (r#"{"d":"2020-02-30"}"#, "t: bad_timestamp: "),
         (r#"{"y":"*"}"#, "t: wrong_type: y: "),
         (r#"{"a":"x"}"#, "t: wrong_type: a: \"x\" is not an array<string>"),

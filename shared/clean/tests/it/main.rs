@@ -15,6 +15,7 @@ mod real_data;
 mod reasons;
 #[path = "../../../../tests/subprocess.rs"]
 mod subprocess;
+mod typed_files;
 
 use std::sync::Arc;
 

@@ -15,6 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use pinlake_clean::record_reader::sandbox::Sandbox;
+use pinlake_clean::record_reader::{FileContract, ReadError, ReadOptions};
 use pinlake_landing::LandingError;
 use pinlake_landing::source::RecordSource;
 use pinlake_store::head_if_exists;
@@ -25,7 +26,7 @@ use super::insert::COMMIT_BYTES;
 use super::loader::Loader;
 use super::source::LoadSource;
 use crate::fetch::{FileBytes, MAX_IN_MEMORY_BYTES, fetch};
-use crate::source::FileSource;
+use crate::source::{FileSource, is_sidecar};
 
 /// Objects fetched concurrently. A small one takes about 20 ms, nearly all of it waiting.
 const CONCURRENCY: usize = 32;
@@ -34,6 +35,11 @@ const STEP_OBJECTS: usize = 20_000;
 /// Stored bytes between two cursors: a few commits, because the commits of a step overlap with reading and the last one
 /// does not.
 const STEP_BYTES: u64 = 8 * COMMIT_BYTES;
+
+/// The folder with the log of a Delta table.
+const DELTA_LOG: &str = "_delta_log";
+const IS_DELTA_TABLE: &str = "it is a Delta table, whose files also hold rows that were deleted or replaced: export its rows to \
+                              Parquet, and load that";
 
 /// An object and its bytes, which are [`FileBytes::TooLarge`] above [`MAX_IN_MEMORY_BYTES`]. `None` if it was removed
 /// after the listing.
@@ -47,6 +53,8 @@ pub struct BucketLoader {
     cursor: Cursor,
     objects: BoxStream<'static, Result<FetchedObject, LandingError>>,
     step_objects: usize,
+    /// Objects without records.
+    empty: u64,
 }
 
 impl BucketLoader {
@@ -72,6 +80,11 @@ impl BucketLoader {
         let open_error =
             |source: object_store::Error| LoadError::Open { address: address.clone(), source: source.into() };
         let prefix = Path::parse(prefix).map_err(|error| open_error(error.into()))?;
+        let log = prefix.clone().join(DELTA_LOG);
+        if store.list(Some(&log)).next().await.transpose().map_err(open_error)?.is_some() {
+            let source = std::io::Error::other(IS_DELTA_TABLE).into();
+            return Err(LoadError::Open { address, source });
+        }
         let single = match prefix.as_ref() {
             "" => None,
             _ => head_if_exists(&*store, &prefix).await.map_err(open_error)?,
@@ -103,7 +116,15 @@ impl BucketLoader {
             })
             .try_buffered(CONCURRENCY)
             .boxed();
-        Ok(Self { store, bucket: bucket.to_owned(), sandbox, cursor, objects, step_objects: STEP_OBJECTS })
+        Ok(Self {
+            store,
+            bucket: bucket.to_owned(),
+            sandbox,
+            cursor,
+            objects,
+            step_objects: STEP_OBJECTS,
+            empty: 0,
+        })
     }
 
     /// Loads the next objects, inserts their rows and writes the cursor. Returns false when all objects are loaded.
@@ -156,24 +177,41 @@ impl BucketLoader {
         fetched: FileBytes,
     ) -> Result<(), LoadError> {
         let key = meta.location.to_string();
+        if is_sidecar(&key) {
+            return Ok(());
+        }
+        if meta.location.parts().any(|part| part.as_ref() == DELTA_LOG) {
+            let (name, why) = (format!("s3://{}/{key}", self.bucket), IS_DELTA_TABLE.to_owned());
+            self.cursor.record_unreadable(&ReadError::Content { name, why });
+            return Ok(());
+        }
         let file = FileSource::from_bucket(&loader.catalog, &self.bucket, &key, meta.last_modified);
-        let read = match fetched.records(&file.name, &self.sandbox) {
+        let dataset = self.cursor.task.dataset.clone().or(file.dataset);
+        let contract = FileContract::new(&loader.catalog, dataset.as_deref(), &file.name);
+        let options = ReadOptions::from(&self.sandbox).with_contract(contract);
+        let read = match fetched.records(&file.name, options) {
             Ok(records) => {
-                let dataset = self.cursor.task.dataset.clone().or(file.dataset);
                 let name = RecordSource::File { name: Some(file.name) }.to_string();
-                let source = LoadSource { name, id: Some(file.id), dataset };
+                let source = LoadSource { name, id: Some(file.id), dataset, ..LoadSource::default() };
                 loader.load_file(records, source, |_| {}).await?
             }
             Err(error) => Err(error),
         };
-        if let Err(error) = read {
-            self.cursor.record_unreadable(&error);
+        match read {
+            Ok(summary) if summary.records == 0 => self.empty += 1,
+            Ok(_) => {}
+            Err(error) => self.cursor.record_unreadable(&error),
         }
         Ok(())
     }
 
     fn fetch_error(&self, error: LandingError) -> LoadError {
         LoadError::Fetch { address: self.cursor.task.address.clone(), source: error.into() }
+    }
+
+    /// How many objects of this run held no record.
+    pub fn empty(&self) -> u64 {
+        self.empty
     }
 
     /// How many objects could not be read to their end, including those before the cursor, and the first errors.

@@ -2,12 +2,13 @@
 //! are returned in the order of the records, so that the first of equal rows is the one inserted.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use pinlake_clean::RecordError;
 use pinlake_clean::record_reader::{Record, RecordReader, WholeLines};
-use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordCounts, RecordOrigin};
+use pinlake_clean::{CleanedRows, Disposition, Position, RecordCleaner, RecordCounts, RecordOrigin};
 use pinlake_schema::Catalog;
 use tokio::sync::oneshot;
 
@@ -25,7 +26,8 @@ const BLOCK_RECORDS: u64 = BLOCK_BYTES as u64 / 32;
 const SOURCE_BYTES: usize = 256;
 
 impl LoadSource {
-    fn clean(&self, cleaner: &mut RecordCleaner, number: u64, record: Record<'_>) {
+    /// Returns 1 if the record was quarantined.
+    fn clean(&self, cleaner: &mut RecordCleaner, number: u64, record: Record<'_>) -> u64 {
         let dataset = self.dataset.as_deref();
         let origin = RecordOrigin {
             source: &self.name,
@@ -33,11 +35,10 @@ impl LoadSource {
             record_id: self.id.as_deref().map(|id| (id, number)),
         };
         match record.error {
-            None => {
-                cleaner.push(record.bytes, dataset, &origin);
-            }
+            None => u64::from(cleaner.push(record.bytes, dataset, &origin) == Disposition::Quarantined),
             Some(RecordError { reason, detail }) => {
-                cleaner.reject(record.bytes, dataset, &origin, reason, detail)
+                cleaner.reject(record.bytes, dataset, &origin, reason, detail);
+                1
             }
         }
     }
@@ -231,17 +232,18 @@ impl Cleaners {
         for Piece { source, end, content } in &block.pieces {
             let (bytes, source) = (&block.bytes[start..*end], &*block.sources[*source]);
             start = *end;
-            match content {
+            let quarantined = match content {
                 Content::Lines(lines) => {
-                    lines.records(bytes).for_each(|record| source.clean(&mut cleaner, 0, record));
+                    lines.records(bytes).map(|record| source.clean(&mut cleaner, 0, record)).sum()
                 }
-                Content::Record { number, position, fault } => {
-                    source.clean(
-                        &mut cleaner,
-                        *number,
-                        Record { bytes, position: *position, error: fault.clone() },
-                    );
-                }
+                Content::Record { number, position, fault } => source.clean(
+                    &mut cleaner,
+                    *number,
+                    Record { bytes, position: *position, error: fault.clone() },
+                ),
+            };
+            if quarantined > 0 {
+                source.quarantined.fetch_add(quarantined, Ordering::Relaxed);
             }
         }
         let cleaned = cleaner.drain();
@@ -260,7 +262,7 @@ mod tests {
     #[test]
     fn a_block_of_short_records_is_full_at_its_record_limit() {
         let mut cleaning = CleaningPool::new(Arc::new(Catalog::embedded().unwrap()), DateTime::UNIX_EPOCH);
-        let source = Arc::new(LoadSource { name: "file/x".to_owned(), id: None, dataset: None });
+        let source = Arc::new(LoadSource { name: "file/x".to_owned(), ..LoadSource::default() });
         let lines = "7\n".repeat(BLOCK_BYTES / 2);
         let mut records = RecordReader::from_bytes("x", lines.into(), Limits::default()).unwrap();
         assert!(cleaning.push_lines(&source, &mut records));

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::cast::AsArray;
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use pinlake_clean::CleanedRows;
 use pinlake_lake::{Lake, LakeError};
-use pinlake_schema::{Catalog, Contract, QUARANTINE};
+use pinlake_schema::{Catalog, Contract};
 use tokio::task::JoinHandle;
 
 use super::error::LoadError;
@@ -33,16 +31,10 @@ pub(super) struct InsertQueue {
     running: Option<JoinHandle<Result<Vec<Inserted>, LakeError>>>,
     /// Rows inserted, by dataset.
     pub(super) inserted: BTreeMap<String, u64>,
-    /// Rows added to quarantine, by the dataset they were meant for.
-    pub(super) quarantined: BTreeMap<Option<String>, u64>,
 }
 
-/// The rows an insert added.
-#[derive(Debug)]
-enum Inserted {
-    Rows(String, u64),
-    Quarantined(Vec<(Option<String>, u64)>),
-}
+/// The dataset of an insert, and the rows that it added.
+type Inserted = (String, u64);
 
 impl InsertQueue {
     pub(super) fn new(lake: Arc<Lake>, catalog: Arc<Catalog>) -> Self {
@@ -53,7 +45,6 @@ impl InsertQueue {
             gathered_bytes: 0,
             running: None,
             inserted: BTreeMap::new(),
-            quarantined: BTreeMap::new(),
         }
     }
 
@@ -96,15 +87,8 @@ impl InsertQueue {
     async fn wait_for_running(&mut self) -> Result<(), LoadError> {
         let Some(running) = self.running.take() else { return Ok(()) };
         let results = running.await.map_err(LoadError::internal)?.map_err(LoadError::Insert)?;
-        for inserted in results {
-            match inserted {
-                Inserted::Rows(dataset, rows) => *self.inserted.entry(dataset).or_default() += rows,
-                Inserted::Quarantined(rows) => {
-                    for (dataset, rows) in rows {
-                        *self.quarantined.entry(dataset).or_default() += rows;
-                    }
-                }
-            }
+        for (dataset, rows) in results {
+            *self.inserted.entry(dataset).or_default() += rows;
         }
         Ok(())
     }
@@ -116,28 +100,6 @@ async fn insert(
     contract: Arc<Contract>,
     rows: Vec<RecordBatch>,
 ) -> Result<Inserted, LakeError> {
-    if contract.name != QUARANTINE {
-        let inserted = lake.insert(catalog, &contract, &rows).await?;
-        return Ok(Inserted::Rows(contract.name.clone(), inserted.inserted));
-    }
-    let parts = rows.iter().map(split_by_dataset).collect::<Result<Vec<_>, _>>()?;
-    let (datasets, batches): (Vec<_>, Vec<_>) = parts.into_iter().flatten().unzip();
-    let inserted = lake.insert(catalog, &contract, &batches).await?;
-    Ok(Inserted::Quarantined(datasets.into_iter().zip(inserted.by_batch).collect()))
-}
-
-/// Splits quarantine rows by the dataset they were meant for.
-fn split_by_dataset(rows: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, LakeError> {
-    let encode_error = |why: String| LakeError::Encode { dataset: QUARANTINE.to_owned(), why };
-    let datasets = rows.column_by_name("dataset").and_then(|column| column.as_string_opt::<i32>());
-    let datasets = datasets.ok_or_else(|| encode_error("there is no column dataset".to_owned()))?;
-    let mut names: Vec<Option<&str>> = datasets.iter().collect();
-    names.sort_unstable();
-    names.dedup();
-    let select = |name: Option<&str>| {
-        let mask: BooleanArray = datasets.iter().map(|dataset| Some(dataset == name)).collect();
-        let part = filter_record_batch(rows, &mask).map_err(|error| encode_error(error.to_string()))?;
-        Ok((name.map(str::to_owned), part))
-    };
-    names.into_iter().map(select).collect()
+    let inserted = lake.insert(catalog, &contract, &rows).await?;
+    Ok((contract.name.clone(), inserted.inserted))
 }

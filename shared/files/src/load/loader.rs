@@ -1,6 +1,7 @@
 //! Cleans the records of files and inserts their rows.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 use pinlake_clean::record_reader::{ReadError, RecordReader};
@@ -19,6 +20,53 @@ pub struct Loader {
     pub(super) catalog: Arc<Catalog>,
     pub(super) cleaning: CleaningPool,
     inserts: InsertQueue,
+    files: Vec<LoadedFile>,
+    /// The number of files at which those without quarantined records are forgotten.
+    forget_at: usize,
+}
+
+/// A file whose records may still be cleaned.
+#[derive(Debug)]
+struct LoadedFile {
+    source: Arc<LoadSource>,
+    read: u64,
+}
+
+impl LoadedFile {
+    fn quarantined(&self) -> u64 {
+        self.source.quarantined.load(Ordering::Relaxed)
+    }
+
+    fn is_quarantined(&self) -> bool {
+        self.quarantined().saturating_mul(QUARANTINE_SHARE) > self.read
+    }
+}
+
+/// Files of whose records more than one in so many are quarantined are reported.
+const QUARANTINE_SHARE: u64 = 10;
+/// The fewest files at which some are forgotten.
+const MIN_FORGET: usize = 1024;
+
+/// What was read of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSummary {
+    /// Records read; empty lines between them may be included.
+    pub records: u64,
+    /// Zeros behind its compressed data, which were ignored.
+    pub padding_bytes: u64,
+}
+
+/// A file of whose records more than a tenth were quarantined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantinedFile {
+    /// The file.
+    pub name: String,
+    /// The dataset of all its records, if it was known.
+    pub dataset: Option<String>,
+    /// Records read.
+    pub read: u64,
+    /// Records quarantined.
+    pub quarantined: u64,
 }
 
 /// What was loaded into a dataset; `read = inserted + duplicates + quarantined`.
@@ -30,9 +78,9 @@ pub struct DatasetSummary {
     pub read: u64,
     /// Rows inserted.
     pub inserted: u64,
-    /// Records whose rows were in the table, or in quarantine, before.
+    /// Records whose rows were in the table before.
     pub duplicates: u64,
-    /// Records added to quarantine.
+    /// Records that break their contract, whether quarantine had them before or not.
     pub quarantined: u64,
     /// Bytes of records read.
     pub bytes: u64,
@@ -43,7 +91,7 @@ impl Loader {
     pub fn new(lake: Arc<Lake>, catalog: Arc<Catalog>, now: DateTime<Utc>) -> Self {
         let cleaning = CleaningPool::new(catalog.clone(), now);
         let inserts = InsertQueue::new(lake.clone(), catalog.clone());
-        Self { lake, catalog, cleaning, inserts }
+        Self { lake, catalog, cleaning, inserts, files: Vec::new(), forget_at: MIN_FORGET }
     }
 
     /// Reads a file to its end, and inserts rows whenever there are enough. The last rows are inserted by
@@ -57,14 +105,30 @@ impl Loader {
         mut records: RecordReader,
         source: LoadSource,
         progress: impl Fn(u64),
-    ) -> Result<Result<(), ReadError>, LoadError> {
+    ) -> Result<Result<FileSummary, ReadError>, LoadError> {
         let source = Arc::new(source);
+        let read = self.read_file(&mut records, &source, progress).await?;
+        if self.files.len() >= self.forget_at {
+            self.files.retain(|file| Arc::strong_count(&file.source) > 1 || file.is_quarantined());
+            self.forget_at = (2 * self.files.len()).max(MIN_FORGET);
+        }
+        self.files.push(LoadedFile { source, read: records.records() });
+        let summary = FileSummary { records: records.records(), padding_bytes: records.padding_bytes() };
+        Ok(read.map(|()| summary))
+    }
+
+    async fn read_file(
+        &mut self,
+        records: &mut RecordReader,
+        source: &Arc<LoadSource>,
+        progress: impl Fn(u64),
+    ) -> Result<Result<(), ReadError>, LoadError> {
         let mut number = 0;
         loop {
             // Records with an id are numbered, so they are split here and not by the threads that clean.
-            if source.id.is_some() || !self.cleaning.push_lines(&source, &mut records) {
+            if source.id.is_some() || !self.cleaning.push_lines(source, records) {
                 match records.next() {
-                    Ok(Some(record)) => self.cleaning.push(&source, number, record),
+                    Ok(Some(record)) => self.cleaning.push(source, number, record),
                     Ok(None) => return Ok(Ok(())),
                     Err(error) => return Ok(Err(error)),
                 }
@@ -92,19 +156,33 @@ impl Loader {
         }
     }
 
+    /// The files of whose records more than a tenth were quarantined. Complete after [`Loader::flush`].
+    pub fn quarantined_files(&self) -> Vec<QuarantinedFile> {
+        let files = self.files.iter().filter(|file| file.is_quarantined());
+        files
+            .map(|file| QuarantinedFile {
+                name: file.source.name.trim_start_matches("file/").to_owned(),
+                dataset: file.source.dataset.clone(),
+                read: file.read,
+                quarantined: file.quarantined(),
+            })
+            .collect()
+    }
+
     /// What was loaded so far, by dataset; records without a dataset come last. Complete after [`Loader::flush`].
     pub fn summaries(&self) -> Vec<DatasetSummary> {
-        let InsertQueue { inserted, quarantined, .. } = &self.inserts;
+        let InsertQueue { inserted, .. } = &self.inserts;
         let counts = self.cleaning.counts().into_iter();
         counts
             .map(|count| {
                 let rows = count.dataset.as_ref().and_then(|dataset| inserted.get(dataset));
                 let inserted = rows.copied().unwrap_or(0);
-                let quarantined = quarantined.get(&count.dataset).copied().unwrap_or(0);
+                // Also those that are in quarantine from an earlier load: they still break their contract.
+                let quarantined = count.quarantined;
                 DatasetSummary {
                     read: count.read,
                     inserted,
-                    duplicates: count.read - inserted - quarantined,
+                    duplicates: count.read.saturating_sub(inserted + quarantined),
                     quarantined,
                     bytes: count.bytes,
                     dataset: count.dataset,

@@ -1,7 +1,9 @@
 //! The origin of the records of a file.
 
+use std::sync::atomic::AtomicU64;
+
 /// A file as the origin of records.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LoadSource {
     /// The source that quarantine shows: `file/` and the file's name.
     pub name: String,
@@ -9,4 +11,6 @@ pub struct LoadSource {
     pub id: Option<String>,
     /// The dataset of all its records, if it is known.
     pub dataset: Option<String>,
+    /// How many of its records were quarantined so far.
+    pub quarantined: AtomicU64,
 }

@@ -278,3 +278,42 @@ fn identity_by_record_has_a_former_key_epoch() {
     assert_eq!(last(visit.table_schema()), crate::KEY_COLUMN);
     assert_eq!(last(catalog.quarantine().table_schema()), crate::KEY_COLUMN);
 }
+
+#[test]
+fn a_contract_says_how_its_files_are_written() {
+    let section = "[file]\ndelimiter = \";\"\nquote = \"\"\nescape = \"\\\\\"\ncomment = \"#\"\n\
+                   encoding = \"latin1\"\nrepeated_headers = \"keep\"\n\n[[column]]\nname = \"visitor\"";
+    let text = VISIT.replacen("[[column]]\nname = \"visitor\"", section, 1);
+    let with_file = catalog(&[("visit.toml", &text)]).expect("a valid contract");
+    let file = &with_file.contract("visit").expect("a contract").file;
+    assert_eq!((file.delimiter, file.quote, file.escape), (Some(b';'), Some(None), Some(b'\\')));
+    assert_eq!((file.comment.as_deref(), file.encoding), (Some("#"), Some("windows-1252")));
+    assert!(file.keeps_repeated_headers);
+    let plain = catalog(&[("visit.toml", VISIT)]).expect("a valid contract");
+    let hash = |catalog: &Catalog| catalog.contract("visit").expect("a contract").hash().to_owned();
+    assert_eq!(hash(&with_file), hash(&plain), "how files are written changes no row");
+    assert_ne!(with_file.hash(), plain.hash(), "but what is read of a file");
+    for (key, problem) in [
+        ("delimiter = \";;\"", "`delimiter` is one character"),
+        ("delimiter = \"\\n\"", "`delimiter` is one character"),
+        ("delimiter = \"\\\"\"", "the delimiter is the quote"),
+        ("encoding = \"utf-7\"", "not an encoding"),
+        ("encoding = \"iso-2022-jp\"", "not an encoding"),
+        ("comment = \"\"", "cannot begin a comment"),
+        ("repeated_headers = \"no\"", "nothing that can be done"),
+        ("delimeter = \";\"", "delimeter"),
+    ] {
+        let text = VISIT.replacen("[[column]]", &format!("[file]\n{key}\n\n[[column]]"), 1);
+        let found = error_messages(&[("visit.toml", &text)]);
+        assert!(found.len() == 1 && found[0].contains(problem), "{key}: {found:?}");
+    }
+}
+
+#[test]
+fn null_markers_may_be_for_all_columns() {
+    let text = VISIT.replacen("version = 1", "version = 1\nnull = [\"NA\"]", 1);
+    let catalog = catalog(&[("visit.toml", &text)]).expect("a valid contract");
+    let columns = &catalog.contract("visit").expect("a contract").columns;
+    assert!(columns.iter().all(|column| column.null.contains(&"NA".to_owned())));
+    assert_eq!(columns[2].null, ["-", "", "NA"]);
+}

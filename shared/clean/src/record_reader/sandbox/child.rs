@@ -115,7 +115,9 @@ impl ChildProcess {
                 Ok(None) => return out.write_all(&[frame::END]),
                 Err(FormatError::Parquet(error)) => return write_error(out, &error),
                 Err(FormatError::Io(error)) => return Err(error),
-                Err(FormatError::Refused(why)) => return write_error(out, &ParquetError::General(why)),
+                Err(FormatError::Refused(why) | FormatError::Content(why)) => {
+                    return write_error(out, &ParquetError::General(why));
+                }
                 Err(FormatError::Sandbox(error)) => return Err(std::io::Error::other(error)),
             }
         }

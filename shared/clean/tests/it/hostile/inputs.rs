@@ -83,8 +83,9 @@ pub fn input(name: &str) -> Option<(&'static str, Vec<u8>)> {
             ("geo.json", b"[{\"ind\":1,\"country\":\"a\"},{\"ind\":2,\"country\":\"a\"}".to_vec())
         }
         "an array without a comma" => ("geo.json", b"[{\"ind\":1,\"country\":\"a\"}\n{\"ind\":2}]".to_vec()),
-        "CSV: a quote that does not close" => {
-            ("geo.csv", [&b"ind,country\n1,Peru\n2,\""[..], &b"x\n".repeat(10 << 20)].concat())
+        "CSV: a quote that does not close" => ("geo.csv", b"ind,country\n1,Peru\n2,\"x\n3,Peru\n".to_vec()),
+        "CSV: a quote that does not close, on a line of 20 MB" => {
+            ("geo.csv", [&b"ind,country\n1,Peru\n2,\""[..], &[b'x'; 20 << 20], b"\n3,Peru\n"].concat())
         }
         "CSV: cells missing, cells too many" => ("geo.csv", b"ind,country\n1\n2,Peru,x\n3,Chile\n".to_vec()),
         "CSV: NUL in a cell" => ("geo.csv", b"ind,country\n1,a\0b\n".to_vec()),

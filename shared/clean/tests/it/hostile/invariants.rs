@@ -224,7 +224,7 @@ fn read_records(records: Result<RecordReader, ReadError>) -> ReadRecords {
         ReadError::Io { .. } => "io",
         ReadError::SizeLimitExceeded { .. } => "bomb",
         ReadError::Parquet { .. } => "parquet",
-        ReadError::Refused { .. } => "refused",
+        ReadError::Refused { .. } | ReadError::Content { .. } => "refused",
         ReadError::Sandbox { .. } => "host",
     };
     let mut found = Vec::new();
@@ -304,7 +304,21 @@ fn compare_with_simple_reader(
     found: &[(u64, Vec<u8>, Option<Reason>)],
     most: usize,
 ) {
-    if bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+    let is_packed = matches!(
+        bytes,
+        [0x1f, 0x8b, ..]
+            | [0x28, 0xb5, 0x2f, 0xfd, ..]
+            | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]
+            | [b'B', b'Z', b'h', ..]
+            | [0xfd, b'7', ..]
+            | [b'P', b'K', ..]
+            | [0xff, 0xfe, ..]
+            | [0xfe, 0xff, ..]
+    );
+    // An object may go on in a line that begins like this.
+    let goes_on = |line: &[u8]| matches!(line.first(), Some(b' ' | b'\t' | b'}' | b']' | b'"'));
+    let is_mixed = format == Format::JsonLines && bytes.split(|byte| *byte == b'\n').any(goes_on);
+    if is_packed || is_mixed {
         return;
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);

@@ -42,7 +42,7 @@ fn in_a_file(name: &str, bytes: Vec<u8>) -> String {
         ReadError::SizeLimitExceeded { .. } => "bomb",
         ReadError::Io { .. } => "damaged",
         ReadError::Parquet { .. } => "no Parquet",
-        ReadError::Refused { .. } => "refused",
+        ReadError::Refused { .. } | ReadError::Content { .. } => "refused",
         ReadError::Sandbox { .. } => "not read",
     };
     let mut end = None;

@@ -1,0 +1,142 @@
+//! `pinlake load` of files that others made: what they are, what they are for, and what is said about them.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::program::{Ran, pinlake};
+
+const CONTRACT: &str = "name = \"t\"\nversion = 1\n[route]\ntopics = [\"0a.t\"]\nfiles = [\"t*\"]\n\
+    [[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n\
+    [[column]]\nname = \"name\"\ntype = \"string\"\n\
+    [[column]]\nname = \"country\"\ntype = \"string\"\n";
+
+/// A folder with the contract of a dataset `t`.
+fn workspace() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    write(folder.path(), "datasets/t.toml", CONTRACT);
+    folder
+}
+
+fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+async fn load(folder: &Path, args: &[&str]) -> Ran {
+    let fixed = ["load", "--lake", "lake", "--datasets", "datasets"];
+    pinlake(folder, &[&fixed[..], args].concat()).await
+}
+
+/// read, inserted, duplicates and quarantined records of `t`.
+fn counts(ran: &Ran) -> [u64; 4] {
+    let line: Value = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .find(|line: &Value| line["dataset"] == "t")
+        .unwrap_or_else(|| panic!("no line for t: {} {}", ran.stdout, ran.stderr));
+    ["read", "inserted", "duplicates", "quarantined"].map(|name| line[name].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn bad_rows_count_and_fail_strict_also_the_second_time() {
+    let folder = workspace();
+    write(folder.path(), "t.csv", "id,name\n1,a\nx,b\ny,c\n");
+    for inserted in [1, 0] {
+        let ran = load(folder.path(), &["--strict", "t.csv"]).await;
+        ran.assert_code(3);
+        assert_eq!(counts(&ran), [3, inserted, 1 - inserted, 2]);
+        let told = "2 of 3 records of t.csv are in quarantine; to see why: pinlake quarantine show --lake lake --dataset t";
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    }
+    let good: String = (10..100).map(|id| format!("{id},a\n")).collect();
+    write(folder.path(), "t2.csv", format!("id,name\n{good}x,b\n"));
+    let ran = load(folder.path(), &["t2.csv"]).await;
+    assert!(!ran.stderr.contains("in quarantine"), "one of 91: {}", ran.stderr);
+}
+
+#[tokio::test]
+async fn files_that_are_not_for_the_dataset_are_refused() {
+    let folder = workspace();
+    for (name, text, told) in [
+        ("t1.csv", "id;name\n1;x\n", "delimiter = \";\""),
+        ("t2.csv", "a,b\n1,x\n", "`a`, `b`"),
+        ("t3.zip", "PK\x03\x04", "zip"),
+        ("t4.avro", "Obj\x01", "Avro"),
+    ] {
+        write(folder.path(), name, text);
+        let ran = load(folder.path(), &[name]).await;
+        ran.assert_code(1);
+        assert!(ran.stderr.contains(name) && ran.stderr.contains(told), "{}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[tokio::test]
+async fn files_without_records_are_named() {
+    let folder = workspace();
+    for (name, text) in [("t.csv", "id,name\n"), ("t.json", "[]"), ("t.parquet", "")] {
+        write(folder.path(), &format!("files/{name}"), text);
+    }
+    let ran = load(folder.path(), &["files"]).await;
+    ran.assert_code(0);
+    assert_eq!(ran.stderr.matches("holds no record").count(), 3, "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn tables_are_refused_and_files_about_other_files_are_left_out() {
+    let folder = workspace();
+    write(folder.path(), "files/delta/_delta_log/00000000000000000000.json", "{}");
+    write(folder.path(), "files/delta/part-0.json", "{\"id\":1}\n");
+    write(folder.path(), "files/iceberg/metadata/v1.metadata.json", "{}");
+    write(folder.path(), "files/spark/_SUCCESS", "");
+    let sink = "files/topics/0a.t/partition=0/0a.t+0+0000000000";
+    write(folder.path(), &format!("{sink}.json"), "{\"id\":2}\n");
+    write(folder.path(), &format!("{sink}.keys.json"), "{\"id\":3}\n");
+    write(folder.path(), &format!("{sink}.headers.json"), "[]\n");
+    let ran = load(folder.path(), &["files"]).await;
+    ran.assert_code(1);
+    assert_eq!(counts(&ran), [1, 1, 0, 0]);
+    for told in ["delta is a Delta table", "iceberg is an Iceberg table"] {
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    }
+    assert_eq!(ran.stderr.matches("left out: ").count(), 3, "{}", ran.stderr);
+    let ran = load(folder.path(), &["--dataset", "t", "files/delta"]).await;
+    ran.assert_code(1);
+    assert!(ran.stderr.contains("is a Delta table"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn names_of_folders_are_fields() {
+    let folder = workspace();
+    for country in ["Chile", "Peru"] {
+        write(folder.path(), &format!("out/country={country}/t.ndjson"), "{\"id\":1}\n{\"id\":2}\n");
+    }
+    let ran = load(folder.path(), &["out"]).await;
+    ran.assert_code(0);
+    assert_eq!(counts(&ran), [4, 4, 0, 0], "the country makes them different rows");
+}
+
+#[tokio::test]
+async fn the_standard_input_is_a_file() {
+    let folder = workspace();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pinlake"))
+        .args(["load", "--lake", "lake", "--datasets", "datasets", "--dataset", "t", "-"])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(b"{\"id\":1}\n{\"id\":2}\n").await.unwrap();
+    drop(pipe);
+    let ran = child.wait_with_output().await.unwrap();
+    let line: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((ran.status.code(), &line["inserted"]), (Some(0), &Value::from(2)));
+}

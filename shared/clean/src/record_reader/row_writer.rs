@@ -1,0 +1,403 @@
+//! Writes rows of Arrow columns as JSON objects, each value by its own type.
+//!
+//! JSON has fewer types than Parquet. A column of bytes, points in time or dates is text in JSON, and the last member of the object,
+//! [`TYPES_FIELD`], says what the text is: `{"at":"2020-08-28T03:52:47","b":"AQI=","$parquet":{"at":"timestamp","b":"binary"}}`. It also
+//! names the values that JSON cannot express, such as NaN, with the reason for which a column that reads them is quarantined.
+
+use std::io::Write;
+
+use arrow::array::cast::AsArray;
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
+    Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::util::display::{ArrayFormatter, FormatOptions, lexical_to_string};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Timelike};
+
+use crate::reason::{Reason, RecordError};
+use crate::typed_fields::{BINARY, DATE, TIMESTAMP, TYPES_FIELD};
+
+/// The years that a table may contain.
+const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+/// 1970-01-01 in days since the year 1.
+const EPOCH_FROM_CE: i32 = 719_163;
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
+
+/// Writes the rows of batches of one schema.
+pub(super) struct RowWriter {
+    columns: Vec<ColumnWriter>,
+    /// The types that every row states, as members of a JSON object: `"at":"timestamp","b":"binary"`.
+    types: Vec<u8>,
+}
+
+struct ColumnWriter {
+    /// The name as a JSON string.
+    name: Vec<u8>,
+    is_uuid: bool,
+}
+
+/// Why a value cannot be written as JSON.
+type Problem = RecordError;
+
+fn problem(reason: Reason, detail: impl Into<String>) -> Problem {
+    RecordError::new(reason, detail)
+}
+
+impl RowWriter {
+    /// `columns` are the name and the type of each column, and whether it has UUIDs.
+    pub(super) fn new<'a>(columns: impl Iterator<Item = (&'a str, &'a DataType, bool)>) -> RowWriter {
+        let mut writer = RowWriter { columns: Vec::new(), types: Vec::new() };
+        for (name, data_type, is_uuid) in columns {
+            let mut quoted = Vec::new();
+            write_text(&mut quoted, name);
+            if let Some(stated) = stated_type(data_type).filter(|_| !is_uuid) {
+                push_member(&mut writer.types, &quoted, &stated);
+            }
+            writer.columns.push(ColumnWriter { name: quoted, is_uuid });
+        }
+        writer
+    }
+
+    /// Writes all rows of the batch, each as one line.
+    pub(super) fn write(&self, batch: &RecordBatch, out: &mut Vec<u8>) {
+        let mut problems = Vec::new();
+        for row in 0..batch.num_rows() {
+            problems.clear();
+            let mut separator = b'{';
+            for (column, values) in self.columns.iter().zip(batch.columns()) {
+                out.push(separator);
+                separator = b',';
+                out.extend_from_slice(&column.name);
+                out.push(b':');
+                let start = out.len();
+                let written = match values.data_type() {
+                    DataType::FixedSizeBinary(16) if column.is_uuid && !values.is_null(row) => {
+                        write_uuid(out, values.as_fixed_size_binary().value(row));
+                        Ok(())
+                    }
+                    _ => write_value(out, values, row, Place::Column),
+                };
+                if let Err(Problem { reason, detail }) = written {
+                    out.truncate(start);
+                    write_text(out, &detail);
+                    push_member(&mut problems, &column.name, &format!("{}: {detail}", reason.code()));
+                }
+            }
+            if !self.types.is_empty() || !problems.is_empty() {
+                out.push(separator);
+                separator = b',';
+                write_text(out, TYPES_FIELD);
+                out.extend_from_slice(b":{");
+                out.extend_from_slice(&self.types);
+                if !self.types.is_empty() && !problems.is_empty() {
+                    out.push(b',');
+                }
+                out.extend_from_slice(&problems);
+                out.push(b'}');
+            }
+            out.extend_from_slice(if separator == b'{' { b"{}\n" } else { b"}\n" });
+        }
+    }
+}
+
+/// Appends `"name":"text"` to the members of an object.
+fn push_member(members: &mut Vec<u8>, quoted_name: &[u8], text: &str) {
+    if !members.is_empty() {
+        members.push(b',');
+    }
+    members.extend_from_slice(quoted_name);
+    members.push(b':');
+    write_text(members, text);
+}
+
+/// The type of a column whose values are text in JSON and more than text in Parquet.
+fn stated_type(data_type: &DataType) -> Option<String> {
+    let scalar = |data_type: &DataType| match data_type {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            Some(BINARY)
+        }
+        DataType::Timestamp(..) => Some(TIMESTAMP),
+        DataType::Date32 | DataType::Date64 => Some(DATE),
+        _ => None,
+    };
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => Some(format!("list<{}>", scalar(item.data_type())?)),
+        DataType::Dictionary(_, value) => scalar(value).map(str::to_owned),
+        other => scalar(other).map(str::to_owned),
+    }
+}
+
+/// Where a value is. Only the types of columns, and of the items of their lists, are stated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Column,
+    Item,
+    Nested,
+}
+
+impl Place {
+    fn item(self) -> Place {
+        if self == Place::Column { Place::Item } else { Place::Nested }
+    }
+}
+
+fn write_value(out: &mut Vec<u8>, array: &dyn Array, row: usize, place: Place) -> Result<(), Problem> {
+    if array.is_null(row) {
+        out.extend_from_slice(b"null");
+        return Ok(());
+    }
+    match array.data_type() {
+        DataType::Null => out.extend_from_slice(b"null"),
+        DataType::Boolean => {
+            out.extend_from_slice(if array.as_boolean().value(row) { b"true" } else { b"false" });
+        }
+        DataType::Int8 => write_integer::<Int8Type>(out, array, row),
+        DataType::Int16 => write_integer::<Int16Type>(out, array, row),
+        DataType::Int32 => write_integer::<Int32Type>(out, array, row),
+        DataType::Int64 => write_integer::<Int64Type>(out, array, row),
+        DataType::UInt8 => write_integer::<UInt8Type>(out, array, row),
+        DataType::UInt16 => write_integer::<UInt16Type>(out, array, row),
+        DataType::UInt32 => write_integer::<UInt32Type>(out, array, row),
+        DataType::UInt64 => write_integer::<UInt64Type>(out, array, row),
+        DataType::Float16 => {
+            let number = array.as_primitive::<Float16Type>().value(row).to_f32();
+            write_float(out, number.into(), || lexical_to_string(number))?;
+        }
+        DataType::Float32 => {
+            let number = array.as_primitive::<Float32Type>().value(row);
+            write_float(out, number.into(), || lexical_to_string(number))?;
+        }
+        DataType::Float64 => {
+            let number = array.as_primitive::<Float64Type>().value(row);
+            write_float(out, number, || lexical_to_string(number))?;
+        }
+        DataType::Decimal32(..) => {
+            write_number(out, array.as_primitive::<Decimal32Type>().value_as_string(row));
+        }
+        DataType::Decimal64(..) => {
+            write_number(out, array.as_primitive::<Decimal64Type>().value_as_string(row));
+        }
+        DataType::Decimal128(..) => {
+            write_number(out, array.as_primitive::<Decimal128Type>().value_as_string(row));
+        }
+        DataType::Decimal256(..) => {
+            write_number(out, array.as_primitive::<Decimal256Type>().value_as_string(row));
+        }
+        DataType::Utf8 => write_text(out, array.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => write_text(out, array.as_string::<i64>().value(row)),
+        DataType::Utf8View => write_text(out, array.as_string_view().value(row)),
+        DataType::Binary => write_bytes(out, array.as_binary::<i32>().value(row), place)?,
+        DataType::LargeBinary => write_bytes(out, array.as_binary::<i64>().value(row), place)?,
+        DataType::BinaryView => write_bytes(out, array.as_binary_view().value(row), place)?,
+        DataType::FixedSizeBinary(_) => write_bytes(out, array.as_fixed_size_binary().value(row), place)?,
+        DataType::Timestamp(unit, zone) => {
+            let (number, per_second) = match unit {
+                TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().value(row), 1),
+                TimeUnit::Millisecond => (array.as_primitive::<TimestampMillisecondType>().value(row), 1000),
+                TimeUnit::Microsecond => {
+                    (array.as_primitive::<TimestampMicrosecondType>().value(row), 1_000_000)
+                }
+                TimeUnit::Nanosecond => {
+                    (array.as_primitive::<TimestampNanosecondType>().value(row), NANOS_PER_SECOND)
+                }
+            };
+            write_timestamp(out, number, per_second, zone.is_some())?;
+        }
+        DataType::Date32 => write_date(out, array.as_primitive::<Date32Type>().value(row).into())?,
+        DataType::Date64 => {
+            let millis = array.as_primitive::<Date64Type>().value(row);
+            write_date(out, millis.div_euclid(SECONDS_PER_DAY * 1000))?;
+        }
+        DataType::Time32(TimeUnit::Second) => {
+            write_time(out, array.as_primitive::<Time32SecondType>().value(row).into(), 1)?;
+        }
+        DataType::Time32(_) => {
+            write_time(out, array.as_primitive::<Time32MillisecondType>().value(row).into(), 1000)?;
+        }
+        DataType::Time64(TimeUnit::Nanosecond) => {
+            write_time(out, array.as_primitive::<Time64NanosecondType>().value(row), NANOS_PER_SECOND)?;
+        }
+        DataType::Time64(_) => {
+            write_time(out, array.as_primitive::<Time64MicrosecondType>().value(row), 1_000_000)?;
+        }
+        DataType::List(_) => write_items(out, &*array.as_list::<i32>().value(row), place)?,
+        DataType::LargeList(_) => write_items(out, &*array.as_list::<i64>().value(row), place)?,
+        DataType::ListView(_) => write_items(out, &*array.as_list_view::<i32>().value(row), place)?,
+        DataType::LargeListView(_) => write_items(out, &*array.as_list_view::<i64>().value(row), place)?,
+        DataType::FixedSizeList(..) => write_items(out, &*array.as_fixed_size_list().value(row), place)?,
+        DataType::Struct(fields) => {
+            let members = fields.iter().zip(array.as_struct().columns());
+            let mut separator = b'{';
+            for (field, values) in members {
+                out.push(separator);
+                separator = b',';
+                write_text(out, field.name());
+                out.push(b':');
+                write_value(out, values, row, Place::Nested)?;
+            }
+            out.extend_from_slice(if separator == b'{' { b"{}" } else { b"}" });
+        }
+        DataType::Map(..) => {
+            let entries = array.as_map().value(row);
+            let [keys, values] = entries.columns() else {
+                return Err(problem(Reason::WrongType, "a map without values"));
+            };
+            write_map(out, keys, values)?;
+        }
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary();
+            let values = dictionary.values();
+            match dictionary.normalized_keys().get(row).copied().filter(|key| *key < values.len()) {
+                Some(key) => write_value(out, values, key, place)?,
+                None => return Err(problem(Reason::WrongType, "a value that its dictionary does not have")),
+            }
+        }
+        other => {
+            let options = FormatOptions::new();
+            let text = ArrayFormatter::try_new(array, &options)
+                .and_then(|formatter| formatter.value(row).try_to_string())
+                .map_err(|_| problem(Reason::WrongType, format!("a value of the type {other}")))?;
+            write_text(out, &text);
+        }
+    }
+    Ok(())
+}
+
+fn write_integer<T: ArrowPrimitiveType>(out: &mut Vec<u8>, array: &dyn Array, row: usize)
+where
+    T::Native: std::fmt::Display,
+{
+    write_number(out, array.as_primitive::<T>().value(row));
+}
+
+/// Writing to memory does not fail.
+fn write_number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
+    let _ = write!(out, "{number}");
+}
+
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    let _ = serde_json::to_writer(out, text);
+}
+
+fn write_float(out: &mut Vec<u8>, number: f64, format: impl FnOnce() -> String) -> Result<(), Problem> {
+    if !number.is_finite() {
+        return Err(problem(Reason::OutOfRange, number.to_string()));
+    }
+    out.extend_from_slice(format().as_bytes());
+    Ok(())
+}
+
+/// Bytes are base64 where their type is stated. Elsewhere they are their text, if they are text.
+fn write_bytes(out: &mut Vec<u8>, bytes: &[u8], place: Place) -> Result<(), Problem> {
+    if place != Place::Nested {
+        write_text(out, &BASE64.encode(bytes));
+        return Ok(());
+    }
+    let text = simdutf8::basic::from_utf8(bytes).map_err(|_| {
+        problem(Reason::WrongType, "bytes that are not UTF-8, within a list, a map or a structure")
+    })?;
+    write_text(out, text);
+    Ok(())
+}
+
+/// The text of a UUID: groups of 8, 4, 4, 4 and 12 digits.
+fn write_uuid(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        let _ = write!(out, "{byte:02x}");
+    }
+    out.push(b'"');
+}
+
+fn write_timestamp(out: &mut Vec<u8>, number: i64, per_second: i64, has_zone: bool) -> Result<(), Problem> {
+    let nanos = number.rem_euclid(per_second) * (NANOS_PER_SECOND / per_second);
+    let at = u32::try_from(nanos)
+        .ok()
+        .and_then(|nanos| DateTime::from_timestamp(number.div_euclid(per_second), nanos))
+        .filter(|at| YEARS.contains(&at.year()));
+    let Some(at) = at else {
+        let unit = match per_second {
+            1 => "seconds",
+            1000 => "milliseconds",
+            1_000_000 => "microseconds",
+            _ => "nanoseconds",
+        };
+        return Err(problem(Reason::OutOfRange, format!("{number} {unit} since 1970")));
+    };
+    let _ = write!(out, "\"{:?}{}\"", at.naive_utc(), if has_zone { "Z" } else { "" });
+    Ok(())
+}
+
+fn write_date(out: &mut Vec<u8>, days: i64) -> Result<(), Problem> {
+    let date = i32::try_from(days)
+        .ok()
+        .and_then(|days| NaiveDate::from_num_days_from_ce_opt(days.checked_add(EPOCH_FROM_CE)?))
+        .filter(|date| YEARS.contains(&date.year()))
+        .ok_or_else(|| problem(Reason::OutOfRange, format!("{days} days since 1970")))?;
+    let _ = write!(out, "\"{date:?}\"");
+    Ok(())
+}
+
+fn write_time(out: &mut Vec<u8>, number: i64, per_second: i64) -> Result<(), Problem> {
+    let time = u32::try_from(number.div_euclid(per_second)).ok().and_then(|seconds| {
+        let nanos = number.rem_euclid(per_second) * (NANOS_PER_SECOND / per_second);
+        NaiveTime::from_num_seconds_from_midnight_opt(seconds, u32::try_from(nanos).ok()?)
+    });
+    let time = time
+        .filter(|time| time.nanosecond() < 1_000_000_000)
+        .ok_or_else(|| problem(Reason::OutOfRange, format!("{number} is not a time of day")))?;
+    let _ = write!(out, "\"{time:?}\"");
+    Ok(())
+}
+
+fn write_items(out: &mut Vec<u8>, items: &dyn Array, place: Place) -> Result<(), Problem> {
+    out.push(b'[');
+    for at in 0..items.len() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_value(out, items, at, place.item())?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// Writes a map as an object. A key is the text of its value.
+fn write_map(out: &mut Vec<u8>, keys: &dyn Array, values: &dyn Array) -> Result<(), Problem> {
+    out.push(b'{');
+    for at in 0..keys.len() {
+        if at > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        write_value(out, keys, at, Place::Nested)?;
+        match out.get(start) {
+            Some(b'"') => {}
+            Some(b'{' | b'[') | None => {
+                return Err(problem(Reason::WrongType, "a map whose keys are lists or structures"));
+            }
+            Some(_) => {
+                out.insert(start, b'"');
+                out.push(b'"');
+            }
+        }
+        out.push(b':');
+        write_value(out, values, at, Place::Nested)?;
+    }
+    out.push(b'}');
+    Ok(())
+}

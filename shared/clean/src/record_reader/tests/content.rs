@@ -1,0 +1,109 @@
+//! What is not data is named, and what can be unpacked is read.
+
+use std::io::Write;
+
+use super::super::{Limits, ReadError, RecordReader};
+use super::{all, gzip, read_rest};
+
+/// A zip archive of files that are stored as they are.
+fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for (name, bytes) in files {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        let fixed = [
+            &[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0x58][..],
+            &crc.sum().to_le_bytes(),
+            &length,
+            &length,
+            &u16::try_from(name.len()).unwrap().to_le_bytes(),
+            &[0, 0],
+        ]
+        .concat();
+        let at = u32::try_from(out.len()).unwrap().to_le_bytes();
+        out.extend([&b"PK\x03\x04"[..], &fixed, name.as_bytes(), bytes].concat());
+        let rest = [&[0; 10][..], &at].concat();
+        directory.extend([&b"PK\x01\x02\x14\0"[..], &fixed, &rest, name.as_bytes()].concat());
+    }
+    let count = u16::try_from(files.len()).unwrap().to_le_bytes();
+    let (size, at) = (directory.len() as u32, out.len() as u32);
+    out.extend(directory);
+    out.extend(
+        [&b"PK\x05\x06\0\0\0\0"[..], &count, &count, &size.to_le_bytes(), &at.to_le_bytes(), &[0, 0]]
+            .concat(),
+    );
+    out
+}
+
+fn refusal(name: &str, bytes: &[u8]) -> String {
+    let opened = RecordReader::from_bytes(name, bytes.to_vec().into(), Limits::default());
+    let error = opened.and_then(read_rest).expect_err(name);
+    assert!(matches!(error, ReadError::Content { .. }), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn other_formats_are_named() {
+    let tar = {
+        let mut header = [0; 1024];
+        header[..8].copy_from_slice(b"t.ndjson");
+        header[257..262].copy_from_slice(b"ustar");
+        header
+    };
+    for (name, bytes, what) in [
+        ("x.tar", &tar[..], "tar archive"),
+        ("x.tar.gz", &gzip(&tar), "tar archive"),
+        ("x.ndjson.gz", &gzip(&gzip(b"{}")), "compressed twice"),
+        ("x.avro", b"Obj\x01\x06\x16avro.schema", "Avro"),
+        ("x.orc", b"ORC\x0a", "ORC"),
+        ("x.parquet", b"PARE....PARE", "encrypted"),
+        ("x.feather", b"ARROW1\0\0", "Arrow"),
+        ("x.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel"),
+        ("x.xlsx", &zip(&[("[Content_Types].xml", b"<Types/>"), ("xl/workbook.xml", b"")]), "Excel"),
+        ("x.zip", &zip(&[("a.csv", b"a\n1\n"), ("b.csv", b"a\n2\n")]), "2 files"),
+        ("x.zip", &zip(&[("folder/", b"")]), "without files"),
+        ("x.zip", &zip(&[("a.csv", b"a\n1\n")])[..60], "damaged zip"),
+        ("x.7z", b"7z\xbc\xaf\x27\x1c", "7z"),
+        ("x.json", b"<!DOCTYPE html><html>", "web page"),
+        ("x.xml", b"<?xml version=\"1.0\"?>", "XML"),
+        ("x.csv", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        ("x.lz4", b"\x04\x22\x4d\x18..", "LZ4"),
+    ] {
+        let error = refusal(name, bytes);
+        assert!(error.contains(what), "{name}: {error}");
+    }
+    // Letters with which a table may begin too.
+    assert_eq!(all("x.csv", "ORC\n1\n"), ["2:{\"ORC\":\"1\"}"]);
+}
+
+#[test]
+fn archives_of_one_file_are_read() {
+    let text = b"{\"a\":1}\n{\"a\":2}\n";
+    let rows = ["1:{\"a\":1}", "2:{\"a\":2}"];
+    assert_eq!(all("x.zip", zip(&[("__MACOSX/._t", b"x"), ("d/", b""), ("d/t.ndjson", text)])), rows);
+    assert_eq!(
+        all("x.zip", zip(&[("t.csv", b"a\n1\n")])),
+        ["2:{\"a\":\"1\"}"],
+        "the name in the archive counts"
+    );
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(text).unwrap();
+    let bzip2 = bzip2.finish().unwrap();
+    assert_eq!(all("x.ndjson.bz2", bzip2.clone()), rows);
+    assert_eq!(all("x", [&bzip2[..], &bzip2].concat()).len(), 4);
+}
+
+#[test]
+fn xz_is_read() {
+    // `printf '{"a":1}\n{"a":2}\n' | xz --check=crc32`
+    const XZ: &[u8] = &[
+        0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x01, 0x69, 0x22, 0xde, 0x36, 0x02, 0x00, 0x21, 0x01, 0x16,
+        0x00, 0x00, 0x00, 0x74, 0x2f, 0xe5, 0xa3, 0x01, 0x00, 0x0f, 0x7b, 0x22, 0x61, 0x22, 0x3a, 0x31, 0x7d,
+        0x0a, 0x7b, 0x22, 0x61, 0x22, 0x3a, 0x32, 0x7d, 0x0a, 0x00, 0x66, 0xc0, 0x5a, 0x19, 0x00, 0x01, 0x24,
+        0x10, 0xe9, 0x44, 0xd9, 0xcc, 0x90, 0x42, 0x99, 0x0d, 0x01, 0x00, 0x00, 0x00, 0x00, 0x01, 0x59, 0x5a,
+    ];
+    assert_eq!(all("x.ndjson.xz", XZ), ["1:{\"a\":1}", "2:{\"a\":2}"]);
+    let cut = RecordReader::from_bytes("x.ndjson.xz", XZ[..20].into(), Limits::default());
+    assert!(matches!(cut.and_then(read_rest), Err(ReadError::Io { .. })));
+}

@@ -1,0 +1,156 @@
+//! Rows of Parquet as JSON, each value by its own type.
+
+use std::sync::Arc;
+
+use arrow::array::builder::{Int32Builder, MapBuilder, StringBuilder};
+use arrow::array::{
+    ArrayRef, BinaryArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int64Array, RecordBatch,
+    StructArray, Time64MicrosecondArray, TimestampMillisecondArray, TimestampSecondArray, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field};
+use parquet::data_type::{FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+
+use super::all;
+
+fn write(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+    let columns = columns.into_iter().map(|(name, values)| (name, values, true));
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("columns");
+    let mut file = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).expect("writer");
+    writer.write(&batch).expect("memory");
+    writer.close().expect("memory");
+    file
+}
+
+#[test]
+fn values_that_json_has_are_those_values() {
+    let decimal = Decimal128Array::from(vec![1234, -5]).with_precision_and_scale(9, 2).unwrap();
+    let file = write(vec![
+        ("i", Arc::new(Int64Array::from(vec![Some(i64::MIN), None]))),
+        ("u", Arc::new(UInt64Array::from(vec![u64::MAX, 0]))),
+        ("f", Arc::new(Float32Array::from(vec![0.1, -2.0]))),
+        ("d", Arc::new(decimal)),
+        ("t", Arc::new(Time64MicrosecondArray::from(vec![1_000_001, 86_399_000_000]))),
+    ]);
+    assert_eq!(
+        all("x.parquet", file),
+        [
+            "1:{\"i\":-9223372036854775808,\"u\":18446744073709551615,\"f\":0.1,\"d\":12.34,\"t\":\"00:00:01.000001\"}",
+            "2:{\"i\":null,\"u\":0,\"f\":-2.0,\"d\":-0.05,\"t\":\"23:59:59\"}",
+        ]
+    );
+}
+
+#[test]
+fn bytes_and_times_state_their_types() {
+    let file = write(vec![
+        ("b", Arc::new(BinaryArray::from(vec![&[0xff, 0, 0xff][..]]))),
+        ("d", Arc::new(Date32Array::from(vec![18_502]))),
+        ("t", Arc::new(TimestampMillisecondArray::from(vec![1_598_586_767_500]).with_timezone("UTC"))),
+    ]);
+    assert_eq!(
+        all("x.parquet", file),
+        ["1:{\"b\":\"/wD/\",\"d\":\"2020-08-28\",\"t\":\"2020-08-28T03:52:47.500Z\",\
+          \"$parquet\":{\"b\":\"binary\",\"d\":\"date\",\"t\":\"timestamp\"}}"]
+    );
+}
+
+#[test]
+fn values_that_json_does_not_have_say_why() {
+    let file = write(vec![
+        ("f", Arc::new(Float64Array::from(vec![f64::NAN, f64::INFINITY]))),
+        ("s", Arc::new(TimestampSecondArray::from(vec![0, i64::MAX]))),
+        ("d", Arc::new(Date32Array::from(vec![i32::MAX, 0]))),
+        (
+            "n",
+            Arc::new(StructArray::from(vec![(
+                Arc::new(Field::new("b", DataType::Binary, true)),
+                Arc::new(BinaryArray::from(vec![&b"text"[..], b"\xff"])) as ArrayRef,
+            )])),
+        ),
+    ]);
+    let rows = all("x.parquet", file);
+    for (row, parts) in [
+        (
+            0,
+            [
+                "\"f\":\"NaN\"",
+                "\"f\":\"out_of_range: NaN\"",
+                "\"d\":\"out_of_range: 2147483647 days",
+                "{\"b\":\"text\"}",
+            ],
+        ),
+        (
+            1,
+            [
+                "\"f\":\"out_of_range: inf\"",
+                "\"s\":\"out_of_range: ",
+                "\"d\":\"1970-01-01\"",
+                "\"n\":\"wrong_type: bytes",
+            ],
+        ),
+    ] {
+        for part in parts {
+            assert!(rows[row].contains(part), "{part}: {}", rows[row]);
+        }
+        assert!(serde_json::from_str::<serde_json::Value>(&rows[row][2..]).is_ok(), "{}", rows[row]);
+    }
+}
+
+#[test]
+fn maps_of_any_keys_are_objects() {
+    let mut map = MapBuilder::new(None, Int32Builder::new(), StringBuilder::new());
+    map.keys().append_value(7);
+    map.values().append_value("x");
+    map.append(true).unwrap();
+    let file = write(vec![("m", Arc::new(map.finish()))]);
+    assert_eq!(all("x.parquet", file), ["1:{\"m\":{\"7\":\"x\"}}"]);
+}
+
+/// A file with an INT96 and a UUID, which Arrow does not write.
+pub(super) fn int96_and_uuid(rows: &[(Int96, [u8; 16])]) -> Vec<u8> {
+    let schema = "message m { required int96 at; required fixed_len_byte_array(16) u (UUID); }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = Vec::new();
+    let mut writer =
+        SerializedFileWriter::new(&mut file, schema, Arc::new(WriterProperties::default())).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let times: Vec<Int96> = rows.iter().map(|(at, _)| *at).collect();
+    let ids: Vec<FixedLenByteArray> =
+        rows.iter().map(|(_, id)| FixedLenByteArray::from(id.to_vec())).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int96Type>().write_batch(&times, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<FixedLenByteArrayType>().write_batch(&ids, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    file
+}
+
+#[test]
+fn int96_is_not_wrapped_and_uuids_are_formatted() {
+    /// The Julian day of 1970-01-01.
+    const EPOCH: u32 = 2_440_588;
+    let at = |day: u32, nanos: u64| {
+        let mut at = Int96::new();
+        at.set_data(nanos as u32, (nanos >> 32) as u32, day);
+        at
+    };
+    let id = *b"\xfb\xe5\x3c\x66\x34\x42\x47\x73\xb1\x9e\xd3\xec\x6f\x54\xdd\xdf";
+    // 3000-01-01 is beyond the nanoseconds of 64 bits, and the year 20000 beyond those of a table.
+    let file = int96_and_uuid(&[
+        (at(EPOCH, 500_000_000), id),
+        (at(EPOCH + 376_200, 0), id),
+        (at(EPOCH + 6_600_000, 0), id),
+    ]);
+    let rows = all("x.parquet", file);
+    assert!(rows[0].contains("\"at\":\"1970-01-01T00:00:00.500\""), "{}", rows[0]);
+    assert!(rows[0].contains("\"u\":\"fbe53c66-3442-4773-b19e-d3ec6f54dddf\""), "{}", rows[0]);
+    assert!(rows[1].contains("\"at\":\"3000-01-01T00:00:00\""), "{}", rows[1]);
+    assert!(rows[2].contains("\"at\":\"out_of_range: "), "{}", rows[2]);
+}

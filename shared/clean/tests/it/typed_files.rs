@@ -1,0 +1,235 @@
+//! The same record as NDJSON, CSV and Parquet is the same row with the same key; a value is stored as it is meant, or quarantined.
+
+use std::sync::Arc;
+
+use arrow::array::cast::AsArray;
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Float64Array, Int64Array, ListArray, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::Int64Type;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use pinlake_clean::record_reader::{Limits, RecordReader};
+use pinlake_clean::{CleanedRows, RecordCleaner};
+use pinlake_schema::Catalog;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use crate::{contracts_of, line};
+
+const CONTRACT: &str = r#"
+name = "t"
+version = 1
+
+[[column]]
+name = "id"
+type = "int64"
+[[column]]
+name = "text"
+type = "string"
+[[column]]
+name = "number"
+type = "float64"
+[[column]]
+name = "flag"
+type = "boolean"
+[[column]]
+name = "at"
+type = "timestamp"
+formats = ["unix_millis", "%Y-%m-%dT%H:%M:%S"]
+[[column]]
+name = "day"
+type = "date"
+[[column]]
+name = "bytes"
+type = "binary"
+[[column]]
+name = "tags"
+type = "array<int64>"
+[[column]]
+name = "meta"
+type = "json"
+"#;
+
+fn catalog(contract: &str) -> Arc<Catalog> {
+    contracts_of(&[contract])
+}
+
+/// Cleans the records of a file of the dataset `t`.
+fn clean(catalog: &Arc<Catalog>, name: &str, bytes: Vec<u8>) -> Vec<CleanedRows> {
+    let mut cleaner = RecordCleaner::new(catalog.clone(), chrono::DateTime::UNIX_EPOCH);
+    let mut records = RecordReader::from_bytes(name, bytes.into(), Limits::default()).expect("readable");
+    while let Some(record) = records.next().expect("readable") {
+        match record.error {
+            None => {
+                cleaner.push(record.bytes, Some("t"), &line(record.position));
+            }
+            Some(error) => {
+                cleaner.reject(record.bytes, Some("t"), &line(record.position), error.reason, error.detail)
+            }
+        }
+    }
+    cleaner.drain()
+}
+
+/// The rows of `t`, with their keys.
+fn rows(cleaned: &[CleanedRows]) -> RecordBatch {
+    let rejects: Vec<String> = details(cleaned);
+    assert!(rejects.is_empty(), "{rejects:?}");
+    cleaned[0].rows.clone()
+}
+
+/// Reason and detail of each quarantined record.
+fn details(cleaned: &[CleanedRows]) -> Vec<String> {
+    let quarantined = cleaned.iter().filter(|rows| rows.contract.name == "quarantine");
+    let texts = |rows: &CleanedRows, column: &str| {
+        let values = rows.rows.column_by_name(column).expect("a column").as_string::<i32>().clone();
+        values.iter().map(|text| text.unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    quarantined
+        .flat_map(|rows| texts(rows, "reason").into_iter().zip(texts(rows, "detail")))
+        .map(|(reason, detail)| format!("{reason} {detail}"))
+        .collect()
+}
+
+fn parquet(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+    let columns = columns.into_iter().map(|(name, values)| (name, values, true));
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("columns");
+    let mut file = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).expect("writer");
+    writer.write(&batch).expect("memory");
+    writer.close().expect("memory");
+    file
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 200, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_same_record_has_one_key_in_every_format(
+        id in any::<i64>(),
+        text in "[ -~äß€\n\"]{1,20}",
+        number in -1e12_f64..1e12,
+        flag in any::<bool>(),
+        micros in -60_000_000_000_000_000_i64..250_000_000_000_000_000,
+        day in -700_000_i32..2_900_000,
+        bytes in proptest::collection::vec(any::<u8>(), 1..9),
+        tags in proptest::collection::vec(any::<i64>(), 1..4),
+    ) {
+        let catalog = catalog(CONTRACT);
+        let at = chrono::DateTime::from_timestamp_micros(micros).unwrap().naive_utc();
+        let date = chrono::NaiveDate::from_num_days_from_ce_opt(day + 719_163).unwrap();
+        let meta = serde_json::json!({ "tags": tags, "text": text }).to_string();
+        let tags_json = serde_json::to_string(&tags).unwrap();
+        let record = serde_json::json!({
+            "id": id, "text": text, "number": number, "flag": flag, "at": format!("{at:?}"),
+            "day": date.to_string(), "bytes": BASE64.encode(&bytes), "tags": tags,
+        });
+        let json = record.to_string();
+        let ndjson = format!("{},\"meta\":{meta}}}\n", json.strip_suffix('}').unwrap());
+
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(["id", "text", "number", "flag", "at", "day", "bytes", "tags", "meta"]).unwrap();
+        let cells = [
+            id.to_string(), text.clone(), number.to_string(), flag.to_string(), format!("{at:?}"),
+            date.to_string(), BASE64.encode(&bytes), tags_json, meta.clone(),
+        ];
+        csv.write_record(&cells).unwrap();
+
+        let typed = parquet(vec![
+            ("id", Arc::new(Int64Array::from(vec![id])) as ArrayRef),
+            ("text", Arc::new(StringArray::from(vec![text.clone()]))),
+            ("number", Arc::new(Float64Array::from(vec![number]))),
+            ("flag", Arc::new(BooleanArray::from(vec![flag]))),
+            ("at", Arc::new(TimestampMicrosecondArray::from(vec![micros]))),
+            ("day", Arc::new(Date32Array::from(vec![day]))),
+            ("bytes", Arc::new(BinaryArray::from(vec![&bytes[..]]))),
+            ("tags", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(
+                [Some(tags.iter().map(|tag| Some(*tag)).collect::<Vec<_>>())]))),
+            ("meta", Arc::new(StringArray::from(vec![meta]))),
+        ]);
+        let expected = rows(&clean(&catalog, "t.ndjson", ndjson.into_bytes()));
+        prop_assert_eq!(&rows(&clean(&catalog, "t.csv", csv.into_inner().unwrap())), &expected);
+        prop_assert_eq!(&rows(&clean(&catalog, "t.parquet", typed)), &expected);
+    }
+}
+
+#[test]
+fn bytes_are_text_only_if_they_are() {
+    let catalog = catalog("name = \"t\"\nversion = 1\n[[column]]\nname = \"a\"\ntype = \"string\"\n");
+    let column = BinaryArray::from(vec![&b"03/01/09"[..], b"gr\xc3\xbcn", b"\xff\0\xff"]);
+    let cleaned = clean(&catalog, "t.parquet", parquet(vec![("a", Arc::new(column))]));
+    assert_eq!(details(&cleaned), ["wrong_type a: 3 bytes (ff00ff) is not a string"]);
+    let texts: Vec<_> = cleaned.iter().filter(|rows| rows.contract.name == "t").collect();
+    let texts = texts[0].rows.column_by_name("a").unwrap().as_string::<i32>().clone();
+    assert_eq!(texts.iter().flatten().collect::<Vec<_>>(), ["03/01/09", "grün"]);
+}
+
+#[test]
+fn typed_times_need_no_format() {
+    let catalog = catalog(
+        "name = \"t\"\nversion = 1\n\
+         [[column]]\nname = \"a\"\ntype = \"timestamp\"\nfrom = \"day\"\n\
+         [[column]]\nname = \"b\"\ntype = \"date\"\nfrom = \"at\"\n\
+         [[column]]\nname = \"c\"\ntype = \"timestamp\"\nfrom = \"at\"\nformats = [\"unix_millis\"]\n",
+    );
+    let at = 1_598_586_767_000_000;
+    let file = parquet(vec![
+        ("day", Arc::new(Date32Array::from(vec![18_502])) as ArrayRef),
+        ("at", Arc::new(TimestampMicrosecondArray::from(vec![at]))),
+    ]);
+    let batch = rows(&clean(&catalog, "t.parquet", file));
+    let micros = |name: &str| {
+        let column = batch.column_by_name(name).unwrap();
+        column.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(0)
+    };
+    assert_eq!((micros("a"), micros("c")), (1_598_572_800_000_000, at));
+    let day = batch.column_by_name("b").unwrap().as_primitive::<arrow::datatypes::Date32Type>().value(0);
+    assert_eq!(day, 18_502);
+}
+
+#[test]
+fn what_is_no_number_is_out_of_range_or_null() {
+    let contract = "name = \"t\"\nversion = 1\n[[column]]\nname = \"a\"\ntype = \"float64\"\n";
+    let file = || parquet(vec![("a", Arc::new(Float64Array::from(vec![1.0, f64::NAN])))]);
+    assert_eq!(
+        details(&clean(&catalog(contract), "t.parquet", file())),
+        ["out_of_range a: NaN does not fit float64"]
+    );
+    for null in [
+        format!("{contract}null = [\"NaN\"]\n"),
+        contract.replacen("version", "null = [\"NaN\"]\nversion", 1),
+    ] {
+        assert_eq!(rows(&clean(&catalog(&null), "t.parquet", file())).num_rows(), 2);
+    }
+    // A column that reads another field is not concerned.
+    let other = contract.replace("\"a\"", "\"b\"");
+    assert_eq!(rows(&clean(&catalog(&other), "t.parquet", file())).num_rows(), 2);
+}
+
+#[test]
+fn similar_names_are_the_field_unless_the_field_is_there() {
+    let catalog = catalog(
+        "name = \"t\"\nversion = 1\n[[column]]\nname = \"café\"\ntype = \"string\"\n\
+         [[column]]\nname = \"Id\"\ntype = \"string\"\n",
+    );
+    for (record, cafe, id) in [
+        (r#"{"cafe\u0301":"a","ID":"b"}"#, Some("a"), Some("b")),
+        ("{\"cafe\u{301}\":\"a\",\"id\":\"b\",\"Id\":\"c\"}", Some("a"), Some("c")),
+        ("{\"Id\":\"c\",\"id\":\"b\",\"CAFÉ\":\"x\"}", Some("x"), Some("c")),
+        (r#"{"idd":"b"}"#, None, None),
+    ] {
+        // Twice, because names are remembered.
+        let batch = rows(&clean(&catalog, "t.ndjson", format!("{record}\n{record}\n").into_bytes()));
+        for row in 0..2 {
+            let text = |name: &str| {
+                let column = batch.column_by_name(name).unwrap().as_string::<i32>();
+                column.iter().nth(row).unwrap().map(str::to_owned)
+            };
+            assert_eq!((text("café").as_deref(), text("Id").as_deref()), (cafe, id), "{record}");
+        }
+    }
+}
