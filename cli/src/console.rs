@@ -3,7 +3,8 @@
 //! The workspace forbids `println!` and `eprintln!`: stdout must have data only, and both panic on a closed pipe
 //! (`pinlake analyse | head`). A closed pipe is no error here.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -15,9 +16,13 @@ pub fn data(line: &str) -> Result<(), CliError> {
     data_bytes(line.as_bytes())
 }
 
-/// Writes a line of bytes, which need not be UTF-8, to stdout.
+/// Writes a line of bytes, which need not be UTF-8, to stdout. On a terminal, what would control it is shown as text; a file or another program
+/// gets the bytes as they are.
 pub fn data_bytes(line: &[u8]) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
+    let text = out.is_terminal().then(|| String::from_utf8_lossy(line));
+    let shown = text.as_deref().map(show_controls);
+    let line = shown.as_deref().map_or(line, str::as_bytes);
     match out.write_all(line).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(CliError::failed("cannot write to stdout", "check where the output goes").caused_by(error))
@@ -34,9 +39,31 @@ pub fn data_json(value: &impl Serialize) -> Result<(), CliError> {
     data(&line)
 }
 
-/// Writes a message to stderr. Errors are ignored.
+/// Writes a message to stderr. Errors are ignored. Names of files, and what servers answer, cannot control the terminal.
 pub fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", show_controls(line));
+}
+
+/// Shows control characters, and those that change the direction of text, as `\u{1b}`.
+fn show_controls(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |letter: char| match letter {
+        '\n' | '\t' => false,
+        // Unicode, "Bidirectional Algorithm", directional formatting characters.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        other => other.is_control(),
+    };
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_unsafe(letter) {
+            shown.extend(letter.escape_unicode());
+        } else {
+            shown.push(letter);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Writes an error to stderr: `error: what: cause`, and the advice on a line of its own.
@@ -73,4 +100,16 @@ pub fn progress(what: &'static str, unit: Unit, total: Option<u64>) -> ProgressB
     }
     bar.set_message(what);
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_controls_a_terminal_is_shown_as_text() {
+        assert_eq!(show_controls("a\tb\n…é🙂"), "a\tb\n…é🙂");
+        assert_eq!(show_controls("a\u{1b}[2J\r\u{9b}1m\u{7f}"), "a\\u{1b}[2J\\u{d}\\u{9b}1m\\u{7f}");
+        assert_eq!(show_controls("x\u{202e}gnp.exe\u{2066}"), "x\\u{202e}gnp.exe\\u{2066}");
+    }
 }

@@ -16,6 +16,7 @@ mod hostile;
 mod subprocess;
 
 mod access;
+mod clients;
 mod discovery;
 mod openapi;
 mod reads;
@@ -590,7 +591,7 @@ async fn errors_have_the_style_of_the_protocol() {
 
     for (request, status, code) in [
         (topic("0a1b.unheard", KAFKA, "{}"), 404, 40_401),
-        (topic("x.pin", "text/plain", "{}"), 415, 415),
+        (topic("x.pin", "text/csv", "{}"), 415, 415),
         (topic("x.pin", "application/vnd.kafka.avro.v2+json", "{}"), 415, 415),
         (topic("x.pin", KAFKA, ""), 400, 400),
         (topic("x.pin", KAFKA, " \n"), 400, 400),
@@ -765,7 +766,8 @@ async fn partial_writes_list_stored_and_failed_records() {
     let odd = |record: &StreamRecord, _| (record.lines.start % 2 == 1).then_some(StreamErrorKind::Throttled);
 
     let app = app_rejecting(odd);
-    let records = r#"{"records":[{"data":1},{"data":2},{"data":3}]}"#;
+    // Records of different partition keys do not share a Kinesis record.
+    let records = r#"{"records":[{"data":1},{"data":2,"partition-key":"a"},{"data":3}]}"#;
     let response = app.handle(typed("PUT", "/streams/Kinesis-Prod-Stream/records", JSON, records)).await;
     let answer = body_json(&response);
     assert_eq!((response.status().as_u16(), &answer["FailedRecordCount"]), (200, &json!(1)));

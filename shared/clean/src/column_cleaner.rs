@@ -264,7 +264,7 @@ impl ColumnCleaner<'_> {
             FieldValue::Text(span) | FieldValue::Number(span) | FieldValue::Time(span) => span,
             FieldValue::True => self.record.push_scratch("true"),
             FieldValue::False => self.record.push_scratch("false"),
-            FieldValue::Nested(span) => {
+            FieldValue::Nested(span) if matches!(self.column.data_type, Type::Scalar(_)) => {
                 let joined = self.join_elements(span)?;
                 if self.means_null(FieldValue::Text(joined)) {
                     return Ok(Cell::Null);

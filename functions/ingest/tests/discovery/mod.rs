@@ -32,11 +32,12 @@ async fn topics_and_partitions_are_described_as_by_the_proxy() {
 #[tokio::test]
 async fn streams_are_listed_and_described_as_kinesis_does() {
     let app = app();
-    let all = json!({"HasMoreStreams": false, "StreamNames": ["Kinesis-Prod-Stream"]});
+    let all = json!({"HasMoreStreams": false, "StreamNames": ["Kinesis-Prod-Stream", "geo", "pin", "user"]});
+    let first = json!({"HasMoreStreams": true, "StreamNames": ["Kinesis-Prod-Stream"]});
     let none = json!({"HasMoreStreams": false, "StreamNames": []});
-    assert_eq!(get(&app, "/test/streams", &[]).await, (200, all.clone()));
-    assert_eq!(get(&app, "/streams?Limit=1", &[]).await, (200, all));
-    assert_eq!(get(&app, "/streams?ExclusiveStartStreamName=Kinesis-Prod-Stream", &[]).await, (200, none));
+    assert_eq!(get(&app, "/test/streams", &[]).await, (200, all));
+    assert_eq!(get(&app, "/streams?Limit=1", &[]).await, (200, first));
+    assert_eq!(get(&app, "/streams?ExclusiveStartStreamName=user", &[]).await, (200, none));
     let (status, error) = get(&app, "/streams?Limit=0", &[]).await;
     assert_eq!((status, &error["__type"]), (400, &json!("InvalidArgumentException")));
 

@@ -90,17 +90,27 @@ async fn its_examples_are_accepted() {
             .replace("{topic}", &example("Topic"))
             .replace("{partition}", &example("Partition"))
             .replace("{stream}", &example("Stream"))
+            .replace("{cluster}", &example("Cluster"))
             .replace("{dataset}", &example("Dataset"));
+        let named_by_query = item["parameters"][0]["$ref"] == "#/components/parameters/StreamName";
+        let path =
+            if named_by_query { format!("{path}?stream-name={}", example("StreamName")) } else { path };
         for (method, operation) in item.as_object().unwrap() {
+            let target = operation["parameters"][0]["example"].as_str().unwrap_or_default();
             for (kind, content) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
                 let body = &content["example"];
                 let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
-                let request = request(&method.to_uppercase(), &path, &[("content-type", kind)], body);
+                let request = request(
+                    &method.to_uppercase(),
+                    &path,
+                    &[("content-type", kind), ("x-amz-target", target)],
+                    body,
+                );
                 let response = app().handle(request).await;
                 assert_eq!(response.status(), 200, "{method} {path} {kind}: {}", body_json(&response));
                 sent += 1;
             }
         }
     }
-    assert_eq!(sent, 10);
+    assert_eq!(sent, 26);
 }
