@@ -91,7 +91,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
         return Err(CliError::usage("there is no file to load", "name files, or folders that contain files"));
     }
     for (path, kind) in skipped {
-        console::say(&format!("left out: {} is {kind}, not a file", path.display()));
+        console::say(&format!("left out: {} is {kind}, not a file of records", path.display()));
     }
     let lake = Arc::new(lake::create(&args.lake).await?);
     // The total size of a bucket is not known before the listing ends.

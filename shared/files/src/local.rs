@@ -33,8 +33,8 @@ pub struct LocalFile {
 pub struct LocalFiles {
     /// The files, folders in name order.
     pub files: Vec<LocalFile>,
-    /// Entries of folders that are not files of records, with what they are: `a link`, `a pipe`, `a device`, `a socket`, `about other
-    /// files`.
+    /// Entries of folders that are not files of records, with what they are: `a link`, `a pipe`, `a device`, `a socket`, `a sidecar of
+    /// other files`.
     pub skipped: Vec<(PathBuf, &'static str)>,
     /// Entries that could not be read, as messages.
     pub unreadable: Vec<String>,
@@ -116,7 +116,7 @@ impl LocalFiles {
     fn add_entry(&mut self, entry: &DirEntry) -> walkdir::Result<()> {
         let kind = entry.file_type();
         if kind.is_file() && is_sidecar(&entry.file_name().to_string_lossy()) {
-            self.skipped.push((entry.path().to_owned(), "about other files"));
+            self.skipped.push((entry.path().to_owned(), "a sidecar of other files"));
         } else if kind.is_file() {
             self.files.push(LocalFile { path: entry.path().to_owned(), size: entry.metadata()?.len() });
         } else if !kind.is_dir() && entry.depth() > 0 {

@@ -21,7 +21,12 @@ pub(super) struct JsonValues {
     /// The line of the next byte.
     line: u64,
     state: State,
+    /// Bytes that were scanned again behind broken values.
+    rescanned: usize,
 }
+
+/// Bytes that may be scanned again. A file may have a broken value on each line.
+const MAX_RESCANNED: usize = 64 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -43,12 +48,12 @@ enum State {
 
 impl JsonValues {
     pub(super) fn new(input: Input, limits: Limits) -> JsonValues {
-        JsonValues { input: PutBack::new(input), limits, line: 1, state: State::Start }
+        JsonValues { input: PutBack::new(input), limits, line: 1, state: State::Start, rescanned: 0 }
     }
 
     /// Reads concatenated values from the beginning of a line on.
     pub(super) fn from_line(input: PutBack, limits: Limits, line: u64) -> JsonValues {
-        JsonValues { input, limits, line, state: State::Values }
+        JsonValues { input, limits, line, state: State::Values, rescanned: 0 }
     }
 
     /// Passes white space; returns the next byte, which it does not consume.
@@ -195,9 +200,13 @@ impl JsonValues {
         problem: &str,
         line: u64,
     ) -> Result<Option<BufferedRecord>, FormatError> {
+        if self.rescanned > MAX_RESCANNED {
+            return self.read_broken_rest(out, omitted, problem, line);
+        }
         let next = if omitted == 0 { memchr::memmem::find(out, b"\n{") } else { None };
         match next {
             Some(end) => {
+                self.rescanned += out.len() - end;
                 self.line = line + count_lines(&out[..=end]);
                 self.input.put_back(&out[end + 1..], None);
                 out.truncate(end);

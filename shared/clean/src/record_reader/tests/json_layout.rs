@@ -51,6 +51,13 @@ fn a_broken_value_ends_where_a_line_begins_with_a_bracket() {
     }
 }
 
+#[test]
+fn a_bracket_left_open_on_each_line_ends_soon() {
+    let found = all("x.json", "{\n".repeat(1 << 20));
+    assert!(found.iter().all(|record| record.ends_with("!malformed_json")));
+    assert!(found.len() < 20_000, "{}", found.len());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 300, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default()
