@@ -21,7 +21,8 @@ pub struct Record<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-/// Iterates over the records of a text. `is_field` says whether a contract reads a field of this name; an object with such a field is a
+/// Iterates over the records of a text. `is_field` says whether a contract reads a field of this name; an object with
+/// such a field is a
 /// record itself.
 ///
 /// Texts that are not JSON are records too. Blank lines are not.
