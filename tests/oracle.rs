@@ -109,6 +109,9 @@ fn rows_in_formats_that_real_clients_have_not_sent() {
         r#"{"index": 3, "follower_count": 7, "category": "é"}"#,
         r#"{"index": 3, "follower_count": 8, "category": "z"}"#,
         r#"{"index": 4, "follower_count": "1.2345k"}"#,
+        r#"{"index": 11, "tag_list": ["a", "b"], "category": "art"}"#,
+        r#"{"index": 11, "tag_list": "a,b", "category": "art"}"#,
+        r#"{"index": 12, "name": "Dan", "age": 25, "role": "engineer"}"#,
         r#"{"index": 5.5}"#,
         r#"{"index": true}"#,
         r#"{"index": 9223372036854775808}"#,
@@ -126,6 +129,9 @@ fn rows_in_formats_that_real_clients_have_not_sent() {
         r#"{"ind": 3, "timestamp": {"$date": 1582934400000}, "latitude": 1, "longitude": 2, "country": "É"}"#,
         r#"{"ind": 4, "timestamp": "2021-02-29 00:00:00", "latitude": 1, "longitude": 2, "country": "D"}"#,
         r#"{"ind": 9, "timestamp": null, "country": "E"}"#,
+        r#"{"ind": 10, "timestamp": "2019:02:22 20:21:06", "latitude": 1, "longitude": 2, "country": "F"}"#,
+        r#"{"ind": 10, "timestamp": "2019-02-22 20:21:06,000", "latitude": 1, "longitude": 2, "country": "F"}"#,
+        r#"{"ind": 11, "name": "Dan", "age": 25, "role": "engineer"}"#,
     ];
     let users = [
         r#"{"ind": 1, "first_name": "A", "last_name": "B", "age": 17, "date_joined": "2015-12-31 23:59:59"}"#,

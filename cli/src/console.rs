@@ -16,7 +16,8 @@ pub fn data(line: &str) -> Result<(), CliError> {
     data_bytes(line.as_bytes())
 }
 
-/// Writes a line of bytes, which need not be UTF-8, to stdout. On a terminal, what would control it is shown as text; a file or another program
+/// Writes a line of bytes, which need not be UTF-8, to stdout. On a terminal, what would control it is shown as text;
+/// a file or another program
 /// gets the bytes as they are.
 pub fn data_bytes(line: &[u8]) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
@@ -39,7 +40,8 @@ pub fn data_json(value: &impl Serialize) -> Result<(), CliError> {
     data(&line)
 }
 
-/// Writes a message to stderr. Errors are ignored. Names of files, and what servers answer, cannot control the terminal.
+/// Writes a message to stderr. Errors are ignored. Names of files, and what servers answer, cannot control the
+/// terminal.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", show_controls(line));
 }

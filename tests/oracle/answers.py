@@ -41,6 +41,8 @@ def text(value, *missing):
         value = "true" if value else "false"
     elif isinstance(value, (int, Decimal)):
         value = str(value)
+    elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = ",".join(value)
     if not isinstance(value, str):
         raise Rejected(f"not a text: {value!r}")
     return None if value in missing else value
@@ -81,9 +83,9 @@ def degrees(value):
     return float(value) + 0.0
 
 
-CLOCK = r"(?P<H>\d{1,2}):(?P<M>\d{1,2}):(?P<S>\d{1,2})(?:\.(?P<f>\d{1,9}))?\s?(?P<z>Z|[+-]\d\d:?\d\d)?"
+CLOCK = r"(?P<H>\d{1,2}):(?P<M>\d{1,2}):(?P<S>\d{1,2})(?:[.,](?P<f>\d+))?\s?(?P<z>Z|[+-]\d\d:?\d\d)?"
 TIMES = [
-    re.compile(r"(?P<Y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})[ T]" + CLOCK, re.ASCII),
+    re.compile(r"(?P<Y>\d{4})[-/:.](?P<m>\d{1,2})[-/:.](?P<d>\d{1,2})[ T]" + CLOCK, re.ASCII),
     re.compile(r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<Y>\d{4}), " + CLOCK, re.ASCII),
 ]
 
@@ -172,6 +174,14 @@ def user(record):
 # Fields that only one dataset has. A record with the fields of another dataset is rejected.
 MARKS = {"pin": {"unique_id"}, "geo": {"latitude", "longitude"}, "user": {"first_name", "last_name"}}
 CLEANERS = {"pin": pin, "geo": geo, "user": user}
+# Fields of which a row has at least one.
+PARTS = {
+    "pin": MARKS["pin"]
+    | {"title", "description", "follower_count", "poster_name", "tag_list", "is_image_or_video", "image_src"}
+    | {"save_location", "category"},
+    "geo": MARKS["geo"] | {"country", "timestamp"},
+    "user": MARKS["user"] | {"date_joined"},
+}
 
 
 def no_constant(name):
@@ -188,6 +198,8 @@ def cleaned(dataset, line):
     marked = {name for name, marks in MARKS.items() if marks <= record.keys()}
     if marked and dataset not in marked:
         raise Rejected(f"a record of {' or '.join(sorted(marked))}")
+    if not PARTS[dataset] & record.keys():
+        raise Rejected("nothing of a row")
     return CLEANERS[dataset](record)
 
 

@@ -16,7 +16,8 @@ pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 /// split larger bodies.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
-/// How many times its compressed size a body or a value may have after decompression. JSON of the most repetitive clients
+/// How many times its compressed size a body or a value may have after decompression. JSON of the most repetitive
+/// clients
 /// compresses to a thirtieth; beyond this, the sender pays for nothing and the pipeline for everything.
 pub const MAX_RATIO: usize = 100;
 
@@ -46,7 +47,8 @@ pub fn media_type(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     Ok((!essence.is_empty()).then_some(essence))
 }
 
-/// The stream that the JSON of an uncompressed body names, as `StreamName` or at the end of `StreamARN`; `None` if it names none.
+/// The stream that the JSON of an uncompressed body names, as `StreamName` or at the end of `StreamARN`; `None` if it
+/// names none.
 pub fn stream_name(body: &[u8]) -> Option<String> {
     let mut reader = Reader::new(body);
     if reader.peek() != Some(b'{') || body.len() > MAX_BODY_BYTES || std::str::from_utf8(body).is_err() {

@@ -73,7 +73,8 @@ impl StreamRecord {
 pub struct PackedRequest {
     /// The records for the stream.
     pub records: Vec<StreamRecord>,
-    /// For each record of the request, the number of lines up to its end: a record may have several lines. Empty if each
+    /// For each record of the request, the number of lines up to its end: a record may have several lines. Empty if
+    /// each
     /// record is one line.
     pub ends: Vec<u64>,
 }

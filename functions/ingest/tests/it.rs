@@ -645,7 +645,7 @@ async fn errors_have_the_style_of_the_protocol() {
         (native("pin", JSON, "\n"), 400, "empty_body"),
         (native("pin", NDJSON, ""), 400, "empty_body"),
         (typed("PUT", "/v1/pin", JSON, "{}"), 405, "method_not_allowed"),
-        (typed("GET", "/", JSON, ""), 404, "not_found"),
+        (typed("GET", "/nosuch", JSON, ""), 404, "not_found"),
     ] {
         let (got, error, _) = send_rejected(request).await;
         assert_eq!((got, &error["error"]), (status, &json!(code)), "{error}");

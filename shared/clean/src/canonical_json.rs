@@ -164,7 +164,8 @@ impl Writer<'_> {
     }
 }
 
-/// The most digits before the decimal point without an exponent, and zeros behind it, as in ECMAScript (`Number::toString`).
+/// The most digits before the decimal point without an exponent, and zeros behind it, as in ECMAScript
+/// (`Number::toString`).
 const MAX_INTEGER_DIGITS: i64 = 21;
 const MAX_LEADING_ZEROS: i64 = 6;
 

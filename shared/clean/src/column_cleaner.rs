@@ -364,7 +364,8 @@ impl ColumnCleaner<'_> {
         timestamp::parse(value, &self.column.formats).ok_or(Reason::BadTimestamp)
     }
 
-    /// The canonical JSON text of a value. A string that has a JSON object or array as its text is that: in CSV there is no other way to write
+    /// The canonical JSON text of a value. A string that has a JSON object or array as its text is that: in CSV there
+    /// is no other way to write
     /// one.
     fn json_text(&mut self, value: FieldValue) -> Result<Span, Reason> {
         let sent = match value {

@@ -45,7 +45,8 @@ impl KeyBuilder {
         self.push_cells(encoder, view, identity, |index| view.row.cells[index]);
     }
 
-    /// Adds the key of a row in the former epoch, whose keys covered JSON values as they were sent, and not the content of a record.
+    /// Adds the key of a row in the former epoch, whose keys covered JSON values as they were sent, and not the
+    /// content of a record.
     pub(crate) fn push_former(
         &mut self,
         encoder: &KeyEncoder,

@@ -306,7 +306,8 @@ impl RecordCleaner {
         Ok(())
     }
 
-    /// Parses a record and determines its dataset. If nothing of a contract is found in it, it may be the envelope of another API: the text that
+    /// Parses a record and determines its dataset. If nothing of a contract is found in it, it may be the envelope of
+    /// another API: the text that
     /// is returned is the record inside.
     fn parse_and_route<'t>(
         &mut self,

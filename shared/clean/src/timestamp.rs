@@ -43,7 +43,8 @@ pub(crate) fn parse(value: TimeValue<'_>, formats: &[TimeFormat]) -> Option<i64>
     })
 }
 
-/// Microseconds of a number of seconds times ten to the power of `exponent` minus six. Digits beyond the microsecond are cut, as behind %S.
+/// Microseconds of a number of seconds times ten to the power of `exponent` minus six. Digits beyond the microsecond
+/// are cut, as behind %S.
 fn parse_unix(text: &str, exponent: i32) -> Option<i64> {
     decimal::parse_floor(text, exponent).ok().map(|(micros, _)| micros)
 }
@@ -97,7 +98,8 @@ impl Cursor<'_> {
         Some(())
     }
 
-    /// Passes the separator of a date that begins with its year: that of the pattern, or another usual one. The order of year, month and day is
+    /// Passes the separator of a date that begins with its year: that of the pattern, or another usual one. The order
+    /// of year, month and day is
     /// the same in all of them.
     fn date_separator(&mut self, expected: char) -> Option<()> {
         match self.0.split_first() {
@@ -186,7 +188,8 @@ impl Cursor<'_> {
         (hours <= 18 && minutes < 60).then(|| sign * i64::from(hours * 3600 + minutes * 60))
     }
 
-    /// Passes the name of a region behind a zone, as Java's `ZonedDateTime` writes it: `[Europe/Berlin]`. The offset before it decides.
+    /// Passes the name of a region behind a zone, as Java's `ZonedDateTime` writes it: `[Europe/Berlin]`. The offset
+    /// before it decides.
     fn region(&mut self) -> Option<()> {
         if let [b'[', name @ .., b']'] = self.0 {
             let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"/_+-".contains(byte);
@@ -230,7 +233,8 @@ const WEEKDAYS: [(&[u8; 3], &[u8]); 7] = [
     (b"Sun", b"day"),
 ];
 
-/// Names of zones with one meaning in mail headers (RFC 5322, section 4.3) and in Europe, and their hours east of UTC. Others, such as IST and BST,
+/// Names of zones with one meaning in mail headers (RFC 5322, section 4.3) and in Europe, and their hours east of UTC.
+/// Others, such as IST and BST,
 /// have several meanings.
 const ZONES: [(&str, i8); 20] = [
     ("Z", 0),

@@ -361,7 +361,8 @@ impl<'a> RecordSplitter<'a> {
     }
 }
 
-/// The index of an element of an array that is one record of its request. The first element has the index of the record.
+/// The index of an element of an array that is one record of its request. The first element has the index of the
+/// record.
 fn element_index(index: u64, element: u64) -> u64 {
     index.wrapping_add(element << ELEMENT_SHIFT)
 }

@@ -17,7 +17,8 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG
 /// The most layers of base64 and JSON strings that are removed. Clients encode once too often, not more.
 const MAX_LAYERS: u32 = 3;
 
-/// Returns the text of the records in `data`: decompressed, and without the base64 or the JSON string around it. Data in which no JSON
+/// Returns the text of the records in `data`: decompressed, and without the base64 or the JSON string around it. Data
+/// in which no JSON
 /// object or array is found that way is only decompressed.
 ///
 /// # Errors
@@ -64,7 +65,8 @@ pub fn is_container(text: &[u8]) -> bool {
     matches!(lexer.peek(), Some(b'{' | b'[')) && lexer.skip_value().is_ok() && lexer.end().is_ok()
 }
 
-/// Decodes base64 of either alphabet, with or without padding, also in lines (MIME), and several of them in a row: API Gateway's mapping
+/// Decodes base64 of either alphabet, with or without padding, also in lines (MIME), and several of them in a row: API
+/// Gateway's mapping
 /// templates append the base64 of a line feed.
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let dense: Cow<'_, [u8]> = match text.iter().any(u8::is_ascii_whitespace) {

@@ -21,7 +21,8 @@ pub struct Record<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-/// Iterates over the records of a text. `is_field` says whether a contract reads a field of this name; an object with such a field is a
+/// Iterates over the records of a text. `is_field` says whether a contract reads a field of this name; an object with
+/// such a field is a
 /// record itself.
 ///
 /// Texts that are not JSON are records too. Blank lines are not.
@@ -156,6 +157,9 @@ impl<'a> Iterator for Elements<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
 
     fn records(text: &str) -> Vec<(u64, u64, String)> {
@@ -181,6 +185,28 @@ mod tests {
         let places = [(0, 0, "{}"), (2, 0, "{\"a\":1}"), (2, 1, "{\"a\":2}"), (3, 0, "x")];
         let places = places.map(|(line, element, text)| (line, element, text.to_owned()));
         assert_eq!(records("{}\n\n[{\"a\":1},{\"a\":2}]\nx\n"), places);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+
+        #[test]
+        fn lines_and_an_array_of_objects_give_the_same_records(numbers in proptest::collection::vec(any::<u32>(), 1..9)) {
+            let objects: Vec<String> = numbers.iter().map(|number| format!("{{\"a\":[{number},\"]\"]}}")).collect();
+            for text in [objects.join("\n"), format!("[{}]", objects.join(" , ")), format!("{{\"value\":[{}]}}", objects.join(","))] {
+                prop_assert_eq!(&texts(&text), &objects);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_split_without_a_panic(tokens in proptest::collection::vec(proptest::sample::select(vec![
+            "{", "}", "[", "]", ",", ":", "\"", "\"value\"", "\\", "\n", "1", "e30=", "{}", "{\"Data\":[{}]}", "é", "\u{0}",
+        ]), 0..12)) {
+            let text = tokens.concat();
+            let decoded = crate::decode(text.as_bytes(), 1 << 16).unwrap();
+            let count = Records::of_lines(&decoded, |_| false).count();
+            prop_assert!(count <= decoded.len());
+        }
     }
 
     #[test]

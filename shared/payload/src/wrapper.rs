@@ -1,4 +1,5 @@
-//! Objects around a record: clients send the envelope of one API inside that of another, as in `"Data": {"value": {...}}`.
+//! Objects around a record: clients send the envelope of one API inside that of another, as in `"Data": {"value":
+//! {...}}`.
 
 use pinlake_json::{Lexer, Malformed, RunEnd};
 
@@ -14,7 +15,8 @@ pub fn wrapped_object(text: &str) -> Option<&str> {
     std::str::from_utf8(found).ok()
 }
 
-/// The array inside an object, likewise. The object must not have a field that `is_field`, and must begin as an envelope does, so that
+/// The array inside an object, likewise. The object must not have a field that `is_field`, and must begin as an
+/// envelope does, so that
 /// records are passed quickly.
 pub(crate) fn find_wrapped_array(text: &[u8], is_field: impl Fn(&str) -> bool) -> Option<&[u8]> {
     let mut lexer = Lexer::new(text);
@@ -32,7 +34,8 @@ pub(crate) fn find_wrapped_array(text: &[u8], is_field: impl Fn(&str) -> bool) -
     find_value(text, b'[', is_field)
 }
 
-/// The only value of the object `text` that has one of the names and begins with `open`; `None` if the object has a field that `is_field`.
+/// The only value of the object `text` that has one of the names and begins with `open`; `None` if the object has a
+/// field that `is_field`.
 fn find_value(text: &[u8], open: u8, is_field: impl Fn(&str) -> bool) -> Option<&[u8]> {
     /// The object is no wrapper.
     struct Stop;

@@ -318,7 +318,8 @@ impl Contract {
         &self.identity_hash
     }
 
-    /// The key epoch of older data files: with `identity = "record"`, keys did not cover the content of the record; keys of `json` columns covered
+    /// The key epoch of older data files: with `identity = "record"`, keys did not cover the content of the record;
+    /// keys of `json` columns covered
     /// the text as it was sent. `None` for other identities.
     pub fn former_identity_hash(&self) -> Option<&str> {
         self.former_identity_hash.as_deref()
@@ -339,7 +340,8 @@ impl Contract {
         Arc::clone(&self.table_schema)
     }
 
-    /// The columns of a landing object: those of [`Self::arrow_schema`], then [`KEY_COLUMN`], and [`FORMER_KEY_COLUMN`] if the contract has a
+    /// The columns of a landing object: those of [`Self::arrow_schema`], then [`KEY_COLUMN`], and
+    /// [`FORMER_KEY_COLUMN`] if the contract has a
     /// former key epoch.
     pub fn landing_schema(&self) -> SchemaRef {
         Arc::clone(&self.landing_schema)

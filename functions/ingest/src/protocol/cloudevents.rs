@@ -1,7 +1,9 @@
 //! CloudEvents 1.0 over HTTP: structured events and batches.
 //!
-//! Source: the CNCF's "HTTP Protocol Binding for CloudEvents", 1.0.2, and "JSON Event Format". The record is the event's `data`, or the records in
-//! `data_base64`. If a contract reads the field `data`, or the event has none, the record is the event itself, with its attributes. Events in binary
+//! Source: the CNCF's "HTTP Protocol Binding for CloudEvents", 1.0.2, and "JSON Event Format". The record is the
+//! event's `data`, or the records in
+//! `data_base64`. If a contract reads the field `data`, or the event has none, the record is the event itself, with
+//! its attributes. Events in binary
 //! mode are requests of the native protocol, whose body is the data.
 
 use super::native;

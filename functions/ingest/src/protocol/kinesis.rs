@@ -2,7 +2,8 @@
 //!
 //! Source: "Tutorial: Create a REST API as an Amazon Kinesis proxy" (API Gateway Developer Guide). The tutorial spells
 //! member names in two ways, so capitals and hyphens are ignored: `Data`, `data`, `PartitionKey`, `partition-key`. The
-//! path names the stream; a `StreamName` in the body is ignored. Consecutive records of one partition key share a Kinesis
+//! path names the stream; a `StreamName` in the body is ignored. Consecutive records of one partition key share a
+//! Kinesis
 //! record, so that a small request is not hundreds of records on the stream.
 
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -43,7 +44,8 @@ const fn records_methods(resource: Resource) -> [Method; 2] {
 }
 
 const ENDPOINTS: &[Endpoint] = &[
-    // Paths of old clients that name the stream in the query string, call the collection "stream", or mix it up with topics.
+    // Paths of old clients that name the stream in the query string, call the collection "stream", or mix it up with
+    // topics.
     Endpoint::new("/streams/record", &record_methods(Resource::QueryStream)),
     Endpoint::new("/streams/records", &records_methods(Resource::QueryStream)),
     Endpoint::new("/stream/{stream}/record", &record_methods(Resource::Stream)),
@@ -136,7 +138,8 @@ fn exception(error: &ApiError) -> &'static str {
     }
 }
 
-/// Checks that the media type is one of JSON. Requests without one are JSON, as with API Gateway. Kafka's types are accepted, because clients
+/// Checks that the media type is one of JSON. Requests without one are JSON, as with API Gateway. Kafka's types are
+/// accepted, because clients
 /// of both APIs send them to either: the body tells.
 pub(super) fn check_media_type(media_type: Option<&str>) -> Result<(), ApiError> {
     match media_type {
@@ -171,7 +174,8 @@ fn route_record<'a>(context: &RequestContext<'a>, partition_key: Option<&str>) -
     }
 }
 
-/// Decodes the body of `PutRecord` or `PutRecords`: the latter has `Records`. `route` maps a partition key to the dataset; `None` if the
+/// Decodes the body of `PutRecord` or `PutRecords`: the latter has `Records`. `route` maps a partition key to the
+/// dataset; `None` if the
 /// record's shape decides when it is cleaned.
 pub(super) fn decode_body<'a, R: Fn(Option<&str>) -> Option<&'a str>>(
     text: &[u8],

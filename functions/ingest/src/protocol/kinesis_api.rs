@@ -1,7 +1,10 @@
-//! The API of Kinesis Data Streams itself: `PutRecord` and `PutRecords`, so that an AWS SDK with another endpoint works.
+//! The API of Kinesis Data Streams itself: `PutRecord` and `PutRecords`, so that an AWS SDK with another endpoint
+//! works.
 //!
-//! Source: Kinesis API reference. A request is `POST /` with `X-Amz-Target: Kinesis_20131202.PutRecord` and JSON 1.1; the body names the
-//! stream. `Data` is base64. An SDK that sends CBOR has to be told to send JSON. Its signature is not checked here: an API key may be the access
+//! Source: Kinesis API reference. A request is `POST /` with `X-Amz-Target: Kinesis_20131202.PutRecord` and JSON 1.1;
+//! the body names the
+//! stream. `Data` is base64. An SDK that sends CBOR has to be told to send JSON. Its signature is not checked here: an
+//! API key may be the access
 //! key id of the SDK's credentials.
 
 use http::StatusCode;

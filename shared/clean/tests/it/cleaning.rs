@@ -209,7 +209,8 @@ fn invalid_records_are_quarantined_with_a_reason() {
     assert_eq!(single(&catalog, both, Some("user")).0, "user");
 }
 
-/// The record of the course that the old pipelines' clients come from, and records that have nothing in common with a contract.
+/// The record of the course that the old pipelines' clients come from, and records that have nothing in common with a
+/// contract.
 #[test]
 fn a_record_in_which_nothing_is_found_is_quarantined() {
     let catalog = contracts();
