@@ -41,9 +41,9 @@ impl JsonLines {
         self.values = Some(JsonValues::from_line(input, self.limits, line));
     }
 
-    /// Whether the next byte of the input is inside of an object. An error is returned by the next read.
+    /// Whether the next byte of the input is inside of an object.
     fn is_next_inside(&mut self) -> bool {
-        self.input.fill_buf().is_ok_and(|chunk| chunk.first().is_some_and(|byte| is_inside(*byte)))
+        self.input.peek().is_some_and(is_inside)
     }
 }
 
@@ -175,12 +175,13 @@ impl FormatReader for JsonLines {
         let mut bytes = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |last| last + 1);
         let mut is_values = false;
         if self.is_adaptive {
-            // Where the next line is not in memory, its line is left to `read_record`, which looks ahead.
-            if bytes == filled && bytes > 0 {
-                bytes = memchr::memrchr(b'\n', &buffer[..bytes - 1]).map_or(0, |last| last + 1);
-                count -= 1;
+            let mut open = find_open_line(&buffer[..filled]).filter(|open| *open < bytes);
+            // The next line may not be in memory yet.
+            if open.is_none() && bytes == filled && bytes > 0 && failed.is_none() && self.is_next_inside() {
+                let start = memchr::memrchr(b'\n', &buffer[..bytes - 1]).map_or(0, |last| last + 1);
+                open = Some(start).filter(|start| is_open(&buffer[*start..bytes]));
             }
-            if let Some(open) = find_open_line(&buffer[..filled]).filter(|open| *open <= bytes) {
+            if let Some(open) = open {
                 bytes = open;
                 count = memchr::memchr_iter(b'\n', &buffer[..bytes]).count() as u64;
                 is_values = true;

@@ -26,6 +26,20 @@ impl PutBack {
         self.failed = failed.or(self.failed.take());
     }
 
+    /// The next byte, if there is one. An error is returned by the next read.
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        if self.failed.is_some() || !self.rest().is_empty() {
+            return self.rest().first().copied();
+        }
+        match self.input.fill_buf() {
+            Ok(chunk) => chunk.first().copied(),
+            Err(error) => {
+                self.failed = Some(error);
+                None
+            }
+        }
+    }
+
     fn rest(&self) -> &[u8] {
         &self.bytes[self.read..]
     }
