@@ -256,7 +256,7 @@ class Smoke(unittest.TestCase):
             code, _ = self.run_smoke(ingest, smoke.Plan("pinlake", dataset="pin", record=file))
         self.assertEqual(code, 0)
         paths = [path for _, path, _, _ in ingest.requests]
-        self.assertEqual(paths, ["/v1/pin", "/topics/pin", "/streams/streaming-smoke-pin/record"])
+        self.assertEqual(paths, ["/v1/pin", "/topics/pin", "/streams/pin/record"])
         self.assertRegex(json.loads(ingest.requests[0][3])["title"], r"^at 20\d\d-.*Z, smoke-.*-native$")
 
     def wrong(self, text: str, plan: smoke.Plan, url: str = "http://127.0.0.1:9", **parameters: str) -> None:

@@ -59,5 +59,6 @@ fn quarantined_records_are_listed_exported_and_redriven() {
     assert_eq!(run(&["quarantine", "export"]).lines().count(), 1);
     assert_eq!(run(&["quarantine", "export", "--resolved"]).lines().count(), 2);
     let again = json_of(&run(&["load", file.to_str().unwrap()]));
-    assert_eq!((again["inserted"].as_u64(), again["quarantined"].as_u64()), (Some(0), Some(0)));
+    // A record that breaks its contract counts each time it is loaded, although quarantine has it already.
+    assert_eq!((again["inserted"].as_u64(), again["quarantined"].as_u64()), (Some(0), Some(1)));
 }
