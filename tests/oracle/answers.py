@@ -207,7 +207,7 @@ def read(folder):
     """The distinct clean rows of each dataset, and the counts of its lines."""
     tables, counts = {}, {}
     for dataset in CLEANERS:
-        rows, rejects, lines = set(), set(), 0
+        rows, rejects, lines = set(), 0, 0
         path = Path(folder) / f"{dataset}.ndjson"
         for line in path.read_bytes().split(b"\n") if path.exists() else []:
             if not line.strip():
@@ -216,13 +216,14 @@ def read(folder):
             try:
                 rows.add(cleaned(dataset, line))
             except Rejected:
-                rejects.add(line)
+                rejects += 1
         tables[dataset] = rows
         counts[dataset] = {
             "read": lines,
             "inserted": len(rows),
-            "duplicates": lines - len(rows) - len(rejects),
-            "quarantined": len(rejects),
+            "duplicates": lines - len(rows) - rejects,
+            # Also those that quarantine has already.
+            "quarantined": rejects,
         }
     return tables, counts
 

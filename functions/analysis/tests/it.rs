@@ -132,7 +132,8 @@ impl ExternalEngine for RecordingEngine {
             return Err(QueryFailure::new(&query.file, FailureKind::Service, "it is not there"));
         }
         if self.inserts_users && query.name == "users" {
-            self.insert("user", &format!(r#"{{"ind": {}, "first_name": "Ann", "age": "20"}}"#, n + 100)).await;
+            self.insert("user", &format!(r#"{{"ind": {}, "first_name": "Ann", "age": "20"}}"#, n + 100))
+                .await;
         }
         Ok(QueryRows { columns: vec!["n".to_owned()], rows: vec![vec![json!(n)]] })
     }
