@@ -304,17 +304,17 @@ fn compare_with_simple_reader(
     found: &[(u64, Vec<u8>, Option<Reason>)],
     most: usize,
 ) {
-    let is_packed = matches!(
-        bytes,
-        [0x1f, 0x8b, ..]
-            | [0x28, 0xb5, 0x2f, 0xfd, ..]
-            | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]
-            | [b'B', b'Z', b'h', ..]
-            | [0xfd, b'7', ..]
-            | [b'P', b'K', ..]
-            | [0xff, 0xfe, ..]
-            | [0xfe, 0xff, ..]
-    );
+    const PACKED: [&[u8]; 7] = [
+        &[0x1f, 0x8b],
+        &[0x28, 0xb5, 0x2f, 0xfd],
+        b"BZh",
+        &[0xfd, b'7'],
+        b"PK",
+        &[0xff, 0xfe],
+        &[0xfe, 0xff],
+    ];
+    let is_packed =
+        PACKED.iter().any(|mark| bytes.starts_with(mark)) || bytes.get(1..4) == Some(&[0x2a, 0x4d, 0x18]);
     // An object may go on in a line that begins like this.
     let goes_on = |line: &[u8]| matches!(line.first(), Some(b' ' | b'\t' | b'}' | b']' | b'"'));
     let is_mixed = format == Format::JsonLines && bytes.split(|byte| *byte == b'\n').any(goes_on);
