@@ -255,7 +255,7 @@ impl Compaction<'_> {
 }
 
 /// Describes from which records the objects come, so that a log can be searched for an acknowledgement: for each shard
-/// its name and the first and last sequence number, `records/shardId-000000000000 17..42`.
+/// its name and the first and last sequence number, `kinesis/records/shardId-000000000000 17..42`.
 fn describe_sources(objects: &[LandingObject]) -> String {
     let mut shards: BTreeMap<&RecordSource, (&str, &str)> = BTreeMap::new();
     // Longer numbers are greater.
