@@ -134,12 +134,12 @@ def copy_checkout() -> None:
     for built in ("debug", rust_target()):
         (COPY / "target" / built).symlink_to(ROOT / "target" / built)
     (COPY / ".venv").symlink_to(ROOT / ".venv")
-    config = COPY / "samconfig.toml"
-    # The stand-in has no CodeDeploy.
-    text = config.read_text().replace('["GradualDeployment=true"]', json.dumps(PARAMETERS))
-    for name in ("default", "dev"):
-        text += f"\n[{name}.global.parameters]\nparameter_overrides = {json.dumps(PARAMETERS)}\n"
-    config.write_text(text)
+    settings = [
+        f"[{name}.global.parameters]\nparameter_overrides = {json.dumps(PARAMETERS)}\n"
+        for name in ("default", "dev", "prod")
+    ]
+    with (COPY / "samconfig.toml").open("a") as config:
+        config.write("\n" + "\n".join(settings))
     git("init", "--quiet", "--initial-branch=main")
     # A pattern with a slash at its end matches no symbolic link.
     (COPY / ".git" / "info" / "exclude").write_text("/target\n/.venv\n")
