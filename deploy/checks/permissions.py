@@ -131,7 +131,7 @@ def check(target: Target) -> Iterator[Finding]:
                 answers = list(_simulate(target, role, question))
             except (BotoCoreError, ClientError) as error:
                 why = f"iam:SimulatePrincipalPolicy: {error_code(error) if is_denied(error) else describe_error(error)}"
-                yield not_checked("permissions", why, f"compare them with docs/deploy.md by hand; {_ADVICE}")
+                yield not_checked("permissions", why, f"compare them with docs/deploy.md; {_ADVICE}")
                 return
             denied = [action for action, is_allowed, lacks_context in answers if not is_allowed and not lacks_context]
             unsure = [action for action, is_allowed, lacks_context in answers if not is_allowed and lacks_context]

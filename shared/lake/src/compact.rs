@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use pinlake_landing::land::{RawBatch, land_replacement};
 use pinlake_landing::object::{self, LandingObject};
+use pinlake_landing::sequence::Sequence;
 use pinlake_landing::source::RecordSource;
 use pinlake_landing::{LandingError, raw};
 use pinlake_schema::{Catalog, Contract};
@@ -258,14 +259,13 @@ impl Compaction<'_> {
 /// its name and the first and last sequence number, `kinesis/records/shardId-000000000000 17..42`.
 fn describe_sources(objects: &[LandingObject]) -> String {
     let mut shards: BTreeMap<&RecordSource, (&str, &str)> = BTreeMap::new();
-    // Longer numbers are greater.
-    let order = |a: &str, b: &str| a.len().cmp(&b.len()).then_with(|| a.cmp(b));
+    let number = |text: &str| text.parse::<Sequence>().ok();
     for LandingObject { name, .. } in objects {
         let range = shards.entry(&name.source).or_insert((&name.first, &name.last));
-        if order(&name.first, range.0).is_lt() {
+        if number(&name.first) < number(range.0) {
             range.0 = &name.first;
         }
-        if order(&name.last, range.1).is_gt() {
+        if number(&name.last) > number(range.1) {
             range.1 = &name.last;
         }
     }
