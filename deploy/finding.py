@@ -38,6 +38,6 @@ def problem(topic: str, text: str, advice: str) -> Finding:
     return Finding(Level.PROBLEM, topic, text, advice)
 
 
-def not_checked(topic: str, why: str, advice: str = "check it by hand, or with other credentials") -> Finding:
+def not_checked(topic: str, why: str, advice: str = "check it manually, or use other credentials") -> Finding:
     """A check that could not be made."""
     return Finding(Level.WARNING, topic, f"not checked: {why}", advice)

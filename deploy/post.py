@@ -1,4 +1,4 @@
-"""Sends a request to ingest: signed, with an API key, or as anybody. Retries what the API says to retry."""
+"""Sends a request to ingest: signed, with an API key, or anonymous. Retries what the API says to retry."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Signer:
 
 @dataclass(frozen=True)
 class Access:
-    """How ingest recognises the caller. Without both, it is anybody."""
+    """How ingest recognises the caller. Without either, requests are anonymous."""
 
     key: str | None = None
     signer: Signer | None = None

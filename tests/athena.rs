@@ -178,12 +178,20 @@ async fn executions(stack: &Stack, group: &str) -> usize {
 /// Checks a deployment with `AnalysisEngine=athena`. All tests share the lake, so only the number of results is
 /// checked.
 async fn check_athena(stack: Stack, database: String) -> Stack {
+    let name = stack.described("stream").strip_suffix("-records").unwrap();
+    // The schedule does it within an hour. Every table of the lake is registered, and none twice.
+    let register = format!("{name}-register-tables");
+    let registered = stack.invoke_named(&register, json!({})).await;
+    let registered: Vec<&str> = registered.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(DATASETS.iter().all(|dataset| registered.contains(dataset)), "{registered:?}");
+    assert_eq!(stack.invoke_named(&register, json!({})).await, json!([]));
     for dataset in DATASETS {
         let name = json!({ "DatabaseName": database, "Name": dataset });
         let table = stack.aws("AWSGlue.GetTable", name).await["Table"].clone();
         let place = format!("s3://{}/tables/{dataset}/", stack.described("bucket"));
         assert_eq!(table["StorageDescriptor"]["Location"], place, "{table}");
-        assert_eq!(table["Parameters"]["table_type"], "DELTA", "{table}");
+        assert_eq!(table["StorageDescriptor"]["SerdeInfo"]["Parameters"]["path"], place, "{table}");
+        assert_eq!(table["Parameters"]["spark.sql.sources.provider"], "delta", "{table}");
         assert_eq!(
             table["Parameters"]["classification"],
             Value::Null,

@@ -241,7 +241,11 @@ impl Stack {
 
     /// Invokes a function by its name in `stack.json`.
     pub async fn invoke(&self, function: &str, event: Value) -> Value {
-        let name = self.functions()[function].as_str().unwrap();
+        self.invoke_named(self.functions()[function].as_str().unwrap(), event).await
+    }
+
+    /// Invokes a function by its name on the stand-in.
+    pub async fn invoke_named(&self, name: &str, event: Value) -> Value {
         let url = format!("{}/2015-03-31/functions/{name}/invocations", self.described("endpoint"));
         let answer = answer(self.http.post(url).body(event.to_string())).await;
         assert_eq!(answer.status, 200, "{}", answer.body);

@@ -21,9 +21,9 @@ use std::process::ExitCode;
 
 /// Estimate the cost of a workload on AWS, per month and per million records.
 ///
-/// Adds up Lambda, Kinesis, S3, SQS, DynamoDB and CloudWatch for three settings of the parameter
-/// Freshness: --freshness (60 is `balanced`), `economy` and `fast`; and for Firehose and a pipeline of servers. No call to AWS is made. Prices come from a dated file that names
-/// its sources, CPU times from `make bench`. Free tiers are not included.
+/// Adds up Lambda, Kinesis, S3, SQS, DynamoDB and CloudWatch for three settings of the parameter Freshness: --freshness
+/// (60 is `balanced`), `economy` and `fast`; and for Firehose and a pipeline of servers. No call to AWS is made. Prices
+/// come from a dated file that names its sources, CPU times from `make bench`. Free tiers are not included.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 1,000 records of 1 KB per second, 500 per request, in the tables within a minute:

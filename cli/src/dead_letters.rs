@@ -6,6 +6,7 @@ use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, QueueAttribute
 use pinlake_landing::message::Message as TriggerMessage;
 use pinlake_landing::name::dataset_of;
 use pinlake_platform::aws;
+use pinlake_platform::trigger_queue::SqsTriggerQueue;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -24,14 +25,20 @@ const MAX_PAGES: usize = 100_000;
 pub struct Queues {
     client: Client,
     queue: String,
+    trigger_queue: SqsTriggerQueue,
     dead: Option<String>,
 }
 
 impl Queues {
     /// Opens the queues with these URLs.
     pub async fn new(queue: &str, dead: Option<&str>) -> Queues {
-        let client = Client::new(&aws::load_config().await);
-        Queues { client, queue: queue.to_owned(), dead: dead.map(str::to_owned) }
+        let config = aws::load_config().await;
+        Queues {
+            client: Client::new(&config),
+            queue: queue.to_owned(),
+            trigger_queue: SqsTriggerQueue::new(&config, queue.to_owned()),
+            dead: dead.map(str::to_owned),
+        }
     }
 
     /// The approximate number of dead letters.
@@ -73,8 +80,8 @@ impl Queues {
     }
 
     async fn send(&self, body: &str) -> Result<(), CliError> {
-        let sent = self.client.send_message().queue_url(&self.queue).message_body(body).send().await;
-        sent.map(|_| ()).map_err(|error| queue_error(&self.queue, DisplayErrorContext(error)))
+        let sent = self.trigger_queue.send(body.to_owned()).await;
+        sent.map_err(|error| queue_error(&self.queue, error))
     }
 
     /// Removes messages. One that is not removed is received again, which does no harm.

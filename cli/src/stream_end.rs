@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use pinlake_landing::drain::Acknowledged;
 use pinlake_landing::sequence::Sequence;
 use pinlake_landing::watermark::Watermarks;
+use pinlake_platform::aws;
 
 use crate::error::CliError;
 
@@ -24,7 +25,7 @@ const PAGE_INTERVAL: Duration = Duration::from_millis(400);
 /// Finds the highest sequence number of each shard. Reads only what has not landed: the records above the watermark. A
 /// shard without such records ends at its watermark. Shards that the stream no longer has end there too.
 pub async fn find_ends(name: &str, watermarks: &Watermarks) -> Result<Acknowledged, CliError> {
-    let client = Client::new(&aws_config::load_from_env().await);
+    let client = Client::new(&aws::load_config().await);
     let landed = watermarks.iter().filter(|((stream, _), _)| stream == name);
     let mut ends: Acknowledged =
         landed.map(|((_, shard), sequence)| (shard.clone(), sequence.clone())).collect();

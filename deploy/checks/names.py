@@ -225,7 +225,7 @@ def _describe_holder(target: Target, resource: Resource, kind: Kind, name: str, 
     if holder:
         advice = "choose another stack_name, or delete that stack"
         return problem("names", f"{kind.noun} {name} belongs to the stack {holder}", advice)
-    text = f"{kind.noun} {name} exists and belongs to no stack: an earlier one left it, or it was created by hand"
+    text = f"{kind.noun} {name} exists and belongs to no stack: an earlier one left it, or someone created it manually"
     return problem("names", text, delete)
 
 

@@ -29,14 +29,6 @@ ACTIONS: dict[str, list[str]] = {
     "AWS::CloudWatch::Dashboard": [
         "cloudwatch:DeleteDashboards", "cloudwatch:GetDashboard", "cloudwatch:PutDashboard",
     ],
-    "AWS::CodeDeploy::Application": [
-        "codedeploy:CreateApplication", "codedeploy:DeleteApplication", "codedeploy:GetApplication",
-    ],
-    "AWS::CodeDeploy::DeploymentGroup": [
-        "codedeploy:CreateDeployment", "codedeploy:CreateDeploymentGroup", "codedeploy:DeleteDeploymentGroup",
-        "codedeploy:GetDeployment", "codedeploy:GetDeploymentConfig", "codedeploy:GetDeploymentGroup",
-        "codedeploy:StopDeployment", "codedeploy:UpdateDeploymentGroup", "iam:PassRole",
-    ],
     "AWS::DynamoDB::Table": [
         "dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:DescribeContinuousBackups",
         "dynamodb:DescribeContributorInsights", "dynamodb:DescribeKinesisStreamingDestination",
@@ -58,7 +50,6 @@ ACTIONS: dict[str, list[str]] = {
         "kinesis:IncreaseStreamRetentionPeriod", "kinesis:ListTagsForResource", "kinesis:ListTagsForStream",
         "kinesis:StartStreamEncryption", "kinesis:UpdateShardCount", "kinesis:UpdateStreamMode",
     ],
-    "AWS::Lambda::Alias": ["lambda:CreateAlias", "lambda:DeleteAlias", "lambda:GetAlias", "lambda:UpdateAlias"],
     "AWS::Lambda::EventInvokeConfig": [
         "lambda:DeleteFunctionEventInvokeConfig", "lambda:GetFunctionEventInvokeConfig",
         "lambda:PutFunctionEventInvokeConfig", "lambda:UpdateFunctionEventInvokeConfig",
@@ -77,9 +68,6 @@ ACTIONS: dict[str, list[str]] = {
     "AWS::Lambda::Url": [
         "lambda:CreateFunctionUrlConfig", "lambda:DeleteFunctionUrlConfig", "lambda:GetFunctionUrlConfig",
         "lambda:UpdateFunctionUrlConfig",
-    ],
-    "AWS::Lambda::Version": [
-        "lambda:GetFunctionConfiguration", "lambda:ListVersionsByFunction", "lambda:PublishVersion",
     ],
     "AWS::Logs::LogGroup": [
         "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DescribeLogGroups", "logs:ListTagsForResource",
@@ -105,10 +93,8 @@ ACTIONS: dict[str, list[str]] = {
 #: What SAM makes of a function in this template.
 SERVERLESS = [
     "AWS::Lambda::Function", "AWS::Lambda::Url", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig",
-    "AWS::Lambda::Permission", "AWS::Lambda::Alias", "AWS::Lambda::Version", "AWS::Events::Rule",
+    "AWS::Lambda::Permission", "AWS::Events::Rule",
 ]  # fmt: skip
-#: What SAM adds for `GradualDeployment`.
-GRADUAL = ["AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"]
 
 #: What `sam deploy` itself calls, for the stack and for the change sets of the transform.
 STACK_ACTIONS = [
@@ -145,7 +131,7 @@ def check(target: Target) -> Iterator[Finding]:
                 answers = list(_simulate(target, role, question))
             except (BotoCoreError, ClientError) as error:
                 why = f"iam:SimulatePrincipalPolicy: {error_code(error) if is_denied(error) else describe_error(error)}"
-                yield not_checked("permissions", why, f"compare them with docs/deploy.md by hand; {_ADVICE}")
+                yield not_checked("permissions", why, f"compare them with docs/deploy.md; {_ADVICE}")
                 return
             denied = [action for action, is_allowed, lacks_context in answers if not is_allowed and not lacks_context]
             unsure = [action for action, is_allowed, lacks_context in answers if not is_allowed and lacks_context]
@@ -200,7 +186,7 @@ def _ask_resources(target: Target) -> Iterator[Question]:
     """One question for each type, about the first resource of that type."""
     seen: set[str] = set()
     for resource in target.resources:
-        types = _created_types(target, resource)
+        types = SERVERLESS if resource.type == "AWS::Serverless::Function" else [resource.type]
         for type_ in types:
             if type_ in seen or type_ not in ACTIONS:
                 continue
@@ -210,13 +196,6 @@ def _ask_resources(target: Target) -> Iterator[Question]:
             yield Question(actions, arn)
             if len(actions) < len(ACTIONS[type_]):
                 yield Question(("iam:PassRole",), arn, (("iam:PassedToService", "lambda.amazonaws.com"),))
-
-
-def _created_types(target: Target, resource: Resource) -> list[str]:
-    """The types of the resources that CloudFormation creates for a resource of the template."""
-    if resource.type != "AWS::Serverless::Function":
-        return [resource.type]
-    return SERVERLESS + (GRADUAL if target.template.values.get("GradualDeployment") == "true" else [])
 
 
 def _example(target: Target, resource: Resource, type_: str) -> str:
@@ -237,14 +216,8 @@ def _example(target: Target, resource: Resource, type_: str) -> str:
             return f"arn:{target.partition}:cloudwatch::{target.account_id}:dashboard/{name}"
         case "AWS::Lambda::EventSourceMapping":
             return f"{regional}:event-source-mapping:{_SUFFIX}"
-        case "AWS::Lambda::Alias":
-            return f"{regional}:function:{name}:live"
-        case "AWS::Lambda::Function" | "AWS::Lambda::Url" | "AWS::Lambda::EventInvokeConfig" | "AWS::Lambda::Version":
+        case "AWS::Lambda::Function" | "AWS::Lambda::Url" | "AWS::Lambda::EventInvokeConfig":
             return f"{regional}:function:{name}"
-        case "AWS::CodeDeploy::Application":
-            return f"{regional}:application:{generated}"
-        case "AWS::CodeDeploy::DeploymentGroup":
-            return f"{regional}:deploymentgroup:{generated}/{generated}"
         case "AWS::Lambda::Permission":
             return f"{regional}:function:{target.name}-{_SUFFIX}"
         case "AWS::Logs::LogGroup":

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from deploy.finding import Finding, ok, problem, warning
 from local.places import ROOT, architecture
-
-TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
+from release.places import TARGETS
 
 _SETUP = "run `make .venv/ready`, which installs it"
 

@@ -152,6 +152,11 @@ class Check(unittest.TestCase):
                 for other in (elsewhere, {"Namespace": {"Ref": "AWS::StackName"}}):
                     self.breaks(metric, lambda changed, a=alarm, o=other: changed[a]["Properties"].update(o))
 
+    def test_the_sample_event_of_the_canary_is_that_of_its_schedule(self) -> None:
+        sent = json.loads(RESOURCES["Ingest"]["Properties"]["Events"]["TestRecord"]["Properties"]["Input"])
+        sample = json.loads((TEMPLATE.parent / "events" / "ingest_canary.json").read_text())
+        self.assertEqual(sent, sample)
+
     def test_alarms_are_documented_and_watch_metrics_that_functions_emit(self) -> None:
         alarm = "CleanerRetriesAlarm"
         self.assertEqual(alarm_problems(RESOURCES), [])

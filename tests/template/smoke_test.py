@@ -29,7 +29,7 @@ from local.places import ROOT, ingest_url
 
 REGION = "eu-west-1"
 SESSION = boto3.Session(aws_access_key_id="AKIA", aws_secret_access_key="secret", aws_session_token="token")
-#: What stands in for pinlake: `wait` needs acknowledgements, and `analyse` counts the marks as `COUNTS` says.
+#: A stub of the program pinlake: `wait` requires acknowledgements, and `analyse` returns the counts in `COUNTS`.
 PINLAKE = """#!{python} -IS
 import json, os, pathlib, re, sys
 command, arguments = sys.argv[1], dict(zip(sys.argv[2::2], sys.argv[3::2]))

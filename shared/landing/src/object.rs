@@ -47,7 +47,7 @@ pub struct LandedRows {
     pub batches: Vec<RecordBatch>,
     /// Path of the raw object that the rows were cleaned from.
     pub raw: Option<String>,
-    /// When the first record arrived at its source. Objects written before 0.3 do not say.
+    /// When the first record arrived at its source. Objects written before 0.2 do not have it.
     pub arrived: Option<DateTime<Utc>>,
 }
 
