@@ -35,17 +35,8 @@ async fn load(folder: &Path, args: &[&str]) -> Ran {
 
 /// read, inserted, duplicates and quarantined records of `t`.
 fn counts(ran: &Ran) -> [u64; 4] {
-<<<<<<< HEAD
-    let line: Value = ran
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .find(|line: &Value| line["dataset"] == "t")
-        .unwrap();
-=======
     let mut lines = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let line = lines.find(|line| line["dataset"] == "t").unwrap();
->>>>>>> files
     ["read", "inserted", "duplicates", "quarantined"].map(|name| line[name].as_u64().unwrap())
 }
 
