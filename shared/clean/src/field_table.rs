@@ -1,6 +1,6 @@
 //! The fields that contracts read, and a fast lookup of their numbers by name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use pinlake_schema::Catalog;
 use pinlake_schema::field_name::{fold_case, normalize};
@@ -25,7 +25,8 @@ pub(crate) enum ReadAs {
 pub(crate) struct FieldTable {
     names: Vec<String>,
     ids: HashMap<String, FieldId>,
-    /// The fields by their names in the normal form of Unicode, and by that in lower case. `None` where several fields have the name.
+    /// A field by its name in the normal form of Unicode, and by that in lower case. `None` where a contract reads several fields of this
+    /// name.
     normalized: HashMap<String, Option<FieldId>>,
     folded: HashMap<String, Option<FieldId>>,
     /// What names that are similar to those of fields were resolved to.
@@ -96,20 +97,24 @@ impl FieldTable {
             read_as: Vec::new(),
         };
         for contract in catalog.contracts() {
-            for field in contract.route.shape.iter().chain(&contract.route.any_of) {
-                table.add(field);
-            }
-            let read = contract.columns.iter().flat_map(|column| column.source.fields());
-            for field in read.flatten() {
-                table.add(field);
-            }
-        }
-        for (id, name) in (0..).zip(&table.names) {
-            let normal = normalize(name);
-            for (names, key) in
-                [(&mut table.folded, fold_case(&normal)), (&mut table.normalized, normal.into_owned())]
-            {
-                names.entry(key).and_modify(|field| *field = None).or_insert(Some(id));
+            let read = contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
+            let own: BTreeSet<&String> =
+                contract.route.shape.iter().chain(&contract.route.any_of).chain(read).collect();
+            let (mut normalized, mut folded) = (HashSet::new(), HashSet::new());
+            for name in own {
+                table.add(name);
+                let normal = normalize(name);
+                for (names, own, key) in [
+                    (&mut table.folded, &mut folded, fold_case(&normal)),
+                    (&mut table.normalized, &mut normalized, normal.into_owned()),
+                ] {
+                    // Fields of several contracts are alternatives to each other: `CompiledContract::new`.
+                    let is_ambiguous = !own.insert(key.clone());
+                    let field = names.entry(key).or_insert(table.ids.get(name).copied());
+                    if is_ambiguous {
+                        *field = None;
+                    }
+                }
             }
         }
         table.add(TYPES_FIELD);
@@ -141,7 +146,7 @@ impl FieldTable {
         self.types_field
     }
 
-    /// The field that a name means: the one of this name, or the only one that is similar to it.
+    /// The field that a name means: the one of this name, or one that is similar to it.
     pub(crate) fn resolve(&self, name: &str) -> Option<FieldId> {
         self.id(name).or_else(|| self.find_similar(name))
     }
@@ -153,7 +158,7 @@ impl FieldTable {
         others.map(|(own, id)| (own.as_str(), id)).filter(move |(own, _)| *own != name)
     }
 
-    /// The only field whose name is `name` in the normal form of Unicode, or else without regard to case.
+    /// A field whose name is `name` in the normal form of Unicode, or else without regard to case.
     fn find_similar(&self, name: &str) -> Option<FieldId> {
         if name.len() > MAX_SIMILAR_BYTES {
             return None;
