@@ -135,9 +135,10 @@ def streaming_consumer(api: Api) -> None:
     """Lists and describes streams, sends records, and reads them back from each shard, like a Kinesis consumer."""
     name = f"streaming-{uuid.uuid4().hex}-geo"
     stream = f"/test/streams/{name}"
-    assert api.call("GET", "/test/streams") == {"HasMoreStreams": False, "StreamNames": ["Kinesis-Prod-Stream"]}
-    after = {"ExclusiveStartStreamName": "Kinesis-Prod-Stream", "Limit": 3}
-    assert api.call("GET", "/streams", params=after) == {"HasMoreStreams": False, "StreamNames": []}
+    names = ["Kinesis-Prod-Stream", "geo", "pin", "user"]
+    assert api.call("GET", "/test/streams") == {"HasMoreStreams": False, "StreamNames": names}
+    after = {"ExclusiveStartStreamName": "geo", "Limit": 1}
+    assert api.call("GET", "/streams", params=after) == {"HasMoreStreams": True, "StreamNames": ["pin"]}
     assert api.call("GET", "/streams", 400, params={"Limit": 0})["__type"] == "InvalidArgumentException"
     described = api.call("GET", stream)["StreamDescription"]
     assert described["StreamName"] == name and described["StreamStatus"] == "ACTIVE", described

@@ -1,4 +1,4 @@
-"""Serializes NDJSON for schemathesis."""
+"""Serializes NDJSON and the JSON of the Kinesis API for schemathesis."""
 
 import json
 from typing import Any
@@ -11,6 +11,12 @@ def lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
     """Sends a text of JSON lines unchanged, such as the example in the document; any other value as one line."""
     if isinstance(value, str) and value.strip() and all(map(is_json, value.split("\n"))):
         return value.encode()
+    return json.dumps(value).encode()
+
+
+@schemathesis.serializer("application/x-amz-json-1.1")
+def amazon_json(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    """Sends a value as JSON, as Amazon's SDKs do."""
     return json.dumps(value).encode()
 
 

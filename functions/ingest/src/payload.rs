@@ -244,6 +244,7 @@ mod tests {
         let text = "{\"a\": 1}\n\n{\"a\": 2}\n";
         for value in [
             "[{\"a\": 1}, {\"a\": 2}]".to_owned(),
+            " \n[ {\"a\": 1} , {\"a\": 2} ] ".to_owned(),
             encode("[{\"a\": 1}, {\"a\": 2}]"),
             serde_json::to_string(text).unwrap(),
             encode(text),

@@ -57,6 +57,7 @@ mod cell;
 mod column_cache;
 mod cooperative_joins;
 mod error;
+mod json_functions;
 pub mod lake;
 mod query_set;
 mod render;

@@ -30,6 +30,7 @@ use crate::{
     cell::append_rows,
     column_cache::ColumnBudget,
     cooperative_joins::CooperativeJoins,
+    json_functions::list_json_functions,
     table::{PinnedTable, STORE_URL},
 };
 
@@ -183,6 +184,7 @@ impl Run {
         let context = SessionContext::new_with_state(state);
         let url = Url::parse(STORE_URL).map_err(|error| DataFusionError::External(Box::new(error)))?;
         context.register_object_store(&url, self.store.clone());
+        list_json_functions().for_each(|function| context.register_udf(function));
         let budget = Arc::new(ColumnBudget::new(cache_bytes, &context.task_ctx()));
         for table in self.tables.iter().cloned() {
             // A bare name is neither split at dots nor converted to lower case.

@@ -168,6 +168,8 @@ impl<'a> Lexer<'a> {
             return Err(self.malformed("nested deeper than 128 levels").into());
         }
         self.depth += 1;
+        // White space may precede the bracket.
+        self.peek();
         self.at += 1;
         let mut is_first = true;
         if self.peek() != Some(close) {

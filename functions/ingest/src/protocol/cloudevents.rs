@@ -156,7 +156,12 @@ impl Decoder<'_> {
             }
             "specversion" => {
                 has_version = true;
-                Ok(reader.value(&mut Discard)?)
+                let mut version = Vec::new();
+                reader.value(&mut version)?;
+                match version.as_slice() {
+                    b"\"1.0\"" => Ok(()),
+                    _ => Err(unexpected_shape("has another 'specversion' than \"1.0\"")),
+                }
             }
             _ => Ok(reader.value(&mut Discard)?),
         })?;
@@ -199,6 +204,7 @@ mod tests {
             ("{}", Mode::Structured, "event 0 has no 'specversion'"),
             ("[]", Mode::Structured, "event 0 is not an object"),
             ("{}", Mode::Batched, "a batch of events"),
+            (r#"{"specversion":"0.3"}"#, Mode::Structured, "event 0 has another 'specversion' than \"1.0\""),
             (r#"[{"specversion":"1.0"},7]"#, Mode::Batched, "event 1 is not an object"),
             (r#"{"specversion":"1.0","data":1,"data":2}"#, Mode::Structured, "event 0 has its data twice"),
         ] {
