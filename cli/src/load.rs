@@ -29,7 +29,8 @@ use crate::lake;
 ///
 /// Output: one JSON line per dataset,
 /// {"dataset":"pin","read":N,"inserted":N,"duplicates":N,"quarantined":N,"bytes":N,"seconds":S},
-/// with read = inserted + duplicates + quarantined. Records that match no dataset are counted under null.
+/// with read = inserted + duplicates + quarantined. `superseded` is added if rows took the place of rows
+/// with fewer columns: docs/schema-evolution.md. Records that match no dataset are counted under null.
 ///
 /// Exit code 1 if a file could not be read to its end. The other files are loaded all the same.
 #[derive(Debug, clap::Args)]
@@ -72,10 +73,17 @@ struct Summary {
     dataset: Option<String>,
     read: u64,
     inserted: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    superseded: u64,
     duplicates: u64,
     quarantined: u64,
     bytes: u64,
     seconds: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Runs the command.
@@ -239,9 +247,11 @@ impl Unreadable {
 /// Prints one JSON line per dataset, and returns the number of quarantined records.
 fn print_summaries(summaries: Vec<DatasetSummary>, seconds: f64) -> Result<u64, CliError> {
     let mut all_quarantined = 0;
-    for DatasetSummary { dataset, read, inserted, duplicates, quarantined, bytes } in summaries {
+    for summary in summaries {
+        let DatasetSummary { dataset, read, inserted, superseded, duplicates, quarantined, bytes } = summary;
         all_quarantined += quarantined;
-        console::data_json(&Summary { dataset, read, inserted, duplicates, quarantined, bytes, seconds })?;
+        let line = Summary { dataset, read, inserted, superseded, duplicates, quarantined, bytes, seconds };
+        console::data_json(&line)?;
     }
     Ok(all_quarantined)
 }

@@ -305,6 +305,7 @@ fn add(before: CompactionSummary, now: CompactionSummary) -> CompactionSummary {
     CompactionSummary {
         read: before.read + now.read,
         inserted: before.inserted + now.inserted,
+        superseded: before.superseded + now.superseded,
         duplicates: before.duplicates + now.duplicates,
         objects: before.objects + now.objects,
         cleaned_again: before.cleaned_again + now.cleaned_again,

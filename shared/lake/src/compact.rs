@@ -52,10 +52,12 @@ impl Default for CompactionLimits {
 /// What one compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CompactionSummary {
-    /// Rows of the landing objects: `read = inserted + duplicates`.
+    /// Rows of the landing objects: `read = inserted + superseded + duplicates`.
     pub read: u64,
     /// Rows that are new in the table.
     pub inserted: u64,
+    /// Rows that took the place of rows with fewer columns.
+    pub superseded: u64,
     /// Rows that the table already had, or that landed twice.
     pub duplicates: u64,
     /// Landing objects that were inserted and removed.
@@ -160,16 +162,18 @@ impl Compaction<'_> {
         let rows = insert_and_reconcile(self.tables, self.catalog, contract, &batches).await?;
         if let Some(version) = rows.version {
             let (dataset, sources) = (&contract.name, describe_sources(objects));
-            tracing::info!(dataset, version, inserted = rows.inserted, sources, "committed");
+            let (inserted, superseded) = (rows.inserted, rows.superseded);
+            tracing::info!(dataset, version, inserted, superseded, sources, "committed");
         }
         let paths = objects.iter().map(|object| object.path.clone()).collect();
         object::remove(&self.tables.store, paths).await?;
         self.summary.read += rows.read;
         self.summary.inserted += rows.inserted;
+        self.summary.superseded += rows.superseded;
         self.summary.duplicates += rows.duplicates;
         self.summary.objects += objects.len() as u64;
         self.summary.oldest_arrival = self.summary.oldest_arrival.into_iter().chain(arrived).min();
-        Ok(InsertedObjects { count, is_contended: rows.inserted == 0 })
+        Ok(InsertedObjects { count, is_contended: rows.version.is_none() })
     }
 
     /// Reads landing objects up to the limit of row bytes. Returns the rows, the arrival of the first record, and the

@@ -18,12 +18,12 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 use arrow::array::cast::AsArray;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use delta_kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::scan::state::ScanFile;
-use delta_kernel::schema::StructType;
+use delta_kernel::schema::{StructField, StructType};
 use delta_kernel::transaction::create_table::create_table;
 use delta_kernel::transaction::{CommitResult, Transaction, UpdateTableOperation, WriteState};
 use delta_kernel::{FileMeta, FilteredEngineData, KernelError, KernelResult, Snapshot};
@@ -345,6 +345,32 @@ impl TableLog {
         let result = create_table(MIRROR, Arc::new(schema), ENGINE_INFO, false)
             .with_table_properties(properties)
             .with_commit_info(info, info_schema)
+            .build(&self.engine, Box::new(CaptureCommitter))
+            .and_then(|transaction| transaction.commit(&self.engine));
+        self.take_commit(result)
+    }
+
+    /// Builds the commit that adds columns to the table and changes nothing else.
+    ///
+    /// # Errors
+    /// If there is no table, or the kernel does not support the columns.
+    pub(crate) fn build_add_columns_commit(
+        &self,
+        columns: &[Field],
+        info: &CommitInfo,
+    ) -> Result<Bytes, LakeError> {
+        let delta = LakeError::delta(&self.dataset);
+        let snapshot =
+            self.snapshot.clone().ok_or_else(|| delta(KernelError::generic("the table does not exist")))?;
+        let (info, schema) = info.to_engine_data(&self.dataset)?;
+        let mut builder = snapshot.update_table(UpdateTableOperation::AlterTable, ENGINE_INFO, false);
+        for column in columns {
+            let field: StructField =
+                column.try_into_kernel().map_err(|error| delta(KernelError::from(error)))?;
+            builder = builder.add_column(field);
+        }
+        let result = builder
+            .with_commit_info(info, schema)
             .build(&self.engine, Box::new(CaptureCommitter))
             .and_then(|transaction| transaction.commit(&self.engine));
         self.take_commit(result)

@@ -1,6 +1,7 @@
 //! The Delta table of one dataset: its rules, its files, and the operations on it.
 
 mod commit;
+mod evolve;
 pub(crate) mod insert;
 mod merge;
 #[cfg(test)]
@@ -15,12 +16,13 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use pinlake_env::Env;
+use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_schema::{Contract, KEY_COLUMN};
 use tokio::sync::Mutex;
 
 use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
-use crate::keys::{EpochKeys, Key, KeyCache, KeyEpoch, KeyMemoryBudget, KeyReader};
+use crate::keys::{EpochKeys, Key, KeyCache, KeyEpoch, KeyMemoryBudget, KeyReader, KnownEpochs};
 use crate::log::TableLog;
 use crate::maintenance::MaintenancePolicy;
 
@@ -61,6 +63,8 @@ pub struct Table {
     store: Arc<dyn ObjectStore>,
     env: Env,
     contract: Arc<Contract>,
+    /// Where the contracts of earlier key epochs are found.
+    history: Arc<CatalogHistory>,
     root: Path,
     maintenance: MaintenancePolicy,
     /// Its lock lets a process make one commit to a table at a time: two would only conflict.
@@ -79,13 +83,14 @@ impl Table {
         store: Arc<dyn ObjectStore>,
         env: Env,
         contract: Arc<Contract>,
+        history: Arc<CatalogHistory>,
         budget: KeyMemoryBudget,
         maintenance: MaintenancePolicy,
     ) -> Self {
         let root = Path::from_iter([TABLES, &contract.name]);
         let log = TableLog::new(&contract.name, root.clone());
         let state = Mutex::new(CachedState { log, keys: KeyCache::new(budget) });
-        Self { store, env, contract, root, maintenance, state }
+        Self { store, env, contract, history, root, maintenance, state }
     }
 
     /// The contract of the table.
@@ -142,7 +147,7 @@ impl Table {
 
     /// Returns for each key whether the newest version has it. `keys` are of the contract's current epoch, distinct and
     /// ascending; `former` are the same rows' keys of the former epoch. A table that does not exist has none of them,
-    /// nor has a table of another identity, whose keys are not comparable.
+    /// nor have a table and data files of another epoch, whose keys are not comparable.
     pub(crate) async fn contains(
         &self,
         keys: &[Key],
@@ -151,18 +156,31 @@ impl Table {
         let mut state = self.state.lock().await;
         state.log.refresh(&*self.store).await?;
         let CachedState { log, keys: cache } = &mut *state;
-        if log.version().is_none() || self.check_identity(log).is_err() {
+        let reader = match self.key_reader(log).await {
+            Err(LakeError::IdentityChanged { .. }) => return Ok(vec![false; keys.len()]),
+            reader => KeyReader { skips_other_epochs: true, ..reader? },
+        };
+        if log.version().is_none() {
             return Ok(vec![false; keys.len()]);
         }
         cache.retain(log.files());
         let wanted = EpochKeys::for_batch(&self.contract, keys, former);
-        self.key_reader(log)?.find_present(log.files(), &wanted, cache).await
+        Ok(reader.find_present(log.files(), &wanted, cache).await?.present)
     }
 
-    /// Reads the rows of a data file, in the table's columns.
+    /// Reads the rows of a data file, in the columns of the contract.
     pub(crate) async fn read_file(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        self.read_columns(file, &self.contract.table_schema()).await
+    }
+
+    /// Reads the rows of a data file, in `columns`.
+    async fn read_columns(
+        &self,
+        file: &DataFile,
+        columns: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>, LakeError> {
         let (path, bytes) = self.fetch_file(file).await?;
-        self.decode_file(&path, bytes)
+        decode_file(&path, bytes, columns)
     }
 
     /// Reads a data file without decoding it. Returns its path from the lake's root, and its bytes.
@@ -170,14 +188,6 @@ impl Table {
         let path = data_file::absolute_path(&self.root, &file.path);
         let bytes = data_file::get(&*self.store, &path).await?;
         Ok((path, bytes))
-    }
-
-    /// Decodes the rows of a data file, in the table's columns.
-    fn decode_file(&self, path: &Path, bytes: Bytes) -> Result<Vec<RecordBatch>, LakeError> {
-        let columns = self.contract.table_schema();
-        let conform = |batch: RecordBatch| data_file::conform(&batch, &columns);
-        let rows = data_file::open(path, bytes)?.batches;
-        rows.map(|batch| batch.and_then(conform).map_err(LakeError::damaged(path))).collect()
     }
 
     /// The epoch of the keys that the contract computes.
@@ -189,47 +199,53 @@ impl Table {
     }
 
     /// A reader of the table's keys, under the table's rules.
-    fn key_reader<'a>(&'a self, log: &TableLog) -> Result<KeyReader<'a>, LakeError> {
+    ///
+    /// # Errors
+    /// [`LakeError::IdentityChanged`] if the table's keys cannot be computed under the contract.
+    async fn key_reader<'a>(&'a self, log: &TableLog) -> Result<KeyReader<'a>, LakeError> {
+        let (table_epoch, epochs) = self.find_epochs(log).await?;
         Ok(KeyReader {
             store: &self.store,
             table: &self.root,
             contract: &self.contract,
-            table_epoch: self.check_identity(log)?,
+            table_epoch,
+            epochs,
+            skips_other_epochs: false,
             declares_keys: self.contract.stores_keys()
                 && log.schema()?.is_some_and(|schema| schema.field_with_name(KEY_COLUMN).is_ok()),
         })
     }
 
-    /// Checks that the table has the contract's identity and columns.
-    fn check_rules(&self, log: &TableLog) -> Result<(), LakeError> {
-        self.check_identity(log)?;
-        let Some(actual) = log.schema()? else { return Ok(()) };
-        let expected = self.contract.arrow_schema();
-        // A table from before keys were stored does not declare their column. Its data files have it anyway;
-        // readers ignore it.
-        let columns = |schema: &SchemaRef| -> Vec<_> {
-            let fields = schema.fields().iter().filter(|field| field.name() != KEY_COLUMN);
-            fields.map(|field| (field.name().clone(), field.data_type().clone())).collect()
-        };
-        if columns(&actual) != columns(&expected) {
-            let why =
-                format!("the table has {:?}, the contract has {:?}", columns(&actual), columns(&expected));
-            return Err(LakeError::SchemaChanged { dataset: self.contract.name.clone(), why });
+    /// Determines the epoch in the table's properties and the epochs under which the contract finds rows. The catalog history is read only if
+    /// another contract created the table.
+    async fn find_epochs(&self, log: &TableLog) -> Result<(KeyEpoch, KnownEpochs), LakeError> {
+        let current = self.key_epoch()?;
+        let own = KnownEpochs::own(&self.contract, current);
+        if log.version().is_none() {
+            return Ok((current, own));
         }
-        Ok(())
-    }
-
-    /// Checks that the table has the contract's current or former identity. Returns the epoch in the table's
-    /// properties.
-    fn check_identity(&self, log: &TableLog) -> Result<KeyEpoch, LakeError> {
-        let table = log.property(IDENTITY_PROPERTY);
-        let epoch = table.and_then(KeyEpoch::parse);
-        let epoch = epoch.filter(|epoch| KeyEpoch::list_for_contract(&self.contract).contains(epoch));
-        epoch.ok_or_else(|| LakeError::IdentityChanged {
+        let property = log.property(IDENTITY_PROPERTY);
+        let table_epoch = property.and_then(KeyEpoch::parse);
+        if let Some(epoch) = table_epoch.filter(|epoch| own.contains(*epoch)) {
+            return Ok((epoch, own));
+        }
+        let catalogs = self.history.load_all(&*self.store).await?;
+        let contracts = catalogs.iter().filter_map(|catalog| catalog.contract(&self.contract.name));
+        let known = KnownEpochs::with_earlier(&self.contract, current, contracts);
+        let epoch = table_epoch.filter(|epoch| known.contains(*epoch));
+        let epoch = epoch.ok_or_else(|| LakeError::IdentityChanged {
             dataset: self.contract.name.clone(),
-            table: table.unwrap_or("(none)").to_owned(),
+            table: property.unwrap_or("(none)").to_owned(),
             contract: self.contract.label(),
             wanted: self.contract.identity_hash().to_owned(),
-        })
+        })?;
+        Ok((epoch, known))
     }
+}
+
+/// Decodes the rows of a data file, in `columns`.
+fn decode_file(path: &Path, bytes: Bytes, columns: &SchemaRef) -> Result<Vec<RecordBatch>, LakeError> {
+    let conform = |batch: RecordBatch| data_file::conform(&batch, columns);
+    let rows = data_file::open(path, bytes)?.batches;
+    rows.map(|batch| batch.and_then(conform).map_err(LakeError::damaged(path))).collect()
 }

@@ -21,7 +21,7 @@ const DEFAULT_KEY_CACHE_BYTES: usize = 40 << 20;
 pub(crate) struct Tables {
     pub store: Arc<dyn ObjectStore>,
     pub maintenance: MaintenancePolicy,
-    pub catalog_history: CatalogHistory,
+    pub catalog_history: Arc<CatalogHistory>,
     pub evaluations: EvaluationCache,
     env: Env,
     key_budget: KeyMemoryBudget,
@@ -34,7 +34,7 @@ impl Tables {
         Self {
             store,
             maintenance: MaintenancePolicy::default(),
-            catalog_history: CatalogHistory::default(),
+            catalog_history: Arc::default(),
             evaluations: EvaluationCache::default(),
             env,
             key_budget: KeyMemoryBudget::new(DEFAULT_KEY_CACHE_BYTES),
@@ -74,6 +74,7 @@ impl Tables {
             self.store.clone(),
             self.env.clone(),
             contract.clone(),
+            self.catalog_history.clone(),
             self.key_budget.clone(),
             self.maintenance,
         )

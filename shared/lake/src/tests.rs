@@ -1,4 +1,5 @@
 //! Tests that span several modules, and what tests share.
 
+mod evolution;
 mod other_writers;
 pub(crate) mod support;

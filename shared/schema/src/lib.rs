@@ -37,6 +37,7 @@
 //! ```
 
 mod catalog;
+mod change;
 mod contract;
 mod contract_error;
 pub mod field_name;
@@ -47,6 +48,7 @@ pub mod stream_key;
 mod timestamp;
 
 pub use catalog::{Catalog, StreamRoute};
+pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
 pub use contract::{
     Column, ColumnSource, Contract, FieldNames, FileFormat, Identity, MisroutedPolicy, Route, Scalar, Type,
 };

@@ -214,10 +214,13 @@ pub(crate) async fn check_commit(world: &Arc<World>, path: &Path, bytes: &Bytes,
     let note = actions.iter().find_map(|action| action.pointer("/commitInfo/pinlake"));
     let count = |name: &str| note.and_then(|note| note.get(name)).and_then(Value::as_u64).unwrap_or(0);
     let (read, mut inserted, duplicates) = (count("read"), count("inserted"), count("duplicates"));
-    if author == Author::Pinlake && (note.is_none() || read != inserted + duplicates) {
+    let superseded = count("superseded");
+    if author == Author::Pinlake && (note.is_none() || read != inserted + superseded + duplicates) {
         world.report_violation(
             Violation::WrongCounts,
-            format!("{path}: read {read}, inserted {inserted}, duplicates {duplicates}"),
+            format!(
+                "{path}: read {read}, inserted {inserted}, superseded {superseded}, duplicates {duplicates}"
+            ),
         );
     }
     let removed =

@@ -305,7 +305,7 @@ pub async fn poll(queue: Arc<Queue>) {
         for (dataset, done) in &outcome.compacted {
             match done {
                 Ok(done) => {
-                    if done.read != done.inserted + done.duplicates {
+                    if done.read != done.inserted + done.superseded + done.duplicates {
                         world.report_violation(Violation::WrongCounts, format!("{dataset}: {done:?}"));
                     }
                     world.ledger.lock().record_reported(dataset, done.inserted);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use pinlake_clean::CleanedRows;
-use pinlake_lake::{Lake, LakeError};
+use pinlake_lake::{InsertSummary, Lake, LakeError};
 use pinlake_schema::{Catalog, Contract};
 use tokio::task::JoinHandle;
 
@@ -29,12 +29,19 @@ pub(super) struct InsertQueue {
     gathered: BTreeMap<String, (Arc<Contract>, Vec<RecordBatch>)>,
     gathered_bytes: u64,
     running: Option<JoinHandle<Result<Vec<Inserted>, LakeError>>>,
-    /// Rows inserted, by dataset.
-    pub(super) inserted: BTreeMap<String, u64>,
+    /// What was committed, by dataset.
+    pub(super) committed: BTreeMap<String, Committed>,
 }
 
 /// The dataset of an insert, and the rows that it added.
-type Inserted = (String, u64);
+type Inserted = (String, Committed);
+
+/// Rows that were committed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Committed {
+    pub(super) inserted: u64,
+    pub(super) superseded: u64,
+}
 
 impl InsertQueue {
     pub(super) fn new(lake: Arc<Lake>, catalog: Arc<Catalog>) -> Self {
@@ -44,7 +51,7 @@ impl InsertQueue {
             gathered: BTreeMap::new(),
             gathered_bytes: 0,
             running: None,
-            inserted: BTreeMap::new(),
+            committed: BTreeMap::new(),
         }
     }
 
@@ -88,7 +95,9 @@ impl InsertQueue {
         let Some(running) = self.running.take() else { return Ok(()) };
         let results = running.await.map_err(LoadError::internal)?.map_err(LoadError::Insert)?;
         for (dataset, rows) in results {
-            *self.inserted.entry(dataset).or_default() += rows;
+            let committed = self.committed.entry(dataset).or_default();
+            committed.inserted += rows.inserted;
+            committed.superseded += rows.superseded;
         }
         Ok(())
     }
@@ -100,6 +109,6 @@ async fn insert(
     contract: Arc<Contract>,
     rows: Vec<RecordBatch>,
 ) -> Result<Inserted, LakeError> {
-    let inserted = lake.insert(catalog, &contract, &rows).await?;
-    Ok((contract.name.clone(), inserted.inserted))
+    let InsertSummary { inserted, superseded, .. } = lake.insert(catalog, &contract, &rows).await?;
+    Ok((contract.name.clone(), Committed { inserted, superseded }))
 }

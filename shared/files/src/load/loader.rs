@@ -10,7 +10,7 @@ use pinlake_schema::Catalog;
 
 use super::clean::CleaningPool;
 use super::error::LoadError;
-use super::insert::InsertQueue;
+use super::insert::{Committed, InsertQueue};
 use super::source::LoadSource;
 
 /// Inserts the records of files into a lake.
@@ -69,7 +69,7 @@ pub struct QuarantinedFile {
     pub quarantined: u64,
 }
 
-/// What was loaded into a dataset; `read = inserted + duplicates + quarantined`.
+/// What was loaded into a dataset; `read = inserted + superseded + duplicates + quarantined`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetSummary {
     /// The dataset; `None` for records that no dataset matches.
@@ -78,6 +78,8 @@ pub struct DatasetSummary {
     pub read: u64,
     /// Rows inserted.
     pub inserted: u64,
+    /// Rows that took the place of rows with fewer columns.
+    pub superseded: u64,
     /// Records whose rows were in the table before.
     pub duplicates: u64,
     /// Records that break their contract, whether quarantine had them before or not.
@@ -171,18 +173,19 @@ impl Loader {
 
     /// What was loaded so far, by dataset; records without a dataset come last. Complete after [`Loader::flush`].
     pub fn summaries(&self) -> Vec<DatasetSummary> {
-        let InsertQueue { inserted, .. } = &self.inserts;
+        let InsertQueue { committed, .. } = &self.inserts;
         let counts = self.cleaning.counts().into_iter();
         counts
             .map(|count| {
-                let rows = count.dataset.as_ref().and_then(|dataset| inserted.get(dataset));
-                let inserted = rows.copied().unwrap_or(0);
+                let rows = count.dataset.as_ref().and_then(|dataset| committed.get(dataset));
+                let Committed { inserted, superseded } = rows.copied().unwrap_or_default();
                 // Also those that are in quarantine from an earlier load: they still break their contract.
                 let quarantined = count.quarantined;
                 DatasetSummary {
                     read: count.read,
                     inserted,
-                    duplicates: count.read.saturating_sub(inserted + quarantined),
+                    superseded,
+                    duplicates: count.read.saturating_sub(inserted + superseded + quarantined),
                     quarantined,
                     bytes: count.bytes,
                     dataset: count.dataset,

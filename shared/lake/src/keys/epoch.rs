@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use pinlake_schema::Contract;
+use pinlake_schema::{Contract, columns_added_to_keys};
 
 use super::key::Key;
 
@@ -22,7 +22,7 @@ impl KeyEpoch {
         identity_hash.as_bytes().try_into().ok().map(Self)
     }
 
-    /// The epochs under which `contract` computes keys: the current one, then the former one if the contract has it.
+    /// The epochs whose keys a cleaned row of `contract` carries: the current one, then the former one if the contract has it.
     pub(crate) fn list_for_contract(contract: &Contract) -> Vec<KeyEpoch> {
         let hashes = [Some(contract.identity_hash()), contract.former_identity_hash()];
         hashes.into_iter().flatten().filter_map(Self::parse).collect()
@@ -41,6 +41,53 @@ impl fmt::Debug for KeyEpoch {
     }
 }
 
+/// The epoch of an earlier contract of the dataset, whose keys can be computed from rows of the present contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EarlierEpoch {
+    pub epoch: KeyEpoch,
+    /// The columns that its keys do not cover, because they were added later.
+    pub added: Vec<String>,
+}
+
+/// The epochs under which a contract finds rows of its table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KnownEpochs {
+    current: KeyEpoch,
+    own: Vec<KeyEpoch>,
+    pub earlier: Vec<EarlierEpoch>,
+}
+
+impl KnownEpochs {
+    /// The epochs of `contract` alone, whose current epoch is `current`.
+    pub(crate) fn own(contract: &Contract, current: KeyEpoch) -> Self {
+        Self { current, own: KeyEpoch::list_for_contract(contract), earlier: Vec::new() }
+    }
+
+    /// The epoch of the keys that the contract computes.
+    pub(crate) fn current(&self) -> KeyEpoch {
+        self.current
+    }
+
+    /// The epochs of `contract`, and those of other contracts of its dataset with rows that it would give the same keys.
+    pub(crate) fn with_earlier<'a>(
+        contract: &Contract,
+        current: KeyEpoch,
+        contracts: impl Iterator<Item = &'a Arc<Contract>>,
+    ) -> Self {
+        let mut known = Self::own(contract, current);
+        for other in contracts {
+            let epoch = KeyEpoch::parse(other.identity_hash()).filter(|epoch| !known.contains(*epoch));
+            let Some((epoch, added)) = epoch.zip(columns_added_to_keys(other, contract)) else { continue };
+            known.earlier.push(EarlierEpoch { epoch, added });
+        }
+        known
+    }
+
+    pub(crate) fn contains(&self, epoch: KeyEpoch) -> bool {
+        self.own.contains(&epoch) || self.earlier.iter().any(|earlier| earlier.epoch == epoch)
+    }
+}
+
 /// All keys of a data file, ascending, with their epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct SortedKeys {
@@ -56,6 +103,8 @@ pub(crate) struct EpochKeys<'a> {
     pub keys: Cow<'a, [Key]>,
     /// The row of each key; `None` if the keys are in row order.
     rows: Option<Vec<usize>>,
+    /// Whether each row has a value that the epoch's keys do not cover, in row order; empty if no row has.
+    has_more: Vec<bool>,
 }
 
 impl<'a> EpochKeys<'a> {
@@ -67,18 +116,32 @@ impl<'a> EpochKeys<'a> {
         former: Option<&[Key]>,
     ) -> Vec<EpochKeys<'a>> {
         let mut epochs = KeyEpoch::list_for_contract(contract).into_iter();
-        let current = epochs.next().map(|epoch| EpochKeys { epoch, keys: Cow::Borrowed(keys), rows: None });
-        let former = epochs.next().zip(former).map(|(epoch, former)| {
-            let mut sorted: Vec<(Key, usize)> = former.iter().copied().zip(0..).collect();
-            sorted.sort_unstable();
-            let (keys, rows): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
-            EpochKeys { epoch, keys: Cow::Owned(keys), rows: Some(rows) }
+        let current = epochs.next().map(|epoch| EpochKeys {
+            epoch,
+            keys: Cow::Borrowed(keys),
+            rows: None,
+            has_more: Vec::new(),
         });
+        let former = epochs.next().zip(former);
+        let former = former.map(|(epoch, former)| Self::sort(epoch, former.to_vec(), Vec::new()));
         current.into_iter().chain(former).collect()
+    }
+
+    /// The keys of a batch under an earlier epoch, in row order. `has_more` says which rows have values that the keys do not cover.
+    pub(crate) fn sort(epoch: KeyEpoch, keys: Vec<Key>, has_more: Vec<bool>) -> EpochKeys<'a> {
+        let mut sorted: Vec<(Key, usize)> = keys.into_iter().zip(0..).collect();
+        sorted.sort_unstable();
+        let (keys, rows): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
+        EpochKeys { epoch, keys: Cow::Owned(keys), rows: Some(rows), has_more }
     }
 
     /// The row of the key at position `at`.
     pub(super) fn row(&self, at: usize) -> usize {
         self.rows.as_ref().map_or(at, |rows| rows[at])
+    }
+
+    /// Whether a row has more values than a row of the epoch with the same key.
+    pub(super) fn has_more(&self, row: usize) -> bool {
+        self.has_more.get(row).copied().unwrap_or_default()
     }
 }

@@ -13,7 +13,7 @@ use pinlake_store::{none_if_not_found, read_if_exists};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::cache::KeyCache;
-use super::epoch::{EpochKeys, KeyEpoch, SortedKeys};
+use super::epoch::{EpochKeys, KeyEpoch, KnownEpochs, SortedKeys};
 use super::file_keys::{FileKeys, KeySet};
 use super::format::{HEADER_BYTES, Header, MAX_KEYS_WITHOUT_INDEX, decode, encode, key_path};
 use super::index::{KeyIndex, WantedKeys, bucket_bits, index_bytes, index_parts};
@@ -28,7 +28,7 @@ pub(super) const MAX_SINGLE_READS: usize = 64;
 
 /// Reads the keys of one table. It takes the table's rules, because a key file that was built under other rules would
 /// let every row in a second time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct KeyReader<'a> {
     pub store: &'a Arc<dyn ObjectStore>,
     /// The table's folder.
@@ -36,8 +36,32 @@ pub(crate) struct KeyReader<'a> {
     pub contract: &'a Contract,
     /// The epoch in the table's properties, which holds for files that do not name their own.
     pub table_epoch: KeyEpoch,
+    /// The epochs that the table's files may have.
+    pub epochs: KnownEpochs,
+    /// Whether files of other epochs are passed over: they cannot contain the keys that are searched for.
+    pub skips_other_epochs: bool,
     /// Whether the log declares a column for the keys of rows.
     pub declares_keys: bool,
+}
+
+/// Which rows of a batch a table contains.
+#[derive(Debug, Default)]
+pub(crate) struct Presence {
+    /// For each row of the batch whether a file contains it.
+    pub present: Vec<bool>,
+    /// The rows that a file of an earlier epoch contains with fewer values.
+    pub earlier: Vec<EarlierRow>,
+}
+
+/// A row of a table that a row of a batch extends.
+#[derive(Debug)]
+pub(crate) struct EarlierRow {
+    /// The row of the batch.
+    pub row: usize,
+    /// Path of the data file, relative to the table's folder.
+    pub file: String,
+    /// The key in that file.
+    pub key: Key,
 }
 
 impl KeyReader<'_> {
@@ -58,7 +82,7 @@ impl KeyReader<'_> {
         Ok(keys)
     }
 
-    /// Returns for each row of a batch whether one of `files` contains it. `wanted` are the rows' keys under every
+    /// Finds the rows of a batch in `files`. `wanted` are the rows' keys under every
     /// epoch that the files may have; the first element is in row order.
     ///
     /// # Errors
@@ -69,8 +93,9 @@ impl KeyReader<'_> {
         files: &[DataFile],
         wanted: &[EpochKeys<'_>],
         cache: &mut KeyCache,
-    ) -> Result<Vec<bool>, LakeError> {
-        let mut found = vec![false; wanted.first().map_or(0, |wanted| wanted.keys.len())];
+    ) -> Result<Presence, LakeError> {
+        let rows = wanted.first().map_or(0, |wanted| wanted.keys.len());
+        let mut found = Presence { present: vec![false; rows], earlier: Vec::new() };
         let filters: Vec<WantedKeys<'_>> =
             wanted.iter().map(|wanted| WantedKeys::new(&wanted.keys)).collect();
         let filters = &filters;
@@ -80,13 +105,20 @@ impl KeyReader<'_> {
             .map(async |(file, cached)| {
                 let keys = match cached {
                     Some(keys) => keys,
-                    None => self.load_for_check(&file).await?,
+                    None => match self.load_for_check(&file).await {
+                        Err(LakeError::IdentityChanged { .. }) if self.skips_other_epochs => return Ok(None),
+                        loaded => loaded?,
+                    },
                 };
                 let at = wanted.iter().position(|wanted| wanted.epoch == keys.epoch);
-                let at = at.ok_or_else(|| self.identity_changed(keys.epoch))?;
-                Ok::<_, LakeError>((file, keys, at))
+                match at {
+                    None if self.skips_other_epochs => Ok(None),
+                    None => Err(self.identity_changed(keys.epoch)),
+                    Some(at) => Ok::<_, LakeError>(Some((file, keys, at))),
+                }
             })
             .buffer_unordered(CONCURRENCY)
+            .try_filter_map(|found| std::future::ready(Ok(found)))
             .try_ready_chunks(CONCURRENCY);
         while let Some(group) = groups.try_next().await.map_err(|TryReadyChunksError(_, error)| error)? {
             let candidates: Vec<_> =
@@ -98,8 +130,14 @@ impl KeyReader<'_> {
                 })
                 .buffer_unordered(CONCURRENCY);
             while let Some((file, keys, at, in_file)) = confirmed.try_next().await? {
-                for key in in_file {
-                    found[wanted[at].row(key)] = true;
+                for position in in_file {
+                    let row = wanted[at].row(position);
+                    if wanted[at].has_more(row) {
+                        let (file, key) = (file.path.clone(), wanted[at].keys[position]);
+                        found.earlier.push(EarlierRow { row, file, key });
+                    } else {
+                        found.present[row] = true;
+                    }
                 }
                 cache.insert(&file.path, keys);
             }
@@ -144,7 +182,7 @@ impl KeyReader<'_> {
     /// The epoch of a file that names `epoch`; `None` if the contract computes no keys of it.
     fn check_epoch(&self, epoch: Option<KeyEpoch>) -> Option<KeyEpoch> {
         let epoch = epoch.unwrap_or(self.table_epoch);
-        KeyEpoch::list_for_contract(self.contract).contains(&epoch).then_some(epoch)
+        self.epochs.contains(epoch).then_some(epoch)
     }
 
     /// Of a file's candidates, the positions in `wanted` of those that the file contains.
@@ -229,8 +267,10 @@ impl KeyReader<'_> {
         let path = data_file::absolute_path(self.table, &file.path);
         tracing::warn!(%path, reason, "rebuilding the key file from the data file");
         let file = data_file::open(&path, data_file::get(&**self.store, &path).await?)?;
-        let epoch = file.epoch.unwrap_or(self.table_epoch);
-        if !KeyEpoch::list_for_contract(self.contract).contains(&epoch) {
+        // Another program may have written values of later columns, which the keys of an earlier epoch do not cover.
+        let unnamed = if self.epochs.earlier.is_empty() { self.table_epoch } else { self.epochs.current() };
+        let epoch = file.epoch.unwrap_or(unnamed);
+        if !self.epochs.contains(epoch) {
             return Err(self.identity_changed(epoch));
         }
         let mut keys = Vec::new();

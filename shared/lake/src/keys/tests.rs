@@ -39,8 +39,17 @@ async fn present(
     cache: &mut KeyCache,
 ) -> Vec<bool> {
     let table_epoch = KeyEpoch::parse(contract.identity_hash()).unwrap();
-    let reader = KeyReader { store, table, contract, table_epoch, declares_keys: false };
-    reader.find_present(files, &EpochKeys::for_batch(contract, wanted, None), cache).await.unwrap()
+    let reader = KeyReader {
+        store,
+        table,
+        contract,
+        table_epoch,
+        epochs: KnownEpochs::own(contract, table_epoch),
+        skips_other_epochs: false,
+        declares_keys: false,
+    };
+    let wanted = EpochKeys::for_batch(contract, wanted, None);
+    reader.find_present(files, &wanted, cache).await.unwrap().present
 }
 
 #[test]

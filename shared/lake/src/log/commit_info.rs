@@ -21,13 +21,15 @@ pub(crate) struct CommitInfo {
     pub counts: RowCounts,
 }
 
-/// The rows of a commit: `read = inserted + duplicates`.
+/// The rows of a commit: `read = inserted + superseded + duplicates`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RowCounts {
     /// Input rows of the insert.
     pub read: u64,
     /// Rows that the commit adds.
     pub inserted: u64,
+    /// Input rows that take the place of a row with fewer values.
+    pub superseded: u64,
     /// Input rows that the table already has, or that occur earlier in the input.
     pub duplicates: u64,
     /// Rows that the commit changes in place.
@@ -44,11 +46,12 @@ impl CommitInfo {
         let count = |count: u64| {
             Arc::new(Int64Array::from(vec![i64::try_from(count).unwrap_or(i64::MAX)])) as ArrayRef
         };
-        let columns: [(&str, ArrayRef); 6] = [
+        let columns: [(&str, ArrayRef); 7] = [
             ("attempt", text(&self.attempt)),
             ("contract", text(&self.contract)),
             ("read", count(self.counts.read)),
             ("inserted", count(self.counts.inserted)),
+            ("superseded", count(self.counts.superseded)),
             ("duplicates", count(self.counts.duplicates)),
             ("updated", count(self.counts.updated)),
         ];

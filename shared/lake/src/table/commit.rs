@@ -83,7 +83,13 @@ impl Table {
                 }
                 self.create(&mut state.log).await?;
             }
-            self.check_rules(&state.log)?;
+            let missing = self.list_missing_columns(&state.log)?;
+            // Only rows of the contract have values in its new columns.
+            if P::CREATES_TABLE && !missing.is_empty() {
+                self.find_epochs(&state.log).await?;
+                self.add_columns(&mut state.log, &missing).await?;
+                continue;
+            }
             let CachedState { log, keys } = &mut *state;
             keys.retain(log.files());
             let Some(staged) = operation.prepare(self, &mut state, previous.take()).await? else {
@@ -188,7 +194,7 @@ impl Table {
     }
 
     /// The info of one commit, with a new attempt id.
-    fn build_commit_info(&self, counts: RowCounts) -> CommitInfo {
+    pub(super) fn build_commit_info(&self, counts: RowCounts) -> CommitInfo {
         CommitInfo { attempt: self.env.rng.id(), contract: self.contract.label(), counts }
     }
 }

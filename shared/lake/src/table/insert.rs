@@ -1,29 +1,34 @@
 //! Insert if absent.
 
-use arrow::array::RecordBatch;
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::{Array, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use pinlake_schema::{Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 use rayon::slice::ParallelSliceMut;
 
-use super::commit::{PrepareCommit, StagedCommit};
+use super::commit::{PrepareCommit, StagedCommit, StagedFile};
 use super::{CachedState, Table};
 use crate::data_file::Rows;
 use crate::error::LakeError;
-use crate::keys::{EpochKeys, Key, SortedKeys, key_at, keys_in_column};
+use crate::keys::epoch::EarlierEpoch;
+use crate::keys::{EarlierRow, EpochKeys, Key, KeyReader, Presence, SortedKeys, key_at, keys_in_column};
 use crate::log::{Operation, RowCounts};
 
-/// What one insert did: `read = inserted + duplicates`.
+/// What one insert did: `read = inserted + superseded + duplicates`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InsertSummary {
     /// Input rows.
     pub read: u64,
     /// Rows that are new in the table.
     pub inserted: u64,
+    /// Input rows that took the place of a row with fewer values: the same record, cleaned before its contract had more columns.
+    pub superseded: u64,
     /// Input rows that the table already has, or that occur earlier in the input.
     pub duplicates: u64,
-    /// The version that added the new rows; `None` if there were none.
+    /// The version that added rows; `None` if there were none.
     pub version: Option<u64>,
     /// The part of `inserted` that came from each input batch.
     pub by_batch: Vec<u64>,
@@ -42,12 +47,50 @@ impl Table {
         if read == 0 {
             return Ok(InsertSummary { by_batch: vec![0; batches.len()], ..InsertSummary::default() });
         }
-        let mut insert = Insert { input, present: Vec::new() };
+        let mut insert = Insert { input, present: Vec::new(), extending: BTreeSet::new() };
         let committed = self.commit_with_retry(&mut insert).await?;
-        let by_batch = insert.input.count_absent_by_batch(&insert.present);
+        let by_batch = insert.count_inserted_by_batch();
         let inserted = by_batch.iter().sum();
+        let superseded = insert.extending.len() as u64;
         let version = committed.map(|(version, _)| version);
-        Ok(InsertSummary { read, inserted, duplicates: read - inserted, version, by_batch })
+        Ok(InsertSummary {
+            read,
+            inserted,
+            superseded,
+            duplicates: read - inserted - superseded,
+            version,
+            by_batch,
+        })
+    }
+}
+
+impl Table {
+    /// Writes a data file again, without the rows of `keys`; `None` if no row is left. The keys of the others stay of the same epoch.
+    async fn stage_without_rows(
+        &self,
+        state: &mut CachedState,
+        reader: &KeyReader<'_>,
+        path: &str,
+        keys: &BTreeSet<Key>,
+    ) -> Result<Option<StagedFile>, LakeError> {
+        let gone = || LakeError::damaged(&self.root)(format!("the log has no data file {path}"));
+        let file = state.log.files().iter().find(|file| file.path == path).cloned().ok_or_else(gone)?;
+        let columns = self.columns(&state.log)?;
+        let mut kept = Vec::new();
+        for batch in self.read_columns(&file, &columns).await? {
+            let own = pinlake_clean::row_keys(&self.contract, &batch)
+                .map_err(LakeError::encode(&self.contract.name))?;
+            let stays: BooleanArray =
+                (0..batch.num_rows()).map(|row| Some(!keys.contains(&key_at(&own, row)))).collect();
+            kept.push(Rows::filter(batch, stays));
+        }
+        kept.retain(|rows| rows.count() > 0);
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let SortedKeys { epoch, keys: own } = reader.read_all(&file, &mut state.keys).await?;
+        let own: Vec<Key> = own.iter().filter(|key| !keys.contains(*key)).copied().collect();
+        self.stage_file(&state.log, &kept, SortedKeys { epoch, keys: own.into() }).await.map(Some)
     }
 }
 
@@ -56,6 +99,19 @@ struct Insert<'a> {
     input: InsertBatch<'a>,
     /// For each key of the input, whether the version that was checked last has it.
     present: Vec<bool>,
+    /// Of the absent keys, those of rows that take the place of one with fewer values.
+    extending: BTreeSet<usize>,
+}
+
+impl Insert<'_> {
+    /// The number of new rows of each batch.
+    fn count_inserted_by_batch(&self) -> Vec<u64> {
+        let mut is_known = self.present.clone();
+        for row in &self.extending {
+            is_known[*row] = true;
+        }
+        self.input.count_absent_by_batch(&is_known)
+    }
 }
 
 impl PrepareCommit for Insert<'_> {
@@ -68,31 +124,61 @@ impl PrepareCommit for Insert<'_> {
         previous: Option<StagedCommit>,
     ) -> Result<Option<StagedCommit>, LakeError> {
         let CachedState { log, keys } = state;
-        let wanted = self.input.epoch_keys(&table.contract);
-        self.present = table.key_reader(log)?.find_present(log.files(), &wanted, keys).await?;
+        let reader = table.key_reader(log).await?;
+        let mut wanted = self.input.epoch_keys(&table.contract);
+        for earlier in &reader.epochs.earlier {
+            wanted.push(self.input.earlier_keys(&table.contract, earlier)?);
+        }
+        let Presence { present, earlier } = reader.find_present(log.files(), &wanted, keys).await?;
+        let mut replaced: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
+        self.extending.clear();
+        for EarlierRow { row, file, key } in earlier {
+            // A record without the new values keeps the row.
+            let is_kept = present[row] || self.input.keys.binary_search(&key).is_ok();
+            // A row replaces one row, and is replaced by one.
+            if !is_kept && !self.extending.contains(&row) && replaced.entry(file).or_default().insert(key) {
+                self.extending.insert(row);
+            }
+        }
+        replaced.retain(|_, keys| !keys.is_empty());
+        self.present = present;
         let absent: Vec<Key> = self.input.list_absent(&self.present);
         if absent.is_empty() {
             return Ok(None);
         }
         // The files of the previous attempt hold the same rows if the same keys are still absent.
         if let Some(previous) = previous
+            && replaced.is_empty()
+            && previous.removes.is_empty()
             && let [file] = previous.adds.as_slice()
             && file.keys.keys.as_ref() == absent.as_slice()
         {
             return Ok(Some(previous));
         }
-        let inserted = absent.len() as u64;
-        let columns = table.contract.table_schema();
+        let superseded = self.extending.len() as u64;
+        let inserted = absent.len() as u64 - superseded;
+        let columns = table.columns(log)?;
         let rows = self.input.select_absent(&self.present, &columns);
         let rows = rows.map_err(LakeError::encode(&table.contract.name))?;
         let keys = SortedKeys { epoch: table.key_epoch()?, keys: absent.into() };
-        let file = table.stage_file(log, &rows, keys).await?;
+        let mut adds = vec![table.stage_file(log, &rows, keys).await?];
+        let mut removes = Vec::with_capacity(replaced.len());
+        for (path, keys) in replaced {
+            adds.extend(table.stage_without_rows(state, &reader, &path, &keys).await?);
+            removes.push(path);
+        }
         let read = self.input.rows;
         Ok(Some(StagedCommit {
-            operation: Operation::Insert,
-            adds: vec![file],
-            removes: Vec::new(),
-            counts: RowCounts { read, inserted, duplicates: read - inserted, updated: 0 },
+            operation: if removes.is_empty() { Operation::Insert } else { Operation::Update },
+            adds,
+            removes,
+            counts: RowCounts {
+                read,
+                inserted,
+                superseded,
+                duplicates: read - inserted - superseded,
+                updated: 0,
+            },
         }))
     }
 }
@@ -137,6 +223,35 @@ impl<'a> InsertBatch<'a> {
         EpochKeys::for_batch(contract, &self.keys, self.former_keys.as_deref())
     }
 
+    /// The rows' keys of an earlier epoch, which do not cover the columns that were added since.
+    fn earlier_keys(
+        &self,
+        contract: &Contract,
+        earlier: &EarlierEpoch,
+    ) -> Result<EpochKeys<'static>, LakeError> {
+        let encode = |error: &dyn std::fmt::Display| LakeError::encode(&contract.name)(error);
+        let mut by_batch = Vec::with_capacity(self.batches.len());
+        for batch in self.batches {
+            let (mut columns, mut has_more) = (Vec::new(), vec![false; batch.num_rows()]);
+            for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+                if !earlier.added.contains(field.name()) {
+                    columns.push(column.clone());
+                    continue;
+                }
+                has_more.iter_mut().enumerate().for_each(|(row, more)| *more |= column.is_valid(row));
+                columns.push(new_null_array(field.data_type(), batch.num_rows()));
+            }
+            // The fields of landing batches are nullable, but for the keys, which stay.
+            let rows = RecordBatch::try_new(batch.schema(), columns).map_err(|error| encode(&error))?;
+            let keys = pinlake_clean::row_keys(contract, &rows).map_err(|error| encode(&error))?;
+            by_batch.push((keys, has_more));
+        }
+        let at = |&(batch, row): &(u32, u32)| (&by_batch[batch as usize], row as usize);
+        let keys = self.positions.iter().map(at).map(|((keys, _), row)| key_at(keys, row)).collect();
+        let has_more = self.positions.iter().map(at).map(|((_, has_more), row)| has_more[row]).collect();
+        Ok(EpochKeys::sort(earlier.epoch, keys, has_more))
+    }
+
     /// The keys that are not `present`, ascending.
     fn list_absent(&self, present: &[bool]) -> Vec<Key> {
         self.keys.iter().zip(present).filter(|(_, present)| !**present).map(|(key, _)| *key).collect()
@@ -160,7 +275,10 @@ impl<'a> InsertBatch<'a> {
         }
         let select = |(batch, mask): (&RecordBatch, Vec<bool>)| {
             let arrays = columns.fields().iter().map(|field| {
-                let array = batch.column(batch.schema().index_of(field.name())?);
+                // The table may have columns that the contract does not have.
+                let Some(array) = batch.column_by_name(field.name()) else {
+                    return Ok(new_null_array(field.data_type(), batch.num_rows()));
+                };
                 // Keys have a fixed width in landing batches, but not in tables.
                 if array.data_type() == field.data_type() {
                     Ok(array.clone())

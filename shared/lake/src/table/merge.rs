@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use futures::{StreamExt, TryStreamExt};
 
 use super::commit::{PrepareCommit, StagedCommit};
-use super::{CachedState, Table};
+use super::{CachedState, Table, decode_file};
 use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::keys::SortedKeys;
@@ -38,11 +38,11 @@ impl Table {
     /// Selects the small files whose keys have the contract's current epoch: keys of two epochs do not fit in one file.
     async fn select_mergeable_files(&self, state: &mut CachedState) -> Result<Vec<DataFile>, LakeError> {
         let small = select_small_files(state.log.files());
-        if self.contract.former_identity_hash().is_none() {
+        let reader = self.key_reader(&state.log).await?;
+        if self.contract.former_identity_hash().is_none() && reader.epochs.earlier.is_empty() {
             return Ok(small);
         }
         let current = self.key_epoch()?;
-        let reader = self.key_reader(&state.log)?;
         let mut found = Vec::with_capacity(small.len());
         for file in small {
             let keys = reader.read_all(&file, &mut state.keys).await?;
@@ -77,6 +77,7 @@ impl PrepareCommit for Merge {
         if files.len() < self.min_files {
             return Ok(None);
         }
+        let columns = table.columns(&state.log)?;
         let fetches = files.clone().into_iter().map(|file| async move { table.fetch_file(&file).await });
         let mut fetches = futures::stream::iter(fetches).buffered(CONCURRENCY);
         let (mut rows, mut bytes, mut count) = (Vec::new(), 0, 0);
@@ -84,7 +85,7 @@ impl PrepareCommit for Merge {
         while bytes < MAX_ROW_BYTES
             && let Some((path, file)) = fetches.try_next().await?
         {
-            for batch in table.decode_file(&path, file)? {
+            for batch in decode_file(&path, file, &columns)? {
                 bytes += batch.get_array_memory_size();
                 rows.push(batch.into());
             }
@@ -96,7 +97,7 @@ impl PrepareCommit for Merge {
         drop(fetches);
         files.truncate(count);
         let mut keys = Vec::new();
-        let reader = table.key_reader(&state.log)?;
+        let reader = table.key_reader(&state.log).await?;
         for file in &files {
             keys.extend_from_slice(&reader.read_all(file, &mut state.keys).await?.keys);
         }

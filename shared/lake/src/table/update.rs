@@ -56,7 +56,7 @@ impl Table {
         if wanted.is_empty() {
             return Ok(None);
         }
-        let reader = self.key_reader(&state.log)?;
+        let reader = self.key_reader(&state.log).await?;
         for file in state.log.files() {
             let keys = reader.read_all(file, &mut state.keys).await?;
             if wanted.iter().any(|key| keys.keys.binary_search(key).is_ok()) {

@@ -1,0 +1,99 @@
+//! Schema evolution: a table gets the columns that its contract has added.
+//!
+//! A column that is added is a commit of its own, which changes only the table's metadata; readers find nulls in older data files. Columns
+//! that the contract does not have stay in the table: pinlake writes nulls there and keeps the values of rows that it rewrites.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use pinlake_schema::KEY_COLUMN;
+
+use super::Table;
+use crate::commit::{PutOutcome, put_log_entry};
+use crate::error::LakeError;
+use crate::log::{RowCounts, TableLog};
+
+impl Table {
+    /// The columns in which rows are written: those of the table in its order, then those of the contract that it does not declare.
+    pub(super) fn columns(&self, log: &TableLog) -> Result<SchemaRef, LakeError> {
+        let own = self.contract.table_schema();
+        let Some(table) = log.schema()? else { return Ok(own) };
+        if names(&table).eq(names(&own)) {
+            return Ok(own);
+        }
+        let declared =
+            table.fields().iter().map(|field| own.fields().find(field.name()).map_or(field, |(_, own)| own));
+        let missing = own.fields().iter().filter(|field| table.field_with_name(field.name()).is_err());
+        Ok(Arc::new(Schema::new(declared.chain(missing).cloned().collect::<Vec<_>>())))
+    }
+
+    /// The columns of the contract that the table does not have.
+    ///
+    /// # Errors
+    /// [`LakeError::SchemaChanged`] if the table cannot have the columns of the contract.
+    pub(super) fn list_missing_columns(&self, log: &TableLog) -> Result<Vec<Field>, LakeError> {
+        let Some(table) = log.schema()? else { return Ok(Vec::new()) };
+        let changed = |why: String| LakeError::SchemaChanged { dataset: self.contract.name.clone(), why };
+        let columns = self.contract.arrow_schema();
+        let mut missing = Vec::new();
+        for field in columns.fields() {
+            match table.field_with_name(field.name()) {
+                Ok(own) if own.data_type() == field.data_type() => {}
+                Ok(own) => {
+                    let (name, table, contract) =
+                        (field.name(), describe(own.data_type()), describe(field.data_type()));
+                    return Err(changed(format!(
+                        "column {name} is {table} in the table and {contract} in the contract"
+                    )));
+                }
+                Err(_) => missing.push(field.as_ref().clone()),
+            }
+        }
+        let foreign = table.fields().iter().find(|field| {
+            !field.is_nullable()
+                && field.name() != KEY_COLUMN
+                && columns.field_with_name(field.name()).is_err()
+        });
+        if let Some(field) = foreign {
+            let name = field.name();
+            return Err(changed(format!(
+                "column {name} of the table may not be null, and the contract does not have it"
+            )));
+        }
+        Ok(missing)
+    }
+
+    /// Adds columns to the table, unless another writer commits first. Either way the log then has the newest version.
+    pub(super) async fn add_columns(&self, log: &mut TableLog, columns: &[Field]) -> Result<(), LakeError> {
+        let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
+        tracing::info!(dataset = %self.contract.name, contract = %self.contract.label(), ?names, "adding columns to the table");
+        let info = self.build_commit_info(RowCounts::default());
+        let commit = log.build_add_columns_commit(columns, &info)?;
+        let version = log.version().map_or(0, |version| version + 1);
+        let entry = log.entry_path(version);
+        match put_log_entry(&*self.store, &entry, &commit, &info.attempt, &self.env.rng).await? {
+            PutOutcome::Committed { e_tag } => log.apply_commit(version, commit, e_tag).await,
+            PutOutcome::Conflict => log.refresh(&*self.store).await,
+        }
+    }
+}
+
+fn names(schema: &Schema) -> impl Iterator<Item = &str> {
+    schema.fields().iter().map(|field| field.name().as_str())
+}
+
+/// A type in the words of contracts.
+fn describe(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 => "string".to_owned(),
+        DataType::Int64 => "int64".to_owned(),
+        DataType::Int32 => "int32".to_owned(),
+        DataType::Float64 => "float64".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Binary => "binary".to_owned(),
+        DataType::List(item) => format!("array<{}>", describe(item.data_type())),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,288 @@
+//! Tests of contracts that change while their table has rows.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::array_value_to_string;
+use futures::TryStreamExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordOrigin};
+use pinlake_schema::Catalog;
+
+use crate::tests::support::{Fault, FaultyStore, env};
+use crate::{InsertSummary, Lake, LakeError};
+
+const VISITOR: &str = "[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n";
+const PAGE: &str = "[[column]]\nname = \"page\"\ntype = \"string\"\n";
+const AT: &str = "[[column]]\nname = \"at\"\ntype = \"int64\"\n";
+const REFERRER: &str = "[[column]]\nname = \"referrer\"\ntype = \"string\"\n";
+
+/// A catalog of one dataset, `visit`, with these columns.
+fn catalog(identity: &str, columns: &[&str]) -> Arc<Catalog> {
+    let text = format!("name = \"visit\"\nversion = 1\n{identity}\n{}", columns.concat());
+    Arc::new(Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap())
+}
+
+fn by_row(columns: &[&str]) -> Arc<Catalog> {
+    catalog("", columns)
+}
+
+fn clean(catalog: &Arc<Catalog>, records: &[&str]) -> Vec<CleanedRows> {
+    let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    for (line, record) in (1..).zip(records) {
+        let origin = RecordOrigin { source: "test", position: Position::Line(line), record_id: None };
+        cleaner.push(record.as_bytes(), Some("visit"), &origin);
+    }
+    cleaner.drain()
+}
+
+/// Inserts records that were cleaned under the catalog.
+async fn push(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> Result<InsertSummary, LakeError> {
+    let mut summary = InsertSummary::default();
+    for CleanedRows { contract, rows, .. } in clean(catalog, records) {
+        summary = lake.insert(catalog, &contract, &[rows]).await?;
+    }
+    Ok(summary)
+}
+
+/// Read, inserted, superseded and duplicate rows.
+async fn counts(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> [u64; 4] {
+    let done = push(lake, catalog, records).await.unwrap();
+    [done.read, done.inserted, done.superseded, done.duplicates]
+}
+
+/// The rows of the table in the columns of the catalog's contract, as text, in order.
+async fn rows(lake: &Lake, catalog: &Arc<Catalog>) -> Vec<String> {
+    let table = lake.table(catalog.contract("visit").unwrap());
+    let mut found = Vec::new();
+    for file in table.data_files().await.unwrap() {
+        for batch in table.read_file(&file).await.unwrap() {
+            found.extend((0..batch.num_rows()).map(|row| line(&batch, row)));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn line(batch: &RecordBatch, row: usize) -> String {
+    let cells = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
+    cells.collect::<Vec<_>>().join(" ")
+}
+
+fn lake() -> (Arc<dyn ObjectStore>, Lake) {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    (store.clone(), Lake::new(store, env(1)))
+}
+
+#[tokio::test]
+async fn a_column_is_added_and_rows_gain_its_values() {
+    let (store, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, PAGE, AT]));
+    let old =
+        [r#"{"visitor":1,"page":"a"}"#, r#"{"visitor":2,"page":"a"}"#, r#"{"visitor":3,"page":"a","at":7}"#];
+    assert_eq!(counts(&lake, &before, &old).await, [3, 3, 0, 0]);
+    // Redelivered across the deployment, by a process that knows nothing of the table.
+    let lake = Lake::new(store.clone(), env(2));
+    assert_eq!(counts(&lake, &after, &old).await, [3, 0, 1, 2]);
+    let expected = ["1 a ", "2 a ", "3 a 7"];
+    assert_eq!(rows(&lake, &after).await, expected);
+    assert_eq!(counts(&lake, &after, &old).await, [3, 0, 0, 3], "again");
+    // A record that has the value from now on, and one that is another row under the new contract.
+    let new = [r#"{"visitor":2,"page":"a","at":8}"#, r#"{"visitor":3,"page":"a","at":9}"#];
+    assert_eq!(counts(&lake, &after, &new).await, [2, 1, 1, 0]);
+    assert_eq!(rows(&lake, &after).await, ["1 a ", "2 a 8", "3 a 7", "3 a 9"]);
+    let schema = lake.table(after.contract("visit").unwrap()).pin().await.unwrap().schema;
+    assert_eq!(
+        schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["visitor", "page", "at"]
+    );
+}
+
+#[tokio::test]
+async fn a_record_without_the_new_value_in_the_same_batch_keeps_its_row() {
+    let (_, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, PAGE, AT]));
+    push(&lake, &before, &[r#"{"visitor":1,"page":"a"}"#]).await.unwrap();
+    let both = [
+        r#"{"visitor":1,"page":"a"}"#,
+        r#"{"visitor":1,"page":"a","at":1}"#,
+        r#"{"visitor":1,"page":"a","at":2}"#,
+    ];
+    assert_eq!(counts(&lake, &after, &both).await, [3, 2, 0, 1]);
+    assert_eq!(rows(&lake, &after).await, ["1 a ", "1 a 1", "1 a 2"]);
+}
+
+#[tokio::test]
+async fn two_records_that_extend_one_row_replace_it_once() {
+    let (_, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, PAGE, AT]));
+    push(&lake, &before, &[r#"{"visitor":1,"page":"a"}"#]).await.unwrap();
+    let both = [r#"{"visitor":1,"page":"a","at":1}"#, r#"{"visitor":1,"page":"a","at":2}"#];
+    assert_eq!(counts(&lake, &after, &both).await, [2, 1, 1, 0]);
+    assert_eq!(rows(&lake, &after).await, ["1 a 1", "1 a 2"]);
+}
+
+#[tokio::test]
+async fn columns_are_added_one_after_the_other() {
+    let (_, lake) = lake();
+    let catalogs = [
+        by_row(&[VISITOR]),
+        by_row(&[PAGE, VISITOR]),
+        by_row(&[PAGE, AT, VISITOR]),
+        by_row(&[VISITOR, PAGE, AT, REFERRER]),
+    ];
+    let record = r#"{"visitor":1,"page":"a","at":7,"referrer":"x"}"#;
+    let other = r#"{"visitor":2}"#;
+    for (at, catalog) in catalogs.iter().enumerate() {
+        let expected = if at == 0 { [2, 2, 0, 0] } else { [2, 0, 1, 1] };
+        assert_eq!(counts(&lake, catalog, &[record, other]).await, expected, "{at}");
+        assert_eq!(counts(&lake, catalog, &[record, other]).await, [2, 0, 0, 2], "{at}, again");
+    }
+    assert_eq!(rows(&lake, &catalogs[3]).await, ["1 a 7 x", "2   "]);
+}
+
+#[tokio::test]
+async fn the_order_of_columns_does_not_matter() {
+    let (_, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[PAGE, VISITOR]));
+    let record = r#"{"visitor":1,"page":"a"}"#;
+    assert_eq!(counts(&lake, &before, &[record]).await, [1, 1, 0, 0]);
+    assert_eq!(counts(&lake, &after, &[record, r#"{"visitor":2,"page":"b"}"#]).await, [2, 1, 0, 1]);
+    assert_eq!(counts(&lake, &before, &[record]).await, [1, 0, 0, 1], "and back");
+    assert_eq!(rows(&lake, &before).await, ["1 a", "2 b"]);
+}
+
+#[tokio::test]
+async fn a_relaxed_column_keeps_the_keys() {
+    let (_, lake) = lake();
+    let relaxed = VISITOR.replace("required = true\n", "");
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[&relaxed, PAGE]));
+    let record = r#"{"visitor":1,"page":"a"}"#;
+    push(&lake, &before, &[record]).await.unwrap();
+    assert_eq!(counts(&lake, &after, &[record, r#"{"page":"a"}"#]).await, [2, 1, 0, 1]);
+}
+
+#[tokio::test]
+async fn columns_outside_the_identity_come_and_go() {
+    let (_, lake) = lake();
+    let identity = "identity = [\"visitor\"]";
+    let (few, more) = (catalog(identity, &[VISITOR, PAGE]), catalog(identity, &[VISITOR, AT, PAGE]));
+    push(&lake, &few, &[r#"{"visitor":1,"page":"a","at":1}"#]).await.unwrap();
+    // The first row of a key stays.
+    let records = [r#"{"visitor":1,"page":"a","at":1}"#, r#"{"visitor":2,"page":"a","at":2}"#];
+    assert_eq!(counts(&lake, &more, &records).await, [2, 1, 0, 1]);
+    assert_eq!(counts(&lake, &few, &[r#"{"visitor":3,"page":"a"}"#]).await, [1, 1, 0, 0], "rolled back");
+    assert_eq!(rows(&lake, &more).await, ["1  a", "2 2 a", "3  a"]);
+}
+
+#[tokio::test]
+async fn a_merge_keeps_columns_and_epochs() {
+    let (_, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, PAGE, AT]));
+    for visitor in 0..3 {
+        push(&lake, &before, &[&format!("{{\"visitor\":{visitor},\"page\":\"a\"}}")]).await.unwrap();
+    }
+    for visitor in 10..13 {
+        push(&lake, &after, &[&format!("{{\"visitor\":{visitor},\"page\":\"a\",\"at\":1}}")]).await.unwrap();
+    }
+    let table = lake.table(after.contract("visit").unwrap());
+    assert_eq!(table.merge_small_files(2).await.unwrap(), 3, "only the files of the present epoch");
+    let before_merge = ["0 a ", "1 a ", "10 a 1", "11 a 1", "12 a 1", "2 a "];
+    assert_eq!(rows(&lake, &after).await, before_merge);
+    assert_eq!(counts(&lake, &after, &[r#"{"visitor":2,"page":"a","at":5}"#]).await, [1, 0, 1, 0]);
+    assert_eq!(counts(&lake, &after, &[r#"{"visitor":12,"page":"a","at":1}"#]).await, [1, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn lost_key_files_are_rebuilt_after_a_change() {
+    let (store, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, PAGE, AT]));
+    let old = r#"{"visitor":1,"page":"a","at":1}"#;
+    let new = r#"{"visitor":2,"page":"a","at":1}"#;
+    push(&lake, &before, &[old]).await.unwrap();
+    push(&lake, &after, &[new]).await.unwrap();
+    let folder = Path::from("tables/visit/_pinlake_keys");
+    let keys: Vec<_> = store.list(Some(&folder)).try_collect().await.unwrap();
+    for meta in keys {
+        store.delete(&meta.location).await.unwrap();
+    }
+    let lake = Lake::new(store, env(3));
+    assert_eq!(counts(&lake, &after, &[old, new]).await, [2, 0, 1, 1]);
+    assert_eq!(rows(&lake, &after).await, ["1 a 1", "2 a 1"]);
+}
+
+/// A function that was not replaced yet still has the contract from before.
+#[tokio::test]
+async fn an_older_contract_writes_nothing_once_its_keys_do_not_cover_the_table() {
+    let (store, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, PAGE, AT]));
+    push(&lake, &before, &[r#"{"visitor":1,"page":"a"}"#]).await.unwrap();
+    push(&lake, &after, &[r#"{"visitor":2,"page":"a","at":1}"#]).await.unwrap();
+    let late = Lake::new(store, env(2));
+    let error = push(&late, &before, &[r#"{"visitor":2,"page":"a","at":1}"#]).await.unwrap_err();
+    assert!(matches!(error, LakeError::IdentityChanged { .. }), "{error}");
+    assert_eq!(rows(&lake, &after).await, ["1 a ", "2 a 1"]);
+}
+
+#[tokio::test]
+async fn a_record_is_not_in_quarantine_beside_its_row_of_an_earlier_epoch() {
+    let (_, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, PAGE, AT]));
+    // The new contract rejects the record that the old one accepted.
+    let record = r#"{"visitor":1,"page":"a","at":"x"}"#;
+    push(&lake, &before, &[record]).await.unwrap();
+    push(&lake, &after, &[r#"{"visitor":2,"page":"a","at":1}"#]).await.unwrap();
+    push(&lake, &after, &[record]).await.unwrap();
+    let quarantine = lake.table(after.quarantine());
+    let mut unresolved = 0;
+    for file in quarantine.data_files().await.unwrap() {
+        for batch in quarantine.read_file(&file).await.unwrap() {
+            unresolved += batch.column_by_name("resolved_at").unwrap().null_count();
+        }
+    }
+    assert_eq!(unresolved, 0);
+}
+
+#[tokio::test]
+async fn rules_of_keys_that_change_are_refused() {
+    let (_, lake) = lake();
+    let marker = format!("{PAGE}null = [\"NA\"]\n");
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, &marker]));
+    push(&lake, &before, &[r#"{"visitor":1,"page":"NA"}"#]).await.unwrap();
+    for other in [&after, &by_row(&[VISITOR])] {
+        let error = push(&lake, other, &[r#"{"visitor":1,"page":"NA"}"#]).await.unwrap_err();
+        assert!(matches!(error, LakeError::IdentityChanged { .. }), "{error}");
+    }
+    let other_type = catalog("identity = [\"visitor\"]", &[VISITOR, &PAGE.replace("string", "int64")]);
+    let by_visitor = catalog("identity = [\"visitor\"]", &[VISITOR, PAGE]);
+    let (_, lake) = self::lake();
+    push(&lake, &by_visitor, &[r#"{"visitor":1,"page":"a"}"#]).await.unwrap();
+    let error = push(&lake, &other_type, &[r#"{"visitor":1,"page":1}"#]).await.unwrap_err();
+    assert!(
+        error.to_string().contains("column page is string in the table and int64 in the contract"),
+        "{error}"
+    );
+}
+
+/// Two writers add the column at the same time, and two replace the same row.
+#[tokio::test(start_paused = true)]
+async fn writers_that_evolve_a_table_at_the_same_time_agree() {
+    for version in [2, 3] {
+        let inner = Arc::new(InMemory::new());
+        let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, PAGE, AT]));
+        let record = r#"{"visitor":1,"page":"a","at":1}"#;
+        push(&Lake::new(inner.clone(), env(1)), &before, &[record]).await.unwrap();
+        let store = Arc::new(FaultyStore::at_version(version, inner.clone()));
+        let (other, catalog) = (Lake::new(inner.clone(), env(2)), after.clone());
+        store.inject(Fault::Conflict(Box::pin(async move {
+            push(&other, &catalog, &[record]).await.unwrap();
+        })));
+        let lake = Lake::new(store.clone(), env(3));
+        let done = push(&lake, &after, &[record, r#"{"visitor":2,"page":"a"}"#]).await.unwrap();
+        assert!(store.has_fired());
+        assert_eq!((done.inserted, done.superseded, done.duplicates), (1, 0, 1), "version {version}");
+        assert_eq!(rows(&lake, &after).await, ["1 a 1", "2 a "]);
+    }
+}

@@ -1,0 +1,246 @@
+//! What a change of a contract means for a table that exists.
+//!
+//! The functions and `pinlake check --against` use the same rules. `docs/schema-evolution.md` lists them with examples.
+
+use std::fmt;
+
+use crate::contract::{Column, Contract, Identity, Scalar, Type};
+
+/// What has to happen to a table before it takes rows of the changed contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeClass {
+    /// Nothing: the functions apply the change with the next insert.
+    Compatible,
+    /// The table has to be built again from its records. Until then it takes no rows.
+    Rebuild,
+}
+
+impl ChangeClass {
+    /// The name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeClass::Compatible => "compatible",
+            ChangeClass::Rebuild => "rebuild",
+        }
+    }
+}
+
+/// One difference between two contracts of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The column that has changed; `None` for the dataset.
+    pub column: Option<String>,
+    /// What has to happen.
+    pub class: ChangeClass,
+    /// What has changed, and what readers see.
+    pub what: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.column {
+            Some(column) => write!(f, "column {column}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
+/// Lists what has changed from `old` to `new`, two contracts of one dataset. What affects neither rows nor columns, such as descriptions and
+/// routes by name, is left out.
+///
+/// ```
+/// use pinlake_schema::{Catalog, ChangeClass, compare_contracts};
+///
+/// let contract = |columns: &str| {
+///     let text = format!("name = \"t\"\nversion = 1\n[[column]]\nname = \"a\"\ntype = \"int64\"\n{columns}");
+///     let catalog = Catalog::from_files([("t.toml".to_owned(), text)]).map_err(|errors| errors.to_string())?;
+///     catalog.contract("t").cloned().ok_or("no contract".to_owned())
+/// };
+/// let changes = compare_contracts(&contract("")?, &contract("[[column]]\nname = \"b\"\ntype = \"string\"\n")?);
+/// assert_eq!(changes[0].to_string(), "column b: added; null in rows from before");
+/// assert_eq!(changes[0].class, ChangeClass::Compatible);
+/// # Ok::<(), String>(())
+/// ```
+pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if old.identity != new.identity {
+        changes.push(Change {
+            column: None,
+            class: ChangeClass::Rebuild,
+            what: "another identity: rows have to be compared by other columns".to_owned(),
+        });
+    }
+    for column in &new.columns {
+        match old.columns.iter().find(|own| own.name == column.name) {
+            None => changes.push(describe_added(column)),
+            Some(before) => changes.extend(describe_changed(before, column, is_in_key(new, column))),
+        }
+    }
+    let dropped = old.columns.iter().filter(|column| !has_column(new, &column.name));
+    changes.extend(dropped.map(|column| describe_dropped(column, is_in_key(old, column))));
+    changes
+}
+
+/// The columns that keys cover under `new` and not under `old`, if rows have the same keys under both contracts once these columns are null.
+/// `None` if the keys of one contract cannot be computed from rows of the other.
+pub fn columns_added_to_keys(old: &Contract, new: &Contract) -> Option<Vec<String>> {
+    if old.name != new.name || old.identity != new.identity {
+        return None;
+    }
+    let keeps_key = |before: &Column| {
+        let after = new.columns.iter().find(|column| column.name == before.name);
+        after.is_some_and(|after| has_same_keys(before, after))
+    };
+    if !old.columns.iter().filter(|column| is_in_key(old, column)).all(keeps_key) {
+        return None;
+    }
+    let added = new.columns.iter().filter(|column| is_in_key(new, column) && !has_column(old, &column.name));
+    Some(added.map(|column| column.name.clone()).collect())
+}
+
+fn has_column(contract: &Contract, name: &str) -> bool {
+    contract.columns.iter().any(|column| column.name == name)
+}
+
+fn is_in_key(contract: &Contract, column: &Column) -> bool {
+    match &contract.identity {
+        Identity::Row => true,
+        Identity::Columns(names) => names.contains(&column.name),
+        Identity::Record => false,
+    }
+}
+
+fn describe_added(column: &Column) -> Change {
+    let required = if column.required { "; records without it are quarantined" } else { "" };
+    Change {
+        column: Some(column.name.clone()),
+        class: ChangeClass::Compatible,
+        what: format!("added; null in rows from before{required}"),
+    }
+}
+
+fn describe_dropped(column: &Column, is_in_key: bool) -> Change {
+    let (class, what) = if is_in_key {
+        (ChangeClass::Rebuild, "dropped, and keys cover it")
+    } else {
+        (ChangeClass::Compatible, "dropped; it stays in the table, and is null in new rows")
+    };
+    Change { column: Some(column.name.clone()), class, what: what.to_owned() }
+}
+
+fn describe_changed(before: &Column, after: &Column, is_in_key: bool) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut add = |class, what: String| {
+        changes.push(Change { column: Some(after.name.clone()), class, what });
+    };
+    if before.data_type != after.data_type {
+        add(ChangeClass::Rebuild, format!("type {} in place of {}", after.data_type, before.data_type));
+    }
+    if before.required != after.required {
+        let what = if after.required {
+            "required: new records without it are quarantined"
+        } else {
+            "no longer required: it may be null in new rows"
+        };
+        add(ChangeClass::Compatible, what.to_owned());
+    }
+    if !has_same_rules(before, after) {
+        let (class, what) = if is_in_key {
+            (ChangeClass::Rebuild, "other rules, and keys cover it: a record sent again might be another row")
+        } else {
+            (ChangeClass::Compatible, "other rules, which apply to new rows")
+        };
+        add(class, what.to_owned());
+    }
+    changes
+}
+
+/// Whether a value of the column gives the same bytes of a key under both contracts: docs/keys.md, "Canonical form".
+fn has_same_keys(before: &Column, after: &Column) -> bool {
+    has_same_rules(before, after)
+        && (before.data_type == after.data_type
+            || (before.data_type, after.data_type)
+                == (Type::Scalar(Scalar::Int32), Type::Scalar(Scalar::Int64)))
+}
+
+/// Whether both columns make the same value of each record that both accept.
+fn has_same_rules(before: &Column, after: &Column) -> bool {
+    // Destructured, so that a new rule cannot be forgotten.
+    let Column {
+        name: _,
+        data_type: _,
+        description: _,
+        source,
+        null,
+        required: _,
+        counts,
+        remove_prefix,
+        formats,
+    } = before;
+    let same_null = null.len() == after.null.len() && null.iter().all(|marker| after.null.contains(marker));
+    let texts = |formats: &[crate::TimeFormat]| {
+        formats.iter().map(|format| format.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    *source == after.source
+        && same_null
+        && *counts == after.counts
+        && *remove_prefix == after.remove_prefix
+        && texts(formats) == texts(&after.formats)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Catalog;
+
+    const VISIT: &str = "[[column]]\nname = \"visitor\"\ntype = \"int32\"\nrequired = true\n\
+                         [[column]]\nname = \"page\"\ntype = \"string\"\n";
+
+    fn contract(identity: &str, columns: &str) -> Arc<Contract> {
+        let text = format!("name = \"visit\"\nversion = 1\n{identity}\n{columns}");
+        let catalog = Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap();
+        catalog.contract("visit").unwrap().clone()
+    }
+
+    #[test]
+    fn each_change_has_a_class() {
+        use ChangeClass::{Compatible, Rebuild};
+        const ROW: &str = "";
+        const BY_VISITOR: &str = "identity = [\"visitor\"]";
+        const BY_RECORD: &str = "identity = \"record\"";
+        let added = format!("{VISIT}[[column]]\nname = \"at\"\ntype = \"timestamp\"\n");
+        let reordered = "[[column]]\nname = \"page\"\ntype = \"string\"\n\
+                         [[column]]\nname = \"visitor\"\ntype = \"int32\"\nrequired = true\n";
+        let widened = VISIT.replace("int32", "int64");
+        let relaxed = VISIT.replace("required = true\n", "");
+        let marker = format!("{VISIT}null = [\"NA\"]\n");
+        let alternative = format!("{VISIT}from = [\"page\", \"url\"]\n");
+        let dropped = VISIT.split("[[column]]\nname = \"page\"").next().unwrap();
+        for (identity, columns, class, keys) in [
+            (ROW, VISIT, None, Some(&[][..])),
+            (ROW, &added, Some(Compatible), Some(&["at"])),
+            (ROW, reordered, None, Some(&[])),
+            (ROW, &widened, Some(Rebuild), Some(&[])),
+            (ROW, &relaxed, Some(Compatible), Some(&[])),
+            (ROW, &marker, Some(Rebuild), None),
+            (ROW, &alternative, Some(Rebuild), None),
+            (ROW, dropped, Some(Rebuild), None),
+            (BY_VISITOR, &added, Some(Compatible), Some(&[])),
+            (BY_VISITOR, &marker, Some(Compatible), Some(&[])),
+            (BY_VISITOR, dropped, Some(Compatible), Some(&[])),
+            (BY_RECORD, &alternative, Some(Compatible), Some(&[])),
+            (BY_RECORD, dropped, Some(Compatible), Some(&[])),
+        ] {
+            let (old, new) = (contract(identity, VISIT), contract(identity, columns));
+            let changes = compare_contracts(&old, &new);
+            assert_eq!(changes.iter().map(|change| change.class).max(), class, "{identity} {columns}");
+            let keys = keys.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+            assert_eq!(columns_added_to_keys(&old, &new), keys, "{identity} {columns}");
+        }
+        let (old, new) = (contract(ROW, VISIT), contract(BY_VISITOR, VISIT));
+        assert_eq!(compare_contracts(&old, &new)[0].class, Rebuild);
+        assert_eq!(columns_added_to_keys(&old, &new), None);
+    }
+}
