@@ -1,7 +1,8 @@
 -- median_followers_by_join_year_and_age_group.sql, but with the lower median: of an even number of counts the smaller
 -- of the middle two, instead of their mean.
 --
--- So does percentile_approx(follower_count, 0.5) of Spark for groups of up to 10,000 counts, its default accuracy.
+-- So does percentile_approx(follower_count, 0.5) of Spark for groups of up to 5,000 counts; beyond, it is off by up to
+-- one rank in 10,000.
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM users.date_joined) AS join_year,
