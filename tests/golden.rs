@@ -1,8 +1,8 @@
 //! Reproduces the published figures of two notebooks, cell by cell, from their rows.
 //!
 //! If a notebook interprets a question differently, `examples/notebook-queries/` has the query, or else
-//! `golden/<owner>/queries/`, and ours is compared with what follows from the published table. The figures are not part of
-//! the repository; without them the tests are skipped.
+//! `golden/<owner>/queries/`, and ours is compared with what follows from the published table. The figures are not part
+//! of the repository; without them the tests are skipped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

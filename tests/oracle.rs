@@ -1,5 +1,5 @@
-//! Compares `pinlake load` and `pinlake analyse` with `oracle/answers.py`, which computes the counts of every dataset, the
-//! ten results, and those of `examples/notebook-queries/` without any of our code.
+//! Compares `pinlake load` and `pinlake analyse` with `oracle/answers.py`, which computes the counts of every dataset,
+//! the ten results, and those of `examples/notebook-queries/` without any of our code.
 
 use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 

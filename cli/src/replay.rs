@@ -56,8 +56,9 @@ use crate::interrupt;
 /// Retries: throttling, server errors and lost responses are retried with the same Idempotency-Key. A row that the
 /// endpoint rejects (400) is written to the rejects file, and the run continues.
 ///
-/// Output: one JSON line, {"sent":N,"accepted":N,"rejected":N,"requests":N,"retries":N,"seconds":S,"bytes":N}. Accepted means
-/// stored, not clean: rows that break their contract are accepted too, and `pinlake quarantine list` shows them.
+/// Output: one JSON line, {"sent":N,"accepted":N,"rejected":N,"requests":N,"retries":N,"seconds":S,"bytes":N}.
+/// Accepted means stored, not clean: rows that break their contract are accepted too, and `pinlake quarantine list` shows
+/// them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
