@@ -1,7 +1,7 @@
-//! Compares `pinlake load` and `pinlake analyse` with `oracle/answers.py`, which computes the counts of every dataset and the
-//! ten results without any of our code.
+//! Compares `pinlake load` and `pinlake analyse` with `oracle/answers.py`, which computes the counts of every dataset,
+//! the ten results, and those of `examples/notebook-queries/` without any of our code.
 
-use std::{env, path::Path, process::Command};
+use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -32,6 +32,7 @@ fn agrees_with_the_oracle(rows: &Path) -> Value {
     }
     let results = analyse(lake.path(), &[]);
     assert_same(&results, &from_oracle(rows, &[]));
+    variants_agree_with_the_oracle(lake.path(), rows);
 
     let again = load(lake.path(), &[], &files);
     for (dataset, counts) in &again {
@@ -45,6 +46,19 @@ fn agrees_with_the_oracle(rows: &Path) -> Value {
     }
     assert_eq!(analyse(lake.path(), &[]), results, "loading again changes neither rows nor versions");
     expected
+}
+
+/// Runs each folder of variants as a query set.
+fn variants_agree_with_the_oracle(lake: &Path, rows: &Path) {
+    let folder = repository("examples/notebook-queries");
+    let expected = from_oracle(rows, &["--variants"]);
+    let expected = expected.as_object().unwrap();
+    let there = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(there.collect::<BTreeSet<_>>(), expected.keys().cloned().collect());
+    for (name, expected) in expected {
+        let queries = folder.join(name);
+        assert_same(&analyse(lake, &["--queries".as_ref(), queries.as_os_str()]), expected);
+    }
 }
 
 /// Compares columns and rows of every result, and names the first cell that differs.

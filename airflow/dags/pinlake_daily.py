@@ -1,8 +1,8 @@
 """pinlake, once a day: sweep the landing area, run the analyses, check the results.
 
 The pipeline does not need this DAG: notifications and a sweep every 15 minutes insert rows, and a schedule runs the
-analyses. Use it if other tasks in your Airflow depend on the day's results. It runs with Airflow 3 and
-apache-airflow-providers-amazon, uses the connection `aws_default` or boto3's default credentials, and needs
+analyses. Use it if other tasks in your Airflow depend on the day's results. It runs with Airflow 3 and 2 (2.11 was
+tested) and apache-airflow-providers-amazon, uses the connection `aws_default` or boto3's default credentials, and needs
 `lambda:InvokeFunction` on the functions compactor and analysis.
 """
 
@@ -10,12 +10,17 @@ import json
 from datetime import datetime, timedelta
 
 from airflow.providers.amazon.aws.operators.lambda_function import LambdaInvokeFunctionOperator
-from airflow.sdk import Param, dag, task
+
+try:
+    from airflow.sdk import Param, dag, task
+except ImportError:  # Airflow 2
+    from airflow.decorators import dag, task
+    from airflow.models.param import Param
 
 # The compactor's trigger for all datasets, as an SQS event.
 SWEEP = {"Records": [{"messageId": "airflow", "eventSource": "aws:sqs", "body": json.dumps({"wake": []})}]}
-# Rendered by Airflow: a retried task has the same run id, so it does not start a second run.
-RUN = '{"id": "{{ run_id }}", "time": "{{ dag_run.run_after.isoformat() }}"}'
+# Rendered by Airflow: a retried task has the same run id, so it does not start a second run. Airflow 2 lacks run_after.
+RUN = '{"id": "{{ run_id }}", "time": "{{ (dag_run.run_after | default(data_interval_end)).isoformat() }}"}'
 # Without a response in time the task fails; boto3 does not invoke the function a second time.
 INVOKE_CONFIG = {"read_timeout": 330, "tcp_keepalive": True, "retries": {"total_max_attempts": 1}}
 

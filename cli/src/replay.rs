@@ -57,6 +57,8 @@ use crate::interrupt;
 /// endpoint rejects (400) is written to the rejects file, and the run continues.
 ///
 /// Output: one JSON line, {"sent":N,"accepted":N,"rejected":N,"requests":N,"retries":N,"seconds":S,"bytes":N}.
+/// Accepted means stored, not clean: rows that break their contract are accepted too, and `pinlake quarantine list` shows
+/// them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -535,11 +537,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// Prints the summary to stdout, and the path of rejected rows to stderr.
+    /// Prints the summary to stdout. Prints the path of rejected rows, and how to find quarantined ones, to stderr.
     fn print(&mut self) -> Result<(), CliError> {
         if self.summary.rejected > 0 {
             let (rows, path) = (self.summary.rejected, self.rejects.path.display());
             console::say(&format!("{rows} rejected rows were written to {path}, with reasons"));
+        }
+        // Contracts are applied after the response, so only the lake knows which rows were quarantined.
+        if self.summary.accepted > 0 {
+            console::say(
+                "note: accepted rows may still break their contract; once they have arrived, see which did, and why: \
+                 pinlake quarantine list --lake LAKE",
+            );
         }
         self.summary.seconds = self.started.elapsed().as_secs_f64();
         console::data_json(&self.summary)

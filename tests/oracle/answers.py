@@ -1,7 +1,8 @@
-"""An independent implementation of cleaning and of the ten results.
+"""An independent implementation of cleaning, of the ten results and of their variants.
 
-    python3 answers.py DIR             the results of DIR/pin.ndjson, geo.ndjson and user.ndjson as JSON
-    python3 answers.py DIR --counts    for each dataset: lines read, distinct clean rows, distinct rejected lines
+    python3 answers.py DIR               the results of DIR/pin.ndjson, geo.ndjson and user.ndjson as JSON
+    python3 answers.py DIR --counts      for each dataset: lines read, distinct clean rows, distinct rejected lines
+    python3 answers.py DIR --variants    the results of examples/notebook-queries, by folder
 
 Reads rows as clients send them, in any order, with duplicates and invalid rows. It uses neither pinlake nor any
 package, and keeps all rows in memory.
@@ -332,15 +333,161 @@ def answers(pins, geos, users):
             medians(((year, group), known) for group, year, _, known in people if group and join_year(year)),
         ),
     }
+    return in_result_order(results)
+
+
+def in_result_order(results):
     return {
         name: {"columns": columns, "rows": [list(row) for row in sorted(rows, key=in_order)]}
         for name, (columns, rows) in sorted(results.items())
     }
 
 
+# ---- variants of the results --------------------------------------------------------------------------------
+
+
+def year_of(time):
+    return time.year if time else None
+
+
+def lower_median(values):
+    known = sorted(value for value in values if value is not None)
+    return known[(len(known) - 1) // 2] if known else None
+
+
+def first_of_each(rows):
+    """Of rows with the same first cell, the one whose other cells but the last come first."""
+    first = {}
+    for row in sorted(rows, key=in_order):
+        first.setdefault(row[0], row)
+    return list(first.values())
+
+
+def median_results(values, median=exact_median, year_column="join_year", names=("age", "year", "both")):
+    """The three results with medians, of (age group, year, count)."""
+    columns = {"age": ["age_group"], "year": [year_column], "both": [year_column, "age_group"]}
+    files = {"age": "age_group", "year": "join_year", "both": "join_year_and_age_group"}
+    grouped = {name: defaultdict(list) for name in names}
+    for group, year, count in values:
+        in_years = year is not None and 2015 <= year <= 2020
+        for name, key in (("age", (group,)), ("year", (year,)), ("both", (year, group))):
+            if name in names and (group or name == "year") and (in_years or name == "age"):
+                grouped[name][key].append(count)
+    return {
+        f"median_followers_by_{files[name]}": (
+            [*columns[name], "median_follower_count"],
+            [(*key, median(counts)) for key, counts in groups.items()],
+        )
+        for name, groups in grouped.items()
+    }
+
+
+def category_by_group(pairs):
+    counted = Counter(pair for pair in pairs if pair[0])
+    return {"popular_category_by_age_group": (["age_group", "category", "category_count"], largest_by_first(counted))}
+
+
+def variants(pins, geos, users):
+    """The results of examples/notebook-queries, by folder."""
+    placed, owned = joined(pins, geos), joined(pins, users)
+    owned_and_placed = [(p, u, g) for p, (_, u, g) in joined(pins, [(u[0], u, g) for u, g in joined(users, geos)])]
+    ours = answers(pins, geos, users)
+    owned_values = [(age_group(u[2]), year_of(u[3]), p[4]) for p, u in owned]
+
+    def joins(years, column="number_users_joined", year_column="join_year"):
+        counted = Counter(year for year in years if year is not None and 2015 <= year <= 2020)
+        return ([year_column, column], list(counted.items()))
+
+    def relabelled(group_of):
+        return median_results(
+            [(group_of(u[2]), year_of(u[3]), p[4]) for p, u in owned], names=("age", "both")
+        ) | category_by_group((group_of(u[2]), p[10]) for p, u in owned)
+
+    def plus_last(age):
+        return (age_group(age) or "").replace("+50", "50+")
+
+    def others_oldest(age):
+        return age_group(age) or "+50"
+
+    def other_bounds(age):
+        if age is None:
+            return None
+        return next((name for most, name in ((25, "18-24"), (35, "25-35"), (50, "36-50")) if age <= most), "+50")
+
+    # An entry for each person and count.
+    people = {(u[1:], p[4]): (age_group(u[2]), year_of(u[3]), p[4]) for p, u in owned}
+    by_year = Counter((year_of(g[3]), p[10]) for p, g in placed)
+    by_user, sums = {}, Counter()
+    for p, u, g in owned_and_placed:
+        if p[4] is not None:
+            by_user[g[1], u[1]] = max(p[4], by_user.get((g[1], u[1]), p[4]))
+    for p, g in placed:
+        if p[4] is not None:
+            sums[g[1], p[5]] += p[4]
+    top_country = ours["country_of_top_user"]
+
+    found = {
+        "all-categories": {
+            "popular_category_by_country": (
+                ["country", "category", "category_count"],
+                [(*key, n) for key, n in Counter((g[1], p[10]) for p, g in placed).items()],
+            ),
+        },
+        "all-years": {
+            "popular_category_by_year": (["post_year", "category", "category_count"], largest_by_first(by_year)),
+            "posts_by_year_and_category": (
+                ["post_year", "category", "category_count"],
+                [(*key, n) for key, n in by_year.items()],
+            ),
+        },
+        "column-post-year": {
+            "users_joined_by_year": joins((year_of(u[3]) for u in users), year_column="post_year"),
+            **median_results(owned_values, year_column="post_year", names=("year", "both")),
+        },
+        "label-50-plus": relabelled(plus_last),
+        "lower-median": median_results(owned_values, lower_median),
+        "one-row": {
+            name: (ours[name]["columns"], first_of_each(map(tuple, ours[name]["rows"])))
+            for name in (
+                "popular_category_by_age_group",
+                "popular_category_by_country",
+                "popular_category_by_year",
+                "top_user_by_country",
+            )
+        }
+        | {"country_of_top_user": (top_country["columns"], top_country["rows"][:1])},
+        "other-age-bounds": relabelled(other_bounds),
+        "others-in-oldest-group": relabelled(others_oldest),
+        "people": {
+            "people_joined_by_year": joins((year_of(u[2]) for u in {u[1:] for u in users}), "number_people_joined"),
+            **median_results(people.values()),
+        },
+        "sum-of-followers": {
+            "top_user_by_country": (["country", "poster_name", "follower_count"], largest_by_first(sums)),
+        },
+        "unknown-is-zero": median_results([(group, year, count or 0) for group, year, count in owned_values]),
+        "user-names": {
+            "top_user_by_country": (["country", "user_name", "follower_count"], largest_by_first(by_user)),
+        },
+        "year-of-post": {
+            "users_joined_by_year": joins((year_of(g[3]) for _, g in joined(users, geos)), year_column="post_year"),
+            **median_results(
+                [(None, year_of(g[3]), p[4]) for p, g in placed], year_column="post_year", names=("year",)
+            ),
+            **median_results(
+                [(age_group(u[2]), year_of(g[3]), p[4]) for p, u, g in owned_and_placed],
+                year_column="post_year",
+                names=("both",),
+            ),
+        },
+    }
+    return {folder: in_result_order(results) for folder, results in found.items()}
+
+
 def main(folder, *options):
     tables, counts = read(folder)
-    found = counts if "--counts" in options else answers(tables["pin"], tables["geo"], tables["user"])
+    rows = (tables["pin"], tables["geo"], tables["user"])
+    found = counts if "--counts" in options else variants(*rows) if "--variants" in options else answers(*rows)
     json.dump(found, sys.stdout, ensure_ascii=False, indent=None)
     print()
 

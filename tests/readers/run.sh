@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Reads tables that pinlake wrote with two other readers: `deltalake` (delta-rs) and `delta-lake-reader` (written in
 # Python). Both must find the same rows, as many as pinlake reported as inserted, and statistics, comments and the name of
-# the contract in the log. Then runs the commands of docs/readers.md.
+# the contract in the log. Then runs the commands of docs/readers.md and docs/migrate.md.
 #
 #   tests/readers/run.sh [PINLAKE]     PINLAKE: the program (default: the one that `cargo build -p pinlake` builds)
 #

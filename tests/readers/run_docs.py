@@ -1,7 +1,7 @@
-"""Runs the Python commands of docs/readers.md unchanged: run_docs.py PINLAKE LAKE [BLOCK]
+"""Runs the Python commands of docs/readers.md and docs/migrate.md unchanged: run_docs.py PINLAKE LAKE [BLOCK]
 
-Each must return the result of `pinlake analyse`. BLOCK is the word after ```python; without it, only blocks without
-such a word run.
+Each section of readers.md, and the cells of migrate.md together, must return the result of `pinlake analyse`. BLOCK is
+the word after ```python; without it, only blocks without such a word run.
 """
 
 import json
@@ -13,8 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 pinlake, lake, *wanted = sys.argv[1:]
-page = (Path(__file__).resolve().parents[2] / "docs" / "readers.md").read_text(encoding="utf-8")
+docs = Path(__file__).resolve().parents[2] / "docs"
+page = (docs / "readers.md").read_text(encoding="utf-8")
 blocks = re.findall(r"^## ([^\n]+)$(?:(?!^## ).)*?^```python( \w+)?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+blocks = [(f"{title} of docs/readers.md", mark, code) for title, mark, code in blocks]
+page = (docs / "migrate.md").read_text(encoding="utf-8")
+cells = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+blocks.append(("the cells of docs/migrate.md", "", "\n".join(cells)))
 
 # Prints the result of a block and exits at once. During a normal exit, Python kills the threads of pyarrow that close
 # files for deltalake, and about one program in fifty is then aborted.
@@ -43,11 +48,11 @@ for title, mark, code in blocks:
     program = f"LAKE = {lake!r}\n{code}\n{ANSWER}"
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"readers: the commands of docs/readers.md for {title} end with {done.returncode}")
+        sys.exit(f"readers: {title} ended with {done.returncode}")
     answer = [tuple(row) for row in json.loads(done.stdout)]
     if answer != expected:
-        sys.exit(f"readers: {title} of docs/readers.md finds {answer}, pinlake {expected}")
+        sys.exit(f"readers: {title} found {answer}, pinlake {expected}")
     ran.append(title)
 if not ran or not expected:
-    sys.exit("readers: docs/readers.md has no commands, or there is nothing to find")
-print(f"readers: the commands of docs/readers.md for {', '.join(ran)} find what pinlake finds: {expected}")
+    sys.exit("readers: there are no such commands, or there is nothing to find")
+print(f"readers: these commands found what pinlake found: {', '.join(ran)}: {expected}")

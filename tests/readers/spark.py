@@ -1,4 +1,4 @@
-"""Runs the query set on Spark over the data files in the Delta logs, and compares the results with `pinlake analyse`:
+"""Runs the query sets on Spark over the data files in the Delta logs, and compares the results with `pinlake analyse`:
 
     spark.py PINLAKE [LAKE]
 
@@ -6,8 +6,8 @@ LAKE is a folder. Without it the script creates a lake by several loads with dup
 commit names, as a conflicting commit leaves it. Prints one line per result. The exit code is 1 if a result differs, and
 77 without Java.
 
-Each query file runs unchanged, `<result>.spark.sql` if it exists. The files for Athena run too, because Spark supports
-their SQL.
+The sets are `queries/` and each folder of `examples/notebook-queries/`. Each query file runs unchanged,
+`<result>.spark.sql` if it exists. The files for Athena run too, because Spark supports their SQL.
 """
 
 import json
@@ -27,7 +27,6 @@ from spark import session  # noqa: E402
 def main() -> int:
     pinlake = Path(sys.argv[1])
     lake = Path(sys.argv[2]) if len(sys.argv) > 2 else made_lake(pinlake)
-    answers = json.loads(run(pinlake, "analyse", "--lake", lake, "--format", "json"))
     different = 0
     with session() as spark:
         print(f"Spark {spark.version} over the files that the logs of {lake} name")
@@ -37,15 +36,19 @@ def main() -> int:
             spark.read.parquet(*map(str, named)).createOrReplaceTempView(table)
             print(f"  {table:<6} version {version}: {len(named)} files of {there} in the folder")
         print(f"\n{'file':<58} {'rows':>6}  same")
-        for file in query_files():
-            answer = answers[file.name.split(".")[0]]
-            frame = spark.sql(file.read_text(encoding="utf-8"))
-            rows = [list(row) for row in frame.collect()]
-            same = frame.columns == answer["columns"] and equal(rows, answer["rows"])
-            different += not same
-            print(f"{file.name:<58} {len(rows):>6}  {'yes' if same else 'NO'}")
-            if not same:
-                print(f"  Spark   {frame.columns} {rows[:3]}\n  pinlake {answer['columns']} {answer['rows'][:3]}")
+        for folder in (ROOT / "queries", *sorted((ROOT / "examples" / "notebook-queries").iterdir())):
+            options = ("--queries", folder, "--format", "json")
+            answers = json.loads(run(pinlake, "analyse", "--lake", lake, *options))
+            print(folder.relative_to(ROOT))
+            for file in query_files(folder):
+                answer = answers[file.name.split(".")[0]]
+                frame = spark.sql(file.read_text(encoding="utf-8"))
+                rows = [list(row) for row in frame.collect()]
+                same = frame.columns == answer["columns"] and equal(rows, answer["rows"])
+                different += not same
+                print(f"  {file.name:<56} {len(rows):>6}  {'yes' if same else 'NO'}")
+                if not same:
+                    print(f"  Spark   {frame.columns} {rows[:3]}\n  pinlake {answer['columns']} {answer['rows'][:3]}")
     return 1 if different else 0
 
 
@@ -76,9 +79,9 @@ def data_files(table: Path) -> tuple[list[Path], int]:
     return [table / unquote(path) for path in files], len(commits) - 1
 
 
-def query_files() -> list[Path]:
-    """The query files for Spark, for all engines and for Athena."""
-    files = sorted((ROOT / "queries").glob("*.sql"))
+def query_files(folder: Path) -> list[Path]:
+    """The query files of a set for Spark, for all engines and for Athena."""
+    files = sorted(folder.glob("*.sql"))
     own = {file.name.removesuffix(".spark.sql") for file in files if file.name.endswith(".spark.sql")}
     return [file for file in files if file.stem not in own]
 

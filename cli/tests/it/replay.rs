@@ -49,6 +49,7 @@ async fn mixed_formats_carry_each_row_once_and_acknowledgements_are_kept() {
     let args = ["replay", "--to", &endpoint.url, "--from", ".", "--format", "mixed", "--batch", "10"];
     let ran = pinlake(folder.path(), &[&args[..], &["--acks", "acks.json", "--uid", "me"]].concat()).await;
     ran.assert_code(0);
+    assert!(ran.stderr.contains("pinlake quarantine list --lake LAKE"), "{}", ran.stderr);
     assert_eq!(stored(&endpoint), each_once(100));
 
     let requests = endpoint.requests();
@@ -301,6 +302,7 @@ async fn a_target_that_always_fails_ends_the_run() {
     let ran = pinlake(folder.path(), &args).await;
     ran.assert_code(1);
     assert!(ran.stderr.contains("failed 3 times: 503"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("quarantine"), "nothing was accepted: {}", ran.stderr);
     assert_eq!(endpoint.requests().len(), 3);
     let unreachable = pinlake(
         folder.path(),

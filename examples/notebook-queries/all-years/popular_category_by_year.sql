@@ -1,0 +1,35 @@
+-- popular_category_by_year.sql, but of all years instead of 2018 to 2022. Posts without a known year are one group
+-- (null).
+WITH posts AS (
+    SELECT
+        EXTRACT(YEAR FROM geo.timestamp) AS post_year,
+        pin.category
+    FROM pin
+    INNER JOIN geo ON geo.ind = pin.ind
+),
+
+counted AS (
+    SELECT
+        post_year,
+        category,
+        COUNT(*) AS category_count
+    FROM posts
+    GROUP BY post_year, category
+),
+
+ranked AS (
+    SELECT
+        post_year,
+        category,
+        category_count,
+        RANK() OVER (PARTITION BY post_year ORDER BY category_count DESC) AS place
+    FROM counted
+)
+
+SELECT
+    post_year,
+    category,
+    category_count
+FROM ranked
+WHERE place = 1
+ORDER BY post_year ASC NULLS LAST, category ASC NULLS LAST, category_count ASC

@@ -1,0 +1,31 @@
+-- median_followers_by_age_group.sql, but with other bounds: the youngest group ends at 25 and has no lower bound.
+-- Change the numbers to those of your notebook.
+WITH posts AS (
+    SELECT
+        CASE
+            WHEN users.age <= 25 THEN '18-24'
+            WHEN users.age <= 35 THEN '25-35'
+            WHEN users.age <= 50 THEN '36-50'
+            WHEN users.age > 50 THEN '+50'
+        END AS age_group,
+        pin.follower_count
+    FROM pin
+    INNER JOIN user AS users ON users.ind = pin.ind
+),
+
+numbered AS (
+    SELECT
+        age_group,
+        follower_count,
+        ROW_NUMBER() OVER (PARTITION BY age_group ORDER BY follower_count ASC NULLS LAST) AS place,
+        COUNT(follower_count) OVER (PARTITION BY age_group) AS known
+    FROM posts
+    WHERE age_group IS NOT NULL
+)
+
+SELECT
+    age_group,
+    AVG(CASE WHEN 2 * place BETWEEN known AND known + 2 THEN follower_count END) AS median_follower_count
+FROM numbered
+GROUP BY age_group
+ORDER BY age_group ASC, median_follower_count ASC NULLS LAST
