@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pinlake_analytics::lake::analyse;
+use pinlake_analytics::lake::{analyse, analyse_as_of};
 use pinlake_analytics::{Dialect, Limits, QuerySet};
+use pinlake_lake::AsOf;
 
 use crate::error::CliError;
 use crate::lake;
@@ -32,6 +33,10 @@ pub struct AnalyseArgs {
     /// Memory limit of the queries in MiB; they spill to disk above it, or fail if they cannot
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..))]
     pub memory: u32,
+    /// Read the tables as they were: a version, or a time such as 2026-11-28T12:00:00Z. A table that is shorter than the
+    /// version is read at its newest
+    #[arg(long, value_name = "VERSION|TIMESTAMP", value_parser = parse_as_of)]
+    pub as_of: Option<AsOf>,
     /// Format of the results
     #[arg(long, value_enum, default_value_t)]
     pub format: ResultFormat,
@@ -48,9 +53,20 @@ pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     let limits = Limits { memory: (args.memory as usize) << 20, ..Limits::default() };
-    let results = analyse(&lake, &catalog, &queries, &limits)
-        .await
-        .map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
+    let results = match args.as_of {
+        None => analyse(&lake, &catalog, &queries, &limits).await,
+        Some(as_of) => analyse_as_of(&lake, &catalog, &queries, &limits, as_of).await,
+    };
+    let results = results.map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
     args.format.print(&results)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn parse_as_of(text: &str) -> Result<AsOf, String> {
+    if let Ok(version) = text.parse() {
+        return Ok(AsOf::Version(version));
+    }
+    let time = chrono::DateTime::parse_from_rfc3339(text);
+    let time = time.map_err(|_| "write a version, or a time such as 2026-11-28T12:00:00Z".to_owned())?;
+    Ok(AsOf::Timestamp(time.timestamp_millis()))
 }

@@ -9,11 +9,13 @@
 mod acks;
 mod analyse;
 mod atomic_file;
+mod check;
 mod console;
 mod cost;
 mod dead_letters;
 mod error;
 mod generate;
+mod history;
 mod interrupt;
 mod key;
 mod lake;
@@ -65,6 +67,8 @@ struct Program {
 enum Command {
     Load(load::LoadArgs),
     Analyse(analyse::AnalyseArgs),
+    Check(check::CheckArgs),
+    History(history::HistoryArgs),
     Results(results::ResultsArgs),
     Quarantine(quarantine::QuarantineArgs),
     Redrive(quarantine::RedriveArgs),
@@ -99,6 +103,8 @@ async fn run(command: Command) -> Result<ExitCode, CliError> {
     match command {
         Command::Load(args) => load::run(args).await,
         Command::Analyse(args) => analyse::run(args).await,
+        Command::Check(args) => check::run(args).await,
+        Command::History(args) => history::run(args).await,
         Command::Results(args) => results::run(args).await,
         Command::Quarantine(args) => quarantine::run(args).await,
         Command::Redrive(args) => quarantine::redrive(args).await,

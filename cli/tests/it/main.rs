@@ -10,6 +10,7 @@
 mod certificates;
 mod database;
 mod endpoint;
+mod evolution;
 mod generate;
 #[path = "../../../tests/hostile_files.rs"]
 mod hostile_files;

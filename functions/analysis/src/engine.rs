@@ -80,7 +80,11 @@ impl Engine {
 }
 
 async fn read_versions(lake: &Lake, catalog: &Catalog) -> Result<Versions, LakeError> {
-    Ok(pin_tables(lake, catalog).await?.into_iter().map(|table| (table.dataset, table.version)).collect())
+    Ok(pin_tables(lake, catalog, None)
+        .await?
+        .into_iter()
+        .map(|table| (table.dataset, table.version))
+        .collect())
 }
 
 async fn execute_query(

@@ -1,7 +1,7 @@
 //! Runs a query set over a lake, with each table pinned at one version.
 
 use futures::{StreamExt, TryStreamExt};
-use pinlake_lake::{Lake, LakeError, PinnedTable};
+use pinlake_lake::{AsOf, Lake, LakeError, PinnedTable};
 use pinlake_schema::Catalog;
 
 use crate::{AnalyticsError, Limits, QuerySet, Results, TableInput, run_queries_with_limits};
@@ -30,18 +30,51 @@ pub async fn analyse(
     queries: &QuerySet,
     limits: &Limits,
 ) -> Result<Results, AnalyseError> {
-    let tables = pin_tables(lake, catalog).await?.into_iter().map(TableInput::from).collect();
+    run_pinned(lake, pin_tables(lake, catalog, None).await?, queries, limits).await
+}
+
+/// Like [`analyse`], with each table as it was.
+///
+/// # Errors
+/// As [`analyse`]; also if log clean-up has removed what an earlier version needs.
+pub async fn analyse_as_of(
+    lake: &Lake,
+    catalog: &Catalog,
+    queries: &QuerySet,
+    limits: &Limits,
+    as_of: AsOf,
+) -> Result<Results, AnalyseError> {
+    run_pinned(lake, pin_tables(lake, catalog, Some(as_of)).await?, queries, limits).await
+}
+
+async fn run_pinned(
+    lake: &Lake,
+    tables: Vec<PinnedTable>,
+    queries: &QuerySet,
+    limits: &Limits,
+) -> Result<Results, AnalyseError> {
+    let tables = tables.into_iter().map(TableInput::from).collect();
     Ok(run_queries_with_limits(lake.store().clone(), tables, queries, limits).await?)
 }
 
-/// Pins the tables of all datasets of `catalog` at their newest versions.
+/// Pins the tables of all datasets of `catalog` at their newest versions, or as they were.
 ///
 /// # Errors
 /// If the log of a table cannot be read.
-pub async fn pin_tables(lake: &Lake, catalog: &Catalog) -> Result<Vec<PinnedTable>, LakeError> {
+pub async fn pin_tables(
+    lake: &Lake,
+    catalog: &Catalog,
+    as_of: Option<AsOf>,
+) -> Result<Vec<PinnedTable>, LakeError> {
     let contracts: Vec<_> = catalog.contracts().cloned().collect();
     futures::stream::iter(contracts)
-        .map(|contract| async move { lake.table(&contract).pin().await })
+        .map(|contract| async move {
+            let table = lake.table(&contract);
+            match as_of {
+                None => table.pin().await,
+                Some(as_of) => table.pin_as_of(as_of).await,
+            }
+        })
         .buffered(CONCURRENCY)
         .try_collect()
         .await

@@ -159,7 +159,35 @@ impl TableLog {
 
     /// The path of the log entry of `version`.
     pub(crate) fn entry_path(&self, version: u64) -> Path {
-        self.folder().join(entry_name(version))
+        Self::path_of_entry(&self.root, version)
+    }
+
+    /// The path of the log entry of `version` of the table in `root`.
+    pub(crate) fn path_of_entry(root: &Path, version: u64) -> Path {
+        root.clone().join(LOG).join(entry_name(version))
+    }
+
+    /// The versions of the table in `root` whose log entries exist, ascending.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn list_versions(store: &dyn ObjectStore, root: &Path) -> Result<Vec<u64>, LakeError> {
+        let listing = LogListing::read(store, &root.clone().join(LOG), None).await?;
+        Ok(listing.entries.into_keys().collect())
+    }
+
+    /// Reads the log up to `version`, or to its end if it ends before.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`]; [`LakeError::LogIncomplete`] if log clean-up has removed what is needed.
+    pub(crate) async fn read_until(
+        &mut self,
+        store: &dyn ObjectStore,
+        version: u64,
+    ) -> Result<(), LakeError> {
+        let mut listing = LogListing::read(store, &self.folder(), None).await?;
+        listing.truncate(version);
+        self.load_listed(store, listing, None).await
     }
 
     /// Reads the newest version. Fetches and replays the entries after the known version, or reads the whole log again
@@ -219,6 +247,16 @@ impl TableLog {
             // The hint names a checkpoint that is missing or has an unknown format: ignore it.
             listing = LogListing::read(store, &folder, None).await?;
         }
+        self.load_listed(store, listing, hint).await
+    }
+
+    /// Reads the files of a listing. `hint` is the version in `_last_checkpoint`.
+    async fn load_listed(
+        &mut self,
+        store: &dyn ObjectStore,
+        listing: LogListing,
+        hint: Option<u64>,
+    ) -> Result<(), LakeError> {
         let checkpoint = listing.newest_checkpoint();
         let newest = listing.entries.keys().next_back().copied();
         let Some(newest) = newest.max(checkpoint.as_ref().map(|(version, _)| *version)) else {

@@ -31,6 +31,15 @@ const TABLES: &str = "tables";
 /// Table property: the identity hash of the contract that created the table.
 const IDENTITY_PROPERTY: &str = "pinlake.identity";
 
+/// Which version of a table to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsOf {
+    /// This version, or the newest one if it is older.
+    Version(u64),
+    /// The newest version that was committed up to this time, in milliseconds since 1970.
+    Timestamp(i64),
+}
+
 /// One version of a table, which stays readable as it is.
 #[derive(Debug, Clone)]
 pub struct PinnedTable {
@@ -98,6 +107,10 @@ impl Table {
         &self.contract
     }
 
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
     /// The table's folder.
     pub(crate) fn root(&self) -> &Path {
         &self.root
@@ -125,15 +138,48 @@ impl Table {
     pub async fn pin(&self) -> Result<PinnedTable, LakeError> {
         let mut state = self.state.lock().await;
         state.log.refresh(&*self.store).await?;
-        let files = state.log.files().iter().map(|file| PinnedFile {
+        self.describe(&state.log)
+    }
+
+    /// Pins an earlier version. A table that did not exist then has the contract's columns and no files.
+    ///
+    /// # Errors
+    /// As [`Self::pin`]; [`LakeError::LogIncomplete`] if log clean-up has removed what the version needs.
+    pub async fn pin_as_of(&self, as_of: AsOf) -> Result<PinnedTable, LakeError> {
+        let mut log = TableLog::new(&self.contract.name, self.root.clone());
+        match as_of {
+            AsOf::Version(version) => log.read_until(&*self.store, version).await?,
+            AsOf::Timestamp(time) => {
+                if let Some(version) = self.find_version_at(time).await? {
+                    log.read_until(&*self.store, version).await?;
+                }
+            }
+        }
+        self.describe(&log)
+    }
+
+    /// Checks whether the table takes rows of the contract. Returns the columns that the next insert would add.
+    ///
+    /// # Errors
+    /// [`LakeError::IdentityChanged`] and [`LakeError::SchemaChanged`] if it does not.
+    pub async fn check_contract(&self) -> Result<Vec<String>, LakeError> {
+        let mut state = self.state.lock().await;
+        state.log.refresh(&*self.store).await?;
+        self.find_epochs(&state.log).await?;
+        let missing = self.list_missing_columns(&state.log)?;
+        Ok(missing.into_iter().map(|field| field.name().clone()).collect())
+    }
+
+    fn describe(&self, log: &TableLog) -> Result<PinnedTable, LakeError> {
+        let files = log.files().iter().map(|file| PinnedFile {
             path: data_file::absolute_path(&self.root, &file.path),
             size: file.size,
             rows: file.rows,
         });
         Ok(PinnedTable {
             dataset: self.contract.name.clone(),
-            version: state.log.version(),
-            schema: state.log.schema()?.unwrap_or_else(|| self.contract.table_schema()),
+            version: log.version(),
+            schema: log.schema()?.unwrap_or_else(|| self.contract.table_schema()),
             files: files.collect(),
         })
     }

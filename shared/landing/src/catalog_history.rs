@@ -46,14 +46,16 @@ impl CatalogHistory {
         Ok(())
     }
 
-    /// Returns all catalogs of the history that this version of pinlake can read.
+    /// Returns all catalogs of the history that this version of pinlake can read, in the order in which they were first used.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn load_all(&self, store: &dyn ObjectStore) -> Result<Vec<Arc<Catalog>>, LandingError> {
         let folder = Path::from(CONTRACTS);
-        let listed: Vec<_> =
+        let mut listed: Vec<_> =
             store.list(Some(&folder)).try_collect().await.map_err(LandingError::store(&folder))?;
+        listed
+            .sort_by(|a, b| a.last_modified.cmp(&b.last_modified).then_with(|| a.location.cmp(&b.location)));
         let mut catalogs = Vec::new();
         for path in listed.into_iter().map(|meta| meta.location) {
             let Some(hash) = path.filename().and_then(|name| name.strip_suffix(".json")) else { continue };

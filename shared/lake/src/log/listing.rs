@@ -93,6 +93,14 @@ impl LogListing {
         }
     }
 
+    /// Drops what is later than `version`.
+    pub(super) fn truncate(&mut self, version: u64) {
+        self.entries.retain(|own, _| *own <= version);
+        self.single.retain(|own, _| *own <= version);
+        self.parts.retain(|(own, _), _| *own <= version);
+        self.v2.retain(|own, _| *own <= version);
+    }
+
     /// The newest complete checkpoint: its version, and the names of its files.
     pub(super) fn newest_checkpoint(&self) -> Option<(u64, Vec<String>)> {
         let single = self.single.iter().map(|(version, name)| (*version, vec![name.clone()]));

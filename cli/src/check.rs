@@ -1,0 +1,163 @@
+//! `pinlake check`: checks contracts, and what their changes mean for a lake.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use pinlake_lake::{Lake, LakeError};
+use pinlake_platform::contracts;
+use pinlake_platform::location::Location;
+use pinlake_schema::{Catalog, Change, ChangeClass, Contract, compare_contracts};
+use serde::Serialize;
+
+use crate::console;
+use crate::error::CliError;
+use crate::lake;
+
+/// Check contracts, and what their changes mean for the tables of a lake.
+///
+/// Without --against, all mistakes in the contracts are reported. With it, each dataset has a class:
+///   new          the lake has no table of it
+///   unchanged    nothing that affects rows has changed
+///   compatible   the functions apply the changes with the next insert
+///   rebuild      the table takes no rows until it is built again
+///   refused      the change cannot be deployed as it is
+///
+/// Exit codes: 0 all can be deployed, 1 mistakes, a rebuild, or a refused change, 2 wrong usage.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  pinlake check my-datasets
+  pinlake check my-datasets --against s3://my-lake")]
+pub struct CheckArgs {
+    /// Folder with contracts (TOML); the built-in ones if it is left out
+    #[arg(value_name = "DIR", env = "PINLAKE_DATASETS")]
+    datasets: Option<String>,
+    /// A lake whose tables have rows under other versions of the contracts
+    #[arg(long, value_name = "DIR|s3://...")]
+    against: Option<String>,
+    /// Format of the output: lines of text, or one JSON object for each dataset
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    format: CheckFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum CheckFormat {
+    Text,
+    Json,
+}
+
+/// What a changed contract means for its table.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    dataset: String,
+    class: &'static str,
+    changes: Vec<Described>,
+}
+
+#[derive(Debug, Serialize)]
+struct Described {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
+    class: &'static str,
+    what: String,
+}
+
+impl Described {
+    fn new(class: &'static str, what: String) -> Described {
+        Described { column: None, class, what }
+    }
+}
+
+impl From<Change> for Described {
+    fn from(change: Change) -> Described {
+        Described { column: change.column, class: change.class.as_str(), what: change.what }
+    }
+}
+
+const NEW: &str = "new";
+const UNCHANGED: &str = "unchanged";
+const REFUSED: &str = "refused";
+
+/// Runs the command.
+pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
+    let place: Option<Location> = args
+        .datasets
+        .as_deref()
+        .map(|place| {
+            place
+                .parse()
+                .map_err(|error| CliError::usage(format!("cannot read {place}"), "").caused_by(error))
+        })
+        .transpose()?;
+    let catalog = contracts::load_catalog(place.as_ref()).await;
+    let catalog =
+        catalog.map_err(|error| CliError::failed("the contracts have mistakes", "").caused_by(error))?;
+    let Some(against) = &args.against else {
+        console::say(&format!("{} contracts, no mistakes", catalog.contracts().count()));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let lake = lake::open(against).await?;
+    let history = lake.catalog_history().load_all(&**lake.store()).await;
+    let history = history
+        .map_err(|error| CliError::failed("the lake's contracts cannot be read", "").caused_by(error))?;
+    let mut can_deploy = true;
+    for contract in catalog.contracts() {
+        let verdict = judge(&lake, &history, contract).await?;
+        can_deploy &= ![ChangeClass::Rebuild.as_str(), REFUSED].contains(&verdict.class);
+        match args.format {
+            CheckFormat::Json => console::data_json(&verdict)?,
+            CheckFormat::Text => print(&verdict)?,
+        }
+    }
+    Ok(if can_deploy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Compares a contract with the newest one of its dataset in the history, and asks the table.
+async fn judge(lake: &Lake, history: &[Arc<Catalog>], contract: &Arc<Contract>) -> Result<Verdict, CliError> {
+    let verdict = |class, changes| Verdict { dataset: contract.name.clone(), class, changes };
+    let table = lake.table(contract);
+    let failed = |error: LakeError| CliError::failed("a table cannot be read", "").caused_by(error);
+    let taken = table.check_contract().await;
+    let refusal = match taken {
+        Ok(_) => None,
+        Err(error @ (LakeError::IdentityChanged { .. } | LakeError::SchemaChanged { .. })) => {
+            Some(error.to_string())
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    if refusal.is_none() && table.pin().await.map_err(failed)?.version.is_none() {
+        return Ok(verdict(NEW, Vec::new()));
+    }
+    let newest = history.iter().rev().find_map(|catalog| catalog.contract(&contract.name));
+    let mut changes = Vec::new();
+    let mut class = None;
+    if let Some(before) = newest {
+        let found = compare_contracts(before, contract);
+        class = found.iter().map(|change| change.class).max();
+        changes.extend(found.into_iter().map(Described::from));
+        if before.hash() != contract.hash() && contract.version <= before.version {
+            let next = before.version + 1;
+            changes.push(Described::new(
+                REFUSED,
+                format!("changed under the same version: write version = {next}"),
+            ));
+            return Ok(verdict(REFUSED, changes));
+        }
+    }
+    if let Some(why) = refusal {
+        if class != Some(ChangeClass::Rebuild) {
+            changes.push(Described::new(ChangeClass::Rebuild.as_str(), why));
+        }
+        class = Some(ChangeClass::Rebuild);
+    }
+    Ok(verdict(class.map_or(UNCHANGED, ChangeClass::as_str), changes))
+}
+
+fn print(verdict: &Verdict) -> Result<(), CliError> {
+    console::data(&format!("{}: {}", verdict.dataset, verdict.class))?;
+    for change in &verdict.changes {
+        let column = change.column.as_ref().map_or(String::new(), |column| format!("column {column}: "));
+        console::data(&format!("  {}: {column}{}", change.class, change.what))?;
+    }
+    Ok(())
+}

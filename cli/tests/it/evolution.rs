@@ -1,0 +1,105 @@
+//! Contracts that change: `pinlake check --against`, `load`, `history` and `analyse --as-of`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::program::{Ran, pinlake};
+
+const VISITOR: &str = "[[column]]\nname = \"visitor\"\ntype = \"int64\"\n";
+const PAGE: &str = "[[column]]\nname = \"page\"\ntype = \"string\"\n";
+const COUPON: &str = "[[column]]\nname = \"coupon\"\ntype = \"string\"\n";
+
+/// Writes the contract of the dataset `t`.
+fn deploy(folder: &Path, version: u32, columns: &[&str]) {
+    let contracts = folder.join("datasets");
+    std::fs::create_dir_all(&contracts).unwrap();
+    let text = format!("name = \"t\"\nversion = {version}\n{}", columns.concat());
+    std::fs::write(contracts.join("t.toml"), text).unwrap();
+}
+
+async fn run(folder: &Path, args: &str) -> Ran {
+    pinlake(folder, &args.split(' ').collect::<Vec<_>>()).await
+}
+
+async fn load(folder: &Path, file: &str) -> Value {
+    let ran = run(folder, &format!("load --lake lake --datasets datasets --dataset t {file}")).await;
+    ran.assert_code(0);
+    let mut line: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let fields = line.as_object_mut().unwrap();
+    fields.retain(|name, _| !["bytes", "seconds", "dataset"].contains(&name.as_str()));
+    line
+}
+
+/// The class of the dataset `t`, and the exit code.
+async fn check(folder: &Path) -> (String, Option<i32>, String) {
+    let ran = run(folder, "check datasets --against lake --format json").await;
+    let lines = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let verdict = lines.into_iter().find(|line| line["dataset"] == "t").unwrap();
+    (verdict["class"].as_str().unwrap().to_owned(), ran.code, verdict["changes"].to_string())
+}
+
+async fn analyse(folder: &Path, more: &str) -> Value {
+    let args = format!("analyse --lake lake --datasets datasets --queries queries --format json{more}");
+    let ran = run(folder, &args).await;
+    ran.assert_code(0);
+    let results: Value = serde_json::from_str(&ran.stdout).unwrap();
+    results["coupons"]["rows"].clone()
+}
+
+#[tokio::test]
+async fn a_contract_is_checked_deployed_and_traced() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let row = |visitor: u32, more: &str| format!("{{\"visitor\":{visitor},\"page\":\"p\"{more}}}\n");
+    std::fs::write(folder.join("a.ndjson"), row(1, ",\"coupon\":\"x\"") + &row(2, "")).unwrap();
+    std::fs::write(folder.join("b.ndjson"), row(3, ",\"coupon\":\"y\"")).unwrap();
+    std::fs::create_dir(folder.join("queries")).unwrap();
+    let sql = "SELECT count(*) AS n, count(coupon) AS coupons FROM t";
+    std::fs::write(folder.join("queries/coupons.sql"), sql).unwrap();
+    std::fs::create_dir(folder.join("lake")).unwrap();
+
+    deploy(folder, 1, &[VISITOR, PAGE]);
+    assert_eq!(check(folder).await.0, "new");
+    assert_eq!(load(folder, "a.ndjson").await, json!({"read":2,"inserted":2,"duplicates":0,"quarantined":0}));
+    assert_eq!(check(folder).await, ("unchanged".to_owned(), Some(0), "[]".to_owned()));
+
+    deploy(folder, 1, &[PAGE, VISITOR, COUPON]);
+    let (class, code, why) = check(folder).await;
+    assert_eq!((class.as_str(), code), ("refused", Some(1)));
+    assert!(why.contains("write version = 2"), "{why}");
+    deploy(folder, 2, &[PAGE, VISITOR, COUPON]);
+    let (class, code, why) = check(folder).await;
+    assert_eq!((class.as_str(), code), ("compatible", Some(0)));
+    assert!(why.contains("added; null in rows from before"), "{why}");
+
+    let again = json!({"read":2,"inserted":0,"superseded":1,"duplicates":1,"quarantined":0});
+    assert_eq!(load(folder, "a.ndjson").await, again);
+    assert_eq!(load(folder, "b.ndjson").await, json!({"read":1,"inserted":1,"duplicates":0,"quarantined":0}));
+    assert_eq!(analyse(folder, "").await, json!([[3, 2]]));
+    assert_eq!(analyse(folder, " --as-of 3").await, json!([[2, 1]]));
+    assert_eq!(analyse(folder, " --as-of 2").await, json!([[2, 0]]), "the column is there, without values");
+    assert_eq!(analyse(folder, " --as-of 2099-01-01T00:00:00Z").await, json!([[3, 2]]));
+
+    deploy(folder, 3, &[PAGE, COUPON]);
+    assert_eq!(check(folder).await.0, "rebuild");
+    let ran = run(folder, "load --lake lake --datasets datasets --dataset t b.ndjson").await;
+    ran.assert_code(1);
+
+    deploy(folder, 2, &[PAGE, VISITOR, COUPON]);
+    let ran = run(folder, "history --lake lake --datasets datasets --dataset t --format json").await;
+    ran.assert_code(0);
+    let history: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let column =
+        |name: &str| history["t"]["columns"].as_array().unwrap().iter().position(|own| own == name).unwrap();
+    let read = |name: &str| -> Vec<Value> {
+        history["t"]["rows"].as_array().unwrap().iter().map(|row| row[column(name)].clone()).collect()
+    };
+    assert_eq!(read("version"), [json!(4), json!(3), json!(2), json!(1), json!(0)]);
+    assert_eq!(read("inserted"), [json!(1), json!(0), json!(0), json!(2), json!(0)]);
+    assert_eq!(read("superseded"), [json!(0), json!(1), json!(0), json!(0), json!(0)]);
+    assert_eq!(read("changes_table"), [json!(false), json!(false), json!(true), json!(false), json!(true)]);
+    assert_eq!(read("contract"), ["t@2", "t@2", "t@2", "t@1", "t@1"].map(Value::from));
+    assert_eq!(read("files_removed")[1], 1);
+}
