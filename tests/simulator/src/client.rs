@@ -135,7 +135,7 @@ fn random_row(world: &World, dataset: Option<&'static str>, request: &str, index
         || if world.scenario.has_many_commits { DATASETS[0] } else { DATASETS[rng.index(DATASETS.len())] };
     let dataset = dataset.unwrap_or_else(any);
     let good = |id: u64, note: &str| Row {
-        json: format!("{{\"{dataset}\":{id},\"note\":\"{note}\"}}"),
+        json: contracts::record(dataset, id, note),
         content: format!("{dataset}/{id}"),
     };
     let bad = |json: String, judged_by: Option<&str>| Row {

@@ -28,11 +28,14 @@ pub enum CatalogVersion {
     Renamed,
     /// Adds the dataset `twin`, whose shape some drafts have too ([`sketch`]), so that they are ambiguous.
     Ambiguous,
+    /// Adds a column to `visit`, for which many records have a value ([`more`]): its rows have to gain the values. It is the last one to be
+    /// deployed, because the table then refuses the others.
+    Extended,
 }
 
 impl CatalogVersion {
-    /// All of them.
-    pub const ALL: [CatalogVersion; 7] = [
+    /// Those that can be deployed in any order.
+    pub const EXCHANGEABLE: [CatalogVersion; 7] = [
         CatalogVersion::First,
         CatalogVersion::Recleaned,
         CatalogVersion::Rekeyed,
@@ -45,8 +48,10 @@ impl CatalogVersion {
 
 /// The contracts of a version.
 pub fn catalog(catalog_version: CatalogVersion) -> Arc<Catalog> {
-    static ALL: LazyLock<[Arc<Catalog>; 7]> = LazyLock::new(|| CatalogVersion::ALL.map(build));
-    ALL[catalog_version as usize].clone()
+    static EXCHANGEABLE: LazyLock<[Arc<Catalog>; 7]> =
+        LazyLock::new(|| CatalogVersion::EXCHANGEABLE.map(build));
+    static EXTENDED: LazyLock<Arc<Catalog>> = LazyLock::new(|| build(CatalogVersion::Extended));
+    EXCHANGEABLE.get(catalog_version as usize).unwrap_or(&EXTENDED).clone()
 }
 
 #[expect(clippy::expect_used, reason = "the texts are constants of this file")]
@@ -99,6 +104,9 @@ fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
                 "page" | "click" => {
                     format!("{text}[[column]]\nname = \"flag\"\ntype = \"boolean\"\nnull = [{flag}]\n")
                 }
+                "visit" if catalog_version == CatalogVersion::Extended => {
+                    format!("{text}[[column]]\nname = \"more\"\ntype = \"string\"\n")
+                }
                 _ => text,
             };
             (format!("{dataset}.toml"), text)
@@ -106,6 +114,18 @@ fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
         .collect();
     files.push(("_routes.toml".to_owned(), "shared_streams = [\"shared\"]\n".to_owned()));
     Arc::new(Catalog::from_files(files).expect("the contracts are right"))
+}
+
+/// The value that a record of `dataset` has for the column that [`CatalogVersion::Extended`] adds. All records with one id have the same.
+pub fn more(dataset: &str, id: u64) -> Option<&'static str> {
+    let has_more = dataset == "visit" && id % 3 > 0 && !FOREIGN.contains(&id);
+    has_more.then_some("m")
+}
+
+/// A valid record of `dataset`.
+pub fn record(dataset: &str, id: u64, note: &str) -> String {
+    let more = more(dataset, id).map_or(String::new(), |more| format!(",\"more\":\"{more}\""));
+    format!("{{\"{dataset}\":{id},\"note\":\"{note}\"{more}}}")
 }
 
 /// A record of `dataset` that one catalog version accepts and the others quarantine.

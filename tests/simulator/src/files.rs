@@ -112,7 +112,7 @@ fn random_input(world: &World, dataset: &str, is_csv: bool, file: &str) -> Draft
     let rng = &world.rng;
     let (mut text, mut records) = (String::new(), Vec::new());
     if is_csv {
-        text.push_str(&format!("{dataset},note\n"));
+        text.push_str(&format!("{dataset},note,more\n"));
     }
     for at in 0..rng.between(1, world.scenario.files.records) as usize {
         let (json, content) = match (dataset, rng.between(0, 9)) {
@@ -133,9 +133,11 @@ fn random_input(world: &World, dataset: &str, is_csv: bool, file: &str) -> Draft
             (_, number) => {
                 let id = if number < 5 { rng.between(0, 30) } else { unique(file, at) };
                 if is_csv {
-                    (format!("{id},note {id}"), format!("{dataset}/{id}"))
+                    let more = contracts::more(dataset, id).unwrap_or_default();
+                    (format!("{id},note {id},{more}"), format!("{dataset}/{id}"))
                 } else {
-                    (format!("{{\"{dataset}\":{id},\"note\":\"note {id}\"}}"), format!("{dataset}/{id}"))
+                    let json = contracts::record(dataset, id, &format!("note {id}"));
+                    (json, format!("{dataset}/{id}"))
                 }
             }
         };

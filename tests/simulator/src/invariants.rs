@@ -166,13 +166,11 @@ pub(crate) fn check_removed(world: &World, path: &Path) {
             let table = invariants.keys.get(&name.dataset).unwrap_or(&none);
             let is_in_landing =
                 |of: &dyn Fn(&(Key, Content)) -> bool| invariants.landing.values().flatten().any(of);
-            // Under another identity the same row has another key, and a borderline record has another key in quarantine. Then
-            // only contents can be compared.
-            let rekeyed = world
-                .scenario
-                .deploys
-                .iter()
-                .any(|(_, catalog_version)| *catalog_version == CatalogVersion::Rekeyed);
+            // Under another identity or with another column the same row has another key, and a borderline record has another key in
+            // quarantine. Then only contents can be compared.
+            let rekeyed = world.scenario.deploys.iter().any(|(_, catalog_version)| {
+                matches!(catalog_version, CatalogVersion::Rekeyed | CatalogVersion::Extended)
+            });
             let is_safe = |(key, content): &&(Key, Content)| {
                 table.contains(key)
                     || is_in_landing(&|(other, _)| other == key)
@@ -354,7 +352,9 @@ async fn check_added_file(
 
 /// The keys of the rows of a table.
 pub(crate) fn table_keys(dataset: &str, batch: &RecordBatch) -> Result<Vec<Key>, String> {
-    let catalog = contracts::catalog(CatalogVersion::First);
+    let is_extended = batch.column_by_name("more").is_some();
+    let catalog =
+        contracts::catalog(if is_extended { CatalogVersion::Extended } else { CatalogVersion::First });
     let contract = catalog.contract(dataset).ok_or("there is no such dataset")?;
     let keys = pinlake_clean::row_keys(contract, batch).map_err(|error| error.to_string())?;
     Ok(keys.iter().flatten().filter_map(|key| key.try_into().ok()).collect())

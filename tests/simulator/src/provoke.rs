@@ -133,6 +133,17 @@ pub const CASES: &[Case] = &[
         violations: &[Violation::Duplicated, Violation::WrongFiles],
     },
     Case {
+        mutation: Mutation::TableIdentityIgnored,
+        safeguard: "the same; a column is added, and rows from before take its values",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
+            (scenario.clients, scenario.requests, scenario.batch) = (3, 10, 1);
+            scenario.extend_visits(Duration::from_secs(20));
+        },
+        // Rows without the value stay beside those with it.
+        violations: &[Violation::Duplicated],
+    },
+    Case {
         mutation: Mutation::WatermarkFirst,
         safeguard: "watermark advanced after the puts",
         configure: |scenario| {

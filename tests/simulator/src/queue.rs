@@ -309,6 +309,7 @@ pub async fn poll(queue: Arc<Queue>) {
                         world.report_violation(Violation::WrongCounts, format!("{dataset}: {done:?}"));
                     }
                     world.ledger.lock().record_reported(dataset, done.inserted);
+                    (0..done.superseded).for_each(|_| world.trace.count("rows superseded"));
                     world.log(|| format!("{dataset}: {done:?}"));
                 }
                 Err(error) => {
