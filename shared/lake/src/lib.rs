@@ -80,4 +80,4 @@ pub use lake::Lake;
 pub use maintenance::MaintenancePolicy;
 pub use redrive::RedriveSummary;
 pub use table::insert::InsertSummary;
-pub use table::{PinnedFile, PinnedTable, Table};
+pub use table::{CommitSummary, PinnedFile, PinnedTable, Table};

@@ -1,6 +1,7 @@
 //! The Delta table of one dataset: its rules, its files, and the operations on it.
 
 mod commit;
+mod commit_summary;
 pub(crate) mod insert;
 mod merge;
 #[cfg(test)]
@@ -17,6 +18,8 @@ use object_store::path::Path;
 use pinlake_env::Env;
 use pinlake_schema::{Contract, KEY_COLUMN};
 use tokio::sync::Mutex;
+
+pub use self::commit_summary::CommitSummary;
 
 use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
@@ -131,6 +134,16 @@ impl Table {
             schema: state.log.schema()?.unwrap_or_else(|| self.contract.table_schema()),
             files: files.collect(),
         })
+    }
+
+    /// Reads who committed a version, when, and how many rows; `None` if its log entry is gone, as entries before a
+    /// checkpoint may be.
+    ///
+    /// # Errors
+    /// If the store fails or the entry is damaged.
+    pub async fn read_commit(&self, version: u64) -> Result<Option<CommitSummary>, LakeError> {
+        let path = self.state.lock().await.log.entry_path(version);
+        commit_summary::read(&*self.store, &path, version).await
     }
 
     /// Lists the data files of the newest version.
