@@ -1,6 +1,6 @@
 //! `pinlake analyse`: runs a query set over the lake's tables, each at one pinned version.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pinlake_analytics::lake::analyse;
@@ -39,18 +39,27 @@ pub struct AnalyseArgs {
 
 /// Runs the command.
 pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
-    let queries = match &args.queries {
-        None => QuerySet::embedded(Dialect::Shared),
-        Some(folder) => QuerySet::from_dir(Dialect::Shared, folder),
-    };
-    let queries =
-        queries.map_err(|error| CliError::usage("the queries cannot be used", "").caused_by(error))?;
+    let queries = read_queries(args.queries.as_deref())?;
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
-    let limits = Limits { memory: (args.memory as usize) << 20, ..Limits::default() };
+    let limits = limits(args.memory);
     let results = analyse(&lake, &catalog, &queries, &limits)
         .await
         .map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
     args.format.print(&results)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the queries of `--queries`, or the built-in ones.
+pub fn read_queries(folder: Option<&Path>) -> Result<QuerySet, CliError> {
+    let queries = match folder {
+        None => QuerySet::embedded(Dialect::Shared),
+        Some(folder) => QuerySet::from_dir(Dialect::Shared, folder),
+    };
+    queries.map_err(|error| CliError::usage("the queries cannot be used", "").caused_by(error))
+}
+
+/// The limits of a run with `--memory`, in MiB.
+pub fn limits(memory: u32) -> Limits {
+    Limits { memory: (memory as usize) << 20, ..Limits::default() }
 }

@@ -19,6 +19,7 @@ mod program;
 mod quarantine;
 mod recover;
 mod replay;
+mod report;
 mod server;
 mod usage;
 mod wait;
