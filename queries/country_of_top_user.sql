@@ -5,6 +5,11 @@
 -- follower_count  the largest known number of followers
 --
 -- No row when no follower count is known.
+--
+-- section: Followers and users
+-- order: 5
+-- title: Country of the user with the most followers
+-- chart: number x=country y=follower_count
 WITH countries AS (
     SELECT
         geo.country,

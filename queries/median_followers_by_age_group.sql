@@ -5,6 +5,11 @@
 --                        unknown counts are ignored; null when a group has no known count
 --
 -- A post is a row of pin, joined with the rows of user of the same number (ind).
+--
+-- section: Followers and users
+-- order: 6
+-- title: Median followers by age group
+-- chart: bar x=age_group y=median_follower_count order=18-24,25-35,36-50,+50
 WITH posts AS (
     SELECT
         CASE

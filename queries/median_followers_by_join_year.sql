@@ -5,6 +5,11 @@
 --                        unknown counts are ignored; null when a year has no known count
 --
 -- A post is a row of pin, joined with the rows of user of the same number (ind).
+--
+-- section: Followers and users
+-- order: 9
+-- title: Median followers by year of joining
+-- chart: line x=join_year y=median_follower_count
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM users.date_joined) AS join_year,

@@ -7,6 +7,11 @@
 --                        unknown counts are ignored; null when a group has no known count
 --
 -- A post is a row of pin, joined with the rows of user of the same number (ind).
+--
+-- section: Followers and users
+-- order: 8
+-- title: Median followers by year of joining and age group
+-- chart: grouped x=join_year y=median_follower_count by=age_group order=18-24,25-35,36-50,+50
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM users.date_joined) AS join_year,

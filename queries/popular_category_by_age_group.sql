@@ -5,6 +5,11 @@
 -- category_count  number of posts of that category by users of that group
 --
 -- A post is a row of pin, joined with the rows of user of the same number (ind).
+--
+-- section: Categories
+-- order: 4
+-- title: Most popular category by age group
+-- chart: bar x=age_group y=category_count label=category unit=posts order=18-24,25-35,36-50,+50
 WITH posts AS (
     SELECT
         CASE

@@ -5,6 +5,11 @@
 -- category_count  number of posts of that category in that country
 --
 -- A post is a row of pin, joined with the rows of geo of the same number (ind).
+--
+-- section: Categories
+-- order: 1
+-- title: Most popular category by country
+-- chart: bar x=country y=category_count label=category unit=posts
 WITH counted AS (
     SELECT
         geo.country,

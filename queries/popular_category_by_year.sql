@@ -5,6 +5,11 @@
 -- category_count  number of posts of that category in that year
 --
 -- The most frequent categories of posts_by_year_and_category.
+--
+-- section: Categories
+-- order: 3
+-- title: Most popular category by year
+-- chart: bar x=post_year y=category_count label=category unit=posts
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM geo.timestamp) AS post_year,

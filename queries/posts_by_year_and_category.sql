@@ -5,6 +5,11 @@
 -- category_count  number of posts
 --
 -- A post is a row of pin, joined with the rows of geo of the same number (ind).
+--
+-- section: Categories
+-- order: 2
+-- title: Posts by year and category
+-- chart: stacked x=post_year y=category_count by=category unit=posts
 WITH posts AS (
     SELECT
         EXTRACT(YEAR FROM geo.timestamp) AS post_year,

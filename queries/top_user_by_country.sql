@@ -6,6 +6,11 @@
 --
 -- A poster's follower count changes from post to post: the largest one counts. Unknown counts are ignored,
 -- so a country without known counts has no row.
+--
+-- section: Followers and users
+-- order: 7
+-- title: User with the most followers by country
+-- chart: bar x=country y=follower_count label=poster_name
 WITH posters AS (
     SELECT
         geo.country,

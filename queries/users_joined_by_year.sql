@@ -2,6 +2,11 @@
 --
 -- join_year            year (UTC) in which the users joined
 -- number_users_joined  rows of user that joined in that year, whether they posted or not
+--
+-- section: Followers and users
+-- order: 10
+-- title: Users who joined by year
+-- chart: line x=join_year y=number_users_joined
 WITH joined AS (
     SELECT EXTRACT(YEAR FROM date_joined) AS join_year
     FROM user

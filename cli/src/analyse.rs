@@ -1,6 +1,6 @@
 //! `pinlake analyse`: runs a query set over the lake's tables, each at one pinned version.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pinlake_analytics::lake::{analyse, analyse_as_of};
@@ -44,15 +44,10 @@ pub struct AnalyseArgs {
 
 /// Runs the command.
 pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
-    let queries = match &args.queries {
-        None => QuerySet::embedded(Dialect::Shared),
-        Some(folder) => QuerySet::from_dir(Dialect::Shared, folder),
-    };
-    let queries =
-        queries.map_err(|error| CliError::usage("the queries cannot be used", "").caused_by(error))?;
+    let queries = read_queries(args.queries.as_deref())?;
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
-    let limits = Limits { memory: (args.memory as usize) << 20, ..Limits::default() };
+    let limits = limits(args.memory);
     let results = match args.as_of {
         None => analyse(&lake, &catalog, &queries, &limits).await,
         Some(as_of) => analyse_as_of(&lake, &catalog, &queries, &limits, as_of).await,
@@ -69,4 +64,18 @@ fn parse_as_of(text: &str) -> Result<AsOf, String> {
     let time = chrono::DateTime::parse_from_rfc3339(text);
     let time = time.map_err(|_| "write a version, or a time such as 2026-11-28T12:00:00Z".to_owned())?;
     Ok(AsOf::Timestamp(time.timestamp_millis()))
+}
+
+/// Reads the queries of `--queries`, or the built-in ones.
+pub fn read_queries(folder: Option<&Path>) -> Result<QuerySet, CliError> {
+    let queries = match folder {
+        None => QuerySet::embedded(Dialect::Shared),
+        Some(folder) => QuerySet::from_dir(Dialect::Shared, folder),
+    };
+    queries.map_err(|error| CliError::usage("the queries cannot be used", "").caused_by(error))
+}
+
+/// The limits of a run with `--memory`, in MiB.
+pub fn limits(memory: u32) -> Limits {
+    Limits { memory: (memory as usize) << 20, ..Limits::default() }
 }

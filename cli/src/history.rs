@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use chrono::DateTime;
+use chrono::SecondsFormat;
 use pinlake_analytics::{QueryResult, Results};
 use pinlake_lake::Commit;
 use serde_json::{Value, json};
@@ -77,10 +77,9 @@ pub async fn run(args: HistoryArgs) -> Result<ExitCode, CliError> {
 }
 
 fn describe(commit: &Commit) -> Vec<Value> {
-    let time = commit.timestamp.and_then(DateTime::from_timestamp_millis);
     vec![
         json!(commit.version),
-        json!(time.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))),
+        json!(commit.committed_at.to_rfc3339_opts(SecondsFormat::Millis, true)),
         json!(commit.operation),
         json!(commit.engine),
         json!(commit.contract),

@@ -23,8 +23,11 @@ mod load;
 mod quarantine;
 mod recover;
 mod replay;
+mod report;
 mod results;
 mod seeded_rng;
+mod state;
+mod status;
 mod stream_end;
 mod wait;
 
@@ -49,6 +52,7 @@ Try it without any service:
   pinlake generate --out /tmp/rows --rows 1000 --duplicates 0.1 --dirty 0.02
   pinlake load --lake /tmp/lake /tmp/rows
   pinlake analyse --lake /tmp/lake
+  pinlake report --lake /tmp/lake --out report.html
 
 The same through a deployed pipeline:
   pinlake replay --to $INGEST_URL --from /tmp/rows --format mixed --acks acks.json
@@ -70,6 +74,8 @@ enum Command {
     Check(check::CheckArgs),
     History(history::HistoryArgs),
     Results(results::ResultsArgs),
+    Report(report::ReportArgs),
+    Status(status::StatusArgs),
     Quarantine(quarantine::QuarantineArgs),
     Redrive(quarantine::RedriveArgs),
     Generate(generate::GenerateArgs),
@@ -106,6 +112,8 @@ async fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Check(args) => check::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Results(args) => results::run(args).await,
+        Command::Report(args) => report::run(args).await,
+        Command::Status(args) => status::run(args).await,
         Command::Quarantine(args) => quarantine::run(args).await,
         Command::Redrive(args) => quarantine::redrive(args).await,
         Command::Generate(args) => generate::run(args).await,

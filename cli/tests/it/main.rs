@@ -20,6 +20,7 @@ mod program;
 mod quarantine;
 mod recover;
 mod replay;
+mod report;
 mod server;
 mod usage;
 mod wait;

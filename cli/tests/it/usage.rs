@@ -39,6 +39,10 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (&["generate", "--out", "rows", "--rows", "ten"], "ten"),
         (&["analyse", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["load", "--lake", "lake", "--dataset", "weather", "pin.ndjson"], "there is no dataset weather"),
+        (&["report", "--lake", "mistyped", "--out", "page.html"], "there is no lake mistyped"),
+        (&["report", "--lake", "empty"], "--out"),
+        (&["report", "--lake", "empty", "--out", "x.html", "--queries", "empty"], "no .sql file"),
+        (&["status", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["wait", "--lake", "empty"], "--acks"),
         (&["recover", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["recover", "--lake", "s3://bucket/part"], "--stream"),
@@ -93,7 +97,10 @@ async fn help_shows_exit_codes_and_examples() {
         "{}",
         ran.stdout
     );
-    for command in ["load", "analyse", "results", "generate", "replay", "wait", "recover", "key", "cost"] {
+    for command in [
+        "load", "analyse", "results", "report", "status", "generate", "replay", "wait", "recover", "key",
+        "cost",
+    ] {
         pinlake(folder.path(), &[command, "--help"]).await.assert_code(0);
     }
 }

@@ -4,7 +4,10 @@ use futures::{StreamExt, TryStreamExt};
 use pinlake_lake::{AsOf, Lake, LakeError, PinnedTable};
 use pinlake_schema::Catalog;
 
-use crate::{AnalyticsError, Limits, QuerySet, Results, TableInput, run_queries_with_limits};
+use crate::{
+    AnalyticsError, Limits, QueryOutcome, QuerySet, Results, TableInput, run_each_query,
+    run_queries_with_limits,
+};
 
 /// Tables that are pinned at the same time.
 const CONCURRENCY: usize = 8;
@@ -55,6 +58,20 @@ async fn run_pinned(
 ) -> Result<Results, AnalyseError> {
     let tables = tables.into_iter().map(TableInput::from).collect();
     Ok(run_queries_with_limits(lake.store().clone(), tables, queries, limits).await?)
+}
+
+/// Like [`analyse`], but returns the outcome of each query, in the order of the set.
+///
+/// # Errors
+/// If a table cannot be read.
+pub async fn analyse_each(
+    lake: &Lake,
+    catalog: &Catalog,
+    queries: &QuerySet,
+    limits: &Limits,
+) -> Result<Vec<QueryOutcome>, AnalyseError> {
+    let tables = pin_tables(lake, catalog, None).await?.into_iter().map(TableInput::from).collect();
+    Ok(run_each_query(lake.store().clone(), tables, queries, limits).await?)
 }
 
 /// Pins the tables of all datasets of `catalog` at their newest versions, or as they were.

@@ -10,7 +10,8 @@
 //! - A query only reads. Statements that change or write anything are rejected.
 //! - Rows have the order of the query's `ORDER BY`. Without one they are sorted by their cells, so equal tables give
 //!   equal results.
-//! - A run succeeds or fails as a whole. Its error names every query that failed.
+//! - A run succeeds or fails as a whole, and its error names every query that failed; [`run_each_query`] returns the
+//!   outcome of each query instead.
 //! - [`Limits`] bounds memory, time and the rows of a result. The size of a query and of a set is bounded too.
 //!
 //! DataFusion gets a list of files and an object store; it depends neither on Delta nor on AWS.
@@ -69,5 +70,5 @@ mod table;
 pub use error::{AnalyticsError, FailureKind, QueryFailure};
 pub use query_set::{Dialect, Query, QuerySet};
 pub use results::{QueryResult, Results};
-pub use run::{Limits, run_queries, run_queries_with_limits};
+pub use run::{Limits, QueryOutcome, run_each_query, run_queries, run_queries_with_limits};
 pub use table::TableInput;

@@ -23,6 +23,7 @@ use datafusion::{
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use serde_json::Value;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::{
@@ -86,6 +87,43 @@ pub async fn run_queries_with_limits(
     queries: &QuerySet,
     limits: &Limits,
 ) -> Result<Results, AnalyticsError> {
+    let mut results = Vec::new();
+    let mut failures = Vec::new();
+    for QueryOutcome { name, result, .. } in run_each_query(store, tables, queries, limits).await? {
+        match result {
+            Ok(result) => results.push((name, result)),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if failures.is_empty() {
+        Ok(results.into_iter().collect())
+    } else {
+        Err(AnalyticsError::Queries(failures))
+    }
+}
+
+/// What became of one query of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryOutcome {
+    /// Name of the result.
+    pub name: String,
+    /// The result, or why there is none.
+    pub result: Result<QueryResult, QueryFailure>,
+    /// How long the query ran, beside the others.
+    pub elapsed: Duration,
+}
+
+/// Like [`run_queries_with_limits`], for callers that use the results of the other queries when one fails. The outcomes
+/// have the order of the set.
+///
+/// # Errors
+/// [`AnalyticsError::Tables`] if two tables have the same name.
+pub async fn run_each_query(
+    store: Arc<dyn ObjectStore>,
+    tables: Vec<TableInput>,
+    queries: &QuerySet,
+    limits: &Limits,
+) -> Result<Vec<QueryOutcome>, AnalyticsError> {
     let versions: BTreeMap<String, Option<u64>> =
         tables.iter().map(|table| (table.name.clone(), table.version)).collect();
     if versions.len() != tables.len() {
@@ -96,27 +134,14 @@ pub async fn run_queries_with_limits(
     // A query that ran out of memory may succeed alone and without the column cache.
     if limits.concurrent > 1 {
         for (query, outcome) in queries.queries().iter().zip(&mut outcomes) {
-            if matches!(outcome, Err(failure) if failure.kind == FailureKind::Memory) {
+            if matches!(&outcome.result, Err(failure) if failure.kind == FailureKind::Memory) {
                 tracing::info!(query.file, "query ran out of memory, running it again alone");
                 let alone = run.execute_all(std::slice::from_ref(query), 1, 0).await?;
                 alone.into_iter().for_each(|again| *outcome = again);
             }
         }
     }
-
-    let mut results = Vec::new();
-    let mut failures = Vec::new();
-    for outcome in outcomes {
-        match outcome {
-            Ok(result) => results.push(result),
-            Err(failure) => failures.push(failure),
-        }
-    }
-    if failures.is_empty() {
-        Ok(results.into_iter().collect())
-    } else {
-        Err(AnalyticsError::Queries(failures))
-    }
+    Ok(outcomes)
 }
 
 /// The tables and limits of one run.
@@ -134,32 +159,36 @@ impl Run {
         queries: &[Query],
         concurrency: usize,
         cache_bytes: usize,
-    ) -> Result<Vec<Result<(String, QueryResult), QueryFailure>>, AnalyticsError> {
+    ) -> Result<Vec<QueryOutcome>, AnalyticsError> {
         let context = self
             .create_session(cache_bytes)
             .map_err(|error| AnalyticsError::Tables(error.strip_backtrace()))?;
         let run = Arc::new((context, self.versions.clone(), self.limits.clone()));
         let outcomes = futures::stream::iter(queries.iter().cloned())
             .map(|query| {
-                let (file, run) = (query.file.clone(), run.clone());
+                let (name, file, run) = (query.name.clone(), query.file.clone(), run.clone());
                 // One task for each query, so that they share the processors.
                 let task = SpawnedTask::spawn(async move {
                     let (context, versions, limits) = &*run;
-                    let result = execute_query(context, &query, versions, limits).await?;
-                    Ok((query.name, result))
+                    let begun = Instant::now();
+                    let result = execute_query(context, &query, versions, limits).await;
+                    (result, begun.elapsed())
                 });
                 async move {
                     let limit = self.limits.query_time;
                     let failure = |kind, problem| Err(QueryFailure::new(&file, kind, problem));
-                    match tokio::time::timeout(limit, task.join()).await {
-                        Ok(Ok(result)) => result,
+                    let (result, elapsed) = match tokio::time::timeout(limit, task.join()).await {
+                        Ok(Ok(done)) => done,
                         Ok(Err(error)) => {
-                            failure(FailureKind::Engine, format!("the engine aborted: {error}"))
+                            let problem = format!("the engine aborted: {error}");
+                            (failure(FailureKind::Engine, problem), Duration::ZERO)
                         }
                         Err(_) => {
-                            failure(FailureKind::Limit, format!("not done after {} seconds", limit.as_secs()))
+                            let problem = format!("not done after {} seconds", limit.as_secs());
+                            (failure(FailureKind::Limit, problem), limit)
                         }
-                    }
+                    };
+                    QueryOutcome { name, result, elapsed }
                 }
             })
             .buffered(concurrency.max(1));

@@ -1,7 +1,9 @@
 //! The commits of a table, as its log records them.
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
+use pinlake_store::none_if_not_found;
 use serde::Deserialize;
 
 use crate::error::LakeError;
@@ -16,8 +18,8 @@ const CONCURRENCY: usize = 16;
 pub struct Commit {
     /// The version that it made.
     pub version: u64,
-    /// Milliseconds since 1970.
-    pub timestamp: Option<i64>,
+    /// When it was made: as the commit says, or when its log entry was stored.
+    pub committed_at: DateTime<Utc>,
     /// What it did, in Delta's words, such as `WRITE`.
     pub operation: Option<String>,
     /// The program that made it.
@@ -53,6 +55,7 @@ impl Table {
         futures::stream::iter(newest)
             .map(|version| self.read_commit(version))
             .buffered(CONCURRENCY)
+            .try_filter_map(|commit| std::future::ready(Ok(commit)))
             .try_collect()
             .await
     }
@@ -65,7 +68,7 @@ impl Table {
         while first < end {
             let middle = usize::midpoint(first, end);
             let commit = self.read_commit(versions[middle]).await?;
-            if commit.timestamp.is_some_and(|own| own > time) {
+            if commit.is_some_and(|commit| commit.committed_at.timestamp_millis() > time) {
                 end = middle;
             } else {
                 first = middle + 1;
@@ -74,11 +77,16 @@ impl Table {
         Ok(first.checked_sub(1).map(|at| versions[at]))
     }
 
-    async fn read_commit(&self, version: u64) -> Result<Commit, LakeError> {
+    /// Reads the log entry of a version; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the store fails or the entry is malformed.
+    pub async fn read_commit(&self, version: u64) -> Result<Option<Commit>, LakeError> {
         let path = TableLog::path_of_entry(self.root(), version);
-        let got = self.store().get(&path).await.map_err(LakeError::store(&path))?;
-        let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
-        let mut commit = Commit { version, ..Commit::default() };
+        let entry = none_if_not_found(self.store().get(&path).await).map_err(LakeError::store(&path))?;
+        let Some(entry) = entry else { return Ok(None) };
+        let mut commit = Commit { version, committed_at: entry.meta.last_modified, ..Commit::default() };
+        let bytes = entry.bytes().await.map_err(LakeError::store(&path))?;
         for action in serde_json::Deserializer::from_slice(&bytes).into_iter::<Action>() {
             match action.map_err(LakeError::damaged(&path))? {
                 Action { add: Some(_), .. } => commit.files_added += 1,
@@ -86,7 +94,8 @@ impl Table {
                 Action { meta_data: Some(_), .. } => commit.changes_table = true,
                 Action { commit_info: Some(info), .. } => {
                     let pinlake = info.pinlake.unwrap_or_default();
-                    commit.timestamp = info.timestamp;
+                    let stated = info.timestamp.and_then(DateTime::from_timestamp_millis);
+                    commit.committed_at = stated.unwrap_or(commit.committed_at);
                     commit.operation = info.operation;
                     commit.engine = info.engine_info;
                     commit.contract = pinlake.contract;
@@ -99,7 +108,7 @@ impl Table {
                 _ => {}
             }
         }
-        Ok(commit)
+        Ok(Some(commit))
     }
 }
 
@@ -130,4 +139,37 @@ struct Counts {
     superseded: Option<u64>,
     duplicates: Option<u64>,
     updated: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::ObjectStore;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+
+    use super::*;
+    use crate::Lake;
+    use crate::tests::support::{env, visits};
+
+    #[tokio::test]
+    async fn a_commit_is_read_whoever_made_it() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let table = Lake::new(store.clone(), env(1)).table(visits("").contract("visit").unwrap());
+        let path = Path::from("tables/visit/_delta_log/00000000000000000007.json");
+        assert_eq!(table.read_commit(7).await.unwrap(), None);
+        let own = r#"{"commitInfo":{"timestamp":1666180800000,"operation":"WRITE","pinlake":{"inserted":5,"duplicates":2}}}"#;
+        store.put(&path, format!("{{\"add\":{{}}}}\n{own}\n").into()).await.unwrap();
+        let commit = table.read_commit(7).await.unwrap().unwrap();
+        assert_eq!(commit.committed_at.to_rfc3339(), "2022-10-19T12:00:00+00:00");
+        assert_eq!((commit.version, commit.inserted, commit.duplicates), (7, Some(5), Some(2)));
+        assert_eq!((commit.operation.as_deref(), commit.files_added), (Some("WRITE"), 1));
+
+        store.put(&path, "{\"commitInfo\":{\"engineInfo\":\"other\"}}\n\n".into()).await.unwrap();
+        let other = table.read_commit(7).await.unwrap().unwrap();
+        assert_eq!((other.engine.as_deref(), other.operation, other.inserted), (Some("other"), None, None));
+        store.put(&path, "no JSON".into()).await.unwrap();
+        assert!(matches!(table.read_commit(7).await, Err(LakeError::Damaged { .. })));
+    }
 }

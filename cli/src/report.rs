@@ -1,0 +1,150 @@
+//! `pinlake report`: results and state as one HTML page.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use pinlake_analytics::lake::analyse_each;
+use pinlake_analytics::{QueryOutcome, QueryResult, QuerySet};
+use pinlake_env::Env;
+use pinlake_lake::Lake;
+use pinlake_report::{Answer, Outcome, Panel, Report};
+use pinlake_schema::Catalog;
+use serde_json::json;
+
+use crate::error::CliError;
+use crate::{analyse, atomic_file, console, lake, state, status};
+
+/// Write results and the state of a lake as one HTML page with charts.
+///
+/// The page needs nothing else: it opens without a network, prints, and can be sent by mail. It has a panel for each
+/// query, with its chart, its rows, its SQL and the table versions that it read, and below them the state of each table
+/// and of the quarantine. The queries run as `pinlake analyse` runs them.
+///
+/// The comments at the beginning of an SQL file declare its panel. Without them, the columns decide:
+///   -- How many posts does each country have?
+///   -- chart: bar x=country y=posts
+///   -- section: Countries
+/// Kinds of charts: bar, grouped, stacked, line, number, table. docs/report.md has all options.
+///
+/// Output: one JSON line, {"out":"report.html","results":N,"failed":N,"bytes":N}. A query that fails has a panel with
+/// its error.
+#[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  pinlake report --lake /tmp/lake --out report.html
+  pinlake report --lake s3://my-lake --queries my-queries --title 'Shop' --out shop.html
+
+Exit codes: 0 the page is written, 1 it is not, or a query failed (with --strict), 2 wrong usage."
+)]
+pub struct ReportArgs {
+    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
+    pub lake: String,
+    /// File of the page; it is replaced at once when the page is complete
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Folder with SQL files that replace the built-in queries; each file gives one panel
+    #[arg(long, value_name = "DIR", env = "PINLAKE_QUERIES")]
+    pub queries: Option<PathBuf>,
+    /// Folder with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    pub datasets: Option<PathBuf>,
+    /// Title of the page [default: the name of the lake]
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// Memory limit of the queries in MiB; they spill to disk above it, or fail if they cannot
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..))]
+    pub memory: u32,
+    /// Exit with 1 if a query failed or a table cannot be read; the page is written anyway
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Runs the command.
+pub async fn run(args: ReportArgs) -> Result<ExitCode, CliError> {
+    let queries = analyse::read_queries(args.queries.as_deref())?;
+    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let lake = lake::open(&args.lake).await?;
+    let generated_at = Env::system().clock.now();
+    let panels = run_panels(&lake, &catalog, &queries, args.memory).await;
+    let state = state::collect(&lake, &catalog).await;
+    let report = Report {
+        title: args.title.clone().unwrap_or_else(|| to_title(&args.lake)),
+        lake: args.lake.clone(),
+        generated_at,
+        generator: concat!("pinlake ", env!("CARGO_PKG_VERSION")).to_owned(),
+        panels,
+        state,
+    };
+    let page = pinlake_report::render(&report);
+    write(&args.out, page.as_bytes())?;
+
+    let failed = report.panels.iter().filter_map(|panel| match &panel.outcome {
+        Outcome::Failed(problem) => Some(problem),
+        Outcome::Answer(_) => None,
+    });
+    let problems = status::list_problems(&report.state);
+    let mut count = 0;
+    for problem in failed.inspect(|_| count += 1).chain(&problems) {
+        console::say(&format!("warning: {problem}"));
+    }
+    console::data_json(&json!({
+        "out": args.out,
+        "results": report.panels.len() - count,
+        "failed": count,
+        "bytes": page.len(),
+    }))?;
+    let is_complete = count == 0 && problems.is_empty();
+    Ok(if args.strict && !is_complete { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Runs the queries. If the tables cannot be read, every panel says so.
+async fn run_panels(lake: &Lake, catalog: &Catalog, queries: &QuerySet, memory: u32) -> Vec<Panel> {
+    let outcomes = analyse_each(lake, catalog, queries, &analyse::limits(memory)).await;
+    let panels = queries.queries().iter().enumerate().map(|(index, query)| {
+        let (outcome, seconds) = match &outcomes {
+            Err(error) => (Outcome::Failed(error.to_string()), None),
+            Ok(outcomes) => outcomes.get(index).map_or_else(
+                || (Outcome::Failed("the query has no outcome; this is a bug in pinlake".to_owned()), None),
+                to_outcome,
+            ),
+        };
+        Panel { name: query.name.clone(), sql: query.sql.clone(), seconds, outcome }
+    });
+    panels.collect()
+}
+
+fn to_outcome(outcome: &QueryOutcome) -> (Outcome, Option<f64>) {
+    let shown = match &outcome.result {
+        Err(failure) => Outcome::Failed(failure.to_string()),
+        Ok(QueryResult { columns, rows, versions, moved }) => Outcome::Answer(Answer {
+            columns: columns.clone(),
+            rows: rows.clone(),
+            versions: versions.clone(),
+            moved: moved.clone(),
+        }),
+    };
+    (shown, Some(outcome.elapsed.as_secs_f64()))
+}
+
+/// The last part of the lake's name.
+fn to_title(lake: &str) -> String {
+    let name = lake.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty() && *name != ".");
+    format!("Report of {}", name.unwrap_or(lake))
+}
+
+fn write(path: &Path, page: &[u8]) -> Result<(), CliError> {
+    let write = || {
+        let mut file = atomic_file::create(path)?;
+        file.write_all(page)?;
+        atomic_file::persist(file, path)
+    };
+    write().map_err(|error| {
+        let what = format!("cannot write {}", path.display());
+        CliError::failed(what, "name a file in a folder that exists and that you may write to")
+            .caused_by(error)
+    })
+}

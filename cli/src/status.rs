@@ -1,0 +1,151 @@
+//! `pinlake status`: the state of a lake in the terminal.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use pinlake_env::Env;
+use pinlake_report::{DatasetState, State};
+use serde::Serialize;
+
+use crate::console;
+use crate::error::CliError;
+use crate::{lake, state};
+
+/// Show what is in each table of a lake, when it was committed last, and what is in quarantine.
+///
+/// With --format json the output is one object, {"lake":"...","at":"...","datasets":[{"dataset":"pin","version":3,
+/// "rows":N,"bytes":N,"files":N,"last_commit":{...},"quarantined":{"REASON":N}},...],"unrouted":{"REASON":N}}. Quarantined
+/// records that a redrive resolved do not count. unrouted are those that no dataset accepts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pinlake status --lake /tmp/lake
+  pinlake status --lake s3://my-lake --format json
+
+Exit codes: 0 success, 1 a table or the quarantine cannot be read, 2 wrong usage.")]
+pub struct StatusArgs {
+    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
+    pub lake: String,
+    /// Folder with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    pub datasets: Option<PathBuf>,
+    /// Format of the output
+    #[arg(long, value_enum, default_value_t)]
+    pub format: StatusFormat,
+}
+
+/// The format of the state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum StatusFormat {
+    /// A table to read
+    #[default]
+    Table,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    lake: &'a str,
+    at: DateTime<Utc>,
+    #[serde(flatten)]
+    state: &'a State,
+}
+
+/// Runs the command.
+pub async fn run(args: StatusArgs) -> Result<ExitCode, CliError> {
+    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let lake = lake::open(&args.lake).await?;
+    let state = state::collect(&lake, &catalog).await;
+    let at = Env::system().clock.now();
+    match args.format {
+        StatusFormat::Json => console::data_json(&Status { lake: &args.lake, at, state: &state })?,
+        StatusFormat::Table => console::data(&render(&state, at))?,
+    }
+    let problems = list_problems(&state);
+    for problem in &problems {
+        console::say(problem);
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What cannot be read, one line each.
+pub fn list_problems(state: &State) -> Vec<String> {
+    let of_tables = state.datasets.iter().filter_map(|dataset| {
+        let problem = dataset.problem.as_ref()?;
+        Some(format!("table {}: {problem}", dataset.dataset))
+    });
+    let of_quarantine = state.quarantine_problem.iter().map(|problem| format!("quarantine: {problem}"));
+    of_tables.chain(of_quarantine).collect()
+}
+
+fn render(state: &State, now: DateTime<Utc>) -> String {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["dataset", "rows", "bytes", "files", "version", "last commit", "quarantined"]);
+    for dataset in &state.datasets {
+        let commit = dataset.last_commit.as_ref().map(|commit| {
+            let at = commit.at.format("%Y-%m-%d %H:%M:%S UTC");
+            format!("{at} ({})", format_age(now, commit.at))
+        });
+        let exists = dataset.version.is_some();
+        let number = |known: bool, number: Option<u64>| {
+            let text = number.filter(|_| known).map_or_else(|| "∅".to_owned(), group_digits);
+            Cell::new(text).set_alignment(CellAlignment::Right)
+        };
+        table.add_row([
+            Cell::new(&dataset.dataset),
+            number(exists, dataset.rows),
+            number(exists, Some(dataset.bytes)),
+            number(exists, Some(dataset.files)),
+            number(exists, dataset.version),
+            Cell::new(commit.unwrap_or_else(|| describe_absence(dataset).to_owned())),
+            Cell::new(format_reasons(dataset.quarantined.iter())),
+        ]);
+    }
+    let mut text = table.to_string();
+    if !state.unrouted.is_empty() {
+        let reasons = format_reasons(state.unrouted.iter());
+        text.push_str(&format!("\nquarantined without a dataset: {reasons}"));
+    }
+    text
+}
+
+fn describe_absence(dataset: &DatasetState) -> &'static str {
+    match (&dataset.problem, dataset.version) {
+        (Some(_), _) => "cannot be read",
+        (None, None) => "no rows yet",
+        (None, Some(_)) => "unknown",
+    }
+}
+
+fn format_reasons<'a>(reasons: impl Iterator<Item = (&'a String, &'a u64)>) -> String {
+    let listed: Vec<String> =
+        reasons.map(|(reason, records)| format!("{} {reason}", group_digits(*records))).collect();
+    if listed.is_empty() { "0".to_owned() } else { listed.join(", ") }
+}
+
+fn group_digits(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn format_age(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
+    let seconds = (now - at).num_seconds().max(0);
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        7200..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}

@@ -1,0 +1,122 @@
+//! The report as plain data: what a page shows, without how it shows it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Results and state of one lake at one time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Title of the page.
+    pub title: String,
+    /// The lake, as it was named on the command line.
+    pub lake: String,
+    /// When the queries ran.
+    pub generated_at: DateTime<Utc>,
+    /// The program and its version.
+    pub generator: String,
+    /// One panel for each query, in any order: [`crate::render`] sorts them.
+    pub panels: Vec<Panel>,
+    /// The state of the lake.
+    pub state: State,
+}
+
+/// A query and its outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Panel {
+    /// Name of the result.
+    pub name: String,
+    /// The SQL, with the comments that declare its chart.
+    pub sql: String,
+    /// How long the query ran.
+    pub seconds: Option<f64>,
+    /// The result, or why there is none.
+    pub outcome: Outcome,
+}
+
+/// What became of a query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It succeeded.
+    Answer(Answer),
+    /// It failed, with this message.
+    Failed(String),
+}
+
+/// The rows of a query. Serializes as one result of `pinlake analyse --format json` does.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Answer {
+    /// Names of the columns, in order.
+    pub columns: Vec<String>,
+    /// Rows; each has one cell for each column.
+    pub rows: Vec<Vec<Value>>,
+    /// Version of each table that was read; null if it did not exist yet.
+    #[serde(default)]
+    pub versions: BTreeMap<String, Option<u64>>,
+    /// Tables that changed during the query: the versions before and after.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved: BTreeMap<String, (u64, u64)>,
+}
+
+/// The state of a lake.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// One entry for each dataset, in name order.
+    pub datasets: Vec<DatasetState>,
+    /// Quarantined records that no dataset accepts, by reason, without those that are resolved.
+    pub unrouted: BTreeMap<String, u64>,
+    /// Why the quarantine cannot be read, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine_problem: Option<String>,
+}
+
+/// The state of one dataset.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct DatasetState {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Newest version of its table; none before its first rows.
+    pub version: Option<u64>,
+    /// Rows; none if the log has no statistics of a file.
+    pub rows: Option<u64>,
+    /// Bytes of the data files.
+    pub bytes: u64,
+    /// Number of data files.
+    pub files: u64,
+    /// The commit of the newest version; none if its log entry is gone.
+    pub last_commit: Option<CommitState>,
+    /// Quarantined records by reason, without those that are resolved.
+    pub quarantined: BTreeMap<String, u64>,
+    /// Why the table cannot be read, if so. Its figures are then unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// The newest commit of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommitState {
+    /// When it was committed.
+    pub at: DateTime<Utc>,
+    /// The operation in terms of Delta, such as `WRITE`.
+    pub operation: Option<String>,
+    /// Rows that it inserted, if pinlake committed it.
+    pub inserted: Option<u64>,
+    /// Rows that the table had already, if pinlake committed it.
+    pub duplicates: Option<u64>,
+}
+
+impl State {
+    /// Quarantined records of all datasets and of none.
+    pub fn quarantined(&self) -> u64 {
+        let of_datasets = self.datasets.iter().flat_map(|dataset| dataset.quarantined.values());
+        of_datasets.chain(self.unrouted.values()).sum()
+    }
+
+    /// The time of the newest commit of all tables.
+    pub fn last_commit_at(&self) -> Option<DateTime<Utc>> {
+        self.datasets.iter().filter_map(|dataset| dataset.last_commit.as_ref().map(|commit| commit.at)).max()
+    }
+}

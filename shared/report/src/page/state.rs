@@ -1,0 +1,131 @@
+//! The state of the lake: its tables and its quarantine.
+
+use maud::{Markup, html};
+use serde_json::json;
+
+use super::time;
+use crate::format::{format_age, format_bytes, format_count, group_digits, show_controls};
+use crate::header::{ChartKind, ChartSpec};
+use crate::model::{Answer, DatasetState, Report, State};
+use crate::plot::{Table, plot};
+use crate::svg;
+
+/// Renders the section.
+pub(super) fn render(report: &Report) -> Markup {
+    let state = &report.state;
+    html! {
+        section #state aria-labelledby="state-h" {
+            h2 id="state-h" { "State of the lake" }
+            div.panels {
+                article.panel.wide aria-labelledby="tables-h" {
+                    h3 id="tables-h" { "What is in each table?" }
+                    @if state.datasets.is_empty() {
+                        p.empty { "There is no dataset." }
+                    } @else {
+                        (tables(report))
+                    }
+                }
+                article.panel aria-labelledby="quarantine-h" {
+                    h3 id="quarantine-h" { "Which records break their contract?" }
+                    (quarantine(state))
+                }
+            }
+        }
+    }
+}
+
+fn tables(report: &Report) -> Markup {
+    html! {
+        div.rows.short tabindex="0" role="region" aria-label="Tables of the lake" {
+            table.state {
+                thead {
+                    tr {
+                        th scope="col" { "Dataset" }
+                        th.n scope="col" { "Rows" }
+                        th.n scope="col" { "Size" }
+                        th.n scope="col" { "Files" }
+                        th.n scope="col" { "Version" }
+                        th scope="col" { "Last commit" }
+                        th.n scope="col" { "Quarantined" }
+                    }
+                }
+                tbody { @for dataset in &report.state.datasets { (row(dataset, report)) } }
+            }
+        }
+    }
+}
+
+fn row(dataset: &DatasetState, report: &Report) -> Markup {
+    let quarantined: u64 = dataset.quarantined.values().sum();
+    let exists = dataset.version.is_some();
+    let known = |text: String| if exists { text } else { "–".to_owned() };
+    html! {
+        tr.missing[!exists] {
+            th scope="row" { (show_controls(&dataset.dataset)) }
+            @if dataset.problem.is_some() {
+                td.bad colspan="5" data-name="Problem" { "cannot be read" }
+            } @else {
+                td.n data-name="Rows" {
+                    (known(dataset.rows.map_or_else(|| "unknown".to_owned(), |rows| group_digits(&rows.to_string()))))
+                }
+                td.n data-name="Size" { (known(format_bytes(dataset.bytes))) }
+                td.n data-name="Files" { (known(group_digits(&dataset.files.to_string()))) }
+                td.n data-name="Version" { @match dataset.version { Some(version) => (version), None => "–" } }
+                td data-name="Last commit" {
+                    @match &dataset.last_commit {
+                        Some(commit) => {
+                            div {
+                                (time(commit.at))
+                                div.muted {
+                                    (format_age(report.generated_at - commit.at)) " before this page"
+                                    @if let Some(inserted) = commit.inserted {
+                                        ", " (format_count(inserted, "row")) " inserted"
+                                    }
+                                    @if let Some(duplicates) = commit.duplicates.filter(|count| *count > 0) {
+                                        ", " (format_count(duplicates, "duplicate"))
+                                    }
+                                }
+                            }
+                        }
+                        None if exists => "unknown",
+                        None => "no rows yet",
+                    }
+                }
+            }
+            td.n.warning[quarantined > 0] data-name="Quarantined" { (group_digits(&quarantined.to_string())) }
+        }
+    }
+}
+
+fn quarantine(state: &State) -> Markup {
+    let of_datasets = state.datasets.iter().flat_map(|dataset| {
+        dataset.quarantined.iter().map(|(reason, count)| (dataset.dataset.as_str(), reason.as_str(), *count))
+    });
+    let unrouted = state.unrouted.iter().map(|(reason, count)| ("no dataset", reason.as_str(), *count));
+    let rows: Vec<_> = of_datasets.chain(unrouted).filter(|(_, _, count)| *count > 0).collect();
+    if rows.is_empty() {
+        return html! {
+            p.empty {
+                @if state.quarantine_problem.is_some() { "Unknown: the quarantine cannot be read." }
+                @else { "None. Every record is in its table." }
+            }
+        };
+    }
+    let names =
+        rows.iter().map(|(dataset, reason, count)| vec![json!(format!("{dataset}: {reason}")), json!(count)]);
+    let answer = Answer {
+        columns: vec!["reason".to_owned(), "records".to_owned()],
+        rows: names.collect(),
+        ..Answer::default()
+    };
+    let spec = ChartSpec { kind: ChartKind::Bar, top: Some(20), ..ChartSpec::default() };
+    let chart = plot(&Table::new(&answer), Some(&spec));
+    html! {
+        (svg::draw(&chart, "quarantine", "Quarantined records by dataset and reason"))
+        @for note in &chart.notes { p.muted { (note) } }
+        p.muted.small {
+            (format_count(state.quarantined(), "record")) ", without those that a redrive resolved. "
+            code { "pinlake quarantine show" } " prints them."
+        }
+    }
+}

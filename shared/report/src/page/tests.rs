@@ -1,0 +1,205 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{Answer, CommitState, DatasetState, State};
+
+fn answer(columns: &[&str], rows: Value) -> Answer {
+    Answer {
+        columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+        rows: serde_json::from_value(rows).unwrap(),
+        versions: [("pin".to_owned(), Some(3)), ("geo".to_owned(), None)].into(),
+        ..Answer::default()
+    }
+}
+
+fn panel(name: &str, sql: &str, outcome: Outcome) -> Panel {
+    Panel { name: name.to_owned(), sql: sql.to_owned(), seconds: Some(0.0123), outcome }
+}
+
+fn page(panels: Vec<Panel>, state: State) -> String {
+    render(&Report {
+        title: "Lake <script>alert('title')</script>".to_owned(),
+        lake: "/tmp/\u{202e}ekal".to_owned(),
+        generated_at: "2022-10-19T12:00:00Z".parse().unwrap(),
+        generator: "pinlake 0.1".to_owned(),
+        panels,
+        state,
+    })
+}
+
+/// The texts of all scripts.
+fn scripts(page: &str) -> Vec<&str> {
+    page.split("<script")
+        .skip(1)
+        .map(|rest| rest.split_once('>').unwrap().1.split_once("</script>").unwrap().0)
+        .collect()
+}
+
+#[test]
+fn hostile_texts_stay_texts() {
+    let attack = "</script><script>alert(1)</script><!--&\u{2028}\u{202e}\"'";
+    let rows = answer(
+        &["<img src=x onerror=alert(1)>", attack, "n"],
+        json!([[attack, "x\u{0}\u{1b}[2J", 1], [null, ["<b>"], 2]]),
+    );
+    let sql = format!(
+        "-- {attack}\n--\n-- <i>  <u>note</u>\n--\n-- <s>remark\n-- title: <h1>title\n-- section: <section>\n-- chart: <pie>\nSELECT '{attack}'"
+    );
+    let failed = panel("bad", "-- <q>?\nSELECT", Outcome::Failed(attack.to_owned()));
+    let page = page(vec![panel("a", &sql, Outcome::Answer(rows.clone())), failed], State::default());
+    assert_eq!(page.matches("<script").count(), 2, "one data block and the page's own script");
+    for tag in
+        ["<img", "<i>", "<u>", "<s>", "<b>", "<q>", "<h1>title", "<section>", "<pie>", "<!--", "\u{202e}"]
+    {
+        assert!(!page.replace(SCRIPT, "").replace("<!DOCTYPE", "").contains(tag), "{tag}");
+    }
+    let block: Value = serde_json::from_str(scripts(&page)[0]).unwrap();
+    assert_eq!(block["rows"][0][0], json!(attack), "the data block has the value unchanged");
+    assert_eq!(block["columns"], json!(rows.columns));
+    assert_eq!(block["versions"], json!({"pin": 3, "geo": null}));
+}
+
+#[test]
+fn the_policy_allows_the_style_and_the_script_and_nothing_else() {
+    let page = page(Vec::new(), State::default());
+    let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+    for allowed in [style, scripts(&page).last().unwrap()] {
+        assert!(page.contains(&format!("'{}'", hash_source(allowed))));
+    }
+    assert!(page.contains("default-src 'none'; style-src 'sha256-"));
+    let markup = page.replace(SCRIPT, "").replace(STYLE, "");
+    for forbidden in [" style=", " onclick=", "http://", "https://", "unsafe"] {
+        assert!(!markup.replace("http://www.w3.org/2000/svg", "").contains(forbidden), "{forbidden}");
+    }
+    // The script cannot end early, nor parse HTML.
+    for forbidden in ["</script", "innerHTML", "insertAdjacentHTML", "eval(", "document.write"] {
+        assert!(!SCRIPT.contains(forbidden), "{forbidden}");
+    }
+}
+
+#[test]
+fn panels_are_in_the_declared_sections_and_order() {
+    let answer = || Outcome::Answer(answer(&["n"], json!([[1]])));
+    let page = page(
+        vec![
+            panel("c", "SELECT 1", answer()),
+            panel("b", "-- order: 2\n-- section: First\nSELECT 1", answer()),
+            panel("a", "-- order: 10\n-- section: First\nSELECT 1", answer()),
+            panel("d", "-- order: 5\n-- title: Fifth\n-- section: Second\nSELECT 1", answer()),
+        ],
+        State::default(),
+    );
+    let places: Vec<usize> = [
+        ">First</h2>",
+        "result-b",
+        "result-a",
+        ">Second</h2>",
+        "result-d",
+        "Fifth</h3>",
+        ">Results</h2>",
+        "result-c",
+    ]
+    .map(|part| page.find(part).unwrap_or_else(|| panic!("{part}")))
+    .into();
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn the_first_rows_are_in_the_page_and_all_in_its_data() {
+    let rows: Vec<Value> = (0..10_000).map(|n| json!([format!("name {n}"), n])).collect();
+    let page = page(
+        vec![panel("big", "SELECT 1", Outcome::Answer(answer(&["name", "n"], json!(rows))))],
+        State::default(),
+    );
+    assert_eq!(page.matches("<tr>").count(), 101, "with the head of the table");
+    let block: Value = serde_json::from_str(scripts(&page)[0]).unwrap();
+    assert_eq!(block["rows"].as_array().unwrap().len(), 10_000);
+    assert!(page.contains("The first 100 of 10,000 rows.") && page.contains("data-rows=\"10000\""));
+}
+
+#[test]
+fn failed_and_empty_results_say_so() {
+    let page = page(
+        vec![
+            panel(
+                "failed",
+                "SELECT nothing",
+                Outcome::Failed("q.sql:1: no column nothing; fix the query".to_owned()),
+            ),
+            panel("empty", "SELECT n", Outcome::Answer(answer(&["n"], json!([])))),
+            panel(
+                "nulls",
+                "-- chart: bar x=a y=b",
+                Outcome::Answer(answer(&["a", "b"], json!([["x", null]]))),
+            ),
+            panel("mistaken", "-- chart: pie\nSELECT 1", Outcome::Answer(answer(&["n"], json!([[1]])))),
+        ],
+        State::default(),
+    );
+    for part in [
+        "q.sql:1: no column nothing; fix the query",
+        "3 of 4",
+        "No rows were loaded yet into geo.",
+        "1 without a value is not drawn.",
+        "chart: unknown kind &quot;pie&quot;",
+        "pin version 3",
+        "12 ms",
+        "This lake has no rows yet.",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn numbers_are_written_for_people_and_exactly() {
+    let rows = answer(&["year", "mean"], json!([[2018, 1234.567_891_2], [2019, 1_000_000.0]]));
+    let page = page(vec![panel("a", "-- chart: table\nSELECT 1", Outcome::Answer(rows))], State::default());
+    assert!(
+        page.contains(r#"<td class="n">2018</td><td class="n" title="1234.5678912">1,234.5679</td>"#),
+        "{page}"
+    );
+    assert!(page.contains(r#"<td class="n">1,000,000</td>"#));
+}
+
+#[test]
+fn the_state_tells_figures_and_problems() {
+    let at = "2022-10-19T11:55:00Z".parse().unwrap();
+    let commit = CommitState { at, operation: None, inserted: Some(5), duplicates: Some(1) };
+    let state = State {
+        datasets: vec![
+            DatasetState {
+                dataset: "geo".to_owned(),
+                version: Some(7),
+                rows: Some(12_345),
+                bytes: 486_772,
+                files: 2,
+                last_commit: Some(commit),
+                quarantined: [("wrong_type".to_owned(), 9)].into(),
+                problem: None,
+            },
+            DatasetState {
+                dataset: "pin".to_owned(),
+                problem: Some("the log is <damaged>".to_owned()),
+                ..DatasetState::default()
+            },
+            DatasetState { dataset: "user".to_owned(), ..DatasetState::default() },
+        ],
+        unrouted: [("no_route".to_owned(), 2)].into(),
+        quarantine_problem: None,
+    };
+    assert_eq!((state.quarantined(), state.last_commit_at()), (11, Some(at)));
+    let page = page(Vec::new(), state);
+    for part in [
+        "12,345",
+        "487 kB",
+        "5 minutes before this page, 5 rows inserted, 1 duplicate",
+        "geo: wrong_type",
+        "no dataset: no_route",
+        "11 records, without those",
+        "the log is &lt;damaged&gt;",
+        "no rows yet",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("This lake has no rows yet"));
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Opens pages of `pinlake report` in a headless Chromium: charts, tables, colours, widths, hostile texts, failures, print.
+#
+#   tests/report/run.sh [PINLAKE]     PINLAKE: the program (default: the one that `make build` builds)
+#
+# Needs Chromium (Debian: apt install chromium), and is skipped without it. All files are in target/report. pip installs the
+# exact versions of requirements.txt there, once.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+target="${CARGO_TARGET_DIR:-$root/target}"
+work="$target/report"
+pinlake="${1:-$target${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/debug/pinlake}"
+
+if [ ! -x "$pinlake" ]; then
+    echo "report: $pinlake is missing: run \`make build\` first" >&2
+    exit 2
+fi
+chromium=$(command -v chromium || command -v google-chrome || true)
+if [ -z "$chromium" ]; then
+    echo 'report: skipped: no Chromium' >&2
+    exit 0
+fi
+unset PINLAKE_LAKE PINLAKE_DATASETS PINLAKE_QUERIES
+
+# shellcheck source=../venv.sh
+. "$here/../venv.sh"
+venv "$work/venv" "$here/requirements.txt"
+exec "$work/venv/bin/python" "$here/check.py" "$pinlake" "$chromium" "$work"
