@@ -76,11 +76,34 @@ pub fn stream_name(body: &[u8]) -> Option<String> {
 /// [`ApiError::EmptyBody`], [`ApiError::TooLarge`], [`ApiError::UnsupportedMediaType`] for an unknown Content-Encoding,
 /// [`ApiError::Undecodable`] if decompression fails, [`ApiError::MalformedJson`] for bytes that are not UTF-8.
 pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, ApiError> {
+    let mut decoded = decompress(headers, body)?;
+    // Blanks in place of the byte order mark keep the positions in error messages right.
+    if decoded.starts_with(b"\xEF\xBB\xBF") {
+        decoded.to_mut()[..3].fill(b' ');
+    }
+    if let Err(error) = simdutf8::compat::from_utf8(&decoded) {
+        let malformed = Malformed { at: error.valid_up_to(), problem: "the bytes are not UTF-8" };
+        return Err(ApiError::from_malformed(&decoded, malformed));
+    }
+    if decoded.trim_ascii().is_empty() {
+        return Err(ApiError::EmptyBody);
+    }
+    Ok(decoded)
+}
+
+/// The error for a body of too many bytes as sent.
+pub fn too_large(bytes: usize) -> ApiError {
+    ApiError::TooLarge(format!("the body has {bytes} bytes, the limit is {MAX_BODY_BYTES}"))
+}
+
+/// Decompresses a body. Borrowed if it is not compressed.
+///
+/// # Errors
+/// [`ApiError::TooLarge`], [`ApiError::UnsupportedMediaType`] for an unknown Content-Encoding, [`ApiError::Undecodable`]
+/// if decompression fails.
+pub fn decompress<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, ApiError> {
     if body.len() > MAX_BODY_BYTES {
-        return Err(ApiError::TooLarge(format!(
-            "the body has {} bytes, the limit is {MAX_BODY_BYTES}",
-            body.len()
-        )));
+        return Err(too_large(body.len()));
     }
     let mut decoded = Cow::Borrowed(body);
     if !body.is_empty() {
@@ -104,17 +127,6 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Ap
                 )));
             }
         }
-    }
-    // Blanks in place of the byte order mark keep the positions in error messages right.
-    if decoded.starts_with(b"\xEF\xBB\xBF") {
-        decoded.to_mut()[..3].fill(b' ');
-    }
-    if let Err(error) = simdutf8::compat::from_utf8(&decoded) {
-        let malformed = Malformed { at: error.valid_up_to(), problem: "the bytes are not UTF-8" };
-        return Err(ApiError::from_malformed(&decoded, malformed));
-    }
-    if decoded.trim_ascii().is_empty() {
-        return Err(ApiError::EmptyBody);
     }
     Ok(decoded)
 }

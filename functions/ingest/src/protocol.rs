@@ -25,15 +25,17 @@ pub mod kafka_v3;
 pub mod kinesis;
 pub mod kinesis_api;
 pub mod native;
+pub mod webhooks;
 
 /// All protocols. An earlier one wins if a path fits two equally well.
-pub static PROTOCOLS: [&dyn Protocol; 6] = [
+pub static PROTOCOLS: [&dyn Protocol; 7] = [
     &kafka::KafkaRest,
     &kafka_v3::KafkaRestV3,
     &kinesis::KinesisGateway,
     &native::Native,
     &cloudevents::CloudEvents,
     &kinesis_api::KinesisApi,
+    &webhooks::WebhookDeliveries,
 ];
 
 /// Encodes the errors of paths that no protocol recognises.
@@ -165,6 +167,8 @@ mod tests {
                 "/v3/clusters/{cluster}/topics/{topic}/records",
                 &["c", "a.pin"],
             ),
+            ("/prod/webhooks/v1", "webhook", "/webhooks/{dataset}", &["v1"]),
+            ("/webhooks", "webhook", "", &[]),
             ("/cloudevents/pin", "cloudevents", "/cloudevents/{dataset}", &["pin"]),
         ] {
             let route = Route::from_path(path);

@@ -107,6 +107,12 @@ fn decode_body(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<
     Ok(packer.finish())
 }
 
+/// Decodes a body that is one value; the elements of an array are the records.
+pub(super) fn decode_json(text: &[u8], mut packer: Packer<'_>) -> Result<PackedRequest, ApiError> {
+    decode_value(text, &mut packer).map_err(|error| error.into_api_error(text))?;
+    Ok(packer.finish())
+}
+
 /// Whether the first line is a complete value and more text follows it.
 fn starts_with_complete_line(text: &[u8]) -> bool {
     let text = text.trim_ascii();
@@ -184,8 +190,9 @@ fn error_code(error: &ApiError) -> &'static str {
         | ApiError::StreamExists(_)
         | ApiError::UnknownOperation
         | ApiError::ExpiredIterator => "bad_request",
-        ApiError::Unauthenticated => "unauthenticated",
+        ApiError::Unauthenticated | ApiError::InvalidSignature(_) => "unauthenticated",
         ApiError::Unsigned
+        | ApiError::WebhooksDisabled
         | ApiError::AccessDenied { .. }
         | ApiError::ReadsDisabled
         | ApiError::StreamsAreFixed => "forbidden",
@@ -194,7 +201,7 @@ fn error_code(error: &ApiError) -> &'static str {
         ApiError::TooLarge(_) => "too_large",
         ApiError::UnsupportedMediaType(_) => "unsupported_media_type",
         ApiError::Throttled => "throttled",
-        ApiError::Unavailable => "unavailable",
+        ApiError::Unavailable | ApiError::SecretUnavailable => "unavailable",
         ApiError::Paused => "paused",
         ApiError::Internal => "internal",
     }

@@ -72,6 +72,7 @@ pub fn send(
         reads_enabled: false,
         is_paused: false,
         cors: ingest::cors::Cors::default(),
+        webhooks: ingest::webhook::Webhooks::default(),
         retry_policy: WriteRetryPolicy::default(),
         env: Env {
             clock: Arc::new(ManualClock::at("2026-11-22T21:00:00Z".parse().expect("a time"))),
