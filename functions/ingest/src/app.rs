@@ -28,6 +28,11 @@ use crate::stream::read::ReadableStream;
 use crate::webhook::{Delivery, Webhooks};
 use crate::writer::{self, WriteRetryPolicy, WriteSummary};
 
+/// The most bytes of the log lines of a request at the default level: one, and another if the stream rejects records.
+pub const MAX_LOG_BYTES: usize = 4096;
+/// The most characters of a message of AWS that are logged.
+const MAX_LOGGED_CHARS: usize = 300;
+
 /// What happened to a request, for logs and metrics. It is in the extensions of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestSummary {
@@ -188,14 +193,16 @@ impl<S: RecordStream + ReadableStream> App<S> {
             (Some(delivery), Some(dataset)) => RequestId::from_delivery(context.request, delivery, dataset)?,
             _ => RequestId::from_request(context.request, context.caller)?,
         };
-        let PackedRequest { records, ends } = decode(context, &id.stored)?;
+        let PackedRequest { records, ends, rejected } = decode(context, &id.stored)?;
         if context.target == Target::Shared {
             check_record_access(context.caller, &records)?;
         }
         let written = writer::write(&self.stream, &records, &self.retry_policy, &self.env.rng).await;
         summary.add_write(&records, &written);
+        summary.failed += rejected;
         if let Some(error) = written.worst_error() {
-            tracing::warn!(code = error.code, message = error.message, "the stream rejected records");
+            let message: String = error.message.chars().take(MAX_LOGGED_CHARS).collect();
+            tracing::warn!(code = error.code, message, "the stream rejected records");
             if summary.stored == 0 {
                 return Err(error.kind.into());
             }
@@ -205,6 +212,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
             parameters: context.parameters,
             records: &records,
             ends: &ends,
+            rejected,
             summary: &written,
             completed_us: self.env.clock.now().timestamp_micros(),
         });

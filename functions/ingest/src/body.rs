@@ -16,6 +16,12 @@ pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 /// split larger bodies.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
+/// The maximum size of all lines of a request: the text, and what values in it decompress to beyond their own size.
+pub const MAX_LINES_BYTES: usize = 2 * MAX_TEXT_BYTES;
+
+/// The smallest record with what separates it from the next, in bytes. It bounds the records of a text.
+pub const MIN_RECORD_BYTES: usize = 2;
+
 /// How many times its compressed size a body or a value may have after decompression. JSON of the most repetitive
 /// clients
 /// compresses to a thirtieth; beyond this, the sender pays for nothing and the pipeline for everything.

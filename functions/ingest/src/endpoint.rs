@@ -180,6 +180,8 @@ pub enum Resource {
     Dataset,
     /// A dataset whose contract declares a webhook.
     Webhook,
+    /// The dataset, topic or stream `logs`, or another that the query string names, as `?dataset=`.
+    Logs,
 }
 
 impl Resource {
@@ -194,6 +196,10 @@ impl Resource {
                 Cow::Borrowed(query.and_then(find).unwrap_or_default())
             }
             Self::BodyStream => body::stream_name(request.body()).map_or(Cow::Borrowed(""), Cow::Owned),
+            Self::Logs => {
+                let query = request.query_string_parameters_ref();
+                Cow::Borrowed(query.and_then(|query| query.first("dataset")).unwrap_or("logs"))
+            }
             Self::None | Self::Topic | Self::Stream | Self::NewStream | Self::Dataset | Self::Webhook => {
                 parameter(0)
             }
@@ -255,6 +261,17 @@ impl Resource {
                     "no data contract of this name has a section [webhook]".to_owned(),
                 )),
             },
+            Self::Logs => {
+                let dataset = || {
+                    let contract = catalog.contract(name).filter(|contract| contract.name != QUARANTINE);
+                    contract.map(|contract| Target::Dataset(&contract.name))
+                };
+                dataset().or_else(topic).or_else(stream).ok_or_else(|| {
+                    let hint = "name the dataset in the query string, /v1/logs?dataset=<dataset>, or add topics = [\"logs\"] \
+                                to [route] of its data contract";
+                    not_found("dataset", hint.to_owned())
+                })
+            }
             Self::Dataset => match catalog.contract(name) {
                 // Only the pipeline writes to quarantine.
                 Some(contract) if contract.name != QUARANTINE => Ok(Target::Dataset(&contract.name)),
@@ -364,6 +381,8 @@ pub struct CompletedWrite<'a> {
     pub records: &'a [StreamRecord],
     /// The end of each record of the request, as in [`PackedRequest::ends`].
     pub ends: &'a [u64],
+    /// The records of the request that were not taken, as in [`PackedRequest::rejected`].
+    pub rejected: u64,
     /// What happened to each record.
     pub summary: &'a WriteSummary,
     /// When the write was completed, in microseconds since 1970.

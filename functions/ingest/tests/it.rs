@@ -19,6 +19,7 @@ mod access;
 mod clients;
 mod discovery;
 mod openapi;
+mod otlp;
 mod reads;
 mod webhooks;
 

@@ -421,12 +421,13 @@ mod tests {
             message: String::new(),
         };
         let summary = crate::writer::WriteSummary { results: vec![Ok(receipt), Err(error)], retries: 0 };
-        let PackedRequest { records, ends } = &packed;
+        let PackedRequest { records, ends, .. } = &packed;
         let write = CompletedWrite {
             request_id: "r",
             parameters: &[],
             records,
             ends,
+            rejected: 0,
             summary: &summary,
             completed_us: 0,
         };

@@ -91,7 +91,10 @@ impl Framing {
     }
 }
 
-fn decode_request(context: &RequestContext<'_>, request_id: &str) -> Result<PackedRequest, ApiError> {
+pub(super) fn decode_request(
+    context: &RequestContext<'_>,
+    request_id: &str,
+) -> Result<PackedRequest, ApiError> {
     let media_type = context.media_type()?;
     if let Some(mode) = cloudevents::Mode::from_media_type(media_type.as_deref()) {
         return cloudevents::decode(context, request_id, mode);
@@ -180,7 +183,8 @@ fn add_range(ranges: &mut Vec<[u64; 2]>, start: u64, end: u64) {
     }
 }
 
-fn error_code(error: &ApiError) -> &'static str {
+/// The code of an error in the body of a response.
+pub(super) fn error_code(error: &ApiError) -> &'static str {
     match error {
         ApiError::MalformedJson { .. } => "malformed_json",
         ApiError::UnexpectedShape(_) => "unexpected_shape",

@@ -149,7 +149,7 @@ fn nothing_that_a_client_wrote_is_logged() {
     let log = function.end();
 
     assert_eq!(statuses.len(), requests.len(), "unanswered: {:?}; {log}", requests.get(statuses.len()));
-    assert_eq!(statuses[..3], [401, 200, 500], "a wrong signature, a right one, and no secret");
+    assert_eq!(statuses[..3], [401, 200, 500], "a wrong signature, a right one, and no secret: {log}");
     for status in [200, 400, 404, 405, 415, 422, 500] {
         assert!(statuses.contains(&status), "no response has the status {status}: {statuses:?}");
     }
