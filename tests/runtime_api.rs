@@ -1,6 +1,7 @@
 //! Runs the program of a function against a server that plays the Lambda runtime API and AWS. The tests of several functions
 //! include this file.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// Answers a request to AWS, given by its first line.
+/// Answers a request to AWS, given by its first line and, for services with JSON, its body.
 pub type Aws = dyn Fn(&str) -> (&'static str, Value) + Send + Sync;
 
 /// A process of a function.
@@ -138,7 +139,10 @@ fn serve(stream: &TcpStream, events: &Mutex<Receiver<Value>>, answers: &Sender<V
         write(stream, "202 Accepted", json, "{}");
         let _ = answers.send(serde_json::from_slice(&body).unwrap());
     } else {
-        let (status, answer) = aws(&line);
+        // The path tells the calls of S3 apart, the body those of other services.
+        let body =
+            if line.starts_with("POST / ") { String::from_utf8_lossy(&body) } else { Cow::Borrowed("") };
+        let (status, answer) = aws(&format!("{line}\n{body}"));
         write(stream, status, json, &answer.to_string());
     }
 }

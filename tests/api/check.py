@@ -7,12 +7,19 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import requests
 from deployed import PATIENCE, ROOM, Users
+from opentelemetry._logs import LogRecord
+from opentelemetry.exporter.otlp.common.http import Compression
+from opentelemetry.exporter.otlp.json.http._log_exporter import OTLPLogExporter
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
+from opentelemetry.sdk.resources import Resource
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -225,6 +232,29 @@ def confluent_client(api: Api, first: int, folder: Path) -> int:
     return 3
 
 
+def otlp_exporter(api: Api) -> None:
+    """Sends log records with OpenTelemetry's exporter. They go to quarantine: no built-in dataset is made of logs."""
+    exporter = OTLPLogExporter(endpoint=f"{api.url}/v1/logs?dataset=pin", compression=Compression.GZIP)
+    processor = BatchLogRecordProcessor(exporter)
+    provider = LoggerProvider(resource=Resource.create({"service.name": "shop"}))
+    provider.add_log_record_processor(processor)
+    exported: list[LogRecordExportResult] = []
+    export = exporter.export
+
+    def recorded(batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        exported.append(export(batch))
+        return exported[-1]
+
+    exporter.export = recorded  # type: ignore[method-assign]
+    logger = provider.get_logger("cart", "1.0")
+    for body in ("text", {"a": [1, None]}):
+        attributes = {"http.status": 200}
+        logger.emit(LogRecord(timestamp=time.time_ns(), severity_text="INFO", body=body, attributes=attributes))
+    assert provider.force_flush() and exported == [LogRecordExportResult.SUCCESS], exported
+    provider.shutdown()
+    say("OpenTelemetry's exporter: log records sent as JSON")
+
+
 def main() -> int:
     """Runs all checks. All rows are checked at the end, so that the wait for the pipeline happens once."""
     api = Api(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -239,6 +269,7 @@ def main() -> int:
     }
     proxy_metadata(api)
     streaming_consumer(api)
+    otlp_exporter(api)
     for at, (what, count) in enumerate(sent.items()):
         if count:
             api.expect_users(what, first + at * ROOM, count)

@@ -39,13 +39,17 @@ _NETWORK_ACTIONS = {
 _TRACE_ACTIONS = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 # ARNs from parameters: the bucket of a sink, topics and groups of a cluster.
 _OF_PARAMETER = (r"arn:\$\{AWS::Partition\}:s3:::\$\{\w+\}(/\*)?", r"\$\{Before\}:(topic|group)/\$\{Cluster\}/\*")
-# Resources for which CloudFormation returns no ARN: a workgroup of the template, and in the Glue catalog the database
-# of a parameter, its tables, and what Athena always reads.
+# Resources for which CloudFormation returns no ARN: a workgroup of the template, in the Glue catalog the database of a
+# parameter, its tables, and what Athena always reads, and the secrets of webhooks that parameters name.
 _HERE = r"\$\{AWS::Region\}:\$\{AWS::AccountId\}"
 _WORKGROUP = rf"arn:\$\{{AWS::Partition\}}:athena:{_HERE}:workgroup/\$\{{(\w+)\}}"
 _OF_GLUE = (
     rf"arn:\$\{{AWS::Partition\}}:glue:{_HERE}:"
     r"(catalog|database/default|database/\$\{GlueDatabase\}|table/\$\{GlueDatabase\}/\*)"
+)
+_OF_WEBHOOKS = (
+    rf"arn:\$\{{AWS::Partition\}}:ssm:{_HERE}:parameter\$\{{WebhookParameters\}}",
+    rf"arn:\$\{{AWS::Partition\}}:secretsmanager:{_HERE}:secret:\$\{{WebhookSecrets\}}-\?{{6}}",
 )
 
 
@@ -132,7 +136,7 @@ def is_named(resource: Any, resources: dict[str, Any]) -> bool:
             of_bucket = prefix is not None and resources.get(prefix[1], {}).get("Type") == "AWS::S3::Bucket"
             group = re.fullmatch(_WORKGROUP, written)
             of_athena = group is not None and resources.get(group[1], {}).get("Type") == "AWS::Athena::WorkGroup"
-            forms = (*_OF_PARAMETER, _OF_GLUE)
+            forms = (*_OF_PARAMETER, _OF_GLUE, *_OF_WEBHOOKS)
             return of_bucket or of_athena or any(re.fullmatch(form, written) for form in forms)
         case {"Fn::Sub": [str(written), _]}:
             return any(re.fullmatch(form, written) for form in _OF_PARAMETER)

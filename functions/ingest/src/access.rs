@@ -56,6 +56,7 @@ enum Identity<'a> {
     Anonymous,
     Key(&'a ApiKey),
     Canary,
+    Webhook,
 }
 
 impl<'a> Caller<'a> {
@@ -65,11 +66,14 @@ impl<'a> Caller<'a> {
     /// The pipeline itself, which may access the dataset of its test records only.
     pub const CANARY: Self = Self(Identity::Canary);
 
+    /// The sender of a webhook. Its path names the dataset, whose contract says how the request must be signed.
+    pub const WEBHOOK: Self = Self(Identity::Webhook);
+
     /// The name of the caller's API key.
     pub fn key_name(self) -> Option<&'a str> {
         match self.0 {
             Identity::Key(key) => Some(key.name.as_str()),
-            Identity::Anonymous | Identity::Canary => None,
+            Identity::Anonymous | Identity::Canary | Identity::Webhook => None,
         }
     }
 
@@ -79,6 +83,7 @@ impl<'a> Caller<'a> {
             Identity::Anonymous => true,
             Identity::Key(key) => key.covers(dataset),
             Identity::Canary => dataset == Some(CANARY),
+            Identity::Webhook => dataset.is_some(),
         }
     }
 

@@ -15,7 +15,9 @@ use pinlake_schema::stream_key::StreamKey;
 use crate::access::{Access, Caller};
 use crate::ack;
 use crate::cors::Cors;
-use crate::endpoint::{CompletedWrite, DecodeFn, EncodeFn, Operation, RequestContext, Target};
+use crate::endpoint::{
+    Authentication, CompletedWrite, DecodeFn, EncodeFn, Operation, RequestContext, Target,
+};
 use crate::error::ApiError;
 use crate::packing::{PackedRequest, StreamRecord};
 use crate::protocol::Route;
@@ -23,7 +25,13 @@ use crate::request_id::{RequestId, lambda_request_id};
 use crate::response::ApiResponse;
 use crate::stream::RecordStream;
 use crate::stream::read::ReadableStream;
+use crate::webhook::{Delivery, Webhooks};
 use crate::writer::{self, WriteRetryPolicy, WriteSummary};
+
+/// The most bytes of the log lines of a request at the default level: one, and another if the stream rejects records.
+pub const MAX_LOG_BYTES: usize = 4096;
+/// The most characters of a message of AWS that are logged.
+const MAX_LOGGED_CHARS: usize = 300;
 
 /// What happened to a request, for logs and metrics. It is in the extensions of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +75,8 @@ pub struct App<S> {
     pub is_paused: bool,
     /// The web pages that may call.
     pub cors: Cors,
+    /// The requests of providers' webhooks.
+    pub webhooks: Webhooks,
     /// How long a write is retried.
     pub retry_policy: WriteRetryPolicy,
     /// The clock for Kafka offsets, the random numbers for jitter.
@@ -117,9 +127,12 @@ impl<S: RecordStream + ReadableStream> App<S> {
         route: &Route,
         summary: &mut RequestSummary,
     ) -> Result<ApiResponse, ApiError> {
-        let caller = match route.endpoint {
-            Some(endpoint) if endpoint.is_public => Caller::ANONYMOUS,
-            _ => self.access.authenticate(request)?,
+        let authentication =
+            route.endpoint.map_or(Authentication::Caller, |endpoint| endpoint.authentication);
+        let caller = match authentication {
+            Authentication::Public => Caller::ANONYMOUS,
+            Authentication::Webhook => Caller::WEBHOOK,
+            Authentication::Caller => self.access.authenticate(request)?,
         };
         summary.caller = caller.key_name().map(str::to_owned);
         let method = route.method(request)?;
@@ -129,6 +142,10 @@ impl<S: RecordStream + ReadableStream> App<S> {
             summary.dataset = Some(dataset.to_owned());
             caller.check_access(Some(dataset))?;
         }
+        let delivery = match authentication {
+            Authentication::Webhook => Some(self.verify_webhook(request, target).await?),
+            Authentication::Public | Authentication::Caller => None,
+        };
         let context = RequestContext {
             request,
             parameters: &route.parameters,
@@ -139,7 +156,9 @@ impl<S: RecordStream + ReadableStream> App<S> {
             reads_enabled: self.reads_enabled,
         };
         match method.operation {
-            Operation::Write { decode, encode } => self.write(&context, decode, encode, summary).await,
+            Operation::Write { decode, encode } => {
+                self.write(&context, delivery.as_ref(), decode, encode, summary).await
+            }
             Operation::Lookup(look_up) => {
                 Ok(ApiResponse::new(StatusCode::OK, look_up(&context)?.to_string()))
             }
@@ -152,9 +171,17 @@ impl<S: RecordStream + ReadableStream> App<S> {
         }
     }
 
+    /// Verifies the signature that the contract of the dataset demands.
+    async fn verify_webhook(&self, request: &Request, target: Target<'_>) -> Result<Delivery, ApiError> {
+        let contract = target.dataset().and_then(|dataset| self.catalog.contract(dataset));
+        let webhook = contract.and_then(|contract| contract.webhook.as_ref()).ok_or(ApiError::Internal)?;
+        self.webhooks.verify(webhook, request, self.env.clock.now()).await
+    }
+
     async fn write(
         &self,
         context: &RequestContext<'_>,
+        delivery: Option<&Delivery>,
         decode: DecodeFn,
         encode: EncodeFn,
         summary: &mut RequestSummary,
@@ -162,15 +189,20 @@ impl<S: RecordStream + ReadableStream> App<S> {
         if self.is_paused {
             return Err(ApiError::Paused);
         }
-        let id = RequestId::from_request(context.request, context.caller)?;
-        let PackedRequest { records, ends } = decode(context, &id.stored)?;
+        let id = match (delivery, context.target.dataset()) {
+            (Some(delivery), Some(dataset)) => RequestId::from_delivery(context.request, delivery, dataset)?,
+            _ => RequestId::from_request(context.request, context.caller)?,
+        };
+        let PackedRequest { records, ends, rejected } = decode(context, &id.stored)?;
         if context.target == Target::Shared {
             check_record_access(context.caller, &records)?;
         }
         let written = writer::write(&self.stream, &records, &self.retry_policy, &self.env.rng).await;
         summary.add_write(&records, &written);
+        summary.failed += rejected;
         if let Some(error) = written.worst_error() {
-            tracing::warn!(code = error.code, message = error.message, "the stream rejected records");
+            let message: String = error.message.chars().take(MAX_LOGGED_CHARS).collect();
+            tracing::warn!(code = error.code, message, "the stream rejected records");
             if summary.stored == 0 {
                 return Err(error.kind.into());
             }
@@ -180,6 +212,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
             parameters: context.parameters,
             records: &records,
             ends: &ends,
+            rejected,
             summary: &written,
             completed_us: self.env.clock.now().timestamp_micros(),
         });

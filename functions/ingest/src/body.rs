@@ -16,6 +16,12 @@ pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 /// split larger bodies.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
+/// The maximum size of all lines of a request: the text, and what values in it decompress to beyond their own size.
+pub const MAX_LINES_BYTES: usize = 2 * MAX_TEXT_BYTES;
+
+/// The smallest record with what separates it from the next, in bytes. It bounds the records of a text.
+pub const MIN_RECORD_BYTES: usize = 2;
+
 /// How many times its compressed size a body or a value may have after decompression. JSON of the most repetitive
 /// clients
 /// compresses to a thirtieth; beyond this, the sender pays for nothing and the pipeline for everything.
@@ -76,11 +82,34 @@ pub fn stream_name(body: &[u8]) -> Option<String> {
 /// [`ApiError::EmptyBody`], [`ApiError::TooLarge`], [`ApiError::UnsupportedMediaType`] for an unknown Content-Encoding,
 /// [`ApiError::Undecodable`] if decompression fails, [`ApiError::MalformedJson`] for bytes that are not UTF-8.
 pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, ApiError> {
+    let mut decoded = decompress(headers, body)?;
+    // Blanks in place of the byte order mark keep the positions in error messages right.
+    if decoded.starts_with(b"\xEF\xBB\xBF") {
+        decoded.to_mut()[..3].fill(b' ');
+    }
+    if let Err(error) = simdutf8::compat::from_utf8(&decoded) {
+        let malformed = Malformed { at: error.valid_up_to(), problem: "the bytes are not UTF-8" };
+        return Err(ApiError::from_malformed(&decoded, malformed));
+    }
+    if decoded.trim_ascii().is_empty() {
+        return Err(ApiError::EmptyBody);
+    }
+    Ok(decoded)
+}
+
+/// The error for a body of too many bytes as sent.
+pub fn too_large(bytes: usize) -> ApiError {
+    ApiError::TooLarge(format!("the body has {bytes} bytes, the limit is {MAX_BODY_BYTES}"))
+}
+
+/// Decompresses a body. Borrowed if it is not compressed.
+///
+/// # Errors
+/// [`ApiError::TooLarge`], [`ApiError::UnsupportedMediaType`] for an unknown Content-Encoding, [`ApiError::Undecodable`]
+/// if decompression fails.
+pub fn decompress<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, ApiError> {
     if body.len() > MAX_BODY_BYTES {
-        return Err(ApiError::TooLarge(format!(
-            "the body has {} bytes, the limit is {MAX_BODY_BYTES}",
-            body.len()
-        )));
+        return Err(too_large(body.len()));
     }
     let mut decoded = Cow::Borrowed(body);
     if !body.is_empty() {
@@ -104,17 +133,6 @@ pub fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Ap
                 )));
             }
         }
-    }
-    // Blanks in place of the byte order mark keep the positions in error messages right.
-    if decoded.starts_with(b"\xEF\xBB\xBF") {
-        decoded.to_mut()[..3].fill(b' ');
-    }
-    if let Err(error) = simdutf8::compat::from_utf8(&decoded) {
-        let malformed = Malformed { at: error.valid_up_to(), problem: "the bytes are not UTF-8" };
-        return Err(ApiError::from_malformed(&decoded, malformed));
-    }
-    if decoded.trim_ascii().is_empty() {
-        return Err(ApiError::EmptyBody);
     }
     Ok(decoded)
 }

@@ -52,19 +52,35 @@ pub struct Endpoint {
     pub path: &'static str,
     /// The supported methods.
     pub methods: &'static [Method],
-    /// Whether it is served without authentication.
-    pub is_public: bool,
+    /// How its callers are authenticated.
+    pub authentication: Authentication,
+}
+
+/// How the callers of an endpoint are authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    /// By API key or AWS signature, as the deployment demands.
+    Caller,
+    /// By the signature that the contract of the dataset demands: [`crate::webhook`].
+    Webhook,
+    /// Not at all.
+    Public,
 }
 
 impl Endpoint {
     /// An endpoint for authenticated callers.
     pub const fn new(path: &'static str, methods: &'static [Method]) -> Self {
-        Self { path, methods, is_public: false }
+        Self { path, methods, authentication: Authentication::Caller }
     }
 
     /// An endpoint that needs no authentication.
     pub const fn public(path: &'static str, methods: &'static [Method]) -> Self {
-        Self { path, methods, is_public: true }
+        Self { path, methods, authentication: Authentication::Public }
+    }
+
+    /// An endpoint for requests that are signed as the contract of their dataset demands.
+    pub const fn signed(path: &'static str, methods: &'static [Method]) -> Self {
+        Self { path, methods, authentication: Authentication::Webhook }
     }
 
     /// The segments of the path template.
@@ -162,6 +178,10 @@ pub enum Resource {
     BodyStream,
     /// A dataset.
     Dataset,
+    /// A dataset whose contract declares a webhook.
+    Webhook,
+    /// The dataset, topic or stream `logs`, or another that the query string names, as `?dataset=`.
+    Logs,
 }
 
 impl Resource {
@@ -176,7 +196,13 @@ impl Resource {
                 Cow::Borrowed(query.and_then(find).unwrap_or_default())
             }
             Self::BodyStream => body::stream_name(request.body()).map_or(Cow::Borrowed(""), Cow::Owned),
-            Self::None | Self::Topic | Self::Stream | Self::NewStream | Self::Dataset => parameter(0),
+            Self::Logs => {
+                let query = request.query_string_parameters_ref();
+                Cow::Borrowed(query.and_then(|query| query.first("dataset")).unwrap_or("logs"))
+            }
+            Self::None | Self::Topic | Self::Stream | Self::NewStream | Self::Dataset | Self::Webhook => {
+                parameter(0)
+            }
         }
     }
 
@@ -227,6 +253,25 @@ impl Resource {
                 let own = contracts().flat_map(|contract| &contract.route.streams);
                 not_routed("stream", &mut catalog.shared_streams().iter().chain(own))
             }),
+            Self::Webhook => match catalog.contract(name).filter(|contract| contract.webhook.is_some()) {
+                Some(contract) => Ok(Target::Dataset(&contract.name)),
+                // Strangers may ask, so no dataset is named.
+                None => Err(not_found(
+                    "webhook",
+                    "no data contract of this name has a section [webhook]".to_owned(),
+                )),
+            },
+            Self::Logs => {
+                let dataset = || {
+                    let contract = catalog.contract(name).filter(|contract| contract.name != QUARANTINE);
+                    contract.map(|contract| Target::Dataset(&contract.name))
+                };
+                dataset().or_else(topic).or_else(stream).ok_or_else(|| {
+                    let hint = "name the dataset in the query string, /v1/logs?dataset=<dataset>, or add topics = [\"logs\"] \
+                                to [route] of its data contract";
+                    not_found("dataset", hint.to_owned())
+                })
+            }
             Self::Dataset => match catalog.contract(name) {
                 // Only the pipeline writes to quarantine.
                 Some(contract) if contract.name != QUARANTINE => Ok(Target::Dataset(&contract.name)),
@@ -336,6 +381,8 @@ pub struct CompletedWrite<'a> {
     pub records: &'a [StreamRecord],
     /// The end of each record of the request, as in [`PackedRequest::ends`].
     pub ends: &'a [u64],
+    /// The records of the request that were not taken, as in [`PackedRequest::rejected`].
+    pub rejected: u64,
     /// What happened to each record.
     pub summary: &'a WriteSummary,
     /// When the write was completed, in microseconds since 1970.

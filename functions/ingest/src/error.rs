@@ -36,6 +36,19 @@ pub enum ApiError {
     /// The API key is missing or unknown.
     #[error("missing or unknown API key: send a valid key in the header x-api-key")]
     Unauthenticated,
+    /// A webhook is not signed, or its signature is wrong.
+    #[error(
+        "this webhook is not signed as the data contract demands: {0}; nothing of this request was stored"
+    )]
+    InvalidSignature(&'static str),
+    /// A webhook was called, and none is enabled.
+    #[error(
+        "webhooks are disabled: deploy the pipeline with WebhookParameters or WebhookSecrets to enable them"
+    )]
+    WebhooksDisabled,
+    /// The secret of a webhook cannot be read now.
+    #[error("the secret of this webhook is not available; nothing of this request was stored: send it again")]
+    SecretUnavailable,
     /// The API key is limited to other datasets.
     #[error(
         "this API key does not grant access to {}; nothing of this request was stored",
@@ -76,7 +89,7 @@ pub enum ApiError {
     /// No such topic, partition, stream, shard, dataset or path.
     #[error("{kind} '{name}' not found: {hint}")]
     NotFound {
-        /// "topic", "partition", "stream", "shard", "dataset" or "path".
+        /// "topic", "partition", "stream", "shard", "dataset", "webhook" or "path".
         kind: &'static str,
         /// As the client wrote it.
         name: String,
@@ -147,16 +160,18 @@ impl ApiError {
             | Self::InvalidArgument(_)
             | Self::UnknownOperation
             | Self::ExpiredIterator => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Unsigned | Self::AccessDenied { .. } | Self::ReadsDisabled | Self::StreamsAreFixed => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Unauthenticated | Self::InvalidSignature(_) => StatusCode::UNAUTHORIZED,
+            Self::WebhooksDisabled
+            | Self::Unsigned
+            | Self::AccessDenied { .. }
+            | Self::ReadsDisabled
+            | Self::StreamsAreFixed => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable | Self::Paused => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::SecretUnavailable | Self::Paused => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -165,6 +180,7 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<u16> {
         match self {
             Self::Throttled | Self::Unavailable => Some(1),
+            Self::SecretUnavailable => Some(5),
             Self::Paused => Some(60),
             _ => None,
         }

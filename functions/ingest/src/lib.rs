@@ -47,6 +47,7 @@
 //!     reads_enabled: false,
 //!     is_paused: false,
 //!     cors: ingest::cors::Cors::default(),
+//!     webhooks: ingest::webhook::Webhooks::default(),
 //!     retry_policy: WriteRetryPolicy::default(),
 //!     env: pinlake_env::Env::system(),
 //! };
@@ -76,4 +77,5 @@ pub mod protocol;
 pub mod request_id;
 pub mod response;
 pub mod stream;
+pub mod webhook;
 pub mod writer;

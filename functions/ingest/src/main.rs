@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
@@ -12,6 +13,8 @@ use ingest::app::{App, RequestSummary};
 use ingest::canary;
 use ingest::cors::Cors;
 use ingest::stream::kinesis::KinesisStream;
+use ingest::webhook::Webhooks;
+use ingest::webhook::aws::AwsSecrets;
 use ingest::writer::WriteRetryPolicy;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::run;
@@ -34,13 +37,19 @@ async fn main() -> Result<(), Error> {
     let env = Env::system();
     let catalog =
         Arc::new(contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?);
+    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let has_webhooks = settings::parse_or("PINLAKE_WEBHOOKS", false)?;
     let app = App {
-        stream: KinesisStream::new(kinesis_client().await, settings::required("PINLAKE_STREAM")?),
-        access: configured_access(&catalog)?,
+        stream: KinesisStream::new(kinesis_client(&aws), settings::required("PINLAKE_STREAM")?),
+        access: configured_access(&catalog, has_webhooks)?,
         cors: Cors::parse(&settings::optional("PINLAKE_CORS_ORIGINS").unwrap_or_default())
             .map_err(|error| format!("PINLAKE_CORS_ORIGINS: {error}"))?,
         reads_enabled: settings::parse_or("PINLAKE_READS", false)?,
         is_paused: settings::parse_or("PINLAKE_PAUSED", false)?,
+        webhooks: match has_webhooks {
+            true => Webhooks::new(Arc::new(AwsSecrets::new(&aws, env.clone()))),
+            false => Webhooks::default(),
+        },
         catalog,
         retry_policy: WriteRetryPolicy::default(),
         env: env.clone(),
@@ -65,28 +74,27 @@ fn to_lambda_request(
     LambdaEvent::new(LambdaRequest::ApiGatewayV2(event.payload), event.context)
 }
 
-/// API keys if there are any, else signatures; anonymous access only if it is enabled.
-fn configured_access(catalog: &Catalog) -> Result<Access, Error> {
+/// API keys if there are any, else signatures; anonymous access only if it is enabled. The URL of a function with
+/// webhooks is open, so Lambda checks no signatures, and all other callers need API keys.
+fn configured_access(catalog: &Catalog, has_webhooks: bool) -> Result<Access, Error> {
     let keys = ApiKeys::parse(&settings::optional("PINLAKE_API_KEYS").unwrap_or_default(), catalog)?;
     Ok(match (settings::parse_or("PINLAKE_ANONYMOUS", false)?, keys.is_empty()) {
         (true, true) => Access::Anyone,
         (true, false) => {
             return Err("PINLAKE_ANONYMOUS and PINLAKE_API_KEYS are both set: unset one of them".into());
         }
-        (false, true) => Access::Signed,
-        (false, false) => Access::Keys(keys),
+        (false, true) if !has_webhooks => Access::Signed,
+        (false, _) => Access::Keys(keys),
     })
 }
 
 /// A client that does not retry, because the writer retries single records.
-async fn kinesis_client() -> aws_sdk_kinesis::Client {
-    let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
+fn kinesis_client(shared: &SdkConfig) -> aws_sdk_kinesis::Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
         .operation_timeout(Duration::from_secs(4))
         .build();
-    let config =
-        Builder::from(&shared).retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
+    let config = Builder::from(shared).retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
     aws_sdk_kinesis::Client::from_conf(config)
 }
 

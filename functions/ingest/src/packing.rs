@@ -20,13 +20,22 @@
 
 use std::ops::Range;
 
-use pinlake_schema::stream_key::StreamKey;
+use pinlake_schema::stream_key::{MAX_LENGTH, StreamKey};
 
 /// The target size of a record with its key: one billing unit, with 1 KB = 1,000 bytes.
 pub const PACKED_BYTES: usize = 25_000;
 
 /// The maximum size of a record with its key.
 pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
+
+/// The most bytes of a partition key, whose UTF-16 code units are counted.
+const MAX_KEY_BYTES: usize = 3 * MAX_LENGTH;
+
+/// The most records for the stream into which `bytes` of lines are packed, if their route changes at most `routes` times:
+/// two records of one route in a row have more than [`PACKED_BYTES`] together.
+pub const fn max_stream_records(bytes: usize, routes: usize) -> usize {
+    2 * (bytes / (PACKED_BYTES - MAX_KEY_BYTES - 1) + 1) + routes
+}
 
 /// A record for the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +86,8 @@ pub struct PackedRequest {
     /// each
     /// record is one line.
     pub ends: Vec<u64>,
+    /// The records of the request that are not among them, because each is too large. Only OTLP rejects single records.
+    pub rejected: u64,
 }
 
 /// Takes lines.
@@ -158,7 +169,7 @@ impl<'a> Packer<'a> {
             let key = self.key().to_string();
             self.closed.push(StreamRecord { key, data: self.open, lines: self.open_lines });
         }
-        PackedRequest { records: self.closed, ends: self.ends }
+        PackedRequest { records: self.closed, ends: self.ends, rejected: 0 }
     }
 
     fn key(&self) -> StreamKey<'_> {
@@ -198,6 +209,8 @@ impl LineSink for Packer<'_> {
         // dataset.
         let client_key = self.client_key.as_ref().map_or(0, |key| key.len() + 1);
         let key_bytes = self.dataset.map_or(1, str::len) + self.request_id.len() + 22 + client_key;
+        // The key of the client is truncated. A long one must not make every line a record.
+        let key_bytes = key_bytes.min(MAX_KEY_BYTES);
         // After one full record the next one is likely to fill up too.
         if !self.open_lines.is_empty() && self.open.len() + key_bytes > PACKED_BYTES {
             let line = self.open.split_off(start);

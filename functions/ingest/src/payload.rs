@@ -8,6 +8,8 @@
 //! accepted as well. Such
 //! a line matches no contract and goes to quarantine: an acknowledged record does not disappear.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -119,11 +121,13 @@ impl PayloadDecoder {
             true => Records::of_value(&text, is_field),
             false => Records::of_lines(&text, is_field),
         };
-        for record in records {
+        let mut records = records.with_inner_bytes(self.remaining);
+        while let Some(record) = records.next() {
+            self.remaining = records.remaining_inner_bytes();
             // A malformed line stays as it is, as on the stream.
             match compact_text(&record.bytes) {
                 Some(line) => add_text(lines, &line)?,
-                None => add_text(lines, record.bytes.trim_ascii())?,
+                None => add_text(lines, &on_one_line(record.bytes.trim_ascii()))?,
             }
         }
         Ok(true)
@@ -135,6 +139,18 @@ fn add_text(lines: &mut impl LineSink, text: &[u8]) -> Result<(), ParseError> {
         line.extend_from_slice(text);
         Ok(())
     })
+}
+
+/// A record that is not JSON, on one line: its line feeds stand between tokens, because a value of several lines is a
+/// record only if its brackets match. A blank before bytes that are no text keeps the cleaner from taking them for the
+/// beginning of compressed data.
+fn on_one_line(record: &[u8]) -> Cow<'_, [u8]> {
+    let is_text = std::str::from_utf8(record).is_ok();
+    if is_text && memchr::memchr(b'\n', record).is_none() {
+        return Cow::Borrowed(record);
+    }
+    let blank = (!is_text).then_some(b' ');
+    blank.into_iter().chain(record.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte })).collect()
 }
 
 /// A text that is one JSON value, in compact form.

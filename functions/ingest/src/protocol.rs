@@ -25,15 +25,19 @@ pub mod kafka_v3;
 pub mod kinesis;
 pub mod kinesis_api;
 pub mod native;
+pub mod otlp;
+pub mod webhooks;
 
 /// All protocols. An earlier one wins if a path fits two equally well.
-pub static PROTOCOLS: [&dyn Protocol; 6] = [
+pub static PROTOCOLS: [&dyn Protocol; 8] = [
     &kafka::KafkaRest,
     &kafka_v3::KafkaRestV3,
     &kinesis::KinesisGateway,
     &native::Native,
     &cloudevents::CloudEvents,
     &kinesis_api::KinesisApi,
+    &webhooks::WebhookDeliveries,
+    &otlp::Otlp,
 ];
 
 /// Encodes the errors of paths that no protocol recognises.
@@ -165,6 +169,11 @@ mod tests {
                 "/v3/clusters/{cluster}/topics/{topic}/records",
                 &["c", "a.pin"],
             ),
+            ("/v1/logs", "otlp", "/v1/logs", &[]),
+            ("/otel/v1/logs/", "otlp", "/v1/logs", &[]),
+            ("/v1/log", "native", "/v1/{dataset}", &["log"]),
+            ("/prod/webhooks/v1", "webhook", "/webhooks/{dataset}", &["v1"]),
+            ("/webhooks", "webhook", "", &[]),
             ("/cloudevents/pin", "cloudevents", "/cloudevents/{dataset}", &["pin"]),
         ] {
             let route = Route::from_path(path);

@@ -14,11 +14,15 @@ use sha2::{Digest, Sha256};
 
 use crate::access::Caller;
 use crate::error::ApiError;
+use crate::webhook::Delivery;
 
 /// The header with the client's id of a request.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The maximum number of characters in an Idempotency-Key.
 pub const MAX_IDEMPOTENCY_KEY: usize = 128;
+
+/// What stands in place of a caller in the id of a webhook's delivery: no caller has such an identity.
+const WEBHOOK: &str = "webhook:";
 
 /// Bytes of the caller's hash.
 const CALLER_BYTES: usize = 8;
@@ -46,22 +50,49 @@ impl RequestId {
         let mut stored = key.to_owned();
         if let Some(caller) = caller_identity(request, caller) {
             stored.push(BEFORE_CALLER);
-            for byte in &Sha256::digest(caller)[..CALLER_BYTES] {
-                // Writing to memory does not fail.
-                let _ = write!(stored, "{byte:02x}");
-            }
+            push_hash(&mut stored, &caller, CALLER_BYTES);
         }
         Ok(Self { client: key.to_owned(), stored })
     }
+
+    /// The id of a webhook's delivery: that of the provider, so that a delivery that is sent again is the same records.
+    /// An Idempotency-Key, which is not signed, has no effect.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] if neither the provider nor Lambda gave the request an id.
+    pub fn from_delivery(request: &Request, delivery: &Delivery, dataset: &str) -> Result<Self, ApiError> {
+        let Some(delivery) = &delivery.id else {
+            let id = lambda_request_id(request).ok_or(ApiError::Internal)?;
+            return Ok(Self { client: id.to_owned(), stored: id.to_owned() });
+        };
+        let mut client = delivery.clone();
+        if !is_key(delivery) {
+            client.clear();
+            push_hash(&mut client, delivery, 16);
+        }
+        let mut stored = client.clone();
+        stored.push(BEFORE_CALLER);
+        push_hash(&mut stored, &format!("{WEBHOOK}{dataset}"), CALLER_BYTES);
+        Ok(Self { client, stored })
+    }
+}
+
+/// Appends the first bytes of a text's hash, in hexadecimal.
+fn push_hash(id: &mut String, text: &str, bytes: usize) {
+    for byte in &Sha256::digest(text)[..bytes] {
+        // Writing to memory does not fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let is_valid = |key: &&str| {
-        (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())
-            && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
-    };
-    key.to_str().ok().filter(is_valid).map(Some).ok_or_else(|| {
+    key.to_str().ok().filter(|key| is_key(key)).map(Some).ok_or_else(|| {
         ApiError::Undecodable(format!(
             "invalid Idempotency-Key: use 1 to {MAX_IDEMPOTENCY_KEY} letters, digits and . _ : -; nothing of this \
              request was stored"

@@ -39,6 +39,9 @@ impl ApiResponse {
         if let ApiError::Unauthenticated = error {
             response.set(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"pinlake\""));
         }
+        if let ApiError::InvalidSignature(_) = error {
+            response.set(WWW_AUTHENTICATE, HeaderValue::from_static("Webhook realm=\"pinlake\""));
+        }
         if let ApiError::MethodNotAllowed { allowed, .. } = error
             && let Ok(allowed) = HeaderValue::try_from(allowed)
         {

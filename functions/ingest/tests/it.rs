@@ -19,7 +19,9 @@ mod access;
 mod clients;
 mod discovery;
 mod openapi;
+mod otlp;
 mod reads;
+mod webhooks;
 
 #[path = "../../../tests/runtime_api.rs"]
 mod runtime_api;
@@ -40,6 +42,7 @@ use ingest::stream::read::{
     BoxFuture, IteratorStart, ReadableStream, RecordPage, Shard, StoredRecord, StreamDescription,
 };
 use ingest::stream::{Receipt, RecordStream, StreamError, StreamErrorKind};
+use ingest::webhook::Webhooks;
 use ingest::writer::WriteRetryPolicy;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Request, RequestExt as _, Response};
@@ -201,6 +204,7 @@ fn app_rejecting(
         reads_enabled: true,
         is_paused: false,
         cors: ingest::cors::Cors::default(),
+        webhooks: Webhooks::default(),
         retry_policy: WriteRetryPolicy::default(),
         env: Env { clock: Arc::new(clock), rng: Arc::new(Rng::seeded(7)) },
     }
@@ -208,6 +212,20 @@ fn app_rejecting(
 
 fn app() -> App<MemoryStream> {
     app_rejecting(|_, _| None)
+}
+
+/// The built-in contracts and those of `examples/contracts`, and an app that knows the secret of all their webhooks.
+fn example_app() -> App<MemoryStream> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/contracts");
+    let examples = std::fs::read_dir(folder).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        (path.display().to_string(), std::fs::read_to_string(path).unwrap())
+    });
+    let mut files = Catalog::embedded().unwrap().files().to_vec();
+    files.extend(examples);
+    let catalog = Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}"));
+    let source = webhooks::KnownSecret::new(webhooks::SECRET);
+    App { catalog: Arc::new(catalog), webhooks: Webhooks::new(Arc::new(source)), ..app() }
 }
 
 fn event_file(name: &str) -> Value {
@@ -270,7 +288,7 @@ async fn each_sample_event_is_accepted() {
         .collect();
     assert!(names.len() >= 4);
     for name in &names {
-        let app = app();
+        let app = example_app();
         let mut event = serde_json::from_value(event_file(name)).unwrap();
         canary::add_record(&mut event, "run-1", app.env.clock.now());
         let response = app.handle(Request::from(LambdaRequest::ApiGatewayV2(event))).await;

@@ -41,6 +41,7 @@ fn write() -> std::io::Result<()> {
     let small = from_the_table.map(|(_, bytes)| bytes).filter(|bytes| bytes.len() <= MAX_SEED_BYTES);
     for (at, bytes) in small.chain(RECORDS.map(|record| record.as_bytes().to_vec())).enumerate() {
         write("json", format!("{at}"), None, &bytes)?;
+        write("payload", format!("{at}"), None, &bytes)?;
         for first in 0..8 {
             write("record", format!("{at}-{first}"), Some(first), &bytes)?;
             write("file", format!("{at}-{first}"), Some(first), &bytes)?;

@@ -33,5 +33,5 @@ mod wrapper;
 
 pub use decode::{decode, has_record, is_container};
 pub use decompress::{DecodeError, MAX_ZSTD_WINDOW_LOG};
-pub use records::{Record, Records, is_record_text};
+pub use records::{MAX_INNER_TOTAL, Record, Records, is_record_text};
 pub use wrapper::wrapped_object;

@@ -9,6 +9,12 @@ use crate::wrapper::find_wrapped_array;
 
 /// The most bytes of a record inside a JSON string or base64.
 const MAX_INNER_BYTES: usize = 1 << 20;
+/// What a record may decompress to: this many times its size, or [`MIN_INNER_BYTES`].
+const MAX_INNER_RATIO: usize = 100;
+const MIN_INNER_BYTES: usize = 256 << 10;
+/// The most bytes that the records inside JSON strings and base64 of one text may have beyond their own size, unless the
+/// caller sets less.
+pub const MAX_INNER_TOTAL: usize = 16 << 20;
 
 /// A record and its place in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,18 +39,41 @@ pub struct Records<'a, F> {
     is_whole: bool,
     line: u64,
     elements: Option<Elements<'a>>,
+    /// The bytes that records inside strings may still have beyond their own size.
+    inner_bytes: usize,
     is_field: F,
 }
 
 impl<'a, F: Fn(&str) -> bool> Records<'a, F> {
     /// The records of each line.
     pub fn of_lines(text: &'a [u8], is_field: F) -> Self {
-        Self { rest: Some(text), is_whole: false, line: 0, elements: None, is_field }
+        let inner_bytes = MAX_INNER_TOTAL;
+        Self { rest: Some(text), is_whole: false, line: 0, elements: None, inner_bytes, is_field }
     }
 
     /// The records of a text that is one value, which may have several lines.
     pub fn of_value(text: &'a [u8], is_field: F) -> Self {
         Self { is_whole: true, ..Self::of_lines(text, is_field) }
+    }
+
+    /// Limits the bytes that the records inside JSON strings and base64 have beyond their own size. Strings with more
+    /// stay strings.
+    pub fn with_inner_bytes(self, limit: usize) -> Self {
+        Self { inner_bytes: limit, ..self }
+    }
+
+    /// What is left of these bytes.
+    pub fn remaining_inner_bytes(&self) -> usize {
+        self.inner_bytes
+    }
+
+    /// A record of the text, or the object inside it.
+    fn unwrapped(&mut self, element: u64, record: &'a [u8]) -> Record<'a> {
+        let bytes = without_layers(record, self.inner_bytes.saturating_add(record.len()));
+        if let Cow::Owned(inner) = &bytes {
+            self.inner_bytes = self.inner_bytes.saturating_sub(inner.len().saturating_sub(record.len()));
+        }
+        Record { line: self.line - 1, element, bytes }
     }
 
     /// The next line that is not blank.
@@ -77,7 +106,7 @@ impl<'a, F: Fn(&str) -> bool> Iterator for Records<'a, F> {
             if let Some(elements) = &mut self.elements {
                 let element = elements.passed;
                 if let Some(bytes) = elements.next() {
-                    return Some(Record { line: self.line - 1, element, bytes: without_layers(bytes) });
+                    return Some(self.unwrapped(element, bytes));
                 }
                 self.elements = None;
             }
@@ -85,27 +114,30 @@ impl<'a, F: Fn(&str) -> bool> Iterator for Records<'a, F> {
             self.elements = Elements::of_array(bytes)
                 .or_else(|| Elements::of_array(find_wrapped_array(bytes, &self.is_field)?));
             if self.elements.is_none() {
-                return Some(Record { line: self.line - 1, element: 0, bytes: without_layers(bytes) });
+                return Some(self.unwrapped(0, bytes));
             }
         }
     }
 }
 
-/// The object inside a JSON string or base64; other records as they are.
-fn without_layers(record: &[u8]) -> Cow<'_, [u8]> {
+/// The object of at most `limit` bytes inside a JSON string or base64; other records as they are.
+fn without_layers(record: &[u8], limit: usize) -> Cow<'_, [u8]> {
     match record.trim_ascii_start().first() {
         // Nearly all records, and values that are no text.
         Some(b'{' | b'[') | None => Cow::Borrowed(record),
-        Some(_) => match find_inner(record, MAX_INNER_BYTES, 2) {
-            Ok(Some(inner)) if is_object(&inner) => Cow::Owned(inner),
-            _ => Cow::Borrowed(record),
-        },
+        Some(_) => {
+            let ratio = record.len().saturating_mul(MAX_INNER_RATIO).clamp(MIN_INNER_BYTES, MAX_INNER_BYTES);
+            match find_inner(record, ratio.min(limit), 2) {
+                Ok(Some(inner)) if is_object(&inner) => Cow::Owned(inner),
+                _ => Cow::Borrowed(record),
+            }
+        }
     }
 }
 
 /// Whether a JSON string is the text of an object, or base64 of it.
 pub fn is_record_text(string: &[u8]) -> bool {
-    is_object(&without_layers(string))
+    is_object(&without_layers(string, MAX_INNER_BYTES))
 }
 
 fn is_object(text: &[u8]) -> bool {
@@ -134,7 +166,7 @@ impl<'a> Elements<'a> {
         first.advance(1);
         let elements = Self { text, lexer: first, passed: 0 };
         let mut ahead = Self { lexer: elements.lexer.clone(), ..elements };
-        let is_record = is_object(&without_layers(ahead.next()?));
+        let is_record = is_object(&without_layers(ahead.next()?, MAX_INNER_BYTES));
         is_record.then_some(elements)
     }
 }
@@ -207,6 +239,24 @@ mod tests {
             let count = Records::of_lines(&decoded, |_| false).count();
             prop_assert!(count <= decoded.len());
         }
+    }
+
+    #[test]
+    fn what_strings_decompress_to_is_bounded() {
+        use base64::Engine as _;
+        use std::io::Write as _;
+        let object = format!("{{\"a\":\"{}\"}}", " ".repeat(200_000));
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(object.as_bytes()).unwrap();
+        let compressed = base64::engine::general_purpose::STANDARD.encode(encoder.finish().unwrap());
+        let text = format!("[{}]", vec![format!("\"{compressed}\""); 200].join(","));
+        let never: fn(&str) -> bool = |_| false;
+        let total =
+            |records: Records<'_, fn(&str) -> bool>| records.map(|record| record.bytes.len()).sum::<usize>();
+        let default = total(Records::of_value(text.as_bytes(), never));
+        assert!(default > 80 * object.len() && default < MAX_INNER_TOTAL + text.len(), "{default}");
+        let limited = total(Records::of_lines(text.as_bytes(), never).with_inner_bytes(3 * object.len()));
+        assert!(limited > 2 * object.len() && limited < 3 * object.len() + text.len(), "{limited}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::timestamp::TimeFormat;
+use crate::webhook::Webhook;
 use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
 
 /// The contract of one dataset.
@@ -34,6 +35,8 @@ pub struct Contract {
     pub route: Route,
     /// How its text files are written.
     pub file: FileFormat,
+    /// How requests of a provider's webhook are verified; `None` if the dataset takes none.
+    pub webhook: Option<Webhook>,
     /// What makes two rows equal.
     pub identity: Identity,
     /// The table's columns, in order.
@@ -265,6 +268,7 @@ pub(crate) struct ContractDeclaration {
     pub(crate) description: String,
     pub(crate) route: Route,
     pub(crate) file: FileFormat,
+    pub(crate) webhook: Option<Webhook>,
     pub(crate) identity: Identity,
     pub(crate) columns: Vec<Column>,
 }
@@ -284,13 +288,15 @@ impl Contract {
         let mut landing = fields.clone();
         landing.push(key_column(KEY_COLUMN));
         landing.extend(former_identity_hash.is_some().then(|| key_column(FORMER_KEY_COLUMN)));
-        let ContractDeclaration { name, version, description, route, file, identity, columns } = declared;
+        let ContractDeclaration { name, version, description, route, file, webhook, identity, columns } =
+            declared;
         Contract {
             name,
             version,
             description,
             route,
             file,
+            webhook,
             identity,
             columns,
             hash,

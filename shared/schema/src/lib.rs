@@ -46,6 +46,7 @@ mod pattern;
 mod reader;
 pub mod stream_key;
 mod timestamp;
+mod webhook;
 
 pub use catalog::{Catalog, StreamRoute};
 pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
@@ -54,6 +55,7 @@ pub use contract::{
 };
 pub use contract_error::{ContractError, ContractErrors};
 pub use timestamp::{TimeFormat, TimePart};
+pub use webhook::{SecretName, SignatureScheme, Webhook};
 
 /// The column with the key of a row. In landing batches it is 16 bytes and never null. Tables have it, nullable, only if the key cannot be
 /// computed from their other columns ([`Contract::stores_keys`]).

@@ -5,6 +5,7 @@
 mod file_format;
 mod suggest;
 mod toml_tree;
+mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -154,8 +155,8 @@ fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
     spanned.into_iter().map(|item| item.value).collect()
 }
 
-const CONTRACT_KEYS: [&str; 8] =
-    ["name", "version", "description", "identity", "null", "route", "file", "column"];
+const CONTRACT_KEYS: [&str; 9] =
+    ["name", "version", "description", "identity", "null", "route", "file", "webhook", "column"];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
 const COLUMN_KEYS: [&str; 12] = [
@@ -220,6 +221,14 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         Some(section) => file_format::parse(&section, diagnostics),
         None => FileFormat::default(),
     };
+    let webhook = match document.section("webhook", diagnostics) {
+        Some(section) if is_quarantine => {
+            diagnostics.add(section.span.clone(), "quarantine takes no webhooks", "remove [webhook]");
+            None
+        }
+        Some(section) => webhook::parse(&section, &route, diagnostics),
+        None => None,
+    };
     let null = values(document.strings("null", diagnostics));
     if let Some(span) = document.key_span("null").filter(|_| is_quarantine) {
         diagnostics.add(
@@ -269,6 +278,7 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         description,
         route,
         file,
+        webhook,
         identity,
         columns,
     });

@@ -237,6 +237,7 @@ async fn send(
                 reads_enabled: false,
                 is_paused: false,
                 cors: ingest::cors::Cors::default(),
+                webhooks: ingest::webhook::Webhooks::default(),
                 retry_policy: WriteRetryPolicy::default(),
                 env: world.env(),
             },

@@ -122,8 +122,9 @@ fn exception(error: &ApiError) -> &'static str {
         ApiError::MalformedJson { .. } | ApiError::Undecodable(_) => "SerializationException",
         ApiError::UnexpectedShape(_) | ApiError::EmptyBody => "ValidationException",
         ApiError::TooLarge(_) | ApiError::InvalidArgument(_) => "InvalidArgumentException",
-        ApiError::Unauthenticated => "UnrecognizedClientException",
+        ApiError::Unauthenticated | ApiError::InvalidSignature(_) => "UnrecognizedClientException",
         ApiError::Unsigned
+        | ApiError::WebhooksDisabled
         | ApiError::AccessDenied { .. }
         | ApiError::ReadsDisabled
         | ApiError::StreamsAreFixed => "AccessDeniedException",
@@ -133,7 +134,7 @@ fn exception(error: &ApiError) -> &'static str {
         ApiError::MethodNotAllowed { .. } | ApiError::UnknownOperation => "UnknownOperationException",
         ApiError::UnsupportedMediaType(_) => "UnsupportedMediaTypeException",
         ApiError::Throttled => "ProvisionedThroughputExceededException",
-        ApiError::Unavailable | ApiError::Paused => "ServiceUnavailable",
+        ApiError::Unavailable | ApiError::SecretUnavailable | ApiError::Paused => "ServiceUnavailable",
         ApiError::Internal => "InternalFailure",
     }
 }
@@ -420,12 +421,13 @@ mod tests {
             message: String::new(),
         };
         let summary = crate::writer::WriteSummary { results: vec![Ok(receipt), Err(error)], retries: 0 };
-        let PackedRequest { records, ends } = &packed;
+        let PackedRequest { records, ends, .. } = &packed;
         let write = CompletedWrite {
             request_id: "r",
             parameters: &[],
             records,
             ends,
+            rejected: 0,
             summary: &summary,
             completed_us: 0,
         };

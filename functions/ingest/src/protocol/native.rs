@@ -91,7 +91,10 @@ impl Framing {
     }
 }
 
-fn decode_request(context: &RequestContext<'_>, request_id: &str) -> Result<PackedRequest, ApiError> {
+pub(super) fn decode_request(
+    context: &RequestContext<'_>,
+    request_id: &str,
+) -> Result<PackedRequest, ApiError> {
     let media_type = context.media_type()?;
     if let Some(mode) = cloudevents::Mode::from_media_type(media_type.as_deref()) {
         return cloudevents::decode(context, request_id, mode);
@@ -104,6 +107,12 @@ fn decode_body(text: &[u8], framing: Framing, mut packer: Packer<'_>) -> Result<
     let is_lines = framing == Framing::Lines || starts_with_complete_line(text);
     let result = if is_lines { decode_lines(text, &mut packer) } else { decode_value(text, &mut packer) };
     result.map_err(|error| error.into_api_error(text))?;
+    Ok(packer.finish())
+}
+
+/// Decodes a body that is one value; the elements of an array are the records.
+pub(super) fn decode_json(text: &[u8], mut packer: Packer<'_>) -> Result<PackedRequest, ApiError> {
+    decode_value(text, &mut packer).map_err(|error| error.into_api_error(text))?;
     Ok(packer.finish())
 }
 
@@ -174,7 +183,8 @@ fn add_range(ranges: &mut Vec<[u64; 2]>, start: u64, end: u64) {
     }
 }
 
-fn error_code(error: &ApiError) -> &'static str {
+/// The code of an error in the body of a response.
+pub(super) fn error_code(error: &ApiError) -> &'static str {
     match error {
         ApiError::MalformedJson { .. } => "malformed_json",
         ApiError::UnexpectedShape(_) => "unexpected_shape",
@@ -184,8 +194,9 @@ fn error_code(error: &ApiError) -> &'static str {
         | ApiError::StreamExists(_)
         | ApiError::UnknownOperation
         | ApiError::ExpiredIterator => "bad_request",
-        ApiError::Unauthenticated => "unauthenticated",
+        ApiError::Unauthenticated | ApiError::InvalidSignature(_) => "unauthenticated",
         ApiError::Unsigned
+        | ApiError::WebhooksDisabled
         | ApiError::AccessDenied { .. }
         | ApiError::ReadsDisabled
         | ApiError::StreamsAreFixed => "forbidden",
@@ -194,7 +205,7 @@ fn error_code(error: &ApiError) -> &'static str {
         ApiError::TooLarge(_) => "too_large",
         ApiError::UnsupportedMediaType(_) => "unsupported_media_type",
         ApiError::Throttled => "throttled",
-        ApiError::Unavailable => "unavailable",
+        ApiError::Unavailable | ApiError::SecretUnavailable => "unavailable",
         ApiError::Paused => "paused",
         ApiError::Internal => "internal",
     }

@@ -1,29 +1,36 @@
 //! Invariants of any request. A violation panics. The property tests and the fuzz target `request` use them.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{Method, StatusCode};
 use ingest::access::Access;
 use ingest::app::{App, RequestSummary};
+use ingest::body::{MAX_TEXT_BYTES, MIN_RATIO_BYTES};
 use ingest::compact::{MAX_DEPTH, Reader};
 use ingest::packing::{MAX_RECORD_BYTES, StreamRecord};
 use ingest::stream::read::ReadableStream;
 use ingest::stream::{Receipt, RecordStream, StreamError};
 use ingest::writer::WriteRetryPolicy;
-use lambda_http::{Body, Response};
+use lambda_http::{Body, RequestExt as _, Response};
 use pinlake_env::{Env, ManualClock, Rng};
+use pinlake_payload::{Record, Records};
 use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Methods and paths.
-pub const ENDPOINTS: [(&str, &str); 5] = [
+pub const ENDPOINTS: [(&str, &str); 6] = [
     ("POST", "/v1/geo"),
     ("POST", "/topics/0a1b.geo"),
     ("PUT", "/streams/streaming-0a1b-geo/record"),
     ("PUT", "/streams/Kinesis-Prod-Stream/records"),
     ("POST", "/v1/nothing"),
+    ("POST", "/v1/logs?dataset=geo"),
 ];
 
 /// Values of Content-Type.
@@ -72,6 +79,7 @@ pub fn send(
         reads_enabled: false,
         is_paused: false,
         cors: ingest::cors::Cors::default(),
+        webhooks: ingest::webhook::Webhooks::default(),
         retry_policy: WriteRetryPolicy::default(),
         env: Env {
             clock: Arc::new(ManualClock::at("2026-11-22T21:00:00Z".parse().expect("a time"))),
@@ -89,6 +97,10 @@ pub fn send(
         }
     }
     let request = request.body(Body::from(body.to_vec())).expect("a request");
+    let query = endpoint.1.split_once('?').and_then(|(_, query)| query.split_once('='));
+    let query: HashMap<String, String> =
+        query.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let request = request.with_query_string_parameters(query);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let response = runtime.block_on(app.handle(request));
     (response, app.stream.0.into_inner().expect("one thread"))
@@ -146,6 +158,55 @@ pub fn check_request(endpoint: (&str, &str), media_type: &str, encoding: &str, b
     if endpoint.1 == "/v1/geo" && media_type == "application/x-ndjson" && encoding.is_empty() {
         compare_with_serde_json(body, response.status(), &lines);
     }
+}
+
+/// The same bytes give the same records over HTTP, as the `Data` of a Kinesis request, and on the stream, where another
+/// producer puts them.
+pub fn check_data(data: &[u8]) {
+    let Ok(text) = pinlake_payload::decode(data, MAX_TEXT_BYTES) else { return };
+    // Other bytes go to quarantine, over HTTP as the base64 that was sent.
+    if !pinlake_payload::has_record(&text) {
+        return;
+    }
+    let on_stream = match serde_json::from_slice::<IgnoredAny>(&text).is_ok() {
+        true => records_of(Records::of_value(&text, |_| false)),
+        false => records_of(Records::of_lines(&text, |_| false)),
+    };
+    let body = format!("{{\"Data\":\"{}\",\"PartitionKey\":\"p\"}}", STANDARD.encode(data));
+    let (response, records) = send(ENDPOINTS[2], "application/json", "", body.as_bytes());
+    // Over HTTP, what a value may decompress to is bounded by its size.
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE && text.len() > MIN_RATIO_BYTES {
+        return;
+    }
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut over_http = Vec::new();
+    for record in records {
+        let text = pinlake_payload::decode(&record.data, MAX_TEXT_BYTES).expect("it is not compressed");
+        over_http.extend(records_of(Records::of_lines(&text, |_| false)));
+    }
+    assert_eq!(over_http, on_stream, "{}", String::from_utf8_lossy(data));
+}
+
+/// Records as the cleaner compares them: without white space between tokens. Those that are not JSON keep their bytes, but
+/// a line feed in them is a blank.
+fn records_of<F: Fn(&str) -> bool>(records: Records<'_, F>) -> Vec<String> {
+    let text = |record: Record<'_>| {
+        let mut compact = Vec::new();
+        let mut reader = Reader::new(&record.bytes);
+        let is_json = std::str::from_utf8(&record.bytes).is_ok()
+            && reader.value(&mut compact).and_then(|()| reader.end()).is_ok();
+        let bytes = match is_json {
+            true => compact,
+            false => record
+                .bytes
+                .trim_ascii()
+                .iter()
+                .map(|byte| if *byte == b'\n' { b' ' } else { *byte })
+                .collect(),
+        };
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    records.map(text).collect()
 }
 
 /// Lines are accepted if serde_json accepts each of them, and the stored lines have the same values.

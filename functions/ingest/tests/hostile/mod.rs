@@ -3,6 +3,7 @@
 mod bounds;
 #[path = "../../../../shared/schema/tests/it/cases.rs"]
 mod cases;
+mod cost;
 mod forgery;
 #[path = "../../../../shared/clean/tests/it/hostile/inputs.rs"]
 mod inputs;

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -97,6 +99,51 @@ proptest! {
     #[test]
     fn lines_are_accepted_if_serde_json_accepts_them(body in body()) {
         invariants::check_request(invariants::ENDPOINTS[0], "application/x-ndjson", "", &body);
+    }
+}
+
+/// Data of a stream record, of pieces that its readers know.
+fn data() -> impl Strategy<Value = Vec<u8>> {
+    const PIECES: [&[u8]; 22] = [
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b"\"",
+        b"\"value\"",
+        b"\"ind\"",
+        b"\n",
+        b" ",
+        b"1",
+        b"e30=",
+        b"eyJpbmQiOjF9",
+        b"{}",
+        b"{\"ind\": 1}",
+        b"[{\"ind\":1},\n {}]",
+        b"\"{\\\"ind\\\":1}\"",
+        b"{\n\"a\":\"\xff\"}",
+        b"\xc3\xa9",
+        b"\r",
+        b"\x0c",
+    ];
+    let pieces = vec(proptest::sample::select(&PIECES[..]), 0..8).prop_map(|pieces| pieces.concat());
+    (prop_oneof![2 => pieces, 1 => body()], 0..6_u8).prop_map(|(data, how)| match how {
+        0 => gzip(&data),
+        1 => zstd::encode_all(&data[..], 1).unwrap(),
+        2 => STANDARD.encode(&data).into_bytes(),
+        3 => STANDARD.encode(gzip(&data)).into_bytes(),
+        _ => data,
+    })
+}
+
+proptest! {
+    #![proptest_config(cases(3000))]
+
+    #[test]
+    fn the_same_data_gives_the_same_records_over_http_and_on_the_stream(data in data()) {
+        invariants::check_data(&data);
     }
 }
 

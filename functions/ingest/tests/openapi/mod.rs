@@ -8,7 +8,7 @@ use ingest::stream::read;
 use ingest::{body, compact, openapi, packing, request_id};
 use serde_json::{Value, json};
 
-use crate::{app, body_json, request};
+use crate::{app, body_json, example_app, request};
 
 fn document() -> Value {
     serde_json::from_str(openapi::DOCUMENT).unwrap()
@@ -86,31 +86,31 @@ async fn its_examples_are_accepted() {
     };
     let mut sent = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
+        let dataset = if path.starts_with("/webhooks/") { "Webhook" } else { "Dataset" };
         let path = path
             .replace("{topic}", &example("Topic"))
             .replace("{partition}", &example("Partition"))
             .replace("{stream}", &example("Stream"))
             .replace("{cluster}", &example("Cluster"))
-            .replace("{dataset}", &example("Dataset"));
+            .replace("{dataset}", &example(dataset));
         let named_by_query = item["parameters"][0]["$ref"] == "#/components/parameters/StreamName";
         let path =
             if named_by_query { format!("{path}?stream-name={}", example("StreamName")) } else { path };
         for (method, operation) in item.as_object().unwrap() {
-            let target = operation["parameters"][0]["example"].as_str().unwrap_or_default();
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let headers: Vec<(&str, &str)> = parameters
+                .filter_map(|parameter| Some((parameter["name"].as_str()?, parameter["example"].as_str()?)))
+                .collect();
             for (kind, content) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
-                let body = &content["example"];
+                let Some(body) = content.get("example") else { continue };
                 let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
-                let request = request(
-                    &method.to_uppercase(),
-                    &path,
-                    &[("content-type", kind), ("x-amz-target", target)],
-                    body,
-                );
-                let response = app().handle(request).await;
+                let headers = [&[("content-type", kind.as_str())], headers.as_slice()].concat();
+                let request = request(&method.to_uppercase(), &path, &headers, body);
+                let response = example_app().handle(request).await;
                 assert_eq!(response.status(), 200, "{method} {path} {kind}: {}", body_json(&response));
                 sent += 1;
             }
         }
     }
-    assert_eq!(sent, 26);
+    assert_eq!(sent, 28);
 }

@@ -1,3 +1,4 @@
+use crate::webhook::{SecretName, SignatureScheme};
 use crate::{Catalog, ContractErrors, Identity, QUARANTINE, StreamRoute};
 
 const VISIT: &str = r#"
@@ -316,4 +317,52 @@ fn null_markers_may_be_for_all_columns() {
     let columns = &catalog.contract("visit").expect("a contract").columns;
     assert!(columns.iter().all(|column| column.null.contains(&"NA".to_owned())));
     assert_eq!(columns[2].null, ["-", "", "NA"]);
+}
+
+#[test]
+fn a_contract_says_how_its_webhook_is_verified() {
+    let with = |section: &str| VISIT.replacen("[[column]]", &format!("{section}\n[[column]]"), 1);
+    for (verify, scheme) in [
+        ("github", SignatureScheme::GitHub),
+        ("stripe", SignatureScheme::Stripe),
+        ("standard", SignatureScheme::Standard),
+    ] {
+        let text = with(&format!("[webhook]\nverify = \"{verify}\"\nsecret = \"ssm:/pinlake/{verify}\""));
+        let signed = catalog(&[("visit.toml", &text)]).expect("a valid contract");
+        let webhook = signed.contract("visit").expect("a contract").webhook.clone().expect("a webhook");
+        assert_eq!((webhook.verify, webhook.verify.as_str()), (scheme, verify));
+        assert_eq!(webhook.secret, SecretName::Parameter(format!("/pinlake/{verify}")));
+        let plain = catalog(&[("visit.toml", VISIT)]).expect("a valid contract");
+        assert_eq!(signed.hash(), plain.hash(), "who may send records changes no row");
+    }
+    let arn = "secretsmanager:arn:aws:secretsmanager:eu-west-1:1:secret:pinlake/stripe-AbCdEf";
+    let text = with(&format!("[webhook]\nverify = \"stripe\"\nsecret = \"{arn}\""));
+    let webhook = catalog(&[("visit.toml", &text)]).expect("a valid contract");
+    let webhook = webhook.contract("visit").expect("a contract").webhook.clone().expect("a webhook");
+    assert_eq!(webhook.secret.to_string(), arn);
+
+    let secret = "secret = \"ssm:/x\"";
+    for (keys, expected) in [
+        (
+            format!("verify = \"githb\"\n{secret}"),
+            "15: `githb` is not a known way to sign a webhook | did you mean `github`?",
+        ),
+        (format!("verify = \"hmac\"\n{secret}"), "15: `hmac` is not a known way"),
+        (format!("verfiy = \"github\"\n{secret}"), "14: `verify` is missing"),
+        ("verify = \"github\"".to_owned(), "14: `secret` is missing | add a line such as secret = \"ssm:"),
+        ("verify = \"github\"\nsecret = 7".to_owned(), "16: `secret` is 7, and has to be text"),
+        ("verify = \"github\"\nsecret = \"whsec_hunter2\"".to_owned(), "16: `secret` is not the name"),
+        ("verify = \"github\"\nsecret = \"ssm:\"".to_owned(), "16: `secret` is not the name"),
+        ("verify = \"github\"\nsecret = \"ssm:a b\"".to_owned(), "16: `secret` is not the name"),
+        ("verify = \"github\"\nsecret = \"env:X\"".to_owned(), "16: `secret` is not the name"),
+    ] {
+        let text = with(&format!("[webhook]\n{keys}"));
+        let errors = catalog(&[("visit.toml", &text)]).expect_err("the contract has an error").to_string();
+        assert!(!errors.contains("hunter2"), "a secret is quoted: {errors}");
+        let found = error_messages(&[("visit.toml", &text)]);
+        assert!(found.iter().any(|error| error.starts_with(expected)), "{keys}: {found:#?}");
+    }
+    let rerouting = with(&format!("misrouted = \"reroute\"\n[webhook]\nverify = \"github\"\n{secret}"));
+    let found = error_messages(&[("visit.toml", &rerouting)]);
+    assert!(found.len() == 1 && found[0].contains("could write to other datasets"), "{found:#?}");
 }

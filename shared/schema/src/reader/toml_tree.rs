@@ -38,6 +38,19 @@ impl<'a> Diagnostics<'a> {
         }
     }
 
+    /// Like [`Self::add`], without the line of the file, which may contain a secret.
+    pub(super) fn add_unquoted(
+        &mut self,
+        span: Range<usize>,
+        problem: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        if self.found.len() < MAX_ERRORS {
+            let error = ContractError::at(self.file, self.text, span, problem, help);
+            self.found.push(ContractError { excerpt: String::new(), ..error });
+        }
+    }
+
     /// Parses the file as TOML. If that fails, other errors are not looked for.
     pub(super) fn parse_document(&mut self) -> Option<Section<'a>> {
         if self.text.len() > MAX_FILE_BYTES {
