@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(number(json!(-1234)), "\u{2212}1,234");
         assert_eq!(number(json!(9_007_199_254_740_993_u64)), "9,007,199,254,740,993");
         assert_eq!(number(json!(62500.0)), "62,500");
-        assert_eq!(number(json!(12345.666_666_666_6)), "12,345.6667");
+        assert_eq!(number(json!(12_345.666_666_666_6)), "12,345.6667");
         assert_eq!(number(json!(0.012_345_678)), "0.01235");
         assert_eq!(number(json!(-0.0)), "0");
         assert_eq!(number(json!(1.5e300)), "1.5e300");

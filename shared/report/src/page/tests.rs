@@ -152,7 +152,7 @@ fn failed_and_empty_results_say_so() {
 
 #[test]
 fn numbers_are_written_for_people_and_exactly() {
-    let rows = answer(&["year", "mean"], json!([[2018, 1234.567_891_2], [2019, 1_000_000.0]]));
+    let rows = answer(&["year", "mean"], json!([[2018, 1_234.567_891_2], [2019, 1_000_000.0]]));
     let page = page(vec![panel("a", "-- chart: table\nSELECT 1", Outcome::Answer(rows))], State::default());
     assert!(
         page.contains(r#"<td class="n">2018</td><td class="n" title="1234.5678912">1,234.5679</td>"#),
