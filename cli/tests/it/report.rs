@@ -44,7 +44,7 @@ fn blocks(page: &str) -> Value {
     let panels = page.split("data-result=\"").skip(1);
     let found = panels.filter_map(|panel| {
         let name = panel.split('"').next().unwrap().to_owned();
-        let block = panel.split("<script class=\"data\" type=\"application/json\">").nth(1)?;
+        let block = panel.split("<script class=\"data\"").nth(1)?.split_once('>')?.1;
         Some((name, serde_json::from_str(block.split("</script>").next().unwrap()).unwrap()))
     });
     Value::Object(found.collect())
