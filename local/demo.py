@@ -17,6 +17,7 @@ _INPUT = STATE / "input"
 _ACKS = STATE / "acks.json"
 _REPLAY = STATE / "replay.json"
 _RESULTS = STATE / "results.json"
+_REPORT = STATE / "report.html"
 
 # For a large INPUT; the functions are built without optimisation.
 _DRAIN_SECONDS = 900
@@ -53,6 +54,8 @@ def run(given: Path | None) -> None:
     say("the results:")
     _pinlake(settings, "results", "--lake", lake, "--format", "table")
     _keep_results(_pinlake(settings, "results", "--lake", lake, "--format", "json", stdout=subprocess.PIPE))
+    _pinlake(settings, "report", "--lake", lake, "--title", "Demo", "--out", _REPORT, stdout=subprocess.PIPE)
+    say(f"the results and the state of the lake as a page: {_REPORT.as_uri()}")
     _what_next(described)
 
 

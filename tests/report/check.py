@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,8 @@ class Check:
         return out
 
     @contextmanager
-    def opened(self, page: Path, width: int = 1280, **options: Any) -> Iterator[Page]:
-        """Opens a page. Nothing may fail, open a dialog, or ask another host."""
+    def opened(self, page: Path, width: int = 1280, now: datetime | None = None, **options: Any) -> Iterator[Page]:
+        """Opens a page, at another time if ``now`` is given. Nothing may fail, open a dialog, or ask another host."""
         context: BrowserContext = self.browser.new_context(viewport={"width": width, "height": 900}, **options)
         tab = context.new_page()
         problems: list[str] = []
@@ -123,6 +124,8 @@ class Check:
         tab.on(
             "request", lambda asked: problems.append(f"request: {asked.url}") if not is_local(asked.url, page) else None
         )
+        if now:
+            tab.clock.set_fixed_time(now)
         tab.goto(page.as_uri())
         yield tab
         context.close()
@@ -294,6 +297,13 @@ def an_empty_lake_says_so(check: Check, page: Path) -> None:
         assert tab.locator("#state tbody tr").count() == 3
 
 
+def an_old_page_says_so(check: Check, page: Path) -> None:
+    """After a day, a page tells that newer rows are not in it."""
+    with check.opened(page, now=datetime.now(UTC) + timedelta(days=3)) as tab:
+        assert "3 days ago: newer rows are not in it" in tab.inner_text("#age")
+        assert tab.locator("#age .stale").count() == 1
+
+
 def works_without_a_script_and_on_paper(check: Check, page: Path) -> None:
     """Without JavaScript the page is complete, and it prints."""
     with check.opened(page, java_script_enabled=False) as tab:
@@ -369,6 +379,7 @@ def main(pinlake: str, chromium: str, work: Path) -> None:
         hostile_texts_are_shown(check, hostile)
         failures_are_shown(check, hostile)
         an_empty_lake_says_so(check, empty)
+        an_old_page_says_so(check, page)
         works_without_a_script_and_on_paper(check, page)
         is_accessible(check, [page, hostile, empty])
         browser.close()

@@ -82,7 +82,7 @@
     let texts = null;
     const state = { sort: -1, descending: false, filter: "", page: 0 };
     const data = () => (answer ??= parse(block.textContent));
-    const total = Number(panel.dataset.rows);
+    const total = Number(block.dataset.rows);
 
     const cell = (value, index) => {
       const text = format(value, kinds[index]);

@@ -428,6 +428,9 @@ fn plot_series(table: &Table<'_>, roles: &Roles, spec: &ChartSpec, chart: &mut C
             Series { name, values, is_rest: false }
         })
         .collect();
+    if table.kinds[x] == Kind::Time {
+        shorten_times(&mut names);
+    }
     limit_series(&mut series, is_stacked, chart);
     series.sort_by_key(|series| (series.is_rest, rank(&series.name)));
     if missing > 0 {
@@ -455,6 +458,15 @@ fn plot_series(table: &Table<'_>, roles: &Roles, spec: &ChartSpec, chart: &mut C
     } else {
         Plot::Columns { is_stacked, chart: data }
     };
+}
+
+/// Leaves out what all times have in common: the zone, and seconds that are 0.
+fn shorten_times(names: &mut [(String, Option<f64>)]) {
+    for common in [" UTC", ":00"] {
+        if names.iter().all(|(name, _)| name.ends_with(common)) {
+            names.iter_mut().for_each(|(name, _)| name.truncate(name.len() - common.len()));
+        }
+    }
 }
 
 /// Keeps the largest series. The rest become one series if they can be added, and are left out otherwise.

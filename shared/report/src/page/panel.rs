@@ -28,7 +28,7 @@ pub(super) fn render(panel: &Panel, header: &Header, number: usize) -> Markup {
     };
     let heading = show_controls(&heading);
     html! {
-        article.panel id={ "result-" (panel.name) } data-result=(panel.name) data-rows=(count_rows(panel)) aria-labelledby={ (id) "-h" } {
+        article.panel id={ "result-" (panel.name) } data-result=(panel.name) aria-labelledby={ (id) "-h" } {
             h3 id={ (id) "-h" } { (heading) }
             @if let Some(question) = question { p.question { (show_controls(&question)) } }
             @match &panel.outcome {
@@ -72,7 +72,7 @@ fn answered(panel: &Panel, header: &Header, answer: &Answer, id: &str, heading: 
                     code { "pinlake analyse" } " prints all."
                 }
             }
-            script.data type="application/json" { (PreEscaped(block)) }
+            script.data type="application/json" data-rows=(kept) { (PreEscaped(block)) }
         }
         div.folds {
             @if rows > 0 { (rows_of(&table, heading, chart.plot == Plot::None)) }
@@ -211,12 +211,5 @@ fn about(panel: &Panel, header: &Header) -> Markup {
             @for remark in &header.remarks { p { (show_controls(remark)) } }
             pre tabindex="0" aria-label={ "SQL of " (panel.name) } { code { (show_controls(panel.sql.trim_end())) } }
         }
-    }
-}
-
-fn count_rows(panel: &Panel) -> usize {
-    match &panel.outcome {
-        Outcome::Answer(answer) => answer.rows.len(),
-        Outcome::Failed(_) => 0,
     }
 }

@@ -118,6 +118,16 @@ fn the_first_rows_are_in_the_page_and_all_in_its_data() {
 }
 
 #[test]
+fn a_result_that_is_too_large_is_cut_and_says_so() {
+    let rows: Vec<Value> = (0..200).map(|n| json!([n, "x".repeat(100_000)])).collect();
+    let outcome = Outcome::Answer(answer(&["n", "text"], json!(rows)));
+    let page = page(vec![panel("large", "SELECT 1", outcome)], State::default());
+    let block: Value = serde_json::from_str(scripts(&page)[0]).unwrap();
+    assert_eq!(block["rows"].as_array().unwrap().len(), 100);
+    assert!(page.contains("the first 100 rows of 200.") && page.contains("data-rows=\"100\""));
+}
+
+#[test]
 fn failed_and_empty_results_say_so() {
     let page = page(
         vec![

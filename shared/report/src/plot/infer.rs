@@ -25,9 +25,12 @@ pub(super) fn infer(table: &Table<'_>) -> Roles {
     let Some(measure) = measures.first().copied() else {
         return Roles::default();
     };
-    if rows == 1 && names.len() <= 1 && measures.len() <= MAX_FIGURES {
-        let y = if names.is_empty() { measures } else { measures[..1].to_vec() };
-        return Roles { kind: ChartKind::Number, x: names.first().copied(), y, ..Roles::default() };
+    if rows == 1 && names.len() + measures.len() <= MAX_FIGURES {
+        // One name with its value is an answer; other columns are values beside each other.
+        let answer =
+            (names.len() == 1 && measures.len() == 1 && !table.is_ordered(names[0])).then(|| names[0]);
+        let y = answer.map_or_else(|| (0..table.kinds.len()).collect(), |_| measures);
+        return Roles { kind: ChartKind::Number, x: answer, y, ..Roles::default() };
     }
     let Some(first) = names.first().copied() else {
         // Numbers by numbers: the first column is the axis.

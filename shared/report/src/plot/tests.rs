@@ -35,6 +35,12 @@ fn a_chart_is_inferred_from_the_columns() {
     assert_eq!(kind(&["n"], json!([])), "none");
     assert_eq!(kind(&["n", "median"], json!([[3, 1.5]])), "figures");
     assert_eq!(kind(&["country", "n"], json!([["Peru", 3]])), "figures");
+    let totals = drawn(&answer(&["n", "people", "first"], json!([[3, 2, "2024-01-01T10:00:00Z"]])), "");
+    let Plot::Figures(figures) = &totals.plot else { panic!("{totals:?}") };
+    assert_eq!(
+        figures.iter().map(|figure| &*figure.value).collect::<Vec<_>>(),
+        ["3", "2", "2024-01-01 10:00:00 UTC"]
+    );
     assert_eq!(kind(&["country", "n"], json!([["Peru", 3], ["Chad", 2]])), "bars");
     assert_eq!(kind(&["name", "tag"], json!([["a", "b"]])), "none");
     assert_eq!(kind(&["year", "n"], json!([[2018, 3], [2019, 5]])), "columns");
@@ -120,6 +126,13 @@ fn series_are_ordered_and_gaps_stay_gaps() {
     assert_eq!(data.series[0].values, [Some(2.5), None, None]);
     assert_eq!(chart.notes, ["1 without a value is not drawn."]);
     assert_eq!(chart.summary, "Lines of n from 2018 to 2020, for 18-24, +50. Highest: 4 of +50 in 2019.");
+}
+
+#[test]
+fn times_on_an_axis_are_short() {
+    let rows: Vec<Value> = (10..20).map(|hour| json!([format!("2024-01-05T{hour}:30:00Z"), hour])).collect();
+    let chart = drawn(&answer(&["at", "n"], json!(rows)), "");
+    assert_eq!(series(&chart).0.names[0], "2024-01-05 10:30");
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Frame {
         let mut end = f64::MIN;
         let mut shown = Vec::new();
         for (name, place) in names.iter().zip(places) {
-            let name = text::fit(name, FONT, room.clamp(24.0, 120.0));
+            let name = text::fit(name, FONT, room.clamp(24.0, 132.0));
             let half = text::width(&name, FONT) / 2.0;
             let centre = place.max(half).min(self.right + 6.0 - half);
             if centre - half >= end {
@@ -206,6 +206,12 @@ impl ValueLabels {
         ValueLabels(formats.into_iter().find(fits))
     }
 
+    /// The width of the widest value.
+    fn widest(self, values: impl Iterator<Item = f64>) -> f64 {
+        let Some(format) = self.0 else { return 0.0 };
+        values.map(|value| text::bold_width(&format(value), Self::SIZE)).fold(0.0, f64::max)
+    }
+
     /// The value above a point, or below a negative one.
     fn draw(self, frame: &Frame, centre: f64, value: f64) -> Markup {
         let y = if value < 0.0 { frame.y(value) + Self::SIZE + 2.0 } else { frame.y(value) - 5.0 };
@@ -231,13 +237,17 @@ pub(super) fn draw_lines(chart: &SeriesChart, width: Width) -> (f64, Markup) {
     let first = chart.places.first().copied().unwrap_or(0.0);
     let last = chart.places.last().copied().unwrap_or(1.0);
     let span = if last > first { last - first } else { 1.0 };
-    let pad = 14.0;
-    let x = |place: f64| frame.left + pad + (place - first) / span * (frame.right - frame.left - 2.0 * pad);
-    let places: Vec<f64> = chart.places.iter().map(|place| x(*place)).collect();
     let band = (frame.right - frame.left) / chart.names.len() as f64;
     let has_markers = chart.names.len() <= MAX_MARKERS;
     let has_values = chart.series.len() == 1 && chart.names.len() <= MAX_VALUES;
     let labels = ValueLabels::new(all(), band - 4.0);
+    // The values of the first and the last point stay inside.
+    let widest = if has_values { labels.widest(all()) } else { 0.0 };
+    let pad = (widest / 2.0).max(14.0);
+    let x = |place: f64| frame.left + pad + (place - first) / span * (frame.right - frame.left - 2.0 * pad);
+    let places: Vec<f64> = chart.places.iter().map(|place| x(*place)).collect();
+    // Times may be close to each other.
+    let has_values = has_values && places.windows(2).all(|pair| pair[1] - pair[0] >= widest + 2.0);
     let content = html! {
         (frame.draw())
         @for (number, series) in chart.series.iter().enumerate() {
