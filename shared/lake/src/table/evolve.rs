@@ -14,7 +14,8 @@ use crate::error::LakeError;
 use crate::log::{RowCounts, TableLog};
 
 impl Table {
-    /// The columns in which rows are written: those of the table in its order, then those of the contract that it does not declare.
+    /// The columns in which rows are written: those of the table in its order, then the keys if they are stored. A table from before keys were
+    /// stored does not declare their column.
     pub(super) fn columns(&self, log: &TableLog) -> Result<SchemaRef, LakeError> {
         let own = self.contract.table_schema();
         let Some(table) = log.schema()? else { return Ok(own) };
@@ -23,8 +24,11 @@ impl Table {
         }
         let declared =
             table.fields().iter().map(|field| own.fields().find(field.name()).map_or(field, |(_, own)| own));
-        let missing = own.fields().iter().filter(|field| table.field_with_name(field.name()).is_err());
-        Ok(Arc::new(Schema::new(declared.chain(missing).cloned().collect::<Vec<_>>())))
+        let keys = own
+            .fields()
+            .iter()
+            .filter(|field| field.name() == KEY_COLUMN && table.field_with_name(KEY_COLUMN).is_err());
+        Ok(Arc::new(Schema::new(declared.chain(keys).cloned().collect::<Vec<_>>())))
     }
 
     /// The columns of the contract that the table does not have.

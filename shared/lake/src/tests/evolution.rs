@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordOrigin};
 use pinlake_schema::Catalog;
 
@@ -193,6 +195,26 @@ async fn a_merge_keeps_columns_and_epochs() {
     assert_eq!(rows(&lake, &after).await, before_merge);
     assert_eq!(counts(&lake, &after, &[r#"{"visitor":2,"page":"a","at":5}"#]).await, [1, 0, 1, 0]);
     assert_eq!(counts(&lake, &after, &[r#"{"visitor":12,"page":"a","at":1}"#]).await, [1, 0, 0, 1]);
+}
+
+/// A function with the new contract merges before any row of it is inserted.
+#[tokio::test]
+async fn a_merge_adds_no_columns() {
+    let (store, lake) = lake();
+    let identity = "identity = [\"visitor\"]";
+    let (few, more) = (catalog(identity, &[VISITOR, PAGE]), catalog(identity, &[VISITOR, AT, PAGE]));
+    for visitor in 0..3 {
+        push(&lake, &few, &[&format!("{{\"visitor\":{visitor}}}")]).await.unwrap();
+    }
+    let table = lake.table(more.contract("visit").unwrap());
+    assert_eq!(table.merge_small_files(2).await.unwrap(), 3);
+    let pinned = table.pin().await.unwrap();
+    let bytes = store.get(&pinned.files[0].path).await.unwrap().bytes().await.unwrap();
+    let file = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    let columns =
+        |schema: &Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    assert_eq!(columns(file.schema()), ["visitor", "page"]);
+    assert_eq!(columns(&pinned.schema), ["visitor", "page"]);
 }
 
 #[tokio::test]
