@@ -27,8 +27,8 @@ pub struct AnalyseArgs {
     /// Folder with SQL files that replace the built-in queries; each file gives one result
     #[arg(long, value_name = "DIR", env = "PINLAKE_QUERIES")]
     pub queries: Option<PathBuf>,
-    /// Folder with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
     /// Memory limit of the queries in MiB; they spill to disk above it, or fail if they cannot
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..))]

@@ -27,8 +27,8 @@ pub struct HistoryArgs {
     /// The dataset of the table
     #[arg(long, value_name = "NAME")]
     dataset: String,
-    /// Folder with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
     datasets: Option<PathBuf>,
     /// Maximum number of commits, newest first
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]

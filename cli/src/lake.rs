@@ -59,9 +59,20 @@ pub async fn create(lake: &str) -> Result<Lake, CliError> {
     Ok(Lake::new(create_store(lake).await?, Env::system()))
 }
 
-/// Reads the contracts of `--datasets`, or the built-in ones.
+/// Reads the contracts of `--datasets`, a folder or an s3:// prefix, or the built-in ones.
 pub async fn catalog(datasets: Option<&Path>) -> Result<Arc<Catalog>, CliError> {
-    let place = datasets.map(|folder| Location::Folder(folder.to_owned()));
+    let place = match datasets {
+        None => None,
+        Some(path) => Some(match path.to_str().map(str::parse) {
+            Some(Ok(place)) => place,
+            Some(Err(error)) => {
+                let what = format!("--datasets {}", path.display());
+                return Err(CliError::usage(what, "name a folder, or s3://bucket[/prefix]").caused_by(error));
+            }
+            // The name of a folder need not be UTF-8.
+            None => Location::Folder(path.to_owned()),
+        }),
+    };
     let catalog = contracts::load_catalog(place.as_ref()).await;
     Ok(Arc::new(
         catalog.map_err(|error| CliError::usage("the contracts cannot be used", "").caused_by(error))?,

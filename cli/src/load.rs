@@ -46,8 +46,8 @@ pub struct LoadArgs {
     /// Dataset of all files [default: by the name of the file, else by the columns of each record]
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Folder with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
     /// Exit with code 3 if records break their contract, also if quarantine has them already
     #[arg(long)]

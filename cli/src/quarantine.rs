@@ -93,8 +93,8 @@ pub struct RedriveArgs {
     /// Only records meant for this dataset
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Folder with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
 }
 

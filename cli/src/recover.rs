@@ -51,8 +51,8 @@ pub struct RecoverArgs {
     /// Only batches of this stream; needed if the lake is a prefix of its bucket
     #[arg(long, value_name = "NAME", env = "PINLAKE_STREAM")]
     pub stream: Option<String>,
-    /// Folder with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
     /// Trigger queue of the compactor (output QueueUrl of the stack)
     #[arg(long, value_name = "URL", env = "PINLAKE_QUEUE_URL")]

@@ -43,6 +43,7 @@ use crate::atomic_file;
 use crate::console::{self, Unit};
 use crate::error::CliError;
 use crate::interrupt;
+use crate::lake;
 
 /// Post rows from files or a database to an ingest endpoint, as clients do.
 ///
@@ -128,8 +129,8 @@ pub struct ReplayArgs {
     /// Certificate authorities (PEM) to trust instead of the public ones; those of RDS are in global-bundle.pem
     #[arg(long, value_name = "FILE", env = "PINLAKE_DB_CA")]
     db_ca: Option<PathBuf>,
-    /// Folder with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
     datasets: Option<PathBuf>,
 }
 
@@ -191,7 +192,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// Runs the command.
 pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let to = parse_target(&args.to)?;
-    let catalog = read_catalog(args.datasets.as_deref())?;
+    let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let order = args.seed.map_or(Order::Given, |seed| Order::Drawn { seed });
     let inputs = find_inputs(&args, order, &catalog).await?;
     let state = load_state(&args, &to, order, &inputs)?;
@@ -282,12 +283,6 @@ async fn find_inputs(args: &ReplayArgs, order: Order, catalog: &Catalog) -> Resu
             "name a column of unique integers with --key, or remove --state",
         )),
     }
-}
-
-fn read_catalog(datasets: Option<&Path>) -> Result<Catalog, CliError> {
-    datasets.map_or_else(Catalog::embedded, Catalog::from_dir).map_err(|errors| {
-        CliError::usage("the contracts cannot be used", "fix the errors above").caused_by(errors)
-    })
 }
 
 /// Reads the state of earlier runs, or creates an empty one.

@@ -49,8 +49,8 @@ pub struct ReportArgs {
     /// Folder with SQL files that replace the built-in queries; each file gives one panel
     #[arg(long, value_name = "DIR", env = "PINLAKE_QUERIES")]
     pub queries: Option<PathBuf>,
-    /// Folder with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
     /// Title of the page [default: the name of the lake]
     #[arg(long, value_name = "TEXT")]

@@ -29,8 +29,8 @@ pub struct StatusArgs {
     /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
     pub lake: String,
-    /// Folder with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR", env = "PINLAKE_DATASETS")]
+    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
     pub datasets: Option<PathBuf>,
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]

@@ -39,6 +39,7 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (&["generate", "--out", "rows", "--rows", "ten"], "ten"),
         (&["analyse", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["analyse", "--lake", "empty", "--as-of", "yesterday"], "2026-11-28T12:00:00Z"),
+        (&["analyse", "--lake", "empty", "--datasets", "http://x"], "s3://bucket[/prefix]"),
         (&["check", "--against", "mistyped"], "there is no lake mistyped"),
         (&["history", "--lake", "empty", "--dataset", "weather"], "there is no dataset weather"),
         (&["load", "--lake", "lake", "--dataset", "weather", "pin.ndjson"], "there is no dataset weather"),
