@@ -62,7 +62,7 @@ pub const CASES: &[Case] = &[
         configure: |scenario| {
             only_faults(scenario, &[(Fault::ClientRepeats, 500), (Fault::KilledAtRequest, 200)])
         },
-        violations: &[Violation::Duplicated],
+        violations: &[Violation::Duplicated, Violation::WrongFiles],
     },
     Case {
         mutation: Mutation::OwnCommitIsForeign,
