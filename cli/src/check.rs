@@ -1,11 +1,11 @@
 //! `pinlake check`: checks contracts, and what their changes mean for a lake.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use pinlake_lake::{Lake, LakeError};
 use pinlake_platform::contracts;
-use pinlake_platform::location::Location;
 use pinlake_schema::{Catalog, Change, ChangeClass, Contract, compare_contracts};
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ Example:
 pub struct CheckArgs {
     /// Folder with contracts (TOML); the built-in ones if it is left out
     #[arg(value_name = "DIR", env = "PINLAKE_DATASETS")]
-    datasets: Option<String>,
+    datasets: Option<PathBuf>,
     /// A lake whose tables have rows under other versions of the contracts
     #[arg(long, value_name = "DIR|s3://...")]
     against: Option<String>,
@@ -46,9 +46,9 @@ enum CheckFormat {
     Json,
 }
 
-/// What a changed contract means for its table.
+/// What the changes of a contract mean for its table.
 #[derive(Debug, Serialize)]
-struct Verdict {
+struct DatasetReport {
     dataset: String,
     class: &'static str,
     changes: Vec<Described>,
@@ -80,15 +80,7 @@ const REFUSED: &str = "refused";
 
 /// Runs the command.
 pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
-    let place: Option<Location> = args
-        .datasets
-        .as_deref()
-        .map(|place| {
-            place
-                .parse()
-                .map_err(|error| CliError::usage(format!("cannot read {place}"), "").caused_by(error))
-        })
-        .transpose()?;
+    let place = lake::locate_contracts(args.datasets.as_deref())?;
     let catalog = contracts::load_catalog(place.as_ref()).await;
     let catalog =
         catalog.map_err(|error| CliError::failed("the contracts have mistakes", "").caused_by(error))?;
@@ -102,19 +94,23 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
         .map_err(|error| CliError::failed("the lake's contracts cannot be read", "").caused_by(error))?;
     let mut can_deploy = true;
     for contract in catalog.contracts() {
-        let verdict = judge(&lake, &history, contract).await?;
-        can_deploy &= ![ChangeClass::Rebuild.as_str(), REFUSED].contains(&verdict.class);
+        let report = classify(&lake, &history, contract).await?;
+        can_deploy &= ![ChangeClass::Rebuild.as_str(), REFUSED].contains(&report.class);
         match args.format {
-            CheckFormat::Json => console::data_json(&verdict)?,
-            CheckFormat::Text => print(&verdict)?,
+            CheckFormat::Json => console::data_json(&report)?,
+            CheckFormat::Text => print(&report)?,
         }
     }
     Ok(if can_deploy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Compares a contract with the newest one of its dataset in the history, and asks the table.
-async fn judge(lake: &Lake, history: &[Arc<Catalog>], contract: &Arc<Contract>) -> Result<Verdict, CliError> {
-    let verdict = |class, changes| Verdict { dataset: contract.name.clone(), class, changes };
+async fn classify(
+    lake: &Lake,
+    history: &[Arc<Catalog>],
+    contract: &Arc<Contract>,
+) -> Result<DatasetReport, CliError> {
+    let report = |class, changes| DatasetReport { dataset: contract.name.clone(), class, changes };
     let table = lake.table(contract);
     let failed = |error: LakeError| CliError::failed("a table cannot be read", "").caused_by(error);
     let taken = table.check_contract().await;
@@ -126,7 +122,7 @@ async fn judge(lake: &Lake, history: &[Arc<Catalog>], contract: &Arc<Contract>) 
         Err(error) => return Err(failed(error)),
     };
     if refusal.is_none() && table.pin().await.map_err(failed)?.version.is_none() {
-        return Ok(verdict(NEW, Vec::new()));
+        return Ok(report(NEW, Vec::new()));
     }
     let newest = history.iter().rev().find_map(|catalog| catalog.contract(&contract.name));
     let mut changes = Vec::new();
@@ -141,7 +137,7 @@ async fn judge(lake: &Lake, history: &[Arc<Catalog>], contract: &Arc<Contract>) 
                 REFUSED,
                 format!("changed under the same version: write version = {next}"),
             ));
-            return Ok(verdict(REFUSED, changes));
+            return Ok(report(REFUSED, changes));
         }
     }
     if let Some(why) = refusal {
@@ -150,12 +146,12 @@ async fn judge(lake: &Lake, history: &[Arc<Catalog>], contract: &Arc<Contract>) 
         }
         class = Some(ChangeClass::Rebuild);
     }
-    Ok(verdict(class.map_or(UNCHANGED, ChangeClass::as_str), changes))
+    Ok(report(class.map_or(UNCHANGED, ChangeClass::as_str), changes))
 }
 
-fn print(verdict: &Verdict) -> Result<(), CliError> {
-    console::data(&format!("{}: {}", verdict.dataset, verdict.class))?;
-    for change in &verdict.changes {
+fn print(report: &DatasetReport) -> Result<(), CliError> {
+    console::data(&format!("{}: {}", report.dataset, report.class))?;
+    for change in &report.changes {
         let column = change.column.as_ref().map_or(String::new(), |column| format!("column {column}: "));
         console::data(&format!("  {}: {column}{}", change.class, change.what))?;
     }

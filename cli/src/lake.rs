@@ -59,20 +59,20 @@ pub async fn create(lake: &str) -> Result<Lake, CliError> {
     Ok(Lake::new(create_store(lake).await?, Env::system()))
 }
 
-/// Reads the contracts of `--datasets`, a folder or an s3:// prefix, or the built-in ones.
+/// The folder or the s3:// prefix of `--datasets`; `None` for the built-in contracts.
+pub fn locate_contracts(datasets: Option<&Path>) -> Result<Option<Location>, CliError> {
+    let Some(path) = datasets else { return Ok(None) };
+    // The name of a folder need not be UTF-8.
+    let Some(text) = path.to_str() else { return Ok(Some(Location::Folder(path.to_owned()))) };
+    text.parse().map(Some).map_err(|error| {
+        CliError::usage(format!("--datasets {text}"), "name a folder, or s3://bucket[/prefix]")
+            .caused_by(error)
+    })
+}
+
+/// Reads the contracts of `--datasets`, or the built-in ones.
 pub async fn catalog(datasets: Option<&Path>) -> Result<Arc<Catalog>, CliError> {
-    let place = match datasets {
-        None => None,
-        Some(path) => Some(match path.to_str().map(str::parse) {
-            Some(Ok(place)) => place,
-            Some(Err(error)) => {
-                let what = format!("--datasets {}", path.display());
-                return Err(CliError::usage(what, "name a folder, or s3://bucket[/prefix]").caused_by(error));
-            }
-            // The name of a folder need not be UTF-8.
-            None => Location::Folder(path.to_owned()),
-        }),
-    };
+    let place = locate_contracts(datasets)?;
     let catalog = contracts::load_catalog(place.as_ref()).await;
     Ok(Arc::new(
         catalog.map_err(|error| CliError::usage("the contracts cannot be used", "").caused_by(error))?,

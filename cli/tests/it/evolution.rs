@@ -36,8 +36,8 @@ async fn load(folder: &Path, file: &str) -> Value {
 async fn check(folder: &Path) -> (String, Option<i32>, String) {
     let ran = run(folder, "check datasets --against lake --format json").await;
     let lines = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let verdict = lines.into_iter().find(|line| line["dataset"] == "t").unwrap();
-    (verdict["class"].as_str().unwrap().to_owned(), ran.code, verdict["changes"].to_string())
+    let report = lines.into_iter().find(|line| line["dataset"] == "t").unwrap();
+    (report["class"].as_str().unwrap().to_owned(), ran.code, report["changes"].to_string())
 }
 
 async fn analyse(folder: &Path, more: &str) -> Value {
