@@ -63,7 +63,7 @@ fn parse_as_of(text: &str) -> Result<AsOf, String> {
     }
     let time = chrono::DateTime::parse_from_rfc3339(text);
     let time = time.map_err(|_| "write a version, or a time such as 2026-11-28T12:00:00Z".to_owned())?;
-    Ok(AsOf::Timestamp(time.timestamp_millis()))
+    Ok(AsOf::Timestamp(time.to_utc()))
 }
 
 /// Reads the queries of `--queries`, or the built-in ones.

@@ -112,18 +112,14 @@ async fn classify(
 ) -> Result<DatasetReport, CliError> {
     let report = |class, changes| DatasetReport { dataset: contract.name.clone(), class, changes };
     let table = lake.table(contract);
-    let failed = |error: LakeError| CliError::failed("a table cannot be read", "").caused_by(error);
-    let taken = table.check_contract().await;
-    let refusal = match taken {
-        Ok(_) => None,
+    let refusal = match table.check_contract().await {
+        Ok(None) => return Ok(report(NEW, Vec::new())),
+        Ok(Some(_)) => None,
         Err(error @ (LakeError::IdentityChanged { .. } | LakeError::SchemaChanged { .. })) => {
             Some(error.to_string())
         }
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(CliError::failed("a table cannot be read", "").caused_by(error)),
     };
-    if refusal.is_none() && table.pin().await.map_err(failed)?.version.is_none() {
-        return Ok(report(NEW, Vec::new()));
-    }
     let newest = history.iter().rev().find_map(|catalog| catalog.contract(&contract.name));
     let mut changes = Vec::new();
     let mut class = None;

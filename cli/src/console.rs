@@ -3,10 +3,10 @@
 //! The workspace forbids `println!` and `eprintln!`: stdout must have data only, and both panic on a closed pipe
 //! (`pinlake analyse | head`). A closed pipe is no error here.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pinlake_report::show_controls;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -46,28 +46,6 @@ pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", show_controls(line));
 }
 
-/// Shows control characters, and those that change the direction of text, as `\u{1b}`.
-fn show_controls(text: &str) -> Cow<'_, str> {
-    let is_unsafe = |letter: char| match letter {
-        '\n' | '\t' => false,
-        // Unicode, "Bidirectional Algorithm", directional formatting characters.
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-        other => other.is_control(),
-    };
-    if !text.contains(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for letter in text.chars() {
-        if is_unsafe(letter) {
-            shown.extend(letter.escape_unicode());
-        } else {
-            shown.push(letter);
-        }
-    }
-    Cow::Owned(shown)
-}
-
 /// Writes an error to stderr: `error: what: cause`, and the advice on a line of its own.
 pub fn report(error: &CliError) {
     say(&format!("error: {}", error.with_causes()));
@@ -102,16 +80,4 @@ pub fn progress(what: &'static str, unit: Unit, total: Option<u64>) -> ProgressB
     }
     bar.set_message(what);
     bar
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_controls_a_terminal_is_shown_as_text() {
-        assert_eq!(show_controls("a\tb\n…é🙂"), "a\tb\n…é🙂");
-        assert_eq!(show_controls("a\u{1b}[2J\r\u{9b}1m\u{7f}"), "a\\u{1b}[2J\\u{d}\\u{9b}1m\\u{7f}");
-        assert_eq!(show_controls("x\u{202e}gnp.exe\u{2066}"), "x\\u{202e}gnp.exe\\u{2066}");
-    }
 }

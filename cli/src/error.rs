@@ -47,18 +47,7 @@ impl CliError {
 
     /// The message and all its causes, on one line.
     pub fn with_causes(&self) -> String {
-        let mut text = self.what.clone();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let part = error.to_string();
-            // Many libraries repeat the cause in their message.
-            if !text.ends_with(&part) {
-                text.push_str(": ");
-                text.push_str(&part);
-            }
-            cause = error.source();
-        }
-        text
+        with_causes(self)
     }
 
     /// 2 for wrong usage, 1 for a failure.
@@ -68,6 +57,22 @@ impl CliError {
             Kind::Failed => ExitCode::FAILURE,
         }
     }
+}
+
+/// An error and its causes on one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        // Many libraries repeat the cause in their message.
+        if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use pinlake_report::{CommitState, DatasetState, State};
 use pinlake_schema::{CANARY, Catalog, Contract, QUARANTINE};
 use serde_json::Value;
 
+use crate::error::with_causes;
+
 /// Tables that are read at the same time.
 const CONCURRENCY: usize = 8;
 /// Folder of the tables.
@@ -119,18 +121,4 @@ async fn count_quarantined(
         (text(row.first()), reason, row.get(2).and_then(Value::as_u64).unwrap_or(0))
     });
     Ok(counts.collect())
-}
-
-/// An error and its causes on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.ends_with(&part) {
-            text = format!("{text}: {part}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use pinlake_env::Env;
-use pinlake_report::{DatasetState, State};
+use pinlake_report::{DatasetState, State, format_age, group_digits};
 use serde::Serialize;
 
 use crate::console;
@@ -89,11 +89,13 @@ fn render(state: &State, now: DateTime<Utc>) -> String {
     for dataset in &state.datasets {
         let commit = dataset.last_commit.as_ref().map(|commit| {
             let at = commit.at.format("%Y-%m-%d %H:%M:%S UTC");
-            format!("{at} ({})", format_age(now, commit.at))
+            format!("{at} ({} ago)", format_age(now - commit.at))
         });
         let exists = dataset.version.is_some();
         let number = |known: bool, number: Option<u64>| {
-            let text = number.filter(|_| known).map_or_else(|| "∅".to_owned(), group_digits);
+            let text = number
+                .filter(|_| known)
+                .map_or_else(|| "∅".to_owned(), |number| group_digits(&number.to_string()));
             Cell::new(text).set_alignment(CellAlignment::Right)
         };
         table.add_row([
@@ -124,28 +126,6 @@ fn describe_absence(dataset: &DatasetState) -> &'static str {
 
 fn format_reasons<'a>(reasons: impl Iterator<Item = (&'a String, &'a u64)>) -> String {
     let listed: Vec<String> =
-        reasons.map(|(reason, records)| format!("{} {reason}", group_digits(*records))).collect();
+        reasons.map(|(reason, records)| format!("{} {reason}", group_digits(&records.to_string()))).collect();
     if listed.is_empty() { "0".to_owned() } else { listed.join(", ") }
-}
-
-fn group_digits(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-fn format_age(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
-    let seconds = (now - at).num_seconds().max(0);
-    match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7200 => format!("{} min ago", seconds / 60),
-        7200..172_800 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} days ago", seconds / 86_400),
-    }
 }

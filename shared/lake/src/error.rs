@@ -78,6 +78,15 @@ pub enum LakeError {
         /// Path of the first missing entry.
         entry: String,
     },
+    /// Log clean-up has removed what an earlier version needs.
+    #[error(
+        "table {dataset} cannot be read as it was then: the log entries of that version are removed. Name a later version or time \
+         (`pinlake history` lists those that are left)"
+    )]
+    VersionRemoved {
+        /// Dataset of the table.
+        dataset: String,
+    },
     /// A key file cannot be read, and its data file does not store the keys.
     #[error(
         "the keys of the rows of {path} are lost: its key file {keys} cannot be read, and its rows do not store them. Restore the \
@@ -147,6 +156,7 @@ impl LakeError {
             Self::IdentityChanged { .. }
             | Self::SchemaChanged { .. }
             | Self::LogIncomplete { .. }
+            | Self::VersionRemoved { .. }
             | Self::KeysLost { .. }
             | Self::Damaged { .. }
             | Self::Delta { .. }

@@ -36,7 +36,7 @@ pub struct Commit {
     pub duplicates: Option<u64>,
     /// Rows that were changed in place.
     pub updated: Option<u64>,
-    /// Data files added and removed.
+    /// Data files added.
     pub files_added: u64,
     /// Data files removed.
     pub files_removed: u64,
@@ -60,21 +60,28 @@ impl Table {
             .await
     }
 
-    /// The newest version that was committed up to `time`, in milliseconds since 1970; `None` if there was none.
-    pub(crate) async fn find_version_at(&self, time: i64) -> Result<Option<u64>, LakeError> {
+    /// The newest version that was committed up to `time`; `None` if the table was created later.
+    ///
+    /// # Errors
+    /// If the store fails; [`LakeError::VersionRemoved`] if log clean-up has removed the entries of that time.
+    pub(crate) async fn find_version_at(&self, time: DateTime<Utc>) -> Result<Option<u64>, LakeError> {
         let versions = TableLog::list_versions(&**self.store(), self.root()).await?;
         // Times of commits ascend, but for the clocks of their writers.
         let (mut first, mut end) = (0, versions.len());
         while first < end {
             let middle = usize::midpoint(first, end);
             let commit = self.read_commit(versions[middle]).await?;
-            if commit.is_some_and(|commit| commit.committed_at.timestamp_millis() > time) {
+            if commit.is_some_and(|commit| commit.committed_at > time) {
                 end = middle;
             } else {
                 first = middle + 1;
             }
         }
-        Ok(first.checked_sub(1).map(|at| versions[at]))
+        match (first.checked_sub(1), versions.first()) {
+            (Some(at), _) => Ok(Some(versions[at])),
+            (None, None | Some(0)) => Ok(None),
+            (None, Some(_)) => Err(LakeError::VersionRemoved { dataset: self.contract().name.clone() }),
+        }
     }
 
     /// Reads the log entry of a version; `None` if there is none.
@@ -145,13 +152,14 @@ struct Counts {
 mod tests {
     use std::sync::Arc;
 
-    use object_store::ObjectStore;
     use object_store::memory::InMemory;
     use object_store::path::Path;
+    use object_store::{ObjectStore, ObjectStoreExt};
 
     use super::*;
+    use crate::AsOf;
     use crate::Lake;
-    use crate::tests::support::{env, visits};
+    use crate::tests::support::{env, rows, visits};
 
     #[tokio::test]
     async fn a_commit_is_read_whoever_made_it() {
@@ -171,5 +179,30 @@ mod tests {
         assert_eq!((other.engine.as_deref(), other.operation, other.inserted), (Some("other"), None, None));
         store.put(&path, "no JSON".into()).await.unwrap();
         assert!(matches!(table.read_commit(7).await, Err(LakeError::Damaged { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_version_that_clean_up_removed_is_an_error_and_not_an_empty_table() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let catalog = visits("");
+        let contract = catalog.contract("visit").unwrap();
+        let (lake, clock) = (Lake::new(store.clone(), env(1)), env(1).clock);
+        let table = lake.table(contract);
+        for value in 1..=55 {
+            table.insert(&[rows(contract, &[value])]).await.unwrap();
+        }
+        let before = AsOf::Timestamp(clock.now() - chrono::TimeDelta::days(1));
+        assert_eq!(table.pin_as_of(before).await.unwrap().version, None, "the table was created later");
+        assert_eq!(table.pin_as_of(AsOf::Version(7)).await.unwrap().version, Some(7));
+        // The log is truncated before its checkpoint.
+        for version in 0..50 {
+            let entry = Path::from(format!("tables/visit/_delta_log/{version:020}.json"));
+            store.delete(&entry).await.unwrap();
+        }
+        for as_of in [before, AsOf::Version(7)] {
+            let error = table.pin_as_of(as_of).await.unwrap_err();
+            assert!(matches!(error, LakeError::VersionRemoved { .. }), "{error}");
+        }
+        assert_eq!(table.pin_as_of(AsOf::Version(52)).await.unwrap().version, Some(52));
     }
 }

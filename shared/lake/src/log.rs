@@ -179,15 +179,23 @@ impl TableLog {
     /// Reads the log up to `version`, or to its end if it ends before.
     ///
     /// # Errors
-    /// As [`Self::refresh`]; [`LakeError::LogIncomplete`] if log clean-up has removed what is needed.
+    /// If the store fails or the log is damaged; [`LakeError::VersionRemoved`] if log clean-up has removed what is needed.
     pub(crate) async fn read_until(
         &mut self,
         store: &dyn ObjectStore,
         version: u64,
     ) -> Result<(), LakeError> {
         let mut listing = LogListing::read(store, &self.folder(), None).await?;
+        let exists = !listing.is_empty();
         listing.truncate(version);
-        self.load_listed(store, listing, None).await
+        let read = match exists && listing.is_empty() {
+            true => Err(self.incomplete(&entry_name(version))),
+            false => self.load_listed(store, listing, None).await,
+        };
+        read.map_err(|error| match error {
+            LakeError::LogIncomplete { dataset, .. } => LakeError::VersionRemoved { dataset },
+            other => other,
+        })
     }
 
     /// Reads the newest version. Fetches and replays the entries after the known version, or reads the whole log again

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use pinlake_env::Env;
@@ -36,8 +37,8 @@ const IDENTITY_PROPERTY: &str = "pinlake.identity";
 pub enum AsOf {
     /// This version, or the newest one if it is older.
     Version(u64),
-    /// The newest version that was committed up to this time, in milliseconds since 1970.
-    Timestamp(i64),
+    /// The newest version that was committed up to this time.
+    Timestamp(DateTime<Utc>),
 }
 
 /// One version of a table, which stays readable as it is.
@@ -144,30 +145,29 @@ impl Table {
     /// Pins an earlier version. A table that did not exist then has the contract's columns and no files.
     ///
     /// # Errors
-    /// As [`Self::pin`]; [`LakeError::LogIncomplete`] if log clean-up has removed what the version needs.
+    /// As [`Self::pin`]; [`LakeError::VersionRemoved`] if log clean-up has removed what the version needs.
     pub async fn pin_as_of(&self, as_of: AsOf) -> Result<PinnedTable, LakeError> {
         let mut log = TableLog::new(&self.contract.name, self.root.clone());
-        match as_of {
-            AsOf::Version(version) => log.read_until(&*self.store, version).await?,
-            AsOf::Timestamp(time) => {
-                if let Some(version) = self.find_version_at(time).await? {
-                    log.read_until(&*self.store, version).await?;
-                }
-            }
+        let version = match as_of {
+            AsOf::Version(version) => Some(version),
+            AsOf::Timestamp(time) => self.find_version_at(time).await?,
+        };
+        if let Some(version) = version {
+            log.read_until(&*self.store, version).await?;
         }
         self.describe(&log)
     }
 
-    /// Checks whether the table takes rows of the contract. Returns the columns that the next insert would add.
+    /// Checks whether the table takes rows of the contract. Returns its version; `None` if there is no table yet.
     ///
     /// # Errors
     /// [`LakeError::IdentityChanged`] and [`LakeError::SchemaChanged`] if it does not.
-    pub async fn check_contract(&self) -> Result<Vec<String>, LakeError> {
+    pub async fn check_contract(&self) -> Result<Option<u64>, LakeError> {
         let mut state = self.state.lock().await;
         state.log.refresh(&*self.store).await?;
         self.find_epochs(&state.log).await?;
-        let missing = self.list_missing_columns(&state.log)?;
-        Ok(missing.into_iter().map(|field| field.name().clone()).collect())
+        self.list_missing_columns(&state.log)?;
+        Ok(state.log.version())
     }
 
     fn describe(&self, log: &TableLog) -> Result<PinnedTable, LakeError> {

@@ -148,7 +148,7 @@ pub(crate) fn format_short(value: f64) -> String {
 }
 
 /// Puts a comma between groups of three digits before the point.
-pub(crate) fn group_digits(text: &str) -> String {
+pub fn group_digits(text: &str) -> String {
     let (sign, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(w, f)| (w, Some(f)));
     let mut out = String::with_capacity(text.len() + text.len() / 3 + 2);
@@ -205,7 +205,7 @@ pub(crate) fn format_time(at: DateTime<Utc>) -> String {
 }
 
 /// Writes an age in its largest unit: `5 minutes`.
-pub(crate) fn format_age(age: TimeDelta) -> String {
+pub fn format_age(age: TimeDelta) -> String {
     let seconds = u64::try_from(age.num_seconds()).unwrap_or(0);
     let (count, noun) = match seconds {
         0..60 => (seconds, "second"),
@@ -222,7 +222,7 @@ pub(crate) fn to_words(name: &str) -> String {
 }
 
 /// Shows control characters, and those that change the direction of text, as `\u{1b}`: cells contain what clients sent.
-pub(crate) fn show_controls(text: &str) -> Cow<'_, str> {
+pub fn show_controls(text: &str) -> Cow<'_, str> {
     let is_unsafe = |letter: char| {
         // Unicode, "Bidirectional Algorithm", directional formatting characters.
         matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -245,6 +245,13 @@ mod tests {
 
     fn number(json: Value) -> String {
         Kind::Number.format(&json)
+    }
+
+    #[test]
+    fn what_controls_a_terminal_is_shown_as_text() {
+        assert_eq!(show_controls("a\tb\n…é🙂"), "a\tb\n…é🙂");
+        assert_eq!(show_controls("a\u{1b}[2J\r\u{9b}1m\u{7f}"), "a\\u{1b}[2J\\u{d}\\u{9b}1m\\u{7f}");
+        assert_eq!(show_controls("x\u{202e}gnp.exe\u{2066}"), "x\\u{202e}gnp.exe\\u{2066}");
     }
 
     #[test]

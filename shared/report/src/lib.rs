@@ -45,6 +45,7 @@ mod page;
 mod plot;
 mod svg;
 
+pub use format::{format_age, group_digits, show_controls};
 pub use header::{ChartKind, ChartSpec, Header};
 pub use model::{Answer, CommitState, DatasetState, Outcome, Panel, Report, State};
 pub use page::render;

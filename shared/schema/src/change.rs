@@ -218,6 +218,9 @@ mod tests {
         let marker = format!("{VISIT}null = [\"NA\"]\n");
         let alternative = format!("{VISIT}from = [\"page\", \"url\"]\n");
         let dropped = VISIT.split("[[column]]\nname = \"page\"").next().unwrap();
+        let tightened = format!("{VISIT}required = true\n");
+        let renamed = VISIT.replace("page", "url");
+        let narrowed = VISIT.replace("string", "date");
         for (identity, columns, class, keys) in [
             (ROW, VISIT, None, Some(&[][..])),
             (ROW, &added, Some(Compatible), Some(&["at"])),
@@ -230,6 +233,10 @@ mod tests {
             (BY_VISITOR, &added, Some(Compatible), Some(&[])),
             (BY_VISITOR, &marker, Some(Compatible), Some(&[])),
             (BY_VISITOR, dropped, Some(Compatible), Some(&[])),
+            (ROW, &tightened, Some(Compatible), Some(&[])),
+            (ROW, &renamed, Some(Rebuild), None),
+            (BY_VISITOR, &renamed, Some(Compatible), Some(&[])),
+            (BY_VISITOR, &narrowed, Some(Rebuild), Some(&[])),
             (BY_RECORD, &alternative, Some(Compatible), Some(&[])),
             (BY_RECORD, dropped, Some(Compatible), Some(&[])),
         ] {

@@ -244,6 +244,15 @@ impl Type {
         }
     }
 
+    /// The type whose columns have this Arrow type: `string` for `string` and `json`.
+    pub fn from_arrow(data_type: &DataType) -> Option<Type> {
+        let find = |wanted: &DataType| Scalar::ALL.into_iter().find(|scalar| scalar.arrow() == *wanted);
+        match data_type {
+            DataType::List(element) => find(element.data_type()).map(Type::Array),
+            scalar => find(scalar).map(Type::Scalar),
+        }
+    }
+
     /// The type of the value, or of the elements of an array.
     pub fn scalar(self) -> Scalar {
         match self {

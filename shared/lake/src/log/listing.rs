@@ -93,6 +93,11 @@ impl LogListing {
         }
     }
 
+    /// Whether there are neither entries nor checkpoints.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.single.is_empty() && self.parts.is_empty() && self.v2.is_empty()
+    }
+
     /// Drops what is later than `version`.
     pub(super) fn truncate(&mut self, version: u64) {
         self.entries.retain(|own, _| *own <= version);

@@ -87,18 +87,20 @@ impl Table {
             // Only rows of the contract have values in its new columns.
             if P::CREATES_TABLE && !missing.is_empty() {
                 self.find_epochs(&state.log).await?;
-                self.add_columns(&mut state.log, &missing).await?;
-                continue;
+                if self.add_columns(&mut state.log, &missing).await?.is_some() {
+                    continue;
+                }
+            } else {
+                let CachedState { log, keys } = &mut *state;
+                keys.retain(log.files());
+                let Some(staged) = operation.prepare(self, &mut state, previous.take()).await? else {
+                    return Ok(None);
+                };
+                if let Some(version) = self.try_commit(&mut state, &staged).await? {
+                    return Ok(Some((version, staged)));
+                }
+                previous = Some(staged);
             }
-            let CachedState { log, keys } = &mut *state;
-            keys.retain(log.files());
-            let Some(staged) = operation.prepare(self, &mut state, previous.take()).await? else {
-                return Ok(None);
-            };
-            if let Some(version) = self.try_commit(&mut state, &staged).await? {
-                return Ok(Some((version, staged)));
-            }
-            previous = Some(staged);
             let dataset = &self.contract.name;
             let Some(delay) = delays.next() else {
                 let (dataset, attempts) = (dataset.clone(), CONFLICT_RETRY.max_attempts);
@@ -117,7 +119,6 @@ impl Table {
     ) -> Result<Option<u64>, LakeError> {
         let CachedState { log, keys } = state;
         let info = self.build_commit_info(staged.counts);
-        let version = log.version().map_or(0, |version| version + 1);
         let modified_ms = self.env.clock.now().timestamp_millis();
         let changes = FileChanges {
             operation: staged.operation,
@@ -125,13 +126,28 @@ impl Table {
             removes: staged.removes.iter().map(String::as_str).collect(),
         };
         let commit = log.build_commit(&changes, modified_ms, &info)?;
+        let version = self.put_commit(log, commit, &info).await?;
+        if version.is_some() {
+            for added in &staged.adds {
+                keys.insert(&added.path, added.cached_keys.clone());
+            }
+        }
+        Ok(version)
+    }
+
+    /// Puts a commit as the version after the known one, applies it to the log, and writes a checkpoint if one is due. Returns the version;
+    /// `None` after a conflict.
+    pub(super) async fn put_commit(
+        &self,
+        log: &mut TableLog,
+        commit: Bytes,
+        info: &CommitInfo,
+    ) -> Result<Option<u64>, LakeError> {
+        let version = log.version().map_or(0, |version| version + 1);
         let entry = log.entry_path(version);
         match put_log_entry(&*self.store, &entry, &commit, &info.attempt, &self.env.rng).await? {
             PutOutcome::Conflict => Ok(None),
             PutOutcome::Committed { e_tag } => {
-                for added in &staged.adds {
-                    keys.insert(&added.path, added.cached_keys.clone());
-                }
                 log.apply_commit(version, commit, e_tag).await?;
                 if version.is_multiple_of(self.maintenance.checkpoint_every) {
                     self.write_checkpoint(log).await;

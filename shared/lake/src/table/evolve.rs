@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use pinlake_schema::KEY_COLUMN;
+use pinlake_schema::{KEY_COLUMN, Type};
 
 use super::Table;
-use crate::commit::{PutOutcome, put_log_entry};
 use crate::error::LakeError;
 use crate::log::{RowCounts, TableLog};
 
@@ -67,18 +66,17 @@ impl Table {
         Ok(missing)
     }
 
-    /// Adds columns to the table, unless another writer commits first. Either way the log then has the newest version.
-    pub(super) async fn add_columns(&self, log: &mut TableLog, columns: &[Field]) -> Result<(), LakeError> {
+    /// Adds columns to the table. Returns the version; `None` after a conflict.
+    pub(super) async fn add_columns(
+        &self,
+        log: &mut TableLog,
+        columns: &[Field],
+    ) -> Result<Option<u64>, LakeError> {
         let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
         tracing::info!(dataset = %self.contract.name, contract = %self.contract.label(), ?names, "adding columns to the table");
         let info = self.build_commit_info(RowCounts::default());
         let commit = log.build_add_columns_commit(columns, &info)?;
-        let version = log.version().map_or(0, |version| version + 1);
-        let entry = log.entry_path(version);
-        match put_log_entry(&*self.store, &entry, &commit, &info.attempt, &self.env.rng).await? {
-            PutOutcome::Committed { e_tag } => log.apply_commit(version, commit, e_tag).await,
-            PutOutcome::Conflict => log.refresh(&*self.store).await,
-        }
+        self.put_commit(log, commit, &info).await
     }
 }
 
@@ -86,18 +84,7 @@ fn names(schema: &Schema) -> impl Iterator<Item = &str> {
     schema.fields().iter().map(|field| field.name().as_str())
 }
 
-/// A type in the words of contracts.
+/// A type in the words of contracts, if they have one.
 fn describe(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 => "string".to_owned(),
-        DataType::Int64 => "int64".to_owned(),
-        DataType::Int32 => "int32".to_owned(),
-        DataType::Float64 => "float64".to_owned(),
-        DataType::Boolean => "boolean".to_owned(),
-        DataType::Timestamp(..) => "timestamp".to_owned(),
-        DataType::Date32 => "date".to_owned(),
-        DataType::Binary => "binary".to_owned(),
-        DataType::List(item) => format!("array<{}>", describe(item.data_type())),
-        other => other.to_string(),
-    }
+    Type::from_arrow(data_type).map_or_else(|| data_type.to_string(), |own| own.to_string())
 }

@@ -12,7 +12,7 @@ use super::commit::{PrepareCommit, StagedCommit};
 use super::{CachedState, Table, decode_file};
 use crate::data_file::DataFile;
 use crate::error::LakeError;
-use crate::keys::SortedKeys;
+use crate::keys::{KeyReader, SortedKeys};
 use crate::log::{Operation, RowCounts};
 
 /// Files below this size are small.
@@ -36,9 +36,12 @@ impl Table {
     }
 
     /// Selects the small files whose keys have the contract's current epoch: keys of two epochs do not fit in one file.
-    async fn select_mergeable_files(&self, state: &mut CachedState) -> Result<Vec<DataFile>, LakeError> {
+    async fn select_mergeable_files(
+        &self,
+        state: &mut CachedState,
+        reader: &KeyReader<'_>,
+    ) -> Result<Vec<DataFile>, LakeError> {
         let small = select_small_files(state.log.files());
-        let reader = self.key_reader(&state.log).await?;
         if self.contract.former_identity_hash().is_none() && reader.epochs.earlier.is_empty() {
             return Ok(small);
         }
@@ -73,7 +76,8 @@ impl PrepareCommit for Merge {
         if let Some(previous) = previous.filter(|merge| has_all_files(state.log.files(), &merge.removes)) {
             return Ok(Some(previous));
         }
-        let mut files = table.select_mergeable_files(state).await?;
+        let reader = table.key_reader(&state.log).await?;
+        let mut files = table.select_mergeable_files(state, &reader).await?;
         if files.len() < self.min_files {
             return Ok(None);
         }
@@ -97,7 +101,6 @@ impl PrepareCommit for Merge {
         drop(fetches);
         files.truncate(count);
         let mut keys = Vec::new();
-        let reader = table.key_reader(&state.log).await?;
         for file in &files {
             keys.extend_from_slice(&reader.read_all(file, &mut state.keys).await?.keys);
         }
