@@ -16,9 +16,8 @@ pub fn data(line: &str) -> Result<(), CliError> {
     data_bytes(line.as_bytes())
 }
 
-/// Writes a line of bytes, which need not be UTF-8, to stdout. On a terminal, what would control it is shown as text;
-/// a file or another program
-/// gets the bytes as they are.
+/// Writes a line of bytes, which need not be UTF-8, to stdout. On a terminal, what would control it is shown as text; a
+/// file or another program gets the bytes as they are.
 pub fn data_bytes(line: &[u8]) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     let text = out.is_terminal().then(|| String::from_utf8_lossy(line));

@@ -100,8 +100,7 @@ impl<'a> Caller<'a> {
 }
 
 /// The API key of a request, from `x-api-key`, from `Authorization: Bearer`, or the access key id of an AWS SDK. A
-/// request with two keys has none,
-/// because it is not clear which of them counts.
+/// request with two keys has none, because it is not clear which of them counts.
 fn request_key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get_all(AUTHORIZATION).iter().map(|value| {
         if let Some(credential) = value.as_bytes().strip_prefix(SIGNED) {

@@ -23,8 +23,7 @@ pub const MAX_LINES_BYTES: usize = 2 * MAX_TEXT_BYTES;
 pub const MIN_RECORD_BYTES: usize = 2;
 
 /// How many times its compressed size a body or a value may have after decompression. JSON of the most repetitive
-/// clients
-/// compresses to a thirtieth; beyond this, the sender pays for nothing and the pipeline for everything.
+/// clients compresses to a thirtieth; beyond this, the sender pays for nothing and the pipeline for everything.
 pub const MAX_RATIO: usize = 100;
 
 /// The size after decompression that is accepted at any ratio.

@@ -1,9 +1,8 @@
 //! Cross-origin resource sharing: lets web pages of other origins send records.
 //!
 //! Source: the Fetch standard, "HTTP extensions", "CORS protocol". Credentials such as cookies are never allowed:
-//! callers send an API key, or
-//! none. A page that uses `navigator.sendBeacon` sends `text/plain` and needs no permission, because it does not read
-//! the response.
+//! callers send an API key, or none. A page that uses `navigator.sendBeacon` sends `text/plain` and needs no
+//! permission, because it does not read the response.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,

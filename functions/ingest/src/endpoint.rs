@@ -207,8 +207,8 @@ impl Resource {
     }
 
     /// Finds out where records for the resource `name` go. Clients send the name of a stream where that of a topic
-    /// belongs, and the other way
-    /// round: it is looked up as the other if no contract has it. An error tells `caller` only what it may access.
+    /// belongs, and the other way round: it is looked up as the other if no contract has it. An error tells `caller`
+    /// only what it may access.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] if no contract has such a resource.

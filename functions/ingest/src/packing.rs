@@ -83,8 +83,7 @@ pub struct PackedRequest {
     /// The records for the stream.
     pub records: Vec<StreamRecord>,
     /// For each record of the request, the number of lines up to its end: a record may have several lines. Empty if
-    /// each
-    /// record is one line.
+    /// each record is one line.
     pub ends: Vec<u64>,
     /// The records of the request that are not among them, because each is too large. Only OTLP rejects single records.
     pub rejected: u64,

@@ -1,12 +1,10 @@
 //! Decodes the `value` or `Data` of a record to JSON lines.
 //!
-//! Clients of the old APIs send the record itself, several records in an array, or the bytes of a stream record as
-//! text or as base64:
-//! one record, several lines, or gzip of these. The bytes give the same records as on the stream, because the cleaner
-//! uses the same
-//! functions: [`pinlake_payload`]. Any other string stays a JSON string, even the empty one, which the old API
-//! accepted as well. Such
-//! a line matches no contract and goes to quarantine: an acknowledged record does not disappear.
+//! Clients of the old APIs send the record itself, several records in an array, or the bytes of a stream record as text
+//! or as base64: one record, several lines, or gzip of these. The bytes give the same records as on the stream, because
+//! the cleaner uses the same functions: [`pinlake_payload`]. Any other string stays a JSON string, even the empty one,
+//! which the old API accepted as well. Such a line matches no contract and goes to quarantine: an acknowledged record
+//! does not disappear.
 
 use std::borrow::Cow;
 
@@ -43,8 +41,7 @@ impl PayloadDecoder {
     ///
     /// # Errors
     /// If the request's own JSON is malformed, a record is too large, or a value decompresses to too much. A string
-    /// with malformed JSON
-    /// inside stays a string.
+    /// with malformed JSON inside stays a string.
     pub fn copy_value(
         &mut self,
         reader: &mut Reader<'_>,
@@ -72,9 +69,8 @@ impl PayloadDecoder {
     }
 
     /// Adds the records of the next value of `reader`, which should be null or base64 of a record's bytes. Bytes
-    /// without records stay a
-    /// base64 string, which goes to quarantine, unless they are one JSON value. Returns whether the value was base64
-    /// or null.
+    /// without records stay a base64 string, which goes to quarantine, unless they are one JSON value. Returns whether
+    /// the value was base64 or null.
     ///
     /// # Errors
     /// As [`Self::copy_value`].

@@ -365,8 +365,7 @@ impl ColumnCleaner<'_> {
     }
 
     /// The canonical JSON text of a value. A string that has a JSON object or array as its text is that: in CSV there
-    /// is no other way to write
-    /// one.
+    /// is no other way to write one.
     fn json_text(&mut self, value: FieldValue) -> Result<Span, Reason> {
         let sent = match value {
             FieldValue::Number(span) | FieldValue::Nested(span) => span,

@@ -307,8 +307,7 @@ impl RecordCleaner {
     }
 
     /// Parses a record and determines its dataset. If nothing of a contract is found in it, it may be the envelope of
-    /// another API: the text that
-    /// is returned is the record inside.
+    /// another API: the text that is returned is the record inside.
     fn parse_and_route<'t>(
         &mut self,
         text: &'t str,

@@ -42,8 +42,7 @@ pub(crate) struct Row {
     /// The decoded bytes of all binary values of the row.
     pub(crate) bytes: Vec<u8>,
     /// The texts of JSON values as they were sent, by the index of their column, where they are not canonical: keys of
-    /// the former epoch cover
-    /// them.
+    /// the former epoch cover them.
     pub(crate) sent_json: Vec<(usize, Cell)>,
     /// Working memory for canonical JSON.
     pub(crate) json_members: Vec<Member>,

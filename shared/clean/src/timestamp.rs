@@ -99,8 +99,7 @@ impl Cursor<'_> {
     }
 
     /// Passes the separator of a date that begins with its year: that of the pattern, or another usual one. The order
-    /// of year, month and day is
-    /// the same in all of them.
+    /// of year, month and day is the same in all of them.
     fn date_separator(&mut self, expected: char) -> Option<()> {
         match self.0.split_first() {
             Some((b'-' | b'/' | b':' | b'.', rest)) if matches!(expected, '-' | '/') => self.0 = rest,
@@ -234,8 +233,7 @@ const WEEKDAYS: [(&[u8; 3], &[u8]); 7] = [
 ];
 
 /// Names of zones with one meaning in mail headers (RFC 5322, section 4.3) and in Europe, and their hours east of UTC.
-/// Others, such as IST and BST,
-/// have several meanings.
+/// Others, such as IST and BST, have several meanings.
 const ZONES: [(&str, i8); 20] = [
     ("Z", 0),
     ("UTC", 0),

@@ -18,8 +18,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG
 const MAX_LAYERS: u32 = 3;
 
 /// Returns the text of the records in `data`: decompressed, and without the base64 or the JSON string around it. Data
-/// in which no JSON
-/// object or array is found that way is only decompressed.
+/// in which no JSON object or array is found that way is only decompressed.
 ///
 /// # Errors
 /// If the data is compressed and damaged, or has more than `max_bytes` after decompression.
@@ -66,8 +65,7 @@ pub fn is_container(text: &[u8]) -> bool {
 }
 
 /// Decodes base64 of either alphabet, with or without padding, also in lines (MIME), and several of them in a row: API
-/// Gateway's mapping
-/// templates append the base64 of a line feed.
+/// Gateway's mapping templates append the base64 of a line feed.
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let dense: Cow<'_, [u8]> = match text.iter().any(u8::is_ascii_whitespace) {
         true => Cow::Owned(text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()),

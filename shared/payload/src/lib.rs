@@ -1,8 +1,8 @@
 //! Finds the records in the data of a stream record, or in a value of a request.
 //!
 //! The same data gives the same records, whichever way it comes in: ingest uses this crate for `value` and `Data`, the
-//! cleaner for
-//! the records of other producers. [`decode()`] removes what surrounds the text, [`Records`] splits the text:
+//! cleaner for the records of other producers. [`decode()`] removes what surrounds the text, [`Records`] splits the
+//! text:
 //!
 //! | data | records |
 //! |---|---|

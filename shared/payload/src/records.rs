@@ -28,8 +28,7 @@ pub struct Record<'a> {
 }
 
 /// Iterates over the records of a text. `is_field` says whether a contract reads a field of this name; an object with
-/// such a field is a
-/// record itself.
+/// such a field is a record itself.
 ///
 /// Texts that are not JSON are records too. Blank lines are not.
 #[derive(Debug)]

@@ -16,8 +16,7 @@ pub fn wrapped_object(text: &str) -> Option<&str> {
 }
 
 /// The array inside an object, likewise. The object must not have a field that `is_field`, and must begin as an
-/// envelope does, so that
-/// records are passed quickly.
+/// envelope does, so that records are passed quickly.
 pub(crate) fn find_wrapped_array(text: &[u8], is_field: impl Fn(&str) -> bool) -> Option<&[u8]> {
     let mut lexer = Lexer::new(text);
     if lexer.peek() != Some(b'{') {

@@ -334,8 +334,7 @@ impl Contract {
     }
 
     /// The key epoch of older data files: with `identity = "record"`, keys did not cover the content of the record;
-    /// keys of `json` columns covered
-    /// the text as it was sent. `None` for other identities.
+    /// keys of `json` columns covered the text as it was sent. `None` for other identities.
     pub fn former_identity_hash(&self) -> Option<&str> {
         self.former_identity_hash.as_deref()
     }

@@ -50,9 +50,8 @@ pub(crate) fn hash_identity(contract: &ContractDeclaration) -> String {
     hash_key_rules(contract, identity_kind(&contract.identity), Some(JSON_FORM))
 }
 
-/// Like [`hash_identity`], for the former epoch: keys of `identity = "record"` did not cover the content of the
-/// record, and keys of JSON
-/// values covered them as they were sent. `None` for other identities, which have only one epoch.
+/// Like [`hash_identity`], for the former epoch: keys of `identity = "record"` did not cover the content of the record,
+/// and keys of JSON values covered them as they were sent. `None` for other identities, which have only one epoch.
 pub(crate) fn hash_former_identity(contract: &ContractDeclaration) -> Option<String> {
     if contract.identity == Identity::Record {
         return Some(hash_key_rules(contract, FORMER_RECORD, None));

@@ -1,10 +1,8 @@
 //! The Kafka REST proxy, version 3: produce requests, and the list of clusters.
 //!
 //! Source: "Confluent REST Proxy API Reference", v3, "Produce records to the given topic". A body is one record, or
-//! several in a row (the
-//! streaming mode), and the response has one object for each. Keys, partitions and timestamps of records are ignored;
-//! records whose schema is
-//! in a registry are not read.
+//! several in a row (the streaming mode), and the response has one object for each. Keys, partitions and timestamps of
+//! records are ignored; records whose schema is in a registry are not read.
 
 use http::StatusCode;
 use serde_json::{Value, json};

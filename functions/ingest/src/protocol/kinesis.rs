@@ -3,8 +3,7 @@
 //! Source: "Tutorial: Create a REST API as an Amazon Kinesis proxy" (API Gateway Developer Guide). The tutorial spells
 //! member names in two ways, so capitals and hyphens are ignored: `Data`, `data`, `PartitionKey`, `partition-key`. The
 //! path names the stream; a `StreamName` in the body is ignored. Consecutive records of one partition key share a
-//! Kinesis
-//! record, so that a small request is not hundreds of records on the stream.
+//! Kinesis record, so that a small request is not hundreds of records on the stream.
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -140,8 +139,7 @@ fn exception(error: &ApiError) -> &'static str {
 }
 
 /// Checks that the media type is one of JSON. Requests without one are JSON, as with API Gateway. Kafka's types are
-/// accepted, because clients
-/// of both APIs send them to either: the body tells.
+/// accepted, because clients of both APIs send them to either: the body tells.
 pub(super) fn check_media_type(media_type: Option<&str>) -> Result<(), ApiError> {
     match media_type {
         None
@@ -176,8 +174,7 @@ fn route_record<'a>(context: &RequestContext<'a>, partition_key: Option<&str>) -
 }
 
 /// Decodes the body of `PutRecord` or `PutRecords`: the latter has `Records`. `route` maps a partition key to the
-/// dataset; `None` if the
-/// record's shape decides when it is cleaned.
+/// dataset; `None` if the record's shape decides when it is cleaned.
 pub(super) fn decode_body<'a, R: Fn(Option<&str>) -> Option<&'a str>>(
     text: &[u8],
     request_id: &'a str,

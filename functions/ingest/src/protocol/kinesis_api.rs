@@ -2,10 +2,8 @@
 //! works.
 //!
 //! Source: Kinesis API reference. A request is `POST /` with `X-Amz-Target: Kinesis_20131202.PutRecord` and JSON 1.1;
-//! the body names the
-//! stream. `Data` is base64. An SDK that sends CBOR has to be told to send JSON. Its signature is not checked here: an
-//! API key may be the access
-//! key id of the SDK's credentials.
+//! the body names the stream. `Data` is base64. An SDK that sends CBOR has to be told to send JSON. Its signature is
+//! not checked here: an API key may be the access key id of the SDK's credentials.
 
 use http::StatusCode;
 use lambda_http::Request;
