@@ -6,6 +6,7 @@
 //! cancellable at every await, and with the store's own errors. The code is the same for a folder, S3 and the
 //! simulator.
 
+mod alter;
 mod commit_info;
 #[cfg(test)]
 mod delta_kernel_tests;
@@ -37,6 +38,7 @@ use pinlake_store::{head_if_exists, read_if_exists};
 use serde::Deserialize;
 use url::Url;
 
+pub(crate) use self::alter::AlteredLog;
 pub(crate) use self::commit_info::{CommitInfo, RowCounts};
 use self::kernel::{CaptureCommitter, InlineExecutor, MIRROR, build_engine, read_captured_commit};
 use self::listing::{EntryMeta, LogListing, entry_name, mirror_name};
@@ -60,6 +62,8 @@ pub(crate) enum Operation {
     Update,
     /// Replaces files by fewer files with the same rows.
     Merge,
+    /// Replaces files by files with the same values in other types.
+    ChangeTypes,
 }
 
 impl Operation {
@@ -68,12 +72,13 @@ impl Operation {
             Operation::Insert => UpdateTableOperation::Write,
             Operation::Update => UpdateTableOperation::Update,
             Operation::Merge => UpdateTableOperation::Optimize,
+            Operation::ChangeTypes => UpdateTableOperation::Custom("CHANGE COLUMN".to_owned()),
         }
     }
 
     /// Whether readers of the table's changes see a change (Delta protocol, `dataChange`).
     fn changes_data(self) -> bool {
-        self != Operation::Merge
+        !matches!(self, Operation::Merge | Operation::ChangeTypes)
     }
 }
 

@@ -166,7 +166,7 @@ impl Table {
         let mut state = self.state.lock().await;
         state.log.refresh(&*self.store).await?;
         self.find_epochs(&state.log).await?;
-        self.list_missing_columns(&state.log)?;
+        self.compare_columns(&state.log)?;
         Ok(state.log.version())
     }
 

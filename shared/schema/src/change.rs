@@ -134,7 +134,17 @@ fn describe_changed(before: &Column, after: &Column, is_in_key: bool) -> Vec<Cha
         changes.push(Change { column: Some(after.name.clone()), class, what });
     };
     if before.data_type != after.data_type {
-        add(ChangeClass::Rebuild, format!("type {} in place of {}", after.data_type, before.data_type));
+        let types = format!("type {} in place of {}", after.data_type, before.data_type);
+        if !before.data_type.widens_to(after.data_type) {
+            add(ChangeClass::Rebuild, types);
+        } else if is_in_key && !has_same_key_bytes(before.data_type, after.data_type) {
+            add(ChangeClass::Rebuild, format!("{types}, and keys cover it"));
+        } else {
+            add(
+                ChangeClass::Compatible,
+                format!("{types}: the data files are rewritten{}", describe_limit(before, after)),
+            );
+        }
     }
     if before.required != after.required {
         let what = if after.required {
@@ -157,10 +167,19 @@ fn describe_changed(before: &Column, after: &Column, is_in_key: bool) -> Vec<Cha
 
 /// Whether a value of the column gives the same bytes of a key under both contracts: docs/keys.md, "Canonical form".
 fn has_same_keys(before: &Column, after: &Column) -> bool {
-    has_same_rules(before, after)
-        && (before.data_type == after.data_type
-            || (before.data_type, after.data_type)
-                == (Type::Scalar(Scalar::Int32), Type::Scalar(Scalar::Int64)))
+    has_same_rules(before, after) && has_same_key_bytes(before.data_type, after.data_type)
+}
+
+/// Whether values of both types have the same bytes in a key.
+fn has_same_key_bytes(before: Type, after: Type) -> bool {
+    before == after || (before.widens_to(after) && after.scalar() == Scalar::Int64)
+}
+
+fn describe_limit(before: &Column, after: &Column) -> &'static str {
+    match (before.data_type.scalar(), after.data_type.scalar()) {
+        (Scalar::Int64, Scalar::Float64) => ", unless a value has more than 53 bits",
+        _ => "",
+    }
 }
 
 /// Whether both columns make the same value of each record that both accept.
@@ -225,7 +244,10 @@ mod tests {
             (ROW, VISIT, None, Some(&[][..])),
             (ROW, &added, Some(Compatible), Some(&["at"])),
             (ROW, reordered, None, Some(&[])),
-            (ROW, &widened, Some(Rebuild), Some(&[])),
+            (ROW, &widened, Some(Compatible), Some(&[])),
+            (ROW, &VISIT.replace("int32", "float64"), Some(Rebuild), None),
+            (BY_RECORD, &VISIT.replace("int32", "float64"), Some(Compatible), Some(&[])),
+            (BY_RECORD, &VISIT.replace("int32", "array<int32>"), Some(Rebuild), Some(&[])),
             (ROW, &relaxed, Some(Compatible), Some(&[])),
             (ROW, &marker, Some(Rebuild), None),
             (ROW, &alternative, Some(Rebuild), None),

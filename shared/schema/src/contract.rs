@@ -253,6 +253,15 @@ impl Type {
         }
     }
 
+    /// Whether a column of this type can become one of type `other`, with the same values: `int32` becomes `int64` or `float64`, and `int64`
+    /// becomes `float64` if its values have at most 53 bits. The same holds for arrays of them.
+    pub fn widens_to(self, other: Type) -> bool {
+        use Scalar::{Float64, Int32, Int64};
+        let is_same_shape = matches!(self, Type::Array(_)) == matches!(other, Type::Array(_));
+        is_same_shape
+            && matches!((self.scalar(), other.scalar()), (Int32, Int64 | Float64) | (Int64, Float64))
+    }
+
     /// The type of the value, or of the elements of an array.
     pub fn scalar(self) -> Scalar {
         match self {

@@ -91,10 +91,12 @@ fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
     let mut files: Vec<(String, String)> = datasets
         .into_iter()
         .map(|dataset| {
+            let is_narrow = dataset == "visit" && catalog_version != CatalogVersion::Extended;
+            let id_type = if is_narrow { "int32" } else { "int64" };
             let text = format!(
                 "name = \"{dataset}\"\nversion = 1\ndescription = \"A dataset.\"\nidentity = {}\n\
                  [route]\n{}\n\
-                 [[column]]\nname = \"id\"\ntype = \"int64\"\nfrom = [\"{dataset}\"]\nrequired = true\n\
+                 [[column]]\nname = \"id\"\ntype = \"{id_type}\"\nfrom = [\"{dataset}\"]\nrequired = true\n\
                  [[column]]\nname = \"note\"\ntype = \"string\"\nnull = [{}]\n",
                 identity(dataset),
                 route(dataset),

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::Int64Type;
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, Int64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -356,7 +359,16 @@ pub(crate) fn table_keys(dataset: &str, batch: &RecordBatch) -> Result<Vec<Key>,
     let catalog =
         contracts::catalog(if is_extended { CatalogVersion::Extended } else { CatalogVersion::First });
     let contract = catalog.contract(dataset).ok_or("there is no such dataset")?;
-    let keys = pinlake_clean::row_keys(contract, batch).map_err(|error| error.to_string())?;
+    // A file of the earlier contract that was written again with a wider type keeps its keys.
+    let columns = contract.table_schema();
+    let own = batch.schema_ref().fields().iter().zip(batch.columns());
+    let own = own.map(|(field, column)| {
+        let wanted = columns.field_with_name(field.name()).map_or(field.data_type(), |own| own.data_type());
+        Ok((field.name(), cast(column, wanted)?))
+    });
+    let own = own.collect::<Result<Vec<_>, ArrowError>>().and_then(RecordBatch::try_from_iter);
+    let batch = own.map_err(|error| error.to_string())?;
+    let keys = pinlake_clean::row_keys(contract, &batch).map_err(|error| error.to_string())?;
     Ok(keys.iter().flatten().filter_map(|key| key.try_into().ok()).collect())
 }
 
@@ -404,9 +416,15 @@ pub fn row_contents(dataset: &str, batch: &RecordBatch) -> Vec<RowContent> {
         };
         return rows.map(said).collect();
     }
-    let ids = batch.column_by_name("id").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let ids = read_ids(batch);
     let content = |id: Option<i64>| (format!("{dataset}/{}", id.unwrap_or(-1)), true);
     ids.iter().flat_map(|ids| ids.iter()).map(content).collect()
+}
+
+/// The ids of rows, which are int32 in a table that was not widened.
+fn read_ids(batch: &RecordBatch) -> Option<Int64Array> {
+    let ids = cast(batch.column_by_name("id")?, &DataType::Int64).ok()?;
+    ids.as_primitive_opt::<Int64Type>().cloned()
 }
 
 /// The prefix of the content of a resolved record in quarantine.
@@ -423,7 +441,7 @@ pub fn quarantine_content(dataset: Option<&str>, raw: &[u8]) -> Content {
 
 /// Finds a row whose note does not match its id.
 fn find_wrong_row(dataset: &str, batch: &RecordBatch) -> Option<String> {
-    let ids = batch.column_by_name("id")?.as_primitive_opt::<Int64Type>()?;
+    let ids = read_ids(batch)?;
     let notes = batch.column_by_name("note")?.as_string_opt::<i32>()?;
     let differs = |at: &usize| !notes.is_null(*at) && notes.value(*at) != format!("note {}", ids.value(*at));
     let at = (0..batch.num_rows()).find(differs)?;

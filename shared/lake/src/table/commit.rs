@@ -8,6 +8,7 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use pinlake_env::RetryPolicy;
 
+use super::evolve::RewrittenFiles;
 use super::{CachedState, IDENTITY_PROPERTY, Table};
 use crate::commit::{PutOutcome, put_log_entry};
 use crate::data_file::{self, EncodedFile, Rows};
@@ -54,12 +55,12 @@ pub(super) struct StagedCommit {
 #[derive(Debug)]
 pub(super) struct StagedFile {
     /// Relative to the table's folder.
-    path: String,
-    file: EncodedFile,
+    pub path: String,
+    pub file: EncodedFile,
     /// The keys of its rows.
     pub keys: SortedKeys,
     /// What to cache of them once the file is committed.
-    cached_keys: FileKeys,
+    pub cached_keys: FileKeys,
 }
 
 impl Table {
@@ -75,6 +76,7 @@ impl Table {
         let mut state = self.state.lock().await;
         let mut delays = CONFLICT_RETRY.delays(&self.env.rng);
         let mut previous = None;
+        let mut rewritten = RewrittenFiles::default();
         loop {
             state.log.refresh(&*self.store).await?;
             if state.log.version().is_none() {
@@ -83,11 +85,15 @@ impl Table {
                 }
                 self.create(&mut state.log).await?;
             }
-            let missing = self.list_missing_columns(&state.log)?;
-            // Only rows of the contract have values in its new columns.
-            if P::CREATES_TABLE && !missing.is_empty() {
+            let changes = self.compare_columns(&state.log)?;
+            if !changes.widened.is_empty() {
+                if self.widen_columns(&mut state, &changes.widened, &mut rewritten).await?.is_some() {
+                    continue;
+                }
+            } else if P::CREATES_TABLE && !changes.added.is_empty() {
+                // Only rows of the contract have values in its new columns.
                 self.find_epochs(&state.log).await?;
-                if self.add_columns(&mut state.log, &missing).await?.is_some() {
+                if self.add_columns(&mut state.log, &changes.added).await?.is_some() {
                     continue;
                 }
             } else {

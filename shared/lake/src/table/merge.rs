@@ -106,10 +106,14 @@ impl PrepareCommit for Merge {
         }
         keys.sort_unstable();
         let keys = SortedKeys { epoch: table.key_epoch()?, keys: keys.into() };
-        let merged = table.stage_file(&state.log, &rows, keys).await?;
+        // Files of other programs may have no rows.
+        let mut adds = Vec::new();
+        if !rows.is_empty() {
+            adds.push(table.stage_file(&state.log, &rows, keys).await?);
+        }
         Ok(Some(StagedCommit {
             operation: Operation::Merge,
-            adds: vec![merged],
+            adds,
             removes: files.into_iter().map(|file| file.path).collect(),
             counts: RowCounts::default(),
         }))

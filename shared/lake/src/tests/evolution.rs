@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
@@ -306,5 +306,116 @@ async fn writers_that_evolve_a_table_at_the_same_time_agree() {
         assert!(store.has_fired());
         assert_eq!((done.inserted, done.superseded, done.duplicates), (1, 0, 1), "version {version}");
         assert_eq!(rows(&lake, &after).await, ["1 a 1", "2 a "]);
+    }
+}
+
+const QUANTITY: &str = "[[column]]\nname = \"quantity\"\ntype = \"int64\"\n";
+const BY_VISITOR: &str = "identity = [\"visitor\"]";
+
+fn narrow(columns: &str) -> String {
+    columns.replace("int64", "int32")
+}
+
+#[tokio::test]
+async fn a_wider_type_keeps_rows_and_keys() {
+    let (store, lake) = lake();
+    let (before, after) = (by_row(&[&narrow(VISITOR), PAGE]), by_row(&[VISITOR, PAGE, AT]));
+    let (first, second) = (r#"{"visitor":1,"page":"a"}"#, r#"{"visitor":2,"page":"a","at":3}"#);
+    push(&lake, &before, &[first]).await.unwrap();
+    push(&lake, &before, &[second]).await.unwrap();
+    let lake = Lake::new(store.clone(), env(2));
+    let large = r#"{"visitor":3000000000,"page":"b"}"#;
+    assert_eq!(counts(&lake, &after, &[first, second, large]).await, [3, 1, 1, 1]);
+    assert_eq!(rows(&lake, &after).await, ["1 a ", "2 a 3", "3000000000 b "]);
+    // Another process, from the log alone; and a merge.
+    let lake = Lake::new(store.clone(), env(3));
+    assert_eq!(counts(&lake, &after, &[first, second, large]).await, [3, 0, 0, 3]);
+    lake.table(after.contract("visit").unwrap()).merge_small_files(2).await.unwrap();
+    assert_eq!(rows(&lake, &after).await, ["1 a ", "2 a 3", "3000000000 b "]);
+    // The types of the files are those of the log, as the protocol requires.
+    let pinned = lake.table(after.contract("visit").unwrap()).pin().await.unwrap();
+    for file in pinned.files {
+        let bytes = store.get(&file.path).await.unwrap().bytes().await.unwrap();
+        let file = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        let own = file.schema().field_with_name("visitor").unwrap().data_type().clone();
+        assert_eq!(&own, pinned.schema.field_with_name("visitor").unwrap().data_type());
+    }
+    // A function that was not replaced yet is refused, and keeps its rows.
+    let error = push(&lake, &before, &[r#"{"visitor":9,"page":"a"}"#]).await.unwrap_err();
+    assert!(matches!(error, LakeError::SchemaChanged { .. } | LakeError::IdentityChanged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn quantities_become_fractional() {
+    let (store, lake) = lake();
+    let wide = QUANTITY.replace("int64", "float64");
+    let before = catalog(BY_VISITOR, &[VISITOR, QUANTITY]);
+    let after = catalog(BY_VISITOR, &[VISITOR, PAGE, &wide]);
+    let old = [
+        r#"{"visitor":1,"quantity":2}"#,
+        r#"{"visitor":2,"quantity":-9007199254740992}"#,
+        r#"{"visitor":3}"#,
+    ];
+    push(&lake, &before, &old).await.unwrap();
+    let commits = lake.table(before.contract("visit").unwrap()).list_commits(1).await.unwrap();
+    let new = [old[0], r#"{"visitor":4,"quantity":1.5,"page":"a"}"#];
+    assert_eq!(counts(&lake, &after, &new).await, [2, 1, 0, 1]);
+    assert_eq!(rows(&lake, &after).await, ["1  2.0", "2  -9007199254740992.0", "3  ", "4 a 1.5"]);
+    // What the log says of the change.
+    let table = lake.table(after.contract("visit").unwrap());
+    let widened = table.read_commit(commits[0].version + 1).await.unwrap().unwrap();
+    assert_eq!(widened.operation.as_deref(), Some("CHANGE COLUMN"));
+    assert!(widened.changes_table && (widened.files_added, widened.files_removed) == (1, 1), "{widened:?}");
+    // The version before stays readable in its own type.
+    let earlier = table.pin_as_of(crate::AsOf::Version(commits[0].version)).await.unwrap();
+    assert_eq!(earlier.schema.field_with_name("quantity").unwrap().data_type(), &DataType::Int64);
+    let bytes = store.get(&earlier.files[0].path).await.unwrap().bytes().await.unwrap();
+    assert_eq!(
+        ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().schema().field(1).data_type(),
+        &DataType::Int64
+    );
+}
+
+#[tokio::test]
+async fn values_that_a_wider_type_would_change_stop_the_change() {
+    let (_, lake) = lake();
+    let wide = QUANTITY.replace("int64", "float64");
+    let before = catalog(BY_VISITOR, &[VISITOR, QUANTITY]);
+    let after = catalog(BY_VISITOR, &[VISITOR, &wide]);
+    push(&lake, &before, &[r#"{"visitor":1,"quantity":9007199254740993}"#]).await.unwrap();
+    let error = push(&lake, &after, &[r#"{"visitor":2,"quantity":1.5}"#]).await.unwrap_err().to_string();
+    assert!(error.contains("column quantity is int64 in the table and float64 in the contract"), "{error}");
+    assert_eq!(rows(&lake, &before).await, ["1 9007199254740993"]);
+    // A narrower type, and one that is part of the key.
+    for (before, after) in [
+        (catalog(BY_VISITOR, &[VISITOR, QUANTITY]), catalog(BY_VISITOR, &[VISITOR, &narrow(QUANTITY)])),
+        (by_row(&[VISITOR, QUANTITY]), by_row(&[VISITOR, &wide])),
+    ] {
+        let (_, lake) = self::lake();
+        push(&lake, &before, &[r#"{"visitor":1,"quantity":1}"#]).await.unwrap();
+        push(&lake, &after, &[r#"{"visitor":1,"quantity":1}"#]).await.unwrap_err();
+        assert_eq!(rows(&lake, &before).await, ["1 1"]);
+    }
+}
+
+/// Another writer inserts under the older contract, or widens first, while the files are rewritten.
+#[tokio::test(start_paused = true)]
+async fn writers_that_widen_a_table_at_the_same_time_agree() {
+    for other_widens in [false, true] {
+        let inner = Arc::new(InMemory::new());
+        let (before, after) = (by_row(&[&narrow(VISITOR), PAGE]), by_row(&[VISITOR, PAGE]));
+        push(&Lake::new(inner.clone(), env(1)), &before, &[r#"{"visitor":1,"page":"a"}"#]).await.unwrap();
+        let store = Arc::new(FaultyStore::at_version(2, inner.clone()));
+        let other = Lake::new(inner.clone(), env(2));
+        let catalog = if other_widens { after.clone() } else { before.clone() };
+        store.inject(Fault::Conflict(Box::pin(async move {
+            push(&other, &catalog, &[r#"{"visitor":2,"page":"a"}"#]).await.unwrap();
+        })));
+        let lake = Lake::new(store.clone(), env(3));
+        let records =
+            [r#"{"visitor":1,"page":"a"}"#, r#"{"visitor":2,"page":"a"}"#, r#"{"visitor":3,"page":"a"}"#];
+        assert_eq!(counts(&lake, &after, &records).await, [3, 1, 0, 2]);
+        assert!(store.has_fired());
+        assert_eq!(rows(&lake, &after).await, ["1 a", "2 a", "3 a"]);
     }
 }
