@@ -38,7 +38,7 @@ pub struct HistoryArgs {
     format: ResultFormat,
 }
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 15] = [
     "version",
     "time",
     "operation",
@@ -48,6 +48,8 @@ const COLUMNS: [&str; 13] = [
     "inserted",
     "superseded",
     "duplicates",
+    "outdated",
+    "deleted",
     "updated",
     "files_added",
     "files_removed",
@@ -87,6 +89,8 @@ fn describe(commit: &Commit) -> Vec<Value> {
         json!(commit.inserted),
         json!(commit.superseded),
         json!(commit.duplicates),
+        json!(commit.outdated),
+        json!(commit.deleted),
         json!(commit.updated),
         json!(commit.files_added),
         json!(commit.files_removed),

@@ -30,7 +30,8 @@ use crate::lake;
 /// Output: one JSON line per dataset,
 /// {"dataset":"pin","read":N,"inserted":N,"duplicates":N,"quarantined":N,"bytes":N,"seconds":S},
 /// with read = inserted + duplicates + quarantined. `superseded` is added if rows took the place of rows
-/// with fewer columns: docs/schema-evolution.md. Records that match no dataset are counted under null.
+/// with fewer columns: docs/schema-evolution.md. Datasets that keep the latest record of an identity add
+/// `superseded`, `outdated` and `deleted`: docs/keep-latest.md. Records that match no dataset are counted under null.
 ///
 /// Exit code 1 if a file could not be read to its end. The other files are loaded all the same.
 #[derive(Debug, clap::Args)]
@@ -73,17 +74,16 @@ struct Summary {
     dataset: Option<String>,
     read: u64,
     inserted: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    superseded: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    superseded: Option<u64>,
     duplicates: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outdated: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted: Option<u64>,
     quarantined: u64,
     bytes: u64,
     seconds: f64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// Runs the command.
@@ -248,9 +248,21 @@ impl Unreadable {
 fn print_summaries(summaries: Vec<DatasetSummary>, seconds: f64) -> Result<u64, CliError> {
     let mut all_quarantined = 0;
     for summary in summaries {
-        let DatasetSummary { dataset, read, inserted, superseded, duplicates, quarantined, bytes } = summary;
-        all_quarantined += quarantined;
-        let line = Summary { dataset, read, inserted, superseded, duplicates, quarantined, bytes, seconds };
+        let keeps_latest = summary.keeps_latest;
+        let shown = |count: u64| Some(count).filter(|count| keeps_latest || *count > 0);
+        all_quarantined += summary.quarantined;
+        let line = Summary {
+            dataset: summary.dataset,
+            read: summary.read,
+            inserted: summary.inserted,
+            superseded: shown(summary.superseded),
+            duplicates: summary.duplicates,
+            outdated: shown(summary.outdated),
+            deleted: shown(summary.deleted),
+            quarantined: summary.quarantined,
+            bytes: summary.bytes,
+            seconds,
+        };
         console::data_json(&line)?;
     }
     Ok(all_quarantined)

@@ -306,6 +306,8 @@ fn add(before: CompactionSummary, now: CompactionSummary) -> CompactionSummary {
         read: before.read + now.read,
         inserted: before.inserted + now.inserted,
         superseded: before.superseded + now.superseded,
+        outdated: before.outdated + now.outdated,
+        deleted: before.deleted + now.deleted,
         duplicates: before.duplicates + now.duplicates,
         objects: before.objects + now.objects,
         cleaned_again: before.cleaned_again + now.cleaned_again,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, BooleanBuilder, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use pinlake_schema::Contract;
 
@@ -19,6 +19,8 @@ pub(crate) struct BatchBuilder {
     keys: KeyBuilder,
     /// Keys of the former epoch, if the contract has one: they are compared with those of older data files.
     former_keys: Option<KeyBuilder>,
+    /// Whether each record deletes its row, if the contract has such records.
+    deletes: Option<BooleanBuilder>,
     pub(crate) rows: u64,
     /// The bytes of a row without its texts, bytes and array items.
     pub(crate) fixed_bytes: usize,
@@ -34,6 +36,7 @@ impl BatchBuilder {
             key_encoder: KeyEncoder::new(contract),
             keys: KeyBuilder::default(),
             former_keys: contract.former_identity_hash().map(|_| KeyBuilder::default()),
+            deletes: contract.has_deletes().then(BooleanBuilder::new),
             rows: 0,
             fixed_bytes: KEY_BYTES + contract.columns.iter().map(fixed_bytes).sum::<usize>(),
             bytes: 0,
@@ -49,6 +52,9 @@ impl BatchBuilder {
         self.keys.push(&self.key_encoder, view, identity);
         if let Some(keys) = &mut self.former_keys {
             keys.push_former(&self.key_encoder, view, identity);
+        }
+        if let Some(deletes) = &mut self.deletes {
+            deletes.append_value(view.row.deletes);
         }
         self.rows += 1;
         self.bytes += bytes as u64;
@@ -79,6 +85,9 @@ impl BatchBuilder {
         arrays.push(Arc::new(self.keys.finish()));
         if let Some(keys) = &mut self.former_keys {
             arrays.push(Arc::new(keys.finish()));
+        }
+        if let Some(deletes) = &mut self.deletes {
+            arrays.push(Arc::new(deletes.finish()));
         }
         self.rows = 0;
         self.bytes = 0;

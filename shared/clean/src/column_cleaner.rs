@@ -29,7 +29,12 @@ pub(crate) fn clean_row(
     row: &mut Row,
 ) -> Result<(), RecordError> {
     row.clear();
+    row.deletes = contract.deletes(record, text);
     for (index, (column, fields)) in contract.contract.columns.iter().zip(&contract.columns).enumerate() {
+        if row.deletes && !contract.in_deletes[index] {
+            row.cells.push(Cell::Null);
+            continue;
+        }
         let mut cleaner = ColumnCleaner { column, index, record, text, row };
         let cell = match &column.source {
             ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,

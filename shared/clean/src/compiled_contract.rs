@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use pinlake_schema::{Contract, FieldNames};
+use pinlake_schema::{Column, Contract, FieldNames, Identity};
 
 use crate::field_table::{FieldId, FieldTable};
-use crate::parsed_record::ParsedRecord;
+use crate::parsed_record::{FieldValue, ParsedRecord};
 
 #[derive(Debug)]
 pub(crate) struct CompiledContract {
@@ -17,6 +17,10 @@ pub(crate) struct CompiledContract {
     any_of: Vec<FieldId>,
     /// For each column its source fields, each with its alternatives.
     pub(crate) columns: Vec<Vec<Vec<FieldId>>>,
+    /// The fields by which a record deletes its row, each with its alternatives and its text then.
+    delete_when: Vec<(Vec<FieldId>, String)>,
+    /// For each column whether a record that deletes its row has a value for it.
+    pub(crate) in_deletes: Vec<bool>,
 }
 
 impl CompiledContract {
@@ -42,7 +46,17 @@ impl CompiledContract {
             none if none.is_empty() => columns.iter().flatten().flatten().copied().collect(),
             fields => fields,
         };
+        let keep = contract.keep.as_ref();
+        let rules = keep.into_iter().flat_map(|keep| &keep.delete_when);
+        let delete_when =
+            rules.map(|rule| (alternatives(&vec![rule.field.clone()]), rule.value.clone())).collect();
+        let in_deletes = |column: &Column| {
+            keep.is_some_and(|keep| keep.latest_by.contains(&column.name))
+                || matches!(&contract.identity, Identity::Columns(names) if names.contains(&column.name))
+        };
         CompiledContract {
+            delete_when,
+            in_deletes: contract.columns.iter().map(in_deletes).collect(),
             shape: ids(&contract.route.shape),
             any_of,
             columns,
@@ -58,6 +72,20 @@ impl CompiledContract {
     /// Whether the record has a field that a column reads.
     pub(crate) fn reads_any(&self, record: &ParsedRecord) -> bool {
         self.columns.iter().flatten().flatten().any(|field| record.has(*field))
+    }
+
+    /// Whether the record, which was parsed from `text`, deletes its row.
+    pub(crate) fn deletes(&self, record: &ParsedRecord, text: &str) -> bool {
+        let has_value = |(fields, wanted): &(Vec<FieldId>, String)| {
+            let value = fields.iter().map(|field| record.value(*field));
+            match value.into_iter().find(|value| *value != FieldValue::Missing) {
+                Some(FieldValue::Text(span) | FieldValue::Number(span)) => record.text(span, text) == wanted,
+                Some(FieldValue::True) => wanted == "true",
+                Some(FieldValue::False) => wanted == "false",
+                _ => false,
+            }
+        };
+        !self.delete_when.is_empty() && self.delete_when.iter().all(has_value)
     }
 
     /// Whether the record has all fields of the contract's shape. A contract without a shape matches nothing.

@@ -98,8 +98,9 @@ impl FieldTable {
         };
         for contract in catalog.contracts() {
             let read = contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
+            let rules = contract.keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
             let own: BTreeSet<&String> =
-                contract.route.shape.iter().chain(&contract.route.any_of).chain(read).collect();
+                contract.route.shape.iter().chain(&contract.route.any_of).chain(read).chain(rules).collect();
             let (mut normalized, mut folded) = (HashSet::new(), HashSet::new());
             for name in own {
                 table.add(name);

@@ -105,6 +105,8 @@ pub enum Disposition {
     Clean,
     /// It is a row of quarantine.
     Quarantined,
+    /// It says nothing, and is no row: `null` in a dataset with records that delete rows. Kafka Connect sends it after such a record.
+    Skipped,
 }
 
 /// The datasets whose shape a record has.
@@ -152,6 +154,11 @@ impl RecordCleaner {
     pub fn push(&mut self, record: &[u8], hint: Option<&str>, origin: &RecordOrigin<'_>) -> Disposition {
         let hinted = self.find_dataset(hint);
         self.last_hinted = hinted;
+        if record.trim_ascii() == b"null"
+            && hinted.is_some_and(|at| self.contracts[at].contract.has_deletes())
+        {
+            return Disposition::Skipped;
+        }
         let mut dataset = hinted;
         match self.clean_record(record, hint, &mut dataset, origin) {
             Ok(()) => {

@@ -44,6 +44,8 @@ pub(crate) struct Row {
     /// The texts of JSON values as they were sent, by the index of their column, where they are not canonical: keys of
     /// the former epoch cover them.
     pub(crate) sent_json: Vec<(usize, Cell)>,
+    /// Whether the record deletes the row of its identity.
+    pub(crate) deletes: bool,
     /// Working memory for canonical JSON.
     pub(crate) json_members: Vec<Member>,
 }
@@ -54,6 +56,7 @@ impl Row {
         self.items.clear();
         self.bytes.clear();
         self.sent_json.clear();
+        self.deletes = false;
     }
 
     /// Copies bytes into the row.

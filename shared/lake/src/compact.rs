@@ -52,12 +52,16 @@ impl Default for CompactionLimits {
 /// What one compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CompactionSummary {
-    /// Rows of the landing objects: `read = inserted + superseded + duplicates`.
+    /// Rows of the landing objects: `read = inserted + superseded + duplicates + outdated + deleted`.
     pub read: u64,
     /// Rows that are new in the table.
     pub inserted: u64,
-    /// Rows that took the place of rows with fewer columns.
+    /// Rows that took the place of rows with fewer columns, or of earlier records.
     pub superseded: u64,
+    /// Rows of records that are earlier than the table's.
+    pub outdated: u64,
+    /// Rows that deleted a row, or keep an earlier record out.
+    pub deleted: u64,
     /// Rows that the table already had, or that landed twice.
     pub duplicates: u64,
     /// Landing objects that were inserted and removed.
@@ -170,6 +174,8 @@ impl Compaction<'_> {
         self.summary.read += rows.read;
         self.summary.inserted += rows.inserted;
         self.summary.superseded += rows.superseded;
+        self.summary.outdated += rows.outdated;
+        self.summary.deleted += rows.deleted;
         self.summary.duplicates += rows.duplicates;
         self.summary.objects += objects.len() as u64;
         self.summary.oldest_arrival = self.summary.oldest_arrival.into_iter().chain(arrived).min();

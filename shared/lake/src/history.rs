@@ -30,8 +30,12 @@ pub struct Commit {
     pub read: Option<u64>,
     /// Rows that are new in the table.
     pub inserted: Option<u64>,
-    /// Rows that took the place of rows with fewer columns.
+    /// Rows that took the place of rows with fewer columns, or of earlier records.
     pub superseded: Option<u64>,
+    /// Rows of records that are earlier than the table's.
+    pub outdated: Option<u64>,
+    /// Rows that deleted a row, or keep an earlier record out.
+    pub deleted: Option<u64>,
     /// Rows that the table had before.
     pub duplicates: Option<u64>,
     /// Rows that were changed in place.
@@ -109,6 +113,8 @@ impl Table {
                     commit.read = pinlake.read;
                     commit.inserted = pinlake.inserted;
                     commit.superseded = pinlake.superseded;
+                    commit.outdated = pinlake.outdated;
+                    commit.deleted = pinlake.deleted;
                     commit.duplicates = pinlake.duplicates;
                     commit.updated = pinlake.updated;
                 }
@@ -144,6 +150,8 @@ struct Counts {
     read: Option<u64>,
     inserted: Option<u64>,
     superseded: Option<u64>,
+    outdated: Option<u64>,
+    deleted: Option<u64>,
     duplicates: Option<u64>,
     updated: Option<u64>,
 }

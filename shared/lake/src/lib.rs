@@ -10,7 +10,7 @@
 //!   after an ambiguous put, the log is read to find out whose version it is.
 //! - A data file and its key file exist before the commit that names them. Neither is deleted after a failed commit,
 //!   because the commit may still arrive.
-//! - `read = inserted + superseded + duplicates` holds for every commit, and is recorded in its `commitInfo`.
+//! - `read = inserted + superseded + duplicates + outdated + deleted` holds for every commit, and is recorded in its `commitInfo`.
 //! - A record in a table is not left unresolved in quarantine: a writer checks the other place after its commit.
 //! - Landing objects are removed only after the commit of their rows is known to be in the log.
 //!

@@ -48,8 +48,10 @@ use crate::error::LakeError;
 const LOG: &str = "_delta_log";
 const LAST_CHECKPOINT: &str = "_last_checkpoint";
 const ENGINE_INFO: &str = concat!("pinlake/", env!("CARGO_PKG_VERSION"));
-/// The one application id of pinlake's `txn` actions. A table's state keeps every id forever.
+/// The application id of the `txn` actions of every commit. A table's state keeps every id forever.
 const APP_ID: &str = "pinlake";
+/// The application id of the `txn` actions that number the current list of deleted keys.
+const DELETED_KEYS_APP_ID: &str = "pinlake-deleted-keys";
 /// Log files that are fetched at the same time.
 const CONCURRENCY: usize = 16;
 
@@ -64,6 +66,8 @@ pub(crate) enum Operation {
     Merge,
     /// Replaces files by files with the same values in other types.
     ChangeTypes,
+    /// Adds rows, and replaces or deletes those of earlier records.
+    Upsert,
 }
 
 impl Operation {
@@ -72,6 +76,7 @@ impl Operation {
             Operation::Insert => UpdateTableOperation::Write,
             Operation::Update => UpdateTableOperation::Update,
             Operation::Merge => UpdateTableOperation::Optimize,
+            Operation::Upsert => UpdateTableOperation::Merge,
             Operation::ChangeTypes => UpdateTableOperation::Custom("CHANGE COLUMN".to_owned()),
         }
     }
@@ -90,6 +95,8 @@ pub(crate) struct FileChanges<'a> {
     pub adds: Vec<(&'a str, &'a EncodedFile)>,
     /// Paths of data files of the known version.
     pub removes: Vec<&'a str>,
+    /// The number of the list of deleted keys from now on, if it changes.
+    pub deleted_keys: Option<i64>,
 }
 
 /// The log of one table, as of the version that was last read or committed.
@@ -144,6 +151,15 @@ impl TableLog {
     pub(crate) fn property(&self, name: &str) -> Option<&str> {
         let properties = &self.snapshot.as_ref()?.table_properties().unknown_properties;
         properties.get(name).map(String::as_str)
+    }
+
+    /// The number of the list of deleted keys; `None` if nothing has been deleted.
+    ///
+    /// # Errors
+    /// If the kernel cannot read the log.
+    pub(crate) fn deleted_keys(&self) -> Result<Option<i64>, LakeError> {
+        let Some(snapshot) = &self.snapshot else { return Ok(None) };
+        snapshot.get_app_id_version(DELETED_KEYS_APP_ID, &self.engine).map_err(|error| self.delta(error))
     }
 
     /// The table's columns; `None` if there is no table.
@@ -466,6 +482,9 @@ impl TableLog {
         }
         for removed in self.scan_files(&changes.removes)? {
             transaction.remove_files(removed);
+        }
+        if let Some(number) = changes.deleted_keys {
+            transaction = transaction.with_transaction_id(DELETED_KEYS_APP_ID.to_owned(), number);
         }
         let metrics = [("numOutputRows", info.counts.inserted), ("numOutputBytes", bytes)];
         let result = transaction

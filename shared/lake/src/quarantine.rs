@@ -43,6 +43,7 @@ impl EvaluatedRecord {
     pub(crate) fn yields(&self) -> bool {
         match self.disposition {
             Disposition::Clean => true,
+            Disposition::Skipped => false,
             Disposition::Quarantined => {
                 self.key != self.quarantined && (self.key_has_record || !self.has_dataset)
             }

@@ -14,6 +14,9 @@
 //! Of two writers, the one that checks later sees both commits, whatever their order. A writer that is killed in
 //! between leaves its landing objects, and its work is repeated.
 //!
+//! Datasets that keep the latest record of an identity are left out: a key that exists does not represent every record with it. Applying a
+//! record again is harmless there, so a redrive inserts what is in quarantine and then resolves it.
+//!
 //! The [evaluation](crate::evaluation) of a data file of quarantine is cached for each catalog. So an insert evaluates
 //! its own rows, and quarantined records only if their evaluation is not cached.
 
@@ -28,7 +31,7 @@ use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::evaluation::{EVALUATION_VERSION, Evaluation, Placement};
 use crate::keys::{self, Key, key_at};
-use crate::quarantine::{self, EvaluatedRecord, mark_resolved};
+use crate::quarantine::{self, mark_resolved};
 use crate::table::Table;
 use crate::table::insert::InsertSummary;
 use crate::tables::Tables;
@@ -94,8 +97,14 @@ impl Reconciler<'_> {
         Ok(placed)
     }
 
+    /// Whether the table of a dataset has the latest of several records with one key. That the key exists does not mean that a record of it is
+    /// represented, so only a redrive resolves such records, by inserting them.
+    fn keeps_latest(&self, dataset: &str) -> bool {
+        self.catalog.contract(dataset).is_some_and(|contract| contract.keep.is_some())
+    }
+
     /// Marks records as resolved in quarantine.
-    async fn resolve(&self, keys: &BTreeSet<Key>) -> Result<u64, LakeError> {
+    pub(crate) async fn resolve(&self, keys: &BTreeSet<Key>) -> Result<u64, LakeError> {
         let now = self.tables.clock().now().timestamp_micros();
         let quarantine = self.tables.get(self.catalog.quarantine());
         quarantine.update(keys, move |batch, selected| mark_resolved(batch, selected, now)).await
@@ -109,6 +118,9 @@ impl Reconciler<'_> {
         batches: &[RecordBatch],
         quarantined: Vec<DataFile>,
     ) -> Result<BTreeSet<Key>, LakeError> {
+        if self.keeps_latest(&contract.name) {
+            return Ok(BTreeSet::new());
+        }
         let quarantine = self.tables.get(self.catalog.quarantine());
         let mut by_key: HashMap<Key, Vec<Key>> = HashMap::new();
         for file in &quarantined {
@@ -214,7 +226,10 @@ impl Reconciler<'_> {
         let mut cleaner = RecordCleaner::new(catalog.clone(), self.tables.clock().now());
         for batch in batches {
             let records = quarantine::evaluate_unresolved(catalog, batch, &mut cleaner, |_, _| true)?;
-            candidates.extend(records.into_iter().filter(EvaluatedRecord::yields).map(|record| Candidate {
+            let yielding = records
+                .into_iter()
+                .filter(|record| record.yields() && !self.keeps_latest(&record.contract.name));
+            candidates.extend(yielding.map(|record| Candidate {
                 contract: record.contract,
                 key: record.key,
                 former_key: record.former_key,

@@ -59,8 +59,15 @@ pub(crate) async fn redrive(
             let inserted = reconcile::insert_and_reconcile(tables, catalog, &cleaned.contract, rows).await?;
             summary.inserted += inserted.inserted;
         }
+        let is_applied = |record: &&EvaluatedRecord| match record.disposition {
+            Disposition::Clean => record.contract.keep.is_some(),
+            Disposition::Skipped => true,
+            Disposition::Quarantined => false,
+        };
+        let applied = records.iter().filter(is_applied).map(|record| record.quarantined).collect();
+        reconciler.resolve(&applied).await?;
         let is_resolved = |record: &&EvaluatedRecord| {
-            matches!(record.disposition, Disposition::Clean) || placed.contains(&record.quarantined)
+            record.disposition != Disposition::Quarantined || placed.contains(&record.quarantined)
         };
         let resolved = records.iter().filter(is_resolved).count();
         summary.read += records.len() as u64;

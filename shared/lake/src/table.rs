@@ -1,8 +1,10 @@
 //! The Delta table of one dataset: its rules, its files, and the operations on it.
 
 mod commit;
+mod deleted_keys;
 mod evolve;
 pub(crate) mod insert;
+mod keep_latest;
 mod merge;
 #[cfg(test)]
 mod tests;

@@ -70,6 +70,16 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
             what: "another identity: rows have to be compared by other columns".to_owned(),
         });
     }
+    if old.keep != new.keep {
+        let what = match (&old.keep, &new.keep) {
+            (None, _) => {
+                "keeps the latest record of an identity: rows of earlier records change when later ones arrive"
+            }
+            (_, None) => "keeps the first record of an identity: rows no longer change",
+            _ => "other rules for the latest record, which apply to new records",
+        };
+        changes.push(Change { column: None, class: ChangeClass::Compatible, what: what.to_owned() });
+    }
     for column in &new.columns {
         match old.columns.iter().find(|own| own.name == column.name) {
             None => changes.push(describe_added(column)),

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::timestamp::TimeFormat;
 use crate::webhook::Webhook;
-use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
+use crate::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
 
 /// The contract of one dataset.
 ///
@@ -39,6 +40,8 @@ pub struct Contract {
     pub webhook: Option<Webhook>,
     /// What makes two rows equal.
     pub identity: Identity,
+    /// Which of several records with one identity is the row; `None`: the first one.
+    pub keep: Option<KeepLatest>,
     /// The table's columns, in order.
     pub columns: Vec<Column>,
     pub(crate) hash: String,
@@ -104,6 +107,26 @@ pub enum Identity {
     Columns(Vec<String>),
     /// The record itself, by its request and its index there: equal records of two requests are two rows.
     Record,
+}
+
+/// The row of an identity is the latest of its records, in whatever order they arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeepLatest {
+    /// The columns whose values grow with each change, the most significant one first. Null is the least value.
+    pub latest_by: Vec<String>,
+    /// A record that meets all of these deletes the row. None: no record does.
+    pub delete_when: Vec<DeleteRule>,
+    /// How long a deleted row's key is kept, so that an older record does not bring the row back.
+    pub remember_deletes: Duration,
+}
+
+/// A condition on a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteRule {
+    /// The field.
+    pub field: String,
+    /// Its text. A number or a boolean of the record is compared by its text.
+    pub value: String,
 }
 
 /// A column of the table, and how its value is derived from a record.
@@ -288,6 +311,7 @@ pub(crate) struct ContractDeclaration {
     pub(crate) file: FileFormat,
     pub(crate) webhook: Option<Webhook>,
     pub(crate) identity: Identity,
+    pub(crate) keep: Option<KeepLatest>,
     pub(crate) columns: Vec<Column>,
 }
 
@@ -306,8 +330,11 @@ impl Contract {
         let mut landing = fields.clone();
         landing.push(key_column(KEY_COLUMN));
         landing.extend(former_identity_hash.is_some().then(|| key_column(FORMER_KEY_COLUMN)));
-        let ContractDeclaration { name, version, description, route, file, webhook, identity, columns } =
+        let ContractDeclaration { name, version, description, route, file, webhook, identity, keep, columns } =
             declared;
+        if keep.as_ref().is_some_and(|keep| !keep.delete_when.is_empty()) {
+            landing.push(Field::new(DELETED_COLUMN, DataType::Boolean, false));
+        }
         Contract {
             name,
             version,
@@ -316,6 +343,7 @@ impl Contract {
             file,
             webhook,
             identity,
+            keep,
             columns,
             hash,
             identity_hash,
@@ -348,6 +376,11 @@ impl Contract {
         self.former_identity_hash.as_deref()
     }
 
+    /// Whether records may delete rows.
+    pub fn has_deletes(&self) -> bool {
+        self.keep.as_ref().is_some_and(|keep| !keep.delete_when.is_empty())
+    }
+
     /// Whether the table stores keys, because they cannot be computed from its columns, which do not contain the id of the record.
     pub fn stores_keys(&self) -> bool {
         stores_keys(&self.name, &self.identity)
@@ -364,8 +397,7 @@ impl Contract {
     }
 
     /// The columns of a landing object: those of [`Self::arrow_schema`], then [`KEY_COLUMN`], and
-    /// [`FORMER_KEY_COLUMN`] if the contract has a
-    /// former key epoch.
+    /// [`FORMER_KEY_COLUMN`] if the contract has a former key epoch, and [`DELETED_COLUMN`] if records may delete rows.
     pub fn landing_schema(&self) -> SchemaRef {
         Arc::clone(&self.landing_schema)
     }

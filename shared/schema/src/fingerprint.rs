@@ -2,8 +2,8 @@
 
 use crate::QUARANTINE;
 use crate::contract::{
-    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, MisroutedPolicy,
-    Route, Scalar,
+    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, KeepLatest,
+    MisroutedPolicy, Route, Scalar,
 };
 use crate::timestamp::TimeFormat;
 
@@ -31,6 +31,12 @@ pub(crate) fn hash_output(contract: &ContractDeclaration) -> String {
     }
     if contract.columns.iter().any(is_json) {
         canonical.number(JSON_FORM);
+    }
+    if let Some(KeepLatest { latest_by, delete_when, remember_deletes: _ }) = &contract.keep {
+        canonical.text("keep").names(latest_by).number(delete_when.len() as u64);
+        for rule in delete_when {
+            canonical.text(&rule.field).text(&rule.value);
+        }
     }
     canonical.finish()
 }

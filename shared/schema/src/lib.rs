@@ -51,7 +51,8 @@ mod webhook;
 pub use catalog::{Catalog, StreamRoute};
 pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
 pub use contract::{
-    Column, ColumnSource, Contract, FieldNames, FileFormat, Identity, MisroutedPolicy, Route, Scalar, Type,
+    Column, ColumnSource, Contract, DeleteRule, FieldNames, FileFormat, Identity, KeepLatest,
+    MisroutedPolicy, Route, Scalar, Type,
 };
 pub use contract_error::{ContractError, ContractErrors};
 pub use timestamp::{TimeFormat, TimePart};
@@ -64,6 +65,10 @@ pub const KEY_COLUMN: &str = "_key";
 /// The column with the key of the former epoch of `identity = "record"` ([`Contract::former_identity_hash`]). Only landing batches of such
 /// datasets have it, and no table.
 pub const FORMER_KEY_COLUMN: &str = "_key_1";
+
+/// The column that says whether a record deletes its row. Only landing batches of datasets with such records have it
+/// ([`Contract::has_deletes`]), and no table.
+pub const DELETED_COLUMN: &str = "_deleted";
 
 /// The dataset of records that break their contract.
 pub const QUARANTINE: &str = "quarantine";

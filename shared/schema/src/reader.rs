@@ -3,6 +3,7 @@
 //! A file is read as a tree of values with positions, not through serde, which would stop at the first error and could not suggest a fix.
 
 mod file_format;
+mod keep;
 mod suggest;
 mod toml_tree;
 mod webhook;
@@ -16,7 +17,7 @@ use crate::contract::{
 };
 use crate::contract_error::ContractError;
 use crate::timestamp::{self, TimeFormat};
-use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
+use crate::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
 use suggest::{find_similar, format_list};
 use toml_tree::{Diagnostics, Section, Spanned};
 
@@ -155,8 +156,8 @@ fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
     spanned.into_iter().map(|item| item.value).collect()
 }
 
-const CONTRACT_KEYS: [&str; 9] =
-    ["name", "version", "description", "identity", "null", "route", "file", "webhook", "column"];
+const CONTRACT_KEYS: [&str; 10] =
+    ["name", "version", "description", "identity", "keep", "null", "route", "file", "webhook", "column"];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
 const COLUMN_KEYS: [&str; 12] = [
@@ -270,6 +271,10 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         check_quarantine_columns(&columns, document, diagnostics);
     }
     let identity = parse_identity(document, &columns, complete, diagnostics);
+    let keep = match document.section("keep", diagnostics) {
+        Some(section) if complete => keep::parse(&section, &identity, &columns, diagnostics),
+        _ => None,
+    };
     let name = name?;
     let version = version.and_then(|version| u32::try_from(version.value).ok()).filter(|_| complete);
     let declared = version.map(|version| ContractDeclaration {
@@ -280,6 +285,7 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         file,
         webhook,
         identity,
+        keep,
         columns,
     });
     let (file, text) = (diagnostics.file, diagnostics.text);
@@ -426,7 +432,10 @@ fn parse_column(
                 "write 1 to 128 characters, none of them a blank or one of , ; { } ( ) =",
             );
         }
-        if [KEY_COLUMN, FORMER_KEY_COLUMN].iter().any(|kept| name.value.eq_ignore_ascii_case(kept)) {
+        if [KEY_COLUMN, FORMER_KEY_COLUMN, DELETED_COLUMN]
+            .iter()
+            .any(|kept| name.value.eq_ignore_ascii_case(kept))
+        {
             diagnostics.add(
                 name.span.clone(),
                 format!("`{}` is kept for the rows' keys", name.value.to_ascii_lowercase()),

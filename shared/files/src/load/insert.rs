@@ -41,6 +41,8 @@ type Inserted = (String, Committed);
 pub(super) struct Committed {
     pub(super) inserted: u64,
     pub(super) superseded: u64,
+    pub(super) outdated: u64,
+    pub(super) deleted: u64,
 }
 
 impl InsertQueue {
@@ -98,6 +100,8 @@ impl InsertQueue {
             let committed = self.committed.entry(dataset).or_default();
             committed.inserted += rows.inserted;
             committed.superseded += rows.superseded;
+            committed.outdated += rows.outdated;
+            committed.deleted += rows.deleted;
         }
         Ok(())
     }
@@ -109,6 +113,7 @@ async fn insert(
     contract: Arc<Contract>,
     rows: Vec<RecordBatch>,
 ) -> Result<Inserted, LakeError> {
-    let InsertSummary { inserted, superseded, .. } = lake.insert(catalog, &contract, &rows).await?;
-    Ok((contract.name.clone(), Committed { inserted, superseded }))
+    let InsertSummary { inserted, superseded, outdated, deleted, .. } =
+        lake.insert(catalog, &contract, &rows).await?;
+    Ok((contract.name.clone(), Committed { inserted, superseded, outdated, deleted }))
 }

@@ -69,7 +69,7 @@ pub struct QuarantinedFile {
     pub quarantined: u64,
 }
 
-/// What was loaded into a dataset; `read = inserted + superseded + duplicates + quarantined`.
+/// What was loaded into a dataset; `read = inserted + superseded + duplicates + outdated + deleted + quarantined`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetSummary {
     /// The dataset; `None` for records that no dataset matches.
@@ -78,8 +78,14 @@ pub struct DatasetSummary {
     pub read: u64,
     /// Rows inserted.
     pub inserted: u64,
-    /// Rows that took the place of rows with fewer columns.
+    /// Rows that took the place of rows with fewer columns, or of earlier records.
     pub superseded: u64,
+    /// Records that are earlier than the row in the table.
+    pub outdated: u64,
+    /// Records that deleted a row.
+    pub deleted: u64,
+    /// Whether the dataset keeps the latest record of an identity.
+    pub keeps_latest: bool,
     /// Records whose rows were in the table before.
     pub duplicates: u64,
     /// Records that break their contract, whether quarantine had them before or not.
@@ -178,14 +184,20 @@ impl Loader {
         counts
             .map(|count| {
                 let rows = count.dataset.as_ref().and_then(|dataset| committed.get(dataset));
-                let Committed { inserted, superseded } = rows.copied().unwrap_or_default();
+                let Committed { inserted, superseded, outdated, deleted } = rows.copied().unwrap_or_default();
+                let contract = count.dataset.as_ref().and_then(|dataset| self.catalog.contract(dataset));
                 // Also those that are in quarantine from an earlier load: they still break their contract.
                 let quarantined = count.quarantined;
                 DatasetSummary {
                     read: count.read,
                     inserted,
                     superseded,
-                    duplicates: count.read.saturating_sub(inserted + superseded + quarantined),
+                    outdated,
+                    deleted,
+                    keeps_latest: contract.is_some_and(|contract| contract.keep.is_some()),
+                    duplicates: count
+                        .read
+                        .saturating_sub(inserted + superseded + outdated + deleted + quarantined),
                     quarantined,
                     bytes: count.bytes,
                     dataset: count.dataset,

@@ -21,15 +21,19 @@ pub(crate) struct CommitInfo {
     pub counts: RowCounts,
 }
 
-/// The rows of a commit: `read = inserted + superseded + duplicates`.
+/// The rows of a commit: `read = inserted + superseded + duplicates + outdated + deleted`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RowCounts {
     /// Input rows of the insert.
     pub read: u64,
     /// Rows that the commit adds.
     pub inserted: u64,
-    /// Input rows that take the place of a row with fewer values.
+    /// Input rows that take the place of a row with fewer values, or of an earlier record.
     pub superseded: u64,
+    /// Input rows of a record that is earlier than the table's.
+    pub outdated: u64,
+    /// Input rows that delete a row, or keep an earlier record out.
+    pub deleted: u64,
     /// Input rows that the table already has, or that occur earlier in the input.
     pub duplicates: u64,
     /// Rows that the commit changes in place.
@@ -46,7 +50,7 @@ impl CommitInfo {
         let count = |count: u64| {
             Arc::new(Int64Array::from(vec![i64::try_from(count).unwrap_or(i64::MAX)])) as ArrayRef
         };
-        let columns: [(&str, ArrayRef); 7] = [
+        let columns: [(&str, ArrayRef); 9] = [
             ("attempt", text(&self.attempt)),
             ("contract", text(&self.contract)),
             ("read", count(self.counts.read)),
@@ -54,6 +58,8 @@ impl CommitInfo {
             ("superseded", count(self.counts.superseded)),
             ("duplicates", count(self.counts.duplicates)),
             ("updated", count(self.counts.updated)),
+            ("outdated", count(self.counts.outdated)),
+            ("deleted", count(self.counts.deleted)),
         ];
         let fields: Vec<Arc<Field>> = columns
             .iter()

@@ -48,6 +48,8 @@ pub(super) struct StagedCommit {
     pub adds: Vec<StagedFile>,
     /// Paths of data files, relative to the table's folder.
     pub removes: Vec<String>,
+    /// The number of the list of deleted keys, if the commit changes it.
+    pub deleted_keys: Option<i64>,
     pub counts: RowCounts,
 }
 
@@ -130,6 +132,7 @@ impl Table {
             operation: staged.operation,
             adds: staged.adds.iter().map(|added| (added.path.as_str(), &added.file)).collect(),
             removes: staged.removes.iter().map(String::as_str).collect(),
+            deleted_keys: staged.deleted_keys,
         };
         let commit = log.build_commit(&changes, modified_ms, &info)?;
         let version = self.put_commit(log, commit, &info).await?;

@@ -149,6 +149,7 @@ impl Table {
             operation: Operation::ChangeTypes,
             adds: added.iter().map(|added| (added.path.as_str(), &added.file)).collect(),
             removes: rewritten.0.iter().map(|(path, _)| path.as_str()).collect(),
+            deleted_keys: None,
         };
         let modified_ms = self.env.clock.now().timestamp_millis();
         let commit = altered.build_commit(&changes, modified_ms, &info)?;

@@ -17,17 +17,23 @@ use crate::keys::epoch::EarlierEpoch;
 use crate::keys::{EarlierRow, EpochKeys, Key, KeyReader, Presence, SortedKeys, key_at, keys_in_column};
 use crate::log::{Operation, RowCounts};
 
-/// What one insert did: `read = inserted + superseded + duplicates`.
+/// What one insert did: `read = inserted + superseded + duplicates + outdated + deleted`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InsertSummary {
     /// Input rows.
     pub read: u64,
     /// Rows that are new in the table.
     pub inserted: u64,
-    /// Input rows that took the place of a row with fewer values: the same record, cleaned before its contract had more columns.
+    /// Input rows that took the place of a row with fewer values: the same record, cleaned before its contract had more columns. In a
+    /// table that keeps the latest record, also those that took the place of a row of an earlier record.
     pub superseded: u64,
     /// Input rows that the table already has, or that occur earlier in the input.
     pub duplicates: u64,
+    /// Input rows of records that are earlier than the table's, or than another one of the input: see
+    /// [`Contract::keep`].
+    pub outdated: u64,
+    /// Input rows that deleted a row, or that keep earlier records out.
+    pub deleted: u64,
     /// The version that added rows; `None` if there were none.
     pub version: Option<u64>,
     /// The part of `inserted` that came from each input batch.
@@ -41,6 +47,9 @@ impl Table {
     /// # Errors
     /// See [`LakeError`]. After a retryable one, inserting the same rows again is safe.
     pub async fn insert(&self, batches: &[RecordBatch]) -> Result<InsertSummary, LakeError> {
+        if self.contract.keep.is_some() {
+            return self.insert_latest(batches).await;
+        }
         let input =
             InsertBatch::new(&self.contract, batches).map_err(LakeError::encode(&self.contract.name))?;
         let read = input.rows;
@@ -58,6 +67,8 @@ impl Table {
             inserted,
             superseded,
             duplicates: read - inserted - superseded,
+            outdated: 0,
+            deleted: 0,
             version,
             by_batch,
         })
@@ -172,12 +183,13 @@ impl PrepareCommit for Insert<'_> {
             operation: if removes.is_empty() { Operation::Insert } else { Operation::Update },
             adds,
             removes,
+            deleted_keys: None,
             counts: RowCounts {
                 read,
                 inserted,
                 superseded,
                 duplicates: read - inserted - superseded,
-                updated: 0,
+                ..RowCounts::default()
             },
         }))
     }
@@ -185,15 +197,15 @@ impl PrepareCommit for Insert<'_> {
 
 /// The input of one insert.
 #[derive(Debug)]
-struct InsertBatch<'a> {
-    batches: &'a [RecordBatch],
-    rows: u64,
+pub(super) struct InsertBatch<'a> {
+    pub(super) batches: &'a [RecordBatch],
+    pub(super) rows: u64,
     /// The distinct keys, ascending.
-    keys: Vec<Key>,
+    pub(super) keys: Vec<Key>,
     /// The same rows' keys of the contract's former epoch, if it has one.
-    former_keys: Option<Vec<Key>>,
-    /// The first row of each key: (batch, row).
-    positions: Vec<(u32, u32)>,
+    pub(super) former_keys: Option<Vec<Key>>,
+    /// The row of each key, of several the first or the latest: (batch, row).
+    pub(super) positions: Vec<(u32, u32)>,
 }
 
 impl<'a> InsertBatch<'a> {
@@ -253,12 +265,12 @@ impl<'a> InsertBatch<'a> {
     }
 
     /// The keys that are not `present`, ascending.
-    fn list_absent(&self, present: &[bool]) -> Vec<Key> {
+    pub(super) fn list_absent(&self, present: &[bool]) -> Vec<Key> {
         self.keys.iter().zip(present).filter(|(_, present)| !**present).map(|(key, _)| *key).collect()
     }
 
     /// The number of keys of each batch that are not `present`.
-    fn count_absent_by_batch(&self, present: &[bool]) -> Vec<u64> {
+    pub(super) fn count_absent_by_batch(&self, present: &[bool]) -> Vec<u64> {
         let mut counts = vec![0; self.batches.len()];
         for ((batch, _), present) in self.positions.iter().zip(present) {
             counts[*batch as usize] += u64::from(!present);
@@ -267,7 +279,11 @@ impl<'a> InsertBatch<'a> {
     }
 
     /// The rows of the keys that are not `present`, in input order, with `columns` only.
-    fn select_absent(&self, present: &[bool], columns: &SchemaRef) -> Result<Vec<Rows>, ArrowError> {
+    pub(super) fn select_absent(
+        &self,
+        present: &[bool],
+        columns: &SchemaRef,
+    ) -> Result<Vec<Rows>, ArrowError> {
         let mut masks: Vec<Vec<bool>> =
             self.batches.iter().map(|batch| vec![false; batch.num_rows()]).collect();
         for ((batch, row), present) in self.positions.iter().zip(present) {

@@ -115,6 +115,7 @@ impl PrepareCommit for Merge {
             operation: Operation::Merge,
             adds,
             removes: files.into_iter().map(|file| file.path).collect(),
+            deleted_keys: None,
             counts: RowCounts::default(),
         }))
     }

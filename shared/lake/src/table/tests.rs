@@ -43,13 +43,31 @@ async fn inserts_absent_rows_and_records_the_counts_in_the_log() {
     let by_batch = vec![2, 1];
     assert_eq!(
         first,
-        InsertSummary { read: 5, inserted: 3, superseded: 0, duplicates: 2, version: Some(1), by_batch }
+        InsertSummary {
+            read: 5,
+            inserted: 3,
+            superseded: 0,
+            duplicates: 2,
+            outdated: 0,
+            deleted: 0,
+            version: Some(1),
+            by_batch
+        }
     );
     let second = table.insert(&[rows(&contract, &[3, 4])]).await.unwrap();
     let by_batch = vec![1];
     assert_eq!(
         second,
-        InsertSummary { read: 2, inserted: 1, superseded: 0, duplicates: 1, version: Some(2), by_batch }
+        InsertSummary {
+            read: 2,
+            inserted: 1,
+            superseded: 0,
+            duplicates: 1,
+            outdated: 0,
+            deleted: 0,
+            version: Some(2),
+            by_batch
+        }
     );
     assert_eq!(table.insert(&[rows(&contract, &[4, 1])]).await.unwrap().version, None);
     assert_eq!(values(&lake, &table).await, [1, 2, 3, 4]);

@@ -120,6 +120,7 @@ impl<F: UpdateRows> PrepareCommit for Update<F> {
                 operation: Operation::Update,
                 adds: vec![rewritten],
                 removes: vec![file.path],
+                deleted_keys: None,
                 counts: RowCounts { updated, ..RowCounts::default() },
             }));
         }

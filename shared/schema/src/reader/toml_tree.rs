@@ -98,6 +98,16 @@ impl Item<'_> {
         self.0.get_ref().as_str()
     }
 
+    /// The text of a single value; a number or boolean as it is written in JSON.
+    pub(super) fn as_text(&self) -> Option<String> {
+        match self.0.get_ref() {
+            DeValue::String(text) => Some(text.clone().into_owned()),
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+            DeValue::Boolean(flag) => Some(flag.to_string()),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_list(&self) -> bool {
         self.0.get_ref().is_array()
     }
@@ -127,6 +137,11 @@ impl<'t> Section<'t> {
 
     pub(super) fn get(&self, key: &str) -> Option<Item<'_>> {
         self.table.get(key).map(Item)
+    }
+
+    /// Its keys and values, in the order of the keys.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, Item<'_>)> {
+        self.table.iter().map(|(key, item)| (key.get_ref().as_ref(), Item(item)))
     }
 
     pub(super) fn key_span(&self, key: &str) -> Option<Range<usize>> {

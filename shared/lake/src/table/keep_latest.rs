@@ -1,0 +1,349 @@
+//! Insert into a table that keeps the latest record of each identity.
+//!
+//! The row of a key is the record with the greatest order, whatever the sequence in which records arrive and however often. The order is: the
+//! columns of `latest_by`, with null as the least value; then a record that deletes after one that does not; then the other columns by
+//! name. So the result is a function of the set of records, and inserting any of them again changes nothing.
+//!
+//! A commit writes the new rows as a file, and each data file that has rows of earlier records again without these rows (copy on write:
+//! docs/decisions/copy-on-write.md).
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use arrow::array::cast::AsArray;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, Rows as OrderedRows, SortField};
+use pinlake_schema::{Contract, DELETED_COLUMN, Identity, KEY_COLUMN};
+
+use super::commit::{PrepareCommit, StagedCommit, StagedFile};
+use super::deleted_keys::{DeletedKeys, build_deleted_rows};
+use super::insert::{InsertBatch, InsertSummary};
+use super::{CachedState, Table};
+use crate::data_file::{DataFile, Rows};
+use crate::error::LakeError;
+use crate::keys::{EpochKeys, Key, SortedKeys, key_at, keys_in_column};
+use crate::log::{Operation, RowCounts, TableLog};
+
+impl Table {
+    /// Inserts the rows of records that are later than the table's, and deletes the rows that records delete. `batches` have the contract's
+    /// landing schema.
+    ///
+    /// # Errors
+    /// See [`LakeError`]. Inserting the same rows again is safe.
+    pub(super) async fn insert_latest(&self, batches: &[RecordBatch]) -> Result<InsertSummary, LakeError> {
+        let mut insert = InsertLatest::new(&self.contract, batches)?;
+        let committed = self.commit_with_retry(&mut insert).await?;
+        Ok(insert.summarize(committed.map(|(version, _)| version)))
+    }
+}
+
+/// Orders the records of one identity.
+struct RecordOrder {
+    converter: RowConverter,
+    /// The names and types of the compared columns; `None` for whether the record deletes.
+    columns: Vec<(Option<String>, DataType)>,
+    contract: String,
+}
+
+impl RecordOrder {
+    fn new(contract: &Contract) -> Result<Self, LakeError> {
+        let latest_by: Vec<&String> = contract.keep.iter().flat_map(|keep| &keep.latest_by).collect();
+        // Records with one key have the same identity.
+        let is_compared = |name: &&String| {
+            let in_identity = matches!(&contract.identity, Identity::Columns(names) if names.contains(name));
+            !in_identity && !latest_by.contains(name)
+        };
+        let others: BTreeSet<&String> =
+            contract.columns.iter().map(|column| &column.name).filter(is_compared).collect();
+        let schema = contract.arrow_schema();
+        let typed = |name: &String| {
+            let own = schema.field_with_name(name).map_err(LakeError::encode(&contract.name))?;
+            Ok((Some(name.clone()), own.data_type().clone()))
+        };
+        let deletes = Ok((None, DataType::Boolean));
+        let columns =
+            latest_by.iter().copied().map(typed).chain([deletes]).chain(others.into_iter().map(typed));
+        let columns = columns.collect::<Result<Vec<_>, LakeError>>()?;
+        let fields = columns.iter().map(|(_, data_type)| SortField::new(data_type.clone())).collect();
+        let converter = RowConverter::new(fields).map_err(LakeError::encode(&contract.name))?;
+        Ok(Self { converter, columns, contract: contract.name.clone() })
+    }
+
+    /// The rows of a batch in comparable form. A column that it does not have is null.
+    fn order(&self, batch: &RecordBatch, deletes: &BooleanArray) -> Result<OrderedRows, LakeError> {
+        let count = batch.num_rows();
+        let column = |(name, data_type): &(Option<String>, DataType)| -> ArrayRef {
+            match name {
+                None => Arc::new(deletes.clone()),
+                Some(name) => {
+                    batch.column_by_name(name).cloned().unwrap_or_else(|| new_null_array(data_type, count))
+                }
+            }
+        };
+        let columns: Vec<ArrayRef> = self.columns.iter().map(column).collect();
+        self.converter.convert_columns(&columns).map_err(LakeError::encode(&self.contract))
+    }
+}
+
+/// What became of the latest record of one key in the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Inserted,
+    Superseded,
+    Deleted,
+    Duplicate,
+    Outdated,
+}
+
+/// An insert in progress.
+struct InsertLatest<'a> {
+    /// Has the latest record of each key.
+    input: InsertBatch<'a>,
+    order: RecordOrder,
+    /// For each batch its rows in comparable form.
+    ordered: Vec<OrderedRows>,
+    /// For each batch which of its rows delete.
+    deletes: Vec<BooleanArray>,
+    /// Of the other records of the input, those that equal the latest of their key, and the others.
+    repeated: u64,
+    earlier: u64,
+    /// For each key, as of the version that was checked last.
+    outcomes: Vec<Outcome>,
+    /// The deleted keys of the version that was checked last.
+    deleted_keys: DeletedKeys,
+}
+
+impl<'a> InsertLatest<'a> {
+    fn new(contract: &Contract, batches: &'a [RecordBatch]) -> Result<Self, LakeError> {
+        let encode = |error: String| LakeError::encode(&contract.name)(error);
+        let order = RecordOrder::new(contract)?;
+        let (mut ordered, mut deletes, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, batch) in (0_u32..).zip(batches) {
+            let own = batch.column_by_name(DELETED_COLUMN).and_then(|column| column.as_boolean_opt());
+            let own = own.cloned().unwrap_or_else(|| vec![false; batch.num_rows()].into());
+            ordered.push(order.order(batch, &own)?);
+            deletes.push(own);
+            let keys = keys_in_column(batch, KEY_COLUMN).map_err(encode)?;
+            records.extend((0..batch.num_rows()).map(|row| (key_at(keys, row), (number, row as u32))));
+        }
+        let row = |(batch, row): (u32, u32)| ordered[batch as usize].row(row as usize);
+        records.sort_unstable_by(|(left, at), (right, other)| {
+            // The latest first, and of equal ones the first of the input.
+            left.cmp(right).then_with(|| row(*other).cmp(&row(*at))).then_with(|| at.cmp(other))
+        });
+        let rows = records.len() as u64;
+        let (mut repeated, mut earlier) = (0, 0);
+        records.dedup_by(|(key, at), (kept_key, kept)| {
+            let is_same_key = key == kept_key;
+            if is_same_key && row(*at) == row(*kept) {
+                repeated += 1;
+            } else if is_same_key {
+                earlier += 1;
+            }
+            is_same_key
+        });
+        let (keys, positions) = records.into_iter().unzip();
+        let input = InsertBatch { batches, rows, keys, former_keys: None, positions };
+        Ok(Self {
+            input,
+            order,
+            ordered,
+            deletes,
+            repeated,
+            earlier,
+            outcomes: Vec::new(),
+            deleted_keys: DeletedKeys::default(),
+        })
+    }
+
+    /// Compares what the table has of a key, in comparable form, with the latest record of the input.
+    fn compare(&self, at: usize, stored: arrow::row::Row<'_>) -> Ordering {
+        let (batch, row) = self.input.positions[at];
+        stored.cmp(&self.ordered[batch as usize].row(row as usize))
+    }
+
+    fn is_delete(&self, at: usize) -> bool {
+        let (batch, row) = self.input.positions[at];
+        self.deletes[batch as usize].value(row as usize)
+    }
+
+    fn count(&self, wanted: Outcome) -> u64 {
+        self.outcomes.iter().filter(|outcome| **outcome == wanted).count() as u64
+    }
+
+    fn counts(&self) -> RowCounts {
+        RowCounts {
+            read: self.input.rows,
+            inserted: self.count(Outcome::Inserted),
+            superseded: self.count(Outcome::Superseded),
+            duplicates: self.repeated + self.count(Outcome::Duplicate),
+            outdated: self.earlier + self.count(Outcome::Outdated),
+            deleted: self.count(Outcome::Deleted),
+            updated: 0,
+        }
+    }
+
+    fn summarize(&self, version: Option<u64>) -> InsertSummary {
+        let RowCounts { read, inserted, superseded, duplicates, outdated, deleted, updated: _ } =
+            self.counts();
+        let is_known: Vec<bool> = self.outcomes.iter().map(|outcome| *outcome != Outcome::Inserted).collect();
+        let by_batch = self.input.count_absent_by_batch(&is_known);
+        InsertSummary { read, inserted, superseded, duplicates, outdated, deleted, version, by_batch }
+    }
+
+    /// Marks the keys whose deletion is as late as the record of the input, or later.
+    fn check_deleted_keys(
+        &self,
+        contract: &Contract,
+        blocked: &mut [Option<Ordering>],
+    ) -> Result<(), LakeError> {
+        for rows in self.deleted_keys.rows(contract)? {
+            let ordered = self.order.order(&rows, &vec![true; rows.num_rows()].into())?;
+            let keys = rows.column_by_name(KEY_COLUMN).and_then(|column| column.as_binary_opt::<i32>());
+            for row in 0..rows.num_rows() {
+                let key = keys.and_then(|keys| Key::try_from(keys.value(row)).ok());
+                let Some(at) = key.and_then(|key| self.input.keys.binary_search(&key).ok()) else { continue };
+                let own = self.compare(at, ordered.row(row));
+                if own.is_ge() {
+                    blocked[at] = blocked[at].max(Some(own));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a data file and compares its rows with the input. Returns the file without the rows of earlier records, if it has any. Sets
+    /// `blocked` for keys whose row is as late as the record of the input, or later, and `replaced` for those with an earlier one.
+    async fn compare_file(
+        &self,
+        table: &Table,
+        log: &TableLog,
+        file: &DataFile,
+        blocked: &mut [Option<Ordering>],
+        replaced: &mut HashSet<usize>,
+    ) -> Result<Option<(Vec<Rows>, SortedKeys)>, LakeError> {
+        let contract = &table.contract;
+        let encode = |error: &dyn std::fmt::Display| LakeError::encode(&contract.name)(error);
+        let (mut kept, mut kept_keys, mut has_earlier) = (Vec::new(), Vec::new(), false);
+        for batch in table.read_columns(file, &table.columns(log)?).await? {
+            let keys = pinlake_clean::row_keys(contract, &batch).map_err(|error| encode(&error))?;
+            let known = (0..batch.num_rows()).filter_map(|row| {
+                self.input.keys.binary_search(&key_at(&keys, row)).ok().map(|at| (row as u32, at))
+            });
+            let (rows, positions): (Vec<u32>, Vec<usize>) = known.unzip();
+            let mut stays = vec![true; batch.num_rows()];
+            if !rows.is_empty() {
+                let stored = take_record_batch(&batch, &UInt32Array::from(rows.clone()))
+                    .map_err(|error| encode(&error))?;
+                let stored = self.order.order(&stored, &vec![false; rows.len()].into())?;
+                for (number, (row, at)) in rows.into_iter().zip(positions).enumerate() {
+                    match self.compare(at, stored.row(number)) {
+                        Ordering::Less => {
+                            replaced.insert(at);
+                            stays[row as usize] = false;
+                            has_earlier = true;
+                        }
+                        own => blocked[at] = blocked[at].max(Some(own)),
+                    }
+                }
+            }
+            kept_keys.extend((0..batch.num_rows()).filter(|row| stays[*row]).map(|row| key_at(&keys, row)));
+            kept.push(Rows::filter(batch, stays.into()));
+        }
+        kept.retain(|rows| rows.count() > 0);
+        kept_keys.sort_unstable();
+        let keys = SortedKeys { epoch: table.key_epoch()?, keys: kept_keys.into() };
+        Ok(has_earlier.then_some((kept, keys)))
+    }
+
+    /// The rows of the input that delete, of keys with that outcome.
+    fn select_deletes(&self) -> Result<RecordBatch, arrow::error::ArrowError> {
+        let mut by_batch: Vec<Vec<u32>> = vec![Vec::new(); self.input.batches.len()];
+        for (outcome, (batch, row)) in self.outcomes.iter().zip(&self.input.positions) {
+            if *outcome == Outcome::Deleted {
+                by_batch[*batch as usize].push(*row);
+            }
+        }
+        let taken = self.input.batches.iter().zip(by_batch);
+        let taken = taken.map(|(batch, rows)| take_record_batch(batch, &UInt32Array::from(rows)));
+        let schema = self.input.batches[0].schema();
+        concat_batches(&schema, &taken.collect::<Result<Vec<_>, _>>()?)
+    }
+}
+
+impl PrepareCommit for InsertLatest<'_> {
+    const CREATES_TABLE: bool = true;
+
+    async fn prepare(
+        &mut self,
+        table: &Table,
+        state: &mut CachedState,
+        _previous: Option<StagedCommit>,
+    ) -> Result<Option<StagedCommit>, LakeError> {
+        let contract = &table.contract;
+        let CachedState { log, keys } = state;
+        self.deleted_keys = table.load_deleted_keys(log, &self.deleted_keys).await?;
+        let count = self.input.keys.len();
+        let mut blocked = vec![None; count];
+        self.check_deleted_keys(contract, &mut blocked)?;
+
+        // A row may be under any epoch with the same keys. Each key that is found is reported with its file.
+        let reader = table.key_reader(log).await?;
+        let epochs =
+            [reader.epochs.current()].into_iter().chain(reader.epochs.earlier.iter().map(|own| own.epoch));
+        let wanted: Vec<_> =
+            epochs.map(|epoch| EpochKeys::sort(epoch, self.input.keys.clone(), vec![true; count])).collect();
+        let found = reader.find_present(log.files(), &wanted, keys).await?.earlier;
+        let paths: BTreeSet<String> = found.into_iter().map(|row| row.file).collect();
+
+        let mut replaced = HashSet::new();
+        let (mut adds, mut removes): (Vec<StagedFile>, Vec<String>) = (Vec::new(), Vec::new());
+        let files: Vec<DataFile> =
+            log.files().iter().filter(|file| paths.contains(&file.path)).cloned().collect();
+        for file in files {
+            let compared = self.compare_file(table, log, &file, &mut blocked, &mut replaced).await?;
+            let Some((rows, keys)) = compared else { continue };
+            if !rows.is_empty() {
+                adds.push(table.stage_file(log, &rows, keys).await?);
+            }
+            removes.push(file.path);
+        }
+        self.outcomes = (0..count)
+            .map(|at| match blocked[at] {
+                Some(Ordering::Equal) => Outcome::Duplicate,
+                Some(_) => Outcome::Outdated,
+                None if self.is_delete(at) => Outcome::Deleted,
+                None if replaced.contains(&at) => Outcome::Superseded,
+                None => Outcome::Inserted,
+            })
+            .collect();
+        let counts = self.counts();
+        if counts.inserted + counts.superseded + counts.deleted == 0 && removes.is_empty() {
+            return Ok(None);
+        }
+        let is_written = |outcome: &Outcome| matches!(outcome, Outcome::Inserted | Outcome::Superseded);
+        let is_known: Vec<bool> = self.outcomes.iter().map(|outcome| !is_written(outcome)).collect();
+        let new = self.input.list_absent(&is_known);
+        if !new.is_empty() {
+            let rows = self.input.select_absent(&is_known, &table.columns(log)?);
+            let rows = rows.map_err(LakeError::encode(&contract.name))?;
+            adds.push(
+                table
+                    .stage_file(log, &rows, SortedKeys { epoch: table.key_epoch()?, keys: new.into() })
+                    .await?,
+            );
+        }
+        let mut deleted_keys = None;
+        if counts.deleted > 0 {
+            let rows = self.select_deletes().map_err(LakeError::encode(&contract.name))?;
+            let rows = build_deleted_rows(contract, &rows, table.env.clock.now())?;
+            deleted_keys = Some(table.stage_deleted_keys(&self.deleted_keys, rows).await?);
+        }
+        let operation =
+            if removes.is_empty() && deleted_keys.is_none() { Operation::Insert } else { Operation::Upsert };
+        Ok(Some(StagedCommit { operation, adds, removes, deleted_keys, counts }))
+    }
+}
