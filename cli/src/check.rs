@@ -19,10 +19,10 @@ use crate::lake;
 ///   new          the lake has no table of it
 ///   unchanged    nothing that affects rows has changed
 ///   compatible   the functions apply the changes with the next insert
-///   rebuild      the table takes no rows until it is built again
+///   rebuild      rows that exist change only by `pinlake rebuild`; a message says whether the table takes rows before
 ///   refused      the change cannot be deployed as it is
 ///
-/// Exit codes: 0 all can be deployed, 1 mistakes, a rebuild, or a refused change, 2 wrong usage.
+/// Exit codes: 0 no mistakes and no refused change, 1 mistakes or a refused change, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -51,6 +51,8 @@ enum CheckFormat {
 struct DatasetReport {
     dataset: String,
     class: &'static str,
+    /// Whether the table takes rows of the contract as it is.
+    takes_rows: bool,
     changes: Vec<Described>,
 }
 
@@ -95,10 +97,21 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
     let mut can_deploy = true;
     for contract in catalog.contracts() {
         let report = classify(&lake, &history, contract).await?;
-        can_deploy &= ![ChangeClass::Rebuild.as_str(), REFUSED].contains(&report.class);
+        can_deploy &= report.class != REFUSED;
         match args.format {
             CheckFormat::Json => console::data_json(&report)?,
             CheckFormat::Text => print(&report)?,
+        }
+        if report.class == ChangeClass::Rebuild.as_str() {
+            let name = &report.dataset;
+            let meanwhile = if report.takes_rows {
+                "Until then it takes new rows, and earlier rows stay as they are."
+            } else {
+                "Until then it takes no rows of the changed contract; they wait in landing/."
+            };
+            console::say(&format!(
+                "{name}: deploy the contract, then run `pinlake rebuild --lake {against} --dataset {name}`. {meanwhile}"
+            ));
         }
     }
     Ok(if can_deploy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -110,10 +123,15 @@ async fn classify(
     history: &[Arc<Catalog>],
     contract: &Arc<Contract>,
 ) -> Result<DatasetReport, CliError> {
-    let report = |class, changes| DatasetReport { dataset: contract.name.clone(), class, changes };
+    let report = |class, takes_rows, changes| DatasetReport {
+        dataset: contract.name.clone(),
+        class,
+        takes_rows,
+        changes,
+    };
     let table = lake.table(contract);
     let refusal = match table.check_contract().await {
-        Ok(None) => return Ok(report(NEW, Vec::new())),
+        Ok(None) => return Ok(report(NEW, true, Vec::new())),
         Ok(Some(_)) => None,
         Err(error @ (LakeError::IdentityChanged { .. } | LakeError::SchemaChanged { .. })) => {
             Some(error.to_string())
@@ -133,16 +151,17 @@ async fn classify(
                 REFUSED,
                 format!("changed under the same version: write version = {next}"),
             ));
-            return Ok(report(REFUSED, changes));
+            return Ok(report(REFUSED, refusal.is_none(), changes));
         }
     }
+    let takes_rows = refusal.is_none();
     if let Some(why) = refusal {
         if class != Some(ChangeClass::Rebuild) {
             changes.push(Described::new(ChangeClass::Rebuild.as_str(), why));
         }
         class = Some(ChangeClass::Rebuild);
     }
-    Ok(report(class.map_or(UNCHANGED, ChangeClass::as_str), changes))
+    Ok(report(class.map_or(UNCHANGED, ChangeClass::as_str), takes_rows, changes))
 }
 
 fn print(report: &DatasetReport) -> Result<(), CliError> {

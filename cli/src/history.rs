@@ -59,13 +59,7 @@ const COLUMNS: [&str; 15] = [
 /// Runs the command.
 pub async fn run(args: HistoryArgs) -> Result<ExitCode, CliError> {
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
-    let contract = catalog.contract(&args.dataset).ok_or_else(|| {
-        let names: Vec<&str> = catalog.contracts().map(|contract| contract.name.as_str()).collect();
-        CliError::usage(
-            format!("there is no dataset {}", args.dataset),
-            format!("name one of {}", names.join(", ")),
-        )
-    })?;
+    let contract = lake::find_contract(&catalog, &args.dataset)?;
     let table = lake::open(&args.lake).await?.table(contract);
     let commits = table
         .list_commits(args.limit as usize)

@@ -8,7 +8,7 @@ use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_platform::contracts;
 use pinlake_platform::location::Location;
-use pinlake_schema::Catalog;
+use pinlake_schema::{Catalog, Contract};
 
 use crate::error::CliError;
 
@@ -77,4 +77,12 @@ pub async fn catalog(datasets: Option<&Path>) -> Result<Arc<Catalog>, CliError> 
     Ok(Arc::new(
         catalog.map_err(|error| CliError::usage("the contracts cannot be used", "").caused_by(error))?,
     ))
+}
+
+/// The contract of a dataset.
+pub fn find_contract<'a>(catalog: &'a Catalog, dataset: &str) -> Result<&'a Arc<Contract>, CliError> {
+    catalog.contract(dataset).ok_or_else(|| {
+        let names: Vec<&str> = catalog.contracts().map(|contract| contract.name.as_str()).collect();
+        CliError::usage(format!("there is no dataset {dataset}"), format!("name one of {}", names.join(", ")))
+    })
 }

@@ -21,6 +21,7 @@ mod key;
 mod lake;
 mod load;
 mod quarantine;
+mod rebuild;
 mod recover;
 mod replay;
 mod report;
@@ -73,6 +74,7 @@ enum Command {
     Analyse(analyse::AnalyseArgs),
     Check(check::CheckArgs),
     History(history::HistoryArgs),
+    Rebuild(rebuild::RebuildArgs),
     Results(results::ResultsArgs),
     Report(report::ReportArgs),
     Status(status::StatusArgs),
@@ -111,6 +113,7 @@ async fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Analyse(args) => analyse::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::History(args) => history::run(args).await,
+        Command::Rebuild(args) => rebuild::run(args).await,
         Command::Results(args) => results::run(args).await,
         Command::Report(args) => report::run(args).await,
         Command::Status(args) => status::run(args).await,

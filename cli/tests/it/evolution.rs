@@ -102,4 +102,64 @@ async fn a_contract_is_checked_deployed_and_traced() {
     assert_eq!(read("changes_table"), [json!(false), json!(false), json!(true), json!(false), json!(true)]);
     assert_eq!(read("contract"), ["t@2", "t@2", "t@2", "t@1", "t@1"].map(Value::from));
     assert_eq!(read("files_removed")[1], 1);
+
+    // Built again without the column, after the contract is deployed.
+    deploy(folder, 3, &[PAGE, COUPON]);
+    let (class, code, changes) = check(folder).await;
+    assert_eq!((class.as_str(), code), ("rebuild", Some(0)), "{changes}");
+    let ran = run(folder, "rebuild --lake lake --datasets datasets --dataset t").await;
+    ran.assert_code(0);
+    let mut done: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(done.as_object_mut().unwrap().remove("seconds").is_some());
+    let expected =
+        json!({"dataset":"t","read":3,"rows":3,"duplicates":0,"files_removed":3,"files_added":3,"version":5});
+    assert_eq!(done, expected);
+    assert_eq!(check(folder).await.0, "unchanged");
+    assert_eq!(analyse(folder, "").await, json!([[3, 2]]));
+    let again = json!({"read":1,"inserted":0,"duplicates":1,"quarantined":0});
+    assert_eq!(load(folder, "b.ndjson").await, again);
+    let ran = run(folder, "rebuild --lake lake --datasets datasets --dataset nosuch").await;
+    ran.assert_code(2);
+}
+
+/// Changes of rows, in any sequence, and the true state in the end.
+#[tokio::test]
+async fn the_latest_change_of_each_row_is_loaded() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let contracts = folder.join("datasets");
+    std::fs::create_dir_all(&contracts).unwrap();
+    let contract = "name = \"t\"\nversion = 1\nidentity = [\"id\"]\n\
+                    keep = { latest_by = [\"at\"], delete_when = { __deleted = true } }\n\
+                    [[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n\
+                    [[column]]\nname = \"at\"\ntype = \"int64\"\n\
+                    [[column]]\nname = \"coupon\"\ntype = \"string\"\n";
+    std::fs::write(contracts.join("t.toml"), contract).unwrap();
+    std::fs::create_dir(folder.join("queries")).unwrap();
+    std::fs::write(folder.join("queries/coupons.sql"), "SELECT id, coupon FROM t ORDER BY id").unwrap();
+    let changes = [
+        "{\"id\":1,\"at\":2,\"coupon\":\"b\",\"__deleted\":\"false\"}",
+        "{\"id\":2,\"at\":5,\"__deleted\":\"true\"}",
+        "null",
+        "{\"id\":1,\"at\":1,\"coupon\":\"a\"}",
+        "{\"id\":2,\"at\":4,\"coupon\":\"late\"}",
+        "{\"id\":3,\"at\":1,\"coupon\":\"c\"}",
+    ];
+    std::fs::write(folder.join("a.ndjson"), changes.join("\n")).unwrap();
+    std::fs::write(
+        folder.join("b.ndjson"),
+        "{\"id\":3,\"at\":2,\"__deleted\":true}\n{\"id\":1,\"at\":3,\"coupon\":\"d\"}",
+    )
+    .unwrap();
+    let first =
+        json!({"read":5,"inserted":2,"superseded":0,"duplicates":0,"outdated":2,"deleted":1,"quarantined":0});
+    assert_eq!(load(folder, "a.ndjson").await, first);
+    assert_eq!(analyse(folder, "").await, json!([[1, "b"], [3, "c"]]));
+    let second =
+        json!({"read":2,"inserted":0,"superseded":1,"duplicates":0,"outdated":0,"deleted":1,"quarantined":0});
+    assert_eq!(load(folder, "b.ndjson").await, second);
+    assert_eq!(analyse(folder, "").await, json!([[1, "d"]]));
+    let again =
+        json!({"read":5,"inserted":0,"superseded":0,"duplicates":1,"outdated":4,"deleted":0,"quarantined":0});
+    assert_eq!(load(folder, "a.ndjson").await, again);
 }

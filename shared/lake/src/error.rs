@@ -43,7 +43,7 @@ pub enum LakeError {
     /// The table has another identity than the contract.
     #[error(
         "table {dataset} was keyed under identity {table}, contract {contract} has {wanted}: rows could be duplicated. \
-         Keep the contract's identity and columns, or give the changed contract a new name \
+         Keep the contract's identity and columns, or run `pinlake rebuild` \
          (docs/recovery.md, \"A contract that its table refuses\")"
     )]
     IdentityChanged {
@@ -59,12 +59,20 @@ pub enum LakeError {
     /// The table has other columns than the contract.
     #[error(
         "table {dataset} does not have the columns of its contract: {why}. Restore the contract's columns, \
-         or give the changed contract a new name (docs/recovery.md, \"A contract that its table refuses\")"
+         or run `pinlake rebuild` (docs/recovery.md, \"A contract that its table refuses\")"
     )]
     SchemaChanged {
         /// Dataset of the table.
         dataset: String,
         /// The columns of both.
+        why: String,
+    },
+    /// A table cannot be rebuilt under a contract.
+    #[error("table {dataset} cannot be rebuilt: {why}")]
+    RebuildRefused {
+        /// Dataset of the table.
+        dataset: String,
+        /// The reason.
         why: String,
     },
     /// An entry of a table's log is missing, although later ones exist or existed.
@@ -155,6 +163,7 @@ impl LakeError {
             Self::Landing(error) => !error.is_permanent(),
             Self::IdentityChanged { .. }
             | Self::SchemaChanged { .. }
+            | Self::RebuildRefused { .. }
             | Self::LogIncomplete { .. }
             | Self::VersionRemoved { .. }
             | Self::KeysLost { .. }

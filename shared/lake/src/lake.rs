@@ -11,6 +11,7 @@ use pinlake_schema::{Catalog, Contract};
 use crate::compact::{self, CompactionLimits, CompactionSummary};
 use crate::error::LakeError;
 use crate::maintenance::MaintenancePolicy;
+use crate::rebuild::{self, RebuildSummary};
 use crate::reconcile;
 use crate::redrive::{self, RedriveSummary};
 use crate::table::Table;
@@ -118,6 +119,20 @@ impl Lake {
         limits: CompactionLimits,
     ) -> Result<CompactionSummary, LakeError> {
         compact::compact(&self.tables, catalog, dataset, limits).await
+    }
+
+    /// Writes the table of `contract` again under it, for changes that an insert does not apply, and swaps the new files in with one commit.
+    /// `progress` is called with the rows read so far. Memory is bounded by the largest data file.
+    ///
+    /// # Errors
+    /// [`LakeError::RebuildRefused`] if rows cannot be carried over; the table has not changed then. After any error, repeating it is
+    /// safe, and continues.
+    pub async fn rebuild(
+        &self,
+        contract: &Arc<Contract>,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<RebuildSummary, LakeError> {
+        rebuild::rebuild(&self.tables, contract, progress).await
     }
 
     /// Cleans the unresolved quarantined records again, of one dataset or of all, and inserts those that their contract

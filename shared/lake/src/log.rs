@@ -68,6 +68,8 @@ pub(crate) enum Operation {
     ChangeTypes,
     /// Adds rows, and replaces or deletes those of earlier records.
     Upsert,
+    /// Replaces all files by files of another contract.
+    Rebuild,
 }
 
 impl Operation {
@@ -77,6 +79,7 @@ impl Operation {
             Operation::Update => UpdateTableOperation::Update,
             Operation::Merge => UpdateTableOperation::Optimize,
             Operation::Upsert => UpdateTableOperation::Merge,
+            Operation::Rebuild => UpdateTableOperation::Custom("REBUILD".to_owned()),
             Operation::ChangeTypes => UpdateTableOperation::Custom("CHANGE COLUMN".to_owned()),
         }
     }

@@ -6,6 +6,7 @@ mod evolve;
 pub(crate) mod insert;
 mod keep_latest;
 mod merge;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -222,7 +223,7 @@ impl Table {
     }
 
     /// Reads the rows of a data file, in `columns`.
-    async fn read_columns(
+    pub(crate) async fn read_columns(
         &self,
         file: &DataFile,
         columns: &SchemaRef,

@@ -51,6 +51,10 @@ impl Tables {
         &*self.env.clock
     }
 
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
     pub(crate) fn rng(&self) -> &Rng {
         &self.env.rng
     }

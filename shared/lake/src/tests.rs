@@ -3,4 +3,5 @@
 mod evolution;
 mod keep_latest;
 mod other_writers;
+mod rebuild;
 pub(crate) mod support;

@@ -11,7 +11,7 @@ use crate::contract::{Column, Contract, Identity, Scalar, Type};
 pub enum ChangeClass {
     /// Nothing: the functions apply the change with the next insert.
     Compatible,
-    /// The table has to be built again from its records. Until then it takes no rows.
+    /// Rows that exist change only when the table is built again. If keys change, the table takes no rows until then.
     Rebuild,
 }
 
@@ -133,7 +133,7 @@ fn describe_dropped(column: &Column, is_in_key: bool) -> Change {
     let (class, what) = if is_in_key {
         (ChangeClass::Rebuild, "dropped, and keys cover it")
     } else {
-        (ChangeClass::Compatible, "dropped; it stays in the table, and is null in new rows")
+        (ChangeClass::Rebuild, "dropped; until a rebuild it stays in the table, and is null in new rows")
     };
     Change { column: Some(column.name.clone()), class, what: what.to_owned() }
 }
@@ -264,13 +264,13 @@ mod tests {
             (ROW, dropped, Some(Rebuild), None),
             (BY_VISITOR, &added, Some(Compatible), Some(&[])),
             (BY_VISITOR, &marker, Some(Compatible), Some(&[])),
-            (BY_VISITOR, dropped, Some(Compatible), Some(&[])),
+            (BY_VISITOR, dropped, Some(Rebuild), Some(&[])),
             (ROW, &tightened, Some(Compatible), Some(&[])),
             (ROW, &renamed, Some(Rebuild), None),
-            (BY_VISITOR, &renamed, Some(Compatible), Some(&[])),
+            (BY_VISITOR, &renamed, Some(Rebuild), Some(&[])),
             (BY_VISITOR, &narrowed, Some(Rebuild), Some(&[])),
             (BY_RECORD, &alternative, Some(Compatible), Some(&[])),
-            (BY_RECORD, dropped, Some(Compatible), Some(&[])),
+            (BY_RECORD, dropped, Some(Rebuild), Some(&[])),
         ] {
             let (old, new) = (contract(identity, VISIT), contract(identity, columns));
             let changes = compare_contracts(&old, &new);

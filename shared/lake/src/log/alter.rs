@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use delta_kernel::engine::arrow_conversion::TryIntoKernel;
+use delta_kernel::schema::StructType;
 use delta_kernel::{KernelError, schema};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::kernel::build_engine;
 use super::{CommitInfo, FileChanges, TableLog};
@@ -45,9 +47,7 @@ impl TableLog {
             );
             return Err(LakeError::SchemaChanged { dataset: self.dataset.clone(), why });
         }
-        let placeholder = Field::new(PLACEHOLDER, DataType::Boolean, true);
-        let commit = self.build_add_columns_commit(&[placeholder], info)?;
-        let metadata = edit_metadata(&commit, fields).map_err(|why| self.delta(KernelError::generic(why)))?;
+        let metadata = self.edit_metadata(info, |metadata| set_types(metadata, fields))?;
         let mirror = Arc::new(self.mirror.fork());
         let mut log = TableLog {
             dataset: self.dataset.clone(),
@@ -61,6 +61,45 @@ impl TableLog {
         let version = self.version().map_or(0, |version| version + 1);
         log.apply_commit(version, Bytes::from(metadata.clone()), None).await?;
         Ok(AlteredLog { log, metadata })
+    }
+}
+
+impl TableLog {
+    /// The action that gives the table these columns, and these properties in addition to its own, as a line of JSON.
+    ///
+    /// # Errors
+    /// As [`Self::alter_types`].
+    pub(crate) fn build_metadata(
+        &self,
+        columns: &Schema,
+        properties: &[(String, String)],
+        info: &CommitInfo,
+    ) -> Result<String, LakeError> {
+        self.edit_metadata(info, |metadata| set_columns(metadata, columns, properties))
+    }
+
+    /// Has the kernel write the table's metadata, and edits it.
+    fn edit_metadata(
+        &self,
+        info: &CommitInfo,
+        edit: impl FnOnce(&mut Value) -> Result<(), String>,
+    ) -> Result<String, LakeError> {
+        if self.snapshot.as_ref().is_some_and(|snapshot| has_column_mapping(snapshot)) {
+            let why = format!(
+                "its columns have other names in data files ({COLUMN_MAPPING}), so they cannot be changed"
+            );
+            return Err(LakeError::SchemaChanged { dataset: self.dataset.clone(), why });
+        }
+        let commit =
+            self.build_add_columns_commit(&[Field::new(PLACEHOLDER, DataType::Boolean, true)], info)?;
+        let mut actions = serde_json::Deserializer::from_slice(&commit).into_iter::<Value>();
+        let action = actions.find_map(|action| action.ok().filter(|action| action.get("metaData").is_some()));
+        let edited =
+            action.ok_or_else(|| "the kernel wrote no metadata".to_owned()).and_then(|mut action| {
+                edit(&mut action["metaData"])?;
+                Ok(action.to_string())
+            });
+        edited.map_err(|why| self.delta(KernelError::generic(why)))
     }
 }
 
@@ -93,25 +132,34 @@ fn has_column_mapping(snapshot: &delta_kernel::Snapshot) -> bool {
         .is_some_and(|mode| mode != delta_kernel::table_features::ColumnMappingMode::None)
 }
 
-/// The `metaData` action of a commit, without the placeholder and with the types of `fields`.
-fn edit_metadata(commit: &[u8], fields: &[Field]) -> Result<String, String> {
-    let actions = serde_json::Deserializer::from_slice(commit).into_iter::<Map<String, Value>>();
-    let actions: Vec<_> = actions.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    let action = actions.into_iter().find(|action| action.contains_key("metaData"));
-    let mut action = action.ok_or("the commit does not change the table's metadata")?;
-    let text = action["metaData"]["schemaString"].as_str().ok_or("the table's metadata has no schema")?;
-    let mut columns: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let columns_of = columns["fields"].as_array_mut().ok_or("the table's schema has no fields")?;
-    columns_of.retain(|column| column["name"] != PLACEHOLDER);
+/// Sets the types of columns in a `metaData` action.
+fn set_types(metadata: &mut Value, fields: &[Field]) -> Result<(), String> {
+    let text = metadata["schemaString"].as_str().ok_or("the table's metadata has no schema")?;
+    let mut schema: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let columns = schema["fields"].as_array_mut().ok_or("the table's schema has no fields")?;
+    columns.retain(|column| column["name"] != PLACEHOLDER);
     for field in fields {
-        let column = columns_of.iter_mut().find(|column| column["name"] == field.name().as_str());
+        let column = columns.iter_mut().find(|column| column["name"] == field.name().as_str());
         let column = column.ok_or_else(|| format!("the table has no column {}", field.name()))?;
-        let own: schema::DataType = field
-            .data_type()
-            .try_into_kernel()
-            .map_err(|error: arrow::error::ArrowError| error.to_string())?;
+        let own: schema::DataType =
+            field.data_type().try_into_kernel().map_err(|error: ArrowError| error.to_string())?;
         column["type"] = serde_json::to_value(own).map_err(|error| error.to_string())?;
     }
-    action["metaData"]["schemaString"] = Value::String(columns.to_string());
-    serde_json::to_string(&action).map_err(|error| error.to_string())
+    metadata["schemaString"] = Value::String(schema.to_string());
+    Ok(())
+}
+
+/// Sets the columns and properties of a `metaData` action.
+fn set_columns(
+    metadata: &mut Value,
+    columns: &Schema,
+    properties: &[(String, String)],
+) -> Result<(), String> {
+    let columns: StructType = columns.try_into_kernel().map_err(|error: ArrowError| error.to_string())?;
+    let text = serde_json::to_string(&columns).map_err(|error| error.to_string())?;
+    metadata["schemaString"] = Value::String(text);
+    for (name, value) in properties {
+        metadata["configuration"][name] = Value::String(value.clone());
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use pinlake_env::RetryPolicy;
+use pinlake_schema::Contract;
 
 use super::evolve::RewrittenFiles;
 use super::{CachedState, IDENTITY_PROPERTY, Table};
@@ -63,6 +64,16 @@ pub(super) struct StagedFile {
     pub keys: SortedKeys,
     /// What to cache of them once the file is committed.
     pub cached_keys: FileKeys,
+}
+
+/// The properties that a table has of the contract that its rows were written under first.
+pub(super) fn contract_properties(contract: &Contract) -> [(String, String); 3] {
+    let properties = [
+        (CONTRACT_PROPERTY, contract.name.clone()),
+        (VERSION_PROPERTY, contract.version.to_string()),
+        (IDENTITY_PROPERTY, contract.identity_hash().to_owned()),
+    ];
+    properties.map(|(name, value)| (name.to_owned(), value))
 }
 
 impl Table {
@@ -169,12 +180,7 @@ impl Table {
     /// Creates the table, unless another writer does.
     async fn create(&self, log: &mut TableLog) -> Result<(), LakeError> {
         let contract = &self.contract;
-        let properties = [
-            (CONTRACT_PROPERTY, contract.name.clone()),
-            (VERSION_PROPERTY, contract.version.to_string()),
-            (IDENTITY_PROPERTY, contract.identity_hash().to_owned()),
-        ];
-        let properties = properties.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let properties = contract_properties(contract).to_vec();
         let info = self.build_commit_info(RowCounts::default());
         let commit = log.build_create_commit(&contract.table_schema(), properties, &info)?;
         put_log_entry(&*self.store, &log.entry_path(0), &commit, &info.attempt, &self.env.rng).await?;

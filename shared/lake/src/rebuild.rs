@@ -1,0 +1,141 @@
+//! Rebuild: writes a table again under a changed contract, and swaps the new files in with one commit.
+//!
+//! The rows are carried over from the values in the table, column by column ([`carry`]), into a table of its own below
+//! `_pinlake_rebuild/`. It is filled with insert-if-absent, so rows that have the same identity now become one, and a rebuild that was
+//! interrupted continues. Meanwhile functions with the former contract may commit: their new files are carried over as well, until the
+//! version that was read is still the newest. The commit that swaps is bound to that version.
+
+mod carry;
+mod staging;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use object_store::ObjectStore;
+use object_store::prefix::PrefixStore;
+use pinlake_schema::{Contract, KEY_COLUMN};
+
+use self::carry::Carrier;
+use self::staging::Progress;
+use crate::data_file::DataFile;
+use crate::error::LakeError;
+use crate::lake::Lake;
+use crate::table::Table;
+use crate::tables::Tables;
+
+/// Attempts to swap while other writers commit.
+const MAX_ROUNDS: usize = 50;
+
+/// What a rebuild did: `read = rows + duplicates`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RebuildSummary {
+    /// Rows of the table before.
+    pub read: u64,
+    /// Rows of the table now.
+    pub rows: u64,
+    /// Rows that have the identity of another row now.
+    pub duplicates: u64,
+    /// Data files before and now.
+    pub files_removed: u64,
+    /// See `files_removed`.
+    pub files_added: u64,
+    /// The version that swapped the files.
+    pub version: u64,
+}
+
+/// Rebuilds the table of `contract`: see [`Lake::rebuild`]. `progress` is called with the rows read so far.
+///
+/// # Errors
+/// See [`LakeError`].
+pub(crate) async fn rebuild(
+    tables: &Tables,
+    contract: &Arc<Contract>,
+    progress: impl Fn(u64) + Send + Sync,
+) -> Result<RebuildSummary, LakeError> {
+    let table = tables.open_once(contract);
+    let refused = |why: String| LakeError::RebuildRefused { dataset: contract.name.clone(), why };
+    check_identity(&table, contract).await?.map_or(Ok(()), |why| Err(refused(why)))?;
+    let folder = table.root().clone().join(staging::FOLDER).join(contract.hash());
+    let staged: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(tables.store.clone(), folder.clone()));
+    let copy = Lake::new(staged.clone(), tables.env().clone()).table(contract);
+    let mut done = Progress::load(&*staged).await?;
+    for _ in 0..MAX_ROUNDS {
+        let pinned = table.pin().await?;
+        let Some(version) = pinned.version else {
+            return Err(refused("the lake has no table of it".to_owned()));
+        };
+        if done.is_outdated(&table, version).await? {
+            staging::remove(&staged).await?;
+            done = Progress::default();
+        }
+        let files = table.data_files().await?;
+        carry_files(&table, &copy, &files, &pinned.schema, &mut done, (&*staged, version), &progress).await?;
+        if done.rejected > 0 {
+            let (rejected, read) = (done.rejected, done.read);
+            let example = done.example.clone().unwrap_or_default();
+            staging::remove(&staged).await?;
+            return Err(refused(format!(
+                "{rejected} of {read} rows cannot be carried over, such as: {example}. Nothing has changed. Change the \
+                 contract, or change these rows first"
+            )));
+        }
+        let Some(swapped) = table.swap_files(version, &copy, &folder).await? else { continue };
+        let rows = copy.data_files().await?.iter().filter_map(|file| file.rows).sum();
+        staging::remove(&staged).await?;
+        return Ok(RebuildSummary {
+            read: done.read,
+            rows,
+            duplicates: done.read.saturating_sub(rows),
+            files_removed: files.len() as u64,
+            files_added: swapped.files_added,
+            version: swapped.version,
+        });
+    }
+    Err(LakeError::Contended { dataset: contract.name.clone(), attempts: MAX_ROUNDS as u32 })
+}
+
+/// Why the keys of rows cannot be computed from the table under the contract; `None` if they can.
+async fn check_identity(table: &Table, contract: &Contract) -> Result<Option<String>, LakeError> {
+    let stores_keys = table.pin().await?.schema.field_with_name(KEY_COLUMN).is_ok();
+    Ok(if contract.stores_keys() || stores_keys {
+        let why = "its rows are identified by their record, and the table does not have the records: load them under another name";
+        Some(why.to_owned())
+    } else if contract.keep.is_some() && table.has_deleted_keys(contract).await? {
+        let why =
+            "rows of it were deleted, and the keys of deleted rows cannot be computed under another identity";
+        Some(why.to_owned())
+    } else {
+        None
+    })
+}
+
+/// Carries the rows of those files over that were not yet.
+async fn carry_files(
+    table: &Table,
+    copy: &Table,
+    files: &[DataFile],
+    columns: &SchemaRef,
+    done: &mut Progress,
+    (staged, version): (&dyn ObjectStore, u64),
+    progress: &(impl Fn(u64) + Send + Sync),
+) -> Result<(), LakeError> {
+    let carrier = Carrier::new(table.contract(), columns);
+    // The log lists the newest file first, and the first row of an identity stays.
+    for file in files.iter().rev() {
+        if done.has(&file.path) {
+            continue;
+        }
+        let mut batches = Vec::new();
+        for batch in table.read_columns(file, columns).await? {
+            let carried = carrier.carry(&batch)?;
+            done.read += batch.num_rows() as u64;
+            done.rejected += carried.rejected;
+            done.example = done.example.take().or(carried.example);
+            batches.push(carried.rows);
+        }
+        copy.insert(&batches).await?;
+        done.add(staged, &file.path, version).await?;
+        progress(done.read);
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The state of a rebuild in the lake, by which an interrupted one continues.
+
+use std::collections::BTreeSet;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use pinlake_store::read_if_exists;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use crate::error::LakeError;
+use crate::table::Table;
+
+/// Folder of rebuilds below the table's.
+pub(super) const FOLDER: &str = "_pinlake_rebuild";
+const PROGRESS: &str = "progress.json";
+/// What commits that keep all rows call themselves.
+const MERGE: &str = "OPTIMIZE";
+
+/// Which data files of the table were carried over.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Progress {
+    files: BTreeSet<String>,
+    /// The table's version when the first of them was read.
+    since: Option<u64>,
+    pub read: u64,
+    /// Rows that the contract does not accept, and one of them.
+    pub rejected: u64,
+    pub example: Option<String>,
+}
+
+impl Progress {
+    pub(super) async fn load(staged: &dyn ObjectStore) -> Result<Self, LakeError> {
+        let path = Path::from(PROGRESS);
+        let bytes = read_if_exists(staged, &path).await.map_err(LakeError::store(&path))?;
+        // A state that cannot be read begins the rebuild again.
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.files.contains(path)
+    }
+
+    /// Notes a file whose rows are in the copy.
+    pub(super) async fn add(
+        &mut self,
+        staged: &dyn ObjectStore,
+        path: &str,
+        version: u64,
+    ) -> Result<(), LakeError> {
+        self.files.insert(path.to_owned());
+        self.since.get_or_insert(version);
+        let at = Path::from(PROGRESS);
+        let bytes = serde_json::to_vec(self).map_err(LakeError::encode(path))?;
+        staged.put(&at, bytes.into()).await.map_err(LakeError::store(&at))?;
+        Ok(())
+    }
+
+    /// Whether rows that were carried over may have changed or gone since. Merged files have the same rows.
+    pub(super) async fn is_outdated(&self, table: &Table, version: u64) -> Result<bool, LakeError> {
+        let Some(since) = self.since else { return Ok(false) };
+        for version in since + 1..=version {
+            let keeps_rows = table.read_commit(version).await?.is_some_and(|commit| {
+                commit.files_removed == 0 || commit.operation.as_deref() == Some(MERGE)
+            });
+            if !keeps_rows {
+                return Ok(true);
+            }
+        }
+        Ok(version < since)
+    }
+}
+
+/// Removes the copy and the state of a rebuild.
+pub(super) async fn remove(staged: &Arc<dyn ObjectStore>) -> Result<(), LakeError> {
+    let folder = Path::default();
+    let objects = staged.list(None);
+    let paths = objects.map_ok(|object| object.location);
+    let removed = staged.delete_stream(Box::pin(paths)).try_collect::<Vec<_>>().await;
+    match removed {
+        Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(LakeError::store(&folder)(error)),
+    }
+}

@@ -1,0 +1,231 @@
+//! Tests of tables that are rebuilt under a changed contract.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::array_value_to_string;
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordOrigin};
+use pinlake_schema::Catalog;
+
+use crate::tests::support::{Fault, FaultyStore, env};
+use crate::{InsertSummary, Lake, LakeError};
+
+const ID: &str = "[[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n";
+const PAGE: &str = "[[column]]\nname = \"page\"\ntype = \"string\"\n";
+const SIZE: &str = "[[column]]\nname = \"size\"\ntype = \"float64\"\n";
+
+fn catalog(identity: &str, columns: &[&str]) -> Arc<Catalog> {
+    let text = format!("name = \"visit\"\nversion = 1\n{identity}\n{}", columns.concat());
+    Arc::new(
+        Catalog::from_files([("visit.toml".to_owned(), text)]).unwrap_or_else(|errors| panic!("{errors}")),
+    )
+}
+
+async fn push(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> Result<InsertSummary, LakeError> {
+    let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    for (line, record) in (1..).zip(records) {
+        let origin = RecordOrigin { source: "test", position: Position::Line(line), record_id: None };
+        cleaner.push(record.as_bytes(), Some("visit"), &origin);
+    }
+    let mut summary = InsertSummary::default();
+    for CleanedRows { contract, rows, .. } in cleaner.drain() {
+        summary = lake.insert(catalog, &contract, &[rows]).await?;
+    }
+    Ok(summary)
+}
+
+async fn rebuild(lake: &Lake, catalog: &Arc<Catalog>) -> Result<[u64; 3], LakeError> {
+    let done = lake.rebuild(catalog.contract("visit").unwrap(), |_| {}).await?;
+    Ok([done.read, done.rows, done.duplicates])
+}
+
+async fn rows(lake: &Lake, catalog: &Arc<Catalog>) -> Vec<String> {
+    let table = lake.table(catalog.contract("visit").unwrap());
+    let mut found = Vec::new();
+    for file in table.data_files().await.unwrap() {
+        for batch in table.read_file(&file).await.unwrap() {
+            found.extend((0..batch.num_rows()).map(|row| line(&batch, row)));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn line(batch: &RecordBatch, row: usize) -> String {
+    let cells = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
+    cells.collect::<Vec<_>>().join(" ")
+}
+
+const RECORDS: [&str; 4] = [
+    r#"{"id":1,"page":"a","size":1}"#,
+    r#"{"id":2,"page":"NA","size":2}"#,
+    r#"{"id":2,"page":"b","size":2.5}"#,
+    r#"{"id":3}"#,
+];
+
+async fn lake() -> (Arc<InMemory>, Lake, Arc<Catalog>) {
+    let store = Arc::new(InMemory::new());
+    let lake = Lake::new(store.clone(), env(1));
+    let before = catalog("", &[ID, PAGE, SIZE]);
+    for record in RECORDS {
+        push(&lake, &before, &[record]).await.unwrap();
+    }
+    (store, lake, before)
+}
+
+#[tokio::test]
+async fn each_change_of_the_class_rebuild_is_applied() {
+    let url = "[[column]]\nname = \"url\"\ntype = \"string\"\nfrom = [\"url\", \"page\"]\n";
+    let marker = format!("{PAGE}null = [\"NA\"]\n");
+    let text = SIZE.replace("float64", "string");
+    for (what, identity, columns, read, expected) in [
+        (
+            "other identity",
+            "identity = [\"id\"]",
+            vec![ID, PAGE, SIZE],
+            [4, 3, 1],
+            vec!["1 a 1.0", "2 NA 2.0", "3  "],
+        ),
+        ("rename", "", vec![ID, url, SIZE], [4, 4, 0], vec!["1 a 1.0", "2 NA 2.0", "2 b 2.5", "3  "]),
+        ("drop", "", vec![SIZE, ID], [4, 4, 0], vec![" 3", "1.0 1", "2.0 2", "2.5 2"]),
+        ("null marker", "", vec![ID, &marker, SIZE], [4, 4, 0], vec!["1 a 1.0", "2  2.0", "2 b 2.5", "3  "]),
+        ("drop to equal rows", "", vec![ID], [4, 3, 1], vec!["1", "2", "3"]),
+    ] {
+        let (store, lake, before) = lake().await;
+        let after = catalog(identity, &columns);
+        push(&lake, &after, &RECORDS).await.unwrap_err();
+        assert_eq!(rebuild(&lake, &after).await.unwrap(), read, "{what}");
+        assert_eq!(rows(&lake, &after).await, expected, "{what}");
+        // The records are known under the new contract, by another process too; the old contract is refused.
+        let other = Lake::new(store.clone(), env(2));
+        let again = push(&other, &after, &RECORDS).await.unwrap();
+        assert_eq!((again.inserted, again.duplicates), (0, 4), "{what}");
+        if !what.starts_with("drop") {
+            // Under a contract with fewer columns, the former one only adds some.
+            push(&other, &before, &[r#"{"id":9}"#]).await.unwrap_err();
+        }
+        // What the log says: the columns in the order of the contract, and nothing of the copy is left.
+        let table = other.table(after.contract("visit").unwrap());
+        let pinned = table.pin().await.unwrap();
+        let names: Vec<&String> = pinned.schema.fields().iter().map(|field| field.name()).collect();
+        let wanted = after.contract("visit").unwrap().table_schema();
+        assert_eq!(names, wanted.fields().iter().map(|field| field.name()).collect::<Vec<_>>(), "{what}");
+        assert_eq!(pinned.files.iter().filter_map(|file| file.rows).sum::<u64>(), read[1], "{what}");
+        let commit = table.list_commits(1).await.unwrap().remove(0);
+        assert_eq!((commit.operation.as_deref(), commit.files_removed), (Some("REBUILD"), 4), "{what}");
+        let left: Vec<_> =
+            store.list(Some(&Path::from("tables/visit/_pinlake_rebuild"))).try_collect().await.unwrap();
+        assert!(left.is_empty(), "{what}: {left:?}");
+        // The table goes on: inserts, merges, and lost key files.
+        push(&other, &after, &[r#"{"id":7,"page":"z","url":"z","size":7}"#]).await.unwrap();
+        table.merge_small_files(2).await.unwrap();
+        let keys: Vec<_> =
+            store.list(Some(&Path::from("tables/visit/_pinlake_keys"))).try_collect().await.unwrap();
+        for key in keys {
+            object_store::ObjectStoreExt::delete(&*store, &key.location).await.unwrap();
+        }
+        let third = Lake::new(store.clone(), env(3));
+        assert_eq!(push(&third, &after, &RECORDS).await.unwrap().duplicates, 4, "{what}");
+    }
+    // Numbers as text would have another form than in a record.
+    let (_, lake, _) = lake().await;
+    rebuild(&lake, &catalog("", &[ID, PAGE, &text])).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_rebuild_that_would_lose_rows_changes_nothing() {
+    for (columns, why) in [
+        (
+            vec![ID, PAGE, "[[column]]\nname = \"size\"\ntype = \"int64\"\n"],
+            "1 of 4 rows cannot be carried over, such as: column size: \"2.5\" is not int64",
+        ),
+        (
+            vec![ID, "[[column]]\nname = \"page\"\ntype = \"date\"\n"],
+            "3 of 4 rows cannot be carried over, such as: column page: \"a\" is not date",
+        ),
+        (
+            vec![ID, "[[column]]\nname = \"page\"\ntype = \"string\"\nrequired = true\n"],
+            "1 of 4 rows cannot be carried over, such as: required column page has no value",
+        ),
+        (vec![ID, "[[column]]\nname = \"kind\"\ntype = \"string\"\nrequired = true\n"], "4 of 4 rows"),
+    ] {
+        let (store, lake, before) = lake().await;
+        let error = rebuild(&lake, &catalog("", &columns)).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(rows(&lake, &before).await.len(), 4);
+        assert_eq!(push(&lake, &before, &RECORDS).await.unwrap().duplicates, 4);
+        let left: Vec<_> =
+            store.list(Some(&Path::from("tables/visit/_pinlake_rebuild"))).try_collect().await.unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    let lake = Lake::new(Arc::new(InMemory::new()), env(1));
+    let error = rebuild(&lake, &catalog("", &[ID])).await.unwrap_err().to_string();
+    assert!(error.contains("the lake has no table of it"), "{error}");
+    let by_record = catalog("identity = \"record\"", &[ID]);
+    let error = rebuild(&lake, &by_record).await.unwrap_err().to_string();
+    assert!(error.contains("identified by their record"), "{error}");
+}
+
+/// The former contract inserts, merges or widens nothing while the rebuild swaps; its rows are carried over too.
+#[tokio::test]
+async fn rows_of_the_former_contract_that_arrive_meanwhile_are_carried_over() {
+    let after = catalog("identity = [\"id\"]", &[ID, PAGE, SIZE]);
+    for merges in [false, true] {
+        let (inner, _, before) = lake().await;
+        // Version 5 is the next one.
+        let store = Arc::new(FaultyStore::at_version(5, inner.clone()));
+        let (other, catalog) = (Lake::new(inner.clone(), env(2)), before.clone());
+        store.inject(Fault::Conflict(Box::pin(async move {
+            push(&other, &catalog, &[r#"{"id":4,"page":"late"}"#]).await.unwrap();
+            if merges {
+                other.table(catalog.contract("visit").unwrap()).merge_small_files(2).await.unwrap();
+            }
+        })));
+        let lake = Lake::new(store.clone(), env(3));
+        rebuild(&lake, &after).await.unwrap();
+        assert!(store.has_fired());
+        assert_eq!(rows(&lake, &after).await, ["1 a 1.0", "2 NA 2.0", "3  ", "4 late "]);
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_rebuild_continues() {
+    let (inner, _, _) = lake().await;
+    let after = catalog("identity = [\"id\"]", &[ID, PAGE, SIZE]);
+    // The answer to the commit is lost: the rebuild recognises its own commit.
+    let store = Arc::new(FaultyStore::at_version(5, inner.clone()));
+    store.inject(Fault::ResponseLost);
+    let lake = Lake::new(store.clone(), env(3));
+    assert_eq!(rebuild(&lake, &after).await.unwrap(), [4, 3, 1]);
+    assert!(store.has_fired());
+    assert_eq!(rows(&lake, &after).await, ["1 a 1.0", "2 NA 2.0", "3  "]);
+    // A rebuild that has nothing to do gives the same table.
+    assert_eq!(rebuild(&lake, &after).await.unwrap(), [3, 3, 0]);
+    assert_eq!(rows(&lake, &after).await, ["1 a 1.0", "2 NA 2.0", "3  "]);
+
+    // Stopped after each number of steps, and run again.
+    for steps in 0..12 {
+        let (inner, _, _) = self::lake().await;
+        let store = Arc::new(object_store::throttle::ThrottledStore::new(
+            (*inner).fork(),
+            object_store::throttle::ThrottleConfig {
+                wait_put_per_call: std::time::Duration::from_millis(1),
+                ..Default::default()
+            },
+        ));
+        let lake = Lake::new(store.clone(), env(4));
+        let time = std::time::Duration::from_micros(1200 * steps);
+        let stopped = tokio::time::timeout(time, rebuild(&lake, &after)).await;
+        if stopped.is_err() {
+            let lake = Lake::new(store.clone(), env(5));
+            let [read, rows, _] = rebuild(&lake, &after).await.unwrap();
+            assert!(read >= 3 && rows == 3, "{steps}: {read} {rows}");
+        }
+        let lake = Lake::new(store, env(6));
+        assert_eq!(rows(&lake, &after).await, ["1 a 1.0", "2 NA 2.0", "3  "], "{steps}");
+    }
+}
