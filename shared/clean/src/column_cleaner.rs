@@ -100,6 +100,9 @@ impl ColumnCleaner<'_> {
     fn clean_array(&mut self, scalar: Scalar, value: FieldValue, used: usize) -> Result<Cell, RecordError> {
         let (span, item_type) = match value {
             FieldValue::Null => return Ok(Cell::Null),
+            FieldValue::Nested(span) if span.is_in_scratch() => {
+                return self.clean_array_text(scalar, value, span, used);
+            }
             FieldValue::Nested(span) => (span, None),
             FieldValue::TypedItems(item_type, span) => (span, Some(item_type)),
             FieldValue::Text(span) => return self.clean_array_text(scalar, value, span, used),
@@ -118,6 +121,10 @@ impl ColumnCleaner<'_> {
             let element = &json[element_start..lexer.offset()];
             let value = match (record_parser::parse_value(element, self.text, self.record)?, item_type) {
                 (FieldValue::Text(span), Some(ItemType::Bytes)) => FieldValue::Bytes(span),
+                (FieldValue::Text(span), Some(ItemType::BytesAsText)) => {
+                    let encoded = BASE64.encode(self.record.text(span, self.text));
+                    FieldValue::Bytes(self.record.push_scratch(&encoded))
+                }
                 (FieldValue::Text(span), Some(ItemType::Time)) => FieldValue::Time(span),
                 (value, _) => value,
             };
@@ -369,7 +376,7 @@ impl ColumnCleaner<'_> {
     fn json_text(&mut self, value: FieldValue) -> Result<Span, Reason> {
         let sent = match value {
             FieldValue::Number(span) | FieldValue::Nested(span) => span,
-            FieldValue::TypedItems(ItemType::Time, span) => span,
+            FieldValue::TypedItems(ItemType::Time | ItemType::BytesAsText, span) => span,
             FieldValue::TypedItems(ItemType::Bytes, span) => self.texts_of_bytes(span)?,
             FieldValue::Text(span) | FieldValue::Time(span) => return self.json_of_text(span),
             FieldValue::True => self.record.push_scratch("true"),

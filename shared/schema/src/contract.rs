@@ -1,11 +1,12 @@
 //! The model of a contract.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use crate::field_path::FieldPath;
 use crate::timestamp::TimeFormat;
 use crate::webhook::Webhook;
 use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
@@ -41,6 +42,7 @@ pub struct Contract {
     pub identity: Identity,
     /// The table's columns, in order.
     pub columns: Vec<Column>,
+    top_level_fields: Vec<String>,
     pub(crate) hash: String,
     pub(crate) identity_hash: String,
     pub(crate) former_identity_hash: Option<String>,
@@ -129,7 +131,7 @@ pub struct Column {
     pub formats: Vec<TimeFormat>,
 }
 
-/// Alternative names of one field: the first that is present and not null is used.
+/// Alternative names of one field, or [paths](crate::field_path) to it: the first that is present and not null is used.
 pub type FieldNames = Vec<String>;
 
 /// The fields that a column is derived from.
@@ -299,6 +301,7 @@ impl Contract {
         landing.extend(former_identity_hash.is_some().then(|| key_column(FORMER_KEY_COLUMN)));
         let ContractDeclaration { name, version, description, route, file, webhook, identity, columns } =
             declared;
+        let top_level_fields = find_top_level_fields(&columns, &route.shape);
         Contract {
             name,
             version,
@@ -307,6 +310,7 @@ impl Contract {
             file,
             webhook,
             identity,
+            top_level_fields,
             columns,
             hash,
             identity_hash,
@@ -315,6 +319,12 @@ impl Contract {
             table_schema: Arc::new(Schema::new(table)),
             landing_schema: Arc::new(Schema::new(landing)),
         }
+    }
+
+    /// The fields at the top level of a record that columns or the shape read: of a path its first step, and also its whole text, because a
+    /// field of that name takes precedence.
+    pub fn top_level_fields(&self) -> &[String] {
+        &self.top_level_fields
     }
 
     /// `name@version`: how tables and quarantine rows refer to a contract.
@@ -360,6 +370,18 @@ impl Contract {
     pub fn landing_schema(&self) -> SchemaRef {
         Arc::clone(&self.landing_schema)
     }
+}
+
+/// In the order of the columns, each field once.
+fn find_top_level_fields(columns: &[Column], shape: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
+    let read = columns.iter().flat_map(|column| column.source.fields()).flatten();
+    for text in read.chain(shape) {
+        let names = FieldPath::top_level_names(text);
+        found.extend(names.into_iter().filter(|name| seen.insert(name.clone())));
+    }
+    found
 }
 
 /// The comment on [`KEY_COLUMN`] in tables.

@@ -41,6 +41,7 @@ mod change;
 mod contract;
 mod contract_error;
 pub mod field_name;
+pub mod field_path;
 mod fingerprint;
 mod pattern;
 mod reader;

@@ -15,6 +15,7 @@ use crate::contract::{
     Route, Scalar, Type,
 };
 use crate::contract_error::ContractError;
+use crate::field_path::FieldPath;
 use crate::timestamp::{self, TimeFormat};
 use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
 use suggest::{find_similar, format_list};
@@ -321,12 +322,15 @@ fn parse_route(section: &Section<'_>, claims: &mut Vec<Claim>, diagnostics: &mut
     let files = claimed("files", ClaimKind::File, diagnostics);
 
     let shape = section.strings("shape", diagnostics);
+    check_paths(&shape, diagnostics);
     if let (Some(first), Some(last)) = (shape.first(), shape.last()) {
         let sorted: BTreeSet<&str> = shape.iter().map(|field| field.value.as_str()).collect();
         let value = sorted.into_iter().collect::<Vec<_>>().join(", ");
         claims.push(Claim { kind: ClaimKind::Shape, value, span: first.span.start..last.span.end });
     }
-    let any_of = values(section.strings("any_of", diagnostics));
+    let any_of = section.strings("any_of", diagnostics);
+    check_paths(&any_of, diagnostics);
+    let any_of = values(any_of);
     let misrouted = match section.string("misrouted", diagnostics) {
         None => MisroutedPolicy::default(),
         Some(word) => match word.value.as_str() {
@@ -557,7 +561,11 @@ fn parse_source(
     }
     Some(match given.first().copied() {
         None => ColumnSource::Field(vec![name?.to_owned()]),
-        Some("from") => ColumnSource::Field(values(section.strings("from", diagnostics))),
+        Some("from") => {
+            let fields = section.strings("from", diagnostics);
+            check_paths(&fields, diagnostics);
+            ColumnSource::Field(values(fields))
+        }
         Some("join") => {
             let separator =
                 section.string("separator", diagnostics).map(|text| text.value).unwrap_or_default();
@@ -569,7 +577,22 @@ fn parse_source(
 
 /// A list of fields, each a name or a list of alternative names.
 fn parse_fields(section: &Section<'_>, key: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<FieldNames> {
-    section.string_lists(key, diagnostics).into_iter().map(values).collect()
+    let fields = section.string_lists(key, diagnostics);
+    fields.iter().for_each(|alternatives| check_paths(alternatives, diagnostics));
+    fields.into_iter().map(values).collect()
+}
+
+/// Reports fields that begin as a path and are none.
+fn check_paths(fields: &[Spanned<String>], diagnostics: &mut Diagnostics<'_>) {
+    for field in fields {
+        if let Err(why) = FieldPath::parse(&field.value) {
+            diagnostics.add(
+                field.span.clone(),
+                format!("`{}` is neither a field nor a path: {why}", field.value),
+                r"write a path such as after.id or params[key=session].value; a backslash makes a character literal",
+            );
+        }
+    }
 }
 
 fn parse_type(written: &Spanned<String>, diagnostics: &mut Diagnostics<'_>) -> Option<Type> {

@@ -11,6 +11,7 @@
 mod cleaning;
 mod hostile;
 mod keys;
+mod nested_fields;
 mod real_data;
 mod reasons;
 #[path = "../../../../tests/subprocess.rs"]
