@@ -12,6 +12,7 @@ use crate::canonical_json::{write_canonical, write_string};
 use crate::compiled_contract::CompiledContract;
 use crate::decimal::{self, DecimalError};
 use crate::field_table::FieldId;
+use crate::localized_number;
 use crate::parsed_record::{FieldValue, ItemType, ParsedRecord, Span};
 use crate::reason::{Reason, RecordError, excerpt};
 use crate::record_parser;
@@ -30,7 +31,9 @@ pub(crate) fn clean_row(
 ) -> Result<(), RecordError> {
     row.clear();
     for (index, (column, fields)) in contract.contract.columns.iter().zip(&contract.columns).enumerate() {
-        let mut cleaner = ColumnCleaner { column, index, record, text, row };
+        let has_number_rules =
+            column.locale.is_some() || column.remove_prefix.is_some() || column.remove_suffix.is_some();
+        let mut cleaner = ColumnCleaner { column, index, record, text, row, has_number_rules };
         let cell = match &column.source {
             ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
@@ -52,6 +55,8 @@ struct ColumnCleaner<'a> {
     record: &'a mut ParsedRecord,
     text: &'a str,
     row: &'a mut Row,
+    /// Whether the texts of its numbers are other than those of JSON.
+    has_number_rules: bool,
 }
 
 impl ColumnCleaner<'_> {
@@ -241,6 +246,12 @@ impl ColumnCleaner<'_> {
                 let text = String::from_utf8(self.bytes(value)?).map_err(|_| Reason::WrongType)?;
                 FieldValue::Text(self.record.push_scratch(&text))
             }
+            FieldValue::Text(span)
+                if self.has_number_rules
+                    && matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64) =>
+            {
+                self.plain_number(span)?
+            }
             value => value,
         };
         match scalar {
@@ -285,6 +296,11 @@ impl ColumnCleaner<'_> {
         {
             span = span.without_first(prefix.len());
         }
+        if let Some(suffix) = &self.column.remove_suffix
+            && self.record.text(span, self.text).ends_with(suffix.as_str())
+        {
+            span = span.without_last(suffix.len());
+        }
         Ok(Cell::Text(span))
     }
 
@@ -309,6 +325,41 @@ impl ColumnCleaner<'_> {
             }
             _ => Err(Reason::WrongType),
         }
+    }
+
+    /// The text of a number without its prefix and suffix, as JSON writes it.
+    fn plain_number(&mut self, span: Span) -> Result<FieldValue, Reason> {
+        let Column { counts, remove_prefix, remove_suffix, locale, .. } = self.column;
+        let written = self.record.text(span, self.text).trim();
+        // The sign may stand before the prefix: -$12.50.
+        let (sign, unsigned) = match written.strip_prefix('-') {
+            Some(unsigned) => ("-", unsigned),
+            None => ("", written),
+        };
+        let without = |text: &'_ str| -> Option<usize> {
+            remove_prefix.as_ref().filter(|prefix| text.starts_with(prefix.as_str())).map(String::len)
+        };
+        let (sign, rest) = match (without(written), without(unsigned)) {
+            (Some(prefix), _) => ("", written[prefix..].trim_start()),
+            (None, Some(prefix)) => (sign, unsigned[prefix..].trim_start()),
+            (None, None) => ("", written),
+        };
+        let rest =
+            remove_suffix.as_ref().and_then(|suffix| rest.strip_suffix(suffix.as_str())).unwrap_or(rest);
+        let rest = rest.trim_end();
+        let number = &mut self.row.number;
+        number.clear();
+        number.push_str(sign);
+        match locale {
+            None => number.push_str(rest),
+            Some(locale) => {
+                let digits = if *counts { decimal::split_count(rest).0 } else { rest };
+                let written = localized_number::write_plain(digits, *locale, number);
+                written.ok_or(if *counts { Reason::BadCount } else { Reason::WrongType })?;
+                number.push_str(&rest[digits.len()..]);
+            }
+        }
+        Ok(FieldValue::Text(self.record.push_scratch(number)))
     }
 
     fn parse_integer(&self, value: FieldValue) -> Result<i64, Reason> {
@@ -475,7 +526,14 @@ impl ColumnCleaner<'_> {
                 format!("{location}: {found} is in none of the formats, or no date there is")
             }
             Reason::BadCount => format!("{location}: {found} is not a count such as 12, 12k, 1.2M"),
-            _ => format!("{location}: {found} is not {}", with_article(data_type)),
+            _ => {
+                let locale = self.column.locale.map(|own| format!(" as `{}` writes it", own.as_str()));
+                format!(
+                    "{location}: {found} is not {}{}",
+                    with_article(data_type),
+                    locale.unwrap_or_default()
+                )
+            }
         };
         RecordError::new(reason, detail)
     }

@@ -41,6 +41,11 @@ impl Span {
     pub(crate) fn without_first(self, bytes: usize) -> Span {
         Span(self.0 + bytes as u64)
     }
+
+    /// The same range without its last `bytes`.
+    pub(crate) fn without_last(self, bytes: usize) -> Span {
+        Span(self.0 - ((bytes as u64) << 32))
+    }
 }
 
 /// The value of a field.

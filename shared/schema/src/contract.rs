@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::field_path::FieldPath;
+use crate::number_locale::NumberLocale;
 use crate::timestamp::TimeFormat;
 use crate::webhook::Webhook;
 use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
@@ -127,6 +128,10 @@ pub struct Column {
     pub counts: bool,
     /// Text that is removed from the beginning of values.
     pub remove_prefix: Option<String>,
+    /// Text that is removed from the end of values.
+    pub remove_suffix: Option<String>,
+    /// How texts write numbers.
+    pub locale: Option<NumberLocale>,
     /// Formats of dates and times, tried in order.
     pub formats: Vec<TimeFormat>,
 }

@@ -43,6 +43,7 @@ mod contract_error;
 pub mod field_name;
 pub mod field_path;
 mod fingerprint;
+mod number_locale;
 mod pattern;
 mod reader;
 pub mod stream_key;
@@ -55,6 +56,7 @@ pub use contract::{
     Column, ColumnSource, Contract, FieldNames, FileFormat, Identity, MisroutedPolicy, Route, Scalar, Type,
 };
 pub use contract_error::{ContractError, ContractErrors};
+pub use number_locale::NumberLocale;
 pub use timestamp::{TimeFormat, TimePart};
 pub use webhook::{SecretName, SignatureScheme, Webhook};
 

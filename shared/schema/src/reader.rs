@@ -16,6 +16,7 @@ use crate::contract::{
 };
 use crate::contract_error::ContractError;
 use crate::field_path::FieldPath;
+use crate::number_locale::NumberLocale;
 use crate::timestamp::{self, TimeFormat};
 use crate::{FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
 use suggest::{find_similar, format_list};
@@ -160,7 +161,7 @@ const CONTRACT_KEYS: [&str; 9] =
     ["name", "version", "description", "identity", "null", "route", "file", "webhook", "column"];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
-const COLUMN_KEYS: [&str; 12] = [
+const COLUMN_KEYS: [&str; 14] = [
     "name",
     "type",
     "description",
@@ -172,6 +173,8 @@ const COLUMN_KEYS: [&str; 12] = [
     "required",
     "counts",
     "remove_prefix",
+    "remove_suffix",
+    "locale",
     "formats",
 ];
 
@@ -446,6 +449,8 @@ fn parse_column(
     let counts = section.boolean("counts", diagnostics).unwrap_or(false);
     let null = values(section.strings("null", diagnostics));
     let remove_prefix = section.string("remove_prefix", diagnostics).map(|text| text.value);
+    let remove_suffix = section.string("remove_suffix", diagnostics).map(|text| text.value);
+    let locale = parse_locale(section, diagnostics);
     let mut formats = parse_formats(section, diagnostics);
     let source = parse_source(section, name.as_ref().map(|name| name.value.as_str()), diagnostics);
     let (name, (data_type, type_span), source) = (name?, data_type?, source?);
@@ -464,7 +469,11 @@ fn parse_column(
     let is_number = matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64);
     let is_time = matches!(scalar, Scalar::Timestamp | Scalar::Date);
     require_type("counts", is_number && !is_array, "make it int64, int32 or float64");
-    require_type("remove_prefix", data_type == Type::Scalar(Scalar::String), "make it string");
+    let is_text_or_number = !is_array && (is_number || scalar == Scalar::String);
+    for key in ["remove_prefix", "remove_suffix"] {
+        require_type(key, is_text_or_number, "make it string, int64, int32 or float64");
+    }
+    require_type("locale", is_number && !is_array, "make it int64, int32 or float64");
     require_type("formats", is_time, "make it timestamp or date");
     require_type("join", data_type == Type::Scalar(Scalar::String), "make it string");
     require_type("array_of", is_array, "make it an array such as array<float64>");
@@ -484,7 +493,17 @@ fn parse_column(
         );
     }
     if is_quarantine {
-        for key in ["from", "join", "array_of", "null", "counts", "remove_prefix", "formats"] {
+        for key in [
+            "from",
+            "join",
+            "array_of",
+            "null",
+            "counts",
+            "remove_prefix",
+            "remove_suffix",
+            "locale",
+            "formats",
+        ] {
             if let Some(span) = section.key_span(key) {
                 diagnostics.add(
                     span,
@@ -509,6 +528,8 @@ fn parse_column(
             required,
             counts,
             remove_prefix,
+            remove_suffix,
+            locale,
             formats,
         },
         span,
@@ -521,6 +542,20 @@ fn default_formats(scalar: Scalar) -> Vec<TimeFormat> {
         _ => &["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"],
     };
     patterns.iter().filter_map(|pattern| TimeFormat::parse(pattern).ok()).collect()
+}
+
+fn parse_locale(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<NumberLocale> {
+    let written = section.string("locale", diagnostics)?;
+    let locale = NumberLocale::parse(&written.value);
+    if locale.is_none() {
+        let names = NumberLocale::NAMES.map(|(name, _)| name);
+        let help = match find_similar(&written.value, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("locales are {}", format_list(&names)),
+        };
+        diagnostics.add(written.span, format!("unknown locale `{}`", written.value), help);
+    }
+    locale
 }
 
 fn parse_formats(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Vec<TimeFormat> {

@@ -9,6 +9,7 @@
 )]
 
 mod cleaning;
+mod column_rules;
 mod hostile;
 mod keys;
 mod nested_fields;

@@ -390,3 +390,25 @@ fn paths_are_checked() {
     let fields = catalog.contract("visit").expect("a contract").top_level_fields();
     assert_eq!(fields[..4], ["after.visitor", "after", "a.b", "at"]);
 }
+
+#[test]
+fn rules_of_numbers_are_checked() {
+    const PAGE: &str = "remove_prefix = \"/\"";
+    for (from, to, expected) in [
+        (
+            PAGE,
+            "locale = \"de\"",
+            "28: `locale` does not go with the type string | make it int64, int32 or float64, or",
+        ),
+        ("required = true", "locale = \"dee\"", "18: unknown locale `dee` | did you mean `de`?"),
+        ("required = true", "locale = \"klingon\"", "18: unknown locale `klingon` | locales are `en`, `de`"),
+        (
+            "array_of",
+            "remove_suffix = \"x\"\narray_of",
+            "33: `remove_suffix` does not go with the type array<float64>",
+        ),
+    ] {
+        let found = error_message(from, to);
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
