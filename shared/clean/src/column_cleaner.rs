@@ -226,10 +226,18 @@ impl ColumnCleaner<'_> {
         let joined = self.row.items.len() > first_item;
         self.row.items.truncate(first_item);
         let end = self.record.scratch.len();
-        Ok(match joined {
-            true => Cell::Text(Span::in_scratch(start, end)),
-            false => Cell::Null,
-        })
+        if !joined {
+            return Ok(Cell::Null);
+        }
+        let span = Span::in_scratch(start, end);
+        match self.column.data_type.scalar() {
+            Scalar::String => Ok(Cell::Text(span)),
+            // A date and a time of day.
+            scalar => {
+                let value = FieldValue::Text(span);
+                self.convert(scalar, value).map_err(|reason| self.error(reason, value, usize::MAX, 0))
+            }
+        }
     }
 
     /// Converts one value to a type.
@@ -415,11 +423,11 @@ impl ColumnCleaner<'_> {
             FieldValue::Number(span) => TimeValue::Number(text(span)),
             FieldValue::Nested(span) => TimeValue::Nested(text(span)),
             FieldValue::Time(span) => {
-                return timestamp::parse_iso(text(span)).ok_or(Reason::BadTimestamp);
+                return timestamp::parse_iso(text(span), self.column.zone).ok_or(Reason::BadTimestamp);
             }
             _ => return Err(Reason::BadTimestamp),
         };
-        timestamp::parse(value, &self.column.formats).ok_or(Reason::BadTimestamp)
+        timestamp::parse(value, &self.column.formats, self.column.zone).ok_or(Reason::BadTimestamp)
     }
 
     /// The canonical JSON text of a value. A string that has a JSON object or array as its text is that: in CSV there
@@ -523,7 +531,11 @@ impl ColumnCleaner<'_> {
         let detail = match reason {
             Reason::OutOfRange => format!("{location}: {found} does not fit {data_type}"),
             Reason::BadTimestamp => {
-                format!("{location}: {found} is in none of the formats, or no date there is")
+                let zone = self.column.zone.map(|zone| format!(", or no time of {zone}"));
+                format!(
+                    "{location}: {found} is in none of the formats, or no date there is{}",
+                    zone.unwrap_or_default()
+                )
             }
             Reason::BadCount => format!("{location}: {found} is not a count such as 12, 12k, 1.2M"),
             _ => {

@@ -178,6 +178,7 @@ fn has_same_rules(before: &Column, after: &Column) -> bool {
         remove_suffix,
         locale,
         formats,
+        zone,
     } = before;
     let same_null = null.len() == after.null.len() && null.iter().all(|marker| after.null.contains(marker));
     let texts = |formats: &[crate::TimeFormat]| {
@@ -189,6 +190,7 @@ fn has_same_rules(before: &Column, after: &Column) -> bool {
         && *remove_prefix == after.remove_prefix
         && *remove_suffix == after.remove_suffix
         && *locale == after.locale
+        && *zone == after.zone
         && texts(formats) == texts(&after.formats)
 }
 

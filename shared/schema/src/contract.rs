@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono_tz::Tz;
 
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
@@ -134,6 +135,8 @@ pub struct Column {
     pub locale: Option<NumberLocale>,
     /// Formats of dates and times, tried in order.
     pub formats: Vec<TimeFormat>,
+    /// The zone of times that name none; `None` for UTC.
+    pub zone: Option<Tz>,
 }
 
 /// Alternative names of one field, or [paths](crate::field_path) to it: the first that is present and not null is used.

@@ -205,6 +205,7 @@ impl Canonical {
         self.names(&formats);
         self.rule("remove_suffix", column.remove_suffix.as_deref());
         self.rule("locale", column.locale.map(NumberLocale::as_str));
+        self.rule("zone", column.zone.map(|zone| zone.name()));
         self
     }
 

@@ -50,6 +50,8 @@ pub mod stream_key;
 mod timestamp;
 mod webhook;
 
+pub use chrono_tz::Tz;
+
 pub use catalog::{Catalog, StreamRoute};
 pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
 pub use contract::{

@@ -10,6 +10,8 @@ mod webhook;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+use chrono_tz::{TZ_VARIANTS, Tz};
+
 use crate::contract::{
     Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, MisroutedPolicy,
     Route, Scalar, Type,
@@ -161,7 +163,7 @@ const CONTRACT_KEYS: [&str; 9] =
     ["name", "version", "description", "identity", "null", "route", "file", "webhook", "column"];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
-const COLUMN_KEYS: [&str; 14] = [
+const COLUMN_KEYS: [&str; 15] = [
     "name",
     "type",
     "description",
@@ -176,6 +178,7 @@ const COLUMN_KEYS: [&str; 14] = [
     "remove_suffix",
     "locale",
     "formats",
+    "zone",
 ];
 
 fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>) -> Option<Located<'a>> {
@@ -452,6 +455,7 @@ fn parse_column(
     let remove_suffix = section.string("remove_suffix", diagnostics).map(|text| text.value);
     let locale = parse_locale(section, diagnostics);
     let mut formats = parse_formats(section, diagnostics);
+    let zone = parse_zone(section, diagnostics);
     let source = parse_source(section, name.as_ref().map(|name| name.value.as_str()), diagnostics);
     let (name, (data_type, type_span), source) = (name?, data_type?, source?);
 
@@ -475,7 +479,9 @@ fn parse_column(
     }
     require_type("locale", is_number && !is_array, "make it int64, int32 or float64");
     require_type("formats", is_time, "make it timestamp or date");
-    require_type("join", data_type == Type::Scalar(Scalar::String), "make it string");
+    require_type("zone", scalar == Scalar::Timestamp, "make it timestamp");
+    let is_joinable = !is_array && (is_time || scalar == Scalar::String);
+    require_type("join", is_joinable, "make it string, timestamp or date");
     require_type("array_of", is_array, "make it an array such as array<float64>");
     if data_type == Type::Array(Scalar::Json) {
         diagnostics.add(
@@ -503,6 +509,7 @@ fn parse_column(
             "remove_suffix",
             "locale",
             "formats",
+            "zone",
         ] {
             if let Some(span) = section.key_span(key) {
                 diagnostics.add(
@@ -531,6 +538,7 @@ fn parse_column(
             remove_suffix,
             locale,
             formats,
+            zone,
         },
         span,
     ))
@@ -558,6 +566,21 @@ fn parse_locale(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Opt
     locale
 }
 
+fn parse_zone(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Tz> {
+    let written = section.string("zone", diagnostics)?;
+    let zone = written.value.parse::<Tz>().ok();
+    if zone.is_none() {
+        let names = TZ_VARIANTS.map(|zone| zone.name());
+        let help = match find_similar(&written.value, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write a name of the IANA database such as \"Europe/Berlin\" or \"America/New_York\""
+                .to_owned(),
+        };
+        diagnostics.add(written.span, format!("unknown zone `{}`", written.value), help);
+    }
+    zone
+}
+
 fn parse_formats(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Vec<TimeFormat> {
     let mut formats = Vec::new();
     for written in section.strings("formats", diagnostics) {
@@ -566,7 +589,7 @@ fn parse_formats(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Ve
             Err(why) => {
                 let help = match find_similar(&written.value, &timestamp::WORDS) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => "write a pattern such as \"%Y-%m-%d %H:%M:%S\", or \"$date\", \"unix_seconds\", \"unix_millis\", \"unix_micros\", \"unix_nanos\"".to_owned(),
+                    None => "write a pattern such as \"%Y-%m-%d %H:%M:%S\", or \"$date\", \"unix_seconds\", \"unix_millis\", \"unix_micros\", \"unix_nanos\", \"unix_days\"".to_owned(),
                 };
                 diagnostics.add(
                     written.span,

@@ -400,8 +400,16 @@ fn rules_of_numbers_are_checked() {
             "locale = \"de\"",
             "28: `locale` does not go with the type string | make it int64, int32 or float64, or",
         ),
-        ("required = true", "locale = \"dee\"", "18: unknown locale `dee` | did you mean `de`?"),
-        ("required = true", "locale = \"klingon\"", "18: unknown locale `klingon` | locales are `en`, `de`"),
+        (
+            "required = true",
+            "required = true\nlocale = \"dee\"",
+            "19: unknown locale `dee` | did you mean `de`?",
+        ),
+        (
+            "required = true",
+            "required = true\nlocale = \"klingon\"",
+            "19: unknown locale `klingon` | locales are `en`, `de`",
+        ),
         (
             "array_of",
             "remove_suffix = \"x\"\narray_of",
