@@ -5,6 +5,7 @@
 mod api_keys;
 mod athena;
 mod end_to_end;
+mod feeds;
 mod golden;
 mod oracle;
 mod program;

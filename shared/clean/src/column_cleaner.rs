@@ -12,6 +12,7 @@ use crate::canonical_json::{write_canonical, write_string};
 use crate::compiled_contract::CompiledContract;
 use crate::decimal::{self, DecimalError};
 use crate::field_table::FieldId;
+use crate::localized_number;
 use crate::parsed_record::{FieldValue, ItemType, ParsedRecord, Span};
 use crate::reason::{Reason, RecordError, excerpt};
 use crate::record_parser;
@@ -35,7 +36,9 @@ pub(crate) fn clean_row(
             row.cells.push(Cell::Null);
             continue;
         }
-        let mut cleaner = ColumnCleaner { column, index, record, text, row };
+        let has_number_rules =
+            column.locale.is_some() || column.remove_prefix.is_some() || column.remove_suffix.is_some();
+        let mut cleaner = ColumnCleaner { column, index, record, text, row, has_number_rules };
         let cell = match &column.source {
             ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
@@ -57,6 +60,8 @@ struct ColumnCleaner<'a> {
     record: &'a mut ParsedRecord,
     text: &'a str,
     row: &'a mut Row,
+    /// Whether the texts of its numbers are other than those of JSON.
+    has_number_rules: bool,
 }
 
 impl ColumnCleaner<'_> {
@@ -105,6 +110,9 @@ impl ColumnCleaner<'_> {
     fn clean_array(&mut self, scalar: Scalar, value: FieldValue, used: usize) -> Result<Cell, RecordError> {
         let (span, item_type) = match value {
             FieldValue::Null => return Ok(Cell::Null),
+            FieldValue::Nested(span) if span.is_in_scratch() => {
+                return self.clean_array_text(scalar, value, span, used);
+            }
             FieldValue::Nested(span) => (span, None),
             FieldValue::TypedItems(item_type, span) => (span, Some(item_type)),
             FieldValue::Text(span) => return self.clean_array_text(scalar, value, span, used),
@@ -123,6 +131,10 @@ impl ColumnCleaner<'_> {
             let element = &json[element_start..lexer.offset()];
             let value = match (record_parser::parse_value(element, self.text, self.record)?, item_type) {
                 (FieldValue::Text(span), Some(ItemType::Bytes)) => FieldValue::Bytes(span),
+                (FieldValue::Text(span), Some(ItemType::BytesAsText)) => {
+                    let encoded = BASE64.encode(self.record.text(span, self.text));
+                    FieldValue::Bytes(self.record.push_scratch(&encoded))
+                }
                 (FieldValue::Text(span), Some(ItemType::Time)) => FieldValue::Time(span),
                 (value, _) => value,
             };
@@ -219,10 +231,18 @@ impl ColumnCleaner<'_> {
         let joined = self.row.items.len() > first_item;
         self.row.items.truncate(first_item);
         let end = self.record.scratch.len();
-        Ok(match joined {
-            true => Cell::Text(Span::in_scratch(start, end)),
-            false => Cell::Null,
-        })
+        if !joined {
+            return Ok(Cell::Null);
+        }
+        let span = Span::in_scratch(start, end);
+        match self.column.data_type.scalar() {
+            Scalar::String => Ok(Cell::Text(span)),
+            // A date and a time of day.
+            scalar => {
+                let value = FieldValue::Text(span);
+                self.convert(scalar, value).map_err(|reason| self.error(reason, value, usize::MAX, 0))
+            }
+        }
     }
 
     /// Converts one value to a type.
@@ -238,6 +258,12 @@ impl ColumnCleaner<'_> {
             FieldValue::Bytes(_) if scalar != Scalar::Binary => {
                 let text = String::from_utf8(self.bytes(value)?).map_err(|_| Reason::WrongType)?;
                 FieldValue::Text(self.record.push_scratch(&text))
+            }
+            FieldValue::Text(span)
+                if self.has_number_rules
+                    && matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64) =>
+            {
+                self.plain_number(span)?
             }
             value => value,
         };
@@ -283,6 +309,11 @@ impl ColumnCleaner<'_> {
         {
             span = span.without_first(prefix.len());
         }
+        if let Some(suffix) = &self.column.remove_suffix
+            && self.record.text(span, self.text).ends_with(suffix.as_str())
+        {
+            span = span.without_last(suffix.len());
+        }
         Ok(Cell::Text(span))
     }
 
@@ -307,6 +338,41 @@ impl ColumnCleaner<'_> {
             }
             _ => Err(Reason::WrongType),
         }
+    }
+
+    /// The text of a number without its prefix and suffix, as JSON writes it.
+    fn plain_number(&mut self, span: Span) -> Result<FieldValue, Reason> {
+        let Column { counts, remove_prefix, remove_suffix, locale, .. } = self.column;
+        let written = self.record.text(span, self.text).trim();
+        // The sign may stand before the prefix: -$12.50.
+        let (sign, unsigned) = match written.strip_prefix('-') {
+            Some(unsigned) => ("-", unsigned),
+            None => ("", written),
+        };
+        let without = |text: &'_ str| -> Option<usize> {
+            remove_prefix.as_ref().filter(|prefix| text.starts_with(prefix.as_str())).map(String::len)
+        };
+        let (sign, rest) = match (without(written), without(unsigned)) {
+            (Some(prefix), _) => ("", written[prefix..].trim_start()),
+            (None, Some(prefix)) => (sign, unsigned[prefix..].trim_start()),
+            (None, None) => ("", written),
+        };
+        let rest =
+            remove_suffix.as_ref().and_then(|suffix| rest.strip_suffix(suffix.as_str())).unwrap_or(rest);
+        let rest = rest.trim_end();
+        let number = &mut self.row.number;
+        number.clear();
+        number.push_str(sign);
+        match locale {
+            None => number.push_str(rest),
+            Some(locale) => {
+                let digits = if *counts { decimal::split_count(rest).0 } else { rest };
+                let written = localized_number::write_plain(digits, *locale, number);
+                written.ok_or(if *counts { Reason::BadCount } else { Reason::WrongType })?;
+                number.push_str(&rest[digits.len()..]);
+            }
+        }
+        Ok(FieldValue::Text(self.record.push_scratch(number)))
     }
 
     fn parse_integer(&self, value: FieldValue) -> Result<i64, Reason> {
@@ -362,11 +428,11 @@ impl ColumnCleaner<'_> {
             FieldValue::Number(span) => TimeValue::Number(text(span)),
             FieldValue::Nested(span) => TimeValue::Nested(text(span)),
             FieldValue::Time(span) => {
-                return timestamp::parse_iso(text(span)).ok_or(Reason::BadTimestamp);
+                return timestamp::parse_iso(text(span), self.column.zone).ok_or(Reason::BadTimestamp);
             }
             _ => return Err(Reason::BadTimestamp),
         };
-        timestamp::parse(value, &self.column.formats).ok_or(Reason::BadTimestamp)
+        timestamp::parse(value, &self.column.formats, self.column.zone).ok_or(Reason::BadTimestamp)
     }
 
     /// The canonical JSON text of a value. A string that has a JSON object or array as its text is that: in CSV there
@@ -374,7 +440,7 @@ impl ColumnCleaner<'_> {
     fn json_text(&mut self, value: FieldValue) -> Result<Span, Reason> {
         let sent = match value {
             FieldValue::Number(span) | FieldValue::Nested(span) => span,
-            FieldValue::TypedItems(ItemType::Time, span) => span,
+            FieldValue::TypedItems(ItemType::Time | ItemType::BytesAsText, span) => span,
             FieldValue::TypedItems(ItemType::Bytes, span) => self.texts_of_bytes(span)?,
             FieldValue::Text(span) | FieldValue::Time(span) => return self.json_of_text(span),
             FieldValue::True => self.record.push_scratch("true"),
@@ -470,10 +536,21 @@ impl ColumnCleaner<'_> {
         let detail = match reason {
             Reason::OutOfRange => format!("{location}: {found} does not fit {data_type}"),
             Reason::BadTimestamp => {
-                format!("{location}: {found} is in none of the formats, or no date there is")
+                let zone = self.column.zone.map(|zone| format!(", or no time of {zone}"));
+                format!(
+                    "{location}: {found} is in none of the formats, or no date there is{}",
+                    zone.unwrap_or_default()
+                )
             }
             Reason::BadCount => format!("{location}: {found} is not a count such as 12, 12k, 1.2M"),
-            _ => format!("{location}: {found} is not {}", with_article(data_type)),
+            _ => {
+                let locale = self.column.locale.map(|own| format!(" as `{}` writes it", own.as_str()));
+                format!(
+                    "{location}: {found} is not {}{}",
+                    with_article(data_type),
+                    locale.unwrap_or_default()
+                )
+            }
         };
         RecordError::new(reason, detail)
     }

@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use pinlake_schema::{Column, Contract, FieldNames, Identity};
+use pinlake_schema::field_path::FieldPath;
+use pinlake_schema::{Column, Contract, DeleteRule, FieldNames, Identity};
 
 use crate::field_table::{FieldId, FieldTable};
+use crate::nested_fields::{NestedField, NestedFields};
 use crate::parsed_record::{FieldValue, ParsedRecord};
 
 #[derive(Debug)]
@@ -21,20 +23,23 @@ pub(crate) struct CompiledContract {
     delete_when: Vec<(Vec<FieldId>, String)>,
     /// For each column whether a record that deletes its row has a value for it.
     pub(crate) in_deletes: Vec<bool>,
+    /// Those of its fields that are inside others.
+    pub(crate) nested: NestedFields,
 }
 
 impl CompiledContract {
     pub(crate) fn new(contract: &Arc<Contract>, fields: &FieldTable) -> CompiledContract {
-        let ids = |names: &[String]| names.iter().filter_map(|name| fields.id(name)).collect::<Vec<_>>();
-        let own: HashSet<&str> = contract
-            .columns
-            .iter()
-            .flat_map(|column| column.source.fields().iter().flatten().map(String::as_str))
-            .collect();
+        let ids =
+            |names: &[String]| names.iter().filter_map(|name| fields.id_of_field(name)).collect::<Vec<_>>();
+        let read = || contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
+        let own: HashSet<String> = read().flat_map(|field| FieldPath::top_level_names(field)).collect();
         // Another contract may read a field that differs in case only. To this contract it is a similar name.
+        let foreign = |name: &str| {
+            let similar = fields.same_but_for_case(name).filter(|(name, _)| !own.contains(*name));
+            similar.map(|(_, id)| id).collect::<Vec<_>>()
+        };
         let alternatives = |names: &FieldNames| {
-            let similar = names.iter().flat_map(|name| fields.same_but_for_case(name));
-            let foreign = similar.filter(|(name, _)| !own.contains(name)).map(|(_, id)| id);
+            let foreign = names.iter().flat_map(|name| foreign(name));
             ids(names).into_iter().chain(foreign).collect::<Vec<_>>()
         };
         let columns: Vec<Vec<Vec<FieldId>>> = contract
@@ -42,16 +47,26 @@ impl CompiledContract {
             .iter()
             .map(|column| column.source.fields().iter().map(alternatives).collect())
             .collect();
+        let mut nested = NestedFields::default();
+        let rules = || contract.keep.iter().flat_map(|keep| &keep.delete_when);
+        let others = contract.route.shape.iter().chain(&contract.route.any_of);
+        for field in read().chain(others).chain(rules().map(|rule| &rule.field)) {
+            if let (Ok(path), Some(id)) = (FieldPath::parse(field), fields.path_id(field))
+                && let Some(root) = path.steps.first()
+            {
+                let roots = fields.id(&root.name).into_iter().chain(foreign(&root.name)).collect();
+                let whole = fields.id(field).into_iter().chain(foreign(field)).collect();
+                nested.add(NestedField { id, whole, path, roots });
+            }
+        }
         let any_of = match ids(&contract.route.any_of) {
             none if none.is_empty() => columns.iter().flatten().flatten().copied().collect(),
             fields => fields,
         };
-        let keep = contract.keep.as_ref();
-        let rules = keep.into_iter().flat_map(|keep| &keep.delete_when);
-        let delete_when =
-            rules.map(|rule| (alternatives(&vec![rule.field.clone()]), rule.value.clone())).collect();
+        let rule_fields = |rule: &DeleteRule| (alternatives(&vec![rule.field.clone()]), rule.value.clone());
+        let delete_when = rules().map(rule_fields).collect();
         let in_deletes = |column: &Column| {
-            keep.is_some_and(|keep| keep.latest_by.contains(&column.name))
+            contract.keep.as_ref().is_some_and(|keep| keep.latest_by.contains(&column.name))
                 || matches!(&contract.identity, Identity::Columns(names) if names.contains(&column.name))
         };
         CompiledContract {
@@ -60,8 +75,14 @@ impl CompiledContract {
             shape: ids(&contract.route.shape),
             any_of,
             columns,
+            nested,
             contract: Arc::clone(contract),
         }
+    }
+
+    /// Whether its shape has a field that is inside another.
+    pub(crate) fn has_nested_shape(&self) -> bool {
+        self.nested.paths().iter().any(|path| self.shape.contains(&path.id))
     }
 
     /// Whether the record has one of the fields by which the contract recognises its records.

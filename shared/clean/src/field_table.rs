@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use pinlake_schema::Catalog;
 use pinlake_schema::field_name::{fold_case, normalize};
+use pinlake_schema::field_path::FieldPath;
 
 use crate::typed_fields::TYPES_FIELD;
 
@@ -25,6 +26,8 @@ pub(crate) enum ReadAs {
 pub(crate) struct FieldTable {
     names: Vec<String>,
     ids: HashMap<String, FieldId>,
+    /// The fields that are inside others, by their paths. They come after those at the top level.
+    paths: HashMap<String, FieldId>,
     /// A field by its name in the normal form of Unicode, and by that in lower case. `None` where a contract reads several fields of this
     /// name.
     normalized: HashMap<String, Option<FieldId>>,
@@ -87,6 +90,7 @@ impl FieldTable {
         let mut table = FieldTable {
             names: Vec::new(),
             ids: HashMap::new(),
+            paths: HashMap::new(),
             normalized: HashMap::new(),
             folded: HashMap::new(),
             similar: HashMap::new(),
@@ -97,12 +101,11 @@ impl FieldTable {
             read_as: Vec::new(),
         };
         for contract in catalog.contracts() {
-            let read = contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
-            let rules = contract.keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
-            let own: BTreeSet<&String> =
-                contract.route.shape.iter().chain(&contract.route.any_of).chain(read).chain(rules).collect();
+            let read = contract.top_level_fields().iter().cloned();
+            let any_of = contract.route.any_of.iter().flat_map(|field| FieldPath::top_level_names(field));
+            let own: BTreeSet<String> = read.chain(any_of).collect();
             let (mut normalized, mut folded) = (HashSet::new(), HashSet::new());
-            for name in own {
+            for name in &own {
                 table.add(name);
                 let normal = normalize(name);
                 for (names, own, key) in [
@@ -120,18 +123,34 @@ impl FieldTable {
         }
         table.add(TYPES_FIELD);
         table.types_field = table.ids.get(TYPES_FIELD).copied().unwrap_or_default();
+        for contract in catalog.contracts() {
+            let read = contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
+            let rules = contract.keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
+            for field in read.chain(&contract.route.shape).chain(&contract.route.any_of).chain(rules) {
+                if FieldPath::parse(field).is_ok_and(|path| path.name().is_none())
+                    && !table.paths.contains_key(field)
+                {
+                    table.paths.insert(field.clone(), table.names.len() as FieldId);
+                    table.push(field);
+                }
+            }
+        }
         table
     }
 
     fn add(&mut self, name: &str) {
         if !self.ids.contains_key(name) {
             self.ids.insert(name.to_owned(), self.names.len() as FieldId);
-            self.names.push(name.to_owned());
-            self.quoted.push(QuotedName::new(name));
-            self.next_field.push(0);
-            self.next_unknown.push(None);
-            self.read_as.push(ReadAs::String);
+            self.push(name);
         }
+    }
+
+    fn push(&mut self, name: &str) {
+        self.names.push(name.to_owned());
+        self.quoted.push(QuotedName::new(name));
+        self.next_field.push(0);
+        self.next_unknown.push(None);
+        self.read_as.push(ReadAs::String);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -140,6 +159,20 @@ impl FieldTable {
 
     pub(crate) fn id(&self, name: &str) -> Option<FieldId> {
         self.ids.get(name).copied()
+    }
+
+    /// The number of a field that a contract reads: a name, or a path.
+    pub(crate) fn id_of_field(&self, field: &str) -> Option<FieldId> {
+        let path = FieldPath::parse(field).ok();
+        match path.as_ref().and_then(FieldPath::name) {
+            Some(name) => self.id(name),
+            None => self.path_id(field),
+        }
+    }
+
+    /// The number of a field that is inside another.
+    pub(crate) fn path_id(&self, path: &str) -> Option<FieldId> {
+        self.paths.get(path).copied()
     }
 
     /// The field with the types of a record from a typed file.
@@ -156,7 +189,8 @@ impl FieldTable {
     pub(crate) fn same_but_for_case(&self, name: &str) -> impl Iterator<Item = (&str, FieldId)> {
         let folded = fold_case(&normalize(name));
         let others = self.names.iter().zip(0..).filter(move |(own, _)| fold_case(&normalize(own)) == folded);
-        others.map(|(own, id)| (own.as_str(), id)).filter(move |(own, _)| *own != name)
+        let others = others.filter(move |(own, id)| self.id(own) == Some(*id) && *own != name);
+        others.map(|(own, id)| (own.as_str(), id))
     }
 
     /// A field whose name is `name` in the normal form of Unicode, or else without regard to case.

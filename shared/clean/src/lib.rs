@@ -37,6 +37,8 @@ mod decimal;
 mod field_table;
 mod json_object;
 mod key;
+mod localized_number;
+mod nested_fields;
 mod parsed_record;
 mod reason;
 mod record_cleaner;

@@ -41,6 +41,11 @@ impl Span {
     pub(crate) fn without_first(self, bytes: usize) -> Span {
         Span(self.0 + bytes as u64)
     }
+
+    /// The same range without its last `bytes`.
+    pub(crate) fn without_last(self, bytes: usize) -> Span {
+        Span(self.0 - ((bytes as u64) << 32))
+    }
 }
 
 /// The value of a field.
@@ -70,6 +75,8 @@ pub(crate) enum FieldValue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemType {
     Bytes,
+    /// Bytes, as the text that they are.
+    BytesAsText,
     Time,
 }
 
@@ -82,12 +89,20 @@ pub(crate) struct ParsedRecord {
     pub(crate) scratch: String,
     /// Why the values with these texts cannot be stored.
     unusable: Vec<(Span, RecordError)>,
+    /// The fields that were found inside others.
+    nested: Vec<FieldId>,
 }
 
 impl ParsedRecord {
     pub(crate) fn new(fields: usize) -> ParsedRecord {
         let values = vec![FieldValue::Missing; fields];
-        ParsedRecord { values, present: Vec::with_capacity(64), scratch: String::new(), unusable: Vec::new() }
+        ParsedRecord {
+            values,
+            present: Vec::with_capacity(64),
+            scratch: String::new(),
+            unusable: Vec::new(),
+            nested: Vec::new(),
+        }
     }
 
     pub(crate) fn value(&self, field: FieldId) -> FieldValue {
@@ -118,6 +133,18 @@ impl ParsedRecord {
         }
         self.scratch.clear();
         self.unusable.clear();
+        self.nested.clear();
+    }
+
+    /// Sets a field that was found inside another.
+    pub(crate) fn set_nested(&mut self, field: FieldId, value: FieldValue) {
+        self.set(field, value);
+        self.nested.push(field);
+    }
+
+    /// Whether the field was found inside another one.
+    pub(crate) fn is_nested(&self, field: FieldId) -> bool {
+        self.nested.contains(&field)
     }
 
     /// Notes why the value with this text cannot be stored.

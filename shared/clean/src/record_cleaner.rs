@@ -12,6 +12,7 @@ use crate::compiled_contract::CompiledContract;
 use crate::field_table::FieldTable;
 use crate::json_object::write_json_object;
 use crate::key::{KEY_BYTES, RecordIdentity};
+use crate::nested_fields::NestedValues;
 use crate::parsed_record::{MAX_RECORD_BYTES, ParsedRecord};
 use crate::reason::{Reason, RecordError};
 use crate::record_origin::RecordOrigin;
@@ -80,6 +81,9 @@ pub struct RecordCleaner {
     typed_fields: TypedFields,
     /// Sorted by name. A dataset is referred to by its index here.
     contracts: Vec<CompiledContract>,
+    /// The contracts in whose shape a field is inside another.
+    nested_shapes: Vec<usize>,
+    nested_values: NestedValues,
     /// The open batch of each contract.
     batches: Vec<BatchBuilder>,
     quarantine: usize,
@@ -131,6 +135,8 @@ impl RecordCleaner {
             record: ParsedRecord::new(fields.len()),
             fields,
             typed_fields: TypedFields::default(),
+            nested_shapes: (0..contracts.len()).filter(|at| contracts[*at].has_nested_shape()).collect(),
+            nested_values: NestedValues::default(),
             contracts,
             arrived_at,
             row: Row::default(),
@@ -293,12 +299,11 @@ impl RecordCleaner {
             RecordError::new(Reason::InvalidUtf8, format!("no UTF-8 at byte {}", error.valid_up_to()))
         })?;
         let (text, at) = self.parse_and_route(text, hint, *dataset)?;
-        if self.record.has(self.fields.types_field()) {
-            self.typed_fields.apply(&mut self.record, text, &self.fields);
-        }
         *dataset = Some(at);
-
         let contract = &self.contracts[at];
+        if self.record.has(self.fields.types_field()) {
+            self.typed_fields.apply(&mut self.record, text, &self.fields, contract);
+        }
         let is_recognised = contract.recognises(&self.record);
         if !is_recognised && !contract.reads_any(&self.record) {
             return Err(nothing_found(&contract.contract));
@@ -321,10 +326,10 @@ impl RecordCleaner {
         hint: Option<&str>,
         hinted: Option<usize>,
     ) -> Result<(&'t str, usize), RecordError> {
-        record_parser::parse(text, &mut self.record, &mut self.fields)?;
+        self.parse(text)?;
         let routed = self.route(hint, hinted);
         if let Ok(at) = routed
-            && self.contracts[at].recognises(&self.record)
+            && self.is_recognised(at, text)?
         {
             return Ok((text, at));
         }
@@ -332,17 +337,37 @@ impl RecordCleaner {
         for _ in 0..MAX_ENVELOPES {
             let Some(wrapped) = pinlake_payload::wrapped_object(inner) else { break };
             inner = wrapped;
-            if record_parser::parse(inner, &mut self.record, &mut self.fields).is_ok()
+            if self.parse(inner).is_ok()
                 && let Ok(at) = self.route(hint, hinted)
-                && self.contracts[at].recognises(&self.record)
+                && self.is_recognised(at, inner).is_ok_and(|is_recognised| is_recognised)
             {
                 return Ok((inner, at));
             }
         }
         if inner.len() != text.len() {
-            record_parser::parse(text, &mut self.record, &mut self.fields)?;
+            self.parse(text)?;
         }
-        Ok((text, routed?))
+        let at = routed?;
+        self.is_recognised(at, text)?;
+        Ok((text, at))
+    }
+
+    /// Parses a record, with the fields that shapes need.
+    fn parse(&mut self, text: &str) -> Result<(), RecordError> {
+        record_parser::parse(text, &mut self.record, &mut self.fields)?;
+        for at in &self.nested_shapes {
+            self.contracts[*at].nested.find(&mut self.record, text, &mut self.nested_values)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the contract recognises the record that was parsed from `text`. Finds its fields that are inside others.
+    fn is_recognised(&mut self, at: usize, text: &str) -> Result<bool, RecordError> {
+        let contract = &self.contracts[at];
+        if !contract.nested.is_empty() {
+            contract.nested.find(&mut self.record, text, &mut self.nested_values)?;
+        }
+        Ok(contract.recognises(&self.record))
     }
 
     fn append_row(&mut self, at: usize, text: &str, bytes: usize, identity: Option<RecordIdentity<'_>>) {

@@ -3,13 +3,14 @@
 //! The parser is our own: it is several times as fast as the `strptime` of chrono (`docs/decisions/dates-by-hand.md`). A property test
 //! compares the two.
 
-use chrono::NaiveDate;
-use pinlake_schema::{TimeFormat, TimePart};
+use chrono::{DateTime, LocalResult, NaiveDate, Offset as _, TimeZone as _};
+use pinlake_schema::{TimeFormat, TimePart, Tz};
 
 use crate::decimal;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
-pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+const SECONDS_PER_DAY: i64 = 86_400;
+pub(crate) const MICROS_PER_DAY: i64 = SECONDS_PER_DAY * MICROS_PER_SECOND;
 
 /// The value of a record that is to be parsed as a date or time.
 #[derive(Clone, Copy)]
@@ -22,11 +23,12 @@ pub(crate) enum TimeValue<'a> {
     Nested(&'a str),
 }
 
-/// Parses a value by the first format that matches it; returns microseconds since 1970-01-01 UTC.
-pub(crate) fn parse(value: TimeValue<'_>, formats: &[TimeFormat]) -> Option<i64> {
+/// Parses a value by the first format that matches it; returns microseconds since 1970-01-01 UTC. `zone` is that of times that name none;
+/// `None` for UTC.
+pub(crate) fn parse(value: TimeValue<'_>, formats: &[TimeFormat], zone: Option<Tz>) -> Option<i64> {
     formats.iter().find_map(|format| match (format, value) {
-        (TimeFormat::Pattern { parts, .. }, TimeValue::Text(text)) => parse_pattern(text, parts),
-        (TimeFormat::MongoDate, TimeValue::Nested(json)) => parse_mongo_date(json),
+        (TimeFormat::Pattern { parts, .. }, TimeValue::Text(text)) => parse_pattern(text, parts, zone),
+        (TimeFormat::MongoDate, TimeValue::Nested(json)) => parse_mongo_date(json, zone),
         (TimeFormat::UnixSeconds, TimeValue::Text(text) | TimeValue::Number(text)) => {
             check_range(parse_unix(text, 6)?)
         }
@@ -38,6 +40,9 @@ pub(crate) fn parse(value: TimeValue<'_>, formats: &[TimeFormat]) -> Option<i64>
         }
         (TimeFormat::UnixNanos, TimeValue::Text(text) | TimeValue::Number(text)) => {
             check_range(parse_unix(text, -3)?)
+        }
+        (TimeFormat::UnixDays, TimeValue::Text(text) | TimeValue::Number(text)) => {
+            check_range(decimal::parse_scaled(text, 0).ok()?.checked_mul(MICROS_PER_DAY)?)
         }
         _ => None,
     })
@@ -257,7 +262,19 @@ const ZONES: [(&str, i8); 20] = [
     ("MSK", 3),
 ];
 
-fn parse_pattern(text: &str, parts: &[TimePart]) -> Option<i64> {
+/// Seconds east of UTC in a zone at a local time, given in seconds. Where clocks are set back, so that a time comes twice, it is the
+/// first. `None` if clocks are set forward over it.
+fn find_offset(zone: Tz, local: i64) -> Option<i64> {
+    let local = DateTime::from_timestamp(local, 0)?.naive_utc();
+    match zone.offset_from_local_datetime(&local) {
+        LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => {
+            Some(offset.fix().local_minus_utc().into())
+        }
+        LocalResult::None => None,
+    }
+}
+
+fn parse_pattern(text: &str, parts: &[TimePart], default_zone: Option<Tz>) -> Option<i64> {
     let mut cursor = Cursor(text.as_bytes());
     let (mut year, mut month, mut day) = (1970, 1, 1);
     let (mut hour, mut minute, mut second, mut micros) = (0, 0, 0, 0);
@@ -304,14 +321,18 @@ fn parse_pattern(text: &str, parts: &[TimePart]) -> Option<i64> {
     if zone.is_some() {
         cursor.region()?;
     }
-    let zone = zone.unwrap_or(0);
     hour += half_day.unwrap_or(0);
     if !cursor.0.is_empty() || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let seconds = i64::from(hour * 3600 + minute * 60 + second) - zone;
     let day = days_from_epoch(i32::try_from(year).ok()?, month, day)?;
-    check_range(day * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros)
+    let local = day * SECONDS_PER_DAY + i64::from(hour * 3600 + minute * 60 + second);
+    let zone = match (zone, default_zone) {
+        (Some(zone), _) => zone,
+        (None, Some(default)) => find_offset(default, local)?,
+        (None, None) => 0,
+    };
+    check_range((local - zone) * MICROS_PER_SECOND + micros)
 }
 
 /// Whether a pattern begins with year, month and day in numbers.
@@ -340,19 +361,20 @@ const ISO: [TimePart; 11] = {
 };
 
 /// Parses a point in time or a date as a typed file has it: `2020-08-28T03:52:47.5Z`, `2020-08-28`.
-pub(crate) fn parse_iso(text: &str) -> Option<i64> {
+pub(crate) fn parse_iso(text: &str, zone: Option<Tz>) -> Option<i64> {
     let date_parts = &ISO[..5];
-    parse_pattern(text, if text.contains('T') { &ISO } else { date_parts })
+    parse_pattern(text, if text.contains('T') { &ISO } else { date_parts }, zone)
 }
 
 /// `{"$date": "2020-08-28T03:52:47Z"}`, `{"$date": 1598586767000}`, `{"$date": {"$numberLong": "1598586767000"}}`.
-fn parse_mongo_date(json: &str) -> Option<i64> {
+fn parse_mongo_date(json: &str, zone: Option<Tz>) -> Option<i64> {
     let value: serde_json::Value = serde_json::from_str(json).ok()?;
     let object = value.as_object().filter(|object| object.len() == 1)?;
     let date = object.get("$date")?;
     let millis = match date {
         serde_json::Value::String(text) => {
-            return parse_pattern(text, &ISO).or_else(|| parse_pattern(&text.replacen(' ', "T", 1), &ISO));
+            return parse_pattern(text, &ISO, zone)
+                .or_else(|| parse_pattern(&text.replacen(' ', "T", 1), &ISO, zone));
         }
         serde_json::Value::Number(number) => number.as_i64()?,
         serde_json::Value::Object(wrapped) => wrapped.get("$numberLong")?.as_str()?.parse().ok()?,
@@ -387,7 +409,7 @@ mod tests {
             ("9999-12-31T23:59:59.999999Z", Some(last)),
             ("9999-12-31T23:59:59-01:00", None),
         ] {
-            assert_eq!(parse(TimeValue::Text(text), &all), micros, "{text}");
+            assert_eq!(parse(TimeValue::Text(text), &all, None), micros, "{text}");
         }
     }
 
@@ -421,7 +443,7 @@ mod tests {
             ("0000-01-01 00:00:00", None),
             ("", None),
         ] {
-            assert_eq!(parse(TimeValue::Text(text), &all), micros, "{text}");
+            assert_eq!(parse(TimeValue::Text(text), &all, None), micros, "{text}");
         }
         for (json, micros) in [
             (r#"{"$date": "2020-08-28T03:52:47Z"}"#, Some(at)),
@@ -432,7 +454,7 @@ mod tests {
             (r#"{"date": 1598586767000}"#, None),
             (r#"[1]"#, None),
         ] {
-            assert_eq!(parse(TimeValue::Nested(json), &all), micros, "{json}");
+            assert_eq!(parse(TimeValue::Nested(json), &all, None), micros, "{json}");
         }
         for (text, pattern, micros) in [
             ("2019:02:22 20:21:06", "%Y-%m-%d %H:%M:%S", 1_550_866_866_000_000),
@@ -451,7 +473,7 @@ mod tests {
             ("8/28/20 03:52:47 PM", "%m/%d/%y %I:%M:%S %p", at + 12 * 3600 * MICROS_PER_SECOND),
             ("28-May-69", "%d-%b-%y", -18_835_200_000_000),
         ] {
-            assert_eq!(parse(TimeValue::Text(text), &formats(&[pattern])), Some(micros), "{text}");
+            assert_eq!(parse(TimeValue::Text(text), &formats(&[pattern]), None), Some(micros), "{text}");
         }
         for (text, pattern) in [
             ("2019:02:22", "%Y%m%d"),
@@ -465,7 +487,7 @@ mod tests {
             ("Xyz, 28 Aug 2020", "%a, %d %b %Y"),
             ("Aug 28, 2020", "%B %d, %Y"),
         ] {
-            assert_eq!(parse(TimeValue::Text(text), &formats(&[pattern])), None, "{text}");
+            assert_eq!(parse(TimeValue::Text(text), &formats(&[pattern]), None), None, "{text}");
         }
         for (number, format, micros) in [
             ("1764286891.7329066", "unix_seconds", 1_764_286_891_732_906),
@@ -475,15 +497,15 @@ mod tests {
             ("1598586767000000", "unix_micros", at),
             ("1598586767000000999", "unix_nanos", at),
         ] {
-            assert_eq!(parse(TimeValue::Number(number), &formats(&[format])), Some(micros), "{number}");
+            assert_eq!(parse(TimeValue::Number(number), &formats(&[format]), None), Some(micros), "{number}");
         }
-        assert_eq!(parse(TimeValue::Number("1598586767"), &all), None);
+        assert_eq!(parse(TimeValue::Number("1598586767"), &all, None), None);
         assert_eq!(
-            parse(TimeValue::Number("1598586767.25"), &formats(&["unix_seconds"])),
+            parse(TimeValue::Number("1598586767.25"), &formats(&["unix_seconds"]), None),
             Some(at + 250_000)
         );
-        assert_eq!(parse(TimeValue::Text("1598586767000"), &formats(&["unix_millis"])), Some(at));
-        assert_eq!(parse(TimeValue::Number("99999999999999999"), &formats(&["unix_millis"])), None);
+        assert_eq!(parse(TimeValue::Text("1598586767000"), &formats(&["unix_millis"]), None), Some(at));
+        assert_eq!(parse(TimeValue::Number("99999999999999999"), &formats(&["unix_millis"]), None), None);
     }
 
     /// Parses a date and time with chrono's `strptime`, which reads a fraction as `%.f`, and no zone.
@@ -516,7 +538,7 @@ mod tests {
     /// Checks that chrono accepts what we accept, with the same value. Chrono accepts more: signs, white space, leap seconds,
     /// years of fewer digits, and names of months that are written in full.
     fn compare_with_chrono(text: &str, pattern: &str) -> Result<bool, TestCaseError> {
-        let ours = parse(TimeValue::Text(text), &formats(&[pattern]));
+        let ours = parse(TimeValue::Text(text), &formats(&[pattern]), None);
         if ours.is_some() {
             // Chrono has no other separators, and a point only before a fraction.
             let theirs = parse_with_chrono(&with_separators(text, pattern), pattern);

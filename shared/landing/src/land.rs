@@ -279,10 +279,7 @@ impl<'a> RecordSplitter<'a> {
 
     /// Whether a contract reads a field of this name.
     fn is_field(&self, name: &str) -> bool {
-        let reads = |contract: &Contract| {
-            let columns = contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
-            columns.chain(&contract.route.shape).any(|field| field == name)
-        };
+        let reads = |contract: &Contract| contract.top_level_fields().iter().any(|field| field == name);
         self.catalog.contracts().any(|contract| reads(contract))
     }
 

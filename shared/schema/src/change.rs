@@ -204,7 +204,10 @@ fn has_same_rules(before: &Column, after: &Column) -> bool {
         required: _,
         counts,
         remove_prefix,
+        remove_suffix,
+        locale,
         formats,
+        zone,
     } = before;
     let same_null = null.len() == after.null.len() && null.iter().all(|marker| after.null.contains(marker));
     let texts = |formats: &[crate::TimeFormat]| {
@@ -214,6 +217,9 @@ fn has_same_rules(before: &Column, after: &Column) -> bool {
         && same_null
         && *counts == after.counts
         && *remove_prefix == after.remove_prefix
+        && *remove_suffix == after.remove_suffix
+        && *locale == after.locale
+        && *zone == after.zone
         && texts(formats) == texts(&after.formats)
 }
 
@@ -249,6 +255,7 @@ mod tests {
         let dropped = VISIT.split("[[column]]\nname = \"page\"").next().unwrap();
         let tightened = format!("{VISIT}required = true\n");
         let renamed = VISIT.replace("page", "url");
+        let localized = VISIT.replace("required", "locale = \"de\"\nremove_suffix = \"%\"\nrequired");
         let narrowed = VISIT.replace("string", "date");
         for (identity, columns, class, keys) in [
             (ROW, VISIT, None, Some(&[][..])),
@@ -271,6 +278,8 @@ mod tests {
             (BY_VISITOR, &narrowed, Some(Rebuild), Some(&[])),
             (BY_RECORD, &alternative, Some(Compatible), Some(&[])),
             (BY_RECORD, dropped, Some(Rebuild), Some(&[])),
+            (ROW, &localized, Some(Rebuild), None),
+            (BY_RECORD, &localized, Some(Compatible), Some(&[])),
         ] {
             let (old, new) = (contract(identity, VISIT), contract(identity, columns));
             let changes = compare_contracts(&old, &new);

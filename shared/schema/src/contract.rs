@@ -1,12 +1,15 @@
 //! The model of a contract.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono_tz::Tz;
 
+use crate::field_path::FieldPath;
+use crate::number_locale::NumberLocale;
 use crate::timestamp::TimeFormat;
 use crate::webhook::Webhook;
 use crate::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
@@ -44,6 +47,7 @@ pub struct Contract {
     pub keep: Option<KeepLatest>,
     /// The table's columns, in order.
     pub columns: Vec<Column>,
+    top_level_fields: Vec<String>,
     pub(crate) hash: String,
     pub(crate) identity_hash: String,
     pub(crate) former_identity_hash: Option<String>,
@@ -148,11 +152,17 @@ pub struct Column {
     pub counts: bool,
     /// Text that is removed from the beginning of values.
     pub remove_prefix: Option<String>,
+    /// Text that is removed from the end of values.
+    pub remove_suffix: Option<String>,
+    /// How texts write numbers.
+    pub locale: Option<NumberLocale>,
     /// Formats of dates and times, tried in order.
     pub formats: Vec<TimeFormat>,
+    /// The zone of times that name none; `None` for UTC.
+    pub zone: Option<Tz>,
 }
 
-/// Alternative names of one field: the first that is present and not null is used.
+/// Alternative names of one field, or [paths](crate::field_path) to it: the first that is present and not null is used.
 pub type FieldNames = Vec<String>;
 
 /// The fields that a column is derived from.
@@ -335,6 +345,8 @@ impl Contract {
         if keep.as_ref().is_some_and(|keep| !keep.delete_when.is_empty()) {
             landing.push(Field::new(DELETED_COLUMN, DataType::Boolean, false));
         }
+        let rules = keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
+        let top_level_fields = find_top_level_fields(&columns, route.shape.iter().chain(rules));
         Contract {
             name,
             version,
@@ -344,6 +356,7 @@ impl Contract {
             webhook,
             identity,
             keep,
+            top_level_fields,
             columns,
             hash,
             identity_hash,
@@ -352,6 +365,12 @@ impl Contract {
             table_schema: Arc::new(Schema::new(table)),
             landing_schema: Arc::new(Schema::new(landing)),
         }
+    }
+
+    /// The fields at the top level of a record that columns or the shape read: of a path its first step, and also its whole text, because a
+    /// field of that name takes precedence.
+    pub fn top_level_fields(&self) -> &[String] {
+        &self.top_level_fields
     }
 
     /// `name@version`: how tables and quarantine rows refer to a contract.
@@ -401,6 +420,18 @@ impl Contract {
     pub fn landing_schema(&self) -> SchemaRef {
         Arc::clone(&self.landing_schema)
     }
+}
+
+/// In the order of the columns, each field once.
+fn find_top_level_fields<'a>(columns: &'a [Column], others: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
+    let read = columns.iter().flat_map(|column| column.source.fields()).flatten();
+    for text in read.chain(others) {
+        let names = FieldPath::top_level_names(text);
+        found.extend(names.into_iter().filter(|name| seen.insert(name.clone())));
+    }
+    found
 }
 
 /// The comment on [`KEY_COLUMN`] in tables.

@@ -5,6 +5,7 @@ use crate::contract::{
     Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, KeepLatest,
     MisroutedPolicy, Route, Scalar,
 };
+use crate::number_locale::NumberLocale;
 use crate::timestamp::TimeFormat;
 
 /// Hashes everything that affects cleaned rows.
@@ -207,7 +208,19 @@ impl Canonical {
             Some(prefix) => self.number(1).text(prefix),
         };
         let formats: Vec<String> = column.formats.iter().map(TimeFormat::as_str).map(str::to_owned).collect();
-        self.names(&formats)
+        self.names(&formats);
+        self.rule("remove_suffix", column.remove_suffix.as_deref());
+        self.rule("locale", column.locale.map(NumberLocale::as_str));
+        self.rule("zone", column.zone.map(|zone| zone.name()));
+        self
+    }
+
+    /// Rules that a column does not have add nothing, so that contracts from before they existed keep their hashes. The next column cannot
+    /// be taken for a rule, because no name has a `=`.
+    fn rule(&mut self, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(&format!("={key}")).text(value);
+        }
     }
 
     fn finish(&self) -> String {

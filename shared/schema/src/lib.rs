@@ -41,12 +41,16 @@ mod change;
 mod contract;
 mod contract_error;
 pub mod field_name;
+pub mod field_path;
 mod fingerprint;
+mod number_locale;
 mod pattern;
 mod reader;
 pub mod stream_key;
 mod timestamp;
 mod webhook;
+
+pub use chrono_tz::Tz;
 
 pub use catalog::{Catalog, StreamRoute};
 pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
@@ -55,6 +59,7 @@ pub use contract::{
     MisroutedPolicy, Route, Scalar, Type,
 };
 pub use contract_error::{ContractError, ContractErrors};
+pub use number_locale::NumberLocale;
 pub use timestamp::{TimeFormat, TimePart};
 pub use webhook::{SecretName, SignatureScheme, Webhook};
 

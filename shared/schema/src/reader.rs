@@ -11,11 +11,15 @@ mod webhook;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+use chrono_tz::{TZ_VARIANTS, Tz};
+
 use crate::contract::{
     Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, MisroutedPolicy,
     Route, Scalar, Type,
 };
 use crate::contract_error::ContractError;
+use crate::field_path::FieldPath;
+use crate::number_locale::NumberLocale;
 use crate::timestamp::{self, TimeFormat};
 use crate::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
 use suggest::{find_similar, format_list};
@@ -160,7 +164,7 @@ const CONTRACT_KEYS: [&str; 10] =
     ["name", "version", "description", "identity", "keep", "null", "route", "file", "webhook", "column"];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
-const COLUMN_KEYS: [&str; 12] = [
+const COLUMN_KEYS: [&str; 15] = [
     "name",
     "type",
     "description",
@@ -172,7 +176,10 @@ const COLUMN_KEYS: [&str; 12] = [
     "required",
     "counts",
     "remove_prefix",
+    "remove_suffix",
+    "locale",
     "formats",
+    "zone",
 ];
 
 fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>) -> Option<Located<'a>> {
@@ -327,12 +334,15 @@ fn parse_route(section: &Section<'_>, claims: &mut Vec<Claim>, diagnostics: &mut
     let files = claimed("files", ClaimKind::File, diagnostics);
 
     let shape = section.strings("shape", diagnostics);
+    check_paths(&shape, diagnostics);
     if let (Some(first), Some(last)) = (shape.first(), shape.last()) {
         let sorted: BTreeSet<&str> = shape.iter().map(|field| field.value.as_str()).collect();
         let value = sorted.into_iter().collect::<Vec<_>>().join(", ");
         claims.push(Claim { kind: ClaimKind::Shape, value, span: first.span.start..last.span.end });
     }
-    let any_of = values(section.strings("any_of", diagnostics));
+    let any_of = section.strings("any_of", diagnostics);
+    check_paths(&any_of, diagnostics);
+    let any_of = values(any_of);
     let misrouted = match section.string("misrouted", diagnostics) {
         None => MisroutedPolicy::default(),
         Some(word) => match word.value.as_str() {
@@ -451,7 +461,10 @@ fn parse_column(
     let counts = section.boolean("counts", diagnostics).unwrap_or(false);
     let null = values(section.strings("null", diagnostics));
     let remove_prefix = section.string("remove_prefix", diagnostics).map(|text| text.value);
+    let remove_suffix = section.string("remove_suffix", diagnostics).map(|text| text.value);
+    let locale = parse_locale(section, diagnostics);
     let mut formats = parse_formats(section, diagnostics);
+    let zone = parse_zone(section, diagnostics);
     let source = parse_source(section, name.as_ref().map(|name| name.value.as_str()), diagnostics);
     let (name, (data_type, type_span), source) = (name?, data_type?, source?);
 
@@ -469,9 +482,15 @@ fn parse_column(
     let is_number = matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64);
     let is_time = matches!(scalar, Scalar::Timestamp | Scalar::Date);
     require_type("counts", is_number && !is_array, "make it int64, int32 or float64");
-    require_type("remove_prefix", data_type == Type::Scalar(Scalar::String), "make it string");
+    let is_text_or_number = !is_array && (is_number || scalar == Scalar::String);
+    for key in ["remove_prefix", "remove_suffix"] {
+        require_type(key, is_text_or_number, "make it string, int64, int32 or float64");
+    }
+    require_type("locale", is_number && !is_array, "make it int64, int32 or float64");
     require_type("formats", is_time, "make it timestamp or date");
-    require_type("join", data_type == Type::Scalar(Scalar::String), "make it string");
+    require_type("zone", scalar == Scalar::Timestamp, "make it timestamp");
+    let is_joinable = !is_array && (is_time || scalar == Scalar::String);
+    require_type("join", is_joinable, "make it string, timestamp or date");
     require_type("array_of", is_array, "make it an array such as array<float64>");
     if data_type == Type::Array(Scalar::Json) {
         diagnostics.add(
@@ -489,7 +508,18 @@ fn parse_column(
         );
     }
     if is_quarantine {
-        for key in ["from", "join", "array_of", "null", "counts", "remove_prefix", "formats"] {
+        for key in [
+            "from",
+            "join",
+            "array_of",
+            "null",
+            "counts",
+            "remove_prefix",
+            "remove_suffix",
+            "locale",
+            "formats",
+            "zone",
+        ] {
             if let Some(span) = section.key_span(key) {
                 diagnostics.add(
                     span,
@@ -514,7 +544,10 @@ fn parse_column(
             required,
             counts,
             remove_prefix,
+            remove_suffix,
+            locale,
             formats,
+            zone,
         },
         span,
     ))
@@ -528,6 +561,35 @@ fn default_formats(scalar: Scalar) -> Vec<TimeFormat> {
     patterns.iter().filter_map(|pattern| TimeFormat::parse(pattern).ok()).collect()
 }
 
+fn parse_locale(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<NumberLocale> {
+    let written = section.string("locale", diagnostics)?;
+    let locale = NumberLocale::parse(&written.value);
+    if locale.is_none() {
+        let names = NumberLocale::NAMES.map(|(name, _)| name);
+        let help = match find_similar(&written.value, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("locales are {}", format_list(&names)),
+        };
+        diagnostics.add(written.span, format!("unknown locale `{}`", written.value), help);
+    }
+    locale
+}
+
+fn parse_zone(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Tz> {
+    let written = section.string("zone", diagnostics)?;
+    let zone = written.value.parse::<Tz>().ok();
+    if zone.is_none() {
+        let names = TZ_VARIANTS.map(|zone| zone.name());
+        let help = match find_similar(&written.value, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write a name of the IANA database such as \"Europe/Berlin\" or \"America/New_York\""
+                .to_owned(),
+        };
+        diagnostics.add(written.span, format!("unknown zone `{}`", written.value), help);
+    }
+    zone
+}
+
 fn parse_formats(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Vec<TimeFormat> {
     let mut formats = Vec::new();
     for written in section.strings("formats", diagnostics) {
@@ -536,7 +598,7 @@ fn parse_formats(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Ve
             Err(why) => {
                 let help = match find_similar(&written.value, &timestamp::WORDS) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => "write a pattern such as \"%Y-%m-%d %H:%M:%S\", or \"$date\", \"unix_seconds\", \"unix_millis\", \"unix_micros\", \"unix_nanos\"".to_owned(),
+                    None => "write a pattern such as \"%Y-%m-%d %H:%M:%S\", or \"$date\", \"unix_seconds\", \"unix_millis\", \"unix_micros\", \"unix_nanos\", \"unix_days\"".to_owned(),
                 };
                 diagnostics.add(
                     written.span,
@@ -566,7 +628,11 @@ fn parse_source(
     }
     Some(match given.first().copied() {
         None => ColumnSource::Field(vec![name?.to_owned()]),
-        Some("from") => ColumnSource::Field(values(section.strings("from", diagnostics))),
+        Some("from") => {
+            let fields = section.strings("from", diagnostics);
+            check_paths(&fields, diagnostics);
+            ColumnSource::Field(values(fields))
+        }
         Some("join") => {
             let separator =
                 section.string("separator", diagnostics).map(|text| text.value).unwrap_or_default();
@@ -578,7 +644,22 @@ fn parse_source(
 
 /// A list of fields, each a name or a list of alternative names.
 fn parse_fields(section: &Section<'_>, key: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<FieldNames> {
-    section.string_lists(key, diagnostics).into_iter().map(values).collect()
+    let fields = section.string_lists(key, diagnostics);
+    fields.iter().for_each(|alternatives| check_paths(alternatives, diagnostics));
+    fields.into_iter().map(values).collect()
+}
+
+/// Reports fields that begin as a path and are none.
+fn check_paths(fields: &[Spanned<String>], diagnostics: &mut Diagnostics<'_>) {
+    for field in fields {
+        if let Err(why) = FieldPath::parse(&field.value) {
+            diagnostics.add(
+                field.span.clone(),
+                format!("`{}` is neither a field nor a path: {why}", field.value),
+                r"write a path such as after.id or params[key=session].value; a backslash makes a character literal",
+            );
+        }
+    }
 }
 
 fn parse_type(written: &Spanned<String>, diagnostics: &mut Diagnostics<'_>) -> Option<Type> {

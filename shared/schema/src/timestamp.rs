@@ -21,6 +21,8 @@ pub enum TimeFormat {
     UnixMicros,
     /// Nanoseconds since 1970-01-01 UTC, as a number or a string.
     UnixNanos,
+    /// Days since 1970-01-01, as an integer or a string.
+    UnixDays,
 }
 
 /// A part of a pattern.
@@ -57,7 +59,8 @@ pub enum TimePart {
 }
 
 /// The formats that are not patterns.
-pub(crate) const WORDS: [&str; 5] = ["$date", "unix_seconds", "unix_millis", "unix_micros", "unix_nanos"];
+pub(crate) const WORDS: [&str; 6] =
+    ["$date", "unix_seconds", "unix_millis", "unix_micros", "unix_nanos", "unix_days"];
 
 impl TimeFormat {
     /// Parses a format of a contract.
@@ -71,6 +74,7 @@ impl TimeFormat {
             "unix_millis" => return Ok(TimeFormat::UnixMillis),
             "unix_micros" => return Ok(TimeFormat::UnixMicros),
             "unix_nanos" => return Ok(TimeFormat::UnixNanos),
+            "unix_days" => return Ok(TimeFormat::UnixDays),
             _ => {}
         }
         let mut parts = Vec::new();
@@ -139,6 +143,7 @@ impl TimeFormat {
             TimeFormat::UnixMillis => "unix_millis",
             TimeFormat::UnixMicros => "unix_micros",
             TimeFormat::UnixNanos => "unix_nanos",
+            TimeFormat::UnixDays => "unix_days",
         }
     }
 }
@@ -156,7 +161,7 @@ mod tests {
         assert!(TimeFormat::parse("%Y-%m-%d %H:%M:%S").is_ok());
         assert_eq!(TimeFormat::parse("$date"), Ok(TimeFormat::MongoDate));
         for text in
-            ["%Y-%m-%d %H:%M:%S.%f", "%a, %d %b %y %I:%M:%S %p %z", "%B %d, %Y", "unix_micros", "unix_nanos"]
+            ["%Y-%m-%d %H:%M:%S.%f", "%a, %d %b %y %I:%M:%S %p %z", "%B %d, %Y", "unix_micros", "unix_days"]
         {
             assert_eq!(TimeFormat::parse(text).expect(text).as_str(), text);
         }

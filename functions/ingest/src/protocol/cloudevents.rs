@@ -87,10 +87,8 @@ pub(super) fn decode(
     mode: Mode,
 ) -> Result<PackedRequest, ApiError> {
     let contract = context.target.dataset().and_then(|dataset| context.catalog.contract(dataset));
-    let reads_data = contract.is_some_and(|contract| {
-        let mut fields = contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
-        fields.any(|field| field == "data")
-    });
+    let reads_data =
+        contract.is_some_and(|contract| contract.top_level_fields().iter().any(|field| field == "data"));
     decode_body(&context.text()?, mode, reads_data, Packer::new(context.target.dataset(), request_id))
 }
 

@@ -39,8 +39,7 @@ impl FileContract {
         let mut fields: Vec<String> = Vec::new();
         let mut folded = HashSet::new();
         for contract in &contracts {
-            let read = contract.columns.iter().flat_map(|column| column.source.fields().iter().flatten());
-            for field in read.chain(&contract.route.shape) {
+            for field in contract.top_level_fields() {
                 if folded.insert(fold(field)) {
                     fields.push(field.clone());
                 }

@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
     Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -21,7 +21,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Timelike};
 
 use crate::reason::{Reason, RecordError};
-use crate::typed_fields::{BINARY, DATE, TIMESTAMP, TYPES_FIELD};
+use crate::typed_fields::{BINARY, BINARY_AS_TEXT, DATE, TIMESTAMP, TYPES_FIELD};
 
 /// The years that a table may contain.
 const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
@@ -37,10 +37,17 @@ pub(super) struct RowWriter {
     types: Vec<u8>,
 }
 
+/// Writes the values of a column, or of a member of a structure.
 struct ColumnWriter {
     /// The name as a JSON string.
     name: Vec<u8>,
     is_uuid: bool,
+    /// Whether it is a column: the bytes in a structure are the text that they are.
+    place: Place,
+    /// The type that is stated, as JSON.
+    stated: Option<Vec<u8>>,
+    /// The members, if it is a structure.
+    members: Vec<ColumnWriter>,
 }
 
 /// Why a value cannot be written as JSON.
@@ -51,16 +58,18 @@ fn problem(reason: Reason, detail: impl Into<String>) -> Problem {
 }
 
 impl RowWriter {
-    /// `columns` are the name and the type of each column, and whether it has UUIDs.
-    pub(super) fn new<'a>(columns: impl Iterator<Item = (&'a str, &'a DataType, bool)>) -> RowWriter {
+    /// `columns` are the name and the type of each column. `is_uuid` says of the names that lead to a value whether it is a UUID.
+    pub(super) fn new<'a>(
+        columns: impl Iterator<Item = (&'a str, &'a DataType)>,
+        is_uuid: &dyn Fn(&[&str]) -> bool,
+    ) -> RowWriter {
         let mut writer = RowWriter { columns: Vec::new(), types: Vec::new() };
-        for (name, data_type, is_uuid) in columns {
-            let mut quoted = Vec::new();
-            write_text(&mut quoted, name);
-            if let Some(stated) = stated_type(data_type).filter(|_| !is_uuid) {
-                push_member(&mut writer.types, &quoted, &stated);
+        for (name, data_type) in columns {
+            let column = ColumnWriter::new(&mut vec![name], data_type, Place::Column, is_uuid);
+            if let Some(stated) = &column.stated {
+                push_member(&mut writer.types, &column.name, stated);
             }
-            writer.columns.push(ColumnWriter { name: quoted, is_uuid });
+            writer.columns.push(column);
         }
         writer
     }
@@ -76,18 +85,8 @@ impl RowWriter {
                 separator = b',';
                 out.extend_from_slice(&column.name);
                 out.push(b':');
-                let start = out.len();
-                let written = match values.data_type() {
-                    DataType::FixedSizeBinary(16) if column.is_uuid && !values.is_null(row) => {
-                        write_uuid(out, values.as_fixed_size_binary().value(row));
-                        Ok(())
-                    }
-                    _ => write_value(out, values, row, Place::Column),
-                };
-                if let Err(Problem { reason, detail }) = written {
-                    out.truncate(start);
-                    write_text(out, &detail);
-                    push_member(&mut problems, &column.name, &format!("{}: {detail}", reason.code()));
+                if let Err(stated) = column.write(out, values, row) {
+                    push_member(&mut problems, &column.name, &stated);
                 }
             }
             if !self.types.is_empty() || !problems.is_empty() {
@@ -107,35 +106,150 @@ impl RowWriter {
     }
 }
 
-/// Appends `"name":"text"` to the members of an object.
-fn push_member(members: &mut Vec<u8>, quoted_name: &[u8], text: &str) {
+impl ColumnWriter {
+    /// `names` lead to the value. Recurses as deep as the schema nests, which `footer` limits.
+    fn new<'a>(
+        names: &mut Vec<&'a str>,
+        data_type: &'a DataType,
+        place: Place,
+        is_uuid: &dyn Fn(&[&str]) -> bool,
+    ) -> ColumnWriter {
+        let mut name = Vec::new();
+        write_text(&mut name, names.last().copied().unwrap_or_default());
+        let is_uuid_here = *data_type == DataType::FixedSizeBinary(16) && is_uuid(names);
+        let mut members = Vec::new();
+        let mut stated = None;
+        if let DataType::Struct(fields) = data_type {
+            for field in fields {
+                names.push(field.name());
+                members.push(ColumnWriter::new(names, field.data_type(), Place::Nested, is_uuid));
+                names.pop();
+            }
+            stated = state_members(&members, |_, member| member.stated.as_deref());
+        } else if !is_uuid_here {
+            stated = stated_type(data_type, place);
+        }
+        ColumnWriter { name, is_uuid: is_uuid_here, place, stated, members }
+    }
+
+    /// Writes a value. Returns the type to be stated, as JSON, if the value or a part of it cannot be written.
+    fn write(&self, out: &mut Vec<u8>, values: &dyn Array, row: usize) -> Result<(), Vec<u8>> {
+        let start = out.len();
+        let written = match values.data_type() {
+            DataType::FixedSizeBinary(16) if self.is_uuid && !values.is_null(row) => {
+                write_uuid(out, values.as_fixed_size_binary().value(row));
+                Ok(())
+            }
+            DataType::Struct(_) if !values.is_null(row) => {
+                return self.write_members(out, values.as_struct().columns(), row);
+            }
+            _ => write_value(out, values, row, self.place),
+        };
+        written.map_err(|Problem { reason, detail }| {
+            out.truncate(start);
+            write_text(out, &detail);
+            let mut stated = Vec::new();
+            write_text(&mut stated, &format!("{}: {detail}", reason.code()));
+            stated
+        })
+    }
+
+    fn write_members(&self, out: &mut Vec<u8>, columns: &[ArrayRef], row: usize) -> Result<(), Vec<u8>> {
+        let mut problems: Vec<(usize, Vec<u8>)> = Vec::new();
+        out.push(b'{');
+        for (at, (member, values)) in self.members.iter().zip(columns).enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&member.name);
+            out.push(b':');
+            if let Err(stated) = member.write(out, values, row) {
+                problems.push((at, stated));
+            }
+        }
+        out.push(b'}');
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let stated = state_members(&self.members, |at, member| {
+            let problem = problems.iter().find(|(own, _)| *own == at).map(|(_, stated)| stated.as_slice());
+            problem.or(member.stated.as_deref())
+        });
+        Err(stated.unwrap_or_default())
+    }
+}
+
+/// The types of the members of a structure as a JSON object, if there is one.
+fn state_members<'a>(
+    members: &'a [ColumnWriter],
+    stated: impl Fn(usize, &'a ColumnWriter) -> Option<&'a [u8]>,
+) -> Option<Vec<u8>> {
+    let mut types = Vec::new();
+    for (at, member) in members.iter().enumerate() {
+        if let Some(stated) = stated(at, member) {
+            push_member(&mut types, &member.name, stated);
+        }
+    }
+    (!types.is_empty()).then(|| [b"{", types.as_slice(), b"}"].concat())
+}
+
+/// Appends `"name":json` to the members of an object.
+fn push_member(members: &mut Vec<u8>, quoted_name: &[u8], json: &[u8]) {
     if !members.is_empty() {
         members.push(b',');
     }
     members.extend_from_slice(quoted_name);
     members.push(b':');
-    write_text(members, text);
+    members.extend_from_slice(json);
 }
 
-/// The type of a column whose values are text in JSON and more than text in Parquet.
-fn stated_type(data_type: &DataType) -> Option<String> {
+/// The type of values that are text in JSON and more than text in Parquet, as JSON.
+fn stated_type(data_type: &DataType, place: Place) -> Option<Vec<u8>> {
+    let binary = if place == Place::Nested { BINARY_AS_TEXT } else { BINARY };
     let scalar = |data_type: &DataType| match data_type {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            Some(BINARY)
+            Some(binary)
         }
         DataType::Timestamp(..) => Some(TIMESTAMP),
         DataType::Date32 | DataType::Date64 => Some(DATE),
         _ => None,
+    };
+    let text = |text: &str| {
+        let mut stated = Vec::new();
+        write_text(&mut stated, text);
+        stated
     };
     match data_type {
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::FixedSizeList(item, _)
         | DataType::ListView(item)
-        | DataType::LargeListView(item) => Some(format!("list<{}>", scalar(item.data_type())?)),
-        DataType::Dictionary(_, value) => scalar(value).map(str::to_owned),
-        other => scalar(other).map(str::to_owned),
+        | DataType::LargeListView(item) => match scalar(item.data_type()) {
+            Some(scalar) => Some(text(&format!("list<{scalar}>"))),
+            None => state_items(item.data_type()),
+        },
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => fields.get(1).and_then(|values| state_items(values.data_type())),
+            _ => None,
+        },
+        DataType::Struct(fields) => {
+            let mut types = Vec::new();
+            for field in fields {
+                if let Some(stated) = stated_type(field.data_type(), Place::Nested) {
+                    push_member(&mut types, &text(field.name()), &stated);
+                }
+            }
+            (!types.is_empty()).then(|| [b"{", types.as_slice(), b"}"].concat())
+        }
+        DataType::Dictionary(_, value) => scalar(value).map(text),
+        other => scalar(other).map(text),
     }
+}
+
+/// The type of all items of a list, or of all values of a map.
+fn state_items(data_type: &DataType) -> Option<Vec<u8>> {
+    let stated = stated_type(data_type, Place::Nested)?;
+    Some([b"[", stated.as_slice(), b"]"].concat())
 }
 
 /// Where a value is. Only the types of columns, and of the items of their lists, are stated.

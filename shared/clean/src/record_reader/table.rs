@@ -54,16 +54,13 @@ impl Table {
             let mut leaves = columns.iter();
             let fields: Fields =
                 read.schema().fields().iter().map(|field| as_read(field, &mut leaves)).collect();
-            // Only a column of its own has no levels above it.
-            let is_uuid = |name: &str| {
+            let is_uuid = |names: &[&str]| {
                 columns.iter().any(|column| {
-                    column.path().parts() == [name] && column.logical_type_ref() == Some(&LogicalType::Uuid)
+                    column.path().parts() == names && column.logical_type_ref() == Some(&LogicalType::Uuid)
                 })
             };
-            let rows = RowWriter::new(fields.iter().map(|field| {
-                let name = field.name().as_str();
-                (name, field.data_type(), is_uuid(name))
-            }));
+            let columns_as_read = fields.iter().map(|field| (field.name().as_str(), field.data_type()));
+            let rows = RowWriter::new(columns_as_read, &is_uuid);
             let metadata = ArrowReaderMetadata::try_new(
                 count_rows(read.metadata()),
                 options.with_schema(Arc::new(Schema::new(fields))),

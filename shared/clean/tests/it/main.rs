@@ -9,8 +9,10 @@
 )]
 
 mod cleaning;
+mod column_rules;
 mod hostile;
 mod keys;
+mod nested_fields;
 mod real_data;
 mod reasons;
 #[path = "../../../../tests/subprocess.rs"]

@@ -52,12 +52,12 @@ name = "meta"
 type = "json"
 "#;
 
-fn catalog(contract: &str) -> Arc<Catalog> {
+pub(crate) fn catalog(contract: &str) -> Arc<Catalog> {
     contracts_of(&[contract])
 }
 
 /// Cleans the records of a file of the dataset `t`.
-fn clean(catalog: &Arc<Catalog>, name: &str, bytes: Vec<u8>) -> Vec<CleanedRows> {
+pub(crate) fn clean(catalog: &Arc<Catalog>, name: &str, bytes: Vec<u8>) -> Vec<CleanedRows> {
     let mut cleaner = RecordCleaner::new(catalog.clone(), chrono::DateTime::UNIX_EPOCH);
     let mut records = RecordReader::from_bytes(name, bytes.into(), Limits::default()).expect("readable");
     while let Some(record) = records.next().expect("readable") {
@@ -74,7 +74,7 @@ fn clean(catalog: &Arc<Catalog>, name: &str, bytes: Vec<u8>) -> Vec<CleanedRows>
 }
 
 /// The rows of `t`, with their keys of the present epoch.
-fn rows(cleaned: &[CleanedRows]) -> RecordBatch {
+pub(crate) fn rows(cleaned: &[CleanedRows]) -> RecordBatch {
     let rejects: Vec<String> = details(cleaned);
     assert!(rejects.is_empty(), "{rejects:?}");
     let batch = &cleaned[0].rows;
@@ -84,7 +84,7 @@ fn rows(cleaned: &[CleanedRows]) -> RecordBatch {
 }
 
 /// Reason and detail of each quarantined record.
-fn details(cleaned: &[CleanedRows]) -> Vec<String> {
+pub(crate) fn details(cleaned: &[CleanedRows]) -> Vec<String> {
     let quarantined = cleaned.iter().filter(|rows| rows.contract.name == "quarantine");
     let texts = |rows: &CleanedRows, column: &str| {
         let values = rows.rows.column_by_name(column).expect("a column").as_string::<i32>().clone();
@@ -96,7 +96,7 @@ fn details(cleaned: &[CleanedRows]) -> Vec<String> {
         .collect()
 }
 
-fn parquet(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+pub(crate) fn parquet(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
     let columns = columns.into_iter().map(|(name, values)| (name, values, true));
     let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("columns");
     let mut file = Vec::new();

@@ -6,6 +6,7 @@ use super::suggest::{find_similar, format_list};
 use super::toml_tree::{Diagnostics, Section};
 use super::values;
 use crate::contract::{Column, DeleteRule, Identity, KeepLatest, Scalar, Type};
+use crate::field_path::FieldPath;
 
 const KEEP_KEYS: [&str; 3] = ["latest_by", "delete_when", "remember_deletes_days"];
 
@@ -91,6 +92,9 @@ fn parse_delete_rules(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) 
     let Some(rules) = section.section("delete_when", diagnostics) else { return Vec::new() };
     let mut found = Vec::new();
     for (field, item) in rules.entries() {
+        if let Err(why) = FieldPath::parse(field) {
+            diagnostics.add(item.span(), format!("`{field}` is not a field: {why}"), EXAMPLE);
+        }
         match item.as_text() {
             Some(value) => found.push(DeleteRule { field: field.to_owned(), value }),
             None => diagnostics.add(

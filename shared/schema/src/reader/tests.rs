@@ -366,3 +366,57 @@ fn a_contract_says_how_its_webhook_is_verified() {
     let found = error_messages(&[("visit.toml", &rerouting)]);
     assert!(found.len() == 1 && found[0].contains("could write to other datasets"), "{found:#?}");
 }
+
+#[test]
+fn paths_are_checked() {
+    for (from, to, expected) in [
+        (
+            "array_of = [\"latitude\"",
+            "array_of = [\"place[kind=home.lat\"",
+            "33: `place[kind=home.lat` is neither a field nor a path: `[` begins a selector such as [key=name], which does \
+             not end",
+        ),
+        (
+            "shape = [\"visitor\"",
+            "shape = [\"a[=x].b\"",
+            "12: `a[=x].b` is neither a field nor a path: a selector has",
+        ),
+    ] {
+        let found = error_message(from, to);
+        assert!(found.starts_with(expected), "{found}");
+    }
+    let nested = VISIT.replace("type = \"int64\"", "type = \"int64\"\nfrom = [\"after.visitor\", 'a\\.b']");
+    let catalog = catalog(&[("visit.toml", &nested)]).expect("a valid contract");
+    let fields = catalog.contract("visit").expect("a contract").top_level_fields();
+    assert_eq!(fields[..4], ["after.visitor", "after", "a.b", "at"]);
+}
+
+#[test]
+fn rules_of_numbers_are_checked() {
+    const PAGE: &str = "remove_prefix = \"/\"";
+    for (from, to, expected) in [
+        (
+            PAGE,
+            "locale = \"de\"",
+            "28: `locale` does not go with the type string | make it int64, int32 or float64, or",
+        ),
+        (
+            "required = true",
+            "required = true\nlocale = \"dee\"",
+            "19: unknown locale `dee` | did you mean `de`?",
+        ),
+        (
+            "required = true",
+            "required = true\nlocale = \"klingon\"",
+            "19: unknown locale `klingon` | locales are `en`, `de`",
+        ),
+        (
+            "array_of",
+            "remove_suffix = \"x\"\narray_of",
+            "33: `remove_suffix` does not go with the type array<float64>",
+        ),
+    ] {
+        let found = error_message(from, to);
+        assert!(found.starts_with(expected), "{found}");
+    }
+}

@@ -89,7 +89,7 @@ fn values_that_json_does_not_have_say_why() {
                 "\"f\":\"out_of_range: inf\"",
                 "\"s\":\"out_of_range: ",
                 "\"d\":\"1970-01-01\"",
-                "\"n\":\"wrong_type: bytes",
+                "\"n\":{\"b\":\"wrong_type: bytes",
             ],
         ),
     ] {

@@ -62,6 +62,14 @@ name = "joined"
 type = "string"
 join = ["s", "q", ["z", "b"]]
 separator = "+"
+[[column]]
+name = "nested"
+type = "json"
+from = ["j.a", "z[q=x].s.b", "s.t", "a"]
+[[column]]
+name = "nested_list"
+type = "array<binary>"
+from = ["j.y", "S.a[a=1].a"]
 "#;
 
 /// The contracts of the repository and [`EVERY_TYPE`].

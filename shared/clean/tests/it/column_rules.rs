@@ -1,0 +1,124 @@
+//! Rules of columns: how values are written, and which are allowed.
+
+use crate::{contracts_of, evaluate};
+
+/// What becomes of the text `value` in a column `c` with these lines.
+fn clean_text(column: &str, value: &str) -> String {
+    clean_json(column, &serde_json::json!(value).to_string())
+}
+
+fn clean_json(column: &str, json: &str) -> String {
+    clean_record(column, &format!("{{\"c\":{json}}}"))
+}
+
+fn clean_record(column: &str, record: &str) -> String {
+    let contract = format!("name = \"t\"\nversion = 1\n[[column]]\nname = \"c\"\n{column}\n");
+    let found = evaluate(&contracts_of(&[&contract]), record.as_bytes(), Some("t"));
+    match found.strip_prefix("clean t {\"c\":") {
+        Some(value) => value.trim_end_matches('}').to_owned(),
+        None => found,
+    }
+}
+
+#[test]
+fn numbers_are_read_as_the_contract_says() {
+    const EURO: &str = "type = \"float64\"\nlocale = \"de\"\nremove_suffix = \"EUR\"";
+    const DOLLAR: &str = "type = \"float64\"\nlocale = \"en\"\nremove_prefix = \"$\"";
+    const COUNT: &str = "type = \"int64\"\nlocale = \"de\"\ncounts = true";
+    for (column, value, expected) in [
+        (EURO, "6.918,26 EUR", "6918.26"),
+        (EURO, " 6.918,26EUR ", "6918.26"),
+        (EURO, "12,50", "12.5"),
+        (EURO, "-1.234", "-1234.0"),
+        (EURO, "12.50", "t: wrong_type: c: \"12.50\" is not a float64 as `de` writes it"),
+        (EURO, "1,234.56", "t: wrong_type: c: \"1,234.56\" is not a float64 as `de` writes it"),
+        (DOLLAR, "$1,234.5", "1234.5"),
+        (DOLLAR, "-$12.50", "-12.5"),
+        (DOLLAR, "$ -12.50", "-12.5"),
+        (DOLLAR, "1.234,5", "t: wrong_type: c: \"1.234,5\" is not a float64 as `en` writes it"),
+        ("type = \"int32\"\nremove_suffix = \"%\"", "12 %", "12"),
+        ("type = \"int32\"\nremove_suffix = \"%\"", "12", "12"),
+        ("type = \"int32\"\nlocale = \"fr\"", "1\u{202f}234", "1234"),
+        (
+            "type = \"int32\"\nlocale = \"fr\"",
+            "9 999 999 999",
+            "t: out_of_range: c: \"9 999 999 999\" does not fit int32",
+        ),
+        (COUNT, "1,2k", "1200"),
+        (COUNT, "1.234", "1234"),
+        (COUNT, "1.2k", "t: bad_count: c: \"1.2k\" is not a count such as 12, 12k, 1.2M"),
+        ("type = \"string\"\nremove_suffix = \"EUR\"", "x €EUR", "\"x €\""),
+    ] {
+        assert_eq!(clean_text(column, value), expected, "{column} {value}");
+    }
+    // A number of JSON is written as JSON does.
+    assert_eq!(clean_json(EURO, "12.50"), "12.5");
+}
+
+#[test]
+fn times_are_local_in_a_zone() {
+    const BERLIN: &str = "type = \"timestamp\"\nzone = \"Europe/Berlin\"";
+    const NEW_YORK: &str =
+        "type = \"timestamp\"\nzone = \"America/New_York\"\nformats = [\"%m/%d/%y %I:%M %p\", \"%Y-%m-%d\"]";
+    for (column, value, expected) in [
+        (BERLIN, "2024-01-15 12:00:00", "\"2024-01-15T11:00:00Z\""),
+        (BERLIN, "2024-07-15 12:00:00.5", "\"2024-07-15T10:00:00.500Z\""),
+        // The offset in the text decides.
+        (BERLIN, "2024-07-15T12:00:00Z", "\"2024-07-15T12:00:00Z\""),
+        (BERLIN, "2024-07-15T12:00:00-03:00", "\"2024-07-15T15:00:00Z\""),
+        // Clocks are set forward from 2 to 3, and back from 3 to 2.
+        (BERLIN, "2024-03-31 01:59:59", "\"2024-03-31T00:59:59Z\""),
+        (
+            BERLIN,
+            "2024-03-31 02:30:00",
+            "t: bad_timestamp: c: \"2024-03-31 02:30:00\" is in none of the formats, or no date there is, or no time of \
+             Europe/Berlin",
+        ),
+        (BERLIN, "2024-03-31 03:00:00", "\"2024-03-31T01:00:00Z\""),
+        (BERLIN, "2024-10-27 02:30:00", "\"2024-10-27T00:30:00Z\""),
+        (BERLIN, "2024-10-27 03:00:00", "\"2024-10-27T02:00:00Z\""),
+        (NEW_YORK, "7/4/26 09:30 PM", "\"2026-07-05T01:30:00Z\""),
+        (NEW_YORK, "2026-07-04", "\"2026-07-04T04:00:00Z\""),
+    ] {
+        assert_eq!(clean_text(column, value), expected, "{column} {value}");
+    }
+    let typed = r#"{"c":"2024-07-15T12:00:00","$parquet":{"c":"timestamp"}}"#;
+    assert_eq!(clean_record(BERLIN, typed), "\"2024-07-15T10:00:00Z\"");
+    assert_eq!(clean_record(BERLIN, &typed.replace("00\"", "00Z\"")), "\"2024-07-15T12:00:00Z\"");
+}
+
+#[test]
+fn dates_and_times_of_day_are_joined() {
+    const JOINED: &str = "type = \"timestamp\"\njoin = [\"d\", \"t\"]\nseparator = \" \"\nzone = \"Europe/Berlin\"\n\
+                          formats = [\"%d.%m.%y %H:%M:%S\", \"%Y-%m-%d %H:%M:%S\"]";
+    const DAY: &str = "type = \"date\"\njoin = [\"y\", \"m\", \"d\"]\nseparator = \"-\"";
+    for (column, record, expected) in [
+        (JOINED, r#"{"d":"15.07.24","t":"12:00:00"}"#, "\"2024-07-15T10:00:00Z\""),
+        (JOINED, r#"{"d":"2024-07-15","t":"12:00:00","$parquet":{"d":"date"}}"#, "\"2024-07-15T10:00:00Z\""),
+        (JOINED, r#"{"d":null,"t":null}"#, "null"),
+        (
+            JOINED,
+            r#"{"d":"15.07.24","t":null}"#,
+            "t: bad_timestamp: c: \"15.07.24\" is in none of the formats, or no date there is, or no time of Europe/Berlin",
+        ),
+        (DAY, r#"{"y":2024,"m":7,"d":"5"}"#, "\"2024-07-05\""),
+    ] {
+        assert_eq!(clean_record(column, record), expected, "{record}");
+    }
+}
+
+#[test]
+fn days_since_1970_are_dates() {
+    const DAYS: &str = "type = \"date\"\nformats = [\"unix_days\", \"%Y-%m-%d\"]";
+    for (value, expected) in [
+        ("18502", "\"2020-08-28\""),
+        ("\"-1\"", "\"1969-12-31\""),
+        ("\"2020-08-28\"", "\"2020-08-28\""),
+        ("18502.5", "t: bad_timestamp: c: 18502.5 is in none of the formats, or no date there is"),
+        ("9999999", "t: bad_timestamp: c: 9999999 is in none of the formats, or no date there is"),
+    ] {
+        assert_eq!(clean_json(DAYS, value), expected, "{value}");
+    }
+    let timestamp = "type = \"timestamp\"\nformats = [\"unix_days\"]\nzone = \"Asia/Tokyo\"";
+    assert_eq!(clean_json(timestamp, "1"), "\"1970-01-02T00:00:00Z\"");
+}
