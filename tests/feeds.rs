@@ -129,7 +129,7 @@ fn orders_reach_their_true_state_in_any_sequence() {
     for seed in 0..3 {
         let rng = Rng::seeded(seed);
         let trial = Trial::new(
-            "SELECT order_id, status, total, order_date - DATE '1970-01-01' AS days, \
+            "SELECT order_id, status, total, arrow_cast(order_date, 'Int32') AS days, \
              CAST(updated_at AS BIGINT) AS micros FROM orders ORDER BY order_id",
         );
         trial.deploy(ORDERS);
@@ -145,12 +145,7 @@ fn orders_reach_their_true_state_in_any_sequence() {
             read += counts["read"].as_u64().unwrap();
         }
         assert_eq!(read, 2 * said as u64);
-        let mut rows = trial.rows();
-        for row in &mut rows {
-            let days = row[3].as_str().map(|text| text.split(' ').next().unwrap().parse::<i64>().unwrap());
-            row[3] = days.map_or(row[3].clone(), Value::from);
-        }
-        assert_eq!(rows, expected, "seed {seed}");
+        assert_eq!(trial.rows(), expected, "seed {seed}");
     }
 }
 
