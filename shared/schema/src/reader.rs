@@ -377,18 +377,7 @@ fn parse_identity(
             if named.is_empty() || !complete {
                 return Identity::Row;
             }
-            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            for own in named.iter().filter(|own| !names.contains(&own.value.as_str())) {
-                let help = match find_similar(&own.value, &names) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("its columns are {}", format_list(&names)),
-                };
-                diagnostics.add(
-                    own.span.clone(),
-                    format!("identity names `{}`, which is not a column", own.value),
-                    help,
-                );
-            }
+            check_column_names("identity", &named, columns, diagnostics);
             let sure = columns
                 .iter()
                 .any(|column| column.required && named.iter().any(|own| own.value == column.name));
@@ -405,6 +394,27 @@ fn parse_identity(
             diagnostics.add(item.span(), format!("{} is not an identity", item.describe()), HELP);
             Identity::Row
         }
+    }
+}
+
+/// Reports names in the list `key` that are not columns.
+fn check_column_names(
+    key: &str,
+    named: &[Spanned<String>],
+    columns: &[Column],
+    diagnostics: &mut Diagnostics<'_>,
+) {
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    for own in named.iter().filter(|own| !names.contains(&own.value.as_str())) {
+        let help = match find_similar(&own.value, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("its columns are {}", format_list(&names)),
+        };
+        diagnostics.add(
+            own.span.clone(),
+            format!("{key} names `{}`, which is not a column", own.value),
+            help,
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordOrigin};
 use pinlake_schema::Catalog;
 
-use crate::tests::support::{Fault, FaultyStore, env};
+use crate::tests::support::{Fault, FaultyStore, clean, env, text_rows};
 use crate::{InsertSummary, Lake, LakeError};
 
 const VISITOR: &str = "[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n";
@@ -31,19 +31,10 @@ fn by_row(columns: &[&str]) -> Arc<Catalog> {
     catalog("", columns)
 }
 
-fn clean(catalog: &Arc<Catalog>, records: &[&str]) -> Vec<CleanedRows> {
-    let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-    for (line, record) in (1..).zip(records) {
-        let origin = RecordOrigin { source: "test", position: Position::Line(line), record_id: None };
-        cleaner.push(record.as_bytes(), Some("visit"), &origin);
-    }
-    cleaner.drain()
-}
-
 /// Inserts records that were cleaned under the catalog.
 async fn push(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> Result<InsertSummary, LakeError> {
     let mut summary = InsertSummary::default();
-    for CleanedRows { contract, rows, .. } in clean(catalog, records) {
+    for CleanedRows { contract, rows, .. } in clean(catalog, "visit", records) {
         summary = lake.insert(catalog, &contract, &[rows]).await?;
     }
     Ok(summary)
@@ -55,22 +46,8 @@ async fn counts(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> [u64; 
     [done.read, done.inserted, done.superseded, done.duplicates]
 }
 
-/// The rows of the table in the columns of the catalog's contract, as text, in order.
 async fn rows(lake: &Lake, catalog: &Arc<Catalog>) -> Vec<String> {
-    let table = lake.table(catalog.contract("visit").unwrap());
-    let mut found = Vec::new();
-    for file in table.data_files().await.unwrap() {
-        for batch in table.read_file(&file).await.unwrap() {
-            found.extend((0..batch.num_rows()).map(|row| line(&batch, row)));
-        }
-    }
-    found.sort();
-    found
-}
-
-fn line(batch: &RecordBatch, row: usize) -> String {
-    let cells = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
-    cells.collect::<Vec<_>>().join(" ")
+    text_rows(lake, catalog, "visit").await
 }
 
 fn lake() -> (Arc<dyn ObjectStore>, Lake) {

@@ -13,7 +13,7 @@ use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_schema::Catalog;
 
 use crate::quarantine::RESOLVED_AT;
-use crate::tests::support::{Fault, FaultyStore, env};
+use crate::tests::support::{Fault, FaultyStore, clean, env, text_rows};
 use crate::{InsertSummary, Lake, LakeError};
 
 const COLUMNS: &str = "[[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n\
@@ -32,18 +32,9 @@ fn catalog() -> Arc<Catalog> {
     catalog_of(KEEP, COLUMNS)
 }
 
-fn clean(catalog: &Arc<Catalog>, records: &[&str]) -> Vec<CleanedRows> {
-    let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-    for (line, record) in (1..).zip(records) {
-        let origin = RecordOrigin { source: "test", position: Position::Line(line), record_id: None };
-        cleaner.push(record.as_bytes(), Some("order"), &origin);
-    }
-    cleaner.drain()
-}
-
 async fn push(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> Result<InsertSummary, LakeError> {
     let mut summary = InsertSummary::default();
-    for CleanedRows { contract, rows, .. } in clean(catalog, records) {
+    for CleanedRows { contract, rows, .. } in clean(catalog, "order", records) {
         let done = lake.insert(catalog, &contract, &[rows]).await?;
         if contract.name == "order" {
             summary = done;
@@ -61,20 +52,7 @@ async fn counts(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> [u64; 
 }
 
 async fn rows(lake: &Lake, catalog: &Arc<Catalog>) -> Vec<String> {
-    let table = lake.table(catalog.contract("order").unwrap());
-    let mut found = Vec::new();
-    for file in table.data_files().await.unwrap() {
-        for batch in table.read_file(&file).await.unwrap() {
-            found.extend((0..batch.num_rows()).map(|row| line(&batch, row)));
-        }
-    }
-    found.sort();
-    found
-}
-
-fn line(batch: &RecordBatch, row: usize) -> String {
-    let cells = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
-    cells.collect::<Vec<_>>().join(" ")
+    text_rows(lake, catalog, "order").await
 }
 
 fn lake() -> (Arc<dyn ObjectStore>, Lake) {
@@ -240,8 +218,11 @@ async fn a_delete_needs_only_its_identity_and_order() {
     let (_, lake) = lake();
     let catalog = catalog();
     // `state` is required, and a delete has none, or one of another type.
-    let cleaned =
-        clean(&catalog, &[r#"{"id":1,"at":1,"op":"d","state":[1]}"#, r#"{"at":1,"op":"d"}"#, "null"]);
+    let cleaned = clean(
+        &catalog,
+        "order",
+        &[r#"{"id":1,"at":1,"op":"d","state":[1]}"#, r#"{"at":1,"op":"d"}"#, "null"],
+    );
     let read: Vec<_> = cleaned.iter().map(|rows| (rows.contract.name.as_str(), rows.read)).collect();
     assert_eq!(read, [("order", 1), ("quarantine", 1)]);
     assert_eq!(counts(&lake, &catalog, &[r#"{"id":1,"at":1,"op":"d","state":[1]}"#]).await, [0, 0, 0, 0, 1]);

@@ -11,7 +11,7 @@ use object_store::path::Path;
 use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordOrigin};
 use pinlake_schema::Catalog;
 
-use crate::tests::support::{Fault, FaultyStore, env};
+use crate::tests::support::{Fault, FaultyStore, clean, env, text_rows};
 use crate::{InsertSummary, Lake, LakeError};
 
 const ID: &str = "[[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n";
@@ -26,13 +26,8 @@ fn catalog(identity: &str, columns: &[&str]) -> Arc<Catalog> {
 }
 
 async fn push(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> Result<InsertSummary, LakeError> {
-    let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
-    for (line, record) in (1..).zip(records) {
-        let origin = RecordOrigin { source: "test", position: Position::Line(line), record_id: None };
-        cleaner.push(record.as_bytes(), Some("visit"), &origin);
-    }
     let mut summary = InsertSummary::default();
-    for CleanedRows { contract, rows, .. } in cleaner.drain() {
+    for CleanedRows { contract, rows, .. } in clean(catalog, "visit", records) {
         summary = lake.insert(catalog, &contract, &[rows]).await?;
     }
     Ok(summary)
@@ -44,20 +39,7 @@ async fn rebuild(lake: &Lake, catalog: &Arc<Catalog>) -> Result<[u64; 3], LakeEr
 }
 
 async fn rows(lake: &Lake, catalog: &Arc<Catalog>) -> Vec<String> {
-    let table = lake.table(catalog.contract("visit").unwrap());
-    let mut found = Vec::new();
-    for file in table.data_files().await.unwrap() {
-        for batch in table.read_file(&file).await.unwrap() {
-            found.extend((0..batch.num_rows()).map(|row| line(&batch, row)));
-        }
-    }
-    found.sort();
-    found
-}
-
-fn line(batch: &RecordBatch, row: usize) -> String {
-    let cells = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
-    cells.collect::<Vec<_>>().join(" ")
+    text_rows(lake, catalog, "visit").await
 }
 
 const RECORDS: [&str; 4] = [

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::cast::AsArray;
 use arrow::array::{FixedSizeBinaryArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
+use arrow::util::display::array_value_to_string;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
@@ -15,6 +16,7 @@ use object_store::{
     PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_schema::{Catalog, Contract};
 
@@ -49,6 +51,34 @@ pub(crate) fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
     let column = Arc::new(Int64Array::from(values.to_vec()));
     let keys = Arc::new(FixedSizeBinaryArray::try_from_iter(keys).unwrap());
     RecordBatch::try_new(contract.landing_schema(), vec![column.clone(), column, keys]).unwrap()
+}
+
+/// Cleans records of a dataset, and returns the rows of each contract.
+pub(crate) fn clean(catalog: &Arc<Catalog>, dataset: &str, records: &[&str]) -> Vec<CleanedRows> {
+    let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    for (line, record) in (1..).zip(records) {
+        let origin = RecordOrigin { source: "test", position: Position::Line(line), record_id: None };
+        cleaner.push(record.as_bytes(), Some(dataset), &origin);
+    }
+    cleaner.drain()
+}
+
+/// The rows of a dataset's table in the columns of the catalog's contract, as text, in order.
+pub(crate) async fn text_rows(lake: &Lake, catalog: &Arc<Catalog>, dataset: &str) -> Vec<String> {
+    let table = lake.table(catalog.contract(dataset).unwrap());
+    let mut found = Vec::new();
+    for file in table.data_files().await.unwrap() {
+        for batch in table.read_file(&file).await.unwrap() {
+            found.extend((0..batch.num_rows()).map(|row| text_row(&batch, row)));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn text_row(batch: &RecordBatch, row: usize) -> String {
+    let cells = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
+    cells.collect::<Vec<_>>().join(" ")
 }
 
 /// The values in the first column of such a table, ascending. Checks the file sizes in the log, and that there is no

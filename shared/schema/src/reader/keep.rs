@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::suggest::{find_similar, format_list};
 use super::toml_tree::{Diagnostics, Section};
-use super::values;
+use super::{check_column_names, values};
 use crate::contract::{Column, DeleteRule, Identity, KeepLatest, Scalar, Type};
 use crate::field_path::FieldPath;
 
@@ -50,26 +49,15 @@ pub(super) fn parse(
             "name the columns that grow with each change, such as latest_by = [\"updated_at\"]",
         );
     }
-    let known: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    check_column_names("latest_by", &latest_by, columns, diagnostics);
     for own in &latest_by {
-        match columns.iter().find(|column| column.name == own.value) {
-            None => {
-                let help = match find_similar(&own.value, &known) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("its columns are {}", format_list(&known)),
-                };
-                diagnostics.add(
-                    own.span.clone(),
-                    format!("`latest_by` names `{}`, which is not a column", own.value),
-                    help,
-                );
-            }
-            Some(column) if !has_order(column.data_type) => diagnostics.add(
+        let column = columns.iter().find(|column| column.name == own.value);
+        if let Some(column) = column.filter(|column| !has_order(column.data_type)) {
+            diagnostics.add(
                 own.span.clone(),
                 format!("column `{}` is {}, which has no order", own.value, column.data_type),
                 "name a column of numbers, text, dates or times",
-            ),
-            Some(_) => {}
+            );
         }
     }
     if let Some(item) = latest_by.get(MAX_ITEMS) {

@@ -420,3 +420,46 @@ fn rules_of_numbers_are_checked() {
         assert!(found.starts_with(expected), "{found}");
     }
 }
+
+#[test]
+fn a_contract_says_which_record_is_the_row() {
+    let with = |keep: &str| VISIT.replacen("[route]", &format!("{keep}\n[route]"), 1);
+    let keep = "keep = { latest_by = [\"at\"], delete_when = { \"source.op\" = \"d\", gone = true }, remember_deletes_days = 7 }";
+    let catalog = catalog(&[("visit.toml", &with(keep))]).expect("a valid contract");
+    let visit = catalog.contract("visit").expect("the contract is in the catalog");
+    let keep = visit.keep.as_ref().expect("it keeps the latest");
+    assert_eq!(
+        (keep.latest_by.as_slice(), keep.remember_deletes.as_secs()),
+        (&["at".to_owned()][..], 604_800)
+    );
+    let rules: Vec<_> =
+        keep.delete_when.iter().map(|rule| (rule.field.as_str(), rule.value.as_str())).collect();
+    assert_eq!(rules, [("gone", "true"), ("source.op", "d")]);
+    assert!(visit.has_deletes());
+    assert_eq!(visit.landing_schema().fields().last().expect("a column").name(), crate::DELETED_COLUMN);
+    for (keep, expected) in [
+        (
+            "keep = { latest_by = [\"att\"] }",
+            "latest_by names `att`, which is not a column | did you mean `at`?",
+        ),
+        ("keep = { latest_by = [\"place\"] }", "column `place` is array<float64>, which has no order"),
+        ("keep = { latest_by = [] }", "`latest_by` is empty"),
+        ("keep = { delete_when = { op = \"d\" } }", "`latest_by` is missing"),
+        ("keep = { latest_by = [\"at\"], delete_when = {} }", "`delete_when` has 0 conditions"),
+        ("keep = { latest_by = [\"at\"], delete_when = { op = [1] } }", "`op` is compared with a list"),
+        (
+            "keep = { latest_by = [\"at\"], remember_deletes_days = 0 }",
+            "deletes cannot be remembered for 0 days",
+        ),
+        (
+            "keep = { latest = [\"at\"], latest_by = [\"at\"] }",
+            "unknown key `latest` | did you mean `latest_by`?",
+        ),
+        ("keep = \"latest\"", "`keep` is `latest`, and has to be a table"),
+    ] {
+        let found = error_messages(&[("visit.toml", &with(keep))]);
+        assert!(found.iter().any(|error| error.contains(expected)), "{keep}: {found:#?}");
+    }
+    let by_row = with("keep = { latest_by = [\"at\"] }").replacen("identity = [\"visitor\", \"at\"]", "", 1);
+    assert!(error_messages(&[("visit.toml", &by_row)])[0].contains("`keep` needs an identity of columns"));
+}
