@@ -5,7 +5,7 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_json::Lexer;
-use pinlake_schema::{Column, ColumnSource, Scalar, Type};
+use pinlake_schema::{Checks, Column, ColumnSource, DefaultValue, LetterCase, Scalar, Type};
 use serde_json::value::RawValue;
 
 use crate::canonical_json::{write_canonical, write_string};
@@ -34,12 +34,20 @@ pub(crate) fn clean_row(
         let has_number_rules =
             column.locale.is_some() || column.remove_prefix.is_some() || column.remove_suffix.is_some();
         let mut cleaner = ColumnCleaner { column, index, record, text, row, has_number_rules };
-        let cell = match &column.source {
+        let mut cell = match &column.source {
             ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
             ColumnSource::ArrayOf(_) => cleaner.build_array(fields)?,
             ColumnSource::Cleaner => Cell::Null,
         };
+        if let Some(default) = &column.default
+            && matches!(cell, Cell::Null)
+        {
+            cell = cleaner.default_cell(default);
+        }
+        if let Some(checks) = &column.checks {
+            cleaner.check(cell, checks)?;
+        }
         if column.required && matches!(cell, Cell::Null) {
             return Err(cleaner.missing_error(fields));
         }
@@ -299,6 +307,9 @@ impl ColumnCleaner<'_> {
             }
             _ => return Err(Reason::WrongType),
         };
+        if self.column.trim {
+            span = self.trim(span);
+        }
         if let Some(prefix) = &self.column.remove_prefix
             && self.record.text(span, self.text).starts_with(prefix.as_str())
         {
@@ -309,7 +320,75 @@ impl ColumnCleaner<'_> {
         {
             span = span.without_last(suffix.len());
         }
+        if self.column.trim && (self.column.remove_prefix.is_some() || self.column.remove_suffix.is_some()) {
+            span = self.trim(span);
+        }
+        if let Some(case) = self.column.case {
+            span = self.change_case(span, case);
+        }
         Ok(Cell::Text(span))
+    }
+
+    fn trim(&self, span: Span) -> Span {
+        let text = self.record.text(span, self.text);
+        let begun = text.trim_start();
+        let span = span.without_first(text.len() - begun.len());
+        span.without_last(begun.len() - begun.trim_end().len())
+    }
+
+    fn change_case(&mut self, span: Span, case: LetterCase) -> Span {
+        let text = self.record.text(span, self.text);
+        let is_other = |byte: u8| match case {
+            LetterCase::Lower => byte.is_ascii_uppercase(),
+            LetterCase::Upper => byte.is_ascii_lowercase(),
+        };
+        if !text.bytes().any(|byte| !byte.is_ascii() || is_other(byte)) {
+            return span;
+        }
+        let changed = &mut self.row.text;
+        changed.clear();
+        match case {
+            LetterCase::Lower => changed.extend(text.chars().flat_map(char::to_lowercase)),
+            LetterCase::Upper => changed.extend(text.chars().flat_map(char::to_uppercase)),
+        }
+        self.record.push_scratch(changed)
+    }
+
+    fn default_cell(&mut self, default: &DefaultValue) -> Cell {
+        match default {
+            DefaultValue::Text(text) => Cell::Text(self.record.push_scratch(text)),
+            DefaultValue::Int(number) => Cell::Int(*number),
+            DefaultValue::Float(number) => Cell::from_f64(*number),
+            DefaultValue::Boolean(value) => Cell::from_bool(*value),
+        }
+    }
+
+    /// Refuses a value that is not allowed.
+    fn check(&self, cell: Cell, checks: &Checks) -> Result<(), RecordError> {
+        let column = &self.column.name;
+        let exceeded = match cell {
+            Cell::Text(span) => {
+                let text = self.record.text(span, self.text);
+                if checks.allows_text(text) {
+                    return Ok(());
+                }
+                let rule = match &checks.matches {
+                    Some(pattern) if !pattern.is_match(text) => format!("does not match `{pattern}`"),
+                    _ => "is not one of the allowed values".to_owned(),
+                };
+                let detail = format!("{column}: \"{}\" {rule}", excerpt(text));
+                return Err(RecordError::new(Reason::NotAllowed, detail));
+            }
+            Cell::Int(number) => checks.exceeded_by_int(number).map(|bound| (number.to_string(), bound)),
+            Cell::Float(bits) => {
+                let number = f64::from_bits(bits);
+                checks.exceeded_by_float(number).map(|bound| (number.to_string(), bound))
+            }
+            _ => None,
+        };
+        let Some((found, bound)) = exceeded else { return Ok(()) };
+        let rule = if checks.min == Some(bound) { "less than" } else { "more than" };
+        Err(RecordError::new(Reason::OutOfRange, format!("{column}: {found} is {rule} {bound}")))
     }
 
     /// Joins the elements of an array of texts by commas, as most clients send them.
@@ -355,7 +434,7 @@ impl ColumnCleaner<'_> {
         let rest =
             remove_suffix.as_ref().and_then(|suffix| rest.strip_suffix(suffix.as_str())).unwrap_or(rest);
         let rest = rest.trim_end();
-        let number = &mut self.row.number;
+        let number = &mut self.row.text;
         number.clear();
         number.push_str(sign);
         match locale {
@@ -407,7 +486,18 @@ impl ColumnCleaner<'_> {
         const FALSE: [&str; 6] = ["false", "0", "f", "no", "n", "off"];
         let text = self.number_text(value)?;
         let is_one_of = |words: [&str; 6]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-        if is_one_of(TRUE) {
+        let is_declared = |words: &[String]| {
+            words.iter().any(|word| {
+                word.eq_ignore_ascii_case(text)
+                    || !text.is_ascii() && word.to_lowercase() == text.to_lowercase()
+            })
+        };
+        // What the contract says takes precedence.
+        if is_declared(&self.column.true_texts) {
+            Ok(true)
+        } else if is_declared(&self.column.false_texts) {
+            Ok(false)
+        } else if is_one_of(TRUE) {
             Ok(true)
         } else if is_one_of(FALSE) {
             Ok(false)

@@ -44,8 +44,8 @@ pub(crate) struct Row {
     /// The texts of JSON values as they were sent, by the index of their column, where they are not canonical: keys of
     /// the former epoch cover them.
     pub(crate) sent_json: Vec<(usize, Cell)>,
-    /// Working memory for a number.
-    pub(crate) number: String,
+    /// Working memory for a text.
+    pub(crate) text: String,
     /// Working memory for canonical JSON.
     pub(crate) json_members: Vec<Member>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
+use crate::column_rules::{Checks, DefaultValue, LetterCase};
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
 use crate::timestamp::TimeFormat;
@@ -137,6 +138,18 @@ pub struct Column {
     pub formats: Vec<TimeFormat>,
     /// The zone of times that name none; `None` for UTC.
     pub zone: Option<Tz>,
+    /// Texts that mean true, in addition to the usual ones and in either case.
+    pub true_texts: Vec<String>,
+    /// Texts that mean false, likewise.
+    pub false_texts: Vec<String>,
+    /// Whether white space around texts is removed.
+    pub trim: bool,
+    /// The case to which letters are changed.
+    pub case: Option<LetterCase>,
+    /// The value where a record has none.
+    pub default: Option<DefaultValue>,
+    /// Which values are allowed; `None` if all are.
+    pub checks: Option<Box<Checks>>,
 }
 
 /// Alternative names of one field, or [paths](crate::field_path) to it: the first that is present and not null is used.

@@ -2,6 +2,7 @@
 //!
 //! A file is read as a tree of values with positions, not through serde, which would stop at the first error and could not suggest a fix.
 
+mod column_rules;
 mod file_format;
 mod suggest;
 mod toml_tree;
@@ -163,7 +164,7 @@ const CONTRACT_KEYS: [&str; 9] =
     ["name", "version", "description", "identity", "null", "route", "file", "webhook", "column"];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
-const COLUMN_KEYS: [&str; 15] = [
+const COLUMN_KEYS: [&str; 24] = [
     "name",
     "type",
     "description",
@@ -179,6 +180,15 @@ const COLUMN_KEYS: [&str; 15] = [
     "locale",
     "formats",
     "zone",
+    "true",
+    "false",
+    "trim",
+    "case",
+    "default",
+    "one_of",
+    "matches",
+    "min",
+    "max",
 ];
 
 fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>) -> Option<Located<'a>> {
@@ -456,8 +466,18 @@ fn parse_column(
     let locale = parse_locale(section, diagnostics);
     let mut formats = parse_formats(section, diagnostics);
     let zone = parse_zone(section, diagnostics);
+    let true_texts = values(section.strings("true", diagnostics));
+    let false_texts = values(section.strings("false", diagnostics));
+    if let Some(both) = true_texts.iter().find(|text| false_texts.contains(text)) {
+        let span = section.key_span("false").unwrap_or_default();
+        diagnostics.add(span, format!("`{both}` is true and false"), "remove one of them");
+    }
+    let trim = section.boolean("trim", diagnostics).unwrap_or(false);
+    let case = column_rules::parse_case(section, diagnostics);
     let source = parse_source(section, name.as_ref().map(|name| name.value.as_str()), diagnostics);
     let (name, (data_type, type_span), source) = (name?, data_type?, source?);
+    let default = column_rules::parse_default(section, data_type, diagnostics);
+    let checks = column_rules::parse_checks(section, data_type, default.as_ref(), diagnostics);
 
     let mut require_type = |key: &str, is_compatible: bool, wanted: &str| {
         if let Some(span) = section.key_span(key).filter(|_| !is_compatible) {
@@ -479,6 +499,12 @@ fn parse_column(
     }
     require_type("locale", is_number && !is_array, "make it int64, int32 or float64");
     require_type("formats", is_time, "make it timestamp or date");
+    for key in ["true", "false"] {
+        require_type(key, scalar == Scalar::Boolean, "make it boolean");
+    }
+    for key in ["trim", "case", "one_of", "matches"] {
+        require_type(key, data_type == Type::Scalar(Scalar::String), "make it string");
+    }
     require_type("zone", scalar == Scalar::Timestamp, "make it timestamp");
     let is_joinable = !is_array && (is_time || scalar == Scalar::String);
     require_type("join", is_joinable, "make it string, timestamp or date");
@@ -510,6 +536,15 @@ fn parse_column(
             "locale",
             "formats",
             "zone",
+            "true",
+            "false",
+            "trim",
+            "case",
+            "default",
+            "one_of",
+            "matches",
+            "min",
+            "max",
         ] {
             if let Some(span) = section.key_span(key) {
                 diagnostics.add(
@@ -539,6 +574,12 @@ fn parse_column(
             locale,
             formats,
             zone,
+            true_texts,
+            false_texts,
+            trim,
+            case,
+            default,
+            checks,
         },
         span,
     ))
