@@ -31,9 +31,7 @@ pub(crate) fn clean_row(
 ) -> Result<(), RecordError> {
     row.clear();
     for (index, (column, fields)) in contract.contract.columns.iter().zip(&contract.columns).enumerate() {
-        let has_number_rules =
-            column.locale.is_some() || column.remove_prefix.is_some() || column.remove_suffix.is_some();
-        let mut cleaner = ColumnCleaner { column, index, record, text, row, has_number_rules };
+        let mut cleaner = ColumnCleaner { column, index, record, text, row };
         let mut cell = match &column.source {
             ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
@@ -63,8 +61,6 @@ struct ColumnCleaner<'a> {
     record: &'a mut ParsedRecord,
     text: &'a str,
     row: &'a mut Row,
-    /// Whether the texts of its numbers are other than those of JSON.
-    has_number_rules: bool,
 }
 
 impl ColumnCleaner<'_> {
@@ -263,8 +259,8 @@ impl ColumnCleaner<'_> {
                 FieldValue::Text(self.record.push_scratch(&text))
             }
             FieldValue::Text(span)
-                if self.has_number_rules
-                    && matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64) =>
+                if matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64)
+                    && self.has_number_rules() =>
             {
                 self.plain_number(span)?
             }
@@ -412,6 +408,12 @@ impl ColumnCleaner<'_> {
             }
             _ => Err(Reason::WrongType),
         }
+    }
+
+    /// Whether texts write numbers in another way than JSON.
+    fn has_number_rules(&self) -> bool {
+        let Column { locale, remove_prefix, remove_suffix, .. } = self.column;
+        locale.is_some() || remove_prefix.is_some() || remove_suffix.is_some()
     }
 
     /// The text of a number without its prefix and suffix, as JSON writes it.
