@@ -1,10 +1,12 @@
 //! Turns the fields of a record into the cells of a row, by the rules of a contract.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use pinlake_json::Lexer;
+use pinlake_json::{Lexer, Malformed};
+use pinlake_schema::field_name::{fold_case, normalize};
 use pinlake_schema::{Checks, Column, ColumnSource, DefaultValue, LetterCase, Scalar, Type};
 use serde_json::value::RawValue;
 
@@ -13,11 +15,13 @@ use crate::compiled_contract::CompiledContract;
 use crate::decimal::{self, DecimalError};
 use crate::field_table::FieldId;
 use crate::localized_number;
+use crate::nested_fields::read_name;
 use crate::parsed_record::{FieldValue, ItemType, ParsedRecord, Span};
 use crate::reason::{Reason, RecordError, excerpt};
 use crate::record_parser;
 use crate::row::{Cell, Row};
 use crate::timestamp::{self, TimeValue};
+use crate::typed_fields::TYPES_FIELD;
 
 /// Bytes of a value that an error shows.
 const MAX_SHOWN_BYTES: usize = 16;
@@ -36,6 +40,7 @@ pub(crate) fn clean_row(
             ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
             ColumnSource::ArrayOf(_) => cleaner.build_array(fields)?,
+            ColumnSource::Rest { except } => cleaner.collect_rest(except, &contract.not_in_rest)?,
             ColumnSource::Cleaner => Cell::Null,
         };
         if let Some(default) = &column.default
@@ -323,6 +328,53 @@ impl ColumnCleaner<'_> {
             span = self.change_case(span, case);
         }
         Ok(Cell::Text(span))
+    }
+
+    /// The fields of the record but those that columns read, as a JSON object; null if there is none. `except` has their names, `folded` the
+    /// same without regard to case and normal form: a similar name is one of them unless the record has the very name.
+    fn collect_rest(&mut self, except: &[String], folded: &HashSet<String>) -> Result<Cell, RecordError> {
+        let start = self.record.scratch.len();
+        let text = self.text;
+        let (scratch, mut similar) = (&mut self.record.scratch, Vec::new());
+        let mut exact: Vec<String> = Vec::new();
+        let mut lexer = Lexer::new(text.as_bytes());
+        let mut push = |member: &str, scratch: &mut String| {
+            scratch.push(if scratch.len() == start { '{' } else { ',' });
+            scratch.push_str(member);
+        };
+        lexer.object(|lexer, _| {
+            lexer.peek();
+            let member_start = lexer.offset();
+            let name = read_name(lexer, text)?;
+            lexer.colon()?;
+            // The depth is limited for each value.
+            lexer.peek();
+            let mut value = Lexer::new(lexer.rest());
+            value.skip_value()?;
+            lexer.advance(value.offset());
+            let member = &text[member_start..lexer.offset()];
+            let fold = || fold_case(&normalize(&name));
+            if except.binary_search_by(|own| own.as_str().cmp(&name)).is_ok() {
+                exact.push(fold());
+            } else if folded.contains(&fold()) {
+                similar.push((fold(), member));
+            } else if name != TYPES_FIELD {
+                push(member, scratch);
+            }
+            Ok::<(), Malformed>(())
+        })?;
+        for (name, member) in similar {
+            if exact.contains(&name) {
+                push(member, scratch);
+            }
+        }
+        if scratch.len() == start {
+            return Ok(Cell::Null);
+        }
+        scratch.push('}');
+        let sent = Span::in_scratch(start, scratch.len());
+        let canonical = self.make_canonical(sent);
+        canonical.map(Cell::Text).map_err(|reason| self.error(reason, FieldValue::Nested(sent), 0, 0))
     }
 
     fn trim(&self, span: Span) -> Span {

@@ -278,6 +278,10 @@ mod tests {
             let keys = keys.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
             assert_eq!(columns_added_to_keys(&old, &new), keys, "{identity} {columns}");
         }
+        // A field that a new column reads is no longer among the others.
+        let (old, new) = (contract("rest = \"others\"", VISIT), contract("rest = \"others\"", &added));
+        assert_eq!(compare_contracts(&old, &new).iter().map(|change| change.class).max(), Some(Rebuild));
+        assert_eq!(columns_added_to_keys(&old, &new), None);
         let (old, new) = (contract(ROW, VISIT), contract(BY_VISITOR, VISIT));
         assert_eq!(compare_contracts(&old, &new)[0].class, Rebuild);
         assert_eq!(columns_added_to_keys(&old, &new), None);

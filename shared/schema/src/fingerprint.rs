@@ -193,6 +193,7 @@ impl Canonical {
             ColumnSource::Join { fields, separator } => self.number(1).fields(fields).text(separator),
             ColumnSource::ArrayOf(fields) => self.number(2).fields(fields),
             ColumnSource::Cleaner => self.number(3),
+            ColumnSource::Rest { except } => self.number(4).names(except),
         };
         // The order of null markers has no meaning.
         let mut null = column.null.clone();

@@ -160,8 +160,8 @@ fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
     spanned.into_iter().map(|item| item.value).collect()
 }
 
-const CONTRACT_KEYS: [&str; 9] =
-    ["name", "version", "description", "identity", "null", "route", "file", "webhook", "column"];
+const CONTRACT_KEYS: [&str; 10] =
+    ["name", "version", "description", "identity", "null", "rest", "route", "file", "webhook", "column"];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
 const COLUMN_KEYS: [&str; 24] = [
@@ -282,6 +282,20 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
             }
             None => complete = false,
         }
+    }
+    if let Some(rest) = document.string("rest", diagnostics) {
+        check_column_name(&rest, diagnostics);
+        if is_quarantine {
+            diagnostics.add(rest.span.clone(), "`rest` has no meaning in quarantine", "remove it");
+        } else if let Some(twin) = columns.iter().find(|own| own.name.eq_ignore_ascii_case(&rest.value)) {
+            diagnostics.add(
+                rest.span.clone(),
+                format!("column `{}` is there already, and `rest` adds one of this name", twin.name),
+                "remove the column, or write another name",
+            );
+        }
+        let rest = Column::rest(rest.value, &columns);
+        columns.push(rest);
     }
     if is_quarantine && complete {
         check_quarantine_columns(&columns, document, diagnostics);
@@ -428,6 +442,26 @@ fn check_quarantine_columns(columns: &[Column], document: &Section<'_>, diagnost
     }
 }
 
+fn check_column_name(name: &Spanned<String>, diagnostics: &mut Diagnostics<'_>) {
+    if name.value.is_empty()
+        || name.value.len() > 128
+        || name.value.contains(|char: char| " ,;{}()\n\t=".contains(char))
+    {
+        diagnostics.add(
+            name.span.clone(),
+            format!("`{}` cannot be the name of a column", name.value),
+            "write 1 to 128 characters, none of them a blank or one of , ; { } ( ) =",
+        );
+    }
+    if [KEY_COLUMN, FORMER_KEY_COLUMN].iter().any(|kept| name.value.eq_ignore_ascii_case(kept)) {
+        diagnostics.add(
+            name.span.clone(),
+            format!("`{}` is kept for the rows' keys", name.value.to_ascii_lowercase()),
+            "choose another name",
+        );
+    }
+}
+
 fn parse_column(
     section: &Section<'_>,
     is_quarantine: bool,
@@ -436,23 +470,7 @@ fn parse_column(
     section.reject_unknown_keys(&COLUMN_KEYS, diagnostics);
     let name = section.required_string("name", "name = \"ind\"", diagnostics);
     if let Some(name) = &name {
-        if name.value.is_empty()
-            || name.value.len() > 128
-            || name.value.contains(|char: char| " ,;{}()\n\t=".contains(char))
-        {
-            diagnostics.add(
-                name.span.clone(),
-                format!("`{}` cannot be the name of a column", name.value),
-                "write 1 to 128 characters, none of them a blank or one of , ; { } ( ) =",
-            );
-        }
-        if [KEY_COLUMN, FORMER_KEY_COLUMN].iter().any(|kept| name.value.eq_ignore_ascii_case(kept)) {
-            diagnostics.add(
-                name.span.clone(),
-                format!("`{}` is kept for the rows' keys", name.value.to_ascii_lowercase()),
-                "choose another name",
-            );
-        }
+        check_column_name(name, diagnostics);
     }
     let data_type = section
         .required_string("type", "type = \"string\"", diagnostics)

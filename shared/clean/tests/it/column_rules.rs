@@ -187,3 +187,34 @@ fn numbers_are_in_their_range() {
         assert_eq!(clean_json(column, value), expected, "{column} {value}");
     }
 }
+
+#[test]
+fn fields_that_no_column_reads_are_kept() {
+    let contract = "name = \"t\"\nversion = 1\nrest = \"others\"\n[[column]]\nname = \"id\"\ntype = \"int64\"\n\
+                    [[column]]\nname = \"x\"\ntype = \"int64\"\nfrom = [\"a.x\", \"b\"]\n";
+    let catalog = contracts_of(&[contract]);
+    for (record, expected) in [
+        (r#"{"id":1}"#, r#"{"id":1,"x":null,"others":null}"#),
+        (
+            r#"{ "z" : [1.0, {"k":"\u00e9"}], "id":1, "\u0062":2, "y": null }"#,
+            r#"{"id":1,"x":2,"others":"{\"y\":null,\"z\":[1,{\"k\":\"é\"}]}"}"#,
+        ),
+        // A path reads a part: the object stays whole.
+        (r#"{"a":{"x":3,"y":4}}"#, r#"{"id":null,"x":3,"others":"{\"a\":{\"x\":3,\"y\":4}}"}"#),
+        // Similar names are read, unless the name itself is there.
+        (r#"{"ID":1}"#, r#"{"id":1,"x":null,"others":null}"#),
+        (r#"{"ID":1,"id":2}"#, r#"{"id":2,"x":null,"others":"{\"ID\":1}"}"#),
+        (
+            r#"{"id":1,"at":"2020-01-01","$parquet":{"at":"date"}}"#,
+            r#"{"id":1,"x":null,"others":"{\"at\":\"2020-01-01\"}"}"#,
+        ),
+    ] {
+        assert_eq!(
+            evaluate(&catalog, record.as_bytes(), Some("t")),
+            format!("clean t {expected}"),
+            "{record}"
+        );
+    }
+    let nothing = evaluate(&catalog, br#"{"y":1}"#, Some("t"));
+    assert!(nothing.starts_with("t: nothing_found"), "{nothing}");
+}

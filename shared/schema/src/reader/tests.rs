@@ -489,3 +489,17 @@ fn hashes_cover_the_rules_that_a_column_has() {
     // As before these rules existed.
     assert_eq!(hash("").0, "7e0e3a2dd5fe35b8");
 }
+
+#[test]
+fn the_rest_is_a_column() {
+    let with_rest = VISIT.replace("version = 1", "version = 1\nrest = \"others\"");
+    let found = catalog(&[("visit.toml", &with_rest)]).expect("a valid contract");
+    let column = found.contract("visit").expect("a contract").columns.last().expect("a column").clone();
+    assert_eq!((column.name.as_str(), column.data_type.to_string().as_str()), ("others", "json"));
+    for (name, expected) in
+        [("page", "4: column `page` is there already"), ("a b", "4: `a b` cannot be the name")]
+    {
+        let found = error_message("version = 1", &format!("version = 1\nrest = \"{name}\""));
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
