@@ -15,7 +15,9 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::reader::ChunkReader;
 use parquet::schema::types::ColumnDescPtr;
 
@@ -47,9 +49,15 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(file: impl ChunkReader + 'static, limits: Limits) -> Result<Table, ParquetError> {
         let (batches, rows) = catch_panic(|| {
-            footer::check(&file)?;
+            let repaired = footer::check(&file)?;
             let options = ArrowReaderOptions::new();
-            let read = ArrowReaderMetadata::load(&file, options.clone())?;
+            let read = match repaired {
+                None => ArrowReaderMetadata::load(&file, options.clone())?,
+                Some(footer) => {
+                    let metadata = ParquetMetaDataReader::decode_metadata(&footer)?;
+                    ArrowReaderMetadata::try_new(Arc::new(metadata), options.clone())?
+                }
+            };
             let columns = read.metadata().file_metadata().schema_descr().columns();
             let mut leaves = columns.iter();
             let fields: Fields =
