@@ -338,7 +338,7 @@ impl ColumnCleaner<'_> {
         let (scratch, mut similar) = (&mut self.record.scratch, Vec::new());
         let mut exact: Vec<String> = Vec::new();
         let mut lexer = Lexer::new(text.as_bytes());
-        let mut push = |member: &str, scratch: &mut String| {
+        let push = |member: &str, scratch: &mut String| {
             scratch.push(if scratch.len() == start { '{' } else { ',' });
             scratch.push_str(member);
         };
