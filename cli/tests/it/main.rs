@@ -7,6 +7,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
+mod cases;
 mod certificates;
 mod database;
 mod endpoint;

@@ -1,11 +1,13 @@
 //! Turns the fields of a record into the cells of a row, by the rules of a contract.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use pinlake_json::Lexer;
-use pinlake_schema::{Column, ColumnSource, Scalar, Type};
+use pinlake_json::{Lexer, Malformed};
+use pinlake_schema::field_name::{fold_case, normalize};
+use pinlake_schema::{Checks, Column, ColumnSource, DefaultValue, LetterCase, Scalar, Type};
 use serde_json::value::RawValue;
 
 use crate::canonical_json::{write_canonical, write_string};
@@ -13,11 +15,13 @@ use crate::compiled_contract::CompiledContract;
 use crate::decimal::{self, DecimalError};
 use crate::field_table::FieldId;
 use crate::localized_number;
+use crate::nested_fields::read_name;
 use crate::parsed_record::{FieldValue, ItemType, ParsedRecord, Span};
 use crate::reason::{Reason, RecordError, excerpt};
 use crate::record_parser;
 use crate::row::{Cell, Row};
 use crate::timestamp::{self, TimeValue};
+use crate::typed_fields::TYPES_FIELD;
 
 /// Bytes of a value that an error shows.
 const MAX_SHOWN_BYTES: usize = 16;
@@ -36,15 +40,22 @@ pub(crate) fn clean_row(
             row.cells.push(Cell::Null);
             continue;
         }
-        let has_number_rules =
-            column.locale.is_some() || column.remove_prefix.is_some() || column.remove_suffix.is_some();
-        let mut cleaner = ColumnCleaner { column, index, record, text, row, has_number_rules };
-        let cell = match &column.source {
+        let mut cleaner = ColumnCleaner { column, index, record, text, row };
+        let mut cell = match &column.source {
             ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
             ColumnSource::ArrayOf(_) => cleaner.build_array(fields)?,
+            ColumnSource::Rest { except } => cleaner.collect_rest(except, &contract.not_in_rest)?,
             ColumnSource::Cleaner => Cell::Null,
         };
+        if let Some(default) = &column.default
+            && matches!(cell, Cell::Null)
+        {
+            cell = cleaner.default_cell(default);
+        }
+        if let Some(checks) = &column.checks {
+            cleaner.check(cell, checks)?;
+        }
         if column.required && matches!(cell, Cell::Null) {
             return Err(cleaner.missing_error(fields));
         }
@@ -60,8 +71,6 @@ struct ColumnCleaner<'a> {
     record: &'a mut ParsedRecord,
     text: &'a str,
     row: &'a mut Row,
-    /// Whether the texts of its numbers are other than those of JSON.
-    has_number_rules: bool,
 }
 
 impl ColumnCleaner<'_> {
@@ -260,8 +269,8 @@ impl ColumnCleaner<'_> {
                 FieldValue::Text(self.record.push_scratch(&text))
             }
             FieldValue::Text(span)
-                if self.has_number_rules
-                    && matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64) =>
+                if matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64)
+                    && self.has_number_rules() =>
             {
                 self.plain_number(span)?
             }
@@ -304,6 +313,9 @@ impl ColumnCleaner<'_> {
             }
             _ => return Err(Reason::WrongType),
         };
+        if self.column.trim {
+            span = self.trim(span);
+        }
         if let Some(prefix) = &self.column.remove_prefix
             && self.record.text(span, self.text).starts_with(prefix.as_str())
         {
@@ -314,7 +326,122 @@ impl ColumnCleaner<'_> {
         {
             span = span.without_last(suffix.len());
         }
+        if self.column.trim && (self.column.remove_prefix.is_some() || self.column.remove_suffix.is_some()) {
+            span = self.trim(span);
+        }
+        if let Some(case) = self.column.case {
+            span = self.change_case(span, case);
+        }
         Ok(Cell::Text(span))
+    }
+
+    /// The fields of the record but those that columns read, as a JSON object; null if there is none. `except` has their names, `folded` the
+    /// same without regard to case and normal form: a similar name is one of them unless the record has the very name.
+    fn collect_rest(&mut self, except: &[String], folded: &HashSet<String>) -> Result<Cell, RecordError> {
+        let start = self.record.scratch.len();
+        let text = self.text;
+        let (scratch, mut similar) = (&mut self.record.scratch, Vec::new());
+        let mut exact: Vec<String> = Vec::new();
+        let mut lexer = Lexer::new(text.as_bytes());
+        let push = |member: &str, scratch: &mut String| {
+            scratch.push(if scratch.len() == start { '{' } else { ',' });
+            scratch.push_str(member);
+        };
+        lexer.object(|lexer, _| {
+            lexer.peek();
+            let member_start = lexer.offset();
+            let name = read_name(lexer, text)?;
+            lexer.colon()?;
+            // The depth is limited for each value.
+            lexer.peek();
+            let mut value = Lexer::new(lexer.rest());
+            value.skip_value()?;
+            lexer.advance(value.offset());
+            let member = &text[member_start..lexer.offset()];
+            let fold = || fold_case(&normalize(&name));
+            if except.binary_search_by(|own| own.as_str().cmp(&name)).is_ok() {
+                exact.push(fold());
+            } else if folded.contains(&fold()) {
+                similar.push((fold(), member));
+            } else if name != TYPES_FIELD {
+                push(member, scratch);
+            }
+            Ok::<(), Malformed>(())
+        })?;
+        for (name, member) in similar {
+            if exact.contains(&name) {
+                push(member, scratch);
+            }
+        }
+        if scratch.len() == start {
+            return Ok(Cell::Null);
+        }
+        scratch.push('}');
+        let sent = Span::in_scratch(start, scratch.len());
+        let canonical = self.make_canonical(sent);
+        canonical.map(Cell::Text).map_err(|reason| self.error(reason, FieldValue::Nested(sent), 0, 0))
+    }
+
+    fn trim(&self, span: Span) -> Span {
+        let text = self.record.text(span, self.text);
+        let begun = text.trim_start();
+        let span = span.without_first(text.len() - begun.len());
+        span.without_last(begun.len() - begun.trim_end().len())
+    }
+
+    fn change_case(&mut self, span: Span, case: LetterCase) -> Span {
+        let text = self.record.text(span, self.text);
+        let is_other = |byte: u8| match case {
+            LetterCase::Lower => byte.is_ascii_uppercase(),
+            LetterCase::Upper => byte.is_ascii_lowercase(),
+        };
+        if !text.bytes().any(|byte| !byte.is_ascii() || is_other(byte)) {
+            return span;
+        }
+        let changed = &mut self.row.text;
+        changed.clear();
+        match case {
+            LetterCase::Lower => changed.extend(text.chars().flat_map(char::to_lowercase)),
+            LetterCase::Upper => changed.extend(text.chars().flat_map(char::to_uppercase)),
+        }
+        self.record.push_scratch(changed)
+    }
+
+    fn default_cell(&mut self, default: &DefaultValue) -> Cell {
+        match default {
+            DefaultValue::Text(text) => Cell::Text(self.record.push_scratch(text)),
+            DefaultValue::Int(number) => Cell::Int(*number),
+            DefaultValue::Float(number) => Cell::from_f64(*number),
+            DefaultValue::Boolean(value) => Cell::from_bool(*value),
+        }
+    }
+
+    /// Refuses a value that is not allowed.
+    fn check(&self, cell: Cell, checks: &Checks) -> Result<(), RecordError> {
+        let column = &self.column.name;
+        let exceeded = match cell {
+            Cell::Text(span) => {
+                let text = self.record.text(span, self.text);
+                if checks.allows_text(text) {
+                    return Ok(());
+                }
+                let rule = match &checks.matches {
+                    Some(pattern) if !pattern.is_match(text) => format!("does not match `{pattern}`"),
+                    _ => "is not one of the allowed values".to_owned(),
+                };
+                let detail = format!("{column}: \"{}\" {rule}", excerpt(text));
+                return Err(RecordError::new(Reason::NotAllowed, detail));
+            }
+            Cell::Int(number) => checks.exceeded_by_int(number).map(|bound| (number.to_string(), bound)),
+            Cell::Float(bits) => {
+                let number = f64::from_bits(bits);
+                checks.exceeded_by_float(number).map(|bound| (number.to_string(), bound))
+            }
+            _ => None,
+        };
+        let Some((found, bound)) = exceeded else { return Ok(()) };
+        let rule = if checks.min == Some(bound) { "less than" } else { "more than" };
+        Err(RecordError::new(Reason::OutOfRange, format!("{column}: {found} is {rule} {bound}")))
     }
 
     /// Joins the elements of an array of texts by commas, as most clients send them.
@@ -340,6 +467,12 @@ impl ColumnCleaner<'_> {
         }
     }
 
+    /// Whether texts write numbers in another way than JSON.
+    fn has_number_rules(&self) -> bool {
+        let Column { locale, remove_prefix, remove_suffix, .. } = self.column;
+        locale.is_some() || remove_prefix.is_some() || remove_suffix.is_some()
+    }
+
     /// The text of a number without its prefix and suffix, as JSON writes it.
     fn plain_number(&mut self, span: Span) -> Result<FieldValue, Reason> {
         let Column { counts, remove_prefix, remove_suffix, locale, .. } = self.column;
@@ -360,7 +493,7 @@ impl ColumnCleaner<'_> {
         let rest =
             remove_suffix.as_ref().and_then(|suffix| rest.strip_suffix(suffix.as_str())).unwrap_or(rest);
         let rest = rest.trim_end();
-        let number = &mut self.row.number;
+        let number = &mut self.row.text;
         number.clear();
         number.push_str(sign);
         match locale {
@@ -412,7 +545,18 @@ impl ColumnCleaner<'_> {
         const FALSE: [&str; 6] = ["false", "0", "f", "no", "n", "off"];
         let text = self.number_text(value)?;
         let is_one_of = |words: [&str; 6]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-        if is_one_of(TRUE) {
+        let is_declared = |words: &[String]| {
+            words.iter().any(|word| {
+                word.eq_ignore_ascii_case(text)
+                    || !text.is_ascii() && word.to_lowercase() == text.to_lowercase()
+            })
+        };
+        // What the contract says takes precedence.
+        if is_declared(&self.column.true_texts) {
+            Ok(true)
+        } else if is_declared(&self.column.false_texts) {
+            Ok(false)
+        } else if is_one_of(TRUE) {
             Ok(true)
         } else if is_one_of(FALSE) {
             Ok(false)

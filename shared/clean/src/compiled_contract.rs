@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use pinlake_schema::field_name::{fold_case, normalize};
 use pinlake_schema::field_path::FieldPath;
-use pinlake_schema::{Column, Contract, DeleteRule, FieldNames, Identity};
+use pinlake_schema::{Column, ColumnSource, Contract, DeleteRule, FieldNames, Identity};
 
 use crate::field_table::{FieldId, FieldTable};
 use crate::nested_fields::{NestedField, NestedFields};
@@ -25,6 +26,8 @@ pub(crate) struct CompiledContract {
     pub(crate) in_deletes: Vec<bool>,
     /// Those of its fields that are inside others.
     pub(crate) nested: NestedFields,
+    /// The names of the fields that are not in the column of all others, without regard to case and normal form.
+    pub(crate) not_in_rest: HashSet<String>,
 }
 
 impl CompiledContract {
@@ -59,6 +62,11 @@ impl CompiledContract {
                 nested.add(NestedField { id, whole, path, roots });
             }
         }
+        let not_in_rest = contract.columns.iter().flat_map(|column| match &column.source {
+            ColumnSource::Rest { except } => except.as_slice(),
+            _ => &[],
+        });
+        let not_in_rest = not_in_rest.map(|name| fold_case(&normalize(name))).collect();
         let any_of = match ids(&contract.route.any_of) {
             none if none.is_empty() => columns.iter().flatten().flatten().copied().collect(),
             fields => fields,
@@ -76,6 +84,7 @@ impl CompiledContract {
             any_of,
             columns,
             nested,
+            not_in_rest,
             contract: Arc::clone(contract),
         }
     }

@@ -364,7 +364,7 @@ fn has_text(
 }
 
 /// Passes a name and its closing quote.
-fn read_name<'t>(lexer: &mut Lexer<'_>, text: &'t str) -> Result<Cow<'t, str>, Malformed> {
+pub(crate) fn read_name<'t>(lexer: &mut Lexer<'_>, text: &'t str) -> Result<Cow<'t, str>, Malformed> {
     lexer.open_name()?;
     let start = lexer.offset();
     if lexer.plain_run()? == RunEnd::Quote {

@@ -71,6 +71,8 @@ reasons! {
     BadTimestamp = "bad_timestamp", Contract;
     /// A count that is not written like `12`, `12k`, `1.2M` or `3B`.
     BadCount = "bad_count", Contract;
+    /// A text that the rules of its column do not allow.
+    NotAllowed = "not_allowed", Contract;
 }
 
 impl Reason {

@@ -46,8 +46,8 @@ pub(crate) struct Row {
     pub(crate) sent_json: Vec<(usize, Cell)>,
     /// Whether the record deletes the row of its identity.
     pub(crate) deletes: bool,
-    /// Working memory for a number.
-    pub(crate) number: String,
+    /// Working memory for a text.
+    pub(crate) text: String,
     /// Working memory for canonical JSON.
     pub(crate) json_members: Vec<Member>,
 }

@@ -164,6 +164,11 @@ fn describe_changed(before: &Column, after: &Column, is_in_key: bool) -> Vec<Cha
         };
         add(ChangeClass::Compatible, what.to_owned());
     }
+    let checks = |column: &Column| column.checks.as_ref().map(|checks| checks.describe());
+    if checks(before) != checks(after) {
+        let what = "other values are allowed: new records with another one are quarantined";
+        add(ChangeClass::Compatible, what.to_owned());
+    }
     if !has_same_rules(before, after) {
         let (class, what) = if is_in_key {
             (ChangeClass::Rebuild, "other rules, and keys cover it: a record sent again might be another row")
@@ -208,18 +213,32 @@ fn has_same_rules(before: &Column, after: &Column) -> bool {
         locale,
         formats,
         zone,
+        true_texts,
+        false_texts,
+        trim,
+        case,
+        default,
+        // They decide which records are accepted.
+        checks: _,
     } = before;
-    let same_null = null.len() == after.null.len() && null.iter().all(|marker| after.null.contains(marker));
+    let same_texts = |before: &[String], after: &[String]| {
+        before.len() == after.len() && before.iter().all(|text| after.contains(text))
+    };
     let texts = |formats: &[crate::TimeFormat]| {
         formats.iter().map(|format| format.as_str().to_owned()).collect::<Vec<_>>()
     };
     *source == after.source
-        && same_null
+        && same_texts(null, &after.null)
         && *counts == after.counts
         && *remove_prefix == after.remove_prefix
         && *remove_suffix == after.remove_suffix
         && *locale == after.locale
         && *zone == after.zone
+        && same_texts(true_texts, &after.true_texts)
+        && same_texts(false_texts, &after.false_texts)
+        && *trim == after.trim
+        && *case == after.case
+        && *default == after.default
         && texts(formats) == texts(&after.formats)
 }
 
@@ -256,6 +275,8 @@ mod tests {
         let tightened = format!("{VISIT}required = true\n");
         let renamed = VISIT.replace("page", "url");
         let localized = VISIT.replace("required", "locale = \"de\"\nremove_suffix = \"%\"\nrequired");
+        let bounded = VISIT.replace("required", "min = 1\nrequired");
+        let with_default = format!("{VISIT}default = \"/\"\n");
         let narrowed = VISIT.replace("string", "date");
         for (identity, columns, class, keys) in [
             (ROW, VISIT, None, Some(&[][..])),
@@ -280,6 +301,8 @@ mod tests {
             (BY_RECORD, dropped, Some(Rebuild), Some(&[])),
             (ROW, &localized, Some(Rebuild), None),
             (BY_RECORD, &localized, Some(Compatible), Some(&[])),
+            (ROW, &bounded, Some(Compatible), Some(&[])),
+            (ROW, &with_default, Some(Rebuild), None),
         ] {
             let (old, new) = (contract(identity, VISIT), contract(identity, columns));
             let changes = compare_contracts(&old, &new);
@@ -287,6 +310,10 @@ mod tests {
             let keys = keys.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
             assert_eq!(columns_added_to_keys(&old, &new), keys, "{identity} {columns}");
         }
+        // A field that a new column reads is no longer among the others.
+        let (old, new) = (contract("rest = \"others\"", VISIT), contract("rest = \"others\"", &added));
+        assert_eq!(compare_contracts(&old, &new).iter().map(|change| change.class).max(), Some(Rebuild));
+        assert_eq!(columns_added_to_keys(&old, &new), None);
         let (old, new) = (contract(ROW, VISIT), contract(BY_VISITOR, VISIT));
         assert_eq!(compare_contracts(&old, &new)[0].class, Rebuild);
         assert_eq!(columns_added_to_keys(&old, &new), None);

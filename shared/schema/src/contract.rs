@@ -8,6 +8,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
+use crate::column_rules::{Checks, DefaultValue, LetterCase};
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
 use crate::timestamp::TimeFormat;
@@ -160,6 +161,53 @@ pub struct Column {
     pub formats: Vec<TimeFormat>,
     /// The zone of times that name none; `None` for UTC.
     pub zone: Option<Tz>,
+    /// Texts that mean true, in addition to the usual ones and in either case.
+    pub true_texts: Vec<String>,
+    /// Texts that mean false, likewise.
+    pub false_texts: Vec<String>,
+    /// Whether white space around texts is removed.
+    pub trim: bool,
+    /// The case to which letters are changed.
+    pub case: Option<LetterCase>,
+    /// The value where a record has none.
+    pub default: Option<DefaultValue>,
+    /// Which values are allowed; `None` if all are.
+    pub checks: Option<Box<Checks>>,
+}
+
+impl Column {
+    /// The column with the fields that `others` do not read.
+    pub(crate) fn rest(name: String, others: &[Column]) -> Column {
+        let read = others.iter().flat_map(|column| column.source.fields()).flatten();
+        let mut except: Vec<String> = read
+            .map(|field| match FieldPath::parse(field) {
+                Ok(path) => path.name().unwrap_or(field).to_owned(),
+                Err(_) => field.clone(),
+            })
+            .collect();
+        except.sort();
+        except.dedup();
+        Column {
+            name,
+            data_type: Type::Scalar(Scalar::Json),
+            description: "Fields of the record that no other column reads.".to_owned(),
+            source: ColumnSource::Rest { except },
+            null: Vec::new(),
+            required: false,
+            counts: false,
+            remove_prefix: None,
+            remove_suffix: None,
+            locale: None,
+            formats: Vec::new(),
+            zone: None,
+            true_texts: Vec::new(),
+            false_texts: Vec::new(),
+            trim: false,
+            case: None,
+            default: None,
+            checks: None,
+        }
+    }
 }
 
 /// Alternative names of one field, or [paths](crate::field_path) to it: the first that is present and not null is used.
@@ -179,6 +227,11 @@ pub enum ColumnSource {
     },
     /// An array of the values of several fields, including nulls.
     ArrayOf(Vec<FieldNames>),
+    /// All fields at the top level but these, which columns read, as a JSON object.
+    Rest {
+        /// In order, each once.
+        except: Vec<String>,
+    },
     /// None: the cleaner fills the columns of quarantine.
     Cleaner,
 }
@@ -189,7 +242,7 @@ impl ColumnSource {
         match self {
             ColumnSource::Field(names) => std::slice::from_ref(names),
             ColumnSource::Join { fields, .. } | ColumnSource::ArrayOf(fields) => fields,
-            ColumnSource::Cleaner => &[],
+            ColumnSource::Rest { .. } | ColumnSource::Cleaner => &[],
         }
     }
 }

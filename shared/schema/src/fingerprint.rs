@@ -1,6 +1,7 @@
 //! Hashes of what contracts mean, not of how their files are written.
 
 use crate::QUARANTINE;
+use crate::column_rules::{DefaultValue, LetterCase};
 use crate::contract::{
     Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, KeepLatest,
     MisroutedPolicy, Route, Scalar,
@@ -198,6 +199,7 @@ impl Canonical {
             ColumnSource::Join { fields, separator } => self.number(1).fields(fields).text(separator),
             ColumnSource::ArrayOf(fields) => self.number(2).fields(fields),
             ColumnSource::Cleaner => self.number(3),
+            ColumnSource::Rest { except } => self.number(4).names(except),
         };
         // The order of null markers has no meaning.
         let mut null = column.null.clone();
@@ -212,6 +214,17 @@ impl Canonical {
         self.rule("remove_suffix", column.remove_suffix.as_deref());
         self.rule("locale", column.locale.map(NumberLocale::as_str));
         self.rule("zone", column.zone.map(|zone| zone.name()));
+        for (key, texts) in [("true", &column.true_texts), ("false", &column.false_texts)] {
+            let mut sorted: Vec<&String> = texts.iter().collect();
+            sorted.sort();
+            sorted.into_iter().for_each(|text| self.rule(key, Some(text)));
+        }
+        self.rule("trim", column.trim.then_some(""));
+        self.rule("case", column.case.map(LetterCase::as_str));
+        self.rule("default", column.default.as_ref().map(DefaultValue::to_string).as_deref());
+        for (key, value) in column.checks.iter().flat_map(|checks| checks.describe()) {
+            self.rule(key, Some(&value));
+        }
         self
     }
 

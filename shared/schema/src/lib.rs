@@ -38,6 +38,7 @@
 
 mod catalog;
 mod change;
+mod column_rules;
 mod contract;
 mod contract_error;
 pub mod field_name;
@@ -54,6 +55,7 @@ pub use chrono_tz::Tz;
 
 pub use catalog::{Catalog, StreamRoute};
 pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
+pub use column_rules::{Bound, Checks, DefaultValue, LetterCase};
 pub use contract::{
     Column, ColumnSource, Contract, DeleteRule, FieldNames, FileFormat, Identity, KeepLatest,
     MisroutedPolicy, Route, Scalar, Type,

@@ -2,6 +2,7 @@
 //!
 //! A file is read as a tree of values with positions, not through serde, which would stop at the first error and could not suggest a fix.
 
+mod column_rules;
 mod file_format;
 mod keep;
 mod suggest;
@@ -160,11 +161,22 @@ fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
     spanned.into_iter().map(|item| item.value).collect()
 }
 
-const CONTRACT_KEYS: [&str; 10] =
-    ["name", "version", "description", "identity", "keep", "null", "route", "file", "webhook", "column"];
+const CONTRACT_KEYS: [&str; 11] = [
+    "name",
+    "version",
+    "description",
+    "identity",
+    "keep",
+    "null",
+    "rest",
+    "route",
+    "file",
+    "webhook",
+    "column",
+];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
-const COLUMN_KEYS: [&str; 15] = [
+const COLUMN_KEYS: [&str; 24] = [
     "name",
     "type",
     "description",
@@ -180,6 +192,15 @@ const COLUMN_KEYS: [&str; 15] = [
     "locale",
     "formats",
     "zone",
+    "true",
+    "false",
+    "trim",
+    "case",
+    "default",
+    "one_of",
+    "matches",
+    "min",
+    "max",
 ];
 
 fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>) -> Option<Located<'a>> {
@@ -273,6 +294,20 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
             }
             None => complete = false,
         }
+    }
+    if let Some(rest) = document.string("rest", diagnostics) {
+        check_column_name(&rest, diagnostics);
+        if is_quarantine {
+            diagnostics.add(rest.span.clone(), "`rest` has no meaning in quarantine", "remove it");
+        } else if let Some(twin) = columns.iter().find(|own| own.name.eq_ignore_ascii_case(&rest.value)) {
+            diagnostics.add(
+                rest.span.clone(),
+                format!("column `{}` is there already, and `rest` adds one of this name", twin.name),
+                "remove the column, or write another name",
+            );
+        }
+        let rest = Column::rest(rest.value, &columns);
+        columns.push(rest);
     }
     if is_quarantine && complete {
         check_quarantine_columns(&columns, document, diagnostics);
@@ -434,6 +469,27 @@ fn check_quarantine_columns(columns: &[Column], document: &Section<'_>, diagnost
     }
 }
 
+fn check_column_name(name: &Spanned<String>, diagnostics: &mut Diagnostics<'_>) {
+    if name.value.is_empty()
+        || name.value.len() > 128
+        || name.value.contains(|char: char| " ,;{}()\n\t=".contains(char))
+    {
+        diagnostics.add(
+            name.span.clone(),
+            format!("`{}` cannot be the name of a column", name.value),
+            "write 1 to 128 characters, none of them a blank or one of , ; { } ( ) =",
+        );
+    }
+    let kept = [KEY_COLUMN, FORMER_KEY_COLUMN, DELETED_COLUMN];
+    if kept.iter().any(|kept| name.value.eq_ignore_ascii_case(kept)) {
+        diagnostics.add(
+            name.span.clone(),
+            format!("`{}` is kept for the rows' keys", name.value.to_ascii_lowercase()),
+            "choose another name",
+        );
+    }
+}
+
 fn parse_column(
     section: &Section<'_>,
     is_quarantine: bool,
@@ -442,26 +498,7 @@ fn parse_column(
     section.reject_unknown_keys(&COLUMN_KEYS, diagnostics);
     let name = section.required_string("name", "name = \"ind\"", diagnostics);
     if let Some(name) = &name {
-        if name.value.is_empty()
-            || name.value.len() > 128
-            || name.value.contains(|char: char| " ,;{}()\n\t=".contains(char))
-        {
-            diagnostics.add(
-                name.span.clone(),
-                format!("`{}` cannot be the name of a column", name.value),
-                "write 1 to 128 characters, none of them a blank or one of , ; { } ( ) =",
-            );
-        }
-        if [KEY_COLUMN, FORMER_KEY_COLUMN, DELETED_COLUMN]
-            .iter()
-            .any(|kept| name.value.eq_ignore_ascii_case(kept))
-        {
-            diagnostics.add(
-                name.span.clone(),
-                format!("`{}` is kept for the rows' keys", name.value.to_ascii_lowercase()),
-                "choose another name",
-            );
-        }
+        check_column_name(name, diagnostics);
     }
     let data_type = section
         .required_string("type", "type = \"string\"", diagnostics)
@@ -475,8 +512,18 @@ fn parse_column(
     let locale = parse_locale(section, diagnostics);
     let mut formats = parse_formats(section, diagnostics);
     let zone = parse_zone(section, diagnostics);
+    let true_texts = values(section.strings("true", diagnostics));
+    let false_texts = values(section.strings("false", diagnostics));
+    if let Some(both) = true_texts.iter().find(|text| false_texts.contains(text)) {
+        let span = section.key_span("false").unwrap_or_default();
+        diagnostics.add(span, format!("`{both}` is true and false"), "remove one of them");
+    }
+    let trim = section.boolean("trim", diagnostics).unwrap_or(false);
+    let case = column_rules::parse_case(section, diagnostics);
     let source = parse_source(section, name.as_ref().map(|name| name.value.as_str()), diagnostics);
     let (name, (data_type, type_span), source) = (name?, data_type?, source?);
+    let default = column_rules::parse_default(section, data_type, diagnostics);
+    let checks = column_rules::parse_checks(section, data_type, default.as_ref(), diagnostics);
 
     let mut require_type = |key: &str, is_compatible: bool, wanted: &str| {
         if let Some(span) = section.key_span(key).filter(|_| !is_compatible) {
@@ -498,6 +545,12 @@ fn parse_column(
     }
     require_type("locale", is_number && !is_array, "make it int64, int32 or float64");
     require_type("formats", is_time, "make it timestamp or date");
+    for key in ["true", "false"] {
+        require_type(key, scalar == Scalar::Boolean, "make it boolean");
+    }
+    for key in ["trim", "case", "one_of", "matches"] {
+        require_type(key, data_type == Type::Scalar(Scalar::String), "make it string");
+    }
     require_type("zone", scalar == Scalar::Timestamp, "make it timestamp");
     let is_joinable = !is_array && (is_time || scalar == Scalar::String);
     require_type("join", is_joinable, "make it string, timestamp or date");
@@ -529,6 +582,15 @@ fn parse_column(
             "locale",
             "formats",
             "zone",
+            "true",
+            "false",
+            "trim",
+            "case",
+            "default",
+            "one_of",
+            "matches",
+            "min",
+            "max",
         ] {
             if let Some(span) = section.key_span(key) {
                 diagnostics.add(
@@ -558,6 +620,12 @@ fn parse_column(
             locale,
             formats,
             zone,
+            true_texts,
+            false_texts,
+            trim,
+            case,
+            default,
+            checks,
         },
         span,
     ))

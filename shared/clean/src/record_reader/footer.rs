@@ -4,6 +4,8 @@
 //! The library allocates what a count claims and recurses as deep as the footer nests. This check allocates one number per schema level, and
 //! its time is proportional to the length of the footer. Sources: "Thrift compact protocol encoding"; `FileMetaData` in the Parquet format.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
@@ -35,11 +37,11 @@ const SET: u8 = 10;
 const MAP: u8 = 11;
 const STRUCT: u8 = 12;
 
-/// Checks the footer of a file.
+/// Checks the footer of a file. Returns the footer without what the Parquet library would take for something else, if it has such fields.
 ///
 /// # Errors
 /// If the footer is wrong or exceeds a limit. An encrypted footer passes: the library refuses it.
-pub(super) fn check(file: &impl ChunkReader) -> Result<(), ParquetError> {
+pub(super) fn check(file: &impl ChunkReader) -> Result<Option<Vec<u8>>, ParquetError> {
     let size = file.len();
     if size < TAIL_BYTES + 4 {
         return Err(refused(format!("{size} bytes are too few for a Parquet file")));
@@ -47,7 +49,7 @@ pub(super) fn check(file: &impl ChunkReader) -> Result<(), ParquetError> {
     let tail = file.get_bytes(size - TAIL_BYTES, 8)?;
     let (length, magic) = tail.split_at(4);
     if magic == b"PARE" {
-        return Ok(());
+        return Ok(None);
     }
     if magic != b"PAR1" {
         return Err(refused("it does not end as a Parquet file does; check that it is whole".to_owned()));
@@ -64,7 +66,27 @@ pub(super) fn check(file: &impl ChunkReader) -> Result<(), ParquetError> {
     }
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let footer: Bytes = file.get_bytes(size - TAIL_BYTES - length as u64, length)?;
-    FooterReader { left: &footer }.check_file().map_err(refused)
+    let mut reader = FooterReader { left: &footer, length, edits: Vec::new() };
+    reader.check_file().map_err(refused)?;
+    Ok((!reader.edits.is_empty()).then(|| apply_edits(&footer, &reader.edits)))
+}
+
+/// Bytes of the footer that are left out, and the byte in their place.
+struct Edit {
+    range: Range<usize>,
+    replacement: Option<u8>,
+}
+
+fn apply_edits(footer: &[u8], edits: &[Edit]) -> Vec<u8> {
+    let mut repaired = Vec::with_capacity(footer.len());
+    let mut at = 0;
+    for edit in edits {
+        repaired.extend_from_slice(&footer[at..edit.range.start]);
+        repaired.extend(edit.replacement);
+        at = edit.range.end;
+    }
+    repaired.extend_from_slice(&footer[at..]);
+    repaired
 }
 
 fn refused(why: String) -> ParquetError {
@@ -76,6 +98,10 @@ type Problem = String;
 
 struct FooterReader<'a> {
     left: &'a [u8],
+    /// The length of the footer.
+    length: usize,
+    /// In order.
+    edits: Vec<Edit>,
 }
 
 impl FooterReader<'_> {
@@ -160,7 +186,7 @@ impl FooterReader<'_> {
                     (1, LIST) => {
                         found = reader.read_list_of(STRUCT, "column chunks")?;
                         for _ in 0..found {
-                            reader.skip(STRUCT, 4)?;
+                            reader.check_column_chunk()?;
                         }
                     }
                     (3, I64) => rows = reader.zigzag()?,
@@ -181,6 +207,52 @@ impl FooterReader<'_> {
             }
         }
         Ok(())
+    }
+
+    fn check_column_chunk(&mut self) -> Result<(), Problem> {
+        self.read_fields(|reader, id, kind| match (id, kind) {
+            (3, STRUCT) => reader.check_column_metadata(),
+            _ => reader.skip(kind, 4),
+        })
+    }
+
+    /// Leaves out optional fields of another type than the format gives them, which the library would read as that type. Dremio wrote a list
+    /// as field 15, which is an integer since.
+    fn check_column_metadata(&mut self) -> Result<(), Problem> {
+        /// The first optional field.
+        const FIRST: i64 = 8;
+        /// The types of the optional fields (`ColumnMetaData` in the Parquet format).
+        const OPTIONAL: [u8; 10] = [LIST, I64, I64, I64, STRUCT, LIST, I64, I32, STRUCT, STRUCT];
+        // The id of the field before, and of the one before that is kept.
+        let (mut id, mut kept) = (0_i64, 0_i64);
+        loop {
+            let start = self.length - self.left.len();
+            let head = self.byte()?;
+            let (delta, kind) = (head >> 4, head & 0x0f);
+            if kind == STOP {
+                return Ok(());
+            }
+            let previous = id;
+            id = match delta {
+                0 => self.zigzag()?,
+                delta => id.saturating_add(i64::from(delta)),
+            };
+            let header_end = self.length - self.left.len();
+            self.skip(kind, 5)?;
+            let expected = usize::try_from(id - FIRST).ok().and_then(|at| OPTIONAL.get(at));
+            if expected.is_some_and(|expected| *expected != kind) {
+                self.edits.push(Edit { range: start..self.length - self.left.len(), replacement: None });
+                continue;
+            }
+            // The header has the distance to the field before, unless it has the id itself.
+            if previous != kept && delta != 0 {
+                let distance = u8::try_from(id - kept).ok().filter(|distance| *distance < 16);
+                let distance =
+                    distance.ok_or("its footer has a field of another type than the format says")?;
+                self.edits.push(Edit { range: start..header_end, replacement: Some(distance << 4 | kind) });
+            }
+            kept = id;
+        }
     }
 
     /// Reads the fields of a structure. `field` gets the id and type of each and must read its value.
@@ -308,5 +380,26 @@ impl FooterReader<'_> {
     fn zigzag(&mut self) -> Result<i64, Problem> {
         let value = self.varint()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optional_fields_of_another_type_are_left_out() {
+        // Field 7 (i64 1), 15 (a list of one i32 5), 16 (a structure), and 7, 14 (an i32), 15 (i32 2).
+        for (metadata, expected) in [
+            (&[0x76, 2, 0x89, 0x15, 10, 0x1c, 0, 0][..], &[0x76, 2, 0x9c, 0, 0][..]),
+            (&[0x76, 2, 0x75, 4, 0x15, 4, 0], &[0x76, 2, 0x85, 4, 0]),
+            (&[0x76, 2, 0x89, 0x15, 10, 0], &[0x76, 2, 0]),
+            (&[0x76, 2, 0x85, 4, 0x1c, 0, 0], &[0x76, 2, 0x85, 4, 0x1c, 0, 0]),
+        ] {
+            let mut reader = FooterReader { left: metadata, length: metadata.len(), edits: Vec::new() };
+            reader.check_column_metadata().unwrap();
+            assert!(reader.left.is_empty());
+            assert_eq!(apply_edits(metadata, &reader.edits), expected, "{metadata:?}");
+        }
     }
 }

@@ -15,7 +15,9 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{FileMetaData, ParquetMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::reader::ChunkReader;
 use parquet::schema::types::ColumnDescPtr;
 
@@ -47,9 +49,15 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(file: impl ChunkReader + 'static, limits: Limits) -> Result<Table, ParquetError> {
         let (batches, rows) = catch_panic(|| {
-            footer::check(&file)?;
+            let repaired = footer::check(&file)?;
             let options = ArrowReaderOptions::new();
-            let read = ArrowReaderMetadata::load(&file, options.clone())?;
+            let read = match repaired {
+                None => ArrowReaderMetadata::load(&file, options.clone())?,
+                Some(footer) => {
+                    let metadata = ParquetMetaDataReader::decode_metadata(&footer)?;
+                    ArrowReaderMetadata::try_new(Arc::new(metadata), options.clone())?
+                }
+            };
             let columns = read.metadata().file_metadata().schema_descr().columns();
             let mut leaves = columns.iter();
             let fields: Fields =
@@ -62,7 +70,7 @@ impl Table {
             let columns_as_read = fields.iter().map(|field| (field.name().as_str(), field.data_type()));
             let rows = RowWriter::new(columns_as_read, &is_uuid);
             let metadata = ArrowReaderMetadata::try_new(
-                count_rows(read.metadata()),
+                repair_metadata(read.metadata())?,
                 options.with_schema(Arc::new(Schema::new(fields))),
             )?;
             let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
@@ -123,13 +131,19 @@ fn catch_panic<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, P
         .unwrap_or_else(|_| Err(ParquetError::General("the reader failed: the file is damaged".to_owned())))
 }
 
-/// The metadata with as many rows as the row groups have: a writer may leave the number of rows of the file at 0, and the library
-/// would then read none.
-fn count_rows(metadata: &Arc<ParquetMetaData>) -> Arc<ParquetMetaData> {
+/// The metadata without what some writers get wrong: the number of rows of the file, which may be 0 and then hides all rows, is that of
+/// the row groups; the offset of a dictionary that does not exist, which may be 0 where it should be missing, is left out.
+fn repair_metadata(metadata: &Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>, ParquetError> {
     let file = metadata.file_metadata();
     let rows = metadata.row_groups().iter().map(|group| group.num_rows()).sum();
-    if file.num_rows() == rows {
-        return Arc::clone(metadata);
+    let columns = || metadata.row_groups().iter().flat_map(|group| group.columns());
+    let has_no_dictionary = columns().any(has_false_dictionary);
+    if file.num_rows() == rows && !has_no_dictionary {
+        return Ok(Arc::clone(metadata));
+    }
+    let mut groups = metadata.row_groups().to_vec();
+    if has_no_dictionary {
+        groups = groups.into_iter().map(repair_group).collect::<Result<_, _>>()?;
     }
     let counted = FileMetaData::new(
         file.version(),
@@ -139,7 +153,26 @@ fn count_rows(metadata: &Arc<ParquetMetaData>) -> Arc<ParquetMetaData> {
         file.schema_descr_ptr(),
         file.column_orders().cloned(),
     );
-    Arc::new(ParquetMetaData::new(counted, metadata.row_groups().to_vec()))
+    Ok(Arc::new(ParquetMetaData::new(counted, groups)))
+}
+
+/// The first bytes of a file are `PAR1`: no page begins there.
+const FIRST_PAGE: i64 = 4;
+
+fn has_false_dictionary(column: &ColumnChunkMetaData) -> bool {
+    column.dictionary_page_offset().is_some_and(|offset| (0..FIRST_PAGE).contains(&offset))
+}
+
+fn repair_group(group: RowGroupMetaData) -> Result<RowGroupMetaData, ParquetError> {
+    let columns = group.columns().iter().map(|column| {
+        if has_false_dictionary(column) {
+            column.clone().into_builder().set_dictionary_page_offset(None).build()
+        } else {
+            Ok(column.clone())
+        }
+    });
+    let columns = columns.collect::<Result<_, _>>()?;
+    group.into_builder().set_column_metadata(columns).build()
 }
 
 /// The field as it is read: texts and bytes as views, and the points in time of INT96 in microseconds, because they may be outside the

@@ -122,3 +122,99 @@ fn days_since_1970_are_dates() {
     let timestamp = "type = \"timestamp\"\nformats = [\"unix_days\"]\nzone = \"Asia/Tokyo\"";
     assert_eq!(clean_json(timestamp, "1"), "\"1970-01-02T00:00:00Z\"");
 }
+
+#[test]
+fn booleans_have_the_words_of_the_contract() {
+    const GERMAN: &str = "type = \"boolean\"\ntrue = [\"ja\", \"Ä\", \"no\"]\nfalse = [\"nein\", \"2\"]";
+    for (value, expected) in [
+        ("\"ja\"", "true"),
+        ("\" JA \"", "true"),
+        ("\"ä\"", "true"),
+        ("\"nein\"", "false"),
+        ("2", "false"),
+        ("\"yes\"", "true"),
+        // The contract takes precedence over the usual words.
+        ("\"no\"", "true"),
+        ("true", "true"),
+        ("\"jein\"", "t: wrong_type: c: \"jein\" is not a boolean"),
+    ] {
+        assert_eq!(clean_json(GERMAN, value), expected, "{value}");
+    }
+}
+
+#[test]
+fn texts_are_trimmed_and_have_one_case() {
+    const STATUS: &str = "type = \"string\"\ntrim = true\ncase = \"lower\"\ndefault = \"new\"\nnull = [\"-\"]\n\
+                          one_of = [\"new\", \"paid\", \"größe\"]\nmatches = \"^[^0-9]+$\"";
+    for (value, expected) in [
+        ("\" PAID\\u00a0\"", "\"paid\""),
+        ("\"paid\"", "\"paid\""),
+        ("\"GRÖSSE\"", "t: not_allowed: c: \"grösse\" is not one of the allowed values"),
+        ("\"GRÖẞE\"", "\"größe\""),
+        ("null", "\"new\""),
+        ("\"-\"", "\"new\""),
+        ("\"done\"", "t: not_allowed: c: \"done\" is not one of the allowed values"),
+        ("7", "t: not_allowed: c: \"7\" does not match `^[^0-9]+$`"),
+    ] {
+        assert_eq!(clean_json(STATUS, value), expected, "{value}");
+    }
+    const UPPER: &str =
+        "type = \"string\"\ncase = \"upper\"\ntrim = true\nremove_prefix = \"id:\"\nremove_suffix = \";\"";
+    assert_eq!(clean_text(UPPER, " id: straße ; "), "\"STRASSE\"");
+    assert_eq!(clean_text(UPPER, "   "), "\"\"");
+    // A field that is not there is no value, and a record without a field is not data.
+    let record = r#"{"other":1}"#;
+    assert_eq!(clean_record(STATUS, record), "t: nothing_found: the record has none of `c`");
+}
+
+#[test]
+fn numbers_are_in_their_range() {
+    const INT: &str = "type = \"int64\"\nmin = -5\nmax = 10\ndefault = 0";
+    const FLOAT: &str = "type = \"float64\"\nmin = 0\nmax = 0.5";
+    for (column, value, expected) in [
+        (INT, "-5", "-5"),
+        (INT, "10", "10"),
+        (INT, "null", "0"),
+        (INT, "-6", "t: out_of_range: c: -6 is less than -5"),
+        (INT, "\"11\"", "t: out_of_range: c: 11 is more than 10"),
+        (FLOAT, "0.5", "0.5"),
+        (FLOAT, "null", "null"),
+        (FLOAT, "-0.1", "t: out_of_range: c: -0.1 is less than 0"),
+        (FLOAT, "0.51", "t: out_of_range: c: 0.51 is more than 0.5"),
+        ("type = \"boolean\"\ndefault = false\nrequired = true", "null", "false"),
+        ("type = \"float64\"\ndefault = 1", "null", "1.0"),
+    ] {
+        assert_eq!(clean_json(column, value), expected, "{column} {value}");
+    }
+}
+
+#[test]
+fn fields_that_no_column_reads_are_kept() {
+    let contract = "name = \"t\"\nversion = 1\nrest = \"others\"\n[[column]]\nname = \"id\"\ntype = \"int64\"\n\
+                    [[column]]\nname = \"x\"\ntype = \"int64\"\nfrom = [\"a.x\", \"b\"]\n";
+    let catalog = contracts_of(&[contract]);
+    for (record, expected) in [
+        (r#"{"id":1}"#, r#"{"id":1,"x":null,"others":null}"#),
+        (
+            r#"{ "z" : [1.0, {"k":"\u00e9"}], "id":1, "\u0062":2, "y": null }"#,
+            r#"{"id":1,"x":2,"others":"{\"y\":null,\"z\":[1,{\"k\":\"é\"}]}"}"#,
+        ),
+        // A path reads a part: the object stays whole.
+        (r#"{"a":{"x":3,"y":4}}"#, r#"{"id":null,"x":3,"others":"{\"a\":{\"x\":3,\"y\":4}}"}"#),
+        // Similar names are read, unless the name itself is there.
+        (r#"{"ID":1}"#, r#"{"id":1,"x":null,"others":null}"#),
+        (r#"{"ID":1,"id":2}"#, r#"{"id":2,"x":null,"others":"{\"ID\":1}"}"#),
+        (
+            r#"{"id":1,"at":"2020-01-01","$parquet":{"at":"date"}}"#,
+            r#"{"id":1,"x":null,"others":"{\"at\":\"2020-01-01\"}"}"#,
+        ),
+    ] {
+        assert_eq!(
+            evaluate(&catalog, record.as_bytes(), Some("t")),
+            format!("clean t {expected}"),
+            "{record}"
+        );
+    }
+    let nothing = evaluate(&catalog, br#"{"y":1}"#, Some("t"));
+    assert!(nothing.starts_with("t: nothing_found"), "{nothing}");
+}

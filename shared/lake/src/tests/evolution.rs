@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
-use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pinlake_clean::{CleanedRows, Position, RecordCleaner, RecordOrigin};
+use pinlake_clean::CleanedRows;
 use pinlake_schema::Catalog;
 
 use crate::tests::support::{Fault, FaultyStore, clean, env, text_rows};

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::util::display::array_value_to_string;
+use arrow::array::Array;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use pinlake_clean::{CleanedRows, Disposition, Position, RecordCleaner, RecordOrigin};

@@ -463,3 +463,86 @@ fn a_contract_says_which_record_is_the_row() {
     let by_row = with("keep = { latest_by = [\"at\"] }").replacen("identity = [\"visitor\", \"at\"]", "", 1);
     assert!(error_messages(&[("visit.toml", &by_row)])[0].contains("`keep` needs an identity of columns"));
 }
+
+#[test]
+fn rules_of_values_are_checked() {
+    const PAGE: &str = "remove_prefix = \"/\"";
+    for (from, to, expected) in [
+        (
+            PAGE,
+            "zone = \"Europe/Berlin\"",
+            "28: `zone` does not go with the type string | make it timestamp, or",
+        ),
+        (
+            "type = \"timestamp\"",
+            "type = \"timestamp\"\nzone = \"Europe/Berln\"",
+            "23: unknown zone `Europe/Berln` | did",
+        ),
+        (PAGE, "true = [\"ja\"]", "28: `true` does not go with the type string | make it boolean, or"),
+        (PAGE, "case = \"Lower\"", "28: `Lower` is not a case of letters | write \"lower\" or \"upper\""),
+        (PAGE, "matches = \"[a\"", "28: `matches` is not a regular expression: "),
+        (PAGE, "matches = \"(((a{100}){100}){100})\"", "28: `matches` is not a regular expression: "),
+        (
+            PAGE,
+            "default = 7",
+            "28: `default` is 7, which is not a value of the type string | write default = \"new\"",
+        ),
+        (PAGE, "one_of = [\"a\"]\ndefault = \"b\"", "29: the default is not an allowed value | allow it"),
+        (PAGE, "min = 7", "28: `min` does not go with the type string | make it int64, int32 or float64, or"),
+        (
+            "required = true",
+            "required = true\nmin = 0.5",
+            "19: `min` is 0.5, which is not a value of the type int64 | write min = 0",
+        ),
+        (
+            "required = true",
+            "required = true\nmin = 2\nmax = 1",
+            "20: `max` is less than `min`: no number is allowed",
+        ),
+        ("array_of", "default = 1\narray_of", "33: `default` does not go with the type array<float64>"),
+    ] {
+        let found = error_message(from, to);
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[test]
+fn hashes_cover_the_rules_that_a_column_has() {
+    let hash = |rules: &str| {
+        let text =
+            format!("name = \"t\"\nversion = 1\n[[column]]\nname = \"c\"\ntype = \"string\"\n{rules}\n");
+        let catalog = catalog(&[("t.toml", &text)]).unwrap_or_else(|errors| panic!("{errors}"));
+        let contract = catalog.contract("t").expect("a contract");
+        (contract.hash().to_owned(), contract.identity_hash().to_owned())
+    };
+    let rules = [
+        "",
+        "from = \"a.b\"",
+        "trim = true",
+        "case = \"lower\"",
+        "case = \"upper\"",
+        "default = \"a\"",
+        "one_of = [\"a\"]",
+        "matches = \"a\"",
+        "remove_suffix = \"a\"",
+    ];
+    let hashes: std::collections::HashSet<_> = rules.iter().map(|rules| hash(rules)).collect();
+    assert_eq!(hashes.len(), rules.len());
+    assert_eq!(hash("one_of = [\"a\", \"b\"]"), hash("one_of = [\"b\", \"a\"]"));
+    // As before these rules existed.
+    assert_eq!(hash("").0, "7e0e3a2dd5fe35b8");
+}
+
+#[test]
+fn the_rest_is_a_column() {
+    let with_rest = VISIT.replace("version = 1", "version = 1\nrest = \"others\"");
+    let found = catalog(&[("visit.toml", &with_rest)]).expect("a valid contract");
+    let column = found.contract("visit").expect("a contract").columns.last().expect("a column").clone();
+    assert_eq!((column.name.as_str(), column.data_type.to_string().as_str()), ("others", "json"));
+    for (name, expected) in
+        [("page", "4: column `page` is there already"), ("a b", "4: `a b` cannot be the name")]
+    {
+        let found = error_message("version = 1", &format!("version = 1\nrest = \"{name}\""));
+        assert!(found.starts_with(expected), "{found}");
+    }
+}

@@ -108,6 +108,26 @@ impl Item<'_> {
         }
     }
 
+    pub(super) fn as_bool(&self) -> Option<bool> {
+        self.0.get_ref().as_bool()
+    }
+
+    pub(super) fn as_integer(&self) -> Option<i64> {
+        match self.0.get_ref() {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        }
+    }
+
+    /// A finite number. An integer is one too.
+    pub(super) fn as_float(&self) -> Option<f64> {
+        let number = match self.0.get_ref() {
+            DeValue::Float(number) => number.as_str().parse().ok()?,
+            _ => self.as_integer()? as f64,
+        };
+        number.is_finite().then_some(number)
+    }
+
     pub(super) fn is_list(&self) -> bool {
         self.0.get_ref().is_array()
     }

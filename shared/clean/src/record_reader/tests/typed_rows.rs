@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field};
 use parquet::data_type::{FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type};
+use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -23,6 +24,39 @@ fn write(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
     writer.write(&batch).expect("memory");
     writer.close().expect("memory");
     file
+}
+
+#[test]
+fn footers_of_other_writers_are_repaired() {
+    let column: ArrayRef = Arc::new(Int64Array::from(vec![7, 8]));
+    let batch = RecordBatch::try_from_iter([("i", column)]).unwrap();
+    let properties = WriterProperties::builder().set_dictionary_enabled(false).build();
+    let mut file = Vec::new();
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+
+    // The file claims no rows, and a dictionary where its magic bytes are.
+    let read = ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::from(file.clone())).unwrap();
+    let groups = read.row_groups().iter().map(|group| {
+        let columns = group
+            .columns()
+            .iter()
+            .map(|column| column.clone().into_builder().set_dictionary_page_offset(Some(0)).build().unwrap());
+        group.clone().into_builder().set_column_metadata(columns.collect()).build().unwrap()
+    });
+    let own = read.file_metadata();
+    let (version, schema) = (own.version(), own.schema_descr_ptr());
+    let wrong = ParquetMetaData::new(
+        FileMetaData::new(version, 0, None, own.key_value_metadata().cloned(), schema, None),
+        groups.collect(),
+    );
+    let tail = file.len() - 8;
+    let footer = u32::from_le_bytes(file[tail..tail + 4].try_into().unwrap()) as usize;
+    file.truncate(tail - footer);
+    ParquetMetaDataWriter::new(&mut file, &wrong).finish().unwrap();
+    assert_eq!(all("x.parquet", file), ["1:{\"i\":7}", "2:{\"i\":8}"]);
 }
 
 #[test]
