@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Opens pages of `pinlake report` in a headless Chromium: charts, tables, colours, widths, hostile texts, failures, print.
+# Opens pages of `pinlake report` in a headless Chromium: charts, tables, colours, widths, hostile texts, failures, print;
+# and the page that the function `report` answers with.
 #
-#   tests/report/run.sh [PINLAKE]     PINLAKE: the program (default: the one that `make build` builds)
+#   tests/report/run.sh [PINLAKE]     PINLAKE: the program (default: the one that `make build` builds), with `report` beside it
 #
 # Needs Chromium (Debian: apt install chromium), and is skipped without it. All files are in target/report. pip installs the
 # exact versions of requirements.txt there, once.
@@ -27,4 +28,4 @@ unset PINLAKE_LAKE PINLAKE_DATASETS PINLAKE_QUERIES
 # shellcheck source=../venv.sh
 . "$here/../venv.sh"
 venv "$work/venv" "$here/requirements.txt"
-exec "$work/venv/bin/python" "$here/check.py" "$pinlake" "$chromium" "$work"
+PYTHONPATH=$root exec "$work/venv/bin/python" "$here/check.py" "$pinlake" "$chromium" "$work"

@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::time;
+use super::{is_late, panel, time};
 use crate::format::{format_age, format_bytes, format_count, group_digits, show_controls};
 use crate::header::{ChartKind, ChartSpec};
-use crate::model::{Answer, DatasetState, Report, State};
+use crate::model::{Answer, DatasetState, Report, Waiting};
 use crate::plot::{Table, plot};
 use crate::svg;
 
@@ -27,8 +27,9 @@ pub(super) fn render(report: &Report) -> Markup {
                 }
                 article.panel aria-labelledby="quarantine-h" {
                     h3 id="quarantine-h" { "Which records break their contract?" }
-                    (quarantine(state))
+                    (quarantine(report))
                 }
+                @if let Some(records) = &report.records { (panel::render_records(records)) }
             }
         }
     }
@@ -46,6 +47,7 @@ fn tables(report: &Report) -> Markup {
                         th.n scope="col" { "Files" }
                         th.n scope="col" { "Version" }
                         th scope="col" { "Last commit" }
+                        th scope="col" { "Waiting" }
                         th.n scope="col" { "Quarantined" }
                     }
                 }
@@ -63,7 +65,7 @@ fn row(dataset: &DatasetState, report: &Report) -> Markup {
         tr.missing[!exists] {
             th scope="row" { (show_controls(&dataset.dataset)) }
             @if dataset.problem.is_some() {
-                td.bad colspan="5" data-name="Problem" { "cannot be read" }
+                td.bad colspan="6" data-name="Problem" { "cannot be read" }
             } @else {
                 td.n data-name="Rows" {
                     (known(dataset.rows.map_or_else(|| "unknown".to_owned(), |rows| group_digits(&rows.to_string()))))
@@ -91,13 +93,31 @@ fn row(dataset: &DatasetState, report: &Report) -> Markup {
                         None => "no rows yet",
                     }
                 }
+                td data-name="Waiting" { (waiting(dataset.waiting.as_ref(), report)) }
             }
             td.n.warning[quarantined > 0] data-name="Quarantined" { (group_digits(&quarantined.to_string())) }
         }
     }
 }
 
-fn quarantine(state: &State) -> Markup {
+/// Landing objects that are not inserted yet, and since when.
+fn waiting(waiting: Option<&Waiting>, report: &Report) -> Markup {
+    html! {
+        @match waiting {
+            None => span.muted { "nothing" },
+            Some(waiting) => {
+                div {
+                    @if waiting.is_lower_limit { "at least " }
+                    (format_count(waiting.objects, "object")) ", " (format_bytes(waiting.bytes))
+                    div.muted.warning[is_late(report, waiting.since)] { "for " (format_age(report.generated_at - waiting.since)) }
+                }
+            }
+        }
+    }
+}
+
+fn quarantine(report: &Report) -> Markup {
+    let state = &report.state;
     let of_datasets = state.datasets.iter().flat_map(|dataset| {
         dataset.quarantined.iter().map(|(reason, count)| (dataset.dataset.as_str(), reason.as_str(), *count))
     });
@@ -125,7 +145,7 @@ fn quarantine(state: &State) -> Markup {
         @for note in &chart.notes { p.muted { (note) } }
         p.muted.small {
             (format_count(state.quarantined(), "record")) ", without those that a redrive resolved. "
-            code { "pinlake quarantine show" } " prints them."
+            @if report.records.is_none() { code { "pinlake quarantine show" } " prints them." }
         }
     }
 }
