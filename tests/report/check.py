@@ -403,6 +403,14 @@ def a_served_page_works_under_its_policy(check: Check, program: Path, lake: Path
         tab.screenshot(path=check.work / "served-quarantine.png", full_page=True)
 
 
+def the_page_of_a_stack_opens(check: Check, described: dict[str, Any]) -> None:
+    """The page at the function URL of a running stack, whatever is in its lake."""
+    with check.opened(described["report_url"]) as tab:
+        assert tab.locator("#state tbody tr").count() >= 3
+        began = tab.evaluate("performance.getEntriesByType('paint').at(-1).startTime")
+        assert began < 1000, f"{began:.0f} ms until the page is painted"
+
+
 def main(pinlake: str, chromium: str, work: Path) -> None:
     begun = time.monotonic()
     for old in ("lake", "rows", "hostile", "empty", "queries", "contracts"):
@@ -452,6 +460,8 @@ def main(pinlake: str, chromium: str, work: Path) -> None:
         works_without_a_script_and_on_paper(check, page)
         is_accessible(check, [page, hostile, empty])
         a_served_page_works_under_its_policy(check, Path(pinlake).with_name("report"), work / "lake")
+        if stack := os.environ.get("PINLAKE_STACK"):
+            the_page_of_a_stack_opens(check, json.loads(Path(stack).read_text("utf-8")))
         browser.close()
     print(f"report: pages render, sort, filter and print in Chromium ({time.monotonic() - begun:.0f} s)")
 

@@ -4,6 +4,8 @@
 #
 #   tests/report/run.sh [PINLAKE]     PINLAKE: the program (default: the one that `make build` builds), with `report` beside it
 #
+# With PINLAKE_STACK it also opens the page of the running stack.
+#
 # Needs Chromium (Debian: apt install chromium), and is skipped without it. All files are in target/report. pip installs the
 # exact versions of requirements.txt there, once.
 set -euo pipefail

@@ -91,7 +91,7 @@ pub(super) fn render(report: &Report, columns: &[String], history: &[PastAnswer]
                                 td { (show_controls(&versions(past))) }
                                 td {
                                     @match index.checked_sub(1).and_then(|before| history.get(before)) {
-                                        None => "oldest that is kept",
+                                        None => "oldest kept",
                                         Some(before) if before.digest == past.digest => span.muted { "unchanged" },
                                         Some(_) => "changed",
                                     }
