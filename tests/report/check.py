@@ -411,7 +411,7 @@ def the_page_of_a_stack_opens(check: Check, described: dict[str, Any]) -> None:
         assert began < 1000, f"{began:.0f} ms until the page is painted"
 
 
-def main(pinlake: str, chromium: str, work: Path) -> None:
+def main(pinlake: str, function: str, chromium: str, work: Path) -> None:
     begun = time.monotonic()
     for old in ("lake", "rows", "hostile", "empty", "queries", "contracts"):
         shutil.rmtree(work / old, ignore_errors=True)
@@ -459,7 +459,7 @@ def main(pinlake: str, chromium: str, work: Path) -> None:
         an_old_page_says_so(check, page)
         works_without_a_script_and_on_paper(check, page)
         is_accessible(check, [page, hostile, empty])
-        a_served_page_works_under_its_policy(check, Path(pinlake).with_name("report"), work / "lake")
+        a_served_page_works_under_its_policy(check, Path(function), work / "lake")
         if stack := os.environ.get("PINLAKE_STACK"):
             the_page_of_a_stack_opens(check, json.loads(Path(stack).read_text("utf-8")))
         browser.close()
@@ -467,4 +467,4 @@ def main(pinlake: str, chromium: str, work: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]).resolve())
+    main(*sys.argv[1:4], Path(sys.argv[4]).resolve())

@@ -144,13 +144,14 @@ async fn status_tells_what_is_in_each_table() {
 
 /// Waits until a page contains a text.
 async fn wait_for(page: &Path, text: &str) {
+    let has_text = || fs::read_to_string(page).is_ok_and(|page| page.contains(text));
     for _ in 0..600 {
-        if fs::read_to_string(page).is_ok_and(|page| page.contains(text)) {
-            return;
+        if has_text() {
+            break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    panic!("{} does not contain {text}", page.display());
+    assert!(has_text(), "{} does not contain {text}", page.display());
 }
 
 async fn interrupt(process: tokio::process::Child) -> Ran {

@@ -333,6 +333,7 @@ fn visible_state(state: &State, reader: Reader<'_>) -> State {
     visible.datasets.retain(|dataset| reader.may_see(Some(&dataset.dataset)));
     if !reader.may_see(None) {
         visible.unrouted.clear();
+        visible.unrouted_by_day.clear();
     }
     visible
 }

@@ -81,7 +81,7 @@ pub use history::Commit;
 pub use keys::Key;
 pub use lake::Lake;
 pub use maintenance::MaintenancePolicy;
-pub use quarantine_reader::{MAX_SHOWN_BYTES, QuarantineCounts, QuarantinedRecord};
+pub use quarantine_reader::{MAX_SHOWN_BYTES, QuarantineCounts, QuarantineGroup, QuarantinedRecord};
 pub use redrive::RedriveSummary;
 pub use table::insert::InsertSummary;
 pub use table::{AsOf, PinnedFile, PinnedTable, Table};

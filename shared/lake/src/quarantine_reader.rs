@@ -10,7 +10,7 @@ use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -36,8 +36,19 @@ const BATCH_ROWS: usize = 4096;
 /// Limit of the bytes of a record that are returned.
 pub const MAX_SHOWN_BYTES: usize = 8 << 10;
 
-/// Unresolved records by dataset and reason. Records that no dataset accepts have no dataset.
-pub type QuarantineCounts = BTreeMap<(Option<String>, String), u64>;
+/// What unresolved records are counted by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QuarantineGroup {
+    /// The dataset; none if no dataset accepts the records.
+    pub dataset: Option<String>,
+    /// The reason code.
+    pub reason: String,
+    /// The day of their arrival, in UTC; none if it is not known.
+    pub day: Option<NaiveDate>,
+}
+
+/// Numbers of unresolved records.
+pub type QuarantineCounts = BTreeMap<QuarantineGroup, u64>;
 
 /// A quarantined record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,15 +77,19 @@ pub(crate) async fn count(tables: &Tables, catalog: &Catalog) -> Result<Quaranti
     let place = Place::new(tables, catalog.quarantine());
     let counted = futures::stream::iter(files)
         .map(async |file| {
-            let columns = ["dataset", "reason", RESOLVED_AT];
+            let columns = ["dataset", "reason", "arrived_at", RESOLVED_AT];
             let batches = place.read(&file, &columns, None).await?;
             let mut counts = QuarantineCounts::new();
             let mut batches = std::pin::pin!(batches);
             while let Some(batch) = batches.try_next().await? {
-                let [dataset, reason, resolved_at] = columns_of(&batch)?;
+                let [dataset, reason, arrived_at, resolved_at] = columns_of(&batch)?;
                 for row in (0..batch.num_rows()).filter(|row| resolved_at.is_null(*row)) {
-                    let key = (text(dataset, row), text(reason, row).unwrap_or_default());
-                    *counts.entry(key).or_default() += 1;
+                    let group = QuarantineGroup {
+                        dataset: text(dataset, row),
+                        reason: text(reason, row).unwrap_or_default(),
+                        day: time(arrived_at, row).map(|at| at.date_naive()),
+                    };
+                    *counts.entry(group).or_default() += 1;
                 }
             }
             Ok::<_, LakeError>(counts)
@@ -231,6 +246,10 @@ fn micros(column: &ArrayRef, row: usize) -> Option<i64> {
     column.is_valid(row).then(|| column.as_primitive::<TimestampMicrosecondType>().value(row))
 }
 
+fn time(column: &ArrayRef, row: usize) -> Option<DateTime<Utc>> {
+    micros(column, row).and_then(DateTime::from_timestamp_micros)
+}
+
 fn record_at(columns: &[&ArrayRef; 7], row: usize) -> QuarantinedRecord {
     let [dataset, reason, detail, source, position, arrived_at, raw] = columns;
     let raw = if raw.is_valid(row) { raw.as_binary::<i32>().value(row) } else { &[] };
@@ -240,7 +259,7 @@ fn record_at(columns: &[&ArrayRef; 7], row: usize) -> QuarantinedRecord {
         detail: text(detail, row),
         source: text(source, row),
         position: text(position, row),
-        arrived_at: micros(arrived_at, row).and_then(DateTime::from_timestamp_micros),
+        arrived_at: time(arrived_at, row),
         raw: Bytes::copy_from_slice(&raw[..raw.len().min(MAX_SHOWN_BYTES)]),
         size: raw.len(),
     }
@@ -278,7 +297,11 @@ mod tests {
         quarantine(&lake, &broken, 2, &[r#"{"other": 1}"#, &large]).await;
 
         let counts = lake.count_quarantined(&broken).await.unwrap();
-        let wrong = (Some("visit".to_owned()), "wrong_type".to_owned());
+        let wrong = QuarantineGroup {
+            dataset: Some("visit".to_owned()),
+            reason: "wrong_type".to_owned(),
+            day: NaiveDate::from_ymd_opt(2022, 10, 19),
+        };
         assert_eq!((counts[&wrong], counts.values().sum::<u64>()), (3, 4), "{counts:?}");
         let newest = lake.list_quarantined(&broken, |_| true, 3).await.unwrap();
         assert_eq!(newest.len(), 3);

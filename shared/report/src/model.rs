@@ -118,6 +118,12 @@ pub struct State {
     pub datasets: Vec<DatasetState>,
     /// Quarantined records that no dataset accepts, by reason, without those that are resolved.
     pub unrouted: BTreeMap<String, u64>,
+    /// The same records by day of arrival, as `2022-10-19`, and reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unrouted_by_day: BTreeMap<String, BTreeMap<String, u64>>,
+    /// When a batch of records landed last; none if none ever did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landed_at: Option<DateTime<Utc>>,
     /// Why the quarantine cannot be read, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine_problem: Option<String>,
@@ -143,6 +149,9 @@ pub struct DatasetState {
     pub waiting: Option<Waiting>,
     /// Quarantined records by reason, without those that are resolved.
     pub quarantined: BTreeMap<String, u64>,
+    /// The same records by day of arrival, as `2022-10-19`, and reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quarantined_by_day: BTreeMap<String, BTreeMap<String, u64>>,
     /// Why the table cannot be read, if so. Its figures are then unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -179,6 +188,18 @@ impl State {
     pub fn quarantined(&self) -> u64 {
         let of_datasets = self.datasets.iter().flat_map(|dataset| dataset.quarantined.values());
         of_datasets.chain(self.unrouted.values()).sum()
+    }
+
+    /// Quarantined records of all datasets and of none, by day of arrival and reason.
+    pub fn quarantined_by_day(&self) -> BTreeMap<&str, BTreeMap<&str, u64>> {
+        let mut sums: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        let of_datasets = self.datasets.iter().flat_map(|dataset| &dataset.quarantined_by_day);
+        for (day, reasons) in of_datasets.chain(&self.unrouted_by_day) {
+            for (reason, records) in reasons {
+                *sums.entry(day).or_default().entry(reason).or_default() += records;
+            }
+        }
+        sums
     }
 
     /// When the oldest landing object was written that waits to be inserted.

@@ -176,8 +176,9 @@ fn masthead(report: &Report, sections: &[Section<'_>]) -> Markup {
                     @if results_are_known(report) {
                         span #age { "results of " (time(report.results_at.unwrap_or(report.generated_at))) }
                     }
-                    @if let Some(served) = &report.served { (runs(served)) }
+                    @if let Some(served) = &report.served { (links_to_runs(served)) }
                 }
+                @if let Some(served) = &report.served { (list_runs(served)) }
             }
             // page.js puts the switch of the colours here.
             div #switches {}
@@ -252,8 +253,8 @@ fn encode(text: &str) -> String {
     encoded.collect()
 }
 
-/// Links to the runs before and after, and to all.
-fn runs(served: &Served) -> Markup {
+/// Links to the runs before and after, and to the latest.
+fn links_to_runs(served: &Served) -> Markup {
     let shown = served.runs.iter().position(|run| Some(&run.id) == served.run.as_ref());
     let link = |index: Option<usize>, text: &str| {
         let run = index.and_then(|index| served.runs.get(index));
@@ -264,7 +265,14 @@ fn runs(served: &Served) -> Markup {
             (link(shown.map(|index| index + 1), "earlier run"))
             (link(shown.and_then(|index| index.checked_sub(1)).filter(|index| *index > 0), "later run"))
             @if !served.is_latest() { " · " a href="?" { "latest run" } }
-            " · "
+        }
+    }
+}
+
+/// Links to all runs.
+fn list_runs(served: &Served) -> Markup {
+    html! {
+        @if served.runs.len() > 1 {
             details.runs {
                 summary { "all " (served.runs.len().min(MAX_RUNS)) " runs" }
                 ol {

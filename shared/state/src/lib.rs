@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use pinlake_lake::{Lake, LakeError};
+use pinlake_lake::{Lake, LakeError, QuarantineGroup};
 use pinlake_landing::name::{LANDING, dataset_of};
+use pinlake_landing::watermark::WATERMARKS;
 use pinlake_report::{CommitState, DatasetState, State, Waiting};
 use pinlake_schema::{CANARY, Catalog, Contract, QUARANTINE};
 use pinlake_store::list_bounded;
@@ -23,6 +25,11 @@ const CONCURRENCY: usize = 8;
 const TABLES: &str = "tables";
 /// Landing objects that are counted. More are reported as a lower limit.
 const MAX_WAITING: usize = 5000;
+
+/// Days of arrival by which quarantined records are counted.
+const MAX_DAYS: usize = 31;
+/// Watermarks that are listed: one for each shard or partition.
+const MAX_WATERMARKS: usize = 1000;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -68,15 +75,23 @@ pub async fn collect(lake: &Lake, catalog: &Catalog) -> State {
     match lake.count_quarantined(catalog).await {
         Err(error) => problem = Some(with_causes(&error)),
         Ok(counts) => {
-            for ((dataset, reason), records) in counts {
-                match dataset {
-                    None => drop(state.unrouted.insert(reason, records)),
+            for (QuarantineGroup { dataset, reason, day }, records) in counts {
+                let (by_reason, by_day) = match dataset {
+                    None => (&mut state.unrouted, &mut state.unrouted_by_day),
                     Some(name) => {
                         let of_dataset =
                             datasets.entry(name.clone()).or_insert_with(|| without_contract(name));
-                        of_dataset.quarantined.insert(reason, records);
+                        (&mut of_dataset.quarantined, &mut of_dataset.quarantined_by_day)
+                    }
+                };
+                if let Some(day) = day {
+                    *by_day.entry(day.to_string()).or_default().entry(reason.clone()).or_default() += records;
+                    // Groups are in the order of reasons, so a day may be dropped and come again.
+                    while by_day.len() > MAX_DAYS {
+                        by_day.pop_first();
                     }
                 }
+                *by_reason.entry(reason).or_default() += records;
             }
         }
     }
@@ -92,6 +107,10 @@ pub async fn collect(lake: &Lake, catalog: &Catalog) -> State {
                 }
             }
         }
+    }
+    match find_newest_watermark(&**lake.store()).await {
+        Err(error) => problem = problem.or_else(|| Some(with_causes(&*error))),
+        Ok(landed_at) => state.landed_at = landed_at,
     }
     state.datasets = datasets.into_values().collect();
     state.quarantine_problem = problem;
@@ -155,6 +174,13 @@ async fn count_waiting(store: &dyn ObjectStore) -> Result<BTreeMap<String, Waiti
     Ok(waiting)
 }
 
+/// When a watermark was advanced last.
+async fn find_newest_watermark(store: &dyn ObjectStore) -> Result<Option<DateTime<Utc>>, Failure> {
+    let folder = Path::from(WATERMARKS);
+    let listed = list_bounded(store, &folder, MAX_WATERMARKS, |meta| Some(meta.last_modified)).await?;
+    Ok(listed.found.into_iter().max())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +211,7 @@ mod tests {
             let path = format!("landing/user/h/20221019T1200/stream/0/{name}.parquet");
             store.put(&Path::from(path), "rows".into()).await.unwrap();
         }
+        store.put(&Path::from("state/watermarks/stream/0.json"), "{}".into()).await.unwrap();
         store.put(&Path::from("tables/nobody/_delta_log/x"), "".into()).await.unwrap();
 
         let state = collect(&lake, &catalog).await;
@@ -195,7 +222,9 @@ mod tests {
         let waiting = user.waiting.as_ref().unwrap();
         assert_eq!((waiting.objects, waiting.bytes, waiting.is_lower_limit), (2, 8, false));
         assert_eq!(user.quarantined.values().sum::<u64>(), 1);
-        assert_eq!(state.unrouted.values().sum::<u64>(), 1);
+        assert_eq!(user.quarantined_by_day["2022-10-19"], user.quarantined);
+        assert_eq!((state.unrouted.values().sum::<u64>(), state.unrouted_by_day.len()), (1, 1));
+        assert!(state.landed_at.is_some() && empty.landed_at.is_none());
         assert!(of("nobody").problem.as_ref().unwrap().contains("no contract"));
         assert_eq!(state.quarantine_problem, None);
     }

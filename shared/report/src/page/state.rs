@@ -1,12 +1,13 @@
 //! The state of the lake: its tables and its quarantine.
 
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde_json::json;
 
 use super::{is_late, panel, time};
 use crate::format::{format_age, format_bytes, format_count, group_digits, show_controls};
 use crate::header::{ChartKind, ChartSpec};
-use crate::model::{Answer, DatasetState, Report, Waiting};
+use crate::model::{Answer, DatasetState, Report, State, Waiting};
 use crate::plot::{Table, plot};
 use crate::svg;
 
@@ -16,6 +17,7 @@ pub(super) fn render(report: &Report) -> Markup {
     html! {
         section #state aria-labelledby="state-h" {
             h2 id="state-h" { "State of the lake" }
+            (flow(report))
             div.panels {
                 article.panel.wide aria-labelledby="tables-h" {
                     h3 id="tables-h" { "What is in each table?" }
@@ -29,8 +31,81 @@ pub(super) fn render(report: &Report) -> Markup {
                     h3 id="quarantine-h" { "Which records break their contract?" }
                     (quarantine(report))
                 }
+                (quarantine_by_day(state))
                 @if let Some(records) = &report.records { (panel::render_records(records)) }
             }
+        }
+    }
+}
+
+/// The parts of the pipeline that leave a trace in the lake, in the order in which a record passes them.
+fn flow(report: &Report) -> Markup {
+    let state = &report.state;
+    let ago = |at: DateTime<Utc>| format!("{} ago", format_age(report.generated_at - at));
+    let waiting = state.datasets.iter().filter_map(|dataset| dataset.waiting.as_ref());
+    let objects: u64 = waiting.map(|waiting| waiting.objects).sum();
+    let rows: u64 = state.datasets.iter().filter_map(|dataset| dataset.rows).sum();
+    let quarantined = state.quarantined();
+    let part = |name: &str, value: String, detail: String, is_late: bool| {
+        html! {
+            span.muted { (name) } " " strong.warning[is_late] { (value) } " " span.muted { (detail) }
+        }
+    };
+    html! {
+        ol.flow aria-label="The way of a record" {
+            @if let Some(at) = state.landed_at {
+                li { (part("Cleaner", "landed a batch".to_owned(), ago(at), false)) }
+            }
+            @match state.waiting_since() {
+                Some(since) => li {
+                    @let age = format_age(report.generated_at - since);
+                    (part("Landing", format_count(objects, "object"), format!("waiting for {age}"), is_late(report, since)))
+                }
+                None => li { (part("Landing", "empty".to_owned(), "nothing waits".to_owned(), false)) }
+            }
+            li {
+                @match state.last_commit_at() {
+                    Some(at) => (part("Tables", format_count(rows, "row"), format!("last commit {}", ago(at)), false)),
+                    None => (part("Tables", "none".to_owned(), "no rows yet".to_owned(), false)),
+                }
+                @if quarantined > 0 { " · " span.warning { (group_digits(&quarantined.to_string())) " quarantined" } }
+            }
+            @if report.served.as_ref().is_none_or(|served| served.run.is_some()) {
+                @let at = report.results_at.unwrap_or(report.generated_at);
+                li { (part("Results", report.panels.len().to_string(), format!("computed {}", ago(at)), false)) }
+            }
+        }
+    }
+}
+
+/// The days on which the unresolved records arrived.
+fn quarantine_by_day(state: &State) -> Markup {
+    let days = state.quarantined_by_day();
+    if days.len() < 2 {
+        return html! {};
+    }
+    let rows = days.iter().flat_map(|(day, reasons)| {
+        reasons.iter().map(move |(reason, count)| vec![json!(day), json!(reason), json!(count)])
+    });
+    let answer = Answer {
+        columns: ["day", "reason", "records"].map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+        ..Answer::default()
+    };
+    let spec = ChartSpec {
+        kind: ChartKind::Stacked,
+        x: Some("day".to_owned()),
+        y: vec!["records".to_owned()],
+        by: Some("reason".to_owned()),
+        ..ChartSpec::default()
+    };
+    let chart = plot(&Table::new(&answer), Some(&spec));
+    let heading = "When did these records arrive?";
+    html! {
+        article.panel aria-labelledby="arrival-h" {
+            h3 id="arrival-h" { (heading) }
+            (svg::draw(&chart, "arrival", heading))
+            @for note in &chart.notes { p.muted { (note) } }
         }
     }
 }

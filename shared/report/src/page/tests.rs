@@ -190,6 +190,9 @@ fn the_state_tells_figures_and_problems() {
                 last_commit: Some(commit),
                 waiting: Some(Waiting { objects: 2, bytes: 2048, since: at, is_lower_limit: true }),
                 quarantined: [("wrong_type".to_owned(), 9)].into(),
+                quarantined_by_day: ["2022-10-18", "2022-10-19"]
+                    .map(|day| (day.to_owned(), [("wrong_type".to_owned(), 4)].into()))
+                    .into(),
                 problem: None,
             },
             DatasetState {
@@ -200,6 +203,8 @@ fn the_state_tells_figures_and_problems() {
             DatasetState { dataset: "user".to_owned(), ..DatasetState::default() },
         ],
         unrouted: [("no_route".to_owned(), 2)].into(),
+        unrouted_by_day: [("2022-10-19".to_owned(), [("no_route".to_owned(), 2)].into())].into(),
+        landed_at: Some(at),
         quarantine_problem: None,
     };
     assert_eq!((state.quarantined(), state.last_commit_at()), (11, Some(at)));
@@ -216,6 +221,9 @@ fn the_state_tells_figures_and_problems() {
         "at least 2 objects",
         "for 5 minutes",
         "the objective is 1 minute",
+        "landed a batch",
+        "waiting for 5 minutes",
+        "When did these records arrive?",
     ] {
         assert!(page.contains(part), "{part}");
     }
