@@ -9,11 +9,11 @@ from bench import report
 from bench.places import binary
 from bench.runtime import Function
 
-FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
+FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis", "report")
 # MemorySize in template.yaml, passed to the function as its memory size. The benchmark does not limit its memory.
-MEMORY = {"ingest": 512, "cleaner": 1024, "compactor": 2048, "analysis": 3008}
-TARGET_MS = {"ingest": 25, "cleaner": 25, "compactor": 100, "analysis": 100}
-TARGET_MB = {"ingest": 6, "cleaner": 6, "compactor": 30, "analysis": 30}
+MEMORY = {"ingest": 512, "cleaner": 1024, "compactor": 2048, "analysis": 3008, "report": 1024}
+TARGET_MS = {"ingest": 25, "cleaner": 25, "compactor": 100, "analysis": 100, "report": 100}
+TARGET_MB = {"ingest": 6, "cleaner": 6, "compactor": 30, "analysis": 30, "report": 30}
 
 
 def settings(lake: str) -> dict[str, str]:

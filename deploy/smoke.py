@@ -22,7 +22,7 @@ from deploy.post import Access, Answer, Signer, send
 from deploy.records import CANARY, Request, build_requests, find_column, find_route, read_record
 from deploy.stack import Stack, find_stack
 from local.console import Failure, say
-from local.places import ROOT, ingest_url
+from local.places import ROOT, function_url
 
 _CONTRACTS = ROOT / "datasets"
 #: Besides the windows of the event sources: cold starts, notifications, commits.
@@ -129,7 +129,7 @@ def _find_url(account: Account, stack: Stack, plan: Plan) -> str:
     published = stack.outputs["IngestUrl"]
     endpoint = account.client("cloudformation").meta.endpoint_url
     is_aws = ".amazonaws." in endpoint or endpoint.endswith(".api.aws")
-    return published if is_aws else ingest_url(endpoint, published)
+    return published if is_aws else function_url(endpoint, published)
 
 
 def _choose_access(account: Account, stack: Stack, plan: Plan) -> Access:

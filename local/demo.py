@@ -55,7 +55,7 @@ def run(given: Path | None) -> None:
     _pinlake(settings, "results", "--lake", lake, "--format", "table")
     _keep_results(_pinlake(settings, "results", "--lake", lake, "--format", "json", stdout=subprocess.PIPE))
     _pinlake(settings, "report", "--lake", lake, "--title", "Demo", "--out", _REPORT, stdout=subprocess.PIPE)
-    say(f"the results and the state of the lake as a page: {_REPORT.as_uri()}")
+    say(f"the same as a page in one file: {_REPORT.relative_to(ROOT)}")
     _what_next(described)
 
 
@@ -98,6 +98,8 @@ def _what_next(described: dict[str, Any]) -> None:
     row = '{"ind": 1, "country": "Aruba", "latitude": 12.5, "longitude": -70.0, "timestamp": "2022-01-31 06:00:00"}'
     print(
         f"""
+The results and the state of the lake, as a page: {described["report_url"]}
+
 The stack stays up. Some things to do now:
 
   curl -i {described["ingest_url"]}/v1/geo \\

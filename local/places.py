@@ -78,8 +78,8 @@ def environment(endpoint: str) -> dict[str, str]:
     }
 
 
-def ingest_url(endpoint: str, published: str) -> str:
-    """The URL of ingest on the stand-in, for the one in the outputs of its stack.
+def function_url(endpoint: str, published: str) -> str:
+    """The URL of a function on the stand-in, for the one in the outputs of its stack.
 
     https://<id>.lambda-url.<region>.on.aws/ does not resolve to the stand-in, which also accepts the id in the path.
     """

@@ -22,7 +22,7 @@ from local.places import (
     VENV_BIN,
     architecture,
     environment,
-    ingest_url,
+    function_url,
     rust_target,
 )
 from local.stand_in import StandIn
@@ -30,7 +30,7 @@ from local.stand_in import StandIn
 _BUILD = STATE / "build"
 _CONFIG = STATE / "samconfig.yaml"
 _LOG = STATE / "deploy.log"
-_FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis")
+_FUNCTIONS = ("ingest", "cleaner", "compactor", "analysis", "report")
 
 
 def up(keeping: bool = False, programs: Path | None = None) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _configure() -> None:
             command["parameters"].pop(own, None)
     config["default"]["deploy"]["parameters"]["stack_name"] = STACK_NAME
     config["default"]["global"] = {"parameters": {"parameter_overrides": [
-        f"Architecture={architecture()}", "AnonymousIngest=true", "IngestReads=true",
+        f"Architecture={architecture()}", "AnonymousIngest=true", "IngestReads=true", "AnonymousReport=true",
         "CleanerWindowSeconds=1", "CompactorWindowSeconds=1",
         # Tests send their own.
         "Canary=false",
@@ -142,7 +142,9 @@ def describe(runs: StandIn, name: str = STACK_NAME, region: str = REGION) -> dic
     return {
         "endpoint": runs.endpoint,
         "region": region,
-        "ingest_url": ingest_url(runs.endpoint, outputs["IngestUrl"]),
+        "ingest_url": function_url(runs.endpoint, outputs["IngestUrl"]),
+        # The links of the page are relative to it.
+        "report_url": function_url(runs.endpoint, outputs["ReportUrl"]) + "/",
         "stream": outputs["StreamName"],
         "bucket": outputs["BucketName"],
         "lake": outputs["Lake"],

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "target" / "dist"
 # Builds go here; what they have in common with `make deploy` is compiled once.
 WORK = ROOT / "target" / "release-build"
-FUNCTIONS = ("Ingest", "Cleaner", "Compactor", "Analysis")
+FUNCTIONS = ("Ingest", "Cleaner", "Compactor", "Analysis", "Report")
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
 
 

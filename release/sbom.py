@@ -17,7 +17,7 @@ from packageurl import PackageURL
 
 from release.places import ROOT, TARGETS, timestamp, version
 
-PROGRAMS = ("ingest", "cleaner", "compactor", "analysis", "pinlake")
+PROGRAMS = ("ingest", "cleaner", "compactor", "analysis", "report", "pinlake")
 
 
 def metadata(target: str) -> dict[str, Any]:

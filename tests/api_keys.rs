@@ -65,6 +65,7 @@ impl Deployment {
             "Architecture",
             "AnonymousIngest",
             "IngestReads",
+            "AnonymousReport",
             "CleanerWindowSeconds",
             "CompactorWindowSeconds",
         ];

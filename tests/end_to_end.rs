@@ -358,7 +358,7 @@ async fn deployed_functions_process_their_sample_events() {
             "ingest_webhook" | "ingest_otlp" => {
                 assert_eq!(answer["statusCode"], 404, "{}: {answer}", path.display())
             }
-            event if event.starts_with("ingest_") => {
+            event if event.starts_with("ingest_") || event.starts_with("report_") => {
                 assert_eq!(answer["statusCode"], 200, "{}: {answer}", path.display())
             }
             event if event.starts_with("compactor_") => {
@@ -372,6 +372,7 @@ async fn deployed_functions_process_their_sample_events() {
         *taken.entry(function.to_owned()).or_default() += 1;
     }
     assert!(taken["ingest"] >= 4 && taken["compactor"] >= 1 && taken["analysis"] >= 1, "{taken:?}");
+    assert_eq!(taken["report"], 3);
     stack.drain();
 
     // The rows are equal in every run, and each is there once.
@@ -381,6 +382,44 @@ async fn deployed_functions_process_their_sample_events() {
     };
     assert_eq!((numbers("pin"), numbers("geo")), (vec![70_001, 70_003], vec![70_001, 70_003]));
     assert_eq!(numbers("user"), [70_001, 70_002, 70_003]);
+}
+
+#[tokio::test]
+async fn the_report_shows_what_analysis_stored() {
+    let Some(stack) = Stack::up().await else { return };
+    let ran = stack.invoke("analysis", json!({})).await;
+    // The function keeps what it has read for 15 seconds.
+    for _ in 0..40 {
+        if stack.report("v1/results", None).await.body["run"] == ran["run"] {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    let listed = stack.report("v1/results", None).await;
+    assert_eq!((listed.status, &listed.body["run"]), (200, &ran["run"]), "{}", listed.body);
+    let stored = stack.results();
+    for (name, result) in stored.as_object().unwrap() {
+        let shown = stack.report(&format!("v1/results/{name}"), None).await.body;
+        assert_eq!((&shown["columns"], &shown["rows"]), (&result["columns"], &result["rows"]), "{name}");
+        assert!(shown["sql"].as_str().unwrap().contains("SELECT") && shown["seconds"].is_number(), "{name}");
+        let history = stack.report(&format!("v1/results/{name}/history"), None).await.body;
+        assert_eq!(history["runs"].as_array().unwrap().last().unwrap()["run"], ran["run"], "{name}");
+    }
+    let tag = listed.headers["etag"].to_str().unwrap();
+    assert_eq!(stack.report("v1/results", Some(tag)).await.status, 304);
+
+    let page = stack.report("", None).await;
+    let text = page.body.as_str().unwrap();
+    assert!(page.status == 200 && text.contains("<svg") && text.contains("State of the lake"));
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let state = stack.report("v1/state", None).await.body;
+    assert!(
+        state["datasets"].as_array().unwrap().iter().all(|dataset| dataset["problem"].is_null()),
+        "{state}"
+    );
+    assert_eq!(stack.report("v1/quarantine", None).await.status, 403, "the URL of this stack is open");
+    assert_eq!(stack.report("v1/nothing", None).await.status, 404);
 }
 
 #[tokio::test]

@@ -273,6 +273,15 @@ impl Stack {
         answer.body
     }
 
+    /// Asks the report, with `If-None-Match` if there is a tag.
+    pub async fn report(&self, path: &str, tag: Option<&str>) -> Answer {
+        let mut request = self.http.get(format!("{}{path}", self.described("report_url")));
+        if let Some(tag) = tag {
+            request = request.header("If-None-Match", tag);
+        }
+        answer(request).await
+    }
+
     /// Reads a JSON object of the lake's bucket.
     pub async fn object(&self, key: &str) -> Value {
         let url = format!("{}/{}/{key}", self.described("endpoint"), self.described("bucket"));

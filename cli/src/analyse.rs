@@ -4,16 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pinlake_analytics::lake::{analyse, analyse_as_of};
-use pinlake_analytics::{Dialect, Limits, QuerySet};
+use pinlake_analytics::{Dialect, Limits, QuerySet, Results};
 use pinlake_lake::AsOf;
+use pinlake_report::Answer;
 
+use crate::console;
 use crate::error::CliError;
 use crate::lake;
 use crate::results::ResultFormat;
 
 /// Run SQL queries over the tables of a lake and print the results.
 ///
-/// All queries read the same version of each table; the results name the versions. With --format json the output is
+/// All queries read the same version of each table; the results name the versions. On a terminal, bars beside a table show
+/// the sizes of its first numbers. With --format json the output is
 /// one object, {"RESULT":{"columns":[...],"rows":[[...],...],"versions":{"pin":3}},...}.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -53,8 +56,23 @@ pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
         Some(as_of) => analyse_as_of(&lake, &catalog, &queries, &limits, as_of).await,
     };
     let results = results.map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
-    args.format.print(&results)?;
+    match args.format {
+        ResultFormat::Table if console::is_terminal() => {
+            console::data(
+                results.render_table_with(|name| find_measure(&queries, name, &results)).trim_end(),
+            )?;
+        }
+        format => format.print(&results)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The column that the chart of a result would draw, for its bars.
+fn find_measure(queries: &QuerySet, name: &str, results: &Results) -> Option<usize> {
+    let query = queries.queries().iter().find(|query| query.name == name)?;
+    let result = results.get(name)?;
+    let answer = Answer { columns: result.columns.clone(), rows: result.rows.clone(), ..Answer::default() };
+    pinlake_report::measure_column(&query.sql, &answer)
 }
 
 fn parse_as_of(text: &str) -> Result<AsOf, String> {

@@ -16,6 +16,20 @@ pub fn data(line: &str) -> Result<(), CliError> {
     data_bytes(line.as_bytes())
 }
 
+/// Whether people read stdout.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Writes text in place of what a terminal shows; below it, if stdout is no terminal.
+pub fn replace_screen(text: &str) -> Result<(), CliError> {
+    if is_terminal() {
+        // To the first cell, and clear all. A closed pipe is no error here either.
+        let _ = io::stdout().lock().write_all(b"\x1b[H\x1b[2J");
+    }
+    data(text)
+}
+
 /// Writes a line of bytes, which need not be UTF-8, to stdout. On a terminal, what would control it is shown as text; a
 /// file or another program gets the bytes as they are.
 pub fn data_bytes(line: &[u8]) -> Result<(), CliError> {

@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use pinlake_state::with_causes;
+
 /// A failure of a subcommand.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
@@ -57,22 +59,6 @@ impl CliError {
             Kind::Failed => ExitCode::FAILURE,
         }
     }
-}
-
-/// An error and its causes on one line.
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        // Many libraries repeat the cause in their message.
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -27,10 +27,10 @@ mod replay;
 mod report;
 mod results;
 mod seeded_rng;
-mod state;
 mod status;
 mod stream_end;
 mod wait;
+mod watch;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

@@ -3,17 +3,23 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use pinlake_analytics::lake::analyse_each;
+use pinlake_analytics::lake::{analyse_each, pin_tables};
 use pinlake_analytics::{QueryOutcome, QueryResult, QuerySet};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
-use pinlake_report::{Answer, Outcome, Panel, Report};
+use pinlake_report::{Answer, Outcome, Panel, PastAnswer, Report, Run};
+use pinlake_results::store;
 use pinlake_schema::Catalog;
 use serde_json::json;
 
 use crate::error::CliError;
-use crate::{analyse, atomic_file, console, lake, state, status};
+use crate::watch::Watch;
+use crate::{analyse, atomic_file, console, lake, status};
+
+/// Seconds between two looks at the lake and the queries.
+const WATCH_SECONDS: u64 = 2;
 
 /// Write results and the state of a lake as one HTML page with charts.
 ///
@@ -36,6 +42,7 @@ use crate::{analyse, atomic_file, console, lake, state, status};
 Examples:
   pinlake report --lake /tmp/lake --out report.html
   pinlake report --lake s3://my-lake --queries my-queries --title 'Shop' --out shop.html
+  pinlake report --lake /tmp/lake --queries my-queries --out report.html --watch
 
 Exit codes: 0 the page is written, 1 it is not, or a query failed (with --strict), 2 wrong usage."
 )]
@@ -61,6 +68,9 @@ pub struct ReportArgs {
     /// Exit with 1 if a query failed or a table cannot be read; the page is written anyway
     #[arg(long)]
     pub strict: bool,
+    /// Write the page again when a query or a table changes, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// Runs the command.
@@ -68,16 +78,67 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode, CliError> {
     let queries = analyse::read_queries(args.queries.as_deref())?;
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
+    if !args.watch {
+        return write_report(&args, &lake, &catalog, &queries).await;
+    }
+    let mut watch = Watch::start(Duration::from_secs(WATCH_SECONDS))?;
+    let (mut written, mut problem, mut code) = (None, None, ExitCode::SUCCESS);
+    loop {
+        match look(&args, &lake, &catalog).await {
+            Ok(found) if written.as_ref() != Some(&found) => {
+                code = write_report(&args, &lake, &catalog, &found.0).await?;
+                written = Some(found);
+                problem = None;
+            }
+            Ok(_) => {}
+            // A query that is being written is no reason to stop, and is told once.
+            Err(error) if problem.as_ref() != Some(&error) => {
+                console::say(&format!("warning: {error}"));
+                problem = Some(error);
+            }
+            Err(_) => {}
+        }
+        if !watch.wait().await {
+            return Ok(code);
+        }
+    }
+}
+
+/// The queries, and the version of each table: what a page is made of.
+async fn look(
+    args: &ReportArgs,
+    lake: &Lake,
+    catalog: &Catalog,
+) -> Result<(QuerySet, Vec<(String, Option<u64>)>), String> {
+    let queries = analyse::read_queries(args.queries.as_deref()).map_err(|error| error.with_causes())?;
+    let tables = pin_tables(lake, catalog, None).await.map_err(|error| error.to_string())?;
+    Ok((queries, tables.into_iter().map(|table| (table.dataset, table.version)).collect()))
+}
+
+/// Runs the queries and writes the page.
+async fn write_report(
+    args: &ReportArgs,
+    lake: &Lake,
+    catalog: &Catalog,
+    queries: &QuerySet,
+) -> Result<ExitCode, CliError> {
     let generated_at = Env::system().clock.now();
-    let panels = run_panels(&lake, &catalog, &queries, args.memory).await;
-    let state = state::collect(&lake, &catalog).await;
+    let mut panels = run_panels(lake, catalog, queries, args.memory).await;
+    for panel in &mut panels {
+        panel.history = read_history(lake, &panel.name).await;
+    }
+    let state = pinlake_state::collect(lake, catalog).await;
     let report = Report {
         title: args.title.clone().unwrap_or_else(|| to_title(&args.lake)),
         lake: args.lake.clone(),
         generated_at,
+        results_at: None,
         generator: concat!("pinlake ", env!("CARGO_PKG_VERSION")).to_owned(),
         panels,
         state,
+        objective_seconds: None,
+        records: None,
+        served: None,
     };
     let page = pinlake_report::render(&report);
     write(&args.out, page.as_bytes())?;
@@ -112,9 +173,25 @@ async fn run_panels(lake: &Lake, catalog: &Catalog, queries: &QuerySet, memory: 
                 to_outcome,
             ),
         };
-        Panel { name: query.name.clone(), sql: query.sql.clone(), seconds, outcome }
+        Panel { name: query.name.clone(), sql: query.sql.clone(), seconds, outcome, history: Vec::new() }
     });
     panels.collect()
+}
+
+/// The results that the function analysis stored in this lake. None are needed.
+async fn read_history(lake: &Lake, name: &str) -> Vec<PastAnswer> {
+    let history = store::load_history(&**lake.store(), name).await.unwrap_or_else(|error| {
+        console::say(&format!("warning: {error}"));
+        Vec::new()
+    });
+    let past = history.into_iter().map(|past| PastAnswer {
+        run: Run { at: store::run_time(&past.run), id: past.run },
+        rows: past.rows,
+        largest: past.largest,
+        digest: past.digest,
+        versions: past.versions,
+    });
+    past.collect()
 }
 
 fn to_outcome(outcome: &QueryOutcome) -> (Outcome, Option<f64>) {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pinlake_analytics::{Results, result_store};
+use pinlake_results::{Results, store};
 
 use crate::console;
 use crate::error::CliError;
@@ -42,8 +42,8 @@ pub struct ResultsArgs {
 
 /// Runs the command.
 pub async fn run(args: ResultsArgs) -> Result<ExitCode, CliError> {
-    let store = lake::store(&args.lake).await?;
-    let (run, results) = result_store::load(&*store, args.run.as_deref()).await.map_err(|error| {
+    let lake = lake::store(&args.lake).await?;
+    let (run, results) = store::load(&*lake, args.run.as_deref()).await.map_err(|error| {
         CliError::failed("cannot read the results", "invoke the analysis function, or run `pinlake analyse`")
             .caused_by(error)
     })?;

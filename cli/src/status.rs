@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
@@ -11,9 +12,10 @@ use serde::Serialize;
 
 use crate::console;
 use crate::error::CliError;
-use crate::{lake, state};
+use crate::lake;
+use crate::watch::Watch;
 
-/// Show what is in each table of a lake, when it was committed last, and what is in quarantine.
+/// Show what is in each table of a lake, when it was committed last, what waits to be inserted, and what is in quarantine.
 ///
 /// With --format json the output is one object, {"lake":"...","at":"...","datasets":[{"dataset":"pin","version":3,
 /// "rows":N,"bytes":N,"files":N,"last_commit":{...},"quarantined":{"REASON":N}},...],"unrouted":{"REASON":N}}. Quarantined
@@ -23,6 +25,7 @@ use crate::{lake, state};
 Examples:
   pinlake status --lake /tmp/lake
   pinlake status --lake s3://my-lake --format json
+  pinlake status --lake s3://my-lake --watch
 
 Exit codes: 0 success, 1 a table or the quarantine cannot be read, 2 wrong usage.")]
 pub struct StatusArgs {
@@ -35,6 +38,9 @@ pub struct StatusArgs {
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub format: StatusFormat,
+    /// Print again every SECONDS, until Ctrl-C. A terminal shows the newest state only
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub watch: Option<u64>,
 }
 
 /// The format of the state.
@@ -59,17 +65,30 @@ struct Status<'a> {
 pub async fn run(args: StatusArgs) -> Result<ExitCode, CliError> {
     let catalog = lake::catalog(args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
-    let state = state::collect(&lake, &catalog).await;
-    let at = Env::system().clock.now();
-    match args.format {
-        StatusFormat::Json => console::data_json(&Status { lake: &args.lake, at, state: &state })?,
-        StatusFormat::Table => console::data(&render(&state, at))?,
+    let mut watch = args.watch.map(|seconds| Watch::start(Duration::from_secs(seconds))).transpose()?;
+    loop {
+        let state = pinlake_state::collect(&lake, &catalog).await;
+        let at = Env::system().clock.now();
+        match args.format {
+            StatusFormat::Json => console::data_json(&Status { lake: &args.lake, at, state: &state })?,
+            StatusFormat::Table if watch.is_some() => {
+                let time = at.format("%Y-%m-%d %H:%M:%S UTC");
+                console::replace_screen(&format!("{time}\n{}", render(&state, at)))?;
+            }
+            StatusFormat::Table => console::data(&render(&state, at))?,
+        }
+        let problems = list_problems(&state);
+        for problem in &problems {
+            console::say(problem);
+        }
+        let is_done = match &mut watch {
+            None => true,
+            Some(watch) => !watch.wait().await,
+        };
+        if is_done {
+            return Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
     }
-    let problems = list_problems(&state);
-    for problem in &problems {
-        console::say(problem);
-    }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What cannot be read, one line each.
@@ -85,7 +104,16 @@ pub fn list_problems(state: &State) -> Vec<String> {
 fn render(state: &State, now: DateTime<Utc>) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["dataset", "rows", "bytes", "files", "version", "last commit", "quarantined"]);
+    table.set_header([
+        "dataset",
+        "rows",
+        "bytes",
+        "files",
+        "version",
+        "last commit",
+        "waiting",
+        "quarantined",
+    ]);
     for dataset in &state.datasets {
         let commit = dataset.last_commit.as_ref().map(|commit| {
             let at = commit.at.format("%Y-%m-%d %H:%M:%S UTC");
@@ -105,6 +133,7 @@ fn render(state: &State, now: DateTime<Utc>) -> String {
             number(exists, Some(dataset.files)),
             number(exists, dataset.version),
             Cell::new(commit.unwrap_or_else(|| describe_absence(dataset).to_owned())),
+            Cell::new(describe_waiting(dataset, now)),
             Cell::new(format_reasons(dataset.quarantined.iter())),
         ]);
     }
@@ -122,6 +151,18 @@ fn describe_absence(dataset: &DatasetState) -> &'static str {
         (None, None) => "no rows yet",
         (None, Some(_)) => "unknown",
     }
+}
+
+/// Landing objects that are not inserted yet, and since when.
+fn describe_waiting(dataset: &DatasetState, now: DateTime<Utc>) -> String {
+    dataset.waiting.as_ref().map_or_else(
+        || "0".to_owned(),
+        |waiting| {
+            let at_least = if waiting.is_lower_limit { "at least " } else { "" };
+            let age = format_age(now - waiting.since);
+            format!("{at_least}{} objects for {age}", group_digits(&waiting.objects.to_string()))
+        },
+    )
 }
 
 fn format_reasons<'a>(reasons: impl Iterator<Item = (&'a String, &'a u64)>) -> String {

@@ -17,7 +17,9 @@ from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from serve import served, store_run
 
+ROOT = Path(__file__).resolve().parents[2]
 # Scripts, markup, directions and control characters, as clients may send them.
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -108,32 +110,39 @@ class Check:
         return out
 
     @contextmanager
-    def opened(self, page: Path, width: int = 1280, now: datetime | None = None, **options: Any) -> Iterator[Page]:
-        """Opens a page, at another time if ``now`` is given. Nothing may fail, open a dialog, or ask another host."""
+    def opened(
+        self, page: Path | str, width: int = 1280, now: datetime | None = None, tells: str = "", **options: Any
+    ) -> Iterator[Page]:
+        """Opens a file or a URL, at another time if ``now`` is given. Nothing may fail, open a dialog, or ask another
+        host. ``tells``: what the console may say."""
+        url = page if isinstance(page, str) else page.as_uri()
         context: BrowserContext = self.browser.new_context(viewport={"width": width, "height": 900}, **options)
         tab = context.new_page()
         problems: list[str] = []
         tab.on(
             "console",
             lambda message: (
-                problems.append(f"console: {message.text}") if message.type in ("error", "warning") else None
+                problems.append(f"console: {message.text}")
+                if message.type in ("error", "warning") and not (tells and tells in message.text)
+                else None
             ),
         )
         tab.on("pageerror", lambda error: problems.append(f"error: {error}"))
         tab.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         tab.on(
-            "request", lambda asked: problems.append(f"request: {asked.url}") if not is_local(asked.url, page) else None
+            "request", lambda asked: problems.append(f"request: {asked.url}") if not is_local(asked.url, url) else None
         )
         if now:
             tab.clock.set_fixed_time(now)
-        tab.goto(page.as_uri())
+        tab.goto(url)
         yield tab
         context.close()
-        assert not problems, f"{page.name}: {problems}"
+        assert not problems, f"{url}: {problems}"
 
 
-def is_local(url: str, page: Path) -> bool:
-    return url == page.as_uri() or url.startswith(("data:", "blob:"))
+def is_local(url: str, page: str) -> bool:
+    is_of_server = page.startswith("http") and url.startswith(page)
+    return url == page or is_of_server or url.startswith(("data:", "blob:"))
 
 
 def open_tables(tab: Page) -> None:
@@ -334,7 +343,75 @@ def is_accessible(check: Check, pages: list[Path]) -> None:
                 assert not serious, f"{page.name} {scheme}: {told}"
 
 
-def main(pinlake: str, chromium: str, work: Path) -> None:
+def a_served_page_works_under_its_policy(check: Check, program: Path, lake: Path) -> None:
+    """The page of the function: results, history, earlier runs, downloads; what it says equals the JSON."""
+    queries = {file.stem: file.read_text("utf-8") for file in (ROOT / "queries").glob("*.sql") if "." not in file.stem}
+    analysed = json.loads(check.run("analyse", "--lake", lake, "--format", "json").stdout)
+    earlier = {name: result | {"rows": result["rows"][:-1]} for name, result in analysed.items()}
+    store_run(lake, "20221019T110000Z-a", earlier, queries)
+    store_run(lake, "20221019T120000Z-b", analysed, queries)
+    result = analysed["top_user_by_country"]
+    with served(program, lake, PINLAKE_ANONYMOUS="true") as url:
+        for scheme in ("light", "dark"):
+            for width in (400, 1280, 2560):
+                with check.opened(url, width, color_scheme=scheme) as tab:
+                    assert tab.locator("svg[role=img]:visible").count() >= 9
+                    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+                    tab.screenshot(path=check.work / f"served-{width}-{scheme}.png", full_page=True)
+        with check.opened(url) as tab:
+            began = tab.evaluate("performance.getEntriesByType('paint').at(-1).startTime")
+            assert began < 1000, f"{began:.0f} ms until the page is painted"
+            response = tab.request.get(f"{url}v1/results/top_user_by_country")
+            assert response.json()["rows"] == result["rows"] and response.headers["etag"]
+            again = tab.request.get(url, headers={"If-None-Match": tab.request.get(url).headers["etag"]})
+            assert again.status == 304
+            block = tab.locator("#result-top_user_by_country script.data").text_content() or ""
+            assert json.loads(block)["rows"] == result["rows"]
+            panel = tab.locator("#result-top_user_by_country")
+            assert panel.locator("svg.spark").is_visible() and "History, 2 runs" in panel.inner_text()
+            panel.locator("details.history summary").click()
+            assert panel.locator("details.history tbody tr").count() == 2
+            panel.locator("details.table summary").click()
+            panel.locator("input[type=search]").fill("zzzz")
+            assert "No row contains this text." in panel.inner_text()
+            with tab.expect_download() as started:
+                panel.locator(".facts a", has_text="CSV").click()
+            text = Path(started.value.path()).read_text("utf-8")
+            assert len(list(csv.reader(io.StringIO(text)))) == len(result["rows"]) + 1
+            tab.get_by_role("link", name="earlier run").click()
+            assert "These are the results of an earlier run." in tab.inner_text("main")
+            assert json.loads(panel.locator("script.data").text_content() or "")["rows"] == result["rows"][:-1]
+            tab.get_by_role("link", name="latest run").click()
+            assert "earlier run." not in tab.inner_text("main")
+            found = Axe().run(tab).response["violations"]
+            assert not [each["id"] for each in found if each["impact"] in ("serious", "critical")]
+    key = json.loads(check.run("key", "new", "--name", "wall").stdout)
+    refused = "the server responded with a status of 401"
+    with served(program, lake, PINLAKE_API_KEYS=key["entry"]) as url, check.opened(url, tells=refused) as tab:
+        tab.get_by_label("API key of this report").fill("plk_wrong")
+        tab.get_by_role("button").click()
+        assert "This key is not valid here." in tab.inner_text("main")
+        tab.screenshot(path=check.work / "sign-in.png")
+        assert not [each["id"] for each in Axe().run(tab).response["violations"] if each["impact"] == "serious"]
+        tab.get_by_label("API key of this report").fill(key["key"])
+        tab.get_by_role("button").click()
+        tab.wait_for_selector("#state")
+        records = tab.request.get(f"{url}v1/quarantine?limit=200").json()["records"]
+        panel = tab.locator("[data-result=quarantine]")
+        assert panel.locator("tbody tr").count() == min(len(records), 100) > 0
+        assert records[0]["reason"] in panel.inner_text()
+        tab.screenshot(path=check.work / "served-quarantine.png", full_page=True)
+
+
+def the_page_of_a_stack_opens(check: Check, described: dict[str, Any]) -> None:
+    """The page at the function URL of a running stack, whatever is in its lake."""
+    with check.opened(described["report_url"]) as tab:
+        assert tab.locator("#state tbody tr").count() >= 3
+        began = tab.evaluate("performance.getEntriesByType('paint').at(-1).startTime")
+        assert began < 1000, f"{began:.0f} ms until the page is painted"
+
+
+def main(pinlake: str, function: str, chromium: str, work: Path) -> None:
     begun = time.monotonic()
     for old in ("lake", "rows", "hostile", "empty", "queries", "contracts"):
         shutil.rmtree(work / old, ignore_errors=True)
@@ -382,9 +459,12 @@ def main(pinlake: str, chromium: str, work: Path) -> None:
         an_old_page_says_so(check, page)
         works_without_a_script_and_on_paper(check, page)
         is_accessible(check, [page, hostile, empty])
+        a_served_page_works_under_its_policy(check, Path(function), work / "lake")
+        if stack := os.environ.get("PINLAKE_STACK"):
+            the_page_of_a_stack_opens(check, json.loads(Path(stack).read_text("utf-8")))
         browser.close()
     print(f"report: pages render, sort, filter and print in Chromium ({time.monotonic() - begun:.0f} s)")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]).resolve())
+    main(*sys.argv[1:4], Path(sys.argv[4]).resolve())

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from deploy import post, records, smoke
 from deploy.account import Account
 from local.console import Failure
-from local.places import ROOT, ingest_url
+from local.places import ROOT, function_url
 
 REGION = "eu-west-1"
 SESSION = boto3.Session(aws_access_key_id="AKIA", aws_secret_access_key="secret", aws_session_token="token")
@@ -302,7 +302,7 @@ class Smoke(unittest.TestCase):
             self.assertEqual(post.parse_acks(invalid), {})
 
     def test_the_stand_in_takes_the_id_of_the_url_in_the_path(self) -> None:
-        found = ingest_url("http://127.0.0.1:4566", "https://abc.lambda-url.us-east-1.on.aws/")
+        found = function_url("http://127.0.0.1:4566", "https://abc.lambda-url.us-east-1.on.aws/")
         self.assertEqual(found, "http://127.0.0.1:4566/_aws/lambda-url/abc")
 
 

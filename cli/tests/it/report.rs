@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::program::{Ran, pinlake};
+use crate::program::{Ran, begin, end, pinlake};
 
 const CONTRACT: &str = "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\nidentity = [\"visitor\"]\n\
     [route]\nfiles = [\"visit*\"]\nshape = [\"visitor\"]\n\
@@ -140,4 +140,61 @@ async fn status_tells_what_is_in_each_table() {
     let damaged = run(folder.path(), &["status", "--format", "json"]).await;
     damaged.assert_code(1);
     assert!(damaged.summary()["datasets"][0]["problem"].is_string(), "{}", damaged.stdout);
+}
+
+/// Waits until a page contains a text.
+async fn wait_for(page: &Path, text: &str) {
+    let has_text = || fs::read_to_string(page).is_ok_and(|page| page.contains(text));
+    for _ in 0..600 {
+        if has_text() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(has_text(), "{} does not contain {text}", page.display());
+}
+
+async fn interrupt(process: tokio::process::Child) -> Ran {
+    let id = process.id().unwrap().to_string();
+    let kill = tokio::process::Command::new("kill").args(["-INT", &id]).status().await;
+    assert!(kill.unwrap().success());
+    end(process).await
+}
+
+#[tokio::test]
+async fn a_watched_page_follows_queries_and_tables() {
+    let folder =
+        create_lake(&[("visits", "-- How many at first?\nSELECT COUNT(*) AS visits FROM visit")]).await;
+    let (page, query) = (folder.path().join("page.html"), folder.path().join("queries/visits.sql"));
+    let args = "report --lake lake --datasets contracts --queries queries --out page.html --watch";
+    let process = begin(folder.path(), &args.split(' ').collect::<Vec<_>>());
+    wait_for(&page, "How many at first?").await;
+    // A file that is empty for a moment is no reason to stop.
+    fs::write(&query, "").unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    fs::write(&query, "-- How many now?\nSELECT COUNT(*) AS visits FROM visit").unwrap();
+    wait_for(&page, "How many now?").await;
+    fs::write(folder.path().join("visit2.ndjson"), "{\"visitor\":123456}\n").unwrap();
+    run(folder.path(), &["load", "visit2.ndjson"]).await.assert_code(0);
+    wait_for(&page, "visit version 2").await;
+    let ran = interrupt(process).await;
+    ran.assert_code(0);
+    assert_eq!(ran.stdout.lines().count(), 3, "once for each change: {}", ran.stdout);
+    assert!(ran.stderr.contains("warning:"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_watched_state_is_printed_until_ctrl_c() {
+    let folder = create_lake(&[]).await;
+    let args = "status --lake lake --datasets contracts --format json --watch 1";
+    let process = begin(folder.path(), &args.split(' ').collect::<Vec<_>>());
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let ran = interrupt(process).await;
+    ran.assert_code(0);
+    let states: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        states.len() >= 2 && states.iter().all(|state| state["datasets"][0]["rows"] == 4),
+        "{}",
+        ran.stdout
+    );
 }

@@ -6,16 +6,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use pinlake_analytics::lake::{AnalyseError, analyse, pin_tables};
+use pinlake_analytics::lake::{AnalyseError, analyse_each, pin_tables};
 use pinlake_analytics::{
-    AnalyticsError, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet, Results,
+    AnalyticsError, FailureKind, Limits, Query, QueryFailure, QueryOutcome, QueryResult, QuerySet,
 };
 use pinlake_lake::{Lake, LakeError};
+use pinlake_results::{StoredResult, StoredRun};
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// The version of the table of each dataset; `None` if the table does not exist yet.
 type Versions = BTreeMap<String, Option<u64>>;
@@ -62,20 +65,24 @@ impl Engine {
         lake: &Lake,
         catalog: &Catalog,
         queries: &QuerySet,
-    ) -> Result<Results, AnalyseError> {
-        match self {
-            Engine::Local(limits) => analyse(lake, catalog, queries, limits).await,
+    ) -> Result<StoredRun, AnalyseError> {
+        let outcomes = match self {
+            Engine::Local(limits) => analyse_each(lake, catalog, queries, limits).await?,
             Engine::External(engine, concurrency) => {
                 let before = read_versions(lake, catalog).await?;
                 let outcomes = futures::stream::iter(queries.queries())
-                    .map(|query| execute_query(&**engine, run, query, &before))
+                    .map(async |query| {
+                        let begun = Instant::now();
+                        (execute_query(&**engine, run, query, &before).await, begun.elapsed())
+                    })
                     .buffered((*concurrency).max(1))
                     .collect::<Vec<_>>()
                     .await;
                 let after = read_versions(lake, catalog).await?;
-                Ok(collect_results(queries, outcomes, &before, &after)?)
+                add_versions(queries, outcomes, &before, &after)
             }
-        }
+        };
+        Ok(collect_run(queries, outcomes)?)
     }
 }
 
@@ -110,35 +117,13 @@ fn execution_id(run: &str, query: &Query, before: &Versions) -> String {
     blake3::hash(json!([run, query.name, query.sql, before]).to_string().as_bytes()).to_hex().to_string()
 }
 
-fn collect_results(
+/// Adds to the rows of each query the versions that it read.
+fn add_versions(
     queries: &QuerySet,
-    outcomes: Vec<Result<QueryRows, QueryFailure>>,
+    outcomes: Vec<(Result<QueryRows, QueryFailure>, Duration)>,
     before: &Versions,
     after: &Versions,
-) -> Result<Results, AnalyticsError> {
-    let (mut results, mut failures) = (Vec::new(), Vec::new());
-    for (query, outcome) in queries.queries().iter().zip(outcomes) {
-        match outcome {
-            Ok(QueryRows { columns, rows }) => {
-                let (mut versions, mut moved) = (BTreeMap::new(), BTreeMap::new());
-                for (table, from) in find_tables_read(&query.sql, before) {
-                    match after.get(table).copied().flatten().zip(from) {
-                        Some((to, from)) if from != to => {
-                            moved.insert(table.to_owned(), (from, to));
-                        }
-                        _ => {
-                            versions.insert(table.to_owned(), from);
-                        }
-                    }
-                }
-                results.push((query.name.clone(), QueryResult { columns, rows, versions, moved }));
-            }
-            Err(failure) => failures.push(failure),
-        }
-    }
-    if !failures.is_empty() {
-        return Err(AnalyticsError::Queries(failures));
-    }
+) -> Vec<QueryOutcome> {
     for (table, from) in before {
         let to = after.get(table).copied().flatten();
         if *from != to {
@@ -150,7 +135,43 @@ fn collect_results(
             );
         }
     }
-    Ok(results.into_iter().collect())
+    let outcomes = queries.queries().iter().zip(outcomes).map(|(query, (rows, elapsed))| {
+        let result = rows.map(|QueryRows { columns, rows }| {
+            let (mut versions, mut moved) = (BTreeMap::new(), BTreeMap::new());
+            for (table, from) in find_tables_read(&query.sql, before) {
+                match after.get(table).copied().flatten().zip(from) {
+                    Some((to, from)) if from != to => {
+                        moved.insert(table.to_owned(), (from, to));
+                    }
+                    _ => {
+                        versions.insert(table.to_owned(), from);
+                    }
+                }
+            }
+            QueryResult { columns, rows, versions, moved }
+        });
+        QueryOutcome { name: query.name.clone(), result, elapsed }
+    });
+    outcomes.collect()
+}
+
+/// The results with the SQL and the time of each query, or all failures.
+fn collect_run(queries: &QuerySet, outcomes: Vec<QueryOutcome>) -> Result<StoredRun, AnalyticsError> {
+    let (mut results, mut failures) = (Vec::new(), Vec::new());
+    for (query, QueryOutcome { name, result, elapsed }) in queries.queries().iter().zip(outcomes) {
+        match result {
+            Ok(result) => {
+                let (sql, seconds) = (Some(query.sql.clone()), Some(elapsed.as_secs_f64()));
+                results.push((name, StoredResult { result, sql, seconds }));
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if failures.is_empty() {
+        Ok(results.into_iter().collect())
+    } else {
+        Err(AnalyticsError::Queries(failures))
+    }
 }
 
 /// Returns the tables whose names occur in the SQL. A column with the name of a table counts too.

@@ -1,7 +1,7 @@
 //! The analysis function: runs the query set over the newest version of each table and stores the results. It executes
 //! the queries itself or on an external engine ([`engine`]).
 //!
-//! Results go to the lake (`results/runs/<run>.json`, complete) and to a DynamoDB table for lookups (one item for each
+//! Results go to the lake (`pinlake_results::store`, complete) and to a DynamoDB table for lookups (one item for each
 //! result, under the id of the run and as `latest`). Invariants: the id of a run comes from its event, so an event that
 //! is delivered twice is one run; an older run never replaces a newer one.
 //!
@@ -25,11 +25,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use pinlake_analytics::QuerySet;
 use pinlake_analytics::lake::AnalyseError;
-use pinlake_analytics::result_store::{self, ResultStoreError};
-use pinlake_analytics::{QuerySet, Results};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
+use pinlake_results::StoredRun;
+use pinlake_results::store::{self, ResultStoreError};
 use pinlake_schema::Catalog;
 use serde::Serialize;
 use serde_json::Value;
@@ -91,9 +92,9 @@ impl<T: ResultsTable> Analysis<T> {
     pub async fn handle(&self, event: &Value) -> Result<RunSummary, AnalysisError> {
         let run = run_id(event, &self.env);
         let results = self.engine.run_queries(&run, &self.lake, &self.catalog, &self.queries).await?;
-        let path = result_store::save(&**self.lake.store(), &run, &results).await?;
-        for (name, result) in results.iter() {
-            self.table.put_result(&run, name, result, path.as_ref()).await?;
+        let path = store::save(&**self.lake.store(), &run, &results).await?;
+        for (name, stored) in results.iter() {
+            self.table.put_result(&run, name, &stored.result, path.as_ref()).await?;
         }
         tracing::info!(run, results = results.len(), "results stored");
         Ok(summarize(run, path.to_string(), &results))
@@ -111,9 +112,9 @@ pub fn run_id(event: &Value, env: &Env) -> String {
     format!("{}-{id}", at.format("%Y%m%dT%H%M%SZ"))
 }
 
-fn summarize(run: String, path: String, results: &Results) -> RunSummary {
-    let rows = results.iter().map(|(name, result)| (name.to_owned(), result.rows.len())).collect();
-    let versions = results.iter().flat_map(|(_, result)| result.versions.clone()).collect();
-    let moved = results.iter().flat_map(|(_, result)| result.moved.clone()).collect();
+fn summarize(run: String, path: String, results: &StoredRun) -> RunSummary {
+    let rows = results.iter().map(|(name, stored)| (name.to_owned(), stored.result.rows.len())).collect();
+    let versions = results.iter().flat_map(|(_, stored)| stored.result.versions.clone()).collect();
+    let moved = results.iter().flat_map(|(_, stored)| stored.result.moved.clone()).collect();
     RunSummary { run, path, rows, versions, moved }
 }

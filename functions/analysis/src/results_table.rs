@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use pinlake_analytics::QueryResult;
+use pinlake_results::QueryResult;
 use serde_json::json;
 
 /// Maximum size of the rows in an item; larger rows are only in the lake. DynamoDB allows 400 KB for an item, attribute

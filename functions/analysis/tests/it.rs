@@ -10,12 +10,11 @@ use analysis::results_table::{ResultsTable, ResultsTableError};
 use analysis::{Analysis, AnalysisError, RunSummary};
 use async_trait::async_trait;
 use object_store::memory::InMemory;
-use pinlake_analytics::{
-    Dialect, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet, result_store,
-};
+use pinlake_analytics::{Dialect, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet};
 use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_lake::Lake;
+use pinlake_results::store;
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
 
@@ -67,8 +66,14 @@ async fn the_sample_event_gives_the_run_id_and_all_results_are_stored() {
     assert_eq!(summary.rows.len(), 10);
     assert!(summary.rows.values().all(|rows| *rows == 0), "{summary:?}");
     assert_eq!(summary.versions["pin"], None, "there is no table yet");
-    let (run, results) = result_store::load(&**analysis.lake.store(), None).await.unwrap();
+    let (run, results) = store::load(&**analysis.lake.store(), None).await.unwrap();
     assert_eq!((run.as_str(), results.len()), (summary.run.as_str(), 10));
+    let (_, stored) = store::load_run(&**analysis.lake.store(), Some(&run)).await.unwrap();
+    for (name, stored) in stored.iter() {
+        assert!(stored.seconds.is_some() && stored.sql.as_ref().unwrap().contains("SELECT"), "{name}");
+        let history = store::load_history(&**analysis.lake.store(), name).await.unwrap();
+        assert_eq!(history.iter().map(|past| past.run.as_str()).collect::<Vec<_>>(), [run.as_str()]);
+    }
     assert_eq!(analysis.table.0.lock().unwrap().len(), 10);
 }
 
@@ -145,7 +150,7 @@ async fn an_unchanged_version_is_what_an_external_engine_read() {
     let (summary, analysis) = engine.run().await.unwrap();
     assert_eq!(json!(summary.versions), json!({ "pin": 1, "user": 1 }));
     assert!(summary.moved.is_empty());
-    let (_, results) = result_store::load(&**analysis.lake.store(), Some(&summary.run)).await.unwrap();
+    let (_, results) = store::load(&**analysis.lake.store(), Some(&summary.run)).await.unwrap();
     assert_eq!(
         results.to_json(),
         json!({
@@ -168,7 +173,7 @@ async fn a_changed_table_has_both_versions_in_the_results() {
     let (summary, analysis) = RecordingEngine::new(true).await.run().await.unwrap();
     assert_eq!(json!(summary.versions), json!({ "pin": 1 }));
     assert_eq!(json!(summary.moved), json!({ "user": [1, 2] }));
-    let (_, results) = result_store::load(&**analysis.lake.store(), Some(&summary.run)).await.unwrap();
+    let (_, results) = store::load(&**analysis.lake.store(), Some(&summary.run)).await.unwrap();
     let users = results.get("users").unwrap();
     assert_eq!((json!(users.versions), json!(users.moved)), (json!({ "pin": 1 }), json!({ "user": [1, 2] })));
     assert!(results.get("pins").unwrap().moved.is_empty());
@@ -197,5 +202,5 @@ async fn every_failed_query_is_named_and_nothing_is_stored() {
     }
     assert_eq!(engine.ids.lock().unwrap().len(), 2, "only valid queries are executed");
     assert!(analysis.table.0.lock().unwrap().is_empty());
-    assert!(result_store::load(&**analysis.lake.store(), None).await.is_err());
+    assert!(store::load(&**analysis.lake.store(), None).await.is_err());
 }

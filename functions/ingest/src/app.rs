@@ -12,7 +12,7 @@ use pinlake_env::Env;
 use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
 
-use crate::access::{Access, Caller};
+use crate::access::{self, Access, Caller};
 use crate::ack;
 use crate::cors::Cors;
 use crate::endpoint::{
@@ -132,7 +132,7 @@ impl<S: RecordStream + ReadableStream> App<S> {
         let caller = match authentication {
             Authentication::Public => Caller::ANONYMOUS,
             Authentication::Webhook => Caller::WEBHOOK,
-            Authentication::Caller => self.access.authenticate(request)?,
+            Authentication::Caller => access::authenticate(&self.access, request)?,
         };
         summary.caller = caller.key_name().map(str::to_owned);
         let method = route.method(request)?;

@@ -22,11 +22,9 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceBuilder;
 use lambda_http::{Adapter, Error, LambdaEvent, Request, service_fn};
 use pinlake_env::Env;
-use pinlake_platform::api_keys::ApiKeys;
 use pinlake_platform::metrics::ingest as metric;
 use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::{contracts, settings};
-use pinlake_schema::Catalog;
 use serde_json::Value;
 
 // Lambda sends one request at a time, and a request waits for one call at a time, so one thread is enough.
@@ -41,7 +39,7 @@ async fn main() -> Result<(), Error> {
     let has_webhooks = settings::parse_or("PINLAKE_WEBHOOKS", false)?;
     let app = App {
         stream: KinesisStream::new(kinesis_client(&aws), settings::required("PINLAKE_STREAM")?),
-        access: configured_access(&catalog, has_webhooks)?,
+        access: Access::from_settings(&catalog, has_webhooks)?,
         cors: Cors::parse(&settings::optional("PINLAKE_CORS_ORIGINS").unwrap_or_default())
             .map_err(|error| format!("PINLAKE_CORS_ORIGINS: {error}"))?,
         reads_enabled: settings::parse_or("PINLAKE_READS", false)?,
@@ -72,20 +70,6 @@ fn to_lambda_request(
 ) -> LambdaEvent<LambdaRequest> {
     canary::add_record(&mut event.payload, &event.context.request_id, env.clock.now());
     LambdaEvent::new(LambdaRequest::ApiGatewayV2(event.payload), event.context)
-}
-
-/// API keys if there are any, else signatures; anonymous access only if it is enabled. The URL of a function with
-/// webhooks is open, so Lambda checks no signatures, and all other callers need API keys.
-fn configured_access(catalog: &Catalog, has_webhooks: bool) -> Result<Access, Error> {
-    let keys = ApiKeys::parse(&settings::optional("PINLAKE_API_KEYS").unwrap_or_default(), catalog)?;
-    Ok(match (settings::parse_or("PINLAKE_ANONYMOUS", false)?, keys.is_empty()) {
-        (true, true) => Access::Anyone,
-        (true, false) => {
-            return Err("PINLAKE_ANONYMOUS and PINLAKE_API_KEYS are both set: unset one of them".into());
-        }
-        (false, true) if !has_webhooks => Access::Signed,
-        (false, _) => Access::Keys(keys),
-    })
 }
 
 /// A client that does not retry, because the writer retries single records.

@@ -19,9 +19,6 @@ pub enum AnalyticsError {
     /// All queries that failed, in name order.
     #[error("{} of the queries failed:\n{}", .0.len(), lines(.0))]
     Queries(Vec<QueryFailure>),
-    /// The JSON is not what [`crate::Results::to_json`] writes.
-    #[error("invalid stored results: {0}; run the analyses again to replace them")]
-    InvalidResults(String),
 }
 
 impl AnalyticsError {

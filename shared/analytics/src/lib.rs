@@ -2,8 +2,8 @@
 //!
 //! A [`QuerySet`] is a folder of SQL files; each file gives one result. A file may be written in the [`Dialect`] of
 //! another engine. [`run_queries`] executes the set with DataFusion over the files of one pinned version of each table.
-//! It returns [`Results`], which convert to and from JSON and render as text tables or CSV. [`lake::analyse`] pins the
-//! tables of a lake and runs the set over them. [`result_store`] stores results in the lake.
+//! It returns [`Results`], which `pinlake_results` converts, renders and stores. [`lake::analyse`] pins the tables of a lake
+//! and runs the set over them.
 //!
 //! Invariants:
 //! - Only the given files are read. Nothing is listed and no schema is inferred. A column that a file lacks is null.
@@ -61,14 +61,11 @@ mod error;
 mod json_functions;
 pub mod lake;
 mod query_set;
-mod render;
-pub mod result_store;
-mod results;
 mod run;
 mod table;
 
 pub use error::{AnalyticsError, FailureKind, QueryFailure};
+pub use pinlake_results::{QueryResult, Results};
 pub use query_set::{Dialect, Query, QuerySet};
-pub use results::{QueryResult, Results};
 pub use run::{Limits, QueryOutcome, run_each_query, run_queries, run_queries_with_limits};
 pub use table::TableInput;

@@ -11,6 +11,7 @@ use pinlake_schema::{Catalog, Contract};
 use crate::compact::{self, CompactionLimits, CompactionSummary};
 use crate::error::LakeError;
 use crate::maintenance::MaintenancePolicy;
+use crate::quarantine_reader::{self, QuarantineCounts, QuarantinedRecord};
 use crate::rebuild::{self, RebuildSummary};
 use crate::reconcile;
 use crate::redrive::{self, RedriveSummary};
@@ -133,6 +134,27 @@ impl Lake {
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<RebuildSummary, LakeError> {
         rebuild::rebuild(&self.tables, contract, progress).await
+    }
+
+    /// Counts the quarantined records that are not resolved.
+    ///
+    /// # Errors
+    /// See [`LakeError`].
+    pub async fn count_quarantined(&self, catalog: &Catalog) -> Result<QuarantineCounts, LakeError> {
+        quarantine_reader::count(&self.tables, catalog).await
+    }
+
+    /// Lists the newest quarantined records that are not resolved and whose dataset `is_selected`, newest first.
+    ///
+    /// # Errors
+    /// See [`LakeError`].
+    pub async fn list_quarantined(
+        &self,
+        catalog: &Catalog,
+        is_selected: impl Fn(Option<&str>) -> bool,
+        limit: usize,
+    ) -> Result<Vec<QuarantinedRecord>, LakeError> {
+        quarantine_reader::list(&self.tables, catalog, is_selected, limit).await
     }
 
     /// Cleans the unresolved quarantined records again, of one dataset or of all, and inserts those that their contract

@@ -13,6 +13,7 @@
 //! assert_eq!("./lake".parse::<Location>().unwrap(), Location::Folder("./lake".into()));
 //! ```
 
+pub mod access;
 pub mod api_keys;
 pub mod aws;
 pub mod contracts;

@@ -158,6 +158,13 @@ catalogue! {
         RESULTS: "results", Count, Function, Regular, "results stored";
         FAILURES: "failures", Count, Function, Exceptional, "runs that failed";
     }
+    /// Metrics of report, emitted once per request.
+    report {
+        REQUESTS: "requests", Count, Function, Exceptional, "HTTP requests";
+        REQUESTS_REJECTED: "requests_rejected", Count, Function, Exceptional, "requests answered with a status from 400 to 499";
+        REQUESTS_FAILED: "requests_failed", Count, Function, Exceptional, "requests answered with a status of 500 or above";
+        BYTES: "bytes", Bytes, Function, Exceptional, "size of responses";
+    }
 }
 
 #[cfg(test)]

@@ -25,14 +25,19 @@
 //!     title: "Posts".to_owned(),
 //!     lake: "/tmp/lake".to_owned(),
 //!     generated_at: "2022-10-19T12:00:00Z".parse().unwrap(),
+//!     results_at: None,
 //!     generator: "pinlake 0.1".to_owned(),
 //!     panels: vec![Panel {
 //!         name: "posts".to_owned(),
 //!         sql: "-- Where do posts come from?\nSELECT country, posts FROM pin".to_owned(),
 //!         seconds: Some(0.02),
 //!         outcome: Outcome::Answer(answer),
+//!         history: Vec::new(),
 //!     }],
 //!     state: State::default(),
+//!     objective_seconds: None,
+//!     records: None,
+//!     served: None,
 //! });
 //! assert!(page.contains("Where do posts come from?") && page.contains("<svg"));
 //! assert!(page.contains("&lt;/script&gt;"), "values are escaped");
@@ -47,5 +52,8 @@ mod svg;
 
 pub use format::{format_age, group_digits, show_controls};
 pub use header::{ChartKind, ChartSpec, Header};
-pub use model::{Answer, CommitState, DatasetState, Outcome, Panel, Report, State};
-pub use page::render;
+pub use model::{
+    Answer, CommitState, DatasetState, Outcome, Panel, PastAnswer, Report, Run, Served, State, Waiting,
+};
+pub use page::{content_security_policy, render, sign_in};
+pub use plot::measure_column;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// Results and state of one lake at one time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,14 +13,47 @@ pub struct Report {
     pub title: String,
     /// The lake, as it was named on the command line.
     pub lake: String,
-    /// When the queries ran.
+    /// When the page was made.
     pub generated_at: DateTime<Utc>,
+    /// When the queries ran, if that was before the page was made.
+    pub results_at: Option<DateTime<Utc>>,
     /// The program and its version.
     pub generator: String,
     /// One panel for each query, in any order: [`crate::render`] sorts them.
     pub panels: Vec<Panel>,
     /// The state of the lake.
     pub state: State,
+    /// Freshness objective: seconds after which a record should be in its table; none if there is none.
+    pub objective_seconds: Option<u32>,
+    /// The newest quarantined records, if the reader may see them.
+    pub records: Option<Answer>,
+    /// What a page that a server answers with has beyond a file.
+    pub served: Option<Served>,
+}
+
+/// A page of a server. Its links are relative to the page.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Served {
+    /// The id of the run whose results the page has; none before the first.
+    pub run: Option<String>,
+    /// The runs that can be shown, newest first.
+    pub runs: Vec<Run>,
+}
+
+impl Served {
+    /// Whether the page has the newest results.
+    pub fn is_latest(&self) -> bool {
+        self.run.as_ref() == self.runs.first().map(|run| &run.id)
+    }
+}
+
+/// A run whose results are stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: String,
+    /// When it ran, if its id tells.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// A query and its outcome.
@@ -34,6 +67,23 @@ pub struct Panel {
     pub seconds: Option<f64>,
     /// The result, or why there is none.
     pub outcome: Outcome,
+    /// The result in earlier runs and this one, oldest first.
+    pub history: Vec<PastAnswer>,
+}
+
+/// What is known of a result in one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PastAnswer {
+    /// The run.
+    pub run: Run,
+    /// Number of rows.
+    pub rows: u64,
+    /// The largest value of each column with numbers.
+    pub largest: BTreeMap<String, Number>,
+    /// Equal for equal rows.
+    pub digest: String,
+    /// Version of each table that was read.
+    pub versions: BTreeMap<String, Option<u64>>,
 }
 
 /// What became of a query.
@@ -68,6 +118,12 @@ pub struct State {
     pub datasets: Vec<DatasetState>,
     /// Quarantined records that no dataset accepts, by reason, without those that are resolved.
     pub unrouted: BTreeMap<String, u64>,
+    /// The same records by day of arrival, as `2022-10-19`, and reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unrouted_by_day: BTreeMap<String, BTreeMap<String, u64>>,
+    /// When a batch of records landed last; none if none ever did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landed_at: Option<DateTime<Utc>>,
     /// Why the quarantine cannot be read, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine_problem: Option<String>,
@@ -88,11 +144,30 @@ pub struct DatasetState {
     pub files: u64,
     /// The commit of the newest version; none if its log entry is gone.
     pub last_commit: Option<CommitState>,
+    /// What waits to be inserted; none if nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// Quarantined records by reason, without those that are resolved.
     pub quarantined: BTreeMap<String, u64>,
+    /// The same records by day of arrival, as `2022-10-19`, and reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quarantined_by_day: BTreeMap<String, BTreeMap<String, u64>>,
     /// Why the table cannot be read, if so. Its figures are then unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// Landing objects whose rows are not in their table yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Number of objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest was written.
+    pub since: DateTime<Utc>,
+    /// Whether there are more objects than were counted.
+    pub is_lower_limit: bool,
 }
 
 /// The newest commit of a table.
@@ -113,6 +188,23 @@ impl State {
     pub fn quarantined(&self) -> u64 {
         let of_datasets = self.datasets.iter().flat_map(|dataset| dataset.quarantined.values());
         of_datasets.chain(self.unrouted.values()).sum()
+    }
+
+    /// Quarantined records of all datasets and of none, by day of arrival and reason.
+    pub fn quarantined_by_day(&self) -> BTreeMap<&str, BTreeMap<&str, u64>> {
+        let mut sums: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        let of_datasets = self.datasets.iter().flat_map(|dataset| &dataset.quarantined_by_day);
+        for (day, reasons) in of_datasets.chain(&self.unrouted_by_day) {
+            for (reason, records) in reasons {
+                *sums.entry(day).or_default().entry(reason).or_default() += records;
+            }
+        }
+        sums
+    }
+
+    /// When the oldest landing object was written that waits to be inserted.
+    pub fn waiting_since(&self) -> Option<DateTime<Utc>> {
+        self.datasets.iter().filter_map(|dataset| dataset.waiting.as_ref().map(|waiting| waiting.since)).min()
     }
 
     /// The time of the newest commit of all tables.

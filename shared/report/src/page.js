@@ -72,10 +72,11 @@
     const block = panel.querySelector("script.data");
     if (!block) return;
     const name = panel.dataset.result;
-    const [tools, body] = [panel.querySelector(".tools"), panel.querySelector("tbody")];
-    const heads = [...panel.querySelectorAll("thead th")];
-    const kinds = heads.map((head) => head.dataset.kind);
+    // The history of a result has a table too; the rows are first.
     const region = panel.querySelector(".rows");
+    const [tools, body] = [panel.querySelector(".tools"), region.querySelector("tbody")];
+    const heads = [...region.querySelectorAll("thead th")];
+    const kinds = heads.map((head) => head.dataset.kind);
 
     // The data is parsed when it is needed first: most readers only look.
     let answer = null;
@@ -198,6 +199,7 @@
   // An old page must not look like a new one.
   const tellAge = () => {
     const place = document.getElementById("age");
+    if (!place) return;
     const at = new Date(place.querySelector("time").dateTime);
     const note = element("span", {});
     place.append(note);
@@ -212,7 +214,19 @@
     setInterval(tell, 60e3);
   };
 
+  // On a wall, a page of a server shows the newest results. It does not disappear while somebody reads it.
+  const reload = () => {
+    const seconds = Number(document.documentElement.dataset.reload);
+    if (!seconds) return;
+    let used = 0;
+    for (const kind of ["pointerdown", "keydown", "input", "wheel"]) addEventListener(kind, () => { used = Date.now(); }, { passive: true });
+    setInterval(() => {
+      if (!document.hidden && Date.now() - used > seconds * 1e3) location.reload();
+    }, seconds * 1e3);
+  };
+
   switchColours();
   tellAge();
+  reload();
   document.querySelectorAll(".panel[data-result]").forEach(enhance);
 })();

@@ -1,5 +1,6 @@
 //! The page: its head, the panels and the state.
 
+mod history;
 mod panel;
 mod state;
 #[cfg(test)]
@@ -7,30 +8,77 @@ mod tests;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use crate::format::{format_count, format_time, group_digits, show_controls};
 use crate::header::Header;
-use crate::model::{Outcome, Panel, Report};
+use crate::model::{Outcome, Panel, Report, Served};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// Heading of panels without a section.
 const NO_SECTION: &str = "Results";
 
-/// Renders the page.
-pub fn render(report: &Report) -> String {
-    let policy = format!(
+/// Seconds after which a page of a server loads itself again, unless somebody uses it.
+const RELOAD_SECONDS: u32 = 300;
+/// Runs that a page links to.
+const MAX_RUNS: usize = 100;
+
+/// The Content-Security-Policy of every page: it allows the style and the script of this crate by their hashes. A server
+/// sends it as a header too, with `frame-ancestors`, which a page cannot set.
+pub fn content_security_policy() -> String {
+    format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; img-src data:; base-uri 'none'; form-action 'none'",
         hash_source(STYLE),
         hash_source(SCRIPT)
-    );
-    let sections = group_by_section(&report.panels);
+    )
+}
+
+/// Renders the page of a server that asks for an API key and sends it to `sign-in`. Its policy is
+/// [`content_security_policy`] with `form-action 'self'`.
+pub fn sign_in(is_rejected: bool) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                title { "Sign in" }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main.sign-in {
+                    h1 { "Sign in" }
+                    @if is_rejected { p.notice.bad role="alert" { "This key is not valid here." } }
+                    form method="post" action="sign-in" {
+                        label for="key" { "API key of this report" }
+                        input #key name="key" type="password" autocomplete="current-password" required maxlength="256" autofocus;
+                        button type="submit" { "Show the report" }
+                    }
+                    p.muted.small {
+                        "The key is kept in a cookie of this site that scripts cannot read. Programs send it in the header "
+                        code { "x-api-key" } "."
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// Renders the page.
+pub fn render(report: &Report) -> String {
+    let policy = content_security_policy();
+    let reload = report.served.as_ref().filter(|served| served.is_latest()).map(|_| RELOAD_SECONDS);
+    let sections = group_by_section(&report.panels);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" data-reload=[reload] {
             head {
                 meta charset="utf-8";
                 meta http-equiv="Content-Security-Policy" content=(policy);
@@ -53,7 +101,7 @@ pub fn render(report: &Report) -> String {
                             h2 id={ "section-" (index) } { (show_controls(&section.name)) }
                             div.panels {
                                 @for (number, panel, header) in &section.panels {
-                                    (panel::render(panel, header, *number))
+                                    (panel::render(report, panel, header, *number))
                                 }
                             }
                         }
@@ -61,8 +109,17 @@ pub fn render(report: &Report) -> String {
                     (state::render(report))
                 }
                 footer.page {
-                    "Written by " (report.generator) " at " (time(report.generated_at)) ". "
-                    "This file is complete: it opens without a network."
+                    @match &report.served {
+                        None => {
+                            "Written by " (report.generator) " at " (time(report.generated_at)) ". "
+                            "This file is complete: it opens without a network."
+                        }
+                        Some(_) => {
+                            (report.generator) ". For programs: "
+                            a href="v1/results" { "results" } ", " a href="v1/state" { "state" } ", "
+                            a href="openapi.json" { "OpenAPI" } "."
+                        }
+                    }
                 }
                 script { (PreEscaped(SCRIPT)) }
             }
@@ -116,8 +173,12 @@ fn masthead(report: &Report, sections: &[Section<'_>]) -> Markup {
                 p.muted {
                     span.lake { (show_controls(&report.lake)) }
                     " · "
-                    span #age { "as of " (time(report.generated_at)) }
+                    @if results_are_known(report) {
+                        span #age { "results of " (time(report.results_at.unwrap_or(report.generated_at))) }
+                    }
+                    @if let Some(served) = &report.served { (links_to_runs(served)) }
                 }
+                @if let Some(served) = &report.served { (list_runs(served)) }
             }
             // page.js puts the switch of the colours here.
             div #switches {}
@@ -134,6 +195,21 @@ fn masthead(report: &Report, sections: &[Section<'_>]) -> Markup {
                 Some(at) => (overview_time("Last commit", at, report.generated_at)),
                 None => (overview("Last commit", "none", "no table yet", "")),
             }
+            @if let Some(since) = state.waiting_since() {
+                @let age = report.generated_at - since;
+                @let is_late = is_late(report, since);
+                (overview(
+                    "Waiting",
+                    &crate::format::format_age(age),
+                    &match report.objective_seconds {
+                        Some(seconds) if is_late => {
+                            format!("the objective is {}", crate::format::format_age(TimeDelta::seconds(seconds.into())))
+                        }
+                        _ => "the oldest rows that are not in their table".to_owned(),
+                    },
+                    if is_late { "warning" } else { "" },
+                ))
+            }
             (overview(
                 "Results",
                 &if failed == 0 { answered.to_string() } else { format!("{answered} of {}", report.panels.len()) },
@@ -147,6 +223,67 @@ fn masthead(report: &Report, sections: &[Section<'_>]) -> Markup {
                     li { a href={ "#section-" (index) } { (show_controls(&section.name)) } }
                 }
                 li { a href="#state" { "State of the lake" } }
+            }
+        }
+    }
+}
+
+/// Whether rows that wait since then are later than the objective.
+fn is_late(report: &Report, since: DateTime<Utc>) -> bool {
+    let objective = report.objective_seconds.map(|seconds| TimeDelta::seconds(seconds.into()));
+    objective.is_some_and(|objective| report.generated_at - since > objective)
+}
+
+/// Whether the page has results: a server may not have any yet.
+fn results_are_known(report: &Report) -> bool {
+    report.served.as_ref().is_none_or(|served| served.run.is_some())
+}
+
+/// The address of the page with the results of a run.
+fn run_link(run: &str) -> String {
+    format!("?run={}", encode(run))
+}
+
+/// Encodes a text for a query string or a path.
+fn encode(text: &str) -> String {
+    let encoded = text.bytes().map(|byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    encoded.collect()
+}
+
+/// Links to the runs before and after, and to the latest.
+fn links_to_runs(served: &Served) -> Markup {
+    let shown = served.runs.iter().position(|run| Some(&run.id) == served.run.as_ref());
+    let link = |index: Option<usize>, text: &str| {
+        let run = index.and_then(|index| served.runs.get(index));
+        html! { @if let Some(run) = run { " · " a href=(run_link(&run.id)) { (text) } } }
+    };
+    html! {
+        @if served.runs.len() > 1 {
+            (link(shown.map(|index| index + 1), "earlier run"))
+            (link(shown.and_then(|index| index.checked_sub(1)).filter(|index| *index > 0), "later run"))
+            @if !served.is_latest() { " · " a href="?" { "latest run" } }
+        }
+    }
+}
+
+/// Links to all runs.
+fn list_runs(served: &Served) -> Markup {
+    html! {
+        @if served.runs.len() > 1 {
+            details.runs {
+                summary { "all " (served.runs.len().min(MAX_RUNS)) " runs" }
+                ol {
+                    @for run in served.runs.iter().take(MAX_RUNS) {
+                        li {
+                            a href=(run_link(&run.id)) aria-current=[(Some(&run.id) == served.run.as_ref()).then_some("true")] {
+                                @match run.at { Some(at) => (time(at)), None => (show_controls(&run.id)) }
+                            }
+                        }
+                    }
+                }
             }
         }
     }
@@ -184,6 +321,18 @@ fn problems(report: &Report) -> Markup {
             p.notice {
                 strong { "This lake has no rows yet. " }
                 "The first load creates its tables: " code { "pinlake load --lake " (show_controls(&report.lake)) " FILE..." }
+            }
+        }
+        @if !results_are_known(report) {
+            p.notice {
+                strong { "There are no results yet. " }
+                "The function " code { "analysis" } " stores them, on its schedule or when it is invoked."
+            }
+        }
+        @if report.served.as_ref().is_some_and(|served| !served.is_latest()) {
+            p.notice {
+                strong { "These are the results of an earlier run. " }
+                "The state of the lake is that of now. " a href="?" { "Show the latest results" }
             }
         }
         @for dataset in &state.datasets {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use crate::format::{EMPTY, Kind, format_float, format_number, parse_time, to_words};
-use crate::header::{ChartKind, ChartSpec};
+use crate::header::{ChartKind, ChartSpec, Header};
 use crate::model::Answer;
 
 /// Bars that are drawn unless `top` says otherwise.
@@ -91,6 +91,22 @@ pub(crate) struct Series {
 pub(crate) struct Table<'a> {
     pub answer: &'a Answer,
     pub kinds: Vec<Kind>,
+}
+
+/// The column with the numbers that a bar beside each row can show: the one that the SQL declares, or the first. None if
+/// there are fewer than two rows, or a number is negative.
+pub fn measure_column(sql: &str, answer: &Answer) -> Option<usize> {
+    let table = Table::new(answer);
+    let declared = Header::parse(sql).chart.and_then(|chart| chart.y.first().cloned());
+    let column = match declared {
+        Some(name) => answer.columns.iter().position(|column| *column == name)?,
+        None => table.kinds.iter().position(|kind| *kind == Kind::Number)?,
+    };
+    let is_drawn = |row: usize| {
+        let cell = table.cell(row, column);
+        cell.is_null() || cell.as_f64().is_some_and(|value| value >= 0.0)
+    };
+    (answer.rows.len() > 1 && (0..answer.rows.len()).all(is_drawn)).then_some(column)
 }
 
 impl<'a> Table<'a> {

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
+use super::{encode, history};
 use crate::format::{Kind, format_count, format_seconds, show_controls, to_words};
 use crate::header::Header;
-use crate::model::{Answer, Outcome, Panel};
+use crate::model::{Answer, Outcome, Panel, Report};
 use crate::plot::{Plot, Table, plot};
 use crate::svg;
 
@@ -15,11 +16,14 @@ use crate::svg;
 const STATIC_ROWS: usize = 100;
 /// Bytes of a data block. A result has at most 100,000 rows, but its texts can be long.
 const MAX_BLOCK_BYTES: usize = 16 << 20;
+/// Bytes of all data blocks of a page that a server answers with. A response of Lambda has at most 6 MB, in which quotes
+/// are escaped (Lambda Developer Guide, "Lambda quotas"); people wait for more, too.
+const MAX_SERVED_BYTES: usize = 2 << 20;
 /// Rows up to which a table has its full height.
 const SHORT_TABLE_ROWS: usize = 8;
 
 /// Renders a panel. `number` is its place in the page.
-pub(super) fn render(panel: &Panel, header: &Header, number: usize) -> Markup {
+pub(super) fn render(report: &Report, panel: &Panel, header: &Header, number: usize) -> Markup {
     let id = format!("p{number}");
     let (heading, question) = match (&header.title, &header.question) {
         (Some(title), question) => (title.clone(), question.clone()),
@@ -40,7 +44,7 @@ pub(super) fn render(panel: &Panel, header: &Header, number: usize) -> Markup {
                     (notes(&header.problems))
                     div.folds { (about(panel, header)) }
                 }
-                Outcome::Answer(answer) => (answered(panel, header, answer, &id, &heading)),
+                Outcome::Answer(answer) => (answered(report, panel, header, answer, &id, &heading)),
             }
         }
     }
@@ -53,8 +57,66 @@ fn to_heading(name: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn answered(panel: &Panel, header: &Header, answer: &Answer, id: &str, heading: &str) -> Markup {
+/// Renders quarantined records as a panel with a table.
+pub(super) fn render_records(records: &Answer) -> Markup {
+    let heading = "What do the newest of these records look like?";
+    html! {
+        article.panel.wide data-result="quarantine" aria-labelledby="records-h" {
+            h3 id="records-h" { (heading) }
+            @if records.rows.is_empty() {
+                p.empty { "There is none that you may see." }
+            } @else {
+                (data_block(records, MAX_SERVED_BYTES))
+                (rows_of(&Table::new(records), heading, true))
+            }
+        }
+    }
+}
+
+/// The rows for `page.js`, and a notice if they are not all there.
+fn data_block(answer: &Answer, max_bytes: usize) -> Markup {
+    let (block, kept) = to_block(answer, max_bytes);
+    html! {
+        @if kept < answer.rows.len() {
+            p.notice {
+                "This page has the first " (format_count(kept as u64, "row")) " of " (answer.rows.len()) ". "
+                code { "pinlake analyse" } " prints all."
+            }
+        }
+        script.data type="application/json" data-rows=(kept) { (PreEscaped(block)) }
+    }
+}
+
+/// All rows in files, from the server.
+fn downloads(report: &Report, panel: &Panel) -> Markup {
+    let run = report.served.as_ref().and_then(|served| served.run.as_deref());
+    html! {
+        @if let Some(run) = run {
+            span {
+                "all rows as"
+                @for (format, ending) in [("CSV", "csv"), ("JSON", "json"), ("Parquet", "parquet")] {
+                    a href={ "v1/results/" (encode(&panel.name)) "." (ending) "?run=" (encode(run)) } download={ (panel.name) "." (ending) } {
+                        (format)
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn answered(
+    report: &Report,
+    panel: &Panel,
+    header: &Header,
+    answer: &Answer,
+    id: &str,
+    heading: &str,
+) -> Markup {
     let table = Table::new(answer);
+    let max_bytes = match &report.served {
+        None => MAX_BLOCK_BYTES,
+        Some(_) => MAX_SERVED_BYTES / report.panels.len().max(1),
+    };
     let chart = plot(&table, header.chart.as_ref());
     let mut remarks = header.problems.clone();
     remarks.extend(chart.notes.iter().cloned());
@@ -65,25 +127,19 @@ fn answered(panel: &Panel, header: &Header, answer: &Answer, id: &str, heading: 
         } @else {
             (svg::draw(&chart, id, heading))
             (notes(&remarks))
-            @let (block, kept) = to_block(answer);
-            @if kept < rows {
-                p.notice {
-                    "This page has the first " (format_count(kept as u64, "row")) " of " (rows) ". "
-                    code { "pinlake analyse" } " prints all."
-                }
-            }
-            script.data type="application/json" data-rows=(kept) { (PreEscaped(block)) }
+            (data_block(answer, max_bytes))
         }
         div.folds {
             @if rows > 0 { (rows_of(&table, heading, chart.plot == Plot::None)) }
+            (history::render(report, &answer.columns, &panel.history))
             (about(panel, header))
         }
-        (facts(panel, answer))
+        (facts(report, panel, answer))
     }
 }
 
 /// How long the query ran, and which versions it read.
-fn facts(panel: &Panel, answer: &Answer) -> Markup {
+fn facts(report: &Report, panel: &Panel, answer: &Answer) -> Markup {
     html! {
         p.facts {
             @if let Some(seconds) = panel.seconds { span { (format_seconds(seconds)) } }
@@ -99,6 +155,7 @@ fn facts(panel: &Panel, answer: &Answer) -> Markup {
             @for (table, (from, to)) in &answer.moved {
                 span.warning { (show_controls(table)) " changed while it was read, from version " (from) " to " (to) }
             }
+            (downloads(report, panel))
         }
     }
 }
@@ -175,10 +232,10 @@ fn is_exact(text: &str, value: f64) -> bool {
 
 /// The answer as JSON that may stand in a `script` element, and the number of its rows. In JSON, `<`, `>` and `&` occur
 /// in strings only, where `\u003c` means the same.
-fn to_block(answer: &Answer) -> (String, usize) {
+fn to_block(answer: &Answer, max_bytes: usize) -> (String, usize) {
     let mut json = serde_json::to_string(answer).unwrap_or_default();
     let mut kept = answer.rows.len();
-    while json.len() > MAX_BLOCK_BYTES && kept > STATIC_ROWS {
+    while json.len() > max_bytes && kept > STATIC_ROWS {
         kept /= 2;
         let part = Answer { rows: answer.rows[..kept].to_vec(), ..answer.clone() };
         json = serde_json::to_string(&part).unwrap_or_default();
@@ -209,7 +266,11 @@ fn about(panel: &Panel, header: &Header) -> Markup {
                 }
             }
             @for remark in &header.remarks { p { (show_controls(remark)) } }
-            pre tabindex="0" aria-label={ "SQL of " (panel.name) } { code { (show_controls(panel.sql.trim_end())) } }
+            @if panel.sql.is_empty() {
+                p.muted { "The SQL of this run was not stored." }
+            } @else {
+                pre tabindex="0" aria-label={ "SQL of " (panel.name) } { code { (show_controls(panel.sql.trim_end())) } }
+            }
         }
     }
 }

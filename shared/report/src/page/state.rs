@@ -1,12 +1,13 @@
 //! The state of the lake: its tables and its quarantine.
 
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::time;
+use super::{is_late, panel, time};
 use crate::format::{format_age, format_bytes, format_count, group_digits, show_controls};
 use crate::header::{ChartKind, ChartSpec};
-use crate::model::{Answer, DatasetState, Report, State};
+use crate::model::{Answer, DatasetState, Report, State, Waiting};
 use crate::plot::{Table, plot};
 use crate::svg;
 
@@ -16,6 +17,7 @@ pub(super) fn render(report: &Report) -> Markup {
     html! {
         section #state aria-labelledby="state-h" {
             h2 id="state-h" { "State of the lake" }
+            (flow(report))
             div.panels {
                 article.panel.wide aria-labelledby="tables-h" {
                     h3 id="tables-h" { "What is in each table?" }
@@ -27,9 +29,83 @@ pub(super) fn render(report: &Report) -> Markup {
                 }
                 article.panel aria-labelledby="quarantine-h" {
                     h3 id="quarantine-h" { "Which records break their contract?" }
-                    (quarantine(state))
+                    (quarantine(report))
                 }
+                (quarantine_by_day(state))
+                @if let Some(records) = &report.records { (panel::render_records(records)) }
             }
+        }
+    }
+}
+
+/// The parts of the pipeline that leave a trace in the lake, in the order in which a record passes them.
+fn flow(report: &Report) -> Markup {
+    let state = &report.state;
+    let ago = |at: DateTime<Utc>| format!("{} ago", format_age(report.generated_at - at));
+    let waiting = state.datasets.iter().filter_map(|dataset| dataset.waiting.as_ref());
+    let objects: u64 = waiting.map(|waiting| waiting.objects).sum();
+    let rows: u64 = state.datasets.iter().filter_map(|dataset| dataset.rows).sum();
+    let quarantined = state.quarantined();
+    let part = |name: &str, value: String, detail: String, is_late: bool| {
+        html! {
+            span.muted { (name) } " " strong.warning[is_late] { (value) } " " span.muted { (detail) }
+        }
+    };
+    html! {
+        ol.flow aria-label="The way of a record" {
+            @if let Some(at) = state.landed_at {
+                li { (part("Cleaner", "landed a batch".to_owned(), ago(at), false)) }
+            }
+            @match state.waiting_since() {
+                Some(since) => li {
+                    @let age = format_age(report.generated_at - since);
+                    (part("Landing", format_count(objects, "object"), format!("waiting for {age}"), is_late(report, since)))
+                }
+                None => li { (part("Landing", "empty".to_owned(), "nothing waits".to_owned(), false)) }
+            }
+            li {
+                @match state.last_commit_at() {
+                    Some(at) => (part("Tables", format_count(rows, "row"), format!("last commit {}", ago(at)), false)),
+                    None => (part("Tables", "none".to_owned(), "no rows yet".to_owned(), false)),
+                }
+                @if quarantined > 0 { " · " span.warning { (group_digits(&quarantined.to_string())) " quarantined" } }
+            }
+            @if report.served.as_ref().is_none_or(|served| served.run.is_some()) {
+                @let at = report.results_at.unwrap_or(report.generated_at);
+                li { (part("Results", report.panels.len().to_string(), format!("computed {}", ago(at)), false)) }
+            }
+        }
+    }
+}
+
+/// The days on which the unresolved records arrived.
+fn quarantine_by_day(state: &State) -> Markup {
+    let days = state.quarantined_by_day();
+    if days.len() < 2 {
+        return html! {};
+    }
+    let rows = days.iter().flat_map(|(day, reasons)| {
+        reasons.iter().map(move |(reason, count)| vec![json!(day), json!(reason), json!(count)])
+    });
+    let answer = Answer {
+        columns: ["day", "reason", "records"].map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+        ..Answer::default()
+    };
+    let spec = ChartSpec {
+        kind: ChartKind::Stacked,
+        x: Some("day".to_owned()),
+        y: vec!["records".to_owned()],
+        by: Some("reason".to_owned()),
+        ..ChartSpec::default()
+    };
+    let chart = plot(&Table::new(&answer), Some(&spec));
+    let heading = "When did these records arrive?";
+    html! {
+        article.panel aria-labelledby="arrival-h" {
+            h3 id="arrival-h" { (heading) }
+            (svg::draw(&chart, "arrival", heading))
+            @for note in &chart.notes { p.muted { (note) } }
         }
     }
 }
@@ -46,6 +122,7 @@ fn tables(report: &Report) -> Markup {
                         th.n scope="col" { "Files" }
                         th.n scope="col" { "Version" }
                         th scope="col" { "Last commit" }
+                        th scope="col" { "Waiting" }
                         th.n scope="col" { "Quarantined" }
                     }
                 }
@@ -63,7 +140,7 @@ fn row(dataset: &DatasetState, report: &Report) -> Markup {
         tr.missing[!exists] {
             th scope="row" { (show_controls(&dataset.dataset)) }
             @if dataset.problem.is_some() {
-                td.bad colspan="5" data-name="Problem" { "cannot be read" }
+                td.bad colspan="6" data-name="Problem" { "cannot be read" }
             } @else {
                 td.n data-name="Rows" {
                     (known(dataset.rows.map_or_else(|| "unknown".to_owned(), |rows| group_digits(&rows.to_string()))))
@@ -91,13 +168,31 @@ fn row(dataset: &DatasetState, report: &Report) -> Markup {
                         None => "no rows yet",
                     }
                 }
+                td data-name="Waiting" { (waiting(dataset.waiting.as_ref(), report)) }
             }
             td.n.warning[quarantined > 0] data-name="Quarantined" { (group_digits(&quarantined.to_string())) }
         }
     }
 }
 
-fn quarantine(state: &State) -> Markup {
+/// Landing objects that are not inserted yet, and since when.
+fn waiting(waiting: Option<&Waiting>, report: &Report) -> Markup {
+    html! {
+        @match waiting {
+            None => span.muted { "nothing" },
+            Some(waiting) => {
+                div {
+                    @if waiting.is_lower_limit { "at least " }
+                    (format_count(waiting.objects, "object")) ", " (format_bytes(waiting.bytes))
+                    div.muted.warning[is_late(report, waiting.since)] { "for " (format_age(report.generated_at - waiting.since)) }
+                }
+            }
+        }
+    }
+}
+
+fn quarantine(report: &Report) -> Markup {
+    let state = &report.state;
     let of_datasets = state.datasets.iter().flat_map(|dataset| {
         dataset.quarantined.iter().map(|(reason, count)| (dataset.dataset.as_str(), reason.as_str(), *count))
     });
@@ -125,7 +220,7 @@ fn quarantine(state: &State) -> Markup {
         @for note in &chart.notes { p.muted { (note) } }
         p.muted.small {
             (format_count(state.quarantined(), "record")) ", without those that a redrive resolved. "
-            code { "pinlake quarantine show" } " prints them."
+            @if report.records.is_none() { code { "pinlake quarantine show" } " prints them." }
         }
     }
 }

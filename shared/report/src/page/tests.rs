@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Answer, CommitState, DatasetState, State};
+use crate::model::{Answer, CommitState, DatasetState, PastAnswer, Run, Served, State, Waiting};
 
 fn answer(columns: &[&str], rows: Value) -> Answer {
     Answer {
@@ -13,7 +13,7 @@ fn answer(columns: &[&str], rows: Value) -> Answer {
 }
 
 fn panel(name: &str, sql: &str, outcome: Outcome) -> Panel {
-    Panel { name: name.to_owned(), sql: sql.to_owned(), seconds: Some(0.0123), outcome }
+    Panel { name: name.to_owned(), sql: sql.to_owned(), seconds: Some(0.0123), outcome, history: Vec::new() }
 }
 
 fn page(panels: Vec<Panel>, state: State) -> String {
@@ -24,6 +24,10 @@ fn page(panels: Vec<Panel>, state: State) -> String {
         generator: "pinlake 0.1".to_owned(),
         panels,
         state,
+        results_at: None,
+        objective_seconds: Some(60),
+        records: None,
+        served: None,
     })
 }
 
@@ -184,7 +188,11 @@ fn the_state_tells_figures_and_problems() {
                 bytes: 486_772,
                 files: 2,
                 last_commit: Some(commit),
+                waiting: Some(Waiting { objects: 2, bytes: 2048, since: at, is_lower_limit: true }),
                 quarantined: [("wrong_type".to_owned(), 9)].into(),
+                quarantined_by_day: ["2022-10-18", "2022-10-19"]
+                    .map(|day| (day.to_owned(), [("wrong_type".to_owned(), 4)].into()))
+                    .into(),
                 problem: None,
             },
             DatasetState {
@@ -195,6 +203,8 @@ fn the_state_tells_figures_and_problems() {
             DatasetState { dataset: "user".to_owned(), ..DatasetState::default() },
         ],
         unrouted: [("no_route".to_owned(), 2)].into(),
+        unrouted_by_day: [("2022-10-19".to_owned(), [("no_route".to_owned(), 2)].into())].into(),
+        landed_at: Some(at),
         quarantine_problem: None,
     };
     assert_eq!((state.quarantined(), state.last_commit_at()), (11, Some(at)));
@@ -208,8 +218,96 @@ fn the_state_tells_figures_and_problems() {
         "11 records, without those",
         "the log is &lt;damaged&gt;",
         "no rows yet",
+        "at least 2 objects",
+        "for 5 minutes",
+        "the objective is 1 minute",
+        "landed a batch",
+        "waiting for 5 minutes",
+        "When did these records arrive?",
     ] {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("This lake has no rows yet"));
+}
+
+fn past(hour: u32, value: i64, digest: &str) -> PastAnswer {
+    let at = format!("2022-10-19T{hour:02}:00:00Z").parse().unwrap();
+    PastAnswer {
+        run: Run { id: format!("20221019T{hour:02}0000Z-<"), at: Some(at) },
+        rows: 1,
+        largest: [("n".to_owned(), value.into())].into(),
+        digest: digest.to_owned(),
+        versions: [("pin".to_owned(), Some(3))].into(),
+    }
+}
+
+fn report_with(history: Vec<PastAnswer>, served: Option<Served>) -> String {
+    let outcome = Outcome::Answer(answer(&["n"], json!([[7]])));
+    render(&Report {
+        title: "Lake".to_owned(),
+        lake: "s3://lake".to_owned(),
+        generated_at: "2022-10-19T12:00:00Z".parse().unwrap(),
+        generator: "pinlake 0.1".to_owned(),
+        panels: vec![Panel { history, ..panel("total", "SELECT 7 AS n", outcome) }],
+        state: State::default(),
+        results_at: None,
+        objective_seconds: None,
+        records: served.as_ref().map(|_| answer(&["raw"], json!([["<b>"]]))),
+        served,
+    })
+}
+
+#[test]
+fn a_history_has_a_line_and_every_run() {
+    let history = vec![past(9, 5, "a"), past(10, 5, "a"), past(11, 1234, "b")];
+    let page = report_with(history.clone(), None);
+    for part in [
+        "History, 3 runs",
+        "n in 3 runs, from 5 to 1,234",
+        "The result changed once.",
+        "class=\"spark\"",
+        "pin 3",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("?run=") && !page.contains(".parquet"), "a file has no server");
+    assert!(!report_with(history[..1].to_vec(), None).contains("History"));
+    let unknown = PastAnswer { largest: Default::default(), ..past(12, 0, "c") };
+    assert!(report_with([history, vec![unknown]].concat(), None).contains("rows in 4 runs, from 1 to 1"));
+}
+
+#[test]
+fn a_served_page_links_to_other_runs_and_to_files() {
+    let runs: Vec<Run> = [11, 10, 9].map(|hour| past(hour, 1, "a").run).into();
+    let served = |run: &str| Some(Served { run: Some(run.to_owned()), runs: runs.clone() });
+    let latest = report_with(vec![past(9, 5, "a"), past(10, 5, "a")], served(&runs[0].id));
+    for part in [
+        "data-reload=\"300\"",
+        "href=\"?run=20221019T100000Z-%3C\">earlier run",
+        "v1/results/total.parquet?run=20221019T110000Z-%3C",
+        "all 3 runs",
+        "What do the newest of these records look like?",
+        "&lt;b&gt;",
+    ] {
+        assert!(latest.contains(part), "{part}");
+    }
+    assert!(!latest.contains("results of an earlier run") && !latest.contains("later run"));
+    let oldest = report_with(Vec::new(), served(&runs[2].id));
+    assert!(
+        oldest.contains("results of an earlier run")
+            && oldest.contains(">later run")
+            && oldest.contains("latest run")
+    );
+    assert!(!oldest.contains("data-reload") && !oldest.contains("earlier run</a>"));
+    let none = report_with(Vec::new(), Some(Served::default()));
+    assert!(none.contains("There are no results yet.") && !none.contains("id=\"age\""));
+}
+
+#[test]
+fn the_sign_in_page_has_no_script() {
+    let page = sign_in(true);
+    assert!(
+        page.contains("type=\"password\"") && page.contains("not valid here") && scripts(&page).is_empty()
+    );
+    assert!(!sign_in(false).contains("not valid here"));
 }
