@@ -241,7 +241,13 @@ async fn check_case(case: &Case, folder: &Path) {
             let args = ["analyse", "--lake", "lake", "--queries", "queries", "--format", "json"];
             let analysed = pinlake_with(work.path(), &settings, &args).await;
             assert_eq!(analysed.code, Some(0), "{name}: {}", analysed.stderr);
-            let results: Value = serde_json::from_str(&analysed.stdout).unwrap();
+            let mut results: Value = serde_json::from_str(&analysed.stdout).unwrap();
+            // A table whose rows are identified by their record stores keys.
+            if results["t"]["columns"].as_array().unwrap().last() == Some(&json!("_key")) {
+                for row in results["t"]["rows"].as_array_mut().unwrap() {
+                    row.as_array_mut().unwrap().pop();
+                }
+            }
             assert_eq!(results["t"]["rows"], *rows, "{name}");
             let counts = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
             let found: u64 = counts.map(|counts| counts["quarantined"].as_u64().unwrap()).sum();
