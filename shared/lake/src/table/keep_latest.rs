@@ -35,6 +35,9 @@ impl Table {
     /// See [`LakeError`]. Inserting the same rows again is safe.
     pub(super) async fn insert_latest(&self, batches: &[RecordBatch]) -> Result<InsertSummary, LakeError> {
         let mut insert = InsertLatest::new(&self.contract, batches)?;
+        if insert.input.rows == 0 {
+            return Ok(insert.summarize(None));
+        }
         let committed = self.commit_with_retry(&mut insert).await?;
         Ok(insert.summarize(committed.map(|(version, _)| version)))
     }
