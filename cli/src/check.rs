@@ -138,19 +138,15 @@ async fn classify(
         }
         Err(error) => return Err(CliError::failed("a table cannot be read", "").caused_by(error)),
     };
-    let newest = history.iter().rev().find_map(|catalog| catalog.contract(&contract.name));
+    let newest = find_newest(history, &contract.name);
     let mut changes = Vec::new();
     let mut class = None;
     if let Some(before) = newest {
         let found = compare_contracts(before, contract);
         class = found.iter().map(|change| change.class).max();
         changes.extend(found.into_iter().map(Described::from));
-        if before.hash() != contract.hash() && contract.version <= before.version {
-            let next = before.version + 1;
-            changes.push(Described::new(
-                REFUSED,
-                format!("changed under the same version: write version = {next}"),
-            ));
+        if let Some(why) = find_version_mistake(before, contract) {
+            changes.push(Described::new(REFUSED, why));
             return Ok(report(REFUSED, refusal.is_none(), changes));
         }
     }
@@ -162,6 +158,17 @@ async fn classify(
         class = Some(ChangeClass::Rebuild);
     }
     Ok(report(class.map_or(UNCHANGED, ChangeClass::as_str), takes_rows, changes))
+}
+
+/// The newest contract of a dataset in the history of a lake.
+pub fn find_newest<'a>(history: &'a [Arc<Catalog>], dataset: &str) -> Option<&'a Arc<Contract>> {
+    history.iter().rev().find_map(|catalog| catalog.contract(dataset))
+}
+
+/// What is wrong with the version of a changed contract.
+pub fn find_version_mistake(before: &Contract, contract: &Contract) -> Option<String> {
+    let is_wrong = before.hash() != contract.hash() && contract.version <= before.version;
+    is_wrong.then(|| format!("changed under the same version: write version = {}", before.version + 1))
 }
 
 fn print(report: &DatasetReport) -> Result<(), CliError> {

@@ -7,6 +7,7 @@ use pinlake_lake::RebuildSummary;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::check;
 use crate::console::{self, Unit};
 use crate::error::CliError;
 use crate::lake;
@@ -56,9 +57,27 @@ pub async fn run(args: RebuildArgs) -> Result<ExitCode, CliError> {
     let lake = lake::open(&args.lake).await?;
     let begun = Instant::now();
     let failed = |error| CliError::failed(format!("{} was not rebuilt", args.dataset), "").caused_by(error);
+    let history =
+        lake.catalog_history().load_all(&**lake.store()).await.map_err(|error| failed(error.into()))?;
+    let before = check::find_newest(&history, &args.dataset);
+    if let Some(why) = before.and_then(|before| check::find_version_mistake(before, contract)) {
+        return Err(CliError::failed(
+            format!("{} was not rebuilt: its contract has {why}", args.dataset),
+            "",
+        ));
+    }
     // The catalog is kept with the lake, as by an insert: later contracts are compared with it.
     lake.catalog_history().add(&**lake.store(), &catalog).await.map_err(|error| failed(error.into()))?;
     let pinned = lake.table(contract).pin().await.map_err(failed)?;
+    let columns = contract.table_schema();
+    let dropped = pinned.schema.fields().iter().map(|field| field.name().as_str());
+    let dropped: Vec<&str> = dropped.filter(|name| columns.field_with_name(name).is_err()).collect();
+    if !dropped.is_empty() {
+        console::say(&format!(
+            "columns that the contract does not have, and the table then neither: {}",
+            dropped.join(", ")
+        ));
+    }
     let total = pinned.files.iter().map(|file| file.rows).sum::<Option<u64>>();
     let bar = console::progress("rebuild", Unit::Rows, total);
     let done = lake.rebuild(contract, |rows| bar.set_position(rows)).await;

@@ -57,7 +57,8 @@ pub(crate) async fn rebuild(
     check_identity(&table, contract).await?.map_or(Ok(()), |why| Err(refused(why)))?;
     let folder = table.root().clone().join(staging::FOLDER).join(contract.hash());
     let staged: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(tables.store.clone(), folder.clone()));
-    let copy = Lake::new(staged.clone(), tables.env().clone()).table(contract);
+    let open_copy = || Lake::new(staged.clone(), tables.env().clone()).table(contract);
+    let mut copy = open_copy();
     let mut done = Progress::load(&*staged).await?;
     for _ in 0..MAX_ROUNDS {
         let pinned = table.pin().await?;
@@ -66,7 +67,8 @@ pub(crate) async fn rebuild(
         };
         if done.is_outdated(&table, version).await? {
             staging::remove(&staged).await?;
-            done = Progress::default();
+            // What the handle has read of the copy is gone.
+            (done, copy) = (Progress::default(), open_copy());
         }
         let files = table.data_files().await?;
         carry_files(&table, &copy, &files, &pinned.schema, &mut done, (&*staged, version), &progress).await?;
@@ -101,8 +103,7 @@ async fn check_identity(table: &Table, contract: &Contract) -> Result<Option<Str
         let why = "its rows are identified by their record, and the table does not have the records: load them under another name";
         Some(why.to_owned())
     } else if contract.keep.is_some() && table.has_deleted_keys(contract).await? {
-        let why =
-            "rows of it were deleted, and the keys of deleted rows cannot be computed under another identity";
+        let why = "rows of it were deleted, and what is remembered of them cannot be computed under another identity or `latest_by`";
         Some(why.to_owned())
     } else {
         None

@@ -63,7 +63,7 @@ impl fmt::Display for Change {
 /// ```
 pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
     let mut changes = Vec::new();
-    if old.identity != new.identity {
+    if !has_same_identity(old, new) {
         changes.push(Change {
             column: None,
             class: ChangeClass::Rebuild,
@@ -71,14 +71,21 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
         });
     }
     if old.keep != new.keep {
+        let first =
+            |contract: &Contract| contract.keep.as_ref().and_then(|keep| keep.latest_by.first().cloned());
+        let is_ordered_anew = old.keep.is_some() && new.keep.is_some() && first(old) != first(new);
         let what = match (&old.keep, &new.keep) {
+            (Some(_), Some(_)) if is_ordered_anew => {
+                "another column orders records; earlier rows keep their place only if they have values in it"
+            }
             (None, _) => {
                 "keeps the latest record of an identity: rows of earlier records change when later ones arrive"
             }
             (_, None) => "keeps the first record of an identity: rows no longer change",
             _ => "other rules for the latest record, which apply to new records",
         };
-        changes.push(Change { column: None, class: ChangeClass::Compatible, what: what.to_owned() });
+        let class = if is_ordered_anew { ChangeClass::Rebuild } else { ChangeClass::Compatible };
+        changes.push(Change { column: None, class, what: what.to_owned() });
     }
     for column in &new.columns {
         match old.columns.iter().find(|own| own.name == column.name) {
@@ -94,7 +101,7 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
 /// The columns that keys cover under `new` and not under `old`, if rows have the same keys under both contracts once these columns are null.
 /// `None` if the keys of one contract cannot be computed from rows of the other.
 pub fn columns_added_to_keys(old: &Contract, new: &Contract) -> Option<Vec<String>> {
-    if old.name != new.name || old.identity != new.identity {
+    if old.name != new.name || !has_same_identity(old, new) {
         return None;
     }
     let keeps_key = |before: &Column| {
@@ -106,6 +113,16 @@ pub fn columns_added_to_keys(old: &Contract, new: &Contract) -> Option<Vec<Strin
     }
     let added = new.columns.iter().filter(|column| is_in_key(new, column) && !has_column(old, &column.name));
     Some(added.map(|column| column.name.clone()).collect())
+}
+
+/// Whether rows are compared by the same columns, in whatever order they are written.
+fn has_same_identity(old: &Contract, new: &Contract) -> bool {
+    match (&old.identity, &new.identity) {
+        (Identity::Columns(old), Identity::Columns(new)) => {
+            old.len() == new.len() && old.iter().all(|name| new.contains(name))
+        }
+        (old, new) => old == new,
+    }
 }
 
 fn has_column(contract: &Contract, name: &str) -> bool {

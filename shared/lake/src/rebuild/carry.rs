@@ -2,11 +2,15 @@
 
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, RecordBatch, new_null_array};
+use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::kernels::nullif::nullif;
+use arrow::compute::kernels::zip::zip;
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, is_null};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Float64Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
-use pinlake_schema::{Column, ColumnSource, Contract, FORMER_KEY_COLUMN, KEY_COLUMN, Type};
+use pinlake_schema::{Column, ColumnSource, Contract, FORMER_KEY_COLUMN, KEY_COLUMN, Scalar, Type};
+use serde::de::IgnoredAny;
 
 use crate::error::LakeError;
 
@@ -16,8 +20,8 @@ const MAX_SHOWN_CHARS: usize = 64;
 /// Converts batches of a table to the landing schema of a contract.
 pub(super) struct Carrier<'a> {
     contract: &'a Contract,
-    /// For each column of the contract, the column of the table that has its values.
-    sources: Vec<Option<String>>,
+    /// For each column of the contract, the columns of the table that have its values. The first value of a row counts.
+    sources: Vec<Vec<String>>,
 }
 
 /// Rows that were carried over.
@@ -31,7 +35,7 @@ pub(super) struct Carried {
 
 impl<'a> Carrier<'a> {
     pub(super) fn new(contract: &'a Contract, table: &Schema) -> Self {
-        let sources = contract.columns.iter().map(|column| find_source(contract, column, table)).collect();
+        let sources = contract.columns.iter().map(|column| find_sources(contract, column, table)).collect();
         Self { contract, sources }
     }
 
@@ -40,26 +44,28 @@ impl<'a> Carrier<'a> {
         let mut accepted = vec![true; batch.num_rows()];
         let mut example = None;
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.sources.len() + 2);
-        for (column, source) in self.contract.columns.iter().zip(&self.sources) {
-            let wanted = column.data_type.arrow();
-            let Some(stored) = source.as_ref().and_then(|name| batch.column_by_name(name)) else {
-                columns.push(new_null_array(&wanted, batch.num_rows()));
-                continue;
-            };
-            let stored = clear_markers(stored, column).map_err(|error| encode(&error))?;
-            let carried = convert(&stored, &wanted).map_err(|error| encode(&error))?;
-            for (row, accepted) in accepted.iter_mut().enumerate() {
-                if carried.is_null(row) && stored.is_valid(row) {
-                    *accepted = false;
-                    if example.is_none() {
-                        let value = array_value_to_string(&stored, row).map_err(|error| encode(&error))?;
-                        let value: String = value.chars().take(MAX_SHOWN_CHARS).collect();
-                        example =
-                            Some(format!("column {}: {value:?} is not {}", column.name, column.data_type));
+        for (column, sources) in self.contract.columns.iter().zip(&self.sources) {
+            let mut values = new_null_array(&column.data_type.arrow(), batch.num_rows());
+            for stored in sources.iter().filter_map(|name| batch.column_by_name(name)) {
+                let stored = clear_markers(stored, column).map_err(|error| encode(&error))?;
+                let carried = convert(&stored, column).map_err(|error| encode(&error))?;
+                for (row, accepted) in accepted.iter_mut().enumerate() {
+                    if carried.is_null(row) && stored.is_valid(row) {
+                        *accepted = false;
+                        if example.is_none() {
+                            let value =
+                                array_value_to_string(&stored, row).map_err(|error| encode(&error))?;
+                            let value: String = value.chars().take(MAX_SHOWN_CHARS).collect();
+                            let (name, wanted) = (&column.name, &column.data_type);
+                            example =
+                                Some(format!("column {name}: {value:?} cannot be carried over to {wanted}"));
+                        }
                     }
                 }
+                let missing = is_null(&values).map_err(|error| encode(&error))?;
+                values = zip(&missing, &carried, &values).map_err(|error| encode(&error))?;
             }
-            columns.push(carried);
+            columns.push(values);
         }
         self.find_missing_required(&mut accepted, &columns, &mut example);
         let rows =
@@ -106,20 +112,25 @@ impl<'a> Carrier<'a> {
     }
 }
 
-/// The column of the table with the values of a column: that of its name, or one that the contract no longer has and that is among the
-/// fields it reads, as after a rename.
-fn find_source(contract: &Contract, column: &Column, table: &Schema) -> Option<String> {
-    let has = |name: &str| table.field_with_name(name).is_ok();
-    if has(&column.name) {
-        return Some(column.name.clone());
-    }
-    let ColumnSource::Field(names) = &column.source else { return None };
-    let is_free = |name: &&String| !contract.columns.iter().any(|own| own.name == **name);
-    names.iter().filter(is_free).find(|name| has(name)).cloned()
+/// The columns of the table with the values of a column: that of its name, and those that the contract no longer has and that are among the
+/// fields it reads, as after a rename. Names are not case-sensitive.
+fn find_sources(contract: &Contract, column: &Column, table: &Schema) -> Vec<String> {
+    let in_table = |name: &str| {
+        let fields = table.fields().iter();
+        fields.map(|field| field.name()).find(|own| own.eq_ignore_ascii_case(name)).cloned()
+    };
+    let former: &[String] = match &column.source {
+        ColumnSource::Field(names) => names,
+        _ => &[],
+    };
+    let is_free = |name: &&String| !contract.columns.iter().any(|own| own.name.eq_ignore_ascii_case(name));
+    let mut found: Vec<String> = in_table(&column.name).into_iter().collect();
+    found.extend(former.iter().filter(is_free).filter_map(|name| in_table(name)));
+    found
 }
 
 /// Texts that mean null under the contract become null.
-fn clear_markers(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, arrow::error::ArrowError> {
+fn clear_markers(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
     let Some(texts) = stored.as_string_opt::<i32>().filter(|_| !column.null.is_empty()) else {
         return Ok(stored.clone());
     };
@@ -128,34 +139,58 @@ fn clear_markers(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, arrow::
     nullif(stored, &markers)
 }
 
-/// Converts values to another type. A value that would not be the same is null in the result.
-fn convert(stored: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, arrow::error::ArrowError> {
-    if stored.data_type() == wanted {
-        return Ok(stored.clone());
+/// Converts values to the type of a column. A value that would not be the same is null in the result: one that is another when it is
+/// converted back, and any in a conversion whose meaning depends on the rules of the column, such as of texts to times.
+fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
+    let wanted = column.data_type.arrow();
+    if *stored.data_type() == wanted {
+        return Ok(if column.data_type == Type::Scalar(Scalar::Json) {
+            keep_json(stored)?
+        } else {
+            stored.clone()
+        });
+    }
+    if !Type::from_arrow(stored.data_type()).is_some_and(|own| is_convertible(own, column)) {
+        return Ok(new_null_array(&wanted, stored.len()));
     }
     let options = CastOptions { safe: true, ..CastOptions::default() };
-    let is_text = |data_type: &DataType| *data_type == DataType::Utf8;
-    let is_known = Type::from_arrow(stored.data_type()).is_some();
-    let loses_form = is_text(wanted) && matches!(stored.data_type(), DataType::Float64 | DataType::Binary);
-    if !is_known || loses_form || !arrow::compute::can_cast_types(stored.data_type(), wanted) {
-        return Ok(new_null_array(wanted, stored.len()));
+    let mut converted = cast_with_options(stored, &wanted, &options)?;
+    if let Some(numbers) = converted.as_primitive_opt::<Float64Type>() {
+        // Columns of this type have no NaN and no infinity.
+        let wrong: BooleanArray =
+            numbers.iter().map(|number| Some(number.is_some_and(|own| !own.is_finite()))).collect();
+        converted = nullif(&converted, &wrong)?;
     }
-    let converted = cast_with_options(stored, wanted, &options)?;
-    if is_text(stored.data_type()) {
-        return Ok(converted);
-    }
-    // 7.5 is no integer, and a time is no date: the value must be the same when it is converted back.
     let again = cast_with_options(&converted, stored.data_type(), &options)?;
-    let differs = arrow::compute::kernels::cmp::distinct(&again, stored);
-    match differs {
+    match distinct(&again, stored) {
         Ok(differs) => nullif(&converted, &differs),
-        // Arrays cannot be compared by element. Any difference rejects them all.
-        Err(_)
-            if again.to_data() == stored.to_data()
-                && is_null(&converted)?.true_count() == stored.null_count() =>
-        {
-            Ok(converted)
-        }
-        Err(_) => Ok(new_null_array(wanted, stored.len())),
+        // Arrays are not compared by element: any difference rejects them all.
+        Err(_) if again.to_data() == stored.to_data() => Ok(converted),
+        Err(_) => Ok(new_null_array(&wanted, stored.len())),
     }
+}
+
+/// Whether values of a type may be the same in the type of a column.
+fn is_convertible(own: Type, column: &Column) -> bool {
+    use Scalar::{Boolean, Date, Float64, Int32, Int64, String};
+    let is_number = |scalar| matches!(scalar, Int32 | Int64 | Float64);
+    let has_text_rules = column.locale.is_some() || column.zone.is_some() || column.counts;
+    match (own, column.data_type) {
+        (Type::Scalar(own), Type::Scalar(wanted)) => match (own, wanted) {
+            (String, Int32 | Int64 | Float64 | Date) => !has_text_rules,
+            (Int32 | Int64 | Boolean, String) => true,
+            (own, wanted) => is_number(own) && is_number(wanted),
+        },
+        (Type::Array(own), Type::Array(wanted)) => is_number(own) && is_number(wanted),
+        _ => false,
+    }
+}
+
+/// Texts that are JSON stay; others are null in the result.
+fn keep_json(stored: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let Some(texts) = stored.as_string_opt::<i32>() else { return Ok(stored.clone()) };
+    let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+    let wrong: BooleanArray =
+        texts.iter().map(|text| Some(text.is_some_and(|text| !is_json(text)))).collect();
+    nullif(stored, &wrong)
 }

@@ -58,7 +58,13 @@ impl DeletedKeys {
     /// The rows of all files, in the present columns.
     pub(super) fn rows(&self, contract: &Contract) -> Result<Vec<RecordBatch>, LakeError> {
         let columns = deleted_columns(contract);
+        let first = contract.keep.iter().find_map(|keep| keep.latest_by.first());
         let conform = |file: &DeletedFile| {
+            if first.is_some_and(|first| file.rows.column_by_name(first).is_none()) {
+                let why = "`latest_by` begins with another column, and the table remembers deleted rows by the former one; keep it first \
+                           until they are forgotten";
+                return Err(LakeError::SchemaChanged { dataset: contract.name.clone(), why: why.to_owned() });
+            }
             data_file::conform(&file.rows, &columns).map_err(LakeError::encode(&contract.name))
         };
         self.files.iter().map(conform).collect()

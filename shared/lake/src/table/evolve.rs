@@ -70,7 +70,10 @@ impl Table {
                     changes.widened.push(field.as_ref().clone());
                 }
                 Ok(own) => return Err(self.schema_changed(own, field, "")),
-                Err(_) => changes.added.push(field.as_ref().clone()),
+                Err(_) => {
+                    self.check_added(&table, field, log)?;
+                    changes.added.push(field.as_ref().clone());
+                }
             }
         }
         let foreign = table.fields().iter().find(|field| {
@@ -85,6 +88,26 @@ impl Table {
             return Err(LakeError::SchemaChanged { dataset: self.contract.name.clone(), why });
         }
         Ok(changes)
+    }
+
+    /// Checks that a table can get a column.
+    fn check_added(&self, table: &Schema, added: &Field, log: &TableLog) -> Result<(), LakeError> {
+        let name = added.name();
+        let same = table.fields().iter().find(|own| own.name().eq_ignore_ascii_case(name));
+        let first = self.contract.keep.as_ref().and_then(|keep| keep.latest_by.first());
+        let why = match same {
+            Some(own) => format!(
+                "column {name} is called {} in the table, and names are not case-sensitive",
+                own.name()
+            ),
+            None if first == Some(name) && !log.files().is_empty() => {
+                format!(
+                    "the table has no column {name}, which orders records, so later rows would count as earlier ones"
+                )
+            }
+            None => return Ok(()),
+        };
+        Err(LakeError::SchemaChanged { dataset: self.contract.name.clone(), why })
     }
 
     /// The error of a column whose type in the table is not that in the contract. `why` says more.

@@ -10,6 +10,7 @@ use pinlake_store::none_if_not_found;
 use serde_json::{Map, Value};
 
 use super::commit::contract_properties;
+use super::deleted_keys::DeletedKeys;
 use super::{IDENTITY_PROPERTY, Table};
 use crate::data_file;
 use crate::error::LakeError;
@@ -27,12 +28,16 @@ pub(crate) struct Swapped {
 }
 
 impl Table {
-    /// Whether rows were deleted whose keys have another identity than those of `contract`.
+    /// Whether rows were deleted whose keys or order are not those of `contract`.
     pub(crate) async fn has_deleted_keys(&self, contract: &Contract) -> Result<bool, LakeError> {
         let mut state = self.state.lock().await;
         state.log.refresh(&*self.store).await?;
         let is_same = state.log.property(IDENTITY_PROPERTY) == Some(contract.identity_hash());
-        Ok(!is_same && state.log.deleted_keys()?.is_some())
+        if !is_same {
+            return Ok(state.log.deleted_keys()?.is_some());
+        }
+        let known = self.load_deleted_keys(&state.log, &DeletedKeys::default()).await?;
+        Ok(known.rows(contract).is_err())
     }
 
     /// Replaces the files and the columns of this table by those of `copy`, which is in `folder`, if `version` is still the newest. Returns

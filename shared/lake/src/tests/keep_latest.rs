@@ -280,3 +280,24 @@ async fn a_quarantined_record_is_applied_by_a_redrive_and_by_nothing_else() {
     }
     assert_eq!(unresolved, 0);
 }
+
+#[tokio::test]
+async fn another_order_does_not_bring_earlier_records_back() {
+    let by_other = catalog_of(
+        &KEEP.replace("\"at\"", "\"since\""),
+        &format!("{COLUMNS}[[column]]\nname = \"since\"\ntype = \"int64\"\n"),
+    );
+    let (_, lake) = lake();
+    push(&lake, &catalog(), &[&record(1, 9, "done"), &record(2, 9, "")]).await.unwrap();
+    for late in [r#"{"id":1,"since":3,"state":"old"}"#, r#"{"id":2,"since":3,"state":"old"}"#] {
+        let error = push(&lake, &by_other, &[late]).await.unwrap_err();
+        assert!(matches!(error, LakeError::SchemaChanged { .. }), "{error}");
+    }
+    // A further column behind it only decides where the first is equal.
+    let more = catalog_of(
+        &KEEP.replace("[\"at\"]", "[\"at\", \"since\"]"),
+        &format!("{COLUMNS}[[column]]\nname = \"since\"\ntype = \"int64\"\n"),
+    );
+    assert_eq!(counts(&lake, &more, &[r#"{"id":2,"at":8,"since":3,"state":"old"}"#]).await, [0, 0, 0, 1, 0]);
+    assert_eq!(rows(&lake, &more).await, ["1 9 done "]);
+}

@@ -121,11 +121,11 @@ async fn a_rebuild_that_would_lose_rows_changes_nothing() {
     for (columns, why) in [
         (
             vec![ID, PAGE, "[[column]]\nname = \"size\"\ntype = \"int64\"\n"],
-            "1 of 4 rows cannot be carried over, such as: column size: \"2.5\" is not int64",
+            "1 of 4 rows cannot be carried over, such as: column size: \"2.5\" cannot be carried over to int64",
         ),
         (
             vec![ID, "[[column]]\nname = \"page\"\ntype = \"date\"\n"],
-            "3 of 4 rows cannot be carried over, such as: column page: \"a\" is not date",
+            "3 of 4 rows cannot be carried over, such as: column page: \"a\" cannot be carried over to date",
         ),
         (
             vec![ID, "[[column]]\nname = \"page\"\ntype = \"string\"\nrequired = true\n"],
@@ -208,4 +208,93 @@ async fn an_interrupted_rebuild_continues() {
         let lake = Lake::new(store, env(6));
         assert_eq!(rows(&lake, &after).await, ["1 a 1.0", "2 NA 2.0", "3  "], "{steps}");
     }
+}
+
+#[tokio::test]
+async fn values_are_carried_over_or_the_rebuild_stops() {
+    let value =
+        |data_type: &str, more: &str| format!("[[column]]\nname = \"v\"\ntype = \"{data_type}\"\n{more}");
+    for (before, record, after, more, expected) in [
+        ("int64", "7", "string", "", Some("7")),
+        ("string", "\"7\"", "int64", "", Some("7")),
+        ("string", "\"007\"", "int64", "", None),
+        ("string", "\"1.5\"", "float64", "", Some("1.5")),
+        ("string", "\"NaN\"", "float64", "", None),
+        ("string", "\"1.234\"", "float64", "locale = \"de\"", None),
+        ("string", "\"9007199254740993\"", "float64", "", None),
+        ("string", "\"2020-01-02\"", "date", "", Some("2020-01-02")),
+        ("string", "\"2020-01-02T23:30:00-05:00\"", "date", "", None),
+        ("string", "\"2020-07-01 10:00:00\"", "timestamp", "zone = \"Europe/Berlin\"", None),
+        ("int64", "1598586767", "timestamp", "formats = [\"unix_seconds\"]", None),
+        ("int64", "20200102", "date", "", None),
+        ("string", "\"[1,2]\"", "array<int64>", "", None),
+        ("int64", "1", "array<int64>", "", None),
+        ("array<int64>", "[1,2]", "array<float64>", "", Some("[1.0, 2.0]")),
+        ("string", "\"AQI=\"", "binary", "", None),
+        ("string", "\"x\"", "json", "", None),
+        ("json", "{\"a\":1}", "string", "", Some("{\"a\":1}")),
+        ("float64", "2.0", "int64", "", Some("2")),
+        ("int64", "3000000000", "int32", "", None),
+    ] {
+        let lake = Lake::new(Arc::new(InMemory::new()), env(1));
+        let identity = "identity = [\"id\"]";
+        let (before, after) =
+            (catalog(identity, &[ID, &value(before, "")]), catalog(identity, &[ID, &value(after, more)]));
+        let record = format!("{{\"id\":1,\"v\":{record}}}");
+        assert_eq!(push(&lake, &before, &[&record]).await.unwrap().inserted, 1, "{record}");
+        let done = rebuild(&lake, &after).await;
+        match expected {
+            Some(value) => assert_eq!(
+                (done.unwrap(), rows(&lake, &after).await),
+                ([1, 1, 0], vec![format!("1 {value}")])
+            ),
+            None => {
+                assert!(matches!(done, Err(LakeError::RebuildRefused { .. })), "{record} {more}: {done:?}")
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_renamed_column_keeps_the_values_of_both_names() {
+    let identity = "identity = [\"id\"]";
+    let former = "[[column]]\nname = \"a\"\ntype = \"string\"\n";
+    for name in ["aa", "A"] {
+        let lake = Lake::new(Arc::new(InMemory::new()), env(1));
+        let renamed =
+            format!("[[column]]\nname = \"{name}\"\ntype = \"string\"\nfrom = [\"{name}\", \"a\"]\n");
+        let (before, after) = (catalog(identity, &[ID, former]), catalog(identity, &[ID, &renamed]));
+        push(&lake, &before, &[r#"{"id":1,"a":"x"}"#]).await.unwrap();
+        // Rows under both contracts, before the rebuild and after it.
+        let early = push(&lake, &after, &[r#"{"id":2,"a":"y"}"#]).await;
+        assert_eq!(early.is_ok(), name == "aa", "names are not case-sensitive");
+        rebuild(&lake, &after).await.unwrap();
+        if name == "aa" {
+            push(&lake, &before, &[r#"{"id":3,"a":"z"}"#]).await.unwrap();
+            rebuild(&lake, &after).await.unwrap();
+            assert_eq!(rows(&lake, &after).await, ["1 x", "2 y", "3 z"]);
+        } else {
+            assert_eq!(rows(&lake, &after).await, ["1 x"]);
+        }
+    }
+}
+
+/// A commit that changes rows which were carried over begins the rebuild again.
+#[tokio::test]
+async fn rows_that_change_meanwhile_are_carried_over_again() {
+    let keep = "identity = [\"id\"]\nkeep = { latest_by = [\"size\"] }";
+    let (before, after) = (catalog(keep, &[ID, PAGE, SIZE]), catalog(keep, &[ID, SIZE]));
+    let inner = Arc::new(InMemory::new());
+    for record in [r#"{"id":1,"page":"a","size":1}"#, r#"{"id":2,"page":"a","size":1}"#] {
+        push(&Lake::new(inner.clone(), env(1)), &before, &[record]).await.unwrap();
+    }
+    let store = Arc::new(FaultyStore::at_version(3, inner.clone()));
+    let (other, catalog) = (Lake::new(inner.clone(), env(2)), before.clone());
+    store.inject(Fault::Conflict(Box::pin(async move {
+        push(&other, &catalog, &[r#"{"id":1,"page":"b","size":2}"#]).await.unwrap();
+    })));
+    let lake = Lake::new(store.clone(), env(3));
+    rebuild(&lake, &after).await.unwrap();
+    assert!(store.has_fired());
+    assert_eq!(rows(&lake, &after).await, ["1 2.0", "2 1.0"]);
 }

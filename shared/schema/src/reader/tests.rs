@@ -452,8 +452,8 @@ fn a_contract_says_which_record_is_the_row() {
             "deletes cannot be remembered for 0 days",
         ),
         (
-            "keep = { latest = [\"at\"], latest_by = [\"at\"] }",
-            "unknown key `latest` | did you mean `latest_by`?",
+            "keep = { latestby = [\"at\"], latest_by = [\"at\"] }",
+            "unknown key `latestby` | did you mean `latest_by`?",
         ),
         ("keep = \"latest\"", "`keep` is `latest`, and has to be a table"),
     ] {
