@@ -56,7 +56,8 @@ impl fmt::Display for Change {
 ///     let catalog = Catalog::from_files([("t.toml".to_owned(), text)]).map_err(|errors| errors.to_string())?;
 ///     catalog.contract("t").cloned().ok_or("no contract".to_owned())
 /// };
-/// let changes = compare_contracts(&contract("")?, &contract("[[column]]\nname = \"b\"\ntype = \"string\"\n")?);
+/// let (old, new) = (contract("")?, contract("[[column]]\nname = \"b\"\ntype = \"string\"\n")?);
+/// let changes = compare_contracts(&old, &new);
 /// assert_eq!(changes[0].to_string(), "column b: added; null in rows from before");
 /// assert_eq!(changes[0].class, ChangeClass::Compatible);
 /// # Ok::<(), String>(())
