@@ -10,6 +10,7 @@ use pinlake_env::Env;
 use pinlake_lake::{Lake, QuarantinedRecord};
 use pinlake_platform::access::Access;
 use pinlake_report::State;
+use pinlake_results::QueryResult;
 use pinlake_results::store::ResultStoreError;
 use pinlake_schema::Catalog;
 use serde_json::{Value, json};
@@ -211,8 +212,13 @@ impl App {
                 results::to_json(id, name, stored, offset, limit).to_string().into_bytes()
             }
             Format::Csv | Format::Parquet => {
-                let mut part = stored.result.clone();
-                part.rows = part.rows.into_iter().skip(offset).take(limit).collect();
+                let QueryResult { columns, rows, versions, moved } = &stored.result;
+                let part = QueryResult {
+                    columns: columns.clone(),
+                    rows: rows.iter().skip(offset).take(limit).cloned().collect(),
+                    versions: versions.clone(),
+                    moved: moved.clone(),
+                };
                 match format {
                     Format::Csv => part.render_csv().into_bytes(),
                     _ => parquet::encode(&part).map_err(|error| {

@@ -432,15 +432,16 @@ impl ColumnCleaner<'_> {
                 let detail = format!("{column}: \"{}\" {rule}", excerpt(text));
                 return Err(RecordError::new(Reason::NotAllowed, detail));
             }
-            Cell::Int(number) => checks.exceeded_by_int(number).map(|bound| (number.to_string(), bound)),
+            Cell::Int(number) => {
+                checks.exceeded_by_int(number).map(|exceeded| (number.to_string(), exceeded))
+            }
             Cell::Float(bits) => {
                 let number = f64::from_bits(bits);
-                checks.exceeded_by_float(number).map(|bound| (number.to_string(), bound))
+                checks.exceeded_by_float(number).map(|exceeded| (number.to_string(), exceeded))
             }
             _ => None,
         };
-        let Some((found, bound)) = exceeded else { return Ok(()) };
-        let rule = if checks.min == Some(bound) { "less than" } else { "more than" };
+        let Some((found, (rule, bound))) = exceeded else { return Ok(()) };
         Err(RecordError::new(Reason::OutOfRange, format!("{column}: {found} is {rule} {bound}")))
     }
 
@@ -482,10 +483,10 @@ impl ColumnCleaner<'_> {
             Some(unsigned) => ("-", unsigned),
             None => ("", written),
         };
-        let without = |text: &'_ str| -> Option<usize> {
+        let prefix_bytes = |text: &str| {
             remove_prefix.as_ref().filter(|prefix| text.starts_with(prefix.as_str())).map(String::len)
         };
-        let (sign, rest) = match (without(written), without(unsigned)) {
+        let (sign, rest) = match (prefix_bytes(written), prefix_bytes(unsigned)) {
             (Some(prefix), _) => ("", written[prefix..].trim_start()),
             (None, Some(prefix)) => (sign, unsigned[prefix..].trim_start()),
             (None, None) => ("", written),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pinlake_schema::field_name::{fold_case, normalize};
 use pinlake_schema::field_path::FieldPath;
-use pinlake_schema::{Column, ColumnSource, Contract, DeleteRule, FieldNames, Identity};
+use pinlake_schema::{Column, ColumnSource, Contract, Identity};
 
 use crate::field_table::{FieldId, FieldTable};
 use crate::nested_fields::{NestedField, NestedFields};
@@ -34,26 +34,24 @@ impl CompiledContract {
     pub(crate) fn new(contract: &Arc<Contract>, fields: &FieldTable) -> CompiledContract {
         let ids =
             |names: &[String]| names.iter().filter_map(|name| fields.id_of_field(name)).collect::<Vec<_>>();
-        let read = || contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
-        let own: HashSet<String> = read().flat_map(|field| FieldPath::top_level_names(field)).collect();
+        let read = contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
+        let own: HashSet<String> = read.flat_map(|field| FieldPath::top_level_names(field)).collect();
         // Another contract may read a field that differs in case only. To this contract it is a similar name.
         let foreign = |name: &str| {
             let similar = fields.same_but_for_case(name).filter(|(name, _)| !own.contains(*name));
             similar.map(|(_, id)| id).collect::<Vec<_>>()
         };
-        let alternatives = |names: &FieldNames| {
+        let alternatives = |names: &[String]| {
             let foreign = names.iter().flat_map(|name| foreign(name));
             ids(names).into_iter().chain(foreign).collect::<Vec<_>>()
         };
         let columns: Vec<Vec<Vec<FieldId>>> = contract
             .columns
             .iter()
-            .map(|column| column.source.fields().iter().map(alternatives).collect())
+            .map(|column| column.source.fields().iter().map(|names| alternatives(names)).collect())
             .collect();
         let mut nested = NestedFields::default();
-        let rules = || contract.keep.iter().flat_map(|keep| &keep.delete_when);
-        let others = contract.route.shape.iter().chain(&contract.route.any_of);
-        for field in read().chain(others).chain(rules().map(|rule| &rule.field)) {
+        for field in contract.fields() {
             if let (Ok(path), Some(id)) = (FieldPath::parse(field), fields.path_id(field))
                 && let Some(root) = path.steps.first()
             {
@@ -71,8 +69,9 @@ impl CompiledContract {
             none if none.is_empty() => columns.iter().flatten().flatten().copied().collect(),
             fields => fields,
         };
-        let rule_fields = |rule: &DeleteRule| (alternatives(&vec![rule.field.clone()]), rule.value.clone());
-        let delete_when = rules().map(rule_fields).collect();
+        let rules = contract.keep.iter().flat_map(|keep| &keep.delete_when);
+        let delete_when =
+            rules.map(|rule| (alternatives(std::slice::from_ref(&rule.field)), rule.value.clone())).collect();
         let in_deletes = |column: &Column| {
             contract.keep.as_ref().is_some_and(|keep| keep.latest_by.contains(&column.name))
                 || matches!(&contract.identity, Identity::Columns(names) if names.contains(&column.name))

@@ -124,9 +124,7 @@ impl FieldTable {
         table.add(TYPES_FIELD);
         table.types_field = table.ids.get(TYPES_FIELD).copied().unwrap_or_default();
         for contract in catalog.contracts() {
-            let read = contract.columns.iter().flat_map(|column| column.source.fields()).flatten();
-            let rules = contract.keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
-            for field in read.chain(&contract.route.shape).chain(&contract.route.any_of).chain(rules) {
+            for field in contract.fields() {
                 if FieldPath::parse(field).is_ok_and(|path| path.name().is_none())
                     && !table.paths.contains_key(field)
                 {

@@ -1,8 +1,10 @@
 //! The commits of a table, as its log records them.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use pinlake_store::none_if_not_found;
 use serde::Deserialize;
 
@@ -93,13 +95,10 @@ impl Table {
     /// # Errors
     /// If the store fails or the entry is malformed.
     pub async fn read_commit(&self, version: u64) -> Result<Option<Commit>, LakeError> {
-        let path = TableLog::path_of_entry(self.root(), version);
-        let entry = none_if_not_found(self.store().get(&path).await).map_err(LakeError::store(&path))?;
-        let Some(entry) = entry else { return Ok(None) };
-        let mut commit = Commit { version, committed_at: entry.meta.last_modified, ..Commit::default() };
-        let bytes = entry.bytes().await.map_err(LakeError::store(&path))?;
-        for action in serde_json::Deserializer::from_slice(&bytes).into_iter::<Action>() {
-            match action.map_err(LakeError::damaged(&path))? {
+        let Some(entry) = self.read_entry(version).await? else { return Ok(None) };
+        let mut commit = Commit { version, committed_at: entry.stored_at, ..Commit::default() };
+        for action in serde_json::Deserializer::from_slice(&entry.bytes).into_iter::<Action>() {
+            match action.map_err(LakeError::damaged(&entry.path))? {
                 Action { add: Some(_), .. } => commit.files_added += 1,
                 Action { remove: Some(_), .. } => commit.files_removed += 1,
                 Action { meta_data: Some(_), .. } => commit.changes_table = true,
@@ -123,6 +122,23 @@ impl Table {
         }
         Ok(Some(commit))
     }
+
+    /// Reads the bytes of the log entry of a version; `None` if there is none.
+    pub(crate) async fn read_entry(&self, version: u64) -> Result<Option<LogEntry>, LakeError> {
+        let path = TableLog::path_of_entry(self.root(), version);
+        let got = none_if_not_found(self.store().get(&path).await).map_err(LakeError::store(&path))?;
+        let Some(got) = got else { return Ok(None) };
+        let stored_at = got.meta.last_modified;
+        let bytes = got.bytes().await.map_err(LakeError::store(&path))?;
+        Ok(Some(LogEntry { path, stored_at, bytes }))
+    }
+}
+
+/// A log entry as it is stored: lines of JSON.
+pub(crate) struct LogEntry {
+    pub path: Path,
+    pub stored_at: DateTime<Utc>,
+    pub bytes: Bytes,
 }
 
 /// An action of the log (Delta protocol, "Actions").
@@ -161,7 +177,6 @@ mod tests {
     use std::sync::Arc;
 
     use object_store::memory::InMemory;
-    use object_store::path::Path;
     use object_store::{ObjectStore, ObjectStoreExt};
 
     use super::*;

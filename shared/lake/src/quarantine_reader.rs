@@ -156,7 +156,7 @@ pub(crate) async fn list(
     Ok(records)
 }
 
-/// Fetches parts of an object.
+/// Fetches parts of an object. The reader of the Parquet library is deprecated, and its advice is one of our own.
 struct RangeReader {
     store: Arc<dyn ObjectStore>,
     path: Path,

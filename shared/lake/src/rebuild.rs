@@ -29,7 +29,7 @@ const MAX_ROUNDS: usize = 50;
 /// What a rebuild did: `read = rows + duplicates`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RebuildSummary {
-    /// Rows of the table before.
+    /// Rows read: those of the table before, and again those of files that were merged meanwhile.
     pub read: u64,
     /// Rows of the table now.
     pub rows: u64,
@@ -54,7 +54,9 @@ pub(crate) async fn rebuild(
 ) -> Result<RebuildSummary, LakeError> {
     let table = tables.open_once(contract);
     let refused = |why: String| LakeError::RebuildRefused { dataset: contract.name.clone(), why };
-    check_identity(&table, contract).await?.map_or(Ok(()), |why| Err(refused(why)))?;
+    if let Some(why) = check_identity(&table).await? {
+        return Err(refused(why.to_owned()));
+    }
     let folder = table.root().clone().join(staging::FOLDER).join(contract.hash());
     let staged: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(tables.store.clone(), folder.clone()));
     let open_copy = || Lake::new(staged.clone(), tables.env().clone()).table(contract);
@@ -66,7 +68,7 @@ pub(crate) async fn rebuild(
             return Err(refused("the lake has no table of it".to_owned()));
         };
         if done.is_outdated(&table, version).await? {
-            staging::remove(&staged).await?;
+            staging::remove(&*staged).await?;
             // What the handle has read of the copy is gone.
             (done, copy) = (Progress::default(), open_copy());
         }
@@ -75,7 +77,7 @@ pub(crate) async fn rebuild(
         if done.rejected > 0 {
             let (rejected, read) = (done.rejected, done.read);
             let example = done.example.clone().unwrap_or_default();
-            staging::remove(&staged).await?;
+            staging::remove(&*staged).await?;
             return Err(refused(format!(
                 "{rejected} of {read} rows cannot be carried over, such as: {example}. Nothing has changed. Change the \
                  contract, or change these rows first"
@@ -83,7 +85,7 @@ pub(crate) async fn rebuild(
         }
         let Some(swapped) = table.swap_files(version, &copy, &folder).await? else { continue };
         let rows = copy.data_files().await?.iter().filter_map(|file| file.rows).sum();
-        staging::remove(&staged).await?;
+        staging::remove(&*staged).await?;
         return Ok(RebuildSummary {
             read: done.read,
             rows,
@@ -97,17 +99,17 @@ pub(crate) async fn rebuild(
 }
 
 /// Why the keys of rows cannot be computed from the table under the contract; `None` if they can.
-async fn check_identity(table: &Table, contract: &Contract) -> Result<Option<String>, LakeError> {
+async fn check_identity(table: &Table) -> Result<Option<&'static str>, LakeError> {
     let stores_keys = table.pin().await?.schema.field_with_name(KEY_COLUMN).is_ok();
-    Ok(if contract.stores_keys() || stores_keys {
-        let why = "its rows are identified by their record, and the table does not have the records: load them under another name";
-        Some(why.to_owned())
-    } else if contract.keep.is_some() && table.has_deleted_keys(contract).await? {
-        let why = "rows of it were deleted, and what is remembered of them cannot be computed under another identity or `latest_by`";
-        Some(why.to_owned())
-    } else {
-        None
-    })
+    if stores_keys || table.contract().stores_keys() {
+        return Ok(Some(
+            "its rows are identified by their record, and the table does not have the records: load them under another name",
+        ));
+    }
+    let is_foreign = table.contract().keep.is_some() && table.has_foreign_deletes().await?;
+    Ok(is_foreign.then_some(
+        "rows of it were deleted, and what is remembered of them cannot be computed under another identity or `latest_by`",
+    ))
 }
 
 /// Carries the rows of those files over that were not yet.

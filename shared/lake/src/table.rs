@@ -24,6 +24,7 @@ use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_schema::{Contract, KEY_COLUMN};
 use tokio::sync::Mutex;
 
+use self::deleted_keys::DeletedKeys;
 use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
 use crate::keys::{EpochKeys, Key, KeyCache, KeyEpoch, KeyMemoryBudget, KeyReader, KnownEpochs};
@@ -89,6 +90,7 @@ pub struct Table {
 struct CachedState {
     log: TableLog,
     keys: KeyCache,
+    deleted_keys: DeletedKeys,
 }
 
 impl Table {
@@ -102,7 +104,11 @@ impl Table {
     ) -> Self {
         let root = Path::from_iter([TABLES, &contract.name]);
         let log = TableLog::new(&contract.name, root.clone());
-        let state = Mutex::new(CachedState { log, keys: KeyCache::new(budget) });
+        let state = Mutex::new(CachedState {
+            log,
+            keys: KeyCache::new(budget),
+            deleted_keys: DeletedKeys::default(),
+        });
         Self { store, env, contract, history, root, maintenance, state }
     }
 
@@ -204,7 +210,7 @@ impl Table {
     ) -> Result<Vec<bool>, LakeError> {
         let mut state = self.state.lock().await;
         state.log.refresh(&*self.store).await?;
-        let CachedState { log, keys: cache } = &mut *state;
+        let CachedState { log, keys: cache, .. } = &mut *state;
         let reader = match self.key_reader(log).await {
             Err(LakeError::IdentityChanged { .. }) => return Ok(vec![false; keys.len()]),
             reader => KeyReader { skips_other_epochs: true, ..reader? },

@@ -24,4 +24,4 @@ mod results;
 pub mod store;
 
 pub use history::{MAX_HISTORY, PastResult};
-pub use results::{InvalidResults, QueryResult, Results, StoredResult, StoredRun};
+pub use results::{InvalidResults, NamedResults, QueryResult, ResultForm, Results, StoredResult, StoredRun};

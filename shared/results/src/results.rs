@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Stored results do not have the form that [`Results::to_json`] writes.
+/// Stored results do not have the form that [`NamedResults::to_json`] writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid stored results: {0}; run the analyses again to replace them")]
 pub struct InvalidResults(String);
@@ -35,15 +36,6 @@ impl QueryResult {
             }
         }
     }
-
-    fn to_json(&self) -> Value {
-        let QueryResult { columns, rows, versions, moved } = self;
-        let mut json = json!({"columns": columns, "rows": rows, "versions": versions});
-        if !moved.is_empty() {
-            json["moved"] = json!(moved);
-        }
-        json
-    }
 }
 
 /// A result as it is stored: with what a reader wants to know about its query.
@@ -60,20 +52,66 @@ pub struct StoredResult {
     pub seconds: Option<f64>,
 }
 
-/// The stored results of one run, by name.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct StoredRun {
-    results: BTreeMap<String, StoredResult>,
+/// What the results of a run are kept as.
+pub trait ResultForm: DeserializeOwned {
+    /// The result itself.
+    fn result(&self) -> &QueryResult;
+    /// As a member of the JSON of its run.
+    fn to_json(&self) -> Value;
 }
 
-impl StoredRun {
+impl ResultForm for QueryResult {
+    fn result(&self) -> &QueryResult {
+        self
+    }
+
+    fn to_json(&self) -> Value {
+        let QueryResult { columns, rows, versions, moved } = self;
+        let mut json = json!({"columns": columns, "rows": rows, "versions": versions});
+        if !moved.is_empty() {
+            json["moved"] = json!(moved);
+        }
+        json
+    }
+}
+
+impl ResultForm for StoredResult {
+    fn result(&self) -> &QueryResult {
+        &self.result
+    }
+
+    fn to_json(&self) -> Value {
+        let mut json = self.result.to_json();
+        if let Some(sql) = &self.sql {
+            json["sql"] = json!(sql);
+        }
+        if let Some(seconds) = self.seconds {
+            json["seconds"] = json!(seconds);
+        }
+        json
+    }
+}
+
+/// The results of one run, by name.
+pub type Results = NamedResults<QueryResult>;
+
+/// The results of one run as they are stored, by name.
+pub type StoredRun = NamedResults<StoredResult>;
+
+/// The results of one run, by name: [`Results`] or [`StoredRun`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedResults<T> {
+    results: BTreeMap<String, T>,
+}
+
+impl<T> NamedResults<T> {
     /// Iterates over the results in name order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &StoredResult)> {
-        self.results.iter().map(|(name, stored)| (name.as_str(), stored))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.results.iter().map(|(name, result)| (name.as_str(), result))
     }
 
     /// The result with this name.
-    pub fn get(&self, name: &str) -> Option<&StoredResult> {
+    pub fn get(&self, name: &str) -> Option<&T> {
         self.results.get(name)
     }
 
@@ -86,37 +124,37 @@ impl StoredRun {
     pub fn is_empty(&self) -> bool {
         self.results.is_empty()
     }
+}
 
-    /// Converts to what [`Results::to_json`] writes, with `"sql"` and `"seconds"` in each result that has them.
+impl<T: ResultForm> NamedResults<T> {
+    /// Converts to `{"<result>":{"columns":["..."],"rows":[[...]],"versions":{"<table>":3}}}`, in name order; with
+    /// `"moved":{"<table>":[3,5]}` for a table that changed during the query, and in stored results with `"sql"` and `"seconds"` where they
+    /// are known.
     pub fn to_json(&self) -> Value {
-        let results = self.iter().map(|(name, StoredResult { result, sql, seconds })| {
-            let mut json = result.to_json();
-            if let Some(sql) = sql {
-                json["sql"] = json!(sql);
-            }
-            if let Some(seconds) = seconds {
-                json["seconds"] = json!(seconds);
-            }
-            (name.to_owned(), json)
-        });
-        Value::Object(results.collect())
+        Value::Object(self.iter().map(|(name, result)| (name.to_owned(), result.to_json())).collect())
     }
 
-    /// Reads what [`StoredRun::to_json`] or [`Results::to_json`] wrote. Unknown fields are ignored.
+    /// Reads what [`NamedResults::to_json`] wrote, of this form or the other. Unknown fields are ignored.
     ///
     /// # Errors
     /// If the JSON has another form, or a row does not have one cell for each column.
-    pub fn from_json(json: Value) -> Result<StoredRun, InvalidResults> {
-        let results: BTreeMap<String, StoredResult> =
+    pub fn from_json(json: Value) -> Result<Self, InvalidResults> {
+        let results: BTreeMap<String, T> =
             serde_json::from_value(json).map_err(|error| InvalidResults(error.to_string()))?;
-        results.iter().try_for_each(|(name, stored)| stored.result.check(name))?;
-        Ok(StoredRun { results })
+        results.iter().try_for_each(|(name, result)| result.result().check(name))?;
+        Ok(Self { results })
     }
 }
 
-impl FromIterator<(String, StoredResult)> for StoredRun {
-    fn from_iter<I: IntoIterator<Item = (String, StoredResult)>>(results: I) -> Self {
-        StoredRun { results: results.into_iter().collect() }
+impl<T> Default for NamedResults<T> {
+    fn default() -> Self {
+        Self { results: BTreeMap::new() }
+    }
+}
+
+impl<T> FromIterator<(String, T)> for NamedResults<T> {
+    fn from_iter<I: IntoIterator<Item = (String, T)>>(results: I) -> Self {
+        Self { results: results.into_iter().collect() }
     }
 }
 
@@ -130,57 +168,6 @@ impl From<Results> for StoredRun {
 impl From<StoredRun> for Results {
     fn from(run: StoredRun) -> Self {
         run.results.into_iter().map(|(name, stored)| (name, stored.result)).collect()
-    }
-}
-
-/// The results of one run, by name.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Results {
-    results: BTreeMap<String, QueryResult>,
-}
-
-impl Results {
-    /// Iterates over the results in name order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &QueryResult)> {
-        self.results.iter().map(|(name, result)| (name.as_str(), result))
-    }
-
-    /// The result with this name.
-    pub fn get(&self, name: &str) -> Option<&QueryResult> {
-        self.results.get(name)
-    }
-
-    /// Number of results.
-    pub fn len(&self) -> usize {
-        self.results.len()
-    }
-
-    /// Whether there are no results.
-    pub fn is_empty(&self) -> bool {
-        self.results.is_empty()
-    }
-
-    /// Converts to `{"<result>":{"columns":["..."],"rows":[[...]],"versions":{"<table>":3}}}`, in name order; with
-    /// `"moved":{"<table>":[3,5]}` for a table that changed during the query.
-    pub fn to_json(&self) -> Value {
-        Value::Object(self.iter().map(|(name, result)| (name.to_owned(), result.to_json())).collect())
-    }
-
-    /// Reads what [`Results::to_json`] wrote. Unknown fields are ignored.
-    ///
-    /// # Errors
-    /// If the JSON has another form, or a row does not have one cell for each column.
-    pub fn from_json(json: Value) -> Result<Results, InvalidResults> {
-        let results: BTreeMap<String, QueryResult> =
-            serde_json::from_value(json).map_err(|error| InvalidResults(error.to_string()))?;
-        results.iter().try_for_each(|(name, result)| result.check(name))?;
-        Ok(Results { results })
-    }
-}
-
-impl FromIterator<(String, QueryResult)> for Results {
-    fn from_iter<I: IntoIterator<Item = (String, QueryResult)>>(results: I) -> Self {
-        Results { results: results.into_iter().collect() }
     }
 }
 

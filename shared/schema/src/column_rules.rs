@@ -78,6 +78,9 @@ pub struct Checks {
     pub max: Option<Bound>,
 }
 
+const LESS: &str = "less than";
+const MORE: &str = "more than";
+
 impl Checks {
     pub(crate) fn is_empty(&self) -> bool {
         let Checks { one_of, matches, min, max } = self;
@@ -90,20 +93,18 @@ impl Checks {
             && self.matches.as_ref().is_none_or(|pattern| pattern.is_match(text))
     }
 
-    /// The bound that an integer exceeds.
-    pub fn exceeded_by_int(&self, number: i64) -> Option<Bound> {
-        let is_exceeded = |bound: &Bound, below: bool| match bound {
-            Bound::Int(limit) => (number < *limit) == below && number != *limit,
-            Bound::Float(_) => false,
-        };
-        let min = self.min.filter(|min| is_exceeded(min, true));
-        min.or(self.max.filter(|max| is_exceeded(max, false)))
+    /// The bound that an integer exceeds, and how: `less than` or `more than`.
+    pub fn exceeded_by_int(&self, number: i64) -> Option<(&'static str, Bound)> {
+        let min = self.min.filter(|min| matches!(min, Bound::Int(limit) if number < *limit));
+        let max = self.max.filter(|max| matches!(max, Bound::Int(limit) if number > *limit));
+        min.map(|min| (LESS, min)).or(max.map(|max| (MORE, max)))
     }
 
-    /// The bound that a number exceeds.
-    pub fn exceeded_by_float(&self, number: f64) -> Option<Bound> {
+    /// As [`Self::exceeded_by_int`].
+    pub fn exceeded_by_float(&self, number: f64) -> Option<(&'static str, Bound)> {
         let min = self.min.filter(|min| matches!(min, Bound::Float(limit) if number < *limit));
-        min.or(self.max.filter(|max| matches!(max, Bound::Float(limit) if number > *limit)))
+        let max = self.max.filter(|max| matches!(max, Bound::Float(limit) if number > *limit));
+        min.map(|min| (LESS, min)).or(max.map(|max| (MORE, max)))
     }
 
     /// The rules and their values, in a fixed order.

@@ -448,6 +448,14 @@ impl Contract {
         self.former_identity_hash.as_deref()
     }
 
+    /// All fields of a record that the contract names, by name or path, some of them repeatedly: those that columns read, those of its shape,
+    /// those by which its records are recognised, and those that say whether a row is deleted.
+    pub fn fields(&self) -> impl Iterator<Item = &String> {
+        let read = self.columns.iter().flat_map(|column| column.source.fields()).flatten();
+        let rules = self.keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
+        read.chain(&self.route.shape).chain(&self.route.any_of).chain(rules)
+    }
+
     /// Whether records may delete rows.
     pub fn has_deletes(&self) -> bool {
         self.keep.as_ref().is_some_and(|keep| !keep.delete_when.is_empty())

@@ -484,7 +484,7 @@ fn check_column_name(name: &Spanned<String>, diagnostics: &mut Diagnostics<'_>) 
     if kept.iter().any(|kept| name.value.eq_ignore_ascii_case(kept)) {
         diagnostics.add(
             name.span.clone(),
-            format!("`{}` is kept for the rows' keys", name.value.to_ascii_lowercase()),
+            format!("`{}` is kept for pinlake", name.value.to_ascii_lowercase()),
             "choose another name",
         );
     }
@@ -571,27 +571,8 @@ fn parse_column(
         );
     }
     if is_quarantine {
-        for key in [
-            "from",
-            "join",
-            "array_of",
-            "null",
-            "counts",
-            "remove_prefix",
-            "remove_suffix",
-            "locale",
-            "formats",
-            "zone",
-            "true",
-            "false",
-            "trim",
-            "case",
-            "default",
-            "one_of",
-            "matches",
-            "min",
-            "max",
-        ] {
+        let allowed = ["name", "type", "description", "separator", "required"];
+        for key in COLUMN_KEYS.iter().filter(|key| !allowed.contains(key)) {
             if let Some(span) = section.key_span(key) {
                 diagnostics.add(
                     span,

@@ -4,7 +4,7 @@
 //! A table that cannot be read is part of the state. This crate runs no queries, so `pinlake status` and the function
 //! `report` give the same answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use pinlake_lake::{Lake, LakeError, QuarantineGroup};
+use pinlake_lake::{Lake, LakeError, QuarantineCounts, QuarantineGroup};
 use pinlake_landing::name::{LANDING, dataset_of};
 use pinlake_landing::watermark::WATERMARKS;
 use pinlake_report::{CommitState, DatasetState, State, Waiting};
@@ -52,8 +52,51 @@ pub fn with_causes(error: &dyn Error) -> String {
 /// Reads the state of every dataset of `catalog`, and names the tables without a contract. A table that cannot be read
 /// is part of the state.
 pub async fn collect(lake: &Lake, catalog: &Catalog) -> State {
+    let store = &**lake.store();
+    let (mut datasets, tables, counts, waiting, landed_at) = futures::join!(
+        read_datasets(lake, catalog),
+        list_tables(store),
+        lake.count_quarantined(catalog),
+        count_waiting(store),
+        find_newest_watermark(store),
+    );
+    let mut state = State::default();
+    let mut problems = Vec::new();
+    match counts {
+        Ok(counts) => add_quarantined(counts, &mut state, &mut datasets),
+        Err(error) => problems.push(with_causes(&error)),
+    }
+    match tables {
+        Ok(tables) => {
+            for name in tables {
+                datasets.entry(name.clone()).or_insert_with(|| without_contract(name));
+            }
+        }
+        Err(error) => problems.push(with_causes(&*error)),
+    }
+    match waiting {
+        Ok(waiting) => {
+            for (name, waiting) in waiting {
+                if let Some(state) = datasets.get_mut(&name) {
+                    state.waiting = Some(waiting);
+                }
+            }
+        }
+        Err(error) => problems.push(with_causes(&*error)),
+    }
+    match landed_at {
+        Ok(landed_at) => state.landed_at = landed_at,
+        Err(error) => problems.push(with_causes(&*error)),
+    }
+    state.datasets = datasets.into_values().collect();
+    state.quarantine_problem = problems.into_iter().next();
+    state
+}
+
+/// Reads the state of each dataset with a contract, by name.
+async fn read_datasets(lake: &Lake, catalog: &Catalog) -> BTreeMap<String, DatasetState> {
     let contracts: Vec<_> = catalog.datasets().cloned().collect();
-    let mut datasets: BTreeMap<String, DatasetState> = futures::stream::iter(contracts)
+    futures::stream::iter(contracts)
         .map(|contract| async move {
             let state = read_dataset(lake, &contract).await.unwrap_or_else(|error| DatasetState {
                 dataset: contract.name.clone(),
@@ -64,57 +107,32 @@ pub async fn collect(lake: &Lake, catalog: &Catalog) -> State {
         })
         .buffered(CONCURRENCY)
         .collect()
-        .await;
-    let mut state = State::default();
-    let mut others = BTreeSet::new();
-    let mut problem = None;
-    match list_tables(&**lake.store()).await {
-        Ok(tables) => others.extend(tables),
-        Err(error) => problem = Some(with_causes(&*error)),
-    }
-    match lake.count_quarantined(catalog).await {
-        Err(error) => problem = Some(with_causes(&error)),
-        Ok(counts) => {
-            for (QuarantineGroup { dataset, reason, day }, records) in counts {
-                let (by_reason, by_day) = match dataset {
-                    None => (&mut state.unrouted, &mut state.unrouted_by_day),
-                    Some(name) => {
-                        let of_dataset =
-                            datasets.entry(name.clone()).or_insert_with(|| without_contract(name));
-                        (&mut of_dataset.quarantined, &mut of_dataset.quarantined_by_day)
-                    }
-                };
-                if let Some(day) = day {
-                    *by_day.entry(day.to_string()).or_default().entry(reason.clone()).or_default() += records;
-                    // Groups are in the order of reasons, so a day may be dropped and come again.
-                    while by_day.len() > MAX_DAYS {
-                        by_day.pop_first();
-                    }
-                }
-                *by_reason.entry(reason).or_default() += records;
+        .await
+}
+
+/// Adds the numbers of quarantined records to the datasets that they were meant for.
+fn add_quarantined(
+    counts: QuarantineCounts,
+    state: &mut State,
+    datasets: &mut BTreeMap<String, DatasetState>,
+) {
+    for (QuarantineGroup { dataset, reason, day }, records) in counts {
+        let (by_reason, by_day) = match dataset {
+            None => (&mut state.unrouted, &mut state.unrouted_by_day),
+            Some(name) => {
+                let own = datasets.entry(name.clone()).or_insert_with(|| without_contract(name));
+                (&mut own.quarantined, &mut own.quarantined_by_day)
+            }
+        };
+        if let Some(day) = day {
+            *by_day.entry(day.to_string()).or_default().entry(reason.clone()).or_default() += records;
+            // Groups are in the order of reasons, so a day may be dropped and come again.
+            while by_day.len() > MAX_DAYS {
+                by_day.pop_first();
             }
         }
+        *by_reason.entry(reason).or_default() += records;
     }
-    for name in others {
-        datasets.entry(name.clone()).or_insert_with(|| without_contract(name));
-    }
-    match count_waiting(&**lake.store()).await {
-        Err(error) => problem = problem.or_else(|| Some(with_causes(&*error))),
-        Ok(waiting) => {
-            for (name, waiting) in waiting {
-                if let Some(state) = datasets.get_mut(&name) {
-                    state.waiting = Some(waiting);
-                }
-            }
-        }
-    }
-    match find_newest_watermark(&**lake.store()).await {
-        Err(error) => problem = problem.or_else(|| Some(with_causes(&*error))),
-        Ok(landed_at) => state.landed_at = landed_at,
-    }
-    state.datasets = datasets.into_values().collect();
-    state.quarantine_problem = problem;
-    state
 }
 
 fn without_contract(dataset: String) -> DatasetState {

@@ -177,6 +177,7 @@ fn numbers_are_in_their_range() {
         (INT, "null", "0"),
         (INT, "-6", "t: out_of_range: c: -6 is less than -5"),
         (INT, "\"11\"", "t: out_of_range: c: 11 is more than 10"),
+        ("type = \"int64\"\nmin = 5\nmax = 5", "7", "t: out_of_range: c: 7 is more than 5"),
         (FLOAT, "0.5", "0.5"),
         (FLOAT, "null", "null"),
         (FLOAT, "-0.1", "t: out_of_range: c: -0.1 is less than 0"),

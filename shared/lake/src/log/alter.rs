@@ -1,4 +1,4 @@
-//! Commits that change the types of columns.
+//! Commits that change the columns that a table has.
 //!
 //! The kernel can add columns but not change them. So the new metadata is edited into a commit that the kernel builds, and the kernel replays
 //! it in a copy of the log. From that copy it then builds the commit that replaces the data files. Both become one log entry.
@@ -41,12 +41,6 @@ impl TableLog {
         fields: &[Field],
         info: &CommitInfo,
     ) -> Result<AlteredLog, LakeError> {
-        if self.snapshot.as_ref().is_some_and(|snapshot| has_column_mapping(snapshot)) {
-            let why = format!(
-                "its columns have other names in data files ({COLUMN_MAPPING}), so types cannot be changed"
-            );
-            return Err(LakeError::SchemaChanged { dataset: self.dataset.clone(), why });
-        }
         let metadata = self.edit_metadata(info, |metadata| set_types(metadata, fields))?;
         let mirror = Arc::new(self.mirror.fork());
         let mut log = TableLog {
@@ -62,9 +56,7 @@ impl TableLog {
         log.apply_commit(version, Bytes::from(metadata.clone()), None).await?;
         Ok(AlteredLog { log, metadata })
     }
-}
 
-impl TableLog {
     /// The action that gives the table these columns, and these properties in addition to its own, as a line of JSON.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Carries rows of a table over to the columns of a changed contract.
 
+use std::sync::Arc;
+
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, RecordBatch, new_null_array};
 use arrow::compute::kernels::cmp::distinct;
@@ -99,13 +101,13 @@ impl<'a> Carrier<'a> {
     fn add_keys(&self, rows: &RecordBatch) -> Result<RecordBatch, LakeError> {
         let keys: FixedSizeBinaryArray =
             pinlake_clean::row_keys(self.contract, rows).map_err(LakeError::encode(&self.contract.name))?;
-        let keys: ArrayRef = std::sync::Arc::new(keys);
+        let keys: ArrayRef = Arc::new(keys);
         let schema: SchemaRef = self.contract.landing_schema();
         let columns = schema.fields().iter().map(|field| match rows.column_by_name(field.name()) {
             Some(column) => column.clone(),
             // The copy has no data files of the former epoch to compare with.
             None if [KEY_COLUMN, FORMER_KEY_COLUMN].contains(&field.name().as_str()) => keys.clone(),
-            None => std::sync::Arc::new(BooleanArray::from(vec![false; rows.num_rows()])),
+            None => Arc::new(BooleanArray::from(vec![false; rows.num_rows()])),
         });
         RecordBatch::try_new(schema.clone(), columns.collect())
             .map_err(LakeError::encode(&self.contract.name))
@@ -131,12 +133,17 @@ fn find_sources(contract: &Contract, column: &Column, table: &Schema) -> Vec<Str
 
 /// Texts that mean null under the contract become null.
 fn clear_markers(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
-    let Some(texts) = stored.as_string_opt::<i32>().filter(|_| !column.null.is_empty()) else {
+    if column.null.is_empty() {
         return Ok(stored.clone());
-    };
-    let is_marker = |text: Option<&str>| text.is_some_and(|text| column.null.iter().any(|null| null == text));
-    let markers: BooleanArray = texts.iter().map(|text| Some(is_marker(text))).collect();
-    nullif(stored, &markers)
+    }
+    clear_texts(stored, |text| column.null.iter().any(|null| null == text))
+}
+
+/// Sets some texts to null. Values of other types stay.
+fn clear_texts(values: &ArrayRef, is_cleared: impl Fn(&str) -> bool) -> Result<ArrayRef, ArrowError> {
+    let Some(texts) = values.as_string_opt::<i32>() else { return Ok(values.clone()) };
+    let cleared: BooleanArray = texts.iter().map(|text| Some(text.is_some_and(&is_cleared))).collect();
+    nullif(values, &cleared)
 }
 
 /// Converts values to the type of a column. A value that would not be the same is null in the result: one that is another when it is
@@ -144,11 +151,13 @@ fn clear_markers(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowEr
 fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
     let wanted = column.data_type.arrow();
     if *stored.data_type() == wanted {
-        return Ok(if column.data_type == Type::Scalar(Scalar::Json) {
-            keep_json(stored)?
-        } else {
-            stored.clone()
-        });
+        return match column.data_type {
+            // The table may have had it as text.
+            Type::Scalar(Scalar::Json) => {
+                clear_texts(stored, |text| serde_json::from_str::<IgnoredAny>(text).is_err())
+            }
+            _ => Ok(stored.clone()),
+        };
     }
     if !Type::from_arrow(stored.data_type()).is_some_and(|own| is_convertible(own, column)) {
         return Ok(new_null_array(&wanted, stored.len()));
@@ -162,12 +171,12 @@ fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
         converted = nullif(&converted, &wrong)?;
     }
     let again = cast_with_options(&converted, stored.data_type(), &options)?;
-    match distinct(&again, stored) {
-        Ok(differs) => nullif(&converted, &differs),
-        // Arrays are not compared by element: any difference rejects them all.
-        Err(_) if again.to_data() == stored.to_data() => Ok(converted),
-        Err(_) => Ok(new_null_array(&wanted, stored.len())),
+    if !wanted.is_nested() {
+        return nullif(&converted, &distinct(&again, stored)?);
     }
+    // Arrays are not compared row by row: any difference rejects them all.
+    let is_same = again.to_data() == stored.to_data();
+    Ok(if is_same { converted } else { new_null_array(&wanted, stored.len()) })
 }
 
 /// Whether values of a type may be the same in the type of a column.
@@ -184,13 +193,4 @@ fn is_convertible(own: Type, column: &Column) -> bool {
         (Type::Array(own), Type::Array(wanted)) => is_number(own) && is_number(wanted),
         _ => false,
     }
-}
-
-/// Texts that are JSON stay; others are null in the result.
-fn keep_json(stored: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let Some(texts) = stored.as_string_opt::<i32>() else { return Ok(stored.clone()) };
-    let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
-    let wrong: BooleanArray =
-        texts.iter().map(|text| Some(text.is_some_and(|text| !is_json(text)))).collect();
-    nullif(stored, &wrong)
 }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_store::read_if_exists;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use pinlake_store::{delete_all_if_exist, read_if_exists};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use crate::error::LakeError;
 use crate::table::Table;
@@ -73,13 +72,10 @@ impl Progress {
 }
 
 /// Removes the copy and the state of a rebuild.
-pub(super) async fn remove(staged: &Arc<dyn ObjectStore>) -> Result<(), LakeError> {
+pub(super) async fn remove(staged: &dyn ObjectStore) -> Result<(), LakeError> {
     let folder = Path::default();
-    let objects = staged.list(None);
-    let paths = objects.map_ok(|object| object.location);
-    let removed = staged.delete_stream(Box::pin(paths)).try_collect::<Vec<_>>().await;
-    match removed {
-        Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(LakeError::store(&folder)(error)),
-    }
+    let objects: Vec<ObjectMeta> =
+        staged.list(None).try_collect().await.map_err(LakeError::store(&folder))?;
+    let paths = objects.into_iter().map(|object| object.location).collect();
+    delete_all_if_exist(staged, paths).await.map_err(LakeError::store(&folder))
 }

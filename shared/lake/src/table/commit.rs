@@ -110,7 +110,7 @@ impl Table {
                     continue;
                 }
             } else {
-                let CachedState { log, keys } = &mut *state;
+                let CachedState { log, keys, .. } = &mut *state;
                 keys.retain(log.files());
                 let Some(staged) = operation.prepare(self, &mut state, previous.take()).await? else {
                     return Ok(None);
@@ -136,7 +136,7 @@ impl Table {
         state: &mut CachedState,
         staged: &StagedCommit,
     ) -> Result<Option<u64>, LakeError> {
-        let CachedState { log, keys } = state;
+        let CachedState { log, keys, .. } = state;
         let info = self.build_commit_info(staged.counts);
         let modified_ms = self.env.clock.now().timestamp_millis();
         let changes = FileChanges {

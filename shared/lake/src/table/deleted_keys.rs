@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::TimestampMicrosecondType;
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, new_null_array};
 use arrow::compute::{cast, concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::{DateTime, Utc};
@@ -72,18 +72,22 @@ impl DeletedKeys {
 }
 
 impl Table {
-    /// Loads the deleted keys of the version in `log`. Files of `known`, those of an earlier version, are not read again.
+    /// Makes `known`, the deleted keys of an earlier version, those of the version in `log`. Files that both have are not read again.
     ///
     /// # Errors
     /// If the store fails, or an object that the log names is missing or damaged.
-    pub(super) async fn load_deleted_keys(
+    pub(super) async fn refresh_deleted_keys(
         &self,
         log: &TableLog,
-        known: &DeletedKeys,
-    ) -> Result<DeletedKeys, LakeError> {
+        known: &mut DeletedKeys,
+    ) -> Result<(), LakeError> {
         let number = log.deleted_keys()?;
-        let Some(current) = number.filter(|_| number != known.number) else {
-            return Ok(if number.is_some() { known.clone() } else { DeletedKeys::default() });
+        if number == known.number {
+            return Ok(());
+        }
+        let Some(current) = number else {
+            *known = DeletedKeys::default();
+            return Ok(());
         };
         let path = list_path(&self.root, current);
         let missing =
@@ -100,7 +104,8 @@ impl Table {
                 None => files.push(read_file(&*self.store, &self.root, name).await?),
             }
         }
-        Ok(DeletedKeys { number, files })
+        *known = DeletedKeys { number, files };
+        Ok(())
     }
 
     /// Writes deleted keys in addition to `present`. `rows` have the columns of [`deleted_columns`]. Nothing refers to the result before a
@@ -111,12 +116,11 @@ impl Table {
     pub(super) async fn stage_deleted_keys(
         &self,
         present: &DeletedKeys,
-        rows: RecordBatch,
+        mut rows: RecordBatch,
     ) -> Result<i64, LakeError> {
         let encode = |error| LakeError::encode(&self.contract.name)(error);
         let mut files: Vec<String> = present.files.iter().map(|file| file.name.clone()).collect();
         let count = rows.num_rows() + present.files.iter().map(|file| file.rows.num_rows()).sum::<usize>();
-        let mut rows = rows;
         if files.len() >= MAX_FILES || count > MAX_KEYS {
             let mut all = present.rows(&self.contract)?;
             all.push(rows);
@@ -152,15 +156,10 @@ impl Table {
     fn drop_expired(&self, rows: &RecordBatch) -> Result<RecordBatch, LakeError> {
         let remembered = self.contract.keep.as_ref().map(|keep| keep.remember_deletes).unwrap_or_default();
         let oldest = self.env.clock.now() - remembered;
-        let stays: BooleanArray = match rows.column_by_name(DELETED_AT) {
-            Some(times) => times
-                .as_primitive::<TimestampMicrosecondType>()
-                .iter()
-                .map(|time| Some(time.is_none_or(|time| time >= oldest.timestamp_micros())))
-                .collect(),
-            None => return Ok(rows.clone()),
-        };
-        filter_record_batch(rows, &stays).map_err(LakeError::encode(&self.contract.name))
+        let times = rows.column_by_name(DELETED_AT).into_iter();
+        let times = times.flat_map(|times| times.as_primitive::<TimestampMicrosecondType>().iter());
+        let stays = times.map(|time| Some(time.is_none_or(|time| time >= oldest.timestamp_micros())));
+        filter_record_batch(rows, &stays.collect()).map_err(LakeError::encode(&self.contract.name))
     }
 }
 

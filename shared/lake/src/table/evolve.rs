@@ -5,7 +5,7 @@
 //!   `typeWidening` would leave the files as they are, but many readers refuse tables that have it: docs/decisions/widened-types.md.
 //! - Columns that the contract does not have stay in the table: pinlake writes nulls there and keeps the values of rows that it rewrites.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
@@ -35,7 +35,7 @@ pub(super) struct ColumnChanges {
 /// Data files that are rewritten with wider types, by the path of the file that each replaces. `None` replaces a file without rows. After a
 /// conflict they are used again.
 #[derive(Debug, Default)]
-pub(super) struct RewrittenFiles(Vec<(String, Option<StagedFile>)>);
+pub(super) struct RewrittenFiles(BTreeMap<String, Option<StagedFile>>);
 
 impl Table {
     /// The columns in which rows are written: those of the table in its order, then the keys if they are stored. A table from before keys were
@@ -130,9 +130,7 @@ impl Table {
         let commit = log.build_add_columns_commit(columns, &info)?;
         self.put_commit(log, commit, &info).await
     }
-}
 
-impl Table {
     /// Gives columns of the table the wider types of `columns`, and rewrites its data files in them. Returns the version; `None` after a
     /// conflict, after which the files in `rewritten` are used again.
     ///
@@ -160,18 +158,18 @@ impl Table {
         let info = self.build_commit_info(RowCounts::default());
         let altered = state.log.alter_types(columns, &info).await?;
         let present: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
-        rewritten.0.retain(|(path, _)| present.contains(path.as_str()));
+        rewritten.0.retain(|path, _| present.contains(path.as_str()));
         for file in &files {
-            if rewritten.0.iter().all(|(path, _)| *path != file.path) {
+            if !rewritten.0.contains_key(&file.path) {
                 let staged = self.rewrite_file(state, &reader, &altered, file).await?;
-                rewritten.0.push((file.path.clone(), staged));
+                rewritten.0.insert(file.path.clone(), staged);
             }
         }
-        let added: Vec<&StagedFile> = rewritten.0.iter().filter_map(|(_, staged)| staged.as_ref()).collect();
+        let added: Vec<&StagedFile> = rewritten.0.values().flatten().collect();
         let changes = FileChanges {
             operation: Operation::ChangeTypes,
             adds: added.iter().map(|added| (added.path.as_str(), &added.file)).collect(),
-            removes: rewritten.0.iter().map(|(path, _)| path.as_str()).collect(),
+            removes: rewritten.0.keys().map(String::as_str).collect(),
             deleted_keys: None,
         };
         let modified_ms = self.env.clock.now().timestamp_millis();

@@ -134,7 +134,7 @@ impl PrepareCommit for Insert<'_> {
         state: &mut CachedState,
         previous: Option<StagedCommit>,
     ) -> Result<Option<StagedCommit>, LakeError> {
-        let CachedState { log, keys } = state;
+        let CachedState { log, keys, .. } = state;
         let reader = table.key_reader(log).await?;
         let mut wanted = self.input.epoch_keys(&table.contract);
         for earlier in &reader.epochs.earlier {

@@ -14,18 +14,18 @@ use std::sync::Arc;
 use arrow::array::cast::AsArray;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, Rows as OrderedRows, SortField};
 use pinlake_schema::{Contract, DELETED_COLUMN, Identity, KEY_COLUMN};
 
 use super::commit::{PrepareCommit, StagedCommit, StagedFile};
-use super::deleted_keys::{DeletedKeys, build_deleted_rows};
+use super::deleted_keys::build_deleted_rows;
 use super::insert::{InsertBatch, InsertSummary};
 use super::{CachedState, Table};
 use crate::data_file::{DataFile, Rows};
 use crate::error::LakeError;
 use crate::keys::{EpochKeys, Key, SortedKeys, key_at, keys_in_column};
-use crate::log::{Operation, RowCounts, TableLog};
+use crate::log::{Operation, RowCounts};
 
 impl Table {
     /// Inserts the rows of records that are later than the table's, and deletes the rows that records delete. `batches` have the contract's
@@ -115,8 +115,6 @@ struct InsertLatest<'a> {
     earlier: u64,
     /// For each key, as of the version that was checked last.
     outcomes: Vec<Outcome>,
-    /// The deleted keys of the version that was checked last.
-    deleted_keys: DeletedKeys,
 }
 
 impl<'a> InsertLatest<'a> {
@@ -150,16 +148,7 @@ impl<'a> InsertLatest<'a> {
         });
         let (keys, positions) = records.into_iter().unzip();
         let input = InsertBatch { batches, rows, keys, former_keys: None, positions };
-        Ok(Self {
-            input,
-            order,
-            ordered,
-            deletes,
-            repeated,
-            earlier,
-            outcomes: Vec::new(),
-            deleted_keys: DeletedKeys::default(),
-        })
+        Ok(Self { input, order, ordered, deletes, repeated, earlier, outcomes: Vec::new() })
     }
 
     /// Compares what the table has of a key, in comparable form, with the latest record of the input.
@@ -197,19 +186,34 @@ impl<'a> InsertLatest<'a> {
         InsertSummary { read, inserted, superseded, duplicates, outdated, deleted, version, by_batch }
     }
 
+    /// Compares rows of the table with the input. Returns those whose key the input has: their number in `rows`, the position of their key,
+    /// and how they compare to the record of the input. `keys` are those of `rows`; `deletes` says whether they are deleted keys.
+    fn compare_rows(
+        &self,
+        rows: &RecordBatch,
+        keys: impl Iterator<Item = Key>,
+        deletes: bool,
+    ) -> Result<Vec<(usize, usize, Ordering)>, LakeError> {
+        let find = |(row, key): (u32, Key)| Some((row, self.input.keys.binary_search(&key).ok()?));
+        let (known, positions): (Vec<u32>, Vec<usize>) = (0..).zip(keys).filter_map(find).unzip();
+        let stored = take_record_batch(rows, &UInt32Array::from(known.clone()));
+        let stored = stored.map_err(LakeError::encode(&self.order.contract))?;
+        let stored = self.order.order(&stored, &vec![deletes; known.len()].into())?;
+        let compare = |((row, at), stored): ((u32, usize), _)| (row as usize, at, self.compare(at, stored));
+        Ok(known.into_iter().zip(positions).zip(&stored).map(compare).collect())
+    }
+
     /// Marks the keys whose deletion is as late as the record of the input, or later.
     fn check_deleted_keys(
         &self,
-        contract: &Contract,
+        deleted: Vec<RecordBatch>,
         blocked: &mut [Option<Ordering>],
     ) -> Result<(), LakeError> {
-        for rows in self.deleted_keys.rows(contract)? {
-            let ordered = self.order.order(&rows, &vec![true; rows.num_rows()].into())?;
+        for rows in deleted {
             let keys = rows.column_by_name(KEY_COLUMN).and_then(|column| column.as_binary_opt::<i32>());
-            for row in 0..rows.num_rows() {
-                let key = keys.and_then(|keys| Key::try_from(keys.value(row)).ok());
-                let Some(at) = key.and_then(|key| self.input.keys.binary_search(&key).ok()) else { continue };
-                let own = self.compare(at, ordered.row(row));
+            let keys =
+                keys.into_iter().flatten().map(|key| key.unwrap_or_default().try_into().unwrap_or_default());
+            for (_, at, own) in self.compare_rows(&rows, keys, true)? {
                 if own.is_ge() {
                     blocked[at] = blocked[at].max(Some(own));
                 }
@@ -223,37 +227,27 @@ impl<'a> InsertLatest<'a> {
     async fn compare_file(
         &self,
         table: &Table,
-        log: &TableLog,
+        columns: &SchemaRef,
         file: &DataFile,
         blocked: &mut [Option<Ordering>],
         replaced: &mut HashSet<usize>,
     ) -> Result<Option<(Vec<Rows>, SortedKeys)>, LakeError> {
-        let contract = &table.contract;
-        let encode = |error: &dyn std::fmt::Display| LakeError::encode(&contract.name)(error);
         let (mut kept, mut kept_keys, mut has_earlier) = (Vec::new(), Vec::new(), false);
-        for batch in table.read_columns(file, &table.columns(log)?).await? {
-            let keys = pinlake_clean::row_keys(contract, &batch).map_err(|error| encode(&error))?;
-            let known = (0..batch.num_rows()).filter_map(|row| {
-                self.input.keys.binary_search(&key_at(&keys, row)).ok().map(|at| (row as u32, at))
-            });
-            let (rows, positions): (Vec<u32>, Vec<usize>) = known.unzip();
-            let mut stays = vec![true; batch.num_rows()];
-            if !rows.is_empty() {
-                let stored = take_record_batch(&batch, &UInt32Array::from(rows.clone()))
-                    .map_err(|error| encode(&error))?;
-                let stored = self.order.order(&stored, &vec![false; rows.len()].into())?;
-                for (number, (row, at)) in rows.into_iter().zip(positions).enumerate() {
-                    match self.compare(at, stored.row(number)) {
-                        Ordering::Less => {
-                            replaced.insert(at);
-                            stays[row as usize] = false;
-                            has_earlier = true;
-                        }
-                        own => blocked[at] = blocked[at].max(Some(own)),
-                    }
+        for batch in table.read_columns(file, columns).await? {
+            let keys = pinlake_clean::row_keys(&table.contract, &batch)
+                .map_err(|error| LakeError::encode(&table.contract.name)(error))?;
+            let keys: Vec<Key> = (0..batch.num_rows()).map(|row| key_at(&keys, row)).collect();
+            let mut stays = vec![true; keys.len()];
+            for (row, at, own) in self.compare_rows(&batch, keys.iter().copied(), false)? {
+                if own.is_lt() {
+                    replaced.insert(at);
+                    stays[row] = false;
+                    has_earlier = true;
+                } else {
+                    blocked[at] = blocked[at].max(Some(own));
                 }
             }
-            kept_keys.extend((0..batch.num_rows()).filter(|row| stays[*row]).map(|row| key_at(&keys, row)));
+            kept_keys.extend(keys.into_iter().zip(&stays).filter(|(_, stays)| **stays).map(|(key, _)| key));
             kept.push(Rows::filter(batch, stays.into()));
         }
         kept.retain(|rows| rows.count() > 0);
@@ -287,11 +281,11 @@ impl PrepareCommit for InsertLatest<'_> {
         _previous: Option<StagedCommit>,
     ) -> Result<Option<StagedCommit>, LakeError> {
         let contract = &table.contract;
-        let CachedState { log, keys } = state;
-        self.deleted_keys = table.load_deleted_keys(log, &self.deleted_keys).await?;
+        let CachedState { log, keys, deleted_keys } = state;
+        table.refresh_deleted_keys(log, deleted_keys).await?;
         let count = self.input.keys.len();
         let mut blocked = vec![None; count];
-        self.check_deleted_keys(contract, &mut blocked)?;
+        self.check_deleted_keys(deleted_keys.rows(contract)?, &mut blocked)?;
 
         // A row may be under any epoch with the same keys. Each key that is found is reported with its file.
         let reader = table.key_reader(log).await?;
@@ -304,15 +298,14 @@ impl PrepareCommit for InsertLatest<'_> {
 
         let mut replaced = HashSet::new();
         let (mut adds, mut removes): (Vec<StagedFile>, Vec<String>) = (Vec::new(), Vec::new());
-        let files: Vec<DataFile> =
-            log.files().iter().filter(|file| paths.contains(&file.path)).cloned().collect();
-        for file in files {
-            let compared = self.compare_file(table, log, &file, &mut blocked, &mut replaced).await?;
+        let columns = table.columns(log)?;
+        for file in log.files().iter().filter(|file| paths.contains(&file.path)) {
+            let compared = self.compare_file(table, &columns, file, &mut blocked, &mut replaced).await?;
             let Some((rows, keys)) = compared else { continue };
             if !rows.is_empty() {
                 adds.push(table.stage_file(log, &rows, keys).await?);
             }
-            removes.push(file.path);
+            removes.push(file.path.clone());
         }
         self.outcomes = (0..count)
             .map(|at| match blocked[at] {
@@ -331,22 +324,19 @@ impl PrepareCommit for InsertLatest<'_> {
         let is_known: Vec<bool> = self.outcomes.iter().map(|outcome| !is_written(outcome)).collect();
         let new = self.input.list_absent(&is_known);
         if !new.is_empty() {
-            let rows = self.input.select_absent(&is_known, &table.columns(log)?);
+            let rows = self.input.select_absent(&is_known, &columns);
             let rows = rows.map_err(LakeError::encode(&contract.name))?;
-            adds.push(
-                table
-                    .stage_file(log, &rows, SortedKeys { epoch: table.key_epoch()?, keys: new.into() })
-                    .await?,
-            );
+            let keys = SortedKeys { epoch: table.key_epoch()?, keys: new.into() };
+            adds.push(table.stage_file(log, &rows, keys).await?);
         }
-        let mut deleted_keys = None;
+        let mut number = None;
         if counts.deleted > 0 {
             let rows = self.select_deletes().map_err(LakeError::encode(&contract.name))?;
             let rows = build_deleted_rows(contract, &rows, table.env.clock.now())?;
-            deleted_keys = Some(table.stage_deleted_keys(&self.deleted_keys, rows).await?);
+            number = Some(table.stage_deleted_keys(deleted_keys, rows).await?);
         }
         let operation =
-            if removes.is_empty() && deleted_keys.is_none() { Operation::Insert } else { Operation::Upsert };
-        Ok(Some(StagedCommit { operation, adds, removes, deleted_keys, counts }))
+            if removes.is_empty() && number.is_none() { Operation::Insert } else { Operation::Upsert };
+        Ok(Some(StagedCommit { operation, adds, removes, deleted_keys: number, counts }))
     }
 }

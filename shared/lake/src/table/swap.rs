@@ -5,13 +5,10 @@ use std::collections::HashMap;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use pinlake_schema::Contract;
-use pinlake_store::none_if_not_found;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::commit::contract_properties;
-use super::deleted_keys::DeletedKeys;
-use super::{IDENTITY_PROPERTY, Table};
+use super::{CachedState, IDENTITY_PROPERTY, Table};
 use crate::data_file;
 use crate::error::LakeError;
 use crate::keys;
@@ -28,16 +25,16 @@ pub(crate) struct Swapped {
 }
 
 impl Table {
-    /// Whether rows were deleted whose keys or order are not those of `contract`.
-    pub(crate) async fn has_deleted_keys(&self, contract: &Contract) -> Result<bool, LakeError> {
+    /// Whether rows were deleted whose keys or order are not those of the contract.
+    pub(crate) async fn has_foreign_deletes(&self) -> Result<bool, LakeError> {
         let mut state = self.state.lock().await;
-        state.log.refresh(&*self.store).await?;
-        let is_same = state.log.property(IDENTITY_PROPERTY) == Some(contract.identity_hash());
-        if !is_same {
-            return Ok(state.log.deleted_keys()?.is_some());
+        let CachedState { log, deleted_keys, .. } = &mut *state;
+        log.refresh(&*self.store).await?;
+        if log.property(IDENTITY_PROPERTY) != Some(self.contract.identity_hash()) {
+            return Ok(log.deleted_keys()?.is_some());
         }
-        let known = self.load_deleted_keys(&state.log, &DeletedKeys::default()).await?;
-        Ok(known.rows(contract).is_err())
+        self.refresh_deleted_keys(log, deleted_keys).await?;
+        Ok(deleted_keys.rows(&self.contract).is_err())
     }
 
     /// Replaces the files and the columns of this table by those of `copy`, which is in `folder`, if `version` is still the newest. Returns
@@ -104,14 +101,11 @@ impl Table {
     async fn read_add_actions(&self) -> Result<HashMap<String, Value>, LakeError> {
         let mut found = HashMap::new();
         for version in TableLog::list_versions(&*self.store, &self.root).await? {
-            let path = TableLog::path_of_entry(&self.root, version);
-            let entry = none_if_not_found(self.store.get(&path).await).map_err(LakeError::store(&path))?;
-            let Some(entry) = entry else { continue };
-            let bytes = entry.bytes().await.map_err(LakeError::store(&path))?;
-            for action in serde_json::Deserializer::from_slice(&bytes).into_iter::<Map<String, Value>>() {
-                let action = action.map_err(LakeError::damaged(&path))?;
-                if let Some(file) = action.get("add").and_then(|add| add["path"].as_str()) {
-                    found.insert(file.to_owned(), Value::Object(action.clone()));
+            let Some(entry) = self.read_entry(version).await? else { continue };
+            for action in serde_json::Deserializer::from_slice(&entry.bytes).into_iter::<Value>() {
+                let action = action.map_err(LakeError::damaged(&entry.path))?;
+                if let Some(file) = action["add"]["path"].as_str().map(str::to_owned) {
+                    found.insert(file, action);
                 }
             }
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::Array;
-use object_store::ObjectStore;
+use futures::TryStreamExt;
 use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use pinlake_clean::{CleanedRows, Disposition, Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_schema::Catalog;
@@ -300,4 +302,26 @@ async fn another_order_does_not_bring_earlier_records_back() {
     );
     assert_eq!(counts(&lake, &more, &[r#"{"id":2,"at":8,"since":3,"state":"old"}"#]).await, [0, 0, 0, 1, 0]);
     assert_eq!(rows(&lake, &more).await, ["1 9 done "]);
+}
+
+#[tokio::test]
+async fn a_warm_process_has_the_deleted_keys_in_memory() {
+    let (store, lake) = lake();
+    let catalog = catalog();
+    push(&lake, &catalog, &[&record(1, 3, "")]).await.unwrap();
+    push(&lake, &catalog, &[&record(2, 1, "new")]).await.unwrap();
+    let folder = Path::from("tables/order/_pinlake_deleted");
+    let objects: Vec<_> = store.list(Some(&folder)).try_collect().await.unwrap();
+    assert_eq!(objects.len(), 2, "keys, and their list");
+    for object in objects {
+        store.delete(&object.location).await.unwrap();
+    }
+    assert_eq!(counts(&lake, &catalog, &[&record(1, 2, "late")]).await, [0, 0, 0, 1, 0]);
+    // A process that does not have them inserts nothing rather than bringing a row back.
+    let cold = Lake::new(store, env(2));
+    let error = push(&cold, &catalog, &[&record(1, 2, "late")]).await.unwrap_err();
+    assert!(
+        error.to_string().contains("the log names this list of deleted keys, and it is missing"),
+        "{error}"
+    );
 }

@@ -237,6 +237,10 @@ fn the_examples_in_the_documentation_are_correct() {
     let example =
         page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     catalog(&[("datasets/visit.toml", example)]).expect("a valid contract");
+    let latest = include_str!("../../../../docs/keep-latest.md");
+    let latest =
+        latest.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    assert!(catalog(&[("orders.toml", latest)]).expect("a valid contract").contract("orders").is_some());
     let order = "name = \"order\"\nversion = 1\n[route]\ntopics = [\"europe.*\"]\n[[column]]\nname = \"id\"\ntype = \"int64\"\n";
     let broken = example.replacen("\"int64\"", "\"int46\"", 1);
     let errors = catalog(&[("datasets/order.toml", order), ("datasets/visit.toml", &broken)])
