@@ -18,6 +18,7 @@ export PINLAKE_STACK=$PWD/target/test/stack.json
 
 # cargo test is last, so that the output ends with its summary.
 tests/readers/run.sh
+tests/writers/run.sh
 tests/report/run.sh
 tests/sources/run.sh
 tests/stock/run.sh

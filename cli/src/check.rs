@@ -1,10 +1,11 @@
 //! `pinlake check`: checks contracts, and what their changes mean for a lake.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use pinlake_lake::{Lake, LakeError};
+use pinlake_lake::{Lake, LakeError, Table};
 use pinlake_platform::contracts;
 use pinlake_schema::{Catalog, Change, ChangeClass, Contract, compare_contracts};
 use serde::Serialize;
@@ -139,11 +140,12 @@ async fn classify(
         Err(error) => return Err(CliError::failed("a table cannot be read", "").caused_by(error)),
     };
     let newest = find_newest(history, &contract.name);
-    let mut changes = Vec::new();
-    let mut class = None;
+    let partitions = describe_partitions(&table).await?;
+    let mut class = partitions.as_ref().map(|change| change.class);
+    let mut changes: Vec<Described> = partitions.into_iter().map(Described::from).collect();
     if let Some(before) = newest {
         let found = compare_contracts(before, contract);
-        class = found.iter().map(|change| change.class).max();
+        class = class.max(found.iter().map(|change| change.class).max());
         changes.extend(found.into_iter().map(Described::from));
         if let Some(why) = find_version_mistake(before, contract) {
             changes.push(Described::new(REFUSED, why));
@@ -158,6 +160,26 @@ async fn classify(
         class = Some(ChangeClass::Rebuild);
     }
     Ok(report(class.map_or(UNCHANGED, ChangeClass::as_str), takes_rows, changes))
+}
+
+/// How the partitions of a table differ from those of its contract.
+async fn describe_partitions(table: &Table) -> Result<Option<Change>, CliError> {
+    let pinned = table.pin().await;
+    let pinned = pinned.map_err(|error| CliError::failed("a table cannot be read", "").caused_by(error))?;
+    let declared: BTreeSet<&String> = table.contract().partition_by.iter().collect();
+    if declared == pinned.partition_columns.iter().collect() {
+        return Ok(None);
+    }
+    let describe = |columns: &[String]| match columns {
+        [] => "no partitions".to_owned(),
+        columns => format!("partitions by {}", columns.join(", ")),
+    };
+    let (wanted, own) = (describe(&table.contract().partition_by), describe(&pinned.partition_columns));
+    Ok(Some(Change {
+        column: None,
+        class: ChangeClass::Rebuild,
+        what: format!("{wanted}; the table has {own}"),
+    }))
 }
 
 /// The newest contract of a dataset in the history of a lake.

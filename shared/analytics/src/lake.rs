@@ -1,11 +1,11 @@
 //! Runs a query set over a lake, with each table pinned at one version.
 
 use futures::{StreamExt, TryStreamExt};
-use pinlake_lake::{AsOf, Lake, LakeError, PinnedTable};
+use pinlake_lake::{AsOf, Lake, LakeError, PinnedFile, PinnedTable};
 use pinlake_schema::Catalog;
 
 use crate::{
-    AnalyticsError, Limits, QueryOutcome, QuerySet, Results, TableInput, run_each_query,
+    AnalyticsError, Limits, QueryOutcome, QuerySet, Results, TableFile, TableInput, run_each_query,
     run_queries_with_limits,
 };
 
@@ -97,13 +97,20 @@ pub async fn pin_tables(
         .await
 }
 
+impl From<PinnedFile> for TableFile {
+    fn from(PinnedFile { path, size, rows: _, partition, statistics }: PinnedFile) -> Self {
+        TableFile { path, size, partition, statistics }
+    }
+}
+
 impl From<PinnedTable> for TableInput {
     fn from(pinned: PinnedTable) -> Self {
         TableInput {
             name: pinned.dataset,
             version: pinned.version,
             schema: pinned.schema,
-            files: pinned.files.into_iter().map(|file| (file.path, file.size)).collect(),
+            partition_columns: pinned.partition_columns,
+            files: pinned.files.into_iter().map(TableFile::from).collect(),
         }
     }
 }

@@ -22,7 +22,7 @@
 //! use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 //! use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
 //! use parquet::arrow::ArrowWriter;
-//! use pinlake_analytics::{Dialect, QuerySet, TableInput, run_queries};
+//! use pinlake_analytics::{Dialect, QuerySet, TableFile, TableInput, run_queries};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -38,7 +38,8 @@
 //! let size = file.len() as u64;
 //! store.put(&path, file.into()).await?;
 //!
-//! let pin = TableInput { name: "pin".into(), version: Some(3), schema: batch.schema(), files: vec![(path, size)] };
+//! let pin = TableInput { name: "pin".into(), version: Some(3), schema: batch.schema(), partition_columns: vec![],
+//!     files: vec![TableFile::new(path, size)] };
 //! let queries = QuerySet::from_files(Dialect::Shared, [(
 //!     "posts.sql".to_owned(),
 //!     "SELECT COUNT(*) AS posts, MEDIAN(follower_count) AS median FROM pin".to_owned(),
@@ -58,6 +59,7 @@ mod cell;
 mod column_cache;
 mod cooperative_joins;
 mod error;
+mod file_pruning;
 mod json_functions;
 pub mod lake;
 mod query_set;
@@ -68,4 +70,4 @@ pub use error::{AnalyticsError, FailureKind, QueryFailure};
 pub use pinlake_results::{QueryResult, Results};
 pub use query_set::{Dialect, Query, QuerySet};
 pub use run::{Limits, QueryOutcome, run_each_query, run_queries, run_queries_with_limits};
-pub use table::TableInput;
+pub use table::{TableFile, TableInput};

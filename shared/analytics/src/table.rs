@@ -1,12 +1,15 @@
 //! A DataFusion table over the files of one pinned version: it uses the given files and schema and lists nothing.
 
+use std::collections::BTreeMap;
 use std::{fmt, sync::Arc};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{RecordBatch, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{config::TableParquetOptions, project_schema},
+    common::{ScalarValue, config::TableParquetOptions, project_schema},
     datasource::{
         TableType,
         listing::PartitionedFile,
@@ -16,14 +19,16 @@ use datafusion::{
             FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory,
         },
         source::DataSourceExec,
+        table_schema::TableSchema,
     },
     error::Result,
-    logical_expr::Expr,
+    logical_expr::{Expr, TableProviderFilterPushDown},
     physical_plan::{ExecutionPlan, empty::EmptyExec},
 };
 use object_store::{ObjectMeta, path::Path};
 
 use crate::column_cache::{ColumnBudget, ColumnCache};
+use crate::file_pruning::FileStatistics;
 
 /// One version of a table: its name in queries, its schema and its files.
 #[derive(Debug, Clone)]
@@ -34,8 +39,30 @@ pub struct TableInput {
     pub version: Option<u64>,
     /// Columns in order. Columns that a file lacks are null.
     pub schema: SchemaRef,
-    /// Parquet files: path in the store and size in bytes.
-    pub files: Vec<(Path, u64)>,
+    /// The columns whose values are not in the files, but in [`TableFile::partition`].
+    pub partition_columns: Vec<String>,
+    /// Parquet files.
+    pub files: Vec<TableFile>,
+}
+
+/// A Parquet file of a table.
+#[derive(Debug, Clone)]
+pub struct TableFile {
+    /// Path in the store.
+    pub path: Path,
+    /// Size in bytes.
+    pub size: u64,
+    /// Its values of the partition columns, as text; a column that is missing or has no text is null.
+    pub partition: BTreeMap<String, Option<String>>,
+    /// Statistics of its columns: JSON (Delta protocol, "Per-file Statistics").
+    pub statistics: Option<String>,
+}
+
+impl TableFile {
+    /// A file of a table without partitions, and without statistics.
+    pub fn new(path: Path, size: u64) -> TableFile {
+        TableFile { path, size, partition: BTreeMap::new(), statistics: None }
+    }
 }
 
 /// The URL under which the run registers its object store. It is not visible outside.
@@ -44,33 +71,83 @@ pub(crate) const STORE_URL: &str = "pinlake://lake/";
 /// The files of a [`TableInput`].
 pub(crate) struct PinnedTable {
     schema: SchemaRef,
+    /// The columns in the files, then the partition columns.
+    read_schema: TableSchema,
+    /// For each column of `schema` its place in `read_schema`.
+    read_places: Vec<usize>,
     files: Vec<PartitionedFile>,
+    statistics: FileStatistics,
     store: ObjectStoreUrl,
     columns: ColumnCache,
 }
 
 impl PinnedTable {
     pub(crate) fn new(input: TableInput, budget: Arc<ColumnBudget>) -> Result<PinnedTable> {
-        let files = input.files.into_iter().map(|(location, size)| {
+        let schema = to_fast_types(&input.schema);
+        let is_partition = |field: &&FieldRef| input.partition_columns.contains(field.name());
+        let in_files: Fields = schema.fields().iter().filter(|field| !is_partition(field)).cloned().collect();
+        let partition_fields: Vec<FieldRef> = schema.fields().iter().filter(is_partition).cloned().collect();
+        let (mut next_stored, mut next_partition) =
+            (0..in_files.len(), in_files.len()..schema.fields().len());
+        let places = schema.fields().iter().filter_map(|field| match is_partition(&field) {
+            true => next_partition.next(),
+            false => next_stored.next(),
+        });
+        let read_places = places.collect();
+
+        let partitions = partition_fields.iter().map(|field| {
+            let texts: StringArray =
+                input.files.iter().map(|file| find_partition_value(file, field.name())).collect();
+            let strict = CastOptions { safe: false, ..CastOptions::default() };
+            Ok((field.name().clone(), cast_with_options(&texts, field.data_type(), &strict)?))
+        });
+        let partitions = partitions.collect::<Result<Vec<_>, ArrowError>>()?;
+        let files = input.files.iter().enumerate().map(|(at, file)| {
             // `PartitionedFile::new` would encode the path again; a path from the Delta log is already encoded.
             // Files are immutable, so the time of modification does not matter.
-            let meta =
-                ObjectMeta { location, last_modified: Default::default(), size, e_tag: None, version: None };
-            PartitionedFile::new_from_meta(meta)
+            let meta = ObjectMeta {
+                location: file.path.clone(),
+                last_modified: Default::default(),
+                size: file.size,
+                e_tag: None,
+                version: None,
+            };
+            let values = partitions.iter().map(|(_, values)| ScalarValue::try_from_array(values, at));
+            Ok(PartitionedFile::new_from_meta(meta).with_partition_values(values.collect::<Result<_>>()?))
         });
+        let files = files.collect::<Result<_>>()?;
         Ok(PinnedTable {
-            schema: to_fast_types(&input.schema),
-            files: files.collect(),
+            read_schema: TableSchema::builder(Arc::new(Schema::new(in_files)))
+                .with_table_partition_cols(partition_fields)
+                .build(),
+            read_places,
+            files,
+            statistics: FileStatistics::new(schema.clone(), &input.files, partitions),
+            schema,
             store: ObjectStoreUrl::parse(STORE_URL)?,
             columns: ColumnCache::new(budget),
         })
+    }
+
+    /// The files that a query with these filters has to read.
+    fn select_files(&self, state: &dyn Session, filters: &[Expr]) -> Vec<PartitionedFile> {
+        if filters.is_empty() {
+            return self.files.clone();
+        }
+        let selected = self.statistics.select_files(state, filters);
+        self.files
+            .iter()
+            .zip(selected)
+            .filter(|(_, selected)| *selected)
+            .map(|(file, _)| file.clone())
+            .collect()
     }
 
     /// Builds a plan that reads columns from the files. Without `in_order`, a partition may steal files of another.
     fn scan_files(
         &self,
         state: &dyn Session,
-        projection: Option<&Vec<usize>>,
+        columns: &[usize],
         limit: Option<usize>,
         groups: Vec<FileGroup>,
         in_order: bool,
@@ -85,17 +162,22 @@ impl PinnedTable {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        let source = ParquetSource::new(self.schema.clone())
+        let source = ParquetSource::new(self.read_schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(reader));
         let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
-            .with_projection_indices(projection.cloned())?
+            .with_projection_indices(Some(columns.iter().map(|at| self.read_places[*at]).collect()))?
             .with_limit(limit)
             .with_preserve_order(in_order)
             .build();
         Ok(DataSourceExec::from_data_source(scan))
     }
+}
+
+/// An empty text is null (Delta protocol, "Partition Value Serialization").
+fn find_partition_value<'a>(file: &'a TableFile, column: &str) -> Option<&'a str> {
+    file.partition.get(column)?.as_deref().filter(|value| !value.is_empty())
 }
 
 /// Replaces types by faster ones: strings by string views, and timestamps in `UTC` by those with the offset `+00:00`,
@@ -130,22 +212,32 @@ impl TableProvider for PinnedTable {
         TableType::Base
     }
 
-    /// Ignores the filters: the physical optimizer pushes them down to the Parquet source, which skips row groups and
-    /// pages.
+    /// Filters select files. The physical optimizer also pushes them down to the Parquet source, which skips row groups and pages.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if self.files.is_empty() {
+        let files = self.select_files(state, filters);
+        if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
         let all = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all);
+        let bytes = |files: &[PartitionedFile]| files.iter().map(|file| file.object_meta.size).sum::<u64>();
+        if bytes(&files) <= bytes(&self.files) / 2 {
+            // The cache holds columns of all files. For a small part of them it would read too much.
+            let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+            return self.scan_files(state, columns, limit, groups, false);
+        }
         let one_file_each = || self.files.iter().map(|file| FileGroup::new(vec![file.clone()])).collect();
-        let scan = |missing: &Vec<usize>| self.scan_files(state, Some(missing), None, one_file_each(), true);
+        let scan = |missing: &Vec<usize>| self.scan_files(state, missing, None, one_file_each(), true);
         let schema = project_schema(&self.schema, Some(columns))?;
         if let Some(batches) = self.columns.get(columns, &schema, &state.task_ctx(), scan).await? {
             let size = batches.len().div_ceil(state.config().target_partitions()).max(1);
@@ -155,7 +247,7 @@ impl TableProvider for PinnedTable {
             let source = MemorySourceConfig::try_new(&parts, schema, None)?.with_limit(limit);
             return Ok(DataSourceExec::from_data_source(source));
         }
-        let groups = FileGroup::new(self.files.clone()).split_files(state.config().target_partitions());
-        self.scan_files(state, projection, limit, groups, false)
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        self.scan_files(state, columns, limit, groups, false)
     }
 }

@@ -13,7 +13,7 @@ use chrono::NaiveDate;
 use object_store::{ObjectStoreExt, local::LocalFileSystem, memory::InMemory, path::Path};
 use parquet::arrow::ArrowWriter;
 use pinlake_analytics::{
-    AnalyticsError, Dialect, FailureKind, Limits, QuerySet, Results, TableInput, run_queries,
+    AnalyticsError, Dialect, FailureKind, Limits, QuerySet, Results, TableFile, TableInput, run_queries,
     run_queries_with_limits,
 };
 use serde_json::{Value, json};
@@ -43,11 +43,12 @@ impl Lake {
             // The space in the path must be encoded once, not twice.
             let path = Path::from(format!("tables/{name}/part {n}.parquet"));
             let bytes = parquet(batch);
-            files.push((path.clone(), bytes.len() as u64));
+            files.push(TableFile::new(path.clone(), bytes.len() as u64));
             self.store.put(&path, bytes.into()).await.unwrap();
         }
         let version = (!files.is_empty()).then_some(batches.len() as u64);
-        self.tables.push(TableInput { name: name.to_owned(), version, schema, files });
+        let partition_columns = Vec::new();
+        self.tables.push(TableInput { name: name.to_owned(), version, schema, partition_columns, files });
         self
     }
 
@@ -500,8 +501,9 @@ async fn columns_cached_by_different_queries_belong_to_the_same_rows() {
 async fn a_missing_file_is_a_transient_error() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap());
-    let files = vec![(Path::from("tables/pin/gone.parquet"), 1_000)];
-    let pin = TableInput { name: "pin".into(), version: Some(0), schema: pin_schema(), files };
+    let files = vec![TableFile::new(Path::from("tables/pin/gone.parquet"), 1_000)];
+    let (name, partition_columns) = ("pin".into(), vec![]);
+    let pin = TableInput { name, version: Some(0), schema: pin_schema(), partition_columns, files };
     let error =
         run_queries(store, vec![pin], &queries(&[("q.sql", "SELECT ind FROM pin")])).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
@@ -510,8 +512,72 @@ async fn a_missing_file_is_a_transient_error() {
 
 #[tokio::test]
 async fn two_tables_with_the_same_name_are_rejected() {
-    let table = TableInput { name: "pin".into(), version: None, schema: pin_schema(), files: vec![] };
+    let (name, partition_columns) = ("pin".into(), vec![]);
+    let table = TableInput { name, version: None, schema: pin_schema(), partition_columns, files: vec![] };
     let set = queries(&[("q.sql", "SELECT 1")]);
     let error = run_queries(Arc::new(InMemory::new()), vec![table.clone(), table], &set).await.unwrap_err();
     assert!(matches!(error, AnalyticsError::Tables(_)), "{error}");
+}
+
+/// A file that a query does not have to read is not read: here it does not exist.
+#[tokio::test]
+async fn files_that_the_filters_exclude_are_not_read() {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("day", DataType::Date32, true),
+        Field::new("number", DataType::Int64, true),
+        Field::new("at", utc(), true),
+    ]));
+    let batch = RecordBatch::try_from_iter([
+        ("number", Arc::new(Int64Array::from(vec![10, 11])) as ArrayRef),
+        ("at", Arc::new(TimestampMicrosecondArray::from(vec![1_500_000, 1_500_999]).with_timezone("UTC"))),
+    ]);
+    let bytes = parquet(&batch.unwrap());
+    let store = Arc::new(InMemory::new());
+    let path = Path::from("tables/t/there.parquet");
+    let there = TableFile {
+        partition: [("day".to_owned(), Some("2024-01-02".to_owned()))].into(),
+        statistics: Some(
+            r#"{"numRecords":2,"minValues":{"number":10,"at":"1970-01-01T00:00:01.500Z"},
+                "maxValues":{"number":11,"at":"1970-01-01T00:00:01.500Z"},"nullCount":{"number":0,"at":0}}"#
+                .replace('\n', ""),
+        ),
+        ..TableFile::new(path.clone(), bytes.len() as u64)
+    };
+    store.put(&path, bytes.into()).await.unwrap();
+    let gone = |day: Option<&str>, first: i64| TableFile {
+        partition: [("day".to_owned(), day.map(str::to_owned))].into(),
+        statistics: Some(format!(
+            r#"{{"numRecords":3,"minValues":{{"number":{first}}},"maxValues":{{"number":{}}},"nullCount":{{"number":1}}}}"#,
+            first + 5
+        )),
+        ..TableFile::new(Path::from(format!("tables/t/gone-{first}.parquet")), 1_000)
+    };
+    let files = vec![gone(Some("2024-01-01"), 0), there, gone(Some("2024-01-03"), 20), gone(None, 30)];
+    let table = TableInput {
+        name: "t".to_owned(),
+        version: Some(1),
+        schema,
+        partition_columns: vec!["day".to_owned()],
+        files,
+    };
+    let ask = async |filter: &str| {
+        let sql =
+            format!("SELECT day, COUNT(*) AS n, MAX(number) AS most FROM t WHERE {filter} GROUP BY day");
+        run_queries(store.clone(), vec![table.clone()], &queries(&[("q.sql", &sql)])).await
+    };
+    for filter in [
+        "day = DATE '2024-01-02'",
+        "day BETWEEN DATE '2024-01-02' AND DATE '2024-01-02' AND number IS NOT NULL",
+        "number BETWEEN 9 AND 12",
+        // Statistics have milliseconds.
+        "number < 13 AND number > 8 AND at > TIMESTAMP '1970-01-01T00:00:01.500900Z'",
+    ] {
+        let results = ask(filter).await.unwrap_or_else(|error| panic!("{filter}: {error}"));
+        let rows = &results.get("q").unwrap().rows;
+        assert_eq!((rows.len(), &rows[0][0], &rows[0][2]), (1, &json!("2024-01-02"), &json!(11)), "{filter}");
+    }
+    for filter in ["number = 22", "day IS NULL", "day > DATE '2024-01-01'", "TRUE"] {
+        assert!(ask(filter).await.unwrap_err().to_string().contains("gone"), "{filter}");
+    }
+    assert_eq!(ask("day = DATE '2030-01-01'").await.unwrap().get("q").unwrap().rows.len(), 0);
 }

@@ -24,6 +24,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::LakeError;
 use crate::keys::epoch::KeyEpoch;
+use crate::partition::{self, PartitionValues};
 use crate::statistics::{self, ColumnStatistics};
 
 /// Rows of a row group: the default of the Parquet writer.
@@ -49,11 +50,14 @@ pub(crate) struct DataFile {
     pub size: u64,
     /// Number of rows, if the log has statistics.
     pub rows: Option<u64>,
+    /// Its values of the table's partition columns, which it does not contain.
+    pub partition: PartitionValues,
 }
 
-/// The path of a data file from the lake's root.
+/// The path of a data file from the lake's root. The log has it URL-encoded (Delta protocol, "Add File and Remove File").
 pub(crate) fn absolute_path(table: &Path, file: &str) -> Path {
-    Path::from_iter(table.parts().chain(Path::from(file).parts()))
+    let relative = Path::from_url_path(file).unwrap_or_else(|_| Path::from(file));
+    Path::from_iter(table.parts().chain(relative.parts()))
 }
 
 /// An encoded data file that is not in the log yet.
@@ -94,15 +98,25 @@ pub(crate) fn open(path: &Path, bytes: Bytes) -> Result<OpenFile, LakeError> {
     Ok(OpenFile { epoch, batches: builder.build().map_err(LakeError::damaged(path))? })
 }
 
-/// Converts `batch` to `columns`. Another program may have written it with other types of the same values, in another
-/// order, or without a column whose values are all null.
+/// Converts `batch`, rows of a data file, to `columns`. Another program may have written it with other types of the same values, in another
+/// order, or without a column whose values are all null. The values of partition columns are those in the log.
 ///
 /// # Errors
 /// If a value does not fit its column's type.
-pub(crate) fn conform(batch: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let arrays = columns.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-        Some(array) => arrow::compute::cast(array, field.data_type()),
-        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+pub(crate) fn conform(
+    batch: &RecordBatch,
+    columns: &SchemaRef,
+    partition: &PartitionValues,
+) -> Result<RecordBatch, ArrowError> {
+    let count = batch.num_rows();
+    let arrays = columns.fields().iter().map(|field| {
+        if let Some(value) = partition.get(field.name()) {
+            return partition::fill_column(value.as_deref(), field.data_type(), count);
+        }
+        match batch.column_by_name(field.name()) {
+            Some(array) => arrow::compute::cast(array, field.data_type()),
+            None => Ok(new_null_array(field.data_type(), count)),
+        }
     });
     RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, _>>()?)
 }
@@ -127,6 +141,18 @@ impl Rows {
     /// The number of rows.
     pub(crate) fn count(&self) -> usize {
         self.filter.as_ref().map_or(self.batch.num_rows(), |(_, filter)| filter.count())
+    }
+
+    /// The same rows without some of their columns.
+    pub(crate) fn without_columns(&self, names: &PartitionValues) -> Result<Self, ArrowError> {
+        let fields = self.schema().fields().iter().enumerate();
+        let kept: Vec<usize> =
+            fields.filter(|(_, field)| !names.contains_key(field.name())).map(|(at, _)| at).collect();
+        let batch = self.batch.project(&kept)?;
+        Ok(match &self.filter {
+            Some((mask, _)) => Self::filter(batch, mask.clone()),
+            None => batch.into(),
+        })
     }
 
     fn schema(&self) -> &Schema {

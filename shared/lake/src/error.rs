@@ -75,6 +75,33 @@ pub enum LakeError {
         /// The reason.
         why: String,
     },
+    /// The table uses a feature of Delta that pinlake does not read. Other tables are not affected.
+    #[error(
+        "table {dataset} is neither read nor written: {why}. {remedy} (docs/readers.md, \"Tables that pinlake refuses\")"
+    )]
+    UnsupportedTable {
+        /// Dataset of the table.
+        dataset: String,
+        /// The feature, the file that has it, and the program that wrote it.
+        why: String,
+        /// What the operator does.
+        remedy: &'static str,
+    },
+    /// The rows of one commit belong to too many partitions.
+    #[error(
+        "table {dataset}: the rows of one commit have {found} values of {columns}, and a commit adds at most {limit} partitions. \
+         Partition by columns with fewer values (`partition_by`), and run `pinlake rebuild`"
+    )]
+    TooManyPartitions {
+        /// Dataset of the table.
+        dataset: String,
+        /// The partition columns.
+        columns: String,
+        /// The number of partitions.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// An entry of a table's log is missing, although later ones exist or existed.
     #[error(
         "the log of table {dataset} is incomplete: {entry} is missing. The table is neither read nor written until it is \
@@ -164,6 +191,8 @@ impl LakeError {
             Self::IdentityChanged { .. }
             | Self::SchemaChanged { .. }
             | Self::RebuildRefused { .. }
+            | Self::UnsupportedTable { .. }
+            | Self::TooManyPartitions { .. }
             | Self::LogIncomplete { .. }
             | Self::VersionRemoved { .. }
             | Self::KeysLost { .. }

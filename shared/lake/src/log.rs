@@ -13,7 +13,7 @@ mod delta_kernel_tests;
 mod kernel;
 mod listing;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,8 +25,12 @@ use delta_kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::scan::state::ScanFile;
 use delta_kernel::schema::{StructField, StructType};
+use delta_kernel::table_features::ColumnMappingMode;
 use delta_kernel::transaction::create_table::create_table;
-use delta_kernel::transaction::{CommitResult, Transaction, UpdateTableOperation, WriteState};
+use delta_kernel::transaction::data_layout::DataLayout;
+use delta_kernel::transaction::{
+    BoundWriteContext, CommitResult, Transaction, UpdateTableOperation, WriteState,
+};
 use delta_kernel::{FileMeta, FilteredEngineData, KernelError, KernelResult, Snapshot};
 use delta_kernel_default_engine::parquet::DataFileMetadata;
 use delta_kernel_default_engine::{DefaultEngine, build_add_file_metadata};
@@ -40,10 +44,13 @@ use url::Url;
 
 pub(crate) use self::alter::AlteredLog;
 pub(crate) use self::commit_info::{CommitInfo, RowCounts};
-use self::kernel::{CaptureCommitter, InlineExecutor, MIRROR, build_engine, read_captured_commit};
+use self::kernel::{
+    CaptureCommitter, InlineExecutor, MIRROR, build_engine, read_captured_commit, read_mirrored,
+};
 use self::listing::{EntryMeta, LogListing, entry_name, mirror_name};
 use crate::data_file::{DataFile, EncodedFile};
 use crate::error::LakeError;
+use crate::partition::{self, PartitionValues};
 
 const LOG: &str = "_delta_log";
 const LAST_CHECKPOINT: &str = "_last_checkpoint";
@@ -94,12 +101,20 @@ impl Operation {
 #[derive(Debug, Clone)]
 pub(crate) struct FileChanges<'a> {
     pub operation: Operation,
-    /// Paths relative to the table's folder, with the files.
-    pub adds: Vec<(&'a str, &'a EncodedFile)>,
+    pub adds: Vec<AddedFile<'a>>,
     /// Paths of data files of the known version.
     pub removes: Vec<&'a str>,
     /// The number of the list of deleted keys from now on, if it changes.
     pub deleted_keys: Option<i64>,
+}
+
+/// A data file that a commit adds.
+#[derive(Debug, Clone)]
+pub(crate) struct AddedFile<'a> {
+    /// Relative to the table's folder, URL-encoded.
+    pub path: &'a str,
+    pub file: &'a EncodedFile,
+    pub partition: &'a PartitionValues,
 }
 
 /// The log of one table, as of the version that was last read or committed.
@@ -113,6 +128,8 @@ pub(crate) struct TableLog {
     /// The log entry of that version.
     head: Option<EntryMeta>,
     files: Vec<DataFile>,
+    /// The columns whose values are in the log and not in the data files.
+    partition_columns: Vec<String>,
 }
 
 impl fmt::Debug for TableLog {
@@ -137,6 +154,7 @@ impl TableLog {
             snapshot: None,
             head: None,
             files: Vec::new(),
+            partition_columns: Vec::new(),
         }
     }
 
@@ -148,6 +166,11 @@ impl TableLog {
     /// The data files of the known version.
     pub(crate) fn files(&self) -> &[DataFile] {
         &self.files
+    }
+
+    /// The partition columns of the known version, in the order of the table's columns.
+    pub(crate) fn partition_columns(&self) -> &[String] {
+        &self.partition_columns
     }
 
     /// A property of the table that Delta does not define.
@@ -387,25 +410,60 @@ impl TableLog {
             Some(known) => Snapshot::builder_from(known).build(&self.engine).map_err(&delta)?,
             None => Snapshot::builder_for(MIRROR).build(&self.engine).map_err(&delta)?,
         };
+        if has_column_mapping(&snapshot) {
+            return Err(LakeError::UnsupportedTable {
+                dataset: self.dataset.clone(),
+                why: format!("its columns have other names in data files ({COLUMN_MAPPING})"),
+                remedy: "Write its rows to a table without column mapping, and put that in its place",
+            });
+        }
         let scan = snapshot.clone().scan_builder().build().map_err(&delta)?;
-        let mut files = Vec::new();
+        let stored = scan.physical_schema();
+        let partition_columns = scan.logical_schema().fields().map(|field| field.name().clone());
+        let partition_columns = partition_columns.filter(|name| stored.field(name).is_none()).collect();
+        let mut found = FoundFiles { partition_columns, ..FoundFiles::default() };
         for metadata in scan.scan_metadata(&self.engine).map_err(&delta)? {
-            files = metadata
-                .and_then(|metadata| metadata.visit_scan_files(files, push_data_file))
+            found = metadata
+                .and_then(|metadata| metadata.visit_scan_files(found, push_data_file))
                 .map_err(&delta)?;
         }
-        self.files = files;
+        if let Some(file) = found.with_deletion_vector {
+            let writer = self.find_writer(snapshot.version(), &file);
+            let writer = writer.unwrap_or_else(|| "another program".to_owned());
+            return Err(LakeError::UnsupportedTable {
+                dataset: self.dataset.clone(),
+                why: format!("its data file {file} has a deletion vector, which {writer} wrote"),
+                remedy: "Set delta.enableDeletionVectors to false and rewrite the table, with Spark: REORG TABLE ... APPLY (PURGE)",
+            });
+        }
+        self.files = found.files;
+        self.partition_columns = found.partition_columns;
         self.snapshot = Some(snapshot);
         Ok(())
     }
 
-    /// Builds the commit that creates the table, version 0, with its columns and properties and no rows.
+    /// What the newest entry that adds `file` calls its writer, if the entry was read.
+    fn find_writer(&self, newest: u64, file: &str) -> Option<String> {
+        let entries = (0..=newest).rev().map_while(|version| {
+            read_mirrored(&self.mirror, &Path::from(format!("{LOG}/{}", entry_name(version)))).ok()
+        });
+        entries.into_iter().find_map(|entry| {
+            let actions: Vec<serde_json::Value> =
+                serde_json::Deserializer::from_slice(&entry).into_iter().flatten().collect();
+            let adds = actions.iter().any(|action| action["add"]["path"] == file);
+            let info = actions.iter().find_map(|action| action["commitInfo"]["engineInfo"].as_str());
+            info.filter(|_| adds).map(str::to_owned)
+        })
+    }
+
+    /// Builds the commit that creates the table, version 0, with its columns, partition columns and properties and no rows.
     ///
     /// # Errors
     /// If the kernel does not support the columns.
     pub(crate) fn build_create_commit(
         &self,
         schema: &Schema,
+        partition_by: &[String],
         properties: Vec<(String, String)>,
         info: &CommitInfo,
     ) -> Result<Bytes, LakeError> {
@@ -414,6 +472,10 @@ impl TableLog {
         let (info, info_schema) = info.to_engine_data(&self.dataset)?;
         let result = create_table(MIRROR, Arc::new(schema), ENGINE_INFO, false)
             .with_table_properties(properties)
+            .with_data_layout(match partition_by {
+                [] => DataLayout::None,
+                columns => DataLayout::partitioned(columns),
+            })
             .with_commit_info(info, info_schema)
             .build(&self.engine, Box::new(CaptureCommitter))
             .and_then(|transaction| transaction.commit(&self.engine));
@@ -446,6 +508,25 @@ impl TableLog {
         self.take_commit(result)
     }
 
+    /// The kernel's settings for data files of one partition.
+    ///
+    /// # Errors
+    /// If the kernel does not accept the partition.
+    pub(crate) fn write_context(
+        &self,
+        state: &Arc<WriteState>,
+        partition: &PartitionValues,
+    ) -> Result<BoundWriteContext, LakeError> {
+        let mut builder = state.write_context_builder();
+        if !partition.is_empty() {
+            let schema = self.snapshot.as_ref().map(|snapshot| snapshot.schema());
+            let values = schema.map(|schema| partition::to_scalars(partition, &schema)).transpose();
+            builder =
+                builder.with_partition_values(values.map_err(|error| self.delta(error))?.unwrap_or_default());
+        }
+        builder.build().map_err(|error| self.delta(error))
+    }
+
     /// The kernel's settings for new data files, for [`crate::data_file::encode`].
     ///
     /// # Errors
@@ -469,12 +550,10 @@ impl TableLog {
     ) -> Result<Bytes, LakeError> {
         let delta = LakeError::delta(&self.dataset);
         let mut transaction = self.begin_transaction(changes.operation, Some(info))?;
-        let context = transaction
-            .write_state()
-            .and_then(|state| state.write_context_builder().build())
-            .map_err(&delta)?;
+        let state = transaction.write_state().map_err(&delta)?;
         let mut bytes = 0;
-        for (path, file) in &changes.adds {
+        for AddedFile { path, file, partition } in &changes.adds {
+            let context = self.write_context(&state, partition)?;
             let location = Url::parse(MIRROR)
                 .and_then(|root| root.join(path))
                 .map_err(|error| LakeError::encode(&self.dataset)(error))?;
@@ -494,6 +573,30 @@ impl TableLog {
             .with_operation_metrics(metrics.map(|(name, value)| (name, Some(value.to_string()))))
             .commit(&self.engine);
         self.take_commit(result)
+    }
+
+    /// The statistics of the data files of the known version as the log has them, by path: JSON (Delta protocol, "Per-file Statistics").
+    ///
+    /// # Errors
+    /// If the kernel cannot read the log.
+    pub(crate) fn statistics(&self) -> Result<HashMap<String, String>, LakeError> {
+        let delta = LakeError::delta(&self.dataset);
+        let Some(snapshot) = self.snapshot.clone() else { return Ok(HashMap::new()) };
+        let mut found = HashMap::new();
+        let scan = snapshot.scan_builder().build().map_err(&delta)?;
+        for metadata in scan.scan_metadata(&self.engine).map_err(&delta)? {
+            let (data, selected) = metadata.map_err(&delta)?.scan_files.into_parts();
+            let data = ArrowEngineData::try_from_engine_data(data).map_err(&delta)?;
+            let column = |name| data.record_batch().column_by_name(name)?.as_string_opt::<i32>();
+            let Some((paths, statistics)) = column("path").zip(column("stats")) else { continue };
+            for (row, (path, statistics)) in paths.iter().zip(statistics).enumerate() {
+                let is_selected = selected.get(row).copied().unwrap_or(true);
+                if let Some((path, statistics)) = path.zip(statistics).filter(|_| is_selected) {
+                    found.insert(path.to_owned(), statistics.to_owned());
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The scan rows of data files, for `remove` actions.
@@ -580,7 +683,30 @@ impl TableLog {
     }
 }
 
-fn push_data_file(files: &mut Vec<DataFile>, file: ScanFile) {
+/// What a scan of the log has found.
+#[derive(Default)]
+struct FoundFiles {
+    files: Vec<DataFile>,
+    partition_columns: Vec<String>,
+    /// One of the files whose rows are deleted in part.
+    with_deletion_vector: Option<String>,
+}
+
+fn push_data_file(found: &mut FoundFiles, mut file: ScanFile) {
+    if file.dv_info.has_vector() {
+        found.with_deletion_vector.get_or_insert_with(|| file.path.clone());
+    }
     let rows = file.stats.map(|stats| stats.num_records);
-    files.push(DataFile { path: file.path, size: u64::try_from(file.size).unwrap_or(0), rows });
+    let value = |column: &String| (column.clone(), file.partition_values.remove(column));
+    let partition = found.partition_columns.iter().map(value).collect();
+    let size = u64::try_from(file.size).unwrap_or(0);
+    found.files.push(DataFile { path: file.path, size, rows, partition });
+}
+
+/// The property that gives columns other names in data files (Delta protocol, "Column Mapping").
+const COLUMN_MAPPING: &str = "delta.columnMapping.mode";
+
+fn has_column_mapping(snapshot: &Snapshot) -> bool {
+    let mode = snapshot.table_properties().column_mapping_mode;
+    mode.is_some_and(|mode| mode != ColumnMappingMode::None)
 }

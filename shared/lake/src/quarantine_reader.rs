@@ -24,6 +24,7 @@ use pinlake_schema::{Catalog, Contract};
 
 use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
+use crate::partition::PartitionValues;
 use crate::quarantine::RESOLVED_AT;
 use crate::tables::Tables;
 
@@ -226,7 +227,7 @@ impl<'a> Place<'a> {
         let batches = builder.build().map_err(LakeError::damaged(&path))?;
         Ok(batches.map(move |batch| {
             let batch = batch.map_err(LakeError::damaged(&path))?;
-            data_file::conform(&batch, &wanted).map_err(LakeError::damaged(&path))
+            data_file::conform(&batch, &wanted, &PartitionValues::new()).map_err(LakeError::damaged(&path))
         }))
     }
 }

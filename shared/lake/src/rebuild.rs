@@ -57,7 +57,7 @@ pub(crate) async fn rebuild(
     if let Some(why) = check_identity(&table).await? {
         return Err(refused(why.to_owned()));
     }
-    let folder = table.root().clone().join(staging::FOLDER).join(contract.hash());
+    let folder = table.root().clone().join(staging::FOLDER).join(staging::name_copy(contract));
     let staged: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(tables.store.clone(), folder.clone()));
     let open_copy = || Lake::new(staged.clone(), tables.env().clone()).table(contract);
     let mut copy = open_copy();

@@ -30,6 +30,7 @@ use crate::error::LakeError;
 use crate::keys::{EpochKeys, Key, KeyCache, KeyEpoch, KeyMemoryBudget, KeyReader, KnownEpochs};
 use crate::log::TableLog;
 use crate::maintenance::MaintenancePolicy;
+use crate::partition::PartitionValues;
 
 /// First path segment of all tables.
 const TABLES: &str = "tables";
@@ -54,6 +55,8 @@ pub struct PinnedTable {
     pub version: Option<u64>,
     /// Its columns.
     pub schema: SchemaRef,
+    /// Those by whose values it is partitioned.
+    pub partition_columns: Vec<String>,
     /// Its data files.
     pub files: Vec<PinnedFile>,
 }
@@ -67,6 +70,10 @@ pub struct PinnedFile {
     pub size: u64,
     /// Number of rows, if the log has statistics.
     pub rows: Option<u64>,
+    /// Its values of the table's partition columns, which it does not contain.
+    pub partition: PartitionValues,
+    /// Statistics of its columns, if the log has them: JSON (Delta protocol, "Per-file Statistics").
+    pub statistics: Option<String>,
 }
 
 /// The Delta table of one dataset. Get it from [`Lake::table`](crate::Lake::table).
@@ -180,15 +187,19 @@ impl Table {
     }
 
     fn describe(&self, log: &TableLog) -> Result<PinnedTable, LakeError> {
+        let mut statistics = log.statistics()?;
         let files = log.files().iter().map(|file| PinnedFile {
             path: data_file::absolute_path(&self.root, &file.path),
             size: file.size,
             rows: file.rows,
+            partition: file.partition.clone(),
+            statistics: statistics.remove(&file.path),
         });
         Ok(PinnedTable {
             dataset: self.contract.name.clone(),
             version: log.version(),
             schema: log.schema()?.unwrap_or_else(|| self.contract.table_schema()),
+            partition_columns: log.partition_columns().to_vec(),
             files: files.collect(),
         })
     }
@@ -235,7 +246,7 @@ impl Table {
         columns: &SchemaRef,
     ) -> Result<Vec<RecordBatch>, LakeError> {
         let (path, bytes) = self.fetch_file(file).await?;
-        decode_file(&path, bytes, columns)
+        decode_file(&path, bytes, columns, &file.partition)
     }
 
     /// Reads a data file without decoding it. Returns its path from the lake's root, and its bytes.
@@ -299,8 +310,13 @@ impl Table {
 }
 
 /// Decodes the rows of a data file, in `columns`.
-fn decode_file(path: &Path, bytes: Bytes, columns: &SchemaRef) -> Result<Vec<RecordBatch>, LakeError> {
-    let conform = |batch: RecordBatch| data_file::conform(&batch, columns);
+fn decode_file(
+    path: &Path,
+    bytes: Bytes,
+    columns: &SchemaRef,
+    partition: &PartitionValues,
+) -> Result<Vec<RecordBatch>, LakeError> {
+    let conform = |batch: RecordBatch| data_file::conform(&batch, columns, partition);
     let rows = data_file::open(path, bytes)?.batches;
     rows.map(|batch| batch.and_then(conform).map_err(LakeError::damaged(path))).collect()
 }

@@ -3,5 +3,6 @@
 mod evolution;
 mod keep_latest;
 mod other_writers;
+mod partitions;
 mod rebuild;
 pub(crate) mod support;

@@ -46,6 +46,8 @@ pub struct Contract {
     pub identity: Identity,
     /// Which of several records with one identity is the row; `None`: the first one.
     pub keep: Option<KeepLatest>,
+    /// The columns by whose values a new table is partitioned.
+    pub partition_by: Vec<String>,
     /// The table's columns, in order.
     pub columns: Vec<Column>,
     top_level_fields: Vec<String>,
@@ -375,6 +377,7 @@ pub(crate) struct ContractDeclaration {
     pub(crate) webhook: Option<Webhook>,
     pub(crate) identity: Identity,
     pub(crate) keep: Option<KeepLatest>,
+    pub(crate) partition_by: Vec<String>,
     pub(crate) columns: Vec<Column>,
 }
 
@@ -393,8 +396,18 @@ impl Contract {
         let mut landing = fields.clone();
         landing.push(key_column(KEY_COLUMN));
         landing.extend(former_identity_hash.is_some().then(|| key_column(FORMER_KEY_COLUMN)));
-        let ContractDeclaration { name, version, description, route, file, webhook, identity, keep, columns } =
-            declared;
+        let ContractDeclaration {
+            name,
+            version,
+            description,
+            route,
+            file,
+            webhook,
+            identity,
+            keep,
+            partition_by,
+            columns,
+        } = declared;
         if keep.as_ref().is_some_and(|keep| !keep.delete_when.is_empty()) {
             landing.push(Field::new(DELETED_COLUMN, DataType::Boolean, false));
         }
@@ -409,6 +422,7 @@ impl Contract {
             webhook,
             identity,
             keep,
+            partition_by,
             top_level_fields,
             columns,
             hash,

@@ -5,6 +5,7 @@
 mod column_rules;
 mod file_format;
 mod keep;
+mod partition_by;
 mod suggest;
 mod toml_tree;
 mod webhook;
@@ -161,12 +162,13 @@ fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
     spanned.into_iter().map(|item| item.value).collect()
 }
 
-const CONTRACT_KEYS: [&str; 11] = [
+const CONTRACT_KEYS: [&str; 12] = [
     "name",
     "version",
     "description",
     "identity",
     "keep",
+    "partition_by",
     "null",
     "rest",
     "route",
@@ -317,6 +319,10 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         Some(section) if complete => keep::parse(&section, &identity, &columns, diagnostics),
         _ => None,
     };
+    let partition_by = match complete {
+        true => partition_by::parse(document, &columns, is_quarantine, diagnostics),
+        false => Vec::new(),
+    };
     let name = name?;
     let version = version.and_then(|version| u32::try_from(version.value).ok()).filter(|_| complete);
     let declared = version.map(|version| ContractDeclaration {
@@ -328,6 +334,7 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         webhook,
         identity,
         keep,
+        partition_by,
         columns,
     });
     let (file, text) = (diagnostics.file, diagnostics.text);

@@ -266,6 +266,7 @@ impl KeyReader<'_> {
     async fn rebuild(&self, file: &DataFile, key_path: &Path, reason: &str) -> Result<SortedKeys, LakeError> {
         let path = data_file::absolute_path(self.table, &file.path);
         tracing::warn!(%path, reason, "rebuilding the key file from the data file");
+        let partition = &file.partition;
         let file = data_file::open(&path, data_file::get(&**self.store, &path).await?)?;
         // Another program may have written values of later columns, which the keys of an earlier epoch do not cover.
         let unnamed = if self.epochs.earlier.is_empty() { self.table_epoch } else { self.epochs.current() };
@@ -276,7 +277,7 @@ impl KeyReader<'_> {
         let mut keys = Vec::new();
         let columns = self.contract.table_schema();
         for batch in file.batches {
-            let batch = batch.and_then(|batch| data_file::conform(&batch, &columns));
+            let batch = batch.and_then(|batch| data_file::conform(&batch, &columns, partition));
             let batch = batch.map_err(LakeError::damaged(&path))?;
             let computed =
                 pinlake_clean::row_keys(self.contract, &batch).map_err(LakeError::damaged(&path))?;

@@ -15,6 +15,7 @@ use super::key::{KEY_BYTES, intersect};
 use super::reader::{CONCURRENCY, MAX_SINGLE_READS};
 use super::*;
 use crate::data_file::DataFile;
+use crate::partition::PartitionValues;
 
 fn key(n: u128) -> Key {
     n.to_be_bytes()
@@ -147,7 +148,12 @@ async fn finds_keys_across_files() {
             other => vec![key(1000 + other)],
         };
         let path = format!("part-{number}.parquet");
-        files.push(DataFile { path, size: 1, rows: Some(keys.len() as u64) });
+        files.push(DataFile {
+            path,
+            size: 1,
+            rows: Some(keys.len() as u64),
+            partition: PartitionValues::new(),
+        });
         let path = key_path(&table, &files[files.len() - 1].path);
         store.put(&path, encode(&sorted(keys)).0.into()).await.unwrap();
     }
@@ -167,7 +173,12 @@ async fn the_keys_decide_about_candidates_of_an_index() {
     let catalog = catalog();
     let contract = catalog.contract("visit").unwrap();
     let keys: Arc<[Key]> = hashed_keys(MAX_KEYS_WITHOUT_INDEX as u64 * 2, 1).into();
-    let file = DataFile { path: "part-1.parquet".to_owned(), size: 1, rows: Some(keys.len() as u64) };
+    let file = DataFile {
+        path: "part-1.parquet".to_owned(),
+        size: 1,
+        rows: Some(keys.len() as u64),
+        partition: PartitionValues::new(),
+    };
     let table = Path::from("tables/visit");
     let path = key_path(&table, &file.path);
     let (bytes, known) = encode(&sorted(keys.clone()));
@@ -206,7 +217,12 @@ async fn an_index_of_another_format_than_its_key_file_is_ignored() {
     let contract = catalog.contract("visit").unwrap();
     let keys = sorted(hashed_keys(MAX_KEYS_WITHOUT_INDEX as u64 * 2, 1));
     let (bytes, known) = encode(&keys);
-    let file = DataFile { path: "part-1.parquet".to_owned(), size: 1, rows: Some(keys.keys.len() as u64) };
+    let file = DataFile {
+        path: "part-1.parquet".to_owned(),
+        size: 1,
+        rows: Some(keys.keys.len() as u64),
+        partition: PartitionValues::new(),
+    };
     // The index of the current format is cached, and the store has the former format, whose keys begin at another
     // offset.
     let former = [&FORMER_MAGIC_WITH_INDEX[..], &bytes[8..16], &bytes[HEADER_BYTES..]].concat();
@@ -255,7 +271,12 @@ fn caches_share_one_budget() {
     cache.insert("a", cached(&sorted([key(1), key(2)])));
     cache.insert("b", cached(&sorted([key(3), key(4)])));
     assert!(cache.files.contains_key("a") && !cache.files.contains_key("b"));
-    cache.retain(&[DataFile { path: "c".to_owned(), size: 1, rows: None }]);
+    cache.retain(&[DataFile {
+        path: "c".to_owned(),
+        size: 1,
+        rows: None,
+        partition: PartitionValues::new(),
+    }]);
     cache.insert("b", cached(&sorted([key(3), key(4)])));
     assert!(cache.files.contains_key("b"));
     let mut other = KeyCache::new(budget);

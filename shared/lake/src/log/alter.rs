@@ -17,8 +17,6 @@ use super::kernel::build_engine;
 use super::{CommitInfo, FileChanges, TableLog};
 use crate::error::LakeError;
 
-/// The property that gives columns other names in data files (Delta protocol, "Column Mapping").
-const COLUMN_MAPPING: &str = "delta.columnMapping.mode";
 /// A column that the kernel adds so that it writes the metadata; it is taken out again.
 const PLACEHOLDER: &str = "_pinlake_placeholder";
 
@@ -35,7 +33,7 @@ impl TableLog {
     /// Plans to give columns the types of `fields`. The table's columns stay in their order.
     ///
     /// # Errors
-    /// If there is no table, or it has another name for its columns in data files.
+    /// If there is no table, or it does not have the columns.
     pub(crate) async fn alter_types(
         &self,
         fields: &[Field],
@@ -51,23 +49,28 @@ impl TableLog {
             snapshot: self.snapshot.clone(),
             head: None,
             files: Vec::new(),
+            partition_columns: Vec::new(),
         };
         let version = self.version().map_or(0, |version| version + 1);
         log.apply_commit(version, Bytes::from(metadata.clone()), None).await?;
         Ok(AlteredLog { log, metadata })
     }
 
-    /// The action that gives the table these columns, and these properties in addition to its own, as a line of JSON.
+    /// The action that gives the table these columns, partition columns, and these properties in addition to its own, as a line of JSON.
     ///
     /// # Errors
     /// As [`Self::alter_types`].
     pub(crate) fn build_metadata(
         &self,
         columns: &Schema,
+        partition_columns: &[String],
         properties: &[(String, String)],
         info: &CommitInfo,
     ) -> Result<String, LakeError> {
-        self.edit_metadata(info, |metadata| set_columns(metadata, columns, properties))
+        self.edit_metadata(info, |metadata| {
+            metadata["partitionColumns"] = partition_columns.into();
+            set_columns(metadata, columns, properties)
+        })
     }
 
     /// Has the kernel write the table's metadata, and edits it.
@@ -76,12 +79,6 @@ impl TableLog {
         info: &CommitInfo,
         edit: impl FnOnce(&mut Value) -> Result<(), String>,
     ) -> Result<String, LakeError> {
-        if self.snapshot.as_ref().is_some_and(|snapshot| has_column_mapping(snapshot)) {
-            let why = format!(
-                "its columns have other names in data files ({COLUMN_MAPPING}), so they cannot be changed"
-            );
-            return Err(LakeError::SchemaChanged { dataset: self.dataset.clone(), why });
-        }
         let commit =
             self.build_add_columns_commit(&[Field::new(PLACEHOLDER, DataType::Boolean, true)], info)?;
         let mut actions = serde_json::Deserializer::from_slice(&commit).into_iter::<Value>();
@@ -115,13 +112,6 @@ impl AlteredLog {
         altered.extend_from_slice(self.metadata.as_bytes());
         Ok(altered.into())
     }
-}
-
-fn has_column_mapping(snapshot: &delta_kernel::Snapshot) -> bool {
-    snapshot
-        .table_properties()
-        .column_mapping_mode
-        .is_some_and(|mode| mode != delta_kernel::table_features::ColumnMappingMode::None)
 }
 
 /// Sets the types of columns in a `metaData` action.

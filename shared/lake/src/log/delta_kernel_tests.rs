@@ -66,11 +66,11 @@ impl KernelTable {
     /// The number of rows of the newest version, from the log's statistics.
     fn rows(&self) -> u64 {
         let scan = self.snapshot().scan_builder().build().unwrap();
-        let mut files = Vec::new();
+        let mut found = FoundFiles::default();
         for metadata in scan.scan_metadata(&self.engine).unwrap() {
-            files = metadata.unwrap().visit_scan_files(files, push_data_file).unwrap();
+            found = metadata.unwrap().visit_scan_files(found, push_data_file).unwrap();
         }
-        files.iter().filter_map(|file| file.rows).sum()
+        found.files.iter().filter_map(|file| file.rows).sum()
     }
 }
 

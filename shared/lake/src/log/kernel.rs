@@ -31,8 +31,15 @@ pub(super) fn build_engine(store: Arc<dyn ObjectStore>) -> DefaultEngine<InlineE
 /// # Errors
 /// If there is none.
 pub(super) fn read_captured_commit(mirror: &InMemory) -> object_store::Result<Bytes> {
-    let path = Path::from(CAPTURED);
-    complete(async { mirror.get(&path).await?.bytes().await })
+    read_mirrored(mirror, &Path::from(CAPTURED))
+}
+
+/// The bytes of a file in the in-memory copy.
+///
+/// # Errors
+/// If there is no such file.
+pub(super) fn read_mirrored(mirror: &InMemory, path: &Path) -> object_store::Result<Bytes> {
+    complete(async { mirror.get(path).await?.bytes().await })
 }
 
 /// Writes a commit to the in-memory copy, not to the log. [`crate::commit`] puts it into the log.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use pinlake_schema::Contract;
 use pinlake_store::{delete_all_if_exist, read_if_exists};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,11 @@ pub(super) const FOLDER: &str = "_pinlake_rebuild";
 const PROGRESS: &str = "progress.json";
 /// What commits that keep all rows call themselves.
 const MERGE: &str = "OPTIMIZE";
+
+/// The folder of a copy: another one for each form of the table, so that a rebuild only continues one of the same form.
+pub(super) fn name_copy(contract: &Contract) -> String {
+    [&[contract.hash().to_owned()], contract.partition_by.as_slice()].concat().join("-")
+}
 
 /// Which data files of the table were carried over.
 #[derive(Debug, Default, Serialize, Deserialize)]

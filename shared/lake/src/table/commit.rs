@@ -15,7 +15,8 @@ use crate::commit::{PutOutcome, put_log_entry};
 use crate::data_file::{self, EncodedFile, Rows};
 use crate::error::LakeError;
 use crate::keys::{self, FileKeys, SortedKeys};
-use crate::log::{CommitInfo, FileChanges, Operation, RowCounts, TableLog};
+use crate::log::{AddedFile, CommitInfo, FileChanges, Operation, RowCounts, TableLog};
+use crate::partition::PartitionValues;
 
 /// Table properties: the contract that created the table.
 const CONTRACT_PROPERTY: &str = "pinlake.contract";
@@ -57,13 +58,20 @@ pub(super) struct StagedCommit {
 /// A data file that is written with its key file.
 #[derive(Debug)]
 pub(super) struct StagedFile {
-    /// Relative to the table's folder.
+    /// Relative to the table's folder, URL-encoded.
     pub path: String,
     pub file: EncodedFile,
+    pub partition: PartitionValues,
     /// The keys of its rows.
     pub keys: SortedKeys,
     /// What to cache of them once the file is committed.
     pub cached_keys: FileKeys,
+}
+
+impl StagedFile {
+    pub(super) fn as_added(&self) -> AddedFile<'_> {
+        AddedFile { path: &self.path, file: &self.file, partition: &self.partition }
+    }
 }
 
 /// The properties that a table has of the contract that its rows were written under first.
@@ -141,7 +149,7 @@ impl Table {
         let modified_ms = self.env.clock.now().timestamp_millis();
         let changes = FileChanges {
             operation: staged.operation,
-            adds: staged.adds.iter().map(|added| (added.path.as_str(), &added.file)).collect(),
+            adds: staged.adds.iter().map(StagedFile::as_added).collect(),
             removes: staged.removes.iter().map(String::as_str).collect(),
             deleted_keys: staged.deleted_keys,
         };
@@ -182,25 +190,36 @@ impl Table {
         let contract = &self.contract;
         let properties = contract_properties(contract).to_vec();
         let info = self.build_commit_info(RowCounts::default());
-        let commit = log.build_create_commit(&contract.table_schema(), properties, &info)?;
+        let commit =
+            log.build_create_commit(&contract.table_schema(), &contract.partition_by, properties, &info)?;
         put_log_entry(&*self.store, &log.entry_path(0), &commit, &info.attempt, &self.env.rng).await?;
         log.refresh(&*self.store).await
     }
 
-    /// Writes rows as a data file with its key file. Both exist before a commit names them. `keys` are those of the
-    /// rows.
+    /// Writes rows of one partition as a data file with its key file. Both exist before a commit names them. `keys` are those of the rows.
     pub(super) async fn stage_file(
         &self,
         log: &TableLog,
         rows: &[Rows],
         keys: SortedKeys,
+        partition: &PartitionValues,
     ) -> Result<StagedFile, LakeError> {
         let dataset = &self.contract.name;
         let state = log.write_state()?;
-        let context = state.write_context_builder().build().map_err(LakeError::delta(dataset))?;
+        let context = log.write_context(&state, partition)?;
         let schema = context.physical_data_schema();
+        let stored: Vec<Rows>;
+        let rows = if partition.is_empty() {
+            rows
+        } else {
+            let stripped = rows.iter().map(|rows| rows.without_columns(partition));
+            stored = stripped.collect::<Result<_, _>>().map_err(LakeError::encode(dataset))?;
+            &stored
+        };
         let file = data_file::encode(dataset, rows, keys.epoch, state.stats_columns(), schema.as_ref())?;
-        let path = format!("part-{}.parquet", self.env.rng.id());
+        let path = context.write_dir().join(&format!("part-{}.parquet", self.env.rng.id()));
+        let path = path.map_err(LakeError::encode(dataset))?;
+        let path = context.resolve_file_path(&path).map_err(LakeError::delta(dataset))?;
         let data_path = data_file::absolute_path(&self.root, &path);
         let key_path = keys::key_path(&self.root, &path);
         let put = async |at: &Path, bytes: Bytes| {
@@ -208,7 +227,7 @@ impl Table {
         };
         let (key_file, cached_keys) = keys::encode(&keys);
         futures::future::try_join(put(&data_path, file.bytes.clone()), put(&key_path, key_file)).await?;
-        Ok(StagedFile { path, file, keys, cached_keys })
+        Ok(StagedFile { path, file, partition: partition.clone(), keys, cached_keys })
     }
 
     /// Writes a checkpoint. It only makes reads faster, so a failure is logged and not returned.

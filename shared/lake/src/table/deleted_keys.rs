@@ -25,6 +25,7 @@ use super::Table;
 use crate::data_file;
 use crate::error::LakeError;
 use crate::log::TableLog;
+use crate::partition::PartitionValues;
 
 const FOLDER: &str = "_pinlake_deleted";
 /// The column with the time at which a key was deleted.
@@ -65,7 +66,8 @@ impl DeletedKeys {
                            until they are forgotten";
                 return Err(LakeError::SchemaChanged { dataset: contract.name.clone(), why: why.to_owned() });
             }
-            data_file::conform(&file.rows, &columns).map_err(LakeError::encode(&contract.name))
+            data_file::conform(&file.rows, &columns, &PartitionValues::new())
+                .map_err(LakeError::encode(&contract.name))
         };
         self.files.iter().map(conform).collect()
     }

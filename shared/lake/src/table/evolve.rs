@@ -168,7 +168,7 @@ impl Table {
         let added: Vec<&StagedFile> = rewritten.0.values().flatten().collect();
         let changes = FileChanges {
             operation: Operation::ChangeTypes,
-            adds: added.iter().map(|added| (added.path.as_str(), &added.file)).collect(),
+            adds: added.iter().map(|added| added.as_added()).collect(),
             removes: rewritten.0.keys().map(String::as_str).collect(),
             deleted_keys: None,
         };
@@ -196,7 +196,8 @@ impl Table {
         let mut rows: Vec<Rows> = Vec::new();
         for batch in data_file::open(&path, bytes)?.batches {
             let batch = batch.map_err(LakeError::damaged(&path))?;
-            let widened = data_file::conform(&batch, &columns).map_err(LakeError::damaged(&path))?;
+            let widened =
+                data_file::conform(&batch, &columns, &file.partition).map_err(LakeError::damaged(&path))?;
             self.check_same_values(&batch, &widened, file)?;
             rows.push(widened.into());
         }
@@ -204,7 +205,7 @@ impl Table {
             return Ok(None);
         }
         let keys = reader.read_all(file, &mut state.keys).await?;
-        self.stage_file(&altered.log, &rows, keys).await.map(Some)
+        self.stage_file(&altered.log, &rows, keys, &file.partition).await.map(Some)
     }
 
     /// Checks that values of int64 are the same in float64, which has fewer digits.

@@ -6,6 +6,7 @@ use arrow::array::{Array, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use futures::{StreamExt, TryStreamExt};
 use pinlake_schema::{Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
 use rayon::slice::ParallelSliceMut;
 
@@ -15,7 +16,13 @@ use crate::data_file::Rows;
 use crate::error::LakeError;
 use crate::keys::epoch::EarlierEpoch;
 use crate::keys::{EarlierRow, EpochKeys, Key, KeyReader, Presence, SortedKeys, key_at, keys_in_column};
-use crate::log::{Operation, RowCounts};
+use crate::log::{Operation, RowCounts, TableLog};
+use crate::partition::{self, PartitionRows, PartitionValues};
+
+/// The most partitions that one commit adds files to. Each is a line of the commit and two objects.
+const MAX_PARTITIONS: usize = 4096;
+/// Data files that are written at the same time.
+const CONCURRENCY: usize = 16;
 
 /// What one insert did: `read = inserted + superseded + duplicates + outdated + deleted`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -101,8 +108,57 @@ impl Table {
         }
         let SortedKeys { epoch, keys: own } = reader.read_all(&file, &mut state.keys).await?;
         let own: Vec<Key> = own.iter().filter(|key| !keys.contains(*key)).copied().collect();
-        self.stage_file(&state.log, &kept, SortedKeys { epoch, keys: own.into() }).await.map(Some)
+        let keys = SortedKeys { epoch, keys: own.into() };
+        self.stage_file(&state.log, &kept, keys, &file.partition).await.map(Some)
     }
+}
+
+impl Table {
+    /// Writes the rows whose keys are not `present` as data files, one for each partition.
+    ///
+    /// # Errors
+    /// [`LakeError::TooManyPartitions`]; if the store fails.
+    pub(super) async fn stage_absent_rows(
+        &self,
+        log: &TableLog,
+        input: &InsertBatch<'_>,
+        present: &[bool],
+        columns: &SchemaRef,
+    ) -> Result<Vec<StagedFile>, LakeError> {
+        let dataset = &self.contract.name;
+        let keys = input.list_absent(present);
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let epoch = self.key_epoch()?;
+        let partition_columns = log.partition_columns();
+        if partition_columns.is_empty() {
+            let rows = input.select_absent(present, columns).map_err(LakeError::encode(dataset))?;
+            let keys = SortedKeys { epoch, keys: keys.into() };
+            return Ok(vec![self.stage_file(log, &rows, keys, &PartitionValues::new()).await?]);
+        }
+        let parts = input.split_absent(present, columns, partition_columns);
+        let parts = parts.map_err(LakeError::encode(dataset))?;
+        if parts.len() > MAX_PARTITIONS {
+            return Err(LakeError::TooManyPartitions {
+                dataset: dataset.clone(),
+                columns: partition_columns.join(", "),
+                found: parts.len(),
+                limit: MAX_PARTITIONS,
+            });
+        }
+        let stage = async |PartitionRows { values, rows, keys }: PartitionRows| {
+            self.stage_file(log, &rows, SortedKeys { epoch, keys: keys.into() }, &values).await
+        };
+        futures::stream::iter(parts).map(stage).buffered(CONCURRENCY).try_collect().await
+    }
+}
+
+/// Whether files have these keys, ascending, and no others.
+fn has_keys(files: &[StagedFile], keys: &[Key]) -> bool {
+    let mut own: Vec<Key> = files.iter().flat_map(|file| file.keys.keys.iter().copied()).collect();
+    own.sort_unstable();
+    own == keys
 }
 
 /// An insert in progress.
@@ -161,18 +217,15 @@ impl PrepareCommit for Insert<'_> {
         if let Some(previous) = previous
             && replaced.is_empty()
             && previous.removes.is_empty()
-            && let [file] = previous.adds.as_slice()
-            && file.keys.keys.as_ref() == absent.as_slice()
+            && has_keys(&previous.adds, &absent)
         {
             return Ok(Some(previous));
         }
         let superseded = self.extending.len() as u64;
         let inserted = absent.len() as u64 - superseded;
+        drop(absent);
         let columns = table.columns(log)?;
-        let rows = self.input.select_absent(&self.present, &columns);
-        let rows = rows.map_err(LakeError::encode(&table.contract.name))?;
-        let keys = SortedKeys { epoch: table.key_epoch()?, keys: absent.into() };
-        let mut adds = vec![table.stage_file(log, &rows, keys).await?];
+        let mut adds = table.stage_absent_rows(log, &self.input, &self.present, &columns).await?;
         let mut removes = Vec::with_capacity(replaced.len());
         for (path, keys) in replaced {
             adds.extend(table.stage_without_rows(state, &reader, &path, &keys).await?);
@@ -278,6 +331,20 @@ impl<'a> InsertBatch<'a> {
         counts
     }
 
+    /// The rows of the keys that are not `present` by partition, with `columns` only.
+    fn split_absent(
+        &self,
+        present: &[bool],
+        columns: &SchemaRef,
+        partition_columns: &[String],
+    ) -> Result<Vec<PartitionRows>, ArrowError> {
+        let batches = self.batches.iter().map(|batch| to_columns(batch, columns));
+        let batches = batches.collect::<Result<Vec<_>, _>>()?;
+        let rows = self.keys.iter().copied().zip(self.positions.iter().copied());
+        let absent = rows.zip(present).filter(|(_, present)| !**present).map(|(row, _)| row);
+        partition::split_rows(partition_columns, &batches, absent)
+    }
+
     /// The rows of the keys that are not `present`, in input order, with `columns` only.
     pub(super) fn select_absent(
         &self,
@@ -290,24 +357,28 @@ impl<'a> InsertBatch<'a> {
             masks[*batch as usize][*row as usize] = !present;
         }
         let select = |(batch, mask): (&RecordBatch, Vec<bool>)| {
-            let arrays = columns.fields().iter().map(|field| {
-                // The table may have columns that the contract does not have.
-                let Some(array) = batch.column_by_name(field.name()) else {
-                    return Ok(new_null_array(field.data_type(), batch.num_rows()));
-                };
-                // Keys have a fixed width in landing batches, but not in tables.
-                if array.data_type() == field.data_type() {
-                    Ok(array.clone())
-                } else {
-                    cast(array, field.data_type())
-                }
-            });
-            let rows = RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, ArrowError>>()?)?;
-            Ok(Rows::filter(rows, mask.into()))
+            Ok(Rows::filter(to_columns(batch, columns)?, mask.into()))
         };
         let selected = self.batches.iter().zip(masks).map(select);
         let mut selected: Vec<Rows> = selected.collect::<Result<_, ArrowError>>()?;
         selected.retain(|rows| rows.count() > 0);
         Ok(selected)
     }
+}
+
+/// The columns of a table of a landing batch.
+fn to_columns(batch: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let arrays = columns.fields().iter().map(|field| {
+        // The table may have columns that the contract does not have.
+        let Some(array) = batch.column_by_name(field.name()) else {
+            return Ok(new_null_array(field.data_type(), batch.num_rows()));
+        };
+        // Keys have a fixed width in landing batches, but not in tables.
+        if array.data_type() == field.data_type() {
+            Ok(array.clone())
+        } else {
+            cast(array, field.data_type())
+        }
+    });
+    RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, ArrowError>>()?)
 }

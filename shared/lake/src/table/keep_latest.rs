@@ -303,7 +303,7 @@ impl PrepareCommit for InsertLatest<'_> {
             let compared = self.compare_file(table, &columns, file, &mut blocked, &mut replaced).await?;
             let Some((rows, keys)) = compared else { continue };
             if !rows.is_empty() {
-                adds.push(table.stage_file(log, &rows, keys).await?);
+                adds.push(table.stage_file(log, &rows, keys, &file.partition).await?);
             }
             removes.push(file.path.clone());
         }
@@ -322,13 +322,7 @@ impl PrepareCommit for InsertLatest<'_> {
         }
         let is_written = |outcome: &Outcome| matches!(outcome, Outcome::Inserted | Outcome::Superseded);
         let is_known: Vec<bool> = self.outcomes.iter().map(|outcome| !is_written(outcome)).collect();
-        let new = self.input.list_absent(&is_known);
-        if !new.is_empty() {
-            let rows = self.input.select_absent(&is_known, &columns);
-            let rows = rows.map_err(LakeError::encode(&contract.name))?;
-            let keys = SortedKeys { epoch: table.key_epoch()?, keys: new.into() };
-            adds.push(table.stage_file(log, &rows, keys).await?);
-        }
+        adds.extend(table.stage_absent_rows(log, &self.input, &is_known, &columns).await?);
         let mut number = None;
         if counts.deleted > 0 {
             let rows = self.select_deletes().map_err(LakeError::encode(&contract.name))?;

@@ -4,16 +4,18 @@
 //! small files are rewritten as one, with the same rows and without a change of data for readers of the table's
 //! changes. The old files stay, for readers of older versions.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt};
 
-use super::commit::{PrepareCommit, StagedCommit};
+use super::commit::{PrepareCommit, StagedCommit, StagedFile};
 use super::{CachedState, Table, decode_file};
 use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::keys::{KeyReader, SortedKeys};
 use crate::log::{Operation, RowCounts};
+use crate::partition::PartitionValues;
 
 /// Files below this size are small.
 const SMALL_FILE_BYTES: u64 = 16 << 20;
@@ -55,6 +57,71 @@ impl Table {
     }
 }
 
+impl Table {
+    /// Writes the rows of files of one partition as one file, up to [`MAX_ROW_BYTES`], to which `bytes` counts. `None` if it would replace one
+    /// file only.
+    async fn merge_files(
+        &self,
+        state: &mut CachedState,
+        reader: &KeyReader<'_>,
+        columns: &SchemaRef,
+        mut files: Vec<DataFile>,
+        bytes: &mut usize,
+    ) -> Result<Option<MergedFiles>, LakeError> {
+        let fetches = files.clone().into_iter();
+        let fetches = fetches.map(|file| async move {
+            let fetched = self.fetch_file(&file).await?;
+            Ok::<_, LakeError>((fetched, file.partition))
+        });
+        let mut fetches = futures::stream::iter(fetches).buffered(CONCURRENCY);
+        let (mut rows, mut count) = (Vec::new(), 0);
+        // Decoded one after the other, because only then is the size of the rows known.
+        while *bytes < MAX_ROW_BYTES
+            && let Some(((path, file), partition)) = fetches.try_next().await?
+        {
+            for batch in decode_file(&path, file, columns, &partition)? {
+                *bytes += batch.get_array_memory_size();
+                rows.push(batch.into());
+            }
+            count += 1;
+        }
+        drop(fetches);
+        if count < 2 {
+            return Ok(None);
+        }
+        files.truncate(count);
+        let mut keys = Vec::new();
+        for file in &files {
+            keys.extend_from_slice(&reader.read_all(file, &mut state.keys).await?.keys);
+        }
+        keys.sort_unstable();
+        let keys = SortedKeys { epoch: self.key_epoch()?, keys: keys.into() };
+        // Files of other programs may have no rows.
+        let file = match rows.is_empty() {
+            true => None,
+            false => Some(self.stage_file(&state.log, &rows, keys, &files[0].partition).await?),
+        };
+        Ok(Some(MergedFiles { file, replaces: files.into_iter().map(|file| file.path).collect() }))
+    }
+}
+
+/// A file that is written in place of others; none if they had no rows.
+struct MergedFiles {
+    file: Option<StagedFile>,
+    replaces: Vec<String>,
+}
+
+/// Groups files by partition: those with more than one file, the largest groups first.
+fn group_by_partition(files: Vec<DataFile>) -> Vec<Vec<DataFile>> {
+    let mut groups: BTreeMap<PartitionValues, Vec<DataFile>> = BTreeMap::new();
+    for file in files {
+        groups.entry(file.partition.clone()).or_default().push(file);
+    }
+    let mut groups: Vec<_> = groups.into_values().filter(|files| files.len() > 1).collect();
+    groups.sort_by_key(|files| std::cmp::Reverse(files.len()));
+    groups
+}
+
 struct Merge {
     min_files: usize,
 }
@@ -77,44 +144,29 @@ impl PrepareCommit for Merge {
             return Ok(Some(previous));
         }
         let reader = table.key_reader(&state.log).await?;
-        let mut files = table.select_mergeable_files(state, &reader).await?;
-        if files.len() < self.min_files {
+        let files = table.select_mergeable_files(state, &reader).await?;
+        let parts = group_by_partition(files);
+        // With one partition, the number of files.
+        if 1 + parts.iter().map(|files| files.len() - 1).sum::<usize>() < self.min_files {
             return Ok(None);
         }
         let columns = table.columns(&state.log)?;
-        let fetches = files.clone().into_iter().map(|file| async move { table.fetch_file(&file).await });
-        let mut fetches = futures::stream::iter(fetches).buffered(CONCURRENCY);
-        let (mut rows, mut bytes, mut count) = (Vec::new(), 0, 0);
-        // Decoded one after the other, because only then is the size of the rows known.
-        while bytes < MAX_ROW_BYTES
-            && let Some((path, file)) = fetches.try_next().await?
-        {
-            for batch in decode_file(&path, file, &columns)? {
-                bytes += batch.get_array_memory_size();
-                rows.push(batch.into());
+        let (mut adds, mut removes, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for files in parts {
+            if bytes < MAX_ROW_BYTES
+                && let Some(merged) = table.merge_files(state, &reader, &columns, files, &mut bytes).await?
+            {
+                adds.extend(merged.file);
+                removes.extend(merged.replaces);
             }
-            count += 1;
         }
-        if count < 2 {
+        if removes.is_empty() {
             return Ok(None);
-        }
-        drop(fetches);
-        files.truncate(count);
-        let mut keys = Vec::new();
-        for file in &files {
-            keys.extend_from_slice(&reader.read_all(file, &mut state.keys).await?.keys);
-        }
-        keys.sort_unstable();
-        let keys = SortedKeys { epoch: table.key_epoch()?, keys: keys.into() };
-        // Files of other programs may have no rows.
-        let mut adds = Vec::new();
-        if !rows.is_empty() {
-            adds.push(table.stage_file(&state.log, &rows, keys).await?);
         }
         Ok(Some(StagedCommit {
             operation: Operation::Merge,
             adds,
-            removes: files.into_iter().map(|file| file.path).collect(),
+            removes,
             deleted_keys: None,
             counts: RowCounts::default(),
         }))

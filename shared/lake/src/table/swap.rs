@@ -83,7 +83,8 @@ impl Table {
         let modified_ms = self.env.clock.now().timestamp_millis();
         let commit = state.log.build_commit(&changes, modified_ms, &info)?;
         let properties = contract_properties(&self.contract);
-        let metadata = state.log.build_metadata(&self.contract.table_schema(), &properties, &info)?;
+        let (columns, partition_by) = (self.contract.table_schema(), &self.contract.partition_by);
+        let metadata = state.log.build_metadata(&columns, partition_by, &properties, &info)?;
         let mut lines = String::from_utf8_lossy(&commit).trim_end().to_owned();
         lines.push('\n');
         lines.push_str(&metadata);

@@ -115,7 +115,7 @@ impl<F: UpdateRows> PrepareCommit for Update<F> {
                 self.remove_pending(&keys);
                 continue;
             };
-            let rewritten = table.stage_file(&state.log, &rows, keys).await?;
+            let rewritten = table.stage_file(&state.log, &rows, keys, &file.partition).await?;
             return Ok(Some(StagedCommit {
                 operation: Operation::Update,
                 adds: vec![rewritten],

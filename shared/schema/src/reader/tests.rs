@@ -469,6 +469,24 @@ fn a_contract_says_which_record_is_the_row() {
 }
 
 #[test]
+fn partition_columns_are_checked() {
+    let visit = VISIT.replace("null = [\"-\", \"\"]", "null = [\"-\"]");
+    let with = |columns: &str| visit.replacen("[route]", &format!("partition_by = [{columns}]\n[route]"), 1);
+    let valid = with("\"visitor\"");
+    let catalog = catalog(&[("visit.toml", &valid)]).expect("a valid contract");
+    assert_eq!(catalog.contract("visit").expect("the contract is in the catalog").partition_by, ["visitor"]);
+    for (columns, expected) in [
+        ("\"visiter\"", "partition_by names `visiter`, which is not a column | did you mean `visitor`?"),
+        ("\"at\"", "column `at` is timestamp, by which a table is not partitioned"),
+        ("\"page\"", "column `page` may have an empty text, which Delta makes null in a partition column"),
+        ("\"visitor\", \"at\", \"page\", \"place\"", "all columns are partition columns"),
+    ] {
+        let found = error_messages(&[("visit.toml", &with(columns))]);
+        assert!(found.iter().any(|error| error.contains(expected)), "{columns}: {found:#?}");
+    }
+}
+
+#[test]
 fn rules_of_values_are_checked() {
     const PAGE: &str = "remove_prefix = \"/\"";
     for (from, to, expected) in [

@@ -1,0 +1,123 @@
+//! Partitions of a table: the rows of a data file have the same values of the partition columns, which are in the log and not in the file
+//! (Delta protocol, "Partition Value Serialization").
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::array::cast::AsArray;
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, new_null_array};
+use arrow::compute::{CastOptions, cast, cast_with_options, take, take_record_batch};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use delta_kernel::expressions::Scalar;
+use delta_kernel::schema::{DataType as KernelType, StructType};
+use delta_kernel::{KernelError, KernelResult};
+
+use crate::data_file::Rows;
+use crate::keys::Key;
+
+/// The values of a data file's partition columns as the log has them: text, or null. Empty if the table is not partitioned.
+pub type PartitionValues = BTreeMap<String, Option<String>>;
+
+/// Rows of one partition.
+#[derive(Debug)]
+pub(crate) struct PartitionRows {
+    pub values: PartitionValues,
+    /// In the order of the input.
+    pub rows: Vec<Rows>,
+    /// Their keys, ascending.
+    pub keys: Vec<Key>,
+}
+
+/// A column of `count` times the same partition value. An empty text is null, as the protocol says.
+///
+/// # Errors
+/// If the value is not of the type.
+pub(crate) fn fill_column(
+    value: Option<&str>,
+    data_type: &DataType,
+    count: usize,
+) -> Result<ArrayRef, ArrowError> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Ok(new_null_array(data_type, count));
+    };
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let one = cast_with_options(&StringArray::from(vec![value]), data_type, &strict)?;
+    take(&one, &UInt32Array::from_value(0, count), None)
+}
+
+/// The values in the kernel's form.
+///
+/// # Errors
+/// If the schema does not have a column, or a value is not of its type.
+pub(crate) fn to_scalars(
+    values: &PartitionValues,
+    schema: &StructType,
+) -> KernelResult<HashMap<String, Scalar>> {
+    let scalar = |(name, value): (&String, &Option<String>)| {
+        let field = schema.field(name);
+        let data_type = field.map(|field| field.data_type());
+        let Some(KernelType::Primitive(primitive)) = data_type else {
+            return Err(KernelError::generic(format!("{name} cannot be a partition column")));
+        };
+        let value = value.as_deref().filter(|value| !value.is_empty());
+        let null = || Ok(Scalar::Null(KernelType::Primitive(primitive.clone())));
+        Ok((name.clone(), value.map_or_else(null, |value| primitive.parse_scalar(value))?))
+    };
+    values.iter().map(scalar).collect()
+}
+
+/// Rows of one partition before they are copied: their keys, and for each its batch and its number there.
+#[derive(Default)]
+struct SelectedRows {
+    keys: Vec<Key>,
+    positions: Vec<(u32, u32)>,
+}
+
+/// Splits rows by the values of `columns`. `selected` are the rows, each with its batch, its number there, and its key; keys ascend.
+///
+/// # Errors
+/// If a batch does not have a column, or Arrow cannot compare its values.
+pub(crate) fn split_rows(
+    columns: &[String],
+    batches: &[RecordBatch],
+    selected: impl Iterator<Item = (Key, (u32, u32))>,
+) -> Result<Vec<PartitionRows>, ArrowError> {
+    let Some(first) = batches.first() else { return Ok(Vec::new()) };
+    let places = columns.iter().map(|name| first.schema_ref().index_of(name));
+    let places: Vec<usize> = places.collect::<Result<_, _>>()?;
+    let fields = places.iter().map(|at| SortField::new(first.schema_ref().field(*at).data_type().clone()));
+    let converter = RowConverter::new(fields.collect())?;
+    let values = batches.iter().map(|batch| {
+        let columns: Vec<ArrayRef> = places.iter().map(|at| batch.column(*at).clone()).collect();
+        converter.convert_columns(&columns)
+    });
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+
+    let mut numbers = HashMap::new();
+    let mut parts: Vec<SelectedRows> = Vec::new();
+    for (key, (batch, row)) in selected {
+        let number = *numbers.entry(values[batch as usize].row(row as usize)).or_insert(parts.len());
+        if number == parts.len() {
+            parts.push(SelectedRows::default());
+        }
+        parts[number].keys.push(key);
+        parts[number].positions.push((batch, row));
+    }
+    let finish = |SelectedRows { keys, mut positions }: SelectedRows| {
+        let (batch, row) = positions[0];
+        let values = columns.iter().zip(&places).map(|(name, at)| {
+            let value = batches[batch as usize].column(*at).slice(row as usize, 1);
+            let text = cast(&value, &DataType::Utf8)?;
+            Ok((name.clone(), text.is_valid(0).then(|| text.as_string::<i32>().value(0).to_owned())))
+        });
+        let values = values.collect::<Result<_, ArrowError>>()?;
+        positions.sort_unstable();
+        let by_batch = positions.chunk_by(|a, b| a.0 == b.0).map(|rows| {
+            let at = UInt32Array::from_iter_values(rows.iter().map(|(_, row)| *row));
+            take_record_batch(&batches[rows[0].0 as usize], &at).map(Rows::from)
+        });
+        Ok(PartitionRows { values, rows: by_batch.collect::<Result<_, ArrowError>>()?, keys })
+    };
+    parts.into_iter().map(finish).collect()
+}

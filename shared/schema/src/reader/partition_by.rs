@@ -1,0 +1,65 @@
+//! Parses `partition_by`: the columns by whose values the table is partitioned.
+
+use super::toml_tree::{Diagnostics, Section};
+use super::{check_column_names, values};
+use crate::contract::{Column, Scalar, Type};
+
+/// The most partition columns.
+const MAX_COLUMNS: usize = 4;
+
+pub(super) fn parse(
+    document: &Section<'_>,
+    columns: &[Column],
+    is_quarantine: bool,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Vec<String> {
+    let names = document.strings("partition_by", diagnostics);
+    let Some(first) = names.first() else { return Vec::new() };
+    if is_quarantine {
+        diagnostics.add(first.span.clone(), "quarantine has no partitions", "remove `partition_by`");
+        return Vec::new();
+    }
+    check_column_names("partition_by", &names, columns, diagnostics);
+    if let Some(item) = names.get(MAX_COLUMNS) {
+        diagnostics.add(
+            item.span.clone(),
+            format!("`partition_by` may have {MAX_COLUMNS} columns"),
+            "name fewer: each combination of values has files of its own",
+        );
+    }
+    if names.len() == columns.len() {
+        diagnostics.add(
+            first.span.clone(),
+            "all columns are partition columns, and data files would have none",
+            "name fewer",
+        );
+    }
+    for name in &names {
+        let Some(column) = columns.iter().find(|column| column.name == name.value) else { continue };
+        if !can_partition(column.data_type) {
+            diagnostics.add(
+                name.span.clone(),
+                format!(
+                    "column `{}` is {}, by which a table is not partitioned",
+                    name.value, column.data_type
+                ),
+                "name a column of dates, texts, integers or booleans with few values",
+            );
+        } else if column.data_type.scalar() == Scalar::String && !column.null.iter().any(String::is_empty) {
+            diagnostics.add(
+                name.span.clone(),
+                format!(
+                    "column `{}` may have an empty text, which Delta makes null in a partition column",
+                    name.value
+                ),
+                "write null = [\"\"] in the column, so that an empty text is null from the start",
+            );
+        }
+    }
+    values(names)
+}
+
+fn can_partition(data_type: Type) -> bool {
+    use Scalar::{Boolean, Date, Int32, Int64, String};
+    matches!(data_type, Type::Scalar(String | Int64 | Int32 | Boolean | Date))
+}
