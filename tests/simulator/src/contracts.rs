@@ -8,6 +8,8 @@ use pinlake_schema::Catalog;
 pub const DATASETS: [&str; 4] = ["visit", "click", "page", "draft"];
 /// The dataset that only topic and file names identify, not a shape or a partition key.
 pub const MEMO: &str = "memo";
+/// The dataset that keeps the latest record, which only [`CatalogVersion::Latest`] has.
+pub const ORDER: &str = "order";
 /// The topic of [`MEMO`].
 pub const TOPIC: &str = "0a1b.memo";
 
@@ -31,6 +33,8 @@ pub enum CatalogVersion {
     /// Adds a column to `visit`, for which many records have a value ([`more`]): its rows have to gain the values. It is the last one to be
     /// deployed, because the table then refuses the others.
     Extended,
+    /// Adds the dataset [`ORDER`]. It is deployed at the beginning.
+    Latest,
 }
 
 impl CatalogVersion {
@@ -51,14 +55,19 @@ pub fn catalog(catalog_version: CatalogVersion) -> Arc<Catalog> {
     static EXCHANGEABLE: LazyLock<[Arc<Catalog>; 7]> =
         LazyLock::new(|| CatalogVersion::EXCHANGEABLE.map(build));
     static EXTENDED: LazyLock<Arc<Catalog>> = LazyLock::new(|| build(CatalogVersion::Extended));
-    EXCHANGEABLE.get(catalog_version as usize).unwrap_or(&EXTENDED).clone()
+    static LATEST: LazyLock<Arc<Catalog>> = LazyLock::new(|| build(CatalogVersion::Latest));
+    match catalog_version {
+        CatalogVersion::Extended => EXTENDED.clone(),
+        CatalogVersion::Latest => LATEST.clone(),
+        other => EXCHANGEABLE[other as usize].clone(),
+    }
 }
 
 #[expect(clippy::expect_used, reason = "the texts are constants of this file")]
 fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
     let identity = |dataset| match (dataset, catalog_version) {
         ("click", _) => "\"record\"",
-        ("page" | "memo", _) => "[\"id\"]",
+        ("page" | "memo" | ORDER, _) => "[\"id\"]",
         ("visit", CatalogVersion::Rekeyed) => "[\"id\"]",
         _ => "\"row\"",
     };
@@ -88,6 +97,9 @@ fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
     if catalog_version == CatalogVersion::Ambiguous {
         datasets.push("twin");
     }
+    if catalog_version == CatalogVersion::Latest {
+        datasets.push(ORDER);
+    }
     let mut files: Vec<(String, String)> = datasets
         .into_iter()
         .map(|dataset| {
@@ -105,6 +117,11 @@ fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
             let text = match dataset {
                 "page" | "click" => {
                     format!("{text}[[column]]\nname = \"flag\"\ntype = \"boolean\"\nnull = [{flag}]\n")
+                }
+                ORDER => {
+                    let keep = "keep = { latest_by = [\"version\"], delete_when = { op = \"d\" } }\n[route]";
+                    let text = text.replacen("[route]", keep, 1);
+                    format!("{text}[[column]]\nname = \"version\"\ntype = \"int64\"\n")
                 }
                 "visit" if catalog_version == CatalogVersion::Extended => {
                     format!("{text}[[column]]\nname = \"more\"\ntype = \"string\"\n")

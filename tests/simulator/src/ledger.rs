@@ -7,6 +7,7 @@ use pinlake_landing::drain::Acknowledged;
 
 use crate::contracts::{self, Rule};
 use crate::invariants::Copies;
+use crate::orders::Orders;
 
 /// The content of a row in any table: `<dataset>/<id>` or `quarantine/<dataset or ->/<raw bytes>`.
 pub type Content = String;
@@ -70,6 +71,8 @@ pub struct LedgerState {
     pub promises: BTreeMap<Content, Promise>,
     /// Acknowledgements, in order.
     pub receipts: Vec<Receipt>,
+    /// The versions of orders that were acknowledged.
+    pub orders: Orders,
     /// Rows that compactors reported as inserted, by dataset.
     pub inserted: BTreeMap<String, u64>,
     /// Whether the report of a compactor is missing, because it failed or was killed.

@@ -24,10 +24,12 @@ pub mod kinesis;
 pub mod ledger;
 pub mod mutation;
 pub mod operator;
+pub mod orders;
 pub mod process;
 pub mod provoke;
 pub mod queue;
 pub mod reader;
+pub mod rebuild;
 pub mod rng;
 pub mod store;
 pub mod topic;
@@ -94,6 +96,9 @@ async fn simulate(rng: SimRng, scenario: Scenario) -> Report {
         tokio::spawn(operator::watch(world.clone(), queue.clone())),
         tokio::spawn(foreign::interfere(world.clone())),
     ];
+    if !world.scenario.rebuilds.is_empty() {
+        machinery.push(tokio::spawn(rebuild::rebuild_tables(world.clone(), queue.clone())));
+    }
     if world.scenario.topic > 0 {
         machinery.push(tokio::spawn(topic::watch(world.clone(), partition.clone(), queue.clone())));
     }
@@ -112,6 +117,9 @@ async fn simulate(rng: SimRng, scenario: Scenario) -> Report {
     if world.scenario.topic > 0 {
         clients.push(tokio::spawn(topic::produce(world.clone(), partition.clone())));
     }
+    if world.scenario.orders > 0 {
+        clients.push(tokio::spawn(orders::produce(world.clone(), stream.clone())));
+    }
     if world.scenario.files.is_any() {
         clients.push(tokio::spawn(files::drop_files(world.clone(), queue.clone())));
     }
@@ -125,6 +133,7 @@ async fn simulate(rng: SimRng, scenario: Scenario) -> Report {
     let scenario = &world.scenario;
     let people = scenario.deploys.iter().map(|(at, _)| *at).chain(scenario.redrives.iter().copied());
     let people = people.chain(scenario.operators.iter().copied());
+    let people = people.chain(scenario.rebuilds.iter().map(|(at, _)| *at));
     let last = people.max().unwrap_or_default();
     sleep(last.saturating_sub(world.time())).await;
     world.stop_faults();
@@ -139,6 +148,9 @@ async fn simulate(rng: SimRng, scenario: Scenario) -> Report {
         }
     }
     check::check_guarantee(&world).await;
+    if world.scenario.orders > 0 {
+        orders::check_latest(&world).await;
+    }
     world.trace.take_report()
 }
 

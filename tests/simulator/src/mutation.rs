@@ -84,13 +84,15 @@ pub enum Mutation {
     SourceNamesIgnored,
     /// The progress of a file counts for any object that has the file's name now.
     FileVersionIgnored,
+    /// A commit does not name the list of deleted keys.
+    DeletesForgotten,
     /// An insert of clean rows evaluates quarantine under its own catalog only.
     OlderCatalogsIgnored,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 31] = [
+    pub const ALL: [Mutation; 32] = [
         Mutation::UnconditionalCommit,
         Mutation::SilentRebase,
         Mutation::NoRecheck,
@@ -122,6 +124,7 @@ impl Mutation {
         Mutation::SourceNamesIgnored,
         Mutation::FileVersionIgnored,
         Mutation::OlderCatalogsIgnored,
+        Mutation::DeletesForgotten,
     ];
 }
 
@@ -226,6 +229,11 @@ pub(crate) async fn replace_put(
         })
         .ok()
         .or(Some(bytes)),
+        Mutation::DeletesForgotten if kind == "commit" => {
+            let text = String::from_utf8_lossy(&bytes);
+            let lines = text.lines().filter(|line| !line.contains("\"pinlake-deleted-keys\""));
+            Some(lines.map(|line| format!("{line}\n")).collect::<String>().into())
+        }
         Mutation::SourceNamesIgnored if kind == "catalog" => {
             let pair = [CatalogVersion::First, CatalogVersion::Renamed]
                 .map(|catalog_version| contracts::catalog(catalog_version).hash().to_owned());

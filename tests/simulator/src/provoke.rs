@@ -377,6 +377,15 @@ pub const CASES: &[Case] = &[
         },
         violations: &[Violation::Duplicated],
     },
+    Case {
+        mutation: Mutation::DeletesForgotten,
+        safeguard: "keys of deleted rows are remembered",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::BatchTwice, 300)]);
+            scenario.keep_orders(4, Duration::from_secs(20));
+        },
+        violations: &[Violation::Unexpected],
+    },
 ];
 
 /// Sets only these faults and removes deployments and all other unusual events.
@@ -386,6 +395,8 @@ fn only_faults(scenario: &mut Scenario, faults: &[(Fault, u64)]) {
     scenario.redrives.clear();
     scenario.operators.clear();
     scenario.interferences.clear();
+    scenario.rebuilds.clear();
+    scenario.orders = 0;
     scenario.record_age = None;
     scenario.files = FileScenario::default();
     scenario.deploy_lags = [Duration::ZERO; 4];

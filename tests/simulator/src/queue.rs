@@ -305,7 +305,8 @@ pub async fn poll(queue: Arc<Queue>) {
         for (dataset, done) in &outcome.compacted {
             match done {
                 Ok(done) => {
-                    if done.read != done.inserted + done.superseded + done.duplicates {
+                    let kept_out = done.outdated + done.deleted;
+                    if done.read != done.inserted + done.superseded + done.duplicates + kept_out {
                         world.report_violation(Violation::WrongCounts, format!("{dataset}: {done:?}"));
                     }
                     world.ledger.lock().record_reported(dataset, done.inserted);

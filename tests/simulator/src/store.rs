@@ -67,6 +67,7 @@ pub fn classify_path(path: &Path) -> &'static str {
         "topics" => "sink",
         "failed" => "failed",
         "aws" => "discarded",
+        "tables" if path.contains("/_pinlake_rebuild/") => "copy",
         "tables" if path.contains("/_delta_log/") && path.ends_with(".json") => "commit",
         "tables" if path.contains("/_delta_log") => "log",
         "tables" if path.ends_with(".keys") => "keys",

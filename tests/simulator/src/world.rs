@@ -80,6 +80,10 @@ pub struct Scenario {
     pub files: FileScenario,
     /// Actions of other programs on the tables and their times.
     pub interferences: Vec<(Duration, Interference)>,
+    /// Number of orders, whose latest version is kept.
+    pub orders: u64,
+    /// Times of rebuilds, with their datasets.
+    pub rebuilds: Vec<(Duration, &'static str)>,
     /// Number of readers of tables.
     pub readers: u64,
     /// Times at which two operators recover at once.
@@ -134,6 +138,8 @@ impl Scenario {
             shared_keys: if rng.chance(300) { rng.between(1, 700) } else { 0 },
             files: FileScenario::random(rng),
             interferences: Interference::random(rng),
+            orders: 0,
+            rebuilds: Vec::new(),
             readers: if rng.chance(400) { rng.between(1, 2) } else { 0 },
             operators: Vec::new(),
             bounds: random_bounds(rng),
@@ -160,8 +166,15 @@ impl Scenario {
             scenario.paged_listings = false;
         }
         // Decided by what is drawn already: one draw more would change the runs of all seeds.
-        if scenario.interferences.is_empty() && scenario.borderline.is_multiple_of(3) {
-            scenario.extend_visits(Duration::from_millis(4_000 + 15 * scenario.borderline));
+        let (is_undisturbed, after) =
+            (scenario.interferences.is_empty(), Duration::from_millis(4_000 + 15 * scenario.borderline));
+        match scenario.borderline % 3 {
+            0 if is_undisturbed => scenario.extend_visits(after),
+            1 if is_undisturbed => scenario.keep_orders(1 + scenario.borderline % 4, after),
+            2 if is_undisturbed && scenario.deploys.is_empty() => {
+                scenario.rebuilds = vec![(after, "visit"), (after * 2, "click"), (after * 3, "page")];
+            }
+            _ => {}
         }
         scenario
     }
@@ -176,6 +189,18 @@ impl Scenario {
         self.interferences.clear();
         // Enough traffic that equal rows come before and after it.
         (self.requests, self.rows) = (self.requests.max(5), self.rows.max(4));
+    }
+}
+
+impl Scenario {
+    /// Sends versions of this many orders, and rebuilds their table after this long. Their contract is deployed instead of others.
+    pub fn keep_orders(&mut self, orders: u64, rebuilt_after: Duration) {
+        self.orders = orders;
+        self.rebuilds = vec![(rebuilt_after, contracts::ORDER)];
+        self.deploys = vec![(Duration::ZERO, CatalogVersion::Latest)];
+        self.deploy_lags = [Duration::ZERO; 4];
+        self.interferences.clear();
+        self.record_age = None;
     }
 }
 
