@@ -33,7 +33,6 @@ mod canonical_json;
 mod column_builder;
 mod column_cleaner;
 mod compiled_contract;
-mod decimal;
 mod field_table;
 mod json_object;
 mod key;

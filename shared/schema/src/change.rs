@@ -164,7 +164,7 @@ fn describe_changed(before: &Column, after: &Column, is_in_key: bool) -> Vec<Cha
     if before.data_type != after.data_type {
         let types = format!("type {} in place of {}", after.data_type, before.data_type);
         if !before.data_type.widens_to(after.data_type) {
-            add(ChangeClass::Rebuild, types);
+            add(ChangeClass::Rebuild, format!("{types}{}", describe_lost_digits(before, after)));
         } else if is_in_key && !has_same_key_bytes(before.data_type, after.data_type) {
             add(ChangeClass::Rebuild, format!("{types}, and keys cover it"));
         } else {
@@ -205,13 +205,42 @@ fn has_same_keys(before: &Column, after: &Column) -> bool {
 
 /// Whether values of both types have the same bytes in a key.
 fn has_same_key_bytes(before: Type, after: Type) -> bool {
-    before == after || (before.widens_to(after) && after.scalar() == Scalar::Int64)
+    let keeps_form = match (before.scalar(), after.scalar()) {
+        (_, Scalar::Int64) => true,
+        // Keys do not depend on the number of digits.
+        (Scalar::Decimal(_), Scalar::Decimal(_)) => true,
+        _ => false,
+    };
+    before == after || (before.widens_to(after) && keeps_form)
 }
 
 fn describe_limit(before: &Column, after: &Column) -> &'static str {
     match (before.data_type.scalar(), after.data_type.scalar()) {
         (Scalar::Int64, Scalar::Float64) => ", unless a value has more than 53 bits",
         _ => "",
+    }
+}
+
+/// Why a change between types of numbers is not one to a wider type.
+fn describe_lost_digits(before: &Column, after: &Column) -> String {
+    let (own, wanted) = (before.data_type.scalar(), after.data_type.scalar());
+    let Scalar::Decimal(wanted) = wanted else { return String::new() };
+    let digits = match own {
+        Scalar::Decimal(own) => (own.integral_digits(), own.scale()),
+        Scalar::Int32 => (10, 0),
+        Scalar::Int64 => (19, 0),
+        _ => return String::new(),
+    };
+    let describe = |place: &str, before: u8, after: u8| match before <= after {
+        true => None,
+        false => Some(format!("{after} digits {place} the point in place of {before}")),
+    };
+    let lost =
+        [describe("before", digits.0, wanted.integral_digits()), describe("after", digits.1, wanted.scale())];
+    let lost: Vec<String> = lost.into_iter().flatten().collect();
+    match lost.is_empty() {
+        true => String::new(),
+        false => format!(": {}; a rebuild refuses values that do not fit", lost.join(", ")),
     }
 }
 
@@ -328,6 +357,36 @@ mod tests {
             let keys = keys.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
             assert_eq!(columns_added_to_keys(&old, &new), keys, "{identity} {columns}");
         }
+        let decimal = |precision, scale| VISIT.replace("int32", &format!("decimal({precision},{scale})"));
+        let by_page = "identity = [\"page\"]";
+        let named =
+            |columns: &str| columns.replace("type = \"string\"", "type = \"string\"\nrequired = true");
+        for (identity, before, after, class, keys) in [
+            (ROW, decimal(12, 2), decimal(14, 4), Compatible, Some(0)),
+            (ROW, decimal(12, 2), decimal(38, 2), Compatible, Some(0)),
+            (ROW, decimal(12, 2), decimal(12, 4), Rebuild, None),
+            (by_page, decimal(12, 2), decimal(12, 4), Rebuild, Some(0)),
+            (ROW, VISIT.to_owned(), decimal(12, 2), Rebuild, None),
+            (by_page, VISIT.to_owned(), decimal(12, 2), Compatible, Some(0)),
+            (by_page, VISIT.to_owned(), decimal(11, 2), Rebuild, Some(0)),
+            (by_page, widened.clone(), decimal(20, 2), Rebuild, Some(0)),
+            (by_page, widened.clone(), decimal(21, 2), Compatible, Some(0)),
+            (by_page, decimal(12, 2), widened.clone(), Rebuild, Some(0)),
+        ] {
+            let (old, new) = (contract(identity, &named(&before)), contract(identity, &named(&after)));
+            let changes = compare_contracts(&old, &new);
+            assert_eq!(changes.iter().map(|change| change.class).max(), Some(class), "{changes:?}");
+            assert_eq!(columns_added_to_keys(&old, &new).map(|added| added.len()), keys, "{changes:?}");
+        }
+        let words = compare_contracts(&contract(ROW, &decimal(12, 2)), &contract(ROW, &decimal(12, 4)));
+        let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            words,
+            [
+                "column visitor: type decimal(12,4) in place of decimal(12,2): 8 digits before the point in place of 10; a \
+              rebuild refuses values that do not fit"
+            ]
+        );
         // A field that a new column reads is no longer among the others.
         let (old, new) = (contract("rest = \"others\"", VISIT), contract("rest = \"others\"", &added));
         assert_eq!(compare_contracts(&old, &new).iter().map(|change| change.class).max(), Some(Rebuild));

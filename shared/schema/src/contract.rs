@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
 use crate::column_rules::{Checks, DefaultValue, LetterCase};
+use crate::decimal::DecimalType;
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
 use crate::timestamp::TimeFormat;
@@ -277,10 +278,13 @@ pub enum Scalar {
     Binary,
     /// Any JSON value, stored as its text.
     Json,
+    /// Number with a fixed number of digits after the point.
+    Decimal(DecimalType),
 }
 
 impl Scalar {
-    pub(crate) const ALL: [Scalar; 9] = [
+    /// The types that have one name: all but decimals.
+    pub(crate) const NAMED: [Scalar; 9] = [
         Scalar::String,
         Scalar::Int64,
         Scalar::Int32,
@@ -292,8 +296,13 @@ impl Scalar {
         Scalar::Json,
     ];
 
-    /// The name of the type in contracts.
-    pub fn as_str(self) -> &'static str {
+    /// Whether its values are numbers.
+    pub fn is_number(self) -> bool {
+        matches!(self, Scalar::Int64 | Scalar::Int32 | Scalar::Float64 | Scalar::Decimal(_))
+    }
+
+    /// The name of the type in contracts, without its parameters.
+    pub fn name(self) -> &'static str {
         match self {
             Scalar::String => "string",
             Scalar::Int64 => "int64",
@@ -304,10 +313,12 @@ impl Scalar {
             Scalar::Date => "date",
             Scalar::Binary => "binary",
             Scalar::Json => "json",
+            Scalar::Decimal(_) => "decimal",
         }
     }
 
-    fn arrow(self) -> DataType {
+    /// The Arrow type of values.
+    pub fn arrow(self) -> DataType {
         match self {
             Scalar::String | Scalar::Json => DataType::Utf8,
             Scalar::Int64 => DataType::Int64,
@@ -317,9 +328,31 @@ impl Scalar {
             Scalar::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Scalar::Date => DataType::Date32,
             Scalar::Binary => DataType::Binary,
+            // Both are at most 38.
+            Scalar::Decimal(own) => DataType::Decimal128(own.precision(), own.scale() as i8),
+        }
+    }
+
+    fn from_arrow(data_type: &DataType) -> Option<Scalar> {
+        if let DataType::Decimal128(precision, scale) = data_type {
+            return DecimalType::new(*precision, u8::try_from(*scale).ok()?).map(Scalar::Decimal);
+        }
+        Scalar::NAMED.into_iter().find(|scalar| scalar.arrow() == *data_type)
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Decimal(own) => own.fmt(f),
+            other => f.write_str(other.name()),
         }
     }
 }
+
+/// The most digits of integers.
+const INT32_DIGITS: u8 = 10;
+const INT64_DIGITS: u8 = 19;
 
 impl Type {
     /// The Arrow type of a column. The item of a list is called `element`, as readers of Delta tables expect.
@@ -332,20 +365,26 @@ impl Type {
 
     /// The type whose columns have this Arrow type: `string` for `string` and `json`.
     pub fn from_arrow(data_type: &DataType) -> Option<Type> {
-        let find = |wanted: &DataType| Scalar::ALL.into_iter().find(|scalar| scalar.arrow() == *wanted);
         match data_type {
-            DataType::List(element) => find(element.data_type()).map(Type::Array),
-            scalar => find(scalar).map(Type::Scalar),
+            DataType::List(element) => Scalar::from_arrow(element.data_type()).map(Type::Array),
+            scalar => Scalar::from_arrow(scalar).map(Type::Scalar),
         }
     }
 
     /// Whether a column of this type can become one of type `other`, with the same values: `int32` becomes `int64` or `float64`, and `int64`
-    /// becomes `float64` if its values have at most 53 bits. The same holds for arrays of them.
+    /// becomes `float64` if its values have at most 53 bits. Both become a decimal with room for all their values, and a decimal one with
+    /// at least as many digits before and after the point. The same holds for arrays of them.
     pub fn widens_to(self, other: Type) -> bool {
-        use Scalar::{Float64, Int32, Int64};
+        use Scalar::{Decimal, Float64, Int32, Int64};
         let is_same_shape = matches!(self, Type::Array(_)) == matches!(other, Type::Array(_));
-        is_same_shape
-            && matches!((self.scalar(), other.scalar()), (Int32, Int64 | Float64) | (Int64, Float64))
+        let is_wider = match (self.scalar(), other.scalar()) {
+            (Int32, Int64 | Float64) | (Int64, Float64) => true,
+            (Int32, Decimal(wide)) => wide.integral_digits() >= INT32_DIGITS,
+            (Int64, Decimal(wide)) => wide.integral_digits() >= INT64_DIGITS,
+            (Decimal(own), Decimal(wide)) => own != wide && own.fits(wide),
+            _ => false,
+        };
+        is_same_shape && is_wider
     }
 
     /// The type of the value, or of the elements of an array.
@@ -359,8 +398,8 @@ impl Type {
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Type::Scalar(scalar) => f.write_str(scalar.as_str()),
-            Type::Array(scalar) => write!(f, "array<{}>", scalar.as_str()),
+            Type::Scalar(scalar) => scalar.fmt(f),
+            Type::Array(scalar) => write!(f, "array<{scalar}>"),
         }
     }
 }

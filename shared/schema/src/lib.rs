@@ -41,6 +41,7 @@ mod change;
 mod column_rules;
 mod contract;
 mod contract_error;
+pub mod decimal;
 pub mod field_name;
 pub mod field_path;
 mod fingerprint;

@@ -189,6 +189,65 @@ fn numbers_are_in_their_range() {
     }
 }
 
+/// As [`clean_json`], with all the digits of the value in the column.
+fn clean_decimal(column: &str, json: &str) -> String {
+    let contract = format!("name = \"t\"\nversion = 1\n[[column]]\nname = \"c\"\n{column}\n");
+    let mut cleaner = crate::new_cleaner(contracts_of(&[&contract]));
+    cleaner.push(format!("{{\"c\":{json}}}").as_bytes(), Some("t"), &crate::line(1));
+    let cleaned = cleaner.drain();
+    if cleaned[0].contract.name == "t" {
+        return arrow::util::display::array_value_to_string(cleaned[0].rows.column(0), 0).expect("a value");
+    }
+    clean_json(column, json)
+}
+
+#[test]
+fn decimals_are_exact() {
+    const PLAIN: &str = "type = \"decimal(12,2)\"";
+    const EURO: &str =
+        "type = \"decimal(12,2)\"\nlocale = \"de\"\nremove_suffix = \" EUR\"\nmin = 0\ndefault = 0.50";
+    const COUNT: &str = "type = \"decimal(12,2)\"\ncounts = true";
+    for (column, value, expected) in [
+        (PLAIN, "1.5", "1.50"),
+        (PLAIN, "\" 1.500 \"", "1.50"),
+        (PLAIN, "15e-1", "1.50"),
+        (PLAIN, "-0.0", "0.00"),
+        (PLAIN, "9999999999.99", "9999999999.99"),
+        (PLAIN, "null", ""),
+        (PLAIN, "1.505", "t: out_of_range: c: 1.505 does not fit decimal(12,2)"),
+        (PLAIN, "0.30000000000000004", "t: out_of_range: c: 0.30000000000000004 does not fit decimal(12,2)"),
+        (PLAIN, "10000000000", "t: out_of_range: c: 10000000000 does not fit decimal(12,2)"),
+        (PLAIN, "\"abc\"", "t: wrong_type: c: \"abc\" is not a decimal(12,2)"),
+        (PLAIN, "true", "t: wrong_type: c: true is not a decimal(12,2)"),
+        (EURO, "\"6.918,26 EUR\"", "6918.26"),
+        (EURO, "6918.26", "6918.26"),
+        (EURO, "null", "0.50"),
+        (EURO, "\"-0,01 EUR\"", "t: out_of_range: c: -0.01 is less than 0"),
+        (EURO, "\"1.50\"", "t: wrong_type: c: \"1.50\" is not a decimal(12,2) as `de` writes it"),
+        (COUNT, "\"1.23456k\"", "1234.56"),
+        (COUNT, "\"1.234567k\"", "t: out_of_range: c: \"1.234567k\" does not fit decimal(12,2)"),
+        (COUNT, "\"many\"", "t: bad_count: c: \"many\" is not a count such as 12, 12k, 1.2M"),
+        (
+            "type = \"decimal(12,2)\"\nnull = [\"NA\"]\nrequired = true",
+            "\"NA\"",
+            "t: missing_required: c: null in `c`",
+        ),
+        (
+            "type = \"decimal(38,0)\"",
+            "99999999999999999999999999999999999999",
+            "99999999999999999999999999999999999999",
+        ),
+        ("type = \"array<decimal(5,1)>\"", "[1, \"2.5\", null, 3.00]", "[1.0, 2.5, , 3.0]"),
+        (
+            "type = \"array<decimal(5,1)>\"",
+            "[1.25]",
+            "t: out_of_range: c: [1.25] does not fit array<decimal(5,1)>",
+        ),
+    ] {
+        assert_eq!(clean_decimal(column, value), expected, "{column} {value}");
+    }
+}
+
 #[test]
 fn fields_that_no_column_reads_are_kept() {
     let contract = "name = \"t\"\nversion = 1\nrest = \"others\"\n[[column]]\nname = \"id\"\ntype = \"int64\"\n\

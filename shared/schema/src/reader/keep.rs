@@ -71,8 +71,8 @@ pub(super) fn parse(
 }
 
 fn has_order(data_type: Type) -> bool {
-    use Scalar::{Date, Float64, Int32, Int64, String, Timestamp};
-    matches!(data_type, Type::Scalar(String | Int64 | Int32 | Float64 | Timestamp | Date))
+    use Scalar::{Date, Decimal, Float64, Int32, Int64, String, Timestamp};
+    matches!(data_type, Type::Scalar(String | Int64 | Int32 | Float64 | Decimal(_) | Timestamp | Date))
 }
 
 fn parse_delete_rules(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Vec<DeleteRule> {

@@ -111,6 +111,24 @@ fn errors_have_a_place_and_a_suggestion() {
             "array<double>",
             "32: unknown type `array<double>` | did you mean `array<float64>`?",
         ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal\"",
+            "16: unknown type `decimal` | write decimal(precision,scale), such as",
+        ),
+        (
+            "type = \"int64\"",
+            "type = \"NUMERIC(9, 3)\"",
+            "16: unknown type `NUMERIC(9, 3)` | did you mean `decimal(9,3)`?",
+        ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal(9)\"",
+            "16: unknown type `decimal(9)` | did you mean `decimal(9,0)`?",
+        ),
+        ("type = \"int64\"", "type = \"decimal(39,2)\"", "16: unknown type `decimal(39,2)` | write decimal("),
+        ("type = \"int64\"", "type = \"decimal(2,3)\"", "16: unknown type `decimal(2,3)` | write decimal("),
+        ("type = \"int64\"", "type = \"decimal(-1,2)\"", "16: unknown type `decimal(-1,2)` | write decimal("),
         ("remove_prefix = \"/\"", "requierd = true", "28: unknown key `requierd` | did you mean `required`?"),
         (
             "remove_prefix = \"/\"",
@@ -402,7 +420,7 @@ fn rules_of_numbers_are_checked() {
         (
             PAGE,
             "locale = \"de\"",
-            "28: `locale` does not go with the type string | make it int64, int32 or float64, or",
+            "28: `locale` does not go with the type string | make it int64, int32, float64 or decimal, or",
         ),
         (
             "required = true",
@@ -492,7 +510,11 @@ fn rules_of_values_are_checked() {
             "28: `default` is 7, which is not a value of the type string | write default = \"new\"",
         ),
         (PAGE, "one_of = [\"a\"]\ndefault = \"b\"", "29: the default is not an allowed value | allow it"),
-        (PAGE, "min = 7", "28: `min` does not go with the type string | make it int64, int32 or float64, or"),
+        (
+            PAGE,
+            "min = 7",
+            "28: `min` does not go with the type string | make it int64, int32, float64 or decimal, or",
+        ),
         (
             "required = true",
             "required = true\nmin = 0.5",
@@ -503,6 +525,22 @@ fn rules_of_values_are_checked() {
             "required = true\nmin = 2\nmax = 1",
             "20: `max` is less than `min`: no number is allowed",
         ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal(4,2)\"\nmin = 0.001",
+            "17: `min` is 0.001, which is not a value of the type decimal(4,2)",
+        ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal(4,2)\"\ndefault = 100",
+            "17: `default` is 100, which is not a value of the type decimal(4,2) | write default = 0",
+        ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal(4,2)\"\nmin = 0.1\nmax = 0.09",
+            "18: `max` is less than `min`",
+        ),
+        ("type = \"int64\"", "type = \"decimal(4,2)\"\nmin = 0.5\ndefault = 0.49", "18: the default is not"),
         ("array_of", "default = 1\narray_of", "33: `default` does not go with the type array<float64>"),
     ] {
         let found = error_message(from, to);
@@ -535,6 +573,22 @@ fn hashes_cover_the_rules_that_a_column_has() {
     assert_eq!(hash("one_of = [\"a\", \"b\"]"), hash("one_of = [\"b\", \"a\"]"));
     // As before these rules existed.
     assert_eq!(hash("").0, "7e0e3a2dd5fe35b8");
+}
+
+#[test]
+fn decimals_are_a_type() {
+    let text = "name = \"t\"\nversion = 1\nidentity = [\"a\"]\nkeep = { latest_by = [\"a\"] }\n\
+                [[column]]\nname = \"a\"\ntype = \"decimal( 12, 2 )\"\nrequired = true\nlocale = \"de\"\nmax = 9999999999.99\n\
+                [[column]]\nname = \"b\"\ntype = \"array<decimal(38,0)>\"\n";
+    let catalog = catalog(&[("t.toml", text)]).unwrap_or_else(|errors| panic!("{errors}"));
+    let contract = catalog.contract("t").expect("a contract");
+    let types: Vec<String> = contract.columns.iter().map(|column| column.data_type.to_string()).collect();
+    assert_eq!(types, ["decimal(12,2)", "array<decimal(38,0)>"]);
+    for column in &contract.columns {
+        assert_eq!(crate::Type::from_arrow(&column.data_type.arrow()), Some(column.data_type));
+    }
+    let max = contract.columns[0].checks.as_ref().and_then(|checks| checks.max).expect("a bound");
+    assert_eq!(max.to_string(), "9999999999.99");
 }
 
 #[test]
