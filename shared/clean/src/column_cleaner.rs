@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::canonical_json::{write_canonical, write_string};
 use crate::compiled_contract::CompiledContract;
+use crate::derived::{DerivedColumn, derive_cell};
 use crate::field_table::FieldId;
 use crate::localized_number;
 use crate::nested_fields::read_name;
@@ -46,6 +47,11 @@ pub(crate) fn clean_row(
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
             ColumnSource::ArrayOf(_) => cleaner.build_array(fields)?,
             ColumnSource::Rest { except } => cleaner.collect_rest(except, &contract.not_in_rest)?,
+            // Its source may come behind it.
+            ColumnSource::Derived(_) => {
+                row.cells.push(Cell::Null);
+                continue;
+            }
             ColumnSource::Cleaner => Cell::Null,
         };
         if let Some(default) = &column.default
@@ -60,6 +66,18 @@ pub(crate) fn clean_row(
             return Err(cleaner.missing_error(fields));
         }
         row.cells.push(cell);
+    }
+    for DerivedColumn { index, source, part } in contract.derived.iter().copied() {
+        if row.deletes && !contract.in_deletes[index] {
+            continue;
+        }
+        let cell = derive_cell(part, row.cells[source]);
+        let (column, source) = (&contract.contract.columns[index], &contract.contract.columns[source]);
+        if column.required && matches!(cell, Cell::Null) {
+            let detail = format!("{}: `{}`, from which it is derived, is null", column.name, source.name);
+            return Err(RecordError::new(Reason::MissingRequired, detail));
+        }
+        row.cells[index] = cell;
     }
     Ok(())
 }

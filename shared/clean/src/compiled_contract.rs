@@ -7,6 +7,7 @@ use pinlake_schema::field_name::{fold_case, normalize};
 use pinlake_schema::field_path::FieldPath;
 use pinlake_schema::{Column, ColumnSource, Contract, Identity};
 
+use crate::derived::{DerivedColumn, find_derived};
 use crate::field_table::{FieldId, FieldTable};
 use crate::nested_fields::{NestedField, NestedFields};
 use crate::parsed_record::{FieldValue, ParsedRecord};
@@ -24,6 +25,8 @@ pub(crate) struct CompiledContract {
     delete_when: Vec<(Vec<FieldId>, String)>,
     /// For each column whether a record that deletes its row has a value for it.
     pub(crate) in_deletes: Vec<bool>,
+    /// The columns that are computed from others.
+    pub(crate) derived: Vec<DerivedColumn>,
     /// Those of its fields that are inside others.
     pub(crate) nested: NestedFields,
     /// The names of the fields that are not in the column of all others, without regard to case and normal form.
@@ -76,9 +79,15 @@ impl CompiledContract {
             contract.keep.as_ref().is_some_and(|keep| keep.latest_by.contains(&column.name))
                 || matches!(&contract.identity, Identity::Columns(names) if names.contains(&column.name))
         };
+        let mut in_deletes: Vec<bool> = contract.columns.iter().map(in_deletes).collect();
+        let derived = find_derived(contract);
+        for own in &derived {
+            in_deletes[own.source] |= in_deletes[own.index];
+        }
         CompiledContract {
             delete_when,
-            in_deletes: contract.columns.iter().map(in_deletes).collect(),
+            in_deletes,
+            derived,
             shape: ids(&contract.route.shape),
             any_of,
             columns,

@@ -203,13 +203,8 @@ impl KeyEncoder {
         let mut prefix = Vec::new();
         encode_bytes(&mut prefix, DOMAIN);
         encode_bytes(&mut prefix, contract.name.as_bytes());
-        let in_key = |column: &Column| match &contract.identity {
-            Identity::Columns(names) => names.contains(&column.name),
-            Identity::Row => true,
-            Identity::Record => false,
-        };
-        let mut columns: Vec<(usize, &Column)> =
-            contract.columns.iter().enumerate().filter(|(_, column)| in_key(column)).collect();
+        let in_key = |(_, column): &(usize, &Column)| contract.identity.covers(column);
+        let mut columns: Vec<(usize, &Column)> = contract.columns.iter().enumerate().filter(in_key).collect();
         columns.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let columns = columns.into_iter().map(|(index, column)| KeyColumn::new(index, column)).collect();
         let uses_record_identity = contract.identity == Identity::Record;

@@ -33,6 +33,7 @@ mod canonical_json;
 mod column_builder;
 mod column_cleaner;
 mod compiled_contract;
+mod derived;
 mod field_table;
 mod json_object;
 mod key;
@@ -49,6 +50,7 @@ mod row_keys;
 mod timestamp;
 mod typed_fields;
 
+pub use derived::derive_values;
 pub use parsed_record::MAX_RECORD_BYTES;
 pub use reason::{Reason, RecordError};
 pub use record_cleaner::{CleanedRows, Disposition, RecordCleaner, RecordCounts};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::contract::{Column, Contract, Identity, Scalar, Type};
+use crate::contract::{Column, ColumnSource, Contract, Identity, Scalar, Type};
 
 /// What has to happen to a table before it takes rows of the changed contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,11 +91,14 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
     for column in &new.columns {
         match old.columns.iter().find(|own| own.name == column.name) {
             None => changes.push(describe_added(column)),
-            Some(before) => changes.extend(describe_changed(before, column, is_in_key(new, column))),
+            Some(before) => {
+                let is_in_key = old.identity.covers(before) || new.identity.covers(column);
+                changes.extend(describe_changed(before, column, is_in_key));
+            }
         }
     }
     let dropped = old.columns.iter().filter(|column| !has_column(new, &column.name));
-    changes.extend(dropped.map(|column| describe_dropped(column, is_in_key(old, column))));
+    changes.extend(dropped.map(|column| describe_dropped(column, old.identity.covers(column))));
     changes
 }
 
@@ -107,12 +110,18 @@ pub fn columns_added_to_keys(old: &Contract, new: &Contract) -> Option<Vec<Strin
     }
     let keeps_key = |before: &Column| {
         let after = new.columns.iter().find(|column| column.name == before.name);
-        after.is_some_and(|after| has_same_keys(before, after))
+        match after {
+            // A column that was derived, or is from now on, gives no reason to compare rows in another way.
+            Some(after) if !old.identity.covers(before) => !new.identity.covers(after),
+            after => after.is_some_and(|after| new.identity.covers(after) && has_same_keys(before, after)),
+        }
     };
-    if !old.columns.iter().filter(|column| is_in_key(old, column)).all(keeps_key) {
+    let is_relevant = |before: &&Column| old.identity.covers(before) || has_column(new, &before.name);
+    if !old.columns.iter().filter(is_relevant).all(keeps_key) {
         return None;
     }
-    let added = new.columns.iter().filter(|column| is_in_key(new, column) && !has_column(old, &column.name));
+    let added =
+        new.columns.iter().filter(|column| new.identity.covers(column) && !has_column(old, &column.name));
     Some(added.map(|column| column.name.clone()).collect())
 }
 
@@ -130,20 +139,16 @@ fn has_column(contract: &Contract, name: &str) -> bool {
     contract.columns.iter().any(|column| column.name == name)
 }
 
-fn is_in_key(contract: &Contract, column: &Column) -> bool {
-    match &contract.identity {
-        Identity::Row => true,
-        Identity::Columns(names) => names.contains(&column.name),
-        Identity::Record => false,
-    }
-}
-
 fn describe_added(column: &Column) -> Change {
     let required = if column.required { "; records without it are quarantined" } else { "" };
+    let until = match &column.source {
+        ColumnSource::Derived(derivation) => format!(", until a rebuild computes {derivation}"),
+        _ => String::new(),
+    };
     Change {
         column: Some(column.name.clone()),
         class: ChangeClass::Compatible,
-        what: format!("added; null in rows from before{required}"),
+        what: format!("added; null in rows from before{until}{required}"),
     }
 }
 
@@ -386,6 +391,30 @@ mod tests {
                 "column visitor: type decimal(12,4) in place of decimal(12,2): 8 digits before the point in place of 10; a \
               rebuild refuses values that do not fit"
             ]
+        );
+        // Derived columns are not in the keys of whole rows.
+        let timed = format!("{VISIT}[[column]]\nname = \"at\"\ntype = \"timestamp\"\n");
+        let day = |derive: &str| format!("{timed}[[column]]\nname = \"day\"\ntype = \"int32\"\n{derive}");
+        let (by_year, by_month, plain) =
+            (day("derive = \"year(at)\"\n"), day("derive = \"month(at)\"\n"), day(""));
+        for (identity, before, after, class, keys) in [
+            (ROW, &timed, &by_year, Compatible, Some(0)),
+            (BY_VISITOR, &timed, &by_year, Compatible, Some(0)),
+            (ROW, &by_year, &timed, Rebuild, Some(0)),
+            (ROW, &by_year, &by_month, Compatible, Some(0)),
+            (ROW, &by_year, &plain, Rebuild, None),
+            (ROW, &plain, &by_year, Rebuild, None),
+            (BY_VISITOR, &plain, &by_year, Compatible, Some(0)),
+        ] {
+            let (old, new) = (contract(identity, before), contract(identity, after));
+            let changes = compare_contracts(&old, &new);
+            assert_eq!(changes.iter().map(|change| change.class).max(), Some(class), "{changes:?}");
+            assert_eq!(columns_added_to_keys(&old, &new).map(|added| added.len()), keys, "{changes:?}");
+        }
+        let words = compare_contracts(&contract(ROW, &timed), &contract(ROW, &by_year));
+        assert_eq!(
+            words[0].to_string(),
+            "column day: added; null in rows from before, until a rebuild computes year(at)"
         );
         // A field that a new column reads is no longer among the others.
         let (old, new) = (contract("rest = \"others\"", VISIT), contract("rest = \"others\"", &added));

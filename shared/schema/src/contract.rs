@@ -115,6 +115,18 @@ pub enum Identity {
     Record,
 }
 
+impl Identity {
+    /// Whether keys cover the column. A derived column says nothing that its source does not, so a row as a whole is equal without it, and a
+    /// table can gain one without a change to its keys.
+    pub fn covers(&self, column: &Column) -> bool {
+        match self {
+            Identity::Row => !matches!(column.source, ColumnSource::Derived(_)),
+            Identity::Columns(names) => names.contains(&column.name),
+            Identity::Record => false,
+        }
+    }
+}
+
 /// The row of an identity is the latest of its records, in whatever order they arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeepLatest {
@@ -233,8 +245,70 @@ pub enum ColumnSource {
         /// In order, each once.
         except: Vec<String>,
     },
+    /// A part of another column, computed once that is clean.
+    Derived(Derivation),
     /// None: the cleaner fills the columns of quarantine.
     Cleaner,
+}
+
+/// How a column is computed from another one: `date(at)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Derivation {
+    /// The part of its values.
+    pub part: DerivedPart,
+    /// The name of the other column, which is not derived itself.
+    pub column: String,
+}
+
+/// A part of a point in time in UTC, or of a date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DerivedPart {
+    /// The calendar day.
+    Date,
+    /// The year.
+    Year,
+    /// The month, from 1.
+    Month,
+    /// The hour of the day, from 0.
+    Hour,
+}
+
+impl DerivedPart {
+    pub(crate) const ALL: [DerivedPart; 4] =
+        [DerivedPart::Date, DerivedPart::Year, DerivedPart::Month, DerivedPart::Hour];
+
+    /// The name in contracts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DerivedPart::Date => "date",
+            DerivedPart::Year => "year",
+            DerivedPart::Month => "month",
+            DerivedPart::Hour => "hour",
+        }
+    }
+
+    /// The type of the part.
+    pub fn scalar(self) -> Scalar {
+        match self {
+            DerivedPart::Date => Scalar::Date,
+            DerivedPart::Year | DerivedPart::Month | DerivedPart::Hour => Scalar::Int32,
+        }
+    }
+
+    /// Whether values of a type have the part.
+    pub(crate) fn is_part_of(self, data_type: Type) -> bool {
+        match data_type {
+            Type::Scalar(Scalar::Timestamp) => true,
+            Type::Scalar(Scalar::Date) => matches!(self, DerivedPart::Year | DerivedPart::Month),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Derivation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.part.as_str(), self.column)
+    }
 }
 
 impl ColumnSource {
@@ -243,7 +317,7 @@ impl ColumnSource {
         match self {
             ColumnSource::Field(names) => std::slice::from_ref(names),
             ColumnSource::Join { fields, .. } | ColumnSource::ArrayOf(fields) => fields,
-            ColumnSource::Rest { .. } | ColumnSource::Cleaner => &[],
+            ColumnSource::Rest { .. } | ColumnSource::Derived(_) | ColumnSource::Cleaner => &[],
         }
     }
 }

@@ -84,11 +84,7 @@ fn identity_kind(identity: &Identity) -> u64 {
 
 /// The columns that keys cover.
 fn key_columns(contract: &ContractDeclaration) -> impl Iterator<Item = &Column> {
-    contract.columns.iter().filter(|column| match &contract.identity {
-        Identity::Row => true,
-        Identity::Columns(names) => names.contains(&column.name),
-        Identity::Record => false,
-    })
+    contract.columns.iter().filter(|column| contract.identity.covers(column))
 }
 
 /// `json_form` counts if a column of the key is JSON.
@@ -200,6 +196,7 @@ impl Canonical {
             ColumnSource::ArrayOf(fields) => self.number(2).fields(fields),
             ColumnSource::Cleaner => self.number(3),
             ColumnSource::Rest { except } => self.number(4).names(except),
+            ColumnSource::Derived(derivation) => self.number(5).text(&derivation.to_string()),
         };
         // The order of null markers has no meaning.
         let mut null = column.null.clone();

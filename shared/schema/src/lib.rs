@@ -58,8 +58,8 @@ pub use catalog::{Catalog, StreamRoute};
 pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
 pub use column_rules::{Bound, Checks, DefaultValue, LetterCase};
 pub use contract::{
-    Column, ColumnSource, Contract, DeleteRule, FieldNames, FileFormat, Identity, KeepLatest,
-    MisroutedPolicy, Route, Scalar, Type,
+    Column, ColumnSource, Contract, DeleteRule, Derivation, DerivedPart, FieldNames, FileFormat, Identity,
+    KeepLatest, MisroutedPolicy, Route, Scalar, Type,
 };
 pub use contract_error::{ContractError, ContractErrors};
 pub use number_locale::NumberLocale;

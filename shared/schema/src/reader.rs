@@ -3,6 +3,7 @@
 //! A file is read as a tree of values with positions, not through serde, which would stop at the first error and could not suggest a fix.
 
 mod column_rules;
+mod derive;
 mod file_format;
 mod keep;
 mod suggest;
@@ -177,7 +178,7 @@ const CONTRACT_KEYS: [&str; 11] = [
 ];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
-const COLUMN_KEYS: [&str; 24] = [
+const COLUMN_KEYS: [&str; 25] = [
     "name",
     "type",
     "description",
@@ -185,6 +186,7 @@ const COLUMN_KEYS: [&str; 24] = [
     "join",
     "separator",
     "array_of",
+    "derive",
     "null",
     "required",
     "counts",
@@ -277,11 +279,15 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         );
     }
     let mut columns: Vec<Column> = Vec::new();
+    let mut derive_spans = Vec::new();
     let mut complete = true;
     for section in &sections {
         match parse_column(section, is_quarantine, diagnostics) {
             Some((mut column, name_span)) => {
-                column.null.extend(null.iter().cloned());
+                if !matches!(column.source, ColumnSource::Derived(_)) {
+                    column.null.extend(null.iter().cloned());
+                }
+                derive_spans.push(section.key_span("derive").unwrap_or_default());
                 if let Some(twin) = columns.iter().find(|twin| twin.name.eq_ignore_ascii_case(&column.name)) {
                     let problem =
                         format!("column `{}` is there twice: `{}` came before", column.name, twin.name);
@@ -295,6 +301,9 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
             }
             None => complete = false,
         }
+    }
+    if complete {
+        derive::check(&columns, &derive_spans, diagnostics);
     }
     if let Some(rest) = document.string("rest", diagnostics) {
         check_column_name(&rest, diagnostics);
@@ -583,7 +592,7 @@ fn parse_column(
             }
         }
     }
-    if is_time && formats.is_empty() && !is_quarantine {
+    if is_time && formats.is_empty() && !is_quarantine && !section.has("derive") {
         formats = default_formats(scalar);
     }
     let source = if is_quarantine { ColumnSource::Cleaner } else { source };
@@ -676,7 +685,8 @@ fn parse_source(
     name: Option<&str>,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Option<ColumnSource> {
-    let given: Vec<&str> = ["from", "join", "array_of"].into_iter().filter(|key| section.has(key)).collect();
+    let given: Vec<&str> =
+        ["from", "join", "array_of", "derive"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given[..] {
         let span = section.key_span(second).unwrap_or_default();
         diagnostics.add(
@@ -693,6 +703,7 @@ fn parse_source(
             check_paths(&fields, diagnostics);
             ColumnSource::Field(values(fields))
         }
+        Some("derive") => derive::parse(section, diagnostics)?,
         Some("join") => {
             let separator =
                 section.string("separator", diagnostics).map(|text| text.value).unwrap_or_default();

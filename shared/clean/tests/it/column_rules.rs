@@ -241,11 +241,59 @@ fn decimals_are_exact() {
         (
             "type = \"array<decimal(5,1)>\"",
             "[1.25]",
-            "t: out_of_range: c: [1.25] does not fit array<decimal(5,1)>",
+            "t: out_of_range: c: 1.25 does not fit array<decimal(5,1)>",
         ),
     ] {
         assert_eq!(clean_decimal(column, value), expected, "{column} {value}");
     }
+}
+
+#[test]
+fn parts_of_a_time_are_derived() {
+    let column = |name: &str, data_type: &str, more: &str| {
+        format!("[[column]]\nname = \"{name}\"\ntype = \"{data_type}\"\n{more}\n")
+    };
+    let contract = |more: &str| {
+        [
+            "name = \"t\"\nversion = 1\nidentity = [\"id\", \"day\"]\nrest = \"others\"\n",
+            "keep = { latest_by = [\"n\"], delete_when = { op = \"d\" } }\n",
+            &column("id", "int64", "required = true"),
+            // Before the column that it is derived from.
+            &column("day", "date", &format!("derive = \"date(at)\"\n{more}")),
+            &column("year", "int32", "derive = \"year(born)\""),
+            &column("n", "int64", ""),
+            &column("at", "timestamp", "zone = \"Europe/Berlin\""),
+            &column("born", "date", ""),
+        ]
+        .concat()
+    };
+    let catalog = contracts_of(&[&contract("")]);
+    for (record, expected) in [
+        (
+            r#"{"id":1,"n":1,"at":"2024-07-15 01:30:00","born":"1999-12-31","day":"2000-01-01"}"#,
+            r#"{"id":1,"day":"2024-07-14","year":1999,"n":1,"at":"2024-07-14T23:30:00Z","born":"1999-12-31","others":"{\"day\":\"2000-01-01\"}","_deleted":false}"#,
+        ),
+        (
+            r#"{"id":1}"#,
+            r#"{"id":1,"day":null,"year":null,"n":null,"at":null,"born":null,"others":null,"_deleted":false}"#,
+        ),
+        // The key of a deleted row needs the day, and the day the time.
+        (
+            r#"{"id":1,"n":2,"at":"2024-07-15 12:00:00","born":"1999-12-31","op":"d"}"#,
+            r#"{"id":1,"day":"2024-07-15","year":null,"n":2,"at":"2024-07-15T10:00:00Z","born":null,"others":null,"_deleted":true}"#,
+        ),
+    ] {
+        assert_eq!(
+            evaluate(&catalog, record.as_bytes(), Some("t")),
+            format!("clean t {expected}"),
+            "{record}"
+        );
+    }
+    let required = contracts_of(&[&contract("required = true")]);
+    assert_eq!(
+        evaluate(&required, br#"{"id":1}"#, Some("t")),
+        "t: missing_required: day: `at`, from which it is derived, is null"
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, is_nul
 use arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
+use pinlake_clean::derive_values;
 use pinlake_schema::{Column, ColumnSource, Contract, FORMER_KEY_COLUMN, KEY_COLUMN, Scalar, Type};
 use serde::de::IgnoredAny;
 
@@ -71,6 +72,7 @@ impl<'a> Carrier<'a> {
             }
             columns.push(values);
         }
+        self.derive(&mut columns);
         self.find_missing_required(&mut accepted, &columns, &mut example);
         let rows =
             RecordBatch::try_new(self.contract.arrow_schema(), columns).map_err(|error| encode(&error))?;
@@ -78,6 +80,18 @@ impl<'a> Carrier<'a> {
         let rejected = (mask.len() - mask.true_count()) as u64;
         let rows = filter_record_batch(&rows, &mask).map_err(|error| encode(&error))?;
         Ok(Carried { rows: self.add_keys(&rows)?, rejected, example })
+    }
+
+    /// Computes the columns that are derived from others.
+    fn derive(&self, columns: &mut [ArrayRef]) {
+        let own = &self.contract.columns;
+        for (at, column) in own.iter().enumerate() {
+            if let ColumnSource::Derived(derivation) = &column.source
+                && let Some(source) = own.iter().position(|source| source.name == derivation.column)
+            {
+                columns[at] = derive_values(derivation.part, &columns[source]);
+            }
+        }
     }
 
     /// Rejects rows without a value in a required column.
@@ -124,6 +138,7 @@ fn find_sources(contract: &Contract, column: &Column, table: &Schema) -> Vec<Str
         fields.map(|field| field.name()).find(|own| own.eq_ignore_ascii_case(name)).cloned()
     };
     let former: &[String] = match &column.source {
+        ColumnSource::Derived(_) => return Vec::new(),
         ColumnSource::Field(names) => names,
         _ => &[],
     };

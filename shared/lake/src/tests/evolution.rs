@@ -395,6 +395,31 @@ async fn decimals_of_the_key_become_wider_and_rows_stay_known() {
 }
 
 #[tokio::test]
+async fn a_derived_column_is_added_and_a_rebuild_computes_it() {
+    const TIME: &str = "[[column]]\nname = \"time\"\ntype = \"timestamp\"\n";
+    const DAY: &str = "[[column]]\nname = \"day\"\ntype = \"date\"\nderive = \"date(time)\"\n";
+    const YEAR: &str = "[[column]]\nname = \"year\"\ntype = \"int32\"\nderive = \"year(time)\"\n";
+    let (store, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, TIME]), by_row(&[VISITOR, DAY, TIME, YEAR]));
+    let (first, second) =
+        (r#"{"visitor":1,"time":"2020-01-01 23:59:59"}"#, r#"{"visitor":2,"time":"2021-03-01 00:00:00"}"#);
+    push(&lake, &before, &[first, r#"{"visitor":3}"#]).await.unwrap();
+    assert_eq!(counts(&lake, &after, &[first, second]).await, [2, 1, 0, 1], "keys do not change");
+    let rows_after = ["1  2020-01-01T23:59:59Z ", "2 2021-03-01 2021-03-01T00:00:00Z 2021", "3   "];
+    assert_eq!(rows(&lake, &after).await, rows_after);
+    // One key epoch: files of both contracts are merged, and their keys are found.
+    let lake = Lake::new(store.clone(), env(2));
+    assert_eq!(counts(&lake, &after, &[first, second]).await, [2, 0, 0, 2]);
+    lake.table(after.contract("visit").unwrap()).merge_small_files(2).await.unwrap();
+    assert_eq!(rows(&lake, &after).await, rows_after);
+    lake.rebuild(after.contract("visit").unwrap(), |_| {}).await.unwrap();
+    let rebuilt =
+        ["1 2020-01-01 2020-01-01T23:59:59Z 2020", "2 2021-03-01 2021-03-01T00:00:00Z 2021", "3   "];
+    assert_eq!(rows(&lake, &after).await, rebuilt);
+    assert_eq!(counts(&lake, &after, &[first, second]).await, [2, 0, 0, 2]);
+}
+
+#[tokio::test]
 async fn values_that_a_wider_type_would_change_stop_the_change() {
     let (_, lake) = lake();
     let wide = QUANTITY.replace("int64", "float64");

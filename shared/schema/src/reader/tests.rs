@@ -592,6 +592,68 @@ fn decimals_are_a_type() {
 }
 
 #[test]
+fn derived_columns_name_their_source() {
+    let with = |lines: &str| {
+        VISIT.replace("[[column]]\nname = \"page\"", &format!("{lines}\n[[column]]\nname = \"page\""))
+    };
+    let derived = |name: &str, data_type: &str, derive: &str| {
+        format!("[[column]]\nname = \"{name}\"\ntype = \"{data_type}\"\nderive = \"{derive}\"")
+    };
+    let day = derived("day", "date", "date(at)");
+    let all = [
+        day.clone(),
+        derived("y", "int32", "year(at)"),
+        derived("m", "int32", "month( at )"),
+        derived("h", "int32", "hour(at)"),
+    ];
+    let own = catalog(&[("visit.toml", &with(&all.join("\n")))]).unwrap_or_else(|errors| panic!("{errors}"));
+    let own = own.contract("visit").expect("a contract");
+    let sources: Vec<String> = own
+        .columns
+        .iter()
+        .filter_map(|column| match &column.source {
+            crate::ColumnSource::Derived(derivation) => Some(derivation.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sources, ["date(at)", "year(at)", "month(at)", "hour(at)"]);
+    // Keys of whole rows do not cover them; those of named columns may.
+    let row = |text: &str| text.replace("identity = [\"visitor\", \"at\"]", "");
+    let hash = |text: &str| {
+        let found = catalog(&[("visit.toml", text)]).unwrap_or_else(|errors| panic!("{errors}"));
+        let own = found.contract("visit").expect("a contract");
+        (own.hash().to_owned(), own.identity_hash().to_owned())
+    };
+    let (plain, with_day) = (hash(&row(VISIT)), hash(&row(&with(&day))));
+    assert!(plain.0 != with_day.0 && plain.1 == with_day.1);
+    let by_day = with(&day).replace("[\"visitor\", \"at\"]", "[\"visitor\", \"day\"]");
+    assert_ne!(hash(&by_day).1, hash(&VISIT.replace("[\"visitor\", \"at\"]", "[\"visitor\"]")).1);
+    for (lines, expected) in [
+        (derived("day", "date", "day(at)"), "`day(at)` is no part of a column | write derive = \"date(at)\""),
+        (derived("day", "date", "at"), "`at` is no part of a column"),
+        (
+            derived("day", "date", "date(att)"),
+            "derive names `att`, which is not a column | did you mean `at`?",
+        ),
+        (derived("day", "date", "date(visitor)"), "column `visitor` is int64, which has no date"),
+        (
+            derived("day", "timestamp", "date(at)"),
+            "date(at) is date, and the column `day` timestamp | write type = \"date\"",
+        ),
+        (derived("day", "int64", "year(at)"), "year(at) is int32, and the column `day` int64"),
+        (format!("{day}\nfrom = \"x\""), "`from` and `derive` both say where the value comes from"),
+        (format!("{day}\nformats = [\"%Y\"]"), "`formats` has no meaning in a derived column"),
+        (
+            format!("{day}\n{}", derived("y", "int32", "year(day)")),
+            "`day` is a derived column itself | name `at`",
+        ),
+    ] {
+        let found = error_messages(&[("visit.toml", &with(&lines))]);
+        assert!(found.iter().any(|error| error.contains(expected)), "{lines}: {found:#?}");
+    }
+}
+
+#[test]
 fn the_rest_is_a_column() {
     let with_rest = VISIT.replace("version = 1", "version = 1\nrest = \"others\"");
     let found = catalog(&[("visit.toml", &with_rest)]).expect("a valid contract");
