@@ -199,3 +199,32 @@ async fn decimals_are_loaded_and_read_back() {
     ];
     assert_eq!(analyse().await, expected);
 }
+
+/// Records inside documents, with lines that are no data.
+#[tokio::test]
+async fn records_inside_documents_are_loaded_and_totals_are_not() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let contract = "name = \"t\"\nversion = 1\n[file]\nrecords = \"Records[]\"\nskip_when = { kind = \"total\" }\n\
+                    [[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n";
+    write(folder, "datasets/t.toml", contract);
+    let rows: Vec<String> = (0..100_000).map(|id| format!("{{\"id\":{id},\"pad\":\"{id:0>20}\"}}")).collect();
+    write(
+        folder,
+        "a.json",
+        format!(
+            "{{\"version\":\"1\",\"Records\":[{},{{\"kind\":\"total\",\"rows\":100000}}]}}",
+            rows.join(",")
+        ),
+    );
+    let ran = load(folder, &["--dataset", "t", "a.json"]).await;
+    ran.assert_code(0);
+    assert_eq!(counts(&ran), [100_000, 100_000, 0, 0]);
+    assert!(ran.stderr.contains("note: 1 records of t are no data (skip_when)"), "{}", ran.stderr);
+    // A footer of CSV, and a document without the path, which is a record itself.
+    write(folder, "b.csv", "id,kind\n1,row\n100000,row\n,total\n");
+    write(folder, "c.json", "{\"id\": 100001}\n{\"Records\": [{\"id\": \"x\"}]}\n{\"other\": []}\n");
+    let ran = load(folder, &["--dataset", "t", "b.csv", "c.json"]).await;
+    ran.assert_code(0);
+    assert_eq!(counts(&ran), [5, 2, 1, 2]);
+}

@@ -39,6 +39,7 @@ mod json_object;
 mod key;
 mod localized_number;
 mod nested_fields;
+mod nested_records;
 mod parsed_record;
 mod reason;
 mod record_cleaner;
@@ -51,6 +52,7 @@ mod timestamp;
 mod typed_fields;
 
 pub use derived::derive_values;
+pub use nested_records::find_nested_records;
 pub use parsed_record::MAX_RECORD_BYTES;
 pub use reason::{Reason, RecordError};
 pub use record_cleaner::{CleanedRows, Disposition, RecordCleaner, RecordCounts};

@@ -88,6 +88,20 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
         let class = if is_ordered_anew { ChangeClass::Rebuild } else { ChangeClass::Compatible };
         changes.push(Change { column: None, class, what: what.to_owned() });
     }
+    if old.file.records != new.file.records {
+        changes.push(Change {
+            column: None,
+            class: ChangeClass::Compatible,
+            what: "records are elsewhere in files and messages that are read from now on".to_owned(),
+        });
+    }
+    if old.file.skip_when != new.file.skip_when {
+        changes.push(Change {
+            column: None,
+            class: ChangeClass::Compatible,
+            what: "other records are no data; rows from before stay".to_owned(),
+        });
+    }
     for column in &new.columns {
         match old.columns.iter().find(|own| own.name == column.name) {
             None => changes.push(describe_added(column)),

@@ -12,6 +12,7 @@ use crate::column_rules::{Checks, DefaultValue, LetterCase};
 use crate::decimal::DecimalType;
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
+use crate::records_path::RecordsPath;
 use crate::timestamp::TimeFormat;
 use crate::webhook::Webhook;
 use crate::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
@@ -92,6 +93,10 @@ pub struct FileFormat {
     pub encoding: Option<&'static str>,
     /// A row that equals the header is a row.
     pub keeps_repeated_headers: bool,
+    /// Where the records are inside a JSON document.
+    pub records: Option<RecordsPath>,
+    /// A record that meets all of these is no data. None: every record is.
+    pub skip_when: Vec<FieldRule>,
 }
 
 /// What happens to a record that was sent to one dataset and has the shape of another.
@@ -133,14 +138,14 @@ pub struct KeepLatest {
     /// The columns whose values grow with each change, the most significant one first. Null is the least value.
     pub latest_by: Vec<String>,
     /// A record that meets all of these deletes the row. None: no record does.
-    pub delete_when: Vec<DeleteRule>,
+    pub delete_when: Vec<FieldRule>,
     /// How long a deleted row's key is kept, so that an older record does not bring the row back.
     pub remember_deletes: Duration,
 }
 
 /// A condition on a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeleteRule {
+pub struct FieldRule {
     /// The field.
     pub field: String,
     /// Its text. A number or a boolean of the record is compared by its text.
@@ -511,7 +516,8 @@ impl Contract {
         if keep.as_ref().is_some_and(|keep| !keep.delete_when.is_empty()) {
             landing.push(Field::new(DELETED_COLUMN, DataType::Boolean, false));
         }
-        let rules = keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
+        let rules =
+            keep.iter().flat_map(|keep| &keep.delete_when).chain(&file.skip_when).map(|rule| &rule.field);
         let top_level_fields = find_top_level_fields(&columns, route.shape.iter().chain(rules));
         Contract {
             name,
@@ -562,10 +568,11 @@ impl Contract {
     }
 
     /// All fields of a record that the contract names, by name or path, some of them repeatedly: those that columns read, those of its shape,
-    /// those by which its records are recognised, and those that say whether a row is deleted.
+    /// those by which its records are recognised, and those that say whether a row is deleted or a record is data.
     pub fn fields(&self) -> impl Iterator<Item = &String> {
         let read = self.columns.iter().flat_map(|column| column.source.fields()).flatten();
-        let rules = self.keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
+        let rules = self.keep.iter().flat_map(|keep| &keep.delete_when).chain(&self.file.skip_when);
+        let rules = rules.map(|rule| &rule.field);
         read.chain(&self.route.shape).chain(&self.route.any_of).chain(rules)
     }
 

@@ -3,10 +3,11 @@
 use crate::QUARANTINE;
 use crate::column_rules::{DefaultValue, LetterCase};
 use crate::contract::{
-    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, KeepLatest,
-    MisroutedPolicy, Route, Scalar,
+    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FieldRule, FileFormat, Identity,
+    KeepLatest, MisroutedPolicy, Route, Scalar,
 };
 use crate::number_locale::NumberLocale;
+use crate::records_path::RecordsPath;
 use crate::timestamp::TimeFormat;
 
 /// Hashes everything that affects cleaned rows.
@@ -34,11 +35,11 @@ pub(crate) fn hash_output(contract: &ContractDeclaration) -> String {
     if contract.columns.iter().any(is_json) {
         canonical.number(JSON_FORM);
     }
+    if !contract.file.skip_when.is_empty() {
+        canonical.text("skip_when").rules(&contract.file.skip_when);
+    }
     if let Some(KeepLatest { latest_by, delete_when, remember_deletes: _ }) = &contract.keep {
-        canonical.text("keep").names(latest_by).number(delete_when.len() as u64);
-        for rule in delete_when {
-            canonical.text(&rule.field).text(&rule.value);
-        }
+        canonical.text("keep").names(latest_by).rules(delete_when);
     }
     canonical.finish()
 }
@@ -151,7 +152,17 @@ impl Canonical {
         if *file == FileFormat::default() {
             return;
         }
-        let FileFormat { delimiter, quote, escape, comment, encoding, keeps_repeated_headers } = file;
+        // The hash of the contract covers `skip_when`.
+        let FileFormat {
+            delimiter,
+            quote,
+            escape,
+            comment,
+            encoding,
+            keeps_repeated_headers,
+            records,
+            skip_when: _,
+        } = file;
         let byte = |byte: &Option<u8>| byte.map_or(256, u64::from);
         self.text("file")
             .number(byte(delimiter))
@@ -159,6 +170,15 @@ impl Canonical {
             .number(byte(escape));
         self.text(comment.as_deref().unwrap_or_default()).text(encoding.unwrap_or_default());
         self.number(u64::from(*keeps_repeated_headers));
+        self.rule("records", records.as_ref().map(RecordsPath::as_str));
+    }
+
+    fn rules(&mut self, rules: &[FieldRule]) -> &mut Canonical {
+        self.number(rules.len() as u64);
+        for rule in rules {
+            self.text(&rule.field).text(&rule.value);
+        }
+        self
     }
 
     fn names(&mut self, names: &[String]) -> &mut Canonical {

@@ -48,6 +48,7 @@ mod fingerprint;
 mod number_locale;
 mod pattern;
 mod reader;
+pub mod records_path;
 pub mod stream_key;
 mod timestamp;
 mod webhook;
@@ -58,7 +59,7 @@ pub use catalog::{Catalog, StreamRoute};
 pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
 pub use column_rules::{Bound, Checks, DefaultValue, LetterCase};
 pub use contract::{
-    Column, ColumnSource, Contract, DeleteRule, Derivation, DerivedPart, FieldNames, FileFormat, Identity,
+    Column, ColumnSource, Contract, Derivation, DerivedPart, FieldNames, FieldRule, FileFormat, Identity,
     KeepLatest, MisroutedPolicy, Route, Scalar, Type,
 };
 pub use contract_error::{ContractError, ContractErrors};

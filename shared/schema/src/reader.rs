@@ -4,6 +4,7 @@
 
 mod column_rules;
 mod derive;
+mod field_rules;
 mod file_format;
 mod keep;
 mod suggest;

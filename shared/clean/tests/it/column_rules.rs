@@ -297,6 +297,30 @@ fn parts_of_a_time_are_derived() {
 }
 
 #[test]
+fn records_that_are_no_data_are_skipped() {
+    use pinlake_clean::Disposition::{Clean, Quarantined, Skipped};
+    let contract = "name = \"t\"\nversion = 1\n[file]\nskip_when = { kind = \"total\", \"meta.final\" = true }\n\
+                    [[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n";
+    let mut cleaner = crate::new_cleaner(contracts_of(&[contract]));
+    for (record, expected) in [
+        (r#"{"kind":"total","meta":{"final":true}}"#, Skipped),
+        // Even if it breaks the contract otherwise.
+        (r#"{"kind":"total","meta":{"final":"true"},"id":"sum"}"#, Skipped),
+        (r#"{"kind":"total","id":1}"#, Clean),
+        (r#"{"kind":"Total","meta":{"final":true}}"#, Quarantined),
+        (r#"{"kind":"total","meta":{"final":true}"#, Quarantined),
+        (r#"{"id":2}"#, Clean),
+    ] {
+        assert_eq!(cleaner.push(record.as_bytes(), Some("t"), &crate::line(1)), expected, "{record}");
+    }
+    let counts: Vec<_> =
+        cleaner.counts().map(|count| (count.read, count.quarantined, count.skipped)).collect();
+    assert_eq!(counts, [(4, 2, 2)]);
+    let rows: Vec<_> = cleaner.drain().iter().map(|rows| (rows.contract.name.clone(), rows.read)).collect();
+    assert_eq!(rows, [("quarantine".to_owned(), 2), ("t".to_owned(), 2)]);
+}
+
+#[test]
 fn fields_that_no_column_reads_are_kept() {
     let contract = "name = \"t\"\nversion = 1\nrest = \"others\"\n[[column]]\nname = \"id\"\ntype = \"int64\"\n\
                     [[column]]\nname = \"x\"\ntype = \"int64\"\nfrom = [\"a.x\", \"b\"]\n";

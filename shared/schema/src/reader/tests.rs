@@ -654,6 +654,39 @@ fn derived_columns_name_their_source() {
 }
 
 #[test]
+fn a_contract_says_what_the_records_of_a_document_are() {
+    let with = |lines: &str| VISIT.replacen("[[column]]", &format!("[file]\n{lines}\n[[column]]"), 1);
+    let found = catalog(&[(
+        "visit.toml",
+        &with("records = \"data.items[]\"\nskip_when = { \"meta.kind\" = \"total\", n = 0 }"),
+    )]);
+    let found = found.unwrap_or_else(|errors| panic!("{errors}"));
+    let visit = found.contract("visit").expect("a contract");
+    assert_eq!(visit.file.records.as_ref().map(|path| path.as_str()), Some("data.items[]"));
+    assert_eq!(visit.file.skip_when.len(), 2);
+    assert!(visit.top_level_fields().contains(&"meta".to_owned()), "{:?}", visit.top_level_fields());
+    let plain = catalog(&[("visit.toml", VISIT)]).expect("a valid contract");
+    let plain = plain.contract("visit").expect("a contract");
+    // Which records are data affects rows, and not their keys.
+    assert!(plain.hash() != visit.hash() && plain.identity_hash() == visit.identity_hash());
+    let changes: Vec<_> = crate::compare_contracts(plain, visit).iter().map(ToString::to_string).collect();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    for (lines, expected) in [
+        ("records = \"a[k=v].b[]\"", "`a[k=v].b[]` is no path to records: a path to records has no selector"),
+        ("records = \"\"", "`` is no path to records"),
+        (
+            "skip_when = {}",
+            "`skip_when` has 0 conditions, and has 1 to 16 | write skip_when = { kind = \"total\" }",
+        ),
+        ("skip_when = { kind = [1] }", "`kind` is compared with a list"),
+        ("skip_whn = { kind = \"x\" }", "unknown key `skip_whn` | did you mean `skip_when`?"),
+    ] {
+        let found = error_messages(&[("visit.toml", &with(lines))]);
+        assert!(found.iter().any(|error| error.contains(expected)), "{lines}: {found:#?}");
+    }
+}
+
+#[test]
 fn the_rest_is_a_column() {
     let with_rest = VISIT.replace("version = 1", "version = 1\nrest = \"others\"");
     let found = catalog(&[("visit.toml", &with_rest)]).expect("a valid contract");
