@@ -5,8 +5,11 @@ use pinlake_schema::records_path::{RecordsPath, RecordsStep};
 
 use crate::nested_fields::read_name;
 
-/// The records at `path` in a document, in their order. `None` if it is not JSON or does not have the path: then it is a record itself, so
-/// that nothing is lost.
+/// The most records of a document. One of 1 MiB cannot have more.
+const MAX_RECORDS: usize = 1 << 20;
+
+/// The records at `path` in a document, in their order. `None` if it is not JSON, does not have the path, or has more than a million
+/// records: then it is a record itself, so that nothing is lost.
 pub fn find_nested_records<'a>(document: &'a [u8], path: &RecordsPath) -> Option<Vec<&'a [u8]>> {
     let text = simdutf8::basic::from_utf8(document).ok()?;
     let mut walk = Walk { text, found: Vec::new(), has_path: false };
@@ -29,6 +32,9 @@ impl<'a> Walk<'a> {
         let Some((step, rest)) = steps.split_first() else {
             let start = lexer.offset();
             lexer.skip_value()?;
+            if self.found.len() == MAX_RECORDS {
+                return Err(lexer.malformed("too many records"));
+            }
             self.found.push(&self.text.as_bytes()[start..lexer.offset()]);
             return Ok(());
         };
@@ -69,6 +75,13 @@ mod tests {
         let path = RecordsPath::parse(path).unwrap();
         let found = find_nested_records(document.as_bytes(), &path)?;
         Some(found.into_iter().map(|record| String::from_utf8(record.to_vec()).unwrap()).collect())
+    }
+
+    #[test]
+    fn the_number_of_records_is_bounded() {
+        let document = |count: usize| format!("{{\"r\":[{}1]}}", "1,".repeat(count - 1));
+        assert_eq!(records(&document(MAX_RECORDS), "r[]").map(|found| found.len()), Some(MAX_RECORDS));
+        assert_eq!(records(&document(MAX_RECORDS + 1), "r[]"), None);
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
         match old.columns.iter().find(|own| own.name == column.name) {
             None => changes.push(describe_added(column)),
             Some(before) => {
-                let is_in_key = old.identity.covers(before) || new.identity.covers(column);
+                let is_in_key = determines_keys(old, before) || determines_keys(new, column);
                 changes.extend(describe_changed(before, column, is_in_key));
             }
         }
@@ -126,7 +126,9 @@ pub fn columns_added_to_keys(old: &Contract, new: &Contract) -> Option<Vec<Strin
         let after = new.columns.iter().find(|column| column.name == before.name);
         match after {
             // A column that was derived, or is from now on, gives no reason to compare rows in another way.
-            Some(after) if !old.identity.covers(before) => !new.identity.covers(after),
+            Some(after) if !old.identity.covers(before) => {
+                !new.identity.covers(after) && (!determines_keys(old, before) || has_same_keys(before, after))
+            }
             after => after.is_some_and(|after| new.identity.covers(after) && has_same_keys(before, after)),
         }
     };
@@ -151,6 +153,17 @@ fn has_same_identity(old: &Contract, new: &Contract) -> bool {
 
 fn has_column(contract: &Contract, name: &str) -> bool {
     contract.columns.iter().any(|column| column.name == name)
+}
+
+/// Whether keys cover the column, or one that is derived from it.
+fn determines_keys(contract: &Contract, column: &Column) -> bool {
+    let is_derived_from_it = |own: &Column| match &own.source {
+        ColumnSource::Derived(derivation) => {
+            derivation.column == column.name && contract.identity.covers(own)
+        }
+        _ => false,
+    };
+    contract.identity.covers(column) || contract.columns.iter().any(is_derived_from_it)
 }
 
 fn describe_added(column: &Column) -> Change {
@@ -424,6 +437,19 @@ mod tests {
             let changes = compare_contracts(&old, &new);
             assert_eq!(changes.iter().map(|change| change.class).max(), Some(class), "{changes:?}");
             assert_eq!(columns_added_to_keys(&old, &new).map(|added| added.len()), keys, "{changes:?}");
+        }
+        // Nor does the rule of a time change keys, unless they cover what is derived from it.
+        let zoned = by_year.replace("type = \"timestamp\"", "type = \"timestamp\"\nzone = \"Asia/Tokyo\"");
+        for (identity, class, keys) in [
+            (BY_VISITOR, Compatible, Some(0)),
+            ("identity = [\"visitor\", \"day\"]", Rebuild, None),
+            (ROW, Rebuild, None),
+        ] {
+            let (old, new) = (contract(identity, &by_year), contract(identity, &zoned));
+            let changes = compare_contracts(&old, &new);
+            assert_eq!(changes.iter().map(|change| change.class).max(), Some(class), "{changes:?}");
+            assert_eq!(columns_added_to_keys(&old, &new).map(|added| added.len()), keys, "{identity}");
+            assert_eq!(old.identity_hash() == new.identity_hash(), keys.is_some(), "{identity}");
         }
         let words = compare_contracts(&contract(ROW, &timed), &contract(ROW, &by_year));
         assert_eq!(

@@ -98,6 +98,12 @@ fn hash_key_rules(contract: &ContractDeclaration, kind: u64, json_form: Option<u
     let has_json = columns.iter().any(|column| is_json(column));
     for column in columns {
         canonical.column(column);
+        // The rules of its source determine its values.
+        if let ColumnSource::Derived(derivation) = &column.source {
+            contract.columns.iter().filter(|own| own.name == derivation.column).for_each(|source| {
+                canonical.column(source);
+            });
+        }
     }
     if let Some(form) = json_form.filter(|_| has_json) {
         canonical.number(form);
