@@ -248,6 +248,16 @@ impl Unreadable {
 fn print_summaries(summaries: Vec<DatasetSummary>, seconds: f64) -> Result<u64, CliError> {
     let mut all_quarantined = 0;
     for summary in summaries {
+        let DatasetSummary { dataset, read, skipped, .. } = &summary;
+        if *skipped > 0 {
+            let of = dataset.as_deref().unwrap_or("no dataset");
+            console::say(&format!(
+                "note: {skipped} records of {of} are no data (skip_when), and are not among those read"
+            ));
+        }
+        if *read == 0 {
+            continue;
+        }
         let keeps_latest = summary.keeps_latest;
         let shown = |count: u64| Some(count).filter(|count| keeps_latest || *count > 0);
         all_quarantined += summary.quarantined;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -135,4 +137,94 @@ async fn the_standard_input_is_a_file() {
     let ran = child.wait_with_output().await.unwrap();
     let line: Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!((ran.status.code(), &line["inserted"]), (Some(0), &Value::from(2)));
+}
+
+/// The same amounts as NDJSON, CSV and Parquet are the same rows, and queries give them with all their digits.
+#[tokio::test]
+async fn decimals_are_loaded_and_read_back() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let write = |path: &str, text: &str| write(folder, path, text);
+    let contract = |version: u32, data_type: &str| {
+        format!(
+            "name = \"t\"\nversion = {version}\nidentity = [\"id\", \"total\"]\n[[column]]\nname = \"id\"\ntype = \"int64\"\n\
+             required = true\n[[column]]\nname = \"total\"\ntype = \"{data_type}\"\nlocale = \"de\"\nremove_suffix = \" EUR\"\n"
+        )
+    };
+    write("datasets/t.toml", &contract(1, "decimal(12,2)"));
+    write(
+        "a.ndjson",
+        "{\"id\":1,\"total\":6918.26}\n{\"id\":2,\"total\":1.5}\n{\"id\":3}\n{\"id\":4,\"total\":1.505}\n",
+    );
+    write("b.csv", "id,total\n1,\"6.918,26 EUR\"\n2,\"1,500\"\n5,\"-0,05\"\n");
+    let decimals =
+        Decimal128Array::from(vec![691_826, 999_999_999_999]).with_precision_and_scale(18, 2).unwrap();
+    let columns: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(Int64Array::from(vec![1, 6]))), ("total", Arc::new(decimals))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = std::fs::File::create(folder.join("c.parquet")).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    write("queries/all.sql", "SELECT id, total FROM t ORDER BY id");
+    write("queries/some.sql", "SELECT sum(total) AS total, count(*) AS n FROM t WHERE total > 1.50");
+
+    let load = async |file: &str| {
+        let ran = load(folder, &["--dataset", "t", file]).await;
+        ran.assert_code(0);
+        counts(&ran)
+    };
+    assert_eq!(load("a.ndjson").await, [4, 3, 0, 1]);
+    assert_eq!(load("b.csv").await, [3, 1, 2, 0]);
+    assert_eq!(load("c.parquet").await, [2, 1, 1, 0]);
+    let analyse = async || {
+        let args = "analyse --lake lake --datasets datasets --queries queries --format json";
+        let ran = pinlake(folder, &args.split(' ').collect::<Vec<_>>()).await;
+        ran.assert_code(0);
+        let results: Value = serde_json::from_str(&ran.stdout).unwrap();
+        ["all", "some"].map(|name| results[name]["rows"].to_string())
+    };
+    let expected = [
+        "[[1,6918.26],[2,1.5],[3,null],[5,-0.05],[6,9999999999.99]]".to_owned(),
+        "[[10000006918.25,2]]".to_owned(),
+    ];
+    assert_eq!(analyse().await, expected);
+    // More digits before and after the point: the rows stay known, and the query reads the wider type.
+    write("datasets/t.toml", &contract(2, "decimal(20,4)"));
+    write("d.ndjson", "{\"id\":4,\"total\":1.505}\n{\"id\":2,\"total\":\"1,5 EUR\"}\n");
+    assert_eq!(load("d.ndjson").await, [2, 1, 1, 0]);
+    let expected = [
+        "[[1,6918.26],[2,1.5],[3,null],[4,1.505],[5,-0.05],[6,9999999999.99]]".to_owned(),
+        "[[10000006919.755,3]]".to_owned(),
+    ];
+    assert_eq!(analyse().await, expected);
+}
+
+/// Records inside documents, with lines that are no data.
+#[tokio::test]
+async fn records_inside_documents_are_loaded_and_totals_are_not() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let contract = "name = \"t\"\nversion = 1\n[file]\nrecords = \"Records[]\"\nskip_when = { kind = \"total\" }\n\
+                    [[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n";
+    write(folder, "datasets/t.toml", contract);
+    let rows: Vec<String> = (0..100_000).map(|id| format!("{{\"id\":{id},\"pad\":\"{id:0>20}\"}}")).collect();
+    write(
+        folder,
+        "a.json",
+        format!(
+            "{{\"version\":\"1\",\"Records\":[{},{{\"kind\":\"total\",\"rows\":100000}}]}}",
+            rows.join(",")
+        ),
+    );
+    let ran = load(folder, &["--dataset", "t", "a.json"]).await;
+    ran.assert_code(0);
+    assert_eq!(counts(&ran), [100_000, 100_000, 0, 0]);
+    assert!(ran.stderr.contains("note: 1 records of t are no data (skip_when)"), "{}", ran.stderr);
+    // A footer of CSV, and a document without the path, which is a record itself.
+    write(folder, "b.csv", "id,kind\n1,row\n100000,row\n,total\n");
+    write(folder, "c.json", "{\"id\": 100001}\n{\"Records\": [{\"id\": \"x\"}]}\n{\"other\": []}\n");
+    let ran = load(folder, &["--dataset", "t", "b.csv", "c.json"]).await;
+    ran.assert_code(0);
+    assert_eq!(counts(&ran), [5, 2, 1, 2]);
 }

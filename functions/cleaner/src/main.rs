@@ -60,6 +60,7 @@ fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
             (metric::RECORDS, count.read as f64),
             (metric::QUARANTINED, count.quarantined as f64),
             (metric::BYTES, count.bytes as f64),
+            (metric::SKIPPED, count.skipped as f64),
         ];
         metrics.emit(env.clock.now(), count.dataset.as_deref(), &values);
     }

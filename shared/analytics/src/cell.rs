@@ -10,14 +10,15 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use pinlake_results::decimal_to_json;
 use serde_json::Value;
 
 static FORMAT: LazyLock<FormatOptions<'static>> = LazyLock::new(FormatOptions::default);
 
 /// Appends the rows of a batch, each as a `Vec` of cells.
 ///
-/// Integers become JSON numbers without a fraction, floats and decimals numbers with one, NaN and infinities null (JSON
-/// has none), lists arrays, structs objects, bytes Base64, times ISO 8601 (with `Z` if the column is in UTC). Other
+/// Integers become JSON numbers without a fraction, floats numbers with one, decimals numbers with all their digits
+/// ([`decimal_to_json`]), NaN and infinities null (JSON has none), lists arrays, structs objects, bytes Base64, times ISO 8601 (with `Z` if the column is in UTC). Other
 /// types become their text.
 pub(crate) fn append_rows(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Result<(), ArrowError> {
     let columns = batch.columns().iter().map(to_cells).collect::<Result<Vec<_>, _>>()?;
@@ -40,7 +41,11 @@ fn to_cells(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
         UInt8 | UInt16 | UInt32 | UInt64 => {
             cast(column, &UInt64)?.as_primitive::<UInt64Type>().iter().map(Value::from).collect()
         }
-        Float16 | Float32 | Float64 | Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => {
+        Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => {
+            let texts = cast(column, &LargeUtf8)?;
+            texts.as_string::<i64>().iter().map(|text| text.map_or(Value::Null, decimal_to_json)).collect()
+        }
+        Float16 | Float32 | Float64 => {
             // `Value::from(f64)` is null for NaN and infinities.
             cast(column, &Float64)?.as_primitive::<Float64Type>().iter().map(Value::from).collect()
         }
@@ -93,7 +98,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        BinaryArray, Date32Array, Float64Array, Int32Array, ListArray, StringViewArray,
+        BinaryArray, Date32Array, Decimal128Array, Float64Array, Int32Array, ListArray, StringViewArray,
         TimestampMicrosecondArray,
     };
     use serde_json::json;
@@ -116,6 +121,14 @@ mod tests {
         );
         assert_eq!(to_json(BinaryArray::from_opt_vec(vec![Some(b"\xff\x00"), None])), json!(["/wA=", null]));
         assert_eq!(to_json(Date32Array::from(vec![Some(0), None])), json!(["1970-01-01", null]));
+    }
+
+    #[test]
+    fn decimals_keep_their_digits() {
+        let decimals =
+            Decimal128Array::from(vec![Some(691_826), Some(-5), Some(12_345_678_901_234_567_890), None]);
+        let cells = to_json(decimals.with_precision_and_scale(38, 2).unwrap());
+        assert_eq!(cells.to_string(), r#"[6918.26,-0.05,"123456789012345678.90",null]"#);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder,
-    Int64Builder, ListArray, NullBufferBuilder, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder,
+    Int32Builder, Int64Builder, ListArray, NullBufferBuilder, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::FieldRef;
@@ -26,6 +26,7 @@ pub(crate) enum ColumnBuilder {
     Boolean(BooleanBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Date(Date32Builder),
+    Decimal(Decimal128Builder),
     Binary(BinaryBuilder),
     List { item: FieldRef, items: Box<ColumnBuilder>, offsets: Vec<i32>, valid: NullBufferBuilder },
 }
@@ -59,6 +60,9 @@ impl ColumnBuilder {
                 ColumnBuilder::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
             }
             Scalar::Date => ColumnBuilder::Date(Date32Builder::new()),
+            Scalar::Decimal(_) => {
+                ColumnBuilder::Decimal(Decimal128Builder::new().with_data_type(scalar.arrow()))
+            }
             Scalar::Binary => ColumnBuilder::Binary(BinaryBuilder::new()),
         }
     }
@@ -95,6 +99,10 @@ impl ColumnBuilder {
                 Cell::Date(days) => builder.append_option(i32::try_from(days).ok()),
                 _ => builder.append_null(),
             },
+            ColumnBuilder::Decimal(builder) => match cell {
+                Cell::Decimal(at) => builder.append_value(view.row.decimals[at]),
+                _ => builder.append_null(),
+            },
             ColumnBuilder::Binary(builder) => match cell {
                 Cell::Bytes(span) => builder.append_value(&view.row.bytes[span.range()]),
                 _ => builder.append_null(),
@@ -129,6 +137,7 @@ impl ColumnBuilder {
             ColumnBuilder::Boolean(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Timestamp(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Date(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Decimal(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Binary(builder) => Arc::new(builder.finish()),
             ColumnBuilder::List { item, items, offsets, valid } => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])));

@@ -6,13 +6,14 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_json::{Lexer, Malformed};
+use pinlake_schema::decimal::{self, Decimal, DecimalError, DecimalType};
 use pinlake_schema::field_name::{fold_case, normalize};
 use pinlake_schema::{Checks, Column, ColumnSource, DefaultValue, LetterCase, Scalar, Type};
 use serde_json::value::RawValue;
 
 use crate::canonical_json::{write_canonical, write_string};
 use crate::compiled_contract::CompiledContract;
-use crate::decimal::{self, DecimalError};
+use crate::derived::{DerivedColumn, derive_cell};
 use crate::field_table::FieldId;
 use crate::localized_number;
 use crate::nested_fields::read_name;
@@ -46,6 +47,11 @@ pub(crate) fn clean_row(
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
             ColumnSource::ArrayOf(_) => cleaner.build_array(fields)?,
             ColumnSource::Rest { except } => cleaner.collect_rest(except, &contract.not_in_rest)?,
+            // Its source may come behind it.
+            ColumnSource::Derived(_) => {
+                row.cells.push(Cell::Null);
+                continue;
+            }
             ColumnSource::Cleaner => Cell::Null,
         };
         if let Some(default) = &column.default
@@ -60,6 +66,18 @@ pub(crate) fn clean_row(
             return Err(cleaner.missing_error(fields));
         }
         row.cells.push(cell);
+    }
+    for DerivedColumn { index, source, part } in contract.derived.iter().copied() {
+        if row.deletes && !contract.in_deletes[index] {
+            continue;
+        }
+        let cell = derive_cell(part, row.cells[source]);
+        let (column, source) = (&contract.contract.columns[index], &contract.contract.columns[source]);
+        if column.required && matches!(cell, Cell::Null) {
+            let detail = format!("{}: `{}`, from which it is derived, is null", column.name, source.name);
+            return Err(RecordError::new(Reason::MissingRequired, detail));
+        }
+        row.cells[index] = cell;
     }
     Ok(())
 }
@@ -268,10 +286,7 @@ impl ColumnCleaner<'_> {
                 let text = String::from_utf8(self.bytes(value)?).map_err(|_| Reason::WrongType)?;
                 FieldValue::Text(self.record.push_scratch(&text))
             }
-            FieldValue::Text(span)
-                if matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64)
-                    && self.has_number_rules() =>
-            {
+            FieldValue::Text(span) if scalar.is_number() && self.has_number_rules() => {
                 self.plain_number(span)?
             }
             value => value,
@@ -285,6 +300,10 @@ impl ColumnCleaner<'_> {
                 Ok(Cell::Int(number))
             }
             Scalar::Float64 => self.parse_float(value).map(Cell::from_f64),
+            Scalar::Decimal(own) => {
+                let number = self.parse_decimal(value, own)?;
+                Ok(self.row.push_decimal(number.unscaled))
+            }
             Scalar::Boolean => self.parse_boolean(value).map(Cell::from_bool),
             Scalar::Timestamp => self.parse_timestamp(value).map(Cell::Timestamp),
             Scalar::Date => {
@@ -412,6 +431,7 @@ impl ColumnCleaner<'_> {
             DefaultValue::Text(text) => Cell::Text(self.record.push_scratch(text)),
             DefaultValue::Int(number) => Cell::Int(*number),
             DefaultValue::Float(number) => Cell::from_f64(*number),
+            DefaultValue::Decimal(number) => self.row.push_decimal(number.unscaled),
             DefaultValue::Boolean(value) => Cell::from_bool(*value),
         }
     }
@@ -438,6 +458,15 @@ impl ColumnCleaner<'_> {
             Cell::Float(bits) => {
                 let number = f64::from_bits(bits);
                 checks.exceeded_by_float(number).map(|exceeded| (number.to_string(), exceeded))
+            }
+            Cell::Decimal(at) => {
+                let unscaled = self.row.decimals[at];
+                let scale = match self.column.data_type.scalar() {
+                    Scalar::Decimal(own) => own.scale(),
+                    _ => 0,
+                };
+                let found = || Decimal { unscaled, scale }.normalize().to_string();
+                checks.exceeded_by_decimal(unscaled).map(|exceeded| (found(), exceeded))
             }
             _ => None,
         };
@@ -516,6 +545,17 @@ impl ColumnCleaner<'_> {
             DecimalError::TooLarge => Reason::OutOfRange,
             DecimalError::Malformed | DecimalError::Fraction if self.column.counts => Reason::BadCount,
             DecimalError::Malformed | DecimalError::Fraction => Reason::WrongType,
+        })
+    }
+
+    /// A number with more digits than the type has is out of range: it is never rounded.
+    fn parse_decimal(&self, value: FieldValue, data_type: DecimalType) -> Result<Decimal, Reason> {
+        let text = self.number_text(value)?;
+        let (text, exponent) = if self.column.counts { decimal::split_count(text) } else { (text, 0) };
+        data_type.parse(text, exponent).map_err(|error| match error {
+            DecimalError::TooLarge | DecimalError::Fraction => Reason::OutOfRange,
+            DecimalError::Malformed if self.column.counts => Reason::BadCount,
+            DecimalError::Malformed => Reason::WrongType,
         })
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use pinlake_schema::field_name::{fold_case, normalize};
 use pinlake_schema::field_path::FieldPath;
-use pinlake_schema::{Column, ColumnSource, Contract, Identity};
+use pinlake_schema::{Column, ColumnSource, Contract, FieldRule, Identity};
 
+use crate::derived::{DerivedColumn, find_derived};
 use crate::field_table::{FieldId, FieldTable};
 use crate::nested_fields::{NestedField, NestedFields};
 use crate::parsed_record::{FieldValue, ParsedRecord};
@@ -20,14 +21,37 @@ pub(crate) struct CompiledContract {
     any_of: Vec<FieldId>,
     /// For each column its source fields, each with its alternatives.
     pub(crate) columns: Vec<Vec<Vec<FieldId>>>,
-    /// The fields by which a record deletes its row, each with its alternatives and its text then.
-    delete_when: Vec<(Vec<FieldId>, String)>,
+    /// The conditions of records that delete their row.
+    delete_when: Vec<CompiledRule>,
+    /// The conditions of records that are no data.
+    skip_when: Vec<CompiledRule>,
     /// For each column whether a record that deletes its row has a value for it.
     pub(crate) in_deletes: Vec<bool>,
+    /// The columns that are computed from others.
+    pub(crate) derived: Vec<DerivedColumn>,
     /// Those of its fields that are inside others.
     pub(crate) nested: NestedFields,
     /// The names of the fields that are not in the column of all others, without regard to case and normal form.
     pub(crate) not_in_rest: HashSet<String>,
+}
+
+/// A condition on a record: a field with its alternatives, and its text.
+#[derive(Debug)]
+struct CompiledRule {
+    fields: Vec<FieldId>,
+    value: String,
+}
+
+impl CompiledRule {
+    fn is_met(&self, record: &ParsedRecord, text: &str) -> bool {
+        let mut values = self.fields.iter().map(|field| record.value(*field));
+        match values.find(|value| *value != FieldValue::Missing) {
+            Some(FieldValue::Text(span) | FieldValue::Number(span)) => record.text(span, text) == self.value,
+            Some(FieldValue::True) => self.value == "true",
+            Some(FieldValue::False) => self.value == "false",
+            _ => false,
+        }
+    }
 }
 
 impl CompiledContract {
@@ -69,16 +93,26 @@ impl CompiledContract {
             none if none.is_empty() => columns.iter().flatten().flatten().copied().collect(),
             fields => fields,
         };
-        let rules = contract.keep.iter().flat_map(|keep| &keep.delete_when);
-        let delete_when =
-            rules.map(|rule| (alternatives(std::slice::from_ref(&rule.field)), rule.value.clone())).collect();
+        let compile = |rule: &FieldRule| CompiledRule {
+            fields: alternatives(std::slice::from_ref(&rule.field)),
+            value: rule.value.clone(),
+        };
+        let delete_when = contract.keep.iter().flat_map(|keep| &keep.delete_when).map(compile).collect();
+        let skip_when = contract.file.skip_when.iter().map(compile).collect();
         let in_deletes = |column: &Column| {
             contract.keep.as_ref().is_some_and(|keep| keep.latest_by.contains(&column.name))
                 || matches!(&contract.identity, Identity::Columns(names) if names.contains(&column.name))
         };
+        let mut in_deletes: Vec<bool> = contract.columns.iter().map(in_deletes).collect();
+        let derived = find_derived(contract);
+        for own in &derived {
+            in_deletes[own.source] |= in_deletes[own.index];
+        }
         CompiledContract {
             delete_when,
-            in_deletes: contract.columns.iter().map(in_deletes).collect(),
+            skip_when,
+            in_deletes,
+            derived,
             shape: ids(&contract.route.shape),
             any_of,
             columns,
@@ -105,16 +139,12 @@ impl CompiledContract {
 
     /// Whether the record, which was parsed from `text`, deletes its row.
     pub(crate) fn deletes(&self, record: &ParsedRecord, text: &str) -> bool {
-        let has_value = |(fields, wanted): &(Vec<FieldId>, String)| {
-            let value = fields.iter().map(|field| record.value(*field));
-            match value.into_iter().find(|value| *value != FieldValue::Missing) {
-                Some(FieldValue::Text(span) | FieldValue::Number(span)) => record.text(span, text) == wanted,
-                Some(FieldValue::True) => wanted == "true",
-                Some(FieldValue::False) => wanted == "false",
-                _ => false,
-            }
-        };
-        !self.delete_when.is_empty() && self.delete_when.iter().all(has_value)
+        !self.delete_when.is_empty() && self.delete_when.iter().all(|rule| rule.is_met(record, text))
+    }
+
+    /// Whether the record, which was parsed from `text`, is no data.
+    pub(crate) fn skips(&self, record: &ParsedRecord, text: &str) -> bool {
+        !self.skip_when.is_empty() && self.skip_when.iter().all(|rule| rule.is_met(record, text))
     }
 
     /// Whether the record has all fields of the contract's shape. A contract without a shape matches nothing.

@@ -4,6 +4,7 @@
 use arrow::array::FixedSizeBinaryArray;
 use arrow::buffer::Buffer;
 use pinlake_blake3_lanes::{HASH_BYTES, append_hashes, hash_input};
+use pinlake_schema::decimal::Decimal;
 use pinlake_schema::stream_key::BEFORE_CALLER;
 use pinlake_schema::{Column, Contract, Identity, Scalar, Type};
 
@@ -160,6 +161,8 @@ struct KeyColumn {
     index: usize,
     /// Its name and tag.
     prefix: EncodedPrefix,
+    /// The digits after the point of its decimals.
+    scale: u8,
 }
 
 /// Bytes that are part of the encoding of every row.
@@ -200,13 +203,8 @@ impl KeyEncoder {
         let mut prefix = Vec::new();
         encode_bytes(&mut prefix, DOMAIN);
         encode_bytes(&mut prefix, contract.name.as_bytes());
-        let in_key = |column: &Column| match &contract.identity {
-            Identity::Columns(names) => names.contains(&column.name),
-            Identity::Row => true,
-            Identity::Record => false,
-        };
-        let mut columns: Vec<(usize, &Column)> =
-            contract.columns.iter().enumerate().filter(|(_, column)| in_key(column)).collect();
+        let in_key = |(_, column): &(usize, &Column)| contract.identity.covers(column);
+        let mut columns: Vec<(usize, &Column)> = contract.columns.iter().enumerate().filter(in_key).collect();
         columns.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let columns = columns.into_iter().map(|(index, column)| KeyColumn::new(index, column)).collect();
         let uses_record_identity = contract.identity == Identity::Record;
@@ -232,7 +230,11 @@ impl KeyColumn {
             Type::Scalar(scalar) => type_tag(scalar),
             Type::Array(scalar) => TAG_ARRAY + type_tag(scalar),
         });
-        KeyColumn { index, prefix: EncodedPrefix::new(&prefix) }
+        let scale = match column.data_type.scalar() {
+            Scalar::Decimal(own) => own.scale(),
+            _ => 0,
+        };
+        KeyColumn { index, prefix: EncodedPrefix::new(&prefix), scale }
     }
 
     fn encode(&self, cell: Cell, view: RowView<'_>, out: &mut Vec<u8>) {
@@ -247,21 +249,21 @@ impl KeyColumn {
                 out.extend_from_slice(&encode_length(items.len()));
                 for item in items {
                     out.push(u8::from(!matches!(item, Cell::Null)));
-                    encode_value(*item, view, out);
+                    encode_value(*item, self.scale, view, out);
                 }
                 let length = encode_length(out.len() - start - 4);
                 out[start..start + 4].copy_from_slice(&length);
             }
             scalar => {
                 self.prefix.append_to(out);
-                encode_value(scalar, view, out);
+                encode_value(scalar, self.scale, view, out);
             }
         }
     }
 }
 
-/// Encodes a value, preceded by its length. Null is encoded as nothing.
-fn encode_value(cell: Cell, view: RowView<'_>, out: &mut Vec<u8>) {
+/// Encodes a value, preceded by its length. Null is encoded as nothing. `scale` is that of decimals.
+fn encode_value(cell: Cell, scale: u8, view: RowView<'_>, out: &mut Vec<u8>) {
     match cell {
         Cell::Null | Cell::Items(_) => {}
         Cell::True => encode_bytes(out, &[1]),
@@ -281,6 +283,14 @@ fn encode_value(cell: Cell, view: RowView<'_>, out: &mut Vec<u8>) {
             };
             encode_u64(out, canonical.to_bits().to_le_bytes());
         }
+        Cell::Decimal(at) => {
+            // 1.5 and 1.50 are equal, whatever the scale of the column.
+            let Decimal { unscaled, scale } = Decimal { unscaled: view.row.decimals[at], scale }.normalize();
+            let mut value = [0; 17];
+            value[..16].copy_from_slice(&unscaled.to_le_bytes());
+            value[16] = scale;
+            encode_bytes(out, &value);
+        }
         Cell::Text(span) => encode_bytes(out, view.text(span).as_bytes()),
         Cell::Bytes(span) => encode_bytes(out, &view.row.bytes[span.range()]),
     }
@@ -297,6 +307,7 @@ fn type_tag(scalar: Scalar) -> u8 {
         Scalar::Date => 6,
         Scalar::Binary => 7,
         Scalar::Json => 8,
+        Scalar::Decimal(_) => 9,
     }
 }
 

@@ -51,6 +51,8 @@ pub struct RecordCounts {
     pub quarantined: u64,
     /// Total length of the records.
     pub bytes: u64,
+    /// Records that are no data by `skip_when` of their contract. They are not read.
+    pub skipped: u64,
 }
 
 /// Cleans records by their contracts and collects the rows by dataset.
@@ -109,7 +111,8 @@ pub enum Disposition {
     Clean,
     /// It is a row of quarantine.
     Quarantined,
-    /// It says nothing, and is no row: `null` in a dataset with records that delete rows. Kafka Connect sends it after such a record.
+    /// It says nothing, and is no row: `null` in a dataset with records that delete rows, which Kafka Connect sends after such a record; or
+    /// no data by `skip_when` of its contract.
     Skipped,
 }
 
@@ -127,7 +130,7 @@ impl RecordCleaner {
         let contracts: Vec<CompiledContract> =
             catalog.contracts().map(|contract| CompiledContract::new(contract, &fields)).collect();
         let datasets = catalog.contracts().map(|contract| Some(contract.name.clone())).chain([None]);
-        let new_counts = |dataset| RecordCounts { dataset, read: 0, quarantined: 0, bytes: 0 };
+        let new_counts = |dataset| RecordCounts { dataset, read: 0, quarantined: 0, bytes: 0, skipped: 0 };
         RecordCleaner {
             // Every catalog has a quarantine contract.
             quarantine: find_contract(&contracts, QUARANTINE).unwrap_or_default(),
@@ -167,9 +170,13 @@ impl RecordCleaner {
         }
         let mut dataset = hinted;
         match self.clean_record(record, hint, &mut dataset, origin) {
-            Ok(()) => {
+            Ok(true) => {
                 self.count(dataset, record.len(), false);
                 Disposition::Clean
+            }
+            Ok(false) => {
+                self.counts[dataset.unwrap_or(self.contracts.len())].skipped += 1;
+                Disposition::Skipped
             }
             Err(error) => {
                 // It counts for the dataset that the sender named, wherever it was routed.
@@ -248,9 +255,9 @@ impl RecordCleaner {
     }
 
     /// The counts of all records since the cleaner was created, sorted by dataset; records of no dataset come last. Datasets without
-    /// records are left out.
+    /// records, read or skipped, are left out.
     pub fn counts(&self) -> impl Iterator<Item = &RecordCounts> {
-        self.counts.iter().filter(|count| count.read > 0)
+        self.counts.iter().filter(|count| count.read + count.skipped > 0)
     }
 
     /// Returns all rows, sorted by dataset; the cleaner has none afterwards. Datasets without rows are left out. A dataset with very many
@@ -282,7 +289,7 @@ impl RecordCleaner {
         count.quarantined += u64::from(quarantined);
     }
 
-    /// Cleans a record and appends the row to the batch of its dataset. `dataset` is the dataset that the sender named, and is set to the one
+    /// Cleans a record and appends the row to the batch of its dataset. Returns false if it is no data. `dataset` is the dataset that the sender named, and is set to the one
     /// that the record is routed to.
     fn clean_record(
         &mut self,
@@ -290,7 +297,7 @@ impl RecordCleaner {
         hint: Option<&str>,
         dataset: &mut Option<usize>,
         origin: &RecordOrigin<'_>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<bool, RecordError> {
         if record.len() > MAX_RECORD_BYTES {
             let detail = format!("{} bytes; a record has at most {MAX_RECORD_BYTES}", record.len());
             return Err(RecordError::new(Reason::TooLarge, detail));
@@ -304,6 +311,9 @@ impl RecordCleaner {
         if self.record.has(self.fields.types_field()) {
             self.typed_fields.apply(&mut self.record, text, &self.fields, contract);
         }
+        if contract.skips(&self.record, text) {
+            return Ok(false);
+        }
         let is_recognised = contract.recognises(&self.record);
         if !is_recognised && !contract.reads_any(&self.record) {
             return Err(nothing_found(&contract.contract));
@@ -315,7 +325,7 @@ impl RecordCleaner {
         let identity = self.batches[at].uses_record_identity().then(|| RecordIdentity::new(origin, record));
         // The names and quotes of a record take about as much as the fixed part of its row, unless the record is very short.
         self.append_row(at, text, record.len().max(self.batches[at].fixed_bytes), identity);
-        Ok(())
+        Ok(true)
     }
 
     /// Parses a record and determines its dataset. If nothing of a contract is found in it, it may be the envelope of

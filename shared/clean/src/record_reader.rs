@@ -27,6 +27,7 @@ mod file_contract;
 mod footer;
 mod format_reader;
 mod json_lines;
+mod json_records;
 mod json_values;
 mod limits;
 mod put_back;
@@ -238,17 +239,23 @@ impl RecordReader {
         if let (Some(encoding), false) = (encoding, matches!(format, Format::Csv { .. })) {
             input = Box::new(BufReader::with_capacity(1 << 16, transcode::Transcoder::new(input, encoding)));
         }
-        let format_reader: Box<dyn FormatReader + Send> = match format {
-            Format::JsonLines => {
+        let records = options.contract.as_ref().and_then(|contract| contract.format.records.clone());
+        let format_reader: Box<dyn FormatReader + Send> = match (format, records) {
+            (Format::JsonLines | Format::JsonArray | Format::JsonValues, Some(path)) => {
+                Box::new(json_records::JsonRecords::new(input, limits, path))
+            }
+            (Format::JsonLines, _) => {
                 Box::new(json_lines::JsonLines::new(input, limits, !Format::is_called_lines(&inner_name)))
             }
-            Format::JsonArray | Format::JsonValues => Box::new(json_values::JsonValues::new(input, limits)),
-            Format::Csv { delimiter } => {
+            (Format::JsonArray | Format::JsonValues, _) => {
+                Box::new(json_values::JsonValues::new(input, limits))
+            }
+            (Format::Csv { delimiter }, _) => {
                 let dialect = Dialect::new(delimiter, options.contract.as_ref(), encoding);
                 Box::new(Delimited::new(input, dialect, options.contract.clone(), limits))
             }
             // Handled above.
-            Format::Parquet => Box::new(json_lines::JsonLines::new(input, limits, false)),
+            (Format::Parquet, _) => Box::new(json_lines::JsonLines::new(input, limits, false)),
         };
         let contract = options.contract.take();
         Ok(RecordReader::new(name, format, format_reader, stored, padding, contract, limits))

@@ -17,6 +17,8 @@ pub(crate) enum Cell {
     Timestamp(i64),
     /// Days since 1970-01-01.
     Date(i64),
+    /// An index in [`Row::decimals`].
+    Decimal(usize),
     /// A range of [`Row::bytes`].
     Bytes(Span),
     /// A range of [`Row::items`].
@@ -39,6 +41,8 @@ pub(crate) struct Row {
     pub(crate) cells: Vec<Cell>,
     /// The elements of all arrays of the row.
     pub(crate) items: Vec<Cell>,
+    /// The decimals of the row without their points. They have the scales of their columns.
+    pub(crate) decimals: Vec<i128>,
     /// The decoded bytes of all binary values of the row.
     pub(crate) bytes: Vec<u8>,
     /// The texts of JSON values as they were sent, by the index of their column, where they are not canonical: keys of
@@ -57,8 +61,15 @@ impl Row {
         self.cells.clear();
         self.items.clear();
         self.bytes.clear();
+        self.decimals.clear();
         self.sent_json.clear();
         self.deletes = false;
+    }
+
+    /// Adds a decimal to the row.
+    pub(crate) fn push_decimal(&mut self, unscaled: i128) -> Cell {
+        self.decimals.push(unscaled);
+        Cell::Decimal(self.decimals.len() - 1)
     }
 
     /// Copies bytes into the row.

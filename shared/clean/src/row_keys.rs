@@ -1,7 +1,9 @@
 //! The keys of rows that are already in a table: the same keys as when they were cleaned.
 
 use arrow::array::cast::AsArray;
-use arrow::array::types::{Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::types::{
+    Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use arrow::array::{Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -124,6 +126,7 @@ fn read_scalar(scalar: Scalar, array: &ArrayRef, at: usize, row: &mut Row) -> Ce
         Scalar::Boolean => Cell::from_bool(array.as_boolean().value(at)),
         Scalar::Timestamp => Cell::Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(at)),
         Scalar::Date => Cell::Date(array.as_primitive::<Date32Type>().value(at).into()),
+        Scalar::Decimal(_) => row.push_decimal(array.as_primitive::<Decimal128Type>().value(at)),
     }
 }
 

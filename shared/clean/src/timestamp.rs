@@ -4,9 +4,7 @@
 //! compares the two.
 
 use chrono::{DateTime, LocalResult, NaiveDate, Offset as _, TimeZone as _};
-use pinlake_schema::{TimeFormat, TimePart, Tz};
-
-use crate::decimal;
+use pinlake_schema::{TimeFormat, TimePart, Tz, decimal};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -42,7 +40,7 @@ pub(crate) fn parse(value: TimeValue<'_>, formats: &[TimeFormat], zone: Option<T
             check_range(parse_unix(text, -3)?)
         }
         (TimeFormat::UnixDays, TimeValue::Text(text) | TimeValue::Number(text)) => {
-            check_range(decimal::parse_scaled(text, 0).ok()?.checked_mul(MICROS_PER_DAY)?)
+            check_range(decimal::parse_scaled::<i64>(text, 0).ok()?.checked_mul(MICROS_PER_DAY)?)
         }
         _ => None,
     })

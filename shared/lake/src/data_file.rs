@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StructArray, new_empty_array, new_null_array};
-use arrow::compute::{FilterBuilder, FilterPredicate, filter_record_batch};
+use arrow::compute::{
+    CastOptions, FilterBuilder, FilterPredicate, cast, cast_with_options, filter_record_batch,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
@@ -114,11 +116,27 @@ pub(crate) fn conform(
             return partition::fill_column(value.as_deref(), field.data_type(), count);
         }
         match batch.column_by_name(field.name()) {
-            Some(array) => arrow::compute::cast(array, field.data_type()),
+            Some(array) => convert(array, field.data_type()),
             None => Ok(new_null_array(field.data_type(), count)),
         }
     });
     RecordBatch::try_new(columns.clone(), arrays.collect::<Result<_, _>>()?)
+}
+
+/// Converts values to the type of a column. A decimal is neither rounded nor null because it has too many digits.
+fn convert(values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
+    let DataType::Decimal128(_, scale) = wanted else { return cast(values, wanted) };
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let converted = cast_with_options(values, wanted, &strict)?;
+    let own = values.data_type();
+    if matches!(own, DataType::Decimal128(_, own) | DataType::Decimal256(_, own) if own > scale)
+        && cast_with_options(&converted, own, &strict)?.to_data() != values.to_data()
+    {
+        return Err(ArrowError::CastError(format!(
+            "a value of the type {own} has more digits than {wanted}"
+        )));
+    }
+    Ok(converted)
 }
 
 /// Rows to write: a batch, or some rows of it.
@@ -319,8 +337,8 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use arrow::array::{Array, Int64Array, ListArray, StringArray, UInt64Array};
-    use arrow::compute::{cast, concat_batches, take_record_batch};
+    use arrow::array::{Array, Decimal128Array, Int64Array, ListArray, StringArray, UInt64Array};
+    use arrow::compute::{concat_batches, take_record_batch};
     use arrow::datatypes::Float64Type;
     use delta_kernel::engine::arrow_conversion::TryIntoKernel;
 
@@ -342,6 +360,24 @@ mod tests {
     fn encode_rows(rows: &[Rows]) -> Bytes {
         let schema: StructType = rows[0].schema().try_into_kernel().unwrap();
         encode("x", rows, KeyEpoch::parse("0123456789abcdef").unwrap(), &[], &schema).unwrap().bytes
+    }
+
+    #[test]
+    fn decimals_of_another_program_keep_their_digits() {
+        let columns = Arc::new(Schema::new(vec![Field::new("a", DataType::Decimal128(12, 2), true)]));
+        let read = |unscaled: i128, scale: i8| {
+            let values = Decimal128Array::from(vec![Some(unscaled), None]);
+            let values = values.with_precision_and_scale(38, scale).unwrap();
+            let batch = RecordBatch::try_from_iter([("a", Arc::new(values) as ArrayRef)]).unwrap();
+            conform(&batch, &columns).map(|rows| {
+                rows.column(0).as_any().downcast_ref::<Decimal128Array>().unwrap().iter().collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(read(150, 2).unwrap(), [Some(150), None]);
+        assert_eq!(read(15, 1).unwrap(), [Some(150), None]);
+        assert_eq!(read(15_000, 4).unwrap(), [Some(150), None]);
+        assert!(read(15_050, 4).unwrap_err().to_string().contains("more digits"));
+        assert!(read(1_000_000_000_000, 2).is_err());
     }
 
     #[test]

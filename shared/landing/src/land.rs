@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use pinlake_clean::RecordError;
-use pinlake_clean::{Position, Reason, RecordCleaner, RecordCounts, RecordOrigin};
+use pinlake_clean::{Position, Reason, RecordCleaner, RecordCounts, RecordOrigin, find_nested_records};
 use pinlake_payload::{DecodeError, Records};
 use pinlake_schema::stream_key::StreamKey;
 use pinlake_schema::{Catalog, Contract};
@@ -335,18 +335,29 @@ impl<'a> RecordSplitter<'a> {
             true => Records::of_value(data, is_field),
             false => Records::of_lines(data, is_field),
         };
+        let contract = hint.and_then(|dataset| self.catalog.contract(dataset));
+        let path = contract.and_then(|contract| contract.file.records.as_ref());
         // The elements of earlier arrays, beyond the first of each: they continue the numbering of the lines.
         let mut extra = 0;
+        // The elements of the present line, those of arrays inside of its elements included.
+        let (mut line, mut elements) = (0, 0);
         for record in records {
-            extra += u64::from(record.element > 0);
-            let origin = RecordOrigin {
-                source,
-                position: position(record.line + 1 + extra),
-                record_id: ingest_key
-                    .map(|key| (key.request, element_index(key.index + record.line, record.element))),
-            };
-            writer.cleaner.push(&record.bytes, hint, &origin);
-            writer.write_if_full().await?;
+            if record.line != line {
+                (line, elements) = (record.line, 0);
+            }
+            let inside = path.and_then(|path| find_nested_records(&record.bytes, path));
+            let whole = [&*record.bytes];
+            for bytes in inside.as_deref().unwrap_or(&whole) {
+                extra += u64::from(elements > 0);
+                let origin = RecordOrigin {
+                    source,
+                    position: position(line + 1 + extra),
+                    record_id: ingest_key.map(|key| (key.request, element_index(key.index + line, elements))),
+                };
+                elements += 1;
+                writer.cleaner.push(bytes, hint, &origin);
+                writer.write_if_full().await?;
+            }
         }
         // A blank line is no record. But an empty record was acknowledged like any other.
         if data.is_empty() {
@@ -517,6 +528,30 @@ mod tests {
         let rejects = rows_of(&store, "quarantine").await;
         assert_eq!(texts(&rejects, "position"), ["7#3", "7#4", "8#3", "8#4"]);
         assert_eq!(texts(&rejects, "reason"), ["not_an_object", "nothing_found"].repeat(2));
+    }
+
+    #[tokio::test]
+    async fn records_inside_a_message_have_identities_of_their_own() {
+        let contract = "name = \"x\"\nversion = 1\nidentity = \"record\"\n[file]\nrecords = \"data.items[]\"\n\
+                        skip_when = { a = \"total\" }\n[[column]]\nname = \"a\"\ntype = \"int64\"";
+        let catalog = Arc::new(Catalog::from_files([("x.toml".to_owned(), contract.to_owned())]).unwrap());
+        let document = |items: &str| format!("{{\"id\":1,\"data\":{{\"items\":[{items}]}}}}");
+        let two = document("{\"a\":1},{\"a\":1},{\"a\":\"total\"},7");
+        let lines = format!("{two}\n[{},{{\"a\":2}}]\n{}\n", document("{\"a\":1}"), document(""));
+        let store = InMemory::new();
+        land_twice(
+            &store,
+            &catalog,
+            &[record("x/r/0", 7, lines.as_bytes()), record("x/r/9", 8, two.as_bytes())],
+        )
+        .await;
+        let rows = rows_of(&store, "x").await;
+        let keys = rows.column_by_name(pinlake_schema::KEY_COLUMN).unwrap().as_fixed_size_binary();
+        let keys: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!((rows.num_rows(), keys.len()), (6, 6), "equal records are records of their own");
+        let rejects = rows_of(&store, "quarantine").await;
+        assert_eq!(texts(&rejects, "position"), ["7#4", "8#4"]);
+        assert_eq!(texts(&rejects, "reason"), ["not_an_object", "not_an_object"]);
     }
 
     /// Another producer can send a key in the form of ingest's whose index would overflow.

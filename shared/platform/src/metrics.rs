@@ -133,6 +133,7 @@ catalogue! {
         RECORDS: "records", Count, Dataset, Regular, "records read from the event source";
         QUARANTINED: "quarantined", Count, Dataset, Regular, "records that broke their contract";
         BYTES: "bytes", Bytes, Dataset, Regular, "size of the records";
+        SKIPPED: "skipped", Count, Dataset, Exceptional, "records that are no data, by `skip_when` of their contract; they are not among `records`";
         SHARDS_FAILED: "shards_failed", Count, Function, Exceptional, "batches that could not be landed and are delivered again";
     }
     /// Metrics of the compactor, emitted once per invocation and dataset.

@@ -18,10 +18,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 
+mod decimal;
 mod history;
 mod render;
 mod results;
 pub mod store;
 
+pub use decimal::decimal_to_json;
 pub use history::{MAX_HISTORY, PastResult};
 pub use results::{InvalidResults, NamedResults, QueryResult, ResultForm, Results, StoredResult, StoredRun};

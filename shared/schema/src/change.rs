@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::contract::{Column, Contract, Identity, Scalar, Type};
+use crate::contract::{Column, ColumnSource, Contract, Identity, Scalar, Type};
 
 /// What has to happen to a table before it takes rows of the changed contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,14 +88,31 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
         let class = if is_ordered_anew { ChangeClass::Rebuild } else { ChangeClass::Compatible };
         changes.push(Change { column: None, class, what: what.to_owned() });
     }
+    if old.file.records != new.file.records {
+        changes.push(Change {
+            column: None,
+            class: ChangeClass::Compatible,
+            what: "records are elsewhere in files and messages that are read from now on".to_owned(),
+        });
+    }
+    if old.file.skip_when != new.file.skip_when {
+        changes.push(Change {
+            column: None,
+            class: ChangeClass::Compatible,
+            what: "other records are no data; rows from before stay".to_owned(),
+        });
+    }
     for column in &new.columns {
         match old.columns.iter().find(|own| own.name == column.name) {
             None => changes.push(describe_added(column)),
-            Some(before) => changes.extend(describe_changed(before, column, is_in_key(new, column))),
+            Some(before) => {
+                let is_in_key = determines_keys(old, before) || determines_keys(new, column);
+                changes.extend(describe_changed(before, column, is_in_key));
+            }
         }
     }
     let dropped = old.columns.iter().filter(|column| !has_column(new, &column.name));
-    changes.extend(dropped.map(|column| describe_dropped(column, is_in_key(old, column))));
+    changes.extend(dropped.map(|column| describe_dropped(column, old.identity.covers(column))));
     changes
 }
 
@@ -107,12 +124,20 @@ pub fn columns_added_to_keys(old: &Contract, new: &Contract) -> Option<Vec<Strin
     }
     let keeps_key = |before: &Column| {
         let after = new.columns.iter().find(|column| column.name == before.name);
-        after.is_some_and(|after| has_same_keys(before, after))
+        match after {
+            // A column that was derived, or is from now on, gives no reason to compare rows in another way.
+            Some(after) if !old.identity.covers(before) => {
+                !new.identity.covers(after) && (!determines_keys(old, before) || has_same_keys(before, after))
+            }
+            after => after.is_some_and(|after| new.identity.covers(after) && has_same_keys(before, after)),
+        }
     };
-    if !old.columns.iter().filter(|column| is_in_key(old, column)).all(keeps_key) {
+    let is_relevant = |before: &&Column| old.identity.covers(before) || has_column(new, &before.name);
+    if !old.columns.iter().filter(is_relevant).all(keeps_key) {
         return None;
     }
-    let added = new.columns.iter().filter(|column| is_in_key(new, column) && !has_column(old, &column.name));
+    let added =
+        new.columns.iter().filter(|column| new.identity.covers(column) && !has_column(old, &column.name));
     Some(added.map(|column| column.name.clone()).collect())
 }
 
@@ -130,20 +155,27 @@ fn has_column(contract: &Contract, name: &str) -> bool {
     contract.columns.iter().any(|column| column.name == name)
 }
 
-fn is_in_key(contract: &Contract, column: &Column) -> bool {
-    match &contract.identity {
-        Identity::Row => true,
-        Identity::Columns(names) => names.contains(&column.name),
-        Identity::Record => false,
-    }
+/// Whether keys cover the column, or one that is derived from it.
+fn determines_keys(contract: &Contract, column: &Column) -> bool {
+    let is_derived_from_it = |own: &Column| match &own.source {
+        ColumnSource::Derived(derivation) => {
+            derivation.column == column.name && contract.identity.covers(own)
+        }
+        _ => false,
+    };
+    contract.identity.covers(column) || contract.columns.iter().any(is_derived_from_it)
 }
 
 fn describe_added(column: &Column) -> Change {
     let required = if column.required { "; records without it are quarantined" } else { "" };
+    let until = match &column.source {
+        ColumnSource::Derived(derivation) => format!(", until a rebuild computes {derivation}"),
+        _ => String::new(),
+    };
     Change {
         column: Some(column.name.clone()),
         class: ChangeClass::Compatible,
-        what: format!("added; null in rows from before{required}"),
+        what: format!("added; null in rows from before{until}{required}"),
     }
 }
 
@@ -164,7 +196,7 @@ fn describe_changed(before: &Column, after: &Column, is_in_key: bool) -> Vec<Cha
     if before.data_type != after.data_type {
         let types = format!("type {} in place of {}", after.data_type, before.data_type);
         if !before.data_type.widens_to(after.data_type) {
-            add(ChangeClass::Rebuild, types);
+            add(ChangeClass::Rebuild, format!("{types}{}", describe_lost_digits(before, after)));
         } else if is_in_key && !has_same_key_bytes(before.data_type, after.data_type) {
             add(ChangeClass::Rebuild, format!("{types}, and keys cover it"));
         } else {
@@ -205,13 +237,42 @@ fn has_same_keys(before: &Column, after: &Column) -> bool {
 
 /// Whether values of both types have the same bytes in a key.
 fn has_same_key_bytes(before: Type, after: Type) -> bool {
-    before == after || (before.widens_to(after) && after.scalar() == Scalar::Int64)
+    let keeps_form = match (before.scalar(), after.scalar()) {
+        (_, Scalar::Int64) => true,
+        // Keys do not depend on the number of digits.
+        (Scalar::Decimal(_), Scalar::Decimal(_)) => true,
+        _ => false,
+    };
+    before == after || (before.widens_to(after) && keeps_form)
 }
 
 fn describe_limit(before: &Column, after: &Column) -> &'static str {
     match (before.data_type.scalar(), after.data_type.scalar()) {
         (Scalar::Int64, Scalar::Float64) => ", unless a value has more than 53 bits",
         _ => "",
+    }
+}
+
+/// Why a change between types of numbers is not one to a wider type.
+fn describe_lost_digits(before: &Column, after: &Column) -> String {
+    let (own, wanted) = (before.data_type.scalar(), after.data_type.scalar());
+    let Scalar::Decimal(wanted) = wanted else { return String::new() };
+    let digits = match own {
+        Scalar::Decimal(own) => (own.integral_digits(), own.scale()),
+        Scalar::Int32 => (10, 0),
+        Scalar::Int64 => (19, 0),
+        _ => return String::new(),
+    };
+    let describe = |place: &str, before: u8, after: u8| match before <= after {
+        true => None,
+        false => Some(format!("{after} digits {place} the point in place of {before}")),
+    };
+    let lost =
+        [describe("before", digits.0, wanted.integral_digits()), describe("after", digits.1, wanted.scale())];
+    let lost: Vec<String> = lost.into_iter().flatten().collect();
+    match lost.is_empty() {
+        true => String::new(),
+        false => format!(": {}; a rebuild refuses values that do not fit", lost.join(", ")),
     }
 }
 
@@ -328,6 +389,73 @@ mod tests {
             let keys = keys.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
             assert_eq!(columns_added_to_keys(&old, &new), keys, "{identity} {columns}");
         }
+        let decimal = |precision, scale| VISIT.replace("int32", &format!("decimal({precision},{scale})"));
+        let by_page = "identity = [\"page\"]";
+        let named =
+            |columns: &str| columns.replace("type = \"string\"", "type = \"string\"\nrequired = true");
+        for (identity, before, after, class, keys) in [
+            (ROW, decimal(12, 2), decimal(14, 4), Compatible, Some(0)),
+            (ROW, decimal(12, 2), decimal(38, 2), Compatible, Some(0)),
+            (ROW, decimal(12, 2), decimal(12, 4), Rebuild, None),
+            (by_page, decimal(12, 2), decimal(12, 4), Rebuild, Some(0)),
+            (ROW, VISIT.to_owned(), decimal(12, 2), Rebuild, None),
+            (by_page, VISIT.to_owned(), decimal(12, 2), Compatible, Some(0)),
+            (by_page, VISIT.to_owned(), decimal(11, 2), Rebuild, Some(0)),
+            (by_page, widened.clone(), decimal(20, 2), Rebuild, Some(0)),
+            (by_page, widened.clone(), decimal(21, 2), Compatible, Some(0)),
+            (by_page, decimal(12, 2), widened.clone(), Rebuild, Some(0)),
+        ] {
+            let (old, new) = (contract(identity, &named(&before)), contract(identity, &named(&after)));
+            let changes = compare_contracts(&old, &new);
+            assert_eq!(changes.iter().map(|change| change.class).max(), Some(class), "{changes:?}");
+            assert_eq!(columns_added_to_keys(&old, &new).map(|added| added.len()), keys, "{changes:?}");
+        }
+        let words = compare_contracts(&contract(ROW, &decimal(12, 2)), &contract(ROW, &decimal(12, 4)));
+        let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            words,
+            [
+                "column visitor: type decimal(12,4) in place of decimal(12,2): 8 digits before the point in place of 10; a \
+              rebuild refuses values that do not fit"
+            ]
+        );
+        // Derived columns are not in the keys of whole rows.
+        let timed = format!("{VISIT}[[column]]\nname = \"at\"\ntype = \"timestamp\"\n");
+        let day = |derive: &str| format!("{timed}[[column]]\nname = \"day\"\ntype = \"int32\"\n{derive}");
+        let (by_year, by_month, plain) =
+            (day("derive = \"year(at)\"\n"), day("derive = \"month(at)\"\n"), day(""));
+        for (identity, before, after, class, keys) in [
+            (ROW, &timed, &by_year, Compatible, Some(0)),
+            (BY_VISITOR, &timed, &by_year, Compatible, Some(0)),
+            (ROW, &by_year, &timed, Rebuild, Some(0)),
+            (ROW, &by_year, &by_month, Compatible, Some(0)),
+            (ROW, &by_year, &plain, Rebuild, None),
+            (ROW, &plain, &by_year, Rebuild, None),
+            (BY_VISITOR, &plain, &by_year, Compatible, Some(0)),
+        ] {
+            let (old, new) = (contract(identity, before), contract(identity, after));
+            let changes = compare_contracts(&old, &new);
+            assert_eq!(changes.iter().map(|change| change.class).max(), Some(class), "{changes:?}");
+            assert_eq!(columns_added_to_keys(&old, &new).map(|added| added.len()), keys, "{changes:?}");
+        }
+        // Nor does the rule of a time change keys, unless they cover what is derived from it.
+        let zoned = by_year.replace("type = \"timestamp\"", "type = \"timestamp\"\nzone = \"Asia/Tokyo\"");
+        for (identity, class, keys) in [
+            (BY_VISITOR, Compatible, Some(0)),
+            ("identity = [\"visitor\", \"day\"]", Rebuild, None),
+            (ROW, Rebuild, None),
+        ] {
+            let (old, new) = (contract(identity, &by_year), contract(identity, &zoned));
+            let changes = compare_contracts(&old, &new);
+            assert_eq!(changes.iter().map(|change| change.class).max(), Some(class), "{changes:?}");
+            assert_eq!(columns_added_to_keys(&old, &new).map(|added| added.len()), keys, "{identity}");
+            assert_eq!(old.identity_hash() == new.identity_hash(), keys.is_some(), "{identity}");
+        }
+        let words = compare_contracts(&contract(ROW, &timed), &contract(ROW, &by_year));
+        assert_eq!(
+            words[0].to_string(),
+            "column day: added; null in rows from before, until a rebuild computes year(at)"
+        );
         // A field that a new column reads is no longer among the others.
         let (old, new) = (contract("rest = \"others\"", VISIT), contract("rest = \"others\"", &added));
         assert_eq!(compare_contracts(&old, &new).iter().map(|change| change.class).max(), Some(Rebuild));

@@ -4,6 +4,8 @@ use std::fmt;
 
 use regex_lite::Regex;
 
+use crate::decimal::Decimal;
+
 /// The case of letters in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LetterCase {
@@ -32,6 +34,8 @@ pub enum DefaultValue {
     Int(i64),
     /// Of a column of numbers.
     Float(f64),
+    /// Of a column of decimals.
+    Decimal(Decimal),
     /// Of a column of booleans.
     Boolean(bool),
 }
@@ -42,6 +46,7 @@ impl fmt::Display for DefaultValue {
             DefaultValue::Text(text) => f.write_str(text),
             DefaultValue::Int(number) => write!(f, "{number}"),
             DefaultValue::Float(number) => write!(f, "{number}"),
+            DefaultValue::Decimal(number) => number.normalize().fmt(f),
             DefaultValue::Boolean(value) => write!(f, "{value}"),
         }
     }
@@ -54,6 +59,8 @@ pub enum Bound {
     Int(i64),
     /// Of a column of numbers.
     Float(f64),
+    /// Of a column of decimals.
+    Decimal(Decimal),
 }
 
 impl fmt::Display for Bound {
@@ -61,6 +68,7 @@ impl fmt::Display for Bound {
         match self {
             Bound::Int(number) => write!(f, "{number}"),
             Bound::Float(number) => write!(f, "{number}"),
+            Bound::Decimal(number) => number.normalize().fmt(f),
         }
     }
 }
@@ -104,6 +112,13 @@ impl Checks {
     pub fn exceeded_by_float(&self, number: f64) -> Option<(&'static str, Bound)> {
         let min = self.min.filter(|min| matches!(min, Bound::Float(limit) if number < *limit));
         let max = self.max.filter(|max| matches!(max, Bound::Float(limit) if number > *limit));
+        min.map(|min| (LESS, min)).or(max.map(|max| (MORE, max)))
+    }
+
+    /// As [`Self::exceeded_by_int`]. `number` has the scale of the column, as the bounds have.
+    pub fn exceeded_by_decimal(&self, number: i128) -> Option<(&'static str, Bound)> {
+        let min = self.min.filter(|min| matches!(min, Bound::Decimal(limit) if number < limit.unscaled));
+        let max = self.max.filter(|max| matches!(max, Bound::Decimal(limit) if number > limit.unscaled));
         min.map(|min| (LESS, min)).or(max.map(|max| (MORE, max)))
     }
 

@@ -9,8 +9,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
 use crate::column_rules::{Checks, DefaultValue, LetterCase};
+use crate::decimal::DecimalType;
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
+use crate::records_path::RecordsPath;
 use crate::timestamp::TimeFormat;
 use crate::webhook::Webhook;
 use crate::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, fingerprint};
@@ -93,6 +95,10 @@ pub struct FileFormat {
     pub encoding: Option<&'static str>,
     /// A row that equals the header is a row.
     pub keeps_repeated_headers: bool,
+    /// Where the records are inside a JSON document.
+    pub records: Option<RecordsPath>,
+    /// A record that meets all of these is no data. None: every record is.
+    pub skip_when: Vec<FieldRule>,
 }
 
 /// What happens to a record that was sent to one dataset and has the shape of another.
@@ -116,20 +122,32 @@ pub enum Identity {
     Record,
 }
 
+impl Identity {
+    /// Whether keys cover the column. A derived column says nothing that its source does not, so a row as a whole is equal without it, and a
+    /// table can gain one without a change to its keys.
+    pub fn covers(&self, column: &Column) -> bool {
+        match self {
+            Identity::Row => !matches!(column.source, ColumnSource::Derived(_)),
+            Identity::Columns(names) => names.contains(&column.name),
+            Identity::Record => false,
+        }
+    }
+}
+
 /// The row of an identity is the latest of its records, in whatever order they arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeepLatest {
     /// The columns whose values grow with each change, the most significant one first. Null is the least value.
     pub latest_by: Vec<String>,
     /// A record that meets all of these deletes the row. None: no record does.
-    pub delete_when: Vec<DeleteRule>,
+    pub delete_when: Vec<FieldRule>,
     /// How long a deleted row's key is kept, so that an older record does not bring the row back.
     pub remember_deletes: Duration,
 }
 
 /// A condition on a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeleteRule {
+pub struct FieldRule {
     /// The field.
     pub field: String,
     /// Its text. A number or a boolean of the record is compared by its text.
@@ -234,8 +252,70 @@ pub enum ColumnSource {
         /// In order, each once.
         except: Vec<String>,
     },
+    /// A part of another column, computed once that is clean.
+    Derived(Derivation),
     /// None: the cleaner fills the columns of quarantine.
     Cleaner,
+}
+
+/// How a column is computed from another one: `date(at)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Derivation {
+    /// The part of its values.
+    pub part: DerivedPart,
+    /// The name of the other column, which is not derived itself.
+    pub column: String,
+}
+
+/// A part of a point in time in UTC, or of a date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DerivedPart {
+    /// The calendar day.
+    Date,
+    /// The year.
+    Year,
+    /// The month, from 1.
+    Month,
+    /// The hour of the day, from 0.
+    Hour,
+}
+
+impl DerivedPart {
+    pub(crate) const ALL: [DerivedPart; 4] =
+        [DerivedPart::Date, DerivedPart::Year, DerivedPart::Month, DerivedPart::Hour];
+
+    /// The name in contracts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DerivedPart::Date => "date",
+            DerivedPart::Year => "year",
+            DerivedPart::Month => "month",
+            DerivedPart::Hour => "hour",
+        }
+    }
+
+    /// The type of the part.
+    pub fn scalar(self) -> Scalar {
+        match self {
+            DerivedPart::Date => Scalar::Date,
+            DerivedPart::Year | DerivedPart::Month | DerivedPart::Hour => Scalar::Int32,
+        }
+    }
+
+    /// Whether values of a type have the part.
+    pub(crate) fn is_part_of(self, data_type: Type) -> bool {
+        match data_type {
+            Type::Scalar(Scalar::Timestamp) => true,
+            Type::Scalar(Scalar::Date) => matches!(self, DerivedPart::Year | DerivedPart::Month),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Derivation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.part.as_str(), self.column)
+    }
 }
 
 impl ColumnSource {
@@ -244,7 +324,7 @@ impl ColumnSource {
         match self {
             ColumnSource::Field(names) => std::slice::from_ref(names),
             ColumnSource::Join { fields, .. } | ColumnSource::ArrayOf(fields) => fields,
-            ColumnSource::Rest { .. } | ColumnSource::Cleaner => &[],
+            ColumnSource::Rest { .. } | ColumnSource::Derived(_) | ColumnSource::Cleaner => &[],
         }
     }
 }
@@ -279,10 +359,13 @@ pub enum Scalar {
     Binary,
     /// Any JSON value, stored as its text.
     Json,
+    /// Number with a fixed number of digits after the point.
+    Decimal(DecimalType),
 }
 
 impl Scalar {
-    pub(crate) const ALL: [Scalar; 9] = [
+    /// The types that have one name: all but decimals.
+    pub(crate) const NAMED: [Scalar; 9] = [
         Scalar::String,
         Scalar::Int64,
         Scalar::Int32,
@@ -294,8 +377,13 @@ impl Scalar {
         Scalar::Json,
     ];
 
-    /// The name of the type in contracts.
-    pub fn as_str(self) -> &'static str {
+    /// Whether its values are numbers.
+    pub fn is_number(self) -> bool {
+        matches!(self, Scalar::Int64 | Scalar::Int32 | Scalar::Float64 | Scalar::Decimal(_))
+    }
+
+    /// The name of the type in contracts, without its parameters.
+    pub fn name(self) -> &'static str {
         match self {
             Scalar::String => "string",
             Scalar::Int64 => "int64",
@@ -306,10 +394,12 @@ impl Scalar {
             Scalar::Date => "date",
             Scalar::Binary => "binary",
             Scalar::Json => "json",
+            Scalar::Decimal(_) => "decimal",
         }
     }
 
-    fn arrow(self) -> DataType {
+    /// The Arrow type of values.
+    pub fn arrow(self) -> DataType {
         match self {
             Scalar::String | Scalar::Json => DataType::Utf8,
             Scalar::Int64 => DataType::Int64,
@@ -319,9 +409,31 @@ impl Scalar {
             Scalar::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Scalar::Date => DataType::Date32,
             Scalar::Binary => DataType::Binary,
+            // Both are at most 38.
+            Scalar::Decimal(own) => DataType::Decimal128(own.precision(), own.scale() as i8),
+        }
+    }
+
+    fn from_arrow(data_type: &DataType) -> Option<Scalar> {
+        if let DataType::Decimal128(precision, scale) = data_type {
+            return DecimalType::new(*precision, u8::try_from(*scale).ok()?).map(Scalar::Decimal);
+        }
+        Scalar::NAMED.into_iter().find(|scalar| scalar.arrow() == *data_type)
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Decimal(own) => own.fmt(f),
+            other => f.write_str(other.name()),
         }
     }
 }
+
+/// The most digits of integers.
+const INT32_DIGITS: u8 = 10;
+const INT64_DIGITS: u8 = 19;
 
 impl Type {
     /// The Arrow type of a column. The item of a list is called `element`, as readers of Delta tables expect.
@@ -334,20 +446,26 @@ impl Type {
 
     /// The type whose columns have this Arrow type: `string` for `string` and `json`.
     pub fn from_arrow(data_type: &DataType) -> Option<Type> {
-        let find = |wanted: &DataType| Scalar::ALL.into_iter().find(|scalar| scalar.arrow() == *wanted);
         match data_type {
-            DataType::List(element) => find(element.data_type()).map(Type::Array),
-            scalar => find(scalar).map(Type::Scalar),
+            DataType::List(element) => Scalar::from_arrow(element.data_type()).map(Type::Array),
+            scalar => Scalar::from_arrow(scalar).map(Type::Scalar),
         }
     }
 
     /// Whether a column of this type can become one of type `other`, with the same values: `int32` becomes `int64` or `float64`, and `int64`
-    /// becomes `float64` if its values have at most 53 bits. The same holds for arrays of them.
+    /// becomes `float64` if its values have at most 53 bits. Both become a decimal with room for all their values, and a decimal one with
+    /// at least as many digits before and after the point. The same holds for arrays of them.
     pub fn widens_to(self, other: Type) -> bool {
-        use Scalar::{Float64, Int32, Int64};
+        use Scalar::{Decimal, Float64, Int32, Int64};
         let is_same_shape = matches!(self, Type::Array(_)) == matches!(other, Type::Array(_));
-        is_same_shape
-            && matches!((self.scalar(), other.scalar()), (Int32, Int64 | Float64) | (Int64, Float64))
+        let is_wider = match (self.scalar(), other.scalar()) {
+            (Int32, Int64 | Float64) | (Int64, Float64) => true,
+            (Int32, Decimal(wide)) => wide.integral_digits() >= INT32_DIGITS,
+            (Int64, Decimal(wide)) => wide.integral_digits() >= INT64_DIGITS,
+            (Decimal(own), Decimal(wide)) => own != wide && own.fits(wide),
+            _ => false,
+        };
+        is_same_shape && is_wider
     }
 
     /// The type of the value, or of the elements of an array.
@@ -361,8 +479,8 @@ impl Type {
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Type::Scalar(scalar) => f.write_str(scalar.as_str()),
-            Type::Array(scalar) => write!(f, "array<{}>", scalar.as_str()),
+            Type::Scalar(scalar) => scalar.fmt(f),
+            Type::Array(scalar) => write!(f, "array<{scalar}>"),
         }
     }
 }
@@ -411,7 +529,8 @@ impl Contract {
         if keep.as_ref().is_some_and(|keep| !keep.delete_when.is_empty()) {
             landing.push(Field::new(DELETED_COLUMN, DataType::Boolean, false));
         }
-        let rules = keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
+        let rules =
+            keep.iter().flat_map(|keep| &keep.delete_when).chain(&file.skip_when).map(|rule| &rule.field);
         let top_level_fields = find_top_level_fields(&columns, route.shape.iter().chain(rules));
         Contract {
             name,
@@ -463,10 +582,11 @@ impl Contract {
     }
 
     /// All fields of a record that the contract names, by name or path, some of them repeatedly: those that columns read, those of its shape,
-    /// those by which its records are recognised, and those that say whether a row is deleted.
+    /// those by which its records are recognised, and those that say whether a row is deleted or a record is data.
     pub fn fields(&self) -> impl Iterator<Item = &String> {
         let read = self.columns.iter().flat_map(|column| column.source.fields()).flatten();
-        let rules = self.keep.iter().flat_map(|keep| &keep.delete_when).map(|rule| &rule.field);
+        let rules = self.keep.iter().flat_map(|keep| &keep.delete_when).chain(&self.file.skip_when);
+        let rules = rules.map(|rule| &rule.field);
         read.chain(&self.route.shape).chain(&self.route.any_of).chain(rules)
     }
 

@@ -3,10 +3,11 @@
 use crate::QUARANTINE;
 use crate::column_rules::{DefaultValue, LetterCase};
 use crate::contract::{
-    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, KeepLatest,
-    MisroutedPolicy, Route, Scalar,
+    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FieldRule, FileFormat, Identity,
+    KeepLatest, MisroutedPolicy, Route, Scalar,
 };
 use crate::number_locale::NumberLocale;
+use crate::records_path::RecordsPath;
 use crate::timestamp::TimeFormat;
 
 /// Hashes everything that affects cleaned rows.
@@ -34,11 +35,11 @@ pub(crate) fn hash_output(contract: &ContractDeclaration) -> String {
     if contract.columns.iter().any(is_json) {
         canonical.number(JSON_FORM);
     }
+    if !contract.file.skip_when.is_empty() {
+        canonical.text("skip_when").rules(&contract.file.skip_when);
+    }
     if let Some(KeepLatest { latest_by, delete_when, remember_deletes: _ }) = &contract.keep {
-        canonical.text("keep").names(latest_by).number(delete_when.len() as u64);
-        for rule in delete_when {
-            canonical.text(&rule.field).text(&rule.value);
-        }
+        canonical.text("keep").names(latest_by).rules(delete_when);
     }
     canonical.finish()
 }
@@ -84,11 +85,7 @@ fn identity_kind(identity: &Identity) -> u64 {
 
 /// The columns that keys cover.
 fn key_columns(contract: &ContractDeclaration) -> impl Iterator<Item = &Column> {
-    contract.columns.iter().filter(|column| match &contract.identity {
-        Identity::Row => true,
-        Identity::Columns(names) => names.contains(&column.name),
-        Identity::Record => false,
-    })
+    contract.columns.iter().filter(|column| contract.identity.covers(column))
 }
 
 /// `json_form` counts if a column of the key is JSON.
@@ -101,6 +98,12 @@ fn hash_key_rules(contract: &ContractDeclaration, kind: u64, json_form: Option<u
     let has_json = columns.iter().any(|column| is_json(column));
     for column in columns {
         canonical.column(column);
+        // The rules of its source determine its values.
+        if let ColumnSource::Derived(derivation) = &column.source {
+            contract.columns.iter().filter(|own| own.name == derivation.column).for_each(|source| {
+                canonical.column(source);
+            });
+        }
     }
     if let Some(form) = json_form.filter(|_| has_json) {
         canonical.number(form);
@@ -155,7 +158,17 @@ impl Canonical {
         if *file == FileFormat::default() {
             return;
         }
-        let FileFormat { delimiter, quote, escape, comment, encoding, keeps_repeated_headers } = file;
+        // The hash of the contract covers `skip_when`.
+        let FileFormat {
+            delimiter,
+            quote,
+            escape,
+            comment,
+            encoding,
+            keeps_repeated_headers,
+            records,
+            skip_when: _,
+        } = file;
         let byte = |byte: &Option<u8>| byte.map_or(256, u64::from);
         self.text("file")
             .number(byte(delimiter))
@@ -163,6 +176,15 @@ impl Canonical {
             .number(byte(escape));
         self.text(comment.as_deref().unwrap_or_default()).text(encoding.unwrap_or_default());
         self.number(u64::from(*keeps_repeated_headers));
+        self.rule("records", records.as_ref().map(RecordsPath::as_str));
+    }
+
+    fn rules(&mut self, rules: &[FieldRule]) -> &mut Canonical {
+        self.number(rules.len() as u64);
+        for rule in rules {
+            self.text(&rule.field).text(&rule.value);
+        }
+        self
     }
 
     fn names(&mut self, names: &[String]) -> &mut Canonical {
@@ -200,6 +222,7 @@ impl Canonical {
             ColumnSource::ArrayOf(fields) => self.number(2).fields(fields),
             ColumnSource::Cleaner => self.number(3),
             ColumnSource::Rest { except } => self.number(4).names(except),
+            ColumnSource::Derived(derivation) => self.number(5).text(&derivation.to_string()),
         };
         // The order of null markers has no meaning.
         let mut null = column.null.clone();

@@ -41,12 +41,14 @@ mod change;
 mod column_rules;
 mod contract;
 mod contract_error;
+pub mod decimal;
 pub mod field_name;
 pub mod field_path;
 mod fingerprint;
 mod number_locale;
 mod pattern;
 mod reader;
+pub mod records_path;
 pub mod stream_key;
 mod timestamp;
 mod webhook;
@@ -57,8 +59,8 @@ pub use catalog::{Catalog, StreamRoute};
 pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
 pub use column_rules::{Bound, Checks, DefaultValue, LetterCase};
 pub use contract::{
-    Column, ColumnSource, Contract, DeleteRule, FieldNames, FileFormat, Identity, KeepLatest,
-    MisroutedPolicy, Route, Scalar, Type,
+    Column, ColumnSource, Contract, Derivation, DerivedPart, FieldNames, FieldRule, FileFormat, Identity,
+    KeepLatest, MisroutedPolicy, Route, Scalar, Type,
 };
 pub use contract_error::{ContractError, ContractErrors};
 pub use number_locale::NumberLocale;

@@ -3,6 +3,8 @@
 //! A file is read as a tree of values with positions, not through serde, which would stop at the first error and could not suggest a fix.
 
 mod column_rules;
+mod derive;
+mod field_rules;
 mod file_format;
 mod keep;
 mod partition_by;
@@ -20,6 +22,7 @@ use crate::contract::{
     Route, Scalar, Type,
 };
 use crate::contract_error::ContractError;
+use crate::decimal::{DecimalType, MAX_PRECISION};
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
 use crate::timestamp::{self, TimeFormat};
@@ -178,7 +181,7 @@ const CONTRACT_KEYS: [&str; 12] = [
 ];
 const ROUTE_KEYS: [&str; 7] =
     ["topics", "streams", "partition_keys", "files", "shape", "any_of", "misrouted"];
-const COLUMN_KEYS: [&str; 24] = [
+const COLUMN_KEYS: [&str; 25] = [
     "name",
     "type",
     "description",
@@ -186,6 +189,7 @@ const COLUMN_KEYS: [&str; 24] = [
     "join",
     "separator",
     "array_of",
+    "derive",
     "null",
     "required",
     "counts",
@@ -278,11 +282,15 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         );
     }
     let mut columns: Vec<Column> = Vec::new();
+    let mut derive_spans = Vec::new();
     let mut complete = true;
     for section in &sections {
         match parse_column(section, is_quarantine, diagnostics) {
             Some((mut column, name_span)) => {
-                column.null.extend(null.iter().cloned());
+                if !matches!(column.source, ColumnSource::Derived(_)) {
+                    column.null.extend(null.iter().cloned());
+                }
+                derive_spans.push(section.key_span("derive").unwrap_or_default());
                 if let Some(twin) = columns.iter().find(|twin| twin.name.eq_ignore_ascii_case(&column.name)) {
                     let problem =
                         format!("column `{}` is there twice: `{}` came before", column.name, twin.name);
@@ -296,6 +304,9 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
             }
             None => complete = false,
         }
+    }
+    if complete {
+        derive::check(&columns, &derive_spans, diagnostics);
     }
     if let Some(rest) = document.string("rest", diagnostics) {
         check_column_name(&rest, diagnostics);
@@ -467,7 +478,7 @@ fn check_quarantine_columns(columns: &[Column], document: &Section<'_>, diagnost
         });
     if !right {
         let wanted: Vec<String> =
-            QUARANTINE_COLUMNS.iter().map(|(name, scalar)| format!("{name} {}", scalar.as_str())).collect();
+            QUARANTINE_COLUMNS.iter().map(|(name, scalar)| format!("{name} {scalar}")).collect();
         diagnostics.add(
             document.span.clone(),
             "the columns of quarantine are fixed, because the cleaner fills them",
@@ -543,14 +554,14 @@ fn parse_column(
     };
     let scalar = data_type.scalar();
     let is_array = matches!(data_type, Type::Array(_));
-    let is_number = matches!(scalar, Scalar::Int64 | Scalar::Int32 | Scalar::Float64);
+    let is_number = scalar.is_number();
     let is_time = matches!(scalar, Scalar::Timestamp | Scalar::Date);
-    require_type("counts", is_number && !is_array, "make it int64, int32 or float64");
+    require_type("counts", is_number && !is_array, "make it int64, int32, float64 or decimal");
     let is_text_or_number = !is_array && (is_number || scalar == Scalar::String);
     for key in ["remove_prefix", "remove_suffix"] {
-        require_type(key, is_text_or_number, "make it string, int64, int32 or float64");
+        require_type(key, is_text_or_number, "make it string, int64, int32, float64 or decimal");
     }
-    require_type("locale", is_number && !is_array, "make it int64, int32 or float64");
+    require_type("locale", is_number && !is_array, "make it int64, int32, float64 or decimal");
     require_type("formats", is_time, "make it timestamp or date");
     for key in ["true", "false"] {
         require_type(key, scalar == Scalar::Boolean, "make it boolean");
@@ -589,7 +600,7 @@ fn parse_column(
             }
         }
     }
-    if is_time && formats.is_empty() && !is_quarantine {
+    if is_time && formats.is_empty() && !is_quarantine && !section.has("derive") {
         formats = default_formats(scalar);
     }
     let source = if is_quarantine { ColumnSource::Cleaner } else { source };
@@ -682,7 +693,8 @@ fn parse_source(
     name: Option<&str>,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Option<ColumnSource> {
-    let given: Vec<&str> = ["from", "join", "array_of"].into_iter().filter(|key| section.has(key)).collect();
+    let given: Vec<&str> =
+        ["from", "join", "array_of", "derive"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given[..] {
         let span = section.key_span(second).unwrap_or_default();
         diagnostics.add(
@@ -699,6 +711,7 @@ fn parse_source(
             check_paths(&fields, diagnostics);
             ColumnSource::Field(values(fields))
         }
+        Some("derive") => derive::parse(section, diagnostics)?,
         Some("join") => {
             let separator =
                 section.string("separator", diagnostics).map(|text| text.value).unwrap_or_default();
@@ -734,8 +747,13 @@ fn parse_type(written: &Spanned<String>, diagnostics: &mut Diagnostics<'_>) -> O
         Some(inner) => (inner.trim(), true),
         None => (text, false),
     };
-    let names = Scalar::ALL.map(Scalar::as_str);
-    let Some(scalar) = Scalar::ALL.into_iter().find(|scalar| scalar.as_str() == inner) else {
+    let named = Scalar::NAMED.into_iter().find(|scalar| scalar.name() == inner);
+    let Some(scalar) = named.or_else(|| parse_decimal_type(inner).map(Scalar::Decimal)) else {
+        if let Some(help) = find_decimal_mistake(inner) {
+            diagnostics.add(written.span.clone(), format!("unknown type `{}`", written.value), help);
+            return None;
+        }
+        let names: Vec<&str> = Scalar::NAMED.map(Scalar::name).into_iter().chain([DECIMAL_EXAMPLE]).collect();
         let other: BTreeMap<&str, &str> = OTHER_TYPE_NAMES.into_iter().collect();
         let lower = inner.to_ascii_lowercase();
         let near = other.get(lower.as_str()).copied().or_else(|| find_similar(&lower, &names));
@@ -750,6 +768,41 @@ fn parse_type(written: &Spanned<String>, diagnostics: &mut Diagnostics<'_>) -> O
         return None;
     };
     Some(if is_array { Type::Array(scalar) } else { Type::Scalar(scalar) })
+}
+
+/// A decimal type as contracts write it.
+const DECIMAL_EXAMPLE: &str = "decimal(12,2)";
+
+/// Parses `decimal(12,2)`.
+fn parse_decimal_type(text: &str) -> Option<DecimalType> {
+    let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+    DecimalType::new(precision.trim().parse().ok()?, scale.trim().parse().ok()?)
+}
+
+/// What to write in place of a type that is meant as a decimal and is none.
+fn find_decimal_mistake(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let (name, digits) =
+        lower.split_once('(').map_or((lower.as_str(), None), |(name, rest)| (name, Some(rest)));
+    if !["decimal", "numeric", "dec", "money", "decimal128", "bigdecimal", "bignumeric"]
+        .contains(&name.trim())
+    {
+        return None;
+    }
+    let digits = digits.and_then(|rest| rest.strip_suffix(')'));
+    let numbers: Option<Vec<u8>> =
+        digits.map(|digits| digits.split(',').map_while(|number| number.trim().parse().ok()).collect());
+    let meant = match numbers.as_deref() {
+        Some([precision]) => DecimalType::new(*precision, 0),
+        Some([precision, scale]) => DecimalType::new(*precision, *scale),
+        _ => None,
+    };
+    Some(match meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!(
+            "write decimal(precision,scale), such as {DECIMAL_EXAMPLE}: all digits, 1 to {MAX_PRECISION}, and how many of them follow the point"
+        ),
+    })
 }
 
 /// Names of types in other systems, and what they are called here.

@@ -1,6 +1,7 @@
 //! Converts rows of Athena, whose cells are all text, to JSON cells.
 
 use aws_sdk_athena::types::{ColumnInfo, Row};
+use pinlake_results::decimal_to_json;
 use serde_json::Value;
 
 /// Converts a row by the types of its columns: numbers to JSON numbers (NaN and infinities to null), booleans to
@@ -18,7 +19,8 @@ fn parse_cell(kind: &str, text: Option<&str>) -> Value {
     let parsed = match kind {
         "tinyint" | "smallint" | "integer" | "bigint" => text.parse::<i64>().ok().map(Value::from),
         // `Value::from(f64)` is null for NaN and the infinities, which Athena writes as Rust reads them.
-        "double" | "float" | "real" | "decimal" => text.parse::<f64>().ok().map(Value::from),
+        "double" | "float" | "real" => text.parse::<f64>().ok().map(Value::from),
+        "decimal" => Some(decimal_to_json(text)),
         "boolean" => text.parse::<bool>().ok().map(Value::from),
         _ => None,
     };

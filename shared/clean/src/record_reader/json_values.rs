@@ -16,10 +16,10 @@ use super::record::{BufferedRecord, Record, too_large_error};
 use crate::reason::{Reason, RecordError};
 
 pub(super) struct JsonValues {
-    input: PutBack,
-    limits: Limits,
+    pub(super) input: PutBack,
+    pub(super) limits: Limits,
     /// The line of the next byte.
-    line: u64,
+    pub(super) line: u64,
     state: State,
     /// Bytes that were scanned again behind broken values.
     rescanned: usize,
@@ -57,7 +57,7 @@ impl JsonValues {
     }
 
     /// Passes white space; returns the next byte, which it does not consume.
-    fn peek(&mut self) -> std::io::Result<Option<u8>> {
+    pub(super) fn peek(&mut self) -> std::io::Result<Option<u8>> {
         loop {
             let chunk = self.input.fill_buf()?;
             if chunk.is_empty() {
@@ -143,7 +143,7 @@ impl JsonValues {
     }
 
     /// Reads one value into `out`, up to the length of a record.
-    fn read_value(&mut self, first: u8, out: &mut Vec<u8>) -> std::io::Result<ValueEnd> {
+    pub(super) fn read_value(&mut self, first: u8, out: &mut Vec<u8>) -> std::io::Result<ValueEnd> {
         let mut scanner = BoundaryScanner::new(first);
         if self.state == State::Values {
             scanner = scanner.with_checked_lines();
@@ -193,7 +193,7 @@ impl JsonValues {
     }
 
     /// Returns a concatenated value that is broken as one record: up to the next line that begins with a bracket.
-    fn read_broken_value(
+    pub(super) fn read_broken_value(
         &mut self,
         out: &mut Vec<u8>,
         mut omitted: u64,
@@ -263,7 +263,7 @@ impl JsonValues {
 }
 
 /// Where a value ends. `omitted` bytes of it did not fit in a record.
-enum ValueEnd {
+pub(super) enum ValueEnd {
     Found { omitted: u64 },
     Broken { omitted: u64, problem: &'static str },
 }

@@ -8,6 +8,7 @@ mod content;
 mod csv_text;
 mod damage;
 mod json_layout;
+mod json_records;
 mod typed_rows;
 
 /// The records as `position:bytes`, with `!reason` at the end of those with an error.

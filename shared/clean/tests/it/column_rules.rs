@@ -189,6 +189,137 @@ fn numbers_are_in_their_range() {
     }
 }
 
+/// As [`clean_json`], with all the digits of the value in the column.
+fn clean_decimal(column: &str, json: &str) -> String {
+    let contract = format!("name = \"t\"\nversion = 1\n[[column]]\nname = \"c\"\n{column}\n");
+    let mut cleaner = crate::new_cleaner(contracts_of(&[&contract]));
+    cleaner.push(format!("{{\"c\":{json}}}").as_bytes(), Some("t"), &crate::line(1));
+    let cleaned = cleaner.drain();
+    if cleaned[0].contract.name == "t" {
+        return arrow::util::display::array_value_to_string(cleaned[0].rows.column(0), 0).expect("a value");
+    }
+    clean_json(column, json)
+}
+
+#[test]
+fn decimals_are_exact() {
+    const PLAIN: &str = "type = \"decimal(12,2)\"";
+    const EURO: &str =
+        "type = \"decimal(12,2)\"\nlocale = \"de\"\nremove_suffix = \" EUR\"\nmin = 0\ndefault = 0.50";
+    const COUNT: &str = "type = \"decimal(12,2)\"\ncounts = true";
+    for (column, value, expected) in [
+        (PLAIN, "1.5", "1.50"),
+        (PLAIN, "\" 1.500 \"", "1.50"),
+        (PLAIN, "15e-1", "1.50"),
+        (PLAIN, "-0.0", "0.00"),
+        (PLAIN, "9999999999.99", "9999999999.99"),
+        (PLAIN, "null", ""),
+        (PLAIN, "1.505", "t: out_of_range: c: 1.505 does not fit decimal(12,2)"),
+        (PLAIN, "0.30000000000000004", "t: out_of_range: c: 0.30000000000000004 does not fit decimal(12,2)"),
+        (PLAIN, "10000000000", "t: out_of_range: c: 10000000000 does not fit decimal(12,2)"),
+        (PLAIN, "\"abc\"", "t: wrong_type: c: \"abc\" is not a decimal(12,2)"),
+        (PLAIN, "true", "t: wrong_type: c: true is not a decimal(12,2)"),
+        (EURO, "\"6.918,26 EUR\"", "6918.26"),
+        (EURO, "6918.26", "6918.26"),
+        (EURO, "null", "0.50"),
+        (EURO, "\"-0,01 EUR\"", "t: out_of_range: c: -0.01 is less than 0"),
+        (EURO, "\"1.50\"", "t: wrong_type: c: \"1.50\" is not a decimal(12,2) as `de` writes it"),
+        (COUNT, "\"1.23456k\"", "1234.56"),
+        (COUNT, "\"1.234567k\"", "t: out_of_range: c: \"1.234567k\" does not fit decimal(12,2)"),
+        (COUNT, "\"many\"", "t: bad_count: c: \"many\" is not a count such as 12, 12k, 1.2M"),
+        (
+            "type = \"decimal(12,2)\"\nnull = [\"NA\"]\nrequired = true",
+            "\"NA\"",
+            "t: missing_required: c: null in `c`",
+        ),
+        (
+            "type = \"decimal(38,0)\"",
+            "99999999999999999999999999999999999999",
+            "99999999999999999999999999999999999999",
+        ),
+        ("type = \"array<decimal(5,1)>\"", "[1, \"2.5\", null, 3.00]", "[1.0, 2.5, , 3.0]"),
+        (
+            "type = \"array<decimal(5,1)>\"",
+            "[1.25]",
+            "t: out_of_range: c: 1.25 does not fit array<decimal(5,1)>",
+        ),
+    ] {
+        assert_eq!(clean_decimal(column, value), expected, "{column} {value}");
+    }
+}
+
+#[test]
+fn parts_of_a_time_are_derived() {
+    let column = |name: &str, data_type: &str, more: &str| {
+        format!("[[column]]\nname = \"{name}\"\ntype = \"{data_type}\"\n{more}\n")
+    };
+    let contract = |more: &str| {
+        [
+            "name = \"t\"\nversion = 1\nidentity = [\"id\", \"day\"]\nrest = \"others\"\n",
+            "keep = { latest_by = [\"n\"], delete_when = { op = \"d\" } }\n",
+            &column("id", "int64", "required = true"),
+            // Before the column that it is derived from.
+            &column("day", "date", &format!("derive = \"date(at)\"\n{more}")),
+            &column("year", "int32", "derive = \"year(born)\""),
+            &column("n", "int64", ""),
+            &column("at", "timestamp", "zone = \"Europe/Berlin\""),
+            &column("born", "date", ""),
+        ]
+        .concat()
+    };
+    let catalog = contracts_of(&[&contract("")]);
+    for (record, expected) in [
+        (
+            r#"{"id":1,"n":1,"at":"2024-07-15 01:30:00","born":"1999-12-31","day":"2000-01-01"}"#,
+            r#"{"id":1,"day":"2024-07-14","year":1999,"n":1,"at":"2024-07-14T23:30:00Z","born":"1999-12-31","others":"{\"day\":\"2000-01-01\"}","_deleted":false}"#,
+        ),
+        (
+            r#"{"id":1}"#,
+            r#"{"id":1,"day":null,"year":null,"n":null,"at":null,"born":null,"others":null,"_deleted":false}"#,
+        ),
+        // The key of a deleted row needs the day, and the day the time.
+        (
+            r#"{"id":1,"n":2,"at":"2024-07-15 12:00:00","born":"1999-12-31","op":"d"}"#,
+            r#"{"id":1,"day":"2024-07-15","year":null,"n":2,"at":"2024-07-15T10:00:00Z","born":null,"others":null,"_deleted":true}"#,
+        ),
+    ] {
+        assert_eq!(
+            evaluate(&catalog, record.as_bytes(), Some("t")),
+            format!("clean t {expected}"),
+            "{record}"
+        );
+    }
+    let required = contracts_of(&[&contract("required = true")]);
+    assert_eq!(
+        evaluate(&required, br#"{"id":1}"#, Some("t")),
+        "t: missing_required: day: `at`, from which it is derived, is null"
+    );
+}
+
+#[test]
+fn records_that_are_no_data_are_skipped() {
+    use pinlake_clean::Disposition::{Clean, Quarantined, Skipped};
+    let contract = "name = \"t\"\nversion = 1\n[file]\nskip_when = { kind = \"total\", \"meta.final\" = true }\n\
+                    [[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n";
+    let mut cleaner = crate::new_cleaner(contracts_of(&[contract]));
+    for (record, expected) in [
+        (r#"{"kind":"total","meta":{"final":true}}"#, Skipped),
+        // Even if it breaks the contract otherwise.
+        (r#"{"kind":"total","meta":{"final":"true"},"id":"sum"}"#, Skipped),
+        (r#"{"kind":"total","id":1}"#, Clean),
+        (r#"{"kind":"Total","meta":{"final":true}}"#, Quarantined),
+        (r#"{"kind":"total","meta":{"final":true}"#, Quarantined),
+        (r#"{"id":2}"#, Clean),
+    ] {
+        assert_eq!(cleaner.push(record.as_bytes(), Some("t"), &crate::line(1)), expected, "{record}");
+    }
+    let counts: Vec<_> =
+        cleaner.counts().map(|count| (count.read, count.quarantined, count.skipped)).collect();
+    assert_eq!(counts, [(4, 2, 2)]);
+    let rows: Vec<_> = cleaner.drain().iter().map(|rows| (rows.contract.name.clone(), rows.read)).collect();
+    assert_eq!(rows, [("quarantine".to_owned(), 2), ("t".to_owned(), 2)]);
+}
+
 #[test]
 fn fields_that_no_column_reads_are_kept() {
     let contract = "name = \"t\"\nversion = 1\nrest = \"others\"\n[[column]]\nname = \"id\"\ntype = \"int64\"\n\

@@ -7,6 +7,7 @@ const ALL: &str = r#"
         { name = "i", type = "int64" }, { name = "n", type = "int32" }, { name = "s", type = "string" },
         { name = "f", type = "float64" }, { name = "b", type = "boolean" }, { name = "t", type = "timestamp" },
         { name = "d", type = "date" }, { name = "y", type = "binary" }, { name = "j", type = "json" },
+        { name = "m", type = "decimal(12,2)" }, { name = "p", type = "array<decimal(12,2)>" },
         { name = "a", type = "array<float64>" }, { name = "l", type = "array<string>" },
     ]
 "#;
@@ -41,6 +42,7 @@ fn keys_follow_the_specification() {
     let catalog = contracts_of(&[ALL]);
     let int = |number: i64| number.to_le_bytes().to_vec();
     let float = |number: f64| number.to_bits().to_le_bytes().to_vec();
+    let decimal = |number: i128, scale: u8| [&number.to_le_bytes()[..], &[scale]].concat();
     for (record, columns) in [
         (r#"{"i":null}"#, vec![]),
         (r#"{"i":-2}"#, vec![("i", 2, int(-2))]),
@@ -52,6 +54,10 @@ fn keys_follow_the_specification() {
         (r#"{"b":true}"#, vec![("b", 4, vec![1])]),
         (r#"{"t":"1970-01-01 00:00:01"}"#, vec![("t", 5, int(1_000_000))]),
         (r#"{"d":"1970-01-02"}"#, vec![("d", 6, int(1))]),
+        (r#"{"m":"-1.50"}"#, vec![("m", 9, decimal(-15, 1))]),
+        (r#"{"m":100}"#, vec![("m", 9, decimal(100, 0))]),
+        (r#"{"m":0.00}"#, vec![("m", 9, decimal(0, 0))]),
+        (r#"{"p":[1.50]}"#, vec![("p", 73, [&[1, 0, 0, 0, 1, 17, 0, 0, 0][..], &decimal(15, 1)].concat())]),
         (r#"{"y":"/w=="}"#, vec![("y", 7, vec![0xff])]),
         (r#"{"j":[1, 2.0]}"#, vec![("j", 8, b"[1,2]".to_vec())]),
         (r#"{"j":{"b": 1, "a":"\u00e9"}}"#, vec![("j", 8, "{\"a\":\"é\",\"b\":1}".as_bytes().to_vec())]),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Float64Array, Int64Array, ListArray, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float64Array,
+    Int32Array, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::Int64Type;
 use base64::Engine as _;
@@ -157,6 +157,92 @@ proptest! {
         let expected = rows(&clean(&catalog, "t.ndjson", ndjson.into_bytes()));
         prop_assert_eq!(&rows(&clean(&catalog, "t.csv", csv.into_inner().unwrap())), &expected);
         prop_assert_eq!(&rows(&clean(&catalog, "t.parquet", typed)), &expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 300, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default()
+    })]
+
+    /// Whatever the scale of the column and of the Parquet file, and however many zeros are written.
+    #[test]
+    fn the_same_decimal_has_one_key_in_every_format(
+        unscaled in prop_oneof![-1000_i128..1000, -999_999_999_999_999_999_i128..1_000_000_000_000_000_000],
+        scale in 0_u8..=6,
+        more in 0_u8..=4,
+        zeros in 0_usize..=3,
+    ) {
+        let typed = |precision, scale| format!(
+            "name = \"t\"\nversion = 1\n[[column]]\nname = \"a\"\ntype = \"decimal({precision},{scale})\"\n"
+        );
+        let number = pinlake_schema::decimal::Decimal { unscaled, scale }.to_string();
+        let padding = "0".repeat(zeros);
+        let padded = if scale > 0 { format!("{number}{padding}") } else { format!("{number}.0{padding}") };
+        let key = |contract: &str, name: &str, file: Vec<u8>| {
+            rows(&clean(&catalog(contract), name, file)).column_by_name("_key").unwrap().clone()
+        };
+        let (own, wide) = (typed(18 + scale, scale), typed(38, scale + more));
+        let expected = key(&own, "t.ndjson", format!("{{\"a\":{number}}}\n").into_bytes());
+        let decimals = |scale: u8, unscaled: i128| {
+            let decimals = Decimal128Array::from(vec![unscaled]);
+            parquet(vec![("a", Arc::new(decimals.with_precision_and_scale(38, scale as i8).unwrap()) as ArrayRef)])
+        };
+        for contract in [&own, &wide] {
+            prop_assert_eq!(&key(contract, "t.ndjson", format!("{{\"a\":\"{padded}\"}}\n").into_bytes()), &expected);
+            prop_assert_eq!(&key(contract, "t.ndjson", format!("{{\"a\":{unscaled}e-{scale}}}\n").into_bytes()), &expected);
+            prop_assert_eq!(&key(contract, "t.csv", format!("a\n{padded}\n").into_bytes()), &expected);
+            prop_assert_eq!(&key(contract, "t.parquet", decimals(scale, unscaled)), &expected);
+            let widened = unscaled * 10_i128.pow(more.into());
+            prop_assert_eq!(&key(contract, "t.parquet", decimals(scale + more, widened)), &expected);
+        }
+    }
+}
+
+#[test]
+fn numbers_of_all_types_are_decimals() {
+    let contract = "name = \"t\"\nversion = 1\n[[column]]\nname = \"a\"\ntype = \"decimal(9,2)\"\n";
+    let catalog = catalog(contract);
+    let small = |precision| Decimal128Array::from(vec![150]).with_precision_and_scale(precision, 2).unwrap();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Float64Array::from(vec![1.5])),
+        Arc::new(arrow::array::Float32Array::from(vec![1.5])),
+        Arc::new(StringArray::from(vec!["1.500"])),
+        Arc::new(BinaryArray::from(vec![&b"1.50"[..]])),
+        // INT32, INT64 and FIXED_LEN_BYTE_ARRAY in the file.
+        Arc::new(small(9)),
+        Arc::new(small(18)),
+        Arc::new(small(30)),
+    ];
+    for column in columns {
+        let described = format!("{column:?}");
+        let batch = rows(&clean(&catalog, "t.parquet", parquet(vec![("a", column)])));
+        let found =
+            batch.column_by_name("a").unwrap().as_primitive::<arrow::datatypes::Decimal128Type>().value(0);
+        assert_eq!(found, 150, "{described}");
+    }
+    for (column, expected) in [
+        (Arc::new(Int32Array::from(vec![7])) as ArrayRef, Ok(700)),
+        (
+            Arc::new(Int64Array::from(vec![10_000_000])),
+            Err("out_of_range a: 10000000 does not fit decimal(9,2)"),
+        ),
+        (Arc::new(Float64Array::from(vec![1.005])), Err("out_of_range a: 1.005 does not fit decimal(9,2)")),
+        (Arc::new(Float64Array::from(vec![f64::NAN])), Err("out_of_range a: NaN does not fit decimal(9,2)")),
+        (
+            Arc::new(FixedSizeBinaryArray::try_from_iter([vec![0xff_u8, 0xfe]].into_iter()).unwrap()),
+            Err("wrong_type a: 2 bytes (fffe) is not a decimal(9,2)"),
+        ),
+    ] {
+        let cleaned = clean(&catalog, "t.parquet", parquet(vec![("a", column)]));
+        match expected {
+            Ok(number) => {
+                let batch = rows(&cleaned);
+                let column = batch.column_by_name("a").unwrap();
+                assert_eq!(column.as_primitive::<arrow::datatypes::Decimal128Type>().value(0), number);
+            }
+            Err(detail) => assert_eq!(details(&cleaned), [detail]),
+        }
     }
 }
 

@@ -198,6 +198,7 @@ impl CleaningPool {
                     sum.read += count.read;
                     sum.quarantined += count.quarantined;
                     sum.bytes += count.bytes;
+                    sum.skipped += count.skipped;
                 }
             }
         }

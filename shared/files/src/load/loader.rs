@@ -92,6 +92,8 @@ pub struct DatasetSummary {
     pub quarantined: u64,
     /// Bytes of records read.
     pub bytes: u64,
+    /// Records that are no data by `skip_when` of the contract. They are not read.
+    pub skipped: u64,
 }
 
 impl Loader {
@@ -200,6 +202,7 @@ impl Loader {
                         .saturating_sub(inserted + superseded + outdated + deleted + quarantined),
                     quarantined,
                     bytes: count.bytes,
+                    skipped: count.skipped,
                     dataset: count.dataset,
                 }
             })

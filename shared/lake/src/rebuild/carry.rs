@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, RecordBatch, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, RecordBatch, StringArray, new_null_array,
+};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::kernels::nullif::nullif;
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, is_null};
-use arrow::datatypes::{Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
+use pinlake_clean::derive_values;
 use pinlake_schema::{Column, ColumnSource, Contract, FORMER_KEY_COLUMN, KEY_COLUMN, Scalar, Type};
 use serde::de::IgnoredAny;
 
@@ -69,6 +72,7 @@ impl<'a> Carrier<'a> {
             }
             columns.push(values);
         }
+        self.derive(&mut columns);
         self.find_missing_required(&mut accepted, &columns, &mut example);
         let rows =
             RecordBatch::try_new(self.contract.arrow_schema(), columns).map_err(|error| encode(&error))?;
@@ -76,6 +80,18 @@ impl<'a> Carrier<'a> {
         let rejected = (mask.len() - mask.true_count()) as u64;
         let rows = filter_record_batch(&rows, &mask).map_err(|error| encode(&error))?;
         Ok(Carried { rows: self.add_keys(&rows)?, rejected, example })
+    }
+
+    /// Computes the columns that are derived from others.
+    fn derive(&self, columns: &mut [ArrayRef]) {
+        let own = &self.contract.columns;
+        for (at, column) in own.iter().enumerate() {
+            if let ColumnSource::Derived(derivation) = &column.source
+                && let Some(source) = own.iter().position(|source| source.name == derivation.column)
+            {
+                columns[at] = derive_values(derivation.part, &columns[source]);
+            }
+        }
     }
 
     /// Rejects rows without a value in a required column.
@@ -122,6 +138,7 @@ fn find_sources(contract: &Contract, column: &Column, table: &Schema) -> Vec<Str
         fields.map(|field| field.name()).find(|own| own.eq_ignore_ascii_case(name)).cloned()
     };
     let former: &[String] = match &column.source {
+        ColumnSource::Derived(_) => return Vec::new(),
         ColumnSource::Field(names) => names,
         _ => &[],
     };
@@ -171,6 +188,10 @@ fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
         converted = nullif(&converted, &wrong)?;
     }
     let again = cast_with_options(&converted, stored.data_type(), &options)?;
+    if matches!(wanted, DataType::Decimal128(..)) && stored.as_string_opt::<i32>().is_some() {
+        // `1.5` and `1.50` are the same decimal.
+        return nullif(&converted, &distinct(&trim_fractions(&again), &trim_fractions(stored))?);
+    }
     if !wanted.is_nested() {
         return nullif(&converted, &distinct(&again, stored)?);
     }
@@ -179,18 +200,27 @@ fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
     Ok(if is_same { converted } else { new_null_array(&wanted, stored.len()) })
 }
 
+/// Numbers in texts without zeros at the end of their fractions.
+fn trim_fractions(texts: &ArrayRef) -> ArrayRef {
+    let trim = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    let texts = texts.as_string_opt::<i32>().into_iter().flatten();
+    Arc::new(texts.map(|text| text.map(trim)).collect::<StringArray>())
+}
+
 /// Whether values of a type may be the same in the type of a column.
 fn is_convertible(own: Type, column: &Column) -> bool {
-    use Scalar::{Boolean, Date, Float64, Int32, Int64, String};
-    let is_number = |scalar| matches!(scalar, Int32 | Int64 | Float64);
+    use Scalar::{Boolean, Date, Decimal, Float64, Int32, Int64, String};
     let has_text_rules = column.locale.is_some() || column.zone.is_some() || column.counts;
     match (own, column.data_type) {
         (Type::Scalar(own), Type::Scalar(wanted)) => match (own, wanted) {
-            (String, Int32 | Int64 | Float64 | Date) => !has_text_rules,
-            (Int32 | Int64 | Boolean, String) => true,
-            (own, wanted) => is_number(own) && is_number(wanted),
+            (String, Int32 | Int64 | Float64 | Decimal(_) | Date) => !has_text_rules,
+            (Int32 | Int64 | Decimal(_) | Boolean, String) => true,
+            (own, wanted) => own.is_number() && wanted.is_number(),
         },
-        (Type::Array(own), Type::Array(wanted)) => is_number(own) && is_number(wanted),
+        (Type::Array(own), Type::Array(wanted)) => own.is_number() && wanted.is_number(),
         _ => false,
     }
 }

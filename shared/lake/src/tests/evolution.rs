@@ -352,6 +352,74 @@ async fn quantities_become_fractional() {
 }
 
 #[tokio::test]
+async fn amounts_become_decimals_with_more_digits() {
+    let (store, lake) = lake();
+    let decimal = |precision, scale| QUANTITY.replace("int64", &format!("decimal({precision},{scale})"));
+    let catalogs = [
+        catalog(BY_VISITOR, &[VISITOR, &narrow(QUANTITY)]),
+        catalog(BY_VISITOR, &[VISITOR, &decimal(12, 2)]),
+        catalog(BY_VISITOR, &[VISITOR, &decimal(38, 10)]),
+    ];
+    push(&lake, &catalogs[0], &[r#"{"visitor":1,"quantity":-2147483648}"#, r#"{"visitor":2}"#])
+        .await
+        .unwrap();
+    push(&lake, &catalogs[1], &[r#"{"visitor":3,"quantity":"9999999999.99"}"#]).await.unwrap();
+    assert_eq!(rows(&lake, &catalogs[1]).await, ["1 -2147483648.00", "2 ", "3 9999999999.99"]);
+    // Another process reads the statistics in the log; and a merge.
+    let lake = Lake::new(store.clone(), env(2));
+    let wide = r#"{"visitor":4,"quantity":1234567890123456789012345678.0123456789}"#;
+    assert_eq!(counts(&lake, &catalogs[2], &[wide, r#"{"visitor":3}"#]).await, [2, 1, 0, 1]);
+    lake.table(catalogs[2].contract("visit").unwrap()).merge_small_files(2).await.unwrap();
+    let expected = [
+        "1 -2147483648.0000000000",
+        "2 ",
+        "3 9999999999.9900000000",
+        "4 1234567890123456789012345678.0123456789",
+    ];
+    assert_eq!(rows(&Lake::new(store.clone(), env(3)), &catalogs[2]).await, expected);
+    // A narrower decimal.
+    push(&lake, &catalogs[1], &[r#"{"visitor":9,"quantity":1}"#]).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn decimals_of_the_key_become_wider_and_rows_stay_known() {
+    let (_, lake) = lake();
+    let decimal = |precision, scale| QUANTITY.replace("int64", &format!("decimal({precision},{scale})"));
+    let (before, after) = (by_row(&[VISITOR, &decimal(9, 2)]), by_row(&[VISITOR, &decimal(20, 5)]));
+    let records = [r#"{"visitor":1,"quantity":1.50}"#, r#"{"visitor":1,"quantity":-2}"#];
+    assert_eq!(counts(&lake, &before, &records).await, [2, 2, 0, 0]);
+    let again =
+        [records[0], records[1], r#"{"visitor":1,"quantity":"1.5"}"#, r#"{"visitor":1,"quantity":1.00001}"#];
+    assert_eq!(counts(&lake, &after, &again).await, [4, 1, 0, 3]);
+    assert_eq!(rows(&lake, &after).await, ["1 -2.00000", "1 1.00001", "1 1.50000"]);
+}
+
+#[tokio::test]
+async fn a_derived_column_is_added_and_a_rebuild_computes_it() {
+    const TIME: &str = "[[column]]\nname = \"time\"\ntype = \"timestamp\"\n";
+    const DAY: &str = "[[column]]\nname = \"day\"\ntype = \"date\"\nderive = \"date(time)\"\n";
+    const YEAR: &str = "[[column]]\nname = \"year\"\ntype = \"int32\"\nderive = \"year(time)\"\n";
+    let (store, lake) = lake();
+    let (before, after) = (by_row(&[VISITOR, TIME]), by_row(&[VISITOR, DAY, TIME, YEAR]));
+    let (first, second) =
+        (r#"{"visitor":1,"time":"2020-01-01 23:59:59"}"#, r#"{"visitor":2,"time":"2021-03-01 00:00:00"}"#);
+    push(&lake, &before, &[first, r#"{"visitor":3}"#]).await.unwrap();
+    assert_eq!(counts(&lake, &after, &[first, second]).await, [2, 1, 0, 1], "keys do not change");
+    let rows_after = ["1  2020-01-01T23:59:59Z ", "2 2021-03-01 2021-03-01T00:00:00Z 2021", "3   "];
+    assert_eq!(rows(&lake, &after).await, rows_after);
+    // One key epoch: files of both contracts are merged, and their keys are found.
+    let lake = Lake::new(store.clone(), env(2));
+    assert_eq!(counts(&lake, &after, &[first, second]).await, [2, 0, 0, 2]);
+    lake.table(after.contract("visit").unwrap()).merge_small_files(2).await.unwrap();
+    assert_eq!(rows(&lake, &after).await, rows_after);
+    lake.rebuild(after.contract("visit").unwrap(), |_| {}).await.unwrap();
+    let rebuilt =
+        ["1 2020-01-01 2020-01-01T23:59:59Z 2020", "2 2021-03-01 2021-03-01T00:00:00Z 2021", "3   "];
+    assert_eq!(rows(&lake, &after).await, rebuilt);
+    assert_eq!(counts(&lake, &after, &[first, second]).await, [2, 0, 0, 2]);
+}
+
+#[tokio::test]
 async fn values_that_a_wider_type_would_change_stop_the_change() {
     let (_, lake) = lake();
     let wide = QUANTITY.replace("int64", "float64");

@@ -235,6 +235,23 @@ async fn values_are_carried_over_or_the_rebuild_stops() {
         ("json", "{\"a\":1}", "string", "", Some("{\"a\":1}")),
         ("float64", "2.0", "int64", "", Some("2")),
         ("int64", "3000000000", "int32", "", None),
+        ("int64", "30", "decimal(4,2)", "", Some("30.00")),
+        ("int64", "300", "decimal(4,2)", "", None),
+        ("decimal(12,2)", "1.50", "decimal(4,1)", "", Some("1.5")),
+        ("decimal(12,2)", "1.55", "decimal(4,1)", "", None),
+        ("decimal(12,2)", "1000", "decimal(4,1)", "", None),
+        ("decimal(12,2)", "2", "int64", "", Some("2")),
+        ("decimal(12,2)", "2.5", "int64", "", None),
+        ("decimal(12,2)", "0.1", "float64", "", Some("0.1")),
+        ("decimal(38,2)", "12345678901234567890.12", "float64", "", None),
+        ("float64", "0.1", "decimal(12,2)", "", Some("0.10")),
+        ("float64", "0.125", "decimal(12,2)", "", None),
+        ("string", "\"1.5\"", "decimal(12,2)", "", Some("1.50")),
+        ("string", "\"1.500\"", "decimal(12,2)", "", Some("1.50")),
+        ("string", "\"1.239\"", "decimal(12,2)", "", None),
+        ("string", "\"1,5\"", "decimal(12,2)", "locale = \"de\"", None),
+        ("decimal(12,2)", "1.5", "string", "", Some("1.50")),
+        ("array<int64>", "[1,2]", "array<decimal(12,1)>", "", Some("[1.0, 2.0]")),
     ] {
         let lake = Lake::new(Arc::new(InMemory::new()), env(1));
         let identity = "identity = [\"id\"]";

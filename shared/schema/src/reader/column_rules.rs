@@ -2,9 +2,10 @@
 
 use regex_lite::{Regex, RegexBuilder};
 
-use super::toml_tree::{Diagnostics, Section};
+use super::toml_tree::{Diagnostics, Item, Section};
 use crate::column_rules::{Bound, Checks, DefaultValue, LetterCase};
 use crate::contract::{Scalar, Type};
+use crate::decimal::{Decimal, DecimalType};
 
 /// The most bytes of a compiled pattern.
 const MAX_PATTERN_BYTES: usize = 256 << 10;
@@ -38,12 +39,15 @@ pub(super) fn parse_default(
             (number.map(|number| DefaultValue::Int(number.into())), "default = 0")
         }
         Type::Scalar(Scalar::Float64) => (item.as_float().map(DefaultValue::Float), "default = 0.5"),
+        Type::Scalar(Scalar::Decimal(own)) => {
+            (parse_decimal(&item, own).map(DefaultValue::Decimal), "default = 0")
+        }
         Type::Scalar(Scalar::Boolean) => (item.as_bool().map(DefaultValue::Boolean), "default = false"),
         _ => {
             diagnostics.add(
                 section.key_span("default").unwrap_or_default(),
                 format!("`default` does not go with the type {data_type}"),
-                "make it string, int64, int32, float64 or boolean, or remove `default`",
+                "make it string, int64, int32, float64, decimal or boolean, or remove `default`",
             );
             return None;
         }
@@ -72,6 +76,7 @@ pub(super) fn parse_checks(
     let is_empty_range = match (checks.min, checks.max) {
         (Some(Bound::Int(min)), Some(Bound::Int(max))) => min > max,
         (Some(Bound::Float(min)), Some(Bound::Float(max))) => min > max,
+        (Some(Bound::Decimal(min)), Some(Bound::Decimal(max))) => min.unscaled > max.unscaled,
         _ => false,
     };
     if is_empty_range {
@@ -82,6 +87,7 @@ pub(super) fn parse_checks(
         Some(DefaultValue::Text(text)) => !checks.allows_text(text),
         Some(DefaultValue::Int(number)) => checks.exceeded_by_int(*number).is_some(),
         Some(DefaultValue::Float(number)) => checks.exceeded_by_float(*number).is_some(),
+        Some(DefaultValue::Decimal(number)) => checks.exceeded_by_decimal(number.unscaled).is_some(),
         Some(DefaultValue::Boolean(_)) | None => false,
     };
     if is_refused {
@@ -89,6 +95,11 @@ pub(super) fn parse_checks(
         diagnostics.add(span, "the default is not an allowed value", "allow it, or write another default");
     }
     (!checks.is_empty()).then(|| Box::new(checks))
+}
+
+/// Reads the digits as they are written, because a number of TOML with a fraction is one of binary floating point.
+fn parse_decimal(item: &Item<'_>, data_type: DecimalType) -> Option<Decimal> {
+    data_type.parse(&item.number_text()?, 0).ok()
 }
 
 fn parse_pattern(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Regex> {
@@ -117,11 +128,12 @@ fn parse_bound(
     let bound = match data_type {
         Type::Scalar(Scalar::Int64 | Scalar::Int32) => item.as_integer().map(Bound::Int),
         Type::Scalar(Scalar::Float64) => item.as_float().map(Bound::Float),
+        Type::Scalar(Scalar::Decimal(own)) => parse_decimal(&item, own).map(Bound::Decimal),
         _ => {
             diagnostics.add(
                 section.key_span(key).unwrap_or_default(),
                 format!("`{key}` does not go with the type {data_type}"),
-                format!("make it int64, int32 or float64, or remove `{key}`"),
+                format!("make it int64, int32, float64 or decimal, or remove `{key}`"),
             );
             return None;
         }

@@ -2,10 +2,13 @@
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
+use super::field_rules::parse_rules;
 use super::toml_tree::{Diagnostics, Section, Spanned};
 use crate::contract::FileFormat;
+use crate::records_path::RecordsPath;
 
-const FILE_KEYS: [&str; 6] = ["delimiter", "quote", "escape", "comment", "encoding", "repeated_headers"];
+const FILE_KEYS: [&str; 8] =
+    ["delimiter", "quote", "escape", "comment", "encoding", "repeated_headers", "records", "skip_when"];
 
 /// The longest text that begins a comment.
 const MAX_COMMENT_BYTES: usize = 64;
@@ -71,7 +74,16 @@ pub(super) fn parse(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) ->
             }
         },
     };
-    FileFormat { delimiter, quote, escape, comment, encoding, keeps_repeated_headers }
+    let records = section.string("records", diagnostics).and_then(|written| {
+        let parsed = RecordsPath::parse(&written.value);
+        if let Err(why) = &parsed {
+            let problem = format!("`{}` is no path to records: {why}", written.value);
+            diagnostics.add(written.span, problem, "write a path such as \"Records[]\" or \"data.items[]\"");
+        }
+        parsed.ok()
+    });
+    let skip_when = parse_rules(section, "skip_when", "{ kind = \"total\" }", diagnostics);
+    FileFormat { delimiter, quote, escape, comment, encoding, keeps_repeated_headers, records, skip_when }
 }
 
 fn parse_byte(

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::field_rules::parse_rules;
 use super::toml_tree::{Diagnostics, Section};
 use super::{check_column_names, values};
-use crate::contract::{Column, DeleteRule, Identity, KeepLatest, Scalar, Type};
-use crate::field_path::FieldPath;
+use crate::contract::{Column, Identity, KeepLatest, Scalar, Type};
 
 const KEEP_KEYS: [&str; 3] = ["latest_by", "delete_when", "remember_deletes_days"];
 
@@ -13,7 +13,7 @@ const KEEP_KEYS: [&str; 3] = ["latest_by", "delete_when", "remember_deletes_days
 const DEFAULT_DAYS: i64 = 30;
 const MAX_DAYS: i64 = 3650;
 
-/// The most conditions of `delete_when` and columns of `latest_by`.
+/// The most columns of `latest_by`.
 const MAX_ITEMS: usize = 16;
 
 pub(super) fn parse(
@@ -65,44 +65,14 @@ pub(super) fn parse(
     }
     Some(KeepLatest {
         latest_by: values(latest_by),
-        delete_when: parse_delete_rules(section, diagnostics),
+        delete_when: parse_rules(section, "delete_when", "{ op = \"d\" }", diagnostics),
         remember_deletes: parse_days(section, diagnostics),
     })
 }
 
 fn has_order(data_type: Type) -> bool {
-    use Scalar::{Date, Float64, Int32, Int64, String, Timestamp};
-    matches!(data_type, Type::Scalar(String | Int64 | Int32 | Float64 | Timestamp | Date))
-}
-
-fn parse_delete_rules(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Vec<DeleteRule> {
-    const EXAMPLE: &str = "write delete_when = { op = \"d\" }";
-    let Some(rules) = section.section("delete_when", diagnostics) else { return Vec::new() };
-    let mut found = Vec::new();
-    for (field, item) in rules.entries() {
-        if let Err(why) = FieldPath::parse(field) {
-            diagnostics.add(item.span(), format!("`{field}` is not a field: {why}"), EXAMPLE);
-        }
-        match item.as_text() {
-            Some(value) => found.push(DeleteRule { field: field.to_owned(), value }),
-            None => diagnostics.add(
-                item.span(),
-                format!(
-                    "`{field}` is compared with {}, and has to be compared with one value",
-                    item.describe()
-                ),
-                EXAMPLE,
-            ),
-        }
-    }
-    if found.is_empty() || found.len() > MAX_ITEMS {
-        diagnostics.add(
-            rules.span.clone(),
-            format!("`delete_when` has {} conditions, and has 1 to {MAX_ITEMS}", found.len()),
-            EXAMPLE,
-        );
-    }
-    found
+    use Scalar::{Date, Decimal, Float64, Int32, Int64, String, Timestamp};
+    matches!(data_type, Type::Scalar(String | Int64 | Int32 | Float64 | Decimal(_) | Timestamp | Date))
 }
 
 fn parse_days(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) -> Duration {

@@ -111,6 +111,24 @@ fn errors_have_a_place_and_a_suggestion() {
             "array<double>",
             "32: unknown type `array<double>` | did you mean `array<float64>`?",
         ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal\"",
+            "16: unknown type `decimal` | write decimal(precision,scale), such as",
+        ),
+        (
+            "type = \"int64\"",
+            "type = \"NUMERIC(9, 3)\"",
+            "16: unknown type `NUMERIC(9, 3)` | did you mean `decimal(9,3)`?",
+        ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal(9)\"",
+            "16: unknown type `decimal(9)` | did you mean `decimal(9,0)`?",
+        ),
+        ("type = \"int64\"", "type = \"decimal(39,2)\"", "16: unknown type `decimal(39,2)` | write decimal("),
+        ("type = \"int64\"", "type = \"decimal(2,3)\"", "16: unknown type `decimal(2,3)` | write decimal("),
+        ("type = \"int64\"", "type = \"decimal(-1,2)\"", "16: unknown type `decimal(-1,2)` | write decimal("),
         ("remove_prefix = \"/\"", "requierd = true", "28: unknown key `requierd` | did you mean `required`?"),
         (
             "remove_prefix = \"/\"",
@@ -402,7 +420,7 @@ fn rules_of_numbers_are_checked() {
         (
             PAGE,
             "locale = \"de\"",
-            "28: `locale` does not go with the type string | make it int64, int32 or float64, or",
+            "28: `locale` does not go with the type string | make it int64, int32, float64 or decimal, or",
         ),
         (
             "required = true",
@@ -510,7 +528,11 @@ fn rules_of_values_are_checked() {
             "28: `default` is 7, which is not a value of the type string | write default = \"new\"",
         ),
         (PAGE, "one_of = [\"a\"]\ndefault = \"b\"", "29: the default is not an allowed value | allow it"),
-        (PAGE, "min = 7", "28: `min` does not go with the type string | make it int64, int32 or float64, or"),
+        (
+            PAGE,
+            "min = 7",
+            "28: `min` does not go with the type string | make it int64, int32, float64 or decimal, or",
+        ),
         (
             "required = true",
             "required = true\nmin = 0.5",
@@ -521,6 +543,22 @@ fn rules_of_values_are_checked() {
             "required = true\nmin = 2\nmax = 1",
             "20: `max` is less than `min`: no number is allowed",
         ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal(4,2)\"\nmin = 0.001",
+            "17: `min` is 0.001, which is not a value of the type decimal(4,2)",
+        ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal(4,2)\"\ndefault = 100",
+            "17: `default` is 100, which is not a value of the type decimal(4,2) | write default = 0",
+        ),
+        (
+            "type = \"int64\"",
+            "type = \"decimal(4,2)\"\nmin = 0.1\nmax = 0.09",
+            "18: `max` is less than `min`",
+        ),
+        ("type = \"int64\"", "type = \"decimal(4,2)\"\nmin = 0.5\ndefault = 0.49", "18: the default is not"),
         ("array_of", "default = 1\narray_of", "33: `default` does not go with the type array<float64>"),
     ] {
         let found = error_message(from, to);
@@ -553,6 +591,117 @@ fn hashes_cover_the_rules_that_a_column_has() {
     assert_eq!(hash("one_of = [\"a\", \"b\"]"), hash("one_of = [\"b\", \"a\"]"));
     // As before these rules existed.
     assert_eq!(hash("").0, "7e0e3a2dd5fe35b8");
+}
+
+#[test]
+fn decimals_are_a_type() {
+    let text = "name = \"t\"\nversion = 1\nidentity = [\"a\"]\nkeep = { latest_by = [\"a\"] }\n\
+                [[column]]\nname = \"a\"\ntype = \"decimal( 12, 2 )\"\nrequired = true\nlocale = \"de\"\nmax = 9999999999.99\n\
+                [[column]]\nname = \"b\"\ntype = \"array<decimal(38,0)>\"\n";
+    let catalog = catalog(&[("t.toml", text)]).unwrap_or_else(|errors| panic!("{errors}"));
+    let contract = catalog.contract("t").expect("a contract");
+    let types: Vec<String> = contract.columns.iter().map(|column| column.data_type.to_string()).collect();
+    assert_eq!(types, ["decimal(12,2)", "array<decimal(38,0)>"]);
+    for column in &contract.columns {
+        assert_eq!(crate::Type::from_arrow(&column.data_type.arrow()), Some(column.data_type));
+    }
+    let max = contract.columns[0].checks.as_ref().and_then(|checks| checks.max).expect("a bound");
+    assert_eq!(max.to_string(), "9999999999.99");
+}
+
+#[test]
+fn derived_columns_name_their_source() {
+    let with = |lines: &str| {
+        VISIT.replace("[[column]]\nname = \"page\"", &format!("{lines}\n[[column]]\nname = \"page\""))
+    };
+    let derived = |name: &str, data_type: &str, derive: &str| {
+        format!("[[column]]\nname = \"{name}\"\ntype = \"{data_type}\"\nderive = \"{derive}\"")
+    };
+    let day = derived("day", "date", "date(at)");
+    let all = [
+        day.clone(),
+        derived("y", "int32", "year(at)"),
+        derived("m", "int32", "month( at )"),
+        derived("h", "int32", "hour(at)"),
+    ];
+    let own = catalog(&[("visit.toml", &with(&all.join("\n")))]).unwrap_or_else(|errors| panic!("{errors}"));
+    let own = own.contract("visit").expect("a contract");
+    let sources: Vec<String> = own
+        .columns
+        .iter()
+        .filter_map(|column| match &column.source {
+            crate::ColumnSource::Derived(derivation) => Some(derivation.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sources, ["date(at)", "year(at)", "month(at)", "hour(at)"]);
+    // Keys of whole rows do not cover them; those of named columns may.
+    let row = |text: &str| text.replace("identity = [\"visitor\", \"at\"]", "");
+    let hash = |text: &str| {
+        let found = catalog(&[("visit.toml", text)]).unwrap_or_else(|errors| panic!("{errors}"));
+        let own = found.contract("visit").expect("a contract");
+        (own.hash().to_owned(), own.identity_hash().to_owned())
+    };
+    let (plain, with_day) = (hash(&row(VISIT)), hash(&row(&with(&day))));
+    assert!(plain.0 != with_day.0 && plain.1 == with_day.1);
+    let by_day = with(&day).replace("[\"visitor\", \"at\"]", "[\"visitor\", \"day\"]");
+    assert_ne!(hash(&by_day).1, hash(&VISIT.replace("[\"visitor\", \"at\"]", "[\"visitor\"]")).1);
+    for (lines, expected) in [
+        (derived("day", "date", "day(at)"), "`day(at)` is no part of a column | write derive = \"date(at)\""),
+        (derived("day", "date", "at"), "`at` is no part of a column"),
+        (
+            derived("day", "date", "date(att)"),
+            "derive names `att`, which is not a column | did you mean `at`?",
+        ),
+        (derived("day", "date", "date(visitor)"), "column `visitor` is int64, which has no date"),
+        (
+            derived("day", "timestamp", "date(at)"),
+            "date(at) is date, and the column `day` timestamp | write type = \"date\"",
+        ),
+        (derived("day", "int64", "year(at)"), "year(at) is int32, and the column `day` int64"),
+        (format!("{day}\nfrom = \"x\""), "`from` and `derive` both say where the value comes from"),
+        (format!("{day}\nformats = [\"%Y\"]"), "`formats` has no meaning in a derived column"),
+        (
+            format!("{day}\n{}", derived("y", "int32", "year(day)")),
+            "`day` is a derived column itself | name `at`",
+        ),
+    ] {
+        let found = error_messages(&[("visit.toml", &with(&lines))]);
+        assert!(found.iter().any(|error| error.contains(expected)), "{lines}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_contract_says_what_the_records_of_a_document_are() {
+    let with = |lines: &str| VISIT.replacen("[[column]]", &format!("[file]\n{lines}\n[[column]]"), 1);
+    let found = catalog(&[(
+        "visit.toml",
+        &with("records = \"data.items[]\"\nskip_when = { \"meta.kind\" = \"total\", n = 0 }"),
+    )]);
+    let found = found.unwrap_or_else(|errors| panic!("{errors}"));
+    let visit = found.contract("visit").expect("a contract");
+    assert_eq!(visit.file.records.as_ref().map(|path| path.as_str()), Some("data.items[]"));
+    assert_eq!(visit.file.skip_when.len(), 2);
+    assert!(visit.top_level_fields().contains(&"meta".to_owned()), "{:?}", visit.top_level_fields());
+    let plain = catalog(&[("visit.toml", VISIT)]).expect("a valid contract");
+    let plain = plain.contract("visit").expect("a contract");
+    // Which records are data affects rows, and not their keys.
+    assert!(plain.hash() != visit.hash() && plain.identity_hash() == visit.identity_hash());
+    let changes: Vec<_> = crate::compare_contracts(plain, visit).iter().map(ToString::to_string).collect();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    for (lines, expected) in [
+        ("records = \"a[k=v].b[]\"", "`a[k=v].b[]` is no path to records: a path to records has no selector"),
+        ("records = \"\"", "`` is no path to records"),
+        (
+            "skip_when = {}",
+            "`skip_when` has 0 conditions, and has 1 to 16 | write skip_when = { kind = \"total\" }",
+        ),
+        ("skip_when = { kind = [1] }", "`kind` is compared with a list"),
+        ("skip_whn = { kind = \"x\" }", "unknown key `skip_whn` | did you mean `skip_when`?"),
+    ] {
+        let found = error_messages(&[("visit.toml", &with(lines))]);
+        assert!(found.iter().any(|error| error.contains(expected)), "{lines}: {found:#?}");
+    }
 }
 
 #[test]

@@ -128,6 +128,14 @@ impl Item<'_> {
         number.is_finite().then_some(number)
     }
 
+    /// The digits of a number, as they are written.
+    pub(super) fn number_text(&self) -> Option<String> {
+        match self.0.get_ref() {
+            DeValue::Float(number) => Some(number.as_str().to_owned()),
+            _ => self.as_integer().map(|number| number.to_string()),
+        }
+    }
+
     pub(super) fn is_list(&self) -> bool {
         self.0.get_ref().is_array()
     }
