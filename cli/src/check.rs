@@ -162,7 +162,8 @@ async fn classify(
 
 /// The newest contract of a dataset in the history of a lake.
 pub fn find_newest<'a>(history: &'a [Arc<Catalog>], dataset: &str) -> Option<&'a Arc<Contract>> {
-    history.iter().rev().find_map(|catalog| catalog.contract(dataset))
+    let mut contracts = history.iter().rev().filter_map(|catalog| catalog.contract(dataset));
+    contracts.find(|contract| contract.broken().is_none())
 }
 
 /// What is wrong with the version of a changed contract.

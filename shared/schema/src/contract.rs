@@ -8,6 +8,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
+use crate::broken::BrokenContract;
 use crate::column_rules::{Checks, DefaultValue, LetterCase};
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
@@ -48,6 +49,7 @@ pub struct Contract {
     pub keep: Option<KeepLatest>,
     /// The table's columns, in order.
     pub columns: Vec<Column>,
+    broken: Option<Arc<BrokenContract>>,
     top_level_fields: Vec<String>,
     pub(crate) hash: String,
     pub(crate) identity_hash: String,
@@ -409,6 +411,7 @@ impl Contract {
             webhook,
             identity,
             keep,
+            broken: None,
             top_level_fields,
             columns,
             hash,
@@ -418,6 +421,36 @@ impl Contract {
             table_schema: Arc::new(Schema::new(table)),
             landing_schema: Arc::new(Schema::new(landing)),
         }
+    }
+
+    /// The contract of a dataset whose file has errors: it recognises records, and has no columns. `columns` are those that could be read;
+    /// their fields tell one record from an array of records.
+    pub(crate) fn new_broken(
+        name: String,
+        route: Route,
+        webhook: Option<Webhook>,
+        columns: Vec<Column>,
+        broken: Arc<BrokenContract>,
+    ) -> Contract {
+        let top_level_fields = find_top_level_fields(&columns, route.shape.iter());
+        let declared = ContractDeclaration {
+            name,
+            // No valid contract has this version, so its hash is no other contract's.
+            version: 0,
+            description: String::new(),
+            route: Route { any_of: Vec::new(), ..route },
+            file: FileFormat::default(),
+            webhook,
+            identity: Identity::Row,
+            keep: None,
+            columns: Vec::new(),
+        };
+        Contract { broken: Some(broken), top_level_fields, ..Contract::new(declared) }
+    }
+
+    /// Why the contract cannot be used, if its file has errors. It then says only which records belong to its dataset.
+    pub fn broken(&self) -> Option<&Arc<BrokenContract>> {
+        self.broken.as_ref()
     }
 
     /// The fields at the top level of a record that columns or the shape read: of a path its first step, and also its whole text, because a
