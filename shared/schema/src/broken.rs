@@ -85,14 +85,20 @@ pub(crate) fn isolate(mut files: Vec<ContractFile>) -> IsolatedFiles {
         parsed.errors.push(ContractError::at(file, text, *at..*at, problem.clone(), *help));
         parsed.salvaged.push(reader::salvage(file, text));
     }
-    let shared_streams =
-        match parsed.has_shared_streams || !texts.iter().any(|(file, _)| is_routes_file(file)) {
-            true => std::mem::take(&mut parsed.shared_streams),
-            // It is unknown which streams are shared. Their records are routed by their keys and fields, or quarantined.
-            false => vec!["*".to_owned()],
-        };
+    let mut files = texts.iter().map(|(file, _)| file).chain(unreadable.iter().map(|(file, ..)| file));
+    let is_known = parsed.has_shared_streams || !files.any(|file| is_routes_file(file));
+    let shared_streams = if is_known {
+        std::mem::take(&mut parsed.shared_streams)
+    } else {
+        // It is unknown which streams are shared. Their records are routed by their keys and fields, or quarantined.
+        vec!["*".to_owned()]
+    };
     let (contracts, broken) = separate(parsed);
     for (file, ..) in unreadable {
+        if is_routes_file(&file) {
+            texts.push((file, "shared_streams = [\"*\"]\n".to_owned()));
+            continue;
+        }
         let dataset = broken.iter().find(|broken| broken.file == file).and_then(|own| own.dataset.as_deref());
         let contract = dataset.and_then(|dataset| contracts.get(dataset));
         texts.extend(contract.map(|contract| (file, describe_routes(contract))));

@@ -175,6 +175,9 @@ fn the_pipelines_own_files_are_replaced_by_the_built_in_ones() {
     assert!(matches!(unreadable.route_stream("any"), StreamRoute::Shared));
     assert!(matches!(unreadable.route_stream("visits"), StreamRoute::Dataset(_)));
     assert_comes_back(&unreadable);
+    let not_utf8 = isolate(&[("_routes.toml", b"\xff"), ("visit.toml", VISIT.as_bytes())]);
+    assert!(matches!(not_utf8.route_stream("any"), StreamRoute::Shared));
+    assert_comes_back(&not_utf8);
 }
 
 #[test]
