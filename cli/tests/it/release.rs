@@ -106,7 +106,7 @@ async fn mistakes_and_refused_changes_are_not_released() {
         (2, more.as_str(), "write version = 3"),
         (1, more.as_str(), "version 1 is lower than 2"),
         (1, GOOD, "version 1 is lower than 2"),
-        (3, "[[column]]\nname = \"visitor\"\ntype = \"int\"\n", "datasets/t.toml:6"),
+        (3, "[[column]]\nname = \"visitor\"\ntype = \"int\"\n", "t.toml:7:8"),
         (3, "[[column]]\nname = \"guest\"\ntype = \"int64\"\n", "visitors.sql"),
     ] {
         write(folder, version, columns);
