@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use pinlake_analytics::lake::{analyse, analyse_as_of};
 use pinlake_analytics::{Dialect, Limits, QuerySet, Results};
 use pinlake_lake::AsOf;
+use pinlake_platform::location::Location;
 use pinlake_report::Answer;
 
 use crate::console;
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, Place};
 use crate::results::ResultFormat;
 
 /// Run SQL queries over the tables of a lake and print the results.
@@ -28,7 +29,7 @@ pub struct AnalyseArgs {
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
     pub lake: String,
     /// Folder with SQL files that replace the built-in queries; each file gives one result
-    #[arg(long, value_name = "DIR", env = "PINLAKE_QUERIES")]
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_QUERIES")]
     pub queries: Option<PathBuf>,
     /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
@@ -47,8 +48,8 @@ pub struct AnalyseArgs {
 
 /// Runs the command.
 pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
-    let queries = read_queries(args.queries.as_deref())?;
-    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let queries = read_queries(&args.lake, args.queries.as_deref()).await?;
+    let catalog = lake::catalog_to_read(&args.lake, args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     let limits = limits(args.memory);
     let results = match args.as_of {
@@ -84,11 +85,11 @@ fn parse_as_of(text: &str) -> Result<AsOf, String> {
     Ok(AsOf::Timestamp(time.to_utc()))
 }
 
-/// Reads the queries of `--queries`, or the built-in ones.
-pub fn read_queries(folder: Option<&Path>) -> Result<QuerySet, CliError> {
-    let queries = match folder {
-        None => QuerySet::embedded(Dialect::Shared),
-        Some(folder) => QuerySet::from_dir(Dialect::Shared, folder),
+/// Reads the queries of `--queries`, of the current release of the lake, or the built-in ones.
+pub async fn read_queries(lake: &str, given: Option<&Path>) -> Result<QuerySet, CliError> {
+    let queries = match Place::find(Some(lake), given, "--queries").await? {
+        Place::Files(Location::Folder(folder)) => QuerySet::from_dir(Dialect::Shared, &folder),
+        place => QuerySet::from_files(Dialect::Shared, place.read_queries().await?),
     };
     queries.map_err(|error| CliError::usage("the queries cannot be used", "").caused_by(error))
 }

@@ -6,13 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use pinlake_lake::{Lake, LakeError, Table};
-use pinlake_platform::contracts;
 use pinlake_schema::{Catalog, Change, ChangeClass, Contract, compare_contracts};
 use serde::Serialize;
 
 use crate::console;
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, Place};
 
 /// Check contracts, and what their changes mean for the tables of a lake.
 ///
@@ -49,16 +48,17 @@ enum CheckFormat {
 
 /// What the changes of a contract mean for its table.
 #[derive(Debug, Serialize)]
-struct DatasetReport {
+pub struct DatasetReport {
     dataset: String,
-    class: &'static str,
+    pub class: &'static str,
     /// Whether the table takes rows of the contract as it is.
     takes_rows: bool,
-    changes: Vec<Described>,
+    pub changes: Vec<Described>,
 }
 
+/// A change in words.
 #[derive(Debug, Serialize)]
-struct Described {
+pub struct Described {
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<String>,
     class: &'static str,
@@ -79,29 +79,29 @@ impl From<Change> for Described {
 
 const NEW: &str = "new";
 const UNCHANGED: &str = "unchanged";
-const REFUSED: &str = "refused";
+/// The class of a change that cannot be deployed.
+pub const REFUSED: &str = "refused";
 
 /// Runs the command.
 pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
-    let place = lake::locate_contracts(args.datasets.as_deref())?;
-    let catalog = contracts::load_catalog(place.as_ref()).await;
-    let catalog =
-        catalog.map_err(|error| CliError::failed("the contracts have mistakes", "").caused_by(error))?;
+    let place = Place::find(None, args.datasets.as_deref(), "--datasets").await?;
+    let catalog = lake::read_contracts(&place).await;
+    let (catalog, _) = catalog.map_err(|error| CliError::failed(error.with_causes(), ""))?;
     let Some(against) = &args.against else {
         console::say(&format!("{} contracts, no mistakes", catalog.contracts().count()));
         return Ok(ExitCode::SUCCESS);
     };
     let lake = lake::open(against).await?;
-    let history = lake.catalog_history().load_all(&**lake.store()).await;
-    let history = history
-        .map_err(|error| CliError::failed("the lake's contracts cannot be read", "").caused_by(error))?;
+    let released = match Place::find(Some(against), None, "--against").await? {
+        Place::Release(releases, id) => Some(lake::catalog_of_release(&releases, &id).await?),
+        _ => None,
+    };
     let mut can_deploy = true;
-    for contract in catalog.contracts() {
-        let report = classify(&lake, &history, contract).await?;
+    for report in compare(&lake, &catalog, released.as_ref()).await? {
         can_deploy &= report.class != REFUSED;
         match args.format {
             CheckFormat::Json => console::data_json(&report)?,
-            CheckFormat::Text => print(&report)?,
+            CheckFormat::Text => console::data(&report.describe())?,
         }
         if report.class == ChangeClass::Rebuild.as_str() {
             let name = &report.dataset;
@@ -116,6 +116,30 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
         }
     }
     Ok(if can_deploy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Compares each contract with what the lake has: its table, the contracts that cleaned its records, and the contracts of
+/// its current release.
+pub async fn compare(
+    lake: &Lake,
+    catalog: &Catalog,
+    released: Option<&Catalog>,
+) -> Result<Vec<DatasetReport>, CliError> {
+    let history = lake.catalog_history().load_all(&**lake.store()).await;
+    let history = history
+        .map_err(|error| CliError::failed("the lake's contracts cannot be read", "").caused_by(error))?;
+    let mut reports = Vec::new();
+    for contract in catalog.contracts() {
+        let mut report = classify(lake, &history, contract).await?;
+        let before = released.and_then(|released| released.contract(&contract.name));
+        let mistake = before.and_then(|before| find_version_mistake(before, contract));
+        if let Some(why) = mistake.filter(|_| report.class != REFUSED) {
+            report.class = REFUSED;
+            report.changes.push(Described::new(REFUSED, format!("{why}; the current release has the other")));
+        }
+        reports.push(report);
+    }
+    Ok(reports)
 }
 
 /// Compares a contract with the newest one of its dataset in the history, and asks the table.
@@ -184,20 +208,30 @@ async fn describe_partitions(table: &Table) -> Result<Option<Change>, CliError> 
 
 /// The newest contract of a dataset in the history of a lake.
 pub fn find_newest<'a>(history: &'a [Arc<Catalog>], dataset: &str) -> Option<&'a Arc<Contract>> {
-    history.iter().rev().find_map(|catalog| catalog.contract(dataset))
+    let mut contracts = history.iter().rev().filter_map(|catalog| catalog.contract(dataset));
+    contracts.find(|contract| contract.broken().is_none())
 }
 
 /// What is wrong with the version of a changed contract.
 pub fn find_version_mistake(before: &Contract, contract: &Contract) -> Option<String> {
-    let is_wrong = before.hash() != contract.hash() && contract.version <= before.version;
-    is_wrong.then(|| format!("changed under the same version: write version = {}", before.version + 1))
+    if before.hash() == contract.hash() || contract.version > before.version {
+        return None;
+    }
+    let (own, next) = (contract.version, before.version.saturating_add(1));
+    Some(match own == before.version {
+        true => format!("changed under the same version: write version = {next}"),
+        false => format!("version {own} is lower than {} before: write version = {next}", before.version),
+    })
 }
 
-fn print(report: &DatasetReport) -> Result<(), CliError> {
-    console::data(&format!("{}: {}", report.dataset, report.class))?;
-    for change in &report.changes {
-        let column = change.column.as_ref().map_or(String::new(), |column| format!("column {column}: "));
-        console::data(&format!("  {}: {column}{}", change.class, change.what))?;
+impl DatasetReport {
+    /// The class, and a line for each change.
+    pub fn describe(&self) -> String {
+        let mut text = format!("{}: {}", self.dataset, self.class);
+        for change in &self.changes {
+            let column = change.column.as_ref().map_or(String::new(), |column| format!("column {column}: "));
+            text.push_str(&format!("\n  {}: {column}{}", change.class, change.what));
+        }
+        text
     }
-    Ok(())
 }

@@ -58,7 +58,7 @@ const COLUMNS: [&str; 15] = [
 
 /// Runs the command.
 pub async fn run(args: HistoryArgs) -> Result<ExitCode, CliError> {
-    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let catalog = lake::catalog_to_read(&args.lake, args.datasets.as_deref()).await?;
     let contract = lake::find_contract(&catalog, &args.dataset)?;
     let table = lake::open(&args.lake).await?.table(contract);
     let commits = table

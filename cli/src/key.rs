@@ -49,7 +49,7 @@ enum KeyCommand {
 /// Runs the command.
 pub async fn run(args: KeyArgs) -> Result<ExitCode, CliError> {
     let KeyCommand::New { name, datasets, contracts } = args.command;
-    let catalog = lake::catalog(contracts.as_deref()).await?;
+    let catalog = lake::catalog(None, contracts.as_deref()).await?;
     let secret = pinlake_env::secret().map_err(|error| {
         CliError::failed("cannot read random bytes from the operating system", "try again").caused_by(error)
     })?;

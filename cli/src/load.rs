@@ -89,7 +89,7 @@ struct Summary {
 /// Runs the command.
 pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let started = Instant::now();
-    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let catalog = lake::catalog(Some(&args.lake), args.datasets.as_deref()).await?;
     if let Some(dataset) = &args.dataset {
         check_dataset(dataset, &catalog)?;
     }

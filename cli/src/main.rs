@@ -23,6 +23,7 @@ mod load;
 mod quarantine;
 mod rebuild;
 mod recover;
+mod release;
 mod replay;
 mod report;
 mod results;
@@ -75,6 +76,7 @@ enum Command {
     Check(check::CheckArgs),
     History(history::HistoryArgs),
     Rebuild(rebuild::RebuildArgs),
+    Release(release::ReleaseArgs),
     Results(results::ResultsArgs),
     Report(report::ReportArgs),
     Status(status::StatusArgs),
@@ -114,6 +116,7 @@ async fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Check(args) => check::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Rebuild(args) => rebuild::run(args).await,
+        Command::Release(args) => release::run(args).await,
         Command::Results(args) => results::run(args).await,
         Command::Report(args) => report::run(args).await,
         Command::Status(args) => status::run(args).await,

@@ -134,7 +134,7 @@ pub async fn run(args: QuarantineArgs) -> Result<ExitCode, CliError> {
 
 /// Runs `pinlake redrive`.
 pub async fn redrive(args: RedriveArgs) -> Result<ExitCode, CliError> {
-    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let catalog = lake::catalog(Some(&args.lake), args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     let done = lake.redrive(&catalog, args.dataset.as_deref()).await.map_err(|error| {
         CliError::failed("the redrive failed", "run it again: resolved records stay resolved")
@@ -168,7 +168,7 @@ impl Selection {
         };
         let queries = QuerySet::from_files(Dialect::Shared, [("quarantine.sql".to_owned(), sql)])
             .map_err(|error| failed(error.into()))?;
-        let catalog = lake::catalog(None).await?;
+        let catalog = lake::catalog_to_read(&self.lake, None).await?;
         let lake = lake::open(&self.lake).await?;
         analyse(&lake, &catalog, &queries, &Limits::default()).await.map_err(|error| failed(error.into()))
     }

@@ -52,7 +52,7 @@ struct Summary {
 
 /// Runs the command.
 pub async fn run(args: RebuildArgs) -> Result<ExitCode, CliError> {
-    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let catalog = lake::catalog(Some(&args.lake), args.datasets.as_deref()).await?;
     let contract = lake::find_contract(&catalog, &args.dataset)?;
     let lake = lake::open(&args.lake).await?;
     let begun = Instant::now();

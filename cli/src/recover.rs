@@ -121,9 +121,6 @@ struct Recovery {
 
 /// Runs the command.
 pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
-    let catalog = lake::catalog(args.datasets.as_deref()).await?;
-    let lake = lake::open(&args.lake).await?;
-    let destination = lake::destination(&args.lake, lake.store()).await?;
     if lake::is_prefix(&args.lake) && args.stream.is_none() {
         return Err(CliError::usage(
             format!(
@@ -133,6 +130,9 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
             "name the stream of this lake: --stream NAME",
         ));
     }
+    let catalog = lake::catalog(Some(&args.lake), args.datasets.as_deref()).await?;
+    let lake = lake::open(&args.lake).await?;
+    let destination = lake::destination(&args.lake, lake.store()).await?;
     let queues = match &args.queue {
         Some(queue) => Some(Queues::new(queue, args.dead_letters.as_deref()).await),
         None => None,

@@ -192,7 +192,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// Runs the command.
 pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let to = parse_target(&args.to)?;
-    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let catalog = lake::catalog(None, args.datasets.as_deref()).await?;
     let order = args.seed.map_or(Order::Given, |seed| Order::Drawn { seed });
     let inputs = find_inputs(&args, order, &catalog).await?;
     let state = load_state(&args, &to, order, &inputs)?;

@@ -54,7 +54,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Folder with SQL files that replace the built-in queries; each file gives one panel
-    #[arg(long, value_name = "DIR", env = "PINLAKE_QUERIES")]
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_QUERIES")]
     pub queries: Option<PathBuf>,
     /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
@@ -75,8 +75,8 @@ pub struct ReportArgs {
 
 /// Runs the command.
 pub async fn run(args: ReportArgs) -> Result<ExitCode, CliError> {
-    let queries = analyse::read_queries(args.queries.as_deref())?;
-    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let queries = analyse::read_queries(&args.lake, args.queries.as_deref()).await?;
+    let catalog = lake::catalog_to_read(&args.lake, args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     if !args.watch {
         return write_report(&args, &lake, &catalog, &queries).await;
@@ -110,7 +110,9 @@ async fn look(
     lake: &Lake,
     catalog: &Catalog,
 ) -> Result<(QuerySet, Vec<(String, Option<u64>)>), String> {
-    let queries = analyse::read_queries(args.queries.as_deref()).map_err(|error| error.with_causes())?;
+    let queries = analyse::read_queries(&args.lake, args.queries.as_deref())
+        .await
+        .map_err(|error| error.with_causes())?;
     let tables = pin_tables(lake, catalog, None).await.map_err(|error| error.to_string())?;
     Ok((queries, tables.into_iter().map(|table| (table.dataset, table.version)).collect()))
 }

@@ -63,7 +63,7 @@ struct Status<'a> {
 
 /// Runs the command.
 pub async fn run(args: StatusArgs) -> Result<ExitCode, CliError> {
-    let catalog = lake::catalog(args.datasets.as_deref()).await?;
+    let catalog = lake::catalog_to_read(&args.lake, args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     let mut watch = args.watch.map(|seconds| Watch::start(Duration::from_secs(seconds))).transpose()?;
     loop {

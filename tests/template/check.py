@@ -277,7 +277,7 @@ def documented_metrics() -> dict[tuple[str, str], set[frozenset[str]]]:
     """The sets of dimensions of each metric in docs/metrics.md, by function and name."""
     rows = re.findall(r"^\| (\w+) \| `(\w+)` \| \w+ \| ([\w,; ]+) \|", METRICS.read_text(), re.MULTILINE)
     return {
-        (function, metric): {frozenset(names.strip().split(", ")) for names in sets.split(";")}
+        (function, metric): {frozenset(names.strip().split(", ")) - {"none"} for names in sets.split(";")}
         for function, metric, sets in rows
     }
 
@@ -323,8 +323,11 @@ def alarms_without_a_metric(resources: dict[str, Any]) -> Iterator[str]:
     for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
         if alarm.get("Namespace") != {"Ref": "AWS::StackName"}:
             continue
-        dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
+        dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions", [])}
         metric = (dimensions.get("function", ""), alarm["MetricName"])
+        over_all = [sets for (_, own), sets in metrics.items() if own == alarm["MetricName"]]
+        if not dimensions and any(frozenset() in sets for sets in over_all):
+            continue
         if metric not in metrics:
             yield f"{name}: no function emits {alarm['MetricName']} with these dimensions; see docs/metrics.md"
         elif frozenset(dimensions) not in metrics[metric]:

@@ -120,6 +120,7 @@ mod tests {
                     (Dimensions::DatasetAndTotal, "compactor") => DATASETS + 2,
                     (Dimensions::Dataset, _) => DATASETS,
                     (Dimensions::DatasetAndTotal, _) => DATASETS + 1,
+                    (Dimensions::FunctionAndTotal, _) => 2,
                 })
                 .sum()
         };

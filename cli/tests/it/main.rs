@@ -20,6 +20,7 @@ mod load_content;
 mod program;
 mod quarantine;
 mod recover;
+mod release;
 mod replay;
 mod report;
 mod server;

@@ -28,7 +28,9 @@ impl Ran {
 fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinlake"));
     command.args(args).current_dir(folder).env_remove("RUST_LOG");
-    for setting in ["PINLAKE_DATASETS", "PINLAKE_DB_USER", "PINLAKE_DB_PASSWORD", "PINLAKE_DB_CA"] {
+    for setting in
+        ["PINLAKE_DATASETS", "PINLAKE_QUERIES", "PINLAKE_DB_USER", "PINLAKE_DB_PASSWORD", "PINLAKE_DB_CA"]
+    {
         command.env_remove(setting);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

@@ -51,6 +51,8 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (&["recover", "--lake", "mistyped"], "there is no lake mistyped"),
         (&["recover", "--lake", "s3://bucket/part"], "--stream"),
         (&["recover", "--lake", "empty", "--dead-letters", "http://x"], "--queue"),
+        (&["release", "list", "--lake", "mistyped"], "there is no lake mistyped"),
+        (&["release", "use", "--lake", "empty", "x"], "there is no release x"),
         (&["explode"], "explode"),
         (&[], "Usage:"),
     ];
@@ -103,7 +105,7 @@ async fn help_shows_exit_codes_and_examples() {
     );
     for command in [
         "load", "analyse", "results", "report", "status", "generate", "replay", "wait", "recover", "key",
-        "cost",
+        "release", "cost",
     ] {
         pinlake(folder.path(), &[command, "--help"]).await.assert_code(0);
     }

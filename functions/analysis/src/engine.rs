@@ -55,10 +55,11 @@ pub trait ExternalEngine: Send + Sync {
 }
 
 impl Engine {
-    /// Runs every query over the tables of all datasets of `catalog`. `run` is the id of the run.
+    /// Runs every query over the tables of all datasets of `catalog`. `run` is the id of the run. A query that fails and
+    /// reads a dataset whose contract is broken is logged and left out.
     ///
     /// # Errors
-    /// If a table cannot be read or a query fails.
+    /// If a table cannot be read or another query fails.
     pub async fn run_queries(
         &self,
         run: &str,
@@ -82,7 +83,9 @@ impl Engine {
                 add_versions(queries, outcomes, &before, &after)
             }
         };
-        Ok(collect_run(queries, outcomes)?)
+        let broken = catalog.contracts().filter(|contract| contract.broken().is_some());
+        let broken = broken.map(|contract| (contract.name.clone(), None)).collect();
+        Ok(collect_run(queries, outcomes, &broken)?)
     }
 }
 
@@ -155,8 +158,13 @@ fn add_versions(
     outcomes.collect()
 }
 
-/// The results with the SQL and the time of each query, or all failures.
-fn collect_run(queries: &QuerySet, outcomes: Vec<QueryOutcome>) -> Result<StoredRun, AnalyticsError> {
+/// The results with the SQL and the time of each query, or all failures, without those of queries that read `broken`
+/// datasets.
+fn collect_run(
+    queries: &QuerySet,
+    outcomes: Vec<QueryOutcome>,
+    broken: &Versions,
+) -> Result<StoredRun, AnalyticsError> {
     let (mut results, mut failures) = (Vec::new(), Vec::new());
     for (query, QueryOutcome { name, result, elapsed }) in queries.queries().iter().zip(outcomes) {
         match result {
@@ -164,7 +172,13 @@ fn collect_run(queries: &QuerySet, outcomes: Vec<QueryOutcome>) -> Result<Stored
                 let (sql, seconds) = (Some(query.sql.clone()), Some(elapsed.as_secs_f64()));
                 results.push((name, StoredResult { result, sql, seconds }));
             }
-            Err(failure) => failures.push(failure),
+            Err(failure) => {
+                if let Some((dataset, _)) = find_tables_read(&query.sql, broken).next() {
+                    tracing::error!(query = query.file, dataset, %failure, "left out: the dataset's contract is broken");
+                } else {
+                    failures.push(failure);
+                }
+            }
         }
     }
     if failures.is_empty() {

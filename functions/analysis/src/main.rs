@@ -8,14 +8,15 @@ use analysis::results_table::DynamoResults;
 use analysis::{Analysis, RunSummary};
 use aws_config::SdkConfig;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use pinlake_analytics::{Dialect, Limits, QuerySet};
+use pinlake_analytics::{AnalyticsError, Dialect, Limits, QuerySet};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
-use pinlake_platform::location::Location;
+use pinlake_platform::deployment::{Deployed, Deployment};
 use pinlake_platform::metrics::analysis as metric;
 use pinlake_platform::telemetry::{self, Metrics};
-use pinlake_platform::{aws, contracts, settings};
+use pinlake_platform::{aws, settings};
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 /// The part of the function's memory that queries may take. The rest is for what they do not count: the program,
 /// Parquet that is being read, the results.
@@ -28,12 +29,12 @@ async fn main() -> Result<(), Error> {
     let config = aws::load_config().await;
     let store = settings::location("PINLAKE_LAKE")?.open().await?;
     let (engine, dialect) = choose_engine(&config, &env)?;
+    let fits = |new: &Deployed| load_queries(dialect, new).map(drop);
+    let deployment = Deployment::from_settings(true, env.clock.clone(), fits).await?;
     let analysis = Analysis {
         lake: Lake::new(store, env.clone()),
-        catalog: Arc::new(
-            contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?,
-        ),
-        queries: load_queries(dialect, settings::optional_location("PINLAKE_QUERIES")?.as_ref()).await?,
+        catalog: deployment.catalog(),
+        queries: load_queries(dialect, deployment.deployed())?,
         engine,
         table: DynamoResults {
             client: aws_sdk_dynamodb::Client::new(&config),
@@ -41,7 +42,16 @@ async fn main() -> Result<(), Error> {
         },
         env: env.clone(),
     };
+    // Lambda sends one invocation at a time.
+    let state = Mutex::new((deployment, analysis));
     run(service_fn(async |event: LambdaEvent<Value>| {
+        let (deployment, analysis) = &mut *state.lock().await;
+        let take = |new: &Deployed| load_queries(dialect, new).map(|queries| (new.catalog.clone(), queries));
+        if let Some(taken) = deployment.refresh(take).await {
+            (analysis.catalog, analysis.queries) = taken;
+        }
+        let problems = deployment.count_problems() as f64;
+        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
         let summary =
             analysis.handle(&event.payload).await.inspect_err(|error| tracing::error!(%error, "run failed"));
         let values = match &summary {
@@ -67,10 +77,10 @@ fn choose_engine(config: &SdkConfig, env: &Env) -> Result<(Engine, Dialect), Err
     Ok((Engine::External(Arc::new(athena), concurrency), Dialect::Athena))
 }
 
-/// Loads the SQL files in `place`, or the embedded ones if there is none.
-async fn load_queries(dialect: Dialect, place: Option<&Location>) -> Result<QuerySet, Error> {
-    match place {
-        None => Ok(QuerySet::embedded(dialect)?),
-        Some(place) => Ok(QuerySet::from_files(dialect, place.read_texts("sql").await?)?),
+/// The queries that are deployed.
+fn load_queries(dialect: Dialect, deployed: &Deployed) -> Result<QuerySet, AnalyticsError> {
+    match &deployed.queries {
+        None => QuerySet::embedded(dialect),
+        Some(texts) => QuerySet::from_files(dialect, texts.clone()),
     }
 }

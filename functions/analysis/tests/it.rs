@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, like the tests themselves")]
 
+#[path = "../../../tests/broken_contract.rs"]
+mod broken_contract;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::broken_contract::with_broken;
 use analysis::engine::{Engine, ExternalEngine, QueryRows};
 use analysis::results_table::{ResultsTable, ResultsTableError};
 use analysis::{Analysis, AnalysisError, RunSummary};
@@ -75,6 +80,31 @@ async fn the_sample_event_gives_the_run_id_and_all_results_are_stored() {
         assert_eq!(history.iter().map(|past| past.run.as_str()).collect::<Vec<_>>(), [run.as_str()]);
     }
     assert_eq!(analysis.table.0.lock().unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn with_a_broken_contract_its_table_stays_readable_and_other_queries_succeed() {
+    let rows = RecordingEngine::new(false).await;
+    let queries = |broken: &str| {
+        QuerySet::from_files(
+            Dialect::Shared,
+            [
+                ("users.sql".to_owned(), "SELECT COUNT(*) AS n FROM user".to_owned()),
+                ("broken.sql".to_owned(), broken.to_owned()),
+            ],
+        )
+        .unwrap()
+    };
+    let local = || Engine::Local(Limits::default());
+    let with = |catalog, queries| Analysis { catalog, ..analysis(rows.store.clone(), queries, local()) };
+    let summary = with(with_broken("pin"), queries("SELECT title FROM pin")).handle(&event()).await.unwrap();
+    assert_eq!(summary.rows, BTreeMap::from([("broken".to_owned(), 1), ("users".to_owned(), 1)]));
+    // There is no table yet that could tell the columns.
+    let summary =
+        with(with_broken("geo"), queries("SELECT country FROM geo")).handle(&event()).await.unwrap();
+    assert_eq!(summary.rows, BTreeMap::from([("users".to_owned(), 1)]));
+    let other = with(with_broken("geo"), queries("SELECT nothing FROM pin")).handle(&event()).await;
+    assert!(other.unwrap_err().to_string().contains("broken.sql"), "another mistake is an error");
 }
 
 /// A lake whose tables `pin` and `user` have one row each, and an engine that records its executions.

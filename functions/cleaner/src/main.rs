@@ -1,6 +1,6 @@
 //! Entry point of the cleaner: settings, the lake's store, the handler.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 
 use cleaner::event::SourceEvent;
 use cleaner::{Cleaner, Outcome};
@@ -8,24 +8,27 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_env::Env;
 use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_landing::message::Message;
+use pinlake_platform::deployment::Deployment;
 use pinlake_platform::event::Event;
 use pinlake_platform::metrics::cleaner as metric;
 use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::trigger_queue::SqsTriggerQueue;
-use pinlake_platform::{aws, contracts, settings};
+use pinlake_platform::{aws, settings};
+use tokio::sync::Mutex;
 
 // The function's memory size buys less than one processor, so more threads would not help.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let (metrics, env) = (Metrics::from_settings(), Env::system());
+    let deployment = Deployment::from_settings(false, env.clock.clone(), |_| Ok::<_, Infallible>(())).await?;
     let cleaner = Cleaner {
         store: settings::location("PINLAKE_LAKE")?.open().await?,
-        catalog: Arc::new(
-            contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?,
-        ),
+        catalog: deployment.catalog(),
         catalog_history: CatalogHistory::default(),
     };
+    // Lambda sends one invocation at a time.
+    let state = Mutex::new((deployment, cleaner));
     // Set for the freshness `fast`: S3's notifications can take seconds, and sometimes a minute (S3 User Guide, "Amazon
     // S3 Event Notifications"). They arrive too, and find nothing left to do.
     let trigger_queue = match settings::optional("PINLAKE_QUEUE_URL") {
@@ -33,6 +36,12 @@ async fn main() -> Result<(), Error> {
         None => None,
     };
     run(service_fn(async |event: LambdaEvent<Event<SourceEvent>>| {
+        let (deployment, cleaner) = &mut *state.lock().await;
+        if let Some(catalog) = deployment.refresh(|new| Ok::<_, Infallible>(new.catalog.clone())).await {
+            cleaner.catalog = catalog;
+        }
+        let problems = deployment.count_problems() as f64;
+        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
         let outcome = cleaner.handle(event.payload.0).await?;
         if let Some(queue) = &trigger_queue {
             trigger_compactor(queue, &outcome).await;

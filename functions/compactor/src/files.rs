@@ -11,8 +11,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::DateTime;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
@@ -210,6 +212,14 @@ impl Files {
                 continue;
             }
             match Path::parse(&object.key) {
+                Ok(_) if work.waits_for_contract(dataset_of_object(catalog, &object).as_deref()) => {
+                    tracing::warn!(
+                        bucket = object.bucket,
+                        key = object.key,
+                        "the contract of this object's dataset is broken; its message is delivered again"
+                    );
+                    work.summary.failed.push(object);
+                }
                 Ok(path) => {
                     let store = self.buckets.open(&object.bucket);
                     candidates.push(Candidate { store, path, object: Some(object) });
@@ -237,6 +247,11 @@ impl Files {
         }
         processed.map(|()| work.summary)
     }
+}
+
+/// The dataset that the name of an object of another bucket selects.
+fn dataset_of_object(catalog: &Catalog, object: &ObjectRef) -> Option<String> {
+    FileSource::from_bucket(catalog, &object.bucket, &object.key, DateTime::UNIX_EPOCH).dataset
 }
 
 /// A file to read.
@@ -295,9 +310,27 @@ impl Work<'_> {
         (has_started || !self.deadlines.has_time) && Instant::now() >= self.deadlines.soft
     }
 
-    /// Lists the inbox, the oldest files first.
+    /// Whether a file of this dataset waits because its contract has errors. Only the contract says how the file is to be read.
+    fn waits_for_contract(&self, dataset: Option<&str>) -> bool {
+        dataset
+            .and_then(|dataset| self.catalog.contract(dataset))
+            .is_some_and(|contract| contract.broken().is_some())
+    }
+
+    /// Lists the inbox, the oldest files first, without those that wait for their contract.
     async fn list_inbox(&mut self) -> Result<Vec<Path>, LandingError> {
-        let metas = inbox::list(self.lake, MAX_LISTED).await?;
+        let waiting = AtomicUsize::new(0);
+        let is_ready = |meta: &ObjectMeta| {
+            let waits =
+                self.waits_for_contract(FileSource::from_inbox(self.catalog, meta).dataset.as_deref());
+            waiting.fetch_add(usize::from(waits), Ordering::Relaxed);
+            !waits
+        };
+        let metas = inbox::list(self.lake, MAX_LISTED, is_ready).await?;
+        let waiting = waiting.into_inner();
+        if waiting > 0 {
+            tracing::warn!(waiting, "files stay in inbox/ until the contract of their dataset is repaired");
+        }
         self.summary.more = metas.len() == MAX_LISTED;
         Ok(metas.into_iter().map(|meta| meta.location).collect())
     }

@@ -14,12 +14,14 @@ use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use pinlake_clean::record_reader::sandbox;
 use pinlake_env::{Clock, Env, SystemClock};
 use pinlake_lake::{CompactionLimits, Lake};
+use pinlake_platform::deployment::Deployment;
 use pinlake_platform::event::Event;
 use pinlake_platform::location::{Location, s3_client};
 use pinlake_platform::metrics::compactor as metric;
 use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::trigger_queue::SqsTriggerQueue;
-use pinlake_platform::{aws, contracts, settings};
+use pinlake_platform::{aws, settings};
+use tokio::sync::Mutex;
 
 /// Time of each invocation that is kept for the last commit and the response.
 const RESERVE: Duration = Duration::from_secs(20);
@@ -65,16 +67,23 @@ async fn serve() -> Result<(), Error> {
             })
         }
     };
+    let deployment = Deployment::from_settings(false, env.clock.clone(), |_| Ok::<_, Infallible>(())).await?;
     let compactor = Compactor {
         lake: Lake::new(store, env.clone()).with_key_bytes(memory / KEY_SHARE),
-        catalog: Arc::new(
-            contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?,
-        ),
+        catalog: deployment.catalog(),
         trigger_queue: SqsTriggerQueue::new(&config, settings::required("PINLAKE_QUEUE_URL")?),
         budget: CompactionLimits::default(),
         files,
     };
+    // Lambda sends one invocation at a time.
+    let state = Mutex::new((deployment, compactor));
     run(service_fn(async |event: LambdaEvent<Event<SqsEvent>>| {
+        let (deployment, compactor) = &mut *state.lock().await;
+        if let Some(catalog) = deployment.refresh(|new| Ok::<_, Infallible>(new.catalog.clone())).await {
+            compactor.catalog = catalog;
+        }
+        let problems = deployment.count_problems() as f64;
+        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
         let outcome = compactor.handle(event.payload.0, remaining_time(&event.context)).await;
         measure(&metrics, &env, &outcome);
         Ok::<_, Infallible>(outcome.response)

@@ -253,10 +253,12 @@ impl Resource {
                 let own = contracts().flat_map(|contract| &contract.route.streams);
                 not_routed("stream", &mut catalog.shared_streams().iter().chain(own))
             }),
-            Self::Webhook => match catalog.contract(name).filter(|contract| contract.webhook.is_some()) {
-                Some(contract) => Ok(Target::Dataset(&contract.name)),
+            Self::Webhook => match catalog.contract(name) {
+                Some(contract) if contract.webhook.is_some() => Ok(Target::Dataset(&contract.name)),
+                // The provider sends it again.
+                Some(contract) if contract.broken().is_some() => Err(ApiError::SecretUnavailable),
                 // Strangers may ask, so no dataset is named.
-                None => Err(not_found(
+                _ => Err(not_found(
                     "webhook",
                     "no data contract of this name has a section [webhook]".to_owned(),
                 )),

@@ -1,6 +1,7 @@
 //! Wires ingest to AWS: settings, clients, handler, metrics.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +21,14 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::run;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceBuilder;
-use lambda_http::{Adapter, Error, LambdaEvent, Request, service_fn};
+use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, Response, service_fn};
 use pinlake_env::Env;
+use pinlake_platform::deployment::{Deployed, Deployment};
 use pinlake_platform::metrics::ingest as metric;
+use pinlake_platform::settings;
 use pinlake_platform::telemetry::{self, Metrics};
-use pinlake_platform::{contracts, settings};
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 // Lambda sends one request at a time, and a request waits for one call at a time, so one thread is enough.
 #[tokio::main(flavor = "current_thread")]
@@ -33,10 +36,11 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let metrics = Metrics::from_settings();
     let env = Env::system();
-    let catalog =
-        Arc::new(contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?);
-    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let has_webhooks = settings::parse_or("PINLAKE_WEBHOOKS", false)?;
+    let fits = |new: &Deployed| Access::from_settings(&new.catalog, has_webhooks).map(drop);
+    let deployment = Deployment::from_settings(false, env.clock.clone(), fits).await?;
+    let catalog = deployment.catalog();
+    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let app = App {
         stream: KinesisStream::new(kinesis_client(&aws), settings::required("PINLAKE_STREAM")?),
         access: Access::from_settings(&catalog, has_webhooks)?,
@@ -52,15 +56,40 @@ async fn main() -> Result<(), Error> {
         retry_policy: WriteRetryPolicy::default(),
         env: env.clone(),
     };
-    let handler = service_fn(async |request: Request| {
-        let response = app.handle(request).await;
-        if let Some(summary) = response.extensions().get::<RequestSummary>() {
-            emit_metrics(&metrics, &env, summary);
-        }
-        Ok::<_, Infallible>(response)
-    });
+    let state = Arc::new(Mutex::new(State { deployment, app, has_webhooks, metrics, env: env.clone() }));
+    let handler = service_fn(move |request: Request| handle(Arc::clone(&state), request));
     let to_request = |event| to_lambda_request(event, &env);
     run(ServiceBuilder::new().map_request(to_request).service(Adapter::from(handler))).await
+}
+
+/// What a warm function keeps. Lambda sends one request at a time.
+struct State {
+    deployment: Deployment,
+    app: App<KinesisStream>,
+    has_webhooks: bool,
+    metrics: Metrics,
+    env: Env,
+}
+
+async fn handle(state: Arc<Mutex<State>>, request: Request) -> Result<Response<Body>, Infallible> {
+    let mut state = state.lock().await;
+    let State { deployment, app, has_webhooks, metrics, env } = &mut *state;
+    // The keys must fit the contracts: one that is limited to datasets cannot be valid for what they reroute.
+    let take = |new: &Deployed| {
+        Access::from_settings(&new.catalog, *has_webhooks).map(|access| (new.catalog.clone(), access))
+    };
+    if let Some(taken) = deployment.refresh(take).await {
+        (app.catalog, app.access) = taken;
+    }
+    // Boxed, because the compiler cannot tell otherwise that the future of this function is `Send`.
+    let handled: Pin<Box<dyn Future<Output = Response<Body>> + Send + '_>> = Box::pin(app.handle(request));
+    let response = handled.await;
+    if let Some(summary) = response.extensions().get::<RequestSummary>() {
+        emit_metrics(metrics, env, summary);
+        let problems = deployment.count_problems() as f64;
+        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
+    }
+    Ok(response)
 }
 
 /// Converts the event of a function URL. `lambda_http::run` would parse every event twice to detect its kind.

@@ -11,6 +11,8 @@
 )]
 #![allow(clippy::print_stdout, reason = "a test prints its measurements")]
 
+#[path = "../../../tests/broken_contract.rs"]
+mod broken_contract;
 mod hostile;
 #[path = "../../../tests/subprocess.rs"]
 mod subprocess;
@@ -303,6 +305,35 @@ async fn each_sample_event_is_accepted() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn records_of_a_broken_contract_are_accepted() {
+    let app = App { catalog: broken_contract::with_broken("geo"), ..app() };
+    for (method, path, content_type, body) in [
+        ("POST", "/v1/geo", JSON, r#"{"ind":1}"#.to_owned()),
+        ("POST", "/topics/x.geo", KAFKA, r#"{"records":[{"value":{"ind":1}}]}"#.to_owned()),
+        (
+            "PUT",
+            "/streams/streaming-x-geo/record",
+            JSON,
+            r#"{"Data":{"ind":1},"PartitionKey":"p"}"#.to_owned(),
+        ),
+        ("POST", "/v1/pin", JSON, r#"{"index":1}"#.to_owned()),
+    ] {
+        let response = app.handle(typed(method, path, content_type, body)).await;
+        assert_eq!(response.status(), 200, "{path}: {:?}", response.body());
+    }
+    let datasets: Vec<String> = stored_records(&app)
+        .into_iter()
+        .map(|(key, _)| StreamKey::parse(&key).unwrap().dataset.unwrap().to_owned())
+        .collect();
+    assert_eq!(datasets, ["geo", "geo", "geo", "pin"]);
+    // It is not known how requests of its webhook are signed. The provider sends them again.
+    let response = app.handle(typed("POST", "/webhooks/geo", JSON, "{}")).await;
+    assert_eq!(response.status(), 503);
+    let response = app.handle(typed("POST", "/webhooks/pin", JSON, "{}")).await;
+    assert_eq!(response.status(), 404);
 }
 
 #[tokio::test]

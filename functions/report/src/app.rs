@@ -74,6 +74,12 @@ impl App {
         Self { lake, catalog, access, title, name, objective: None, env, latest, state, records }
     }
 
+    /// Takes over other contracts. What was read under the former ones is read again.
+    pub fn deploy(&mut self, catalog: Arc<Catalog>, access: Access) {
+        (self.catalog, self.access) = (catalog, access);
+        (self.latest, self.state, self.records) = (Cached::default(), Cached::default(), Cached::default());
+    }
+
     /// Tells when rows wait for longer than `seconds`.
     #[must_use]
     pub fn with_objective(mut self, seconds: Option<u32>) -> Self {

@@ -1,21 +1,24 @@
 //! Wires report to AWS: settings, the lake, handler, metrics.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::run;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceBuilder;
-use lambda_http::{Adapter, Error, LambdaEvent, Request, service_fn};
+use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, Response, service_fn};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_platform::access::Access;
+use pinlake_platform::deployment::{Deployed, Deployment};
 use pinlake_platform::metrics::report as metric;
+use pinlake_platform::settings;
 use pinlake_platform::telemetry::{self, Metrics};
-use pinlake_platform::{contracts, settings};
 use report::app::{App, RequestSummary};
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 /// Memory for keys of rows, which this function never reads.
 const KEY_BYTES: usize = 0;
@@ -26,22 +29,47 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let (metrics, env) = (Metrics::from_settings(), Env::system());
     let location = settings::location("PINLAKE_LAKE")?;
-    let catalog =
-        Arc::new(contracts::load_catalog(settings::optional_location("PINLAKE_DATASETS")?.as_ref()).await?);
+    let fits = |new: &Deployed| Access::from_settings(&new.catalog, false).map(drop);
+    let deployment = Deployment::from_settings(false, env.clock.clone(), fits).await?;
+    let catalog = deployment.catalog();
     let access = Access::from_settings(&catalog, false)?;
     let lake = Lake::new(location.open().await?, env.clone()).with_key_bytes(KEY_BYTES);
     let title = settings::optional("PINLAKE_TITLE").unwrap_or_else(|| "pinlake".to_owned());
     let app = App::new(lake, catalog, access, title, location.to_string(), env.clone()).with_objective(
         Some(settings::parse_or("PINLAKE_FRESHNESS_OBJECTIVE", 0)?).filter(|seconds| *seconds > 0),
     );
-    let handler = service_fn(async |request: Request| {
-        let response = app.handle(request).await;
-        if let Some(summary) = response.extensions().get::<RequestSummary>() {
-            emit_metrics(&metrics, &env, summary);
-        }
-        Ok::<_, Infallible>(response)
-    });
+    let state = Arc::new(Mutex::new(State { deployment, app, metrics, env }));
+    let handler = service_fn(move |request: Request| handle(Arc::clone(&state), request));
     run(ServiceBuilder::new().map_request(to_lambda_request).service(Adapter::from(handler))).await
+}
+
+/// What a warm function keeps. Lambda sends one request at a time.
+struct State {
+    deployment: Deployment,
+    app: App,
+    metrics: Metrics,
+    env: Env,
+}
+
+async fn handle(state: Arc<Mutex<State>>, request: Request) -> Result<Response<Body>, Infallible> {
+    let mut state = state.lock().await;
+    let State { deployment, app, metrics, env } = &mut *state;
+    // The keys must fit the contracts.
+    let take = |new: &Deployed| {
+        Access::from_settings(&new.catalog, false).map(|access| (new.catalog.clone(), access))
+    };
+    if let Some((catalog, access)) = deployment.refresh(take).await {
+        app.deploy(catalog, access);
+    }
+    // Boxed, because the compiler cannot tell otherwise that the future of this function is `Send`.
+    let handled: Pin<Box<dyn Future<Output = Response<Body>> + Send + '_>> = Box::pin(app.handle(request));
+    let response = handled.await;
+    if let Some(summary) = response.extensions().get::<RequestSummary>() {
+        emit_metrics(metrics, env, summary);
+        let problems = deployment.count_problems() as f64;
+        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
+    }
+    Ok(response)
 }
 
 /// Converts the event of a function URL. `lambda_http::run` would parse every event twice to detect its kind.

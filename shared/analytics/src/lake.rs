@@ -74,7 +74,8 @@ pub async fn analyse_each(
     Ok(run_each_query(lake.store().clone(), tables, queries, limits).await?)
 }
 
-/// Pins the tables of all datasets of `catalog` at their newest versions, or as they were.
+/// Pins the tables of all datasets of `catalog` at their newest versions, or as they were. The table of a dataset whose contract is broken has
+/// the columns of its log; it is left out if it does not exist yet.
 ///
 /// # Errors
 /// If the log of a table cannot be read.
@@ -87,12 +88,14 @@ pub async fn pin_tables(
     futures::stream::iter(contracts)
         .map(|contract| async move {
             let table = lake.table(&contract);
-            match as_of {
-                None => table.pin().await,
-                Some(as_of) => table.pin_as_of(as_of).await,
-            }
+            let pinned = match as_of {
+                None => table.pin().await?,
+                Some(as_of) => table.pin_as_of(as_of).await?,
+            };
+            Ok((pinned.version.is_some() || contract.broken().is_none()).then_some(pinned))
         })
         .buffered(CONCURRENCY)
+        .try_filter_map(async |pinned| Ok(pinned))
         .try_collect()
         .await
 }

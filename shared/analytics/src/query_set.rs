@@ -53,11 +53,16 @@ pub struct QuerySet {
 impl QuerySet {
     /// The set compiled into the program, the files of `queries/`, in one dialect.
     pub fn embedded(dialect: Dialect) -> Result<QuerySet, AnalyticsError> {
+        QuerySet::from_files(dialect, QuerySet::embedded_files())
+    }
+
+    /// The files of `queries/` that are compiled into the program, in all dialects: names and texts.
+    pub fn embedded_files() -> Vec<(String, String)> {
         let files = EMBEDDED.files().filter_map(|file| {
             let name = file.path().to_str()?;
             Some((format!("queries/{name}"), file.contents_utf8()?.to_owned()))
         });
-        QuerySet::from_files(dialect, files)
+        files.collect()
     }
 
     /// Reads the `.sql` files of a folder, in one dialect. Other files and subfolders are ignored.

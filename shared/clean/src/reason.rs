@@ -57,6 +57,8 @@ reasons! {
     Unreadable = "unreadable", Bytes;
     /// Nothing identifies the dataset of the record.
     Unroutable = "unroutable", Contract;
+    /// The contract of its dataset has errors, so it cannot be cleaned.
+    BrokenContract = "broken_contract", Contract;
     /// Sent to one dataset, and has the shape of another.
     Misrouted = "misrouted", Contract;
     /// The record has none of the fields by which the contract recognises its records.

@@ -308,6 +308,9 @@ impl RecordCleaner {
         let (text, at) = self.parse_and_route(text, hint, *dataset)?;
         *dataset = Some(at);
         let contract = &self.contracts[at];
+        if let Some(broken) = contract.contract.broken() {
+            return Err(RecordError::new(Reason::BrokenContract, broken.to_string()));
+        }
         if self.record.has(self.fields.types_field()) {
             self.typed_fields.apply(&mut self.record, text, &self.fields, contract);
         }
@@ -339,7 +342,7 @@ impl RecordCleaner {
         self.parse(text)?;
         let routed = self.route(hint, hinted);
         if let Ok(at) = routed
-            && self.is_recognised(at, text)?
+            && (self.is_broken(at) || self.is_recognised(at, text)?)
         {
             return Ok((text, at));
         }
@@ -398,7 +401,9 @@ impl RecordCleaner {
             return Err(RecordError::new(Reason::Unroutable, format!("there is no dataset `{hint}`")));
         }
         if let Some(hinted) = hinted.filter(|at| {
-            self.contracts[*at].shape.is_empty() || self.contracts[*at].matches_shape(&self.record)
+            self.contracts[*at].shape.is_empty()
+                || self.is_broken(*at)
+                || self.contracts[*at].matches_shape(&self.record)
         }) {
             return Ok(hinted);
         }
@@ -424,6 +429,11 @@ impl RecordCleaner {
             // Fields are missing, but the record matches no single other dataset: trust the sender.
             (Some(hinted), ShapeMatch::None | ShapeMatch::Several(_)) => Ok(hinted),
         }
+    }
+
+    /// Whether the contract has errors. Its dataset is known, and the record is not cleaned.
+    fn is_broken(&self, at: usize) -> bool {
+        self.contracts[at].contract.broken().is_some()
     }
 
     /// Finds the datasets whose shape the record has; of several, those with the most fields.
@@ -458,7 +468,7 @@ impl RecordCleaner {
     ) {
         // If records are their own identity, two records with the same bytes are two rows. Without a contract this is unknown, so they stay
         // two rows, unless no contract could ever accept them.
-        let has_identity = match dataset {
+        let has_identity = match dataset.filter(|at| !self.is_broken(*at)) {
             Some(at) => self.batches[at].uses_record_identity(),
             None => error.reason.depends_on_contracts(),
         };
@@ -479,9 +489,10 @@ impl RecordCleaner {
                 "record" => origin
                     .record_id
                     .map(|(request, index)| Cell::Text(record.push_scratch(&format!("{request}/{index}")))),
-                "contract" => {
-                    contract.as_ref().map(|contract| Cell::Text(record.push_scratch(&contract.label())))
-                }
+                "contract" => contract
+                    .as_ref()
+                    .filter(|contract| contract.broken().is_none())
+                    .map(|contract| Cell::Text(record.push_scratch(&contract.label()))),
                 "arrived_at" => Some(Cell::Timestamp(self.arrived_at.timestamp_micros())),
                 // `resolved_at`: not resolved yet.
                 _ => None,

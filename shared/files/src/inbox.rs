@@ -11,13 +11,22 @@ use crate::source::FileSource;
 /// First path segment of files in the inbox. The second may name their dataset.
 pub const INBOX: &str = "inbox";
 
-/// Lists up to `limit` files of the inbox, the oldest first.
+/// The most files of the inbox that one listing looks at.
+const MAX_LOOKED_AT: usize = 100_000;
+
+/// Lists up to `limit` files of the inbox that `is_ready` accepts, the oldest first. Files that wait do not keep others out.
 ///
 /// # Errors
 /// If the store cannot be listed.
-pub async fn list(store: &dyn ObjectStore, limit: usize) -> Result<Vec<ObjectMeta>, LandingError> {
+pub async fn list(
+    store: &dyn ObjectStore,
+    limit: usize,
+    is_ready: impl Fn(&ObjectMeta) -> bool,
+) -> Result<Vec<ObjectMeta>, LandingError> {
     let prefix = Path::from(INBOX);
-    let listed = store.list(Some(&prefix)).take(limit).try_collect::<Vec<_>>().await;
+    let listed = store.list(Some(&prefix)).take(MAX_LOOKED_AT);
+    let listed = listed.try_filter(|meta| std::future::ready(is_ready(meta)));
+    let listed = listed.take(limit).try_collect::<Vec<_>>().await;
     let mut metas = listed.map_err(LandingError::store(INBOX))?;
     metas.sort_by(|a, b| a.last_modified.cmp(&b.last_modified).then_with(|| a.location.cmp(&b.location)));
     Ok(metas)

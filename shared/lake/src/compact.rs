@@ -98,6 +98,10 @@ pub(crate) async fn compact(
 ) -> Result<CompactionSummary, LakeError> {
     let started = Instant::now();
     let contract = catalog.contract(dataset);
+    if contract.is_some_and(|contract| contract.broken().is_some()) {
+        // They wait for a contract that can be used. Cleaned again now, they would be quarantined.
+        return Ok(CompactionSummary::default());
+    }
     let mut compaction = Compaction { tables, catalog, limits, summary: CompactionSummary::default() };
     // Everything up to this path was inserted. Listing after it skips the delete markers before it on S3.
     let mut after: Option<Path> = None;

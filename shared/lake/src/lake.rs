@@ -109,7 +109,8 @@ impl Lake {
     }
 
     /// Inserts the landing objects of `dataset` into its table, oldest first, and removes them. Objects of another
-    /// contract hash, or of a dataset that has no contract any more, are cleaned again from their raw records.
+    /// contract hash, or of a dataset that has no contract any more, are cleaned again from their raw records. Those of a
+    /// dataset whose contract is broken stay.
     ///
     /// # Errors
     /// See [`LakeError`]. Nothing is lost: objects that were not removed are inserted again, and have no new key.

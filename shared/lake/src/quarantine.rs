@@ -122,9 +122,11 @@ impl<'a> QuarantineColumns<'a> {
         dataset.is_none_or(|dataset| self.dataset(row) == Some(dataset))
     }
 
-    /// Whether the row's dataset has a contract, or the row has no dataset. Other rows stay as they are.
+    /// Whether the row's dataset has a contract that can be used, or the row has no dataset. Other rows stay as they are.
     pub(crate) fn has_contract(&self, row: usize, catalog: &Catalog) -> bool {
-        self.dataset(row).is_none_or(|dataset| catalog.contract(dataset).is_some())
+        self.dataset(row).is_none_or(|dataset| {
+            catalog.contract(dataset).is_some_and(|contract| contract.broken().is_none())
+        })
     }
 
     /// The dataset that the record was sent to, or that the catalog assigns to its stream, topic or file.

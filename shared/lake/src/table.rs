@@ -297,6 +297,7 @@ impl Table {
         }
         let catalogs = self.history.load_all(&*self.store).await?;
         let contracts = catalogs.iter().filter_map(|catalog| catalog.contract(&self.contract.name));
+        let contracts = contracts.filter(|contract| contract.broken().is_none());
         let known = KnownEpochs::with_earlier(&self.contract, current, contracts);
         let epoch = table_epoch.filter(|epoch| known.contains(*epoch));
         let epoch = epoch.ok_or_else(|| LakeError::IdentityChanged {

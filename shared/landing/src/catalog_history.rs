@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pinlake_schema::Catalog;
+use pinlake_schema::{Catalog, ContractFile};
 use pinlake_store::put_if_absent;
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +87,8 @@ fn history_path(hash: &str) -> Path {
     Path::from_iter([CONTRACTS, &format!("{hash}.json")])
 }
 
-/// Skips a catalog that this version of pinlake cannot read: only the comparison with its dispositions is lost.
+/// Skips a catalog that this version of pinlake cannot read: only the comparison with its dispositions is lost. Of a catalog with broken
+/// contracts, the others are used.
 fn parse(path: &Path, bytes: &[u8]) -> Option<Arc<Catalog>> {
     let files: Files = match serde_json::from_slice(bytes) {
         Ok(files) => files,
@@ -96,8 +97,16 @@ fn parse(path: &Path, bytes: &[u8]) -> Option<Arc<Catalog>> {
             return None;
         }
     };
-    match Catalog::from_files(files.files) {
-        Ok(catalog) => Some(Arc::new(catalog)),
+    let files = files.files.into_iter();
+    let catalog =
+        Catalog::isolate(files.map(|(name, text)| ContractFile { name, content: Ok(text.into_bytes()) }));
+    match catalog {
+        Ok(catalog) => {
+            for broken in catalog.broken() {
+                tracing::warn!(%path, %broken, "a contract of the history cannot be used");
+            }
+            Some(Arc::new(catalog))
+        }
         Err(errors) => {
             tracing::warn!(%path, %errors, "skipping a catalog of the history: its contracts are not valid in this version");
             None

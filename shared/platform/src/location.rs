@@ -4,15 +4,23 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use pinlake_env::SystemClock;
 
 use crate::aws;
 use crate::folder::FolderStore;
+use crate::releases::RELEASES;
 use crate::s3::S3Store;
+
+/// The most bytes of a file of a location that are read: four times as much as a contract may have.
+const MAX_READ_BYTES: u64 = 1 << 20;
+
+/// The name of a file, and its bytes or why it may not be read.
+pub type NamedFile = (String, Result<Vec<u8>, String>);
 
 /// A folder or an S3 prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,12 +116,45 @@ impl Location {
         }
     }
 
-    /// Reads the files directly at this location with the given extension: (name, text) pairs in the order of their
-    /// names.
+    /// Whether this is the place of the releases of a lake: a folder or prefix that is called `releases`.
+    pub fn is_releases(&self) -> bool {
+        match self {
+            Self::Folder(folder) => folder.file_name().is_some_and(|name| name == RELEASES),
+            Self::S3 { prefix, .. } => prefix.rsplit('/').next() == Some(RELEASES),
+        }
+    }
+
+    /// Reads the files directly at this location with the given extension: (name, bytes) pairs in the order of their
+    /// names. Of a file that may not be read there is the reason instead; of a large file the beginning.
     ///
     /// # Errors
-    /// When the location cannot be read, or a file is not UTF-8.
-    pub async fn read_texts(&self, extension: &str) -> Result<Vec<(String, String)>, LocationError> {
+    /// When the location cannot be read.
+    pub async fn read_files(&self, extension: &str) -> Result<Vec<NamedFile>, LocationError> {
+        let wrap = |source| LocationError::Store { place: self.to_string(), source };
+        let (store, files) = self.list_files(extension).await?;
+        let mut found = Vec::with_capacity(files.len());
+        for file in files {
+            let read = match file.size {
+                0 => Ok(Bytes::new()),
+                size => store.get_range(&file.location, 0..size.min(MAX_READ_BYTES)).await,
+            };
+            let content = match read {
+                Ok(bytes) => Ok(bytes.to_vec()),
+                Err(object_store::Error::NotFound { .. }) => continue,
+                Err(error) if is_denied(&error) => Err(format!("the file may not be read: {error}")),
+                // The store failed, and the next attempt may read it.
+                Err(error) => return Err(wrap(error)),
+            };
+            found.push((Path::to_string(&file.location), content));
+        }
+        Ok(found)
+    }
+
+    /// Lists the files directly at this location with the given extension, in the order of their names.
+    async fn list_files(
+        &self,
+        extension: &str,
+    ) -> Result<(Arc<dyn ObjectStore>, Vec<ObjectMeta>), LocationError> {
         if let Self::Folder(folder) = self
             && let Err(source) = std::fs::read_dir(folder)
         {
@@ -124,6 +165,17 @@ impl Location {
         let mut files = store.list(None).try_collect::<Vec<_>>().await.map_err(wrap)?;
         files.retain(|file| file.location.parts_count() == 1 && file.location.extension() == Some(extension));
         files.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok((store, files))
+    }
+
+    /// Reads the files directly at this location with the given extension: (name, text) pairs in the order of their
+    /// names.
+    ///
+    /// # Errors
+    /// When the location cannot be read, or a file is not UTF-8.
+    pub async fn read_texts(&self, extension: &str) -> Result<Vec<(String, String)>, LocationError> {
+        let wrap = |source| LocationError::Store { place: self.to_string(), source };
+        let (store, files) = self.list_files(extension).await?;
         let mut texts = Vec::with_capacity(files.len());
         for file in files {
             let bytes = store.get(&file.location).await.map_err(wrap)?.bytes().await.map_err(wrap)?;
@@ -134,6 +186,21 @@ impl Location {
         }
         Ok(texts)
     }
+}
+
+/// Whether access to an object was refused, which another attempt does not change.
+fn is_denied(error: &object_store::Error) -> bool {
+    if matches!(error, object_store::Error::PermissionDenied { .. }) {
+        return true;
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return error.kind() == std::io::ErrorKind::PermissionDenied;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Creates an S3 client. It uses path-style requests for a custom endpoint (such as MinIO), whose buckets have no host

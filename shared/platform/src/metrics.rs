@@ -48,13 +48,15 @@ pub enum Dimensions {
     /// As [`Dimensions::Dataset`], and again with `function` only: over all datasets, for an alarm. CloudWatch does not
     /// add up the values of a dimension.
     DatasetAndTotal,
+    /// `function`, and again without a dimension: over all functions, for an alarm.
+    FunctionAndTotal,
 }
 
 impl Dimensions {
     /// The names of the dimensions, in CloudWatch's order.
     pub fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Function => &["function"],
+            Self::Function | Self::FunctionAndTotal => &["function"],
             Self::Dataset | Self::DatasetAndTotal => &["function", "dataset"],
         }
     }
@@ -127,6 +129,7 @@ catalogue! {
         RECORDS_FAILED: "records_failed", Count, Dataset, Exceptional, "records that the stream did not store";
         RECORDS_READ: "records_read", Count, Dataset, Exceptional, "records read back through the ingest URL";
         RETRIES: "retries", Count, Dataset, Exceptional, "records put on the stream again after a failure";
+        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
     /// Metrics of the cleaner, emitted once per batch and dataset.
     cleaner {
@@ -135,6 +138,7 @@ catalogue! {
         BYTES: "bytes", Bytes, Dataset, Regular, "size of the records";
         SKIPPED: "skipped", Count, Dataset, Exceptional, "records that are no data, by `skip_when` of their contract; they are not among `records`";
         SHARDS_FAILED: "shards_failed", Count, Function, Exceptional, "batches that could not be landed and are delivered again";
+        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
     /// Metrics of the compactor, emitted once per invocation and dataset.
     compactor {
@@ -153,11 +157,13 @@ catalogue! {
         FILES_MERGED: "files_merged", Count, Dataset, Regular, "data files merged into larger ones";
         OBJECTS_FAILED: "objects_failed", Count, DatasetAndTotal, Exceptional, "landing objects that cannot be read and were moved to `failed/`";
         FAILURES: "failures", Count, DatasetAndTotal, Exceptional, "datasets whose compaction failed";
+        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
     /// Metrics of analysis, emitted once per run.
     analysis {
         RESULTS: "results", Count, Function, Regular, "results stored";
         FAILURES: "failures", Count, Function, Exceptional, "runs that failed";
+        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
     /// Metrics of report, emitted once per request.
     report {
@@ -165,6 +171,7 @@ catalogue! {
         REQUESTS_REJECTED: "requests_rejected", Count, Function, Exceptional, "requests answered with a status from 400 to 499";
         REQUESTS_FAILED: "requests_failed", Count, Function, Exceptional, "requests answered with a status of 500 or above";
         BYTES: "bytes", Bytes, Function, Exceptional, "size of responses";
+        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
 }
 
@@ -188,7 +195,11 @@ mod tests {
         let mut table =
             "| function | metric | unit | dimensions | meaning |\n|---|---|---|---|---|\n".to_owned();
         for Metric { function, name, unit, dimensions, meaning, .. } in CATALOGUE {
-            let total = if *dimensions == Dimensions::DatasetAndTotal { "; function" } else { "" };
+            let total = match dimensions {
+                Dimensions::DatasetAndTotal => "; function",
+                Dimensions::FunctionAndTotal => "; none",
+                Dimensions::Function | Dimensions::Dataset => "",
+            };
             let dimensions = dimensions.names().join(", ") + total;
             writeln!(table, "| {function} | `{name}` | {} | {dimensions} | {meaning} |", unit.name())
                 .unwrap();

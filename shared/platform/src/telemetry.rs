@@ -106,11 +106,14 @@ impl Metrics {
         if let Some(dataset) = dataset {
             event.insert("dataset".to_owned(), json!(dataset));
         }
-        let (mut metrics, mut totals) = (Vec::new(), Vec::new());
+        let (mut metrics, mut totals, mut overall) = (Vec::new(), Vec::new(), Vec::new());
         for (metric, value) in values.iter().filter(|(_, value)| *value != 0.0) {
             let definition = json!({ "Name": metric.name, "Unit": metric.unit.name() });
             if dataset.is_some() && metric.dimensions == Dimensions::DatasetAndTotal {
                 totals.push(definition.clone());
+            }
+            if metric.dimensions == Dimensions::FunctionAndTotal {
+                overall.push(definition.clone());
             }
             metrics.push(definition);
             event.insert(metric.name.to_owned(), json!(value));
@@ -123,6 +126,9 @@ impl Metrics {
         let mut directives = vec![directive(dimensions, metrics)];
         if !totals.is_empty() {
             directives.push(directive(&["function"], totals));
+        }
+        if !overall.is_empty() {
+            directives.push(directive(&[], overall));
         }
         event.insert(
             "_aws".to_owned(),
@@ -214,6 +220,18 @@ mod tests {
         assert_eq!(directives[1]["Metrics"], json!([{"Name": "freshness", "Unit": "Seconds"}]));
         let without_dataset = metrics.event(now, None, &values, Map::new()).unwrap();
         assert_eq!(without_dataset["_aws"]["CloudWatchMetrics"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_metric_over_all_functions_has_no_dimension() {
+        let metrics = Metrics { namespace: "pinlake".to_owned() };
+        let now = "2022-10-19T12:00:00Z".parse().unwrap();
+        let values = [(cleaner::CONTRACTS_BROKEN, 1.0), (cleaner::SHARDS_FAILED, 2.0)];
+        let event = metrics.event(now, None, &values, Map::new()).unwrap();
+        let directives = event["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+        assert_eq!(directives[0]["Dimensions"], json!([["function"]]));
+        assert_eq!(directives[1]["Dimensions"], json!([[]]));
+        assert_eq!(directives[1]["Metrics"], json!([{"Name": "contracts_broken", "Unit": "Count"}]));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
 
+use crate::broken::{self, BrokenContract, ContractFile, IsolatedFiles};
 use crate::contract::Contract;
 use crate::contract_error::{ContractError, ContractErrors};
 use crate::{CANARY, QUARANTINE, fingerprint, pattern, reader};
@@ -33,6 +34,7 @@ pub struct Catalog {
     shared_streams: Vec<String>,
     files: Vec<(String, String)>,
     hash: String,
+    broken: Vec<Arc<BrokenContract>>,
 }
 
 /// What a Kinesis stream carries.
@@ -90,35 +92,74 @@ impl Catalog {
     pub fn from_files(files: impl IntoIterator<Item = (String, String)>) -> Result<Catalog, ContractErrors> {
         let mut files: Vec<(String, String)> = files.into_iter().collect();
         files.sort();
-        let mut parsed = reader::parse_files(&files);
+        let parsed = reader::parse_files(&files);
+        if !parsed.errors.is_empty() {
+            return Err(ContractErrors::from_vec(parsed.errors));
+        }
+        let contracts = parsed.contracts.into_iter().map(|own| own.contract);
+        let contracts = contracts.map(|contract| (contract.name.clone(), contract)).collect();
+        Catalog::new(IsolatedFiles {
+            contracts,
+            broken: Vec::new(),
+            shared_streams: parsed.shared_streams,
+            files,
+        })
+    }
+
+    /// Like [`Self::from_files`], but a contract with errors stops only its own dataset: [`Contract::broken`] says why, its records are still
+    /// recognised as far as its routes can be read, and [`Self::broken`] lists it. Of two contracts that overlap, the later one is broken,
+    /// and what both claim is its. Of two files with one name, both are.
+    ///
+    /// ```
+    /// use pinlake_schema::{Catalog, ContractFile};
+    ///
+    /// let file = |name: &str, text: &str| ContractFile { name: name.into(), content: Ok(text.into()) };
+    /// let visit = "name = \"visit\"\nversion = 1\n[route]\ntopics = [\"visits\"]\n[[column]]\nname = \"page\"\ntype = \"text\"";
+    /// let order = "name = \"order\"\nversion = 1\n[[column]]\nname = \"id\"\ntype = \"int64\"";
+    /// let catalog = Catalog::isolate([file("visit.toml", visit), file("order.toml", order)]).map_err(|e| e.to_string())?;
+    /// assert!(catalog.contract("order").is_some_and(|contract| contract.broken().is_none()));
+    /// let broken = catalog.route_topic("visits").and_then(|contract| contract.broken()).ok_or("not broken")?;
+    /// assert_eq!(broken.to_string(), "visit.toml:7: unknown type `text`; did you mean `string`?");
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the built-in contracts have errors.
+    pub fn isolate(files: impl IntoIterator<Item = ContractFile>) -> Result<Catalog, ContractErrors> {
+        Catalog::new(broken::isolate(files.into_iter().collect()))
+    }
+
+    /// Adds the pipeline's own contracts where they are missing.
+    fn new(files: IsolatedFiles) -> Result<Catalog, ContractErrors> {
+        let IsolatedFiles { mut contracts, broken, shared_streams, files } = files;
+        let mut errors = Vec::new();
         for own in [QUARANTINE, CANARY] {
-            if parsed.errors.is_empty() && !parsed.contracts.iter().any(|contract| contract.name == own) {
+            if !contracts.contains_key(own) {
                 // Parsed apart from the others, because a pattern such as `*` may overlap with the routes of a dataset of the pipeline.
                 let file = format!("{own}.toml");
                 let text = EMBEDDED.get_file(&file).and_then(|file| file.contents_utf8());
                 let text = text.map(|text| (format!("datasets/{file}"), text.to_owned()));
                 let own = reader::parse_files(text.as_slice());
-                parsed.contracts.extend(own.contracts);
-                parsed.errors.extend(own.errors);
+                contracts
+                    .extend(own.contracts.into_iter().map(|own| (own.contract.name.clone(), own.contract)));
+                errors.extend(own.errors);
             }
         }
-        let contracts: BTreeMap<String, Arc<Contract>> = parsed
-            .contracts
-            .into_iter()
-            .map(|contract| (contract.name.clone(), Arc::new(contract)))
-            .collect();
+        let contracts: BTreeMap<String, Arc<Contract>> =
+            contracts.into_iter().map(|(name, contract)| (name, Arc::new(contract))).collect();
         match contracts.get(QUARANTINE) {
-            Some(quarantine) if parsed.errors.is_empty() => Ok(Catalog {
+            Some(quarantine) if errors.is_empty() => Ok(Catalog {
                 quarantine: Arc::clone(quarantine),
                 hash: fingerprint::hash_catalog(
                     contracts.values().map(|contract| &**contract),
-                    &parsed.shared_streams,
+                    &shared_streams,
                 ),
                 contracts,
-                shared_streams: parsed.shared_streams,
+                shared_streams,
                 files,
+                broken,
             }),
-            _ => Err(ContractErrors::from_vec(parsed.errors)),
+            _ => Err(ContractErrors::from_vec(errors)),
         }
     }
 
@@ -132,9 +173,18 @@ impl Catalog {
         self.contracts().filter(|contract| ![QUARANTINE, CANARY].contains(&contract.name.as_str()))
     }
 
-    /// All contracts, those of the pipeline first.
+    /// The contract files that cannot be used, by file. Those of a catalog from [`Self::isolate`] only.
+    pub fn broken(&self) -> &[Arc<BrokenContract>] {
+        &self.broken
+    }
+
+    /// All contracts, those of the pipeline first. Then those of broken datasets: what another contract claims too must not be misrouted.
     fn in_order_of_routes(&self) -> impl Iterator<Item = &Arc<Contract>> {
-        self.contract(CANARY).into_iter().chain(self.datasets())
+        let of_datasets = |is_broken: bool| {
+            self.datasets().filter(move |contract| contract.broken().is_some() == is_broken)
+        };
+        let broken = (!self.broken.is_empty()).then(|| of_datasets(true));
+        self.contract(CANARY).into_iter().chain(broken.into_iter().flatten()).chain(of_datasets(false))
     }
 
     /// The contract of a dataset.

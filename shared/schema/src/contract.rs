@@ -8,6 +8,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
+use crate::broken::BrokenContract;
 use crate::column_rules::{Checks, DefaultValue, LetterCase};
 use crate::decimal::DecimalType;
 use crate::field_path::FieldPath;
@@ -52,6 +53,7 @@ pub struct Contract {
     pub partition_by: Vec<String>,
     /// The table's columns, in order.
     pub columns: Vec<Column>,
+    broken: Option<Arc<BrokenContract>>,
     top_level_fields: Vec<String>,
     pub(crate) hash: String,
     pub(crate) identity_hash: String,
@@ -542,6 +544,7 @@ impl Contract {
             identity,
             keep,
             partition_by,
+            broken: None,
             top_level_fields,
             columns,
             hash,
@@ -551,6 +554,37 @@ impl Contract {
             table_schema: Arc::new(Schema::new(table)),
             landing_schema: Arc::new(Schema::new(landing)),
         }
+    }
+
+    /// The contract of a dataset whose file has errors: it recognises records, and has no columns. `columns` are those that could be read;
+    /// their fields tell one record from an array of records.
+    pub(crate) fn new_broken(
+        name: String,
+        route: Route,
+        webhook: Option<Webhook>,
+        columns: Vec<Column>,
+        broken: Arc<BrokenContract>,
+    ) -> Contract {
+        let top_level_fields = find_top_level_fields(&columns, route.shape.iter());
+        let declared = ContractDeclaration {
+            name,
+            // No valid contract has this version, so its hash is no other contract's.
+            version: 0,
+            description: String::new(),
+            route: Route { any_of: Vec::new(), ..route },
+            file: FileFormat::default(),
+            webhook,
+            identity: Identity::Row,
+            keep: None,
+            partition_by: Vec::new(),
+            columns: Vec::new(),
+        };
+        Contract { broken: Some(broken), top_level_fields, ..Contract::new(declared) }
+    }
+
+    /// Why the contract cannot be used, if its file has errors. It then says only which records belong to its dataset.
+    pub fn broken(&self) -> Option<&Arc<BrokenContract>> {
+        self.broken.as_ref()
     }
 
     /// The fields at the top level of a record that columns or the shape read: of a path its first step, and also its whole text, because a

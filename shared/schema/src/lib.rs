@@ -36,6 +36,7 @@
 //! # Ok::<(), String>(())
 //! ```
 
+mod broken;
 mod catalog;
 mod change;
 mod column_rules;
@@ -55,6 +56,7 @@ mod webhook;
 
 pub use chrono_tz::Tz;
 
+pub use broken::{BrokenContract, ContractFile};
 pub use catalog::{Catalog, StreamRoute};
 pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
 pub use column_rules::{Bound, Checks, DefaultValue, LetterCase};

@@ -9,7 +9,7 @@ mod file_format;
 mod keep;
 mod partition_by;
 mod suggest;
-mod toml_tree;
+pub(crate) mod toml_tree;
 mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,29 +26,52 @@ use crate::decimal::{DecimalType, MAX_PRECISION};
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
 use crate::timestamp::{self, TimeFormat};
+use crate::webhook::Webhook;
 use crate::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
 use suggest::{find_similar, format_list};
 use toml_tree::{Diagnostics, Section, Spanned};
 
 /// The file with the routes that belong to no single dataset.
-const ROUTES_FILE: &str = "_routes.toml";
+pub(crate) const ROUTES_FILE: &str = "_routes.toml";
 
 /// The content of all files.
 #[derive(Default)]
 pub(crate) struct ParsedFiles {
-    pub(crate) contracts: Vec<Contract>,
+    pub(crate) contracts: Vec<ParsedContract>,
     pub(crate) shared_streams: Vec<String>,
+    /// Whether the file with the routes of no single dataset says which streams are shared.
+    pub(crate) has_shared_streams: bool,
     pub(crate) errors: Vec<ContractError>,
+    /// What can be read of the files with errors.
+    pub(crate) salvaged: Vec<Salvaged>,
+}
+
+/// A contract without errors of its own. It may overlap with another.
+pub(crate) struct ParsedContract {
+    pub(crate) file: String,
+    pub(crate) contract: Contract,
+}
+
+/// What can be read of a contract file with errors.
+#[derive(Debug, Default)]
+pub(crate) struct Salvaged {
+    pub(crate) file: String,
+    /// The dataset that the file names, if that can be read.
+    pub(crate) dataset: Option<String>,
+    /// `None` if it cannot be told which records belong to the dataset.
+    pub(crate) route: Option<Route>,
+    pub(crate) webhook: Option<Webhook>,
+    pub(crate) columns: Vec<Column>,
 }
 
 /// A contract, and the places of the claims that must not overlap with those of others.
 struct Located<'a> {
-    /// `None` if errors leave the contract incomplete. Its claims are checked nevertheless.
-    declared: Option<ContractDeclaration>,
-    dataset: String,
+    /// Either the contract, or what can be read of it.
+    content: Result<ContractDeclaration, Box<Salvaged>>,
+    /// The dataset and where it is named. Nothing is checked for a file that names none.
+    name: Option<Spanned<String>>,
     file: &'a str,
     text: &'a str,
-    name: Range<usize>,
     claims: Vec<Claim>,
 }
 
@@ -96,26 +119,56 @@ pub(crate) fn parse_files(files: &[(String, String)]) -> ParsedFiles {
     let mut located: Vec<Located<'_>> = Vec::new();
     for (file, text) in files {
         let mut diagnostics = Diagnostics::new(file, text);
-        if let Some(document) = diagnostics.parse_document() {
-            let base = file.rsplit(['/', '\\']).next().unwrap_or(file);
+        let document = diagnostics.parse_document();
+        let is_complete = document.is_some();
+        // What can be read beside a syntax error is read, but not reported.
+        let document = document.or_else(|| Section::recover(text));
+        let mut hidden = Diagnostics::new(file, text);
+        let reported = if is_complete { &mut diagnostics } else { &mut hidden };
+        let base = file.rsplit(['/', '\\']).next().unwrap_or(file);
+        if let Some(document) = document {
             if base == ROUTES_FILE {
-                parsed.shared_streams.extend(parse_routes_file(&document, &mut diagnostics));
+                parsed.shared_streams.extend(parse_routes_file(&document, reported));
+                parsed.has_shared_streams |= is_complete || !parsed.shared_streams.is_empty();
             } else if base.starts_with('_') {
-                diagnostics.add(
+                reported.add(
                     0..0,
                     format!("`{base}` is not a file of the catalog"),
                     format!("name it `{ROUTES_FILE}`, or without the underscore when it is a dataset"),
                 );
             } else {
-                located.extend(parse_contract(&document, &mut diagnostics));
+                let contract = parse_contract(&document, is_complete, reported);
+                match contract.content {
+                    Err(salvaged) if !is_complete => parsed.salvaged.push(*salvaged),
+                    _ => located.push(contract),
+                }
             }
         }
         parsed.errors.extend(diagnostics.found);
     }
+    // Of two contracts that overlap, the one that has an error anyway is reported.
+    located.sort_by_key(|own| own.content.is_err());
     check_overlaps(&located, &mut parsed.errors);
-    let declared = located.into_iter().filter_map(|located| located.declared);
-    parsed.contracts = declared.map(Contract::new).collect();
+    for own in located {
+        match own.content {
+            Ok(declared) => parsed
+                .contracts
+                .push(ParsedContract { file: own.file.to_owned(), contract: Contract::new(declared) }),
+            Err(salvaged) => parsed.salvaged.push(*salvaged),
+        }
+    }
     parsed
+}
+
+/// Reads what can be read of a contract file with errors that are known already.
+pub(crate) fn salvage(file: &str, text: &str) -> Salvaged {
+    let mut hidden = Diagnostics::new(file, text);
+    let contract =
+        Section::recover(text).map(|document| parse_contract(&document, false, &mut hidden).content);
+    match contract {
+        Some(Err(salvaged)) => *salvaged,
+        _ => Salvaged { file: file.to_owned(), ..Salvaged::default() },
+    }
 }
 
 /// Checks that no two contracts claim the same records.
@@ -125,15 +178,17 @@ fn check_overlaps(located: &[Located<'_>], diagnostics: &mut Vec<ContractError>)
         let mut add = |span: &Range<usize>, problem: String, help: String| {
             diagnostics.push(ContractError::at(own.file, own.text, span.clone(), problem, help));
         };
-        if let Some(other) = names.insert(&own.dataset, own.file) {
+        let Some(name) = &own.name else { continue };
+        if let Some(other) = names.insert(&name.value, own.file) {
             add(
-                &own.name,
-                format!("dataset `{}` is already in {other}", own.dataset),
+                &name.span,
+                format!("dataset `{}` is already in {other}", name.value),
                 "give it a name of its own, or remove one of the files".into(),
             );
         }
         for claim in &own.claims {
             for other in &located[..at] {
+                let Some(their_name) = &other.name else { continue };
                 let theirs = other.claims.iter().find(|theirs| {
                     theirs.kind == claim.kind && claim.kind.collides(&theirs.value, &claim.value)
                 });
@@ -145,7 +200,7 @@ fn check_overlaps(located: &[Located<'_>], diagnostics: &mut Vec<ContractError>)
                             claim.kind.description(),
                             claim.value,
                             theirs.value,
-                            other.dataset,
+                            their_name.value,
                             other.file
                         ),
                         "make one of them narrower: a record must have one dataset".into(),
@@ -209,7 +264,12 @@ const COLUMN_KEYS: [&str; 25] = [
     "max",
 ];
 
-fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>) -> Option<Located<'a>> {
+/// `is_complete` says that the whole file could be read.
+fn parse_contract<'a>(
+    document: &Section<'_>,
+    is_complete: bool,
+    diagnostics: &mut Diagnostics<'a>,
+) -> Located<'a> {
     document.reject_unknown_keys(&CONTRACT_KEYS, diagnostics);
     let name = document.required_string("name", "name = \"pin\"", diagnostics);
     if let Some(name) = &name
@@ -247,8 +307,12 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         Some(section) => parse_route(&section, &mut claims, diagnostics),
         None => Route::default(),
     };
+    let is_route_known = match document.get("route") {
+        Some(item) => item.is_table(),
+        None => is_complete,
+    };
 
-    let file = match document.section("file", diagnostics) {
+    let file_format = match document.section("file", diagnostics) {
         Some(section) if is_quarantine => {
             diagnostics.add(section.span.clone(), "quarantine has no files", "remove [file]");
             FileFormat::default()
@@ -256,6 +320,7 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         Some(section) => file_format::parse(&section, diagnostics),
         None => FileFormat::default(),
     };
+    let errors_before_webhook = diagnostics.found.len();
     let webhook = match document.section("webhook", diagnostics) {
         Some(section) if is_quarantine => {
             diagnostics.add(section.span.clone(), "quarantine takes no webhooks", "remove [webhook]");
@@ -264,6 +329,7 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         Some(section) => webhook::parse(&section, &route, diagnostics),
         None => None,
     };
+    let is_webhook_checked = diagnostics.found.len() == errors_before_webhook;
     let null = values(document.strings("null", diagnostics));
     if let Some(span) = document.key_span("null").filter(|_| is_quarantine) {
         diagnostics.add(
@@ -334,25 +400,35 @@ fn parse_contract<'a>(document: &Section<'_>, diagnostics: &mut Diagnostics<'a>)
         true => partition_by::parse(document, &columns, is_quarantine, diagnostics),
         false => Vec::new(),
     };
-    let name = name?;
     let version = version.and_then(|version| u32::try_from(version.value).ok()).filter(|_| complete);
-    let declared = version.map(|version| ContractDeclaration {
-        name: name.value.clone(),
-        version,
-        description,
-        route,
-        file,
-        webhook,
-        identity,
-        keep,
-        partition_by,
-        columns,
-    });
     let (file, text) = (diagnostics.file, diagnostics.text);
-    Some(Located { declared, dataset: name.value, file, text, name: name.span, claims })
+    let content = match (&name, version) {
+        (Some(name), Some(version)) if diagnostics.found.is_empty() && is_complete => {
+            Ok(ContractDeclaration {
+                name: name.value.clone(),
+                version,
+                description,
+                route,
+                file: file_format,
+                webhook,
+                identity,
+                keep,
+                partition_by,
+                columns,
+            })
+        }
+        _ => Err(Box::new(Salvaged {
+            file: file.to_owned(),
+            dataset: name.as_ref().map(|name| name.value.clone()).filter(|name| is_dataset_name(name)),
+            route: is_route_known.then_some(route),
+            webhook: webhook.filter(|_| is_webhook_checked),
+            columns,
+        })),
+    };
+    Located { content, name, file, text, claims }
 }
 
-fn is_dataset_name(name: &str) -> bool {
+pub(crate) fn is_dataset_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')

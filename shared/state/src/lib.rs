@@ -16,7 +16,7 @@ use pinlake_lake::{Lake, LakeError, QuarantineCounts, QuarantineGroup};
 use pinlake_landing::name::{LANDING, dataset_of};
 use pinlake_landing::watermark::WATERMARKS;
 use pinlake_report::{CommitState, DatasetState, State, Waiting};
-use pinlake_schema::{CANARY, Catalog, Contract, QUARANTINE};
+use pinlake_schema::{BrokenContract, CANARY, Catalog, Contract, QUARANTINE};
 use pinlake_store::list_bounded;
 
 /// Tables that are read at the same time.
@@ -88,6 +88,11 @@ pub async fn collect(lake: &Lake, catalog: &Catalog) -> State {
         Ok(landed_at) => state.landed_at = landed_at,
         Err(error) => problems.push(with_causes(&*error)),
     }
+    for broken in catalog.broken().iter().filter(|broken| broken.dataset.is_none()) {
+        let problem = Some(describe_broken(broken));
+        let state = DatasetState { dataset: broken.file.clone(), problem, ..DatasetState::default() };
+        datasets.entry(broken.file.clone()).or_insert(state);
+    }
     state.datasets = datasets.into_values().collect();
     state.quarantine_problem = problems.into_iter().next();
     state
@@ -98,11 +103,14 @@ async fn read_datasets(lake: &Lake, catalog: &Catalog) -> BTreeMap<String, Datas
     let contracts: Vec<_> = catalog.datasets().cloned().collect();
     futures::stream::iter(contracts)
         .map(|contract| async move {
-            let state = read_dataset(lake, &contract).await.unwrap_or_else(|error| DatasetState {
+            let mut state = read_dataset(lake, &contract).await.unwrap_or_else(|error| DatasetState {
                 dataset: contract.name.clone(),
                 problem: Some(with_causes(&error)),
                 ..DatasetState::default()
             });
+            if let Some(broken) = contract.broken() {
+                state.problem = Some(describe_broken(broken));
+            }
             (state.dataset.clone(), state)
         })
         .buffered(CONCURRENCY)
@@ -133,6 +141,10 @@ fn add_quarantined(
         }
         *by_reason.entry(reason).or_default() += records;
     }
+}
+
+fn describe_broken(broken: &BrokenContract) -> String {
+    format!("its contract is broken, new records wait in quarantine: {broken}")
 }
 
 fn without_contract(dataset: String) -> DatasetState {

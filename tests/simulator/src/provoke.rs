@@ -384,7 +384,7 @@ pub const CASES: &[Case] = &[
             only_faults(scenario, &[(Fault::BatchTwice, 300)]);
             scenario.keep_orders(4, Duration::from_secs(20));
         },
-        violations: &[Violation::Unexpected],
+        violations: &[Violation::Unexpected, Violation::WrongCounts],
     },
 ];
 

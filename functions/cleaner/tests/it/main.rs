@@ -5,6 +5,8 @@
 
 mod alarms;
 mod bounds;
+#[path = "../../../../tests/broken_contract.rs"]
+mod broken_contract;
 #[path = "../../../../tests/emitted_metrics.rs"]
 mod emitted_metrics;
 #[path = "../../../../tests/runtime_api.rs"]
@@ -62,6 +64,20 @@ async fn an_event_that_is_delivered_twice_lands_once() {
     let last = sample().records.last().unwrap().kinesis.sequence_number.clone();
     let shard = ("pinlake-records".to_owned(), "shardId-000000000000".to_owned());
     assert_eq!(watermarks[&shard].as_str(), last);
+}
+
+#[tokio::test]
+async fn a_broken_contract_stops_only_its_own_dataset() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let cleaner = Cleaner { catalog: broken_contract::with_broken("geo"), ..cleaner(store.clone()) };
+    let outcome = cleaner.handle_kinesis(sample()).await;
+    assert!(outcome.response.batch_item_failures.is_empty());
+    let counts = outcome.landed.iter().flat_map(|landed| &landed.counts);
+    let counts: Vec<_> =
+        counts.map(|count| (count.dataset.as_deref(), count.read == count.quarantined)).collect();
+    assert!(counts.contains(&(Some("geo"), true)) && counts.contains(&(Some("pin"), false)), "{counts:?}");
+    assert_eq!(outcome.landed_datasets().into_iter().collect::<Vec<_>>(), ["pin", "quarantine", "user"]);
+    assert!(!watermark::read_all(&*store).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use pinlake_lake::{CompactionLimits, Lake};
 use pinlake_landing::message::ObjectRef;
 use pinlake_schema::Catalog;
 
+use crate::broken_contract::with_broken;
 use crate::{Sent, deliver, messages};
 
 const BUCKET: &str = "lake";
@@ -237,6 +238,29 @@ async fn drop_five_files(world: &World) {
 }
 
 const FIVE_FILES_ROWS: [(&str, u64); 3] = [("geo", 2), ("quarantine", 1), ("user", 5)];
+
+#[tokio::test]
+async fn files_of_a_broken_contract_wait_until_it_is_repaired() {
+    let world = World::new();
+    drop_five_files(&world).await;
+    let key = "topics/x.user/partition=0/x.user+0+0000000000.json";
+    world.sink.put(&Path::from(key), user(6).into()).await.unwrap();
+    world.clock.advance(LEASE);
+    let (mut compactor, _) = world.compactor(i64::MAX);
+    compactor.catalog = with_broken("user");
+    let bodies = [Trigger::All.to_body(), notification(SINK, key)];
+    let outcome = compactor.handle(messages(&bodies), INVOCATION_TIME).await;
+    let taken = outcome.files.unwrap().unwrap();
+    assert_eq!((taken.taken, taken.rejected, taken.more), (1, 0, false), "the file of places");
+    let failed: Vec<_> =
+        outcome.response.batch_item_failures.iter().map(|failure| failure.item_identifier.clone()).collect();
+    assert_eq!(failed, ["m1"], "the object of the sink comes again");
+    assert_eq!(world.paths("inbox").await.len(), 4);
+    assert_eq!(world.rows().await, rows(&[("geo", 2)]));
+    world.run(&bodies, INVOCATION_TIME).await;
+    assert_eq!(world.rows().await, rows(&[("geo", 2), ("quarantine", 1), ("user", 6)]));
+    assert!(world.paths("inbox").await.is_empty());
+}
 
 #[tokio::test]
 async fn files_of_the_inbox_are_inserted_once_and_moved_to_raw() {

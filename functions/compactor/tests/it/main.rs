@@ -5,6 +5,8 @@
 
 mod alarms;
 mod bounds;
+#[path = "../../../../tests/broken_contract.rs"]
+mod broken_contract;
 #[path = "../../../../tests/emitted_metrics.rs"]
 mod emitted_metrics;
 mod files;

@@ -9,7 +9,7 @@ use super::suggest::{find_similar, format_list};
 use crate::contract_error::ContractError;
 
 /// The largest contract file, in bytes. The time of some checks is quadratic.
-const MAX_FILE_BYTES: usize = 256 << 10;
+pub(crate) const MAX_FILE_BYTES: usize = 256 << 10;
 
 /// The most errors of one file that are reported.
 const MAX_ERRORS: usize = 1000;
@@ -56,7 +56,7 @@ impl<'a> Diagnostics<'a> {
         if self.text.len() > MAX_FILE_BYTES {
             self.add(
                 0..0,
-                format!("the file has {} bytes, and a contract at most {MAX_FILE_BYTES}", self.text.len()),
+                format!("the file has more than {MAX_FILE_BYTES} bytes, the most of a contract"),
                 "check that the file is a contract",
             );
             return None;
@@ -73,10 +73,7 @@ impl<'a> Diagnostics<'a> {
         if !errors.is_empty() {
             return None;
         }
-        let table = table.into_inner();
-        // Missing keys are reported at the first key of the file.
-        let span = table.keys().map(toml::Spanned::span).min_by_key(|span| span.start).unwrap_or(0..0);
-        Some(Section { table, span })
+        Some(Section::of_document(table.into_inner()))
     }
 }
 
@@ -136,6 +133,10 @@ impl Item<'_> {
         }
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        self.0.get_ref().is_table()
+    }
+
     pub(super) fn is_list(&self) -> bool {
         self.0.get_ref().is_array()
     }
@@ -159,6 +160,20 @@ fn describe(value: &DeValue<'_>) -> String {
 }
 
 impl<'t> Section<'t> {
+    fn of_document(table: DeTable<'t>) -> Section<'t> {
+        // Missing keys are reported at the first key of the file.
+        let span = table.keys().map(toml::Spanned::span).min_by_key(|span| span.start).unwrap_or(0..0);
+        Section { table, span }
+    }
+
+    /// What can be read of a file that is not TOML, or too large; `None` if that is nothing.
+    pub(super) fn recover(text: &'t str) -> Option<Section<'t>> {
+        let end = (0..=text.len().min(MAX_FILE_BYTES)).rev().find(|end| text.is_char_boundary(*end))?;
+        let (table, _) = DeTable::parse_recoverable(&text[..end]);
+        let table = table.into_inner();
+        (!table.is_empty()).then(|| Section::of_document(table))
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
