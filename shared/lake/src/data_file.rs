@@ -369,7 +369,7 @@ mod tests {
             let values = Decimal128Array::from(vec![Some(unscaled), None]);
             let values = values.with_precision_and_scale(38, scale).unwrap();
             let batch = RecordBatch::try_from_iter([("a", Arc::new(values) as ArrayRef)]).unwrap();
-            conform(&batch, &columns).map(|rows| {
+            conform(&batch, &columns, &PartitionValues::new()).map(|rows| {
                 rows.column(0).as_any().downcast_ref::<Decimal128Array>().unwrap().iter().collect::<Vec<_>>()
             })
         };
