@@ -98,7 +98,7 @@ pub async fn run(args: ReleaseArgs) -> Result<ExitCode, CliError> {
         Command::List(args) => list(args).await?,
         Command::Use(args) => {
             let releases = Releases::of_lake(lake::store(&args.of.lake).await?);
-            let read = releases.read_pointer().await.map_err(failed)?;
+            let read = releases.read_pointer_to_replace().await.map_err(failed)?;
             let to = match args.id.as_str() {
                 BUILT_IN => None,
                 id => Some(releases.find(id).await.map_err(failed)?.id),

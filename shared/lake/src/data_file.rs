@@ -127,8 +127,11 @@ pub(crate) fn conform(
 fn convert(values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
     let DataType::Decimal128(_, scale) = wanted else { return cast(values, wanted) };
     let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let converted = cast_with_options(values, wanted, &strict)?;
     let own = values.data_type();
+    if own.is_floating() {
+        return Err(ArrowError::CastError(format!("values of the type {own} are no decimals")));
+    }
+    let converted = cast_with_options(values, wanted, &strict)?;
     if matches!(own, DataType::Decimal128(_, own) | DataType::Decimal256(_, own) if own > scale)
         && cast_with_options(&converted, own, &strict)?.to_data() != values.to_data()
     {
@@ -378,6 +381,9 @@ mod tests {
         assert_eq!(read(15_000, 4).unwrap(), [Some(150), None]);
         assert!(read(15_050, 4).unwrap_err().to_string().contains("more digits"));
         assert!(read(1_000_000_000_000, 2).is_err());
+        let numbers: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![1.1]));
+        let numbers = RecordBatch::try_from_iter([("a", numbers)]).unwrap();
+        assert!(conform(&numbers, &columns, &PartitionValues::new()).is_err());
     }
 
     #[test]

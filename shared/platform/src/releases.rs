@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -124,6 +125,8 @@ pub struct ReadPointer {
     /// Its content; the default if there is none yet.
     pub current: CurrentRelease,
     version: Option<UpdateVersion>,
+    /// Whether its content cannot be read, and is given as the default.
+    is_damaged: bool,
 }
 
 impl ReadPointer {
@@ -158,6 +161,19 @@ impl Releases {
         Ok(self.read_pointer_if_changed(None).await?.unwrap_or_default())
     }
 
+    /// Reads the pointer to name another release in it, even if it is damaged. What was in use before is then unknown.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn read_pointer_to_replace(&self) -> Result<ReadPointer, ReleaseError> {
+        let Some((bytes, version)) = self.get_pointer(None).await?.flatten() else {
+            return Ok(ReadPointer::default());
+        };
+        let current = serde_json::from_slice(&bytes);
+        let is_damaged = current.is_err();
+        Ok(ReadPointer { current: current.unwrap_or_default(), version: Some(version), is_damaged })
+    }
+
     /// Reads which release is in use; `None` if the pointer still has this ETag.
     ///
     /// # Errors
@@ -166,12 +182,27 @@ impl Releases {
         &self,
         e_tag: Option<&str>,
     ) -> Result<Option<ReadPointer>, ReleaseError> {
+        let Some(found) = self.get_pointer(e_tag).await? else { return Ok(None) };
+        let Some((bytes, version)) = found else { return Ok(Some(ReadPointer::default())) };
+        let current = serde_json::from_slice(&bytes).map_err(|error| ReleaseError::Damaged {
+            id: CURRENT.to_owned(),
+            path: CURRENT.to_owned(),
+            why: format!("{error}. Name a release with `pinlake release use`"),
+        })?;
+        Ok(Some(ReadPointer { current, version: Some(version), is_damaged: false }))
+    }
+
+    /// Gets the pointer: `None` if it still has this ETag, `Some(None)` if there is none.
+    async fn get_pointer(
+        &self,
+        e_tag: Option<&str>,
+    ) -> Result<Option<Option<(Bytes, UpdateVersion)>>, ReleaseError> {
         let path = Path::from(CURRENT);
         let options = GetOptions { if_none_match: e_tag.map(str::to_owned), ..GetOptions::default() };
         let object = match self.store.get_opts(&path, options).await {
             Ok(object) => object,
             Err(Error::NotModified { .. }) => return Ok(None),
-            Err(Error::NotFound { .. }) => return Ok(Some(ReadPointer::default())),
+            Err(Error::NotFound { .. }) => return Ok(Some(None)),
             // S3 says this instead of 404 to a role that may not list the whole bucket (API Reference, GetObject).
             Err(error @ Error::PermissionDenied { .. }) => {
                 let listed =
@@ -179,19 +210,14 @@ impl Releases {
                 if listed.objects.iter().any(|object| object.location == path) {
                     return Err(ReleaseError::store(&path)(error));
                 }
-                return Ok(Some(ReadPointer::default()));
+                return Ok(Some(None));
             }
             Err(error) => return Err(ReleaseError::store(&path)(error)),
         };
         let version =
             UpdateVersion { e_tag: object.meta.e_tag.clone(), version: object.meta.version.clone() };
         let bytes = object.bytes().await.map_err(ReleaseError::store(&path))?;
-        let current = serde_json::from_slice(&bytes).map_err(|error| ReleaseError::Damaged {
-            id: CURRENT.to_owned(),
-            path: path.to_string(),
-            why: error.to_string(),
-        })?;
-        Ok(Some(ReadPointer { current, version: Some(version) }))
+        Ok(Some(Some((bytes, version))))
     }
 
     /// Replaces the pointer, if it is still as `read`.
@@ -220,11 +246,11 @@ impl Releases {
         to: Option<String>,
         now: DateTime<Utc>,
     ) -> Result<(), ReleaseError> {
-        if read.current.release == to {
+        if read.current.release == to && !read.is_damaged {
             return Ok(());
         }
         let mut previous = read.current.previous.clone();
-        previous.push(read.current.release.clone());
+        previous.extend((!read.is_damaged).then(|| read.current.release.clone()));
         let surplus = previous.len().saturating_sub(MAX_PREVIOUS);
         previous.drain(..surplus);
         self.replace(read, &CurrentRelease { release: to, since: Some(now), previous }).await
@@ -486,5 +512,19 @@ mod tests {
         }
         let read = releases.read_pointer().await.unwrap();
         assert!(matches!(releases.roll_back(&read, at(1)).await, Err(ReleaseError::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_pointer_is_replaced() {
+        for to in [None, Some("a".to_owned())] {
+            let store = Arc::new(InMemory::new());
+            store.put(&Path::from("releases/current"), "{".into()).await.unwrap();
+            let releases = Releases::of_lake(store);
+            assert!(matches!(releases.read_pointer().await, Err(ReleaseError::Damaged { .. })));
+            let read = releases.read_pointer_to_replace().await.unwrap();
+            releases.switch(&read, to.clone(), at(0)).await.unwrap();
+            let current = releases.read_pointer().await.unwrap().current;
+            assert_eq!((current.release, current.previous), (to, Vec::new()));
+        }
     }
 }

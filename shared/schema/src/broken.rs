@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::contract::{Contract, Route};
+use crate::contract::{Contract, FileFormat, Route};
 use crate::contract_error::{ContractError, ContractErrors};
 use crate::reader::toml_tree::MAX_FILE_BYTES;
 use crate::reader::{self, ParsedContract, ParsedFiles, Salvaged};
@@ -154,22 +154,23 @@ fn separate(parsed: ParsedFiles) -> (BTreeMap<String, Contract>, Vec<Arc<BrokenC
     broken.sort_by(|a, b| a.file.cmp(&b.file));
     let mut known: Vec<Route> = contracts.values().map(|contract| contract.route.clone()).collect();
     known.extend(stopped.values().filter_map(|(_, own)| own.route.clone()));
-    for (name, (broken, own)) in stopped {
-        let route = own.route.unwrap_or_else(|| guess_route(&name, &known));
-        contracts.insert(name.clone(), Contract::new_broken(name, route, own.webhook, own.columns, broken));
+    for (name, (broken, mut own)) in stopped {
+        let route = own.route.take().unwrap_or_else(|| guess_route(&name, &known));
+        contracts.insert(name.clone(), Contract::new_broken(name, route, own, broken));
     }
     (contracts, broken)
 }
 
 impl Salvaged {
     fn from_contract(file: String, contract: Contract) -> Salvaged {
-        let Contract { name, route, webhook, columns, .. } = contract;
-        Salvaged { file, dataset: Some(name), route: Some(route), webhook, columns }
+        let Contract { name, route, webhook, columns, file: FileFormat { records, .. }, .. } = contract;
+        Salvaged { file, dataset: Some(name), route: Some(route), webhook, records, columns }
     }
 
     /// Adds what another file says about the same dataset.
     fn merge(&mut self, other: Salvaged) {
         self.webhook = self.webhook.take().or(other.webhook);
+        self.records = self.records.take().or(other.records);
         self.columns.extend(other.columns);
         let Some(theirs) = other.route else { return };
         let own = self.route.get_or_insert_default();

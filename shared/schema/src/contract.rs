@@ -13,6 +13,7 @@ use crate::column_rules::{Checks, DefaultValue, LetterCase};
 use crate::decimal::DecimalType;
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
+use crate::reader::Salvaged;
 use crate::records_path::RecordsPath;
 use crate::timestamp::TimeFormat;
 use crate::webhook::Webhook;
@@ -556,15 +557,15 @@ impl Contract {
         }
     }
 
-    /// The contract of a dataset whose file has errors: it recognises records, and has no columns. `columns` are those that could be read;
-    /// their fields tell one record from an array of records.
+    /// The contract of a dataset whose file has errors: it recognises records, and has no columns. `salvaged` is what could be read; the fields of
+    /// its columns tell one record from an array of records.
     pub(crate) fn new_broken(
         name: String,
         route: Route,
-        webhook: Option<Webhook>,
-        columns: Vec<Column>,
+        salvaged: Salvaged,
         broken: Arc<BrokenContract>,
     ) -> Contract {
+        let Salvaged { webhook, records, columns, .. } = salvaged;
         let top_level_fields = find_top_level_fields(&columns, route.shape.iter());
         let declared = ContractDeclaration {
             name,
@@ -572,7 +573,8 @@ impl Contract {
             version: 0,
             description: String::new(),
             route: Route { any_of: Vec::new(), ..route },
-            file: FileFormat::default(),
+            // The records of a document are quarantined one by one, so that a redrive can bring each into the table.
+            file: FileFormat { records, ..FileFormat::default() },
             webhook,
             identity: Identity::Row,
             keep: None,

@@ -25,6 +25,7 @@ use crate::contract_error::ContractError;
 use crate::decimal::{DecimalType, MAX_PRECISION};
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
+use crate::records_path::RecordsPath;
 use crate::timestamp::{self, TimeFormat};
 use crate::webhook::Webhook;
 use crate::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
@@ -61,6 +62,8 @@ pub(crate) struct Salvaged {
     /// `None` if it cannot be told which records belong to the dataset.
     pub(crate) route: Option<Route>,
     pub(crate) webhook: Option<Webhook>,
+    /// Where the records are inside a document.
+    pub(crate) records: Option<RecordsPath>,
     pub(crate) columns: Vec<Column>,
 }
 
@@ -422,6 +425,7 @@ fn parse_contract<'a>(
             dataset: name.as_ref().map(|name| name.value.clone()).filter(|name| is_dataset_name(name)),
             route: is_route_known.then_some(route),
             webhook: webhook.filter(|_| is_webhook_checked),
+            records: file_format.records,
             columns,
         })),
     };

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, RecordBatch, StringArray, new_null_array,
+    Array, ArrayRef, BooleanArray, Decimal128Array, FixedSizeBinaryArray, RecordBatch, StringArray,
+    new_null_array,
 };
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::kernels::nullif::nullif;
@@ -179,6 +180,15 @@ fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
     if !Type::from_arrow(stored.data_type()).is_some_and(|own| is_convertible(own, column)) {
         return Ok(new_null_array(&wanted, stored.len()));
     }
+    if let Some(numbers) = stored.as_primitive_opt::<Float64Type>()
+        && let Type::Scalar(Scalar::Decimal(decimal)) = column.data_type
+    {
+        // The digits with which the number is written. A cast would compute them in floating point.
+        let digits = |number: f64| decimal.parse(&number.to_string(), 0).ok().map(|own| own.unscaled);
+        let digits: Decimal128Array = numbers.iter().map(|number| number.and_then(digits)).collect();
+        let (precision, scale) = (decimal.precision(), decimal.scale().cast_signed());
+        return Ok(Arc::new(digits.with_precision_and_scale(precision, scale)?));
+    }
     let options = CastOptions { safe: true, ..CastOptions::default() };
     let mut converted = cast_with_options(stored, &wanted, &options)?;
     if let Some(numbers) = converted.as_primitive_opt::<Float64Type>() {
@@ -220,6 +230,7 @@ fn is_convertible(own: Type, column: &Column) -> bool {
             (Int32 | Int64 | Decimal(_) | Boolean, String) => true,
             (own, wanted) => own.is_number() && wanted.is_number(),
         },
+        (Type::Array(Float64), Type::Array(Decimal(_))) => false,
         (Type::Array(own), Type::Array(wanted)) => own.is_number() && wanted.is_number(),
         _ => false,
     }

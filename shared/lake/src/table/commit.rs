@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use delta_kernel::transaction::BoundWriteContext;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use pinlake_env::RetryPolicy;
 use pinlake_schema::Contract;
+use url::Url;
 
 use super::evolve::RewrittenFiles;
 use super::{CachedState, IDENTITY_PROPERTY, Table};
@@ -72,6 +74,21 @@ impl StagedFile {
     pub(super) fn as_added(&self) -> AddedFile<'_> {
         AddedFile { path: &self.path, file: &self.file, partition: &self.partition }
     }
+}
+
+/// The longest name of a folder of a partition, and the most characters of all of them. File systems allow 255 bytes, and S3 1,024 in a key.
+const MAX_FOLDER_CHARS: usize = 200;
+const MAX_FOLDERS_CHARS: usize = 600;
+
+/// The folder of a new data file: that of its partition, or the table's if the values are too long for a path. Readers take the values from
+/// the log and not from the path.
+fn choose_folder(context: &BoundWriteContext) -> Url {
+    let (folder, table) = (context.write_dir(), context.table_root_dir());
+    let is_long = |name: &str| name.len() > MAX_FOLDER_CHARS;
+    if folder.path().split('/').any(is_long) || folder.path().len() > MAX_FOLDERS_CHARS {
+        return table.clone();
+    }
+    folder
 }
 
 /// The properties that a table has of the contract that its rows were written under first.
@@ -217,8 +234,8 @@ impl Table {
             &stored
         };
         let file = data_file::encode(dataset, rows, keys.epoch, state.stats_columns(), schema.as_ref())?;
-        let path = context.write_dir().join(&format!("part-{}.parquet", self.env.rng.id()));
-        let path = path.map_err(LakeError::encode(dataset))?;
+        let name = format!("part-{}.parquet", self.env.rng.id());
+        let path = choose_folder(&context).join(&name).map_err(LakeError::encode(dataset))?;
         let path = context.resolve_file_path(&path).map_err(LakeError::delta(dataset))?;
         let data_path = data_file::absolute_path(&self.root, &path);
         let key_path = keys::key_path(&self.root, &path);

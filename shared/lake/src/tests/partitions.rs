@@ -90,6 +90,19 @@ async fn a_commit_adds_a_file_for_each_partition() {
 }
 
 #[tokio::test]
+async fn a_value_that_is_too_long_for_a_path_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(object_store::local::LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+    let (lake, catalog) = (Lake::new(store, env(1)), catalog_of("partition_by = [\"country\"]"));
+    let records = ["x".repeat(1200), "日".repeat(84), "short".to_owned()];
+    let records = records.map(|country| format!("{{\"country\":\"{country}\",\"id\":1}}"));
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    assert_eq!(push(&lake, &catalog, &records).await.unwrap().inserted, 3);
+    assert_eq!(push(&lake, &catalog, &records).await.unwrap().duplicates, 3);
+    assert_eq!(rows(&lake, &catalog).await.len(), 3);
+}
+
+#[tokio::test]
 async fn files_of_one_partition_are_merged() {
     let store = Arc::new(InMemory::new());
     let (lake, catalog) = (Lake::new(store, env(1)), catalog());

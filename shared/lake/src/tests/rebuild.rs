@@ -315,3 +315,20 @@ async fn rows_that_change_meanwhile_are_carried_over_again() {
     assert!(store.has_fired());
     assert_eq!(rows(&lake, &after).await, ["1 2.0", "2 1.0"]);
 }
+
+/// A cast would compute the digits in floating point, and records that are sent again would be other rows.
+#[tokio::test]
+async fn numbers_become_the_decimals_that_they_are_written_as() {
+    let lake = Lake::new(Arc::new(InMemory::new()), env(1));
+    let records = ["12345678901234.5", "1.1", "1e16", "-0.001"];
+    let records: Vec<String> = records.iter().map(|size| format!("{{\"id\":1,\"size\":{size}}}")).collect();
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    push(&lake, &catalog("", &[ID, SIZE]), &records).await.unwrap();
+    let decimal = SIZE.replace("float64", "decimal(38,18)");
+    let after = catalog("", &[ID, &decimal]);
+    assert_eq!(rebuild(&lake, &after).await.unwrap(), [4, 4, 0]);
+    assert_eq!(push(&lake, &after, &records).await.unwrap().duplicates, 4);
+    assert_eq!(rows(&lake, &after).await[1], "1 1.100000000000000000");
+    let narrow = catalog("", &[ID, &SIZE.replace("float64", "decimal(38,2)")]);
+    assert!(rebuild(&lake, &narrow).await.is_err(), "-0.001 has no such decimal");
+}

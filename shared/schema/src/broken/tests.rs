@@ -44,6 +44,17 @@ fn assert_comes_back(catalog: &Catalog) {
     assert_eq!(datasets(&again), datasets(catalog));
 }
 
+/// Otherwise a document that arrives meanwhile would be one record, which no repaired contract accepts.
+#[test]
+fn a_broken_contract_keeps_the_path_to_its_records() {
+    let visit =
+        VISIT.replace("[[column]]", "[file]\nrecords = \"Records[]\"\n[[column]]").replace("int64", "int");
+    let catalog = isolate_texts(&[("visit.toml", &visit)]);
+    let contract = catalog.contract("visit").unwrap();
+    assert!(contract.broken().is_some());
+    assert_eq!(contract.file.records.as_ref().map(|path| path.as_str()), Some("Records[]"));
+}
+
 #[test]
 fn valid_files_give_the_same_catalog_as_without_isolation() {
     let files = [("order.toml", ORDER), ("visit.toml", VISIT)];

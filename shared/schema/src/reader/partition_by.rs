@@ -2,7 +2,8 @@
 
 use super::toml_tree::{Diagnostics, Section};
 use super::{check_column_names, values};
-use crate::contract::{Column, Scalar, Type};
+use crate::column_rules::DefaultValue;
+use crate::contract::{Column, ColumnSource, Scalar, Type};
 
 /// The most partition columns.
 const MAX_COLUMNS: usize = 4;
@@ -45,6 +46,12 @@ pub(super) fn parse(
                 ),
                 "name a column of dates, texts, integers or booleans with few values",
             );
+        } else if let Some(rule) = find_emptying_rule(column) {
+            diagnostics.add(
+                name.span.clone(),
+                format!("`{rule}` may leave an empty text in column `{}`, which Delta makes null in a partition column", name.value),
+                format!("remove `{rule}`, or partition by another column"),
+            );
         } else if column.data_type.scalar() == Scalar::String && !column.null.iter().any(String::is_empty) {
             diagnostics.add(
                 name.span.clone(),
@@ -57,6 +64,20 @@ pub(super) fn parse(
         }
     }
     values(names)
+}
+
+/// The rule by which a text may become empty after it was compared with `null`.
+fn find_emptying_rule(column: &Column) -> Option<&'static str> {
+    let is_empty = |value: &DefaultValue| matches!(value, DefaultValue::Text(text) if text.is_empty());
+    let rules = [
+        ("trim", column.trim),
+        ("remove_prefix", column.remove_prefix.is_some()),
+        ("remove_suffix", column.remove_suffix.is_some()),
+        ("join", matches!(column.source, ColumnSource::Join { .. })),
+        ("default", column.default.as_ref().is_some_and(is_empty)),
+    ];
+    let is_text = column.data_type.scalar() == Scalar::String;
+    rules.into_iter().find(|(_, applies)| is_text && *applies).map(|(rule, _)| rule)
 }
 
 fn can_partition(data_type: Type) -> bool {

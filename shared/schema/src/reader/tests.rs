@@ -488,7 +488,10 @@ fn a_contract_says_which_record_is_the_row() {
 
 #[test]
 fn partition_columns_are_checked() {
-    let visit = VISIT.replace("null = [\"-\", \"\"]", "null = [\"-\"]");
+    let trimmed = VISIT.replacen("[route]", "partition_by = [\"page\"]\n[route]", 1);
+    let found = error_messages(&[("visit.toml", &trimmed)]);
+    assert!(found[0].contains("`remove_prefix` may leave an empty text in column `page`"), "{found:#?}");
+    let visit = VISIT.replace("null = [\"-\", \"\"]\nremove_prefix = \"/\"", "null = [\"-\"]");
     let with = |columns: &str| visit.replacen("[route]", &format!("partition_by = [{columns}]\n[route]"), 1);
     let valid = with("\"visitor\"");
     let catalog = catalog(&[("visit.toml", &valid)]).expect("a valid contract");
