@@ -18,8 +18,8 @@ static FORMAT: LazyLock<FormatOptions<'static>> = LazyLock::new(FormatOptions::d
 /// Appends the rows of a batch, each as a `Vec` of cells.
 ///
 /// Integers become JSON numbers without a fraction, floats numbers with one, decimals numbers with all their digits
-/// ([`decimal_to_json`]), NaN and infinities null (JSON has none), lists arrays, structs objects, bytes Base64, times ISO 8601 (with `Z` if the column is in UTC). Other
-/// types become their text.
+/// ([`decimal_to_json`]), NaN and infinities null (JSON has none), lists arrays, structs objects, bytes Base64, times
+/// ISO 8601 (with `Z` if the column is in UTC). Other types become their text.
 pub(crate) fn append_rows(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Result<(), ArrowError> {
     let columns = batch.columns().iter().map(to_cells).collect::<Result<Vec<_>, _>>()?;
     let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();

@@ -97,7 +97,7 @@ impl PinnedTable {
 
         let partitions = partition_fields.iter().map(|field| {
             let texts: StringArray =
-                input.files.iter().map(|file| find_partition_value(file, field.name())).collect();
+                input.files.iter().map(|file| file.partition.get(field.name())?.as_deref()).collect();
             let strict = CastOptions { safe: false, ..CastOptions::default() };
             Ok((field.name().clone(), cast_with_options(&texts, field.data_type(), &strict)?))
         });
@@ -175,11 +175,6 @@ impl PinnedTable {
     }
 }
 
-/// An empty text is null (Delta protocol, "Partition Value Serialization").
-fn find_partition_value<'a>(file: &'a TableFile, column: &str) -> Option<&'a str> {
-    file.partition.get(column)?.as_deref().filter(|value| !value.is_empty())
-}
-
 /// Replaces types by faster ones: strings by string views, and timestamps in `UTC` by those with the offset `+00:00`,
 /// which need no time zone lookup.
 fn to_fast_types(schema: &SchemaRef) -> SchemaRef {
@@ -231,15 +226,14 @@ impl TableProvider for PinnedTable {
         let all = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all);
         let bytes = |files: &[PartitionedFile]| files.iter().map(|file| file.object_meta.size).sum::<u64>();
-        if bytes(&files) <= bytes(&self.files) / 2 {
-            // The cache holds columns of all files. For a small part of them it would read too much.
-            let groups = FileGroup::new(files).split_files(state.config().target_partitions());
-            return self.scan_files(state, columns, limit, groups, false);
-        }
+        // The cache holds columns of all files. For a small part of them it would read too much.
+        let is_small_part = bytes(&files) <= bytes(&self.files) / 2;
         let one_file_each = || self.files.iter().map(|file| FileGroup::new(vec![file.clone()])).collect();
         let scan = |missing: &Vec<usize>| self.scan_files(state, missing, None, one_file_each(), true);
         let schema = project_schema(&self.schema, Some(columns))?;
-        if let Some(batches) = self.columns.get(columns, &schema, &state.task_ctx(), scan).await? {
+        if !is_small_part
+            && let Some(batches) = self.columns.get(columns, &schema, &state.task_ctx(), scan).await?
+        {
             let size = batches.len().div_ceil(state.config().target_partitions()).max(1);
             let mut parts: Vec<Vec<RecordBatch>> = batches.chunks(size).map(<[_]>::to_vec).collect();
             // Other operators need at least one partition, even if no file has rows.

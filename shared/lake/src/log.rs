@@ -697,7 +697,11 @@ fn push_data_file(found: &mut FoundFiles, mut file: ScanFile) {
         found.with_deletion_vector.get_or_insert_with(|| file.path.clone());
     }
     let rows = file.stats.map(|stats| stats.num_records);
-    let value = |column: &String| (column.clone(), file.partition_values.remove(column));
+    // An empty text is null (Delta protocol, "Partition Value Serialization").
+    let value = |column: &String| {
+        let value = file.partition_values.remove(column).filter(|value| !value.is_empty());
+        (column.clone(), value)
+    };
     let partition = found.partition_columns.iter().map(value).collect();
     let size = u64::try_from(file.size).unwrap_or(0);
     found.files.push(DataFile { path: file.path, size, rows, partition });

@@ -16,7 +16,7 @@ use delta_kernel::{KernelError, KernelResult};
 use crate::data_file::Rows;
 use crate::keys::Key;
 
-/// The values of a data file's partition columns as the log has them: text, or null. Empty if the table is not partitioned.
+/// The values of a data file's partition columns: a text that is not empty, or null. No values if the table is not partitioned.
 pub type PartitionValues = BTreeMap<String, Option<String>>;
 
 /// Rows of one partition.
@@ -29,7 +29,7 @@ pub(crate) struct PartitionRows {
     pub keys: Vec<Key>,
 }
 
-/// A column of `count` times the same partition value. An empty text is null, as the protocol says.
+/// A column of `count` times the same partition value.
 ///
 /// # Errors
 /// If the value is not of the type.
@@ -38,9 +38,7 @@ pub(crate) fn fill_column(
     data_type: &DataType,
     count: usize,
 ) -> Result<ArrayRef, ArrowError> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else {
-        return Ok(new_null_array(data_type, count));
-    };
+    let Some(value) = value else { return Ok(new_null_array(data_type, count)) };
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     let one = cast_with_options(&StringArray::from(vec![value]), data_type, &strict)?;
     take(&one, &UInt32Array::from_value(0, count), None)
@@ -60,9 +58,8 @@ pub(crate) fn to_scalars(
         let Some(KernelType::Primitive(primitive)) = data_type else {
             return Err(KernelError::generic(format!("{name} cannot be a partition column")));
         };
-        let value = value.as_deref().filter(|value| !value.is_empty());
         let null = || Ok(Scalar::Null(KernelType::Primitive(primitive.clone())));
-        Ok((name.clone(), value.map_or_else(null, |value| primitive.parse_scalar(value))?))
+        Ok((name.clone(), value.as_deref().map_or_else(null, |value| primitive.parse_scalar(value))?))
     };
     values.iter().map(scalar).collect()
 }

@@ -60,7 +60,7 @@ enum Passed {
     On,
     /// A value is complete.
     Complete,
-    /// It is a record, of which so many bytes did not fit.
+    /// Its records were not found, so it is a record itself. The number of its bytes that exceed the limit of a record.
     Record {
         omitted: u64,
     },

@@ -111,9 +111,7 @@ impl Table {
         let keys = SortedKeys { epoch, keys: own.into() };
         self.stage_file(&state.log, &kept, keys, &file.partition).await.map(Some)
     }
-}
 
-impl Table {
     /// Writes the rows whose keys are not `present` as data files, one for each partition.
     ///
     /// # Errors
