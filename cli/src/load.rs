@@ -107,7 +107,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let sandbox = Sandbox::from_current_exe(Limits::default(), PARQUET_BOUNDS)
         .map_err(|error| CliError::failed("cannot find the path of this program", "").caused_by(error))?;
     let mut load = Load {
-        loader: Loader::new(lake, catalog.clone(), SystemClock.now()),
+        loader: Loader::open(lake, catalog.clone(), SystemClock.now()).await?,
         catalog,
         sandbox,
         dataset: args.dataset,

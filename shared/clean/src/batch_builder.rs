@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanBuilder, RecordBatch};
-use arrow::datatypes::SchemaRef;
-use pinlake_schema::Contract;
+use arrow::array::{ArrayRef, BooleanArray, BooleanBuilder, FixedSizeBinaryArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use pinlake_schema::{Contract, HAS_MORE_PREFIX, OTHER_KEY_PREFIX};
 
 use crate::column_builder::{ColumnBuilder, fixed_bytes};
 use crate::key::{KEY_BYTES, KeyBuilder, KeyEncoder, RecordIdentity};
+use crate::other_contracts::OtherKey;
 use crate::row::RowView;
 
 /// The open batch of one dataset.
@@ -21,6 +22,8 @@ pub(crate) struct BatchBuilder {
     former_keys: Option<KeyBuilder>,
     /// Whether each record deletes its row, if the contract has such records.
     deletes: Option<BooleanBuilder>,
+    /// For each other contract what becomes of the records of the rows.
+    others: Vec<Vec<OtherKey>>,
     pub(crate) rows: u64,
     /// The bytes of a row without its texts, bytes and array items.
     pub(crate) fixed_bytes: usize,
@@ -37,6 +40,7 @@ impl BatchBuilder {
             keys: KeyBuilder::default(),
             former_keys: contract.former_identity_hash().map(|_| KeyBuilder::default()),
             deletes: contract.has_deletes().then(BooleanBuilder::new),
+            others: Vec::new(),
             rows: 0,
             fixed_bytes: KEY_BYTES + contract.columns.iter().map(fixed_bytes).sum::<usize>(),
             bytes: 0,
@@ -58,6 +62,26 @@ impl BatchBuilder {
         }
         self.rows += 1;
         self.bytes += bytes as u64;
+    }
+
+    /// Adds columns for the keys under other contracts, by their identity hashes. There are no rows yet.
+    pub(crate) fn set_others(&mut self, identity_hashes: &[&str]) {
+        let key = DataType::FixedSizeBinary(KEY_BYTES as i32);
+        let added = identity_hashes.iter().flat_map(|hash| {
+            [
+                Arc::new(Field::new(format!("{OTHER_KEY_PREFIX}{hash}"), key.clone(), true)),
+                Arc::new(Field::new(format!("{HAS_MORE_PREFIX}{hash}"), DataType::Boolean, true)),
+            ]
+        });
+        self.schema =
+            Arc::new(Schema::new(self.schema.fields().iter().cloned().chain(added).collect::<Vec<_>>()));
+        self.others = vec![Vec::new(); identity_hashes.len()];
+        self.fixed_bytes += self.others.len() * KEY_BYTES;
+    }
+
+    /// Adds what becomes of the record of the last row under the other contracts.
+    pub(crate) fn push_other_keys(&mut self, keys: Vec<OtherKey>) {
+        self.others.iter_mut().zip(keys).for_each(|(own, key)| own.push(key));
     }
 
     /// Whether rows are identified by their record.
@@ -88,6 +112,12 @@ impl BatchBuilder {
         }
         if let Some(deletes) = &mut self.deletes {
             arrays.push(Arc::new(deletes.finish()));
+        }
+        for own in self.others.iter_mut().map(std::mem::take) {
+            let keys = own.iter().map(|other| other.key);
+            let keys = FixedSizeBinaryArray::try_from_sparse_iter_with_size(keys, KEY_BYTES as i32);
+            arrays.push(Arc::new(keys.expect("keys have one length")));
+            arrays.push(Arc::new(own.iter().map(|other| Some(other.has_more)).collect::<BooleanArray>()));
         }
         self.rows = 0;
         self.bytes = 0;

@@ -40,6 +40,7 @@ mod key;
 mod localized_number;
 mod nested_fields;
 mod nested_records;
+mod other_contracts;
 mod parsed_record;
 mod reason;
 mod record_cleaner;

@@ -13,6 +13,7 @@ use crate::field_table::FieldTable;
 use crate::json_object::write_json_object;
 use crate::key::{KEY_BYTES, RecordIdentity};
 use crate::nested_fields::NestedValues;
+use crate::other_contracts::OtherContracts;
 use crate::parsed_record::{MAX_RECORD_BYTES, ParsedRecord};
 use crate::reason::{Reason, RecordError};
 use crate::record_origin::RecordOrigin;
@@ -79,6 +80,7 @@ pub struct RecordCounts {
 /// ```
 #[derive(Debug)]
 pub struct RecordCleaner {
+    catalog: Arc<Catalog>,
     fields: FieldTable,
     typed_fields: TypedFields,
     /// Sorted by name. A dataset is referred to by its index here.
@@ -102,6 +104,7 @@ pub struct RecordCleaner {
     last_key_has_record: bool,
     /// The dataset that the last hint named.
     last_hinted: Option<usize>,
+    others: Option<Box<OtherContracts>>,
 }
 
 /// The result of cleaning a record.
@@ -141,6 +144,7 @@ impl RecordCleaner {
             nested_shapes: (0..contracts.len()).filter(|at| contracts[*at].has_nested_shape()).collect(),
             nested_values: NestedValues::default(),
             contracts,
+            catalog: Arc::clone(&catalog),
             arrived_at,
             row: Row::default(),
             json: Vec::new(),
@@ -150,7 +154,22 @@ impl RecordCleaner {
             last_dataset: 0,
             last_key_has_record: false,
             last_hinted: None,
+            others: None,
         }
+    }
+
+    /// Adds to each row the keys that its record has under other contracts of its dataset, in columns that begin with
+    /// [`OTHER_KEY_PREFIX`](pinlake_schema::OTHER_KEY_PREFIX). `catalogs` are those that have cleaned records of the lake, in the order of their
+    /// use. A table needs these keys if it has rows from before or after a change of rules. Without such a change this adds nothing.
+    #[must_use]
+    pub fn with_keys_of_others(mut self, catalogs: &[Arc<Catalog>]) -> RecordCleaner {
+        self.others = OtherContracts::new(&self.catalog, catalogs, self.arrived_at).map(Box::new);
+        for (at, batch) in self.batches.iter_mut().enumerate() {
+            batch.set_others(
+                &self.others.as_ref().map(|others| others.identity_hashes(at)).unwrap_or_default(),
+            );
+        }
+        self
     }
 
     /// Sets the arrival time in the quarantine rows of the records that follow.
@@ -172,6 +191,10 @@ impl RecordCleaner {
         match self.clean_record(record, hint, &mut dataset, origin) {
             Ok(true) => {
                 self.count(dataset, record.len(), false);
+                if let Some(others) = &mut self.others {
+                    let keys = others.clean(self.last_dataset, &self.row, record, hint, origin);
+                    self.batches[self.last_dataset].push_other_keys(keys);
+                }
                 Disposition::Clean
             }
             Ok(false) => {
@@ -227,6 +250,11 @@ impl RecordCleaner {
     /// Like [`Self::last_key`], but the key of the former epoch, which exists only for rows that are identified by their record.
     pub fn last_former_key(&self) -> Option<[u8; KEY_BYTES]> {
         self.batches[self.last_dataset].last_former_key()
+    }
+
+    /// The cells of the last row.
+    pub(crate) fn last_row(&self) -> &Row {
+        &self.row
     }
 
     /// The contract of the last row: that of its dataset, or of quarantine.

@@ -29,7 +29,7 @@
 //! # tokio::runtime::Runtime::new()?.block_on(async {
 //! let (env, catalog) = (Env::system(), Arc::new(Catalog::embedded()?));
 //! let lake = Arc::new(Lake::new(Arc::new(InMemory::new()), env.clone()));
-//! let mut loader = Loader::new(lake, catalog, env.clock.now());
+//! let mut loader = Loader::open(lake, catalog, env.clock.now()).await?;
 //!
 //! let line = r#"{"ind": 1, "country": "Peru", "timestamp": "2020-08-28 03:52:47", "latitude": -75.3, "longitude": 1.0}"#;
 //! let records = RecordReader::from_bytes("geo.ndjson", line.into(), Limits::default())?;

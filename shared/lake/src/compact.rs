@@ -84,6 +84,8 @@ struct InsertedObjects {
     count: usize,
     /// None of their rows was new: another compactor probably works on the same objects.
     is_contended: bool,
+    /// They were not inserted but cleaned again, for keys that they do not bring.
+    are_cleaned_again: bool,
 }
 
 /// Compacts a dataset: see [`Lake::compact`](crate::Lake::compact).
@@ -126,7 +128,7 @@ pub(crate) async fn compact(
         skip = 0;
         if let Some(contract) = contract.filter(|_| !current.is_empty()) {
             let inserted = compaction.insert_objects(contract, &current).await?;
-            if inserted.count < current.len() {
+            if inserted.count < current.len() || inserted.are_cleaned_again {
                 (after, has_more) = (None, true);
             }
             if inserted.is_contended {
@@ -167,7 +169,22 @@ impl Compaction<'_> {
     ) -> Result<InsertedObjects, LakeError> {
         let (batches, arrived, count) = self.read_objects(objects).await?;
         let objects = &objects[..count];
-        let rows = insert_and_reconcile(self.tables, self.catalog, contract, &batches).await?;
+        let rows = match insert_and_reconcile(self.tables, self.catalog, contract, &batches).await {
+            Err(LakeError::KeysMissing { identity, .. }) => {
+                let dataset = &contract.name;
+                tracing::info!(
+                    dataset,
+                    identity,
+                    objects = objects.len(),
+                    "cleaning records again for their keys of another contract"
+                );
+                for object in objects {
+                    self.clean_again(object).await?;
+                }
+                return Ok(InsertedObjects { count, is_contended: false, are_cleaned_again: true });
+            }
+            inserted => inserted?,
+        };
         if let Some(version) = rows.version {
             let (dataset, sources) = (&contract.name, describe_sources(objects));
             let (inserted, superseded) = (rows.inserted, rows.superseded);
@@ -183,7 +200,7 @@ impl Compaction<'_> {
         self.summary.duplicates += rows.duplicates;
         self.summary.objects += objects.len() as u64;
         self.summary.oldest_arrival = self.summary.oldest_arrival.into_iter().chain(arrived).min();
-        Ok(InsertedObjects { count, is_contended: rows.version.is_none() })
+        Ok(InsertedObjects { count, is_contended: rows.version.is_none(), are_cleaned_again: false })
     }
 
     /// Reads landing objects up to the limit of row bytes. Returns the rows, the arrival of the first record, and the

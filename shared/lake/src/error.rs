@@ -56,6 +56,16 @@ pub enum LakeError {
         /// Identity hash of the contract.
         wanted: String,
     },
+    /// The rows do not bring their keys under another contract of which the table has rows: it was deployed while they were cleaned.
+    #[error(
+        "table {dataset} has rows of the identity {identity}, under which these rows have no keys yet: clean their records again"
+    )]
+    KeysMissing {
+        /// Dataset of the table.
+        dataset: String,
+        /// Identity hash of the other contract.
+        identity: String,
+    },
     /// The table has other columns than the contract.
     #[error(
         "table {dataset} does not have the columns of its contract: {why}. Restore the contract's columns, \
@@ -186,7 +196,10 @@ impl LakeError {
     /// Whether the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Store { .. } | Self::CommitUnknown { .. } | Self::Contended { .. } => true,
+            Self::Store { .. }
+            | Self::CommitUnknown { .. }
+            | Self::Contended { .. }
+            | Self::KeysMissing { .. } => true,
             Self::Landing(error) => !error.is_permanent(),
             Self::IdentityChanged { .. }
             | Self::SchemaChanged { .. }

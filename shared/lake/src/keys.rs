@@ -20,8 +20,8 @@
 //! cache many million rows, at 3.25 bytes each.
 //!
 //! Keys of different epochs are not comparable. A batch brings its keys under every epoch that its contract has
-//! ([`EpochKeys`]), and under every epoch of an earlier contract that it can compute ([`KnownEpochs`]). Each file is searched for the keys of
-//! its own epoch. A file of any other epoch is an error.
+//! ([`EpochKeys`]), and under those of other contracts of the dataset ([`KnownEpochs`]). Each file is searched for the keys of its own epoch. A
+//! file of any other epoch is an error.
 
 mod cache;
 pub(crate) mod epoch;
@@ -34,9 +34,9 @@ mod reader;
 mod tests;
 
 pub(crate) use cache::{KeyCache, KeyMemoryBudget};
-pub(crate) use epoch::{EpochKeys, KeyEpoch, KnownEpochs, SortedKeys};
+pub(crate) use epoch::{EpochKeys, KeyEpoch, KnownEpochs, OtherEpoch, OtherKeys, SortedKeys};
 pub(crate) use file_keys::FileKeys;
 pub(crate) use format::{encode, evaluation_path, key_path};
 pub use key::Key;
-pub(crate) use key::{key_at, keys_in_column};
+pub(crate) use key::{KEY_BYTES, key_at, keys_in_column};
 pub(crate) use reader::{EarlierRow, KeyReader, Presence};

@@ -43,7 +43,7 @@ pub(crate) async fn redrive(
     let catalogs = tables.catalog_history.load_all(&*tables.store).await?;
     let reconciler = Reconciler { tables, catalog, catalogs: &catalogs };
     for file in quarantine.data_files().await? {
-        let mut cleaner = RecordCleaner::new(catalog.clone(), now);
+        let mut cleaner = RecordCleaner::new(catalog.clone(), now).with_keys_of_others(&catalogs);
         let mut records = Vec::new();
         let batches = quarantine.read_file(&file).await?;
         let placed = reconciler.resolve_placed_elsewhere(&batches).await?;

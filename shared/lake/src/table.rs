@@ -12,6 +12,7 @@ mod tests;
 mod update;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -88,6 +89,8 @@ pub struct Table {
     history: Arc<CatalogHistory>,
     root: Path,
     maintenance: MaintenancePolicy,
+    /// Whether a data file was found whose keys are not of the contract.
+    is_shared: AtomicBool,
     /// Its lock lets a process make one commit to a table at a time: two would only conflict.
     state: Mutex<CachedState>,
 }
@@ -116,7 +119,7 @@ impl Table {
             keys: KeyCache::new(budget),
             deleted_keys: DeletedKeys::default(),
         });
-        Self { store, env, contract, history, root, maintenance, state }
+        Self { store, env, contract, history, root, maintenance, is_shared: AtomicBool::new(false), state }
     }
 
     /// The contract of the table.
@@ -283,7 +286,7 @@ impl Table {
     }
 
     /// Determines the epoch in the table's properties and the epochs under which the contract finds rows. The catalog history is read only if
-    /// another contract created the table.
+    /// another contract created the table, or has inserted rows.
     async fn find_epochs(&self, log: &TableLog) -> Result<(KeyEpoch, KnownEpochs), LakeError> {
         let current = self.key_epoch()?;
         let own = KnownEpochs::own(&self.contract, current);
@@ -292,13 +295,12 @@ impl Table {
         }
         let property = log.property(IDENTITY_PROPERTY);
         let table_epoch = property.and_then(KeyEpoch::parse);
-        if let Some(epoch) = table_epoch.filter(|epoch| own.contains(*epoch)) {
+        let is_shared = self.is_shared.load(Ordering::Relaxed);
+        if let Some(epoch) = table_epoch.filter(|epoch| !is_shared && own.contains(*epoch)) {
             return Ok((epoch, own));
         }
         let catalogs = self.history.load_all(&*self.store).await?;
-        let contracts = catalogs.iter().filter_map(|catalog| catalog.contract(&self.contract.name));
-        let contracts = contracts.filter(|contract| contract.broken().is_none());
-        let known = KnownEpochs::with_earlier(&self.contract, current, contracts);
+        let known = KnownEpochs::with_others(&self.contract, current, &catalogs);
         let epoch = table_epoch.filter(|epoch| known.contains(*epoch));
         let epoch = epoch.ok_or_else(|| LakeError::IdentityChanged {
             dataset: self.contract.name.clone(),

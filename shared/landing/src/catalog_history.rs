@@ -5,7 +5,7 @@
 //! the history. Catalogs are few and small, and are never removed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -24,9 +24,17 @@ struct Files {
     files: Vec<(String, String)>,
 }
 
-/// The catalog history of a lake, with a cache: catalogs by hash, `None` for those that cannot be read.
+/// The catalog history of a lake, with a cache.
 #[derive(Debug, Default)]
-pub struct CatalogHistory(Mutex<BTreeMap<String, Option<Arc<Catalog>>>>);
+pub struct CatalogHistory(Mutex<Cache>);
+
+#[derive(Debug, Default)]
+struct Cache {
+    /// Catalogs by hash; `None` for those that cannot be read.
+    by_hash: BTreeMap<String, Option<Arc<Catalog>>>,
+    /// What was listed last, unless a catalog was added since.
+    listed: Option<Arc<[Arc<Catalog>]>>,
+}
 
 impl CatalogHistory {
     /// Adds `catalog` to the history if it is not there yet.
@@ -44,6 +52,17 @@ impl CatalogHistory {
         put_if_absent(store, &path, bytes.into()).await.map_err(LandingError::store(&path))?;
         self.cache(catalog.hash(), Some(catalog.clone()));
         Ok(())
+    }
+
+    /// Returns the catalogs of the history as they were listed last. It may lack those of functions that were deployed since.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn recall(&self, store: &dyn ObjectStore) -> Result<Arc<[Arc<Catalog>]>, LandingError> {
+        if let Some(listed) = self.lock().listed.clone() {
+            return Ok(listed);
+        }
+        Ok(self.load_all(store).await?.into())
     }
 
     /// Returns all catalogs of the history that this version of pinlake can read, in the order in which they were first used.
@@ -71,15 +90,22 @@ impl CatalogHistory {
             };
             catalogs.extend(catalog);
         }
+        self.lock().listed = Some(catalogs.clone().into());
         Ok(catalogs)
     }
 
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn cached(&self, hash: &str) -> Option<Option<Arc<Catalog>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
+        self.lock().by_hash.get(hash).cloned()
     }
 
     fn cache(&self, hash: &str, catalog: Option<Arc<Catalog>>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hash.to_owned(), catalog);
+        let mut cache = self.lock();
+        cache.by_hash.insert(hash.to_owned(), catalog);
+        cache.listed = None;
     }
 }
 

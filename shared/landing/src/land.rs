@@ -131,7 +131,8 @@ pub async fn land_with_faults(
         return Ok(LandingSummary::default());
     };
     catalog_history.add(store, catalog).await?;
-    let cleaner = RecordCleaner::new(catalog.clone(), id.arrived);
+    let catalogs = catalog_history.recall(store).await?;
+    let cleaner = RecordCleaner::new(catalog.clone(), id.arrived).with_keys_of_others(&catalogs);
     let mut writer = LandingWriter { store, batch: &id, raw, replaced, cleaner, objects: Vec::new() };
     let splitter = RecordSplitter::new(catalog, batch.source);
     for (number, record) in batch.records.iter().enumerate() {

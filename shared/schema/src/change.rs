@@ -3,7 +3,10 @@
 //! The functions and `pinlake check --against` use the same rules. `docs/schema-evolution.md` lists them with examples.
 
 use std::fmt;
+use std::sync::Arc;
 
+use crate::QUARANTINE;
+use crate::catalog::Catalog;
 use crate::contract::{Column, ColumnSource, Contract, Identity, Scalar, Type};
 
 /// What has to happen to a table before it takes rows of the changed contract.
@@ -102,12 +105,14 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
             what: "other records are no data; rows from before stay".to_owned(),
         });
     }
+    // Their rows are found by the key under the present contract alone: see `has_key_of_its_own`.
+    let keeps_latest = old.keep.is_some() || new.keep.is_some();
     for column in &new.columns {
         match old.columns.iter().find(|own| own.name == column.name) {
             None => changes.push(describe_added(column)),
             Some(before) => {
                 let is_in_key = determines_keys(old, before) || determines_keys(new, column);
-                changes.extend(describe_changed(before, column, is_in_key));
+                changes.extend(describe_changed(before, column, is_in_key && keeps_latest));
             }
         }
     }
@@ -139,6 +144,49 @@ pub fn columns_added_to_keys(old: &Contract, new: &Contract) -> Option<Vec<Strin
     let added =
         new.columns.iter().filter(|column| new.identity.covers(column) && !has_column(old, &column.name));
     Some(added.map(|column| column.name.clone()).collect())
+}
+
+/// The number of contracts of [`select_contracts_with_own_keys`].
+const MAX_CONTRACTS_WITH_OWN_KEYS: usize = 8;
+
+/// The contracts of the dataset of `contract` under which a record has to be cleaned as well, the newest first, each with its catalog: see
+/// [`has_key_of_its_own`]. `catalogs` are in the order of their use. At most the newest eight: a table with rows of older ones takes no rows until
+/// it is rebuilt.
+pub fn select_contracts_with_own_keys<'a>(
+    contract: &Contract,
+    catalogs: &'a [Arc<Catalog>],
+) -> Vec<(&'a Arc<Catalog>, &'a Arc<Contract>)> {
+    let mut selected: Vec<(&Arc<Catalog>, &Arc<Contract>)> = Vec::new();
+    if contract.name == QUARANTINE {
+        return selected;
+    }
+    for catalog in catalogs.iter().rev() {
+        let Some(old) = catalog.contract(&contract.name) else { continue };
+        let is_selected = selected.iter().any(|(_, own)| own.identity_hash() == old.identity_hash());
+        if !is_selected && has_key_of_its_own(old, contract) {
+            selected.push((catalog, old));
+        }
+        if selected.len() == MAX_CONTRACTS_WITH_OWN_KEYS {
+            break;
+        }
+    }
+    selected
+}
+
+/// Whether a record has to be cleaned under `old` as well for its key there, because that cannot be computed from its row under `new`: columns of
+/// the key have other rules, or are gone.
+///
+/// False if the keys of both are the same or follow from the row, if rows are compared by other columns, or if one of the contracts keeps the
+/// latest record.
+fn has_key_of_its_own(old: &Contract, new: &Contract) -> bool {
+    let own = [Some(new.identity_hash()), new.former_identity_hash()];
+    old.name == new.name
+        && !own.contains(&Some(old.identity_hash()))
+        && has_same_identity(old, new)
+        && old.keep.is_none()
+        && new.keep.is_none()
+        && old.broken().is_none()
+        && columns_added_to_keys(old, new).is_none()
 }
 
 /// Whether rows are compared by the same columns, in whatever order they are written.
@@ -323,10 +371,7 @@ fn has_same_rules(before: &Column, after: &Column) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::Catalog;
 
     const VISIT: &str = "[[column]]\nname = \"visitor\"\ntype = \"int32\"\nrequired = true\n\
                          [[column]]\nname = \"page\"\ntype = \"string\"\n";
@@ -362,12 +407,12 @@ mod tests {
             (ROW, &added, Some(Compatible), Some(&["at"])),
             (ROW, reordered, None, Some(&[])),
             (ROW, &widened, Some(Compatible), Some(&[])),
-            (ROW, &VISIT.replace("int32", "float64"), Some(Rebuild), None),
+            (ROW, &VISIT.replace("int32", "float64"), Some(Compatible), None),
             (BY_RECORD, &VISIT.replace("int32", "float64"), Some(Compatible), Some(&[])),
             (BY_RECORD, &VISIT.replace("int32", "array<int32>"), Some(Rebuild), Some(&[])),
             (ROW, &relaxed, Some(Compatible), Some(&[])),
-            (ROW, &marker, Some(Rebuild), None),
-            (ROW, &alternative, Some(Rebuild), None),
+            (ROW, &marker, Some(Compatible), None),
+            (ROW, &alternative, Some(Compatible), None),
             (ROW, dropped, Some(Rebuild), None),
             (BY_VISITOR, &added, Some(Compatible), Some(&[])),
             (BY_VISITOR, &marker, Some(Compatible), Some(&[])),
@@ -378,10 +423,10 @@ mod tests {
             (BY_VISITOR, &narrowed, Some(Rebuild), Some(&[])),
             (BY_RECORD, &alternative, Some(Compatible), Some(&[])),
             (BY_RECORD, dropped, Some(Rebuild), Some(&[])),
-            (ROW, &localized, Some(Rebuild), None),
+            (ROW, &localized, Some(Compatible), None),
             (BY_RECORD, &localized, Some(Compatible), Some(&[])),
             (ROW, &bounded, Some(Compatible), Some(&[])),
-            (ROW, &with_default, Some(Rebuild), None),
+            (ROW, &with_default, Some(Compatible), None),
         ] {
             let (old, new) = (contract(identity, VISIT), contract(identity, columns));
             let changes = compare_contracts(&old, &new);
@@ -398,7 +443,7 @@ mod tests {
             (ROW, decimal(12, 2), decimal(38, 2), Compatible, Some(0)),
             (ROW, decimal(12, 2), decimal(12, 4), Rebuild, None),
             (by_page, decimal(12, 2), decimal(12, 4), Rebuild, Some(0)),
-            (ROW, VISIT.to_owned(), decimal(12, 2), Rebuild, None),
+            (ROW, VISIT.to_owned(), decimal(12, 2), Compatible, None),
             (by_page, VISIT.to_owned(), decimal(12, 2), Compatible, Some(0)),
             (by_page, VISIT.to_owned(), decimal(11, 2), Rebuild, Some(0)),
             (by_page, widened.clone(), decimal(20, 2), Rebuild, Some(0)),
@@ -429,8 +474,8 @@ mod tests {
             (BY_VISITOR, &timed, &by_year, Compatible, Some(0)),
             (ROW, &by_year, &timed, Rebuild, Some(0)),
             (ROW, &by_year, &by_month, Compatible, Some(0)),
-            (ROW, &by_year, &plain, Rebuild, None),
-            (ROW, &plain, &by_year, Rebuild, None),
+            (ROW, &by_year, &plain, Compatible, None),
+            (ROW, &plain, &by_year, Compatible, None),
             (BY_VISITOR, &plain, &by_year, Compatible, Some(0)),
         ] {
             let (old, new) = (contract(identity, before), contract(identity, after));
@@ -442,8 +487,8 @@ mod tests {
         let zoned = by_year.replace("type = \"timestamp\"", "type = \"timestamp\"\nzone = \"Asia/Tokyo\"");
         for (identity, class, keys) in [
             (BY_VISITOR, Compatible, Some(0)),
-            ("identity = [\"visitor\", \"day\"]", Rebuild, None),
-            (ROW, Rebuild, None),
+            ("identity = [\"visitor\", \"day\"]", Compatible, None),
+            (ROW, Compatible, None),
         ] {
             let (old, new) = (contract(identity, &by_year), contract(identity, &zoned));
             let changes = compare_contracts(&old, &new);

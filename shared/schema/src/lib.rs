@@ -58,7 +58,9 @@ pub use chrono_tz::Tz;
 
 pub use broken::{BrokenContract, ContractFile};
 pub use catalog::{Catalog, StreamRoute};
-pub use change::{Change, ChangeClass, columns_added_to_keys, compare_contracts};
+pub use change::{
+    Change, ChangeClass, columns_added_to_keys, compare_contracts, select_contracts_with_own_keys,
+};
 pub use column_rules::{Bound, Checks, DefaultValue, LetterCase};
 pub use contract::{
     Column, ColumnSource, Contract, Derivation, DerivedPart, FieldNames, FieldRule, FileFormat, Identity,
@@ -76,6 +78,13 @@ pub const KEY_COLUMN: &str = "_key";
 /// The column with the key of the former epoch of `identity = "record"` ([`Contract::former_identity_hash`]). Only landing batches of such
 /// datasets have it, and no table.
 pub const FORMER_KEY_COLUMN: &str = "_key_1";
+
+/// Before the identity hash of another contract of the dataset, the name of a column with the key that the record has under that contract; null
+/// if it is no row there. Only landing batches have such columns, for the contracts of [`select_contracts_with_own_keys`].
+pub const OTHER_KEY_PREFIX: &str = "_key_of_";
+
+/// Like [`OTHER_KEY_PREFIX`], of a column that says whether the row has a value that the row under the other contract does not have.
+pub const HAS_MORE_PREFIX: &str = "_has_more_than_";
 
 /// The column that says whether a record deletes its row. Only landing batches of datasets with such records have it
 /// ([`Contract::has_deletes`]), and no table.

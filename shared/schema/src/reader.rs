@@ -28,7 +28,10 @@ use crate::number_locale::NumberLocale;
 use crate::records_path::RecordsPath;
 use crate::timestamp::{self, TimeFormat};
 use crate::webhook::Webhook;
-use crate::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS, pattern};
+use crate::{
+    DELETED_COLUMN, FORMER_KEY_COLUMN, HAS_MORE_PREFIX, KEY_COLUMN, OTHER_KEY_PREFIX, QUARANTINE,
+    QUARANTINE_COLUMNS, pattern,
+};
 use suggest::{find_similar, format_list};
 use toml_tree::{Diagnostics, Section, Spanned};
 
@@ -579,12 +582,11 @@ fn check_column_name(name: &Spanned<String>, diagnostics: &mut Diagnostics<'_>) 
         );
     }
     let kept = [KEY_COLUMN, FORMER_KEY_COLUMN, DELETED_COLUMN];
-    if kept.iter().any(|kept| name.value.eq_ignore_ascii_case(kept)) {
-        diagnostics.add(
-            name.span.clone(),
-            format!("`{}` is kept for pinlake", name.value.to_ascii_lowercase()),
-            "choose another name",
-        );
+    let lower = name.value.to_ascii_lowercase();
+    if kept.contains(&lower.as_str())
+        || [OTHER_KEY_PREFIX, HAS_MORE_PREFIX].iter().any(|own| lower.starts_with(own))
+    {
+        diagnostics.add(name.span.clone(), format!("`{lower}` is kept for pinlake"), "choose another name");
     }
 }
 

@@ -31,8 +31,10 @@ pub enum CatalogVersion {
     /// Adds the dataset `twin`, whose shape some drafts have too ([`sketch`]), so that they are ambiguous.
     Ambiguous,
     /// Adds a column to `visit`, for which many records have a value ([`more`]): its rows have to gain the values. It is the last one to be
-    /// deployed, because the table then refuses the others.
+    /// deployed, because the table then refuses the others, whose `id` is narrower.
     Extended,
+    /// Like [`CatalogVersion::Extended`], and changes a rule of the key of `visit`: each record has another key than before.
+    Reruled,
     /// Adds the dataset [`ORDER`]. It is deployed at the beginning.
     Latest,
 }
@@ -55,9 +57,11 @@ pub fn catalog(catalog_version: CatalogVersion) -> Arc<Catalog> {
     static EXCHANGEABLE: LazyLock<[Arc<Catalog>; 7]> =
         LazyLock::new(|| CatalogVersion::EXCHANGEABLE.map(build));
     static EXTENDED: LazyLock<Arc<Catalog>> = LazyLock::new(|| build(CatalogVersion::Extended));
+    static RERULED: LazyLock<Arc<Catalog>> = LazyLock::new(|| build(CatalogVersion::Reruled));
     static LATEST: LazyLock<Arc<Catalog>> = LazyLock::new(|| build(CatalogVersion::Latest));
     match catalog_version {
         CatalogVersion::Extended => EXTENDED.clone(),
+        CatalogVersion::Reruled => RERULED.clone(),
         CatalogVersion::Latest => LATEST.clone(),
         other => EXCHANGEABLE[other as usize].clone(),
     }
@@ -65,6 +69,7 @@ pub fn catalog(catalog_version: CatalogVersion) -> Arc<Catalog> {
 
 #[expect(clippy::expect_used, reason = "the texts are constants of this file")]
 fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
+    let is_extended = matches!(catalog_version, CatalogVersion::Extended | CatalogVersion::Reruled);
     let identity = |dataset| match (dataset, catalog_version) {
         ("click", _) => "\"record\"",
         ("page" | "memo" | ORDER, _) => "[\"id\"]",
@@ -103,16 +108,17 @@ fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
     let mut files: Vec<(String, String)> = datasets
         .into_iter()
         .map(|dataset| {
-            let is_narrow = dataset == "visit" && catalog_version != CatalogVersion::Extended;
+            let is_narrow = dataset == "visit" && !is_extended;
             let id_type = if is_narrow { "int32" } else { "int64" };
             let text = format!(
                 "name = \"{dataset}\"\nversion = 1\ndescription = \"A dataset.\"\nidentity = {}\n\
                  [route]\n{}\n\
                  [[column]]\nname = \"id\"\ntype = \"{id_type}\"\nfrom = [\"{dataset}\"]\nrequired = true\n\
-                 [[column]]\nname = \"note\"\ntype = \"string\"\nnull = [{}]\n",
+                 [[column]]\nname = \"note\"\ntype = \"string\"\nnull = [{}]\n{}",
                 identity(dataset),
                 route(dataset),
                 null(dataset),
+                if catalog_version == CatalogVersion::Reruled { "case = \"upper\"\n" } else { "" },
             );
             let text = match dataset {
                 "page" | "click" => {
@@ -123,7 +129,7 @@ fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
                     let text = text.replacen("[route]", keep, 1);
                     format!("{text}[[column]]\nname = \"version\"\ntype = \"int64\"\n")
                 }
-                "visit" if catalog_version == CatalogVersion::Extended => {
+                "visit" if is_extended => {
                     format!("{text}[[column]]\nname = \"more\"\ntype = \"string\"\n")
                 }
                 _ => text,
@@ -135,7 +141,7 @@ fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
     Arc::new(Catalog::from_files(files).expect("the contracts are right"))
 }
 
-/// The value that a record of `dataset` has for the column that [`CatalogVersion::Extended`] adds. All records with one id have the same.
+/// The value that a record of `dataset` has for the column that [`CatalogVersion::Extended`] and [`CatalogVersion::Reruled`] add. All records with one id have the same.
 pub fn more(dataset: &str, id: u64) -> Option<&'static str> {
     let has_more = dataset == "visit" && !id.is_multiple_of(3) && !FOREIGN.contains(&id);
     has_more.then_some("m")

@@ -11,7 +11,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetResult, ObjectMeta, ObjectStoreExt, Result};
 use parquet::arrow::ArrowWriter;
 use pinlake_files::source::FileSource;
-use pinlake_schema::{FORMER_KEY_COLUMN, KEY_COLUMN};
+use pinlake_schema::{FORMER_KEY_COLUMN, KEY_COLUMN, OTHER_KEY_PREFIX};
 use serde_json::Value;
 
 use crate::contracts::{self, CatalogVersion};
@@ -84,6 +84,8 @@ pub enum Mutation {
     SourceNamesIgnored,
     /// The progress of a file counts for any object that has the file's name now.
     FileVersionIgnored,
+    /// Landed rows do not bring their keys under other contracts.
+    OtherKeysForgotten,
     /// A commit does not name the list of deleted keys.
     DeletesForgotten,
     /// An insert of clean rows evaluates quarantine under its own catalog only.
@@ -92,7 +94,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 32] = [
+    pub const ALL: [Mutation; 33] = [
         Mutation::UnconditionalCommit,
         Mutation::SilentRebase,
         Mutation::NoRecheck,
@@ -125,6 +127,7 @@ impl Mutation {
         Mutation::FileVersionIgnored,
         Mutation::OlderCatalogsIgnored,
         Mutation::DeletesForgotten,
+        Mutation::OtherKeysForgotten,
     ];
 }
 
@@ -229,6 +232,9 @@ pub(crate) async fn replace_put(
         })
         .ok()
         .or(Some(bytes)),
+        Mutation::OtherKeysForgotten if is_of("visit") => {
+            rewrite_parquet(bytes.clone(), forget_other_keys).ok().or(Some(bytes))
+        }
         Mutation::DeletesForgotten if kind == "commit" => {
             let text = String::from_utf8_lossy(&bytes);
             let lines = text.lines().filter(|line| !line.contains("\"pinlake-deleted-keys\""));
@@ -247,6 +253,18 @@ pub(crate) async fn replace_put(
         }
         _ => Some(bytes),
     }
+}
+
+/// Sets the keys under other contracts to null.
+fn forget_other_keys(batch: &RecordBatch) -> Result<RecordBatch, String> {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        match field.name().starts_with(OTHER_KEY_PREFIX) {
+            true => new_null_array(field.data_type(), batch.num_rows()),
+            false => column.clone(),
+        }
+    });
+    RecordBatch::try_new(schema.clone(), columns.collect()).map_err(|error| error.to_string())
 }
 
 /// Changes the partition key of a record.

@@ -138,9 +138,19 @@ pub const CASES: &[Case] = &[
         configure: |scenario| {
             only_faults(scenario, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
             (scenario.clients, scenario.requests, scenario.batch) = (3, 10, 1);
-            scenario.extend_visits(Duration::from_secs(20));
+            scenario.extend_visits(Duration::from_secs(20), CatalogVersion::Extended);
         },
         // Rows without the value stay beside those with it.
+        violations: &[Violation::Duplicated],
+    },
+    Case {
+        mutation: Mutation::OtherKeysForgotten,
+        safeguard: "records bring their keys under other contracts",
+        configure: |scenario| {
+            only_faults(scenario, &[(Fault::ClientRepeats, 700), (Fault::BatchTwice, 300)]);
+            (scenario.clients, scenario.requests, scenario.batch) = (3, 10, 1);
+            scenario.extend_visits(Duration::from_secs(20), CatalogVersion::Reruled);
+        },
         violations: &[Violation::Duplicated],
     },
     Case {

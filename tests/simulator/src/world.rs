@@ -169,7 +169,11 @@ impl Scenario {
         let (is_undisturbed, after) =
             (scenario.interferences.is_empty(), Duration::from_millis(4_000 + 15 * scenario.borderline));
         match scenario.borderline % 3 {
-            0 if is_undisturbed => scenario.extend_visits(after),
+            0 if is_undisturbed => {
+                let is_reruled = scenario.borderline % 2 == 1;
+                let version = if is_reruled { CatalogVersion::Reruled } else { CatalogVersion::Extended };
+                scenario.extend_visits(after, version);
+            }
             1 if is_undisturbed => scenario.keep_orders(1 + scenario.borderline % 4, after),
             2 if is_undisturbed && scenario.deploys.is_empty() => {
                 scenario.rebuilds = vec![(after, "visit"), (after * 2, "click"), (after * 3, "page")];
@@ -181,11 +185,11 @@ impl Scenario {
 }
 
 impl Scenario {
-    /// Deploys [`CatalogVersion::Extended`] this long after the other deployments. Other programs leave the tables alone: files that they
-    /// write do not say of which key epoch their rows are.
-    pub fn extend_visits(&mut self, after: Duration) {
+    /// Deploys [`CatalogVersion::Extended`] or [`CatalogVersion::Reruled`] this long after the other deployments. Other programs leave the
+    /// tables alone: files that they write do not say of which key epoch their rows are.
+    pub fn extend_visits(&mut self, after: Duration, version: CatalogVersion) {
         let last = self.deploys.last().map_or(Duration::ZERO, |(at, _)| *at);
-        self.deploys.push((last + after, CatalogVersion::Extended));
+        self.deploys.push((last + after, version));
         self.interferences.clear();
         // Enough traffic that equal rows come before and after it.
         (self.requests, self.rows) = (self.requests.max(5), self.rows.max(4));

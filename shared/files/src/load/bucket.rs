@@ -262,7 +262,7 @@ mod tests {
         dataset: Option<&str>,
         steps: usize,
     ) -> (u64, u64) {
-        let mut loader = Loader::new(lake.clone(), catalog(), SystemClock.now());
+        let mut loader = Loader::open(lake.clone(), catalog(), SystemClock.now()).await.unwrap();
         let opened = BucketLoader::open(source.clone(), "sink", "topics", dataset, sandbox(), &loader);
         let mut objects = BucketLoader { step_objects: 2, ..opened.await.unwrap() };
         for _ in 0..steps {
@@ -338,7 +338,7 @@ mod tests {
     async fn an_address_may_name_one_object() {
         let source = Arc::new(InMemory::new());
         put_one_record_objects(&source, 3).await;
-        let mut loader = Loader::new(empty_lake(), catalog(), SystemClock.now());
+        let mut loader = Loader::open(empty_lake(), catalog(), SystemClock.now()).await.unwrap();
         let key = "topics/0a1b.geo/partition=0/0a1b.geo+0+0000000001.json";
         let mut objects = BucketLoader::open(source, "sink", key, None, sandbox(), &loader).await.unwrap();
         while objects.load_step(&mut loader, |_| {}).await.unwrap() {}

@@ -121,8 +121,10 @@ impl Block {
 }
 
 impl CleaningPool {
-    pub(super) fn new(catalog: Arc<Catalog>, now: DateTime<Utc>) -> Self {
-        let cleaners = Arc::new(Cleaners { catalog, now, idle: Mutex::default(), spare: Mutex::default() });
+    /// `catalogs` are those that have cleaned records of the lake.
+    pub(super) fn new(catalog: Arc<Catalog>, catalogs: Arc<[Arc<Catalog>]>, now: DateTime<Utc>) -> Self {
+        let (idle, spare) = (Mutex::default(), Mutex::default());
+        let cleaners = Arc::new(Cleaners { catalog, catalogs, now, idle, spare });
         Self { cleaners, open: Block::new(), running: VecDeque::new() }
     }
 
@@ -211,6 +213,7 @@ impl CleaningPool {
 #[derive(Debug)]
 struct Cleaners {
     catalog: Arc<Catalog>,
+    catalogs: Arc<[Arc<Catalog>]>,
     now: DateTime<Utc>,
     idle: Mutex<Vec<RecordCleaner>>,
     /// Empty blocks for reuse.
@@ -228,7 +231,8 @@ impl Cleaners {
 
     fn clean(&self, mut block: Block) -> Vec<CleanedRows> {
         let idle = self.idle().pop();
-        let mut cleaner = idle.unwrap_or_else(|| RecordCleaner::new(self.catalog.clone(), self.now));
+        let new = || RecordCleaner::new(self.catalog.clone(), self.now).with_keys_of_others(&self.catalogs);
+        let mut cleaner = idle.unwrap_or_else(new);
         let mut start = 0;
         for Piece { source, end, content } in &block.pieces {
             let (bytes, source) = (&block.bytes[start..*end], &*block.sources[*source]);
@@ -262,7 +266,8 @@ mod tests {
 
     #[test]
     fn a_block_of_short_records_is_full_at_its_record_limit() {
-        let mut cleaning = CleaningPool::new(Arc::new(Catalog::embedded().unwrap()), DateTime::UNIX_EPOCH);
+        let catalog = Arc::new(Catalog::embedded().unwrap());
+        let mut cleaning = CleaningPool::new(catalog, Arc::default(), DateTime::UNIX_EPOCH);
         let source = Arc::new(LoadSource { name: "file/x".to_owned(), ..LoadSource::default() });
         let lines = "7\n".repeat(BLOCK_BYTES / 2);
         let mut records = RecordReader::from_bytes("x", lines.into(), Limits::default()).unwrap();

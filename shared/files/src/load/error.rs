@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use pinlake_lake::LakeError;
+use pinlake_landing::LandingError;
 
 /// A failure that stops a load. Loading again is safe: rows that are in the lake are not inserted twice.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +11,9 @@ pub enum LoadError {
     /// A cleaning or inserting task panicked, which is a bug.
     #[error("an internal task of the load ended unexpectedly")]
     Internal(#[source] Box<dyn Error + Send + Sync>),
+    /// The contracts that have cleaned records of the lake could not be read.
+    #[error("cannot read the contracts of the lake")]
+    ReadContracts(#[source] LandingError),
     /// Rows could not be inserted.
     #[error("cannot insert rows")]
     Insert(#[source] LakeError),

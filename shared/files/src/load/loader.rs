@@ -98,10 +98,15 @@ pub struct DatasetSummary {
 
 impl Loader {
     /// A loader for `lake`. `now` is the time at which all records arrived.
-    pub fn new(lake: Arc<Lake>, catalog: Arc<Catalog>, now: DateTime<Utc>) -> Self {
-        let cleaning = CleaningPool::new(catalog.clone(), now);
+    ///
+    /// # Errors
+    /// If the catalogs that have cleaned records of the lake cannot be read.
+    pub async fn open(lake: Arc<Lake>, catalog: Arc<Catalog>, now: DateTime<Utc>) -> Result<Self, LoadError> {
+        let catalogs =
+            lake.catalog_history().recall(&**lake.store()).await.map_err(LoadError::ReadContracts)?;
+        let cleaning = CleaningPool::new(catalog.clone(), catalogs, now);
         let inserts = InsertQueue::new(lake.clone(), catalog.clone());
-        Self { lake, catalog, cleaning, inserts, files: Vec::new(), forget_at: MIN_FORGET }
+        Ok(Self { lake, catalog, cleaning, inserts, files: Vec::new(), forget_at: MIN_FORGET })
     }
 
     /// Reads a file to its end, and inserts rows whenever there are enough. The last rows are inserted by

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use pinlake_schema::{Contract, columns_added_to_keys};
+use pinlake_schema::{Catalog, Contract, columns_added_to_keys, select_contracts_with_own_keys};
 
 use super::key::Key;
 
@@ -41,26 +41,34 @@ impl fmt::Debug for KeyEpoch {
     }
 }
 
-/// The epoch of an earlier contract of the dataset, whose keys can be computed from rows of the present contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EarlierEpoch {
+/// The epoch of another contract of the dataset, an earlier one unless the present one was rolled back.
+#[derive(Debug, Clone)]
+pub(crate) struct OtherEpoch {
     pub epoch: KeyEpoch,
-    /// The columns that its keys do not cover, because they were added later.
-    pub added: Vec<String>,
+    pub keys: OtherKeys,
+}
+
+/// Where the keys of another epoch come from.
+#[derive(Debug, Clone)]
+pub(crate) enum OtherKeys {
+    /// They are computed from rows of the present contract, without these columns, which were added later.
+    WithoutColumns(Vec<String>),
+    /// Landing batches bring them, because they depend on the records: see [`select_contracts_with_own_keys`].
+    OfRecords(Arc<Contract>),
 }
 
 /// The epochs under which a contract finds rows of its table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct KnownEpochs {
     current: KeyEpoch,
     own: Vec<KeyEpoch>,
-    pub earlier: Vec<EarlierEpoch>,
+    pub others: Vec<OtherEpoch>,
 }
 
 impl KnownEpochs {
     /// The epochs of `contract` alone, whose current epoch is `current`.
     pub(crate) fn own(contract: &Contract, current: KeyEpoch) -> Self {
-        Self { current, own: KeyEpoch::list_for_contract(contract), earlier: Vec::new() }
+        Self { current, own: KeyEpoch::list_for_contract(contract), others: Vec::new() }
     }
 
     /// The epoch of the keys that the contract computes.
@@ -68,23 +76,37 @@ impl KnownEpochs {
         self.current
     }
 
-    /// The epochs of `contract`, and those of other contracts of its dataset with rows that it would give the same keys.
-    pub(crate) fn with_earlier<'a>(
-        contract: &Contract,
-        current: KeyEpoch,
-        contracts: impl Iterator<Item = &'a Arc<Contract>>,
-    ) -> Self {
+    /// The epochs of `contract`, and those of the other contracts of its dataset whose rows it can recognise. `catalogs` are in the order of
+    /// their use.
+    pub(crate) fn with_others(contract: &Contract, current: KeyEpoch, catalogs: &[Arc<Catalog>]) -> Self {
         let mut known = Self::own(contract, current);
-        for other in contracts {
-            let epoch = KeyEpoch::parse(other.identity_hash()).filter(|epoch| !known.contains(*epoch));
-            let Some((epoch, added)) = epoch.zip(columns_added_to_keys(other, contract)) else { continue };
-            known.earlier.push(EarlierEpoch { epoch, added });
+        let contracts = catalogs.iter().filter_map(|catalog| catalog.contract(&contract.name));
+        for other in contracts.filter(|other| other.broken().is_none()) {
+            let added = columns_added_to_keys(other, contract);
+            known.add(other, added.map(OtherKeys::WithoutColumns));
+        }
+        for (_, other) in select_contracts_with_own_keys(contract, catalogs) {
+            known.add(other, Some(OtherKeys::OfRecords(other.clone())));
         }
         known
     }
 
+    fn add(&mut self, other: &Contract, keys: Option<OtherKeys>) {
+        let epoch = KeyEpoch::parse(other.identity_hash()).filter(|epoch| !self.contains(*epoch));
+        self.others.extend(epoch.zip(keys).map(|(epoch, keys)| OtherEpoch { epoch, keys }));
+    }
+
     pub(crate) fn contains(&self, epoch: KeyEpoch) -> bool {
-        self.own.contains(&epoch) || self.earlier.iter().any(|earlier| earlier.epoch == epoch)
+        self.own.contains(&epoch) || self.others.iter().any(|other| other.epoch == epoch)
+    }
+
+    /// The contract under which the keys of an epoch are computed from the rows of its files: `present`, or another one with other columns.
+    pub(crate) fn contract_of<'a>(&'a self, epoch: KeyEpoch, present: &'a Contract) -> &'a Contract {
+        let other = self.others.iter().find(|other| other.epoch == epoch);
+        match other.map(|other| &other.keys) {
+            Some(OtherKeys::OfRecords(contract)) => contract,
+            _ => present,
+        }
     }
 }
 
@@ -103,7 +125,7 @@ pub(crate) struct EpochKeys<'a> {
     pub keys: Cow<'a, [Key]>,
     /// The row of each key; `None` if the keys are in row order.
     rows: Option<Vec<usize>>,
-    /// Whether each row has a value that the epoch's keys do not cover, in row order; empty if no row has.
+    /// Whether each row has a value that a row of the epoch with its key does not have, in row order; empty if no row has.
     has_more: Vec<bool>,
 }
 
@@ -123,13 +145,19 @@ impl<'a> EpochKeys<'a> {
             has_more: Vec::new(),
         });
         let former = epochs.next().zip(former);
-        let former = former.map(|(epoch, former)| Self::sort(epoch, former.to_vec(), Vec::new()));
+        let former =
+            former.map(|(epoch, former)| Self::sort(epoch, former.iter().copied().zip(0..), Vec::new()));
         current.into_iter().chain(former).collect()
     }
 
-    /// The keys of a batch under an earlier epoch, in row order. `has_more` says which rows have values that the keys do not cover.
-    pub(crate) fn sort(epoch: KeyEpoch, keys: Vec<Key>, has_more: Vec<bool>) -> EpochKeys<'a> {
-        let mut sorted: Vec<(Key, usize)> = keys.into_iter().zip(0..).collect();
+    /// The keys of a batch under another epoch, each with its row. `has_more` says which rows have values that the rows of that epoch do not
+    /// have, in row order.
+    pub(crate) fn sort(
+        epoch: KeyEpoch,
+        keys: impl Iterator<Item = (Key, usize)>,
+        has_more: Vec<bool>,
+    ) -> EpochKeys<'a> {
+        let mut sorted: Vec<(Key, usize)> = keys.collect();
         sorted.sort_unstable();
         let (keys, rows): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
         EpochKeys { epoch, keys: Cow::Owned(keys), rows: Some(rows), has_more }

@@ -113,6 +113,10 @@ impl KeyReader<'_> {
                 let at = wanted.iter().position(|wanted| wanted.epoch == keys.epoch);
                 match at {
                     None if self.skips_other_epochs => Ok(None),
+                    None if self.epochs.contains(keys.epoch) => Err(LakeError::KeysMissing {
+                        dataset: self.contract.name.clone(),
+                        identity: keys.epoch.to_string(),
+                    }),
                     None => Err(self.identity_changed(keys.epoch)),
                     Some(at) => Ok::<_, LakeError>(Some((file, keys, at))),
                 }
@@ -269,18 +273,18 @@ impl KeyReader<'_> {
         let partition = &file.partition;
         let file = data_file::open(&path, data_file::get(&**self.store, &path).await?)?;
         // Another program may have written values of later columns, which the keys of an earlier epoch do not cover.
-        let unnamed = if self.epochs.earlier.is_empty() { self.table_epoch } else { self.epochs.current() };
+        let unnamed = if self.epochs.others.is_empty() { self.table_epoch } else { self.epochs.current() };
         let epoch = file.epoch.unwrap_or(unnamed);
         if !self.epochs.contains(epoch) {
             return Err(self.identity_changed(epoch));
         }
         let mut keys = Vec::new();
-        let columns = self.contract.table_schema();
+        let contract = self.epochs.contract_of(epoch, self.contract);
+        let columns = contract.table_schema();
         for batch in file.batches {
             let batch = batch.and_then(|batch| data_file::conform(&batch, &columns, partition));
             let batch = batch.map_err(LakeError::damaged(&path))?;
-            let computed =
-                pinlake_clean::row_keys(self.contract, &batch).map_err(LakeError::damaged(&path))?;
+            let computed = pinlake_clean::row_keys(contract, &batch).map_err(LakeError::damaged(&path))?;
             for row in 0..computed.len() {
                 let own = computed.is_valid(row).then(|| key_at(&computed, row));
                 let foreign = || self.declares_keys.then(|| build_foreign_key(&path, keys.len()));

@@ -1,6 +1,7 @@
 //! The optimistic commit loop: every change to a table is prepared against the newest version and committed as the next
 //! version, and no other. After a conflict it is checked again against the newer version.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use crate::partition::PartitionValues;
 
 /// Table properties: the contract that created the table.
 const CONTRACT_PROPERTY: &str = "pinlake.contract";
-const VERSION_PROPERTY: &str = "pinlake.contract.version";
+pub(super) const VERSION_PROPERTY: &str = "pinlake.contract.version";
 /// Retries after conflicts.
 const CONFLICT_RETRY: RetryPolicy = RetryPolicy {
     max_attempts: 24,
@@ -137,9 +138,16 @@ impl Table {
             } else {
                 let CachedState { log, keys, .. } = &mut *state;
                 keys.retain(log.files());
-                let Some(staged) = operation.prepare(self, &mut state, previous.take()).await? else {
-                    return Ok(None);
+                let staged = match operation.prepare(self, &mut state, previous.take()).await {
+                    // Rows of another contract, which may be in the history.
+                    Err(LakeError::IdentityChanged { .. })
+                        if !self.is_shared.swap(true, Ordering::Relaxed) =>
+                    {
+                        continue;
+                    }
+                    staged => staged?,
                 };
+                let Some(staged) = staged else { return Ok(None) };
                 if let Some(version) = self.try_commit(&mut state, &staged).await? {
                     return Ok(Some((version, staged)));
                 }

@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use pinlake_schema::{KEY_COLUMN, Type};
 
 use super::commit::StagedFile;
+use super::commit::VERSION_PROPERTY;
 use super::{CachedState, Table};
 use crate::data_file::{self, DataFile, Rows};
 use crate::error::LakeError;
@@ -95,11 +96,19 @@ impl Table {
         let name = added.name();
         let same = table.fields().iter().find(|own| own.name().eq_ignore_ascii_case(name));
         let first = self.contract.keep.as_ref().and_then(|keep| keep.latest_by.first());
+        let written_under = log.property(VERSION_PROPERTY).and_then(|version| version.parse::<u32>().ok());
+        let own = self.contract.version;
         let why = match same {
             Some(own) => format!(
                 "column {name} is called {} in the table, and names are not case-sensitive",
                 own.name()
             ),
+            // A function that is not replaced yet must not bring back a column that a rebuild has dropped.
+            None if let Some(later) = written_under.filter(|version| *version > own) => {
+                format!(
+                    "version {later} of the contract, under which it was written or rebuilt, has no column {name}, and this is version {own}"
+                )
+            }
             None if first == Some(name) && !log.files().is_empty() => {
                 format!(
                     "the table has no column {name}, which orders records, so later rows would count as earlier ones"

@@ -2,20 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, BooleanArray, RecordBatch, new_null_array};
+use arrow::array::cast::AsArray;
+use arrow::array::{Array, BooleanArray, FixedSizeBinaryArray, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use futures::{StreamExt, TryStreamExt};
-use pinlake_schema::{Contract, FORMER_KEY_COLUMN, KEY_COLUMN};
+use pinlake_schema::{Contract, FORMER_KEY_COLUMN, HAS_MORE_PREFIX, KEY_COLUMN, OTHER_KEY_PREFIX};
 use rayon::slice::ParallelSliceMut;
 
 use super::commit::{PrepareCommit, StagedCommit, StagedFile};
 use super::{CachedState, Table};
-use crate::data_file::Rows;
+use crate::data_file::{Rows, conform};
 use crate::error::LakeError;
-use crate::keys::epoch::EarlierEpoch;
-use crate::keys::{EarlierRow, EpochKeys, Key, KeyReader, Presence, SortedKeys, key_at, keys_in_column};
+use crate::keys::{
+    EarlierRow, EpochKeys, KEY_BYTES, Key, KeyEpoch, KeyReader, OtherEpoch, OtherKeys, Presence, SortedKeys,
+    key_at, keys_in_column,
+};
 use crate::log::{Operation, RowCounts, TableLog};
 use crate::partition::{self, PartitionRows, PartitionValues};
 
@@ -94,19 +97,22 @@ impl Table {
         let gone = || LakeError::damaged(&self.root)(format!("the log has no data file {path}"));
         let file = state.log.files().iter().find(|file| file.path == path).cloned().ok_or_else(gone)?;
         let columns = self.columns(&state.log)?;
+        let SortedKeys { epoch, keys: own } = reader.read_all(&file, &mut state.keys).await?;
+        let contract = reader.epochs.contract_of(epoch, &self.contract);
+        let encode = |error: &dyn std::fmt::Display| LakeError::encode(&contract.name)(error);
         let mut kept = Vec::new();
         for batch in self.read_columns(&file, &columns).await? {
-            let own = pinlake_clean::row_keys(&self.contract, &batch)
-                .map_err(LakeError::encode(&self.contract.name))?;
+            let in_key = conform(&batch, &contract.table_schema(), &PartitionValues::new());
+            let in_key = in_key.map_err(|error| encode(&error))?;
+            let row_keys = pinlake_clean::row_keys(contract, &in_key).map_err(|error| encode(&error))?;
             let stays: BooleanArray =
-                (0..batch.num_rows()).map(|row| Some(!keys.contains(&key_at(&own, row)))).collect();
+                (0..batch.num_rows()).map(|row| Some(!keys.contains(&key_at(&row_keys, row)))).collect();
             kept.push(Rows::filter(batch, stays));
         }
         kept.retain(|rows| rows.count() > 0);
         if kept.is_empty() {
             return Ok(None);
         }
-        let SortedKeys { epoch, keys: own } = reader.read_all(&file, &mut state.keys).await?;
         let own: Vec<Key> = own.iter().filter(|key| !keys.contains(*key)).copied().collect();
         let keys = SortedKeys { epoch, keys: own.into() };
         self.stage_file(&state.log, &kept, keys, &file.partition).await.map(Some)
@@ -191,8 +197,8 @@ impl PrepareCommit for Insert<'_> {
         let CachedState { log, keys, .. } = state;
         let reader = table.key_reader(log).await?;
         let mut wanted = self.input.epoch_keys(&table.contract);
-        for earlier in &reader.epochs.earlier {
-            wanted.push(self.input.earlier_keys(&table.contract, earlier)?);
+        for other in &reader.epochs.others {
+            wanted.extend(self.input.other_keys(&table.contract, other)?);
         }
         let Presence { present, earlier } = reader.find_present(log.files(), &wanted, keys).await?;
         let mut replaced: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
@@ -286,18 +292,32 @@ impl<'a> InsertBatch<'a> {
         EpochKeys::for_batch(contract, &self.keys, self.former_keys.as_deref())
     }
 
-    /// The rows' keys of an earlier epoch, which do not cover the columns that were added since.
-    fn earlier_keys(
+    /// The rows' keys of another epoch; `None` if they have to come with the batches, and do not.
+    fn other_keys(
         &self,
         contract: &Contract,
-        earlier: &EarlierEpoch,
+        other: &OtherEpoch,
+    ) -> Result<Option<EpochKeys<'static>>, LakeError> {
+        let encode = LakeError::encode::<String>(&contract.name);
+        match &other.keys {
+            OtherKeys::WithoutColumns(added) => self.keys_without(contract, other.epoch, added).map(Some),
+            OtherKeys::OfRecords(_) => self.keys_of_records(other.epoch).map_err(encode),
+        }
+    }
+
+    /// The rows' keys of an earlier epoch, which do not cover the columns that were added since.
+    fn keys_without(
+        &self,
+        contract: &Contract,
+        epoch: KeyEpoch,
+        added: &[String],
     ) -> Result<EpochKeys<'static>, LakeError> {
         let encode = |error: &dyn std::fmt::Display| LakeError::encode(&contract.name)(error);
         let mut by_batch = Vec::with_capacity(self.batches.len());
         for batch in self.batches {
             let (mut columns, mut has_more) = (Vec::new(), vec![false; batch.num_rows()]);
             for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-                if !earlier.added.contains(field.name()) {
+                if !added.contains(field.name()) {
                     columns.push(column.clone());
                     continue;
                 }
@@ -310,9 +330,33 @@ impl<'a> InsertBatch<'a> {
             by_batch.push((keys, has_more));
         }
         let at = |&(batch, row): &(u32, u32)| (&by_batch[batch as usize], row as usize);
-        let keys = self.positions.iter().map(at).map(|((keys, _), row)| key_at(keys, row)).collect();
+        let keys = self.positions.iter().map(at).map(|((keys, _), row)| key_at(keys, row));
         let has_more = self.positions.iter().map(at).map(|((_, has_more), row)| has_more[row]).collect();
-        Ok(EpochKeys::sort(earlier.epoch, keys, has_more))
+        Ok(EpochKeys::sort(epoch, keys.zip(0..), has_more))
+    }
+
+    /// The rows' keys of another epoch that were computed from their records; `None` if a batch does not have them.
+    fn keys_of_records(&self, epoch: KeyEpoch) -> Result<Option<EpochKeys<'static>>, String> {
+        let mut by_batch = Vec::with_capacity(self.batches.len());
+        for batch in self.batches {
+            let column = |prefix: &str| batch.column_by_name(&format!("{prefix}{epoch}"));
+            let Some((keys, has_more)) = column(OTHER_KEY_PREFIX).zip(column(HAS_MORE_PREFIX)) else {
+                return Ok(None);
+            };
+            let keys = keys.as_fixed_size_binary_opt().filter(|keys| keys.value_length() == KEY_BYTES as i32);
+            let columns = keys.zip(has_more.as_boolean_opt());
+            by_batch
+                .push(columns.ok_or_else(|| format!("the keys of the identity {epoch} have another type"))?);
+        }
+        let at = |&(batch, row): &(u32, u32)| (&by_batch[batch as usize], row as usize);
+        let key = |((keys, _), row): (&(&FixedSizeBinaryArray, _), usize)| {
+            keys.is_valid(row).then(|| key_at(keys, row))
+        };
+        let keys = self.positions.iter().map(at).map(key).zip(0..);
+        let keys = keys.filter_map(|(key, row)| Some((key?, row)));
+        let has_more =
+            self.positions.iter().map(at).map(|((_, has_more), row)| has_more.value(row)).collect();
+        Ok(Some(EpochKeys::sort(epoch, keys, has_more)))
     }
 
     /// The keys that are not `present`, ascending.

@@ -289,10 +289,11 @@ impl PrepareCommit for InsertLatest<'_> {
 
         // A row may be under any epoch with the same keys. Each key that is found is reported with its file.
         let reader = table.key_reader(log).await?;
-        let epochs =
-            [reader.epochs.current()].into_iter().chain(reader.epochs.earlier.iter().map(|own| own.epoch));
-        let wanted: Vec<_> =
-            epochs.map(|epoch| EpochKeys::sort(epoch, self.input.keys.clone(), vec![true; count])).collect();
+        let others = reader.epochs.others.iter().map(|other| other.epoch);
+        let epochs = [reader.epochs.current()].into_iter().chain(others);
+        let keys_of =
+            |epoch| EpochKeys::sort(epoch, self.input.keys.iter().copied().zip(0..), vec![true; count]);
+        let wanted: Vec<_> = epochs.map(keys_of).collect();
         let found = reader.find_present(log.files(), &wanted, keys).await?.earlier;
         let paths: BTreeSet<String> = found.into_iter().map(|row| row.file).collect();
 

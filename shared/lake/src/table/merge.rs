@@ -44,7 +44,7 @@ impl Table {
         reader: &KeyReader<'_>,
     ) -> Result<Vec<DataFile>, LakeError> {
         let small = select_small_files(state.log.files());
-        if self.contract.former_identity_hash().is_none() && reader.epochs.earlier.is_empty() {
+        if self.contract.former_identity_hash().is_none() && reader.epochs.others.is_empty() {
             return Ok(small);
         }
         let current = self.key_epoch()?;

@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pinlake_clean::CleanedRows;
 use pinlake_schema::Catalog;
 
-use crate::tests::support::{Fault, FaultyStore, clean, env, text_rows};
+use crate::tests::support::{Fault, FaultyStore, clean, clean_beside, env, text_rows};
 use crate::{InsertSummary, Lake, LakeError};
 
 const VISITOR: &str = "[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n";
@@ -32,7 +32,8 @@ fn by_row(columns: &[&str]) -> Arc<Catalog> {
 /// Inserts records that were cleaned under the catalog.
 async fn push(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> Result<InsertSummary, LakeError> {
     let mut summary = InsertSummary::default();
-    for CleanedRows { contract, rows, .. } in clean(catalog, "visit", records) {
+    let history = lake.catalog_history().load_all(&**lake.store()).await?;
+    for CleanedRows { contract, rows, .. } in clean_beside(catalog, &history, "visit", records) {
         summary = lake.insert(catalog, &contract, &[rows]).await?;
     }
     Ok(summary)
@@ -210,17 +211,28 @@ async fn lost_key_files_are_rebuilt_after_a_change() {
     assert_eq!(rows(&lake, &after).await, ["1 a 1", "2 a 1"]);
 }
 
-/// A function that was not replaced yet still has the contract from before.
+/// A function that was not replaced yet still has the contract from before, or it was rolled back.
 #[tokio::test]
-async fn an_older_contract_writes_nothing_once_its_keys_do_not_cover_the_table() {
+async fn an_older_contract_recognises_rows_of_a_newer_one() {
     let (store, lake) = lake();
     let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, PAGE, AT]));
     push(&lake, &before, &[r#"{"visitor":1,"page":"a"}"#]).await.unwrap();
     push(&lake, &after, &[r#"{"visitor":2,"page":"a","at":1}"#]).await.unwrap();
     let late = Lake::new(store, env(2));
-    let error = push(&late, &before, &[r#"{"visitor":2,"page":"a","at":1}"#]).await.unwrap_err();
-    assert!(matches!(error, LakeError::IdentityChanged { .. }), "{error}");
+    // Rows that were cleaned before the newer contract was in the history do not say under which key it knows them.
+    let cleaned = clean(&before, "visit", &[r#"{"visitor":2,"page":"a","at":1}"#]).remove(0);
+    let error = late.insert(&before, &cleaned.contract, &[cleaned.rows]).await.unwrap_err();
+    assert!(matches!(error, LakeError::KeysMissing { .. }) && error.is_retryable(), "{error}");
     assert_eq!(rows(&lake, &after).await, ["1 a ", "2 a 1"]);
+    let records = [
+        r#"{"visitor":1,"page":"a"}"#,
+        r#"{"visitor":2,"page":"a","at":1}"#,
+        r#"{"visitor":3,"page":"a","at":2}"#,
+    ];
+    assert_eq!(counts(&late, &before, &records).await, [3, 1, 0, 2]);
+    assert_eq!(rows(&lake, &after).await, ["1 a ", "2 a 1", "3 a "]);
+    assert_eq!(counts(&late, &after, &records).await, [3, 0, 1, 2]);
+    assert_eq!(rows(&lake, &after).await, ["1 a ", "2 a 1", "3 a 2"]);
 }
 
 #[tokio::test]
@@ -242,16 +254,81 @@ async fn a_record_is_not_in_quarantine_beside_its_row_of_an_earlier_epoch() {
     assert_eq!(unresolved, 0);
 }
 
+/// Each rule of a column in the key: the records, the table under the rule from before, and after all records came again under the new one.
 #[tokio::test]
-async fn rules_of_keys_that_change_are_refused() {
-    let (_, lake) = lake();
-    let marker = format!("{PAGE}null = [\"NA\"]\n");
-    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, &marker]));
-    push(&lake, &before, &[r#"{"visitor":1,"page":"NA"}"#]).await.unwrap();
-    for other in [&after, &by_row(&[VISITOR])] {
-        let error = push(&lake, other, &[r#"{"visitor":1,"page":"NA"}"#]).await.unwrap_err();
+async fn records_are_known_after_a_rule_of_their_key_has_changed() {
+    let home = "{\"visitor\":1,\"page\":\"NA\",\"url\":\"u\"}";
+    let cases: [(&str, &str, &[&str], [u64; 4], &[&str]); 6] = [
+        ("", "null = [\"NA\"]", &["1 NA"], [2, 1, 0, 1], &["1 NA", "2 b"]),
+        ("null = [\"NA\"]", "", &["1 "], [2, 1, 1, 0], &["1 NA", "2 b"]),
+        ("", "from = [\"url\", \"page\"]", &["1 NA"], [2, 1, 0, 1], &["1 NA", "2 b"]),
+        ("from = \"none\"", "from = [\"none\", \"url\"]", &["1 "], [2, 1, 1, 0], &["1 u", "2 "]),
+        ("", "case = \"lower\"", &["1 NA"], [2, 1, 0, 1], &["1 NA", "2 b"]),
+        ("", "remove_suffix = \"A\"", &["1 NA"], [2, 1, 0, 1], &["1 NA", "2 b"]),
+    ];
+    for (rule, changed, first, expected, last) in cases {
+        let (store, lake) = lake();
+        let page = |rule: &str| format!("{PAGE}{rule}\n");
+        let (before, after) = (by_row(&[VISITOR, &page(rule)]), by_row(&[VISITOR, &page(changed)]));
+        push(&lake, &before, &[home]).await.unwrap();
+        assert_eq!(rows(&lake, &before).await, first, "{changed}");
+        let lake = Lake::new(store.clone(), env(2));
+        let records = [home, r#"{"visitor":2,"page":"b"}"#];
+        assert_eq!(counts(&lake, &after, &records).await, expected, "{changed}");
+        assert_eq!(rows(&lake, &after).await, last, "{changed}");
+        assert_eq!(counts(&lake, &after, &records).await, [2, 0, 0, 2], "{changed}, again");
+        // By another process, without key files, and back under the rule from before.
+        let folder = Path::from("tables/visit/_pinlake_keys");
+        for meta in store.list(Some(&folder)).try_collect::<Vec<_>>().await.unwrap() {
+            store.delete(&meta.location).await.unwrap();
+        }
+        let lake = Lake::new(store, env(3));
+        assert_eq!(counts(&lake, &after, &records).await, [2, 0, 0, 2], "{changed}, keys lost");
+        let back = counts(&lake, &before, &records).await;
+        assert_eq!((back[0], back[1], back[2] + back[3]), (2, 0, 2), "{changed}, back");
+    }
+}
+
+#[tokio::test]
+async fn columns_of_the_key_become_fractional_or_are_dropped() {
+    let (store, lake) = lake();
+    let wide = QUANTITY.replace("int64", "float64");
+    let catalogs =
+        [by_row(&[VISITOR, QUANTITY, PAGE]), by_row(&[VISITOR, &wide, PAGE]), by_row(&[VISITOR, &wide])];
+    let records = [r#"{"visitor":1,"quantity":2,"page":"a"}"#, r#"{"visitor":1,"quantity":2,"page":"b"}"#];
+    assert_eq!(counts(&lake, &catalogs[0], &records).await, [2, 2, 0, 0]);
+    let more = [records[0], records[1], r#"{"visitor":1,"quantity":1.5}"#];
+    assert_eq!(counts(&lake, &catalogs[1], &more).await, [3, 1, 0, 2]);
+    assert_eq!(rows(&lake, &catalogs[1]).await, ["1 1.5 ", "1 2.0 a", "1 2.0 b"]);
+    // Without the column, which stays in the table until it is rebuilt.
+    let lake = Lake::new(store, env(2));
+    assert_eq!(counts(&lake, &catalogs[2], &more).await, [3, 0, 0, 3]);
+    assert_eq!(rows(&lake, &catalogs[1]).await, ["1 1.5 ", "1 2.0 a", "1 2.0 b"]);
+    lake.rebuild(catalogs[2].contract("visit").unwrap(), |_| {}).await.unwrap();
+    assert_eq!(rows(&lake, &catalogs[2]).await, ["1 1.5", "1 2.0"]);
+    assert_eq!(counts(&lake, &catalogs[2], &more).await, [3, 0, 0, 3]);
+}
+
+/// Another identity is another set of rows, and the latest record is known by the present identity alone.
+#[tokio::test]
+async fn identities_that_change_are_refused() {
+    let latest = "identity = [\"page\"]\nkeep = { latest_by = [\"at\"] }";
+    let page = format!("{PAGE}required = true\n");
+    let (plain, lower) = (page.clone(), format!("{page}case = \"lower\"\n"));
+    for (before, after) in [
+        (by_row(&[VISITOR, PAGE]), catalog("identity = [\"visitor\"]", &[VISITOR, PAGE])),
+        (catalog(latest, &[AT, &plain]), catalog(latest, &[AT, &lower])),
+    ] {
+        let (_, lake) = self::lake();
+        let record = r#"{"visitor":1,"page":"NA","at":1}"#;
+        push(&lake, &before, &[record]).await.unwrap();
+        let error = push(&lake, &after, &[record]).await.unwrap_err();
         assert!(matches!(error, LakeError::IdentityChanged { .. }), "{error}");
     }
+}
+
+#[tokio::test]
+async fn types_that_do_not_fit_are_refused() {
     let other_type = catalog("identity = [\"visitor\"]", &[VISITOR, &PAGE.replace("string", "int64")]);
     let by_visitor = catalog("identity = [\"visitor\"]", &[VISITOR, PAGE]);
     let (_, lake) = self::lake();
@@ -429,16 +506,12 @@ async fn values_that_a_wider_type_would_change_stop_the_change() {
     let error = push(&lake, &after, &[r#"{"visitor":2,"quantity":1.5}"#]).await.unwrap_err().to_string();
     assert!(error.contains("column quantity is int64 in the table and float64 in the contract"), "{error}");
     assert_eq!(rows(&lake, &before).await, ["1 9007199254740993"]);
-    // A narrower type, and one that is part of the key.
-    for (before, after) in [
-        (catalog(BY_VISITOR, &[VISITOR, QUANTITY]), catalog(BY_VISITOR, &[VISITOR, &narrow(QUANTITY)])),
-        (by_row(&[VISITOR, QUANTITY]), by_row(&[VISITOR, &wide])),
-    ] {
-        let (_, lake) = self::lake();
-        push(&lake, &before, &[r#"{"visitor":1,"quantity":1}"#]).await.unwrap();
-        push(&lake, &after, &[r#"{"visitor":1,"quantity":1}"#]).await.unwrap_err();
-        assert_eq!(rows(&lake, &before).await, ["1 1"]);
-    }
+    // A narrower type.
+    let (_, lake) = self::lake();
+    let after = catalog(BY_VISITOR, &[VISITOR, &narrow(QUANTITY)]);
+    push(&lake, &before, &[r#"{"visitor":1,"quantity":1}"#]).await.unwrap();
+    push(&lake, &after, &[r#"{"visitor":1,"quantity":1}"#]).await.unwrap_err();
+    assert_eq!(rows(&lake, &before).await, ["1 1"]);
 }
 
 /// Another writer inserts under the older contract, or widens first, while the files are rewritten.

@@ -55,7 +55,18 @@ pub(crate) fn rows(contract: &Contract, values: &[i64]) -> RecordBatch {
 
 /// Cleans records of a dataset, and returns the rows of each contract.
 pub(crate) fn clean(catalog: &Arc<Catalog>, dataset: &str, records: &[&str]) -> Vec<CleanedRows> {
-    let mut cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    clean_beside(catalog, &[], dataset, records)
+}
+
+/// Like [`clean`], for a lake whose records these catalogs have cleaned.
+pub(crate) fn clean_beside(
+    catalog: &Arc<Catalog>,
+    history: &[Arc<Catalog>],
+    dataset: &str,
+    records: &[&str],
+) -> Vec<CleanedRows> {
+    let cleaner = RecordCleaner::new(catalog.clone(), "2022-10-19T11:00:00Z".parse().unwrap());
+    let mut cleaner = cleaner.with_keys_of_others(history);
     for (line, record) in (1..).zip(records) {
         let origin = RecordOrigin { source: "test", position: Position::Line(line), record_id: None };
         cleaner.push(record.as_bytes(), Some(dataset), &origin);
