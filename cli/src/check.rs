@@ -130,8 +130,8 @@ pub async fn compare(
         .map_err(|error| CliError::failed("the lake's contracts cannot be read", "").caused_by(error))?;
     let mut reports = Vec::new();
     for contract in catalog.contracts() {
-        let mut report = classify(lake, &history, contract).await?;
         let before = released.and_then(|released| released.contract(&contract.name));
+        let mut report = classify(lake, &history, before, contract).await?;
         let mistake = before.and_then(|before| find_version_mistake(before, contract));
         if let Some(why) = mistake.filter(|_| report.class != REFUSED) {
             report.class = REFUSED;
@@ -142,10 +142,11 @@ pub async fn compare(
     Ok(reports)
 }
 
-/// Compares a contract with the newest one of its dataset in the history, and asks the table.
+/// Compares a contract with the newest one of its dataset in the history, and asks the table. `released` is the one of the current release.
 async fn classify(
     lake: &Lake,
     history: &[Arc<Catalog>],
+    released: Option<&Arc<Contract>>,
     contract: &Arc<Contract>,
 ) -> Result<DatasetReport, CliError> {
     let report = |class, takes_rows, changes| DatasetReport {
@@ -171,7 +172,9 @@ async fn classify(
         let found = compare_contracts(before, contract);
         class = class.max(found.iter().map(|change| change.class).max());
         changes.extend(found.into_iter().map(Described::from));
-        if let Some(why) = find_version_mistake(before, contract) {
+        // After a rollback the contract in use has a lower version than others of the history.
+        let is_in_use = released.is_some_and(|released| released.has_same_meaning(contract));
+        if let Some(why) = find_version_mistake(before, contract).filter(|_| !is_in_use) {
             changes.push(Described::new(REFUSED, why));
             return Ok(report(REFUSED, refusal.is_none(), changes));
         }
@@ -214,7 +217,7 @@ pub fn find_newest<'a>(history: &'a [Arc<Catalog>], dataset: &str) -> Option<&'a
 
 /// What is wrong with the version of a changed contract.
 pub fn find_version_mistake(before: &Contract, contract: &Contract) -> Option<String> {
-    if before.hash() == contract.hash() || contract.version > before.version {
+    if before.has_same_meaning(contract) || contract.version > before.version {
         return None;
     }
     let (own, next) = (contract.version, before.version.saturating_add(1));

@@ -66,8 +66,6 @@ pub async fn run(args: RebuildArgs) -> Result<ExitCode, CliError> {
             "",
         ));
     }
-    // The catalog is kept with the lake, as by an insert: later contracts are compared with it.
-    lake.catalog_history().add(&**lake.store(), &catalog).await.map_err(|error| failed(error.into()))?;
     let pinned = lake.table(contract).pin().await.map_err(failed)?;
     let columns = contract.table_schema();
     let dropped = pinned.schema.fields().iter().map(|field| field.name().as_str());
@@ -80,7 +78,7 @@ pub async fn run(args: RebuildArgs) -> Result<ExitCode, CliError> {
     }
     let total = pinned.files.iter().map(|file| file.rows).sum::<Option<u64>>();
     let bar = console::progress("rebuild", Unit::Rows, total);
-    let done = lake.rebuild(contract, |rows| bar.set_position(rows)).await;
+    let done = lake.rebuild(&catalog, contract, |rows| bar.set_position(rows)).await;
     bar.finish_and_clear();
     let RebuildSummary { read, rows, duplicates, files_removed, files_added, version } =
         done.map_err(failed)?;

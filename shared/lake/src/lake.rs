@@ -123,7 +123,7 @@ impl Lake {
         compact::compact(&self.tables, catalog, dataset, limits).await
     }
 
-    /// Writes the table of `contract` again under it, for changes that an insert does not apply, and swaps the new files in with one commit.
+    /// Writes the table of `contract`, one of `catalog`, again under it, for changes that an insert does not apply, and swaps the new files in with one commit.
     /// `progress` is called with the rows read so far. Memory is bounded by the largest data file.
     ///
     /// # Errors
@@ -131,10 +131,11 @@ impl Lake {
     /// safe, and continues.
     pub async fn rebuild(
         &self,
+        catalog: &Arc<Catalog>,
         contract: &Arc<Contract>,
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<RebuildSummary, LakeError> {
-        rebuild::rebuild(&self.tables, contract, progress).await
+        rebuild::rebuild(&self.tables, catalog, contract, progress).await
     }
 
     /// Counts the quarantined records that are not resolved.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use object_store::ObjectStore;
 use object_store::prefix::PrefixStore;
-use pinlake_schema::{Contract, KEY_COLUMN};
+use pinlake_schema::{Catalog, Contract, KEY_COLUMN};
 
 use self::carry::Carrier;
 use self::staging::Progress;
@@ -49,6 +49,7 @@ pub struct RebuildSummary {
 /// See [`LakeError`].
 pub(crate) async fn rebuild(
     tables: &Tables,
+    catalog: &Arc<Catalog>,
     contract: &Arc<Contract>,
     progress: impl Fn(u64) + Send + Sync,
 ) -> Result<RebuildSummary, LakeError> {
@@ -68,12 +69,11 @@ pub(crate) async fn rebuild(
             return Err(refused("the lake has no table of it".to_owned()));
         };
         if done.is_outdated(&table, version).await? {
-            staging::remove(&*staged).await?;
             // What the handle has read of the copy is gone.
-            (done, copy) = (Progress::default(), open_copy());
+            (done, copy) = (Progress::begin(&*staged, version).await?, open_copy());
         }
         let files = table.data_files().await?;
-        carry_files(&table, &copy, &files, &pinned.schema, &mut done, (&*staged, version), &progress).await?;
+        carry_files(&table, &copy, &files, &pinned.schema, &mut done, &*staged, &progress).await?;
         if done.rejected > 0 {
             let (rejected, read) = (done.rejected, done.read);
             let example = done.example.clone().unwrap_or_default();
@@ -83,6 +83,10 @@ pub(crate) async fn rebuild(
                  contract, or change these rows first"
             )));
         }
+        // Each file of the table has become one of the copy.
+        while copy.merge_small_files(2).await? > 0 {}
+        // As before an insert: others recognise rows of the contract by the history.
+        tables.catalog_history.add(&*tables.store, catalog).await?;
         let Some(swapped) = table.swap_files(version, &copy, &folder).await? else { continue };
         let rows = copy.data_files().await?.iter().filter_map(|file| file.rows).sum();
         staging::remove(&*staged).await?;
@@ -119,7 +123,7 @@ async fn carry_files(
     files: &[DataFile],
     columns: &SchemaRef,
     done: &mut Progress,
-    (staged, version): (&dyn ObjectStore, u64),
+    staged: &dyn ObjectStore,
     progress: &(impl Fn(u64) + Send + Sync),
 ) -> Result<(), LakeError> {
     let carrier = Carrier::new(table.contract(), columns);
@@ -137,7 +141,7 @@ async fn carry_files(
             batches.push(carried.rows);
         }
         copy.insert(&batches).await?;
-        done.add(staged, &file.path, version).await?;
+        done.add(staged, &file.path).await?;
         progress(done.read);
     }
     Ok(())

@@ -606,6 +606,12 @@ impl Contract {
         &self.hash
     }
 
+    /// Whether both contracts make the same rows of the same files and messages, and keep them in the same partitions. They may differ in
+    /// descriptions and routes by name.
+    pub fn has_same_meaning(&self, other: &Contract) -> bool {
+        self.hash == other.hash && self.file == other.file && self.partition_by == other.partition_by
+    }
+
     /// The key epoch: 16 hexadecimal digits over everything that determines the key of a row. A table accepts only its own.
     pub fn identity_hash(&self) -> &str {
         &self.identity_hash

@@ -35,7 +35,7 @@ async fn rebuild(world: &Arc<World>, queue: &Arc<Queue>, dataset: &'static str) 
     let store = Store::open_lake(world, &process, queue);
     let lake = Lake::new(store, world.env()).with_key_bytes(world.scenario.key_bytes);
     world.log(|| format!("{dataset} is rebuilt"));
-    match process.invoke(world, TIME_LIMIT, lake.rebuild(contract, |_| {})).await {
+    match process.invoke(world, TIME_LIMIT, lake.rebuild(&catalog, contract, |_| {})).await {
         Some(Ok(done)) => {
             world.log(|| format!("{dataset} was rebuilt: {done:?}"));
             world.trace.count("rebuilds");

@@ -27,7 +27,7 @@ pub(super) fn name_copy(contract: &Contract) -> String {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     files: BTreeSet<String>,
-    /// The table's version when the first of them was read.
+    /// The table's version when the rebuild began.
     since: Option<u64>,
     pub read: u64,
     /// Rows that the contract does not accept, and one of them.
@@ -47,24 +47,31 @@ impl Progress {
         self.files.contains(path)
     }
 
+    /// Begins a rebuild of a version of the table. The version is stored before the copy has rows: a copy of unknown age may have rows that were
+    /// deleted since.
+    pub(super) async fn begin(staged: &dyn ObjectStore, version: u64) -> Result<Self, LakeError> {
+        remove(staged).await?;
+        let begun = Self { since: Some(version), ..Self::default() };
+        begun.store(staged).await?;
+        Ok(begun)
+    }
+
     /// Notes a file whose rows are in the copy.
-    pub(super) async fn add(
-        &mut self,
-        staged: &dyn ObjectStore,
-        path: &str,
-        version: u64,
-    ) -> Result<(), LakeError> {
+    pub(super) async fn add(&mut self, staged: &dyn ObjectStore, path: &str) -> Result<(), LakeError> {
         self.files.insert(path.to_owned());
-        self.since.get_or_insert(version);
+        self.store(staged).await
+    }
+
+    async fn store(&self, staged: &dyn ObjectStore) -> Result<(), LakeError> {
         let at = Path::from(PROGRESS);
-        let bytes = serde_json::to_vec(self).map_err(LakeError::encode(path))?;
+        let bytes = serde_json::to_vec(self).map_err(LakeError::encode(PROGRESS))?;
         staged.put(&at, bytes.into()).await.map_err(LakeError::store(&at))?;
         Ok(())
     }
 
-    /// Whether rows that were carried over may have changed or gone since. Merged files have the same rows.
+    /// Whether nothing was begun, or rows that were carried over may have changed or gone since. Merged files have the same rows.
     pub(super) async fn is_outdated(&self, table: &Table, version: u64) -> Result<bool, LakeError> {
-        let Some(since) = self.since else { return Ok(false) };
+        let Some(since) = self.since else { return Ok(true) };
         for version in since + 1..=version {
             let keeps_rows = table.read_commit(version).await?.is_some_and(|commit| {
                 commit.files_removed == 0 || commit.operation.as_deref() == Some(MERGE)

@@ -304,7 +304,7 @@ async fn columns_of_the_key_become_fractional_or_are_dropped() {
     let lake = Lake::new(store, env(2));
     assert_eq!(counts(&lake, &catalogs[2], &more).await, [3, 0, 0, 3]);
     assert_eq!(rows(&lake, &catalogs[1]).await, ["1 1.5 ", "1 2.0 a", "1 2.0 b"]);
-    lake.rebuild(catalogs[2].contract("visit").unwrap(), |_| {}).await.unwrap();
+    lake.rebuild(&catalogs[2], catalogs[2].contract("visit").unwrap(), |_| {}).await.unwrap();
     assert_eq!(rows(&lake, &catalogs[2]).await, ["1 1.5", "1 2.0"]);
     assert_eq!(counts(&lake, &catalogs[2], &more).await, [3, 0, 0, 3]);
 }
@@ -489,7 +489,7 @@ async fn a_derived_column_is_added_and_a_rebuild_computes_it() {
     assert_eq!(counts(&lake, &after, &[first, second]).await, [2, 0, 0, 2]);
     lake.table(after.contract("visit").unwrap()).merge_small_files(2).await.unwrap();
     assert_eq!(rows(&lake, &after).await, rows_after);
-    lake.rebuild(after.contract("visit").unwrap(), |_| {}).await.unwrap();
+    lake.rebuild(&after, after.contract("visit").unwrap(), |_| {}).await.unwrap();
     let rebuilt =
         ["1 2020-01-01 2020-01-01T23:59:59Z 2020", "2 2021-03-01 2021-03-01T00:00:00Z 2021", "3   "];
     assert_eq!(rows(&lake, &after).await, rebuilt);

@@ -146,14 +146,14 @@ async fn a_rebuild_partitions_a_table() {
     // Until then the table takes rows without partitions.
     push(&lake, &after, &RECORDS).await.unwrap();
     assert_eq!(files(&lake, &after).await.len(), 2);
-    lake.rebuild(after.contract("visit").unwrap(), |_| {}).await.unwrap();
+    lake.rebuild(&after, after.contract("visit").unwrap(), |_| {}).await.unwrap();
     let cold = Lake::new(store, env(2));
     let pinned = cold.table(after.contract("visit").unwrap()).pin().await.unwrap();
     assert_eq!(pinned.partition_columns, ["country", "day"], "in the order of the table's columns");
     assert_eq!((pinned.files.len(), rows(&cold, &after).await), (4, ROWS.map(str::to_owned).to_vec()));
     assert_eq!(push(&cold, &after, &RECORDS).await.unwrap().duplicates, 5);
     // And back.
-    cold.rebuild(before.contract("visit").unwrap(), |_| {}).await.unwrap();
+    cold.rebuild(&before, before.contract("visit").unwrap(), |_| {}).await.unwrap();
     let pinned = cold.table(before.contract("visit").unwrap()).pin().await.unwrap();
     assert_eq!(pinned.partition_columns, [""; 0]);
     assert_eq!((pinned.files.len(), rows(&cold, &before).await), (4, ROWS.map(str::to_owned).to_vec()));

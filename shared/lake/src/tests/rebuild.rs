@@ -37,7 +37,7 @@ async fn push(lake: &Lake, catalog: &Arc<Catalog>, records: &[&str]) -> Result<I
 }
 
 async fn rebuild(lake: &Lake, catalog: &Arc<Catalog>) -> Result<[u64; 3], LakeError> {
-    let done = lake.rebuild(catalog.contract("visit").unwrap(), |_| {}).await?;
+    let done = lake.rebuild(catalog, catalog.contract("visit").unwrap(), |_| {}).await?;
     Ok([done.read, done.rows, done.duplicates])
 }
 
@@ -335,4 +335,28 @@ async fn numbers_become_the_decimals_that_they_are_written_as() {
     assert_eq!(rows(&lake, &after).await[1], "1 1.100000000000000000");
     let narrow = catalog("", &[ID, &SIZE.replace("float64", "decimal(38,2)")]);
     assert!(rebuild(&lake, &narrow).await.is_err(), "-0.001 has no such decimal");
+}
+
+/// A rebuild that stopped before it noted the files of its copy does not bring rows back that were deleted since.
+#[tokio::test]
+async fn rows_that_are_deleted_after_an_interruption_stay_deleted() {
+    let keep = "identity = [\"id\"]\nkeep = { latest_by = [\"size\"], delete_when = { op = \"d\" } }";
+    let (before, after) = (catalog(keep, &[ID, PAGE, SIZE]), catalog_of_version(2, keep, &[ID, SIZE]));
+    for steps in 0..12 {
+        let inner = Arc::new(InMemory::new());
+        push(&Lake::new(inner.clone(), env(1)), &before, &[r#"{"id":1,"size":1}"#]).await.unwrap();
+        let config = object_store::throttle::ThrottleConfig {
+            wait_put_per_call: std::time::Duration::from_millis(1),
+            ..Default::default()
+        };
+        let store = Arc::new(object_store::throttle::ThrottledStore::new((*inner).fork(), config));
+        let time = std::time::Duration::from_micros(1200 * steps);
+        let stopped = tokio::time::timeout(time, rebuild(&Lake::new(store.clone(), env(2)), &after)).await;
+        let lake = Lake::new(store.clone(), env(3));
+        push(&lake, &before, &[r#"{"id":1,"size":2,"op":"d"}"#]).await.unwrap();
+        if stopped.is_err() {
+            rebuild(&Lake::new(store.clone(), env(4)), &after).await.unwrap();
+        }
+        assert!(rows(&Lake::new(store, env(5)), &after).await.is_empty(), "{steps}");
+    }
 }
