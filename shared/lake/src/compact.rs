@@ -353,8 +353,12 @@ mod tests {
     use pinlake_landing::source::RecordSource;
 
     fn catalog(null: &str) -> Arc<Catalog> {
+        catalog_by("identity = [\"visitor\"]", null)
+    }
+
+    fn catalog_by(identity: &str, null: &str) -> Arc<Catalog> {
         let text = format!(
-            "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\nidentity = [\"visitor\"]\n\
+            "name = \"visit\"\nversion = 1\ndescription = \"One row a visit.\"\n{identity}\n\
              [route]\nshape = [\"visitor\"]\n[[column]]\nname = \"visitor\"\ntype = \"int64\"\nrequired = true\n\
              [[column]]\nname = \"page\"\ntype = \"string\"\nnull = [{null}]\n"
         );
@@ -362,6 +366,17 @@ mod tests {
     }
 
     async fn deliver(store: &dyn ObjectStore, catalog: &Arc<Catalog>, sequence: u64, lines: &str) {
+        deliver_by(store, &CatalogHistory::default(), catalog, sequence, lines).await;
+    }
+
+    /// Delivers by a cleaner that has this history.
+    async fn deliver_by(
+        store: &dyn ObjectStore,
+        history: &CatalogHistory,
+        catalog: &Arc<Catalog>,
+        sequence: u64,
+        lines: &str,
+    ) {
         let records = [RawRecord {
             key: format!("visit/r{sequence}/0"),
             sequence: sequence.to_string(),
@@ -371,7 +386,7 @@ mod tests {
         let source = RecordSource::from_path_segments("events", "shardId-0");
         let batch = RawBatch { source: &source, records: &records };
         let raw = raw::put(store, &batch.id().unwrap(), &records).await.unwrap();
-        land_rows(store, &CatalogHistory::default(), catalog, batch, &raw).await.unwrap();
+        land_rows(store, history, catalog, batch, &raw).await.unwrap();
     }
 
     #[tokio::test]
@@ -477,6 +492,29 @@ mod tests {
             rows.next().unwrap().unwrap().column(1).is_null(0),
             "the null marker of the newer contract applies"
         );
+    }
+
+    #[tokio::test]
+    async fn records_are_cleaned_again_for_keys_that_their_cleaner_did_not_know_of() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let (before, after) = (catalog_by("", "\"-\""), catalog_by("", "\"unknown\""));
+        // A cleaner with the new contract lists the history before one with the old contract has landed anything.
+        let early = CatalogHistory::default();
+        deliver_by(&*store, &early, &after, 1, "{\"visitor\": 1, \"page\": \"a\"}").await;
+        let lake = Lake::new(store.clone(), env(1));
+        lake.compact(&after, "visit", CompactionLimits::default()).await.unwrap();
+        let record = "{\"visitor\": 2, \"page\": \"unknown\"}";
+        deliver(&*store, &before, 2, record).await;
+        Lake::new(store.clone(), env(2))
+            .compact(&before, "visit", CompactionLimits::default())
+            .await
+            .unwrap();
+
+        deliver_by(&*store, &early, &after, 3, record).await;
+        let lake = Lake::new(store.clone(), env(3));
+        let done = lake.compact(&after, "visit", CompactionLimits::default()).await.unwrap();
+        assert_eq!((done.cleaned_again, done.inserted, done.duplicates, done.failed), (1, 0, 1, 0));
+        assert!(object::list(&*store, None, 10).await.unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StructArray, new_empty_a
 use arrow::compute::{
     CastOptions, FilterBuilder, FilterPredicate, cast, cast_with_options, filter_record_batch,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
@@ -176,6 +176,14 @@ impl Rows {
         })
     }
 
+    /// A copy of the selected rows.
+    pub(crate) fn to_batch(&self) -> Result<RecordBatch, ArrowError> {
+        match &self.filter {
+            Some((mask, _)) => filter_record_batch(&self.batch, mask),
+            None => Ok(self.batch.clone()),
+        }
+    }
+
     fn schema(&self) -> &Schema {
         self.batch.schema_ref()
     }
@@ -199,7 +207,7 @@ impl From<RecordBatch> for Rows {
     }
 }
 
-/// Encodes `rows`, whose keys are of `epoch`, as one Parquet file.
+/// Encodes `rows`, whose keys are of `epoch`, as one Parquet file. They are sorted by the columns `sorted_by`.
 ///
 /// # Errors
 /// If there are no rows, or Arrow or Parquet cannot encode them.
@@ -207,6 +215,7 @@ pub(crate) fn encode(
     dataset: &str,
     rows: &[Rows],
     epoch: KeyEpoch,
+    sorted_by: &[String],
     stats_columns: &[ColumnName],
     schema: &StructType,
 ) -> Result<EncodedFile, LakeError> {
@@ -214,7 +223,8 @@ pub(crate) fn encode(
     let statistics =
         first.schema().fields().iter().map(|field| ColumnStatistics::new(field, stats_columns, schema));
     let mut statistics: Vec<_> = statistics.collect();
-    let bytes = encode_parquet(rows, epoch, &mut statistics).map_err(LakeError::encode(dataset))?;
+    let bytes =
+        encode_parquet(rows, epoch, sorted_by, &mut statistics).map_err(LakeError::encode(dataset))?;
     let stats = statistics::finish_file(statistics).map_err(LakeError::delta(dataset))?;
     Ok(EncodedFile { bytes: bytes.into(), stats })
 }
@@ -222,6 +232,7 @@ pub(crate) fn encode(
 fn encode_parquet(
     rows: &[Rows],
     epoch: KeyEpoch,
+    sorted_by: &[String],
     statistics: &mut [ColumnStatistics],
 ) -> Result<Vec<u8>, ParquetError> {
     let schema = rows[0].batch.schema();
@@ -232,7 +243,9 @@ fn encode_parquet(
     for column in find_columns_without_repetition(&rows[0])? {
         properties = properties.set_column_dictionary_enabled(column, false);
     }
-    for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {
+    let is_unsorted_text =
+        |field: &&FieldRef| field.data_type() == &DataType::Utf8 && !sorted_by.contains(field.name());
+    for field in schema.fields().iter().filter(is_unsorted_text) {
         // The log has the minimum and the maximum of the file. Finding them for each page costs as much as encoding the
         // texts, and rarely lets a reader skip a page.
         let column = ColumnPath::from(field.name().as_str());
@@ -362,7 +375,7 @@ mod tests {
 
     fn encode_rows(rows: &[Rows]) -> Bytes {
         let schema: StructType = rows[0].schema().try_into_kernel().unwrap();
-        encode("x", rows, KeyEpoch::parse("0123456789abcdef").unwrap(), &[], &schema).unwrap().bytes
+        encode("x", rows, KeyEpoch::parse("0123456789abcdef").unwrap(), &[], &[], &schema).unwrap().bytes
     }
 
     #[test]

@@ -55,6 +55,7 @@
 //! # Ok::<(), String>(()) }).unwrap();
 //! ```
 
+mod clustering;
 mod commit;
 mod compact;
 mod data_file;

@@ -105,6 +105,13 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
             what: "other records are no data; rows from before stay".to_owned(),
         });
     }
+    if old.cluster_by != new.cluster_by {
+        changes.push(Change {
+            column: None,
+            class: ChangeClass::Compatible,
+            what: "rows are sorted by other columns in files that are written from now on".to_owned(),
+        });
+    }
     // Their rows are found by the key under the present contract alone: see `has_key_of_its_own`.
     let keeps_latest = old.keep.is_some() || new.keep.is_some();
     for column in &new.columns {

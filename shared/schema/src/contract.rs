@@ -52,6 +52,8 @@ pub struct Contract {
     pub keep: Option<KeepLatest>,
     /// The columns by whose values a new table is partitioned.
     pub partition_by: Vec<String>,
+    /// The columns by which the rows of a data file are sorted.
+    pub cluster_by: Vec<String>,
     /// The table's columns, in order.
     pub columns: Vec<Column>,
     broken: Option<Arc<BrokenContract>>,
@@ -499,6 +501,7 @@ pub(crate) struct ContractDeclaration {
     pub(crate) identity: Identity,
     pub(crate) keep: Option<KeepLatest>,
     pub(crate) partition_by: Vec<String>,
+    pub(crate) cluster_by: Vec<String>,
     pub(crate) columns: Vec<Column>,
 }
 
@@ -527,6 +530,7 @@ impl Contract {
             identity,
             keep,
             partition_by,
+            cluster_by,
             columns,
         } = declared;
         if keep.as_ref().is_some_and(|keep| !keep.delete_when.is_empty()) {
@@ -545,6 +549,7 @@ impl Contract {
             identity,
             keep,
             partition_by,
+            cluster_by,
             broken: None,
             top_level_fields,
             columns,
@@ -579,6 +584,7 @@ impl Contract {
             identity: Identity::Row,
             keep: None,
             partition_by: Vec::new(),
+            cluster_by: Vec::new(),
             columns: Vec::new(),
         };
         Contract { broken: Some(broken), top_level_fields, ..Contract::new(declared) }

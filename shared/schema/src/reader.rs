@@ -2,6 +2,7 @@
 //!
 //! A file is read as a tree of values with positions, not through serde, which would stop at the first error and could not suggest a fix.
 
+mod cluster_by;
 mod column_rules;
 mod derive;
 mod field_rules;
@@ -226,13 +227,14 @@ fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
     spanned.into_iter().map(|item| item.value).collect()
 }
 
-const CONTRACT_KEYS: [&str; 12] = [
+const CONTRACT_KEYS: [&str; 13] = [
     "name",
     "version",
     "description",
     "identity",
     "keep",
     "partition_by",
+    "cluster_by",
     "null",
     "rest",
     "route",
@@ -406,6 +408,10 @@ fn parse_contract<'a>(
         true => partition_by::parse(document, &columns, is_quarantine, diagnostics),
         false => Vec::new(),
     };
+    let cluster_by = match complete {
+        true => cluster_by::parse(document, &columns, &partition_by, is_quarantine, diagnostics),
+        false => Vec::new(),
+    };
     let version = version.and_then(|version| u32::try_from(version.value).ok()).filter(|_| complete);
     let (file, text) = (diagnostics.file, diagnostics.text);
     let content = match (&name, version) {
@@ -420,6 +426,7 @@ fn parse_contract<'a>(
                 identity,
                 keep,
                 partition_by,
+                cluster_by,
                 columns,
             })
         }

@@ -55,7 +55,8 @@ impl KernelTable {
         let columns = context.physical_data_schema();
         let epoch = KeyEpoch::parse("0123456789abcdef").unwrap();
         let file =
-            data_file::encode("test", &[row.into()], epoch, state.stats_columns(), columns.as_ref()).unwrap();
+            data_file::encode("test", &[row.into()], epoch, &[], state.stats_columns(), columns.as_ref())
+                .unwrap();
         let location = Url::parse(MIRROR).unwrap().join(path).unwrap();
         let meta = FileMeta { location, last_modified: 0, size: file.bytes.len() as u64 };
         let metadata = DataFileMetadata::new(meta, file.stats);

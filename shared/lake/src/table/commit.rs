@@ -14,6 +14,7 @@ use url::Url;
 
 use super::evolve::RewrittenFiles;
 use super::{CachedState, IDENTITY_PROPERTY, Table};
+use crate::clustering::sort_rows;
 use crate::commit::{PutOutcome, put_log_entry};
 use crate::data_file::{self, EncodedFile, Rows};
 use crate::error::LakeError;
@@ -233,15 +234,21 @@ impl Table {
         let state = log.write_state()?;
         let context = log.write_context(&state, partition)?;
         let schema = context.physical_data_schema();
-        let stored: Vec<Rows>;
-        let rows = if partition.is_empty() {
-            rows
-        } else {
-            let stripped = rows.iter().map(|rows| rows.without_columns(partition));
-            stored = stripped.collect::<Result<_, _>>().map_err(LakeError::encode(dataset))?;
-            &stored
-        };
-        let file = data_file::encode(dataset, rows, keys.epoch, state.stats_columns(), schema.as_ref())?;
+        let stripped: Vec<Rows>;
+        let mut rows = rows;
+        if !partition.is_empty() {
+            let own = rows.iter().map(|rows| rows.without_columns(partition));
+            stripped = own.collect::<Result<_, _>>().map_err(LakeError::encode(dataset))?;
+            rows = &stripped;
+        }
+        let sorted_by = &self.contract.cluster_by;
+        let sorted: Vec<Rows>;
+        if !sorted_by.is_empty() {
+            sorted = sort_rows(rows, sorted_by).map_err(LakeError::encode(dataset))?;
+            rows = &sorted;
+        }
+        let stats_columns = state.stats_columns();
+        let file = data_file::encode(dataset, rows, keys.epoch, sorted_by, stats_columns, schema.as_ref())?;
         let name = format!("part-{}.parquet", self.env.rng.id());
         let path = choose_folder(&context).join(&name).map_err(LakeError::encode(dataset))?;
         let path = context.resolve_file_path(&path).map_err(LakeError::delta(dataset))?;

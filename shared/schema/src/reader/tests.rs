@@ -508,6 +508,25 @@ fn partition_columns_are_checked() {
 }
 
 #[test]
+fn columns_of_clusters_are_checked() {
+    let with = |keys: &str| VISIT.replacen("[route]", &format!("{keys}\n[route]"), 1);
+    let catalog =
+        catalog(&[("visit.toml", &with("cluster_by = [\"at\", \"page\"]"))]).expect("a valid contract");
+    assert_eq!(catalog.contract("visit").expect("the contract is in the catalog").cluster_by, ["at", "page"]);
+    for (keys, expected) in [
+        (
+            "cluster_by = [\"visiter\"]",
+            "cluster_by names `visiter`, which is not a column | did you mean `visitor`?",
+        ),
+        ("partition_by = [\"visitor\"]\ncluster_by = [\"visitor\"]", "column `visitor` is in `partition_by`"),
+        ("cluster_by = [\"place\"]", "by which rows are not sorted"),
+    ] {
+        let found = error_messages(&[("visit.toml", &with(keys))]);
+        assert!(found.iter().any(|error| error.contains(expected)), "{keys}: {found:#?}");
+    }
+}
+
+#[test]
 fn rules_of_values_are_checked() {
     const PAGE: &str = "remove_prefix = \"/\"";
     for (from, to, expected) in [
