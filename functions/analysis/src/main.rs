@@ -50,8 +50,7 @@ async fn main() -> Result<(), Error> {
         if let Some(taken) = deployment.refresh(take).await {
             (analysis.catalog, analysis.queries) = taken;
         }
-        let problems = deployment.count_problems() as f64;
-        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
+        metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
         let summary =
             analysis.handle(&event.payload).await.inspect_err(|error| tracing::error!(%error, "run failed"));
         let values = match &summary {

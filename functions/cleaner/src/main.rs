@@ -40,8 +40,7 @@ async fn main() -> Result<(), Error> {
         if let Some(catalog) = deployment.refresh(|new| Ok::<_, Infallible>(new.catalog.clone())).await {
             cleaner.catalog = catalog;
         }
-        let problems = deployment.count_problems() as f64;
-        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
+        metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
         let outcome = cleaner.handle(event.payload.0).await?;
         if let Some(queue) = &trigger_queue {
             trigger_compactor(queue, &outcome).await;

@@ -82,8 +82,7 @@ async fn serve() -> Result<(), Error> {
         if let Some(catalog) = deployment.refresh(|new| Ok::<_, Infallible>(new.catalog.clone())).await {
             compactor.catalog = catalog;
         }
-        let problems = deployment.count_problems() as f64;
-        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
+        metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
         let outcome = compactor.handle(event.payload.0, remaining_time(&event.context)).await;
         measure(&metrics, &env, &outcome);
         Ok::<_, Infallible>(outcome.response)
