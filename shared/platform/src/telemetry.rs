@@ -178,7 +178,10 @@ mod tests {
                 tracing::trace!(target: "report::app", "of a function");
             });
             let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-            assert!(log.contains("theirs") && log.contains("of a library") && !log.contains("payload"), "{log}");
+            assert!(
+                log.contains("theirs") && log.contains("of a library") && !log.contains("payload"),
+                "{log}"
+            );
             assert_eq!(log.contains("of a function"), filter == "trace", "{log}");
         }
     }

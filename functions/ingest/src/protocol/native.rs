@@ -9,9 +9,9 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::compact::{Discard, Reader};
 use crate::endpoint::{CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
+use crate::json_reader::{Discard, JsonReader};
 use crate::openapi;
 use crate::packing::{LineSink as _, PackedRequest, Packer};
 use crate::protocol::cloudevents;
@@ -122,29 +122,30 @@ fn starts_with_complete_line(text: &[u8]) -> bool {
     let Some(end) = memchr::memchr(b'\n', text) else {
         return false;
     };
-    let mut reader = Reader::new(&text[..end]);
-    reader.value(&mut Discard).is_ok() && reader.end().is_ok()
+    let mut reader = JsonReader::new(&text[..end]);
+    reader.copy_value(&mut Discard).is_ok() && reader.expect_end().is_ok()
 }
 
 fn decode_value(text: &[u8], packer: &mut Packer<'_>) -> Result<(), ParseError> {
-    let mut reader = Reader::new(text);
+    let mut reader = JsonReader::new(text);
     if reader.peek() == Some(b'[') {
-        reader.elements(|reader| packer.add_line(|line| Ok::<(), ParseError>(reader.value(line)?)))?;
+        reader
+            .read_elements(|reader| packer.add_line(|line| Ok::<(), ParseError>(reader.copy_value(line)?)))?;
     } else {
-        packer.add_line(|line| Ok::<(), ParseError>(reader.value(line)?))?;
+        packer.add_line(|line| Ok::<(), ParseError>(reader.copy_value(line)?))?;
     }
-    Ok(reader.end()?)
+    Ok(reader.expect_end()?)
 }
 
 fn decode_lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), ParseError> {
     let mut start = 0;
     for end in memchr::memchr_iter(b'\n', text).chain([text.len()]) {
-        let mut reader = Reader::new(&text[start..end]);
+        let mut reader = JsonReader::new(&text[start..end]);
         if reader.peek().is_some() {
             packer.add_line(|out| {
                 reader
-                    .value(out)
-                    .and_then(|()| reader.end())
+                    .copy_value(out)
+                    .and_then(|()| reader.expect_end())
                     .map_err(|malformed| ParseError::from(malformed.shifted(start)))
             })?;
         }
@@ -214,7 +215,7 @@ pub(super) fn error_code(error: &ApiError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compact::Position;
+    use crate::json_reader::Position;
 
     fn records(text: &str, framing: Framing) -> Result<Vec<String>, ApiError> {
         let packed = decode_body(text.as_bytes(), framing, Packer::new(Some("pin"), "r"))?;

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 
 use super::native;
-use crate::compact::Malformed;
 use crate::endpoint::{Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::ApiError;
+use crate::json_reader::Malformed;
 use crate::packing::{PackedRequest, Packer};
 use crate::response::ApiResponse;
 
