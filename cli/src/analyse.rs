@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pinlake_analytics::lake::{analyse, analyse_as_of};
-use pinlake_analytics::{Dialect, Limits, QuerySet, Results};
+use pinlake_analytics::{Dialect, QueryLimits, QuerySet, Results};
 use pinlake_lake::AsOf;
 use pinlake_platform::location::Location;
 use pinlake_report::Answer;
@@ -95,6 +95,6 @@ pub async fn read_queries(lake: &str, given: Option<&Path>) -> Result<QuerySet, 
 }
 
 /// The limits of a run with `--memory`, in MiB.
-pub fn limits(memory: u32) -> Limits {
-    Limits { memory: (memory as usize) << 20, ..Limits::default() }
+pub fn limits(memory: u32) -> QueryLimits {
+    QueryLimits { memory: (memory as usize) << 20, ..QueryLimits::default() }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use pinlake_clean::record_reader::Limits;
+use pinlake_clean::record_reader::ReadLimits;
 use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
 use pinlake_env::{Clock, SystemClock};
 use pinlake_files::load::{BucketLoader, DatasetSummary, FileSummary, LoadError, Loader, QuarantinedFile};
@@ -104,7 +104,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let lake = Arc::new(lake::create(&args.lake).await?);
     // The total size of a bucket is not known before the listing ends.
     let total = addresses.is_empty().then(|| files.iter().map(|file| file.size).sum());
-    let sandbox = Sandbox::from_current_exe(Limits::default(), PARQUET_BOUNDS)
+    let sandbox = Sandbox::from_current_exe(ReadLimits::default(), PARQUET_BOUNDS)
         .map_err(|error| CliError::failed("cannot find the path of this program", "").caused_by(error))?;
     let mut load = Load {
         loader: Loader::new(lake, catalog.clone(), SystemClock.now()),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_analytics::lake::analyse;
-use pinlake_analytics::{Dialect, Limits, QueryResult, QuerySet, Results};
+use pinlake_analytics::{Dialect, QueryLimits, QueryResult, QuerySet, Results};
 use serde_json::{Value, json};
 
 use crate::console;
@@ -170,7 +170,9 @@ impl Selection {
             .map_err(|error| failed(error.into()))?;
         let catalog = lake::catalog_to_read(&self.lake, None).await?;
         let lake = lake::open(&self.lake).await?;
-        analyse(&lake, &catalog, &queries, &Limits::default()).await.map_err(|error| failed(error.into()))
+        analyse(&lake, &catalog, &queries, &QueryLimits::default())
+            .await
+            .map_err(|error| failed(error.into()))
     }
 }
 

@@ -8,7 +8,7 @@ use analysis::results_table::DynamoResults;
 use analysis::{Analysis, RunSummary};
 use aws_config::SdkConfig;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use pinlake_analytics::{AnalyticsError, Dialect, Limits, QuerySet};
+use pinlake_analytics::{AnalyticsError, Dialect, QueryLimits, QuerySet};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_platform::deployment::{Deployed, Deployment};
@@ -67,7 +67,7 @@ async fn main() -> Result<(), Error> {
 fn choose_engine(config: &SdkConfig, env: &Env) -> Result<(Engine, Dialect), Error> {
     // Lambda sets the memory in MB (Lambda Developer Guide, "Using Lambda environment variables").
     let memory = settings::parse_or("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1024_usize)? << 20;
-    let limits = Limits { memory: memory / QUERY_SHARE, ..Limits::default() };
+    let limits = QueryLimits { memory: memory / QUERY_SHARE, ..QueryLimits::default() };
     let Some(workgroup) = settings::optional("PINLAKE_ATHENA_WORKGROUP") else {
         return Ok((Engine::Local(limits), Dialect::Shared));
     };

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use cleaner::event::SourceEvent;
-use cleaner::{Cleaner, Outcome};
+use cleaner::{Cleaner, InvocationSummary};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_env::Env;
 use pinlake_landing::catalog_history::CatalogHistory;
@@ -41,19 +41,19 @@ async fn main() -> Result<(), Error> {
             cleaner.catalog = catalog;
         }
         metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
-        let outcome = cleaner.handle(event.payload.0).await?;
+        let summary = cleaner.handle(event.payload.0).await?;
         if let Some(queue) = &trigger_queue {
-            trigger_compactor(queue, &outcome).await;
+            trigger_compactor(queue, &summary).await;
         }
-        measure(&metrics, &env, &outcome);
-        Ok::<_, Error>(outcome.response)
+        measure(&metrics, &env, &summary);
+        Ok::<_, Error>(summary.response)
     }))
     .await
 }
 
 /// Triggers the compactor for the datasets that have landed.
-async fn trigger_compactor(queue: &SqsTriggerQueue, outcome: &Outcome) {
-    let datasets: Vec<String> = outcome.landed_datasets().into_iter().map(str::to_owned).collect();
+async fn trigger_compactor(queue: &SqsTriggerQueue, summary: &InvocationSummary) {
+    let datasets: Vec<String> = summary.landed_datasets().into_iter().map(str::to_owned).collect();
     if datasets.is_empty() {
         return;
     }
@@ -62,8 +62,8 @@ async fn trigger_compactor(queue: &SqsTriggerQueue, outcome: &Outcome) {
     }
 }
 
-fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
-    for count in outcome.landed.iter().flat_map(|landed| &landed.counts) {
+fn measure(metrics: &Metrics, env: &Env, summary: &InvocationSummary) {
+    for count in summary.landed.iter().flat_map(|landed| &landed.counts) {
         let values = [
             (metric::RECORDS, count.read as f64),
             (metric::QUARANTINED, count.quarantined as f64),
@@ -72,6 +72,6 @@ fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
         ];
         metrics.emit(env.clock.now(), count.dataset.as_deref(), &values);
     }
-    let failed = outcome.response.batch_item_failures.len() as f64;
+    let failed = summary.response.batch_item_failures.len() as f64;
     metrics.emit(env.clock.now(), None, &[(metric::SHARDS_FAILED, failed)]);
 }

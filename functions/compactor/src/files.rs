@@ -19,7 +19,7 @@ use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
-use pinlake_clean::record_reader::{FileContract, Limits, ReadError, ReadOptions, RecordReader};
+use pinlake_clean::record_reader::{FileContract, ReadError, ReadLimits, ReadOptions, RecordReader};
 use pinlake_clean::{MAX_RECORD_BYTES, Reason};
 use pinlake_env::Env;
 use pinlake_files::attempt::{Attempt, AttemptedFile, Attempts, MAX_FAILURES};
@@ -48,7 +48,7 @@ const GROUP_BYTES: u64 = 16 << 20;
 /// Maximum bytes of a file after decompression, or of its records.
 const MAX_UNPACKED_BYTES: u64 = 4 << 30;
 /// Limits of reading a file in a function with 2 GB of memory.
-const LIMITS: Limits = Limits {
+const LIMITS: ReadLimits = ReadLimits {
     max_record_bytes: 16 << 20,
     max_ratio: 200,
     free_unpacked_bytes: 256 << 20,

@@ -69,7 +69,7 @@ pub struct Compactor<Q> {
 
 /// What an invocation did.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct InvocationSummary {
     /// Response to Lambda: the messages to deliver again.
     pub response: SqsBatchResponse,
     /// Compactions by dataset.
@@ -90,8 +90,8 @@ enum Job {
 
 impl<Q: TriggerQueue> Compactor<Q> {
     /// Does the work that the messages ask for, in at most `time`.
-    pub async fn handle(&self, event: SqsEvent, time: Duration) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub async fn handle(&self, event: SqsEvent, time: Duration) -> InvocationSummary {
+        let mut summary = InvocationSummary::default();
         let start = Instant::now();
         let is_retry = event.records.iter().any(is_even_delivery);
         let messages: Vec<(String, Vec<Job>)> = event
@@ -115,20 +115,20 @@ impl<Q: TriggerQueue> Compactor<Q> {
         if files_first {
             let deadlines =
                 Deadlines { has_time: any, soft: start + time / 2, hard: start + time * 3 / 4 + FILE_GRACE };
-            self.ingest_files(&messages, deadlines, &mut outcome).await;
+            self.ingest_files(&messages, deadlines, &mut summary).await;
         }
         let until = if has_files && !files_first { start + time / 2 } else { end };
-        self.compact(datasets, until, &mut outcome).await;
+        self.compact(datasets, until, &mut summary).await;
         if has_files && !files_first {
             let deadlines = Deadlines { has_time: any, soft: start + time * 3 / 4, hard: end + FILE_GRACE };
-            self.ingest_files(&messages, deadlines, &mut outcome).await;
+            self.ingest_files(&messages, deadlines, &mut summary).await;
         }
         // Compacts what the files have landed, as far as time allows.
-        if let Some(Ok(taken)) = &outcome.files {
-            self.compact(taken.datasets.clone(), end, &mut outcome).await;
+        if let Some(Ok(taken)) = &summary.files {
+            self.compact(taken.datasets.clone(), end, &mut summary).await;
         }
-        let more: Vec<String> = datasets_where(&outcome, |done| matches!(done, Ok(done) if done.more));
-        let mut failed = datasets_where(&outcome, Result::is_err);
+        let more: Vec<String> = datasets_where(&summary, |done| matches!(done, Ok(done) if done.more));
+        let mut failed = datasets_where(&summary, Result::is_err);
         if !more.is_empty()
             && let Err(error) = self.trigger_queue.send(Trigger::Datasets(more.clone()).to_body()).await
         {
@@ -136,7 +136,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
             tracing::error!(%error, "cannot send a trigger for the remaining work");
             failed.extend(more);
         }
-        let files = self.continue_files(&outcome).await;
+        let files = self.continue_files(&summary).await;
         for (id, jobs) in messages {
             let mut is_failed = false;
             for job in jobs {
@@ -155,14 +155,14 @@ impl<Q: TriggerQueue> Compactor<Q> {
                 };
             }
             if is_failed {
-                outcome.response.add_failure(id);
+                summary.response.add_failure(id);
             }
         }
-        outcome
+        summary
     }
 
     /// Compacts these datasets, until the time `until` at most.
-    async fn compact(&self, datasets: BTreeSet<String>, until: Instant, outcome: &mut Outcome) {
+    async fn compact(&self, datasets: BTreeSet<String>, until: Instant, summary: &mut InvocationSummary) {
         let time = until.saturating_duration_since(Instant::now());
         // Each dataset has an equal share of the time, so that a large one does not delay the others.
         let share = time / u32::try_from(datasets.len().max(1)).unwrap_or(u32::MAX);
@@ -176,13 +176,13 @@ impl<Q: TriggerQueue> Compactor<Q> {
                 }
                 Err(error) => tracing::error!(dataset, %error, "not compacted"),
             }
-            let compacted = match (outcome.compacted.remove(&dataset), compacted) {
+            let compacted = match (summary.compacted.remove(&dataset), compacted) {
                 (Some(Ok(before)), Ok(now)) => Ok(add(before, now)),
                 // The messages of a dataset that failed once are delivered again.
                 (Some(Err(error)), _) | (_, Err(error)) => Err(error),
                 (None, now) => now,
             };
-            outcome.compacted.insert(dataset, compacted);
+            summary.compacted.insert(dataset, compacted);
         }
     }
 
@@ -190,7 +190,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
         &self,
         messages: &[(String, Vec<Job>)],
         deadlines: Deadlines,
-        outcome: &mut Outcome,
+        summary: &mut InvocationSummary,
     ) {
         let Some(files) = self.files.as_ref() else { return };
         let (mut inbox, mut announced) = (false, Vec::new());
@@ -206,12 +206,12 @@ impl<Q: TriggerQueue> Compactor<Q> {
             Ok(taken) => tracing::info!(?taken, "files ingested"),
             Err(error) => tracing::error!(%error, "files not ingested, they will be tried again"),
         }
-        outcome.files = Some(taken);
+        summary.files = Some(taken);
     }
 
     /// Sends triggers for the files that were not finished in time, and returns the jobs that failed.
-    async fn continue_files(&self, outcome: &Outcome) -> FailedFileJobs {
-        let taken = match &outcome.files {
+    async fn continue_files(&self, summary: &InvocationSummary) -> FailedFileJobs {
+        let taken = match &summary.files {
             None => return FailedFileJobs::default(),
             Some(Err(_)) => return FailedFileJobs { inbox: true, all: true, these: Vec::new() },
             Some(Ok(taken)) => taken,
@@ -328,10 +328,10 @@ struct FailedFileJobs {
 
 /// Returns the datasets whose compaction meets `predicate`.
 fn datasets_where(
-    outcome: &Outcome,
+    summary: &InvocationSummary,
     predicate: impl Fn(&Result<CompactionSummary, LakeError>) -> bool,
 ) -> Vec<String> {
-    let found = outcome.compacted.iter().filter(|(_, compacted)| predicate(compacted));
+    let found = summary.compacted.iter().filter(|(_, compacted)| predicate(compacted));
     found.map(|(dataset, _)| dataset.clone()).collect()
 }
 

@@ -9,7 +9,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use chrono::{DateTime, Utc};
 use compactor::aws::S3Buckets;
 use compactor::files::{self, Files, FilesSummary, MAX_FILE_BYTES, Steps};
-use compactor::{Compactor, Outcome};
+use compactor::{Compactor, InvocationSummary};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use pinlake_clean::record_reader::sandbox;
 use pinlake_env::{Clock, Env, SystemClock};
@@ -83,9 +83,9 @@ async fn serve() -> Result<(), Error> {
             compactor.catalog = catalog;
         }
         metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
-        let outcome = compactor.handle(event.payload.0, remaining_time(&event.context)).await;
-        measure(&metrics, &env, &outcome);
-        Ok::<_, Infallible>(outcome.response)
+        let summary = compactor.handle(event.payload.0, remaining_time(&event.context)).await;
+        measure(&metrics, &env, &summary);
+        Ok::<_, Infallible>(summary.response)
     }))
     .await
 }
@@ -101,8 +101,8 @@ fn seconds_since(then: DateTime<Utc>, env: &Env) -> f64 {
     (env.clock.now() - then).as_seconds_f64().max(0.0)
 }
 
-fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
-    if let Some(files) = &outcome.files {
+fn measure(metrics: &Metrics, env: &Env, summary: &InvocationSummary) {
+    if let Some(files) = &summary.files {
         let values = match files {
             Ok(FilesSummary { taken, rejected, discarded, tried_again, records, failed, .. }) => vec![
                 (metric::FILES, *taken as f64),
@@ -116,7 +116,7 @@ fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
         };
         metrics.emit(env.clock.now(), None, &values);
     }
-    for (dataset, done) in &outcome.compacted {
+    for (dataset, done) in &summary.compacted {
         let values = match done {
             Ok(done) => vec![
                 (metric::FRESHNESS, done.oldest_arrival.map_or(0.0, |arrival| seconds_since(arrival, env))),

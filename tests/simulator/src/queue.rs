@@ -287,11 +287,11 @@ pub async fn poll(queue: Arc<Queue>) {
         let time_budget =
             if world.scenario.files.is_any() { time_budget.max(MIN_FILE_TIME) } else { time_budget };
         let work = compactor.function.handle(event, time_budget);
-        let Some(outcome) = compactor.process.invoke(&world, TIME_LIMIT, work).await else {
+        let Some(summary) = compactor.process.invoke(&world, TIME_LIMIT, work).await else {
             world.ledger.lock().unreported = true;
             continue;
         };
-        if let Some(Ok(taken)) = &outcome.files {
+        if let Some(Ok(taken)) = &summary.files {
             world.log(|| format!("files: {taken:?}"));
             for (count, what) in [
                 (taken.taken, "files taken"),
@@ -302,7 +302,7 @@ pub async fn poll(queue: Arc<Queue>) {
                 (0..count).for_each(|_| world.trace.count(what));
             }
         }
-        for (dataset, done) in &outcome.compacted {
+        for (dataset, done) in &summary.compacted {
             match done {
                 Ok(done) => {
                     let kept_out = done.outdated + done.deleted;
@@ -321,7 +321,7 @@ pub async fn poll(queue: Arc<Queue>) {
             }
         }
         let mut failed: BTreeSet<String> =
-            outcome.response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+            summary.response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
         if world.has_mutation(Mutation::RedriveNotRepeated) {
             failed.retain(|id| !messages.iter().any(|message| message.id == *id && message.is_work()));
         }
