@@ -73,5 +73,5 @@ fn measure(metrics: &Metrics, env: &Env, summary: &InvocationSummary) {
         metrics.emit(env.clock.now(), count.dataset.as_deref(), &values);
     }
     let failed = summary.response.batch_item_failures.len() as f64;
-    metrics.emit(env.clock.now(), None, &[(metric::SHARDS_FAILED, failed)]);
+    metrics.emit(env.clock.now(), None, &[(metric::BATCHES_FAILED, failed)]);
 }

@@ -143,10 +143,10 @@ pub struct FilesSummary {
     pub taken: u64,
     /// Files that could not be read to their end.
     pub rejected: u64,
-    /// Files rejected because of failed attempts; included in `rejected`.
+    /// Files discarded after failed attempts; included in `rejected`.
     pub discarded: u64,
-    /// Files tried again after a failed attempt.
-    pub tried_again: u64,
+    /// Files retried alone after a failed attempt.
+    pub retried: u64,
     /// Records that landed, including those in quarantine.
     pub records: u64,
     /// The datasets of these records.
@@ -375,11 +375,11 @@ impl Work<'_> {
                 continue;
             }
             if failures > 0 {
-                self.summary.tried_again += 1;
+                self.summary.retried += 1;
                 tracing::warn!(
                     file = found.file.name,
                     attempt = failures + 1,
-                    "trying a file again, alone, after a failed attempt"
+                    "retrying a file alone, after a failed attempt"
                 );
             }
             let got = fetch_if_unchanged(&*found.candidate.store, &found.meta, self.files.max_bytes).await;

@@ -104,11 +104,11 @@ fn seconds_since(then: DateTime<Utc>, env: &Env) -> f64 {
 fn measure(metrics: &Metrics, env: &Env, summary: &InvocationSummary) {
     if let Some(files) = &summary.files {
         let values = match files {
-            Ok(FilesSummary { taken, rejected, discarded, tried_again, records, failed, .. }) => vec![
+            Ok(FilesSummary { taken, rejected, discarded, retried, records, failed, .. }) => vec![
                 (metric::FILES, *taken as f64),
                 (metric::FILES_REJECTED, *rejected as f64),
                 (metric::FILES_DISCARDED, *discarded as f64),
-                (metric::FILES_RETRIED, *tried_again as f64),
+                (metric::FILES_RETRIED, *retried as f64),
                 (metric::FILES_FAILED, failed.len() as f64),
                 (metric::FILE_RECORDS, *records as f64),
             ],

@@ -10,8 +10,8 @@
 //! ```
 //! use pinlake_platform::metrics::{self, CATALOGUE, Dimensions};
 //!
-//! assert_eq!(metrics::cleaner::SHARDS_FAILED.name, "shards_failed");
-//! assert_eq!(metrics::cleaner::SHARDS_FAILED.dimensions, Dimensions::Function);
+//! assert_eq!(metrics::cleaner::BATCHES_FAILED.name, "batches_failed");
+//! assert_eq!(metrics::cleaner::BATCHES_FAILED.dimensions, Dimensions::Function);
 //! let of_ingest = CATALOGUE.iter().filter(|metric| metric.function == "ingest");
 //! assert!(of_ingest.count() > 0);
 //! ```
@@ -137,15 +137,15 @@ catalogue! {
         QUARANTINED: "quarantined", Count, Dataset, Regular, "records that broke their contract";
         BYTES: "bytes", Bytes, Dataset, Regular, "size of the records";
         SKIPPED: "skipped", Count, Dataset, Exceptional, "records that are no data, by `skip_when` of their contract; they are not among `records`";
-        SHARDS_FAILED: "shards_failed", Count, Function, Exceptional, "batches that could not be landed and are delivered again";
+        BATCHES_FAILED: "batches_failed", Count, Function, Exceptional, "batches that could not be landed and are delivered again";
         CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
     /// Metrics of the compactor, emitted once per invocation and dataset.
     compactor {
         FILES: "files", Count, Function, Exceptional, "files of `inbox/` or a sink that were loaded";
         FILES_REJECTED: "files_rejected", Count, Function, Exceptional, "files that cannot be loaded and were moved to `failed/`";
-        FILES_DISCARDED: "files_given_up", Count, Function, Exceptional, "files moved to `failed/` after three failed attempts";
-        FILES_RETRIED: "files_tried_again", Count, Function, Exceptional, "files retried alone after a failed attempt";
+        FILES_DISCARDED: "files_discarded", Count, Function, Exceptional, "files moved to `failed/` after three failed attempts";
+        FILES_RETRIED: "files_retried", Count, Function, Exceptional, "files retried alone after a failed attempt";
         FILES_FAILED: "files_failed", Count, Function, Exceptional, "files not loaded because of an error; the trigger is delivered again";
         FILE_RECORDS: "file_records", Count, Function, Exceptional, "records in the loaded files";
         FRESHNESS: "freshness", Seconds, DatasetAndTotal, Regular, "age of the oldest record when its row was inserted, from its arrival on the stream; the statistic is Maximum";

@@ -236,7 +236,7 @@ mod tests {
     fn a_metric_over_all_functions_has_no_dimension() {
         let metrics = Metrics { namespace: "pinlake".to_owned() };
         let now = "2022-10-19T12:00:00Z".parse().unwrap();
-        let values = [(cleaner::CONTRACTS_BROKEN, 1.0), (cleaner::SHARDS_FAILED, 2.0)];
+        let values = [(cleaner::CONTRACTS_BROKEN, 1.0), (cleaner::BATCHES_FAILED, 2.0)];
         let event = metrics.event(now, None, &values, Map::new()).unwrap();
         let directives = event["_aws"]["CloudWatchMetrics"].as_array().unwrap();
         assert_eq!(directives[0]["Dimensions"], json!([["function"]]));

@@ -296,7 +296,7 @@ pub async fn poll(queue: Arc<Queue>) {
             for (count, what) in [
                 (taken.taken, "files taken"),
                 (taken.discarded, "files discarded"),
-                (taken.tried_again, "files retried"),
+                (taken.retried, "files retried"),
                 (taken.unfinished.len() as u64, "files read in part"),
             ] {
                 (0..count).for_each(|_| world.trace.count(what));
