@@ -4,7 +4,10 @@
 
 use std::fmt;
 
-use crate::contract::{Column, ColumnSource, Contract, Identity, Scalar, Type};
+use crate::column::{Column, ColumnSource};
+use crate::contract::Contract;
+use crate::data_type::{Scalar, Type};
+use crate::declaration::Identity;
 
 /// What has to happen to a table before it takes rows of the changed contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
