@@ -14,8 +14,9 @@ use reqwest::{Client, StatusCode, Url};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::source::{Batch, Input, Row};
-use super::wire::{self, Format, Request};
+use super::batch::{Batch, Format, Row};
+use super::source::Input;
+use super::wire::{self, Request};
 use crate::acks::{self, Acks};
 use crate::error::CliError;
 
@@ -171,12 +172,12 @@ impl Poster {
         dataset: &str,
         mut rows: Vec<Row>,
     ) -> Result<Vec<Vec<Row>>, Failure> {
-        let request = wire::request(format, &self.uid, dataset, &rows);
+        let request = wire::build_request(format, &self.uid, dataset, &rows);
         let answer =
             self.exchange(delivery, format, &request, &idempotency_key(dataset, &rows), rows.len()).await?;
         match answer.status {
             status if status.is_success() => {
-                let failed = wire::failed(format, &answer.body);
+                let failed = wire::find_failed(format, &answer.body);
                 let again = extract_rows(&mut rows, &failed);
                 if let Err(why) = &answer.acks {
                     return Err(Failure::Error(self.not_acknowledged(&request, why)));
@@ -197,7 +198,7 @@ impl Poster {
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
                 let to_blame = match answer.status {
                     StatusCode::PAYLOAD_TOO_LARGE => vec![0],
-                    _ => wire::to_blame(&request, &rows, &answer.body),
+                    _ => wire::find_rejected(&request, &rows, &answer.body),
                 };
                 if to_blame.is_empty() {
                     return Err(Failure::Error(self.refused(&request, &rows, &answer)));
@@ -228,7 +229,8 @@ impl Poster {
             delivery.bytes += request.body.len() as u64;
             let (why, after) = match self.try_once(request, key, &mut delivery.acks).await {
                 Try::Settled(answer)
-                    if answer.status.is_success() && wire::failed(format, &answer.body).len() == rows =>
+                    if answer.status.is_success()
+                        && wire::find_failed(format, &answer.body).len() == rows =>
                 {
                     (answer.text(), None)
                 }

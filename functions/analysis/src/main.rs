@@ -12,6 +12,7 @@ use pinlake_analytics::{AnalyticsError, Dialect, QueryLimits, QuerySet};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_platform::deployment::{Deployed, Deployment};
+use pinlake_platform::location::Location;
 use pinlake_platform::metrics::analysis as metric;
 use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::{aws, settings};
@@ -27,7 +28,7 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let (metrics, env) = (Metrics::from_settings(), Env::system());
     let config = aws::load_config().await;
-    let store = settings::location("PINLAKE_LAKE")?.open().await?;
+    let store = Location::from_setting("PINLAKE_LAKE")?.open().await?;
     let (engine, dialect) = choose_engine(&config, &env)?;
     let fits = |new: &Deployed| load_queries(dialect, new).map(drop);
     let deployment = Deployment::from_settings(true, env.clock.clone(), fits).await?;

@@ -10,6 +10,7 @@ use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_landing::message::Message;
 use pinlake_platform::deployment::Deployment;
 use pinlake_platform::event::Event;
+use pinlake_platform::location::Location;
 use pinlake_platform::metrics::cleaner as metric;
 use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::trigger_queue::SqsTriggerQueue;
@@ -23,7 +24,7 @@ async fn main() -> Result<(), Error> {
     let (metrics, env) = (Metrics::from_settings(), Env::system());
     let deployment = Deployment::from_settings(false, env.clock.clone(), |_| Ok::<_, Infallible>(())).await?;
     let cleaner = Cleaner {
-        store: settings::location("PINLAKE_LAKE")?.open().await?,
+        store: Location::from_setting("PINLAKE_LAKE")?.open().await?,
         catalog: deployment.catalog(),
         catalog_history: CatalogHistory::default(),
     };

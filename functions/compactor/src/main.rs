@@ -41,7 +41,7 @@ async fn serve() -> Result<(), Error> {
     telemetry::init();
     let (metrics, env) = (Metrics::from_settings(), Env::system());
     let config = aws::load_config().await;
-    let location = settings::location("PINLAKE_LAKE")?;
+    let location = Location::from_setting("PINLAKE_LAKE")?;
     let store = location.open().await?;
     let buckets = S3Buckets { client: s3_client(&config) };
     // In MB (Lambda Developer Guide, "Using Lambda environment variables").

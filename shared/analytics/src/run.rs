@@ -22,18 +22,18 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
+use pinlake_results::{QueryResult, Results};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::{
-    AnalyticsError, FailureKind, Query, QueryFailure, QueryResult, QuerySet, Results, TableInput,
-    cell::append_rows,
-    column_cache::ColumnBudget,
-    cooperative_joins::CooperativeJoins,
-    json_functions::list_json_functions,
-    table::{PinnedTable, STORE_URL},
-};
+use crate::cell::append_rows;
+use crate::column_cache::ColumnBudget;
+use crate::cooperative_joins::CooperativeJoins;
+use crate::error::{AnalyticsError, FailureKind, QueryFailure};
+use crate::json_functions::list_json_functions;
+use crate::query_set::{Query, QuerySet};
+use crate::table::{PinnedTable, STORE_URL, TableInput};
 
 /// Bounds the resources of a run.
 #[derive(Debug, Clone)]

@@ -470,7 +470,7 @@ fn spool(name: &str, mut input: Input, limits: &ReadLimits) -> Result<File, Read
 fn find_no_field(contract: &FileContract, row: &[u8]) -> Option<String> {
     let members: BTreeMap<String, IgnoredAny> = serde_json::from_slice(row).ok()?;
     let names: Vec<String> =
-        members.into_keys().filter(|name| name != crate::typed_fields::TYPES_FIELD).collect();
+        members.into_keys().filter(|name| name != crate::field_table::TYPES_FIELD).collect();
     let has_field = names.iter().any(|name| contract.has_field(name));
     (!has_field).then(|| contract.no_field(&names, "its schema"))
 }

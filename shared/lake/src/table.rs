@@ -30,7 +30,7 @@ use crate::error::LakeError;
 use crate::keys::{EpochKeys, Key, KeyCache, KeyEpoch, KeyMemoryBudget, KeyReader, KnownEpochs};
 use crate::log::TableLog;
 use crate::maintenance::MaintenancePolicy;
-use crate::partition::PartitionValues;
+use crate::partition_values::PartitionValues;
 
 /// First path segment of all tables.
 const TABLES: &str = "tables";

@@ -2,8 +2,6 @@
 
 use std::str::FromStr;
 
-use crate::location::Location;
-
 /// A setting is missing or invalid. The function does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
@@ -48,26 +46,4 @@ where
         return Ok(default);
     };
     value.parse().map_err(|why: T::Err| SettingError::Invalid { name, why: why.to_string(), value })
-}
-
-/// Parses a required setting as a location.
-///
-/// # Errors
-/// When it is unset or invalid.
-pub fn location(name: &'static str) -> Result<Location, SettingError> {
-    optional_location(name)?.ok_or(SettingError::Missing(name))
-}
-
-/// Parses an optional setting as a location.
-///
-/// # Errors
-/// When it is invalid.
-pub fn optional_location(name: &'static str) -> Result<Option<Location>, SettingError> {
-    let Some(value) = optional(name) else {
-        return Ok(None);
-    };
-    match value.parse() {
-        Ok(location) => Ok(Some(location)),
-        Err(why) => Err(SettingError::Invalid { name, why: format!("{why}"), value }),
-    }
 }

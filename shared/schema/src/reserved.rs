@@ -6,7 +6,7 @@ use crate::data_type::Scalar;
 /// computed from their other columns ([`Contract::stores_keys`](crate::Contract::stores_keys)).
 pub const KEY_COLUMN: &str = "_key";
 
-/// The column with the key of the former epoch of `identity = "record"` 
+/// The column with the key of the former epoch of `identity = "record"`
 /// ([`Contract::former_identity_hash`](crate::Contract::former_identity_hash)). Only landing batches of such
 /// datasets have it, and no table.
 pub const FORMER_KEY_COLUMN: &str = "_key_1";

@@ -6,7 +6,7 @@
 //! its attributes. Events in binary
 //! mode are requests of the native protocol, whose body is the data.
 
-use super::native;
+use super::native_response;
 use crate::endpoint::{Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
 use crate::json_reader::{Discard, JsonReader};
@@ -23,7 +23,7 @@ const ENDPOINTS: &[Endpoint] = &[Endpoint::new(
     &[Method::new(
         "POST",
         Resource::Dataset,
-        Operation::Write { decode: decode_request, encode: native::encode_response },
+        Operation::Write { decode: decode_request, encode: native_response::encode_response },
     )],
 )];
 
@@ -45,7 +45,7 @@ impl Protocol for CloudEvents {
     }
 
     fn encode_error(&self, error: &ApiError, request_id: &str) -> ApiResponse {
-        native::encode_error(error, request_id)
+        native_response::encode_error(error, request_id)
     }
 }
 

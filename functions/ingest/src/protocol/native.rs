@@ -6,22 +6,20 @@
 //!   `curl --data-binary @file`, a body whose first line is a complete value and which continues after it is read as
 //!   lines.
 
-use http::StatusCode;
-use serde_json::json;
-
-use crate::endpoint::{CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource};
+use crate::endpoint::{Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
 use crate::json_reader::{Discard, JsonReader};
 use crate::openapi;
 use crate::packing::{LineSink as _, PackedRequest, Packer};
-use crate::protocol::cloudevents;
+use crate::protocol::{cloudevents, native_response};
 use crate::response::ApiResponse;
 
 /// The native protocol.
 #[derive(Debug)]
 pub struct Native;
 
-const WRITE: Operation = Operation::Write { decode: decode_request, encode: encode_response };
+const WRITE: Operation =
+    Operation::Write { decode: decode_request, encode: native_response::encode_response };
 
 const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("/v1/{dataset}", &[Method::new("POST", Resource::Dataset, WRITE)]),
@@ -49,18 +47,8 @@ impl Protocol for Native {
     }
 
     fn encode_error(&self, error: &ApiError, request_id: &str) -> ApiResponse {
-        encode_error(error, request_id)
+        native_response::encode_error(error, request_id)
     }
-}
-
-/// Encodes an error in the native style.
-pub(super) fn encode_error(error: &ApiError, request_id: &str) -> ApiResponse {
-    let body = json!({
-        "error": error_code(error),
-        "message": error.to_string(),
-        "request_id": request_id,
-    });
-    ApiResponse::from_error(error, error.status(), body)
 }
 
 /// How the records of a body are separated.
@@ -152,64 +140,6 @@ fn decode_lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), ParseError> 
         start = end + 1;
     }
     Ok(())
-}
-
-pub(super) fn encode_response(write: &CompletedWrite<'_>) -> (StatusCode, String) {
-    let (mut accepted, mut failed) = (Vec::new(), Vec::new());
-    for (record, result) in write.records.iter().zip(&write.summary.results) {
-        let ranges = if result.is_ok() { &mut accepted } else { &mut failed };
-        add_range(ranges, record.lines.start, record.lines.end);
-    }
-    if failed.is_empty() {
-        let count: u64 = write.records.iter().map(|record| record.lines.end - record.lines.start).sum();
-        return (StatusCode::OK, json!({ "accepted": count, "request_id": write.request_id }).to_string());
-    }
-    let message = "only a part of the request was stored: send the failed records again, or the whole request with the \
-                   same Idempotency-Key";
-    let body = json!({
-        "error": "partly_stored",
-        "message": message,
-        "accepted": accepted,
-        "failed": failed,
-        "request_id": write.request_id,
-    });
-    (StatusCode::SERVICE_UNAVAILABLE, body.to_string())
-}
-
-/// Adds the indices from `start` to `end`, exclusive, to ranges with inclusive ends.
-fn add_range(ranges: &mut Vec<[u64; 2]>, start: u64, end: u64) {
-    match ranges.last_mut() {
-        Some(last) if last[1] + 1 == start => last[1] = end - 1,
-        _ => ranges.push([start, end - 1]),
-    }
-}
-
-/// The code of an error in the body of a response.
-pub(super) fn error_code(error: &ApiError) -> &'static str {
-    match error {
-        ApiError::MalformedJson { .. } => "malformed_json",
-        ApiError::UnexpectedShape(_) => "unexpected_shape",
-        ApiError::EmptyBody => "empty_body",
-        ApiError::Undecodable(_)
-        | ApiError::InvalidArgument(_)
-        | ApiError::StreamExists(_)
-        | ApiError::UnknownOperation
-        | ApiError::ExpiredIterator => "bad_request",
-        ApiError::Unauthenticated | ApiError::InvalidSignature(_) => "unauthenticated",
-        ApiError::Unsigned
-        | ApiError::WebhooksDisabled
-        | ApiError::AccessDenied { .. }
-        | ApiError::ReadsDisabled
-        | ApiError::StreamsAreFixed => "forbidden",
-        ApiError::NotFound { .. } => "not_found",
-        ApiError::MethodNotAllowed { .. } => "method_not_allowed",
-        ApiError::TooLarge(_) => "too_large",
-        ApiError::UnsupportedMediaType(_) => "unsupported_media_type",
-        ApiError::Throttled => "throttled",
-        ApiError::Unavailable | ApiError::SecretUnavailable => "unavailable",
-        ApiError::Paused => "paused",
-        ApiError::Internal => "internal",
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::native;
+use super::{native, native_response};
 use crate::body::MAX_TEXT_BYTES;
 use crate::endpoint::{CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
@@ -63,7 +63,7 @@ impl Protocol for Otlp {
         let status = error.status();
         let body = json!({
             "code": rpc_code(status),
-            "error": native::error_code(error),
+            "error": native_response::error_code(error),
             "message": error.to_string(),
             "request_id": request_id,
         });
@@ -441,7 +441,7 @@ fn is_integer(text: &[u8]) -> bool {
 fn encode_response(write: &CompletedWrite<'_>) -> (StatusCode, String) {
     // Log records have ends, native records of the dataset `logs` have none.
     if write.ends.is_empty() && !write.records.is_empty() {
-        return native::encode_response(write);
+        return native_response::encode_response(write);
     }
     if write.summary.results.iter().any(Result::is_err) {
         let message = "only a part of the request was stored: send it again";

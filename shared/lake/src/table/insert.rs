@@ -17,7 +17,8 @@ use crate::error::LakeError;
 use crate::keys::epoch::EarlierEpoch;
 use crate::keys::{EarlierRow, EpochKeys, Key, KeyReader, Presence, SortedKeys, key_at, keys_in_column};
 use crate::log::{Operation, RowCounts, TableLog};
-use crate::partition::{self, PartitionRows, PartitionValues};
+use crate::partition::{self, PartitionRows};
+use crate::partition_values::PartitionValues;
 
 /// The most partitions that one commit adds files to. Each is a line of the commit and two objects.
 const MAX_PARTITIONS: usize = 4096;
