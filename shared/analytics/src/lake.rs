@@ -89,7 +89,7 @@ pub async fn pin_tables(
         .map(|contract| async move {
             let table = lake.table(&contract);
             let pinned = match as_of {
-                None => table.pin().await?,
+                None => table.pin_with_statistics().await?,
                 Some(as_of) => table.pin_as_of(as_of).await?,
             };
             Ok((pinned.version.is_some() || contract.broken().is_none()).then_some(pinned))

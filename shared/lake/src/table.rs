@@ -11,6 +11,7 @@ mod swap;
 mod tests;
 mod update;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -72,7 +73,7 @@ pub struct PinnedFile {
     pub rows: Option<u64>,
     /// Its values of the table's partition columns, which it does not contain.
     pub partition: PartitionValues,
-    /// Statistics of its columns, if the log has them: JSON (Delta protocol, "Per-file Statistics").
+    /// Statistics of its columns, if they were asked for and the log has them: JSON (Delta protocol, "Per-file Statistics").
     pub statistics: Option<String>,
 }
 
@@ -155,10 +156,20 @@ impl Table {
     pub async fn pin(&self) -> Result<PinnedTable, LakeError> {
         let mut state = self.state.lock().await;
         state.log.refresh(&*self.store).await?;
-        self.describe(&state.log)
+        self.describe(&state.log, HashMap::new())
     }
 
-    /// Pins an earlier version. A table that did not exist then has the contract's columns and no files.
+    /// Like [`Self::pin`], with the statistics of the files, which a query uses to skip files.
+    ///
+    /// # Errors
+    /// As [`Self::pin`].
+    pub async fn pin_with_statistics(&self) -> Result<PinnedTable, LakeError> {
+        let mut state = self.state.lock().await;
+        state.log.refresh(&*self.store).await?;
+        self.describe(&state.log, state.log.statistics()?)
+    }
+
+    /// Pins an earlier version, with the statistics of its files. A table that did not exist then has the contract's columns and no files.
     ///
     /// # Errors
     /// As [`Self::pin`]; [`LakeError::VersionRemoved`] if log clean-up has removed what the version needs.
@@ -171,7 +182,7 @@ impl Table {
         if let Some(version) = version {
             log.read_until(&*self.store, version).await?;
         }
-        self.describe(&log)
+        self.describe(&log, log.statistics()?)
     }
 
     /// Checks whether the table takes rows of the contract. Returns its version; `None` if there is no table yet.
@@ -186,8 +197,12 @@ impl Table {
         Ok(state.log.version())
     }
 
-    fn describe(&self, log: &TableLog) -> Result<PinnedTable, LakeError> {
-        let mut statistics = log.statistics()?;
+    /// `statistics` are those of the files, by path.
+    fn describe(
+        &self,
+        log: &TableLog,
+        mut statistics: HashMap<String, String>,
+    ) -> Result<PinnedTable, LakeError> {
         let files = log.files().iter().map(|file| PinnedFile {
             path: data_file::absolute_path(&self.root, &file.path),
             size: file.size,
