@@ -58,7 +58,7 @@ async fn trigger_compactor(queue: &SqsTriggerQueue, summary: &InvocationSummary)
     if datasets.is_empty() {
         return;
     }
-    if let Err(error) = queue.send(Message::Wake(datasets).to_body()).await {
+    if let Err(error) = queue.send(Message::Compact(datasets).to_body()).await {
         tracing::warn!(%error, "cannot trigger the compactor, the notification of S3 does");
     }
 }
