@@ -190,7 +190,7 @@ async fn check_against(
 /// Checks the queries of each engine, and plans them over tables without rows.
 async fn check_queries(catalog: &Catalog, texts: &[(String, String)]) -> Result<(), CliError> {
     let invalid = |error: pinlake_analytics::AnalyticsError| {
-        CliError::failed("the queries have mistakes", "nothing was released").caused_by(error)
+        CliError::failed("the queries have errors", "nothing was released").caused_by(error)
     };
     QuerySet::from_files(Dialect::Athena, texts.to_vec()).map_err(invalid)?;
     let queries = QuerySet::from_files(Dialect::Shared, texts.to_vec()).map_err(invalid)?;
