@@ -177,7 +177,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
                 Err(error) => tracing::error!(dataset, %error, "not compacted"),
             }
             let compacted = match (summary.compacted.remove(&dataset), compacted) {
-                (Some(Ok(before)), Ok(now)) => Ok(add(before, now)),
+                (Some(Ok(before)), Ok(now)) => Ok(before.followed_by(now)),
                 // The messages of a dataset that failed once are delivered again.
                 (Some(Err(error)), _) | (_, Err(error)) => Err(error),
                 (None, now) => now,
@@ -298,24 +298,6 @@ impl Job {
 fn is_even_delivery(message: &SqsMessage) -> bool {
     let count = message.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count % 2 == 0)
-}
-
-/// Adds the summaries of two compactions of a dataset.
-fn add(before: CompactionSummary, now: CompactionSummary) -> CompactionSummary {
-    CompactionSummary {
-        read: before.read + now.read,
-        inserted: before.inserted + now.inserted,
-        superseded: before.superseded + now.superseded,
-        outdated: before.outdated + now.outdated,
-        deleted: before.deleted + now.deleted,
-        duplicates: before.duplicates + now.duplicates,
-        objects: before.objects + now.objects,
-        cleaned_again: before.cleaned_again + now.cleaned_again,
-        merged_files: before.merged_files + now.merged_files,
-        failed: before.failed + now.failed,
-        oldest_arrival: before.oldest_arrival.into_iter().chain(now.oldest_arrival).min(),
-        more: now.more,
-    }
 }
 
 /// Jobs for files that failed.
