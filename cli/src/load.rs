@@ -252,7 +252,7 @@ fn print_summaries(summaries: Vec<DatasetSummary>, seconds: f64) -> Result<u64, 
         if *skipped > 0 {
             let of = dataset.as_deref().unwrap_or("no dataset");
             console::say(&format!(
-                "note: {skipped} records of {of} are no data (skip_when), and are not among those read"
+                "note: {skipped} records of {of} were skipped (skip_when); they do not count as read"
             ));
         }
         if *read == 0 {

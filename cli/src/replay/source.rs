@@ -20,7 +20,7 @@ use crate::error::CliError;
 const MAX_ROW_BYTES: usize = 4 << 20;
 
 /// Rows of one request stay below this; a function URL takes 6 MB, in which the body is quoted once more.
-const LARGEST_BATCH: usize = 3 << 20;
+const MAX_BATCH_BYTES: usize = 3 << 20;
 
 /// The rows of a dataset: a file, or a database table.
 #[derive(Debug, Clone)]
@@ -459,7 +459,8 @@ pub fn read(
             let turn = (row.ordinal % reading.formats.len() as u64) as usize;
             let format = reading.formats[turn];
             let waiting = &mut open[file][turn];
-            if waiting.bytes + row.bytes.len() > LARGEST_BATCH && !send_batch(waiting, file, format, batches)
+            if waiting.bytes + row.bytes.len() > MAX_BATCH_BYTES
+                && !send_batch(waiting, file, format, batches)
             {
                 return Ok(());
             }

@@ -66,9 +66,8 @@ async fn main() -> Result<(), Error> {
 
 /// Chooses Athena if the settings name a workgroup, else this function, and the SQL dialect of the engine.
 fn choose_engine(config: &SdkConfig, env: &Env) -> Result<(Engine, Dialect), Error> {
-    // Lambda sets the memory in MB (Lambda Developer Guide, "Using Lambda environment variables").
-    let memory = settings::parse_or("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1024_usize)? << 20;
-    let limits = QueryLimits { memory: memory / QUERY_SHARE, ..QueryLimits::default() };
+    let limits =
+        QueryLimits { memory: settings::function_memory(1024)? / QUERY_SHARE, ..QueryLimits::default() };
     let Some(workgroup) = settings::optional("PINLAKE_ATHENA_WORKGROUP") else {
         return Ok((Engine::Local(limits), Dialect::Shared));
     };

@@ -44,8 +44,7 @@ async fn serve() -> Result<(), Error> {
     let location = Location::from_setting("PINLAKE_LAKE")?;
     let store = location.open().await?;
     let buckets = S3Buckets { client: s3_client(&config) };
-    // In MB (Lambda Developer Guide, "Using Lambda environment variables").
-    let memory = settings::parse_or("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 256)? << 20;
+    let memory = settings::function_memory(256)?;
     let files = match location {
         Location::Folder(_) => None,
         Location::S3 { bucket, prefix } => {

@@ -136,7 +136,7 @@ catalogue! {
         RECORDS: "records", Count, Dataset, Regular, "records read from the event source";
         QUARANTINED: "quarantined", Count, Dataset, Regular, "records that broke their contract";
         BYTES: "bytes", Bytes, Dataset, Regular, "size of the records";
-        SKIPPED: "skipped", Count, Dataset, Exceptional, "records that are no data, by `skip_when` of their contract; they are not among `records`";
+        SKIPPED: "skipped", Count, Dataset, Exceptional, "records skipped by `skip_when` of their contract; they are not among `records`";
         BATCHES_FAILED: "batches_failed", Count, Function, Exceptional, "batches that could not be landed and are delivered again";
         CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }

@@ -33,6 +33,15 @@ pub fn optional(name: &'static str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Returns the memory of the function in bytes; `default_mb` outside Lambda.
+///
+/// # Errors
+/// When the setting is invalid.
+pub fn function_memory(default_mb: usize) -> Result<usize, SettingError> {
+    // Lambda sets it in MB (Lambda Developer Guide, "Using Lambda environment variables").
+    parse_or("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default_mb).map(|megabytes| megabytes << 20)
+}
+
 /// Parses an optional setting; returns `default` if it is unset.
 ///
 /// # Errors

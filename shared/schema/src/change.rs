@@ -102,7 +102,7 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
         changes.push(Change {
             column: None,
             class: ChangeClass::Compatible,
-            what: "other records are no data; rows from before stay".to_owned(),
+            what: "other records are skipped; rows from before stay".to_owned(),
         });
     }
     for column in &new.columns {
