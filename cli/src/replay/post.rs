@@ -275,7 +275,9 @@ impl Poster {
         };
         let (response, body) = match timeout(RESPONSE_TIMEOUT, exchange).await {
             Err(_) => return lost(format!("no response in {} s", RESPONSE_TIMEOUT.as_secs())),
-            Ok(Err(error)) => return lost(CliError::failed("no response", "").caused_by(error).with_causes()),
+            Ok(Err(error)) => {
+                return lost(CliError::failed("no response", "").caused_by(error).with_causes());
+            }
             Ok(Ok(reply)) => reply,
         };
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
