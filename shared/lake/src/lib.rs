@@ -89,4 +89,4 @@ pub use quarantine_reader::{MAX_SHOWN_BYTES, QuarantineCounts, QuarantineGroup, 
 pub use rebuild::RebuildSummary;
 pub use redrive::RedriveSummary;
 pub use table::insert::InsertSummary;
-pub use table::{AsOf, PinnedFile, PinnedTable, Table};
+pub use table::{AsOf, PinnedFile, PinnedTable, TABLES, Table};

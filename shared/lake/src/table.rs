@@ -34,7 +34,7 @@ use crate::maintenance::MaintenancePolicy;
 use crate::partition_values::PartitionValues;
 
 /// First path segment of all tables.
-const TABLES: &str = "tables";
+pub const TABLES: &str = "tables";
 /// Table property: the identity hash of the contract that created the table.
 const IDENTITY_PROPERTY: &str = "pinlake.identity";
 
