@@ -140,7 +140,7 @@ pub(crate) struct Deadlines {
 #[derive(Debug, Default)]
 pub struct FilesSummary {
     /// Files whose records have landed.
-    pub taken: u64,
+    pub landed: u64,
     /// Files that could not be read to their end.
     pub rejected: u64,
     /// Files discarded after failed attempts; included in `rejected`.
@@ -503,7 +503,7 @@ impl Work<'_> {
                 End::Rejected => FAILED,
             };
             match folder {
-                RAW => self.summary.taken += 1,
+                RAW => self.summary.landed += 1,
                 _ => self.summary.rejected += 1,
             }
             let in_inbox = candidate.object.is_none();

@@ -85,7 +85,7 @@ enum Job {
     Sweep,
     Redrive(Option<String>),
     Inbox,
-    Take(ObjectRef),
+    Land(ObjectRef),
 }
 
 impl<Q: TriggerQueue> Compactor<Q> {
@@ -124,8 +124,8 @@ impl<Q: TriggerQueue> Compactor<Q> {
             self.ingest_files(&messages, deadlines, &mut summary).await;
         }
         // Compacts what the files have landed, as far as time allows.
-        if let Some(Ok(taken)) = &summary.files {
-            self.compact(taken.datasets.clone(), end, &mut summary).await;
+        if let Some(Ok(landed)) = &summary.files {
+            self.compact(landed.datasets.clone(), end, &mut summary).await;
         }
         let more: Vec<String> = datasets_where(&summary, |done| matches!(done, Ok(done) if done.more));
         let mut failed = datasets_where(&summary, Result::is_err);
@@ -144,7 +144,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
                     Job::Compact(datasets) => datasets.iter().any(|dataset| failed.contains(dataset)),
                     Job::Sweep => !failed.is_empty(),
                     Job::Inbox => files.inbox,
-                    Job::Take(file) => files.all || files.these.contains(&file),
+                    Job::Land(file) => files.all || files.these.contains(&file),
                     Job::Redrive(dataset) => match self.redrive(dataset.as_deref()).await {
                         Ok(()) => false,
                         Err(error) => {
@@ -193,43 +193,43 @@ impl<Q: TriggerQueue> Compactor<Q> {
         summary: &mut InvocationSummary,
     ) {
         let Some(files) = self.files.as_ref() else { return };
-        let (mut inbox, mut announced) = (false, Vec::new());
+        let (mut inbox, mut objects) = (false, Vec::new());
         for job in messages.iter().flat_map(|(_, jobs)| jobs) {
             match job {
                 Job::Inbox => inbox = true,
-                Job::Take(file) if !announced.contains(file) => announced.push(file.clone()),
-                Job::Take(_) | Job::Compact(_) | Job::Sweep | Job::Redrive(_) => {}
+                Job::Land(file) if !objects.contains(file) => objects.push(file.clone()),
+                Job::Land(_) | Job::Compact(_) | Job::Sweep | Job::Redrive(_) => {}
             }
         }
-        let taken = files.land(&self.lake, &self.catalog, inbox, announced, deadlines).await;
-        match &taken {
-            Ok(taken) => tracing::info!(?taken, "files ingested"),
+        let landed = files.land(&self.lake, &self.catalog, inbox, objects, deadlines).await;
+        match &landed {
+            Ok(landed) => tracing::info!(?landed, "files ingested"),
             Err(error) => tracing::error!(%error, "files not ingested, they will be tried again"),
         }
-        summary.files = Some(taken);
+        summary.files = Some(landed);
     }
 
     /// Sends triggers for the files that were not finished in time, and returns the jobs that failed.
     async fn continue_files(&self, summary: &InvocationSummary) -> FailedFileJobs {
-        let taken = match &summary.files {
+        let landed = match &summary.files {
             None => return FailedFileJobs::default(),
             Some(Err(_)) => return FailedFileJobs { inbox: true, all: true, these: Vec::new() },
-            Some(Ok(taken)) => taken,
+            Some(Ok(landed)) => landed,
         };
         let mut failed =
-            FailedFileJobs { inbox: taken.inbox_failed, all: false, these: taken.failed.clone() };
-        if taken.more
+            FailedFileJobs { inbox: landed.inbox_failed, all: false, these: landed.failed.clone() };
+        if landed.more
             && let Err(error) = self.trigger_queue.send(Trigger::Inbox.to_body()).await
         {
             tracing::error!(%error, "cannot send a trigger for the inbox");
             failed.inbox = true;
         }
-        if !taken.unfinished.is_empty()
+        if !landed.unfinished.is_empty()
             && let Err(error) =
-                self.trigger_queue.send(Trigger::Objects(taken.unfinished.clone()).to_body()).await
+                self.trigger_queue.send(Trigger::Objects(landed.unfinished.clone()).to_body()).await
         {
             tracing::error!(%error, "cannot send a trigger for the remaining files");
-            failed.these.extend(taken.unfinished.iter().cloned());
+            failed.these.extend(landed.unfinished.iter().cloned());
         }
         failed
     }
@@ -275,11 +275,11 @@ impl<Q: TriggerQueue> Compactor<Q> {
             return Vec::new();
         }
         match files.path_in_lake(&object) {
-            None => vec![Job::Take(object)],
+            None => vec![Job::Land(object)],
             Some(path) => match (path.split('/').next(), dataset_of(path)) {
                 // A listing skips an invalid path. As a job it fails and ends in the dead-letter queue, which has an
                 // alarm.
-                (Some(INBOX), _) if Path::parse(path).is_err() => vec![Job::Take(object)],
+                (Some(INBOX), _) if Path::parse(path).is_err() => vec![Job::Land(object)],
                 (Some(INBOX), _) => vec![Job::Inbox],
                 (_, Some(dataset)) => vec![Job::Compact(vec![dataset.to_owned()])],
                 _ => self.jobs(Trigger::All),
@@ -290,7 +290,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
 
 impl Job {
     fn is_for_files(&self) -> bool {
-        matches!(self, Self::Inbox | Self::Take(_))
+        matches!(self, Self::Inbox | Self::Land(_))
     }
 }
 
@@ -320,7 +320,7 @@ fn datasets_where(
 fn datasets_to_compact<'a>(jobs: impl Iterator<Item = &'a Job>) -> BTreeSet<String> {
     jobs.flat_map(|job| match job {
         Job::Compact(datasets) => datasets.as_slice(),
-        Job::Sweep | Job::Redrive(_) | Job::Inbox | Job::Take(_) => &[],
+        Job::Sweep | Job::Redrive(_) | Job::Inbox | Job::Land(_) => &[],
     })
     .cloned()
     .collect()

@@ -103,8 +103,8 @@ fn seconds_since(then: DateTime<Utc>, env: &Env) -> f64 {
 fn measure(metrics: &Metrics, env: &Env, summary: &InvocationSummary) {
     if let Some(files) = &summary.files {
         let values = match files {
-            Ok(FilesSummary { taken, rejected, discarded, retried, records, failed, .. }) => vec![
-                (metric::FILES, *taken as f64),
+            Ok(FilesSummary { landed, rejected, discarded, retried, records, failed, .. }) => vec![
+                (metric::FILES, *landed as f64),
                 (metric::FILES_REJECTED, *rejected as f64),
                 (metric::FILES_DISCARDED, *discarded as f64),
                 (metric::FILES_RETRIED, *retried as f64),

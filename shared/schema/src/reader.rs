@@ -26,11 +26,9 @@ use crate::declaration::{ContractDeclaration, FileFormat, Identity, MisroutedPol
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
 use crate::pattern;
-use crate::records_path::RecordsPath;
 use crate::reserved::{DELETED_COLUMN, FORMER_KEY_COLUMN, KEY_COLUMN, QUARANTINE, QUARANTINE_COLUMNS};
 use crate::salvaged::Salvaged;
 use crate::timestamp::{self, TimeFormat};
-use crate::webhook::Webhook;
 use suggest::{find_similar, format_list};
 use toml_tree::{Diagnostics, Section, Spanned};
 

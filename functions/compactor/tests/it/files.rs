@@ -250,8 +250,8 @@ async fn files_of_a_broken_contract_wait_until_it_is_repaired() {
     compactor.catalog = with_broken("user");
     let bodies = [Trigger::All.to_body(), notification(SINK, key)];
     let summary = compactor.handle(messages(&bodies), INVOCATION_TIME).await;
-    let taken = summary.files.unwrap().unwrap();
-    assert_eq!((taken.taken, taken.rejected, taken.more), (1, 0, false), "the file of places");
+    let landed = summary.files.unwrap().unwrap();
+    assert_eq!((landed.landed, landed.rejected, landed.more), (1, 0, false), "the file of places");
     let failed: Vec<_> =
         summary.response.batch_item_failures.iter().map(|failure| failure.item_identifier.clone()).collect();
     assert_eq!(failed, ["m1"], "the object of the sink comes again");
@@ -270,8 +270,8 @@ async fn files_of_the_inbox_are_inserted_once_and_moved_to_raw() {
     let message = notification(BUCKET, "inbox/user/of+may.ndjson");
     let summaries = world.run(&[message.clone(), message.clone()], INVOCATION_TIME).await;
     assert!(summaries[0].response.batch_item_failures.is_empty());
-    let taken = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
-    assert_eq!((taken.taken, taken.rejected, taken.records), (5, 0, 9));
+    let landed = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
+    assert_eq!((landed.landed, landed.rejected, landed.records), (5, 0, 9));
     assert_eq!(world.rows().await, rows(&FIVE_FILES_ROWS));
     assert!(world.paths("inbox").await.is_empty());
     let kept = world.paths("raw/inbox").await;
@@ -377,8 +377,8 @@ async fn objects_of_the_sink_land_when_named_and_are_not_moved() {
         .map(|failure| failure.item_identifier.clone())
         .collect();
     assert_eq!(failed, ["m13"], "only the message whose object could not be fetched is delivered again");
-    let taken = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
-    assert_eq!((taken.taken, taken.records, taken.datasets.len()), (6, 6, 1));
+    let landed = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
+    assert_eq!((landed.landed, landed.records, landed.datasets.len()), (6, 6, 1));
     assert_eq!(world.rows().await, rows(&[("user", 3)]));
     assert_eq!(world.sink.list(None).count().await, 6);
     assert_eq!(world.paths("raw").await.len(), 1, "one slice for all of them");
@@ -463,14 +463,14 @@ async fn a_file_is_rejected_after_three_failed_attempts_and_the_others_are_loade
         // Until the lease expires, no other invocation reads the file.
         let (compactor, _) = world.compactor(i64::MAX);
         let summary = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
-        let taken = summary.files.unwrap().unwrap();
-        assert_eq!((taken.discarded, taken.rejected), (0, 0));
+        let landed = summary.files.unwrap().unwrap();
+        assert_eq!((landed.discarded, landed.rejected), (0, 0));
         world.clock.advance(LEASE);
     }
     assert_eq!(world.paths("inbox").await.len(), 1);
     let summaries = world.run(&[Trigger::Inbox.to_body()], INVOCATION_TIME).await;
-    let taken = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
-    assert_eq!((taken.discarded, taken.rejected), (1, 1));
+    let landed = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
+    assert_eq!((landed.discarded, landed.rejected), (1, 1));
     assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
     assert_eq!(world.paths("failed/inbox").await.len(), 1);
     assert!(world.paths("state/attempts").await.is_empty());
