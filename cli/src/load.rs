@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::console::{self, Unit};
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, DatasetsArg, LakeArg};
 
 /// Insert the records of files into a lake. Records that the lake has already are skipped.
 ///
@@ -41,15 +41,13 @@ Examples:
   pinlake load --lake s3://my-lake --dataset pin exports/
   pinlake load --lake s3://my-lake s3://sink-bucket/topics")]
 pub struct LoadArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    pub lake: String,
+    #[command(flatten)]
+    pub lake: LakeArg,
     /// Dataset of all files [default: by the name of the file, else by the columns of each record]
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
-    pub datasets: Option<PathBuf>,
+    #[command(flatten)]
+    pub datasets: DatasetsArg,
     /// Exit with code 3 if records break their contract, also if quarantine has them already
     #[arg(long)]
     pub strict: bool,
@@ -89,7 +87,7 @@ struct Summary {
 /// Runs the command.
 pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let started = Instant::now();
-    let catalog = lake::catalog(Some(&args.lake), args.datasets.as_deref()).await?;
+    let catalog = lake::catalog(Some(&*args.lake), args.datasets.as_deref()).await?;
     if let Some(dataset) = &args.dataset {
         check_dataset(dataset, &catalog)?;
     }
