@@ -10,7 +10,7 @@ use crate::{
     oracle::python,
     program::{beside, output, pinlake, repository},
     requests::{self, HttpRequest, geo, pin, remove_field, set_field, user},
-    stack::{DATASETS, FolderLake, Stack, assert_same_answers, rows_of},
+    stack::{DATASETS, FolderLake, Stack, assert_same_answers, count_results, rows_of},
 };
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn the_analysis_stores_its_results_in_the_table_and_in_the_lake() {
 
     let answer = stack.invoke("analysis", json!({})).await;
     let run = answer["run"].as_str().unwrap();
-    assert_eq!(answer["rows"].as_object().unwrap().len(), 10, "{answer}");
+    assert_eq!(answer["rows"].as_object().unwrap().len(), count_results(), "{answer}");
     assert_eq!(stack.object("results/latest.json").await, json!({ "run": run }));
     let mut kept = stack.object(answer["path"].as_str().unwrap()).await;
     for result in kept.as_object_mut().unwrap().values_mut() {
@@ -370,7 +370,14 @@ async fn deployed_functions_process_their_sample_events() {
             event if event.starts_with("compactor_") => {
                 assert_eq!(answer, json!({ "batchItemFailures": [] }), "{}", path.display())
             }
-            _ => assert_eq!(answer["rows"].as_object().unwrap().len(), 10, "{}: {answer}", path.display()),
+            _ => {
+                assert_eq!(
+                    answer["rows"].as_object().unwrap().len(),
+                    count_results(),
+                    "{}: {answer}",
+                    path.display()
+                )
+            }
         }
         if let Some(acks) = answer["headers"]["pinlake-ack"].as_str() {
             stack.acknowledge(acks);

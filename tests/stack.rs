@@ -380,6 +380,13 @@ impl FolderLake {
     }
 }
 
+/// The number of results of the analyses: the files of `queries/`, without those that replace another for one engine.
+pub fn count_results() -> usize {
+    let names = fs::read_dir(repository("queries")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.matches('.').count() == 1).count()
+}
+
 /// The rows of one result.
 pub fn rows_of<'a>(results: &'a Value, name: &str) -> &'a [Value] {
     results[name]["rows"].as_array().unwrap()

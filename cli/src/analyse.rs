@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pinlake_analytics::lake::{analyse, analyse_as_of};
-use pinlake_analytics::{Dialect, Limits, QuerySet, Results};
+use pinlake_analytics::{Dialect, QueryLimits, QuerySet, Results};
 use pinlake_lake::AsOf;
 use pinlake_platform::location::Location;
 use pinlake_report::Answer;
 
 use crate::console;
 use crate::error::CliError;
-use crate::lake::{self, Place};
+use crate::lake::{self, DatasetsArg, LakeArg, Place};
 use crate::results::ResultFormat;
 
 /// Run SQL queries over the tables of a lake and print the results.
@@ -25,15 +25,13 @@ Example:
   pinlake analyse --lake /tmp/lake
   pinlake analyse --lake s3://my-lake --queries my-queries --format json > results.json")]
 pub struct AnalyseArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    pub lake: String,
-    /// Folder with SQL files that replace the built-in queries; each file gives one result
+    #[command(flatten)]
+    pub lake: LakeArg,
+    /// Folder or s3:// prefix with SQL files, one for each result [default: those of the current release of the lake]
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_QUERIES")]
     pub queries: Option<PathBuf>,
-    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
-    pub datasets: Option<PathBuf>,
+    #[command(flatten)]
+    pub datasets: DatasetsArg,
     /// Memory limit of the queries in MiB; they spill to disk above it, or fail if they cannot
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..))]
     pub memory: u32,
@@ -95,6 +93,6 @@ pub async fn read_queries(lake: &str, given: Option<&Path>) -> Result<QuerySet, 
 }
 
 /// The limits of a run with `--memory`, in MiB.
-pub fn limits(memory: u32) -> Limits {
-    Limits { memory: (memory as usize) << 20, ..Limits::default() }
+pub fn limits(memory: u32) -> QueryLimits {
+    QueryLimits { memory: (memory as usize) << 20, ..QueryLimits::default() }
 }

@@ -15,14 +15,14 @@ use crate::lake::{self, Place};
 
 /// Check contracts, and what their changes mean for the tables of a lake.
 ///
-/// Without --against, all mistakes in the contracts are reported. With it, each dataset has a class:
+/// Without --against, all errors in the contracts are reported. With it, each dataset has a class:
 ///   new          the lake has no table of it
 ///   unchanged    nothing that affects rows has changed
 ///   compatible   the functions apply the changes with the next insert
 ///   rebuild      rows that exist change only by `pinlake rebuild`; a message says whether the table takes rows before
 ///   refused      the change cannot be deployed as it is
 ///
-/// Exit codes: 0 no mistakes and no refused change, 1 mistakes or a refused change, 2 wrong usage.
+/// Exit codes: 0 no errors and no refused change, 1 errors or a refused change, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -88,7 +88,7 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
     let catalog = lake::read_contracts(&place).await;
     let (catalog, _) = catalog.map_err(|error| CliError::failed(error.with_causes(), ""))?;
     let Some(against) = &args.against else {
-        console::say(&format!("{} contracts, no mistakes", catalog.contracts().count()));
+        console::say(&format!("{} contracts, no errors", catalog.contracts().count()));
         return Ok(ExitCode::SUCCESS);
     };
     let lake = lake::open(against).await?;

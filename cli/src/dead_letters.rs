@@ -107,7 +107,7 @@ fn queue_error(queue: &str, error: impl std::fmt::Display) -> CliError {
 /// Whether a message asks for more than to compact landing, so that a trigger does not replace it.
 fn carries_work(body: &str) -> bool {
     let Ok(body) = serde_json::from_str::<Value>(body) else { return false };
-    if let Ok(TriggerMessage::Wake(_)) = serde_json::from_value(body.clone()) {
+    if let Ok(TriggerMessage::Compact(_)) = serde_json::from_value(body.clone()) {
         return false;
     }
     let Some(records) = body.get("Records").and_then(Value::as_array) else { return true };

@@ -1,6 +1,5 @@
 //! `pinlake history`: lists the commits of a table.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chrono::SecondsFormat;
@@ -9,7 +8,7 @@ use pinlake_lake::Commit;
 use serde_json::{Value, json};
 
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, DatasetsArg, LakeArg};
 use crate::results::ResultFormat;
 
 /// List the commits of a table: what they did, who made them, and under which contract.
@@ -21,15 +20,13 @@ Example:
   pinlake history --lake /tmp/lake --dataset pin
   pinlake history --lake s3://my-lake --dataset pin --limit 5 --format json")]
 pub struct HistoryArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    lake: String,
+    #[command(flatten)]
+    lake: LakeArg,
     /// The dataset of the table
     #[arg(long, value_name = "NAME")]
     dataset: String,
-    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
-    datasets: Option<PathBuf>,
+    #[command(flatten)]
+    datasets: DatasetsArg,
     /// Maximum number of commits, newest first
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,

@@ -12,16 +12,16 @@ use crate::console;
 use crate::error::CliError;
 use crate::lake;
 
-/// Create an API key for ingest.
+/// Create an API key for ingest or the report.
 ///
 /// Output: one JSON line, {"key":"plk_...","entry":"NAME:HASH[:DATASET+...]"}. Give the key to the client; it is not
-/// stored. Add the entry, which contains the SHA-256 of the key, to the template parameter IngestApiKeys, a
-/// comma-separated list.
+/// stored. Add the entry, which contains the SHA-256 of the key, to the template parameter IngestApiKeys or
+/// ReportApiKeys, a comma-separated list.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A key that grants access to pin and geo:
   pinlake key new --name phones --dataset pin --dataset geo > key.json
-  sam deploy --parameter-overrides IngestApiKeys=$(jq -r .entry key.json)
+  jq -r .entry key.json       # for IngestApiKeys in samconfig.toml; then run make deploy
 
 To rotate a key, create one under another name, deploy both entries, give the client the new key, and deploy
 without the old entry.")]

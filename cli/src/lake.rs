@@ -1,6 +1,8 @@
 //! Opens the lake and the contracts that a command line names.
 
-use std::path::Path;
+use std::fmt;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::ObjectStore;
@@ -14,6 +16,43 @@ use pinlake_schema::{Catalog, Contract};
 
 use crate::console;
 use crate::error::CliError;
+
+/// The option `--lake`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LakeArg {
+    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
+    pub lake: String,
+}
+
+impl Deref for LakeArg {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.lake
+    }
+}
+
+impl fmt::Display for LakeArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lake)
+    }
+}
+
+/// The option `--datasets` of commands with a lake.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DatasetsArg {
+    /// Folder or s3:// prefix with contracts (TOML) [default: those of the current release of the lake]
+    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
+    datasets: Option<PathBuf>,
+}
+
+impl DatasetsArg {
+    /// What the option names.
+    pub fn as_deref(&self) -> Option<&Path> {
+        self.datasets.as_deref()
+    }
+}
 
 /// Opens the store of `--lake`. A folder must exist, so that a mistyped name is not an empty lake.
 pub async fn store(lake: &str) -> Result<Arc<dyn ObjectStore>, CliError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use pinlake_clean::record_reader::Limits;
+use pinlake_clean::record_reader::ReadLimits;
 use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
 use pinlake_env::{Clock, SystemClock};
 use pinlake_files::load::{BucketLoader, DatasetSummary, FileSummary, LoadError, Loader, QuarantinedFile};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::console::{self, Unit};
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, DatasetsArg, LakeArg};
 
 /// Insert the records of files into a lake. Records that the lake has already are skipped.
 ///
@@ -41,15 +41,13 @@ Examples:
   pinlake load --lake s3://my-lake --dataset pin exports/
   pinlake load --lake s3://my-lake s3://sink-bucket/topics")]
 pub struct LoadArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    pub lake: String,
+    #[command(flatten)]
+    pub lake: LakeArg,
     /// Dataset of all files [default: by the name of the file, else by the columns of each record]
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
-    pub datasets: Option<PathBuf>,
+    #[command(flatten)]
+    pub datasets: DatasetsArg,
     /// Exit with code 3 if records break their contract, also if quarantine has them already
     #[arg(long)]
     pub strict: bool,
@@ -89,7 +87,7 @@ struct Summary {
 /// Runs the command.
 pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let started = Instant::now();
-    let catalog = lake::catalog(Some(&args.lake), args.datasets.as_deref()).await?;
+    let catalog = lake::catalog(Some(&*args.lake), args.datasets.as_deref()).await?;
     if let Some(dataset) = &args.dataset {
         check_dataset(dataset, &catalog)?;
     }
@@ -104,7 +102,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let lake = Arc::new(lake::create(&args.lake).await?);
     // The total size of a bucket is not known before the listing ends.
     let total = addresses.is_empty().then(|| files.iter().map(|file| file.size).sum());
-    let sandbox = Sandbox::from_current_exe(Limits::default(), PARQUET_BOUNDS)
+    let sandbox = Sandbox::from_current_exe(ReadLimits::default(), PARQUET_BOUNDS)
         .map_err(|error| CliError::failed("cannot find the path of this program", "").caused_by(error))?;
     let mut load = Load {
         loader: Loader::open(lake, catalog.clone(), SystemClock.now()).await?,
@@ -252,7 +250,7 @@ fn print_summaries(summaries: Vec<DatasetSummary>, seconds: f64) -> Result<u64, 
         if *skipped > 0 {
             let of = dataset.as_deref().unwrap_or("no dataset");
             console::say(&format!(
-                "note: {skipped} records of {of} are no data (skip_when), and are not among those read"
+                "note: {skipped} records of {of} were skipped (skip_when); they do not count as read"
             ));
         }
         if *read == 0 {

@@ -1,17 +1,16 @@
 //! `pinlake quarantine`: shows records that break their contract. `pinlake redrive`: cleans them again.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_analytics::lake::analyse;
-use pinlake_analytics::{Dialect, Limits, QueryResult, QuerySet, Results};
+use pinlake_analytics::{Dialect, QueryLimits, QueryResult, QuerySet, Results};
 use serde_json::{Value, json};
 
 use crate::console;
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, DatasetsArg, LakeArg};
 use crate::results::ResultFormat;
 
 /// Show the records that break their contract.
@@ -63,9 +62,8 @@ struct Showing {
 /// Selects records.
 #[derive(Debug, clap::Args)]
 struct Selection {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    lake: String,
+    #[command(flatten)]
+    lake: LakeArg,
     /// Only records meant for this dataset
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
@@ -87,15 +85,13 @@ struct Selection {
 Example:
   pinlake redrive --lake /tmp/lake --datasets my-datasets --dataset pin")]
 pub struct RedriveArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    pub lake: String,
+    #[command(flatten)]
+    pub lake: LakeArg,
     /// Only records meant for this dataset
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
-    pub datasets: Option<PathBuf>,
+    #[command(flatten)]
+    pub datasets: DatasetsArg,
 }
 
 /// Runs `pinlake quarantine`.
@@ -134,7 +130,7 @@ pub async fn run(args: QuarantineArgs) -> Result<ExitCode, CliError> {
 
 /// Runs `pinlake redrive`.
 pub async fn redrive(args: RedriveArgs) -> Result<ExitCode, CliError> {
-    let catalog = lake::catalog(Some(&args.lake), args.datasets.as_deref()).await?;
+    let catalog = lake::catalog(Some(&*args.lake), args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     let done = lake.redrive(&catalog, args.dataset.as_deref()).await.map_err(|error| {
         CliError::failed("the redrive failed", "run it again: resolved records stay resolved")
@@ -170,7 +166,9 @@ impl Selection {
             .map_err(|error| failed(error.into()))?;
         let catalog = lake::catalog_to_read(&self.lake, None).await?;
         let lake = lake::open(&self.lake).await?;
-        analyse(&lake, &catalog, &queries, &Limits::default()).await.map_err(|error| failed(error.into()))
+        analyse(&lake, &catalog, &queries, &QueryLimits::default())
+            .await
+            .map_err(|error| failed(error.into()))
     }
 }
 

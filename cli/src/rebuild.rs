@@ -1,6 +1,5 @@
 //! `pinlake rebuild`: writes a table again under a changed contract.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pinlake_lake::RebuildSummary;
@@ -10,7 +9,7 @@ use tokio::time::Instant;
 use crate::check;
 use crate::console::{self, Unit};
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, DatasetsArg, LakeArg};
 
 /// Write a table again under its contract, for changes that inserts do not apply.
 ///
@@ -26,15 +25,13 @@ Example:
   pinlake check my-datasets --against s3://my-lake
   pinlake rebuild --lake s3://my-lake --dataset orders --datasets my-datasets")]
 pub struct RebuildArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    lake: String,
+    #[command(flatten)]
+    lake: LakeArg,
     /// The dataset of the table
     #[arg(long, value_name = "NAME")]
     dataset: String,
-    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
-    datasets: Option<PathBuf>,
+    #[command(flatten)]
+    datasets: DatasetsArg,
 }
 
 /// The line of output.
@@ -52,7 +49,7 @@ struct Summary {
 
 /// Runs the command.
 pub async fn run(args: RebuildArgs) -> Result<ExitCode, CliError> {
-    let catalog = lake::catalog(Some(&args.lake), args.datasets.as_deref()).await?;
+    let catalog = lake::catalog(Some(&*args.lake), args.datasets.as_deref()).await?;
     let contract = lake::find_contract(&catalog, &args.dataset)?;
     let lake = lake::open(&args.lake).await?;
     let begun = Instant::now();

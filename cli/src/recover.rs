@@ -1,6 +1,5 @@
 //! `pinlake recover`: processes discarded batches, failed objects and dead letters again.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -21,7 +20,8 @@ use tokio::sync::watch;
 use crate::console::{self, Unit};
 use crate::dead_letters::Queues;
 use crate::error::CliError;
-use crate::{interrupt, lake};
+use crate::interrupt;
+use crate::lake::{self, DatasetsArg, LakeArg};
 
 /// Process again what the pipeline could not deliver.
 ///
@@ -45,15 +45,13 @@ Example:
   pinlake recover --lake s3://my-lake --queue $QUEUE_URL --dead-letters $DEAD_LETTERS_URL
   pinlake recover --lake s3://my-lake --into-tables      # without queue and compactor")]
 pub struct RecoverArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    pub lake: String,
+    #[command(flatten)]
+    pub lake: LakeArg,
     /// Only batches of this stream; needed if the lake is a prefix of its bucket
     #[arg(long, value_name = "NAME", env = "PINLAKE_STREAM")]
     pub stream: Option<String>,
-    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
-    pub datasets: Option<PathBuf>,
+    #[command(flatten)]
+    pub datasets: DatasetsArg,
     /// Trigger queue of the compactor (output QueueUrl of the stack)
     #[arg(long, value_name = "URL", env = "PINLAKE_QUEUE_URL")]
     pub queue: Option<String>,
@@ -130,7 +128,7 @@ pub async fn run(args: RecoverArgs) -> Result<ExitCode, CliError> {
             "name the stream of this lake: --stream NAME",
         ));
     }
-    let catalog = lake::catalog(Some(&args.lake), args.datasets.as_deref()).await?;
+    let catalog = lake::catalog(Some(&*args.lake), args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     let destination = lake::destination(&args.lake, lake.store()).await?;
     let queues = match &args.queue {

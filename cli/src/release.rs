@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::check::{self, REFUSED};
 use crate::console;
 use crate::error::CliError;
-use crate::lake::{self, Place};
+use crate::lake::{self, LakeArg, Place};
 use crate::results::ResultFormat;
 
 /// What stands for the contracts and queries that are built into the functions.
@@ -48,20 +48,13 @@ enum Command {
     /// Use a release, or what is built in
     Use(Selection),
     /// Use the release that was in use before
-    Rollback(OfLake),
-}
-
-#[derive(Debug, clap::Args)]
-struct OfLake {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    lake: String,
+    Rollback(LakeArg),
 }
 
 #[derive(Debug, clap::Args)]
 struct Creation {
     #[command(flatten)]
-    of: OfLake,
+    of: LakeArg,
     /// Folder or s3:// prefix with contracts (TOML) [default: those of the current release]
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
     datasets: Option<PathBuf>,
@@ -76,7 +69,7 @@ struct Creation {
 #[derive(Debug, clap::Args)]
 struct Listing {
     #[command(flatten)]
-    of: OfLake,
+    of: LakeArg,
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     format: ResultFormat,
@@ -88,7 +81,7 @@ struct Selection {
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    of: OfLake,
+    of: LakeArg,
 }
 
 /// Runs the command.
@@ -190,7 +183,7 @@ async fn check_against(
 /// Checks the queries of each engine, and plans them over tables without rows.
 async fn check_queries(catalog: &Catalog, texts: &[(String, String)]) -> Result<(), CliError> {
     let invalid = |error: pinlake_analytics::AnalyticsError| {
-        CliError::failed("the queries have mistakes", "nothing was released").caused_by(error)
+        CliError::failed("the queries have errors", "nothing was released").caused_by(error)
     };
     QuerySet::from_files(Dialect::Athena, texts.to_vec()).map_err(invalid)?;
     let queries = QuerySet::from_files(Dialect::Shared, texts.to_vec()).map_err(invalid)?;

@@ -4,6 +4,7 @@
 //! and saves the progress ([`state`]). Invariant: the state counts a row as done only after its acknowledgement, or its line
 //! in the rejects file, is on disk.
 
+mod batch;
 mod database;
 mod post;
 mod python_random;
@@ -32,12 +33,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use self::batch::{Batch, Format};
 use self::database::Database;
 use self::database::address::{Address, Engine, TlsChoice};
 use self::post::{Delivery, Failure, Poster, Reject};
-use self::source::{Batch, Input, Order, Origin, Reading};
+use self::source::{Input, Order, Origin, Reading};
 use self::state::{Key, State, Watermark};
-use self::wire::Format;
 use crate::acks::Acks;
 use crate::atomic_file;
 use crate::console::{self, Unit};

@@ -15,8 +15,9 @@ use pinlake_schema::Catalog;
 use serde_json::json;
 
 use crate::error::CliError;
+use crate::lake::{self, DatasetsArg, LakeArg};
 use crate::watch::Watch;
-use crate::{analyse, atomic_file, console, lake, status};
+use crate::{analyse, atomic_file, console, status};
 
 /// Seconds between two looks at the lake and the queries.
 const WATCH_SECONDS: u64 = 2;
@@ -47,18 +48,16 @@ Examples:
 Exit codes: 0 the page is written, 1 it is not, or a query failed (with --strict), 2 wrong usage."
 )]
 pub struct ReportArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    pub lake: String,
+    #[command(flatten)]
+    pub lake: LakeArg,
     /// File of the page; it is replaced at once when the page is complete
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Folder with SQL files that replace the built-in queries; each file gives one panel
+    /// Folder or s3:// prefix with SQL files, one for each panel [default: those of the current release of the lake]
     #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_QUERIES")]
     pub queries: Option<PathBuf>,
-    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
-    pub datasets: Option<PathBuf>,
+    #[command(flatten)]
+    pub datasets: DatasetsArg,
     /// Title of the page [default: the name of the lake]
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
@@ -132,7 +131,7 @@ async fn write_report(
     let state = pinlake_state::collect(lake, catalog).await;
     let report = Report {
         title: args.title.clone().unwrap_or_else(|| to_title(&args.lake)),
-        lake: args.lake.clone(),
+        lake: args.lake.to_string(),
         generated_at,
         results_at: None,
         generator: concat!("pinlake ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -6,7 +6,7 @@ use pinlake_results::{Results, store};
 
 use crate::console;
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, LakeArg};
 
 /// The format of printed results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -29,9 +29,8 @@ Examples:
   pinlake results --lake s3://my-lake
   pinlake results --lake s3://my-lake --format csv > results.csv")]
 pub struct ResultsArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    pub lake: String,
+    #[command(flatten)]
+    pub lake: LakeArg,
     /// Id of the run [default: the latest run]
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,

@@ -1,6 +1,5 @@
 //! `pinlake status`: the state of a lake in the terminal.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use serde::Serialize;
 
 use crate::console;
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, DatasetsArg, LakeArg};
 use crate::watch::Watch;
 
 /// Show what is in each table of a lake, when it was committed last, what waits to be inserted, and what is in quarantine.
@@ -29,12 +28,10 @@ Examples:
 
 Exit codes: 0 success, 1 a table or the quarantine cannot be read, 2 wrong usage.")]
 pub struct StatusArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    pub lake: String,
-    /// Folder or s3:// prefix with contracts (TOML) that replace the built-in ones
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_DATASETS")]
-    pub datasets: Option<PathBuf>,
+    #[command(flatten)]
+    pub lake: LakeArg,
+    #[command(flatten)]
+    pub datasets: DatasetsArg,
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub format: StatusFormat,

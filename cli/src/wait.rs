@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::acks::Acks;
 use crate::console::{self, Unit};
 use crate::error::CliError;
-use crate::lake;
+use crate::lake::{self, LakeArg};
 use crate::stream_end;
 
 /// Wait until every acknowledged record is in its table or in quarantine.
@@ -31,9 +31,8 @@ Examples:
   pinlake wait --lake s3://my-lake --acks acks.json
   pinlake wait --lake s3://my-lake --stream pinlake-records")]
 pub struct WaitArgs {
-    /// The lake: a folder, or s3://bucket[/prefix] with AWS credentials in the environment
-    #[arg(long, value_name = "DIR|s3://...", env = "PINLAKE_LAKE")]
-    pub lake: String,
+    #[command(flatten)]
+    pub lake: LakeArg,
     /// Stream whose watermarks count; needed if the lake has several, or without --acks
     #[arg(long, value_name = "NAME", env = "PINLAKE_STREAM")]
     pub stream: Option<String>,

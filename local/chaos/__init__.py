@@ -11,6 +11,6 @@ docs/faults.md describes what is covered and what was measured.
 - :mod:`local.chaos.notifications`: passes S3 notifications to the trigger queue: dropped, late or twice
 - :mod:`local.chaos.clients`: several `pinlake replay` processes that are killed and resumed
 - :mod:`local.chaos.tables`: a reader of Delta tables that does not use pinlake
-- :mod:`local.chaos.verdict`: compares tables with acknowledgements, and checks that the comparison detects damage
+- :mod:`local.chaos.comparison`: compares tables with acknowledgements, and checks that the comparison detects damage
 - :mod:`local.chaos.run`: a whole run, from a new stack to the result
 """

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import console, stack, stand_in
-from local.chaos import processes, verdict
+from local.chaos import comparison, processes
 from local.chaos.clients import Client, merged_acks
 from local.chaos.event_source import EventSource
 from local.chaos.faults import Faults
@@ -74,11 +74,11 @@ class Chaos:
         violations = self._drain()
         say("reading the tables")
         self._copy_lake()
-        wanted = verdict.expected(sent for client in self._clients for sent in client.sent)
-        found, rows = verdict.judge(_LAKE, wanted)
+        wanted = comparison.expected(sent for client in self._clients for sent in client.sent)
+        found, rows = comparison.compare(_LAKE, wanted)
         violations += found
         if not violations:
-            missed = verdict.missed(_LAKE, STATE / "damaged", wanted)
+            missed = comparison.find_missed(_LAKE, STATE / "damaged", wanted)
             violations += [f"the check does not detect that {what}" for what in missed]
         self._notifications.stop()
         self._source.stop()
@@ -154,7 +154,7 @@ class Chaos:
     def _remove_landing(self) -> bool:
         """Removes a landing object before it is in a table, which no fault of AWS does."""
         with contextlib.suppress(BotoCoreError, ClientError):
-            for prefix in verdict.DATASETS:
+            for prefix in comparison.DATASETS:
                 found = self._s3.list_objects_v2(Bucket=self._described["bucket"], Prefix=f"landing/{prefix}/")
                 for entry in found.get("Contents", []):
                     self._s3.delete_object(Bucket=self._described["bucket"], Key=entry["Key"])
@@ -214,7 +214,7 @@ class Chaos:
             self._s3.download_file(self._described["bucket"], key, str(path))
 
     def _summarize(
-        self, violations: list[str], rows: dict[str, int], wanted: verdict.Expected, seconds: float
+        self, violations: list[str], rows: dict[str, int], wanted: comparison.Expected, seconds: float
     ) -> dict[str, Any]:
         struck: Counter[str] = Counter()
         for (part, fault, _), times in self._faults.struck.items():

@@ -167,7 +167,7 @@ class Check(unittest.TestCase):
         self.assertEqual(["AnotherAlarm" in problem for problem in alarm_problems(with_another)], [True, True])
         by_dataset = [{"Name": "function", "Value": "cleaner"}, {"Name": "dataset", "Value": "pin"}]
         for settings in (
-            {"MetricName": "batches_failed"},
+            {"MetricName": "landings_failed"},
             {"Dimensions": [{"Name": "function", "Value": "compactor"}]},
             {"Dimensions": []},
             {"Dimensions": by_dataset},

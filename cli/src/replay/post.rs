@@ -14,19 +14,20 @@ use reqwest::{Client, StatusCode, Url};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::source::{Batch, Input, Row};
-use super::wire::{self, Format, Request};
+use super::batch::{Batch, Format, Row};
+use super::source::Input;
+use super::wire::{self, Request};
 use crate::acks::{self, Acks};
 use crate::error::CliError;
 
 /// Timeout of a request; the response then counts as lost.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Maximum wait for a Retry-After header.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Maximum wait that a Retry-After header may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Maximum size of a response that is read; one for 500 records has about 60 KB.
-const LONGEST_ANSWER: usize = 4 << 20;
+const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
 /// Posts batches to one target.
 #[derive(Debug)]
@@ -81,14 +82,14 @@ pub struct Reject {
 }
 
 /// A response that needs no retry.
-struct Answer {
+struct Reply {
     status: StatusCode,
     body: Vec<u8>,
     /// The `Pinlake-Ack` header, or what is wrong with it.
     acks: Result<(), String>,
 }
 
-impl Answer {
+impl Reply {
     /// Status and body, shortened to one line.
     fn text(&self) -> String {
         let body = String::from_utf8_lossy(&self.body);
@@ -103,8 +104,8 @@ impl Answer {
 }
 
 /// The result of one attempt.
-enum Try {
-    Settled(Answer),
+enum Attempt {
+    Settled(Reply),
     Again { why: String, after: Option<Duration> },
 }
 
@@ -171,15 +172,15 @@ impl Poster {
         dataset: &str,
         mut rows: Vec<Row>,
     ) -> Result<Vec<Vec<Row>>, Failure> {
-        let request = wire::request(format, &self.uid, dataset, &rows);
-        let answer =
+        let request = wire::build_request(format, &self.uid, dataset, &rows);
+        let reply =
             self.exchange(delivery, format, &request, &idempotency_key(dataset, &rows), rows.len()).await?;
-        match answer.status {
+        match reply.status {
             status if status.is_success() => {
-                let failed = wire::failed(format, &answer.body);
+                let failed = wire::find_failed(format, &reply.body);
                 let again = extract_rows(&mut rows, &failed);
-                if let Err(why) = &answer.acks {
-                    return Err(Failure::Error(self.not_acknowledged(&request, why)));
+                if let Err(why) = &reply.acks {
+                    return Err(Failure::Error(self.missing_ack_error(&request, why)));
                 }
                 delivery.accepted.extend(rows.iter().map(|row| row.ordinal));
                 if again.is_empty() {
@@ -195,21 +196,21 @@ impl Poster {
                 Ok(vec![second, rows])
             }
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
-                let to_blame = match answer.status {
+                let to_blame = match reply.status {
                     StatusCode::PAYLOAD_TOO_LARGE => vec![0],
-                    _ => wire::to_blame(&request, &rows, &answer.body),
+                    _ => wire::find_rejected(&request, &rows, &reply.body),
                 };
                 if to_blame.is_empty() {
-                    return Err(Failure::Error(self.refused(&request, &rows, &answer)));
+                    return Err(Failure::Error(self.rejection_error(&request, &rows, &reply)));
                 }
-                let reason = answer.text();
+                let reason = reply.text();
                 let rejected = extract_rows(&mut rows, &to_blame);
                 delivery
                     .rejected
                     .extend(rejected.into_iter().map(|row| Reject { row, reason: reason.clone() }));
                 Ok(if rows.is_empty() { Vec::new() } else { vec![rows] })
             }
-            _ => Err(Failure::Error(self.refused(&request, &rows, &answer))),
+            _ => Err(Failure::Error(self.rejection_error(&request, &rows, &reply))),
         }
     }
 
@@ -221,19 +222,19 @@ impl Poster {
         request: &Request,
         key: &str,
         rows: usize,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Reply, Failure> {
         let mut delays = self.retry_policy.delays(&self.rng);
         loop {
             delivery.requests += 1;
             delivery.bytes += request.body.len() as u64;
             let (why, after) = match self.try_once(request, key, &mut delivery.acks).await {
-                Try::Settled(answer)
-                    if answer.status.is_success() && wire::failed(format, &answer.body).len() == rows =>
+                Attempt::Settled(reply)
+                    if reply.status.is_success() && wire::find_failed(format, &reply.body).len() == rows =>
                 {
-                    (answer.text(), None)
+                    (reply.text(), None)
                 }
-                Try::Settled(answer) => return Ok(answer),
-                Try::Again { why, after } => (why, after),
+                Attempt::Settled(reply) => return Ok(reply),
+                Attempt::Again { why, after } => (why, after),
             };
             let Some(delay) = delays.next() else {
                 return Err(Failure::Error(CliError::failed(
@@ -247,12 +248,12 @@ impl Poster {
             };
             tracing::debug!(path = request.path, key, why, "request is sent again");
             delivery.retries += 1;
-            self.pause(after.map_or(delay, |after| after.min(LONGEST_WAIT) + delay)).await?;
+            self.pause(after.map_or(delay, |after| after.min(MAX_RETRY_AFTER) + delay)).await?;
         }
     }
 
-    async fn try_once(&self, request: &Request, key: &str, acks: &mut Acks) -> Try {
-        let lost = |why: String| Try::Again { why, after: None };
+    async fn try_once(&self, request: &Request, key: &str, acks: &mut Acks) -> Attempt {
+        let lost = |why: String| Attempt::Again { why, after: None };
         let exchange = async {
             let mut response = self
                 .client
@@ -266,28 +267,30 @@ impl Poster {
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await? {
                 body.extend_from_slice(&chunk);
-                if body.len() > LONGEST_ANSWER {
+                if body.len() > MAX_RESPONSE_BYTES {
                     break;
                 }
             }
             Ok::<_, reqwest::Error>((response, body))
         };
-        let (response, body) = match timeout(ANSWER_TIME, exchange).await {
-            Err(_) => return lost(format!("no answer in {} s", ANSWER_TIME.as_secs())),
-            Ok(Err(error)) => return lost(CliError::failed("no answer", "").caused_by(error).with_causes()),
-            Ok(Ok(answer)) => answer,
+        let (response, body) = match timeout(RESPONSE_TIMEOUT, exchange).await {
+            Err(_) => return lost(format!("no response in {} s", RESPONSE_TIMEOUT.as_secs())),
+            Ok(Err(error)) => {
+                return lost(CliError::failed("no response", "").caused_by(error).with_causes());
+            }
+            Ok(Ok(reply)) => reply,
         };
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         // A failed request may have stored some rows, which are acknowledged too.
-        let acknowledged = acknowledged(response.headers()).map(|new| acks.merge(&new));
-        let answer = Answer { status: response.status(), body, acks: acknowledged };
-        match answer.status {
+        let acknowledged = read_acks(response.headers()).map(|new| acks.merge(&new));
+        let reply = Reply { status: response.status(), body, acks: acknowledged };
+        match reply.status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {}
             status if status.is_server_error() => {}
-            _ => return Try::Settled(answer),
+            _ => return Attempt::Settled(reply),
         }
         let seconds = header(RETRY_AFTER.as_str()).and_then(|value| value.trim().parse().ok());
-        Try::Again { why: answer.text(), after: seconds.map(Duration::from_secs) }
+        Attempt::Again { why: reply.text(), after: seconds.map(Duration::from_secs) }
     }
 
     /// Sleeps, unless Ctrl-C was pressed.
@@ -305,29 +308,29 @@ impl Poster {
         }
     }
 
-    fn not_acknowledged(&self, request: &Request, why: &str) -> CliError {
+    fn missing_ack_error(&self, request: &Request, why: &str) -> CliError {
         CliError::failed(
             format!("{} {}{} was acknowledged as stored, but {why}", request.method, self.base, request.path),
             "a proxy or gateway in between may remove or rewrite the header Pinlake-Ack: let it through, or post to \
-             ingest itself. Until then nothing can tell when these rows are in their tables. With --state the same \
-             command goes on where this one stopped",
+             ingest itself. Without it `pinlake wait` cannot wait for these rows. With --state the same command continues where \
+             this one stopped",
         )
     }
 
-    fn refused(&self, request: &Request, rows: &[Row], answer: &Answer) -> CliError {
+    fn rejection_error(&self, request: &Request, rows: &[Row], reply: &Reply) -> CliError {
         let lines = match (rows.first(), rows.last()) {
             (Some(first), Some(last)) => format!("lines {} to {}", first.line, last.line),
             _ => "no lines".to_owned(),
         };
-        let advice = match answer.status {
+        let advice = match reply.status {
             StatusCode::NOT_FOUND => {
                 "the target does not know this topic, stream or dataset: check --to, --uid and the file's dataset"
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "the target wants credentials, which replay does not send"
+                "set PINLAKE_API_KEY to a key that the target accepts for this dataset"
             }
             status if status.is_redirection() => "give the address that it redirects to as --to",
-            _ => "the same refusal would meet all rows; nothing of this request was counted as sent well",
+            _ => "all rows would be rejected in the same way; none of this request is counted as accepted",
         };
         CliError::failed(
             format!(
@@ -335,7 +338,7 @@ impl Poster {
                 request.method,
                 self.base,
                 request.path,
-                answer.text()
+                reply.text()
             ),
             advice,
         )
@@ -343,7 +346,7 @@ impl Poster {
 }
 
 /// The acknowledgements of a response, or what is wrong with them.
-fn acknowledged(headers: &HeaderMap) -> Result<Acks, String> {
+fn read_acks(headers: &HeaderMap) -> Result<Acks, String> {
     let mut acks = Acks::default();
     let mut values = headers.get_all(acks::HEADER).iter().peekable();
     if values.peek().is_none() {

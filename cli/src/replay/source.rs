@@ -10,17 +10,17 @@ use indicatif::ProgressBar;
 use pinlake_schema::Catalog;
 use tokio::sync::{mpsc, watch};
 
+use super::batch::{Batch, Format, Row};
 use super::database::{Database, Selection, Table};
 use super::python_random::{self, RowDraws};
 use super::state::State;
-use super::wire::Format;
 use crate::error::CliError;
 
 /// Maximum size of a row. A Kinesis record has at most 1 MiB.
 const MAX_ROW_BYTES: usize = 4 << 20;
 
 /// Rows of one request stay below this; a function URL takes 6 MB, in which the body is quoted once more.
-const LARGEST_BATCH: usize = 3 << 20;
+const MAX_BATCH_BYTES: usize = 3 << 20;
 
 /// The rows of a dataset: a file, or a database table.
 #[derive(Debug, Clone)]
@@ -68,30 +68,6 @@ impl Input {
             Origin::Table { selection, .. } => selection.key.as_deref(),
         }
     }
-}
-
-/// A row: a line of a file, or the columns of a table as JSON.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Its position in the order of posting, from 0; counts rows, not lines.
-    pub ordinal: u64,
-    /// Its line in the file, from 1; in a table, the number of rows read so far.
-    pub line: u64,
-    /// The value of the key column.
-    pub key: Option<i64>,
-    /// The row without its newline.
-    pub bytes: Vec<u8>,
-}
-
-/// Rows for one request.
-#[derive(Debug)]
-pub struct Batch {
-    /// Index among the inputs.
-    pub file: usize,
-    /// The wire format.
-    pub format: Format,
-    /// At least one row.
-    pub rows: Vec<Row>,
 }
 
 /// The order of rows.
@@ -483,13 +459,14 @@ pub fn read(
             let turn = (row.ordinal % reading.formats.len() as u64) as usize;
             let format = reading.formats[turn];
             let waiting = &mut open[file][turn];
-            if waiting.bytes + row.bytes.len() > LARGEST_BATCH && !send_batch(waiting, file, format, batches)
+            if waiting.bytes + row.bytes.len() > MAX_BATCH_BYTES
+                && !send_batch(waiting, file, format, batches)
             {
                 return Ok(());
             }
             waiting.bytes += row.bytes.len();
             waiting.rows.push(row);
-            if waiting.rows.len() >= reading.batch.min(format.most_rows())
+            if waiting.rows.len() >= reading.batch.min(format.max_rows())
                 && !send_batch(waiting, file, format, batches)
             {
                 return Ok(());

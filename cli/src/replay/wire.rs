@@ -9,28 +9,7 @@ use std::ops::Range;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::source::Row;
-
-/// A wire format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Kafka REST proxy v2.
-    Kafka,
-    /// API Gateway in front of Kinesis.
-    Kinesis,
-    /// NDJSON.
-    Native,
-}
-
-impl Format {
-    /// Maximum rows per request, by the rules of the API.
-    pub fn most_rows(self) -> usize {
-        match self {
-            Format::Kinesis => 500,
-            Format::Kafka | Format::Native => usize::MAX,
-        }
-    }
-}
+use super::batch::{Format, Row};
 
 /// A request without its host.
 #[derive(Debug)]
@@ -48,13 +27,13 @@ pub struct Request {
 }
 
 /// Builds the request for some rows.
-pub fn request(format: Format, uid: &str, dataset: &str, rows: &[Row]) -> Request {
+pub fn build_request(format: Format, uid: &str, dataset: &str, rows: &[Row]) -> Request {
     let stream = format!("streaming-{uid}-{dataset}");
     let mut body = Vec::with_capacity(rows.iter().map(|row| row.bytes.len() + 48).sum::<usize>() + 64);
     match format {
         Format::Kafka => {
             body.extend_from_slice(b"{\"records\":[\n");
-            join(&mut body, rows, b"{\"value\":", b"}");
+            append_rows(&mut body, rows, b"{\"value\":", b"}");
             body.extend_from_slice(b"]}");
             Request {
                 method: reqwest::Method::POST,
@@ -72,7 +51,7 @@ pub fn request(format: Format, uid: &str, dataset: &str, rows: &[Row]) -> Reques
             body.extend_from_slice(b"{\"StreamName\":");
             body.extend_from_slice(Value::from(stream.as_str()).to_string().as_bytes());
             body.extend_from_slice(if rows.len() == 1 { b",\n" } else { b",\"records\":[\n" });
-            join(&mut body, rows, before, after);
+            append_rows(&mut body, rows, before, after);
             body.extend_from_slice(if rows.len() == 1 { b"}" } else { b"]}" });
             Request {
                 method: reqwest::Method::PUT,
@@ -98,7 +77,7 @@ pub fn request(format: Format, uid: &str, dataset: &str, rows: &[Row]) -> Reques
     }
 }
 
-fn join(body: &mut Vec<u8>, rows: &[Row], before: &[u8], after: &[u8]) {
+fn append_rows(body: &mut Vec<u8>, rows: &[Row], before: &[u8], after: &[u8]) {
     for (at, row) in rows.iter().enumerate() {
         body.extend_from_slice(before);
         body.extend_from_slice(&row.bytes);
@@ -108,7 +87,7 @@ fn join(body: &mut Vec<u8>, rows: &[Row], before: &[u8], after: &[u8]) {
 }
 
 /// The indices of the rows that a 2xx response reports as not stored.
-pub fn failed(format: Format, answer: &[u8]) -> Vec<usize> {
+pub fn find_failed(format: Format, answer: &[u8]) -> Vec<usize> {
     let (list, mark) = match format {
         Format::Kafka => ("offsets", "error_code"),
         Format::Kinesis => ("Records", "ErrorCode"),
@@ -121,7 +100,7 @@ pub fn failed(format: Format, answer: &[u8]) -> Vec<usize> {
 }
 
 /// The indices of the rows that caused a request to be rejected; empty if the response does not say.
-pub fn to_blame(request: &Request, rows: &[Row], answer: &[u8]) -> Vec<usize> {
+pub fn find_rejected(request: &Request, rows: &[Row], answer: &[u8]) -> Vec<usize> {
     let broken: Vec<usize> =
         rows.iter().enumerate().filter(|(_, row)| !is_json(&row.bytes)).map(|(at, _)| at).collect();
     if !broken.is_empty() {
@@ -175,7 +154,7 @@ mod tests {
     }
 
     fn body(format: Format, texts: &[&str]) -> (String, String) {
-        let request = request(format, "me", "pin", &rows(texts));
+        let request = build_request(format, "me", "pin", &rows(texts));
         (request.path, String::from_utf8(request.body).unwrap())
     }
 
@@ -211,7 +190,7 @@ mod tests {
         assert_eq!(body(Format::Native, &two), ("/v1/pin".to_owned(), format!("{}\n{}\n", two[0], two[1])));
         for format in [Format::Kafka, Format::Kinesis] {
             for texts in [&two[..1], &two[..]] {
-                let request = request(format, "me", "pin", &rows(texts));
+                let request = build_request(format, "me", "pin", &rows(texts));
                 serde_json::from_slice::<Value>(&request.body).unwrap();
                 let lines: Vec<&[u8]> = request.body.split(|&byte| byte == b'\n').collect();
                 for (at, text) in texts.iter().enumerate() {
@@ -225,11 +204,11 @@ mod tests {
     #[test]
     fn failed_records_are_read_from_responses() {
         let kafka = br#"{"offsets":[{"partition":0,"offset":1,"error_code":null,"error":null},{"partition":null,"offset":null,"error_code":50003,"error":"throttled"}]}"#;
-        assert_eq!(failed(Format::Kafka, kafka), [1]);
+        assert_eq!(find_failed(Format::Kafka, kafka), [1]);
         let kinesis = br#"{"FailedRecordCount":1,"Records":[{"ErrorCode":"ProvisionedThroughputExceededException","ErrorMessage":"slow"},{"SequenceNumber":"1","ShardId":"s"}]}"#;
-        assert_eq!(failed(Format::Kinesis, kinesis), [0]);
-        assert!(failed(Format::Kinesis, br#"{"SequenceNumber":"1","ShardId":"s"}"#).is_empty());
-        assert!(failed(Format::Native, b"").is_empty());
+        assert_eq!(find_failed(Format::Kinesis, kinesis), [0]);
+        assert!(find_failed(Format::Kinesis, br#"{"SequenceNumber":"1","ShardId":"s"}"#).is_empty());
+        assert!(find_failed(Format::Native, b"").is_empty());
     }
 
     #[test]
@@ -237,26 +216,26 @@ mod tests {
         let texts = ["{\"a\":1}", "{\"a\":1", "{\"a\":3}"];
         for format in [Format::Kafka, Format::Kinesis, Format::Native] {
             let rows = rows(&texts);
-            let request = request(format, "me", "pin", &rows);
+            let request = build_request(format, "me", "pin", &rows);
             let error = serde_json::from_slice::<Value>(&request.body).unwrap_err().to_string();
-            assert_eq!(to_blame(&request, &rows, error.as_bytes()), [1], "{format:?}: {error}");
+            assert_eq!(find_rejected(&request, &rows, error.as_bytes()), [1], "{format:?}: {error}");
         }
     }
 
     #[test]
     fn if_all_rows_are_json_the_named_line_is_rejected() {
         let rows = rows(&["1", "2", "3"]);
-        let kafka = request(Format::Kafka, "me", "pin", &rows);
+        let kafka = build_request(Format::Kafka, "me", "pin", &rows);
         for answer in [
             r#"{"error_code":400,"message":"expected an object at line 3 column 12"}"#,
             r#"{"error_code":400,"message":"online 9","at":{"line":3,"column":12}}"#,
             "newline 77 on line 3",
         ] {
-            assert_eq!(to_blame(&kafka, &rows, answer.as_bytes()), [1], "{answer}");
+            assert_eq!(find_rejected(&kafka, &rows, answer.as_bytes()), [1], "{answer}");
         }
-        let native = request(Format::Native, "me", "pin", &rows);
-        assert_eq!(to_blame(&native, &rows, b"line 3, column 1"), [2]);
-        assert!(to_blame(&native, &rows, b"line 4").is_empty());
-        assert!(to_blame(&native, &rows, b"no").is_empty());
+        let native = build_request(Format::Native, "me", "pin", &rows);
+        assert_eq!(find_rejected(&native, &rows, b"line 3, column 1"), [2]);
+        assert!(find_rejected(&native, &rows, b"line 4").is_empty());
+        assert!(find_rejected(&native, &rows, b"no").is_empty());
     }
 }

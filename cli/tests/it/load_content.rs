@@ -200,7 +200,7 @@ async fn decimals_are_loaded_and_read_back() {
     assert_eq!(analyse().await, expected);
 }
 
-/// Records inside documents, with lines that are no data.
+/// Records inside documents, with lines that are skipped.
 #[tokio::test]
 async fn records_inside_documents_are_loaded_and_totals_are_not() {
     let folder = TempDir::new().unwrap();
@@ -220,7 +220,7 @@ async fn records_inside_documents_are_loaded_and_totals_are_not() {
     let ran = load(folder, &["--dataset", "t", "a.json"]).await;
     ran.assert_code(0);
     assert_eq!(counts(&ran), [100_000, 100_000, 0, 0]);
-    assert!(ran.stderr.contains("note: 1 records of t are no data (skip_when)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("note: 1 records of t were skipped (skip_when)"), "{}", ran.stderr);
     // A footer of CSV, and a document without the path, which is a record itself.
     write(folder, "b.csv", "id,kind\n1,row\n100000,row\n,total\n");
     write(folder, "c.json", "{\"id\": 100001}\n{\"Records\": [{\"id\": \"x\"}]}\n{\"other\": []}\n");

@@ -65,7 +65,7 @@ async fn a_release_is_created_used_and_rolled_back() {
     let ran = pinlake_with(folder, &settings, &["analyse", "--lake", "lake", "--format", "json"]).await;
     assert_eq!(ran.summary(), results);
     let ran = pinlake_with(folder, &settings[..1], &["check"]).await;
-    assert!(ran.stderr.contains("no mistakes"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no errors"), "{}", ran.stderr);
 
     // Only the queries change. The contracts stay.
     fs::write(folder.join("queries/visitors.sql"), "SELECT max(visitor) AS n FROM t").unwrap();

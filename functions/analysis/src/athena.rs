@@ -14,7 +14,7 @@ use aws_sdk_athena::config::retry::RetryConfig;
 use aws_sdk_athena::error::{DisplayErrorContext, SdkError};
 use aws_sdk_athena::operation::start_query_execution::StartQueryExecutionError;
 use aws_sdk_athena::types::{QueryExecutionContext, QueryExecutionState, QueryExecutionStatus};
-use pinlake_analytics::{FailureKind, Limits, Query, QueryFailure};
+use pinlake_analytics::{FailureKind, Query, QueryFailure, QueryLimits};
 use pinlake_env::{RetryPolicy, Rng};
 use tokio::time::{Duration, sleep, timeout};
 
@@ -43,7 +43,7 @@ pub struct Athena {
     client: Client,
     database: String,
     workgroup: String,
-    limits: Limits,
+    limits: QueryLimits,
     rng: Arc<Rng>,
 }
 
@@ -84,7 +84,7 @@ impl Athena {
         config: &aws_config::SdkConfig,
         database: String,
         workgroup: String,
-        limits: Limits,
+        limits: QueryLimits,
         rng: Arc<Rng>,
     ) -> Self {
         let retries = RetryConfig::standard().with_max_attempts(MAX_REQUEST_ATTEMPTS);

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use pinlake_analytics::lake::{AnalyseError, analyse_each, pin_tables};
 use pinlake_analytics::{
-    AnalyticsError, FailureKind, Limits, Query, QueryFailure, QueryOutcome, QueryResult, QuerySet,
+    AnalyticsError, FailureKind, Query, QueryFailure, QueryLimits, QueryOutcome, QueryResult, QuerySet,
 };
 use pinlake_lake::{Lake, LakeError};
 use pinlake_results::{StoredResult, StoredRun};
@@ -27,7 +27,7 @@ type Versions = BTreeMap<String, Option<u64>>;
 #[derive(Clone)]
 pub enum Engine {
     /// DataFusion in this process, within these limits.
-    Local(Limits),
+    Local(QueryLimits),
     /// An external engine, and the number of queries that run on it at the same time.
     External(Arc<dyn ExternalEngine>, usize),
 }

@@ -8,10 +8,11 @@ use analysis::results_table::DynamoResults;
 use analysis::{Analysis, RunSummary};
 use aws_config::SdkConfig;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use pinlake_analytics::{AnalyticsError, Dialect, Limits, QuerySet};
+use pinlake_analytics::{AnalyticsError, Dialect, QueryLimits, QuerySet};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_platform::deployment::{Deployed, Deployment};
+use pinlake_platform::location::Location;
 use pinlake_platform::metrics::analysis as metric;
 use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::{aws, settings};
@@ -27,7 +28,7 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let (metrics, env) = (Metrics::from_settings(), Env::system());
     let config = aws::load_config().await;
-    let store = settings::location("PINLAKE_LAKE")?.open().await?;
+    let store = Location::from_setting("PINLAKE_LAKE")?.open().await?;
     let (engine, dialect) = choose_engine(&config, &env)?;
     let fits = |new: &Deployed| load_queries(dialect, new).map(drop);
     let deployment = Deployment::from_settings(true, env.clock.clone(), fits).await?;
@@ -50,8 +51,7 @@ async fn main() -> Result<(), Error> {
         if let Some(taken) = deployment.refresh(take).await {
             (analysis.catalog, analysis.queries) = taken;
         }
-        let problems = deployment.count_problems() as f64;
-        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
+        metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
         let summary =
             analysis.handle(&event.payload).await.inspect_err(|error| tracing::error!(%error, "run failed"));
         let values = match &summary {
@@ -66,9 +66,8 @@ async fn main() -> Result<(), Error> {
 
 /// Chooses Athena if the settings name a workgroup, else this function, and the SQL dialect of the engine.
 fn choose_engine(config: &SdkConfig, env: &Env) -> Result<(Engine, Dialect), Error> {
-    // Lambda sets the memory in MB (Lambda Developer Guide, "Using Lambda environment variables").
-    let memory = settings::parse_or("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1024_usize)? << 20;
-    let limits = Limits { memory: memory / QUERY_SHARE, ..Limits::default() };
+    let limits =
+        QueryLimits { memory: settings::function_memory(1024)? / QUERY_SHARE, ..QueryLimits::default() };
     let Some(workgroup) = settings::optional("PINLAKE_ATHENA_WORKGROUP") else {
         return Ok((Engine::Local(limits), Dialect::Shared));
     };

@@ -15,7 +15,7 @@ use analysis::results_table::{ResultsTable, ResultsTableError};
 use analysis::{Analysis, AnalysisError, RunSummary};
 use async_trait::async_trait;
 use object_store::memory::InMemory;
-use pinlake_analytics::{Dialect, FailureKind, Limits, Query, QueryFailure, QueryResult, QuerySet};
+use pinlake_analytics::{Dialect, FailureKind, Query, QueryFailure, QueryLimits, QueryResult, QuerySet};
 use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_env::{Env, ManualClock, Rng};
 use pinlake_lake::Lake;
@@ -65,7 +65,7 @@ fn event() -> Value {
 #[tokio::test]
 async fn the_sample_event_gives_the_run_id_and_all_results_are_stored() {
     let queries = QuerySet::embedded(Dialect::Shared).unwrap();
-    let analysis = analysis(Arc::new(InMemory::new()), queries, Engine::Local(Limits::default()));
+    let analysis = analysis(Arc::new(InMemory::new()), queries, Engine::Local(QueryLimits::default()));
     let summary = analysis.handle(&event()).await.unwrap();
     assert!(summary.run.starts_with("20261122T220000Z-53dc4d37"), "{}", summary.run);
     assert_eq!(summary.rows.len(), 10);
@@ -95,7 +95,7 @@ async fn with_a_broken_contract_its_table_stays_readable_and_other_queries_succe
         )
         .unwrap()
     };
-    let local = || Engine::Local(Limits::default());
+    let local = || Engine::Local(QueryLimits::default());
     let with = |catalog, queries| Analysis { catalog, ..analysis(rows.store.clone(), queries, local()) };
     let summary = with(with_broken("pin"), queries("SELECT title FROM pin")).handle(&event()).await.unwrap();
     assert_eq!(summary.rows, BTreeMap::from([("broken".to_owned(), 1), ("users".to_owned(), 1)]));

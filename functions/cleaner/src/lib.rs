@@ -24,8 +24,8 @@
 //!     catalog: Arc::new(Catalog::embedded().unwrap()),
 //!     catalog_history: CatalogHistory::default(),
 //! };
-//! let outcome = cleaner.handle_kinesis(KinesisEvent::default()).await;
-//! assert!(outcome.response.batch_item_failures.is_empty());
+//! let summary = cleaner.handle_kinesis(KinesisEvent::default()).await;
+//! assert!(summary.response.batch_item_failures.is_empty());
 //! # });
 //! ```
 
@@ -59,14 +59,14 @@ pub struct Cleaner {
 
 /// What an invocation did.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct InvocationSummary {
     /// Response to Lambda: where to deliver again, by shard.
     pub response: KinesisEventResponse,
     /// What has landed, by shard.
     pub landed: Vec<LandingSummary>,
 }
 
-impl Outcome {
+impl InvocationSummary {
     /// Returns the datasets of the landing objects.
     pub fn landed_datasets(&self) -> BTreeSet<&str> {
         let objects = self.landed.iter().flat_map(|landed| &landed.objects);
@@ -79,31 +79,32 @@ impl Cleaner {
     ///
     /// # Errors
     /// When records of Kafka have not landed: Lambda must deliver the whole event again.
-    pub async fn handle(&self, event: SourceEvent) -> Result<Outcome, LandingError> {
+    pub async fn handle(&self, event: SourceEvent) -> Result<InvocationSummary, LandingError> {
         match event {
             SourceEvent::Kinesis(event) => Ok(self.handle_kinesis(event).await),
-            SourceEvent::Kafka(records) => {
-                Ok(Outcome { landed: self.handle_kafka(records).await?, ..Outcome::default() })
-            }
+            SourceEvent::Kafka(records) => Ok(InvocationSummary {
+                landed: self.handle_kafka(records).await?,
+                ..InvocationSummary::default()
+            }),
         }
     }
 
     /// Lands the records of a Kinesis event, shard by shard. Lambda sends one shard in an event; this does not rely on
     /// it.
-    pub async fn handle_kinesis(&self, event: KinesisEvent) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub async fn handle_kinesis(&self, event: KinesisEvent) -> InvocationSummary {
+        let mut summary = InvocationSummary::default();
         for (source, records) in kinesis::group_by_shard(event) {
             let batch = RawBatch { source: &source, records: &records };
             match self.land(batch).await {
-                Ok(landed) => outcome.landed.push(landed),
+                Ok(landed) => summary.landed.push(landed),
                 Err(error) => {
                     let first = records.first().map(|record| record.sequence.as_str()).unwrap_or_default();
                     tracing::error!(%source, first, %error, "batch has not landed, Lambda delivers it again");
-                    outcome.response.add_failure(first);
+                    summary.response.add_failure(first);
                 }
             }
         }
-        outcome
+        summary
     }
 
     /// Lands the records of Kafka topics, partition by partition. A partition that fails does not stop the others.

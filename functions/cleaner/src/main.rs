@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 
 use cleaner::event::SourceEvent;
-use cleaner::{Cleaner, Outcome};
+use cleaner::{Cleaner, InvocationSummary};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pinlake_env::Env;
 use pinlake_landing::catalog_history::CatalogHistory;
 use pinlake_landing::message::Message;
 use pinlake_platform::deployment::Deployment;
 use pinlake_platform::event::Event;
+use pinlake_platform::location::Location;
 use pinlake_platform::metrics::cleaner as metric;
 use pinlake_platform::telemetry::{self, Metrics};
 use pinlake_platform::trigger_queue::SqsTriggerQueue;
@@ -23,7 +24,7 @@ async fn main() -> Result<(), Error> {
     let (metrics, env) = (Metrics::from_settings(), Env::system());
     let deployment = Deployment::from_settings(false, env.clock.clone(), |_| Ok::<_, Infallible>(())).await?;
     let cleaner = Cleaner {
-        store: settings::location("PINLAKE_LAKE")?.open().await?,
+        store: Location::from_setting("PINLAKE_LAKE")?.open().await?,
         catalog: deployment.catalog(),
         catalog_history: CatalogHistory::default(),
     };
@@ -40,31 +41,30 @@ async fn main() -> Result<(), Error> {
         if let Some(catalog) = deployment.refresh(|new| Ok::<_, Infallible>(new.catalog.clone())).await {
             cleaner.catalog = catalog;
         }
-        let problems = deployment.count_problems() as f64;
-        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
-        let outcome = cleaner.handle(event.payload.0).await?;
+        metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
+        let summary = cleaner.handle(event.payload.0).await?;
         if let Some(queue) = &trigger_queue {
-            trigger_compactor(queue, &outcome).await;
+            trigger_compactor(queue, &summary).await;
         }
-        measure(&metrics, &env, &outcome);
-        Ok::<_, Error>(outcome.response)
+        measure(&metrics, &env, &summary);
+        Ok::<_, Error>(summary.response)
     }))
     .await
 }
 
 /// Triggers the compactor for the datasets that have landed.
-async fn trigger_compactor(queue: &SqsTriggerQueue, outcome: &Outcome) {
-    let datasets: Vec<String> = outcome.landed_datasets().into_iter().map(str::to_owned).collect();
+async fn trigger_compactor(queue: &SqsTriggerQueue, summary: &InvocationSummary) {
+    let datasets: Vec<String> = summary.landed_datasets().into_iter().map(str::to_owned).collect();
     if datasets.is_empty() {
         return;
     }
-    if let Err(error) = queue.send(Message::Wake(datasets).to_body()).await {
+    if let Err(error) = queue.send(Message::Compact(datasets).to_body()).await {
         tracing::warn!(%error, "cannot trigger the compactor, the notification of S3 does");
     }
 }
 
-fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
-    for count in outcome.landed.iter().flat_map(|landed| &landed.counts) {
+fn measure(metrics: &Metrics, env: &Env, summary: &InvocationSummary) {
+    for count in summary.landed.iter().flat_map(|landed| &landed.counts) {
         let values = [
             (metric::RECORDS, count.read as f64),
             (metric::QUARANTINED, count.quarantined as f64),
@@ -73,6 +73,6 @@ fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
         ];
         metrics.emit(env.clock.now(), count.dataset.as_deref(), &values);
     }
-    let failed = outcome.response.batch_item_failures.len() as f64;
-    metrics.emit(env.clock.now(), None, &[(metric::SHARDS_FAILED, failed)]);
+    let failed = summary.response.batch_item_failures.len() as f64;
+    metrics.emit(env.clock.now(), None, &[(metric::BATCHES_FAILED, failed)]);
 }

@@ -19,7 +19,7 @@ use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
-use pinlake_clean::record_reader::{FileContract, Limits, ReadError, ReadOptions, RecordReader};
+use pinlake_clean::record_reader::{FileContract, ReadError, ReadLimits, ReadOptions, RecordReader};
 use pinlake_clean::{MAX_RECORD_BYTES, Reason};
 use pinlake_env::Env;
 use pinlake_files::attempt::{Attempt, AttemptedFile, Attempts, MAX_FAILURES};
@@ -48,7 +48,7 @@ const GROUP_BYTES: u64 = 16 << 20;
 /// Maximum bytes of a file after decompression, or of its records.
 const MAX_UNPACKED_BYTES: u64 = 4 << 30;
 /// Limits of reading a file in a function with 2 GB of memory.
-const LIMITS: Limits = Limits {
+const LIMITS: ReadLimits = ReadLimits {
     max_record_bytes: 16 << 20,
     max_ratio: 200,
     free_unpacked_bytes: 256 << 20,
@@ -140,13 +140,13 @@ pub(crate) struct Deadlines {
 #[derive(Debug, Default)]
 pub struct FilesSummary {
     /// Files whose records have landed.
-    pub taken: u64,
+    pub landed: u64,
     /// Files that could not be read to their end.
     pub rejected: u64,
-    /// Files rejected because of failed attempts; included in `rejected`.
+    /// Files discarded after failed attempts; included in `rejected`.
     pub discarded: u64,
-    /// Files tried again after a failed attempt.
-    pub tried_again: u64,
+    /// Files retried alone after a failed attempt.
+    pub retried: u64,
     /// Records that landed, including those in quarantine.
     pub records: u64,
     /// The datasets of these records.
@@ -375,11 +375,11 @@ impl Work<'_> {
                 continue;
             }
             if failures > 0 {
-                self.summary.tried_again += 1;
+                self.summary.retried += 1;
                 tracing::warn!(
                     file = found.file.name,
                     attempt = failures + 1,
-                    "trying a file again, alone, after a failed attempt"
+                    "retrying a file alone, after a failed attempt"
                 );
             }
             let got = fetch_if_unchanged(&*found.candidate.store, &found.meta, self.files.max_bytes).await;
@@ -503,7 +503,7 @@ impl Work<'_> {
                 End::Rejected => FAILED,
             };
             match folder {
-                RAW => self.summary.taken += 1,
+                RAW => self.summary.landed += 1,
                 _ => self.summary.rejected += 1,
             }
             let in_inbox = candidate.object.is_none();

@@ -69,7 +69,7 @@ pub struct Compactor<Q> {
 
 /// What an invocation did.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct InvocationSummary {
     /// Response to Lambda: the messages to deliver again.
     pub response: SqsBatchResponse,
     /// Compactions by dataset.
@@ -85,13 +85,13 @@ enum Job {
     Sweep,
     Redrive(Option<String>),
     Inbox,
-    Take(ObjectRef),
+    Land(ObjectRef),
 }
 
 impl<Q: TriggerQueue> Compactor<Q> {
     /// Does the work that the messages ask for, in at most `time`.
-    pub async fn handle(&self, event: SqsEvent, time: Duration) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub async fn handle(&self, event: SqsEvent, time: Duration) -> InvocationSummary {
+        let mut summary = InvocationSummary::default();
         let start = Instant::now();
         let is_retry = event.records.iter().any(is_even_delivery);
         let messages: Vec<(String, Vec<Job>)> = event
@@ -115,20 +115,20 @@ impl<Q: TriggerQueue> Compactor<Q> {
         if files_first {
             let deadlines =
                 Deadlines { has_time: any, soft: start + time / 2, hard: start + time * 3 / 4 + FILE_GRACE };
-            self.ingest_files(&messages, deadlines, &mut outcome).await;
+            self.ingest_files(&messages, deadlines, &mut summary).await;
         }
         let until = if has_files && !files_first { start + time / 2 } else { end };
-        self.compact(datasets, until, &mut outcome).await;
+        self.compact(datasets, until, &mut summary).await;
         if has_files && !files_first {
             let deadlines = Deadlines { has_time: any, soft: start + time * 3 / 4, hard: end + FILE_GRACE };
-            self.ingest_files(&messages, deadlines, &mut outcome).await;
+            self.ingest_files(&messages, deadlines, &mut summary).await;
         }
         // Compacts what the files have landed, as far as time allows.
-        if let Some(Ok(taken)) = &outcome.files {
-            self.compact(taken.datasets.clone(), end, &mut outcome).await;
+        if let Some(Ok(landed)) = &summary.files {
+            self.compact(landed.datasets.clone(), end, &mut summary).await;
         }
-        let more: Vec<String> = datasets_where(&outcome, |done| matches!(done, Ok(done) if done.more));
-        let mut failed = datasets_where(&outcome, Result::is_err);
+        let more: Vec<String> = datasets_where(&summary, |done| matches!(done, Ok(done) if done.more));
+        let mut failed = datasets_where(&summary, Result::is_err);
         if !more.is_empty()
             && let Err(error) = self.trigger_queue.send(Trigger::Datasets(more.clone()).to_body()).await
         {
@@ -136,7 +136,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
             tracing::error!(%error, "cannot send a trigger for the remaining work");
             failed.extend(more);
         }
-        let files = self.continue_files(&outcome).await;
+        let files = self.continue_files(&summary).await;
         for (id, jobs) in messages {
             let mut is_failed = false;
             for job in jobs {
@@ -144,7 +144,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
                     Job::Compact(datasets) => datasets.iter().any(|dataset| failed.contains(dataset)),
                     Job::Sweep => !failed.is_empty(),
                     Job::Inbox => files.inbox,
-                    Job::Take(file) => files.all || files.these.contains(&file),
+                    Job::Land(file) => files.all || files.these.contains(&file),
                     Job::Redrive(dataset) => match self.redrive(dataset.as_deref()).await {
                         Ok(()) => false,
                         Err(error) => {
@@ -155,14 +155,14 @@ impl<Q: TriggerQueue> Compactor<Q> {
                 };
             }
             if is_failed {
-                outcome.response.add_failure(id);
+                summary.response.add_failure(id);
             }
         }
-        outcome
+        summary
     }
 
     /// Compacts these datasets, until the time `until` at most.
-    async fn compact(&self, datasets: BTreeSet<String>, until: Instant, outcome: &mut Outcome) {
+    async fn compact(&self, datasets: BTreeSet<String>, until: Instant, summary: &mut InvocationSummary) {
         let time = until.saturating_duration_since(Instant::now());
         // Each dataset has an equal share of the time, so that a large one does not delay the others.
         let share = time / u32::try_from(datasets.len().max(1)).unwrap_or(u32::MAX);
@@ -176,13 +176,13 @@ impl<Q: TriggerQueue> Compactor<Q> {
                 }
                 Err(error) => tracing::error!(dataset, %error, "not compacted"),
             }
-            let compacted = match (outcome.compacted.remove(&dataset), compacted) {
-                (Some(Ok(before)), Ok(now)) => Ok(add(before, now)),
+            let compacted = match (summary.compacted.remove(&dataset), compacted) {
+                (Some(Ok(before)), Ok(now)) => Ok(before.followed_by(now)),
                 // The messages of a dataset that failed once are delivered again.
                 (Some(Err(error)), _) | (_, Err(error)) => Err(error),
                 (None, now) => now,
             };
-            outcome.compacted.insert(dataset, compacted);
+            summary.compacted.insert(dataset, compacted);
         }
     }
 
@@ -190,46 +190,46 @@ impl<Q: TriggerQueue> Compactor<Q> {
         &self,
         messages: &[(String, Vec<Job>)],
         deadlines: Deadlines,
-        outcome: &mut Outcome,
+        summary: &mut InvocationSummary,
     ) {
         let Some(files) = self.files.as_ref() else { return };
-        let (mut inbox, mut announced) = (false, Vec::new());
+        let (mut inbox, mut objects) = (false, Vec::new());
         for job in messages.iter().flat_map(|(_, jobs)| jobs) {
             match job {
                 Job::Inbox => inbox = true,
-                Job::Take(file) if !announced.contains(file) => announced.push(file.clone()),
-                Job::Take(_) | Job::Compact(_) | Job::Sweep | Job::Redrive(_) => {}
+                Job::Land(file) if !objects.contains(file) => objects.push(file.clone()),
+                Job::Land(_) | Job::Compact(_) | Job::Sweep | Job::Redrive(_) => {}
             }
         }
-        let taken = files.land(&self.lake, &self.catalog, inbox, announced, deadlines).await;
-        match &taken {
-            Ok(taken) => tracing::info!(?taken, "files ingested"),
+        let landed = files.land(&self.lake, &self.catalog, inbox, objects, deadlines).await;
+        match &landed {
+            Ok(landed) => tracing::info!(?landed, "files ingested"),
             Err(error) => tracing::error!(%error, "files not ingested, they will be tried again"),
         }
-        outcome.files = Some(taken);
+        summary.files = Some(landed);
     }
 
     /// Sends triggers for the files that were not finished in time, and returns the jobs that failed.
-    async fn continue_files(&self, outcome: &Outcome) -> FailedFileJobs {
-        let taken = match &outcome.files {
+    async fn continue_files(&self, summary: &InvocationSummary) -> FailedFileJobs {
+        let landed = match &summary.files {
             None => return FailedFileJobs::default(),
             Some(Err(_)) => return FailedFileJobs { inbox: true, all: true, these: Vec::new() },
-            Some(Ok(taken)) => taken,
+            Some(Ok(landed)) => landed,
         };
         let mut failed =
-            FailedFileJobs { inbox: taken.inbox_failed, all: false, these: taken.failed.clone() };
-        if taken.more
+            FailedFileJobs { inbox: landed.inbox_failed, all: false, these: landed.failed.clone() };
+        if landed.more
             && let Err(error) = self.trigger_queue.send(Trigger::Inbox.to_body()).await
         {
             tracing::error!(%error, "cannot send a trigger for the inbox");
             failed.inbox = true;
         }
-        if !taken.unfinished.is_empty()
+        if !landed.unfinished.is_empty()
             && let Err(error) =
-                self.trigger_queue.send(Trigger::Objects(taken.unfinished.clone()).to_body()).await
+                self.trigger_queue.send(Trigger::Objects(landed.unfinished.clone()).to_body()).await
         {
             tracing::error!(%error, "cannot send a trigger for the remaining files");
-            failed.these.extend(taken.unfinished.iter().cloned());
+            failed.these.extend(landed.unfinished.iter().cloned());
         }
         failed
     }
@@ -275,11 +275,11 @@ impl<Q: TriggerQueue> Compactor<Q> {
             return Vec::new();
         }
         match files.path_in_lake(&object) {
-            None => vec![Job::Take(object)],
+            None => vec![Job::Land(object)],
             Some(path) => match (path.split('/').next(), dataset_of(path)) {
                 // A listing skips an invalid path. As a job it fails and ends in the dead-letter queue, which has an
                 // alarm.
-                (Some(INBOX), _) if Path::parse(path).is_err() => vec![Job::Take(object)],
+                (Some(INBOX), _) if Path::parse(path).is_err() => vec![Job::Land(object)],
                 (Some(INBOX), _) => vec![Job::Inbox],
                 (_, Some(dataset)) => vec![Job::Compact(vec![dataset.to_owned()])],
                 _ => self.jobs(Trigger::All),
@@ -290,7 +290,7 @@ impl<Q: TriggerQueue> Compactor<Q> {
 
 impl Job {
     fn is_for_files(&self) -> bool {
-        matches!(self, Self::Inbox | Self::Take(_))
+        matches!(self, Self::Inbox | Self::Land(_))
     }
 }
 
@@ -298,24 +298,6 @@ impl Job {
 fn is_even_delivery(message: &SqsMessage) -> bool {
     let count = message.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count % 2 == 0)
-}
-
-/// Adds the summaries of two compactions of a dataset.
-fn add(before: CompactionSummary, now: CompactionSummary) -> CompactionSummary {
-    CompactionSummary {
-        read: before.read + now.read,
-        inserted: before.inserted + now.inserted,
-        superseded: before.superseded + now.superseded,
-        outdated: before.outdated + now.outdated,
-        deleted: before.deleted + now.deleted,
-        duplicates: before.duplicates + now.duplicates,
-        objects: before.objects + now.objects,
-        cleaned_again: before.cleaned_again + now.cleaned_again,
-        merged_files: before.merged_files + now.merged_files,
-        failed: before.failed + now.failed,
-        oldest_arrival: before.oldest_arrival.into_iter().chain(now.oldest_arrival).min(),
-        more: now.more,
-    }
 }
 
 /// Jobs for files that failed.
@@ -328,17 +310,17 @@ struct FailedFileJobs {
 
 /// Returns the datasets whose compaction meets `predicate`.
 fn datasets_where(
-    outcome: &Outcome,
+    summary: &InvocationSummary,
     predicate: impl Fn(&Result<CompactionSummary, LakeError>) -> bool,
 ) -> Vec<String> {
-    let found = outcome.compacted.iter().filter(|(_, compacted)| predicate(compacted));
+    let found = summary.compacted.iter().filter(|(_, compacted)| predicate(compacted));
     found.map(|(dataset, _)| dataset.clone()).collect()
 }
 
 fn datasets_to_compact<'a>(jobs: impl Iterator<Item = &'a Job>) -> BTreeSet<String> {
     jobs.flat_map(|job| match job {
         Job::Compact(datasets) => datasets.as_slice(),
-        Job::Sweep | Job::Redrive(_) | Job::Inbox | Job::Take(_) => &[],
+        Job::Sweep | Job::Redrive(_) | Job::Inbox | Job::Land(_) => &[],
     })
     .cloned()
     .collect()

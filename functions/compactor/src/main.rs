@@ -9,7 +9,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use chrono::{DateTime, Utc};
 use compactor::aws::S3Buckets;
 use compactor::files::{self, Files, FilesSummary, MAX_FILE_BYTES, Steps};
-use compactor::{Compactor, Outcome};
+use compactor::{Compactor, InvocationSummary};
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use pinlake_clean::record_reader::sandbox;
 use pinlake_env::{Clock, Env, SystemClock};
@@ -41,11 +41,10 @@ async fn serve() -> Result<(), Error> {
     telemetry::init();
     let (metrics, env) = (Metrics::from_settings(), Env::system());
     let config = aws::load_config().await;
-    let location = settings::location("PINLAKE_LAKE")?;
+    let location = Location::from_setting("PINLAKE_LAKE")?;
     let store = location.open().await?;
     let buckets = S3Buckets { client: s3_client(&config) };
-    // In MB (Lambda Developer Guide, "Using Lambda environment variables").
-    let memory = settings::parse_or("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 256)? << 20;
+    let memory = settings::function_memory(256)?;
     let files = match location {
         Location::Folder(_) => None,
         Location::S3 { bucket, prefix } => {
@@ -82,11 +81,10 @@ async fn serve() -> Result<(), Error> {
         if let Some(catalog) = deployment.refresh(|new| Ok::<_, Infallible>(new.catalog.clone())).await {
             compactor.catalog = catalog;
         }
-        let problems = deployment.count_problems() as f64;
-        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
-        let outcome = compactor.handle(event.payload.0, remaining_time(&event.context)).await;
-        measure(&metrics, &env, &outcome);
-        Ok::<_, Infallible>(outcome.response)
+        metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
+        let summary = compactor.handle(event.payload.0, remaining_time(&event.context)).await;
+        measure(&metrics, &env, &summary);
+        Ok::<_, Infallible>(summary.response)
     }))
     .await
 }
@@ -102,14 +100,14 @@ fn seconds_since(then: DateTime<Utc>, env: &Env) -> f64 {
     (env.clock.now() - then).as_seconds_f64().max(0.0)
 }
 
-fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
-    if let Some(files) = &outcome.files {
+fn measure(metrics: &Metrics, env: &Env, summary: &InvocationSummary) {
+    if let Some(files) = &summary.files {
         let values = match files {
-            Ok(FilesSummary { taken, rejected, discarded, tried_again, records, failed, .. }) => vec![
-                (metric::FILES, *taken as f64),
+            Ok(FilesSummary { landed, rejected, discarded, retried, records, failed, .. }) => vec![
+                (metric::FILES, *landed as f64),
                 (metric::FILES_REJECTED, *rejected as f64),
                 (metric::FILES_DISCARDED, *discarded as f64),
-                (metric::FILES_RETRIED, *tried_again as f64),
+                (metric::FILES_RETRIED, *retried as f64),
                 (metric::FILES_FAILED, failed.len() as f64),
                 (metric::FILE_RECORDS, *records as f64),
             ],
@@ -117,7 +115,7 @@ fn measure(metrics: &Metrics, env: &Env, outcome: &Outcome) {
         };
         metrics.emit(env.clock.now(), None, &values);
     }
-    for (dataset, done) in &outcome.compacted {
+    for (dataset, done) in &summary.compacted {
         let values = match done {
             Ok(done) => vec![
                 (metric::FRESHNESS, done.oldest_arrival.map_or(0.0, |arrival| seconds_since(arrival, env))),

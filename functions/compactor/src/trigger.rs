@@ -57,8 +57,8 @@ impl Trigger {
     /// Parses the body of a message. S3 encodes keys as in a form: percent-encoded, spaces as `+`.
     pub fn parse(body: &str) -> Self {
         match serde_json::from_str::<Message>(body) {
-            Ok(Message::Wake(datasets)) if datasets.is_empty() => return Self::All,
-            Ok(Message::Wake(datasets)) => return Self::Datasets(datasets),
+            Ok(Message::Compact(datasets)) if datasets.is_empty() => return Self::All,
+            Ok(Message::Compact(datasets)) => return Self::Datasets(datasets),
             Ok(Message::Redrive(dataset)) => return Self::Redrive(dataset),
             Ok(Message::Inbox(())) => return Self::Inbox,
             Ok(Message::Files(files)) => return Self::Objects(files),
@@ -87,8 +87,8 @@ impl Trigger {
     /// Returns the body that [`Trigger::parse`] parses to this trigger.
     pub fn to_body(&self) -> String {
         let message = match self {
-            Self::Datasets(datasets) => Message::Wake(datasets.clone()),
-            Self::All => Message::Wake(Vec::new()),
+            Self::Datasets(datasets) => Message::Compact(datasets.clone()),
+            Self::All => Message::Compact(Vec::new()),
             Self::Redrive(dataset) => Message::Redrive(dataset.clone()),
             Self::Inbox => Message::Inbox(()),
             Self::Objects(objects) => Message::Files(objects.clone()),

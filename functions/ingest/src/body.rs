@@ -6,8 +6,8 @@ use std::io::Read;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use crate::compact::{Discard, Malformed, Reader};
 use crate::error::ApiError;
+use crate::json_reader::{Discard, JsonReader, Malformed};
 
 /// The maximum size of a body as sent: the limit of a Lambda function URL.
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
@@ -55,20 +55,20 @@ pub fn media_type(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 /// The stream that the JSON of an uncompressed body names, as `StreamName` or at the end of `StreamARN`; `None` if it
 /// names none.
 pub fn stream_name(body: &[u8]) -> Option<String> {
-    let mut reader = Reader::new(body);
+    let mut reader = JsonReader::new(body);
     if reader.peek() != Some(b'{') || body.len() > MAX_BODY_BYTES || std::str::from_utf8(body).is_err() {
         return None;
     }
     let (mut name, mut arn) = (None, None);
     // An error in the body is reported when it is decoded.
-    let _ = reader.members(|reader, member| {
+    let _ = reader.read_members(|reader, member| {
         let found = match member {
             "StreamName" => &mut name,
             "StreamARN" => &mut arn,
-            _ => return reader.value(&mut Discard),
+            _ => return reader.copy_value(&mut Discard),
         };
         let mut text = Vec::new();
-        reader.value(&mut text)?;
+        reader.copy_value(&mut text)?;
         *found = serde_json::from_slice::<String>(&text).ok();
         Ok::<(), Malformed>(())
     });

@@ -6,7 +6,7 @@
 
 use http::StatusCode;
 
-use crate::compact::{Malformed, Position};
+use crate::json_reader::{Malformed, Position};
 use crate::packing::RecordTooLarge;
 use crate::stream::StreamErrorKind;
 

@@ -86,8 +86,7 @@ async fn handle(state: Arc<Mutex<State>>, request: Request) -> Result<Response<B
     let response = handled.await;
     if let Some(summary) = response.extensions().get::<RequestSummary>() {
         emit_metrics(metrics, env, summary);
-        let problems = deployment.count_problems() as f64;
-        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
+        metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
     }
     Ok(response)
 }

@@ -14,8 +14,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use pinlake_payload::{DecodeError, Records};
 
 use crate::body::{MAX_TEXT_BYTES, max_decompressed_bytes};
-use crate::compact::Reader;
 use crate::error::{ApiError, ParseError};
+use crate::json_reader::JsonReader;
 use crate::packing::{LineSink, RecordTooLarge};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -44,21 +44,25 @@ impl PayloadDecoder {
     /// with malformed JSON inside stays a string.
     pub fn copy_value(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &mut JsonReader<'_>,
         lines: &mut impl LineSink,
     ) -> Result<(), ParseError> {
         if reader.is_array_of_records() {
-            return reader.elements(|reader| self.copy_element(reader, lines));
+            return reader.read_elements(|reader| self.copy_element(reader, lines));
         }
         self.copy_element(reader, lines)
     }
 
-    fn copy_element(&mut self, reader: &mut Reader<'_>, lines: &mut impl LineSink) -> Result<(), ParseError> {
+    fn copy_element(
+        &mut self,
+        reader: &mut JsonReader<'_>,
+        lines: &mut impl LineSink,
+    ) -> Result<(), ParseError> {
         if reader.peek() != Some(b'"') {
-            return lines.add_line(|line| Ok(reader.value(line)?));
+            return lines.add_line(|line| Ok(reader.copy_value(line)?));
         }
         let mut string = Vec::new();
-        reader.value(&mut string)?;
+        reader.copy_value(&mut string)?;
         // Half a surrogate pair is in no text.
         if let Ok(text) = serde_json::from_slice::<String>(&string)
             && self.copy_records(text.as_bytes(), lines)?
@@ -76,12 +80,12 @@ impl PayloadDecoder {
     /// As [`Self::copy_value`].
     pub fn copy_base64_value(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &mut JsonReader<'_>,
         lines: &mut impl LineSink,
     ) -> Result<bool, ParseError> {
         let first = reader.peek();
         let mut value = Vec::new();
-        reader.value(&mut value)?;
+        reader.copy_value(&mut value)?;
         if first == Some(b'n') {
             add_text(lines, &value)?;
             return Ok(true);
@@ -152,10 +156,10 @@ fn on_one_line(record: &[u8]) -> Cow<'_, [u8]> {
 /// A text that is one JSON value, in compact form.
 fn compact_text(text: &[u8]) -> Option<Vec<u8>> {
     std::str::from_utf8(text).ok()?;
-    let mut reader = Reader::new(text);
+    let mut reader = JsonReader::new(text);
     let mut line = Vec::with_capacity(text.len());
-    reader.value(&mut line).ok()?;
-    reader.end().ok()?;
+    reader.copy_value(&mut line).ok()?;
+    reader.expect_end().ok()?;
     Some(line)
 }
 
@@ -213,7 +217,7 @@ mod tests {
 
     fn try_lines(value: &str) -> Result<Vec<String>, ParseError> {
         let mut pending = PendingLines::default();
-        PayloadDecoder::default().copy_value(&mut Reader::new(value.as_bytes()), &mut pending)?;
+        PayloadDecoder::default().copy_value(&mut JsonReader::new(value.as_bytes()), &mut pending)?;
         let mut packer = crate::packing::Packer::new(None, "r");
         pending.move_to(&mut packer)?;
         let packed = packer.finish().records;
@@ -303,7 +307,7 @@ mod tests {
         let value = encode(gzip(text.as_bytes()));
         let mut decoder = PayloadDecoder::default();
         let mut results = (0..200).map(|_| {
-            decoder.copy_value(&mut Reader::new(value.as_bytes()), &mut PendingLines::default()).is_ok()
+            decoder.copy_value(&mut JsonReader::new(value.as_bytes()), &mut PendingLines::default()).is_ok()
         });
         assert!(results.next().unwrap() && !results.all(|is_ok| is_ok));
     }

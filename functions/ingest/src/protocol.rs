@@ -25,6 +25,7 @@ pub mod kafka_v3;
 pub mod kinesis;
 pub mod kinesis_api;
 pub mod native;
+mod native_response;
 pub mod otlp;
 pub mod webhooks;
 

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use lambda_http::Request;
-use pinlake_schema::{SecretName, Webhook};
+use pinlake_schema::Webhook;
 
 use crate::body::{self, MAX_BODY_BYTES};
 use crate::error::ApiError;
+pub use secrets::SecretError;
 use secrets::{SecretCache, SecretSource};
 use signature::{Key, Signature};
 
@@ -83,22 +84,4 @@ fn is_signed(signature: &Signature, key: &Key, request: &Request) -> Result<bool
     }
     let decompressed = body::decompress(request.headers(), request.body())?;
     Ok(matches!(decompressed, std::borrow::Cow::Owned(text) if signature.matches(key, &text)))
-}
-
-/// Why a secret was not read. It says nothing about the secret itself.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {message}")]
-pub struct SecretError {
-    /// Whether a later attempt may succeed.
-    pub is_retryable: bool,
-    /// The code of the service, such as `ParameterNotFound`.
-    pub code: String,
-    /// The message of the service.
-    pub message: String,
-}
-
-impl SecretError {
-    fn log(&self, name: &SecretName) {
-        tracing::error!(secret = %name, code = self.code, message = self.message, "the secret of a webhook was not read");
-    }
 }

@@ -13,6 +13,7 @@ use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_platform::access::Access;
 use pinlake_platform::deployment::{Deployed, Deployment};
+use pinlake_platform::location::Location;
 use pinlake_platform::metrics::report as metric;
 use pinlake_platform::settings;
 use pinlake_platform::telemetry::{self, Metrics};
@@ -28,7 +29,7 @@ const KEY_BYTES: usize = 0;
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let (metrics, env) = (Metrics::from_settings(), Env::system());
-    let location = settings::location("PINLAKE_LAKE")?;
+    let location = Location::from_setting("PINLAKE_LAKE")?;
     let fits = |new: &Deployed| Access::from_settings(&new.catalog, false).map(drop);
     let deployment = Deployment::from_settings(false, env.clock.clone(), fits).await?;
     let catalog = deployment.catalog();
@@ -66,8 +67,7 @@ async fn handle(state: Arc<Mutex<State>>, request: Request) -> Result<Response<B
     let response = handled.await;
     if let Some(summary) = response.extensions().get::<RequestSummary>() {
         emit_metrics(metrics, env, summary);
-        let problems = deployment.count_problems() as f64;
-        metrics.emit(env.clock.now(), None, &[(metric::CONTRACTS_BROKEN, problems)]);
+        metrics.emit_broken_contracts(env.clock.now(), metric::CONTRACTS_BROKEN, deployment);
     }
     Ok(response)
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
 use pinlake_analytics::lake::analyse;
-use pinlake_analytics::{Dialect, Limits, QuerySet};
+use pinlake_analytics::{Dialect, QueryLimits, QuerySet};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
 use pinlake_schema::Catalog;
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let lake = Lake::new(Arc::new(LocalFileSystem::new_with_prefix(folder)?), Env::system());
     let queries = QuerySet::from_files(Dialect::Shared, [("answer.sql".to_owned(), sql)])?;
-    let results = analyse(&lake, &Catalog::embedded()?, &queries, &Limits::default()).await?;
+    let results = analyse(&lake, &Catalog::embedded()?, &queries, &QueryLimits::default()).await?;
     println!("{}", results.render_table());
     Ok(())
 }

@@ -18,8 +18,6 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 
-use crate::table::TableFile;
-
 /// Statistics of the files of a table. They are parsed when a query first has a filter.
 #[derive(Debug)]
 pub(crate) struct FileStatistics {
@@ -33,18 +31,19 @@ pub(crate) struct FileStatistics {
 }
 
 impl FileStatistics {
-    /// `partitions` are the partition columns, each with its value in each file.
-    pub(crate) fn new(
+    /// `statistics` are the JSON documents of the files, in order. `partitions` are the partition columns, each with its value in each file.
+    pub(crate) fn new<'a>(
         schema: SchemaRef,
-        files: &[TableFile],
+        statistics: impl Iterator<Item = Option<&'a str>>,
         partitions: Vec<(String, ArrayRef)>,
     ) -> FileStatistics {
-        let mut documents = String::new();
-        for file in files {
-            documents.push_str(file.statistics.as_deref().unwrap_or("{}"));
+        let (mut documents, mut files) = (String::new(), 0);
+        for statistics in statistics {
+            documents.push_str(statistics.unwrap_or("{}"));
             documents.push('\n');
+            files += 1;
         }
-        FileStatistics { schema, documents, files: files.len(), partitions, parsed: OnceLock::new() }
+        FileStatistics { schema, documents, files, partitions, parsed: OnceLock::new() }
     }
 
     /// For each file whether a query with these filters has to read it.

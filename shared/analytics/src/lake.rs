@@ -5,7 +5,7 @@ use pinlake_lake::{AsOf, Lake, LakeError, PinnedFile, PinnedTable};
 use pinlake_schema::Catalog;
 
 use crate::{
-    AnalyticsError, Limits, QueryOutcome, QuerySet, Results, TableFile, TableInput, run_each_query,
+    AnalyticsError, QueryLimits, QueryOutcome, QuerySet, Results, TableFile, TableInput, run_each_query,
     run_queries_with_limits,
 };
 
@@ -31,7 +31,7 @@ pub async fn analyse(
     lake: &Lake,
     catalog: &Catalog,
     queries: &QuerySet,
-    limits: &Limits,
+    limits: &QueryLimits,
 ) -> Result<Results, AnalyseError> {
     run_pinned(lake, pin_tables(lake, catalog, None).await?, queries, limits).await
 }
@@ -44,7 +44,7 @@ pub async fn analyse_as_of(
     lake: &Lake,
     catalog: &Catalog,
     queries: &QuerySet,
-    limits: &Limits,
+    limits: &QueryLimits,
     as_of: AsOf,
 ) -> Result<Results, AnalyseError> {
     run_pinned(lake, pin_tables(lake, catalog, Some(as_of)).await?, queries, limits).await
@@ -54,7 +54,7 @@ async fn run_pinned(
     lake: &Lake,
     tables: Vec<PinnedTable>,
     queries: &QuerySet,
-    limits: &Limits,
+    limits: &QueryLimits,
 ) -> Result<Results, AnalyseError> {
     let tables = tables.into_iter().map(TableInput::from).collect();
     Ok(run_queries_with_limits(lake.store().clone(), tables, queries, limits).await?)
@@ -68,7 +68,7 @@ pub async fn analyse_each(
     lake: &Lake,
     catalog: &Catalog,
     queries: &QuerySet,
-    limits: &Limits,
+    limits: &QueryLimits,
 ) -> Result<Vec<QueryOutcome>, AnalyseError> {
     let tables = pin_tables(lake, catalog, None).await?.into_iter().map(TableInput::from).collect();
     Ok(run_each_query(lake.store().clone(), tables, queries, limits).await?)
@@ -89,7 +89,7 @@ pub async fn pin_tables(
         .map(|contract| async move {
             let table = lake.table(&contract);
             let pinned = match as_of {
-                None => table.pin().await?,
+                None => table.pin_with_statistics().await?,
                 Some(as_of) => table.pin_as_of(as_of).await?,
             };
             Ok((pinned.version.is_some() || contract.broken().is_none()).then_some(pinned))

@@ -12,7 +12,7 @@
 //!   equal results.
 //! - A run succeeds or fails as a whole, and its error names every query that failed; [`run_each_query`] returns the
 //!   outcome of each query instead.
-//! - [`Limits`] bounds memory, time and the rows of a result. The size of a query and of a set is bounded too.
+//! - [`QueryLimits`] bounds memory, time and the rows of a result. The size of a query and of a set is bounded too.
 //!
 //! DataFusion gets a list of files and an object store; it depends neither on Delta nor on AWS.
 //!
@@ -69,5 +69,5 @@ mod table;
 pub use error::{AnalyticsError, FailureKind, QueryFailure};
 pub use pinlake_results::{QueryResult, Results};
 pub use query_set::{Dialect, Query, QuerySet};
-pub use run::{Limits, QueryOutcome, run_each_query, run_queries, run_queries_with_limits};
+pub use run::{QueryLimits, QueryOutcome, run_each_query, run_queries, run_queries_with_limits};
 pub use table::{TableFile, TableInput};

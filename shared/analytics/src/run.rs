@@ -22,22 +22,22 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
+use pinlake_results::{QueryResult, Results};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::{
-    AnalyticsError, FailureKind, Query, QueryFailure, QueryResult, QuerySet, Results, TableInput,
-    cell::append_rows,
-    column_cache::ColumnBudget,
-    cooperative_joins::CooperativeJoins,
-    json_functions::list_json_functions,
-    table::{PinnedTable, STORE_URL},
-};
+use crate::cell::append_rows;
+use crate::column_cache::ColumnBudget;
+use crate::cooperative_joins::CooperativeJoins;
+use crate::error::{AnalyticsError, FailureKind, QueryFailure};
+use crate::json_functions::list_json_functions;
+use crate::query_set::{Query, QuerySet};
+use crate::table::{PinnedTable, STORE_URL, TableInput};
 
 /// Bounds the resources of a run.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct QueryLimits {
     /// Memory of all queries together, in bytes. Up to a quarter of it caches columns.
     ///
     /// Joins, sorts and groups that need more spill to the system's folder for temporary files. A query that cannot
@@ -51,10 +51,10 @@ pub struct Limits {
     pub result_rows: usize,
 }
 
-impl Default for Limits {
+impl Default for QueryLimits {
     /// 512 MiB; one query for each processor, and at least four; five minutes for a query; 100,000 rows for a result.
     fn default() -> Self {
-        Limits {
+        QueryLimits {
             memory: 512 * 1024 * 1024,
             // More queries than processors keep the processors busy while the longest query runs.
             concurrent: std::thread::available_parallelism().map_or(1, usize::from).max(4),
@@ -64,7 +64,7 @@ impl Default for Limits {
     }
 }
 
-/// Runs every query of the set over `tables` within the default [`Limits`].
+/// Runs every query of the set over `tables` within the default [`QueryLimits`].
 ///
 /// # Errors
 /// See [`run_queries_with_limits`].
@@ -73,7 +73,7 @@ pub async fn run_queries(
     tables: Vec<TableInput>,
     queries: &QuerySet,
 ) -> Result<Results, AnalyticsError> {
-    run_queries_with_limits(store, tables, queries, &Limits::default()).await
+    run_queries_with_limits(store, tables, queries, &QueryLimits::default()).await
 }
 
 /// Runs every query of the set over `tables`.
@@ -85,7 +85,7 @@ pub async fn run_queries_with_limits(
     store: Arc<dyn ObjectStore>,
     tables: Vec<TableInput>,
     queries: &QuerySet,
-    limits: &Limits,
+    limits: &QueryLimits,
 ) -> Result<Results, AnalyticsError> {
     let mut results = Vec::new();
     let mut failures = Vec::new();
@@ -122,7 +122,7 @@ pub async fn run_each_query(
     store: Arc<dyn ObjectStore>,
     tables: Vec<TableInput>,
     queries: &QuerySet,
-    limits: &Limits,
+    limits: &QueryLimits,
 ) -> Result<Vec<QueryOutcome>, AnalyticsError> {
     let versions: BTreeMap<String, Option<u64>> =
         tables.iter().map(|table| (table.name.clone(), table.version)).collect();
@@ -149,7 +149,7 @@ struct Run {
     store: Arc<dyn ObjectStore>,
     tables: Vec<TableInput>,
     versions: BTreeMap<String, Option<u64>>,
-    limits: Limits,
+    limits: QueryLimits,
 }
 
 impl Run {
@@ -228,7 +228,7 @@ async fn execute_query(
     context: &SessionContext,
     query: &Query,
     versions: &BTreeMap<String, Option<u64>>,
-    limits: &Limits,
+    limits: &QueryLimits,
 ) -> Result<QueryResult, QueryFailure> {
     let engine = |error: DataFusionError| QueryFailure::from_engine(&query.file, &error);
 

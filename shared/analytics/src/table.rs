@@ -116,13 +116,14 @@ impl PinnedTable {
             Ok(PartitionedFile::new_from_meta(meta).with_partition_values(values.collect::<Result<_>>()?))
         });
         let files = files.collect::<Result<_>>()?;
+        let statistics = input.files.iter().map(|file| file.statistics.as_deref());
         Ok(PinnedTable {
             read_schema: TableSchema::builder(Arc::new(Schema::new(in_files)))
                 .with_table_partition_cols(partition_fields)
                 .build(),
             read_places,
             files,
-            statistics: FileStatistics::new(schema.clone(), &input.files, partitions),
+            statistics: FileStatistics::new(schema.clone(), statistics, partitions),
             schema,
             store: ObjectStoreUrl::parse(STORE_URL)?,
             columns: ColumnCache::new(budget),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arrow::json::LineDelimitedWriter;
 use chrono::DateTime;
-use pinlake_clean::record_reader::{Limits, RecordReader};
+use pinlake_clean::record_reader::{ReadLimits, RecordReader};
 use pinlake_clean::{Position, RecordCleaner, RecordOrigin};
 use pinlake_schema::{Catalog, QUARANTINE};
 
@@ -42,8 +42,8 @@ fn clean(path: &str, dataset: Option<&str>, contracts: Option<&str>) -> Result<(
     let catalog = contracts.map_or_else(Catalog::embedded, |folder| Catalog::from_dir(Path::new(folder)));
     let catalog = Arc::new(catalog.map_err(Error::other)?);
     let hint = dataset.or_else(|| catalog.route_file(path).map(|contract| contract.name.as_str()));
-    let mut reader =
-        RecordReader::from_file(path, std::fs::File::open(path)?, Limits::default()).map_err(Error::other)?;
+    let mut reader = RecordReader::from_file(path, std::fs::File::open(path)?, ReadLimits::default())
+        .map_err(Error::other)?;
     // The example reads no clock: quarantine rows have the arrival time 1970-01-01.
     let mut cleaner = RecordCleaner::new(Arc::clone(&catalog), DateTime::UNIX_EPOCH);
     let source = format!("file/{path}");

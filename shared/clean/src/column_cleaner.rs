@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::canonical_json::{write_canonical, write_string};
 use crate::compiled_contract::CompiledContract;
 use crate::derived::{DerivedColumn, derive_cell};
-use crate::field_table::FieldId;
+use crate::field_table::{FieldId, TYPES_FIELD};
 use crate::localized_number;
 use crate::nested_fields::read_name;
 use crate::parsed_record::{FieldValue, ItemType, ParsedRecord, Span};
@@ -22,7 +22,6 @@ use crate::reason::{Reason, RecordError, excerpt};
 use crate::record_parser;
 use crate::row::{Cell, Row};
 use crate::timestamp::{self, TimeValue};
-use crate::typed_fields::TYPES_FIELD;
 
 /// Bytes of a value that an error shows.
 const MAX_SHOWN_BYTES: usize = 16;

@@ -23,7 +23,7 @@ pub(crate) struct CompiledContract {
     pub(crate) columns: Vec<Vec<Vec<FieldId>>>,
     /// The conditions of records that delete their row.
     delete_when: Vec<CompiledRule>,
-    /// The conditions of records that are no data.
+    /// The conditions of records that are skipped.
     skip_when: Vec<CompiledRule>,
     /// For each column whether a record that deletes its row has a value for it.
     pub(crate) in_deletes: Vec<bool>,
@@ -142,7 +142,7 @@ impl CompiledContract {
         !self.delete_when.is_empty() && self.delete_when.iter().all(|rule| rule.is_met(record, text))
     }
 
-    /// Whether the record, which was parsed from `text`, is no data.
+    /// Whether the record, which was parsed from `text`, is skipped.
     pub(crate) fn skips(&self, record: &ParsedRecord, text: &str) -> bool {
         !self.skip_when.is_empty() && self.skip_when.iter().all(|rule| rule.is_met(record, text))
     }

@@ -6,13 +6,14 @@ use pinlake_schema::Catalog;
 use pinlake_schema::field_name::{fold_case, normalize};
 use pinlake_schema::field_path::FieldPath;
 
-use crate::typed_fields::TYPES_FIELD;
-
 /// The number of a field within a catalog.
 pub(crate) type FieldId = u32;
 
 /// Added to the number of a field whose name is similar to the one in the record, not equal.
 pub(crate) const SIMILAR: FieldId = 1 << 31;
+
+/// The field with the types of the other fields, in records of typed files ([`crate::typed_fields`]).
+pub(crate) const TYPES_FIELD: &str = "$parquet";
 
 /// How `serde_path` first tries to read the value of a field. If the value is of another type, the record is read twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -52,7 +52,7 @@ pub struct RecordCounts {
     pub quarantined: u64,
     /// Total length of the records.
     pub bytes: u64,
-    /// Records that are no data by `skip_when` of their contract. They are not read.
+    /// Records skipped by `skip_when` of their contract. They do not count as read.
     pub skipped: u64,
 }
 
@@ -114,8 +114,8 @@ pub enum Disposition {
     Clean,
     /// It is a row of quarantine.
     Quarantined,
-    /// It says nothing, and is no row: `null` in a dataset with records that delete rows, which Kafka Connect sends after such a record; or
-    /// no data by `skip_when` of its contract.
+    /// It is neither: it is `null` in a dataset with records that delete rows (Kafka Connect sends it after such a record), or it meets
+    /// `skip_when` of its contract.
     Skipped,
 }
 
@@ -317,8 +317,8 @@ impl RecordCleaner {
         count.quarantined += u64::from(quarantined);
     }
 
-    /// Cleans a record and appends the row to the batch of its dataset. Returns false if it is no data. `dataset` is the dataset that the sender named, and is set to the one
-    /// that the record is routed to.
+    /// Cleans a record and appends the row to the batch of its dataset. Returns false if it is skipped. `dataset` is the dataset that the
+    /// sender named, and is set to the one that the record is routed to.
     fn clean_record(
         &mut self,
         record: &[u8],

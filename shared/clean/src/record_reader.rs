@@ -1,16 +1,16 @@
 //! Splits files into records: NDJSON, a JSON array, concatenated JSON values, CSV or Parquet, each plain or compressed with gzip, zstd,
 //! bzip2 or xz, or as the only file of a zip archive.
 //!
-//! A file is read as a stream, in memory that [`Limits`] bound whatever the file contains. No byte of a record is lost: what cannot be
+//! A file is read as a stream, in memory that [`ReadLimits`] bound whatever the file contains. No byte of a record is lost: what cannot be
 //! split into records is returned as a [`Record`] with an error, for [`RecordCleaner::reject`](crate::RecordCleaner::reject). Reading
 //! continues after a broken record if its end is known, as for a line. In a broken JSON array the end is unknown: the rest of the array is
 //! one record.
 //!
 //! ```
-//! use pinlake_clean::record_reader::{Limits, RecordReader};
+//! use pinlake_clean::record_reader::{ReadLimits, RecordReader};
 //!
 //! let file = bytes::Bytes::from_static(b"{\"ind\": 1}\n\n{\"ind\": 2}\r\n");
-//! let mut reader = RecordReader::from_bytes("geo.ndjson", file, Limits::default())?;
+//! let mut reader = RecordReader::from_bytes("geo.ndjson", file, ReadLimits::default())?;
 //! let mut lines = Vec::new();
 //! while let Some(record) = reader.next()? {
 //!     lines.push((record.position, String::from_utf8_lossy(record.bytes).into_owned()));
@@ -58,13 +58,13 @@ use sandbox::{Sandbox, SandboxedReader};
 pub use detect::Format;
 pub use error::{ReadError, SandboxError};
 pub use file_contract::FileContract;
-pub use limits::Limits;
+pub use limits::ReadLimits;
 pub use record::{Record, WholeLines};
 
 /// How a file is read.
 #[derive(Debug, Clone)]
 pub struct ReadOptions<'a> {
-    limits: Limits,
+    limits: ReadLimits,
     sandbox: Option<&'a Sandbox>,
     contract: Option<FileContract>,
 }
@@ -77,8 +77,8 @@ impl ReadOptions<'_> {
 }
 
 /// Reads Parquet in this process: for files from a trusted source, and for tests.
-impl From<Limits> for ReadOptions<'_> {
-    fn from(limits: Limits) -> Self {
+impl From<ReadLimits> for ReadOptions<'_> {
+    fn from(limits: ReadLimits) -> Self {
         Self { limits, sandbox: None, contract: None }
     }
 }
@@ -111,7 +111,7 @@ pub struct RecordReader {
     contract: Option<FileContract>,
     /// The last record with the fields of its folders.
     joined: Vec<u8>,
-    limits: Limits,
+    limits: ReadLimits,
 }
 
 /// The byte order mark of UTF-8.
@@ -291,7 +291,7 @@ impl RecordReader {
         stored: Arc<AtomicU64>,
         padding: Arc<AtomicU64>,
         contract: Option<FileContract>,
-        limits: Limits,
+        limits: ReadLimits,
     ) -> RecordReader {
         let (name, buffer, joined) = (name.to_owned(), Vec::new(), Vec::new());
         let (records, bytes) = (0, 0);
@@ -454,7 +454,7 @@ impl Read for Failed {
 }
 
 /// Copies an input to a temporary file.
-fn spool(name: &str, mut input: Input, limits: &Limits) -> Result<File, ReadError> {
+fn spool(name: &str, mut input: Input, limits: &ReadLimits) -> Result<File, ReadError> {
     let io = |source| io_error(name, 0, source);
     let mut whole = tempfile::tempfile().map_err(io)?;
     let limit = limits.max_spooled_bytes as u64;
@@ -470,7 +470,7 @@ fn spool(name: &str, mut input: Input, limits: &Limits) -> Result<File, ReadErro
 fn find_no_field(contract: &FileContract, row: &[u8]) -> Option<String> {
     let members: BTreeMap<String, IgnoredAny> = serde_json::from_slice(row).ok()?;
     let names: Vec<String> =
-        members.into_keys().filter(|name| name != crate::typed_fields::TYPES_FIELD).collect();
+        members.into_keys().filter(|name| name != crate::field_table::TYPES_FIELD).collect();
     let has_field = names.iter().any(|name| contract.has_field(name));
     (!has_field).then(|| contract.no_field(&names, "its schema"))
 }

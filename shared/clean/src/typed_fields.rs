@@ -16,8 +16,6 @@ use crate::field_table::{FieldId, FieldTable};
 use crate::parsed_record::{FieldValue, ItemType, ParsedRecord};
 use crate::reason::{Reason, RecordError};
 
-/// The field with the types.
-pub(crate) const TYPES_FIELD: &str = "$parquet";
 /// Bytes, in base64.
 pub(crate) const BINARY: &str = "binary";
 /// Bytes, as the text that they are.

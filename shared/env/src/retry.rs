@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Rng;
+use crate::rng::Rng;
 
 /// Exponential backoff with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter").
 ///

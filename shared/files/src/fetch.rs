@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
-    use pinlake_clean::record_reader::Limits;
+    use pinlake_clean::record_reader::ReadLimits;
 
     #[tokio::test]
     async fn small_and_large_files_are_read_alike_and_too_large_ones_are_not_read() {
@@ -120,7 +120,7 @@ mod tests {
             store.put(&path, line.repeat(lines).into()).await.unwrap();
             let (meta, fetched) = fetch(&store, &path, u64::MAX).await.unwrap().unwrap();
             assert_eq!(matches!(fetched, FileBytes::Memory(_)), lines == 3);
-            let mut records = fetched.records("a.ndjson", Limits::default()).unwrap();
+            let mut records = fetched.records("a.ndjson", ReadLimits::default()).unwrap();
             let mut read = 0;
             while records.next().unwrap().is_some() {
                 read += 1;

@@ -20,7 +20,7 @@
 //! use std::sync::Arc;
 //!
 //! use object_store::memory::InMemory;
-//! use pinlake_clean::record_reader::{Limits, RecordReader};
+//! use pinlake_clean::record_reader::{ReadLimits, RecordReader};
 //! use pinlake_env::{Clock, Env};
 //! use pinlake_files::load::{Loader, LoadSource};
 //! use pinlake_lake::Lake;
@@ -32,7 +32,7 @@
 //! let mut loader = Loader::open(lake, catalog, env.clock.now()).await?;
 //!
 //! let line = r#"{"ind": 1, "country": "Peru", "timestamp": "2020-08-28 03:52:47", "latitude": -75.3, "longitude": 1.0}"#;
-//! let records = RecordReader::from_bytes("geo.ndjson", line.into(), Limits::default())?;
+//! let records = RecordReader::from_bytes("geo.ndjson", line.into(), ReadLimits::default())?;
 //! let (name, dataset) = ("file/geo.ndjson".to_owned(), Some("geo".to_owned()));
 //! let source = LoadSource { name, dataset, ..LoadSource::default() };
 //! loader.load_file(records, source, |_bytes_read| {}).await??;

@@ -91,12 +91,13 @@ mod tests {
     use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
     use object_store::path::Path;
-    use pinlake_clean::record_reader::{Limits, RecordReader};
+    use pinlake_clean::record_reader::{ReadLimits, RecordReader};
     use pinlake_landing::land::land_rows;
     use pinlake_landing::object;
 
     fn push_all(slice: &mut Slice, file: &FileSource, text: &'static str) {
-        let mut records = RecordReader::from_bytes(&file.name, Bytes::from(text), Limits::default()).unwrap();
+        let mut records =
+            RecordReader::from_bytes(&file.name, Bytes::from(text), ReadLimits::default()).unwrap();
         let mut number = 0;
         while let Some(record) = records.next().unwrap() {
             slice.push(file, number, record);

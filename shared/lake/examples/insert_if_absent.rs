@@ -1,6 +1,6 @@
 //! Inserts the same batches into a table in a folder twice and prints both summaries. The second insert adds nothing.
 //!
-//! `cargo run --example insert_if_absent [FOLDER]`. Without FOLDER, a temporary folder is used. With one, run it again:
+//! `cargo run --workspace --example insert_if_absent [FOLDER]`. Without FOLDER, a temporary folder is used. With one, run it again:
 //! the table still has the rows.
 #![allow(clippy::print_stdout, reason = "an example prints its results")]
 

@@ -78,6 +78,26 @@ pub struct CompactionSummary {
     pub more: bool,
 }
 
+impl CompactionSummary {
+    /// Adds up the summaries of two compactions of a dataset, of which `later` was the second.
+    pub fn followed_by(self, later: Self) -> Self {
+        Self {
+            read: self.read + later.read,
+            inserted: self.inserted + later.inserted,
+            superseded: self.superseded + later.superseded,
+            outdated: self.outdated + later.outdated,
+            deleted: self.deleted + later.deleted,
+            duplicates: self.duplicates + later.duplicates,
+            objects: self.objects + later.objects,
+            cleaned_again: self.cleaned_again + later.cleaned_again,
+            merged_files: self.merged_files + later.merged_files,
+            failed: self.failed + later.failed,
+            oldest_arrival: self.oldest_arrival.into_iter().chain(later.oldest_arrival).min(),
+            more: later.more,
+        }
+    }
+}
+
 /// What an insert of landing objects did.
 struct InsertedObjects {
     /// How many of them were inserted and removed, from the first one on.

@@ -26,7 +26,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::LakeError;
 use crate::keys::epoch::KeyEpoch;
-use crate::partition::{self, PartitionValues};
+use crate::partition_values::{self, PartitionValues};
 use crate::statistics::{self, ColumnStatistics};
 
 /// Rows of a row group: the default of the Parquet writer.
@@ -113,7 +113,7 @@ pub(crate) fn conform(
     let count = batch.num_rows();
     let arrays = columns.fields().iter().map(|field| {
         if let Some(value) = partition.get(field.name()) {
-            return partition::fill_column(value.as_deref(), field.data_type(), count);
+            return partition_values::fill_column(value.as_deref(), field.data_type(), count);
         }
         match batch.column_by_name(field.name()) {
             Some(array) => convert(array, field.data_type()),

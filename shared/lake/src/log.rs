@@ -50,7 +50,7 @@ use self::kernel::{
 use self::listing::{EntryMeta, LogListing, entry_name, mirror_name};
 use crate::data_file::{DataFile, EncodedFile};
 use crate::error::LakeError;
-use crate::partition::{self, PartitionValues};
+use crate::partition_values::{self, PartitionValues};
 
 const LOG: &str = "_delta_log";
 const LAST_CHECKPOINT: &str = "_last_checkpoint";
@@ -520,7 +520,7 @@ impl TableLog {
         let mut builder = state.write_context_builder();
         if !partition.is_empty() {
             let schema = self.snapshot.as_ref().map(|snapshot| snapshot.schema());
-            let values = schema.map(|schema| partition::to_scalars(partition, &schema)).transpose();
+            let values = schema.map(|schema| partition_values::to_scalars(partition, &schema)).transpose();
             builder =
                 builder.with_partition_values(values.map_err(|error| self.delta(error))?.unwrap_or_default());
         }

@@ -1,23 +1,17 @@
-//! Partitions of a table: the rows of a data file have the same values of the partition columns, which are in the log and not in the file
-//! (Delta protocol, "Partition Value Serialization").
+//! Splits rows by partition: the rows of a data file have the same values of the partition columns.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, new_null_array};
-use arrow::compute::{CastOptions, cast, cast_with_options, take, take_record_batch};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
-use delta_kernel::expressions::Scalar;
-use delta_kernel::schema::{DataType as KernelType, StructType};
-use delta_kernel::{KernelError, KernelResult};
 
 use crate::data_file::Rows;
 use crate::keys::Key;
-
-/// The values of a data file's partition columns: a text that is not empty, or null. No values if the table is not partitioned.
-pub type PartitionValues = BTreeMap<String, Option<String>>;
+use crate::partition_values::PartitionValues;
 
 /// Rows of one partition.
 #[derive(Debug)]
@@ -27,41 +21,6 @@ pub(crate) struct PartitionRows {
     pub rows: Vec<Rows>,
     /// Their keys, ascending.
     pub keys: Vec<Key>,
-}
-
-/// A column of `count` times the same partition value.
-///
-/// # Errors
-/// If the value is not of the type.
-pub(crate) fn fill_column(
-    value: Option<&str>,
-    data_type: &DataType,
-    count: usize,
-) -> Result<ArrayRef, ArrowError> {
-    let Some(value) = value else { return Ok(new_null_array(data_type, count)) };
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let one = cast_with_options(&StringArray::from(vec![value]), data_type, &strict)?;
-    take(&one, &UInt32Array::from_value(0, count), None)
-}
-
-/// The values in the kernel's form.
-///
-/// # Errors
-/// If the schema does not have a column, or a value is not of its type.
-pub(crate) fn to_scalars(
-    values: &PartitionValues,
-    schema: &StructType,
-) -> KernelResult<HashMap<String, Scalar>> {
-    let scalar = |(name, value): (&String, &Option<String>)| {
-        let field = schema.field(name);
-        let data_type = field.map(|field| field.data_type());
-        let Some(KernelType::Primitive(primitive)) = data_type else {
-            return Err(KernelError::generic(format!("{name} cannot be a partition column")));
-        };
-        let null = || Ok(Scalar::Null(KernelType::Primitive(primitive.clone())));
-        Ok((name.clone(), value.as_deref().map_or_else(null, |value| primitive.parse_scalar(value))?))
-    };
-    values.iter().map(scalar).collect()
 }
 
 /// Rows of one partition before they are copied: their keys, and for each its batch and its number there.

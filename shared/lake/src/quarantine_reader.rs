@@ -24,7 +24,7 @@ use pinlake_schema::{Catalog, Contract};
 
 use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
-use crate::partition::PartitionValues;
+use crate::partition_values::PartitionValues;
 use crate::quarantine::RESOLVED_AT;
 use crate::tables::Tables;
 

@@ -14,7 +14,7 @@
 //! Of two writers, the one that checks later sees both commits, whatever their order. A writer that is killed in
 //! between leaves its landing objects, and its work is repeated.
 //!
-//! Datasets that keep the latest record of an identity are left out: a key that exists does not represent every record with it. Applying a
+//! Datasets that keep the latest record of an identity are left out: an existing key does not show that a certain record was applied. Applying a
 //! record again is harmless there, so a redrive inserts what is in quarantine and then resolves it.
 //!
 //! The [evaluation](crate::evaluation) of a data file of quarantine is cached for each catalog. So an insert evaluates
@@ -97,8 +97,8 @@ impl Reconciler<'_> {
         Ok(placed)
     }
 
-    /// Whether the table of a dataset has the latest of several records with one key. That the key exists does not mean that a record of it is
-    /// represented, so only a redrive resolves such records, by inserting them.
+    /// Whether the table of a dataset keeps the latest of the records with one key. There, an existing key does not show that a certain record was
+    /// applied, so only a redrive resolves such records, by inserting them.
     fn keeps_latest(&self, dataset: &str) -> bool {
         self.catalog.contract(dataset).is_some_and(|contract| contract.keep.is_some())
     }

@@ -11,6 +11,7 @@ mod swap;
 mod tests;
 mod update;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,10 +32,10 @@ use crate::error::LakeError;
 use crate::keys::{EpochKeys, Key, KeyCache, KeyEpoch, KeyMemoryBudget, KeyReader, KnownEpochs};
 use crate::log::TableLog;
 use crate::maintenance::MaintenancePolicy;
-use crate::partition::PartitionValues;
+use crate::partition_values::PartitionValues;
 
 /// First path segment of all tables.
-const TABLES: &str = "tables";
+pub const TABLES: &str = "tables";
 /// Table property: the identity hash of the contract that created the table.
 const IDENTITY_PROPERTY: &str = "pinlake.identity";
 
@@ -73,7 +74,7 @@ pub struct PinnedFile {
     pub rows: Option<u64>,
     /// Its values of the table's partition columns, which it does not contain.
     pub partition: PartitionValues,
-    /// Statistics of its columns, if the log has them: JSON (Delta protocol, "Per-file Statistics").
+    /// Statistics of its columns, if they were asked for and the log has them: JSON (Delta protocol, "Per-file Statistics").
     pub statistics: Option<String>,
 }
 
@@ -158,10 +159,20 @@ impl Table {
     pub async fn pin(&self) -> Result<PinnedTable, LakeError> {
         let mut state = self.state.lock().await;
         state.log.refresh(&*self.store).await?;
-        self.describe(&state.log)
+        self.describe(&state.log, HashMap::new())
     }
 
-    /// Pins an earlier version. A table that did not exist then has the contract's columns and no files.
+    /// Like [`Self::pin`], with the statistics of the files, which a query uses to skip files.
+    ///
+    /// # Errors
+    /// As [`Self::pin`].
+    pub async fn pin_with_statistics(&self) -> Result<PinnedTable, LakeError> {
+        let mut state = self.state.lock().await;
+        state.log.refresh(&*self.store).await?;
+        self.describe(&state.log, state.log.statistics()?)
+    }
+
+    /// Pins an earlier version, with the statistics of its files. A table that did not exist then has the contract's columns and no files.
     ///
     /// # Errors
     /// As [`Self::pin`]; [`LakeError::VersionRemoved`] if log clean-up has removed what the version needs.
@@ -174,7 +185,7 @@ impl Table {
         if let Some(version) = version {
             log.read_until(&*self.store, version).await?;
         }
-        self.describe(&log)
+        self.describe(&log, log.statistics()?)
     }
 
     /// Checks whether the table takes rows of the contract. Returns its version; `None` if there is no table yet.
@@ -189,8 +200,12 @@ impl Table {
         Ok(state.log.version())
     }
 
-    fn describe(&self, log: &TableLog) -> Result<PinnedTable, LakeError> {
-        let mut statistics = log.statistics()?;
+    /// `statistics` are those of the files, by path.
+    fn describe(
+        &self,
+        log: &TableLog,
+        mut statistics: HashMap<String, String>,
+    ) -> Result<PinnedTable, LakeError> {
         let files = log.files().iter().map(|file| PinnedFile {
             path: data_file::absolute_path(&self.root, &file.path),
             size: file.size,

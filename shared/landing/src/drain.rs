@@ -128,8 +128,8 @@ impl fmt::Display for Backlog {
 ///    nothing is repeated from the start, in the same order, until [`DrainLimits::passes`] passes in a row have found
 ///    nothing. A record that moved in this way is where the next pass lists first. To escape `n` passes, it must move
 ///    against the listing in each of them and back between them: 2n - 1 moves of the same object within the time of the
-///    passes. A compactor moves an object only if another release has cleaned it, and then inserts it, so each further
-///    move needs another compactor of the other release at the right moment; moves between failed and landing need an
+///    passes. A compactor moves an object only if another contract has cleaned it, and then inserts it, so each further
+///    move needs another compactor, with the other contract, at the right moment; moves between failed and landing need an
 ///    operator each. Three passes mean five such moves within a few hundred milliseconds each.
 ///
 /// Point 3 is not absolute: no number of listings proves anything against an object that keeps moving, and the store

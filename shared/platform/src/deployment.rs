@@ -20,7 +20,7 @@ use pinlake_schema::{Catalog, ContractFile};
 use crate::contracts::{self, CatalogError};
 use crate::location::{Location, LocationError};
 use crate::releases::{CurrentRelease, ReleaseError, Releases};
-use crate::settings::{self, SettingError};
+use crate::settings::SettingError;
 
 /// How often a warm function looks whether another release is in use.
 pub const INTERVAL: Duration = Duration::from_secs(30);
@@ -99,8 +99,8 @@ impl Deployment {
         clock: Arc<dyn Clock>,
         check: impl Fn(&Deployed) -> Result<(), E>,
     ) -> Result<Self, DeploymentError> {
-        let datasets = settings::optional_location("PINLAKE_DATASETS")?;
-        let queries = settings::optional_location("PINLAKE_QUERIES")?.filter(|_| with_queries);
+        let datasets = Location::from_optional_setting("PINLAKE_DATASETS")?;
+        let queries = Location::from_optional_setting("PINLAKE_QUERIES")?.filter(|_| with_queries);
         Self::open(datasets, queries, clock, check).await
     }
 

@@ -15,6 +15,7 @@ use crate::aws;
 use crate::folder::FolderStore;
 use crate::releases::RELEASES;
 use crate::s3::S3Store;
+use crate::settings::{self, SettingError};
 
 /// The most bytes of a file of a location that are read: four times as much as a contract may have.
 const MAX_READ_BYTES: u64 = 1 << 20;
@@ -92,6 +93,28 @@ impl std::fmt::Display for Location {
 }
 
 impl Location {
+    /// Parses a required setting.
+    ///
+    /// # Errors
+    /// When it is unset or invalid.
+    pub fn from_setting(name: &'static str) -> Result<Self, SettingError> {
+        Self::from_optional_setting(name)?.ok_or(SettingError::Missing(name))
+    }
+
+    /// Parses an optional setting.
+    ///
+    /// # Errors
+    /// When it is invalid.
+    pub fn from_optional_setting(name: &'static str) -> Result<Option<Self>, SettingError> {
+        let Some(value) = settings::optional(name) else {
+            return Ok(None);
+        };
+        match value.parse() {
+            Ok(location) => Ok(Some(location)),
+            Err(why) => Err(SettingError::Invalid { name, why: format!("{why}"), value }),
+        }
+    }
+
     /// Opens the store at this location. Creates a folder that does not exist.
     ///
     /// # Errors

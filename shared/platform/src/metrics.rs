@@ -10,8 +10,8 @@
 //! ```
 //! use pinlake_platform::metrics::{self, CATALOGUE, Dimensions};
 //!
-//! assert_eq!(metrics::cleaner::SHARDS_FAILED.name, "shards_failed");
-//! assert_eq!(metrics::cleaner::SHARDS_FAILED.dimensions, Dimensions::Function);
+//! assert_eq!(metrics::cleaner::BATCHES_FAILED.name, "batches_failed");
+//! assert_eq!(metrics::cleaner::BATCHES_FAILED.dimensions, Dimensions::Function);
 //! let of_ingest = CATALOGUE.iter().filter(|metric| metric.function == "ingest");
 //! assert!(of_ingest.count() > 0);
 //! ```
@@ -89,6 +89,16 @@ pub struct Metric {
     pub meaning: &'static str,
 }
 
+/// The metric that every function has. [`Metrics::emit_broken_contracts`](crate::telemetry::Metrics::emit_broken_contracts) emits it.
+const CONTRACTS_BROKEN: Metric = Metric {
+    function: "",
+    name: "contracts_broken",
+    unit: Unit::Count,
+    dimensions: Dimensions::FunctionAndTotal,
+    occurrence: Occurrence::Exceptional,
+    meaning: "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum",
+};
+
 /// Defines the constants of each function and [`CATALOGUE`] from one table.
 macro_rules! catalogue {
     ($($(#[$doc:meta])* $function:ident {
@@ -110,11 +120,15 @@ macro_rules! catalogue {
                         meaning: $meaning,
                     };
                 )+
+
+                /// Contracts that cannot be used, and a release that cannot be taken over.
+                pub const CONTRACTS_BROKEN: Metric =
+                    Metric { function: stringify!($function), ..super::CONTRACTS_BROKEN };
             }
         )+
 
         /// All metrics, by function.
-        pub const CATALOGUE: &[Metric] = &[$($($function::$constant,)+)+];
+        pub const CATALOGUE: &[Metric] = &[$($($function::$constant,)+ $function::CONTRACTS_BROKEN,)+];
     };
 }
 
@@ -129,23 +143,21 @@ catalogue! {
         RECORDS_FAILED: "records_failed", Count, Dataset, Exceptional, "records that the stream did not store";
         RECORDS_READ: "records_read", Count, Dataset, Exceptional, "records read back through the ingest URL";
         RETRIES: "retries", Count, Dataset, Exceptional, "records put on the stream again after a failure";
-        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
     /// Metrics of the cleaner, emitted once per batch and dataset.
     cleaner {
         RECORDS: "records", Count, Dataset, Regular, "records read from the event source";
         QUARANTINED: "quarantined", Count, Dataset, Regular, "records that broke their contract";
         BYTES: "bytes", Bytes, Dataset, Regular, "size of the records";
-        SKIPPED: "skipped", Count, Dataset, Exceptional, "records that are no data, by `skip_when` of their contract; they are not among `records`";
-        SHARDS_FAILED: "shards_failed", Count, Function, Exceptional, "batches that could not be landed and are delivered again";
-        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
+        SKIPPED: "skipped", Count, Dataset, Exceptional, "records skipped by `skip_when` of their contract; they are not among `records`";
+        BATCHES_FAILED: "batches_failed", Count, Function, Exceptional, "batches that could not be landed and are delivered again";
     }
     /// Metrics of the compactor, emitted once per invocation and dataset.
     compactor {
         FILES: "files", Count, Function, Exceptional, "files of `inbox/` or a sink that were loaded";
         FILES_REJECTED: "files_rejected", Count, Function, Exceptional, "files that cannot be loaded and were moved to `failed/`";
-        FILES_DISCARDED: "files_given_up", Count, Function, Exceptional, "files moved to `failed/` after three failed attempts";
-        FILES_RETRIED: "files_tried_again", Count, Function, Exceptional, "files retried alone after a failed attempt";
+        FILES_DISCARDED: "files_discarded", Count, Function, Exceptional, "files moved to `failed/` after three failed attempts";
+        FILES_RETRIED: "files_retried", Count, Function, Exceptional, "files retried alone after a failed attempt";
         FILES_FAILED: "files_failed", Count, Function, Exceptional, "files not loaded because of an error; the trigger is delivered again";
         FILE_RECORDS: "file_records", Count, Function, Exceptional, "records in the loaded files";
         FRESHNESS: "freshness", Seconds, DatasetAndTotal, Regular, "age of the oldest record when its row was inserted, from its arrival on the stream; the statistic is Maximum";
@@ -157,13 +169,11 @@ catalogue! {
         FILES_MERGED: "files_merged", Count, Dataset, Regular, "data files merged into larger ones";
         OBJECTS_FAILED: "objects_failed", Count, DatasetAndTotal, Exceptional, "landing objects that cannot be read and were moved to `failed/`";
         FAILURES: "failures", Count, DatasetAndTotal, Exceptional, "datasets whose compaction failed";
-        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
     /// Metrics of analysis, emitted once per run.
     analysis {
         RESULTS: "results", Count, Function, Regular, "results stored";
         FAILURES: "failures", Count, Function, Exceptional, "runs that failed";
-        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
     /// Metrics of report, emitted once per request.
     report {
@@ -171,7 +181,6 @@ catalogue! {
         REQUESTS_REJECTED: "requests_rejected", Count, Function, Exceptional, "requests answered with a status from 400 to 499";
         REQUESTS_FAILED: "requests_failed", Count, Function, Exceptional, "requests answered with a status of 500 or above";
         BYTES: "bytes", Bytes, Function, Exceptional, "size of responses";
-        CONTRACTS_BROKEN: "contracts_broken", Count, FunctionAndTotal, Exceptional, "contracts that cannot be used, and a release that cannot be taken over; the statistic is Maximum";
     }
 }
 
@@ -235,7 +244,8 @@ mod tests {
             let source = read("shared/platform/src/metrics.rs");
             let (_, block) = source.split_once(&format!("\n    {function} {{\n")).unwrap();
             let (block, _) = block.split_once("\n    }\n").unwrap();
-            let defined = block.lines().filter_map(|line| Some(line.trim().split_once(": ")?.0)).collect();
+            let defined = block.lines().filter_map(|line| Some(line.trim().split_once(": ")?.0));
+            let defined = defined.chain(["CONTRACTS_BROKEN"]).collect();
             assert_eq!(emitted, defined, "{function}");
         }
     }

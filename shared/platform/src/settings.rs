@@ -2,8 +2,6 @@
 
 use std::str::FromStr;
 
-use crate::location::Location;
-
 /// A setting is missing or invalid. The function does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
@@ -35,6 +33,15 @@ pub fn optional(name: &'static str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Returns the memory of the function in bytes; `default_mb` outside Lambda.
+///
+/// # Errors
+/// When the setting is invalid.
+pub fn function_memory(default_mb: usize) -> Result<usize, SettingError> {
+    // Lambda sets it in MB (Lambda Developer Guide, "Using Lambda environment variables").
+    parse_or("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", default_mb).map(|megabytes| megabytes << 20)
+}
+
 /// Parses an optional setting; returns `default` if it is unset.
 ///
 /// # Errors
@@ -48,26 +55,4 @@ where
         return Ok(default);
     };
     value.parse().map_err(|why: T::Err| SettingError::Invalid { name, why: why.to_string(), value })
-}
-
-/// Parses a required setting as a location.
-///
-/// # Errors
-/// When it is unset or invalid.
-pub fn location(name: &'static str) -> Result<Location, SettingError> {
-    optional_location(name)?.ok_or(SettingError::Missing(name))
-}
-
-/// Parses an optional setting as a location.
-///
-/// # Errors
-/// When it is invalid.
-pub fn optional_location(name: &'static str) -> Result<Option<Location>, SettingError> {
-    let Some(value) = optional(name) else {
-        return Ok(None);
-    };
-    match value.parse() {
-        Ok(location) => Ok(Some(location)),
-        Err(why) => Err(SettingError::Invalid { name, why: format!("{why}"), value }),
-    }
 }

@@ -15,7 +15,8 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::metrics::{Dimensions, Metric};
+use crate::deployment::Deployment;
+use crate::metrics::{CATALOGUE, Dimensions, Metric};
 
 /// The filter where `RUST_LOG` is not set. At `info` the Delta library logs several KB for each commit.
 const DEFAULT_FILTER: &str = "info,delta_kernel=warn";
@@ -49,9 +50,8 @@ where
 /// Allows every level for pinlake's crates, which never log payloads, and `info` and above for all others.
 fn is_allowed(metadata: &Metadata<'_>) -> bool {
     let krate = metadata.target().split("::").next().unwrap_or_default();
-    let is_ours =
-        krate.starts_with("pinlake_") || matches!(krate, "ingest" | "cleaner" | "compactor" | "analysis");
-    is_ours || *metadata.level() <= Level::INFO
+    let is_function = CATALOGUE.iter().any(|metric| metric.function == krate);
+    krate.starts_with("pinlake_") || is_function || *metadata.level() <= Level::INFO
 }
 
 /// Writes metrics to standard output.
@@ -74,6 +74,11 @@ impl Metrics {
     /// hour. If all values are zero, nothing is written.
     pub fn emit(&self, now: DateTime<Utc>, dataset: Option<&str>, values: &[(Metric, f64)]) {
         self.emit_with_fields(now, dataset, values, Map::new());
+    }
+
+    /// Writes the value of the metric `contracts_broken` of a function: nothing while all contracts can be used.
+    pub fn emit_broken_contracts(&self, now: DateTime<Utc>, metric: Metric, deployment: &Deployment) {
+        self.emit(now, None, &[(metric, deployment.count_problems() as f64)]);
     }
 
     /// Writes the event with more fields for the log: one line instead of two.
@@ -169,10 +174,15 @@ mod tests {
                 tracing::trace!(target: "lambda_runtime::layers::api_response", body = "payload");
                 tracing::debug!(target: "aws_smithy_runtime::client", request = "payload");
                 tracing::info!(target: "lambda_runtime", "theirs");
-                tracing::trace!(target: "pinlake_lake::commit", "ours");
+                tracing::trace!(target: "pinlake_lake::commit", "of a library");
+                tracing::trace!(target: "report::app", "of a function");
             });
             let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-            assert!(log.contains("theirs") && log.contains("ours") && !log.contains("payload"), "{log}");
+            assert!(
+                log.contains("theirs") && log.contains("of a library") && !log.contains("payload"),
+                "{log}"
+            );
+            assert_eq!(log.contains("of a function"), filter == "trace", "{log}");
         }
     }
 
@@ -226,7 +236,7 @@ mod tests {
     fn a_metric_over_all_functions_has_no_dimension() {
         let metrics = Metrics { namespace: "pinlake".to_owned() };
         let now = "2022-10-19T12:00:00Z".parse().unwrap();
-        let values = [(cleaner::CONTRACTS_BROKEN, 1.0), (cleaner::SHARDS_FAILED, 2.0)];
+        let values = [(cleaner::CONTRACTS_BROKEN, 1.0), (cleaner::BATCHES_FAILED, 2.0)];
         let event = metrics.event(now, None, &values, Map::new()).unwrap();
         let directives = event["_aws"]["CloudWatchMetrics"].as_array().unwrap();
         assert_eq!(directives[0]["Dimensions"], json!([["function"]]));

@@ -10,7 +10,7 @@
 //! - Every value is written through `maud`, which escapes it, or is JSON in a data block that cannot end early. The page
 //!   allows its own style and script by their hashes and nothing else.
 //! - The same report gives the same page. This crate has no clock and does no I/O.
-//! - A mistake in a declaration, a failed query or an unreadable table is shown in its place; the rest renders.
+//! - An error in a declaration, a failed query or an unreadable table is shown in its place; the rest renders.
 //!
 //! ```
 //! use pinlake_report::{Answer, Outcome, Panel, Report, State, render};

@@ -48,7 +48,7 @@ pub(crate) struct Chart {
     pub measure: String,
     /// The chart in a sentence, for those who do not see it.
     pub summary: String,
-    /// What the chart leaves out, and mistakes in its declaration.
+    /// What the chart leaves out, and errors in its declaration.
     pub notes: Vec<String>,
 }
 

@@ -1,17 +1,17 @@
 //! Contracts that cannot be used. A broken contract stops only its own dataset: its records are still recognised, and wait in quarantine.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use crate::contract::{Contract, FileFormat, Route};
+use crate::broken_contract::BrokenContract;
+use crate::contract::Contract;
 use crate::contract_error::{ContractError, ContractErrors};
+use crate::declaration::{FileFormat, Route};
+use crate::pattern;
 use crate::reader::toml_tree::MAX_FILE_BYTES;
-use crate::reader::{self, ParsedContract, ParsedFiles, Salvaged};
-use crate::{CANARY, QUARANTINE, pattern};
-
-/// The most characters of a summary: it is in every quarantine row of the dataset.
-const MAX_SUMMARY_CHARS: usize = 500;
+use crate::reader::{self, ParsedContract, ParsedFiles};
+use crate::reserved::{CANARY, QUARANTINE};
+use crate::salvaged::Salvaged;
 
 /// A contract file as it was found.
 #[derive(Debug, Clone)]
@@ -20,31 +20,6 @@ pub struct ContractFile {
     pub name: String,
     /// Its bytes, or why they cannot be read.
     pub content: Result<Vec<u8>, String>,
-}
-
-/// A contract file that cannot be used, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokenContract {
-    /// The dataset that it stops; `None` if it stops none.
-    pub dataset: Option<String>,
-    /// The name of the file.
-    pub file: String,
-    /// What is wrong. Never empty.
-    pub errors: Vec<ContractError>,
-}
-
-/// The first error with its file and line: `geo.toml:12: unknown type int; did you mean int64?`.
-impl fmt::Display for BrokenContract {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(first) = self.errors.first() else { return f.write_str(&self.file) };
-        let text = format!("{}:{}: {}; {}", first.file, first.line, first.problem, first.help);
-        let shown: String = text.chars().take(MAX_SUMMARY_CHARS).flat_map(char::escape_debug).collect();
-        f.write_str(&shown)?;
-        match self.errors.len() {
-            1 => Ok(()),
-            count => write!(f, " (and {} more)", count - 1),
-        }
-    }
 }
 
 /// The contracts of some files, of which some are broken.
@@ -165,23 +140,6 @@ impl Salvaged {
     fn from_contract(file: String, contract: Contract) -> Salvaged {
         let Contract { name, route, webhook, columns, file: FileFormat { records, .. }, .. } = contract;
         Salvaged { file, dataset: Some(name), route: Some(route), webhook, records, columns }
-    }
-
-    /// Adds what another file says about the same dataset.
-    fn merge(&mut self, other: Salvaged) {
-        self.webhook = self.webhook.take().or(other.webhook);
-        self.records = self.records.take().or(other.records);
-        self.columns.extend(other.columns);
-        let Some(theirs) = other.route else { return };
-        let own = self.route.get_or_insert_default();
-        own.topics.extend(theirs.topics);
-        own.streams.extend(theirs.streams);
-        own.partition_keys.extend(theirs.partition_keys);
-        own.files.extend(theirs.files);
-        if own.shape.is_empty() {
-            own.shape = theirs.shape;
-        }
-        own.misrouted = theirs.misrouted;
     }
 }
 

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
 
-use crate::broken::{self, BrokenContract, ContractFile, IsolatedFiles};
+use crate::broken::{self, ContractFile, IsolatedFiles};
+use crate::broken_contract::BrokenContract;
 use crate::contract::Contract;
 use crate::contract_error::{ContractError, ContractErrors};
-use crate::{CANARY, QUARANTINE, fingerprint, pattern, reader};
+use crate::fingerprint::{self, CatalogEntry};
+use crate::reserved::{CANARY, QUARANTINE};
+use crate::{pattern, reader};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../datasets");
 
@@ -150,10 +153,7 @@ impl Catalog {
         match contracts.get(QUARANTINE) {
             Some(quarantine) if errors.is_empty() => Ok(Catalog {
                 quarantine: Arc::clone(quarantine),
-                hash: fingerprint::hash_catalog(
-                    contracts.values().map(|contract| &**contract),
-                    &shared_streams,
-                ),
+                hash: fingerprint::hash_catalog(contracts.values().map(|own| to_entry(own)), &shared_streams),
                 contracts,
                 shared_streams,
                 files,
@@ -240,6 +240,10 @@ impl Catalog {
             .and_then(|topic| self.route_topic(topic))
             .or_else(|| self.in_order_of_routes().find(|contract| matches_any(&contract.route.files, name)))
     }
+}
+
+fn to_entry(contract: &Contract) -> CatalogEntry<'_> {
+    CatalogEntry { hash: contract.hash(), route: &contract.route, file: &contract.file }
 }
 
 fn matches_any(patterns: &[String], name: &str) -> bool {

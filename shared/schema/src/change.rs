@@ -5,9 +5,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::QUARANTINE;
 use crate::catalog::Catalog;
-use crate::contract::{Column, ColumnSource, Contract, Identity, Scalar, Type};
+use crate::column::{Column, ColumnSource};
+use crate::contract::Contract;
+use crate::data_type::{Scalar, Type};
+use crate::declaration::Identity;
+use crate::reserved::QUARANTINE;
 
 /// What has to happen to a table before it takes rows of the changed contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,7 +105,7 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
         changes.push(Change {
             column: None,
             class: ChangeClass::Compatible,
-            what: "other records are no data; rows from before stay".to_owned(),
+            what: "other records are skipped; rows from before stay".to_owned(),
         });
     }
     if old.cluster_by != new.cluster_by {

@@ -89,12 +89,12 @@ impl fmt::Display for ContractErrors {
         }
         let files: std::collections::BTreeSet<&str> =
             self.errors.iter().map(|error| error.file.as_str()).collect();
-        let (mistakes, files) = (self.errors.len(), files.len());
+        let (errors, files) = (self.errors.len(), files.len());
         let plural = |count: usize| if count == 1 { "" } else { "s" };
         write!(
             f,
-            "{mistakes} mistake{} in {files} contract file{}; no contract was taken",
-            plural(mistakes),
+            "{errors} error{} in {files} contract file{}; no contract was loaded",
+            plural(errors),
             plural(files)
         )
     }

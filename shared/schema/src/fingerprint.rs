@@ -1,13 +1,14 @@
 //! Hashes of what contracts mean, not of how their files are written.
 
-use crate::QUARANTINE;
+use crate::column::{Column, ColumnSource, FieldNames};
 use crate::column_rules::{DefaultValue, LetterCase};
-use crate::contract::{
-    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FieldRule, FileFormat, Identity,
-    KeepLatest, MisroutedPolicy, Route, Scalar,
+use crate::data_type::Scalar;
+use crate::declaration::{
+    ContractDeclaration, FieldRule, FileFormat, Identity, KeepLatest, MisroutedPolicy, Route,
 };
 use crate::number_locale::NumberLocale;
 use crate::records_path::RecordsPath;
+use crate::reserved::QUARANTINE;
 use crate::timestamp::TimeFormat;
 
 /// Hashes everything that affects cleaned rows.
@@ -111,22 +112,28 @@ fn hash_key_rules(contract: &ContractDeclaration, kind: u64, json_form: Option<u
     canonical.finish()
 }
 
+/// The parts of a contract on which the hash of a catalog depends.
+pub(crate) struct CatalogEntry<'a> {
+    pub(crate) hash: &'a str,
+    pub(crate) route: &'a Route,
+    pub(crate) file: &'a FileFormat,
+}
+
 /// Hashes everything that decides what happens to a record: the hash of each contract, and the routes by name. The contracts must be sorted by
 /// name.
 pub(crate) fn hash_catalog<'a>(
-    contracts: impl Iterator<Item = &'a Contract>,
+    contracts: impl Iterator<Item = CatalogEntry<'a>>,
     shared_streams: &[String],
 ) -> String {
     let mut canonical = Canonical::new("pinlake-catalog-2");
-    for contract in contracts {
+    for CatalogEntry { hash, route, file } in contracts {
         // Destructured, so that a new route cannot be forgotten. The hash of the contract covers the shape and the policy.
-        let Route { topics, streams, partition_keys, files, shape: _, any_of: _, misrouted: _ } =
-            &contract.route;
-        canonical.text(contract.hash());
+        let Route { topics, streams, partition_keys, files, shape: _, any_of: _, misrouted: _ } = route;
+        canonical.text(hash);
         [topics, streams, partition_keys, files].into_iter().for_each(|names| {
             canonical.names(names);
         });
-        canonical.file_format(&contract.file);
+        canonical.file_format(file);
     }
     canonical.names(shared_streams);
     canonical.finish()

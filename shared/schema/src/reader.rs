@@ -18,21 +18,21 @@ use std::ops::Range;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 
-use crate::contract::{
-    Column, ColumnSource, Contract, ContractDeclaration, FieldNames, FileFormat, Identity, MisroutedPolicy,
-    Route, Scalar, Type,
-};
+use crate::column::{Column, ColumnSource, FieldNames};
+use crate::contract::Contract;
 use crate::contract_error::ContractError;
+use crate::data_type::{Scalar, Type};
 use crate::decimal::{DecimalType, MAX_PRECISION};
+use crate::declaration::{ContractDeclaration, FileFormat, Identity, MisroutedPolicy, Route};
 use crate::field_path::FieldPath;
 use crate::number_locale::NumberLocale;
-use crate::records_path::RecordsPath;
-use crate::timestamp::{self, TimeFormat};
-use crate::webhook::Webhook;
-use crate::{
+use crate::pattern;
+use crate::reserved::{
     DELETED_COLUMN, FORMER_KEY_COLUMN, HAS_MORE_PREFIX, KEY_COLUMN, OTHER_KEY_PREFIX, QUARANTINE,
-    QUARANTINE_COLUMNS, pattern,
+    QUARANTINE_COLUMNS,
 };
+use crate::salvaged::Salvaged;
+use crate::timestamp::{self, TimeFormat};
 use suggest::{find_similar, format_list};
 use toml_tree::{Diagnostics, Section, Spanned};
 
@@ -55,20 +55,6 @@ pub(crate) struct ParsedFiles {
 pub(crate) struct ParsedContract {
     pub(crate) file: String,
     pub(crate) contract: Contract,
-}
-
-/// What can be read of a contract file with errors.
-#[derive(Debug, Default)]
-pub(crate) struct Salvaged {
-    pub(crate) file: String,
-    /// The dataset that the file names, if that can be read.
-    pub(crate) dataset: Option<String>,
-    /// `None` if it cannot be told which records belong to the dataset.
-    pub(crate) route: Option<Route>,
-    pub(crate) webhook: Option<Webhook>,
-    /// Where the records are inside a document.
-    pub(crate) records: Option<RecordsPath>,
-    pub(crate) columns: Vec<Column>,
 }
 
 /// A contract, and the places of the claims that must not overlap with those of others.

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use pinlake_lake::{Lake, LakeError, QuarantineCounts, QuarantineGroup};
+use pinlake_lake::{Lake, LakeError, QuarantineCounts, QuarantineGroup, TABLES};
 use pinlake_landing::name::{LANDING, dataset_of};
 use pinlake_landing::watermark::WATERMARKS;
 use pinlake_report::{CommitState, DatasetState, State, Waiting};
@@ -21,8 +21,6 @@ use pinlake_store::list_bounded;
 
 /// Tables that are read at the same time.
 const CONCURRENCY: usize = 8;
-/// Folder of the tables.
-const TABLES: &str = "tables";
 /// Landing objects that are counted. More are reported as a lower limit.
 const MAX_WAITING: usize = 5000;
 

@@ -5,7 +5,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutP
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::none_if_not_found;
+use crate::object::none_if_not_found;
 
 /// Writes that one update tries before it reports the conflict.
 const MAX_ATTEMPTS: usize = 8;

@@ -112,9 +112,9 @@ impl Queue {
         let now = self.world.time();
         let most = [1, 10, 100, 10_000][self.world.rng.index(4)];
         let most = usize::try_from(self.world.rng.between(1, most)).unwrap_or(1);
-        let mut taken = Vec::new();
+        let mut received = Vec::new();
         let mut messages = self.messages();
-        while taken.len() < most {
+        while received.len() < most {
             let visible: Vec<usize> = (0..messages.len()).filter(|at| messages[*at].visible <= now).collect();
             if visible.is_empty() {
                 break;
@@ -135,9 +135,9 @@ impl Queue {
             let short = self.world.draw_fault(Fault::VisibleWhileAtWork, "queue");
             let hidden = if short { self.world.rng.millis(0, 3_000) } else { VISIBILITY };
             message.visible = now + hidden;
-            taken.push(message.clone());
+            received.push(message.clone());
         }
-        taken
+        received
     }
 
     /// Whether a message with work is left, such as a redrive. Notifications only name objects that a sweep finds too.
@@ -287,22 +287,22 @@ pub async fn poll(queue: Arc<Queue>) {
         let time_budget =
             if world.scenario.files.is_any() { time_budget.max(MIN_FILE_TIME) } else { time_budget };
         let work = compactor.function.handle(event, time_budget);
-        let Some(outcome) = compactor.process.invoke(&world, TIME_LIMIT, work).await else {
+        let Some(summary) = compactor.process.invoke(&world, TIME_LIMIT, work).await else {
             world.ledger.lock().unreported = true;
             continue;
         };
-        if let Some(Ok(taken)) = &outcome.files {
-            world.log(|| format!("files: {taken:?}"));
+        if let Some(Ok(landed)) = &summary.files {
+            world.log(|| format!("files: {landed:?}"));
             for (count, what) in [
-                (taken.taken, "files taken"),
-                (taken.discarded, "files discarded"),
-                (taken.tried_again, "files retried"),
-                (taken.unfinished.len() as u64, "files read in part"),
+                (landed.landed, "files landed"),
+                (landed.discarded, "files discarded"),
+                (landed.retried, "files retried"),
+                (landed.unfinished.len() as u64, "files read in part"),
             ] {
                 (0..count).for_each(|_| world.trace.count(what));
             }
         }
-        for (dataset, done) in &outcome.compacted {
+        for (dataset, done) in &summary.compacted {
             match done {
                 Ok(done) => {
                     let kept_out = done.outdated + done.deleted;
@@ -321,7 +321,7 @@ pub async fn poll(queue: Arc<Queue>) {
             }
         }
         let mut failed: BTreeSet<String> =
-            outcome.response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+            summary.response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
         if world.has_mutation(Mutation::RedriveNotRepeated) {
             failed.retain(|id| !messages.iter().any(|message| message.id == *id && message.is_work()));
         }

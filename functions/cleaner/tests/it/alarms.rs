@@ -24,5 +24,5 @@ fn cleaner_retries_alarm() {
     std::fs::write(&lake, "").unwrap();
     let failed = function.handle(event).unwrap();
     assert_eq!(failed["batchItemFailures"].as_array().unwrap().len(), 1);
-    assert_eq!(value_of(&emitted_metrics(&function.end()), "shards_failed", &["cleaner"]), Some(1.0));
+    assert_eq!(value_of(&emitted_metrics(&function.end()), "batches_failed", &["cleaner"]), Some(1.0));
 }

@@ -53,8 +53,8 @@ fn unusable(name: &str) -> Arc<dyn ObjectStore> {
 async fn an_event_that_is_delivered_twice_lands_once() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     for _ in 0..2 {
-        let outcome = cleaner(store.clone()).handle_kinesis(sample()).await;
-        assert!(outcome.response.batch_item_failures.is_empty());
+        let summary = cleaner(store.clone()).handle_kinesis(sample()).await;
+        assert!(summary.response.batch_item_failures.is_empty());
     }
     let objects = object::list(&*store, None, 100).await.unwrap();
     let mut datasets: Vec<&str> = objects.iter().map(|object| object.name.dataset.as_str()).collect();
@@ -70,21 +70,21 @@ async fn an_event_that_is_delivered_twice_lands_once() {
 async fn a_broken_contract_stops_only_its_own_dataset() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let cleaner = Cleaner { catalog: broken_contract::with_broken("geo"), ..cleaner(store.clone()) };
-    let outcome = cleaner.handle_kinesis(sample()).await;
-    assert!(outcome.response.batch_item_failures.is_empty());
-    let counts = outcome.landed.iter().flat_map(|landed| &landed.counts);
+    let summary = cleaner.handle_kinesis(sample()).await;
+    assert!(summary.response.batch_item_failures.is_empty());
+    let counts = summary.landed.iter().flat_map(|landed| &landed.counts);
     let counts: Vec<_> =
         counts.map(|count| (count.dataset.as_deref(), count.read == count.quarantined)).collect();
     assert!(counts.contains(&(Some("geo"), true)) && counts.contains(&(Some("pin"), false)), "{counts:?}");
-    assert_eq!(outcome.landed_datasets().into_iter().collect::<Vec<_>>(), ["pin", "quarantine", "user"]);
+    assert_eq!(summary.landed_datasets().into_iter().collect::<Vec<_>>(), ["pin", "quarantine", "user"]);
     assert!(!watermark::read_all(&*store).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_store_that_fails_makes_lambda_deliver_the_shard_again() {
-    let outcome = cleaner(unusable("shard")).handle_kinesis(sample()).await;
+    let summary = cleaner(unusable("shard")).handle_kinesis(sample()).await;
     let first = sample().records[0].kinesis.sequence_number.clone();
-    let failures = outcome.response.batch_item_failures;
+    let failures = summary.response.batch_item_failures;
     assert_eq!(failures.len(), 1);
     assert_eq!(failures[0].item_identifier.as_deref(), Some(first.as_str()));
 }

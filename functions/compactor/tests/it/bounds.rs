@@ -44,9 +44,9 @@ async fn compact(compactor: &Compactor<Sent>) -> (CompactionSummary, f64) {
     let event = messages(&[Trigger::Datasets(vec!["user".to_owned()]).to_body()]);
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
-    let mut outcome = compactor.handle(event, Duration::from_secs(600)).await;
+    let mut summary = compactor.handle(event, Duration::from_secs(600)).await;
     let peak = (MEMORY.peak_usage() - before) as f64 / MIB;
-    let done = outcome.compacted.remove("user").unwrap().unwrap();
+    let done = summary.compacted.remove("user").unwrap().unwrap();
     println!("{peak:.0} MiB: {done:?}");
     (done, peak)
 }

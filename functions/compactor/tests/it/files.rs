@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use compactor::files::{Buckets, Files, MAX_FILE_BYTES, Steps, parquet_sandbox};
 use compactor::trigger::Trigger;
-use compactor::{Compactor, Outcome};
+use compactor::{Compactor, InvocationSummary};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
@@ -164,16 +164,16 @@ impl World {
     }
 
     /// Handles messages, and those that the compactor sends itself, until there are none. Earlier leases have expired.
-    pub(crate) async fn run(&self, bodies: &[String], time: Duration) -> Vec<Outcome> {
+    pub(crate) async fn run(&self, bodies: &[String], time: Duration) -> Vec<InvocationSummary> {
         self.clock.advance(LEASE);
         let (compactor, sent) = self.compactor(i64::MAX);
-        let (mut outcomes, mut bodies) = (Vec::new(), bodies.to_vec());
+        let (mut summaries, mut bodies) = (Vec::new(), bodies.to_vec());
         while !bodies.is_empty() {
-            outcomes.push(compactor.handle(messages(&bodies), time).await);
+            summaries.push(compactor.handle(messages(&bodies), time).await);
             bodies = std::mem::take(&mut *sent.0.lock().unwrap());
-            assert!(outcomes.len() < 100, "it does not end");
+            assert!(summaries.len() < 100, "it does not end");
         }
-        outcomes
+        summaries
     }
 
     /// Rows by dataset.
@@ -249,11 +249,11 @@ async fn files_of_a_broken_contract_wait_until_it_is_repaired() {
     let (mut compactor, _) = world.compactor(i64::MAX);
     compactor.catalog = with_broken("user");
     let bodies = [Trigger::All.to_body(), notification(SINK, key)];
-    let outcome = compactor.handle(messages(&bodies), INVOCATION_TIME).await;
-    let taken = outcome.files.unwrap().unwrap();
-    assert_eq!((taken.taken, taken.rejected, taken.more), (1, 0, false), "the file of places");
+    let summary = compactor.handle(messages(&bodies), INVOCATION_TIME).await;
+    let landed = summary.files.unwrap().unwrap();
+    assert_eq!((landed.landed, landed.rejected, landed.more), (1, 0, false), "the file of places");
     let failed: Vec<_> =
-        outcome.response.batch_item_failures.iter().map(|failure| failure.item_identifier.clone()).collect();
+        summary.response.batch_item_failures.iter().map(|failure| failure.item_identifier.clone()).collect();
     assert_eq!(failed, ["m1"], "the object of the sink comes again");
     assert_eq!(world.paths("inbox").await.len(), 4);
     assert_eq!(world.rows().await, rows(&[("geo", 2)]));
@@ -268,10 +268,10 @@ async fn files_of_the_inbox_are_inserted_once_and_moved_to_raw() {
     drop_five_files(&world).await;
     // One file has two notifications, the others have none.
     let message = notification(BUCKET, "inbox/user/of+may.ndjson");
-    let outcomes = world.run(&[message.clone(), message.clone()], INVOCATION_TIME).await;
-    assert!(outcomes[0].response.batch_item_failures.is_empty());
-    let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
-    assert_eq!((taken.taken, taken.rejected, taken.records), (5, 0, 9));
+    let summaries = world.run(&[message.clone(), message.clone()], INVOCATION_TIME).await;
+    assert!(summaries[0].response.batch_item_failures.is_empty());
+    let landed = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
+    assert_eq!((landed.landed, landed.rejected, landed.records), (5, 0, 9));
     assert_eq!(world.rows().await, rows(&FIVE_FILES_ROWS));
     assert!(world.paths("inbox").await.is_empty());
     let kept = world.paths("raw/inbox").await;
@@ -291,8 +291,8 @@ async fn a_crash_between_any_two_writes_loses_and_duplicates_nothing() {
         let world = World::new();
         drop_five_files(&world).await;
         let (compactor, _) = world.compactor(writes);
-        let outcome = compactor.handle(messages(&[Trigger::All.to_body()]), INVOCATION_TIME).await;
-        let survived = outcome.response.batch_item_failures.is_empty();
+        let summary = compactor.handle(messages(&[Trigger::All.to_body()]), INVOCATION_TIME).await;
+        let survived = summary.response.batch_item_failures.is_empty();
         world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
         assert_eq!(world.rows().await, rows(&FIVE_FILES_ROWS), "killed after {writes} writes");
         assert_eq!(world.paths("raw/inbox").await.len(), 5, "killed after {writes} writes");
@@ -343,13 +343,13 @@ async fn a_large_file_continues_in_the_next_invocation() {
     world.drop_file("inbox/user/large.ndjson", lines).await;
     // Without time, no file is started, and the compactor sends itself a trigger.
     let (compactor, sent) = world.compactor(i64::MAX);
-    let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), Duration::ZERO).await;
-    assert!(outcome.response.batch_item_failures.is_empty());
+    let summary = compactor.handle(messages(&[Trigger::Inbox.to_body()]), Duration::ZERO).await;
+    assert!(summary.response.batch_item_failures.is_empty());
     assert_eq!(*sent.0.lock().unwrap(), [Trigger::Inbox.to_body()]);
-    let outcomes = world.run(&[Trigger::Inbox.to_body()], Duration::from_millis(2)).await;
+    let summaries = world.run(&[Trigger::Inbox.to_body()], Duration::from_millis(2)).await;
     let records: u64 =
-        outcomes.iter().filter_map(|outcome| Some(outcome.files.as_ref()?.as_ref().ok()?.records)).sum();
-    assert_eq!(records, 120_000, "no record landed twice in {} invocations", outcomes.len());
+        summaries.iter().filter_map(|summary| Some(summary.files.as_ref()?.as_ref().ok()?.records)).sum();
+    assert_eq!(records, 120_000, "no record landed twice in {} invocations", summaries.len());
     world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&[("user", 120_000)]));
 }
@@ -369,16 +369,16 @@ async fn objects_of_the_sink_land_when_named_and_are_not_moved() {
     messages_sent.push(notification(DENIED, "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
     messages_sent.push(notification("not-ours", "topics/0a1b.user/partition=0/0a1b.user+0+0000000000.json"));
     messages_sent.push(notification("../Not a bucket", "x"));
-    let outcomes = world.run(&messages_sent, INVOCATION_TIME).await;
-    let failed: Vec<_> = outcomes[0]
+    let summaries = world.run(&messages_sent, INVOCATION_TIME).await;
+    let failed: Vec<_> = summaries[0]
         .response
         .batch_item_failures
         .iter()
         .map(|failure| failure.item_identifier.clone())
         .collect();
     assert_eq!(failed, ["m13"], "only the message whose object could not be fetched is delivered again");
-    let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
-    assert_eq!((taken.taken, taken.records, taken.datasets.len()), (6, 6, 1));
+    let landed = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
+    assert_eq!((landed.landed, landed.records, landed.datasets.len()), (6, 6, 1));
     assert_eq!(world.rows().await, rows(&[("user", 3)]));
     assert_eq!(world.sink.list(None).count().await, 6);
     assert_eq!(world.paths("raw").await.len(), 1, "one slice for all of them");
@@ -397,9 +397,9 @@ async fn an_upload_with_an_unsupported_key_becomes_a_dead_letter_and_blocks_noth
     let odd: Vec<String> =
         ["inbox//a.csv", "inbox/user/../a.csv"].map(|key| notification(BUCKET, key)).to_vec();
     let bodies = [odd, vec![notification(BUCKET, "inbox/user/a.ndjson")]].concat();
-    let outcomes = world.run(&bodies, INVOCATION_TIME).await;
+    let summaries = world.run(&bodies, INVOCATION_TIME).await;
     assert_eq!(world.rows().await, rows(&[("user", 1)]));
-    let again = outcomes[0].response.batch_item_failures.iter();
+    let again = summaries[0].response.batch_item_failures.iter();
     assert_eq!(again.map(|failure| failure.item_identifier.as_str()).collect::<Vec<_>>(), ["m0", "m1"]);
 }
 
@@ -423,10 +423,10 @@ async fn a_replaced_large_object_is_read_from_its_start() {
     assert_eq!(world.paths("state/files").await.len(), 1);
     let before = world.rows().await["user"];
     put(3_000_000).await;
-    let outcomes = world.run(&[notification(SINK, key)], INVOCATION_TIME).await;
-    assert!(outcomes.iter().all(|outcome| outcome.response.batch_item_failures.is_empty()));
+    let summaries = world.run(&[notification(SINK, key)], INVOCATION_TIME).await;
+    assert!(summaries.iter().all(|summary| summary.response.batch_item_failures.is_empty()));
     let records: u64 =
-        outcomes.iter().filter_map(|outcome| Some(outcome.files.as_ref()?.as_ref().ok()?.records)).sum();
+        summaries.iter().filter_map(|summary| Some(summary.files.as_ref()?.as_ref().ok()?.records)).sum();
     assert_eq!(records, 120_000, "all of the new object, and nothing of the old one");
     world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
     assert!(world.rows().await["user"] > before && world.paths("state/files").await.is_empty());
@@ -457,20 +457,20 @@ async fn a_file_is_rejected_after_three_failed_attempts_and_the_others_are_loade
     for attempts in 1..=3 {
         // The only write is the attempt at the first file.
         let (compactor, _) = world.compactor(1);
-        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
-        assert_eq!(outcome.response.batch_item_failures.len(), 1);
+        let summary = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
+        assert_eq!(summary.response.batch_item_failures.len(), 1);
         assert_eq!(world.paths("state/attempts").await.len(), attempts);
         // Until the lease expires, no other invocation reads the file.
         let (compactor, _) = world.compactor(i64::MAX);
-        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
-        let taken = outcome.files.unwrap().unwrap();
-        assert_eq!((taken.discarded, taken.rejected), (0, 0));
+        let summary = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
+        let landed = summary.files.unwrap().unwrap();
+        assert_eq!((landed.discarded, landed.rejected), (0, 0));
         world.clock.advance(LEASE);
     }
     assert_eq!(world.paths("inbox").await.len(), 1);
-    let outcomes = world.run(&[Trigger::Inbox.to_body()], INVOCATION_TIME).await;
-    let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
-    assert_eq!((taken.discarded, taken.rejected), (1, 1));
+    let summaries = world.run(&[Trigger::Inbox.to_body()], INVOCATION_TIME).await;
+    let landed = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
+    assert_eq!((landed.discarded, landed.rejected), (1, 1));
     assert_eq!(world.rows().await, rows(&[("quarantine", 1), ("user", 1)]));
     assert_eq!(world.paths("failed/inbox").await.len(), 1);
     assert!(world.paths("state/attempts").await.is_empty());
@@ -483,16 +483,16 @@ async fn an_object_is_quarantined_after_failed_attempts_and_its_message_is_done(
     world.sink.put(&Path::parse(key).unwrap(), user(1).into()).await.unwrap();
     for _ in 0..3 {
         let (compactor, _) = world.compactor(1);
-        let outcome = compactor.handle(messages(&[notification(SINK, key)]), INVOCATION_TIME).await;
-        assert_eq!(outcome.response.batch_item_failures.len(), 1);
+        let summary = compactor.handle(messages(&[notification(SINK, key)]), INVOCATION_TIME).await;
+        assert_eq!(summary.response.batch_item_failures.len(), 1);
         // Another invocation during the lease does not delete the message.
         let (compactor, _) = world.compactor(i64::MAX);
-        let outcome = compactor.handle(messages(&[notification(SINK, key)]), INVOCATION_TIME).await;
-        assert_eq!(outcome.response.batch_item_failures.len(), 1);
+        let summary = compactor.handle(messages(&[notification(SINK, key)]), INVOCATION_TIME).await;
+        assert_eq!(summary.response.batch_item_failures.len(), 1);
         world.clock.advance(LEASE);
     }
-    let outcomes = world.run(&[notification(SINK, key)], INVOCATION_TIME).await;
-    assert!(outcomes[0].response.batch_item_failures.is_empty());
+    let summaries = world.run(&[notification(SINK, key)], INVOCATION_TIME).await;
+    assert!(summaries[0].response.batch_item_failures.is_empty());
     assert_eq!(world.rows().await, rows(&[("quarantine", 1)]));
     // Another version has no failures.
     world.sink.put(&Path::parse(key).unwrap(), (user(1) + "\n").into()).await.unwrap();
@@ -509,8 +509,8 @@ async fn a_large_file_whose_attempts_fail_but_make_progress_is_loaded() {
     loop {
         // Enough writes for the attempt, one slice and its progress.
         let (compactor, _) = world.compactor(6);
-        let outcome = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
-        if outcome.response.batch_item_failures.is_empty() || failures > 20 {
+        let summary = compactor.handle(messages(&[Trigger::Inbox.to_body()]), INVOCATION_TIME).await;
+        if summary.response.batch_item_failures.is_empty() || failures > 20 {
             break;
         }
         failures += 1;
@@ -552,7 +552,7 @@ async fn landing_and_files_take_turns_in_being_first() {
 #[tokio::test]
 async fn an_object_of_the_sink_with_an_unsupported_key_is_quarantined() {
     let world = World::new();
-    let outcomes = world.run(&[notification(SINK, "exports//user.ndjson")], INVOCATION_TIME).await;
-    assert!(outcomes[0].response.batch_item_failures.is_empty());
+    let summaries = world.run(&[notification(SINK, "exports//user.ndjson")], INVOCATION_TIME).await;
+    assert!(summaries[0].response.batch_item_failures.is_empty());
     assert_eq!(world.rows().await, rows(&[("quarantine", 1)]));
 }

@@ -18,10 +18,10 @@ async fn load_next_to_a_valid_file(name: &str, bytes: Vec<u8>) -> Duration {
     world.drop_file(&format!("inbox/geo/{name}"), bytes).await;
     world.drop_file("inbox/user/good.ndjson", user(1)).await;
     let start = Instant::now();
-    let outcomes = world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
+    let summaries = world.run(&[Trigger::All.to_body()], INVOCATION_TIME).await;
     let elapsed = start.elapsed();
-    for outcome in &outcomes {
-        assert!(outcome.response.batch_item_failures.is_empty(), "{name}: {outcome:?}");
+    for summary in &summaries {
+        assert!(summary.response.batch_item_failures.is_empty(), "{name}: {summary:?}");
     }
     assert_eq!(world.rows().await.get("user"), Some(&1), "{name}");
     assert!(world.paths("inbox").await.is_empty(), "{name}");
@@ -30,7 +30,7 @@ async fn load_next_to_a_valid_file(name: &str, bytes: Vec<u8>) -> Duration {
         world.paths("state/attempts").await.into_iter().chain(world.paths("state/files").await).collect();
     assert!(left.is_empty(), "{name}: {left:?}");
     let result = if failed.is_empty() { "loaded" } else { "rejected" };
-    println!("{name}: {result} in {} ms, {} invocations", elapsed.as_millis(), outcomes.len());
+    println!("{name}: {result} in {} ms, {} invocations", elapsed.as_millis(), summaries.len());
     assert!(elapsed < MAX_TIME, "{name}: {elapsed:?}");
     elapsed
 }

@@ -153,10 +153,10 @@ async fn no_content_of_a_file_is_logged() {
     for (name, bytes) in files {
         world.drop_file(&format!("inbox/{name}"), bytes).await;
     }
-    let outcomes = world.run(&[Trigger::All.to_body()], Duration::from_secs(60)).await;
-    let taken = outcomes[0].files.as_ref().unwrap().as_ref().unwrap();
+    let summaries = world.run(&[Trigger::All.to_body()], Duration::from_secs(60)).await;
+    let landed = summaries[0].files.as_ref().unwrap().as_ref().unwrap();
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(taken.taken >= 4 && taken.rejected >= 2, "{taken:?}");
-    assert_eq!(logged.matches("file rejected").count() as u64, taken.rejected);
+    assert!(landed.landed >= 4 && landed.rejected >= 2, "{landed:?}");
+    assert_eq!(logged.matches("file rejected").count() as u64, landed.rejected);
     assert_untold(&logged, MARK);
 }

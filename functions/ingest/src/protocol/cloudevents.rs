@@ -6,10 +6,10 @@
 //! its attributes. Events in binary
 //! mode are requests of the native protocol, whose body is the data.
 
-use super::native;
-use crate::compact::{Discard, Reader};
+use super::native_response;
 use crate::endpoint::{Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
+use crate::json_reader::{Discard, JsonReader};
 use crate::packing::{LineSink as _, PackedRequest, Packer};
 use crate::payload::{PayloadDecoder, PendingLines};
 use crate::response::ApiResponse;
@@ -23,7 +23,7 @@ const ENDPOINTS: &[Endpoint] = &[Endpoint::new(
     &[Method::new(
         "POST",
         Resource::Dataset,
-        Operation::Write { decode: decode_request, encode: native::encode_response },
+        Operation::Write { decode: decode_request, encode: native_response::encode_response },
     )],
 )];
 
@@ -45,7 +45,7 @@ impl Protocol for CloudEvents {
     }
 
     fn encode_error(&self, error: &ApiError, request_id: &str) -> ApiResponse {
-        native::encode_error(error, request_id)
+        native_response::encode_error(error, request_id)
     }
 }
 
@@ -105,16 +105,18 @@ fn decode_body(
         is_whole,
         events: 0,
     };
-    let mut reader = Reader::new(text);
+    let mut reader = JsonReader::new(text);
     let mut decode = || match (mode, reader.peek()) {
         (Mode::Structured, _) => decoder.decode_event(&mut reader),
-        (Mode::Batched, Some(b'[')) => reader.elements(|reader| decoder.decode_event(reader)),
+        (Mode::Batched, Some(b'[')) => reader.read_elements(|reader| decoder.decode_event(reader)),
         (Mode::Batched, _) => {
-            reader.value(&mut Discard)?;
+            reader.copy_value(&mut Discard)?;
             Err(ApiError::UnexpectedShape("a batch of events must be an array".to_owned()).into())
         }
     };
-    decode().and_then(|()| Ok(reader.end()?)).map_err(|error: ParseError| error.into_api_error(text))?;
+    decode()
+        .and_then(|()| Ok(reader.expect_end()?))
+        .map_err(|error: ParseError| error.into_api_error(text))?;
     Ok(decoder.packer.finish())
 }
 
@@ -130,18 +132,18 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    fn decode_event(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+    fn decode_event(&mut self, reader: &mut JsonReader<'_>) -> Result<(), ParseError> {
         let event = self.events;
         self.events += 1;
         let unexpected_shape =
             |problem: &str| ParseError::from(ApiError::UnexpectedShape(format!("event {event} {problem}")));
         if reader.peek() != Some(b'{') {
-            reader.value(&mut Discard)?;
+            reader.copy_value(&mut Discard)?;
             return Err(unexpected_shape("is not an object"));
         }
         let mut start = reader.clone();
         let (mut has_version, mut has_data) = (false, false);
-        reader.members(|reader, name| match name {
+        reader.read_members(|reader, name| match name {
             "data" | "data_base64" if std::mem::replace(&mut has_data, true) => {
                 Err(unexpected_shape("has its data twice"))
             }
@@ -155,19 +157,19 @@ impl Decoder<'_> {
             "specversion" => {
                 has_version = true;
                 let mut version = Vec::new();
-                reader.value(&mut version)?;
+                reader.copy_value(&mut version)?;
                 match version.as_slice() {
                     b"\"1.0\"" => Ok(()),
                     _ => Err(unexpected_shape("has another 'specversion' than \"1.0\"")),
                 }
             }
-            _ => Ok(reader.value(&mut Discard)?),
+            _ => Ok(reader.copy_value(&mut Discard)?),
         })?;
         if !has_version {
             return Err(unexpected_shape("has no 'specversion': send the attributes of CloudEvents 1.0"));
         }
         if self.pending.is_empty() {
-            self.packer.add_line(|line| Ok::<(), ParseError>(start.value(line)?))?;
+            self.packer.add_line(|line| Ok::<(), ParseError>(start.copy_value(line)?))?;
         }
         Ok(self.pending.move_to(&mut self.packer)?)
     }

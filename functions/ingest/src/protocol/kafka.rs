@@ -6,11 +6,11 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::compact::{Discard, Reader};
 use crate::endpoint::{
     CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource, complete_names,
 };
 use crate::error::{ApiError, ParseError};
+use crate::json_reader::{Discard, JsonReader};
 use crate::packing::{PackedRequest, Packer};
 use crate::payload::PayloadDecoder;
 use crate::response::ApiResponse;
@@ -189,7 +189,7 @@ fn decode_produce(context: &RequestContext<'_>, request_id: &str) -> Result<Pack
 }
 
 fn decode_body(text: &[u8], embedding: Embedding, mut packer: Packer<'_>) -> Result<PackedRequest, ApiError> {
-    let mut reader = Reader::new(text);
+    let mut reader = JsonReader::new(text);
     RecordDecoder { embedding, packer: &mut packer, payload: PayloadDecoder::default() }
         .decode_envelope(&mut reader)
         .map_err(|error| error.into_api_error(text))?;
@@ -207,43 +207,43 @@ struct RecordDecoder<'a, 'b> {
 }
 
 impl RecordDecoder<'_, '_> {
-    fn decode_envelope(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+    fn decode_envelope(&mut self, reader: &mut JsonReader<'_>) -> Result<(), ParseError> {
         if reader.peek() != Some(b'{') {
             // If the body is not even JSON, that is the error to report.
-            reader.value(&mut Discard)?;
-            reader.end()?;
+            reader.copy_value(&mut Discard)?;
+            reader.expect_end()?;
             return Err(unexpected_shape("the body must be an object with 'records'").into());
         }
         let mut has_records = false;
-        reader.members(|reader, name| {
+        reader.read_members(|reader, name| {
             if name != "records" {
-                return Ok::<(), ParseError>(reader.value(&mut Discard)?);
+                return Ok::<(), ParseError>(reader.copy_value(&mut Discard)?);
             }
             if std::mem::replace(&mut has_records, true) {
                 return Err(unexpected_shape("'records' is given twice").into());
             }
             match reader.peek() {
-                Some(b'[') => reader.elements(|reader| self.decode_record(reader)),
+                Some(b'[') => reader.read_elements(|reader| self.decode_record(reader)),
                 _ => self.decode_record(reader),
             }
         })?;
-        reader.end()?;
+        reader.expect_end()?;
         if has_records { Ok(()) } else { Err(unexpected_shape("'records' is missing").into()) }
     }
 
-    fn decode_record(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+    fn decode_record(&mut self, reader: &mut JsonReader<'_>) -> Result<(), ParseError> {
         let index = self.packer.ended_records();
         if index == MAX_RECORDS {
             return Err(ApiError::TooLarge(format!("more than {MAX_RECORDS} records in one request")).into());
         }
         if reader.peek() != Some(b'{') {
-            reader.value(&mut Discard)?;
+            reader.copy_value(&mut Discard)?;
             return Err(unexpected_shape(&format!("record {index} is not an object with a 'value'")).into());
         }
         let mut has_value = false;
-        reader.members(|reader, name| {
+        reader.read_members(|reader, name| {
             if !matches!(name, "value" | "Data" | "data") {
-                return Ok::<(), ParseError>(reader.value(&mut Discard)?);
+                return Ok::<(), ParseError>(reader.copy_value(&mut Discard)?);
             }
             if std::mem::replace(&mut has_value, true) {
                 return Err(unexpected_shape(&format!("record {index} has two values")).into());

@@ -8,9 +8,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::kafka;
-use crate::compact::{Discard, Reader};
 use crate::endpoint::{CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
+use crate::json_reader::{Discard, JsonReader};
 use crate::packing::{LineSink as _, PackedRequest, Packer};
 use crate::payload::{PayloadDecoder, PendingLines};
 use crate::response::ApiResponse;
@@ -74,7 +74,7 @@ fn decode_produce(context: &RequestContext<'_>, request_id: &str) -> Result<Pack
 fn decode_body(text: &[u8], packer: Packer<'_>) -> Result<PackedRequest, ApiError> {
     let mut decoder =
         Decoder { packer, payload: PayloadDecoder::default(), pending: PendingLines::default() };
-    let mut reader = Reader::new(text);
+    let mut reader = JsonReader::new(text);
     // The body is not blank.
     while reader.peek().is_some() {
         decoder.decode_record(&mut reader).map_err(|error| error.into_api_error(text))?;
@@ -90,20 +90,20 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    fn decode_record(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+    fn decode_record(&mut self, reader: &mut JsonReader<'_>) -> Result<(), ParseError> {
         let index = self.packer.ended_records();
         if index == kafka::MAX_RECORDS {
             let problem = format!("more than {} records in one request", kafka::MAX_RECORDS);
             return Err(ApiError::TooLarge(problem).into());
         }
         if reader.peek() != Some(b'{') {
-            reader.value(&mut Discard)?;
+            reader.copy_value(&mut Discard)?;
             return Err(unexpected_shape(index, "is not an object with a 'value'"));
         }
         let mut has_value = false;
-        reader.members(|reader, name| {
+        reader.read_members(|reader, name| {
             if name != "value" {
-                return Ok::<(), ParseError>(reader.value(&mut Discard)?);
+                return Ok::<(), ParseError>(reader.copy_value(&mut Discard)?);
             }
             if std::mem::replace(&mut has_value, true) {
                 return Err(unexpected_shape(index, "has two values"));
@@ -123,12 +123,12 @@ impl Decoder<'_> {
     }
 
     /// Decodes `{"type": "JSON", "data": ...}`.
-    fn decode_value(&mut self, reader: &mut Reader<'_>, index: u64) -> Result<(), ParseError> {
+    fn decode_value(&mut self, reader: &mut JsonReader<'_>, index: u64) -> Result<(), ParseError> {
         match reader.peek() {
             Some(b'{') => {}
-            Some(b'n') => return Ok(reader.value(&mut Discard)?),
+            Some(b'n') => return Ok(reader.copy_value(&mut Discard)?),
             _ => {
-                reader.value(&mut Discard)?;
+                reader.copy_value(&mut Discard)?;
                 return Err(unexpected_shape(
                     index,
                     "has a value that is not an object with 'type' and 'data'",
@@ -136,7 +136,7 @@ impl Decoder<'_> {
             }
         }
         let mut has_data = false;
-        reader.members(|reader, name| match name {
+        reader.read_members(|reader, name| match name {
             "data" if std::mem::replace(&mut has_data, true) => {
                 Err(unexpected_shape(index, "has 'data' twice"))
             }
@@ -144,7 +144,7 @@ impl Decoder<'_> {
             "data" => self.payload.copy_value(reader, &mut self.pending),
             "type" => {
                 let mut text = Vec::new();
-                reader.value(&mut text)?;
+                reader.copy_value(&mut text)?;
                 match text.as_slice() {
                     b"\"JSON\"" | b"\"BINARY\"" | b"\"STRING\"" | b"\"JSONSCHEMA\"" | b"null" => Ok(()),
                     _ => Err(unexpected_shape(
@@ -153,7 +153,7 @@ impl Decoder<'_> {
                     )),
                 }
             }
-            _ => Ok(reader.value(&mut Discard)?),
+            _ => Ok(reader.copy_value(&mut Discard)?),
         })
     }
 }

@@ -8,11 +8,11 @@
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::compact::{Discard, Reader};
 use crate::endpoint::{
     CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource, Target,
 };
 use crate::error::{ApiError, ParseError};
+use crate::json_reader::{Discard, JsonReader};
 use crate::packing::{PackedRequest, Packer};
 use crate::payload::{PayloadDecoder, PendingLines};
 use crate::response::ApiResponse;
@@ -183,7 +183,7 @@ pub(super) fn decode_body<'a, R: Fn(Option<&str>) -> Option<&'a str>>(
     let packer = Packer::new(None, request_id);
     let mut decoder =
         RecordDecoder { route, packer, payload: PayloadDecoder::default(), pending: PendingLines::default() };
-    let mut reader = Reader::new(text);
+    let mut reader = JsonReader::new(text);
     decoder.decode_envelope(&mut reader).map_err(|error| error.into_api_error(text))?;
     if decoder.packer.ended_records() == 0 {
         return Err(unexpected_shape("'records' is empty: send at least one"));
@@ -208,15 +208,15 @@ struct Members {
 }
 
 impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> RecordDecoder<'a, R> {
-    fn decode_envelope(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+    fn decode_envelope(&mut self, reader: &mut JsonReader<'_>) -> Result<(), ParseError> {
         if reader.peek() != Some(b'{') {
             // If the body is not even JSON, that is the error to report.
-            reader.value(&mut Discard)?;
-            reader.end()?;
+            reader.copy_value(&mut Discard)?;
+            reader.expect_end()?;
             return Err(unexpected_shape("the body must be an object with 'Data', or with 'records'").into());
         }
         let (mut has_records, mut members) = (false, Members::default());
-        reader.members(|reader, name| {
+        reader.read_members(|reader, name| {
             if !is_member(name, "records") {
                 return self.decode_member(reader, name, &mut members);
             }
@@ -224,11 +224,11 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> RecordDecoder<'a, R> {
                 return Err(unexpected_shape("'records' is given twice").into());
             }
             match reader.peek() {
-                Some(b'[') => reader.elements(|reader| self.decode_record(reader)),
+                Some(b'[') => reader.read_elements(|reader| self.decode_record(reader)),
                 _ => self.decode_record(reader),
             }
         })?;
-        reader.end()?;
+        reader.expect_end()?;
         match (has_records, members.has_data) {
             (true, false) => Ok(()),
             (true, true) => Err(unexpected_shape("the body has both 'records' and 'Data'").into()),
@@ -236,24 +236,24 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> RecordDecoder<'a, R> {
         }
     }
 
-    fn decode_record(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+    fn decode_record(&mut self, reader: &mut JsonReader<'_>) -> Result<(), ParseError> {
         let index = self.packer.ended_records();
         if index == MAX_RECORDS as u64 {
             let problem = format!("more than {MAX_RECORDS} records in one request");
             return Err(unexpected_shape(&problem).into());
         }
         if reader.peek() != Some(b'{') {
-            reader.value(&mut Discard)?;
+            reader.copy_value(&mut Discard)?;
             return Err(unexpected_shape(&format!("record {index} is not an object with 'Data'")).into());
         }
         let mut members = Members::default();
-        reader.members(|reader, name| self.decode_member(reader, name, &mut members))?;
+        reader.read_members(|reader, name| self.decode_member(reader, name, &mut members))?;
         self.end_record(members)
     }
 
     fn decode_member(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &mut JsonReader<'_>,
         name: &str,
         members: &mut Members,
     ) -> Result<(), ParseError> {
@@ -267,7 +267,7 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> RecordDecoder<'a, R> {
         } else if is_member(name, "partitionkey") {
             members.client_key = decode_partition_key(reader, index)?;
         } else {
-            reader.value(&mut Discard)?;
+            reader.copy_value(&mut Discard)?;
         }
         Ok(())
     }
@@ -286,10 +286,10 @@ impl<'a, R: Fn(Option<&str>) -> Option<&'a str>> RecordDecoder<'a, R> {
 }
 
 /// Decodes a partition key of any scalar type to text; null and the empty string are `None`.
-fn decode_partition_key(reader: &mut Reader<'_>, index: u64) -> Result<Option<String>, ParseError> {
+fn decode_partition_key(reader: &mut JsonReader<'_>, index: u64) -> Result<Option<String>, ParseError> {
     let first = reader.peek();
     let mut text = Vec::new();
-    reader.value(&mut text)?;
+    reader.copy_value(&mut text)?;
     let key = match first {
         Some(b'{' | b'[') => {
             let problem = format!("the partition key of record {index} must be a string or a number");

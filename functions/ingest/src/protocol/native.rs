@@ -6,22 +6,20 @@
 //!   `curl --data-binary @file`, a body whose first line is a complete value and which continues after it is read as
 //!   lines.
 
-use http::StatusCode;
-use serde_json::json;
-
-use crate::compact::{Discard, Reader};
-use crate::endpoint::{CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource};
+use crate::endpoint::{Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
+use crate::json_reader::{Discard, JsonReader};
 use crate::openapi;
 use crate::packing::{LineSink as _, PackedRequest, Packer};
-use crate::protocol::cloudevents;
+use crate::protocol::{cloudevents, native_response};
 use crate::response::ApiResponse;
 
 /// The native protocol.
 #[derive(Debug)]
 pub struct Native;
 
-const WRITE: Operation = Operation::Write { decode: decode_request, encode: encode_response };
+const WRITE: Operation =
+    Operation::Write { decode: decode_request, encode: native_response::encode_response };
 
 const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("/v1/{dataset}", &[Method::new("POST", Resource::Dataset, WRITE)]),
@@ -49,18 +47,8 @@ impl Protocol for Native {
     }
 
     fn encode_error(&self, error: &ApiError, request_id: &str) -> ApiResponse {
-        encode_error(error, request_id)
+        native_response::encode_error(error, request_id)
     }
-}
-
-/// Encodes an error in the native style.
-pub(super) fn encode_error(error: &ApiError, request_id: &str) -> ApiResponse {
-    let body = json!({
-        "error": error_code(error),
-        "message": error.to_string(),
-        "request_id": request_id,
-    });
-    ApiResponse::from_error(error, error.status(), body)
 }
 
 /// How the records of a body are separated.
@@ -122,29 +110,30 @@ fn starts_with_complete_line(text: &[u8]) -> bool {
     let Some(end) = memchr::memchr(b'\n', text) else {
         return false;
     };
-    let mut reader = Reader::new(&text[..end]);
-    reader.value(&mut Discard).is_ok() && reader.end().is_ok()
+    let mut reader = JsonReader::new(&text[..end]);
+    reader.copy_value(&mut Discard).is_ok() && reader.expect_end().is_ok()
 }
 
 fn decode_value(text: &[u8], packer: &mut Packer<'_>) -> Result<(), ParseError> {
-    let mut reader = Reader::new(text);
+    let mut reader = JsonReader::new(text);
     if reader.peek() == Some(b'[') {
-        reader.elements(|reader| packer.add_line(|line| Ok::<(), ParseError>(reader.value(line)?)))?;
+        reader
+            .read_elements(|reader| packer.add_line(|line| Ok::<(), ParseError>(reader.copy_value(line)?)))?;
     } else {
-        packer.add_line(|line| Ok::<(), ParseError>(reader.value(line)?))?;
+        packer.add_line(|line| Ok::<(), ParseError>(reader.copy_value(line)?))?;
     }
-    Ok(reader.end()?)
+    Ok(reader.expect_end()?)
 }
 
 fn decode_lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), ParseError> {
     let mut start = 0;
     for end in memchr::memchr_iter(b'\n', text).chain([text.len()]) {
-        let mut reader = Reader::new(&text[start..end]);
+        let mut reader = JsonReader::new(&text[start..end]);
         if reader.peek().is_some() {
             packer.add_line(|out| {
                 reader
-                    .value(out)
-                    .and_then(|()| reader.end())
+                    .copy_value(out)
+                    .and_then(|()| reader.expect_end())
                     .map_err(|malformed| ParseError::from(malformed.shifted(start)))
             })?;
         }
@@ -153,68 +142,10 @@ fn decode_lines(text: &[u8], packer: &mut Packer<'_>) -> Result<(), ParseError> 
     Ok(())
 }
 
-pub(super) fn encode_response(write: &CompletedWrite<'_>) -> (StatusCode, String) {
-    let (mut accepted, mut failed) = (Vec::new(), Vec::new());
-    for (record, result) in write.records.iter().zip(&write.summary.results) {
-        let ranges = if result.is_ok() { &mut accepted } else { &mut failed };
-        add_range(ranges, record.lines.start, record.lines.end);
-    }
-    if failed.is_empty() {
-        let count: u64 = write.records.iter().map(|record| record.lines.end - record.lines.start).sum();
-        return (StatusCode::OK, json!({ "accepted": count, "request_id": write.request_id }).to_string());
-    }
-    let message = "only a part of the request was stored: send the failed records again, or the whole request with the \
-                   same Idempotency-Key";
-    let body = json!({
-        "error": "partly_stored",
-        "message": message,
-        "accepted": accepted,
-        "failed": failed,
-        "request_id": write.request_id,
-    });
-    (StatusCode::SERVICE_UNAVAILABLE, body.to_string())
-}
-
-/// Adds the indices from `start` to `end`, exclusive, to ranges with inclusive ends.
-fn add_range(ranges: &mut Vec<[u64; 2]>, start: u64, end: u64) {
-    match ranges.last_mut() {
-        Some(last) if last[1] + 1 == start => last[1] = end - 1,
-        _ => ranges.push([start, end - 1]),
-    }
-}
-
-/// The code of an error in the body of a response.
-pub(super) fn error_code(error: &ApiError) -> &'static str {
-    match error {
-        ApiError::MalformedJson { .. } => "malformed_json",
-        ApiError::UnexpectedShape(_) => "unexpected_shape",
-        ApiError::EmptyBody => "empty_body",
-        ApiError::Undecodable(_)
-        | ApiError::InvalidArgument(_)
-        | ApiError::StreamExists(_)
-        | ApiError::UnknownOperation
-        | ApiError::ExpiredIterator => "bad_request",
-        ApiError::Unauthenticated | ApiError::InvalidSignature(_) => "unauthenticated",
-        ApiError::Unsigned
-        | ApiError::WebhooksDisabled
-        | ApiError::AccessDenied { .. }
-        | ApiError::ReadsDisabled
-        | ApiError::StreamsAreFixed => "forbidden",
-        ApiError::NotFound { .. } => "not_found",
-        ApiError::MethodNotAllowed { .. } => "method_not_allowed",
-        ApiError::TooLarge(_) => "too_large",
-        ApiError::UnsupportedMediaType(_) => "unsupported_media_type",
-        ApiError::Throttled => "throttled",
-        ApiError::Unavailable | ApiError::SecretUnavailable => "unavailable",
-        ApiError::Paused => "paused",
-        ApiError::Internal => "internal",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compact::Position;
+    use crate::json_reader::Position;
 
     fn records(text: &str, framing: Framing) -> Result<Vec<String>, ApiError> {
         let packed = decode_body(text.as_bytes(), framing, Packer::new(Some("pin"), "r"))?;

@@ -14,11 +14,11 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::native;
+use super::{native, native_response};
 use crate::body::MAX_TEXT_BYTES;
-use crate::compact::{Discard, Reader};
 use crate::endpoint::{CompletedWrite, Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::{ApiError, ParseError};
+use crate::json_reader::{Discard, JsonReader};
 use crate::packing::{LineSink as _, MAX_RECORD_BYTES, PackedRequest, Packer};
 use crate::response::ApiResponse;
 
@@ -63,7 +63,7 @@ impl Protocol for Otlp {
         let status = error.status();
         let body = json!({
             "code": rpc_code(status),
-            "error": native::error_code(error),
+            "error": native_response::error_code(error),
             "message": error.to_string(),
             "request_id": request_id,
         });
@@ -113,13 +113,13 @@ fn decode_request(context: &RequestContext<'_>, request_id: &str) -> Result<Pack
 /// Whether a body is an object with `resourceLogs`, or without members.
 fn has_logs(text: &[u8]) -> bool {
     let (mut has_logs, mut has_others) = (false, false);
-    let mut reader = Reader::new(text);
+    let mut reader = JsonReader::new(text);
     let is_object = reader.peek() == Some(b'{')
         && reader
-            .members(|reader, name| {
+            .read_members(|reader, name| {
                 has_logs |= name == "resourceLogs";
                 has_others = true;
-                reader.value(&mut Discard)
+                reader.copy_value(&mut Discard)
             })
             .is_ok();
     is_object && (has_logs || !has_others)
@@ -127,7 +127,7 @@ fn has_logs(text: &[u8]) -> bool {
 
 fn decode_body(text: &[u8], packer: Packer<'_>) -> Result<PackedRequest, ApiError> {
     let mut decoder = Decoder { packer, line: Vec::new(), records: 0, rejected: 0, bytes: 0 };
-    let mut reader = Reader::new(text);
+    let mut reader = JsonReader::new(text);
     let mut decode = || {
         let (mut has_logs, mut has_others) = (false, false);
         object(&mut reader, "the body", |reader, name| {
@@ -142,7 +142,7 @@ fn decode_body(text: &[u8], packer: Packer<'_>) -> Result<PackedRequest, ApiErro
         if has_others && !has_logs {
             return Err(unexpected_shape("the body has no 'resourceLogs'"));
         }
-        Ok(reader.end()?)
+        Ok(reader.expect_end()?)
     };
     decode().map_err(|error: ParseError| error.into_api_error(text))?;
     Ok(PackedRequest { rejected: decoder.rejected, ..decoder.packer.finish() })
@@ -161,7 +161,7 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    fn decode_resource_logs(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
+    fn decode_resource_logs(&mut self, reader: &mut JsonReader<'_>) -> Result<(), ParseError> {
         let mut resource = b"{}".to_vec();
         object(&mut reader.clone(), "an element of resourceLogs", |reader, name| {
             if name != "resource" || is_null(reader) {
@@ -183,7 +183,7 @@ impl Decoder<'_> {
         })
     }
 
-    fn decode_scope_logs(&mut self, reader: &mut Reader<'_>, resource: &[u8]) -> Result<(), ParseError> {
+    fn decode_scope_logs(&mut self, reader: &mut JsonReader<'_>, resource: &[u8]) -> Result<(), ParseError> {
         let mut scope = Vec::new();
         object(&mut reader.clone(), "an element of scopeLogs", |reader, name| {
             if name != "scope" || is_null(reader) {
@@ -194,7 +194,7 @@ impl Decoder<'_> {
             object(reader, name, |reader, name| match name {
                 "name" | "version" => {
                     open_member(&mut scope, name);
-                    Ok(reader.value(&mut scope)?)
+                    Ok(reader.copy_value(&mut scope)?)
                 }
                 "attributes" => {
                     open_member(&mut scope, name);
@@ -215,7 +215,7 @@ impl Decoder<'_> {
 
     fn decode_log_record(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &mut JsonReader<'_>,
         resource: &[u8],
         scope: &[u8],
     ) -> Result<(), ParseError> {
@@ -245,7 +245,7 @@ impl Decoder<'_> {
             }
             "severityText" | "traceId" | "spanId" | "eventName" => {
                 open_member(line, name);
-                Ok(reader.value(line)?)
+                Ok(reader.copy_value(line)?)
             }
             "body" => {
                 open_member(line, name);
@@ -282,32 +282,32 @@ impl Decoder<'_> {
 
 /// Reads the object that comes next, which errors call `what`.
 fn object(
-    reader: &mut Reader<'_>,
+    reader: &mut JsonReader<'_>,
     what: &str,
-    member: impl FnMut(&mut Reader<'_>, &str) -> Result<(), ParseError>,
+    member: impl FnMut(&mut JsonReader<'_>, &str) -> Result<(), ParseError>,
 ) -> Result<(), ParseError> {
     if reader.peek() != Some(b'{') {
         return Err(wrong_kind(reader, what, "an object"));
     }
-    reader.members(member)
+    reader.read_members(member)
 }
 
 /// Reads the array or null that comes next.
 fn array(
-    reader: &mut Reader<'_>,
+    reader: &mut JsonReader<'_>,
     what: &str,
-    element: impl FnMut(&mut Reader<'_>) -> Result<(), ParseError>,
+    element: impl FnMut(&mut JsonReader<'_>) -> Result<(), ParseError>,
 ) -> Result<(), ParseError> {
     match reader.peek() {
-        Some(b'[') => reader.elements(element),
+        Some(b'[') => reader.read_elements(element),
         Some(b'n') => skip(reader),
         _ => Err(wrong_kind(reader, what, "an array")),
     }
 }
 
 /// The error for a value of another kind, unless it is not JSON at all.
-fn wrong_kind(reader: &mut Reader<'_>, what: &str, kind: &str) -> ParseError {
-    match reader.value(&mut Discard) {
+fn wrong_kind(reader: &mut JsonReader<'_>, what: &str, kind: &str) -> ParseError {
+    match reader.copy_value(&mut Discard) {
         Ok(()) => unexpected_shape(&format!("{what} is not {kind}")),
         Err(malformed) => malformed.into(),
     }
@@ -317,11 +317,11 @@ fn unexpected_shape(problem: &str) -> ParseError {
     ApiError::UnexpectedShape(format!("{problem}: send an ExportLogsServiceRequest of OTLP")).into()
 }
 
-fn skip(reader: &mut Reader<'_>) -> Result<(), ParseError> {
-    Ok(reader.value(&mut Discard)?)
+fn skip(reader: &mut JsonReader<'_>) -> Result<(), ParseError> {
+    Ok(reader.copy_value(&mut Discard)?)
 }
 
-fn is_null(reader: &mut Reader<'_>) -> bool {
+fn is_null(reader: &mut JsonReader<'_>) -> bool {
     reader.peek() == Some(b'n')
 }
 
@@ -336,7 +336,7 @@ fn open_member(out: &mut Vec<u8>, name: &str) {
 }
 
 /// Copies a list of `KeyValue` as an object.
-fn copy_attributes(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
+fn copy_attributes(reader: &mut JsonReader<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
     out.push(b'{');
     copy_elements(reader, out, copy_key_value)?;
     out.push(b'}');
@@ -345,9 +345,9 @@ fn copy_attributes(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Par
 
 /// Copies the elements of an array, separated by commas. The bracket before them has been written.
 fn copy_elements(
-    reader: &mut Reader<'_>,
+    reader: &mut JsonReader<'_>,
     out: &mut Vec<u8>,
-    copy: fn(&mut Reader<'_>, &mut Vec<u8>) -> Result<(), ParseError>,
+    copy: fn(&mut JsonReader<'_>, &mut Vec<u8>) -> Result<(), ParseError>,
 ) -> Result<(), ParseError> {
     let start = out.len();
     array(reader, "a list of values", |reader| {
@@ -359,12 +359,12 @@ fn copy_elements(
 }
 
 /// Copies a `KeyValue` as a member of an object.
-fn copy_key_value(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
+fn copy_key_value(reader: &mut JsonReader<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
     let (mut key, mut value) = (Vec::new(), Vec::new());
     object(reader, "an attribute", |reader, name| match name {
         "key" if reader.peek() == Some(b'"') => {
             key.clear();
-            Ok(reader.value(&mut key)?)
+            Ok(reader.copy_value(&mut key)?)
         }
         "key" => Err(wrong_kind(reader, "the key of an attribute", "text")),
         "value" => {
@@ -381,16 +381,16 @@ fn copy_key_value(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Pars
 }
 
 /// Copies an `AnyValue` as the value in it, null if it has none.
-fn copy_value(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
+fn copy_value(reader: &mut JsonReader<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
     if is_null(reader) {
-        return Ok(reader.value(out)?);
+        return Ok(reader.copy_value(out)?);
     }
     let start = out.len();
     object(reader, "a value", |reader, name| {
         let brackets = match name {
             "stringValue" | "boolValue" | "doubleValue" | "bytesValue" => {
                 out.truncate(start);
-                return Ok(reader.value(out)?);
+                return Ok(reader.copy_value(out)?);
             }
             "intValue" => {
                 out.truncate(start);
@@ -417,9 +417,9 @@ fn copy_value(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ParseErr
 }
 
 /// Copies an integer, which JSON Protobuf writes as text if it may have 64 bits.
-fn copy_integer(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
+fn copy_integer(reader: &mut JsonReader<'_>, out: &mut Vec<u8>) -> Result<(), ParseError> {
     let start = out.len();
-    reader.value(out)?;
+    reader.copy_value(out)?;
     let end = out.len();
     if let [b'"', digits @ .., b'"'] = &out[start..]
         && is_integer(digits)
@@ -441,7 +441,7 @@ fn is_integer(text: &[u8]) -> bool {
 fn encode_response(write: &CompletedWrite<'_>) -> (StatusCode, String) {
     // Log records have ends, native records of the dataset `logs` have none.
     if write.ends.is_empty() && !write.records.is_empty() {
-        return native::encode_response(write);
+        return native_response::encode_response(write);
     }
     if write.summary.results.iter().any(Result::is_err) {
         let message = "only a part of the request was stored: send it again";

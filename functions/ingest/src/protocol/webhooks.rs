@@ -7,10 +7,10 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-use super::native;
-use crate::compact::Malformed;
+use super::{native, native_response};
 use crate::endpoint::{Endpoint, Method, Operation, Protocol, RequestContext, Resource};
 use crate::error::ApiError;
+use crate::json_reader::Malformed;
 use crate::packing::{PackedRequest, Packer};
 use crate::response::ApiResponse;
 
@@ -23,7 +23,7 @@ const ENDPOINTS: &[Endpoint] = &[Endpoint::signed(
     &[Method::new(
         "POST",
         Resource::Webhook,
-        Operation::Write { decode: decode_request, encode: native::encode_response },
+        Operation::Write { decode: decode_request, encode: native_response::encode_response },
     )],
 )];
 
@@ -45,7 +45,7 @@ impl Protocol for WebhookDeliveries {
     }
 
     fn encode_error(&self, error: &ApiError, request_id: &str) -> ApiResponse {
-        native::encode_error(error, request_id)
+        native_response::encode_error(error, request_id)
     }
 }
 

@@ -20,8 +20,7 @@ use pinlake_env::{Env, RetryPolicy};
 use pinlake_schema::SecretName;
 use serde_json::{Value, json};
 
-use super::SecretError;
-use super::secrets::{Secret, SecretSource};
+use super::secrets::{Secret, SecretError, SecretSource};
 use crate::stream::read::BoxFuture;
 
 /// Few and short: a provider waits for some seconds, and sends the delivery again.

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use pinlake_schema::SecretName;
 
-use super::SecretError;
 use crate::error::ApiError;
 use crate::stream::read::BoxFuture;
 
@@ -46,6 +45,24 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secret").finish_non_exhaustive()
+    }
+}
+
+/// Why a secret was not read. It says nothing about the secret itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct SecretError {
+    /// Whether a later attempt may succeed.
+    pub is_retryable: bool,
+    /// The code of the service, such as `ParameterNotFound`.
+    pub code: String,
+    /// The message of the service.
+    pub message: String,
+}
+
+impl SecretError {
+    fn log(&self, name: &SecretName) {
+        tracing::error!(secret = %name, code = self.code, message = self.message, "the secret of a webhook was not read");
     }
 }
 

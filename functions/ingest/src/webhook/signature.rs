@@ -15,8 +15,8 @@ use pinlake_schema::SignatureScheme;
 use sha2::Sha256;
 
 use super::secrets::Secret;
-use crate::compact::{Discard, Malformed, Reader};
 use crate::error::ApiError;
+use crate::json_reader::{Discard, JsonReader, Malformed};
 
 /// How far the time of a request may be from now, in seconds: a request that somebody recorded cannot be sent later.
 pub const TOLERANCE_SECONDS: u64 = 5 * 60;
@@ -187,17 +187,17 @@ fn parse_base64(text: &str) -> Option<Tag> {
 
 /// The text `id` of an object.
 fn find_id(body: &[u8]) -> Option<String> {
-    let mut reader = Reader::new(body);
+    let mut reader = JsonReader::new(body);
     if std::str::from_utf8(body).is_err() || reader.peek() != Some(b'{') {
         return None;
     }
     let mut id = None;
-    let read = reader.members(|reader, name| {
+    let read = reader.read_members(|reader, name| {
         if name != "id" {
-            return reader.value(&mut Discard);
+            return reader.copy_value(&mut Discard);
         }
         let mut text = Vec::new();
-        reader.value(&mut text)?;
+        reader.copy_value(&mut text)?;
         id = serde_json::from_slice::<String>(&text).ok();
         Ok::<(), Malformed>(())
     });

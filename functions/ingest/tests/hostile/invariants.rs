@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use ingest::access::Access;
 use ingest::app::{App, RequestSummary};
 use ingest::body::{MAX_TEXT_BYTES, MIN_RATIO_BYTES};
-use ingest::compact::{MAX_DEPTH, Reader};
+use ingest::json_reader::{JsonReader, MAX_DEPTH};
 use ingest::packing::{MAX_RECORD_BYTES, StreamRecord};
 use ingest::stream::read::ReadableStream;
 use ingest::stream::{Receipt, RecordStream, StreamError};
@@ -150,8 +150,8 @@ pub fn check_request(endpoint: (&str, &str), media_type: &str, encoding: &str, b
     }
     for line in &lines {
         let mut again = Vec::new();
-        let mut reader = Reader::new(line);
-        reader.value(&mut again).and_then(|()| reader.end()).expect("a line is JSON");
+        let mut reader = JsonReader::new(line);
+        reader.copy_value(&mut again).and_then(|()| reader.expect_end()).expect("a line is JSON");
         assert_eq!(&again, line, "a line is compact");
         serde_json::from_slice::<&RawValue>(line).expect("serde_json accepts it");
     }
@@ -192,9 +192,9 @@ pub fn check_data(data: &[u8]) {
 fn records_of<F: Fn(&str) -> bool>(records: Records<'_, F>) -> Vec<String> {
     let text = |record: Record<'_>| {
         let mut compact = Vec::new();
-        let mut reader = Reader::new(&record.bytes);
+        let mut reader = JsonReader::new(&record.bytes);
         let is_json = std::str::from_utf8(&record.bytes).is_ok()
-            && reader.value(&mut compact).and_then(|()| reader.end()).is_ok();
+            && reader.copy_value(&mut compact).and_then(|()| reader.expect_end()).is_ok();
         let bytes = match is_json {
             true => compact,
             false => record

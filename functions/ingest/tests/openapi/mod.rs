@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ingest::protocol::kinesis::{reads, streams};
 use ingest::protocol::{PROTOCOLS, Route, kafka, kinesis};
 use ingest::stream::read;
-use ingest::{body, compact, openapi, packing, request_id};
+use ingest::{body, json_reader, openapi, packing, request_id};
 use serde_json::{Value, json};
 
 use crate::{app, body_json, example_app, request};
@@ -72,7 +72,9 @@ fn its_limits_are_those_of_the_code() {
         assert_eq!(*documented, json!(limit));
     }
     let text = document["info"]["description"].as_str().unwrap();
-    for limit in [body::MAX_BODY_BYTES, body::MAX_TEXT_BYTES, packing::MAX_RECORD_BYTES, compact::MAX_DEPTH] {
+    for limit in
+        [body::MAX_BODY_BYTES, body::MAX_TEXT_BYTES, packing::MAX_RECORD_BYTES, json_reader::MAX_DEPTH]
+    {
         assert!(text.contains(&format!(" {limit} ")), "{limit}");
     }
 }

@@ -28,10 +28,10 @@ pub(super) fn parse(
         });
     }
     match parse_object(text, record, fields, false) {
-        Ok(Outcome::Complete) => Ok(()),
+        Ok(ParseOutcome::Complete) => Ok(()),
         // Also after an error, because errors must not depend on how a field is read: serde_json rejects the number 1e400, which is
         // valid JSON but out of the range of a column.
-        Ok(Outcome::TypeMismatch) | Err(_) => parse_object(text, record, fields, true).map(|_| ()),
+        Ok(ParseOutcome::TypeMismatch) | Err(_) => parse_object(text, record, fields, true).map(|_| ()),
     }
 }
 
@@ -68,7 +68,7 @@ fn parse_object(
     record: &mut ParsedRecord,
     fields: &mut FieldTable,
     all_raw: bool,
-) -> Result<Outcome, RecordError> {
+) -> Result<ParseOutcome, RecordError> {
     record.clear();
     let mut visitor = RecordVisitor { record, fields, text, all_raw, has_mismatch: false, error: None };
     let mut json = serde_json::Deserializer::from_str(text);
@@ -77,12 +77,12 @@ fn parse_object(
     match (result, error) {
         (Err(error), None) => Err(malformed(&error)),
         (_, Some(error)) => Err(error),
-        (Ok(()), None) if has_mismatch => Ok(Outcome::TypeMismatch),
-        (Ok(()), None) => Ok(Outcome::Complete),
+        (Ok(()), None) if has_mismatch => Ok(ParseOutcome::TypeMismatch),
+        (Ok(()), None) => Ok(ParseOutcome::Complete),
     }
 }
 
-enum Outcome {
+enum ParseOutcome {
     Complete,
     /// A value that was read as a string was not one, and is missing.
     TypeMismatch,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
-use super::limits::Limits;
+use super::limits::ReadLimits;
 
 /// The largest window of a zstd frame: 128 MiB, the most that `zstd --ultra` uses.
 const ZSTD_WINDOW_LOG: u32 = 27;
@@ -93,7 +93,7 @@ impl BoundedDecoder {
         compression: Compression,
         taken: Arc<AtomicU64>,
         padding: Arc<AtomicU64>,
-        limits: &Limits,
+        limits: &ReadLimits,
     ) -> Result<BoundedDecoder> {
         let decoder: Box<dyn Read + Send> = match compression {
             Compression::Gzip => Box::new(GzipReader::new(compressed, padding)),
@@ -107,7 +107,7 @@ impl BoundedDecoder {
     pub(super) fn around(
         decoder: Box<dyn Read + Send>,
         taken: Arc<AtomicU64>,
-        limits: &Limits,
+        limits: &ReadLimits,
     ) -> BoundedDecoder {
         BoundedDecoder {
             decoder,

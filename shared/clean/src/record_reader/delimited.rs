@@ -12,7 +12,7 @@ use encoding_rs::Encoding;
 use super::error::FormatError;
 use super::file_contract::FileContract;
 use super::format_reader::{FormatReader, Input};
-use super::limits::Limits;
+use super::limits::ReadLimits;
 use super::record::{BufferedRecord, Record, too_large_error};
 use crate::parsed_record::MAX_RECORD_BYTES;
 use crate::reason::{Reason, RecordError, excerpt};
@@ -233,7 +233,7 @@ pub(super) struct Delimited {
     contract: Option<FileContract>,
     header: Option<Header>,
     cells: Vec<Cell>,
-    limits: Limits,
+    limits: ReadLimits,
     /// The line of the next row.
     line: u64,
     ended: bool,
@@ -295,7 +295,7 @@ impl Delimited {
         input: Input,
         dialect: Dialect,
         contract: Option<FileContract>,
-        limits: Limits,
+        limits: ReadLimits,
     ) -> Delimited {
         Delimited {
             input,

@@ -16,7 +16,7 @@ pub enum ReadError {
         /// The error.
         source: std::io::Error,
     },
-    /// The file decompresses to more than [`Limits`](super::Limits) allow.
+    /// The file decompresses to more than [`ReadLimits`](super::ReadLimits) allow.
     #[error(
         "{name} unpacks to more than {limit} bytes, too many for its size: check it, and unpack it before you load it"
     )]

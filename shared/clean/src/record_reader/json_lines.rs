@@ -10,7 +10,7 @@ use pinlake_json::{Boundary, BoundaryScanner};
 use super::error::FormatError;
 use super::format_reader::{FormatReader, Input};
 use super::json_values::JsonValues;
-use super::limits::Limits;
+use super::limits::ReadLimits;
 use super::put_back::PutBack;
 use super::record::{Record, WholeLines, too_large_error};
 use crate::reason::RecordError;
@@ -20,7 +20,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 pub(super) struct JsonLines {
     input: PutBack,
-    limits: Limits,
+    limits: ReadLimits,
     line: u64,
     /// Bytes of the input that the last record borrows.
     lent: usize,
@@ -31,7 +31,7 @@ pub(super) struct JsonLines {
 }
 
 impl JsonLines {
-    pub(super) fn new(input: Input, limits: Limits, is_adaptive: bool) -> JsonLines {
+    pub(super) fn new(input: Input, limits: ReadLimits, is_adaptive: bool) -> JsonLines {
         JsonLines { input: PutBack::new(input), limits, line: 0, lent: 0, is_adaptive, values: None }
     }
 

@@ -11,7 +11,7 @@ use pinlake_schema::records_path::{RecordsPath, RecordsStep};
 use super::error::FormatError;
 use super::format_reader::{FormatReader, Input};
 use super::json_values::{JsonValues, ValueEnd};
-use super::limits::Limits;
+use super::limits::ReadLimits;
 use super::put_back::PutBack;
 use super::record::{BufferedRecord, Record, too_large_error};
 
@@ -80,7 +80,7 @@ impl Frame {
 }
 
 impl JsonRecords {
-    pub(super) fn new(input: Input, limits: Limits, path: RecordsPath) -> JsonRecords {
+    pub(super) fn new(input: Input, limits: ReadLimits, path: RecordsPath) -> JsonRecords {
         JsonRecords {
             values: JsonValues::from_line(PutBack::new(input), limits, 1),
             path,

@@ -10,14 +10,14 @@ use pinlake_json::{Boundary, BoundaryScanner};
 
 use super::error::FormatError;
 use super::format_reader::{FormatReader, Input};
-use super::limits::Limits;
+use super::limits::ReadLimits;
 use super::put_back::PutBack;
 use super::record::{BufferedRecord, Record, too_large_error};
 use crate::reason::{Reason, RecordError};
 
 pub(super) struct JsonValues {
     pub(super) input: PutBack,
-    pub(super) limits: Limits,
+    pub(super) limits: ReadLimits,
     /// The line of the next byte.
     pub(super) line: u64,
     state: State,
@@ -47,12 +47,12 @@ enum State {
 }
 
 impl JsonValues {
-    pub(super) fn new(input: Input, limits: Limits) -> JsonValues {
+    pub(super) fn new(input: Input, limits: ReadLimits) -> JsonValues {
         JsonValues { input: PutBack::new(input), limits, line: 1, state: State::Start, rescanned: 0 }
     }
 
     /// Reads concatenated values from the beginning of a line on.
-    pub(super) fn from_line(input: PutBack, limits: Limits, line: u64) -> JsonValues {
+    pub(super) fn from_line(input: PutBack, limits: ReadLimits, line: u64) -> JsonValues {
         JsonValues { input, limits, line, state: State::Values, rescanned: 0 }
     }
 

@@ -2,7 +2,7 @@
 
 /// Limits of reading one file.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ReadLimits {
     /// Bytes of one record. A longer record is truncated and has the error `too_large`.
     pub max_record_bytes: usize,
     /// A compressed file that decompresses to more than this many times its size is refused.
@@ -20,9 +20,9 @@ pub struct Limits {
     pub max_spooled_bytes: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for ReadLimits {
+    fn default() -> ReadLimits {
+        ReadLimits {
             max_record_bytes: 16 << 20,
             max_ratio: 500,
             free_unpacked_bytes: 256 << 20,

@@ -1,6 +1,6 @@
 //! The records of a file.
 
-use super::limits::Limits;
+use super::limits::ReadLimits;
 use crate::reason::{Reason, RecordError};
 
 /// One record of a file.
@@ -38,7 +38,7 @@ pub struct WholeLines {
 }
 
 /// The error of a record that was truncated.
-pub(super) fn too_large_error(limits: &Limits, omitted_bytes: u64) -> RecordError {
+pub(super) fn too_large_error(limits: &ReadLimits, omitted_bytes: u64) -> RecordError {
     let limit = limits.max_record_bytes;
     let detail = format!(
         "longer than {limit} bytes; {omitted_bytes} bytes of it are left out here, and are in the file"

@@ -20,8 +20,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Timelike};
 
+use crate::field_table::TYPES_FIELD;
 use crate::reason::{Reason, RecordError};
-use crate::typed_fields::{BINARY, BINARY_AS_TEXT, DATE, TIMESTAMP, TYPES_FIELD};
+use crate::typed_fields::{BINARY, BINARY_AS_TEXT, DATE, TIMESTAMP};
 
 /// The years that a table may contain.
 const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;

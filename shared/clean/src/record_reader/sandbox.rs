@@ -36,7 +36,7 @@ use rustix::time::Timespec;
 
 use super::error::{FormatError, SandboxError};
 use super::format_reader::FormatReader;
-use super::limits::Limits;
+use super::limits::ReadLimits;
 use super::record::Record;
 use crate::reason::{Reason, RecordError};
 use protocol::{ARGUMENT, GREETING, MAX_MESSAGE_BYTES, PIPE_BYTES, frame};
@@ -63,7 +63,7 @@ pub struct Sandbox {
     /// The program to start: its `main` must call [`parse_child_args`] first.
     pub program: PathBuf,
     /// What reading a file may cost.
-    pub limits: Limits,
+    pub limits: ReadLimits,
     /// Limits of the process.
     pub process_limits: ProcessLimits,
 }
@@ -73,7 +73,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// If the system does not know the path of the program.
-    pub fn from_current_exe(limits: Limits, process_limits: ProcessLimits) -> std::io::Result<Self> {
+    pub fn from_current_exe(limits: ReadLimits, process_limits: ProcessLimits) -> std::io::Result<Self> {
         // The link refers to the running program even if its file has been replaced.
         let link = Path::new("/proc/self/exe");
         let program = if link.exists() { link.to_owned() } else { std::env::current_exe()? };

@@ -24,7 +24,7 @@ use parquet::schema::types::ColumnDescPtr;
 use super::error::FormatError;
 use super::footer;
 use super::format_reader::FormatReader;
-use super::limits::Limits;
+use super::limits::ReadLimits;
 use super::record::{Record, too_large_error};
 use super::row_writer::RowWriter;
 use crate::reason::{Reason, RecordError};
@@ -35,7 +35,7 @@ const BATCH_ROWS: usize = 1024;
 pub(super) struct Table {
     batches: ParquetRecordBatchReader,
     rows: RowWriter,
-    limits: Limits,
+    limits: ReadLimits,
     /// The current batch, and how many of its rows have been written as JSON.
     batch: RecordBatch,
     written: usize,
@@ -47,7 +47,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(file: impl ChunkReader + 'static, limits: Limits) -> Result<Table, ParquetError> {
+    pub(super) fn new(file: impl ChunkReader + 'static, limits: ReadLimits) -> Result<Table, ParquetError> {
         let (batches, rows) = catch_panic(|| {
             let repaired = footer::check(&file)?;
             let options = ArrowReaderOptions::new();

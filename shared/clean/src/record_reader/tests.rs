@@ -2,7 +2,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 
-use super::{Format, Limits, ReadError, Record, RecordReader};
+use super::{Format, ReadError, ReadLimits, Record, RecordReader};
 
 mod content;
 mod csv_text;
@@ -12,7 +12,7 @@ mod json_records;
 mod typed_rows;
 
 /// The records as `position:bytes`, with `!reason` at the end of those with an error.
-fn read_all(name: &str, bytes: impl Into<Bytes>, limits: Limits) -> Result<Vec<String>, ReadError> {
+fn read_all(name: &str, bytes: impl Into<Bytes>, limits: ReadLimits) -> Result<Vec<String>, ReadError> {
     read_rest(RecordReader::from_bytes(name, bytes.into(), limits)?)
 }
 
@@ -30,7 +30,7 @@ fn shown(record: Record<'_>) -> String {
 }
 
 fn all(name: &str, bytes: impl Into<Bytes>) -> Vec<String> {
-    read_all(name, bytes, Limits::default()).expect("readable")
+    read_all(name, bytes, ReadLimits::default()).expect("readable")
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -69,7 +69,7 @@ fn lines_are_whole_however_many_bytes_a_read_returns() {
     assert_eq!(whole[1..], ["2:{\"a\":1}", "5:[2]", "6:x", "8:{\"b\":3}"]);
     for most in [1, 2, 3, 5, 7, 4999, 5000, 5016, 5017, 5018, 5019, 5020] {
         let pieces = Pieces { left: text.clone().into(), most };
-        let records = RecordReader::from_read("x.ndjson", pieces, Limits::default()).expect("readable");
+        let records = RecordReader::from_read("x.ndjson", pieces, ReadLimits::default()).expect("readable");
         assert_eq!(read_rest(records).expect("readable"), whole, "{most} bytes at a time");
     }
 }
@@ -106,7 +106,7 @@ fn read_with_buffer_and_enough(
 fn read_lines_and_next_return_all_records() {
     let long = format!("{{\"long\":\"{}\"}}", "h".repeat(90));
     let text = format!("{{\"a\":1}}\r\n\r\n  \n[2]\nx\r\n{long}\n\n{{\"b\":3}}\n\n{long}\n{{}}");
-    let limits = Limits { max_record_bytes: 95, ..Limits::default() };
+    let limits = ReadLimits { max_record_bytes: 95, ..ReadLimits::default() };
     let records = |most| {
         let pieces = Pieces { left: text.clone().into(), most };
         RecordReader::from_read("x.ndjson", pieces, limits).expect("readable")
@@ -143,7 +143,7 @@ fn lines_before_an_error_are_returned() {
     let mut compressed = gzip(text.as_bytes());
     compressed.truncate(compressed.len() / 2);
     let records = || {
-        RecordReader::from_bytes("x.ndjson.gz", compressed.clone().into(), Limits::default())
+        RecordReader::from_bytes("x.ndjson.gz", compressed.clone().into(), ReadLimits::default())
             .expect("readable")
     };
     let (one_by_one, error, _) = read_with_buffer(records(), 0);
@@ -159,7 +159,7 @@ fn lines_before_an_error_are_returned() {
 
 #[test]
 fn a_long_line_is_truncated_and_reading_continues() {
-    let limits = Limits { max_record_bytes: 8, ..Limits::default() };
+    let limits = ReadLimits { max_record_bytes: 8, ..ReadLimits::default() };
     let found = read_all("x.ndjson", "{\"a\":123456789}\n{}\n", limits).expect("readable");
     assert_eq!(found, ["1:{\"a\":123!too_large", "2:{}"]);
     let found = read_all("x.json", "[{\"a\":123456789},{}]", limits).expect("readable");
@@ -214,7 +214,7 @@ fn csv_rows_are_objects() {
         all("x.csv", &b"a,b\n\xff,1\n2,3\n"[..]),
         ["2:\u{fffd},1!invalid_utf8", "3:{\"a\":\"2\",\"b\":\"3\"}"]
     );
-    let limits = Limits { max_record_bytes: 64, ..Limits::default() };
+    let limits = ReadLimits { max_record_bytes: 64, ..ReadLimits::default() };
     let open = format!("a,b\n1,2\n3,\"{}", "x".repeat(1000));
     let found = read_all("x.csv", open, limits).expect("readable");
     assert_eq!(found[0], "2:{\"a\":\"1\",\"b\":\"2\"}");
@@ -236,16 +236,16 @@ fn compressed_files_are_decompressed() {
 
 #[test]
 fn bombs_and_broken_files_return_errors() {
-    let limits = Limits { free_unpacked_bytes: 1 << 20, max_ratio: 10, ..Limits::default() };
+    let limits = ReadLimits { free_unpacked_bytes: 1 << 20, max_ratio: 10, ..ReadLimits::default() };
     let bomb = gzip(&vec![b' '; 8 << 20]);
     let error = read_all("x.ndjson.gz", bomb, limits).expect_err("a bomb");
     assert!(matches!(error, ReadError::SizeLimitExceeded { .. }), "{error}");
     let mut broken = gzip(b"{\"a\":1}\n{\"a\":2}\n");
     broken.truncate(broken.len() - 6);
-    let error = read_all("x.ndjson.gz", broken, Limits::default()).expect_err("broken");
+    let error = read_all("x.ndjson.gz", broken, ReadLimits::default()).expect_err("broken");
     assert!(matches!(error, ReadError::Io { .. }), "{error}");
     let error =
-        read_all("x.parquet", &b"PAR1 and nothing more"[..], Limits::default()).expect_err("not Parquet");
+        read_all("x.parquet", &b"PAR1 and nothing more"[..], ReadLimits::default()).expect_err("not Parquet");
     assert!(matches!(error, ReadError::Parquet { .. }), "{error}");
 }
 
@@ -275,7 +275,7 @@ fn parquet_rows_are_objects() {
     ];
     assert_eq!(all("x", file.clone()), rows);
     assert_eq!(all("x.parquet.gz", gzip(&file)), rows);
-    let mut records = RecordReader::from_bytes("x", file.into(), Limits::default()).expect("Parquet");
+    let mut records = RecordReader::from_bytes("x", file.into(), ReadLimits::default()).expect("Parquet");
     assert_eq!(records.format(), Format::Parquet);
     records.next().expect("row");
 }
@@ -283,7 +283,7 @@ fn parquet_rows_are_objects() {
 /// A line end is not part of a record; a line that was truncated before its line end is too large.
 #[test]
 fn a_record_of_the_maximum_length_fits_with_any_line_end() {
-    let limits = Limits { max_record_bytes: 16, ..Limits::default() };
+    let limits = ReadLimits { max_record_bytes: 16, ..ReadLimits::default() };
     let fits = "{\"a\":\"12345678\"}";
     assert_eq!(fits.len(), 16);
     for (line, record, is_too_large) in [

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use pinlake_clean::record_reader::{Limits, RecordReader};
+use pinlake_clean::record_reader::{ReadLimits, RecordReader};
 use serde_json::json;
 
 use super::*;
@@ -23,7 +23,7 @@ fn load(path: &PathBuf) -> Vec<CleanedRows> {
     let hint = catalog.route_file(&name).map(|contract| contract.name.clone());
     let mut cleaner = new_cleaner(catalog);
     let file = std::fs::File::open(path).expect("readable");
-    let mut records = RecordReader::from_file(&name, file, Limits::default()).expect("readable");
+    let mut records = RecordReader::from_file(&name, file, ReadLimits::default()).expect("readable");
     while let Some(record) = records.next().expect("readable") {
         assert_eq!(record.error, None);
         cleaner.push(record.bytes, hint.as_deref(), &line(record.position));

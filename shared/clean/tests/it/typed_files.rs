@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::datatypes::Int64Type;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use pinlake_clean::record_reader::{Limits, RecordReader};
+use pinlake_clean::record_reader::{ReadLimits, RecordReader};
 use pinlake_clean::{CleanedRows, RecordCleaner};
 use pinlake_schema::Catalog;
 use proptest::prelude::*;
@@ -59,7 +59,7 @@ pub(crate) fn catalog(contract: &str) -> Arc<Catalog> {
 /// Cleans the records of a file of the dataset `t`.
 pub(crate) fn clean(catalog: &Arc<Catalog>, name: &str, bytes: Vec<u8>) -> Vec<CleanedRows> {
     let mut cleaner = RecordCleaner::new(catalog.clone(), chrono::DateTime::UNIX_EPOCH);
-    let mut records = RecordReader::from_bytes(name, bytes.into(), Limits::default()).expect("readable");
+    let mut records = RecordReader::from_bytes(name, bytes.into(), ReadLimits::default()).expect("readable");
     while let Some(record) = records.next().expect("readable") {
         match record.error {
             None => {

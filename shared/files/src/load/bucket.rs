@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use object_store::ObjectStoreExt as _;
     use object_store::memory::InMemory;
-    use pinlake_clean::record_reader::Limits;
+    use pinlake_clean::record_reader::ReadLimits;
     use pinlake_clean::record_reader::sandbox::ProcessLimits;
     use pinlake_env::{Clock, Env, Rng, SystemClock};
     use pinlake_lake::Lake;
@@ -247,7 +247,7 @@ mod tests {
     fn sandbox() -> Sandbox {
         let bounds =
             ProcessLimits { memory_bytes: 2 << 30, cpu_seconds: 20, idle_timeout: Duration::from_secs(40) };
-        Sandbox::from_current_exe(Limits::default(), bounds).unwrap()
+        Sandbox::from_current_exe(ReadLimits::default(), bounds).unwrap()
     }
 
     fn empty_lake() -> Arc<Lake> {

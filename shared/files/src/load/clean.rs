@@ -262,7 +262,7 @@ impl Cleaners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pinlake_clean::record_reader::Limits;
+    use pinlake_clean::record_reader::ReadLimits;
 
     #[test]
     fn a_block_of_short_records_is_full_at_its_record_limit() {
@@ -270,7 +270,7 @@ mod tests {
         let mut cleaning = CleaningPool::new(catalog, Arc::default(), DateTime::UNIX_EPOCH);
         let source = Arc::new(LoadSource { name: "file/x".to_owned(), ..LoadSource::default() });
         let lines = "7\n".repeat(BLOCK_BYTES / 2);
-        let mut records = RecordReader::from_bytes("x", lines.into(), Limits::default()).unwrap();
+        let mut records = RecordReader::from_bytes("x", lines.into(), ReadLimits::default()).unwrap();
         assert!(cleaning.push_lines(&source, &mut records));
         assert!(cleaning.is_full());
         assert!(cleaning.open.records < 3 * BLOCK_RECORDS, "{} records", cleaning.open.records);

@@ -92,7 +92,7 @@ pub struct DatasetSummary {
     pub quarantined: u64,
     /// Bytes of records read.
     pub bytes: u64,
-    /// Records that are no data by `skip_when` of the contract. They are not read.
+    /// Records skipped by `skip_when` of the contract. They do not count as read.
     pub skipped: u64,
 }
 

@@ -15,7 +15,7 @@ use super::key::{KEY_BYTES, intersect};
 use super::reader::{CONCURRENCY, MAX_SINGLE_READS};
 use super::*;
 use crate::data_file::DataFile;
-use crate::partition::PartitionValues;
+use crate::partition_values::PartitionValues;
 
 fn key(n: u128) -> Key {
     n.to_be_bytes()

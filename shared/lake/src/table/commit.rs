@@ -20,7 +20,7 @@ use crate::data_file::{self, EncodedFile, Rows};
 use crate::error::LakeError;
 use crate::keys::{self, FileKeys, SortedKeys};
 use crate::log::{AddedFile, CommitInfo, FileChanges, Operation, RowCounts, TableLog};
-use crate::partition::PartitionValues;
+use crate::partition_values::PartitionValues;
 
 /// Table properties: the contract that created the table.
 const CONTRACT_PROPERTY: &str = "pinlake.contract";

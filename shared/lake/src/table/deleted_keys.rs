@@ -25,7 +25,7 @@ use super::Table;
 use crate::data_file;
 use crate::error::LakeError;
 use crate::log::TableLog;
-use crate::partition::PartitionValues;
+use crate::partition_values::PartitionValues;
 
 const FOLDER: &str = "_pinlake_deleted";
 /// The column with the time at which a key was deleted.

@@ -20,7 +20,8 @@ use crate::keys::{
     key_at, keys_in_column,
 };
 use crate::log::{Operation, RowCounts, TableLog};
-use crate::partition::{self, PartitionRows, PartitionValues};
+use crate::partition::{self, PartitionRows};
+use crate::partition_values::PartitionValues;
 
 /// The most partitions that one commit adds files to. Each is a line of the commit and two objects.
 const MAX_PARTITIONS: usize = 4096;

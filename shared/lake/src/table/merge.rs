@@ -15,7 +15,7 @@ use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::keys::{KeyReader, SortedKeys};
 use crate::log::{Operation, RowCounts};
-use crate::partition::PartitionValues;
+use crate::partition_values::PartitionValues;
 
 /// Files below this size are small.
 const SMALL_FILE_BYTES: u64 = 16 << 20;

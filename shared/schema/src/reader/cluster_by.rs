@@ -2,7 +2,8 @@
 
 use super::toml_tree::{Diagnostics, Section};
 use super::{check_column_names, values};
-use crate::contract::{Column, Scalar, Type};
+use crate::column::Column;
+use crate::data_type::{Scalar, Type};
 
 /// The most columns.
 const MAX_COLUMNS: usize = 4;

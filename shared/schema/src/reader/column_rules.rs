@@ -4,7 +4,7 @@ use regex_lite::{Regex, RegexBuilder};
 
 use super::toml_tree::{Diagnostics, Item, Section};
 use crate::column_rules::{Bound, Checks, DefaultValue, LetterCase};
-use crate::contract::{Scalar, Type};
+use crate::data_type::{Scalar, Type};
 use crate::decimal::{Decimal, DecimalType};
 
 /// The most bytes of a compiled pattern.

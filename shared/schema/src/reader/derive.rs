@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::toml_tree::{Diagnostics, Section};
 use super::{COLUMN_KEYS, check_column_names};
-use crate::contract::{Column, ColumnSource, Derivation, DerivedPart, Type};
+use crate::column::{Column, ColumnSource, Derivation, DerivedPart};
+use crate::data_type::Type;
 
 /// The keys that a derived column may have.
 const DERIVED_KEYS: [&str; 5] = ["name", "type", "description", "derive", "required"];

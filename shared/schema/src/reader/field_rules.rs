@@ -1,7 +1,7 @@
 //! Parses conditions on records: `{ op = "d" }`.
 
 use super::toml_tree::{Diagnostics, Section};
-use crate::contract::FieldRule;
+use crate::declaration::FieldRule;
 use crate::field_path::FieldPath;
 
 /// The most conditions.

@@ -4,7 +4,7 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use super::field_rules::parse_rules;
 use super::toml_tree::{Diagnostics, Section, Spanned};
-use crate::contract::FileFormat;
+use crate::declaration::FileFormat;
 use crate::records_path::RecordsPath;
 
 const FILE_KEYS: [&str; 8] =

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::field_rules::parse_rules;
 use super::toml_tree::{Diagnostics, Section};
 use super::{check_column_names, values};
-use crate::contract::{Column, Identity, KeepLatest, Scalar, Type};
+use crate::column::Column;
+use crate::data_type::{Scalar, Type};
+use crate::declaration::{Identity, KeepLatest};
 
 const KEEP_KEYS: [&str; 3] = ["latest_by", "delete_when", "remember_deletes_days"];
 

@@ -2,8 +2,9 @@
 
 use super::toml_tree::{Diagnostics, Section};
 use super::{check_column_names, values};
+use crate::column::{Column, ColumnSource};
 use crate::column_rules::DefaultValue;
-use crate::contract::{Column, ColumnSource, Scalar, Type};
+use crate::data_type::{Scalar, Type};
 
 /// The most partition columns.
 const MAX_COLUMNS: usize = 4;

@@ -220,7 +220,7 @@ fn an_error_is_shown_with_its_line() {
     assert_eq!(
         errors.to_string(),
         "error: unknown type `int46`\n  --> visit.toml:16:8\n   |\n16 | type = \"int46\"\n   |        ^^^^^^^\n   \
-         = did you mean `int64`?\n\n1 mistake in 1 contract file; no contract was taken"
+         = did you mean `int64`?\n\n1 error in 1 contract file; no contract was loaded"
     );
 }
 

@@ -67,7 +67,7 @@ impl<'a> Diagnostics<'a> {
             self.add(
                 error.span().unwrap_or(0..0),
                 message,
-                "fix the TOML; other mistakes of this file are reported after that",
+                "fix the TOML; other errors of this file are reported after that",
             );
         }
         if !errors.is_empty() {

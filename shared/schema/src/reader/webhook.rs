@@ -2,7 +2,7 @@
 
 use super::suggest::find_similar;
 use super::toml_tree::{Diagnostics, Section};
-use crate::contract::{MisroutedPolicy, Route};
+use crate::declaration::{MisroutedPolicy, Route};
 use crate::webhook::{SecretName, SignatureScheme, Webhook};
 
 const WEBHOOK_KEYS: [&str; 2] = ["verify", "secret"];

@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::super::error::FormatError;
 use super::super::format_reader::FormatReader;
-use super::super::limits::Limits;
+use super::super::limits::ReadLimits;
 use super::super::record::Record;
 use super::super::table::Table;
 use super::protocol::{ARGUMENT, GREETING, MAX_MESSAGE_BYTES, PIPE_BYTES, frame, parse_numbers};
@@ -70,7 +70,7 @@ impl ChildProcess {
         out.write_all(GREETING)?;
         out.flush()?;
         self.set_limits()?;
-        let limits = Limits { max_record_bytes: self.max_record_bytes, ..Limits::default() };
+        let limits = ReadLimits { max_record_bytes: self.max_record_bytes, ..ReadLimits::default() };
         let file = Positioned { length: file.metadata()?.len(), file: Arc::new(file) };
         match Table::new(file, limits) {
             Ok(table) => self.write_records(table, &mut out)?,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::super::{Limits, ReadError, RecordReader};
+use super::super::{ReadError, ReadLimits, RecordReader};
 use super::{all, gzip, read_rest};
 
 /// A zip archive of files that are stored as they are.
@@ -37,7 +37,7 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn refusal(name: &str, bytes: &[u8]) -> String {
-    let opened = RecordReader::from_bytes(name, bytes.to_vec().into(), Limits::default());
+    let opened = RecordReader::from_bytes(name, bytes.to_vec().into(), ReadLimits::default());
     let error = opened.and_then(read_rest).expect_err(name);
     assert!(matches!(error, ReadError::Content { .. }), "{error}");
     error.to_string()
@@ -104,6 +104,6 @@ fn xz_is_read() {
         0x10, 0xe9, 0x44, 0xd9, 0xcc, 0x90, 0x42, 0x99, 0x0d, 0x01, 0x00, 0x00, 0x00, 0x00, 0x01, 0x59, 0x5a,
     ];
     assert_eq!(all("x.ndjson.xz", XZ), ["1:{\"a\":1}", "2:{\"a\":2}"]);
-    let cut = RecordReader::from_bytes("x.ndjson.xz", XZ[..20].into(), Limits::default());
+    let cut = RecordReader::from_bytes("x.ndjson.xz", XZ[..20].into(), ReadLimits::default());
     assert!(matches!(cut.and_then(read_rest), Err(ReadError::Io { .. })));
 }

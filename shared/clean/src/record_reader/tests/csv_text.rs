@@ -4,7 +4,7 @@ use pinlake_schema::Catalog;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::super::{FileContract, Limits, ReadError, ReadOptions, RecordReader};
+use super::super::{FileContract, ReadError, ReadLimits, ReadOptions, RecordReader};
 use super::{all, read_rest};
 
 /// Reads a file by the contract of a dataset `t` with the fields `id` and `name`.
@@ -15,7 +15,7 @@ fn read_by_contract(name: &str, bytes: &[u8], file_section: &str) -> Result<Vec<
     );
     let catalog = Catalog::from_files([("t.toml".to_owned(), contract)]).expect("a contract");
     let contract = FileContract::new(&catalog, Some("t"), name);
-    let options = ReadOptions::from(Limits::default()).with_contract(contract);
+    let options = ReadOptions::from(ReadLimits::default()).with_contract(contract);
     read_rest(RecordReader::from_bytes(name, bytes.to_vec().into(), options)?)
 }
 

@@ -1,11 +1,12 @@
 //! Rows before the damage of a compressed file are returned, at any size.
 
-use super::super::{Limits, RecordReader};
+use super::super::{ReadLimits, RecordReader};
 use super::{gzip, read_with_buffer};
 
 /// Reads as much as there is; returns the number of records, and the error.
 fn read_damaged(name: &str, bytes: &[u8]) -> (usize, Option<String>) {
-    let records = RecordReader::from_bytes(name, bytes.to_vec().into(), Limits::default()).expect("opened");
+    let records =
+        RecordReader::from_bytes(name, bytes.to_vec().into(), ReadLimits::default()).expect("opened");
     let (found, error, _) = read_with_buffer(records, 1 << 20);
     (found.len(), error.map(|error| error.to_string()))
 }
@@ -54,7 +55,7 @@ fn zeros_behind_the_data_are_counted_and_other_bytes_are_damage() {
     {
         let padded = [&whole[..], &[0; 1000]].concat();
         let mut records =
-            RecordReader::from_bytes(name, padded.clone().into(), Limits::default()).expect("opened");
+            RecordReader::from_bytes(name, padded.clone().into(), ReadLimits::default()).expect("opened");
         while records.next().expect("whole").is_some() {}
         assert_eq!((records.records(), records.padding_bytes()), (2, 1000), "{name}");
         for tail in [&b"junk"[..], &[0, 0, 1]] {
@@ -75,7 +76,8 @@ fn every_byte_may_be_damaged() {
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x55;
-            let Ok(mut records) = RecordReader::from_bytes(name, damaged.into(), Limits::default()) else {
+            let Ok(mut records) = RecordReader::from_bytes(name, damaged.into(), ReadLimits::default())
+            else {
                 continue;
             };
             while let Ok(Some(_)) = records.next() {}

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::super::{Limits, RecordReader};
+use super::super::{ReadLimits, RecordReader};
 use super::{all, read_with_buffer};
 
 #[test]
@@ -88,7 +88,7 @@ proptest! {
             text.push_str(if layout == 3 { "\r\n\n" } else { "\n" });
             expected.push(value.clone());
         }
-        let records = RecordReader::from_bytes("x.json", text.clone().into(), Limits::default()).unwrap();
+        let records = RecordReader::from_bytes("x.json", text.clone().into(), ReadLimits::default()).unwrap();
         let (found, error, _) = read_with_buffer(records, buffer_bytes);
         prop_assert!(error.is_none());
         let found: Vec<serde_json::Value> = found

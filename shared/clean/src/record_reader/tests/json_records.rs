@@ -5,12 +5,12 @@ use pinlake_schema::Catalog;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::super::{FileContract, Limits, ReadOptions, RecordReader};
+use super::super::{FileContract, ReadLimits, ReadOptions, RecordReader};
 use super::{Pieces, read_rest};
 use crate::find_nested_records;
 
 /// The records of a JSON file whose contract has the path, read in pieces of at most `most` bytes.
-fn read(path: &str, text: &str, limits: Limits, most: usize) -> Vec<String> {
+fn read(path: &str, text: &str, limits: ReadLimits, most: usize) -> Vec<String> {
     let contract = format!(
         "name = \"t\"\nversion = 1\n[file]\nrecords = \"{path}\"\n[[column]]\nname = \"a\"\ntype = \"int64\"\n"
     );
@@ -22,9 +22,9 @@ fn read(path: &str, text: &str, limits: Limits, most: usize) -> Vec<String> {
 }
 
 fn all(path: &str, text: &str) -> Vec<String> {
-    let found = read(path, text, Limits::default(), usize::MAX);
+    let found = read(path, text, ReadLimits::default(), usize::MAX);
     for most in [1, 3] {
-        assert_eq!(read(path, text, Limits::default(), most), found, "{most} bytes at a time");
+        assert_eq!(read(path, text, ReadLimits::default(), most), found, "{most} bytes at a time");
     }
     found
 }
@@ -75,7 +75,7 @@ fn records_inside_documents_are_read() {
 
 #[test]
 fn a_document_may_be_longer_than_a_record() {
-    let limits = Limits { max_record_bytes: 100, ..Limits::default() };
+    let limits = ReadLimits { max_record_bytes: 100, ..ReadLimits::default() };
     let rows: Vec<String> = (0..1000).map(|row| format!("{{\"a\":{row}}}")).collect();
     let note = "n".repeat(5000);
     let text = format!("{{\"note\":\"{note}\",\"Records\":[{}],\"end\":\"{note}\"}}", rows.join(","));

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::array::cast::AsArray;
 use bytes::Bytes;
 use chrono::DateTime;
-use pinlake_clean::record_reader::{Format, Limits, ReadError, RecordReader};
+use pinlake_clean::record_reader::{Format, ReadError, ReadLimits, RecordReader};
 use pinlake_clean::{MAX_RECORD_BYTES, Position, Reason, RecordCleaner, RecordOrigin};
 use pinlake_schema::{Catalog, KEY_COLUMN, QUARANTINE};
 use serde_json::value::RawValue;
@@ -217,13 +217,13 @@ fn reorder_fields(record: &[u8]) -> Option<String> {
 type ReadRecords = (Vec<(u64, Vec<u8>, Option<Reason>)>, Option<&'static str>);
 
 /// Limits that the inputs reach.
-pub fn small_limits() -> Limits {
-    Limits {
+pub fn small_limits() -> ReadLimits {
+    ReadLimits {
         max_record_bytes: 512,
         max_ratio: 100,
         free_unpacked_bytes: 1 << 20,
         max_spooled_bytes: 1 << 20,
-        ..Limits::default()
+        ..ReadLimits::default()
     }
 }
 
@@ -380,7 +380,7 @@ pub fn table(delimiter: u8, header: &[String], rows: &[Vec<String>]) {
     writer.flush().expect("memory");
     drop(writer);
     let name = if delimiter == b'\t' { "x.tsv" } else { "x.csv" };
-    let limits = Limits::default();
+    let limits = ReadLimits::default();
     let (records, end) = read_records(RecordReader::from_bytes(name, file.into(), limits));
     assert_eq!((records.len(), end), (rows.len(), None));
     for ((_, record, error), row) in records.iter().zip(rows) {

@@ -9,9 +9,9 @@ mod parquet_bombs;
 mod properties;
 mod table;
 
-use pinlake_clean::record_reader::Limits;
+use pinlake_clean::record_reader::ReadLimits;
 
 /// The default limits, but with less output of a decompression bomb: it costs time, not memory, and gzip is slow in this profile.
-fn limits() -> Limits {
-    Limits { free_unpacked_bytes: 32 << 20, ..Limits::default() }
+fn limits() -> ReadLimits {
+    ReadLimits { free_unpacked_bytes: 32 << 20, ..ReadLimits::default() }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use pinlake_clean::record_reader::{Limits, RecordReader};
+use pinlake_clean::record_reader::{ReadLimits, RecordReader};
 
 /// A file whose only column repeats one text: the text is stored once, in a dictionary. `described` adds the Arrow schema.
 fn one_text(text: &str, rows: usize, described: bool) -> Bytes {
@@ -35,7 +35,7 @@ fn dictionary_texts_are_not_copied_for_each_row() {
     for described in [false, true] {
         let file = one_text(&text, 200, described);
         assert!(file.len() < 150_000, "{} bytes", file.len());
-        let limits = Limits { max_record_bytes: 1 << 20, ..Limits::default() };
+        let limits = ReadLimits { max_record_bytes: 1 << 20, ..ReadLimits::default() };
         let mut records = RecordReader::from_bytes("x.parquet", file.clone(), limits).expect("Parquet");
         let mut rows = 0;
         while let Some(record) = records.next().expect("readable") {
@@ -44,7 +44,7 @@ fn dictionary_texts_are_not_copied_for_each_row() {
         }
         assert_eq!(rows, 200);
         // Rows that are longer than a record may be are returned one by one.
-        let limits = Limits { max_record_bytes: 1000, ..Limits::default() };
+        let limits = ReadLimits { max_record_bytes: 1000, ..ReadLimits::default() };
         let mut records = RecordReader::from_bytes("x.parquet", file, limits).expect("Parquet");
         for (number, raw) in [(1, &b"row 1"[..]), (2, b"row 2")] {
             let record = records.next().expect("readable").expect("a row");
@@ -68,7 +68,7 @@ fn lists_are_whole_however_many_rows_are_written_at_a_time() {
     let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), None).expect("writer");
     writer.write(&batch).expect("memory");
     writer.close().expect("memory");
-    let all = |limits: Limits| {
+    let all = |limits: ReadLimits| {
         let mut records = RecordReader::from_bytes("x", Bytes::from(file.clone()), limits).expect("Parquet");
         let mut found = Vec::new();
         while let Some(record) = records.next().expect("readable") {
@@ -77,16 +77,16 @@ fn lists_are_whole_however_many_rows_are_written_at_a_time() {
         }
         found
     };
-    let whole = all(Limits::default());
+    let whole = all(ReadLimits::default());
     assert_eq!(whole.len(), 50);
     assert_eq!(whole[2].1, "{\"a\":[\"\",\"yyyyyyyyyy\"]}");
-    assert_eq!(all(Limits { max_record_bytes: 400, ..Limits::default() }), whole);
+    assert_eq!(all(ReadLimits { max_record_bytes: 400, ..ReadLimits::default() }), whole);
 }
 
 #[test]
 fn a_damaged_file_returns_an_error_or_rows() {
     let file = one_text("Peru", 100, false);
-    let limits = Limits { max_record_bytes: 1000, ..Limits::default() };
+    let limits = ReadLimits { max_record_bytes: 1000, ..ReadLimits::default() };
     // Changes each byte in two ways. If the library panics, its message is in the output of this test.
     for at in 4..file.len() {
         for change in [0xff, 0x01] {

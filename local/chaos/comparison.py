@@ -57,7 +57,7 @@ def _same(line: bytes) -> str:
     return json.dumps(parsed)
 
 
-def judge(lake: Path, wanted: Expected) -> tuple[list[str], dict[str, int]]:
+def compare(lake: Path, wanted: Expected) -> tuple[list[str], dict[str, int]]:
     """The violations in a copy of the lake, and the number of rows of each table."""
     violations: list[str] = []
     counts: dict[str, int] = {}
@@ -148,14 +148,14 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 }
 
 
-def missed(lake: Path, scratch: Path, wanted: Expected) -> list[str]:
-    """Damages copies of the lake, each in one way. Returns the kinds of damage that :func:`judge` did not detect."""
+def find_missed(lake: Path, scratch: Path, wanted: Expected) -> list[str]:
+    """Damages copies of the lake, each in one way. Returns the kinds of damage that :func:`compare` did not detect."""
     unnoticed = []
     for what, damage in DAMAGE.items():
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.copytree(lake, scratch)
         damage(scratch / "tables" / DATASETS[1])
-        if not judge(scratch, wanted)[0]:
+        if not compare(scratch, wanted)[0]:
             unnoticed.append(what)
     shutil.rmtree(scratch, ignore_errors=True)
     return unnoticed

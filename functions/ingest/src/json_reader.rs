@@ -9,12 +9,12 @@
 //! nesting beyond [`MAX_DEPTH`], which also bounds the recursion of the reader. The lexer is [`pinlake_json`].
 //!
 //! ```
-//! use ingest::compact::Reader;
+//! use ingest::json_reader::JsonReader;
 //!
 //! let mut line = Vec::new();
-//! let mut reader = Reader::new(br#"{ "title" : "caf\u00e9\n", "n": 1.50 }"#);
-//! reader.value(&mut line).unwrap();
-//! reader.end().unwrap();
+//! let mut reader = JsonReader::new(br#"{ "title" : "caf\u00e9\n", "n": 1.50 }"#);
+//! reader.copy_value(&mut line).unwrap();
+//! reader.expect_end().unwrap();
 //! assert_eq!(line, r#"{"title":"café\n","n":1.50}"#.as_bytes());
 //! ```
 
@@ -71,11 +71,11 @@ impl Sink for Discard {
 
 /// Reads JSON text, and copies values of it in compact form.
 #[derive(Clone)]
-pub struct Reader<'a> {
+pub struct JsonReader<'a> {
     lexer: Lexer<'a>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonReader<'a> {
     /// Reads from the beginning of `text`, which must be UTF-8.
     pub fn new(text: &'a [u8]) -> Self {
         Self { lexer: Lexer::new(text) }
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If anything else follows.
-    pub fn end(&mut self) -> Result<(), Malformed> {
+    pub fn expect_end(&mut self) -> Result<(), Malformed> {
         self.lexer.end()
     }
 
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If it is malformed, or nested deeper than [`MAX_DEPTH`].
-    pub fn value(&mut self, out: &mut impl Sink) -> Result<(), Malformed> {
+    pub fn copy_value(&mut self, out: &mut impl Sink) -> Result<(), Malformed> {
         copy_value(&mut self.lexer, out)
     }
 
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If the object is malformed, or if `member` returns an error.
-    pub fn members<E: From<Malformed>>(
+    pub fn read_members<E: From<Malformed>>(
         &mut self,
         mut member: impl FnMut(&mut Self, &str) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -134,8 +134,8 @@ impl<'a> Reader<'a> {
             name.clear();
             copy_name(lexer, &mut name)?;
             let unquoted = &name[1..name.len() - 1];
-            // Copies four words, because the callback takes a `Reader`.
-            let mut reader = Reader { lexer: lexer.clone() };
+            // Copies four words, because the callback takes a `JsonReader`.
+            let mut reader = JsonReader { lexer: lexer.clone() };
             member(&mut reader, std::str::from_utf8(unquoted).unwrap_or_default())?;
             *lexer = reader.lexer;
             Ok(())
@@ -146,12 +146,12 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If the array is malformed, or if `element` returns an error.
-    pub fn elements<E: From<Malformed>>(
+    pub fn read_elements<E: From<Malformed>>(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
         self.lexer.array(|lexer, _| {
-            let mut reader = Reader { lexer: lexer.clone() };
+            let mut reader = JsonReader { lexer: lexer.clone() };
             element(&mut reader)?;
             *lexer = reader.lexer;
             Ok(())
@@ -244,9 +244,9 @@ mod tests {
 
     fn compact(text: &str) -> Result<String, Malformed> {
         let mut out = Vec::new();
-        let mut reader = Reader::new(text.as_bytes());
-        reader.value(&mut out)?;
-        reader.end()?;
+        let mut reader = JsonReader::new(text.as_bytes());
+        reader.copy_value(&mut out)?;
+        reader.expect_end()?;
         Ok(String::from_utf8(out).unwrap())
     }
 
@@ -384,18 +384,18 @@ mod tests {
     #[test]
     fn envelopes_are_walked() {
         let mut seen = Vec::new();
-        let mut reader = Reader::new(br#" { "records" : [ {"value": 1}, 2 ], "k\u0065y" : "x" } "#);
+        let mut reader = JsonReader::new(br#" { "records" : [ {"value": 1}, 2 ], "k\u0065y" : "x" } "#);
         assert_eq!(reader.peek(), Some(b'{'));
         reader
-            .members::<Malformed>(|reader, name| {
+            .read_members::<Malformed>(|reader, name| {
                 seen.push(name.to_owned());
                 if reader.peek() == Some(b'[') {
-                    return reader.elements(|reader| reader.value(&mut Discard));
+                    return reader.read_elements(|reader| reader.copy_value(&mut Discard));
                 }
-                reader.value(&mut Discard)
+                reader.copy_value(&mut Discard)
             })
             .unwrap();
-        reader.end().unwrap();
+        reader.expect_end().unwrap();
         assert_eq!(seen, ["records", "key"]);
     }
 }
