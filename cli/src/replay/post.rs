@@ -327,7 +327,7 @@ impl Poster {
                 "the target does not know this topic, stream or dataset: check --to, --uid and the file's dataset"
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "set PINLAKE_API_KEY to a key that the target accepts for this dataset"
+                "the target requires credentials: set PINLAKE_API_KEY to a key that it accepts for this dataset"
             }
             status if status.is_redirection() => "give the address that it redirects to as --to",
             _ => "all rows would be rejected in the same way; none of this request is counted as accepted",
