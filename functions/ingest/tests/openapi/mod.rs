@@ -112,5 +112,5 @@ async fn its_examples_are_accepted() {
             }
         }
     }
-    assert_eq!(sent, 28);
+    assert_eq!(sent, 30);
 }
