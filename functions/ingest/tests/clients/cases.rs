@@ -85,7 +85,7 @@ async fn check_case(case: &Case, text: &str) {
 /// Parses a request: comments, the request line, headers, an empty line and the body, up to the answer that was seen.
 fn parse_request(text: &str) -> lambda_http::Request {
     let (sent, _) = text.split_once("\n=== answer").unwrap();
-    let sent = sent.trim_start_matches(|char| char == '#').split_once('\n').unwrap().1;
+    let sent = sent.trim_start_matches('#').split_once('\n').unwrap().1;
     let (head, body) = sent.split_once("\n\n").unwrap();
     let mut lines = head.lines();
     let mut first = lines.next().unwrap().split(' ');
