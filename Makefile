@@ -129,7 +129,7 @@ bench: tools .venv/ready .venv-bench/ready ## Benchmark beside DuckDB, Polars an
 
 # Coverage-guided fuzzing on stable Rust. libFuzzer is built along and needs a C++ compiler. Findings are kept in
 # target/fuzz: docs/hostile-input.md.
-TARGET ?= record file table contract json hash payload request
+TARGET ?= record file document table contract json hash payload request
 FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
 FUZZ_BIN := target/fuzz/$(CARGO_BUILD_TARGET)/release

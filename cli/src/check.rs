@@ -159,9 +159,11 @@ async fn classify(
     let refusal = match table.check_contract().await {
         Ok(None) => return Ok(report(NEW, true, Vec::new())),
         Ok(Some(_)) => None,
-        Err(error @ (LakeError::IdentityChanged { .. } | LakeError::SchemaChanged { .. })) => {
-            Some(error.to_string())
-        }
+        Err(
+            error @ (LakeError::IdentityChanged { .. }
+            | LakeError::Foreign { .. }
+            | LakeError::SchemaChanged { .. }),
+        ) => Some(error.to_string()),
         Err(error) => return Err(CliError::failed("a table cannot be read", "").caused_by(error)),
     };
     let newest = find_newest(history, &contract.name);

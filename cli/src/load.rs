@@ -293,6 +293,9 @@ impl From<LoadError> for CliError {
         let what = error.to_string();
         let (advice, source) = match error {
             LoadError::Internal(source) => ("this is a bug in pinlake; loading again is safe", source),
+            LoadError::ReadContracts(source) => {
+                ("check the permission to list and read contracts/ in the lake", source.into())
+            }
             LoadError::Insert(source) => {
                 let advice = if source.is_retryable() {
                     "load the files again: rows that are in the lake are not inserted twice"

@@ -102,7 +102,7 @@ async fn start() -> ExitCode {
     let program = Program::parse();
     let lines =
         tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-    tracing_subscriber::registry().with(lines).with(telemetry::filter("warn")).init();
+    tracing_subscriber::registry().with(lines).with(telemetry::filter("warn,delta_kernel=off")).init();
     run(program.command).await.unwrap_or_else(|error| {
         console::report(&error);
         error.exit_code()

@@ -59,6 +59,20 @@ async fn bad_rows_count_and_fail_strict_also_the_second_time() {
     assert!(!ran.stderr.contains("in quarantine"), "one of 91: {}", ran.stderr);
 }
 
+/// A file gives the records that the same bytes give on a stream, and in the inbox.
+#[tokio::test]
+async fn records_in_arrays_envelopes_and_texts_are_rows() {
+    let folder = workspace();
+    let text = "[{\"id\":1},{\"id\":2}]\n{\"value\":[{\"id\":3},{\"id\":\"x\"}]}\n\"{\\\"id\\\":4}\"\neyJpZCI6NX0=\n\n[7]\n";
+    write(folder.path(), "t.ndjson", text);
+    write(folder.path(), "t.json", text.lines().take(2).collect::<Vec<_>>().join("\n"));
+    write(folder.path(), "t2.json", "[{\"id\":1}]\n[{\"id\":6}]\n");
+    let ran = load(folder.path(), &["t.ndjson"]).await;
+    assert_eq!(counts(&ran), [7, 5, 0, 2], "{}", ran.stderr);
+    assert!(ran.stderr.contains("2 of 7 records of t.ndjson"), "{}", ran.stderr);
+    assert_eq!(counts(&load(folder.path(), &["t.json", "t2.json"]).await), [6, 1, 4, 1]);
+}
+
 #[tokio::test]
 async fn files_that_are_not_for_the_dataset_are_refused() {
     let folder = workspace();
@@ -227,4 +241,8 @@ async fn records_inside_documents_are_loaded_and_totals_are_not() {
     let ran = load(folder, &["--dataset", "t", "b.csv", "c.json"]).await;
     ran.assert_code(0);
     assert_eq!(counts(&ran), [5, 2, 1, 2]);
+    // The share of quarantine is that of the records that were read.
+    write(folder, "d.ndjson", "{\"id\":1}\n{\"kind\":\"total\"}\n{\"kind\":\"total\"}\n{\"id\":\"x\"}\n\n");
+    let ran = load(folder, &["--dataset", "t", "d.ndjson"]).await;
+    assert!(ran.stderr.contains("warning: 1 of 2 records of d.ndjson are in quarantine"), "{}", ran.stderr);
 }

@@ -172,7 +172,7 @@ pub enum Resource {
     ClusterTopic,
     /// A stream that need not exist.
     NewStream,
-    /// A stream that the query string names, as `?stream-name=`.
+    /// A stream that the query string names, as `?stream-name=`, or else the body.
     QueryStream,
     /// A stream that the body names, as `StreamName` or `StreamARN`.
     BodyStream,
@@ -188,14 +188,14 @@ impl Resource {
     /// The name of the resource in a request; empty if there is none. `parameters` are those of the path.
     pub fn find_name<'a>(self, request: &'a Request, parameters: &'a [String]) -> Cow<'a, str> {
         let parameter = |at: usize| Cow::Borrowed(parameters.get(at).map_or("", String::as_str));
+        let in_body = || body::stream_name(request.body()).map_or(Cow::Borrowed(""), Cow::Owned);
         match self {
             Self::ClusterTopic => parameter(1),
             Self::QueryStream => {
                 let query = request.query_string_parameters_ref();
-                let find = |query: &'a QueryMap| STREAM_NAMES.iter().find_map(|name| query.first(name));
-                Cow::Borrowed(query.and_then(find).unwrap_or_default())
+                query.and_then(find_stream_name).map_or_else(in_body, Cow::Borrowed)
             }
-            Self::BodyStream => body::stream_name(request.body()).map_or(Cow::Borrowed(""), Cow::Owned),
+            Self::BodyStream => in_body(),
             Self::Logs => {
                 let query = request.query_string_parameters_ref();
                 Cow::Borrowed(query.and_then(|query| query.first("dataset")).unwrap_or("logs"))
@@ -289,8 +289,14 @@ impl Resource {
 /// The most patterns in the hint of an error.
 const MAX_HINTS: usize = 24;
 
-/// The parameters of a query string that name a stream: old clients spell it in all these ways.
-const STREAM_NAMES: [&str; 5] = ["stream-name", "StreamName", "streamName", "stream_name", "stream"];
+/// The parameter of a query string that names a stream. Old clients spell it in many ways: `stream-name`, `StreamName`, `stream`.
+fn find_stream_name(query: &QueryMap) -> Option<&str> {
+    let is_name = |name: &str| {
+        let letters = name.chars().filter(|char| !matches!(char, '-' | '_'));
+        matches!(letters.collect::<String>().to_ascii_lowercase().as_str(), "streamname" | "stream")
+    };
+    query.iter().find(|(name, _)| is_name(name)).map(|(_, value)| value)
+}
 
 /// Where the records of a request go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

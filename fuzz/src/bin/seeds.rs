@@ -51,6 +51,8 @@ fn write() -> std::io::Result<()> {
         }
     }
     for (how, record) in RECORDS.iter().enumerate() {
+        let document = format!("{{\"v\":1,\"r\":[{{\"s\":[{record}, 7]}},{{\"x\":{record}}},{{\"s\":null}}]}}\n{record}");
+        write("document", format!("{how}"), None, document.as_bytes())?;
         let kafka = format!("{{\"records\":[{{\"value\":{record}}}]}}");
         let kinesis = format!("{{\"StreamName\":\"s\",\"Data\":{record},\"PartitionKey\":\"partition-1\"}}");
         write("request", format!("kafka-{how}"), Some(1), kafka.as_bytes())?;

@@ -200,6 +200,8 @@ impl Run {
         // With one partition a query exchanges no rows, and a set has enough queries for the processors. With two, a
         // query that spills may never finish: https://github.com/apache/datafusion/issues/24883, not fixed in 55.2.
         let mut config = SessionConfig::new().with_target_partitions(1);
+        // Spark writes times as INT96, of which nanoseconds cover the years 1677 to 2262 only.
+        config.options_mut().execution.parquet.coerce_int96 = Some("us".to_owned());
         // Line numbers for the errors.
         config.options_mut().sql_parser.collect_spans = true;
         let runtime = RuntimeEnvBuilder::new()

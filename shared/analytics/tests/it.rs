@@ -12,6 +12,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::NaiveDate;
 use object_store::{ObjectStoreExt, local::LocalFileSystem, memory::InMemory, path::Path};
 use parquet::arrow::ArrowWriter;
+use parquet::data_type::{Int96, Int96Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
 use pinlake_analytics::{
     AnalyticsError, Dialect, FailureKind, QueryLimits, QuerySet, Results, TableFile, TableInput, run_queries,
     run_queries_with_limits,
@@ -305,6 +308,33 @@ async fn a_file_from_before_a_column_was_added_has_nulls_in_it() {
     let results =
         lake.ask("SELECT ind, category FROM pin WHERE follower_count IS NULL OR ind = 2").await.unwrap();
     assert_eq!(rows(&results, "q"), json!([[1, null], [2, "art"]]));
+}
+
+/// Spark writes times as INT96.
+#[tokio::test]
+async fn times_outside_the_range_of_nanoseconds_are_read() {
+    let schema = parquet::schema::parser::parse_message_type("message m { required int96 at; }").unwrap();
+    let mut bytes = Vec::new();
+    let mut writer =
+        SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::new(WriterProperties::default()))
+            .unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    // 1970-01-01 and 9999-12-31 in Julian days.
+    let times = [2_440_588, 5_373_484].map(|day| Int96::from(vec![0, 0, day]));
+    column.typed::<Int96Type>().write_batch(&times, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+
+    let schema = Arc::new(Schema::new(vec![Field::new("at", utc(), true)]));
+    let mut lake = Lake::new().table("t", schema, &[]).await;
+    let path = Path::from("tables/t/spark.parquet");
+    lake.tables[0].version = Some(1);
+    lake.tables[0].files.push(TableFile::new(path.clone(), bytes.len() as u64));
+    lake.store.put(&path, bytes.into()).await.unwrap();
+    let results = lake.ask("SELECT at FROM t WHERE at > TIMESTAMP '1900-01-01'").await.unwrap();
+    assert_eq!(rows(&results, "q"), json!([["1970-01-01T00:00:00Z"], ["9999-12-31T00:00:00Z"]]));
 }
 
 #[tokio::test]

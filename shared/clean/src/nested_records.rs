@@ -8,62 +8,74 @@ use crate::nested_fields::read_name;
 /// The most records of a document. One of 1 MiB cannot have more.
 const MAX_RECORDS: usize = 1 << 20;
 
-/// The records at `path` in a document, in their order. `None` if it is not JSON, does not have the path, or has more than a million
-/// records: then it is a record itself, so that nothing is lost.
+/// The records at `path` in a document, in their order. An element of an outer array that does not have the rest of the path is a record
+/// itself. `None` if the document is not JSON, does not have the path, or has more than a million records: then it is a record itself. So
+/// nothing is lost.
 pub fn find_nested_records<'a>(document: &'a [u8], path: &RecordsPath) -> Option<Vec<&'a [u8]>> {
     let text = simdutf8::basic::from_utf8(document).ok()?;
-    let mut walk = Walk { text, found: Vec::new(), has_path: false };
+    let mut walk = Walk { text, found: Vec::new() };
     let mut lexer = Lexer::new(document);
-    walk.value(&mut lexer, path.steps()).ok()?;
+    let has_path = walk.value(&mut lexer, path.steps()).ok()?;
     lexer.end().ok()?;
-    walk.has_path.then_some(walk.found)
+    has_path.then_some(walk.found)
 }
 
 struct Walk<'a> {
     text: &'a str,
     found: Vec<&'a [u8]>,
-    has_path: bool,
 }
 
 impl<'a> Walk<'a> {
-    /// Passes the value to which `steps` belong. Recurses as deep as the path, which is bounded.
-    fn value(&mut self, lexer: &mut Lexer<'a>, steps: &[RecordsStep]) -> Result<(), Malformed> {
+    /// Passes the value to which `steps` belong, and returns whether it has the path up to the next array. Recurses as deep as the path,
+    /// which is bounded.
+    fn value(&mut self, lexer: &mut Lexer<'a>, steps: &[RecordsStep]) -> Result<bool, Malformed> {
         let kind = lexer.value_kind()?;
-        let Some((step, rest)) = steps.split_first() else {
-            let start = lexer.offset();
-            lexer.skip_value()?;
-            if self.found.len() == MAX_RECORDS {
-                return Err(lexer.malformed("too many records"));
-            }
-            self.found.push(&self.text.as_bytes()[start..lexer.offset()]);
-            return Ok(());
-        };
-        match (step, kind) {
-            (RecordsStep::Member(wanted), ValueKind::Object) => lexer.object(|lexer, _| {
-                let is_wanted = read_name(lexer, self.text)? == wanted.as_str();
-                lexer.colon()?;
-                if is_wanted { self.value(lexer, rest) } else { lexer.skip_value() }
-            }),
-            (RecordsStep::Elements, ValueKind::Array) => {
-                let mut is_empty = true;
-                lexer.array(|lexer, _| {
-                    is_empty = false;
-                    self.value(lexer, rest)
+        match (steps.split_first(), kind) {
+            (Some((RecordsStep::Member(wanted), rest)), ValueKind::Object) => {
+                let mut has_path = false;
+                lexer.object(|lexer, _| {
+                    let is_wanted = read_name(lexer, self.text)? == wanted.as_str();
+                    lexer.colon()?;
+                    if !is_wanted {
+                        return lexer.skip_value();
+                    }
+                    has_path |= self.value(lexer, rest)?;
+                    Ok(())
                 })?;
-                self.has_path |= is_empty || rest.is_empty();
-                Ok(())
+                Ok(has_path)
             }
-            // One record without an array around it, or none.
-            (RecordsStep::Elements, ValueKind::Object) if rest.is_empty() => {
-                self.has_path = true;
-                self.value(lexer, rest)
+            (Some((RecordsStep::Elements, rest)), ValueKind::Array) => {
+                lexer.array(|lexer, _| self.element(lexer, rest))?;
+                Ok(true)
             }
-            (RecordsStep::Elements, ValueKind::Null) if rest.is_empty() => {
-                self.has_path = true;
-                lexer.skip_value()
+            // One element without an array around it, or none.
+            (Some((RecordsStep::Elements, rest)), ValueKind::Object) => {
+                self.element(lexer, rest)?;
+                Ok(true)
             }
-            _ => lexer.skip_value(),
+            (Some((RecordsStep::Elements, _)), ValueKind::Null) => {
+                lexer.skip_value()?;
+                Ok(true)
+            }
+            _ => {
+                lexer.skip_value()?;
+                Ok(false)
+            }
         }
+    }
+
+    /// Passes an element of an array, to which `steps` belong. It is a record if no steps are left, and if it does not have their path.
+    fn element(&mut self, lexer: &mut Lexer<'a>, steps: &[RecordsStep]) -> Result<(), Malformed> {
+        lexer.value_kind()?;
+        let start = lexer.offset();
+        if self.value(lexer, steps)? {
+            return Ok(());
+        }
+        if self.found.len() == MAX_RECORDS {
+            return Err(lexer.malformed("too many records"));
+        }
+        self.found.push(&self.text.as_bytes()[start..lexer.offset()]);
+        Ok(())
     }
 }
 
@@ -99,10 +111,19 @@ mod tests {
             (
                 r#"{"r":[{"s":[{"n":[{"a":1}]},{"n":[{"a":2}]}]},{"x":1}]}"#,
                 "r[].s[].n[]",
-                Some(&[r#"{"a":1}"#, r#"{"a":2}"#]),
+                Some(&[r#"{"a":1}"#, r#"{"a":2}"#, r#"{"x":1}"#]),
             ),
             (r#"{"r":[]}"#, "r[].s[]", Some(&[])),
-            (r#"{"r":[{"x":1}]}"#, "r[].s[]", None),
+            (r#"{"r":[{"x":1}]}"#, "r[].s[]", Some(&[r#"{"x":1}"#])),
+            (r#"{"r":null}"#, "r[].s[]", Some(&[])),
+            (r#"{"r":{"s":{"x":1}}}"#, "r[].s[]", Some(&[r#"{"x":1}"#])),
+            (
+                r#"{"r":[{"s":[{"n":[1]},{"x":2}]}, {"x":3}, 4, null,{"s":[]},{"s":null}]}"#,
+                "r[].s[].n[]",
+                Some(&["1", r#"{"x":2}"#, r#"{"x":3}"#, "4", "null"]),
+            ),
+            (r#"{"r":[{"s":7}],"r":8}"#, "r[].s[]", Some(&[r#"{"s":7}"#])),
+            (r#"{"r":7}"#, "r[].s[]", None),
             (r#"{"Records":7}"#, "Records[]", None),
             (r#"{"records":[]}"#, "Records[]", None),
             (r#"{"x":1}"#, "Records[]", None),

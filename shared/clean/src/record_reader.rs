@@ -231,8 +231,9 @@ impl RecordReader {
             let stored = stored.load(Ordering::Relaxed);
             return RecordReader::from_parquet(name, Parquet::Disk(whole), stored, options);
         }
-        if head.starts_with(BYTE_ORDER_MARK) {
-            // The head is the first chunk, so the mark is never split.
+        // Programs that take the mark for text write a second one.
+        for _ in 0..head.chunks(BYTE_ORDER_MARK.len()).take_while(|part| *part == BYTE_ORDER_MARK).count() {
+            // The head is the first chunk, so no mark is split.
             input.fill_buf().map_err(io)?;
             input.consume(BYTE_ORDER_MARK.len());
         }

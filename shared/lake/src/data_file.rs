@@ -25,6 +25,7 @@ use parquet::schema::types::ColumnPath;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::LakeError;
+use crate::int96;
 use crate::keys::epoch::KeyEpoch;
 use crate::partition_values::{self, PartitionValues};
 use crate::statistics::{self, ColumnStatistics};
@@ -93,7 +94,8 @@ pub(crate) struct OpenFile {
 /// # Errors
 /// If they are not Parquet.
 pub(crate) fn open(path: &Path, bytes: Bytes) -> Result<OpenFile, LakeError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(LakeError::damaged(path))?;
+    let metadata = int96::load_metadata(&bytes).map_err(LakeError::damaged(path))?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
     let entries = builder.metadata().file_metadata().key_value_metadata();
     let epoch = entries.into_iter().flatten().find(|entry| entry.key == EPOCH_METADATA_KEY);
     let epoch = epoch.and_then(|entry| KeyEpoch::parse(entry.value.as_deref()?));

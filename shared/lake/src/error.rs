@@ -66,6 +66,15 @@ pub enum LakeError {
         /// Identity hash of the other contract.
         identity: String,
     },
+    /// Another program created the table, so that its rows have no keys.
+    #[error(
+        "table {dataset} was created by another program, and its rows have no keys: rows could be duplicated. \
+         Run `pinlake rebuild` to take it over (docs/recovery.md, \"A contract that its table refuses\")"
+    )]
+    Foreign {
+        /// Dataset of the table.
+        dataset: String,
+    },
     /// The table has other columns than the contract.
     #[error(
         "table {dataset} does not have the columns of its contract: {why}. Restore the contract's columns, \
@@ -86,9 +95,7 @@ pub enum LakeError {
         why: String,
     },
     /// The table uses a feature of Delta that pinlake does not read. Other tables are not affected.
-    #[error(
-        "table {dataset} is neither read nor written: {why}. {remedy} (docs/readers.md, \"Tables that pinlake refuses\")"
-    )]
+    #[error("table {dataset} is refused: {why}. {remedy} (docs/readers.md, \"Tables that pinlake refuses\")")]
     UnsupportedTable {
         /// Dataset of the table.
         dataset: String,
@@ -180,7 +187,14 @@ impl LakeError {
 
     pub(crate) fn delta(dataset: &str) -> impl Fn(delta_kernel::KernelError) -> Self + use<> {
         let dataset = dataset.to_owned();
-        move |source| Self::Delta { dataset: dataset.clone(), source: Box::new(source) }
+        move |source| match source {
+            delta_kernel::KernelError::Unsupported(why) => Self::UnsupportedTable {
+                dataset: dataset.clone(),
+                why,
+                remedy: "Drop the feature with the program that added it",
+            },
+            source => Self::Delta { dataset: dataset.clone(), source: Box::new(source) },
+        }
     }
 
     pub(crate) fn damaged<E: ToString>(path: &Path) -> impl Fn(E) -> Self + use<E> {
@@ -202,6 +216,7 @@ impl LakeError {
             | Self::KeysMissing { .. } => true,
             Self::Landing(error) => !error.is_permanent(),
             Self::IdentityChanged { .. }
+            | Self::Foreign { .. }
             | Self::SchemaChanged { .. }
             | Self::RebuildRefused { .. }
             | Self::UnsupportedTable { .. }

@@ -17,7 +17,7 @@ use crate::error::LakeError;
 use crate::keys::Key;
 
 /// Incremented when evaluating a record gives another result under the same contracts.
-pub(crate) const EVALUATION_VERSION: u32 = 1;
+pub(crate) const EVALUATION_VERSION: u32 = 2;
 
 /// How catalogs evaluate the unresolved records of one data file of quarantine.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -62,6 +62,7 @@ mod data_file;
 mod error;
 mod evaluation;
 mod history;
+mod int96;
 mod keys;
 mod lake;
 mod log;

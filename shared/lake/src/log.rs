@@ -24,7 +24,7 @@ use bytes::Bytes;
 use delta_kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::scan::state::ScanFile;
-use delta_kernel::schema::{StructField, StructType};
+use delta_kernel::schema::{DataType, StructField, StructType};
 use delta_kernel::table_features::ColumnMappingMode;
 use delta_kernel::transaction::create_table::create_table;
 use delta_kernel::transaction::data_layout::DataLayout;
@@ -417,6 +417,13 @@ impl TableLog {
                 remedy: "Write its rows to a table without column mapping, and put that in its place",
             });
         }
+        if let Some(column) = find_variant(&snapshot.schema()) {
+            return Err(LakeError::UnsupportedTable {
+                dataset: self.dataset.clone(),
+                why: format!("its column {column} is a variant"),
+                remedy: "Write its rows to a table with JSON texts in place of variants, and put that in its place",
+            });
+        }
         let scan = snapshot.clone().scan_builder().build().map_err(&delta)?;
         let stored = scan.physical_schema();
         let partition_columns = scan.logical_schema().fields().map(|field| field.name().clone());
@@ -709,6 +716,21 @@ fn push_data_file(found: &mut FoundFiles, mut file: ScanFile) {
 
 /// The property that gives columns other names in data files (Delta protocol, "Column Mapping").
 const COLUMN_MAPPING: &str = "delta.columnMapping.mode";
+
+/// The first column that is a variant, or has one inside. Parts of a variant may be in columns of their own (Delta protocol, "Variant
+/// Shredding"), which would be read as null.
+fn find_variant(schema: &StructType) -> Option<&str> {
+    fn is_variant(data_type: &DataType) -> bool {
+        match data_type {
+            DataType::Variant(_) => true,
+            DataType::Struct(inner) => find_variant(inner).is_some(),
+            DataType::Array(inner) => is_variant(inner.element_type()),
+            DataType::Map(inner) => is_variant(inner.key_type()) || is_variant(inner.value_type()),
+            _ => false,
+        }
+    }
+    schema.fields().find(|field| is_variant(field.data_type())).map(|field| field.name().as_str())
+}
 
 fn has_column_mapping(snapshot: &Snapshot) -> bool {
     let mode = snapshot.table_properties().column_mapping_mode;

@@ -7,8 +7,9 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosec
 use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
-use pinlake_clean::{Disposition, Position, RecordCleaner, RecordOrigin};
+use pinlake_clean::{Disposition, Position, RecordCleaner, RecordOrigin, find_nested_records};
 use pinlake_landing::source::RecordSource;
+use pinlake_schema::records_path::RecordsPath;
 use pinlake_schema::{Catalog, Contract, QUARANTINE};
 
 use crate::error::LakeError;
@@ -51,6 +52,21 @@ impl EvaluatedRecord {
     }
 }
 
+/// A quarantined document whose records are inside of it: their dataset has declared `[file] records` since.
+#[derive(Debug)]
+pub(crate) struct Document<'a> {
+    /// Its key in quarantine.
+    pub quarantined: Key,
+    /// Its dataset.
+    pub dataset: &'a str,
+    /// Its bytes.
+    pub raw: &'a [u8],
+    /// The records inside.
+    pub records: Vec<&'a [u8]>,
+    /// Where it came from.
+    pub origin: RecordOrigin<'a>,
+}
+
 /// Evaluates the unresolved rows of `batch` that `is_selected` accepts. `cleaner` has the resulting rows afterwards.
 ///
 /// # Errors
@@ -83,6 +99,32 @@ pub(crate) fn evaluate_unresolved(
     Ok(unresolved.map(evaluate).collect())
 }
 
+/// Finds the unresolved documents of `batch` that `is_selected` accepts.
+///
+/// # Errors
+/// If a column of quarantine is missing.
+pub(crate) fn find_documents<'a>(
+    catalog: &'a Catalog,
+    batch: &'a RecordBatch,
+    is_selected: impl Fn(&QuarantineColumns<'_>, usize) -> bool,
+) -> Result<Vec<Document<'a>>, LakeError> {
+    let keys = pinlake_clean::row_keys(catalog.quarantine(), batch)
+        .map_err(|error| LakeError::encode(QUARANTINE)(error))?;
+    let columns = QuarantineColumns::new(batch)?;
+    let unresolved =
+        (0..batch.num_rows()).filter(|row| columns.is_unresolved(*row) && is_selected(&columns, *row));
+    let document = |row| {
+        Some(Document {
+            quarantined: key_at(&keys, row),
+            dataset: columns.hint(row, catalog)?,
+            raw: columns.raw(row),
+            records: columns.find_records_inside(row, catalog)?,
+            origin: columns.origin(row),
+        })
+    };
+    Ok(unresolved.filter_map(document).collect())
+}
+
 /// The columns of quarantine that an evaluation needs.
 pub(crate) struct QuarantineColumns<'a> {
     dataset: &'a ArrayRef,
@@ -90,6 +132,7 @@ pub(crate) struct QuarantineColumns<'a> {
     source: &'a ArrayRef,
     position: &'a ArrayRef,
     record: &'a ArrayRef,
+    contract: &'a ArrayRef,
     resolved_at: &'a ArrayRef,
 }
 
@@ -105,6 +148,7 @@ impl<'a> QuarantineColumns<'a> {
             source: column("source")?,
             position: column("position")?,
             record: column("record")?,
+            contract: column("contract")?,
             resolved_at: column(RESOLVED_AT)?,
         })
     }
@@ -141,12 +185,46 @@ impl<'a> QuarantineColumns<'a> {
         self.dataset(row).or_else(from_source)
     }
 
-    /// Pushes the record into `cleaner` again.
-    fn push(&self, row: usize, catalog: &Catalog, cleaner: &mut RecordCleaner) -> Disposition {
+    /// The path to the records inside documents of the row's dataset.
+    fn records_path<'b>(&self, row: usize, catalog: &'b Catalog) -> Option<&'b RecordsPath>
+    where
+        'a: 'b,
+    {
+        catalog.contract(self.hint(row, catalog)?)?.file.records.as_ref()
+    }
+
+    /// The records inside the row's document, if its dataset declares where they are.
+    fn find_records_inside(&self, row: usize, catalog: &Catalog) -> Option<Vec<&'a [u8]>> {
+        find_nested_records(self.raw(row), self.records_path(row, catalog)?)
+    }
+
+    /// Whether the row has records inside.
+    pub(crate) fn has_records_inside(&self, row: usize, catalog: &Catalog) -> bool {
+        self.find_records_inside(row, catalog).is_some()
+    }
+
+    /// Whether the row was found inside a document: it was quarantined under a contract with the present path. Then it is a record, also if
+    /// it has the path once more. `catalogs` are those of the history.
+    pub(crate) fn was_inside(&self, row: usize, catalog: &Catalog, catalogs: &[Arc<Catalog>]) -> bool {
+        let path = self.records_path(row, catalog);
+        if path.is_none() || self.contract.is_null(row) {
+            return false;
+        }
+        let label = self.contract.as_string::<i32>().value(row);
+        let contracts = || catalogs.iter().flat_map(|catalog| catalog.contracts());
+        let mut applied = contracts().filter(|contract| contract.label() == label).peekable();
+        applied.peek().is_some() && applied.all(|contract| contract.file.records.as_ref() == path)
+    }
+
+    fn raw(&self, row: usize) -> &'a [u8] {
+        self.raw.as_binary::<i32>().value(row)
+    }
+
+    /// The origin of the first delivery: under `identity = "record"` it is part of the key.
+    fn origin(&self, row: usize) -> RecordOrigin<'a> {
         let text = |column: &'a ArrayRef| {
             if column.is_valid(row) { column.as_string::<i32>().value(row) } else { "" }
         };
-        // The position of the first delivery: under `identity = "record"` it is part of the key.
         let position = match text(self.position).split_once('#') {
             Some((number, line)) => Position::Sequence { number, line: line.parse().unwrap_or(1) },
             None => Position::Line(text(self.position).parse().unwrap_or(1)),
@@ -154,8 +232,12 @@ impl<'a> QuarantineColumns<'a> {
         let record_id = text(self.record)
             .rsplit_once('/')
             .and_then(|(request, index)| Some((request, index.parse().ok()?)));
-        let origin = RecordOrigin { source: text(self.source), position, record_id };
-        cleaner.push(self.raw.as_binary::<i32>().value(row), self.hint(row, catalog), &origin)
+        RecordOrigin { source: text(self.source), position, record_id }
+    }
+
+    /// Pushes the record into `cleaner` again.
+    fn push(&self, row: usize, catalog: &Catalog, cleaner: &mut RecordCleaner) -> Disposition {
+        cleaner.push(self.raw(row), self.hint(row, catalog), &self.origin(row))
     }
 }
 

@@ -31,7 +31,7 @@ use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::evaluation::{EVALUATION_VERSION, Evaluation, Placement};
 use crate::keys::{self, Key, key_at};
-use crate::quarantine::{self, mark_resolved};
+use crate::quarantine::{self, QuarantineColumns, mark_resolved};
 use crate::table::Table;
 use crate::table::insert::InsertSummary;
 use crate::tables::Tables;
@@ -225,7 +225,9 @@ impl Reconciler<'_> {
         let mut candidates = Vec::new();
         let mut cleaner = RecordCleaner::new(catalog.clone(), self.tables.clock().now());
         for batch in batches {
-            let records = quarantine::evaluate_unresolved(catalog, batch, &mut cleaner, |_, _| true)?;
+            // A document with records inside is not a record. A redrive resolves it.
+            let is_record = |columns: &QuarantineColumns<'_>, row| !columns.has_records_inside(row, catalog);
+            let records = quarantine::evaluate_unresolved(catalog, batch, &mut cleaner, is_record)?;
             let yielding = records
                 .into_iter()
                 .filter(|record| record.yields() && !self.keeps_latest(&record.contract.name));

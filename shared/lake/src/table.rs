@@ -241,7 +241,9 @@ impl Table {
         state.log.refresh(&*self.store).await?;
         let CachedState { log, keys: cache, .. } = &mut *state;
         let reader = match self.key_reader(log).await {
-            Err(LakeError::IdentityChanged { .. }) => return Ok(vec![false; keys.len()]),
+            Err(LakeError::IdentityChanged { .. } | LakeError::Foreign { .. }) => {
+                return Ok(vec![false; keys.len()]);
+            }
             reader => KeyReader { skips_other_epochs: true, ..reader? },
         };
         if log.version().is_none() {
@@ -317,11 +319,15 @@ impl Table {
         let catalogs = self.history.load_all(&*self.store).await?;
         let known = KnownEpochs::with_others(&self.contract, current, &catalogs);
         let epoch = table_epoch.filter(|epoch| known.contains(*epoch));
-        let epoch = epoch.ok_or_else(|| LakeError::IdentityChanged {
-            dataset: self.contract.name.clone(),
-            table: property.unwrap_or("(none)").to_owned(),
-            contract: self.contract.label(),
-            wanted: self.contract.identity_hash().to_owned(),
+        let dataset = self.contract.name.clone();
+        let epoch = epoch.ok_or_else(|| match property {
+            None => LakeError::Foreign { dataset },
+            Some(table) => LakeError::IdentityChanged {
+                dataset,
+                table: table.to_owned(),
+                contract: self.contract.label(),
+                wanted: self.contract.identity_hash().to_owned(),
+            },
         })?;
         Ok((epoch, known))
     }

@@ -11,8 +11,8 @@ use object_store::path::Path;
 use pinlake_clean::RecordError;
 use pinlake_clean::{Position, Reason, RecordCleaner, RecordCounts, RecordOrigin, find_nested_records};
 use pinlake_payload::{DecodeError, Records};
+use pinlake_schema::Catalog;
 use pinlake_schema::stream_key::StreamKey;
-use pinlake_schema::{Catalog, Contract};
 use serde::de::IgnoredAny;
 
 use crate::aggregate::{self, Aggregate};
@@ -267,7 +267,7 @@ impl<'a> RecordSplitter<'a> {
                 writer.cleaner.push(data, hint, &origin);
             }
             None => {
-                for found in Records::of_value(data, |name| self.is_field(name)) {
+                for found in Records::of_value(data, |name| self.catalog.reads_field(name)) {
                     let record_id = key.map(|key| (key.request, element_index(key.index, found.element)));
                     writer.cleaner.push(&found.bytes, hint, &RecordOrigin { record_id, ..origin });
                     writer.write_if_full().await?;
@@ -276,12 +276,6 @@ impl<'a> RecordSplitter<'a> {
             Some(fault) => writer.cleaner.reject(data, hint, &origin, fault.reason, fault.detail.clone()),
         }
         writer.write_if_full().await
-    }
-
-    /// Whether a contract reads a field of this name.
-    fn is_field(&self, name: &str) -> bool {
-        let reads = |contract: &Contract| contract.top_level_fields().iter().any(|field| field == name);
-        self.catalog.contracts().any(|contract| reads(contract))
     }
 
     /// Pushes the lines of a record. A partition key of ingest names the dataset and numbers the lines. Records of
@@ -330,7 +324,7 @@ impl<'a> RecordSplitter<'a> {
         let data = decoded.as_ref();
         // Other producers can send one JSON value over several lines; ingest never does.
         let is_one_value = ingest_key.is_none() && serde_json::from_slice::<IgnoredAny>(data).is_ok();
-        let is_field = |name: &str| self.is_field(name);
+        let is_field = |name: &str| self.catalog.reads_field(name);
         // A malformed aggregate is one record and has no lines.
         let records = match is_one_value || aggregate::has_magic(data) {
             true => Records::of_value(data, is_field),
@@ -372,7 +366,7 @@ impl<'a> RecordSplitter<'a> {
 
 /// The index of an element of an array that is one record of its request. The first element has the index of the
 /// record.
-fn element_index(index: u64, element: u64) -> u64 {
+pub fn element_index(index: u64, element: u64) -> u64 {
     index.wrapping_add(element << ELEMENT_SHIFT)
 }
 

@@ -192,6 +192,11 @@ impl Catalog {
         self.contracts.get(dataset)
     }
 
+    /// Whether a contract reads a field of this name at the top level of a record.
+    pub fn reads_field(&self, name: &str) -> bool {
+        self.contracts().any(|contract| contract.top_level_fields().iter().any(|field| field == name))
+    }
+
     /// The contract of the quarantine dataset.
     pub fn quarantine(&self) -> &Arc<Contract> {
         &self.quarantine

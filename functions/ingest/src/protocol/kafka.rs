@@ -41,6 +41,7 @@ const ENDPOINTS: &[Endpoint] = &[
             Method::new("POST", Resource::Topic, PRODUCE),
         ],
     ),
+    Endpoint::new("/topic/{topic}", &[Method::new("POST", Resource::Topic, PRODUCE)]),
     Endpoint::new(
         "/topics/{topic}/partitions/{partition}",
         &[
@@ -69,7 +70,7 @@ impl Protocol for KafkaRest {
     }
 
     fn path_keywords(&self) -> &'static [&'static str] {
-        &["topics", "consumers", "brokers"]
+        &["topics", "topic", "consumers", "brokers"]
     }
 
     fn encode_error(&self, error: &ApiError, _: &str) -> ApiResponse {

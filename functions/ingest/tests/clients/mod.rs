@@ -1,5 +1,7 @@
 //! Requests as clients of the old pipelines, other APIs and browsers send them.
 
+mod cases;
+
 use std::io::Write as _;
 
 use base64::Engine as _;
@@ -38,6 +40,9 @@ async fn names_and_paths_of_old_clients_are_taken() {
     for (method, path, content_type, body) in [
         ("PUT", "/test/streams/record?stream-name=streaming-0a1b-pin", JSON, &kinesis),
         ("POST", "/streams/records?StreamName=streaming-0a1b-pin", JSON, &kafka),
+        ("PUT", "/test/streams/record?STREAM_NAME=streaming-0a1b-pin", JSON, &kinesis),
+        ("PUT", "/prod/streams//record", JSON, &kinesis.replace("\"x\"", "\"streaming-0a1b-pin\"")),
+        ("POST", "/test/topic/0a1b.pin", KAFKA, &kafka),
         ("PUT", "/PDP-Mile-9/stream/streaming-0a1b-pin/record", JSON, &kinesis),
         ("PUT", "/test/streams/pin/record", JSON, &kinesis),
         ("PUT", "/test/streams/my-pin-stream/record", JSON, &kinesis),

@@ -114,5 +114,5 @@ async fn its_examples_are_accepted() {
             }
         }
     }
-    assert_eq!(sent, 28);
+    assert_eq!(sent, 30);
 }

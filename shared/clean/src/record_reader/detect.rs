@@ -29,7 +29,7 @@ pub(super) fn is_parquet(head: &[u8]) -> bool {
 pub(super) fn identify_other(name: &str, head: &[u8]) -> Option<&'static str> {
     const UNPACK: &str = "a zip archive of several files or of a compression that is not read: unpack it, and load the files in it";
     const TAR: &str = "a tar archive: unpack it, and load the files in it";
-    const MARKS: [(&[u8], &str); 22] = [
+    const MARKS: [(&[u8], &str); 33] = [
         (b"PARE", "a Parquet file with an encrypted footer: write it without encryption"),
         (b"PK\x03\x04", UNPACK),
         (b"PK\x05\x06", "an empty zip archive"),
@@ -39,12 +39,23 @@ pub(super) fn identify_other(name: &str, head: &[u8]) -> Option<&'static str> {
         (b"ORC", "an ORC file: convert it to Parquet"),
         (b"ARROW1", "an Arrow IPC (Feather) file: convert it to Parquet"),
         (b"FEA1", "a Feather file: convert it to Parquet"),
+        (b"\xff\xff\xff\xff", "an Arrow IPC stream: convert it to Parquet"),
+        (b"\x93NUMPY", "a NumPy file: convert it to Parquet"),
+        (b"\x80\x04\x95", "a pickle of Python: convert it to Parquet"),
+        (b"\x80\x05\x95", "a pickle of Python: convert it to Parquet"),
+        (b"$FL2@(#)", "an SPSS file: convert it to Parquet"),
+        (b"<stata_dta>", "a Stata file: convert it to Parquet"),
+        (b"\xff\xfe\0\0", "UTF-32 text: convert it to UTF-8"),
+        (b"\0\0\xfe\xff", "UTF-32 text: convert it to UTF-8"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook: save its sheet as CSV in UTF-8"),
         (b"\x89HDF\r\n", "an HDF5 file: convert it to Parquet"),
         (b"SQLite format 3\0", "an SQLite database: export its tables as CSV"),
         (b"\x04\x22\x4d\x18", "compressed with LZ4: unpack it first"),
         (b"\xff\x06\0\0sNaPpY", "compressed with Snappy: unpack it first"),
         (b"\x1f\x9d", "compressed with compress (.Z): unpack it first"),
+        (b"LZIP\x01", "compressed with lzip: unpack it first"),
+        (b"\x5d\0\0", "compressed with LZMA: unpack it first"),
+        (b"\x78\x9c", "compressed with zlib: unpack it first"),
         (b"\x1f\x8b", "compressed twice: unpack it once"),
         (b"\x28\xb5\x2f\xfd", "compressed twice: unpack it once"),
         (b"\xfd7zXZ\0", "compressed twice: unpack it once"),
@@ -65,6 +76,10 @@ pub(super) fn identify_other(name: &str, head: &[u8]) -> Option<&'static str> {
     }
     if head.get(257..262) == Some(b"ustar") {
         return Some(TAR);
+    }
+    if extension(name) == "parquet" && !is_parquet(head) && head.contains(&0) && detect_utf16(head).is_none()
+    {
+        return Some("called Parquet, but does not begin as a Parquet file does: check that it is whole");
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let begins =
@@ -114,7 +129,10 @@ impl Format {
         if is_parquet(head) {
             return Format::Parquet;
         }
-        let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+        let mut head = head;
+        while let Some(rest) = head.strip_prefix(b"\xef\xbb\xbf") {
+            head = rest;
+        }
         let ending = extension(name);
         let delimiter = match ending.as_str() {
             "csv" => Some(b','),

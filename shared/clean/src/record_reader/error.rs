@@ -51,13 +51,27 @@ pub enum ReadError {
         source: SandboxError,
     },
     /// The file is not a readable Parquet file.
-    #[error("{name} is not a readable Parquet file: {source}")]
+    #[error(
+        "{name} is not a readable Parquet file: {}; check that it is whole, or write it again",
+        innermost(source)
+    )]
     Parquet {
         /// The file.
         name: String,
         /// The error of the Parquet library.
         source: parquet::errors::ParquetError,
     },
+}
+
+/// What an error of the Parquet library says without the names of the layers that passed it on.
+fn innermost(error: &parquet::errors::ParquetError) -> String {
+    const LAYERS: [&str; 3] = ["Parquet error: ", "External: ", "Parquet argument error: "];
+    let text = error.to_string();
+    let mut rest = text.as_str();
+    while let Some(inner) = LAYERS.iter().find_map(|layer| rest.strip_prefix(layer)) {
+        rest = inner;
+    }
+    rest.to_owned()
 }
 
 impl ReadError {

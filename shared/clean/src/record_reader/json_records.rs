@@ -1,8 +1,9 @@
 //! JSON documents with records inside, at the path of the contract: `{"Records": [{...}, {...}]}`.
 //!
 //! Documents are read as a stream, so they may be far longer than a record. Several may follow each other, or be the elements of an array. A
-//! document that does not have the path is a record itself, so that nothing is lost. Behind a place where the brackets or commas of a
-//! document are wrong, the next line that begins with a bracket is taken for the next document.
+//! document that does not have the path is a record itself, and so is an element of an outer array without the rest of the path: nothing is
+//! lost. Behind a place where the brackets or commas of a document are wrong, the next line that begins with a bracket is taken for the next
+//! document.
 
 use std::io::BufRead;
 
@@ -21,20 +22,22 @@ pub(super) struct JsonRecords {
     /// What is open around the next value, the innermost last.
     open: Vec<Frame>,
     expected: Expected,
-    /// The document, as long as none of its records was found.
-    document: Option<Document>,
+    /// What is a record itself unless it has the path up to its next array.
+    candidate: Option<Candidate>,
     /// Working memory for what is no record.
     passed: Vec<u8>,
     /// Bytes that are in no record.
     discarded: u64,
 }
 
-/// The beginning of a document, without white space between its tokens.
-struct Document {
+/// The beginning of a document, or of an element of one of its arrays, without white space between its tokens.
+struct Candidate {
     bytes: Vec<u8>,
     /// How many bytes do not fit in a record.
     omitted: u64,
     line: u64,
+    /// How many frames are open around it.
+    depth: usize,
 }
 
 /// An object or array that is open, with the index of the step that leads into it.
@@ -86,7 +89,7 @@ impl JsonRecords {
             path,
             open: Vec::new(),
             expected: Expected::FirstItem,
-            document: None,
+            candidate: None,
             passed: Vec::new(),
             discarded: 0,
         }
@@ -121,10 +124,10 @@ impl JsonRecords {
                     Passed::Broken { omitted: 0, problem: "no comma between two values" }
                 }
                 (None | Some(Frame::Documents), _) => {
-                    self.document = Some(Document { bytes: Vec::new(), omitted: 0, line });
+                    self.begin_candidate(line);
                     self.pass(0, byte, out)?
                 }
-                (Some(Frame::Array(step)), _) => self.pass(step + 1, byte, out)?,
+                (Some(Frame::Array(step)), _) => self.pass_element(step + 1, byte, out)?,
                 (Some(Frame::Object(step)), _) => self.pass_member(step, byte, out)?,
             };
             match passed {
@@ -137,8 +140,8 @@ impl JsonRecords {
                 Passed::Broken { omitted, problem } => return self.read_broken(out, omitted, problem, line),
                 Passed::Complete => {
                     self.expected = Expected::CommaOrEnd;
-                    if matches!(self.open.last(), None | Some(Frame::Documents))
-                        && let Some(Document { bytes, omitted, line }) = self.document.take()
+                    if let Some(Candidate { bytes, omitted, line, .. }) =
+                        self.candidate.take_if(|candidate| candidate.depth == self.open.len())
                     {
                         self.discarded = self.discarded.saturating_sub(bytes.len() as u64);
                         out.extend_from_slice(&bytes);
@@ -155,31 +158,47 @@ impl JsonRecords {
         if matches!(first, b',' | b':' | b']' | b'}') {
             return Ok(Passed::Broken { omitted: 0, problem: "a value is missing" });
         }
-        let is_last = step + 1 == self.path.steps().len();
         match (self.path.steps().get(step), first) {
             (Some(RecordsStep::Member(_)), b'{') => {
                 self.consume(first);
-                return Ok(self.enter(Frame::Object(step)));
+                Ok(self.enter(Frame::Object(step)))
             }
             (Some(RecordsStep::Elements), b'[') => {
                 self.consume(first);
-                if is_last {
-                    self.document = None;
-                }
-                return Ok(self.enter(Frame::Array(step)));
+                self.candidate = None;
+                Ok(self.enter(Frame::Array(step)))
             }
-            // None, without an array around it.
-            (Some(RecordsStep::Elements), b'n') if is_last => self.document = None,
-            (Some(RecordsStep::Elements), b'{') if is_last => self.document = None,
-            _ => {}
+            // One element without an array around it, or none.
+            (Some(RecordsStep::Elements), b'{') => self.pass_element(step + 1, first, out),
+            (Some(RecordsStep::Elements), b'n') => {
+                let passed = self.pass_value(first)?;
+                if self.passed == b"null" {
+                    self.candidate = None;
+                }
+                Ok(passed)
+            }
+            _ => self.pass_value(first),
         }
-        if step == self.path.steps().len() || is_last && first == b'{' {
-            return Ok(match self.values.read_value(first, out)? {
-                ValueEnd::Found { omitted } => Passed::Record { omitted },
-                ValueEnd::Broken { omitted, problem } => Passed::Broken { omitted, problem },
-            });
+    }
+
+    /// Passes an element of an array, to which the step `step` belongs. Without a step it is a record.
+    fn pass_element(&mut self, step: usize, first: u8, out: &mut Vec<u8>) -> Result<Passed, FormatError> {
+        if step < self.path.steps().len() {
+            self.begin_candidate(self.values.line);
+            return self.pass(step, first, out);
         }
-        self.pass_value(first)
+        self.candidate = None;
+        if matches!(first, b',' | b':' | b']' | b'}') {
+            return Ok(Passed::Broken { omitted: 0, problem: "a value is missing" });
+        }
+        Ok(match self.values.read_value(first, out)? {
+            ValueEnd::Found { omitted } => Passed::Record { omitted },
+            ValueEnd::Broken { omitted, problem } => Passed::Broken { omitted, problem },
+        })
+    }
+
+    fn begin_candidate(&mut self, line: u64) {
+        self.candidate = Some(Candidate { bytes: Vec::new(), omitted: 0, line, depth: self.open.len() });
     }
 
     /// Passes a member of an object that the step `step` leads into.
@@ -223,12 +242,9 @@ impl JsonRecords {
         self.open.pop();
         match frame {
             // What follows the array is the next document.
-            Frame::Documents => return Passed::On,
-            // An empty array has the path, and no record.
-            Frame::Array(_) if self.expected == Expected::FirstItem => self.document = None,
-            Frame::Array(_) | Frame::Object(_) => {}
+            Frame::Documents => Passed::On,
+            Frame::Array(_) | Frame::Object(_) => Passed::Complete,
         }
-        Passed::Complete
     }
 
     /// Passes a value that is no record.
@@ -237,8 +253,8 @@ impl JsonRecords {
         let end = self.values.read_value(first, &mut self.passed)?;
         let (ValueEnd::Found { omitted } | ValueEnd::Broken { omitted, .. }) = end;
         self.discarded += self.passed.len() as u64 + omitted;
-        if let Some(document) = &mut self.document {
-            document.push(&self.passed, omitted, self.values.limits.max_record_bytes);
+        if let Some(candidate) = &mut self.candidate {
+            candidate.push(&self.passed, omitted, self.values.limits.max_record_bytes);
         }
         Ok(match end {
             ValueEnd::Found { .. } => Passed::Complete,
@@ -250,12 +266,12 @@ impl JsonRecords {
     fn consume(&mut self, byte: u8) {
         self.values.input.consume(1);
         self.discarded += 1;
-        if let Some(document) = &mut self.document {
-            document.push(&[byte], 0, self.values.limits.max_record_bytes);
+        if let Some(candidate) = &mut self.candidate {
+            candidate.push(&[byte], 0, self.values.limits.max_record_bytes);
         }
     }
 
-    /// Returns what is left of a broken document as one record: all of it if none of its records was found.
+    /// Returns what is left of a broken document as one record: from the beginning of the document, or of the element that may be a record.
     fn read_broken(
         &mut self,
         out: &mut Vec<u8>,
@@ -263,9 +279,9 @@ impl JsonRecords {
         problem: &str,
         line: u64,
     ) -> Result<Option<BufferedRecord>, FormatError> {
-        if let Some(document) = self.document.take() {
-            omitted += document.omitted;
-            out.extend_from_slice(&document.bytes);
+        if let Some(candidate) = self.candidate.take() {
+            omitted += candidate.omitted;
+            out.extend_from_slice(&candidate.bytes);
         }
         if out.is_empty() && self.values.peek()?.is_none() {
             // All records are whole, but the end of the document is missing, which must be reported.
@@ -277,7 +293,7 @@ impl JsonRecords {
     }
 }
 
-impl Document {
+impl Candidate {
     fn push(&mut self, bytes: &[u8], omitted: u64, limit: usize) {
         let kept = bytes.len().min(limit - self.bytes.len());
         self.bytes.extend_from_slice(&bytes[..kept]);

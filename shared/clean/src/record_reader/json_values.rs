@@ -1,4 +1,4 @@
-//! A JSON array, or concatenated JSON values.
+//! A JSON array, or concatenated JSON values. Arrays and values may follow an array.
 //!
 //! Values are split where their brackets close, without checking what is between: if a value is not JSON, cleaning quarantines only that
 //! record. If the brackets of a concatenated value do not match, the next line that begins with a bracket is taken for the next record. In
@@ -116,6 +116,12 @@ impl JsonValues {
                 (State::FirstElement | State::NextElement, b',' | b']' | b'}') => {
                     return self.read_broken_rest(out, 0, "an element of the array is missing", line);
                 }
+                (State::Closed, b'[') => {
+                    self.input.consume(1);
+                    self.state = State::FirstElement;
+                    continue;
+                }
+                (State::Closed, b'{') => self.state = State::Values,
                 (State::Closed, _) => {
                     return self.read_broken_rest(out, 0, "something follows the array", line);
                 }

@@ -43,6 +43,8 @@ struct ColumnWriter {
     /// The name as a JSON string.
     name: Vec<u8>,
     is_uuid: bool,
+    /// Whether it is a variant, or has one inside: its bytes are a format of their own, which is not read.
+    is_variant: bool,
     /// Whether it is a column: the bytes in a structure are the text that they are.
     place: Place,
     /// The type that is stated, as JSON.
@@ -59,14 +61,17 @@ fn problem(reason: Reason, detail: impl Into<String>) -> Problem {
 }
 
 impl RowWriter {
-    /// `columns` are the name and the type of each column. `is_uuid` says of the names that lead to a value whether it is a UUID.
+    /// `columns` are the name and the type of each column. `is_uuid` says of the names that lead to a value whether it is a UUID,
+    /// `is_variant` of the name of a column whether it is a variant or has one inside.
     pub(super) fn new<'a>(
         columns: impl Iterator<Item = (&'a str, &'a DataType)>,
         is_uuid: &dyn Fn(&[&str]) -> bool,
+        is_variant: &dyn Fn(&str) -> bool,
     ) -> RowWriter {
         let mut writer = RowWriter { columns: Vec::new(), types: Vec::new() };
         for (name, data_type) in columns {
-            let column = ColumnWriter::new(&mut vec![name], data_type, Place::Column, is_uuid);
+            let mut column = ColumnWriter::new(&mut vec![name], data_type, Place::Column, is_uuid);
+            column.is_variant = is_variant(name);
             if let Some(stated) = &column.stated {
                 push_member(&mut writer.types, &column.name, stated);
             }
@@ -130,13 +135,16 @@ impl ColumnWriter {
         } else if !is_uuid_here {
             stated = stated_type(data_type, place);
         }
-        ColumnWriter { name, is_uuid: is_uuid_here, place, stated, members }
+        ColumnWriter { name, is_uuid: is_uuid_here, is_variant: false, place, stated, members }
     }
 
     /// Writes a value. Returns the type to be stated, as JSON, if the value or a part of it cannot be written.
     fn write(&self, out: &mut Vec<u8>, values: &dyn Array, row: usize) -> Result<(), Vec<u8>> {
         let start = out.len();
         let written = match values.data_type() {
+            _ if self.is_variant && !values.is_null(row) => {
+                Err(problem(Reason::WrongType, "a variant, which is not read; write it as a JSON text"))
+            }
             DataType::FixedSizeBinary(16) if self.is_uuid && !values.is_null(row) => {
                 write_uuid(out, values.as_fixed_size_binary().value(row));
                 Ok(())
@@ -286,8 +294,8 @@ fn write_value(out: &mut Vec<u8>, array: &dyn Array, row: usize, place: Place) -
         DataType::UInt32 => write_integer::<UInt32Type>(out, array, row),
         DataType::UInt64 => write_integer::<UInt64Type>(out, array, row),
         DataType::Float16 => {
-            let number = array.as_primitive::<Float16Type>().value(row).to_f32();
-            write_float(out, number.into(), || lexical_to_string(number))?;
+            let number = array.as_primitive::<Float16Type>().value(row);
+            write_float(out, number.to_f64(), || lexical_to_string(shorten_half(number)))?;
         }
         DataType::Float32 => {
             let number = array.as_primitive::<Float32Type>().value(row);
@@ -405,11 +413,22 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(out, text);
 }
 
-fn write_float(out: &mut Vec<u8>, number: f64, format: impl FnOnce() -> String) -> Result<(), Problem> {
+/// The number with the fewest digits for which `half` is the nearest one of 16 bits: 0.1 for 0.0999755859375. At most five are needed.
+fn shorten_half(half: <Float16Type as ArrowPrimitiveType>::Native) -> f64 {
+    type Half = <Float16Type as ArrowPrimitiveType>::Native;
+    let exact = half.to_f64();
+    let with_digits = |digits: usize| format!("{exact:.digits$e}").parse::<f64>().ok();
+    (0..5).filter_map(with_digits).find(|short| Half::from_f64(*short) == half).unwrap_or(exact)
+}
+
+/// Writes a number. `shorten` gives the fewest digits that name it in its own type, which are those that were meant unless it is an integer:
+/// 123456790 names 123456792 in 32 bits.
+fn write_float(out: &mut Vec<u8>, number: f64, shorten: impl FnOnce() -> String) -> Result<(), Problem> {
     if !number.is_finite() {
         return Err(problem(Reason::OutOfRange, number.to_string()));
     }
-    out.extend_from_slice(format().as_bytes());
+    let text = if number.fract() == 0.0 { lexical_to_string(number) } else { shorten() };
+    out.extend_from_slice(text.as_bytes());
     Ok(())
 }
 

@@ -38,6 +38,7 @@ use super::error::{FormatError, SandboxError};
 use super::format_reader::FormatReader;
 use super::limits::ReadLimits;
 use super::record::Record;
+use super::table::UNREADABLE;
 use crate::reason::{Reason, RecordError};
 use protocol::{ARGUMENT, GREETING, MAX_MESSAGE_BYTES, PIPE_BYTES, frame};
 
@@ -266,7 +267,7 @@ impl SandboxedReader {
             {
                 FormatError::Sandbox(SandboxError::Killed { status })
             }
-            Some(_) => FormatError::Refused(format!("the reader failed ({status}): the file is damaged")),
+            Some(_) => FormatError::Refused(format!("the reader failed ({status}): {UNREADABLE}")),
             None => FormatError::Sandbox(SandboxError::Killed { status }),
         }
     }

@@ -19,7 +19,7 @@ use parquet::file::metadata::{
     ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
 use parquet::file::reader::ChunkReader;
-use parquet::schema::types::ColumnDescPtr;
+use parquet::schema::types::{ColumnDescPtr, Type, TypePtr};
 
 use super::error::FormatError;
 use super::footer;
@@ -68,7 +68,11 @@ impl Table {
                 })
             };
             let columns_as_read = fields.iter().map(|field| (field.name().as_str(), field.data_type()));
-            let rows = RowWriter::new(columns_as_read, &is_uuid);
+            let schema = read.metadata().file_metadata().schema();
+            let has_one = |field: &&TypePtr| has_variant(field);
+            let variants: Vec<&str> =
+                schema.get_fields().iter().filter(has_one).map(|field| field.name()).collect();
+            let rows = RowWriter::new(columns_as_read, &is_uuid, &|name| variants.contains(&name));
             let metadata = ArrowReaderMetadata::try_new(
                 repair_metadata(read.metadata())?,
                 options.with_schema(Arc::new(Schema::new(fields))),
@@ -125,10 +129,20 @@ impl Table {
 /// The end of a row that is too large and was not written.
 const TOO_LARGE: usize = usize::MAX;
 
+/// What is wrong with a file on which the Parquet library fails.
+pub(super) const UNREADABLE: &str =
+    "the file is damaged, or has a type that is not read, such as integers of 128 bits";
+
 /// Turns a panic of the Parquet library into an error: it panics on some damaged files.
 fn catch_panic<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
     std::panic::catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(ParquetError::General("the reader failed: the file is damaged".to_owned())))
+        .unwrap_or_else(|_| Err(ParquetError::General(format!("the reader failed: {UNREADABLE}"))))
+}
+
+/// Whether a field is a variant, or has one inside. Recurses as deep as the schema nests, which `footer` limits.
+fn has_variant(field: &Type) -> bool {
+    matches!(field.get_basic_info().logical_type_ref(), Some(LogicalType::Variant(_)))
+        || field.is_group() && field.get_fields().iter().any(|inner| has_variant(inner))
 }
 
 /// The metadata without what some writers get wrong: the number of rows of the file, which may be 0 and then hides all rows, is that of

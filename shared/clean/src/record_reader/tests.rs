@@ -188,7 +188,7 @@ fn a_rest_that_cannot_be_split_is_one_record() {
         ("[{\"a\":1},{\"a\":[2}, {}]", vec!["1:{\"a\":1}", "1:{\"a\":[2}, {}]!malformed_json"]),
         ("[{\"a\":1},{\"a\":", vec!["1:{\"a\":1}", "1:{\"a\":!malformed_json"]),
         ("[{\"a\":1}", vec!["1:{\"a\":1}", "1:[!malformed_json"]),
-        ("[{\"a\":1}] {}", vec!["1:{\"a\":1}", "1:{}!malformed_json"]),
+        ("[{\"a\":1}] x", vec!["1:{\"a\":1}", "1:x!malformed_json"]),
     ] {
         assert_eq!(all("x.json", text), found, "{text}");
     }

@@ -1,8 +1,9 @@
 //! A zip archive with one file.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Error, ErrorKind, Read, Result as IoResult, Seek, SeekFrom};
 
+use flate2::Crc;
 use zip::{CompressionMethod, ZipArchive};
 
 /// The most entries of an archive that are looked at.
@@ -54,6 +55,8 @@ pub(super) fn open(archive: File) -> Result<(String, impl Read + Send + 'static)
         return Err(ZipError::Encrypted);
     }
     let (method, length) = (file.compression(), file.compressed_size());
+    let size_bits = u32::try_from(file.size() & u64::from(u32::MAX)).unwrap_or_default();
+    let crc = file.crc32();
     let start = file.data_start().ok_or_else(|| ZipError::Damaged("a file has no data".to_owned()))?;
     drop(file);
     let mut bytes = BufReader::new(bytes);
@@ -64,5 +67,29 @@ pub(super) fn open(archive: File) -> Result<(String, impl Read + Send + 'static)
         CompressionMethod::Deflated => Box::new(flate2::bufread::DeflateDecoder::new(bytes)),
         other => return Err(ZipError::Compression(other)),
     };
-    Ok((name.clone(), reader))
+    Ok((name.clone(), CheckedReader { inner: reader, read: Crc::new(), crc, size_bits }))
+}
+
+/// Checks at its end that a file is what the archive says. `zip` does so too, but its reader borrows the archive.
+struct CheckedReader<R> {
+    inner: R,
+    read: Crc,
+    crc: u32,
+    /// The low 32 bits of the length.
+    size_bits: u32,
+}
+
+impl<R: Read> Read for CheckedReader<R> {
+    fn read(&mut self, into: &mut [u8]) -> IoResult<usize> {
+        let count = self.inner.read(into)?;
+        self.read.update(&into[..count]);
+        let is_whole = self.read.sum() == self.crc && self.read.amount() == self.size_bits;
+        if count == 0 && !into.is_empty() && !is_whole {
+            return Err(Error::new(
+                ErrorKind::InvalidData,
+                "the checksum of the file in the zip archive is wrong",
+            ));
+        }
+        Ok(count)
+    }
 }

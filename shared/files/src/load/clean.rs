@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use pinlake_clean::RecordError;
 use pinlake_clean::record_reader::{Record, RecordReader, WholeLines};
 use pinlake_clean::{CleanedRows, Disposition, Position, RecordCleaner, RecordCounts, RecordOrigin};
+use pinlake_landing::land::element_index;
+use pinlake_payload::Records;
 use pinlake_schema::Catalog;
 use tokio::sync::oneshot;
 
@@ -26,8 +28,15 @@ const BLOCK_RECORDS: u64 = BLOCK_BYTES as u64 / 32;
 const SOURCE_BYTES: usize = 256;
 
 impl LoadSource {
-    /// Returns 1 if the record was quarantined.
-    fn clean(&self, cleaner: &mut RecordCleaner, number: u64, record: Record<'_>) -> u64 {
+    /// Cleans a record of the file, or the records in it, as the compactor does when it lands a file. `count` gets the disposition of each.
+    fn clean(
+        &self,
+        cleaner: &mut RecordCleaner,
+        catalog: &Catalog,
+        number: u64,
+        record: Record<'_>,
+        mut count: impl FnMut(Disposition),
+    ) {
         let dataset = self.dataset.as_deref();
         let origin = RecordOrigin {
             source: &self.name,
@@ -35,10 +44,20 @@ impl LoadSource {
             record_id: self.id.as_deref().map(|id| (id, number)),
         };
         match record.error {
-            None => u64::from(cleaner.push(record.bytes, dataset, &origin) == Disposition::Quarantined),
+            // A record of a file is never nothing.
+            None if record.bytes.trim_ascii().is_empty() => {
+                count(cleaner.push(record.bytes, dataset, &origin));
+            }
+            None => {
+                for found in Records::of_value(record.bytes, |name| catalog.reads_field(name)) {
+                    let record_id =
+                        origin.record_id.map(|(id, index)| (id, element_index(index, found.element)));
+                    count(cleaner.push(&found.bytes, dataset, &RecordOrigin { record_id, ..origin }));
+                }
+            }
             Some(RecordError { reason, detail }) => {
                 cleaner.reject(record.bytes, dataset, &origin, reason, detail);
-                1
+                count(Disposition::Quarantined);
             }
         }
     }
@@ -237,19 +256,24 @@ impl Cleaners {
         for Piece { source, end, content } in &block.pieces {
             let (bytes, source) = (&block.bytes[start..*end], &*block.sources[*source]);
             start = *end;
-            let quarantined = match content {
-                Content::Lines(lines) => {
-                    lines.records(bytes).map(|record| source.clean(&mut cleaner, 0, record)).sum()
-                }
-                Content::Record { number, position, fault } => source.clean(
-                    &mut cleaner,
-                    *number,
-                    Record { bytes, position: *position, error: fault.clone() },
-                ),
+            let (mut read, mut quarantined) = (0, 0);
+            let mut count = |disposition| {
+                read += u64::from(disposition != Disposition::Skipped);
+                quarantined += u64::from(disposition == Disposition::Quarantined);
             };
-            if quarantined > 0 {
-                source.quarantined.fetch_add(quarantined, Ordering::Relaxed);
+            match content {
+                Content::Lines(lines) => {
+                    for record in lines.records(bytes) {
+                        source.clean(&mut cleaner, &self.catalog, 0, record, &mut count);
+                    }
+                }
+                Content::Record { number, position, fault } => {
+                    let record = Record { bytes, position: *position, error: fault.clone() };
+                    source.clean(&mut cleaner, &self.catalog, *number, record, &mut count);
+                }
             }
+            source.read.fetch_add(read, Ordering::Relaxed);
+            source.quarantined.fetch_add(quarantined, Ordering::Relaxed);
         }
         let cleaned = cleaner.drain();
         self.idle().push(cleaner);

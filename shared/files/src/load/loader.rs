@@ -20,25 +20,17 @@ pub struct Loader {
     pub(super) catalog: Arc<Catalog>,
     pub(super) cleaning: CleaningPool,
     inserts: InsertQueue,
-    files: Vec<LoadedFile>,
+    /// Files whose records may still be cleaned, or are quarantined.
+    files: Vec<Arc<LoadSource>>,
     /// The number of files at which those without quarantined records are forgotten.
     forget_at: usize,
 }
 
-/// A file whose records may still be cleaned.
-#[derive(Debug)]
-struct LoadedFile {
-    source: Arc<LoadSource>,
-    read: u64,
-}
-
-impl LoadedFile {
-    fn quarantined(&self) -> u64 {
-        self.source.quarantined.load(Ordering::Relaxed)
-    }
-
+impl LoadSource {
+    /// Whether more than a tenth of its records were quarantined.
     fn is_quarantined(&self) -> bool {
-        self.quarantined().saturating_mul(QUARANTINE_SHARE) > self.read
+        let quarantined = self.quarantined.load(Ordering::Relaxed);
+        quarantined.saturating_mul(QUARANTINE_SHARE) > self.read.load(Ordering::Relaxed)
     }
 }
 
@@ -63,7 +55,7 @@ pub struct QuarantinedFile {
     pub name: String,
     /// The dataset of all its records, if it was known.
     pub dataset: Option<String>,
-    /// Records read.
+    /// Records read, without those that are no data by `skip_when`.
     pub read: u64,
     /// Records quarantined.
     pub quarantined: u64,
@@ -124,10 +116,10 @@ impl Loader {
         let source = Arc::new(source);
         let read = self.read_file(&mut records, &source, progress).await?;
         if self.files.len() >= self.forget_at {
-            self.files.retain(|file| Arc::strong_count(&file.source) > 1 || file.is_quarantined());
+            self.files.retain(|file| Arc::strong_count(file) > 1 || file.is_quarantined());
             self.forget_at = (2 * self.files.len()).max(MIN_FORGET);
         }
-        self.files.push(LoadedFile { source, read: records.records() });
+        self.files.push(source);
         let summary = FileSummary { records: records.records(), padding_bytes: records.padding_bytes() };
         Ok(read.map(|()| summary))
     }
@@ -176,10 +168,10 @@ impl Loader {
         let files = self.files.iter().filter(|file| file.is_quarantined());
         files
             .map(|file| QuarantinedFile {
-                name: file.source.name.trim_start_matches("file/").to_owned(),
-                dataset: file.source.dataset.clone(),
-                read: file.read,
-                quarantined: file.quarantined(),
+                name: file.name.trim_start_matches("file/").to_owned(),
+                dataset: file.dataset.clone(),
+                read: file.read.load(Ordering::Relaxed),
+                quarantined: file.quarantined.load(Ordering::Relaxed),
             })
             .collect()
     }

@@ -11,6 +11,8 @@ pub struct LoadSource {
     pub id: Option<String>,
     /// The dataset of all its records, if it is known.
     pub dataset: Option<String>,
-    /// How many of its records were quarantined so far.
+    /// How many of its records were cleaned so far, without those that are no data.
+    pub read: AtomicU64,
+    /// How many of them were quarantined.
     pub quarantined: AtomicU64,
 }

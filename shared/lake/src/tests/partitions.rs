@@ -199,6 +199,31 @@ async fn a_table_with_deletion_vectors_is_refused_and_names_file_and_writer() {
 }
 
 #[tokio::test]
+async fn what_other_programs_add_is_named() {
+    let features = |name: &str| format!(r#""readerFeatures":["{name}"],"writerFeatures":["{name}""#);
+    let type_of = |name: &str| format!(r#"\"name\":\"page\",\"type\":\"{name}\""#);
+    let identity = "\"pinlake.identity\"".to_owned();
+    for (feature, edited, says) in [
+        (Some("variantType"), Some((type_of("string"), type_of("variant"))), "its column page is a variant"),
+        (Some("catalogManaged-x"), None, "Drop the feature with the program that added it"),
+        (None, Some((identity, "\"x\"".to_owned())), "was created by another program"),
+    ] {
+        let store = Arc::new(InMemory::new());
+        let (lake, catalog) = (Lake::new(store.clone(), env(1)), catalog_of(""));
+        push(&lake, &catalog, &RECORDS).await.unwrap();
+        if let Some(feature) = feature {
+            edit(&store, 0, r#""readerFeatures":[],"writerFeatures":["#, &features(feature)).await;
+        }
+        if let Some((from, to)) = edited {
+            edit(&store, 0, &from, &to).await;
+        }
+        let cold = Lake::new(store, env(2));
+        let error = push(&cold, &catalog, &RECORDS).await.unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_table_with_column_mapping_is_refused() {
     let store = Arc::new(InMemory::new());
     let (lake, catalog) = (Lake::new(store.clone(), env(1)), catalog_of(""));

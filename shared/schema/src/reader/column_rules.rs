@@ -31,18 +31,16 @@ pub(super) fn parse_default(
     let item = section.get("default")?;
     let (value, example) = match data_type {
         Type::Scalar(Scalar::String) => {
-            (item.as_str().map(|text| DefaultValue::Text(text.to_owned())), "default = \"new\"")
+            (item.as_str().map(|text| DefaultValue::Text(text.to_owned())), "\"new\"")
         }
-        Type::Scalar(Scalar::Int64) => (item.as_integer().map(DefaultValue::Int), "default = 0"),
+        Type::Scalar(Scalar::Int64) => (item.as_integer().map(DefaultValue::Int), "0"),
         Type::Scalar(Scalar::Int32) => {
             let number = item.as_integer().and_then(|number| i32::try_from(number).ok());
-            (number.map(|number| DefaultValue::Int(number.into())), "default = 0")
+            (number.map(|number| DefaultValue::Int(number.into())), "0")
         }
-        Type::Scalar(Scalar::Float64) => (item.as_float().map(DefaultValue::Float), "default = 0.5"),
-        Type::Scalar(Scalar::Decimal(own)) => {
-            (parse_decimal(&item, own).map(DefaultValue::Decimal), "default = 0")
-        }
-        Type::Scalar(Scalar::Boolean) => (item.as_bool().map(DefaultValue::Boolean), "default = false"),
+        Type::Scalar(Scalar::Float64) => (item.as_float().map(DefaultValue::Float), "0.5"),
+        Type::Scalar(Scalar::Decimal(own)) => (parse_decimal(&item, own).map(DefaultValue::Decimal), "0"),
+        Type::Scalar(Scalar::Boolean) => (item.as_bool().map(DefaultValue::Boolean), "false"),
         _ => {
             diagnostics.add(
                 section.key_span("default").unwrap_or_default(),
@@ -55,7 +53,7 @@ pub(super) fn parse_default(
     if value.is_none() {
         let problem =
             format!("`default` is {}, which is not a value of the type {data_type}", item.describe());
-        diagnostics.add(item.span(), problem, format!("write {example}"));
+        diagnostics.add(item.span(), problem, write_value("default", data_type, example));
     }
     value
 }
@@ -95,6 +93,20 @@ pub(super) fn parse_checks(
         diagnostics.add(span, "the default is not an allowed value", "allow it, or write another default");
     }
     (!checks.is_empty()).then(|| Box::new(checks))
+}
+
+/// Says which values a key of the type takes.
+fn write_value(key: &str, data_type: Type, example: &str) -> String {
+    match data_type {
+        Type::Scalar(Scalar::Int64) => "write a whole number".to_owned(),
+        Type::Scalar(Scalar::Int32) => format!("write a whole number from {} to {}", i32::MIN, i32::MAX),
+        Type::Scalar(Scalar::Decimal(own)) => format!(
+            "write a number with at most {} digits before the point and {} after it",
+            own.integral_digits(),
+            own.scale()
+        ),
+        _ => format!("write {key} = {example}"),
+    }
 }
 
 /// Reads the digits as they are written, because a number of TOML with a fraction is one of binary floating point.
@@ -140,7 +152,8 @@ fn parse_bound(
     };
     if bound.is_none() {
         let problem = format!("`{key}` is {}, which is not a value of the type {data_type}", item.describe());
-        diagnostics.add(item.span(), problem, format!("write {key} = 0"));
+        let example = if data_type == Type::Scalar(Scalar::Float64) { "0.5" } else { "0" };
+        diagnostics.add(item.span(), problem, write_value(key, data_type, example));
     }
     bound
 }

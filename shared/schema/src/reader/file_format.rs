@@ -78,7 +78,11 @@ pub(super) fn parse(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) ->
         let parsed = RecordsPath::parse(&written.value);
         if let Err(why) = &parsed {
             let problem = format!("`{}` is no path to records: {why}", written.value);
-            diagnostics.add(written.span, problem, "write a path such as \"Records[]\" or \"data.items[]\"");
+            let hint = match RecordsPath::suggest(&written.value) {
+                Some(path) => format!("write \"{path}\""),
+                None => "write a path such as \"Records[]\" or \"data.items[]\"".to_owned(),
+            };
+            diagnostics.add(written.span, problem, hint);
         }
         parsed.ok()
     });

@@ -558,7 +558,7 @@ fn rules_of_values_are_checked() {
         (
             "required = true",
             "required = true\nmin = 0.5",
-            "19: `min` is 0.5, which is not a value of the type int64 | write min = 0",
+            "19: `min` is 0.5, which is not a value of the type int64 | write a whole number",
         ),
         (
             "required = true",
@@ -568,12 +568,12 @@ fn rules_of_values_are_checked() {
         (
             "type = \"int64\"",
             "type = \"decimal(4,2)\"\nmin = 0.001",
-            "17: `min` is 0.001, which is not a value of the type decimal(4,2)",
+            "17: `min` is 0.001, which is not a value of the type decimal(4,2) | write a number with at most 2 digits before the point and 2",
         ),
         (
             "type = \"int64\"",
             "type = \"decimal(4,2)\"\ndefault = 100",
-            "17: `default` is 100, which is not a value of the type decimal(4,2) | write default = 0",
+            "17: `default` is 100, which is not a value of the type decimal(4,2) | write a number with at most 2 digits before",
         ),
         (
             "type = \"int64\"",

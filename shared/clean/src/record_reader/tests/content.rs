@@ -69,10 +69,19 @@ fn other_formats_are_named() {
         ("x.xml", b"<?xml version=\"1.0\"?>", "XML"),
         ("x.csv", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         ("x.lz4", b"\x04\x22\x4d\x18..", "LZ4"),
+        ("x.lzma", b"\x5d\0\0\x80\0\xff\xff", "LZMA"),
+        ("x.json.zz", b"\x78\x9c\xab\x56", "zlib"),
+        ("x.arrows", b"\xff\xff\xff\xff\x78\0\0\0", "Arrow IPC stream"),
+        ("x.csv", b"\xff\xfe\0\0i\0\0\0d\0\0\0", "UTF-32"),
+        ("x.parquet", b"xxPAR1\x15\0\x15", "called Parquet"),
     ] {
         let error = refusal(name, bytes);
         assert!(error.contains(what), "{name}: {error}");
     }
+    // A second byte order mark is no text.
+    let marked = b"\xef\xbb\xbf\xef\xbb\xbfid\n1\n";
+    assert_eq!(all("x.csv", &marked[..]), ["2:{\"id\":\"1\"}"]);
+    assert_eq!(all("x.json", &b"\xef\xbb\xbf\xef\xbb\xbf[{\"id\":1}]"[..]), ["1:{\"id\":1}"]);
     // Letters with which a table may begin too.
     assert_eq!(all("x.csv", "ORC\n1\n"), ["2:{\"ORC\":\"1\"}"]);
 }
@@ -87,6 +96,12 @@ fn archives_of_one_file_are_read() {
         ["2:{\"a\":\"1\"}"],
         "the name in the archive counts"
     );
+    let mut damaged = zip(&[("t.csv", b"a\n1\n")]);
+    // Its header has 30 bytes and the name.
+    damaged[37] = b'2';
+    let damaged = RecordReader::from_bytes("x.zip", damaged.into(), Limits::default());
+    let error = damaged.and_then(read_rest).expect_err("damaged").to_string();
+    assert!(error.contains("checksum"), "{error}");
     let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
     bzip2.write_all(text).unwrap();
     let bzip2 = bzip2.finish().unwrap();

@@ -25,6 +25,18 @@ fn objects_may_be_on_one_line_and_on_several() {
 }
 
 #[test]
+fn arrays_may_follow_each_other() {
+    let records = ["1:{\"a\":1}", "1:{\"a\":2}", "2:{\"a\":3}", "4:{\"a\":4}", "4:{\"a\":5}"];
+    let text = "[{\"a\":1},{\"a\":2}]\n[{\"a\":3}]\n[]\n[{\"a\":4}][{\"a\":5}]\n";
+    assert_eq!(all("x.json", text), records);
+    assert_eq!(all("x.json", format!("{text}{{\"a\":6}}\n{{\"a\":7}}")).len(), 7);
+    // As lines they are left to who cleans them, as on a stream.
+    assert_eq!(all("x.ndjson", text).len(), 4);
+    let broken = all("x.json", "[{\"a\":1}] x\n[{\"a\":2}]");
+    assert_eq!(broken, ["1:{\"a\":1}", "1:x\n[{\"a\":2}]!malformed_json"]);
+}
+
+#[test]
 fn the_first_object_may_be_long() {
     let long = format!("{{\"a\": \"{}\"}}", "h".repeat(900_000));
     for rest in ["{\"a\":1}{\"a\":2}", "\n{\"a\":1}\n{\"a\":2}\n", "\n{\n\"a\":1\n}\n{\n \"a\":2}"] {

@@ -46,7 +46,13 @@ fn records_inside_documents_are_read() {
         (
             "r[].s[]",
             "[{\"r\":[{\"s\":[{\"a\":1},{\"a\":2}]},{\"s\":[]}]},\n{\"r\":[]}, {\"r\":[{\"x\":1}]}]",
-            vec!["1:{\"a\":1}", "1:{\"a\":2}", "2:{\"r\":[{\"x\":1}]}"],
+            vec!["1:{\"a\":1}", "1:{\"a\":2}", "2:{\"x\":1}"],
+        ),
+        // So is an element without the rest of the path. One element need not be in an array.
+        (
+            "r[].s[]",
+            "{\"r\":[{\"s\":[{\"a\":1}]},\n{ \"x\": [2] }, 7,{\"s\":null}, {\"s\":8}]}{\"r\":{\"s\":{\"a\":3}}}{\"r\":{\"x\":4}}{\"r\":null}",
+            vec!["1:{\"a\":1}", "2:{\"x\":[2]}", "2:7", "2:{\"s\":8}", "2:{\"a\":3}", "2:{\"x\":4}"],
         ),
         // A document without the path is a record itself.
         (
@@ -54,6 +60,7 @@ fn records_inside_documents_are_read() {
             "{ \"a\": 1 }\n{\"Records\": 7,\n \"b\": \"x y\"}\n5 \"x\"\n",
             vec!["1:{\"a\":1}", "2:{\"Records\":7,\"b\":\"x y\"}", "4:5", "4:\"x\""],
         ),
+        ("Records[]", "{\"Records\":nil}", vec!["1:{\"Records\":nil}"]),
         // What is broken is a record with an error, and the next line goes on.
         (
             "Records[]",
@@ -95,7 +102,7 @@ proptest! {
     /// A file has the records that a message has.
     #[test]
     fn files_and_messages_have_the_same_records(tokens in proptest::collection::vec(proptest::sample::select(vec![
-        "{", "}", "[", "]", ",", ":", "\"r\"", "\"s\"", "\"r\":[", "\"s\":[", "{\"r\":[{\"s\":[", "1", "null", "{}", "\"x\"",
+        "{", "}", "[", "]", ",", ":", "\"r\"", "\"s\"", "\"r\":[", "\"s\":[", "{\"r\":[{\"s\":[", "1", "null", "{}", "\"x\"", "{\"x\":1}",
     ]), 0..16)) {
         let text = tokens.concat();
         let path = "r[].s[]";

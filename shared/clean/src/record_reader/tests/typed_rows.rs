@@ -8,7 +8,9 @@ use arrow::array::{
     StructArray, Time64MicrosecondArray, TimestampMillisecondArray, TimestampSecondArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field};
-use parquet::data_type::{FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type};
+use parquet::data_type::{
+    ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int64Type, Int96, Int96Type,
+};
 use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -187,4 +189,41 @@ fn int96_is_not_wrapped_and_uuids_are_formatted() {
     assert!(rows[0].contains("\"u\":\"fbe53c66-3442-4773-b19e-d3ec6f54dddf\""), "{}", rows[0]);
     assert!(rows[1].contains("\"at\":\"3000-01-01T00:00:00\""), "{}", rows[1]);
     assert!(rows[2].contains("\"at\":\"out_of_range: "), "{}", rows[2]);
+}
+
+#[test]
+fn numbers_of_16_and_32_bits_are_the_digits_that_name_them() {
+    let numbers = Float32Array::from(vec![Some(0.1), Some(1.5), Some(-2.0), Some(65504.0), Some(6e-8), None]);
+    let half = arrow::compute::cast(&numbers, &DataType::Float16).expect("numbers");
+    let texts = ["0.1", "1.5", "-2.0", "65504.0", "6.0e-8", "null"];
+    let rows: Vec<String> =
+        (1..).zip(texts).map(|(row, text)| format!("{row}:{{\"h\":{text},\"f\":{text}}}")).collect();
+    assert_eq!(all("x.parquet", write(vec![("h", half), ("f", Arc::new(numbers))])), rows);
+    // Integers are exact.
+    let integers: ArrayRef = Arc::new(Float32Array::from(vec![123_456_792.0, 16_777_216.0]));
+    let rows = ["1:{\"f\":123456792.0}", "2:{\"f\":16777216.0}"];
+    assert_eq!(all("x.parquet", write(vec![("f", integers)])), rows);
+}
+
+#[test]
+fn a_variant_is_not_taken_for_its_parts() {
+    let schema = "message m { required int64 i; \
+                  optional group v (VARIANT) { required binary metadata; required binary value; } }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = Vec::new();
+    let mut writer =
+        SerializedFileWriter::new(&mut file, schema, Arc::new(WriterProperties::default())).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&[1, 2], None, None).unwrap();
+    column.close().unwrap();
+    while let Some(mut column) = group.next_column().unwrap() {
+        column.typed::<ByteArrayType>().write_batch(&["x".into()], Some(&[1, 0]), None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+    let rows = all("x.parquet", file);
+    assert!(rows[0].contains("\"v\":\"wrong_type: a variant, which is not read"), "{}", rows[0]);
+    assert!(rows[1].starts_with("2:{\"i\":2,\"v\":null,"), "{}", rows[1]);
 }

@@ -8,9 +8,10 @@ use arrow::array::RecordBatch;
 use arrow::array::cast::AsArray;
 use bytes::Bytes;
 use chrono::DateTime;
-use pinlake_clean::record_reader::{Format, ReadError, ReadLimits, RecordReader};
-use pinlake_clean::{MAX_RECORD_BYTES, Position, Reason, RecordCleaner, RecordOrigin};
+use pinlake_clean::record_reader::{FileContract, Format, ReadError, ReadLimits, ReadOptions, RecordReader};
+use pinlake_clean::{MAX_RECORD_BYTES, Position, Reason, RecordCleaner, RecordOrigin, find_nested_records};
 use pinlake_schema::{Catalog, KEY_COLUMN, QUARANTINE};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A contract with a column of every type.
@@ -82,6 +83,22 @@ static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
     ];
     let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
     Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
+});
+
+/// A contract whose records are inside documents.
+const INSIDE: &str = r#"
+name = "inside"
+version = 1
+[file]
+records = "r[].s[]"
+[[column]]
+name = "a"
+type = "int64"
+"#;
+
+static DOCUMENTS: LazyLock<Catalog> = LazyLock::new(|| {
+    let files = [("inside.toml".to_owned(), INSIDE.to_owned())];
+    Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}"))
 });
 
 /// Datasets that a sender may name, none, and a name without a contract.
@@ -329,7 +346,10 @@ fn compare_with_simple_reader(
     if is_packed || is_mixed {
         return;
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut bytes = bytes;
+    while let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
+        bytes = rest;
+    }
     let expected: Vec<&[u8]> = match format {
         Format::JsonLines => bytes
             .split(|byte| *byte == b'\n')
@@ -357,6 +377,32 @@ fn compare_with_simple_reader(
     for ((_, record, error), expected) in found.iter().zip(expected) {
         assert_eq!(record, &expected[..expected.len().min(most)]);
         assert_eq!(*error, too_large(expected).then_some(Reason::TooLarge), "{expected:?}");
+    }
+}
+
+/// The records inside any document are the same however it is read, in a file and in a message.
+pub fn document(bytes: &[u8]) {
+    let options = || {
+        let contract = FileContract::new(&DOCUMENTS, Some("inside"), "x.json");
+        ReadOptions::from(small_limits()).with_contract(contract)
+    };
+    let bytes = Bytes::copy_from_slice(bytes);
+    let whole = read_records(RecordReader::from_bytes("x.json", bytes.clone(), options()));
+    for most in [1, 3, 100] {
+        let pieces = Pieces { bytes: bytes.clone(), most };
+        let in_pieces = read_records(RecordReader::from_read("x.json", pieces, options()));
+        assert_eq!(in_pieces, whole, "{most} bytes per read");
+    }
+    let contract = DOCUMENTS.contract("inside").and_then(|contract| contract.file.records.as_ref());
+    let Some(inside) = find_nested_records(&bytes, contract.expect("a path to records")) else { return };
+    assert_eq!((whole.0.len(), whole.1), (inside.len(), None), "records of a file and of a message");
+    for ((_, in_file, error), in_message) in whole.0.iter().zip(inside) {
+        // An element that is a record itself has no white space between its tokens in a file.
+        let parse = |text: &[u8]| serde_json::from_slice::<Value>(text).ok();
+        match error {
+            None => assert_eq!(parse(in_file), parse(in_message)),
+            Some(reason) => assert_eq!(*reason, Reason::TooLarge),
+        }
     }
 }
 

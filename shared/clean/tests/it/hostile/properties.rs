@@ -126,6 +126,15 @@ proptest! {
     }
 
     #[test]
+    fn any_document_has_the_same_records_in_a_file_and_in_a_message(
+        tokens in vec(proptest::sample::select(&[
+            "{", "}", "[", "]", ",", ":", " ", "\n", "\"r\"", "\"s\":", "{\"r\":[{\"s\":[", "]}", "}]}", "1", "null", "{}", "\"x\"", "nil", "\u{feff}",
+        ][..]), 0..24),
+    ) {
+        invariants::document(tokens.concat().as_bytes());
+    }
+
+    #[test]
     fn any_path_is_routed_to_at_most_one_dataset(path in "\\PC{0,40}|topics/[a-z.]{0,8}/partition=0/[a-z.+]{0,12}[+]0[+]1.json") {
         invariants::path(&path);
     }
