@@ -13,7 +13,14 @@ fn answer(columns: &[&str], rows: Value) -> Answer {
 }
 
 fn panel(name: &str, sql: &str, outcome: Outcome) -> Panel {
-    Panel { name: name.to_owned(), sql: sql.to_owned(), seconds: Some(0.0123), outcome, history: Vec::new() }
+    Panel {
+        name: name.to_owned(),
+        sql: sql.to_owned(),
+        seconds: Some(0.0123),
+        outcome,
+        history: Vec::new(),
+        parquet: None,
+    }
 }
 
 fn page(panels: Vec<Panel>, state: State) -> String {
@@ -26,6 +33,7 @@ fn page(panels: Vec<Panel>, state: State) -> String {
         state,
         results_at: None,
         objective_seconds: Some(60),
+        contracts: None,
         records: None,
         served: None,
     })
@@ -193,6 +201,7 @@ fn the_state_tells_figures_and_problems() {
                 quarantined_by_day: ["2022-10-18", "2022-10-19"]
                     .map(|day| (day.to_owned(), [("wrong_type".to_owned(), 4)].into()))
                     .into(),
+                activity: None,
                 problem: None,
             },
             DatasetState {
@@ -205,6 +214,8 @@ fn the_state_tells_figures_and_problems() {
         unrouted: [("no_route".to_owned(), 2)].into(),
         unrouted_by_day: [("2022-10-19".to_owned(), [("no_route".to_owned(), 2)].into())].into(),
         landed_at: Some(at),
+        shards: 2,
+        cost: None,
         quarantine_problem: None,
     };
     assert_eq!((state.quarantined(), state.last_commit_at()), (11, Some(at)));
@@ -252,6 +263,7 @@ fn report_with(history: Vec<PastAnswer>, served: Option<Served>) -> String {
         state: State::default(),
         results_at: None,
         objective_seconds: None,
+        contracts: None,
         records: served.as_ref().map(|_| answer(&["raw"], json!([["<b>"]]))),
         served,
     })
