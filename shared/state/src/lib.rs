@@ -289,7 +289,7 @@ mod tests {
         let store = Arc::new(InMemory::new());
         let (lake, catalog) =
             (Lake::new(store.clone(), Env::system()), Arc::new(Catalog::embedded().unwrap()));
-        let (now, cache) = (Utc::now(), CommitCache::default());
+        let (now, cache) = (Env::system().clock.now(), CommitCache::default());
         let empty = collect(&lake, &catalog, now, &cache).await;
         assert!(empty.datasets.iter().all(|dataset| dataset.version.is_none() && dataset.waiting.is_none()));
 
@@ -310,7 +310,7 @@ mod tests {
         store.put(&Path::from("state/watermarks/stream/0.json"), "{}".into()).await.unwrap();
         store.put(&Path::from("tables/nobody/_delta_log/x"), "".into()).await.unwrap();
 
-        let state = collect(&lake, &catalog, Utc::now(), &cache).await;
+        let state = collect(&lake, &catalog, Env::system().clock.now(), &cache).await;
         let of = |name: &str| state.datasets.iter().find(|dataset| dataset.dataset == name).unwrap();
         let user = of("user");
         assert_eq!((user.version, user.rows, user.files), (Some(1), Some(1), 1));
