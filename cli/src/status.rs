@@ -20,7 +20,8 @@ use crate::watch::Watch;
 ///
 /// With --format json the output is one object, {"lake":"...","at":"...","datasets":[{"dataset":"pin","version":3,
 /// "rows":N,"bytes":N,"files":N,"last_commit":{...},"quarantined":{"REASON":N}},...],"unrouted":{"REASON":N}}. Quarantined
-/// records that a redrive resolved do not count. unrouted are those that no dataset accepts.
+/// records that a redrive resolved do not count. unrouted are those that no dataset accepts. activity is what the commits
+/// of the last 31 days did, and cost an estimate (docs/report.md); the table has neither.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -347,7 +347,7 @@ def failures_are_shown(check: Check, page: Path) -> None:
         assert tab.locator("#result-days polyline:visible").count() == 1
         assert tab.locator("#result-negative rect:visible").count() >= 2
         assert "7 of 8" in tab.inner_text(".overview")
-        assert "visit: wrong_type" in (tab.locator("#state svg:visible").text_content() or "")
+        assert "visit: wrong_type" in (tab.locator("[aria-labelledby=quarantine-h] svg:visible").text_content() or "")
 
 
 def an_empty_lake_says_so(check: Check, page: Path) -> None:
@@ -419,7 +419,7 @@ def a_slider_goes_through_the_runs(tab: Page, panel: Locator) -> None:
 def the_cost_is_that_of_the_command(check: Check, tab: Page) -> None:
     """The command beside the estimate gives the same figure."""
     panel = tab.locator("article:has(#cost-h)")
-    words = shlex.split(panel.locator(".command code").inner_text())
+    words = shlex.split(panel.locator(".command code").text_content() or "")
     bill = json.loads(check.run(*words[1:], "--format", "json").stdout)["bills"]["default"]
     assert f"${bill['usd_per_month']:,.2f}" in panel.inner_text()
 

@@ -6,8 +6,17 @@ use crate::format::show_controls;
 
 /// Renders a command. `page.js` adds a button that copies it.
 pub(super) fn render(words: &[&str]) -> Markup {
-    let command = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
-    html! { p.command { code { (show_controls(&command)) } } }
+    html! {
+        p.command {
+            code {
+                // A line breaks between words only: it may not end with the hyphen of an option.
+                @for (index, word) in words.iter().enumerate() {
+                    @if index > 0 { " " }
+                    span { (show_controls(&quote(word))) }
+                }
+            }
+        }
+    }
 }
 
 /// Quotes a word for a POSIX shell, if it needs quotes.

@@ -12,12 +12,12 @@ use crate::model::CostEstimate;
 pub(super) fn render(cost: Option<&CostEstimate>) -> Markup {
     let Some(cost) = cost else { return html! {} };
     let heading = "What does the stack cost this month?";
-    let rows =
-        cost.services.iter().map(|(service, usd)| vec![json!(service), json!((usd * 100.0).round() / 100.0)]);
+    let services = cost.services.iter().map(|(service, usd)| (service, (usd * 100.0).round() / 100.0));
+    let rows = services.filter(|(_, usd)| *usd > 0.0).map(|(service, usd)| vec![json!(service), json!(usd)]);
     let spec = ChartSpec {
         kind: ChartKind::Bar,
         x: Some("service".to_owned()),
-        y: vec!["usd".to_owned()],
+        y: vec!["USD".to_owned()],
         unit: Some("a month of this workload".to_owned()),
         ..ChartSpec::default()
     };
@@ -34,7 +34,7 @@ pub(super) fn render(cost: Option<&CostEstimate>) -> Markup {
                     p.caption { "estimated for a month of this workload" }
                 }
             }
-            (state::chart("cost", heading, &["service", "usd"], rows.collect(), &spec))
+            (state::chart("cost", heading, &["service", "USD"], rows.collect(), &spec))
             p.muted.small {
                 "An estimate by a model, not a bill. "
                 (whole(cost.records as f64)) " records came since then"
@@ -57,6 +57,9 @@ pub(super) fn render(cost: Option<&CostEstimate>) -> Markup {
 
 /// An amount of money: `$1,234.50`.
 fn to_usd(usd: f64) -> String {
+    if usd > 0.0 && usd < 0.005 {
+        return "under $0.01".to_owned();
+    }
     format!("${}", group_digits(&format!("{usd:.2}")))
 }
 

@@ -126,7 +126,7 @@ fn outcomes(active: &[(&DatasetState, &Activity)]) -> Markup {
             h3 id="outcomes-h" { (heading) }
             @if !drawn.is_empty() { (state::chart("outcomes", heading, &["dataset", "outcome", "records"], drawn, &spec)) }
             p.muted.small {
-                "By the commits of the last 31 days, as " code { "pinlake history" } " lists them. "
+                "By the commits of the last 31 days, as " code { "pinlake history" } " lists them. A batch without a new row makes no commit, so its duplicates are not counted. "
                 @if !truncated.is_empty() { (show_controls(&truncated.join("; "))) "." }
             }
             (panel::render_table(&to_answer(active), heading))

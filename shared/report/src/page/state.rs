@@ -26,13 +26,13 @@ pub(super) fn render(report: &Report) -> Markup {
                         (tables(report))
                     }
                 }
+                (maintenance::render(report))
                 article.panel aria-labelledby="quarantine-h" {
                     h3 id="quarantine-h" { "Which records break their contract?" }
                     (quarantine(report))
                 }
                 (quarantine_by_day(state))
                 (records::render(state))
-                (maintenance::render(report))
                 (cost::render(state.cost.as_ref()))
                 @if let Some(records) = &report.records { (panel::render_records(records)) }
             }
@@ -119,7 +119,7 @@ fn row(dataset: &DatasetState, report: &Report) -> Markup {
                 }
                 td.n data-name="Size" { (known(format_bytes(dataset.bytes))) }
                 td.n data-name="Files" { (known(group_digits(&dataset.files.to_string()))) }
-                td.n data-name="Version" { @match dataset.version { Some(version) => (version), None => "–" } }
+                td.n data-name="Version" { @match dataset.version { Some(version) => (group_digits(&version.to_string())), None => "–" } }
                 td data-name="Last commit" {
                     @match &dataset.last_commit {
                         Some(commit) => {
