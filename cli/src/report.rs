@@ -177,7 +177,8 @@ async fn run_panels(lake: &Lake, catalog: &Catalog, queries: &QuerySet, memory: 
                 to_outcome,
             ),
         };
-        let parquet = outcomes.as_ref().ok().and_then(|outcomes| encode_parquet(outcomes.get(index)?));
+        let parquet =
+            outcomes.as_ref().ok().and_then(|outcomes| encode_parquet(&query.name, outcomes.get(index)?));
         Panel {
             name: query.name.clone(),
             sql: query.sql.clone(),
@@ -220,10 +221,14 @@ fn to_outcome(outcome: &QueryOutcome) -> (Outcome, Option<f64>) {
 }
 
 /// The rows as a Parquet file; none if Parquet cannot hold them.
-fn encode_parquet(outcome: &QueryOutcome) -> Option<Vec<u8>> {
+fn encode_parquet(name: &str, outcome: &QueryOutcome) -> Option<Vec<u8>> {
     let result = outcome.result.as_ref().ok()?;
     let encoded = result.encode_parquet();
-    encoded.inspect_err(|error| console::say(&format!("warning: no Parquet of a result: {error}"))).ok()
+    encoded
+        .inspect_err(|error| {
+            console::say(&format!("warning: {name}: the page has no Parquet of it: {error}"))
+        })
+        .ok()
 }
 
 /// The last part of the lake's name.

@@ -1,5 +1,6 @@
 //! A result as Parquet. Cells are JSON, so the types of columns are those that all of their cells have.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -18,6 +19,11 @@ impl QueryResult {
     /// # Errors
     /// If two columns have the same name, or Parquet cannot encode them.
     pub fn encode_parquet(&self) -> Result<Vec<u8>, ParquetError> {
+        // Arrow and Parquet can write them, but most readers cannot tell them apart.
+        let mut names = HashSet::new();
+        if let Some(name) = self.columns.iter().find(|name| !names.insert(name.as_str())) {
+            return Err(ParquetError::General(format!("two columns are called {name}; rename one")));
+        }
         let columns = self.columns.iter().enumerate().map(|(index, name)| {
             let cells: Vec<&Value> =
                 self.rows.iter().map(|row| row.get(index).unwrap_or(&Value::Null)).collect();
