@@ -95,3 +95,81 @@ async fn read_each(
     known.extend(read.into_iter().flatten().map(|commit| (commit.version, commit)));
     Ok(versions.iter().map(|version| (*version, known.get(version).cloned())).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::TimeDelta;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+    use object_store::{ObjectStore, ObjectStoreExt};
+    use pinlake_env::Env;
+    use pinlake_lake::Lake;
+    use pinlake_schema::Catalog;
+
+    use super::*;
+
+    /// The time of a version: a minute for each.
+    fn time(version: u64) -> DateTime<Utc> {
+        let first: DateTime<Utc> = "2022-10-19T00:00:00Z".parse().unwrap();
+        first + TimeDelta::minutes(version as i64)
+    }
+
+    fn entry(version: u64) -> Path {
+        Path::from(format!("tables/user/_delta_log/{version:020}.json"))
+    }
+
+    /// A table whose log has these versions.
+    async fn table(versions: std::ops::Range<u64>) -> (Arc<InMemory>, Arc<Table>) {
+        let store = Arc::new(InMemory::new());
+        for version in versions {
+            let at = time(version).timestamp_millis();
+            let info = format!("{{\"commitInfo\":{{\"timestamp\":{at},\"operation\":\"WRITE\"}}}}\n");
+            store.put(&entry(version), info.into()).await.unwrap();
+        }
+        let catalog = Catalog::embedded().unwrap();
+        let lake = Lake::new(store.clone() as Arc<dyn ObjectStore>, Env::system());
+        (store, lake.table(catalog.contract("user").unwrap()))
+    }
+
+    fn versions(found: &NewestCommits) -> Option<(u64, u64, usize)> {
+        let commits = &found.commits;
+        Some((commits.first()?.version, commits.last()?.version, commits.len()))
+    }
+
+    #[tokio::test]
+    async fn the_newest_are_read_up_to_a_time_or_a_number() {
+        let (_, table) = table(0..700).await;
+        let cache = CommitCache::default();
+        let found = cache.read(&table, 699, time(600)).await.unwrap();
+        assert_eq!((versions(&found), found.is_truncated), (Some((699, 600, 100)), false));
+        let found = cache.read(&table, 699, time(0)).await.unwrap();
+        assert_eq!((versions(&found), found.is_truncated), (Some((699, 200, MAX_COMMITS)), true));
+        assert_eq!(found.created_at, Some(time(0)));
+        let found = cache.read(&table, 99, time(0)).await.unwrap();
+        assert_eq!((versions(&found), found.is_truncated), (Some((99, 0, 100)), false));
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_is_gone_or_damaged_hides_the_earlier_ones() {
+        let (store, table) = table(3..9).await;
+        let found = CommitCache::default().read(&table, 8, time(0)).await.unwrap();
+        assert_eq!((versions(&found), found.is_truncated, found.created_at), (Some((8, 3, 6)), true, None));
+        store.put(&entry(5), "no JSON".into()).await.unwrap();
+        let found = CommitCache::default().read(&table, 8, time(0)).await.unwrap();
+        assert_eq!((versions(&found), found.is_truncated), (Some((8, 6, 3)), true));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_kept_and_dropped_with_the_table() {
+        let (store, table) = table(0..9).await;
+        let cache = CommitCache::default();
+        let first = cache.read(&table, 8, time(0)).await.unwrap();
+        for version in 0..9 {
+            store.delete(&entry(version)).await.unwrap();
+        }
+        assert_eq!(versions(&cache.read(&table, 8, time(0)).await.unwrap()), versions(&first));
+        assert_eq!(versions(&cache.read(&table, 2, time(0)).await.unwrap()), None, "it is another table");
+    }
+}

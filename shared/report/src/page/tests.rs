@@ -436,7 +436,7 @@ fn a_history_has_a_line_and_every_run() {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("?run=") && !page.contains("v1/results/"), "a file has no server");
-    assert!(!report_with(history[..1].to_vec(), None).contains("History"));
+    assert!(!report_with(history[..1].to_vec(), None).contains("History, "));
     let unknown = PastAnswer { largest: Default::default(), ..past(12, 0, "c") };
     assert!(report_with([history, vec![unknown]].concat(), None).contains("rows in 4 runs, from 1 to 1"));
 }
