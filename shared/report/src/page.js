@@ -273,7 +273,7 @@
       const age = Date.now() - at;
       const [size, unit] = age < HOUR ? [age / 60e3, "minute"] : age < 48 * HOUR ? [age / HOUR, "hour"] : [age / (24 * HOUR), "day"];
       const whole = Math.max(0, Math.floor(size));
-      note.textContent = age < 60e3 ? ", just now" : `, ${whole} ${unit}${whole === 1 ? "" : "s"} ago${age > 24 * HOUR ? ": newer rows are not in it" : ""}`;
+      note.textContent = age < 60e3 ? ", just now" : `, ${formatNumber(whole)} ${unit}${whole === 1 ? "" : "s"} ago${age > 24 * HOUR ? ": newer rows are not in it" : ""}`;
       note.className = age > 24 * HOUR ? "stale" : "";
     };
     tell();

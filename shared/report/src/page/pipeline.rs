@@ -32,7 +32,7 @@ impl Condition {
 struct Part {
     name: &'static str,
     condition: Condition,
-    /// What is known of it.
+    /// What is known of it; may be empty.
     value: String,
     detail: String,
 }
@@ -43,7 +43,7 @@ impl Part {
     }
 
     fn unknown(name: &'static str, detail: &str) -> Part {
-        Part::new(name, Condition::Unknown, "–".to_owned(), detail.to_owned())
+        Part::new(name, Condition::Unknown, String::new(), detail.to_owned())
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) fn render(report: &Report) -> Markup {
             @for Part { name, condition, value, detail } in parts(report) {
                 li.(condition.word()) {
                     span.head { strong { (name) } " " span.condition { (condition.word()) } }
-                    span.value { (value) }
+                    @if !value.is_empty() { span.value { (value) } }
                     span.muted { (detail) }
                 }
             }
