@@ -7,7 +7,7 @@ use pinlake_report::{Activity, Maintenance, Period};
 
 use crate::commits::NewestCommits;
 
-const HOUR: u32 = 3600;
+pub(crate) const HOUR: u32 = 3600;
 const DAY: u32 = 24 * HOUR;
 /// Days up to which commits are summed by hour, if not all of them were read.
 const MAX_DAYS_OF_HOURS: i64 = 2;
@@ -66,7 +66,7 @@ pub(crate) fn summarize(
 }
 
 /// The beginning of the period in which a time is.
-fn truncate(at: DateTime<Utc>, seconds: u32) -> DateTime<Utc> {
+pub(crate) fn truncate(at: DateTime<Utc>, seconds: u32) -> DateTime<Utc> {
     let since_1970 = at.timestamp();
     DateTime::from_timestamp(since_1970 - since_1970.rem_euclid(seconds.into()), 0).unwrap_or(at)
 }

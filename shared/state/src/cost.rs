@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use pinlake_cost::{Bill, FiguresError, Measured, Prices, Settings, Workload};
 use pinlake_report::CostEstimate;
 
-use crate::activity::QuarantinedByHour;
+use crate::activity::{HOUR, QuarantinedByHour, truncate};
 use crate::commits::NewestCommits;
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
@@ -41,9 +41,11 @@ pub(crate) fn estimate(
         let oldest = commits.commits.last().map(|commit| commit.committed_at);
         let is_cut = commits.is_truncated && oldest.is_some_and(|oldest| oldest > since);
         let from = oldest.filter(|_| is_cut).unwrap_or(since);
+        // Records are counted by hour, and a table may be created within the first.
+        let hour = truncate(from, HOUR);
         let read = commits.commits.iter().filter(|commit| commit.committed_at >= from);
         let read: u64 = read.filter_map(|commit| commit.read).sum();
-        let known = (read + quarantined.range(from..).map(|(_, records)| records).sum::<u64>()) as f64;
+        let known = (read + quarantined.range(hour..).map(|(_, records)| records).sum::<u64>()) as f64;
         // What came within the first day is not multiplied to a month of such days.
         let rate = known / if is_cut { days(from).max(1.0 / SECONDS_PER_DAY) } else { days(from).max(1.0) };
         per_day += rate;
@@ -157,6 +159,9 @@ mod tests {
         let found = commits(false, Some("10-10T23:00"), &[("10-10T23:00", 500)]);
         let cost = estimate_of(&found, &Default::default()).unwrap();
         assert_eq!((cost.records_per_day, cost.records), (500.0, 500));
+        let within = commits(false, Some("10-10T23:30"), &[("10-10T23:30", 500)]);
+        let quarantined = [(at("10-10T22:00"), 4), (at("10-10T23:00"), 2)].into();
+        assert_eq!(estimate_of(&within, &quarantined).unwrap().records, 502, "they arrived in the same hour");
         let old = commits(false, Some("09-01T00:00"), &[("09-10T23:00", 500)]);
         assert_eq!(estimate_of(&old, &Default::default()), None, "nothing came this month");
     }
