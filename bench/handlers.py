@@ -1,4 +1,4 @@
-"""Section handlers: CPU time, log bytes and stored bytes of a call, the input of cli/src/cost/measured.toml.
+"""Section handlers: CPU time, log bytes and stored bytes of a call, the input of shared/cost/src/measured.toml.
 
 The functions run under a local runtime API with a lake in a folder; ingest uses the stream of the local AWS stand-in.
 """
@@ -221,7 +221,7 @@ def measure_cleaner_and_compactor(source: Path) -> dict[str, Any]:
 
 
 def run(rows: int, runs: int) -> None:
-    """Prints the figures of cli/src/cost/measured.toml."""
+    """Prints the figures of shared/cost/src/measured.toml."""
     print("## handlers: CPU time, log and stored bytes of a call\n")
     source = inputs.generate(rows)
     figures = {"ingest": measure_ingest(source, runs)} | measure_cleaner_and_compactor(source)

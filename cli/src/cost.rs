@@ -1,23 +1,16 @@
 //! `pinlake cost`: estimates the monthly cost of a workload on AWS. It makes no calls to AWS.
 //!
-//! `prices` are published prices with their pages, `measured` is what the functions use per request, record and commit,
-//! and `bill` multiplies. The same arguments always print the same bill.
+//! The crate `pinlake_cost` calculates. The same arguments always print the same bill.
 
-mod bill;
-mod built_in;
-mod measured;
-mod prices;
 mod print;
-mod settings;
 
-use crate::cost::bill::{Bill, Workload};
-use crate::cost::measured::Measured;
-use crate::cost::prices::Prices;
-use crate::cost::print::Format;
-use crate::cost::settings::Settings;
-use crate::error::CliError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use pinlake_cost::{Bill, FiguresError, Measured, Prices, Settings, Workload};
+
+use crate::cost::print::Format;
+use crate::error::CliError;
 
 /// Estimate the cost of a workload on AWS, per month and per million records.
 ///
@@ -79,10 +72,10 @@ const SECONDS_PER_DAY: f64 = 86_400.0;
 /// Runs the command.
 pub async fn run(args: CostArgs) -> Result<ExitCode, CliError> {
     let prices = match &args.prices {
-        None => Prices::built_in()?,
-        Some(file) => Prices::from_file(file)?,
+        None => Prices::built_in().map_err(built_in_failed)?,
+        Some(file) => read_prices(file)?,
     };
-    let measured = Measured::built_in()?;
+    let measured = Measured::built_in().map_err(built_in_failed)?;
     let workload = Workload {
         records_per_second: args.records_per_day / SECONDS_PER_DAY,
         bytes_per_record: args.bytes_per_record,
@@ -103,4 +96,17 @@ pub async fn run(args: CostArgs) -> Result<ExitCode, CliError> {
         print::bills(&workload, &bills, &prices, &measured, args.format)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn built_in_failed(error: FiguresError) -> CliError {
+    CliError::failed("cannot read the built-in prices and figures", "this is a bug in pinlake")
+        .caused_by(error)
+}
+
+/// Reads prices from a file.
+fn read_prices(file: &Path) -> Result<Prices, CliError> {
+    let unusable = || format!("cannot use the prices in {}", file.display());
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| CliError::usage(unusable(), "check the name of the file").caused_by(error))?;
+    Prices::parse(&text).map_err(|error| CliError::usage(unusable(), "correct the file").caused_by(error))
 }

@@ -12,6 +12,7 @@ use pinlake_lake::Lake;
 use pinlake_report::{Answer, Outcome, Panel, PastAnswer, Report, Run};
 use pinlake_results::store;
 use pinlake_schema::Catalog;
+use pinlake_state::CommitCache;
 use serde_json::json;
 
 use crate::error::CliError;
@@ -128,7 +129,7 @@ async fn write_report(
     for panel in &mut panels {
         panel.history = read_history(lake, &panel.name).await;
     }
-    let state = pinlake_state::collect(lake, catalog).await;
+    let state = pinlake_state::collect(lake, catalog, generated_at, &CommitCache::default()).await;
     let report = Report {
         title: args.title.clone().unwrap_or_else(|| to_title(&args.lake)),
         lake: args.lake.to_string(),
@@ -138,6 +139,7 @@ async fn write_report(
         panels,
         state,
         objective_seconds: None,
+        contracts: args.datasets.as_ref().map(|folder| folder.display().to_string()),
         records: None,
         served: None,
     };
@@ -174,7 +176,16 @@ async fn run_panels(lake: &Lake, catalog: &Catalog, queries: &QuerySet, memory: 
                 to_outcome,
             ),
         };
-        Panel { name: query.name.clone(), sql: query.sql.clone(), seconds, outcome, history: Vec::new() }
+        let parquet =
+            outcomes.as_ref().ok().and_then(|outcomes| encode_parquet(&query.name, outcomes.get(index)?));
+        Panel {
+            name: query.name.clone(),
+            sql: query.sql.clone(),
+            seconds,
+            outcome,
+            history: Vec::new(),
+            parquet,
+        }
     });
     panels.collect()
 }
@@ -206,6 +217,17 @@ fn to_outcome(outcome: &QueryOutcome) -> (Outcome, Option<f64>) {
         }),
     };
     (shown, Some(outcome.elapsed.as_secs_f64()))
+}
+
+/// The rows as a Parquet file; none if Parquet cannot hold them.
+fn encode_parquet(name: &str, outcome: &QueryOutcome) -> Option<Vec<u8>> {
+    let result = outcome.result.as_ref().ok()?;
+    let encoded = result.encode_parquet();
+    encoded
+        .inspect_err(|error| {
+            console::say(&format!("warning: {name}: the page has no Parquet of it: {error}"))
+        })
+        .ok()
 }
 
 /// The last part of the lake's name.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use pinlake_env::Env;
 use pinlake_report::{DatasetState, State, format_age, group_digits};
+use pinlake_state::CommitCache;
 use serde::Serialize;
 
 use crate::console;
@@ -18,7 +19,8 @@ use crate::watch::Watch;
 ///
 /// With --format json the output is one object, {"lake":"...","at":"...","datasets":[{"dataset":"pin","version":3,
 /// "rows":N,"bytes":N,"files":N,"last_commit":{...},"quarantined":{"REASON":N}},...],"unrouted":{"REASON":N}}. Quarantined
-/// records that a redrive resolved do not count. unrouted are those that no dataset accepts.
+/// records that a redrive resolved do not count. unrouted are those that no dataset accepts. activity is what the commits
+/// of the last 31 days did, and cost an estimate (docs/report.md); the table has neither.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -63,9 +65,10 @@ pub async fn run(args: StatusArgs) -> Result<ExitCode, CliError> {
     let catalog = lake::catalog_to_read(&args.lake, args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     let mut watch = args.watch.map(|seconds| Watch::start(Duration::from_secs(seconds))).transpose()?;
+    let commits = CommitCache::default();
     loop {
-        let state = pinlake_state::collect(&lake, &catalog).await;
         let at = Env::system().clock.now();
+        let state = pinlake_state::collect(&lake, &catalog, at, &commits).await;
         match args.format {
             StatusFormat::Json => console::data_json(&Status { lake: &args.lake, at, state: &state })?,
             StatusFormat::Table if watch.is_some() => {

@@ -1,10 +1,12 @@
 """Opens pages of ``pinlake report`` in Chromium and checks what people see."""
 
+import base64
 import csv
 import gzip
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 from serve import served, store_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,6 +156,11 @@ def open_tables(tab: Page) -> None:
         closed.first.click()
 
 
+def open_everything(tab: Page) -> None:
+    """Opens all that can be opened."""
+    tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+
+
 def panels_render(check: Check, page: Path, lake: Path) -> None:
     """Every panel has a chart and its rows; the data of the page is what `analyse` prints."""
     analysed = json.loads(check.run("analyse", "--lake", lake, "--format", "json").stdout)
@@ -172,6 +179,8 @@ def panels_render(check: Check, page: Path, lake: Path) -> None:
                     for chart in range(drawn.count()):
                         title, desc = drawn.nth(chart).locator("> title, > desc").all_text_contents()
                         assert len(title) > 10 and len(desc) > 10, name
+                tab.screenshot(path=check.work / f"report-{width}-{scheme}.png", full_page=True)
+                open_everything(tab)
                 collisions = tab.evaluate(COLLISIONS)
                 assert not collisions, f"{width}: {collisions}"
                 assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
@@ -215,15 +224,19 @@ def tables_sort_and_filter(check: Check, page: Path) -> None:
         assert f"{len(found)} of {len(data['rows'])} rows" in (panel.locator("output").text_content() or "")
         panel.locator("input").fill("nowhere at all")
         assert "No row contains this text." in (panel.locator("tbody").text_content() or "")
-        for kind in ("CSV", "JSON"):
+        for kind in ("CSV", "JSON", "Parquet"):
             with tab.expect_download() as download:
                 panel.get_by_role("button", name=kind).click()
-            text = Path(download.value.path()).read_text("utf-8")
+            file = Path(download.value.path())
             assert download.value.suggested_filename == f"top_user_by_country.{kind.lower()}"
             if kind == "JSON":
-                assert json.loads(text) == data
+                assert json.loads(file.read_text("utf-8")) == data
+            elif kind == "Parquet":
+                # cli/tests/it reads the same bytes.
+                block = panel.locator("script.parquet").text_content() or ""
+                assert file.read_bytes() == base64.b64decode(block) and file.read_bytes().endswith(b"PAR1")
             else:
-                read = list(csv.reader(io.StringIO(text)))
+                read = list(csv.reader(io.StringIO(file.read_text("utf-8"))))
                 assert read == [
                     data["columns"],
                     *[["" if cell is None else str(cell) for cell in row] for row in data["rows"]],
@@ -275,7 +288,7 @@ def hostile_texts_are_shown(check: Check, page: Path) -> None:
     for width in (400, 1280):
         with check.opened(page, width) as tab:
             open_tables(tab)
-            assert tab.locator("script:not(.data)").count() == 1
+            assert tab.locator("script:not([type])").count() == 1
             assert tab.locator("img, main b, main i, main u, main s").count() == 0
             text = tab.inner_text("#result-hostile_bars")
             for shown in (HOSTILE[0], HOSTILE[1], "\\u{202e}gnp.exe", "<img src=x onerror=alert(3)>"):
@@ -284,6 +297,45 @@ def hostile_texts_are_shown(check: Check, page: Path) -> None:
             assert not collisions, collisions
             assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
             tab.hover("#result-hostile_bars svg:visible rect.s1 >> nth=0")
+
+
+def the_state_says_what_history_says(check: Check, page: Path, lake: Path) -> None:
+    """What became of the records, day by day, equals the sums of `pinlake history`."""
+    with check.opened(page) as tab:
+        panel = tab.locator("[data-table=records]")
+        shown = json.loads(panel.locator("script.data").text_content() or "")
+        rows = [dict(zip(shown["columns"], row, strict=True)) for row in shown["rows"]]
+        datasets = {row["dataset"] for row in rows}
+        assert len(datasets) == 3
+        for dataset in datasets:
+            ran = check.run("history", "--lake", lake, "--dataset", dataset, "--format", "json")
+            said = json.loads(ran.stdout)[dataset]
+            commits = [dict(zip(said["columns"], row, strict=True)) for row in said["rows"]]
+            assert len(commits) > 1
+            own = [row for row in rows if row["dataset"] == dataset]
+            for column, recorded in (("accepted", "read"), ("inserted", "inserted"), ("duplicates", "duplicates")):
+                expected = sum(commit[recorded] or 0 for commit in commits)
+                assert sum(row[column] for row in own) == expected, (dataset, column)
+            quarantined = sum(row["quarantined"] for row in own)
+            everything = sum(row["accepted"] for row in own) + quarantined
+            assert quarantined > 0 and len(own) == 1
+            assert own[0]["% quarantined"] == round(quarantined / everything * 100, 2)
+        panel.locator("details.table summary").click()
+        panel.locator("th", has_text="inserted").get_by_role("button").click()
+        assert panel.locator("tbody tr").count() == len(rows)
+        assert tab.locator(".pipeline li").count() == 7
+
+
+def commands_are_copied(check: Check, page: Path, lake: Path) -> None:
+    """The command that redrives is copied as it is shown, and runs."""
+    with check.opened(page, permissions=["clipboard-read", "clipboard-write"]) as tab:
+        tab.locator("details.redrive summary").click()
+        command = tab.locator(".redrive .command", has_text="--dataset user")
+        command.get_by_role("button", name="Copy").click()
+        command.get_by_role("button", name="Copied").wait_for()
+        words = shlex.split(tab.evaluate("navigator.clipboard.readText()"))
+        assert words == ["pinlake", "redrive", "--lake", str(lake), "--dataset", "user"], words
+        assert json.loads(check.run(*words[1:]).stdout)["left"] > 0
 
 
 def failures_are_shown(check: Check, page: Path) -> None:
@@ -297,7 +349,7 @@ def failures_are_shown(check: Check, page: Path) -> None:
         assert tab.locator("#result-days polyline:visible").count() == 1
         assert tab.locator("#result-negative rect:visible").count() >= 2
         assert "7 of 8" in tab.inner_text(".overview")
-        assert "visit: wrong_type" in (tab.locator("#state svg:visible").text_content() or "")
+        assert "visit: wrong_type" in (tab.locator("[aria-labelledby=quarantine-h] svg:visible").text_content() or "")
 
 
 def an_empty_lake_says_so(check: Check, page: Path) -> None:
@@ -335,7 +387,7 @@ def is_accessible(check: Check, pages: list[Path]) -> None:
     for page in pages:
         for scheme in ("light", "dark"):
             with check.opened(page, color_scheme=scheme) as tab:
-                open_tables(tab)
+                open_everything(tab)
                 found = Axe().run(tab).response["violations"]
                 serious = [each for each in found if each["impact"] in ("serious", "critical")]
                 told = [
@@ -343,6 +395,35 @@ def is_accessible(check: Check, pages: list[Path]) -> None:
                     for each in serious
                 ]
                 assert not serious, f"{page.name} {scheme}: {told}"
+
+
+def a_slider_goes_through_the_runs(tab: Page, panel: Locator) -> None:
+    """By keyboard: the slider tells the run, its value and versions, marks its point, and leads to its page."""
+    history = panel.locator("details.history")
+    slider = history.get_by_role("slider", name="Run")
+    slider.focus()
+    assert "2022-10-19 12:00 UTC" in (slider.get_attribute("aria-valuetext") or "")
+    assert slider.input_value() == "1" and history.get_by_role("link", name="Show this run").count() == 0
+    place = lambda: history.locator("svg:visible .mark").get_attribute("cx")  # noqa: E731
+    newest = place()
+    tab.keyboard.press("ArrowLeft")
+    told = slider.get_attribute("aria-valuetext") or ""
+    assert told.startswith("2022-10-19 11:00 UTC: ") and "oldest kept" in told and "pin" in told, told
+    assert history.locator("tr.selected").inner_text().startswith("2022-10-19 11:00 UTC")
+    assert float(place() or 0) < float(newest or 0)
+    history.get_by_role("link", name="Show this run").click()
+    assert "These are the results of an earlier run." in tab.inner_text("main")
+    assert history.get_attribute("open") is not None and slider.input_value() == "0"
+    tab.get_by_role("link", name="latest run").click()
+    panel.locator("details.history summary").click()
+
+
+def the_cost_is_that_of_the_command(check: Check, tab: Page) -> None:
+    """The command beside the estimate gives the same figure."""
+    panel = tab.locator("article:has(#cost-h)")
+    words = shlex.split(panel.locator(".command code").text_content() or "")
+    bill = json.loads(check.run(*words[1:], "--format", "json").stdout)["bills"]["default"]
+    assert f"${bill['usd_per_month']:,.2f}" in panel.inner_text()
 
 
 def a_served_page_works_under_its_policy(check: Check, program: Path, lake: Path) -> None:
@@ -353,6 +434,9 @@ def a_served_page_works_under_its_policy(check: Check, program: Path, lake: Path
     store_run(lake, "20221019T110000Z-a", earlier, queries)
     store_run(lake, "20221019T120000Z-b", analysed, queries)
     result = analysed["top_user_by_country"]
+    watermarks = lake / "state" / "watermarks" / "stream"
+    watermarks.mkdir(parents=True)
+    (watermarks / "0.json").write_text("{}", "utf-8")
     with served(program, lake, PINLAKE_ANONYMOUS="true") as url:
         for scheme in ("light", "dark"):
             for width in (400, 1280, 2560):
@@ -373,6 +457,7 @@ def a_served_page_works_under_its_policy(check: Check, program: Path, lake: Path
             assert panel.locator("svg.spark").is_visible() and "History, 2 runs" in panel.inner_text()
             panel.locator("details.history summary").click()
             assert panel.locator("details.history tbody tr").count() == 2
+            a_slider_goes_through_the_runs(tab, panel)
             panel.locator("details.table summary").click()
             panel.locator("input[type=search]").fill("zzzz")
             assert "No row contains this text." in panel.inner_text()
@@ -385,8 +470,11 @@ def a_served_page_works_under_its_policy(check: Check, program: Path, lake: Path
             assert json.loads(panel.locator("script.data").text_content() or "")["rows"] == result["rows"][:-1]
             tab.get_by_role("link", name="latest run").click()
             assert "earlier run." not in tab.inner_text("main")
+            open_everything(tab)
+            assert not tab.evaluate(COLLISIONS)
             found = Axe().run(tab).response["violations"]
             assert not [each["id"] for each in found if each["impact"] in ("serious", "critical")]
+            the_cost_is_that_of_the_command(check, tab)
     key = json.loads(check.run("key", "new", "--name", "wall").stdout)
     refused = "the server responded with a status of 401"
     with served(program, lake, PINLAKE_API_KEYS=key["entry"]) as url, check.opened(url, tells=refused) as tab:
@@ -427,6 +515,7 @@ def main(pinlake: str, function: str, chromium: str, work: Path) -> None:
         check = Check(pinlake, browser, work)
         check.run("generate", "--out", work / "rows", "--rows", "2000", "--dirty", "0.05", "--seed", "7")
         check.run("load", "--lake", work / "lake", work / "rows")
+        check.run("load", "--lake", work / "lake", work / "rows")
         page = check.report("report", work / "lake")
 
         (work / "contracts" / "visit.toml").write_text(CONTRACT, "utf-8")
@@ -457,6 +546,8 @@ def main(pinlake: str, function: str, chromium: str, work: Path) -> None:
         colours_switch(check, page)
         ten_thousand_rows_do_not_stall(check, hostile)
         hostile_texts_are_shown(check, hostile)
+        the_state_says_what_history_says(check, page, work / "lake")
+        commands_are_copied(check, page, work / "lake")
         failures_are_shown(check, hostile)
         an_empty_lake_says_so(check, empty)
         an_old_page_says_so(check, page)

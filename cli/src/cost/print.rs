@@ -2,12 +2,9 @@
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
+use pinlake_cost::{Bill, Line, Measured, Prices, Settings, Workload};
 use serde_json::{Value, json};
 
-use super::bill::{Bill, Workload};
-use super::measured::Measured;
-use super::prices::Prices;
-use super::settings::Settings;
 use crate::console;
 use crate::error::CliError;
 
@@ -194,7 +191,6 @@ pub(super) fn matrix(
 
 /// The bill of the replaced pipeline: servers, and API Gateway per request.
 fn replaced(workload: &Workload, prices: &Prices) -> Bill {
-    use super::bill::Line;
     let records_per_month = workload.records_per_month(prices);
     let requests = records_per_month / workload.batch;
     let servers = prices.replaced.values().map(|server| Line {

@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use arrow::util::display::array_value_to_string;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -72,6 +76,18 @@ async fn a_page_has_the_results_of_analyse_and_the_state() {
     }
     assert!(!page.contains("<script>alert(1)"), "values are escaped");
 
+    // The same rows as Parquet.
+    let file =
+        page.split("type=\"application/vnd.apache.parquet\">").nth(1).unwrap().split('<').next().unwrap();
+    fs::write(folder.path().join("pages.parquet"), BASE64.decode(file).unwrap()).unwrap();
+    let file = fs::File::open(folder.path().join("pages.parquet")).unwrap();
+    let mut reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let batch = reader.next().unwrap().unwrap();
+    let read: Vec<String> =
+        (0..batch.num_rows()).map(|row| array_value_to_string(batch.column(1), row).unwrap()).collect();
+    let rows = analysed.summary()["pages"]["rows"].as_array().unwrap().clone();
+    assert_eq!(read, rows.iter().map(|row| row[1].to_string()).collect::<Vec<_>>());
+
     // The page is replaced at once, with the permissions of a new file.
     run(folder.path(), &with_queries(&["report", "--out", "page.html", "--title", "Shop & Co"]))
         .await
@@ -102,6 +118,43 @@ async fn a_failed_query_has_a_panel_and_the_others_render() {
     let ran = run(folder.path(), &["report", "--out", "no/such/folder/page.html"]).await;
     ran.assert_code(1);
     assert!(ran.stderr.contains("cannot write no/such/folder/page.html"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn the_state_says_what_history_and_cost_say() {
+    let folder = create_lake(&[]).await;
+    fs::write(folder.path().join("visit2.ndjson"), "{\"visitor\":9}\n{\"visitor\":9}\n{\"visitor\":1}\n")
+        .unwrap();
+    run(folder.path(), &["load", "visit2.ndjson"]).await.assert_code(0);
+    // As if the records had come from a stream.
+    let watermarks = folder.path().join("lake/state/watermarks/stream");
+    fs::create_dir_all(&watermarks).unwrap();
+    fs::write(watermarks.join("0.json"), "{}").unwrap();
+
+    let status = run(folder.path(), &["status", "--format", "json"]).await.summary();
+    let history = run(folder.path(), &["history", "--dataset", "visit", "--format", "json"]).await.summary();
+    let (columns, rows) = (&history["visit"]["columns"], history["visit"]["rows"].as_array().unwrap());
+    let sum = |name: &str| -> u64 {
+        let column = columns.as_array().unwrap().iter().position(|column| column == name).unwrap();
+        rows.iter().filter_map(|row| row[column].as_u64()).sum()
+    };
+    let activity = &status["datasets"][0]["activity"];
+    assert_eq!((&activity["commits"], &activity["is_truncated"]), (&json!(rows.len()), &json!(false)));
+    for name in ["read", "inserted", "superseded", "duplicates", "outdated", "deleted"] {
+        let periods = activity["periods"].as_array().unwrap().iter();
+        assert_eq!(periods.map(|period| period[name].as_u64().unwrap()).sum::<u64>(), sum(name), "{name}");
+    }
+    assert_eq!((sum("read"), sum("inserted"), sum("duplicates")), (8, 5, 3));
+
+    let cost = &status["cost"];
+    assert_eq!((&cost["records"], &status["shards"]), (&json!(9), &json!(1)), "with the quarantined one");
+    let mut command = vec!["cost".to_owned(), "--format".to_owned(), "json".to_owned()];
+    for name in ["records_per_day", "bytes_per_record", "batch", "datasets", "analysed_posts"] {
+        command.extend([format!("--{}", name.replace('_', "-")), cost[name].to_string()]);
+    }
+    let billed =
+        pinlake(folder.path(), &command.iter().map(String::as_str).collect::<Vec<_>>()).await.summary();
+    assert_eq!(billed["bills"]["default"]["usd_per_month"], cost["usd_per_month"]);
 }
 
 #[tokio::test]

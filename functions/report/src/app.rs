@@ -13,17 +13,18 @@ use pinlake_report::State;
 use pinlake_results::QueryResult;
 use pinlake_results::store::ResultStoreError;
 use pinlake_schema::Catalog;
+use pinlake_state::CommitCache;
 use serde_json::{Value, json};
 
 use crate::cache::Cached;
 use crate::error::ReportError;
+use crate::openapi;
 use crate::page::{self, Content};
 use crate::quarantine::{self, MAX_RECORDS};
 use crate::reader::{COOKIE_NAME, COOKIE_SECONDS, Reader, signed_in_key};
 use crate::response::{self, Answer, Freshness};
 use crate::results::{self, Format, Loaded};
 use crate::route::{self, Route};
-use crate::{openapi, parquet};
 
 /// Rows of one answer with a result; a result has no more.
 const MAX_ROWS: usize = 100_000;
@@ -56,6 +57,7 @@ pub struct App {
     objective: Option<u32>,
     env: Env,
     latest: Cached<Loaded>,
+    commits: CommitCache,
     state: Cached<State>,
     records: Cached<Vec<QuarantinedRecord>>,
 }
@@ -71,7 +73,8 @@ impl App {
         env: Env,
     ) -> Self {
         let (latest, state, records) = (Cached::default(), Cached::default(), Cached::default());
-        Self { lake, catalog, access, title, name, objective: None, env, latest, state, records }
+        let commits = CommitCache::default();
+        Self { lake, catalog, access, title, name, objective: None, env, latest, commits, state, records }
     }
 
     /// Takes over other contracts. What was read under the former ones is read again.
@@ -227,7 +230,7 @@ impl App {
                 };
                 match format {
                     Format::Csv => part.render_csv().into_bytes(),
-                    _ => parquet::encode(&part).map_err(|error| {
+                    _ => part.encode_parquet().map_err(|error| {
                         tracing::warn!(%error, "a result cannot be encoded as Parquet");
                         let problem = "Parquet cannot hold this result: ask for JSON or CSV";
                         ReportError::InvalidArgument(problem.to_owned())
@@ -258,11 +261,12 @@ impl App {
             "freshness_objective_seconds": self.objective,
         });
         let described = serde_json::to_value(&state).unwrap_or_default();
-        let version = described.to_string().into_bytes();
+        let version = State { cost: None, ..state };
+        let version = serde_json::to_vec(&version).unwrap_or_default();
         if let (Value::Object(body), Value::Object(members)) = (&mut body, described) {
             body.extend(members);
         }
-        // Another time of reading is no other state.
+        // Another time of reading is no other state, nor is a cost that grows with it.
         Answer { version: Some(version), ..Answer::json(&body) }
     }
 
@@ -318,7 +322,10 @@ impl App {
     }
 
     async fn read_state(&self) -> (chrono::DateTime<chrono::Utc>, Arc<State>) {
-        let read = async { Ok::<_, Infallible>(pinlake_state::collect(&self.lake, &self.catalog).await) };
+        let now = self.env.clock.now();
+        let read = async {
+            Ok::<_, Infallible>(pinlake_state::collect(&self.lake, &self.catalog, now, &self.commits).await)
+        };
         let Ok(read) = self.state.get(&*self.env.clock, read).await;
         read
     }
@@ -346,6 +353,8 @@ fn visible_state(state: &State, reader: Reader<'_>) -> State {
     if !reader.may_see(None) {
         visible.unrouted.clear();
         visible.unrouted_by_day.clear();
+        // It is that of all datasets.
+        visible.cost = None;
     }
     visible
 }

@@ -17,7 +17,6 @@ mod cache;
 mod error;
 pub mod openapi;
 mod page;
-mod parquet;
 mod quarantine;
 pub mod reader;
 mod response;

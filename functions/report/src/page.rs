@@ -37,6 +37,7 @@ pub(crate) fn render(content: Content<'_>, reader: Reader<'_>) -> String {
             seconds: stored.seconds,
             outcome: Outcome::Answer(Answer { columns, rows, versions, moved }),
             history: loaded.history.get(name).map(|history| to_past(history)).unwrap_or_default(),
+            parquet: None,
         }
     });
     pinlake_report::render(&Report {
@@ -48,6 +49,7 @@ pub(crate) fn render(content: Content<'_>, reader: Reader<'_>) -> String {
         panels: panels.collect(),
         state,
         objective_seconds: objective,
+        contracts: None,
         records: records.map(quarantine::to_answer),
         served: Some(Served { run: loaded.run.clone(), runs: runs.iter().map(|run| to_run(run)).collect() }),
     })

@@ -12,6 +12,8 @@ use crate::error::LakeError;
 use crate::log::TableLog;
 use crate::table::Table;
 
+/// The operation of a merge, in Delta's words.
+const MERGE: &str = "OPTIMIZE";
 /// Log entries that are read at the same time.
 const CONCURRENCY: usize = 16;
 
@@ -48,6 +50,13 @@ pub struct Commit {
     pub files_removed: u64,
     /// Whether it changed columns or properties of the table.
     pub changes_table: bool,
+}
+
+impl Commit {
+    /// Whether it replaced data files by fewer ones with the same rows.
+    pub fn is_merge(&self) -> bool {
+        self.operation.as_deref() == Some(MERGE)
+    }
 }
 
 impl Table {
@@ -121,6 +130,14 @@ impl Table {
             }
         }
         Ok(Some(commit))
+    }
+
+    /// The version of the newest checkpoint, as the table's log states it; `None` if it states none.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn read_checkpoint_version(&self) -> Result<Option<u64>, LakeError> {
+        TableLog::new(&self.contract().name, self.root().clone()).read_checkpoint_hint(&**self.store()).await
     }
 
     /// Reads the bytes of the log entry of a version; `None` if there is none.

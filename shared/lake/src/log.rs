@@ -375,7 +375,10 @@ impl TableLog {
     }
 
     /// The version in `_last_checkpoint`, if there is one.
-    async fn read_checkpoint_hint(&self, store: &dyn ObjectStore) -> Result<Option<u64>, LakeError> {
+    pub(crate) async fn read_checkpoint_hint(
+        &self,
+        store: &dyn ObjectStore,
+    ) -> Result<Option<u64>, LakeError> {
         #[derive(Deserialize)]
         struct Hint {
             version: u64,

@@ -10,7 +10,7 @@ use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -44,8 +44,8 @@ pub struct QuarantineGroup {
     pub dataset: Option<String>,
     /// The reason code.
     pub reason: String,
-    /// The day of their arrival, in UTC; none if it is not known.
-    pub day: Option<NaiveDate>,
+    /// The hour of their arrival; none if it is not known.
+    pub hour: Option<DateTime<Utc>>,
 }
 
 /// Numbers of unresolved records.
@@ -88,7 +88,7 @@ pub(crate) async fn count(tables: &Tables, catalog: &Catalog) -> Result<Quaranti
                     let group = QuarantineGroup {
                         dataset: text(dataset, row),
                         reason: text(reason, row).unwrap_or_default(),
-                        day: time(arrived_at, row).map(|at| at.date_naive()),
+                        hour: time(arrived_at, row).and_then(to_hour),
                     };
                     *counts.entry(group).or_default() += 1;
                 }
@@ -251,6 +251,11 @@ fn time(column: &ArrayRef, row: usize) -> Option<DateTime<Utc>> {
     micros(column, row).and_then(DateTime::from_timestamp_micros)
 }
 
+/// The beginning of the hour.
+fn to_hour(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(at.timestamp() - at.timestamp().rem_euclid(3600), 0)
+}
+
 fn record_at(columns: &[&ArrayRef; 7], row: usize) -> QuarantinedRecord {
     let [dataset, reason, detail, source, position, arrived_at, raw] = columns;
     let raw = if raw.is_valid(row) { raw.as_binary::<i32>().value(row) } else { &[] };
@@ -301,7 +306,7 @@ mod tests {
         let wrong = QuarantineGroup {
             dataset: Some("visit".to_owned()),
             reason: "wrong_type".to_owned(),
-            day: NaiveDate::from_ymd_opt(2022, 10, 19),
+            hour: Some("2022-10-19T11:00:00Z".parse().unwrap()),
         };
         assert_eq!((counts[&wrong], counts.values().sum::<u64>()), (3, 4), "{counts:?}");
         let newest = lake.list_quarantined(&broken, |_| true, 3).await.unwrap();

@@ -33,9 +33,11 @@
 //!         seconds: Some(0.02),
 //!         outcome: Outcome::Answer(answer),
 //!         history: Vec::new(),
+//!         parquet: None,
 //!     }],
 //!     state: State::default(),
 //!     objective_seconds: None,
+//!     contracts: None,
 //!     records: None,
 //!     served: None,
 //! });
@@ -53,7 +55,8 @@ mod svg;
 pub use format::{format_age, group_digits, show_controls};
 pub use header::{ChartKind, ChartSpec, Header};
 pub use model::{
-    Answer, CommitState, DatasetState, Outcome, Panel, PastAnswer, Report, Run, Served, State, Waiting,
+    Activity, Answer, CommitState, CostEstimate, DatasetState, Maintenance, Outcome, Panel, PastAnswer,
+    Period, Report, Run, Served, State, Waiting,
 };
 pub use page::{content_security_policy, render, sign_in};
 pub use plot::measure_column;

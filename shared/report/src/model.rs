@@ -25,6 +25,8 @@ pub struct Report {
     pub state: State,
     /// Freshness objective: seconds after which a record should be in its table; none if there is none.
     pub objective_seconds: Option<u32>,
+    /// The folder of the contracts, if they are not those of the lake or of the program. Commands name it.
+    pub contracts: Option<String>,
     /// The newest quarantined records, if the reader may see them.
     pub records: Option<Answer>,
     /// What a page that a server answers with has beyond a file.
@@ -69,6 +71,8 @@ pub struct Panel {
     pub outcome: Outcome,
     /// The result in earlier runs and this one, oldest first.
     pub history: Vec<PastAnswer>,
+    /// The rows as a Parquet file, for a page without a server. A page has it if it is small enough.
+    pub parquet: Option<Vec<u8>>,
 }
 
 /// What is known of a result in one run.
@@ -124,6 +128,12 @@ pub struct State {
     /// When a batch of records landed last; none if none ever did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landed_at: Option<DateTime<Utc>>,
+    /// Shards of streams, and partitions of topics, of which records landed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shards: u64,
+    /// What the stack costs, if records landed through one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostEstimate>,
     /// Why the quarantine cannot be read, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine_problem: Option<String>,
@@ -152,6 +162,9 @@ pub struct DatasetState {
     /// The same records by day of arrival, as `2022-10-19`, and reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub quarantined_by_day: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What the newest commits did; none without commits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
     /// Why the table cannot be read, if so. Its figures are then unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -181,6 +194,123 @@ pub struct CommitState {
     pub inserted: Option<u64>,
     /// Rows that the table had already, if pinlake committed it.
     pub duplicates: Option<u64>,
+}
+
+/// What the newest commits of a table did, of at most 31 days.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Activity {
+    /// Number of commits that were read.
+    pub commits: u64,
+    /// When the oldest of them was made.
+    pub since: DateTime<Utc>,
+    /// Whether there are earlier ones that were not read.
+    pub is_truncated: bool,
+    /// Length of a period: an hour or a day.
+    pub period_seconds: u32,
+    /// What happened, oldest first. A period in which nothing happened is missing.
+    pub periods: Vec<Period>,
+    /// What maintained the table.
+    pub maintenance: Maintenance,
+}
+
+/// What became of the records of a dataset in an hour or a day (UTC). The numbers are those that the commits record.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Period {
+    /// Its beginning.
+    pub from: DateTime<Utc>,
+    /// Number of commits.
+    pub commits: u64,
+    /// Records that match their contract, as often as they were delivered.
+    pub read: u64,
+    /// Rows that were new in the table.
+    pub inserted: u64,
+    /// Rows that took the place of rows with fewer columns, or of earlier records.
+    pub superseded: u64,
+    /// Rows that the table had before.
+    pub duplicates: u64,
+    /// Rows of records that are earlier than the table's.
+    pub outdated: u64,
+    /// Rows that deleted a row, or keep an earlier record out.
+    pub deleted: u64,
+    /// Records that arrived in it and are in quarantine, without those that are resolved.
+    pub quarantined: u64,
+}
+
+impl Period {
+    /// The share of the records that is in quarantine; none without records.
+    pub fn share_quarantined(&self) -> Option<f64> {
+        let all = self.read + self.quarantined;
+        (all > 0).then(|| self.quarantined as f64 / all as f64)
+    }
+
+    /// Adds the numbers of another period.
+    pub fn add(&mut self, other: &Period) {
+        self.commits += other.commits;
+        self.read += other.read;
+        self.inserted += other.inserted;
+        self.superseded += other.superseded;
+        self.duplicates += other.duplicates;
+        self.outdated += other.outdated;
+        self.deleted += other.deleted;
+        self.quarantined += other.quarantined;
+    }
+}
+
+impl Activity {
+    /// Whether the commits of a period were all read.
+    pub fn is_complete(&self, period: &Period) -> bool {
+        !self.is_truncated || period.from >= self.since
+    }
+}
+
+/// What maintained a table.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// Number of merges.
+    pub merges: u64,
+    /// Data files that they replaced.
+    pub files_replaced: u64,
+    /// Data files that they wrote.
+    pub files_written: u64,
+    /// When the last of them was made.
+    pub last_merge_at: Option<DateTime<Utc>>,
+    /// Version of the newest checkpoint.
+    pub checkpoint_version: Option<u64>,
+}
+
+/// What a stack costs on AWS, estimated by the model of `pinlake cost`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CostEstimate {
+    /// Begin of the month, or the first commit of the lake if that is later.
+    pub since: DateTime<Utc>,
+    /// Records since then.
+    pub records: u64,
+    /// Whether `records` is projected from the newest commits.
+    pub is_projected: bool,
+    /// The workload that is billed: its mean number of records per day.
+    pub records_per_day: f64,
+    /// Mean size of a record as JSON, from the size of the tables.
+    pub bytes_per_record: f64,
+    /// Records per request. The lake does not tell, so it is assumed.
+    pub batch: f64,
+    /// Datasets with records since then.
+    pub datasets: f64,
+    /// Posts (one row in each of three tables) that an analysis reads.
+    pub analysed_posts: f64,
+    /// Cost since `since` in US dollars.
+    pub usd: f64,
+    /// Cost of a month with this workload.
+    pub usd_per_month: f64,
+    /// The same by service of AWS.
+    pub services: BTreeMap<String, f64>,
+    /// Date of the prices.
+    pub prices_of: String,
+    /// Region of the prices.
+    pub region: String,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl State {

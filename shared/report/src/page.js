@@ -1,6 +1,6 @@
 "use strict";
-// Sorts, filters, pages and downloads the tables of the report, and switches its colours. The page is complete without
-// it. It builds elements and sets their text; it never parses HTML. Cells are formatted as src/format.rs does.
+// Sorts, filters, pages and downloads the tables of the report, shows the runs of a result one by one, copies commands, and
+// switches the colours. The page is complete without it. It builds elements and sets their text; it never parses HTML. Cells are formatted as src/format.rs does.
 (() => {
   const PAGE_ROWS = 100;
   const MIN_FILTERED_ROWS = 6;
@@ -51,8 +51,8 @@
     return collator.compare(text(a), text(b));
   };
 
-  const download = (name, type, text) => {
-    const url = URL.createObjectURL(new Blob([text], { type }));
+  const download = (name, type, content) => {
+    const url = URL.createObjectURL(new Blob([content], { type }));
     const link = element("a", { href: url, download: name });
     document.body.append(link);
     link.click();
@@ -71,7 +71,7 @@
   const enhance = (panel) => {
     const block = panel.querySelector("script.data");
     if (!block) return;
-    const name = panel.dataset.result;
+    const name = panel.dataset.result ?? panel.dataset.table;
     // The history of a result has a table too; the rows are first.
     const region = panel.querySelector(".rows");
     const [tools, body] = [panel.querySelector(".tools"), region.querySelector("tbody")];
@@ -168,12 +168,78 @@
     const json = element("button", { type: "button", textContent: "JSON", title: "Download all rows as JSON" });
     json.addEventListener("click", () => download(`${name}.json`, "application/json", block.textContent));
     tools.append(csv, json);
+    const file = panel.querySelector("script.parquet");
+    if (file) {
+      const parquet = element("button", { type: "button", textContent: "Parquet", title: "Download all rows as Parquet" });
+      const decode = () => Uint8Array.from(atob(file.textContent), (letter) => letter.charCodeAt(0));
+      parquet.addEventListener("click", () => download(`${name}.parquet`, file.type, decode()));
+      tools.append(parquet);
+    }
     previous.addEventListener("click", () => { state.page -= 1; show(); });
     next.addEventListener("click", () => { state.page += 1; show(); });
     const more = panel.querySelector(".more");
     if (more) more.replaceWith(pager);
     else region.after(pager);
     showPlace(total);
+  };
+
+  // A slider over the runs of a result. It says what the table has in the run's row, and marks its point in the chart.
+  const slide = (history) => {
+    const heads = [...history.querySelectorAll("thead th")].map((head) => head.textContent);
+    const rows = [...history.querySelectorAll("tbody tr")].reverse();
+    const shown = rows.findIndex((row) => row.ariaCurrent === "true");
+    const input = element("input", { type: "range", min: 0, max: rows.length - 1, step: 1, value: shown < 0 ? rows.length - 1 : shown, ariaLabel: "Run" });
+    const text = element("p", {});
+    const marks = [...history.querySelectorAll(".chart svg")].flatMap((svg) => {
+      const points = svg.querySelector("polyline")?.getAttribute("points").split(" ") ?? [];
+      if (points.length !== rows.length) return [];
+      const mark = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+      mark.setAttribute("class", "mark");
+      mark.setAttribute("r", "6");
+      svg.append(mark);
+      return [{ mark, points: points.map((point) => point.split(",")) }];
+    });
+    const show = () => {
+      const index = Number(input.value);
+      const cells = [...rows[index].cells];
+      const [run, ...parts] = cells.map((cell, place) => (place === 0 || place === cells.length - 1 ? cell.textContent : `${heads[place]} ${cell.textContent}`));
+      const link = cells[0].querySelector("a");
+      rows.forEach((row, place) => row.classList.toggle("selected", place === index));
+      for (const { mark, points } of marks) {
+        mark.setAttribute("cx", points[index][0]);
+        mark.setAttribute("cy", points[index][1]);
+      }
+      input.ariaValueText = `${run}: ${parts.join(", ")}`;
+      text.replaceChildren(element("strong", { textContent: run }), `: ${parts.join(", ")}`);
+      if (link && index !== shown) text.append(" ", element("a", { href: link.href, textContent: "Show this run" }));
+    };
+    input.addEventListener("input", show);
+    show();
+    history.querySelector(".rows").before(element("div", { className: "slider" }, input, text));
+  };
+
+  // Whoever chose a run in a history goes on from there.
+  const reopenHistory = () => {
+    const panel = location.hash && location.search && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const history = panel && panel.querySelector("details.history");
+    if (history) history.open = true;
+  };
+
+  const copy = (place) => {
+    const code = place.querySelector("code");
+    const button = element("button", { type: "button", textContent: "Copy" });
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = "Copied";
+      } catch {
+        // A browser may forbid it, as for pages without encryption.
+        getSelection().selectAllChildren(code);
+        button.textContent = "Selected";
+      }
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+    place.append(button);
   };
 
   const switchColours = () => {
@@ -207,7 +273,7 @@
       const age = Date.now() - at;
       const [size, unit] = age < HOUR ? [age / 60e3, "minute"] : age < 48 * HOUR ? [age / HOUR, "hour"] : [age / (24 * HOUR), "day"];
       const whole = Math.max(0, Math.floor(size));
-      note.textContent = age < 60e3 ? ", just now" : `, ${whole} ${unit}${whole === 1 ? "" : "s"} ago${age > 24 * HOUR ? ": newer rows are not in it" : ""}`;
+      note.textContent = age < 60e3 ? ", just now" : `, ${formatNumber(whole)} ${unit}${whole === 1 ? "" : "s"} ago${age > 24 * HOUR ? ": newer rows are not in it" : ""}`;
       note.className = age > 24 * HOUR ? "stale" : "";
     };
     tell();
@@ -228,5 +294,8 @@
   switchColours();
   tellAge();
   reload();
-  document.querySelectorAll(".panel[data-result]").forEach(enhance);
+  document.querySelectorAll(".panel:is([data-result], [data-table])").forEach(enhance);
+  document.querySelectorAll("details.history").forEach(slide);
+  document.querySelectorAll(".command").forEach(copy);
+  reopenHistory();
 })();

@@ -1,7 +1,12 @@
 //! The page: its head, the panels and the state.
 
+mod command;
+mod cost;
 mod history;
+mod maintenance;
 mod panel;
+mod pipeline;
+mod records;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Results of queries: in memory, as JSON, CSV and text tables, and stored in a lake.
+//! Results of queries: in memory, as JSON, CSV, Parquet and text tables, and stored in a lake.
 //!
 //! [`store`] keeps the results of each run with the SQL and the time of each query, the id of the newest run, and a
 //! bounded history of each result. This crate knows no engine, so a function that only shows results is small.
@@ -20,6 +20,7 @@
 
 mod decimal;
 mod history;
+mod parquet;
 mod render;
 mod results;
 pub mod store;

@@ -15,8 +15,6 @@ use crate::table::Table;
 /// Folder of rebuilds below the table's.
 pub(super) const FOLDER: &str = "_pinlake_rebuild";
 const PROGRESS: &str = "progress.json";
-/// What commits that keep all rows call themselves.
-const MERGE: &str = "OPTIMIZE";
 
 /// The folder of a copy: another one for each form of the table, so that a rebuild only continues one of the same form.
 pub(super) fn name_copy(contract: &Contract) -> String {
@@ -73,9 +71,10 @@ impl Progress {
     pub(super) async fn is_outdated(&self, table: &Table, version: u64) -> Result<bool, LakeError> {
         let Some(since) = self.since else { return Ok(true) };
         for version in since + 1..=version {
-            let keeps_rows = table.read_commit(version).await?.is_some_and(|commit| {
-                commit.files_removed == 0 || commit.operation.as_deref() == Some(MERGE)
-            });
+            let keeps_rows = table
+                .read_commit(version)
+                .await?
+                .is_some_and(|commit| commit.files_removed == 0 || commit.is_merge());
             if !keeps_rows {
                 return Ok(true);
             }

@@ -1,10 +1,13 @@
-//! The history of a result: a sparkline, and a line for each run.
+//! The history of a result: a sparkline, its chart, and a row for each run.
 
+use chrono::SecondsFormat;
 use maud::{Markup, html};
+use serde_json::json;
 
-use super::{run_link, time};
+use super::{encode, run_link, state, time};
 use crate::format::{format_count, format_number, group_digits, show_controls};
-use crate::model::{PastAnswer, Report};
+use crate::header::{ChartKind, ChartSpec};
+use crate::model::{Panel, PastAnswer, Report};
 
 /// Width of a sparkline, in CSS pixels.
 const WIDTH: f64 = 100.0;
@@ -46,8 +49,10 @@ impl<'a> Measure<'a> {
     }
 }
 
-/// Renders the history of a result with these columns; nothing if it has one run.
-pub(super) fn render(report: &Report, columns: &[String], history: &[PastAnswer]) -> Markup {
+/// Renders the history of a result with these columns; nothing if it has one run. `page.js` adds a slider over the runs.
+/// `id` is that of the panel.
+pub(super) fn render(report: &Report, panel: &Panel, columns: &[String], id: &str) -> Markup {
+    let history = &panel.history;
     let (Some(first), Some(last)) = (history.first(), history.last()) else { return html! {} };
     if history.len() < 2 {
         return html! {};
@@ -71,6 +76,7 @@ pub(super) fn render(report: &Report, columns: &[String], history: &[PastAnswer]
                     _ => { "The result changed " (changes) " times." }
                 }
             }
+            (chart(&measure, history, &format!("{id}-history"), &label))
             div.rows.short tabindex="0" role="region" aria-label={ "History of " (name) } {
                 table {
                     thead {
@@ -84,8 +90,8 @@ pub(super) fn render(report: &Report, columns: &[String], history: &[PastAnswer]
                     }
                     tbody {
                         @for (index, past) in history.iter().enumerate().rev() {
-                            tr {
-                                td { (run_of(report, past)) }
+                            tr aria-current=[is_shown(report, past).then_some("true")] {
+                                td { (run_of(report, panel, past)) }
                                 td.n { (measure.text(past)) }
                                 @if measure.column.is_some() { td.n { (group_digits(&past.rows.to_string())) } }
                                 td { (show_controls(&versions(past))) }
@@ -105,7 +111,30 @@ pub(super) fn render(report: &Report, columns: &[String], history: &[PastAnswer]
     }
 }
 
-fn run_of(report: &Report, past: &PastAnswer) -> Markup {
+/// The line of the runs. Several runs of one second are one point.
+fn chart(measure: &Measure<'_>, history: &[PastAnswer], id: &str, label: &str) -> Markup {
+    let rows = history.iter().map(|past| {
+        let run = past
+            .run
+            .at
+            .map_or_else(|| json!(past.run.id), |at| json!(at.to_rfc3339_opts(SecondsFormat::Secs, true)));
+        vec![run, json!(measure.value(past))]
+    });
+    let spec = ChartSpec {
+        kind: ChartKind::Line,
+        x: Some("run".to_owned()),
+        y: vec![measure.name.clone()],
+        ..ChartSpec::default()
+    };
+    state::chart(id, label, &["run", &measure.name], rows.collect(), &spec)
+}
+
+/// Whether the page shows the result of this run.
+fn is_shown(report: &Report, past: &PastAnswer) -> bool {
+    report.served.as_ref().is_some_and(|served| served.run.as_ref() == Some(&past.run.id))
+}
+
+fn run_of(report: &Report, panel: &Panel, past: &PastAnswer) -> Markup {
     let shown = html! {
         @match past.run.at {
             Some(at) => (time(at)),
@@ -113,7 +142,7 @@ fn run_of(report: &Report, past: &PastAnswer) -> Markup {
         }
     };
     match &report.served {
-        Some(_) => html! { a href=(run_link(&past.run.id)) { (shown) } },
+        Some(_) => html! { a href={ (run_link(&past.run.id)) "#result-" (encode(&panel.name)) } { (shown) } },
         None => shown,
     }
 }

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::{encode, history};
-use crate::format::{Kind, format_count, format_seconds, show_controls, to_words};
+use crate::format::{Kind, format_bytes, format_count, format_seconds, show_controls, to_words};
 use crate::header::Header;
 use crate::model::{Answer, Outcome, Panel, Report};
 use crate::plot::{Plot, Table, plot};
@@ -19,6 +21,8 @@ const MAX_BLOCK_BYTES: usize = 16 << 20;
 /// Bytes of all data blocks of a page that a server answers with. A response of Lambda has at most 6 MB, in which quotes
 /// are escaped (Lambda Developer Guide, "Lambda quotas"); people wait for more, too.
 const MAX_SERVED_BYTES: usize = 2 << 20;
+/// Bytes of all Parquet files in a page. They are base64, so the page grows by a third more.
+const MAX_PARQUET_BYTES: usize = 4 << 20;
 /// Rows up to which a table has its full height.
 const SHORT_TABLE_ROWS: usize = 8;
 
@@ -73,6 +77,14 @@ pub(super) fn render_records(records: &Answer) -> Markup {
     }
 }
 
+/// Renders rows that are no result of a query as a table that can be opened.
+pub(super) fn render_table(answer: &Answer, heading: &str) -> Markup {
+    html! {
+        (data_block(answer, MAX_SERVED_BYTES))
+        div.folds { (rows_of(&Table::new(answer), heading, false)) }
+    }
+}
+
 /// The rows for `page.js`, and a notice if they are not all there.
 fn data_block(answer: &Answer, max_bytes: usize) -> Markup {
     let (block, kept) = to_block(answer, max_bytes);
@@ -84,6 +96,23 @@ fn data_block(answer: &Answer, max_bytes: usize) -> Markup {
             }
         }
         script.data type="application/json" data-rows=(kept) { (PreEscaped(block)) }
+    }
+}
+
+/// The rows as a Parquet file for `page.js`, or a notice that it is too large.
+fn parquet_block(report: &Report, panel: &Panel) -> Markup {
+    let limit = MAX_PARQUET_BYTES / report.panels.len().max(1);
+    html! {
+        @match &panel.parquet {
+            None => {}
+            Some(file) if file.len() > limit => {
+                p.muted.small {
+                    "The table has no download as Parquet: the file has " (format_bytes(file.len() as u64)) ", more than the "
+                    (format_bytes(limit as u64)) " that each result of this page may have."
+                }
+            }
+            Some(file) => script.parquet type="application/vnd.apache.parquet" { (PreEscaped(BASE64.encode(file))) },
+        }
     }
 }
 
@@ -128,10 +157,11 @@ fn answered(
             (svg::draw(&chart, id, heading))
             (notes(&remarks))
             (data_block(answer, max_bytes))
+            (parquet_block(report, panel))
         }
         div.folds {
             @if rows > 0 { (rows_of(&table, heading, chart.plot == Plot::None)) }
-            (history::render(report, &answer.columns, &panel.history))
+            (history::render(report, panel, &answer.columns, id))
             (about(panel, header))
         }
         (facts(report, panel, answer))

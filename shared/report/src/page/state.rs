@@ -1,10 +1,9 @@
 //! The state of the lake: its tables and its quarantine.
 
-use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{is_late, panel, time};
+use super::{command, cost, is_late, maintenance, panel, pipeline, records, time};
 use crate::format::{format_age, format_bytes, format_count, group_digits, show_controls};
 use crate::header::{ChartKind, ChartSpec};
 use crate::model::{Answer, DatasetState, Report, State, Waiting};
@@ -17,7 +16,7 @@ pub(super) fn render(report: &Report) -> Markup {
     html! {
         section #state aria-labelledby="state-h" {
             h2 id="state-h" { "State of the lake" }
-            (flow(report))
+            (pipeline::render(report))
             div.panels {
                 article.panel.wide aria-labelledby="tables-h" {
                     h3 id="tables-h" { "What is in each table?" }
@@ -27,52 +26,15 @@ pub(super) fn render(report: &Report) -> Markup {
                         (tables(report))
                     }
                 }
+                (maintenance::render(report))
                 article.panel aria-labelledby="quarantine-h" {
                     h3 id="quarantine-h" { "Which records break their contract?" }
                     (quarantine(report))
                 }
                 (quarantine_by_day(state))
+                (records::render(state))
+                (cost::render(state.cost.as_ref()))
                 @if let Some(records) = &report.records { (panel::render_records(records)) }
-            }
-        }
-    }
-}
-
-/// The parts of the pipeline that leave a trace in the lake, in the order in which a record passes them.
-fn flow(report: &Report) -> Markup {
-    let state = &report.state;
-    let ago = |at: DateTime<Utc>| format!("{} ago", format_age(report.generated_at - at));
-    let waiting = state.datasets.iter().filter_map(|dataset| dataset.waiting.as_ref());
-    let objects: u64 = waiting.map(|waiting| waiting.objects).sum();
-    let rows: u64 = state.datasets.iter().filter_map(|dataset| dataset.rows).sum();
-    let quarantined = state.quarantined();
-    let part = |name: &str, value: String, detail: String, is_late: bool| {
-        html! {
-            span.muted { (name) } " " strong.warning[is_late] { (value) } " " span.muted { (detail) }
-        }
-    };
-    html! {
-        ol.flow aria-label="The way of a record" {
-            @if let Some(at) = state.landed_at {
-                li { (part("Cleaner", "landed a batch".to_owned(), ago(at), false)) }
-            }
-            @match state.waiting_since() {
-                Some(since) => li {
-                    @let age = format_age(report.generated_at - since);
-                    (part("Landing", format_count(objects, "object"), format!("waiting for {age}"), is_late(report, since)))
-                }
-                None => li { (part("Landing", "empty".to_owned(), "nothing waits".to_owned(), false)) }
-            }
-            li {
-                @match state.last_commit_at() {
-                    Some(at) => (part("Tables", format_count(rows, "row"), format!("last commit {}", ago(at)), false)),
-                    None => (part("Tables", "none".to_owned(), "no rows yet".to_owned(), false)),
-                }
-                @if quarantined > 0 { " · " span.warning { (group_digits(&quarantined.to_string())) " quarantined" } }
-            }
-            @if report.served.as_ref().is_none_or(|served| served.run.is_some()) {
-                @let at = report.results_at.unwrap_or(report.generated_at);
-                li { (part("Results", report.panels.len().to_string(), format!("computed {}", ago(at)), false)) }
             }
         }
     }
@@ -87,11 +49,6 @@ fn quarantine_by_day(state: &State) -> Markup {
     let rows = days.iter().flat_map(|(day, reasons)| {
         reasons.iter().map(move |(reason, count)| vec![json!(day), json!(reason), json!(count)])
     });
-    let answer = Answer {
-        columns: ["day", "reason", "records"].map(str::to_owned).to_vec(),
-        rows: rows.collect(),
-        ..Answer::default()
-    };
     let spec = ChartSpec {
         kind: ChartKind::Stacked,
         x: Some("day".to_owned()),
@@ -99,14 +56,29 @@ fn quarantine_by_day(state: &State) -> Markup {
         by: Some("reason".to_owned()),
         ..ChartSpec::default()
     };
-    let chart = plot(&Table::new(&answer), Some(&spec));
     let heading = "When did these records arrive?";
     html! {
         article.panel aria-labelledby="arrival-h" {
             h3 id="arrival-h" { (heading) }
-            (svg::draw(&chart, "arrival", heading))
-            @for note in &chart.notes { p.muted { (note) } }
+            (chart("arrival", heading, &["day", "reason", "records"], rows.collect(), &spec))
         }
+    }
+}
+
+/// A chart of rows that are no result of a query. `id` is unique in the page.
+pub(super) fn chart(
+    id: &str,
+    heading: &str,
+    columns: &[&str],
+    rows: Vec<Vec<Value>>,
+    spec: &ChartSpec,
+) -> Markup {
+    let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+    let answer = Answer { columns, rows, ..Answer::default() };
+    let chart = plot(&Table::new(&answer), Some(spec));
+    html! {
+        (svg::draw(&chart, id, heading))
+        @for note in &chart.notes { p.muted.small { (show_controls(note)) } }
     }
 }
 
@@ -147,7 +119,7 @@ fn row(dataset: &DatasetState, report: &Report) -> Markup {
                 }
                 td.n data-name="Size" { (known(format_bytes(dataset.bytes))) }
                 td.n data-name="Files" { (known(group_digits(&dataset.files.to_string()))) }
-                td.n data-name="Version" { @match dataset.version { Some(version) => (version), None => "–" } }
+                td.n data-name="Version" { @match dataset.version { Some(version) => (group_digits(&version.to_string())), None => "–" } }
                 td data-name="Last commit" {
                     @match &dataset.last_commit {
                         Some(commit) => {
@@ -208,19 +180,38 @@ fn quarantine(report: &Report) -> Markup {
     }
     let names =
         rows.iter().map(|(dataset, reason, count)| vec![json!(format!("{dataset}: {reason}")), json!(count)]);
-    let answer = Answer {
-        columns: vec!["reason".to_owned(), "records".to_owned()],
-        rows: names.collect(),
-        ..Answer::default()
-    };
     let spec = ChartSpec { kind: ChartKind::Bar, top: Some(20), ..ChartSpec::default() };
-    let chart = plot(&Table::new(&answer), Some(&spec));
+    let title = "Quarantined records by dataset and reason";
     html! {
-        (svg::draw(&chart, "quarantine", "Quarantined records by dataset and reason"))
-        @for note in &chart.notes { p.muted { (note) } }
+        (chart("quarantine", title, &["reason", "records"], names.collect(), &spec))
         p.muted.small {
             (format_count(state.quarantined(), "record")) ", without those that a redrive resolved. "
             @if report.records.is_none() { code { "pinlake quarantine show" } " prints them." }
+        }
+        (redrive(report))
+    }
+}
+
+/// The commands that redrive the quarantined records. The page cannot: `docs/decisions/report-redrive.md`.
+fn redrive(report: &Report) -> Markup {
+    let of_datasets = report.state.datasets.iter().filter(|dataset| !dataset.quarantined.is_empty());
+    let names: Vec<&str> = of_datasets.map(|dataset| dataset.dataset.as_str()).collect();
+    let contracts: Vec<&str> =
+        report.contracts.iter().flat_map(|folder| ["--datasets", folder.as_str()]).collect();
+    html! {
+        details.redrive {
+            summary { "Redrive these records" }
+            p {
+                "Fix the contract first, and release it. The command then cleans the records again, and inserts those that match. "
+                "It needs access to the lake, which this page does not have."
+            }
+            @for name in &names {
+                (command::render(&[&["pinlake", "redrive", "--lake", &report.lake, "--dataset", name], &contracts[..]].concat()))
+            }
+            @if names.len() != 1 || !report.state.unrouted.is_empty() {
+                p { "All datasets, and records without one:" }
+                (command::render(&[&["pinlake", "redrive", "--lake", &report.lake], &contracts[..]].concat()))
+            }
         }
     }
 }

@@ -1,7 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Answer, CommitState, DatasetState, PastAnswer, Run, Served, State, Waiting};
+use crate::model::{
+    Activity, Answer, CommitState, CostEstimate, DatasetState, Maintenance, PastAnswer, Period, Run, Served,
+    State, Waiting,
+};
 
 fn answer(columns: &[&str], rows: Value) -> Answer {
     Answer {
@@ -13,7 +16,14 @@ fn answer(columns: &[&str], rows: Value) -> Answer {
 }
 
 fn panel(name: &str, sql: &str, outcome: Outcome) -> Panel {
-    Panel { name: name.to_owned(), sql: sql.to_owned(), seconds: Some(0.0123), outcome, history: Vec::new() }
+    Panel {
+        name: name.to_owned(),
+        sql: sql.to_owned(),
+        seconds: Some(0.0123),
+        outcome,
+        history: Vec::new(),
+        parquet: None,
+    }
 }
 
 fn page(panels: Vec<Panel>, state: State) -> String {
@@ -26,6 +36,7 @@ fn page(panels: Vec<Panel>, state: State) -> String {
         state,
         results_at: None,
         objective_seconds: Some(60),
+        contracts: None,
         records: None,
         served: None,
     })
@@ -193,6 +204,7 @@ fn the_state_tells_figures_and_problems() {
                 quarantined_by_day: ["2022-10-18", "2022-10-19"]
                     .map(|day| (day.to_owned(), [("wrong_type".to_owned(), 4)].into()))
                     .into(),
+                activity: None,
                 problem: None,
             },
             DatasetState {
@@ -205,6 +217,8 @@ fn the_state_tells_figures_and_problems() {
         unrouted: [("no_route".to_owned(), 2)].into(),
         unrouted_by_day: [("2022-10-19".to_owned(), [("no_route".to_owned(), 2)].into())].into(),
         landed_at: Some(at),
+        shards: 2,
+        cost: None,
         quarantine_problem: None,
     };
     assert_eq!((state.quarantined(), state.last_commit_at()), (11, Some(at)));
@@ -230,6 +244,156 @@ fn the_state_tells_figures_and_problems() {
     assert!(!page.contains("This lake has no rows yet"));
 }
 
+fn period(day: u32, read: u64, quarantined: u64) -> Period {
+    Period {
+        from: format!("2022-10-{day:02}T00:00:00Z").parse().unwrap(),
+        commits: 1,
+        read,
+        inserted: read.saturating_sub(1),
+        duplicates: read.min(1),
+        quarantined,
+        ..Period::default()
+    }
+}
+
+fn active(dataset: &str, is_truncated: bool, periods: Vec<Period>) -> DatasetState {
+    let since = "2022-10-17T08:00:00Z".parse().unwrap();
+    let maintenance = Maintenance {
+        merges: 2,
+        files_replaced: 70,
+        files_written: 2,
+        last_merge_at: Some("2022-10-19T11:00:00Z".parse().unwrap()),
+        checkpoint_version: Some(1050),
+    };
+    DatasetState {
+        dataset: dataset.to_owned(),
+        version: Some(1057),
+        rows: Some(5000),
+        quarantined: [("wrong_type".to_owned(), 5)].into(),
+        activity: Some(Activity {
+            commits: 500,
+            since,
+            is_truncated,
+            period_seconds: 86_400,
+            periods,
+            maintenance,
+        }),
+        ..DatasetState::default()
+    }
+}
+
+#[test]
+fn what_became_of_the_records_is_told_by_day() {
+    let periods = vec![period(17, 5, 5), period(18, 995, 5), period(19, 12_345, 0)];
+    let state = State {
+        datasets: vec![active("geo", true, periods.clone()), active("pin", false, periods)],
+        ..State::default()
+    };
+    let page = page(Vec::new(), state);
+    for part in [
+        "Which share of the records breaks its contract?",
+        "20 records of the last 31 days.",
+        "2022-10-18, geo: 0.5",
+        "2022-10-17, pin: 50",
+        "pin, inserted: 13,342",
+        "geo: the newest 500 commits, since 2022-10-17 08:00 UTC",
+        "over 500",
+        "2 merges: 70 files became 2",
+        "version 1,050",
+        "7 later versions",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("2022-10-17, geo"), "an incomplete day has no share");
+    let block: Value = serde_json::from_str(scripts(&page)[0]).unwrap();
+    let columns =
+        ["dataset", "from", "accepted", "inserted", "duplicates", "superseded", "outdated", "deleted"];
+    assert_eq!(block["columns"], json!([&columns[..], &["quarantined", "% quarantined"]].concat()));
+    assert_eq!(block["rows"][1], json!(["geo", "2022-10-18T00:00:00Z", 995, 994, 1, 0, 0, 0, 5, 0.5]));
+    assert_eq!(block["rows"][2][9], Value::Null);
+}
+
+#[test]
+fn the_cost_is_an_estimate_with_its_command() {
+    let cost = CostEstimate {
+        since: "2022-10-01T00:00:00Z".parse().unwrap(),
+        records: 1_234_567,
+        is_projected: true,
+        records_per_day: 66_733.0,
+        bytes_per_record: 812.0,
+        batch: 500.0,
+        datasets: 3.0,
+        analysed_posts: 400_000.0,
+        usd: 1018.2,
+        usd_per_month: 2030.456,
+        services: [("Kinesis".to_owned(), 25.551), ("Lambda".to_owned(), 2004.91)].into(),
+        prices_of: "2026-11-28".to_owned(),
+        region: "us-east-1".to_owned(),
+    };
+    let page = page(Vec::new(), State { cost: Some(cost), ..State::default() });
+    for part in [
+        "$1,018.20",
+        "$2,030.46",
+        "not a bill",
+        "1,234,567 records came since then, projected from the newest commits",
+        "2,004.91",
+        "<span>--records-per-day</span> <span>66733</span>",
+        "<span>--analysed-posts</span> <span>400000</span>",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn the_pipeline_tells_what_the_lake_knows() {
+    let conditions = |page: &str| -> Vec<String> {
+        let parts = page.split_once("class=\"pipeline\"").unwrap().1.split_once("</ol>").unwrap().0;
+        parts.split("<li class=\"").skip(1).map(|part| part.split('"').next().unwrap().to_owned()).collect()
+    };
+    let unknown = ["unknown", "unknown", "unknown", "ok", "unknown", "unknown", "ok"];
+    assert_eq!(conditions(&page(Vec::new(), State::default())), unknown);
+    let at = "2022-10-19T11:58:00Z".parse().unwrap();
+    let waiting = Some(Waiting { objects: 3, bytes: 1, since: at, is_lower_limit: false });
+    let late = DatasetState { dataset: "geo".to_owned(), waiting, ..DatasetState::default() };
+    let broken = DatasetState { problem: Some("broken".to_owned()), ..DatasetState::default() };
+    let state = State { datasets: vec![late, broken], landed_at: Some(at), shards: 2, ..State::default() };
+    let page = page(Vec::new(), state);
+    assert_eq!(conditions(&page), ["unknown", "unknown", "ok", "late", "late", "failed", "ok"]);
+    for part in ["2 shards", "rows wait for 2 minutes", "1 table cannot be read"] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn commands_redrive_each_dataset() {
+    let state = State {
+        datasets: vec![active("geo", false, Vec::new())],
+        unrouted: [("no_route".to_owned(), 1)].into(),
+        ..State::default()
+    };
+    let page = page(Vec::new(), state);
+    assert!(
+        page.contains("<span>'/tmp/\\u{202e}ekal'</span> <span>--dataset</span> <span>geo</span></code>"),
+        "{page}"
+    );
+    assert!(page.contains("All datasets, and records without one:"));
+}
+
+#[test]
+fn a_small_parquet_file_is_in_the_page_and_a_large_one_is_named() {
+    let with_file = |bytes: usize| {
+        let outcome = Outcome::Answer(answer(&["n"], json!([[1]])));
+        page(
+            vec![Panel { parquet: Some(vec![7; bytes]), ..panel("a", "SELECT 1", outcome) }],
+            State::default(),
+        )
+    };
+    assert!(with_file(3).contains("type=\"application/vnd.apache.parquet\">BwcH</script>"));
+    let large = with_file((4 << 20) + 1);
+    assert!(!large.contains("application/vnd.apache.parquet") && large.len() < 200_000);
+    assert!(large.contains("the file has 4.2 MB, more than the 4.2 MB"), "{large}");
+}
+
 fn past(hour: u32, value: i64, digest: &str) -> PastAnswer {
     let at = format!("2022-10-19T{hour:02}:00:00Z").parse().unwrap();
     PastAnswer {
@@ -252,6 +416,7 @@ fn report_with(history: Vec<PastAnswer>, served: Option<Served>) -> String {
         state: State::default(),
         results_at: None,
         objective_seconds: None,
+        contracts: None,
         records: served.as_ref().map(|_| answer(&["raw"], json!([["<b>"]]))),
         served,
     })
@@ -270,8 +435,8 @@ fn a_history_has_a_line_and_every_run() {
     ] {
         assert!(page.contains(part), "{part}");
     }
-    assert!(!page.contains("?run=") && !page.contains(".parquet"), "a file has no server");
-    assert!(!report_with(history[..1].to_vec(), None).contains("History"));
+    assert!(!page.contains("?run=") && !page.contains("v1/results/"), "a file has no server");
+    assert!(!report_with(history[..1].to_vec(), None).contains("History, "));
     let unknown = PastAnswer { largest: Default::default(), ..past(12, 0, "c") };
     assert!(report_with([history, vec![unknown]].concat(), None).contains("rows in 4 runs, from 1 to 1"));
 }
@@ -285,6 +450,7 @@ fn a_served_page_links_to_other_runs_and_to_files() {
         "data-reload=\"300\"",
         "href=\"?run=20221019T100000Z-%3C\">earlier run",
         "v1/results/total.parquet?run=20221019T110000Z-%3C",
+        "href=\"?run=20221019T090000Z-%3C#result-total\"",
         "all 3 runs",
         "What do the newest of these records look like?",
         "&lt;b&gt;",

@@ -1,14 +1,15 @@
 //! What the functions use per request, record and commit, from `measured.toml`.
 
+#![allow(missing_docs, reason = "measured.toml, which is their documentation, has the same names")]
+
 use serde::Deserialize;
 
-use crate::error::CliError;
+use crate::FiguresError;
 
 /// CPU times, bytes and waits. The file says how each was found.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "measured.toml, which is their documentation, has the same names")]
-pub(super) struct Measured {
+pub struct Measured {
     pub measured: String,
     pub ingest: Ingest,
     pub cleaner: Cleaner,
@@ -21,7 +22,7 @@ pub(super) struct Measured {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Ingest {
+pub struct Ingest {
     pub cpu_ms_per_request: f64,
     pub cpu_ms_per_mb: f64,
     pub log_bytes: f64,
@@ -30,7 +31,7 @@ pub(super) struct Ingest {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Cleaner {
+pub struct Cleaner {
     pub cpu_ms_per_invocation: f64,
     pub cpu_ms_per_mb: f64,
     pub log_bytes: f64,
@@ -40,7 +41,7 @@ pub(super) struct Cleaner {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Compactor {
+pub struct Compactor {
     pub cpu_ms_per_commit: f64,
     pub cpu_ms_per_mb: f64,
     pub log_bytes: f64,
@@ -52,7 +53,7 @@ pub(super) struct Compactor {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Analysis {
+pub struct Analysis {
     pub cpu_ms_per_run: f64,
     pub cpu_ms_per_million_posts: f64,
     pub results: f64,
@@ -63,7 +64,7 @@ pub(super) struct Analysis {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Stored {
+pub struct Stored {
     pub raw_per_byte: f64,
     pub table_per_byte: f64,
     pub key_bytes_per_record: f64,
@@ -71,7 +72,7 @@ pub(super) struct Stored {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Waits {
+pub struct Waits {
     pub kinesis_put: f64,
     pub s3_put: f64,
     pub s3_get: f64,
@@ -81,7 +82,7 @@ pub(super) struct Waits {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fixed {
+pub struct Fixed {
     pub metrics: f64,
     pub idle_metrics: f64,
     pub alarms: f64,
@@ -92,8 +93,11 @@ pub(super) struct Fixed {
 
 impl Measured {
     /// The built-in figures.
-    pub(super) fn built_in() -> Result<Measured, CliError> {
-        super::built_in::parse_built_in("figures", include_str!("measured.toml"))
+    ///
+    /// # Errors
+    /// If `measured.toml` is invalid, which is a bug.
+    pub fn built_in() -> Result<Measured, FiguresError> {
+        crate::parse("figures", "measured.toml", include_str!("measured.toml"))
     }
 }
 

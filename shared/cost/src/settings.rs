@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// A configuration of the pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Settings {
+pub struct Settings {
     /// The name of the column.
     pub name: &'static str,
     /// `CleanerWindowSeconds`.
@@ -27,7 +27,8 @@ pub(super) struct Settings {
 
 /// `MemorySize` of the functions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Memory {
+#[allow(missing_docs, reason = "the names of the functions say it")]
+pub struct Memory {
     pub ingest: f64,
     pub cleaner: f64,
     pub compactor: f64,
@@ -39,7 +40,7 @@ const TEMPLATE: Memory = Memory { ingest: 512.0, cleaner: 1024.0, compactor: 204
 
 impl Settings {
     /// The settings of the template, with windows for a freshness in seconds.
-    pub(super) fn default_for(freshness: f64) -> Settings {
+    pub fn default_for(freshness: f64) -> Settings {
         Settings {
             name: "default",
             // Half of the time is for the stream and a third for landing (60 s: 30 and 20 as in the template).
@@ -55,7 +56,7 @@ impl Settings {
     }
 
     /// The columns of a bill: the template with windows for `freshness`, and with `Freshness` set to `economy` and `fast`.
-    pub(super) fn columns(freshness: f64) -> [Settings; 3] {
+    pub fn columns(freshness: f64) -> [Settings; 3] {
         let default = Settings::default_for(freshness);
         let economy =
             Settings { name: "economy", cleaner_window: 300.0, compactor_window: 300.0, ..default.clone() };

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::measured::Measured;
-use super::prices::Prices;
-use super::settings::Settings;
+use crate::measured::Measured;
+use crate::prices::Prices;
+use crate::settings::Settings;
 
 const BYTES_PER_GB: f64 = 1e9;
 /// The gigabyte of Firehose and CloudWatch Logs.
@@ -20,35 +20,61 @@ const SQS_BATCH: f64 = 10.0;
 
 /// The incoming records.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Workload {
+pub struct Workload {
+    /// Mean of the records per second.
     pub records_per_second: f64,
+    /// Size of a record as JSON.
     pub bytes_per_record: f64,
+    /// Records per request.
     pub batch: f64,
+    /// Number of datasets.
     pub datasets: f64,
+    /// Posts (one row in each of three tables) that an analysis reads.
     pub analysed_posts: f64,
 }
 
+impl Default for Workload {
+    /// A million records of 1,000 bytes a day, 500 per request.
+    fn default() -> Workload {
+        let records_per_second = 1e6 / 86_400.0;
+        Workload {
+            records_per_second,
+            bytes_per_record: 1000.0,
+            batch: 500.0,
+            datasets: 3.0,
+            analysed_posts: 1e6,
+        }
+    }
+}
+
 impl Workload {
-    pub(super) fn records_per_month(&self, prices: &Prices) -> f64 {
+    /// Records in a month of [`Prices::hours_per_month`].
+    pub fn records_per_month(&self, prices: &Prices) -> f64 {
         self.records_per_second * prices.hours_per_month * SECONDS_PER_HOUR
     }
 }
 
 /// A line of a bill.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Line {
+pub struct Line {
+    /// The service of AWS.
     pub service: &'static str,
+    /// What is billed.
     pub what: Cow<'static, str>,
     /// Quantity per month.
     pub quantity: f64,
+    /// Its cost in US dollars.
     pub usd_per_month: f64,
 }
 
 /// The bill of a month.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Bill {
+pub struct Bill {
+    /// One line for each kind of use.
     pub lines: Vec<Line>,
+    /// Shards of the stream.
     pub shards: f64,
+    /// Records in the month.
     pub records_per_month: f64,
     /// Events per second; only for pinlake.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,12 +83,12 @@ pub(super) struct Bill {
 
 impl Bill {
     /// The total.
-    pub(super) fn usd_per_month(&self) -> f64 {
+    pub fn usd_per_month(&self) -> f64 {
         self.lines.iter().map(|line| line.usd_per_month).sum()
     }
 
     /// The cost of the shards, which does not depend on the records.
-    pub(super) fn usd_of_shards(&self) -> f64 {
+    pub fn usd_of_shards(&self) -> f64 {
         self.lines
             .iter()
             .filter(|line| line.what.starts_with("shard-hours"))
@@ -71,17 +97,17 @@ impl Bill {
     }
 
     /// The cost without the shards.
-    pub(super) fn usd_above_shards(&self) -> f64 {
+    pub fn usd_above_shards(&self) -> f64 {
         self.usd_per_month() - self.usd_of_shards()
     }
 
     /// Converts USD per month to USD per million records; `None` without records.
-    pub(super) fn per_million(&self, usd: f64) -> Option<f64> {
+    pub fn per_million(&self, usd: f64) -> Option<f64> {
         (self.records_per_month > 0.0).then(|| usd / self.records_per_month * 1e6)
     }
 
     /// Calculates the bill of pinlake for `workload` under `settings`.
-    pub(super) fn for_pinlake(
+    pub fn for_pinlake(
         workload: &Workload,
         settings: &Settings,
         prices: &Prices,
@@ -167,7 +193,7 @@ impl Bill {
     }
 
     /// Calculates the bill of Firehose with conversion to Parquet, without its producer.
-    pub(super) fn for_firehose(workload: &Workload, prices: &Prices) -> Bill {
+    pub fn for_firehose(workload: &Workload, prices: &Prices) -> Bill {
         let firehose = &prices.firehose;
         let records = workload.records_per_month(prices);
         let billed = (workload.bytes_per_record / firehose.round_up_bytes).ceil() * firehose.round_up_bytes;
@@ -192,7 +218,7 @@ impl Bill {
 
 /// Events per second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Flow {
+pub struct Flow {
     requests: f64,
     /// Kinesis records, and the units in which they are billed.
     stream_records: f64,

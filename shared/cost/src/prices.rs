@@ -1,17 +1,17 @@
 //! Published prices, from `prices.toml`.
 
+#![allow(missing_docs, reason = "prices.toml, which is their documentation, has the same names")]
+
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::error::CliError;
+use crate::FiguresError;
 
 /// Prices in US dollars. The file describes each.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "prices.toml, which is their documentation, has the same names")]
-pub(super) struct Prices {
+pub struct Prices {
     pub as_of: String,
     pub region: String,
     pub hours_per_month: f64,
@@ -30,14 +30,14 @@ pub(super) struct Prices {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Lambda {
+pub struct Lambda {
     pub per_million_requests: f64,
     pub per_gb_second: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Kinesis {
+pub struct Kinesis {
     pub per_shard_hour: f64,
     pub per_shard_hour_beyond_a_day: f64,
     pub per_million_units: f64,
@@ -48,14 +48,14 @@ pub(super) struct Kinesis {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Kms {
+pub struct Kms {
     pub per_10_000_requests: f64,
     pub stream_requests_per_hour: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct S3 {
+pub struct S3 {
     pub per_1_000_puts_and_lists: f64,
     pub per_1_000_gets: f64,
     pub per_gb_month: f64,
@@ -63,20 +63,20 @@ pub(super) struct S3 {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Sqs {
+pub struct Sqs {
     pub per_million_requests: f64,
     pub idle_polls_per_hour: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DynamoDb {
+pub struct DynamoDb {
     pub per_million_write_units: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CloudWatch {
+pub struct CloudWatch {
     pub per_gb_logs: f64,
     pub per_metric_month: f64,
     pub per_alarm_month: f64,
@@ -84,13 +84,13 @@ pub(super) struct CloudWatch {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Transfer {
+pub struct Transfer {
     pub per_gb_out: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Firehose {
+pub struct Firehose {
     pub per_gb_in: f64,
     pub per_gb_converted: f64,
     pub round_up_bytes: f64,
@@ -98,31 +98,32 @@ pub(super) struct Firehose {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ApiGateway {
+pub struct ApiGateway {
     pub per_million_requests: f64,
 }
 
 /// A server that runs all the time.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Server {
+pub struct Server {
     pub what: String,
     pub per_hour: f64,
 }
 
 impl Prices {
     /// The built-in prices.
-    pub(super) fn built_in() -> Result<Prices, CliError> {
-        super::built_in::parse_built_in("prices", include_str!("prices.toml"))
+    ///
+    /// # Errors
+    /// If `prices.toml` is invalid, which is a bug.
+    pub fn built_in() -> Result<Prices, FiguresError> {
+        Prices::parse(include_str!("prices.toml"))
     }
 
-    /// Prices from a file.
-    pub(super) fn from_file(file: &Path) -> Result<Prices, CliError> {
-        let unusable = || format!("cannot use the prices in {}", file.display());
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| CliError::usage(unusable(), "check the name of the file").caused_by(error))?;
-        toml::from_str(&text).map_err(|error| {
-            CliError::usage(unusable(), "use the format of cli/src/cost/prices.toml").caused_by(error)
-        })
+    /// Prices in the format of `prices.toml`.
+    ///
+    /// # Errors
+    /// If the text has another format.
+    pub fn parse(text: &str) -> Result<Prices, FiguresError> {
+        crate::parse("prices", "prices.toml", text)
     }
 }
