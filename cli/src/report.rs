@@ -139,7 +139,7 @@ async fn write_report(
         panels,
         state,
         objective_seconds: None,
-        contracts: args.datasets.as_ref().map(|folder| folder.display().to_string()),
+        contracts: args.datasets.as_deref().map(|folder| folder.display().to_string()),
         records: None,
         served: None,
     };

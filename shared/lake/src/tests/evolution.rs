@@ -258,7 +258,8 @@ async fn a_record_is_not_in_quarantine_beside_its_row_of_an_earlier_epoch() {
 #[tokio::test]
 async fn records_are_known_after_a_rule_of_their_key_has_changed() {
     let home = "{\"visitor\":1,\"page\":\"NA\",\"url\":\"u\"}";
-    let cases: [(&str, &str, &[&str], [u64; 4], &[&str]); 6] = [
+    type Case = (&'static str, &'static str, &'static [&'static str], [u64; 4], &'static [&'static str]);
+    let cases: [Case; 6] = [
         ("", "null = [\"NA\"]", &["1 NA"], [2, 1, 0, 1], &["1 NA", "2 b"]),
         ("null = [\"NA\"]", "", &["1 "], [2, 1, 1, 0], &["1 NA", "2 b"]),
         ("", "from = [\"url\", \"page\"]", &["1 NA"], [2, 1, 0, 1], &["1 NA", "2 b"]),
