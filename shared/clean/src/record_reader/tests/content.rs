@@ -99,7 +99,7 @@ fn archives_of_one_file_are_read() {
     let mut damaged = zip(&[("t.csv", b"a\n1\n")]);
     // Its header has 30 bytes and the name.
     damaged[37] = b'2';
-    let damaged = RecordReader::from_bytes("x.zip", damaged.into(), Limits::default());
+    let damaged = RecordReader::from_bytes("x.zip", damaged.into(), ReadLimits::default());
     let error = damaged.and_then(read_rest).expect_err("damaged").to_string();
     assert!(error.contains("checksum"), "{error}");
     let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
