@@ -513,8 +513,15 @@ mod tests {
         );
         // A field that a new column reads is no longer among the others.
         let (old, new) = (contract("rest = \"others\"", VISIT), contract("rest = \"others\"", &added));
-        assert_eq!(compare_contracts(&old, &new).iter().map(|change| change.class).max(), Some(Rebuild));
+        assert_eq!(compare_contracts(&old, &new).iter().map(|change| change.class).max(), Some(Compatible));
         assert_eq!(columns_added_to_keys(&old, &new), None);
+        // The latest record is found by the identity that the present contract computes.
+        let latest = |zone: &str| {
+            let latest = "identity = [\"visitor\", \"at\"]\nkeep = { latest_by = [\"page\"] }";
+            contract(latest, &format!("{timed}{zone}\n"))
+        };
+        let changes = compare_contracts(&latest(""), &latest("zone = \"Asia/Tokyo\""));
+        assert_eq!(changes.iter().map(|change| change.class).max(), Some(Rebuild), "{changes:?}");
         let (old, new) = (contract(ROW, VISIT), contract(BY_VISITOR, VISIT));
         assert_eq!(compare_contracts(&old, &new)[0].class, Rebuild);
         assert_eq!(columns_added_to_keys(&old, &new), None);
