@@ -51,7 +51,9 @@ fn write() -> std::io::Result<()> {
         }
     }
     for (how, record) in RECORDS.iter().enumerate() {
-        let document = format!("{{\"v\":1,\"r\":[{{\"s\":[{record}, 7]}},{{\"x\":{record}}},{{\"s\":null}}]}}\n{record}");
+        let document = format!(
+            "{{\"v\":1,\"r\":[{{\"s\":[{record}, 7]}},{{\"x\":{record}}},{{\"s\":null}}]}}\n{record}"
+        );
         write("document", format!("{how}"), None, document.as_bytes())?;
         let kafka = format!("{{\"records\":[{{\"value\":{record}}}]}}");
         let kinesis = format!("{{\"StreamName\":\"s\",\"Data\":{record},\"PartitionKey\":\"partition-1\"}}");
