@@ -159,9 +159,9 @@ pub fn columns_added_to_keys(old: &Contract, new: &Contract) -> Option<Vec<Strin
 /// The number of contracts of [`select_contracts_with_own_keys`].
 const MAX_CONTRACTS_WITH_OWN_KEYS: usize = 8;
 
-/// The contracts of the dataset of `contract` under which a record has to be cleaned as well, the newest first, each with its catalog: see
-/// [`has_key_of_its_own`]. `catalogs` are in the order of their use. At most the newest eight: a table with rows of older ones takes no rows until
-/// it is rebuilt.
+/// The contracts of the dataset of `contract` under which a record has to be cleaned as well, because its key there cannot be computed from its
+/// row: columns of the key have other rules, or are gone. The newest comes first, each with its catalog. `catalogs` are in the order of their use.
+/// At most the newest eight: a table with rows of older ones takes no rows until it is rebuilt.
 pub fn select_contracts_with_own_keys<'a>(
     contract: &Contract,
     catalogs: &'a [Arc<Catalog>],
