@@ -58,7 +58,7 @@ type = "float64"
 name = "day"
 type = "date"
 """
-QUERIES = {
+HOSTILE_QUERIES = {
     "hostile_bars": "-- <b>Which page</b> </script><script>alert(2)</script>?\n--\n-- page  <i>its name</i>\n--\n"
     "-- title: <img src=x onerror=alert(3)>\n-- section: <s>Hostile</s>\n"
     'SELECT page AS "<u>page", SUM(seconds) AS seconds FROM visit GROUP BY page',
@@ -519,7 +519,7 @@ def main(pinlake: str, function: str, chromium: str, work: Path) -> None:
         page = check.report("report", work / "lake")
 
         (work / "contracts" / "visit.toml").write_text(CONTRACT, "utf-8")
-        for name, sql in QUERIES.items():
+        for name, sql in HOSTILE_QUERIES.items():
             (work / "queries" / f"{name}.sql").write_text(sql, "utf-8")
         rows = [
             {
