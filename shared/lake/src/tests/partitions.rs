@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pinlake_clean::CleanedRows;
 use pinlake_schema::Catalog;
 
@@ -136,6 +139,30 @@ async fn a_later_record_moves_its_row_to_another_partition() {
         files(&lake, &catalog).await.into_iter().map(|file| file.partition["day"].clone()).collect();
     let count = |day: Option<&str>| days.iter().filter(|own| own.as_deref() == day).count();
     assert_eq!((count(Some("2024-01-01")), count(Some("2024-01-02")), count(None)), (1, 2, 1));
+}
+
+#[tokio::test]
+async fn rows_of_a_file_are_sorted_by_the_columns_of_a_cluster() {
+    let store = Arc::new(InMemory::new());
+    let lake = Lake::new(store.clone(), env(1));
+    let text = "name = \"visit\"\nversion = 1\ncluster_by = [\"page\", \"id\"]\n\
+                [[column]]\nname = \"id\"\ntype = \"int64\"\n[[column]]\nname = \"page\"\ntype = \"string\"\n";
+    let catalog = Arc::new(Catalog::from_files([("visit.toml".to_owned(), text.to_owned())]).unwrap());
+    let records =
+        [r#"{"id":3,"page":"b"}"#, r#"{"id":1,"page":"b"}"#, r#"{"id":2,"page":"a"}"#, r#"{"id":9}"#];
+    push(&lake, &catalog, &records[..2]).await.unwrap();
+    push(&lake, &catalog, &records[2..]).await.unwrap();
+    let table = lake.table(catalog.contract("visit").unwrap());
+    assert_eq!(table.merge_small_files(2).await.unwrap(), 2);
+    let file = table.data_files().await.unwrap().remove(0);
+    let rows = table.read_file(&file).await.unwrap().remove(0);
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().values(), &[9, 2, 1, 3], "null is the first page");
+    assert_eq!(push(&lake, &catalog, &records).await.unwrap().duplicates, 4);
+    // Texts have statistics in the file if it is sorted by them.
+    let path = table.pin().await.unwrap().files.remove(0).path;
+    let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+    let file = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    assert!(file.metadata().row_group(0).column(1).statistics().is_some());
 }
 
 #[tokio::test]
