@@ -1,6 +1,7 @@
 //! The keys that records have under other contracts of their dataset, by which a table knows rows from before or after a change of rules.
 //!
-//! A record is cleaned under the catalog of each such contract as a whole, so that it has the key with which it was inserted then.
+//! A record is cleaned under each such contract alone: under the other datasets of that catalog it may have been ambiguous or another
+//! dataset's, while its row was inserted under a catalog with the same contract.
 
 use std::sync::Arc;
 
@@ -18,16 +19,14 @@ const MAX_BUFFERED_BYTES: usize = 1 << 20;
 /// Cleans records under other contracts.
 #[derive(Debug)]
 pub(crate) struct OtherContracts {
-    /// A cleaner for each catalog with one of the contracts.
-    cleaners: Vec<(Arc<Catalog>, RecordCleaner)>,
     /// For each contract of the present catalog, the other ones of its dataset.
     by_dataset: Vec<Vec<OtherContract>>,
 }
 
 #[derive(Debug)]
 struct OtherContract {
-    /// Index in [`OtherContracts::cleaners`].
-    cleaner: usize,
+    /// For records of this dataset alone.
+    cleaner: RecordCleaner,
     contract: Arc<Contract>,
     /// Whether the present contract is the earlier one: a function that is not replaced yet, or a rollback.
     is_later: bool,
@@ -51,31 +50,25 @@ impl OtherContracts {
         catalogs: &[Arc<Catalog>],
         arrived_at: DateTime<Utc>,
     ) -> Option<Self> {
-        let mut others = Self { cleaners: Vec::new(), by_dataset: Vec::new() };
-        for contract in catalog.contracts() {
+        let list = |contract: &Arc<Contract>| {
             let selected = select_contracts_with_own_keys(contract, catalogs);
-            let own = selected.into_iter().map(|(catalog, other)| OtherContract {
-                cleaner: others.find_cleaner(catalog, arrived_at),
-                contract: other.clone(),
-                is_later: other.version > contract.version,
-                columns: contract
-                    .columns
-                    .iter()
-                    .map(|column| other.columns.iter().position(|own| own.name == column.name))
-                    .collect(),
+            let own = selected.into_iter().filter_map(|(catalog, other)| {
+                let alone = Arc::new(catalog.with_only(&other.name)?);
+                Some(OtherContract {
+                    cleaner: RecordCleaner::new(alone, arrived_at),
+                    contract: other.clone(),
+                    is_later: other.version > contract.version,
+                    columns: contract
+                        .columns
+                        .iter()
+                        .map(|column| other.columns.iter().position(|own| own.name == column.name))
+                        .collect(),
+                })
             });
-            let own = own.collect();
-            others.by_dataset.push(own);
-        }
-        (!others.cleaners.is_empty()).then_some(others)
-    }
-
-    fn find_cleaner(&mut self, catalog: &Arc<Catalog>, arrived_at: DateTime<Utc>) -> usize {
-        let found = self.cleaners.iter().position(|(own, _)| Arc::ptr_eq(own, catalog));
-        found.unwrap_or_else(|| {
-            self.cleaners.push((catalog.clone(), RecordCleaner::new(catalog.clone(), arrived_at)));
-            self.cleaners.len() - 1
-        })
+            own.collect::<Vec<_>>()
+        };
+        let by_dataset: Vec<_> = catalog.contracts().map(list).collect();
+        by_dataset.iter().any(|others| !others.is_empty()).then_some(Self { by_dataset })
     }
 
     /// The identity hashes of the other contracts of a dataset.
@@ -90,18 +83,12 @@ impl OtherContracts {
         dataset: usize,
         row: &Row,
         record: &[u8],
-        hint: Option<&str>,
         origin: &RecordOrigin<'_>,
     ) -> Vec<OtherKey> {
-        let Some(others) = self.by_dataset.get(dataset) else { return Vec::new() };
-        let cleaners = &mut self.cleaners;
-        let clean = |other: &OtherContract| {
-            let (_, cleaner) = &mut cleaners[other.cleaner];
-            let disposition = cleaner.push(record, hint, origin);
-            let own = cleaner.last_contract();
-            let is_row = disposition == Disposition::Clean
-                && own.name == other.contract.name
-                && own.identity_hash() == other.contract.identity_hash();
+        let Some(others) = self.by_dataset.get_mut(dataset) else { return Vec::new() };
+        let clean = |other: &mut OtherContract| {
+            let cleaner = &mut other.cleaner;
+            let is_row = cleaner.push(record, Some(&other.contract.name), origin) == Disposition::Clean;
             let found = OtherKey {
                 key: cleaner.last_key().filter(|_| is_row),
                 // Rows of a later contract stay.
@@ -112,7 +99,7 @@ impl OtherContracts {
             }
             found
         };
-        others.iter().map(clean).collect()
+        others.iter_mut().map(clean).collect()
     }
 }
 
@@ -122,4 +109,54 @@ fn has_more(row: &Row, other: &Row, columns: &[Option<usize>]) -> bool {
     let is_null = |cell: Option<&Cell>| matches!(cell, None | Some(Cell::Null));
     let mut pairs = row.cells.iter().zip(columns);
     pairs.any(|(cell, column)| !is_null(Some(cell)) && is_null(column.and_then(|at| other.cells.get(at))))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use pinlake_schema::OTHER_KEY_PREFIX;
+
+    use super::*;
+    use crate::record_origin::Position;
+
+    const ORIGIN: RecordOrigin<'_> =
+        RecordOrigin { source: "test", position: Position::Line(1), record_id: None };
+
+    fn catalog(rule: &str, others: &[(&str, &str)]) -> Arc<Catalog> {
+        let draft = format!(
+            "name = \"draft\"\nversion = 1\n[route]\nshape = [\"draft\"]\n[[column]]\nname = \"draft\"\ntype = \"string\"\n{rule}"
+        );
+        let other = |(name, field): &(&str, &str)| {
+            let text = format!(
+                "name = \"{name}\"\nversion = 1\n[route]\nshape = [\"{field}\"]\n[[column]]\nname = \"{field}\"\ntype = \"string\"\n"
+            );
+            (format!("{name}.toml"), text)
+        };
+        let files = others.iter().map(other).chain([("draft.toml".to_owned(), draft)]);
+        Arc::new(Catalog::from_files(files).unwrap_or_else(|errors| panic!("{errors}")))
+    }
+
+    /// Between two contracts, one with a dataset of the same shape: the record was ambiguous then, and its row is from before.
+    #[test]
+    fn a_record_has_its_key_whatever_other_datasets_a_catalog_had() {
+        let before = catalog("", &[]);
+        let record = br#"{"draft":"a","sketch":"s"}"#;
+        let mut cleaner = RecordCleaner::new(before.clone(), DateTime::UNIX_EPOCH);
+        assert_eq!(cleaner.push(record, None, &ORIGIN), Disposition::Clean);
+        let key = cleaner.last_key().unwrap();
+        for others in [[("twin", "sketch")], [("aaa", "sketch")]] {
+            let between = catalog("", &others);
+            let mut cleaner = RecordCleaner::new(between.clone(), DateTime::UNIX_EPOCH);
+            assert_eq!(cleaner.push(record, None, &ORIGIN), Disposition::Quarantined);
+            let now = catalog("case = \"upper\"\n", &[]);
+            let cleaner = RecordCleaner::new(now.clone(), DateTime::UNIX_EPOCH);
+            let mut cleaner = cleaner.with_keys_of_others(&[before.clone(), between, now]);
+            assert_eq!(cleaner.push(record, None, &ORIGIN), Disposition::Clean);
+            assert_ne!(cleaner.last_key(), Some(key));
+            let rows = &cleaner.drain()[0].rows;
+            let hash = before.contract("draft").unwrap().identity_hash();
+            let found = rows.column_by_name(&format!("{OTHER_KEY_PREFIX}{hash}")).unwrap();
+            assert_eq!(found.as_fixed_size_binary().value(0), key, "{others:?}");
+        }
+    }
 }

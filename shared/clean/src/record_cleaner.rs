@@ -192,7 +192,7 @@ impl RecordCleaner {
             Ok(true) => {
                 self.count(dataset, record.len(), false);
                 if let Some(others) = &mut self.others {
-                    let keys = others.clean(self.last_dataset, &self.row, record, hint, origin);
+                    let keys = others.clean(self.last_dataset, &self.row, record, origin);
                     self.batches[self.last_dataset].push_other_keys(keys);
                 }
                 Disposition::Clean

@@ -192,6 +192,19 @@ impl Catalog {
         self.contracts.get(dataset)
     }
 
+    /// The catalog with one dataset of this one, for cleaners of records that are known to be of it. It has no files and routes no streams.
+    pub fn with_only(&self, dataset: &str) -> Option<Catalog> {
+        let contracts = [self.contract(dataset)?, &self.quarantine];
+        Some(Catalog {
+            contracts: contracts.map(|contract| (contract.name.clone(), contract.clone())).into(),
+            quarantine: self.quarantine.clone(),
+            shared_streams: Vec::new(),
+            files: Vec::new(),
+            hash: self.hash.clone(),
+            broken: Vec::new(),
+        })
+    }
+
     /// Whether a contract reads a field of this name at the top level of a record.
     pub fn reads_field(&self, name: &str) -> bool {
         self.contracts().any(|contract| contract.top_level_fields().iter().any(|field| field == name))
