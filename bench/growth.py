@@ -69,7 +69,7 @@ def run(sizes: list[int], runs: int) -> None:
     figures, rows = [], []
     for posts in sizes:
         folder = build_lake(posts)
-        figure = {"posts": posts, "stored_bytes": stored_bytes(folder),
+        figure: dict[str, Any] = {"posts": posts, "stored_bytes": stored_bytes(folder),
               "analyses": [measure_analyses(folder, function_mb, runs) for function_mb in FUNCTION_MB]}  # fmt: skip
         figures.append(figure)
         for analysis in figure["analyses"]:

@@ -1,6 +1,5 @@
 """``make deploy``: builds with `sam build` and deploys with `sam deploy`."""
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from deploy.account import open_account
 from deploy.settings import read_settings
 from deploy.template import TEMPLATE
 from local.console import Failure, run
-from local.places import VENV_BIN
+from local.places import VENV_BIN, build_environment
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def deploy(wanted: Deployment) -> None:
         raise Failure("there is no terminal for the confirmation; to deploy without it: make deploy CONFIRM=no", 2)
     print(f"deploying to region {region} with section {wanted.environment} of '{wanted.file}'", file=sys.stderr)
     section = ["--config-file", wanted.file, "--config-env", wanted.environment]
-    environment = _environment()
+    environment = build_environment()
     sam = VENV_BIN / "sam"
     run([sam, "build", *section, "--build-dir", wanted.build_dir], environment, what="sam build")
     options = [] if wanted.is_confirmed else ["--no-confirm-changeset"]
@@ -44,9 +43,3 @@ def deploy(wanted: Deployment) -> None:
     # SAM looks for its settings beside the template, and the built template is in the build folder.
     template = ["--template-file", wanted.build_dir / TEMPLATE.name]
     run([sam, "deploy", *section, *template, "--region", region, *options], environment, what="sam deploy")
-
-
-def _environment() -> dict[str, str]:
-    """The environment of sam: finds cargo-lambda, and takes no part in the job server of make."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-    return kept | {"PATH": f"{VENV_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}

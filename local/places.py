@@ -59,12 +59,17 @@ def forget_settings() -> None:
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
 
+def build_environment() -> dict[str, str]:
+    """The environment of sam and maturin: finds cargo-lambda, and takes no part in the job server of make."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return kept | {"PATH": f"{VENV_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+
 def environment(endpoint: str) -> dict[str, str]:
     """The environment of programs that connect to the stand-in at ``endpoint`` only."""
     not_proxied = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
     no_proxy = ",".join(filter(None, [not_proxied, HOST, "localhost"]))
-    return dict(os.environ) | {
-        "PATH": f"{VENV_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    return build_environment() | {
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
         "AWS_ENDPOINT_URL": endpoint,

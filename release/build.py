@@ -6,6 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from local.places import build_environment
 from release.archive import write_tar_gz, write_zip
 from release.places import DIST, FUNCTIONS, ROOT, TARGETS, WORK, version
 
@@ -16,7 +17,7 @@ MANYLINUX = "manylinux_2_17"
 
 def run(*command: str, cwd: Path = ROOT) -> None:
     """Runs a command; its output goes to standard error."""
-    subprocess.run(command, cwd=cwd, check=True, stdout=sys.stderr)
+    subprocess.run(command, cwd=cwd, env=build_environment(), check=True, stdout=sys.stderr)
 
 
 def tool(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.cold_start import MEMORY, settings
-from bench.handlers import stream
+from bench.handlers import start_stream
 from bench.runtime import Function
 from release.places import ROOT
 
@@ -37,7 +37,7 @@ class Bucket:
 def load_damaged_parquet(program: Path) -> Iterator[str]:
     """Gives the compactor a damaged Parquet file beside a good file; yields what goes wrong."""
     event = json.loads((ROOT / "events" / "compactor_inbox.json").read_text())
-    with stream() as endpoint:
+    with start_stream() as endpoint:
         bucket = Bucket(endpoint)
         bucket.put("inbox/user/damaged.parquet", DAMAGED_PARQUET)
         bucket.put("inbox/user/good.ndjson", json.dumps(GOOD_RECORD).encode() + b"\n")

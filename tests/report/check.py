@@ -561,4 +561,5 @@ def main(pinlake: str, function: str, chromium: str, work: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], Path(sys.argv[4]).resolve())
+    _, program, function, chromium, work = sys.argv
+    main(program, function, chromium, Path(work).resolve())
