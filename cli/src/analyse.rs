@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use pinlake_analytics::lake::{analyse, analyse_as_of};
-use pinlake_analytics::{Dialect, QueryLimits, QuerySet, Results};
+use indicatif::HumanBytes;
+use pinlake_analytics::lake::analyse;
+use pinlake_analytics::{BytesRead, Dialect, QueryLimits, QuerySet, Results};
 use pinlake_lake::AsOf;
 use pinlake_platform::location::Location;
 use pinlake_report::Answer;
@@ -50,11 +51,14 @@ pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
     let catalog = lake::catalog_to_read(&args.lake, args.datasets.as_deref()).await?;
     let lake = lake::open(&args.lake).await?;
     let limits = limits(args.memory);
-    let results = match args.as_of {
-        None => analyse(&lake, &catalog, &queries, &limits).await,
-        Some(as_of) => analyse_as_of(&lake, &catalog, &queries, &limits, as_of).await,
-    };
+    let run = analyse(&lake, &catalog, &queries, &limits, args.as_of).await;
+    let read = run.as_ref().ok().and_then(|run| run.read);
+    let results = run.and_then(|run| Ok(run.into_results()?));
     let results = results.map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
+    if let Some(BytesRead { read, available }) = read {
+        let (read, available) = (HumanBytes(read), HumanBytes(available));
+        console::say(&format!("read {read} of the data files, which have {available}"));
+    }
     match args.format {
         ResultFormat::Table if console::is_terminal() => {
             console::data(

@@ -166,9 +166,8 @@ impl Selection {
             .map_err(|error| failed(error.into()))?;
         let catalog = lake::catalog_to_read(&self.lake, None).await?;
         let lake = lake::open(&self.lake).await?;
-        analyse(&lake, &catalog, &queries, &QueryLimits::default())
-            .await
-            .map_err(|error| failed(error.into()))
+        let run = analyse(&lake, &catalog, &queries, &QueryLimits::default(), None).await;
+        run.and_then(|run| Ok(run.into_results()?)).map_err(|error| failed(error.into()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pinlake_analytics::lake::{analyse_each, pin_tables};
+use pinlake_analytics::lake::{analyse as run_queries, pin_tables};
 use pinlake_analytics::{QueryOutcome, QueryResult, QuerySet};
 use pinlake_env::Env;
 use pinlake_lake::Lake;
@@ -167,7 +167,8 @@ async fn write_report(
 
 /// Runs the queries. If the tables cannot be read, every panel says so.
 async fn run_panels(lake: &Lake, catalog: &Catalog, queries: &QuerySet, memory: u32) -> Vec<Panel> {
-    let outcomes = analyse_each(lake, catalog, queries, &analyse::limits(memory)).await;
+    let outcomes = run_queries(lake, catalog, queries, &analyse::limits(memory), None).await;
+    let outcomes = outcomes.map(|run| run.queries);
     let panels = queries.queries().iter().enumerate().map(|(index, query)| {
         let (outcome, seconds) = match &outcomes {
             Err(error) => (Outcome::Failed(error.to_string()), None),

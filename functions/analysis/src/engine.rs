@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use pinlake_analytics::lake::{AnalyseError, analyse_each, pin_tables};
+use pinlake_analytics::lake::{AnalyseError, analyse, pin_tables};
 use pinlake_analytics::{
     AnalyticsError, FailureKind, Query, QueryFailure, QueryLimits, QueryOutcome, QueryResult, QuerySet,
 };
@@ -68,7 +68,7 @@ impl Engine {
         queries: &QuerySet,
     ) -> Result<StoredRun, AnalyseError> {
         let outcomes = match self {
-            Engine::Local(limits) => analyse_each(lake, catalog, queries, limits).await?,
+            Engine::Local(limits) => analyse(lake, catalog, queries, limits, None).await?.queries,
             Engine::External(engine, concurrency) => {
                 let before = read_versions(lake, catalog).await?;
                 let outcomes = futures::stream::iter(queries.queries())

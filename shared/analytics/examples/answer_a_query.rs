@@ -25,7 +25,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let lake = Lake::new(Arc::new(LocalFileSystem::new_with_prefix(folder)?), Env::system());
     let queries = QuerySet::from_files(Dialect::Shared, [("answer.sql".to_owned(), sql)])?;
-    let results = analyse(&lake, &Catalog::embedded()?, &queries, &QueryLimits::default()).await?;
+    let run = analyse(&lake, &Catalog::embedded()?, &queries, &QueryLimits::default(), None).await?;
+    let results = run.into_results()?;
     println!("{}", results.render_table());
     Ok(())
 }

@@ -4,10 +4,7 @@ use futures::{StreamExt, TryStreamExt};
 use pinlake_lake::{AsOf, Lake, LakeError, PinnedFile, PinnedTable};
 use pinlake_schema::Catalog;
 
-use crate::{
-    AnalyticsError, QueryLimits, QueryOutcome, QuerySet, Results, TableFile, TableInput, run_each_query,
-    run_queries_with_limits,
-};
+use crate::{AnalyticsError, QueryLimits, QuerySet, RunOutcome, TableFile, TableInput, run_each_query};
 
 /// Tables that are pinned at the same time.
 const CONCURRENCY: usize = 8;
@@ -23,54 +20,18 @@ pub enum AnalyseError {
     Analytics(#[from] AnalyticsError),
 }
 
-/// Runs every query over the tables of all datasets of `catalog`, each at its newest version.
+/// Runs every query over the tables of all datasets of `catalog`, each at its newest version, or as it was.
 ///
 /// # Errors
-/// If a table cannot be read or a query fails.
+/// If a table cannot be read; also if log clean-up has removed what an earlier version needs.
 pub async fn analyse(
     lake: &Lake,
     catalog: &Catalog,
     queries: &QuerySet,
     limits: &QueryLimits,
-) -> Result<Results, AnalyseError> {
-    run_pinned(lake, pin_tables(lake, catalog, None).await?, queries, limits).await
-}
-
-/// Like [`analyse`], with each table as it was.
-///
-/// # Errors
-/// As [`analyse`]; also if log clean-up has removed what an earlier version needs.
-pub async fn analyse_as_of(
-    lake: &Lake,
-    catalog: &Catalog,
-    queries: &QuerySet,
-    limits: &QueryLimits,
-    as_of: AsOf,
-) -> Result<Results, AnalyseError> {
-    run_pinned(lake, pin_tables(lake, catalog, Some(as_of)).await?, queries, limits).await
-}
-
-async fn run_pinned(
-    lake: &Lake,
-    tables: Vec<PinnedTable>,
-    queries: &QuerySet,
-    limits: &QueryLimits,
-) -> Result<Results, AnalyseError> {
-    let tables = tables.into_iter().map(TableInput::from).collect();
-    Ok(run_queries_with_limits(lake.store().clone(), tables, queries, limits).await?)
-}
-
-/// Like [`analyse`], but returns the outcome of each query, in the order of the set.
-///
-/// # Errors
-/// If a table cannot be read.
-pub async fn analyse_each(
-    lake: &Lake,
-    catalog: &Catalog,
-    queries: &QuerySet,
-    limits: &QueryLimits,
-) -> Result<Vec<QueryOutcome>, AnalyseError> {
-    let tables = pin_tables(lake, catalog, None).await?.into_iter().map(TableInput::from).collect();
+    as_of: Option<AsOf>,
+) -> Result<RunOutcome, AnalyseError> {
+    let tables = pin_tables(lake, catalog, as_of).await?.into_iter().map(TableInput::from).collect();
     Ok(run_each_query(lake.store().clone(), tables, queries, limits).await?)
 }
 

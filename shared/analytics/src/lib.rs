@@ -69,5 +69,7 @@ mod table;
 pub use error::{AnalyticsError, FailureKind, QueryFailure};
 pub use pinlake_results::{QueryResult, Results};
 pub use query_set::{Dialect, Query, QuerySet};
-pub use run::{QueryLimits, QueryOutcome, run_each_query, run_queries, run_queries_with_limits};
+pub use run::{
+    BytesRead, QueryLimits, QueryOutcome, RunOutcome, run_each_query, run_queries, run_queries_with_limits,
+};
 pub use table::{TableFile, TableInput};

@@ -33,7 +33,7 @@ use crate::cooperative_joins::CooperativeJoins;
 use crate::error::{AnalyticsError, FailureKind, QueryFailure};
 use crate::json_functions::list_json_functions;
 use crate::query_set::{Query, QuerySet};
-use crate::table::{PinnedTable, STORE_URL, TableInput};
+use crate::table::{PinnedTable, ReadCounter, STORE_URL, TableInput};
 
 /// Bounds the resources of a run.
 #[derive(Debug, Clone)]
@@ -87,18 +87,45 @@ pub async fn run_queries_with_limits(
     queries: &QuerySet,
     limits: &QueryLimits,
 ) -> Result<Results, AnalyticsError> {
-    let mut results = Vec::new();
-    let mut failures = Vec::new();
-    for QueryOutcome { name, result, .. } in run_each_query(store, tables, queries, limits).await? {
-        match result {
-            Ok(result) => results.push((name, result)),
-            Err(failure) => failures.push(failure),
+    run_each_query(store, tables, queries, limits).await?.into_results()
+}
+
+/// What became of the queries of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunOutcome {
+    /// One for each query, in the order of the set.
+    pub queries: Vec<QueryOutcome>,
+    /// How much of the data files was read, if the engine says it.
+    pub read: Option<BytesRead>,
+}
+
+/// How much of the data files the queries of a run read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BytesRead {
+    /// The bytes of columns that were read, as they are stored. Columns that the run had cached are not read again.
+    pub read: u64,
+    /// The size of the data files of all tables that the queries read.
+    pub available: u64,
+}
+
+impl RunOutcome {
+    /// The results of all queries.
+    ///
+    /// # Errors
+    /// [`AnalyticsError::Queries`] with every query that failed.
+    pub fn into_results(self) -> Result<Results, AnalyticsError> {
+        let mut results = Vec::new();
+        let mut failures = Vec::new();
+        for QueryOutcome { name, result, .. } in self.queries {
+            match result {
+                Ok(result) => results.push((name, result)),
+                Err(failure) => failures.push(failure),
+            }
         }
-    }
-    if failures.is_empty() {
-        Ok(results.into_iter().collect())
-    } else {
-        Err(AnalyticsError::Queries(failures))
+        match failures.is_empty() {
+            true => Ok(results.into_iter().collect()),
+            false => Err(AnalyticsError::Queries(failures)),
+        }
     }
 }
 
@@ -113,8 +140,7 @@ pub struct QueryOutcome {
     pub elapsed: Duration,
 }
 
-/// Like [`run_queries_with_limits`], for callers that use the results of the other queries when one fails. The outcomes
-/// have the order of the set.
+/// Like [`run_queries_with_limits`], for callers that use the results of the other queries when one fails.
 ///
 /// # Errors
 /// [`AnalyticsError::Tables`] if two tables have the same name.
@@ -123,13 +149,13 @@ pub async fn run_each_query(
     tables: Vec<TableInput>,
     queries: &QuerySet,
     limits: &QueryLimits,
-) -> Result<Vec<QueryOutcome>, AnalyticsError> {
+) -> Result<RunOutcome, AnalyticsError> {
     let versions: BTreeMap<String, Option<u64>> =
         tables.iter().map(|table| (table.name.clone(), table.version)).collect();
     if versions.len() != tables.len() {
         return Err(AnalyticsError::Tables("two tables have the same name; give each table once".to_owned()));
     }
-    let run = Run { store, tables, versions, limits: limits.clone() };
+    let run = Run { store, tables, versions, limits: limits.clone(), counter: ReadCounter::default() };
     let mut outcomes = run.execute_all(queries.queries(), limits.concurrent, limits.memory / 4).await?;
     // A query that ran out of memory may succeed alone and without the column cache.
     if limits.concurrent > 1 {
@@ -141,7 +167,8 @@ pub async fn run_each_query(
             }
         }
     }
-    Ok(outcomes)
+    let read = BytesRead { read: run.counter.bytes_read(), available: run.available_bytes(&outcomes) };
+    Ok(RunOutcome { queries: outcomes, read: Some(read) })
 }
 
 /// The tables and limits of one run.
@@ -150,9 +177,18 @@ struct Run {
     tables: Vec<TableInput>,
     versions: BTreeMap<String, Option<u64>>,
     limits: QueryLimits,
+    counter: ReadCounter,
 }
 
 impl Run {
+    /// The size of the data files of the tables that the queries read.
+    fn available_bytes(&self, outcomes: &[QueryOutcome]) -> u64 {
+        let results = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok());
+        let read: BTreeSet<&String> = results.flat_map(|result| result.versions.keys()).collect();
+        let tables = self.tables.iter().filter(|table| read.contains(&table.name));
+        tables.flat_map(|table| &table.files).map(|file| file.size).sum()
+    }
+
     /// Executes each query, `concurrency` at a time. Up to `cache_bytes` of the memory cache columns.
     async fn execute_all(
         &self,
@@ -220,7 +256,10 @@ impl Run {
         for table in self.tables.iter().cloned() {
             // A bare name is neither split at dots nor converted to lower case.
             let name = TableReference::bare(table.name.clone());
-            context.register_table(name, Arc::new(PinnedTable::new(table, budget.clone())?))?;
+            context.register_table(
+                name,
+                Arc::new(PinnedTable::new(table, budget.clone(), self.counter.clone())?),
+            )?;
         }
         Ok(context)
     }

@@ -1,7 +1,8 @@
 //! A DataFusion table over the files of one pinned version: it uses the given files and schema and lists nothing.
 
 use std::collections::BTreeMap;
-use std::{fmt, sync::Arc};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -16,14 +17,15 @@ use datafusion::{
         memory::MemorySourceConfig,
         object_store::ObjectStoreUrl,
         physical_plan::{
-            FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory,
+            FileGroup, FileScanConfigBuilder, FileSource, ParquetSource,
+            parquet::CachedParquetFileReaderFactory,
         },
         source::DataSourceExec,
         table_schema::TableSchema,
     },
     error::Result,
     logical_expr::{Expr, TableProviderFilterPushDown},
-    physical_plan::{ExecutionPlan, empty::EmptyExec},
+    physical_plan::{ExecutionPlan, empty::EmptyExec, metrics::ExecutionPlanMetricsSet},
 };
 use object_store::{ObjectMeta, path::Path};
 
@@ -68,6 +70,25 @@ impl TableFile {
 /// The URL under which the run registers its object store. It is not visible outside.
 pub(crate) const STORE_URL: &str = "pinlake://lake/";
 
+/// Counts what the scans of a run read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReadCounter {
+    scans: Arc<Mutex<Vec<ExecutionPlanMetricsSet>>>,
+}
+
+impl ReadCounter {
+    fn add(&self, scan: &ExecutionPlanMetricsSet) {
+        self.scans.lock().unwrap_or_else(PoisonError::into_inner).push(scan.clone());
+    }
+
+    /// The bytes of columns that were read from files so far, as they are stored. Footers are not included.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = scans.iter().filter_map(|scan| scan.clone_inner().sum_by_name("bytes_scanned"));
+        read.map(|bytes| bytes.as_usize() as u64).sum()
+    }
+}
+
 /// The files of a [`TableInput`].
 pub(crate) struct PinnedTable {
     schema: SchemaRef,
@@ -79,10 +100,15 @@ pub(crate) struct PinnedTable {
     statistics: FileStatistics,
     store: ObjectStoreUrl,
     columns: ColumnCache,
+    counter: ReadCounter,
 }
 
 impl PinnedTable {
-    pub(crate) fn new(input: TableInput, budget: Arc<ColumnBudget>) -> Result<PinnedTable> {
+    pub(crate) fn new(
+        input: TableInput,
+        budget: Arc<ColumnBudget>,
+        counter: ReadCounter,
+    ) -> Result<PinnedTable> {
         let schema = to_fast_types(&input.schema);
         let is_partition = |field: &&FieldRef| input.partition_columns.contains(field.name());
         let in_files: Fields = schema.fields().iter().filter(|field| !is_partition(field)).cloned().collect();
@@ -127,6 +153,7 @@ impl PinnedTable {
             schema,
             store: ObjectStoreUrl::parse(STORE_URL)?,
             columns: ColumnCache::new(budget),
+            counter,
         })
     }
 
@@ -166,6 +193,7 @@ impl PinnedTable {
         let source = ParquetSource::new(self.read_schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(reader));
+        self.counter.add(source.metrics());
         let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_projection_indices(Some(columns.iter().map(|at| self.read_places[*at]).collect()))?

@@ -16,8 +16,8 @@ use parquet::data_type::{Int96, Int96Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use pinlake_analytics::{
-    AnalyticsError, Dialect, FailureKind, QueryLimits, QuerySet, Results, TableFile, TableInput, run_queries,
-    run_queries_with_limits,
+    AnalyticsError, Dialect, FailureKind, QueryLimits, QuerySet, Results, TableFile, TableInput,
+    run_each_query, run_queries, run_queries_with_limits,
 };
 use serde_json::{Value, json};
 
@@ -611,4 +611,44 @@ async fn files_that_the_filters_exclude_are_not_read() {
         assert!(ask(filter).await.unwrap_err().to_string().contains("gone"), "{filter}");
     }
     assert_eq!(ask("day = DATE '2030-01-01'").await.unwrap().get("q").unwrap().rows.len(), 0);
+}
+
+/// What a run read of its files: one day of a hundred, and a column once for all queries.
+#[tokio::test]
+async fn a_run_says_how_much_it_read() {
+    let store = Arc::new(InMemory::new());
+    let mut files = Vec::new();
+    for day in 0..100 {
+        let numbers = Int64Array::from_iter_values((0..2_000).map(|row| (row * 7_919) ^ day));
+        let bytes =
+            parquet(&RecordBatch::try_from_iter([("number", Arc::new(numbers) as ArrayRef)]).unwrap());
+        let path = Path::from(format!("tables/t/{day}.parquet"));
+        let date = NaiveDate::from_ymd_opt(2024, 1, 1).unwrap() + chrono::Days::new(day as u64);
+        let partition = [("day".to_owned(), Some(date.to_string()))].into();
+        files.push(TableFile { partition, ..TableFile::new(path.clone(), bytes.len() as u64) });
+        store.put(&path, bytes.into()).await.unwrap();
+    }
+    let available = files.iter().map(|file| file.size).sum::<u64>();
+    let table = TableInput {
+        name: "t".to_owned(),
+        version: Some(1),
+        schema: Arc::new(Schema::new(vec![
+            Field::new("day", DataType::Date32, true),
+            Field::new("number", DataType::Int64, true),
+        ])),
+        partition_columns: vec!["day".to_owned()],
+        files,
+    };
+    let run = async |texts: &[(&str, &str)]| {
+        let (set, limits) = (queries(texts), QueryLimits::default());
+        let run = run_each_query(store.clone(), vec![table.clone()], &set, &limits).await;
+        run.unwrap().read.unwrap()
+    };
+    let day = run(&[("q.sql", "SELECT SUM(number) AS n FROM t WHERE day = DATE '2024-02-01'")]).await;
+    assert_eq!(day.available, available);
+    assert!(day.read > 0 && day.read <= available / 100, "{day:?}");
+    let (all, twice) = ("SELECT SUM(number) AS n FROM t", "SELECT MAX(number) AS n FROM t");
+    let once = run(&[("a.sql", all)]).await;
+    assert!(once.read > available / 2, "{once:?}");
+    assert_eq!(run(&[("a.sql", all), ("b.sql", twice)]).await, once);
 }
