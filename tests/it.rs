@@ -10,6 +10,7 @@ mod golden;
 mod oracle;
 mod program;
 mod recovery;
+mod releases;
 mod requests;
 mod runtime_api;
 mod stack;

@@ -24,10 +24,13 @@ use crate::lake::{self, Place};
 ///
 /// Exit codes: 0 no errors and no refused change, 1 errors or a refused change, 2 wrong usage.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
 Example:
   pinlake check my-datasets
-  pinlake check my-datasets --against s3://my-lake")]
+  pinlake check my-datasets --against s3://my-lake"
+)]
 pub struct CheckArgs {
     /// Folder with contracts (TOML); the built-in ones if it is left out
     #[arg(value_name = "DIR", env = "PINLAKE_DATASETS")]
