@@ -16,6 +16,12 @@ pub(crate) struct Member {
     end: usize,
 }
 
+/// The canonical form of a JSON text, as columns of the type `json` have it; `None` if it is no JSON.
+pub fn canonicalize_json(json: &str) -> Option<String> {
+    let mut canonical = String::with_capacity(json.len());
+    write_canonical(json, &mut canonical, &mut Vec::new()).ok().map(|()| canonical)
+}
+
 /// Appends the canonical form of the JSON text `json` to `out`. `members` is working memory.
 pub(crate) fn write_canonical(
     json: &str,

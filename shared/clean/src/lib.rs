@@ -52,6 +52,7 @@ mod row_keys;
 mod timestamp;
 mod typed_fields;
 
+pub use canonical_json::canonicalize_json;
 pub use derived::derive_values;
 pub use nested_records::find_nested_records;
 pub use parsed_record::MAX_RECORD_BYTES;

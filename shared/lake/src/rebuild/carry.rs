@@ -14,9 +14,8 @@ use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, is_nul
 use arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
-use pinlake_clean::derive_values;
+use pinlake_clean::{canonicalize_json, derive_values};
 use pinlake_schema::{Column, ColumnSource, Contract, FORMER_KEY_COLUMN, KEY_COLUMN, Scalar, Type};
-use serde::de::IgnoredAny;
 
 use crate::error::LakeError;
 
@@ -157,6 +156,12 @@ fn clear_markers(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowEr
     clear_texts(stored, |text| column.null.iter().any(|null| null == text))
 }
 
+/// The canonical form of JSON texts; null for those that are no JSON.
+fn canonicalize_texts(stored: &ArrayRef) -> ArrayRef {
+    let texts = stored.as_string_opt::<i32>().into_iter().flatten();
+    Arc::new(texts.map(|text| text.and_then(canonicalize_json)).collect::<StringArray>())
+}
+
 /// Sets some texts to null. Values of other types stay.
 fn clear_texts(values: &ArrayRef, is_cleared: impl Fn(&str) -> bool) -> Result<ArrayRef, ArrowError> {
     let Some(texts) = values.as_string_opt::<i32>() else { return Ok(values.clone()) };
@@ -171,9 +176,7 @@ fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
     if *stored.data_type() == wanted {
         return match column.data_type {
             // The table may have had it as text.
-            Type::Scalar(Scalar::Json) => {
-                clear_texts(stored, |text| serde_json::from_str::<IgnoredAny>(text).is_err())
-            }
+            Type::Scalar(Scalar::Json) => Ok(canonicalize_texts(stored)),
             _ => Ok(stored.clone()),
         };
     }

@@ -236,6 +236,7 @@ async fn values_are_carried_over_or_the_rebuild_stops() {
         ("array<int64>", "[1,2]", "array<float64>", "", Some("[1.0, 2.0]")),
         ("string", "\"AQI=\"", "binary", "", None),
         ("string", "\"x\"", "json", "", None),
+        ("string", "\"{\\\"b\\\": 1.0, \\\"a\\\": 2}\"", "json", "", Some("{\"a\":2,\"b\":1}")),
         ("json", "{\"a\":1}", "string", "", Some("{\"a\":1}")),
         ("float64", "2.0", "int64", "", Some("2")),
         ("int64", "3000000000", "int32", "", None),
