@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use pinlake_lake::{Lake, LakeError, Table};
+use pinlake_lake::{Lake, LakeError, PinnedTable, Table};
 use pinlake_schema::{Catalog, Change, ChangeClass, Contract, compare_contracts};
 use serde::Serialize;
 
@@ -57,6 +57,9 @@ pub struct DatasetReport {
     /// Whether the table takes rows of the contract as it is.
     takes_rows: bool,
     pub changes: Vec<Described>,
+    /// Whether `pinlake rebuild` can write the rows under the contract.
+    #[serde(skip)]
+    can_rebuild: bool,
 }
 
 /// A change in words.
@@ -108,13 +111,21 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
         }
         if report.class == ChangeClass::Rebuild.as_str() {
             let name = &report.dataset;
+            if !report.can_rebuild {
+                console::say(&format!(
+                    "{name}: its rows are identified by their record, so they cannot be rebuilt. Keep the former contract, and load the \
+                     records into a dataset with another name."
+                ));
+                continue;
+            }
             let meanwhile = if report.takes_rows {
                 "Until then it takes new rows, and earlier rows stay as they are."
             } else {
                 "Until then it takes no rows of the changed contract; they wait in landing/."
             };
             console::say(&format!(
-                "{name}: deploy the contract, then run `pinlake rebuild --lake {against} --dataset {name}`. {meanwhile}"
+                "{name}: deploy the contract, then run `pinlake rebuild --lake {against} --dataset {name}`. {meanwhile} After the rebuild, a \
+                 record is known by the values that its row has."
             ));
         }
     }
@@ -145,18 +156,22 @@ pub async fn compare(
     Ok(reports)
 }
 
-/// Compares a contract with the newest one of its dataset in the history, and asks the table. `released` is the one of the current release.
+/// Compares a contract with the one under which the rows of its table were written last, and asks the table. `released` is the one of the
+/// current release.
 async fn classify(
     lake: &Lake,
     history: &[Arc<Catalog>],
     released: Option<&Arc<Contract>>,
     contract: &Arc<Contract>,
 ) -> Result<DatasetReport, CliError> {
+    let newest = find_newest(history, &contract.name);
+    let can_rebuild = !contract.stores_keys() && !newest.is_some_and(|newest| newest.stores_keys());
     let report = |class, takes_rows, changes| DatasetReport {
         dataset: contract.name.clone(),
         class,
         takes_rows,
         changes,
+        can_rebuild,
     };
     let table = lake.table(contract);
     let refusal = match table.check_contract().await {
@@ -167,22 +182,21 @@ async fn classify(
             | LakeError::Foreign { .. }
             | LakeError::SchemaChanged { .. }),
         ) => Some(error.to_string()),
-        Err(error) => return Err(CliError::failed("a table cannot be read", "").caused_by(error)),
+        Err(error) => return Err(cannot_be_read(error)),
     };
-    let newest = find_newest(history, &contract.name);
-    let partitions = describe_partitions(&table).await?;
-    let mut class = partitions.as_ref().map(|change| change.class);
-    let mut changes: Vec<Described> = partitions.into_iter().map(Described::from).collect();
-    if let Some(before) = newest {
-        let found = compare_contracts(before, contract);
-        class = class.max(found.iter().map(|change| change.class).max());
-        changes.extend(found.into_iter().map(Described::from));
-        // After a rollback the contract in use has a lower version than others of the history.
-        let is_in_use = released.is_some_and(|released| released.has_same_meaning(contract));
-        if let Some(why) = find_version_mistake(before, contract).filter(|_| !is_in_use) {
-            changes.push(Described::new(REFUSED, why));
-            return Ok(report(REFUSED, refusal.is_none(), changes));
-        }
+    let pinned = table.pin().await.map_err(cannot_be_read)?;
+    let before = find_contract_of_rows(&table, history).await.map_err(cannot_be_read)?.or(newest);
+    let mut found: Vec<Change> = describe_partitions(contract, &pinned).into_iter().collect();
+    found.extend(before.into_iter().flat_map(|before| compare_contracts(before, contract)));
+    describe_kept_columns(contract, history, &pinned, &mut found);
+    let mut class = found.iter().map(|change| change.class).max();
+    let mut changes: Vec<Described> = found.into_iter().map(Described::from).collect();
+    // After a rollback the contract in use has a lower version than others of the history.
+    let is_in_use = released.is_some_and(|released| released.has_same_meaning(contract));
+    let mistake = newest.filter(|_| !is_in_use).and_then(|newest| find_version_mistake(newest, contract));
+    if let Some(why) = mistake {
+        changes.push(Described::new(REFUSED, why));
+        return Ok(report(REFUSED, refusal.is_none(), changes));
     }
     let takes_rows = refusal.is_none();
     if let Some(why) = refusal {
@@ -194,24 +208,61 @@ async fn classify(
     Ok(report(class.map_or(UNCHANGED, ChangeClass::as_str), takes_rows, changes))
 }
 
+fn cannot_be_read(error: LakeError) -> CliError {
+    CliError::failed("a table cannot be read", "").caused_by(error)
+}
+
+/// Commits that are read to find the last one that wrote rows.
+const MAX_COMMITS_READ: usize = 20;
+
+/// The contract under which rows of the table were written last, if the history has it. A newer one may have cleaned records that the table
+/// then refused.
+async fn find_contract_of_rows<'a>(
+    table: &Table,
+    history: &'a [Arc<Catalog>],
+) -> Result<Option<&'a Arc<Contract>>, LakeError> {
+    let commits = table.list_commits(MAX_COMMITS_READ).await?;
+    let mut wrote = commits.into_iter().filter(|commit| commit.files_added > 0 && !commit.is_merge());
+    let Some(named) = wrote.find_map(|commit| commit.contract) else { return Ok(None) };
+    let dataset = &table.contract().name;
+    let mut contracts = history.iter().rev().filter_map(|catalog| catalog.contract(dataset));
+    Ok(contracts.find(|own| own.broken().is_none() && format!("{}@{}", own.name, own.version) == named))
+}
+
 /// How the partitions of a table differ from those of its contract.
-async fn describe_partitions(table: &Table) -> Result<Option<Change>, CliError> {
-    let pinned = table.pin().await;
-    let pinned = pinned.map_err(|error| CliError::failed("a table cannot be read", "").caused_by(error))?;
-    let declared: BTreeSet<&String> = table.contract().partition_by.iter().collect();
-    if declared == pinned.partition_columns.iter().collect() {
-        return Ok(None);
+fn describe_partitions(contract: &Contract, table: &PinnedTable) -> Option<Change> {
+    let declared: BTreeSet<&String> = contract.partition_by.iter().collect();
+    if declared == table.partition_columns.iter().collect() {
+        return None;
     }
     let describe = |columns: &[String]| match columns {
         [] => "no partitions".to_owned(),
         columns => format!("partitions by {}", columns.join(", ")),
     };
-    let (wanted, own) = (describe(&table.contract().partition_by), describe(&pinned.partition_columns));
-    Ok(Some(Change {
-        column: None,
-        class: ChangeClass::Rebuild,
-        what: format!("{wanted}; the table has {own}"),
-    }))
+    let (wanted, own) = (describe(&contract.partition_by), describe(&table.partition_columns));
+    Some(Change { column: None, class: ChangeClass::Rebuild, what: format!("{wanted}; the table has {own}") })
+}
+
+/// Adds the columns that were dropped by an earlier change and that the table still has. Columns that other programs have added do not count.
+fn describe_kept_columns(
+    contract: &Contract,
+    history: &[Arc<Catalog>],
+    table: &PinnedTable,
+    changes: &mut Vec<Change>,
+) {
+    let own = contract.table_schema();
+    let was_ours = |name: &str| {
+        let mut contracts = history.iter().filter_map(|catalog| catalog.contract(&contract.name));
+        contracts.any(|earlier| earlier.columns.iter().any(|column| column.name == name))
+    };
+    for field in table.schema.fields() {
+        let name = field.name();
+        let is_described = changes.iter().any(|change| change.column.as_ref() == Some(name));
+        if own.field_with_name(name).is_err() && !is_described && was_ours(name) {
+            let what = "dropped; the table has it until a rebuild".to_owned();
+            changes.push(Change { column: Some(name.clone()), class: ChangeClass::Rebuild, what });
+        }
+    }
 }
 
 /// The newest contract of a dataset in the history of a lake.

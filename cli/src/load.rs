@@ -32,6 +32,7 @@ use crate::lake::{self, DatasetsArg, LakeArg};
 /// with read = inserted + duplicates + quarantined. `superseded` is added if rows took the place of rows
 /// with fewer columns: docs/schema-evolution.md. Datasets that keep the latest record of an identity add
 /// `superseded`, `outdated` and `deleted`: docs/keep-latest.md. Records that match no dataset are counted under null.
+/// If rows cannot be inserted, there is no output; rows of other datasets may be in their tables.
 ///
 /// Exit code 1 if a file could not be read to its end. The other files are loaded all the same.
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::column::{Column, ColumnSource};
 use crate::contract::Contract;
 use crate::data_type::{Scalar, Type};
-use crate::declaration::Identity;
+use crate::declaration::{Identity, Route};
 use crate::reserved::QUARANTINE;
 
 /// What has to happen to a table before it takes rows of the changed contract.
@@ -94,6 +94,17 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
         let class = if is_ordered_anew { ChangeClass::Rebuild } else { ChangeClass::Compatible };
         changes.push(Change { column: None, class, what: what.to_owned() });
     }
+    let recognised = |contract: &Contract| {
+        let Route { shape, any_of, misrouted, .. } = &contract.route;
+        (shape.clone(), any_of.clone(), *misrouted)
+    };
+    if recognised(old) != recognised(new) {
+        changes.push(Change {
+            column: None,
+            class: ChangeClass::Compatible,
+            what: "other fields tell whether a record is of the dataset".to_owned(),
+        });
+    }
     if old.file.records != new.file.records {
         changes.push(Change {
             column: None,
@@ -108,11 +119,26 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
             what: "other records are skipped; rows from before stay".to_owned(),
         });
     }
+    let is_read_alike = old.file.records == new.file.records && old.file.skip_when == new.file.skip_when;
+    if is_read_alike && old.file != new.file {
+        changes.push(Change {
+            column: None,
+            class: ChangeClass::Compatible,
+            what: "files are read in another way from now on".to_owned(),
+        });
+    }
     if old.cluster_by != new.cluster_by {
         changes.push(Change {
             column: None,
             class: ChangeClass::Compatible,
             what: "rows are sorted by other columns in files that are written from now on".to_owned(),
+        });
+    }
+    if order_of_columns(old, new) != order_of_columns(new, old) {
+        changes.push(Change {
+            column: None,
+            class: ChangeClass::Compatible,
+            what: "columns are in another order; the table keeps its order".to_owned(),
         });
     }
     // Their rows are found by the key under the present contract alone: see `has_key_of_its_own`.
@@ -129,6 +155,12 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
     let dropped = old.columns.iter().filter(|column| !has_column(new, &column.name));
     changes.extend(dropped.map(|column| describe_dropped(column, old.identity.covers(column))));
     changes
+}
+
+/// The columns of a contract that another has too, in order.
+fn order_of_columns<'a>(contract: &'a Contract, other: &Contract) -> Vec<&'a str> {
+    let names = contract.columns.iter().map(|column| column.name.as_str());
+    names.filter(|name| has_column(other, name)).collect()
 }
 
 /// The columns that keys cover under `new` and not under `old`, if rows have the same keys under both contracts once these columns are null.
@@ -225,7 +257,8 @@ fn determines_keys(contract: &Contract, column: &Column) -> bool {
 }
 
 fn describe_added(column: &Column) -> Change {
-    let required = if column.required { "; records without it are quarantined" } else { "" };
+    let is_needed = column.required && column.default.is_none();
+    let required = if is_needed { "; records without it are quarantined" } else { "" };
     let until = match &column.source {
         ColumnSource::Derived(derivation) => format!(", until a rebuild computes {derivation}"),
         _ => String::new(),
@@ -415,7 +448,7 @@ mod tests {
         for (identity, columns, class, keys) in [
             (ROW, VISIT, None, Some(&[][..])),
             (ROW, &added, Some(Compatible), Some(&["at"])),
-            (ROW, reordered, None, Some(&[])),
+            (ROW, reordered, Some(Compatible), Some(&[])),
             (ROW, &widened, Some(Compatible), Some(&[])),
             (ROW, &VISIT.replace("int32", "float64"), Some(Compatible), None),
             (BY_RECORD, &VISIT.replace("int32", "float64"), Some(Compatible), Some(&[])),

@@ -171,7 +171,11 @@ impl Contract {
     /// Whether both contracts make the same rows of the same files and messages, and keep them in the same partitions. They may differ in
     /// descriptions and routes by name.
     pub fn has_same_meaning(&self, other: &Contract) -> bool {
-        self.hash == other.hash && self.file == other.file && self.partition_by == other.partition_by
+        self.hash == other.hash
+            && self.file == other.file
+            && self.partition_by == other.partition_by
+            && self.cluster_by == other.cluster_by
+            && self.keep == other.keep
     }
 
     /// The key epoch: 16 hexadecimal digits over everything that determines the key of a row. A table accepts only its own.
