@@ -157,7 +157,7 @@ pub(crate) async fn list(
     Ok(records)
 }
 
-/// Fetches parts of an object. The reader of the Parquet library is deprecated, and its advice is one of our own.
+/// Fetches parts of an object. The Parquet library deprecates its own reader and advises implementing one.
 struct RangeReader {
     store: Arc<dyn ObjectStore>,
     path: Path,

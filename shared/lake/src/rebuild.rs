@@ -116,7 +116,7 @@ async fn check_identity(table: &Table) -> Result<Option<&'static str>, LakeError
     ))
 }
 
-/// Carries the rows of those files over that were not yet.
+/// Carries over the rows of the files that have not been carried over yet.
 async fn carry_files(
     table: &Table,
     copy: &Table,

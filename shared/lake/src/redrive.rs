@@ -125,7 +125,7 @@ async fn redrive_documents(
     let mut summary = RedriveSummary::default();
     let mut cleaner = RecordCleaner::new(catalog.clone(), tables.clock().now());
     let mut resolved = BTreeSet::new();
-    // How far the records inside the documents before it move a document of the same delivery.
+    // By how many positions the records of earlier documents shift a document of the same delivery.
     let (mut delivery, mut shift) = (None, 0_u64);
     for document in documents {
         let place = DocumentPlace::of(&document);

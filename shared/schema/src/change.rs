@@ -102,14 +102,14 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
         changes.push(Change {
             column: None,
             class: ChangeClass::Compatible,
-            what: "other fields tell whether a record is of the dataset".to_owned(),
+            what: "other fields decide whether a record belongs to the dataset".to_owned(),
         });
     }
     if old.file.records != new.file.records {
         changes.push(Change {
             column: None,
             class: ChangeClass::Compatible,
-            what: "records are elsewhere in files and messages that are read from now on".to_owned(),
+            what: "from now on, records are read from another path in files and messages".to_owned(),
         });
     }
     if old.file.skip_when != new.file.skip_when {
@@ -172,7 +172,7 @@ pub fn columns_added_to_keys(old: &Contract, new: &Contract) -> Option<Vec<Strin
     let keeps_key = |before: &Column| {
         let after = new.columns.iter().find(|column| column.name == before.name);
         match after {
-            // A column that was derived, or is from now on, gives no reason to compare rows in another way.
+            // A column that becomes derived, or stops being derived, does not change how rows are compared.
             Some(after) if !old.identity.covers(before) => {
                 !new.identity.covers(after) && (!determines_keys(old, before) || has_same_keys(before, after))
             }

@@ -169,8 +169,8 @@ fn clear_texts(values: &ArrayRef, is_cleared: impl Fn(&str) -> bool) -> Result<A
     nullif(values, &cleared)
 }
 
-/// Converts values to the type of a column. A value that would not be the same is null in the result: one that is another when it is
-/// converted back, and any in a conversion whose meaning depends on the rules of the column, such as of texts to times.
+/// Converts values to the type of a column. A value that would change becomes null: one that differs from the original when it is
+/// converted back, and every value if the conversion depends on the column's rules, as from texts to timestamps.
 fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
     let wanted = column.data_type.arrow();
     if *stored.data_type() == wanted {

@@ -207,7 +207,7 @@ impl PrepareCommit for Insert<'_> {
         for EarlierRow { row, file, key } in earlier {
             // A record without the new values keeps the row.
             let is_kept = present[row] || self.input.keys.binary_search(&key).is_ok();
-            // A row replaces one row, and is replaced by one.
+            // A new row replaces at most one old row, and an old row is replaced at most once.
             if !is_kept && !self.extending.contains(&row) && replaced.entry(file).or_default().insert(key) {
                 self.extending.insert(row);
             }
