@@ -52,13 +52,10 @@ pub async fn run(args: AnalyseArgs) -> Result<ExitCode, CliError> {
     let lake = lake::open(&args.lake).await?;
     let limits = limits(args.memory);
     let run = analyse(&lake, &catalog, &queries, &limits, args.as_of).await;
-    let read = run.as_ref().ok().and_then(|run| run.read);
-    let results = run.and_then(|run| Ok(run.into_results()?));
-    let results = results.map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
-    if let Some(BytesRead { read, available }) = read {
-        let (read, available) = (HumanBytes(read), HumanBytes(available));
-        console::say(&format!("read {read} of the data files, which have {available}"));
-    }
+    let answered = run.and_then(|run| Ok((run.read, run.into_results()?)));
+    let (BytesRead { read, available }, results) =
+        answered.map_err(|error| CliError::failed("the analysis failed", "").caused_by(error))?;
+    console::say(&format!("read {} of {} of data files", HumanBytes(read), HumanBytes(available)));
     match args.format {
         ResultFormat::Table if console::is_terminal() => {
             console::data(

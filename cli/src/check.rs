@@ -226,7 +226,7 @@ async fn find_contract_of_rows<'a>(
     let Some(named) = wrote.find_map(|commit| commit.contract) else { return Ok(None) };
     let dataset = &table.contract().name;
     let mut contracts = history.iter().rev().filter_map(|catalog| catalog.contract(dataset));
-    Ok(contracts.find(|own| own.broken().is_none() && format!("{}@{}", own.name, own.version) == named))
+    Ok(contracts.find(|own| own.broken().is_none() && own.label() == named))
 }
 
 /// How the partitions of a table differ from those of its contract.

@@ -58,7 +58,7 @@ pub async fn run(args: RebuildArgs) -> Result<ExitCode, CliError> {
         lake.catalog_history().load_all(&**lake.store()).await.map_err(|error| failed(error.into()))?;
     let before = check::find_newest(&history, &args.dataset);
     if let Some(why) = before.and_then(|before| check::find_version_mistake(before, contract)) {
-        return Err(CliError::failed(format!("{} was not rebuilt: its contract: {why}", args.dataset), ""));
+        return Err(CliError::failed(format!("{} was not rebuilt: {why}", args.dataset), ""));
     }
     let pinned = lake.table(contract).pin().await.map_err(failed)?;
     let columns = contract.table_schema();

@@ -95,8 +95,8 @@ pub async fn run_queries_with_limits(
 pub struct RunOutcome {
     /// One for each query, in the order of the set.
     pub queries: Vec<QueryOutcome>,
-    /// How much of the data files was read, if the engine says it.
-    pub read: Option<BytesRead>,
+    /// How much of the data files was read.
+    pub read: BytesRead,
 }
 
 /// How much of the data files the queries of a run read.
@@ -168,7 +168,7 @@ pub async fn run_each_query(
         }
     }
     let read = BytesRead { read: run.counter.bytes_read(), available: run.available_bytes(&outcomes) };
-    Ok(RunOutcome { queries: outcomes, read: Some(read) })
+    Ok(RunOutcome { queries: outcomes, read })
 }
 
 /// The tables and limits of one run.

@@ -642,7 +642,7 @@ async fn a_run_says_how_much_it_read() {
     let run = async |texts: &[(&str, &str)]| {
         let (set, limits) = (queries(texts), QueryLimits::default());
         let run = run_each_query(store.clone(), vec![table.clone()], &set, &limits).await;
-        run.unwrap().read.unwrap()
+        run.unwrap().read
     };
     let day = run(&[("q.sql", "SELECT SUM(number) AS n FROM t WHERE day = DATE '2024-02-01'")]).await;
     assert_eq!(day.available, available);

@@ -16,7 +16,7 @@ pub(crate) struct Member {
     end: usize,
 }
 
-/// The canonical form of a JSON text, as columns of the type `json` have it; `None` if it is no JSON.
+/// The canonical form of a JSON text, as columns of the type `json` have it; `None` if it is not JSON.
 pub fn canonicalize_json(json: &str) -> Option<String> {
     let mut canonical = String::with_capacity(json.len());
     write_canonical(json, &mut canonical, &mut Vec::new()).ok().map(|()| canonical)

@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::column::{Column, ColumnSource};
 use crate::contract::Contract;
 use crate::data_type::{Scalar, Type};
-use crate::declaration::{Identity, Route};
+use crate::declaration::Identity;
 use crate::reserved::QUARANTINE;
 
 /// What has to happen to a table before it takes rows of the changed contract.
@@ -94,52 +94,31 @@ pub fn compare_contracts(old: &Contract, new: &Contract) -> Vec<Change> {
         let class = if is_ordered_anew { ChangeClass::Rebuild } else { ChangeClass::Compatible };
         changes.push(Change { column: None, class, what: what.to_owned() });
     }
-    let recognised = |contract: &Contract| {
-        let Route { shape, any_of, misrouted, .. } = &contract.route;
-        (shape.clone(), any_of.clone(), *misrouted)
-    };
-    if recognised(old) != recognised(new) {
-        changes.push(Change {
-            column: None,
-            class: ChangeClass::Compatible,
-            what: "other fields decide whether a record belongs to the dataset".to_owned(),
-        });
-    }
-    if old.file.records != new.file.records {
-        changes.push(Change {
-            column: None,
-            class: ChangeClass::Compatible,
-            what: "from now on, records are read from another path in files and messages".to_owned(),
-        });
-    }
-    if old.file.skip_when != new.file.skip_when {
-        changes.push(Change {
-            column: None,
-            class: ChangeClass::Compatible,
-            what: "other records are skipped; rows from before stay".to_owned(),
-        });
-    }
+    let (before, after) = (&old.route, &new.route);
     let is_read_alike = old.file.records == new.file.records && old.file.skip_when == new.file.skip_when;
-    if is_read_alike && old.file != new.file {
-        changes.push(Change {
-            column: None,
-            class: ChangeClass::Compatible,
-            what: "files are read in another way from now on".to_owned(),
-        });
-    }
-    if old.cluster_by != new.cluster_by {
-        changes.push(Change {
-            column: None,
-            class: ChangeClass::Compatible,
-            what: "rows are sorted by other columns in files that are written from now on".to_owned(),
-        });
-    }
-    if order_of_columns(old, new) != order_of_columns(new, old) {
-        changes.push(Change {
-            column: None,
-            class: ChangeClass::Compatible,
-            what: "columns are in another order; the table keeps its order".to_owned(),
-        });
+    let for_new_records = [
+        (
+            (&before.shape, &before.any_of, before.misrouted)
+                != (&after.shape, &after.any_of, after.misrouted),
+            "other fields decide whether a record belongs to the dataset",
+        ),
+        (
+            old.file.records != new.file.records,
+            "from now on, records are read from another path in files and messages",
+        ),
+        (old.file.skip_when != new.file.skip_when, "other records are skipped; rows from before stay"),
+        (is_read_alike && old.file != new.file, "files are read in another way from now on"),
+        (
+            old.cluster_by != new.cluster_by,
+            "rows are sorted by other columns in files that are written from now on",
+        ),
+        (
+            order_of_columns(old, new) != order_of_columns(new, old),
+            "columns are in another order; the table keeps its order",
+        ),
+    ];
+    for (_, what) in for_new_records.into_iter().filter(|(has_changed, _)| *has_changed) {
+        changes.push(Change { column: None, class: ChangeClass::Compatible, what: what.to_owned() });
     }
     // Their rows are found by the key under the present contract alone: see `has_key_of_its_own`.
     let keeps_latest = old.keep.is_some() || new.keep.is_some();

@@ -156,7 +156,7 @@ fn clear_markers(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowEr
     clear_texts(stored, |text| column.null.iter().any(|null| null == text))
 }
 
-/// The canonical form of JSON texts; null for those that are no JSON.
+/// The canonical form of JSON texts; null for those that are not JSON.
 fn canonicalize_texts(stored: &ArrayRef) -> ArrayRef {
     let texts = stored.as_string_opt::<i32>().into_iter().flatten();
     Arc::new(texts.map(|text| text.and_then(canonicalize_json)).collect::<StringArray>())
