@@ -154,7 +154,9 @@ impl Decoder<'_> {
                 }
             }
             _ => Ok(reader.copy_value(&mut Discard)?),
-        })
+        })?;
+        // Without this rule, a record that a client sends without its wrapper would be stored as a tombstone.
+        if has_data { Ok(()) } else { Err(unexpected_shape(index, "has a value without 'data'")) }
     }
 }
 
@@ -203,6 +205,7 @@ mod tests {
                 &["{\"a\":1}", "{\"a\":2}", "{\"a\":3}", "null"],
             ),
             (r#"{"value":null}"#, &["null"]),
+            (r#"{"value":{"type":null,"data":null}}"#, &["null"]),
         ] {
             assert_eq!(decode(text).unwrap(), expected, "{text}");
         }
@@ -215,6 +218,8 @@ mod tests {
             (r#"{"value":{"type":"AVRO","data":1}}"#, "record 0 has a type"),
             (r#"{"value":{"data":1}} {"value":7}"#, "record 1 has a value that is not"),
             (r#"{"value":{"data":1},"value":{"data":1}}"#, "record 0 has two values"),
+            (r#"{"value":{"type":"JSON"}}"#, "record 0 has a value without 'data'"),
+            (r#"{"value":{"data":1}} {"value":{"index":7}}"#, "record 1 has a value without 'data'"),
         ] {
             let Err(ApiError::UnexpectedShape(problem)) = decode(text) else { panic!("{text}") };
             assert!(problem.starts_with(expected), "{text}: {problem}");
