@@ -39,4 +39,4 @@ pub(crate) use file_keys::FileKeys;
 pub(crate) use format::{encode, evaluation_path, key_path};
 pub use key::Key;
 pub(crate) use key::{KEY_BYTES, key_at, keys_in_column};
-pub(crate) use reader::{EarlierRow, KeyReader, Presence};
+pub(crate) use reader::{EarlierRow, KeyReader, KeySource, Presence};

@@ -63,6 +63,7 @@ mod error;
 mod evaluation;
 mod history;
 mod int96;
+mod key_list;
 mod keys;
 mod lake;
 mod log;

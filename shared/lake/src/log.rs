@@ -50,6 +50,7 @@ use self::kernel::{
 use self::listing::{EntryMeta, LogListing, entry_name, mirror_name};
 use crate::data_file::{DataFile, EncodedFile};
 use crate::error::LakeError;
+use crate::key_list::KeyList;
 use crate::partition_values::{self, PartitionValues};
 
 const LOG: &str = "_delta_log";
@@ -57,8 +58,6 @@ const LAST_CHECKPOINT: &str = "_last_checkpoint";
 const ENGINE_INFO: &str = concat!("pinlake/", env!("CARGO_PKG_VERSION"));
 /// The application id of the `txn` actions of every commit. A table's state keeps every id forever.
 const APP_ID: &str = "pinlake";
-/// The application id of the `txn` actions that number the current list of deleted keys.
-const DELETED_KEYS_APP_ID: &str = "pinlake-deleted-keys";
 /// Log files that are fetched at the same time.
 const CONCURRENCY: usize = 16;
 
@@ -104,8 +103,8 @@ pub(crate) struct FileChanges<'a> {
     pub adds: Vec<AddedFile<'a>>,
     /// Paths of data files of the known version.
     pub removes: Vec<&'a str>,
-    /// The number of the list of deleted keys from now on, if it changes.
-    pub deleted_keys: Option<i64>,
+    /// The lists of keys that change, each with its number from now on.
+    pub key_lists: &'a [(KeyList, i64)],
 }
 
 /// A data file that a commit adds.
@@ -179,13 +178,13 @@ impl TableLog {
         properties.get(name).map(String::as_str)
     }
 
-    /// The number of the list of deleted keys; `None` if nothing has been deleted.
+    /// The number of a list of keys; `None` if the table has none.
     ///
     /// # Errors
     /// If the kernel cannot read the log.
-    pub(crate) fn deleted_keys(&self) -> Result<Option<i64>, LakeError> {
+    pub(crate) fn key_list(&self, list: KeyList) -> Result<Option<i64>, LakeError> {
         let Some(snapshot) = &self.snapshot else { return Ok(None) };
-        snapshot.get_app_id_version(DELETED_KEYS_APP_ID, &self.engine).map_err(|error| self.delta(error))
+        snapshot.get_app_id_version(list.app_id(), &self.engine).map_err(|error| self.delta(error))
     }
 
     /// The table's columns; `None` if there is no table.
@@ -575,8 +574,8 @@ impl TableLog {
         for removed in self.scan_files(&changes.removes)? {
             transaction.remove_files(removed);
         }
-        if let Some(number) = changes.deleted_keys {
-            transaction = transaction.with_transaction_id(DELETED_KEYS_APP_ID.to_owned(), number);
+        for (list, number) in changes.key_lists {
+            transaction = transaction.with_transaction_id(list.app_id().to_owned(), *number);
         }
         let metrics = [("numOutputRows", info.counts.inserted), ("numOutputBytes", bytes)];
         let result = transaction

@@ -6,6 +6,7 @@ mod evolve;
 pub(crate) mod insert;
 mod keep_latest;
 mod merge;
+mod replaced_keys;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -27,9 +28,10 @@ use pinlake_schema::{Contract, KEY_COLUMN};
 use tokio::sync::Mutex;
 
 use self::deleted_keys::DeletedKeys;
+use self::replaced_keys::ReplacedKeys;
 use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
-use crate::keys::{EpochKeys, Key, KeyCache, KeyEpoch, KeyMemoryBudget, KeyReader, KnownEpochs};
+use crate::keys::{EpochKeys, Key, KeyCache, KeyEpoch, KeyMemoryBudget, KeyReader, KeySource, KnownEpochs};
 use crate::log::TableLog;
 use crate::maintenance::MaintenancePolicy;
 use crate::partition_values::PartitionValues;
@@ -102,6 +104,15 @@ struct CachedState {
     log: TableLog,
     keys: KeyCache,
     deleted_keys: DeletedKeys,
+    replaced_keys: ReplacedKeys,
+}
+
+impl CachedState {
+    /// Frees the keys of files that are no longer in the table.
+    fn drop_stale_keys(&mut self) {
+        let files = self.log.files().iter().map(|file| file.path.as_str());
+        self.keys.retain(files.chain(self.replaced_keys.names()));
+    }
 }
 
 impl Table {
@@ -119,6 +130,7 @@ impl Table {
             log,
             keys: KeyCache::new(budget),
             deleted_keys: DeletedKeys::default(),
+            replaced_keys: ReplacedKeys::default(),
         });
         Self { store, env, contract, history, root, maintenance, is_shared: AtomicBool::new(false), state }
     }
@@ -239,7 +251,7 @@ impl Table {
     ) -> Result<Vec<bool>, LakeError> {
         let mut state = self.state.lock().await;
         state.log.refresh(&*self.store).await?;
-        let CachedState { log, keys: cache, .. } = &mut *state;
+        let log = &state.log;
         let reader = match self.key_reader(log).await {
             Err(LakeError::IdentityChanged { .. } | LakeError::Foreign { .. }) => {
                 return Ok(vec![false; keys.len()]);
@@ -249,9 +261,10 @@ impl Table {
         if log.version().is_none() {
             return Ok(vec![false; keys.len()]);
         }
-        cache.retain(log.files());
+        state.drop_stale_keys();
         let wanted = EpochKeys::for_batch(&self.contract, keys, former);
-        Ok(reader.find_present(log.files(), &wanted, cache).await?.present)
+        let CachedState { log, keys: cache, .. } = &mut *state;
+        Ok(reader.find_present(log.files().iter().map(KeySource::from), &wanted, cache).await?.present)
     }
 
     /// Reads the rows of a data file, in the columns of the contract.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::file_keys::FileKeys;
-use crate::data_file::DataFile;
 
 /// Keys and indexes of a table's data files, by the file's path.
 #[derive(Debug)]
@@ -80,12 +79,12 @@ impl KeyCache {
         }
     }
 
-    /// Removes files that are no longer in the table.
-    pub(crate) fn retain(&mut self, live: &[DataFile]) {
+    /// Removes files that are not `live`.
+    pub(crate) fn retain<'a>(&mut self, live: impl Iterator<Item = &'a str>) {
         if self.files.is_empty() {
             return;
         }
-        let live: HashSet<&str> = live.iter().map(|file| file.path.as_str()).collect();
+        let live: HashSet<&str> = live.collect();
         let budget = &self.budget;
         self.files.retain(|file, keys| {
             let keep = live.contains(file.as_str());

@@ -13,7 +13,7 @@ pub(super) const EPOCH_BYTES: usize = 16;
 
 /// The rules that produced keys: a contract's identity hash, 16 hex digits. Keys of different epochs are not
 /// comparable.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KeyEpoch(pub(super) [u8; EPOCH_BYTES]);
 
 impl KeyEpoch {

@@ -20,6 +20,7 @@ use super::index::{KeyIndex, WantedKeys, bucket_bits, index_bytes, index_parts};
 use super::key::{KEY_BYTES, Key, key_at};
 use crate::data_file::{self, DataFile};
 use crate::error::LakeError;
+use crate::key_list::KeyList;
 
 /// Key files that are read at the same time.
 pub(super) const CONCURRENCY: usize = 8;
@@ -44,10 +45,55 @@ pub(crate) struct KeyReader<'a> {
     pub declares_keys: bool,
 }
 
+/// A key file to search.
+#[derive(Debug, Clone)]
+pub(crate) enum KeySource {
+    /// That of a data file, from which it can be rebuilt.
+    DataFile(DataFile),
+    /// One of rows that are no longer in the table: see [`KeyList::Replaced`].
+    Replaced {
+        /// The file's name.
+        name: String,
+        /// How many keys it has.
+        keys: u64,
+    },
+}
+
+impl From<&DataFile> for KeySource {
+    fn from(file: &DataFile) -> Self {
+        Self::DataFile(file.clone())
+    }
+}
+
+impl KeySource {
+    /// What its keys are cached under.
+    fn name(&self) -> &str {
+        match self {
+            KeySource::DataFile(file) => &file.path,
+            KeySource::Replaced { name, .. } => name,
+        }
+    }
+
+    /// How many keys it has, if the log says so.
+    fn count(&self) -> Option<u64> {
+        match self {
+            KeySource::DataFile(file) => file.rows,
+            KeySource::Replaced { keys, .. } => Some(*keys),
+        }
+    }
+
+    fn path(&self, table: &Path) -> Path {
+        match self {
+            KeySource::DataFile(file) => key_path(table, &file.path),
+            KeySource::Replaced { name, .. } => KeyList::Replaced.file_path(table, name),
+        }
+    }
+}
+
 /// Which rows of a batch a table contains.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    /// For each row of the batch whether a file contains it.
+    /// For each row of the batch whether the table has it, or had it before a row with more values took its place.
     pub present: Vec<bool>,
     /// The rows that a file of an earlier epoch contains with fewer values.
     pub earlier: Vec<EarlierRow>,
@@ -60,29 +106,31 @@ pub(crate) struct EarlierRow {
     pub row: usize,
     /// Path of the data file, relative to the table's folder.
     pub file: String,
+    /// The epoch of that file's keys.
+    pub epoch: KeyEpoch,
     /// The key in that file.
     pub key: Key,
 }
 
 impl KeyReader<'_> {
-    /// Reads all keys of one data file.
+    /// Reads all keys of one file.
     ///
     /// # Errors
     /// As [`Self::find_present`].
     pub(crate) async fn read_all(
         &self,
-        file: &DataFile,
+        source: &KeySource,
         cache: &mut KeyCache,
     ) -> Result<SortedKeys, LakeError> {
-        if let Some(FileKeys { epoch, keys: KeySet::Complete(keys) }) = cache.get(&file.path) {
+        if let Some(FileKeys { epoch, keys: KeySet::Complete(keys) }) = cache.get(source.name()) {
             return Ok(SortedKeys { epoch: *epoch, keys: keys.clone() });
         }
-        let keys = self.load(file).await?;
-        cache.insert(&file.path, encode(&keys).1);
+        let keys = self.load(source).await?;
+        cache.insert(source.name(), encode(&keys).1);
         Ok(keys)
     }
 
-    /// Finds the rows of a batch in `files`. `wanted` are the rows' keys under every
+    /// Finds the rows of a batch in `sources`. `wanted` are the rows' keys under every
     /// epoch that the files may have; the first element is in row order.
     ///
     /// # Errors
@@ -90,7 +138,7 @@ impl KeyReader<'_> {
     /// file has another epoch.
     pub(crate) async fn find_present(
         &self,
-        files: &[DataFile],
+        sources: impl IntoIterator<Item = KeySource>,
         wanted: &[EpochKeys<'_>],
         cache: &mut KeyCache,
     ) -> Result<Presence, LakeError> {
@@ -99,14 +147,19 @@ impl KeyReader<'_> {
         let filters: Vec<WantedKeys<'_>> =
             wanted.iter().map(|wanted| WantedKeys::new(&wanted.keys)).collect();
         let filters = &filters;
-        let cached: Vec<_> =
-            files.iter().map(|file| (file.clone(), cache.get(&file.path).cloned())).collect();
+        let with_cached = |source: KeySource| {
+            let keys = cache.get(source.name()).cloned();
+            (source, keys)
+        };
+        let cached: Vec<_> = sources.into_iter().map(with_cached).collect();
         let mut groups = futures::stream::iter(cached)
-            .map(async |(file, cached)| {
+            .map(async |(source, cached)| {
+                // No record has a key of an epoch that is no longer known.
+                let skips_others = self.skips_other_epochs || matches!(source, KeySource::Replaced { .. });
                 let keys = match cached {
                     Some(keys) => keys,
-                    None => match self.load_for_check(&file).await {
-                        Err(LakeError::IdentityChanged { .. }) if self.skips_other_epochs => return Ok(None),
+                    None => match self.load_for_check(&source).await {
+                        Err(LakeError::IdentityChanged { .. }) if skips_others => return Ok(None),
                         loaded => loaded?,
                     },
                 };
@@ -118,7 +171,7 @@ impl KeyReader<'_> {
                         identity: keys.epoch.to_string(),
                     }),
                     None => Err(self.identity_changed(keys.epoch)),
-                    Some(at) => Ok::<_, LakeError>(Some((file, keys, at))),
+                    Some(at) => Ok::<_, LakeError>(Some((source, keys, at))),
                 }
             })
             .buffer_unordered(CONCURRENCY)
@@ -128,22 +181,23 @@ impl KeyReader<'_> {
             let candidates: Vec<_> =
                 group.par_iter().map(|(_, keys, at)| keys.find_candidates(&filters[*at])).collect();
             let mut confirmed = futures::stream::iter(group.into_iter().zip(candidates))
-                .map(async |((file, keys, at), candidates)| {
-                    let in_file = self.confirm(&file, &keys, candidates, &filters[at]).await?;
-                    Ok::<_, LakeError>((file, keys, at, in_file))
+                .map(async |((source, keys, at), candidates)| {
+                    let in_file = self.confirm(&source, &keys, candidates, &filters[at]).await?;
+                    Ok::<_, LakeError>((source, keys, at, in_file))
                 })
                 .buffer_unordered(CONCURRENCY);
-            while let Some((file, keys, at, in_file)) = confirmed.try_next().await? {
+            while let Some((source, keys, at, in_file)) = confirmed.try_next().await? {
                 for position in in_file {
                     let row = wanted[at].row(position);
-                    if wanted[at].has_more(row) {
-                        let (file, key) = (file.path.clone(), wanted[at].keys[position]);
-                        found.earlier.push(EarlierRow { row, file, key });
-                    } else {
+                    if !wanted[at].has_more(row) {
                         found.present[row] = true;
+                    } else if let KeySource::DataFile(file) = &source {
+                        let EpochKeys { epoch, keys, .. } = &wanted[at];
+                        let (file, epoch, key) = (file.path.clone(), *epoch, keys[position]);
+                        found.earlier.push(EarlierRow { row, file, epoch, key });
                     }
                 }
-                cache.insert(&file.path, keys);
+                cache.insert(source.name(), keys);
             }
         }
         Ok(found)
@@ -159,11 +213,11 @@ impl KeyReader<'_> {
     }
 
     /// Loads what a check needs of a file that is not cached: the index of a large file, the keys of a small one.
-    async fn load_for_check(&self, file: &DataFile) -> Result<FileKeys, LakeError> {
-        // The row count in the log gives the length of the index.
-        let rows = file.rows.and_then(|rows| usize::try_from(rows).ok());
+    async fn load_for_check(&self, source: &KeySource) -> Result<FileKeys, LakeError> {
+        // The count in the log gives the length of the index.
+        let rows = source.count().and_then(|rows| usize::try_from(rows).ok());
         if let Some(count) = rows.filter(|rows| *rows > MAX_KEYS_WITHOUT_INDEX) {
-            let path = key_path(self.table, &file.path);
+            let path = source.path(self.table);
             let end = HEADER_BYTES + index_bytes(count);
             let read = none_if_not_found(self.store.get_range(&path, 0..end as u64).await);
             if let Some(bytes) = read.map_err(LakeError::store(&path))? {
@@ -180,7 +234,7 @@ impl KeyReader<'_> {
             }
             // The key file has no usable index: read all of it, or rebuild it from the data file.
         }
-        Ok(encode(&self.load(file).await?).1)
+        Ok(encode(&self.load(source).await?).1)
     }
 
     /// The epoch of a file that names `epoch`; `None` if the contract computes no keys of it.
@@ -192,7 +246,7 @@ impl KeyReader<'_> {
     /// Of a file's candidates, the positions in `wanted` of those that the file contains.
     async fn confirm(
         &self,
-        file: &DataFile,
+        source: &KeySource,
         keys: &FileKeys,
         candidates: Vec<(usize, usize)>,
         wanted: &WantedKeys<'_>,
@@ -218,7 +272,7 @@ impl KeyReader<'_> {
         let matches_index = |wanted: &Key, own: &[u8]| {
             Key::try_from(own).is_ok_and(|own| index_parts(&own, bits) == index_parts(wanted, bits))
         };
-        let path = key_path(self.table, &file.path);
+        let path = source.path(self.table);
         let in_file =
             |keys: Range<usize>| (index.first_key + keys.start) as u64..(index.first_key + keys.end) as u64;
         let read = if candidates.len() <= MAX_SINGLE_READS {
@@ -241,7 +295,7 @@ impl KeyReader<'_> {
             Some(Some(found)) => Ok(found),
             // The key file has changed or gone since its index was read. The data file still has the keys.
             Some(None) | None => {
-                let keys = self.load(file).await?.keys;
+                let keys = self.load(source).await?.keys;
                 let same = candidates.iter().filter(|(at, _)| keys.binary_search(&wanted.keys[*at]).is_ok());
                 Ok(same.map(|(at, _)| *at).collect())
             }
@@ -249,21 +303,27 @@ impl KeyReader<'_> {
     }
 
     /// Reads all keys from the key file, or rebuilds it from the data file.
-    async fn load(&self, file: &DataFile) -> Result<SortedKeys, LakeError> {
-        let path = key_path(self.table, &file.path);
+    async fn load(&self, source: &KeySource) -> Result<SortedKeys, LakeError> {
+        let path = source.path(self.table);
         let bytes = read_if_exists(&**self.store, &path).await.map_err(LakeError::store(&path))?;
         let reason = match bytes.as_deref().map(decode) {
             None => "it is missing",
             Some(Err(reason)) => reason,
-            Some(Ok((_, keys))) if file.rows.is_some_and(|rows| rows != keys.len() as u64) => {
-                "its number of keys is not the data file's number of rows"
+            Some(Ok((_, keys))) if source.count().is_some_and(|count| count != keys.len() as u64) => {
+                "its number of keys is not that in the log"
             }
-            Some(Ok((epoch, keys))) => match self.check_epoch(epoch) {
-                Some(epoch) => return Ok(SortedKeys { epoch, keys }),
-                None => "its identity is not the table's",
+            Some(Ok((epoch, keys))) => match (self.check_epoch(epoch), epoch, source) {
+                (Some(epoch), ..) => return Ok(SortedKeys { epoch, keys }),
+                (None, Some(epoch), KeySource::Replaced { .. }) => return Err(self.identity_changed(epoch)),
+                _ => "its identity is not the table's",
             },
         };
-        self.rebuild(file, &path, reason).await
+        match source {
+            KeySource::DataFile(file) => self.rebuild(file, &path, reason).await,
+            KeySource::Replaced { .. } => Err(LakeError::damaged(&path)(format!(
+                "{reason}; it has the keys of rows that were replaced: restore it from an earlier version of the object"
+            ))),
+        }
     }
 
     /// Rebuilds a key file from its data file, and writes it.

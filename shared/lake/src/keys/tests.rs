@@ -50,7 +50,7 @@ async fn present(
         declares_keys: false,
     };
     let wanted = EpochKeys::for_batch(contract, wanted, None);
-    reader.find_present(files, &wanted, cache).await.unwrap().present
+    reader.find_present(files.iter().map(KeySource::from), &wanted, cache).await.unwrap().present
 }
 
 #[test]
@@ -271,12 +271,7 @@ fn caches_share_one_budget() {
     cache.insert("a", cached(&sorted([key(1), key(2)])));
     cache.insert("b", cached(&sorted([key(3), key(4)])));
     assert!(cache.files.contains_key("a") && !cache.files.contains_key("b"));
-    cache.retain(&[DataFile {
-        path: "c".to_owned(),
-        size: 1,
-        rows: None,
-        partition: PartitionValues::new(),
-    }]);
+    cache.retain(["c"].into_iter());
     cache.insert("b", cached(&sorted([key(3), key(4)])));
     assert!(cache.files.contains_key("b"));
     let mut other = KeyCache::new(budget);

@@ -18,6 +18,7 @@ use crate::clustering::sort_rows;
 use crate::commit::{PutOutcome, put_log_entry};
 use crate::data_file::{self, EncodedFile, Rows};
 use crate::error::LakeError;
+use crate::key_list::KeyList;
 use crate::keys::{self, FileKeys, SortedKeys};
 use crate::log::{AddedFile, CommitInfo, FileChanges, Operation, RowCounts, TableLog};
 use crate::partition_values::PartitionValues;
@@ -54,8 +55,8 @@ pub(super) struct StagedCommit {
     pub adds: Vec<StagedFile>,
     /// Paths of data files, relative to the table's folder.
     pub removes: Vec<String>,
-    /// The number of the list of deleted keys, if the commit changes it.
-    pub deleted_keys: Option<i64>,
+    /// The lists of keys that the commit changes, each with its new number.
+    pub key_lists: Vec<(KeyList, i64)>,
     pub counts: RowCounts,
 }
 
@@ -137,8 +138,7 @@ impl Table {
                     continue;
                 }
             } else {
-                let CachedState { log, keys, .. } = &mut *state;
-                keys.retain(log.files());
+                state.drop_stale_keys();
                 let staged = match operation.prepare(self, &mut state, previous.take()).await {
                     // Rows of another contract, which may be in the history.
                     Err(LakeError::IdentityChanged { .. })
@@ -177,7 +177,7 @@ impl Table {
             operation: staged.operation,
             adds: staged.adds.iter().map(StagedFile::as_added).collect(),
             removes: staged.removes.iter().map(String::as_str).collect(),
-            deleted_keys: staged.deleted_keys,
+            key_lists: &staged.key_lists,
         };
         let commit = log.build_commit(&changes, modified_ms, &info)?;
         let version = self.put_commit(log, commit, &info).await?;

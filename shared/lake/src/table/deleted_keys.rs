@@ -1,7 +1,6 @@
 //! The keys of deleted rows, each with the order of the record that deleted it, so that an earlier record does not bring the row back.
 //!
-//! `_pinlake_deleted/<number>.json` lists files of keys, and a `txn` action in the log names the number (Delta protocol, "Transaction
-//! Identifiers"). So a commit changes rows and deleted keys at once, and other readers and writers keep both. Objects are never changed.
+//! They are Parquet files under `_pinlake_deleted/`: see [`KeyList`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,18 +15,15 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pinlake_env::Rng;
 use pinlake_schema::{Contract, KEY_COLUMN, KeepLatest};
-use pinlake_store::read_if_exists;
-use serde::{Deserialize, Serialize};
 
 use super::Table;
 use crate::data_file;
 use crate::error::LakeError;
+use crate::key_list::KeyList;
 use crate::log::TableLog;
 use crate::partition_values::PartitionValues;
 
-const FOLDER: &str = "_pinlake_deleted";
 /// The column with the time at which a key was deleted.
 const DELETED_AT: &str = "_deleted_at";
 /// More files are written as one.
@@ -47,12 +43,6 @@ pub(super) struct DeletedKeys {
 struct DeletedFile {
     name: String,
     rows: Arc<RecordBatch>,
-}
-
-/// The object that lists the files.
-#[derive(Debug, Serialize, Deserialize)]
-struct FileList {
-    files: Vec<String>,
 }
 
 impl DeletedKeys {
@@ -83,7 +73,7 @@ impl Table {
         log: &TableLog,
         known: &mut DeletedKeys,
     ) -> Result<(), LakeError> {
-        let number = log.deleted_keys()?;
+        let number = log.key_list(KeyList::Deleted)?;
         if number == known.number {
             return Ok(());
         }
@@ -91,16 +81,11 @@ impl Table {
             *known = DeletedKeys::default();
             return Ok(());
         };
-        let path = list_path(&self.root, current);
-        let missing =
-            || LakeError::damaged(&path)("the log names this list of deleted keys, and it is missing");
-        let bytes = read_if_exists(&*self.store, &path).await.map_err(LakeError::store(&path))?;
-        let list: FileList =
-            serde_json::from_slice(&bytes.ok_or_else(missing)?).map_err(LakeError::damaged(&path))?;
+        let names: Vec<String> = KeyList::Deleted.read(&*self.store, &self.root, current).await?;
         let mut loaded: HashMap<&str, &DeletedFile> =
             known.files.iter().map(|file| (file.name.as_str(), file)).collect();
-        let mut files = Vec::with_capacity(list.files.len());
-        for name in list.files {
+        let mut files = Vec::with_capacity(names.len());
+        for name in names {
             match loaded.remove(name.as_str()) {
                 Some(file) => files.push(file.clone()),
                 None => files.push(read_file(&*self.store, &self.root, name).await?),
@@ -138,7 +123,7 @@ impl Table {
             }
         }
         let name = format!("{}.parquet", self.env.rng.id());
-        let path = file_path(&self.root, &name);
+        let path = KeyList::Deleted.file_path(&self.root, &name);
         let mut bytes = Vec::new();
         let written = ArrowWriter::try_new(&mut bytes, rows.schema(), None).and_then(|mut writer| {
             writer.write(&rows)?;
@@ -147,11 +132,7 @@ impl Table {
         written.map_err(LakeError::encode(&self.contract.name))?;
         self.store.put(&path, bytes.into()).await.map_err(LakeError::store(&path))?;
         files.push(name);
-        let number = draw_number(&self.env.rng);
-        let path = list_path(&self.root, number);
-        let list = serde_json::to_vec(&FileList { files }).map_err(LakeError::encode(&self.contract.name))?;
-        self.store.put(&path, list.into()).await.map_err(LakeError::store(&path))?;
-        Ok(number)
+        KeyList::Deleted.write(&*self.store, &self.root, files, &self.env.rng).await
     }
 
     /// Leaves out the keys that were deleted longer ago than the contract remembers.
@@ -199,7 +180,7 @@ pub(super) fn build_deleted_rows(
 }
 
 async fn read_file(store: &dyn ObjectStore, table: &Path, name: String) -> Result<DeletedFile, LakeError> {
-    let path = file_path(table, &name);
+    let path = KeyList::Deleted.file_path(table, &name);
     let bytes = data_file::get(store, &path).await?;
     let damaged = |error| LakeError::damaged(&path)(error);
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(damaged)?;
@@ -208,18 +189,4 @@ async fn read_file(store: &dyn ObjectStore, table: &Path, name: String) -> Resul
     let rows =
         batches.and_then(|batches| concat_batches(&schema, &batches)).map_err(LakeError::damaged(&path))?;
     Ok(DeletedFile { name, rows: Arc::new(rows) })
-}
-
-fn file_path(table: &Path, name: &str) -> Path {
-    table.clone().join(FOLDER).join(name)
-}
-
-fn list_path(table: &Path, number: i64) -> Path {
-    file_path(table, &format!("{number:016x}.json"))
-}
-
-/// A number that no other list has.
-fn draw_number(rng: &Rng) -> i64 {
-    // 60 bits, which are never negative.
-    rng.id().get(..15).and_then(|digits| i64::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }

@@ -179,7 +179,7 @@ impl Table {
             operation: Operation::ChangeTypes,
             adds: added.iter().map(|added| added.as_added()).collect(),
             removes: rewritten.0.keys().map(String::as_str).collect(),
-            deleted_keys: None,
+            key_lists: &[],
         };
         let modified_ms = self.env.clock.now().timestamp_millis();
         let commit = altered.build_commit(&changes, modified_ms, &info)?;
@@ -213,7 +213,7 @@ impl Table {
         if rows.iter().all(|rows| rows.count() == 0) {
             return Ok(None);
         }
-        let keys = reader.read_all(file, &mut state.keys).await?;
+        let keys = reader.read_all(&file.into(), &mut state.keys).await?;
         self.stage_file(&altered.log, &rows, keys, &file.partition).await.map(Some)
     }
 

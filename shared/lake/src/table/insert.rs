@@ -15,9 +15,10 @@ use super::commit::{PrepareCommit, StagedCommit, StagedFile};
 use super::{CachedState, Table};
 use crate::data_file::{Rows, conform};
 use crate::error::LakeError;
+use crate::key_list::KeyList;
 use crate::keys::{
-    EarlierRow, EpochKeys, KEY_BYTES, Key, KeyEpoch, KeyReader, OtherEpoch, OtherKeys, Presence, SortedKeys,
-    key_at, keys_in_column,
+    EarlierRow, EpochKeys, KEY_BYTES, Key, KeyEpoch, KeyReader, KeySource, OtherEpoch, OtherKeys, Presence,
+    SortedKeys, key_at, keys_in_column,
 };
 use crate::log::{Operation, RowCounts, TableLog};
 use crate::partition::{self, PartitionRows};
@@ -98,7 +99,7 @@ impl Table {
         let gone = || LakeError::damaged(&self.root)(format!("the log has no data file {path}"));
         let file = state.log.files().iter().find(|file| file.path == path).cloned().ok_or_else(gone)?;
         let columns = self.columns(&state.log)?;
-        let SortedKeys { epoch, keys: own } = reader.read_all(&file, &mut state.keys).await?;
+        let SortedKeys { epoch, keys: own } = reader.read_all(&(&file).into(), &mut state.keys).await?;
         let contract = reader.epochs.contract_of(epoch, &self.contract);
         let encode = |error: &dyn std::fmt::Display| LakeError::encode(&contract.name)(error);
         let mut kept = Vec::new();
@@ -195,21 +196,30 @@ impl PrepareCommit for Insert<'_> {
         state: &mut CachedState,
         previous: Option<StagedCommit>,
     ) -> Result<Option<StagedCommit>, LakeError> {
-        let CachedState { log, keys, .. } = state;
+        let CachedState { log, keys, replaced_keys, .. } = state;
         let reader = table.key_reader(log).await?;
         let mut wanted = self.input.epoch_keys(&table.contract);
         for other in &reader.epochs.others {
             wanted.extend(self.input.other_keys(&table.contract, other)?);
         }
-        let Presence { present, earlier } = reader.find_present(log.files(), &wanted, keys).await?;
+        let mut sources: Vec<KeySource> = log.files().iter().map(KeySource::from).collect();
+        // Without other contracts no row has been replaced.
+        if !reader.epochs.others.is_empty() {
+            table.refresh_replaced_keys(log, replaced_keys).await?;
+            sources.extend(replaced_keys.sources());
+        }
+        let Presence { present, earlier } = reader.find_present(sources, &wanted, keys).await?;
         let mut replaced: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
+        let mut replaced_by_epoch: BTreeMap<KeyEpoch, BTreeSet<Key>> = BTreeMap::new();
         self.extending.clear();
-        for EarlierRow { row, file, key } in earlier {
-            // A record without the new values keeps the row.
-            let is_kept = present[row] || self.input.keys.binary_search(&key).is_ok();
+        for EarlierRow { row, file, epoch, key } in earlier {
             // A new row replaces at most one old row, and an old row is replaced at most once.
-            if !is_kept && !self.extending.contains(&row) && replaced.entry(file).or_default().insert(key) {
+            let is_replaced = !present[row]
+                && !self.extending.contains(&row)
+                && replaced.entry(file).or_default().insert(key);
+            if is_replaced {
                 self.extending.insert(row);
+                replaced_by_epoch.entry(epoch).or_default().insert(key);
             }
         }
         replaced.retain(|_, keys| !keys.is_empty());
@@ -236,12 +246,21 @@ impl PrepareCommit for Insert<'_> {
             adds.extend(table.stage_without_rows(state, &reader, &path, &keys).await?);
             removes.push(path);
         }
+        let mut key_lists = Vec::new();
+        if !replaced_by_epoch.is_empty() {
+            let CachedState { keys, replaced_keys, .. } = state;
+            let own = replaced_by_epoch.into_iter();
+            let own =
+                own.map(|(epoch, keys)| SortedKeys { epoch, keys: keys.into_iter().collect() }).collect();
+            let number = table.stage_replaced_keys(replaced_keys, own, &reader, keys).await?;
+            key_lists.push((KeyList::Replaced, number));
+        }
         let read = self.input.rows;
         Ok(Some(StagedCommit {
             operation: if removes.is_empty() { Operation::Insert } else { Operation::Update },
             adds,
             removes,
-            deleted_keys: None,
+            key_lists,
             counts: RowCounts {
                 read,
                 inserted,

@@ -24,7 +24,8 @@ use super::insert::{InsertBatch, InsertSummary};
 use super::{CachedState, Table};
 use crate::data_file::{DataFile, Rows};
 use crate::error::LakeError;
-use crate::keys::{EpochKeys, Key, SortedKeys, key_at, keys_in_column};
+use crate::key_list::KeyList;
+use crate::keys::{EpochKeys, Key, KeySource, SortedKeys, key_at, keys_in_column};
 use crate::log::{Operation, RowCounts};
 
 impl Table {
@@ -281,7 +282,7 @@ impl PrepareCommit for InsertLatest<'_> {
         _previous: Option<StagedCommit>,
     ) -> Result<Option<StagedCommit>, LakeError> {
         let contract = &table.contract;
-        let CachedState { log, keys, deleted_keys } = state;
+        let CachedState { log, keys, deleted_keys, .. } = state;
         table.refresh_deleted_keys(log, deleted_keys).await?;
         let count = self.input.keys.len();
         let mut blocked = vec![None; count];
@@ -294,7 +295,8 @@ impl PrepareCommit for InsertLatest<'_> {
         let keys_of =
             |epoch| EpochKeys::sort(epoch, self.input.keys.iter().copied().zip(0..), vec![true; count]);
         let wanted: Vec<_> = epochs.map(keys_of).collect();
-        let found = reader.find_present(log.files(), &wanted, keys).await?.earlier;
+        let found =
+            reader.find_present(log.files().iter().map(KeySource::from), &wanted, keys).await?.earlier;
         let paths: BTreeSet<String> = found.into_iter().map(|row| row.file).collect();
 
         let mut replaced = HashSet::new();
@@ -324,14 +326,14 @@ impl PrepareCommit for InsertLatest<'_> {
         let is_written = |outcome: &Outcome| matches!(outcome, Outcome::Inserted | Outcome::Superseded);
         let is_known: Vec<bool> = self.outcomes.iter().map(|outcome| !is_written(outcome)).collect();
         adds.extend(table.stage_absent_rows(log, &self.input, &is_known, &columns).await?);
-        let mut number = None;
+        let mut key_lists = Vec::new();
         if counts.deleted > 0 {
             let rows = self.select_deletes().map_err(LakeError::encode(&contract.name))?;
             let rows = build_deleted_rows(contract, &rows, table.env.clock.now())?;
-            number = Some(table.stage_deleted_keys(deleted_keys, rows).await?);
+            key_lists.push((KeyList::Deleted, table.stage_deleted_keys(deleted_keys, rows).await?));
         }
         let operation =
-            if removes.is_empty() && number.is_none() { Operation::Insert } else { Operation::Upsert };
-        Ok(Some(StagedCommit { operation, adds, removes, deleted_keys: number, counts }))
+            if removes.is_empty() && key_lists.is_empty() { Operation::Insert } else { Operation::Upsert };
+        Ok(Some(StagedCommit { operation, adds, removes, key_lists, counts }))
     }
 }

@@ -50,7 +50,7 @@ impl Table {
         let current = self.key_epoch()?;
         let mut found = Vec::with_capacity(small.len());
         for file in small {
-            let keys = reader.read_all(&file, &mut state.keys).await?;
+            let keys = reader.read_all(&(&file).into(), &mut state.keys).await?;
             found.extend((keys.epoch == current).then_some(file));
         }
         Ok(found)
@@ -92,7 +92,7 @@ impl Table {
         files.truncate(count);
         let mut keys = Vec::new();
         for file in &files {
-            keys.extend_from_slice(&reader.read_all(file, &mut state.keys).await?.keys);
+            keys.extend_from_slice(&reader.read_all(&file.into(), &mut state.keys).await?.keys);
         }
         keys.sort_unstable();
         let keys = SortedKeys { epoch: self.key_epoch()?, keys: keys.into() };
@@ -167,7 +167,7 @@ impl PrepareCommit for Merge {
             operation: Operation::Merge,
             adds,
             removes,
-            deleted_keys: None,
+            key_lists: Vec::new(),
             counts: RowCounts::default(),
         }))
     }

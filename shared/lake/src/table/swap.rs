@@ -11,6 +11,7 @@ use super::commit::contract_properties;
 use super::{CachedState, IDENTITY_PROPERTY, Table};
 use crate::data_file;
 use crate::error::LakeError;
+use crate::key_list::KeyList;
 use crate::keys;
 use crate::log::{FileChanges, Operation, RowCounts, TableLog};
 
@@ -31,7 +32,7 @@ impl Table {
         let CachedState { log, deleted_keys, .. } = &mut *state;
         log.refresh(&*self.store).await?;
         if log.property(IDENTITY_PROPERTY) != Some(self.contract.identity_hash()) {
-            return Ok(log.deleted_keys()?.is_some());
+            return Ok(log.key_list(KeyList::Deleted)?.is_some());
         }
         self.refresh_deleted_keys(log, deleted_keys).await?;
         Ok(deleted_keys.rows(&self.contract).is_err())
@@ -78,7 +79,7 @@ impl Table {
             operation: Operation::Rebuild,
             adds: Vec::new(),
             removes: removed.iter().map(String::as_str).collect(),
-            deleted_keys: None,
+            key_lists: &[],
         };
         let modified_ms = self.env.clock.now().timestamp_millis();
         let commit = state.log.build_commit(&changes, modified_ms, &info)?;

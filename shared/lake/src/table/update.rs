@@ -58,7 +58,7 @@ impl Table {
         }
         let reader = self.key_reader(&state.log).await?;
         for file in state.log.files() {
-            let keys = reader.read_all(file, &mut state.keys).await?;
+            let keys = reader.read_all(&file.into(), &mut state.keys).await?;
             if wanted.iter().any(|key| keys.keys.binary_search(key).is_ok()) {
                 return Ok(Some((file.clone(), keys)));
             }
@@ -120,7 +120,7 @@ impl<F: UpdateRows> PrepareCommit for Update<F> {
                 operation: Operation::Update,
                 adds: vec![rewritten],
                 removes: vec![file.path],
-                deleted_keys: None,
+                key_lists: Vec::new(),
                 counts: RowCounts { updated, ..RowCounts::default() },
             }));
         }

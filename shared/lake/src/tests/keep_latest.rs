@@ -321,7 +321,7 @@ async fn a_warm_process_has_the_deleted_keys_in_memory() {
     let cold = Lake::new(store, env(2));
     let error = push(&cold, &catalog, &[&record(1, 2, "late")]).await.unwrap_err();
     assert!(
-        error.to_string().contains("the log names this list of deleted keys, and it is missing"),
+        error.to_string().contains("the log names this list of keys, and it is missing"),
         "{error}"
     );
 }
