@@ -108,19 +108,23 @@ airflow: build .venv/ready ## Run the example DAG in Airflow, on a stack of its 
 .venv-bench/ready: bench/requirements.txt
 	$(python_environment)
 
+# DuckLake needs an earlier DuckDB than the other peers.
+.venv-ducklake/ready: bench/requirements-ducklake.txt
+	$(python_environment)
+
 # Not part of `make test`: Spark is 400 MB and needs Java.
 .PHONY: spark
 spark: build .venv-bench/ready ## Compare Spark's query results with pinlake's: make spark [LAKE=DIR]
 	@.venv-bench/bin/python tests/readers/spark.py target/pinlake $(LAKE)
 
 # Takes hours with all sections: docs/benchmarks.md.
-SECTIONS ?= load analyse cleaning insert growth cold-start handlers ingest freshness drain compactors scale
+SECTIONS ?= load analyse cleaning insert update growth cold-start handlers ingest freshness drain compactors scale
 ROWS ?= 300000 1000000
 RUNS ?= 5
 OBJECTS ?= 100000
 IN_BUCKET ?= 10000
 .PHONY: bench
-bench: tools .venv/ready .venv-bench/ready ## Benchmark beside DuckDB, Polars and Spark: make bench [SECTIONS='load analyse'] [ROWS=N] [RUNS=N] [OBJECTS=N] [IN_BUCKET=N]
+bench: tools .venv/ready .venv-bench/ready .venv-ducklake/ready ## Benchmark beside DuckDB, Polars and Spark: make bench [SECTIONS='load analyse'] [ROWS=N] [RUNS=N] [OBJECTS=N] [IN_BUCKET=N]
 	cargo build --release --workspace --exclude ingest --exclude cleaner --bins --example cleaning_speed
 	@# With link-time optimisation, as deployed: docs/decisions/small-functions.md.
 	cd functions/ingest && cargo build --release
@@ -216,4 +220,4 @@ advisories: tools .venv/ready ## Look up known vulnerabilities of the crates (ne
 
 .PHONY: clean
 clean: down ## Delete everything that was built or installed
-	rm -rf target .venv .venv-bench .venv-release
+	rm -rf target .venv .venv-bench .venv-ducklake .venv-release

@@ -17,6 +17,7 @@ from bench import (
     load,
     machine,
     scale,
+    update,
 )
 
 SECTIONS = [
@@ -24,6 +25,7 @@ SECTIONS = [
     "analyse",
     "cleaning",
     "insert",
+    "update",
     "growth",
     "cold-start",
     "handlers",
@@ -54,6 +56,7 @@ def main() -> None:
         default=[1_000_000, 10_000_000, 100_000_000],
         help="sizes in rows of the tables of the section insert",
     )
+    parser.add_argument("--orders", type=int, default=10_000_000, help="rows of the table of the section update")
     parser.add_argument("--objects", type=int, default=100_000, help="landing objects to drain from a folder")
     # Fewer than in a folder: each takes a request of 20 ms.
     parser.add_argument("--in-bucket", type=int, default=10_000, help="landing objects to drain from a bucket")
@@ -86,6 +89,8 @@ def main() -> None:
                 cleaning.run(min(arguments.rows), arguments.runs)
             case "insert":
                 insert.run(arguments.tables, arguments.runs)
+            case "update":
+                update.run(arguments.orders, arguments.runs)
             case "growth":
                 growth.run(arguments.posts, min(arguments.runs, 3))
             case "cold-start":
