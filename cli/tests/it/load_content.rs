@@ -246,3 +246,32 @@ async fn records_inside_documents_are_loaded_and_totals_are_not() {
     let ran = load(folder, &["--dataset", "t", "d.ndjson"]).await;
     assert!(ran.stderr.contains("warning: 1 of 2 records of d.ndjson are in quarantine"), "{}", ran.stderr);
 }
+
+/// Blocks of records that give no row are followed by others, of the same file and of the next.
+#[tokio::test]
+async fn rows_behind_long_runs_without_rows_are_loaded() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let contract = "name = \"t\"\nversion = 1\n[file]\nskip_when = { kind = \"total\" }\n\
+                    [[column]]\nname = \"id\"\ntype = \"int64\"\nrequired = true\n";
+    write(folder, "datasets/t.toml", contract);
+    let totals = "{\"kind\":\"total\"}\n".repeat(150_000);
+    let blank = "\n".repeat(3 << 20);
+    write(folder, "1.ndjson", format!("{blank}{{\"id\":1}}\n{totals}{{\"id\":2}}\nx\n{blank}{{\"id\":3}}\n"));
+    write(folder, "2.ndjson", &totals);
+    write(folder, "3.ndjson", "{\"id\":4}\n{\"id\":1}\n");
+    let files = ["--dataset", "t", "1.ndjson", "2.ndjson", "3.ndjson"];
+    for inserted in [4, 0] {
+        let ran = load(folder, &files).await;
+        ran.assert_code(0);
+        assert_eq!(counts(&ran), [6, inserted, 5 - inserted, 1], "{}", ran.stderr);
+        assert!(ran.stderr.contains("note: 300000 records of t were skipped"), "{}", ran.stderr);
+    }
+    write(folder, "none.ndjson", &blank);
+    let ran = load(folder, &["--dataset", "t", "none.ndjson"]).await;
+    assert!(
+        ran.stdout.is_empty() && ran.stderr.contains("note: none.ndjson holds no record"),
+        "{}",
+        ran.stderr
+    );
+}

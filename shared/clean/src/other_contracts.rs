@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use pinlake_schema::{Catalog, Contract, select_contracts_with_own_keys};
+use pinlake_schema::{Catalog, Contract, Identity, select_contracts_with_own_keys};
 
 use crate::key::KEY_BYTES;
 use crate::record_cleaner::{Disposition, RecordCleaner};
@@ -28,8 +28,9 @@ struct OtherContract {
     /// For records of this dataset alone.
     cleaner: RecordCleaner,
     contract: Arc<Contract>,
-    /// Whether the present contract is the earlier one: a function that is not replaced yet, or a rollback.
-    is_later: bool,
+    /// Whether a row that has more values takes the place of its row of this contract. It does so under `identity = "row"`, and if this contract
+    /// is not the later one: of a function that is not replaced yet, or after a rollback.
+    is_replaced: bool,
     /// For each column of the present contract, the column of that name.
     columns: Vec<Option<usize>>,
 }
@@ -57,7 +58,7 @@ impl OtherContracts {
                 Some(OtherContract {
                     cleaner: RecordCleaner::new(alone, arrived_at),
                     contract: other.clone(),
-                    is_later: other.version > contract.version,
+                    is_replaced: contract.identity == Identity::Row && other.version <= contract.version,
                     columns: contract
                         .columns
                         .iter()
@@ -91,8 +92,7 @@ impl OtherContracts {
             let is_row = cleaner.push(record, Some(&other.contract.name), origin) == Disposition::Clean;
             let found = OtherKey {
                 key: cleaner.last_key().filter(|_| is_row),
-                // Rows of a later contract stay.
-                has_more: is_row && !other.is_later && has_more(row, cleaner.last_row(), &other.columns),
+                has_more: is_row && other.is_replaced && has_more(row, cleaner.last_row(), &other.columns),
             };
             if cleaner.buffered_bytes() >= MAX_BUFFERED_BYTES {
                 cleaner.drain();

@@ -192,20 +192,20 @@ impl CleaningPool {
         if self.running.len() <= BLOCKS_PER_THREAD * rayon::current_num_threads() {
             Ok(Vec::new())
         } else {
-            self.wait_for_oldest().await
+            Ok(self.wait_for_oldest().await?.unwrap_or_default())
         }
     }
 
-    /// Returns the rows of the remaining blocks, one block at a time; empty after the last.
-    pub(super) async fn next_remaining(&mut self) -> Result<Vec<CleanedRows>, LoadError> {
-        let cleaned = self.submit_block().await?;
-        if cleaned.is_empty() { self.wait_for_oldest().await } else { Ok(cleaned) }
+    /// Cleans what is left. Returns the rows of the oldest block, which may have none; `None` after the last block.
+    pub(super) async fn next_remaining(&mut self) -> Result<Option<Vec<CleanedRows>>, LoadError> {
+        let oldest = self.submit_block().await?;
+        if oldest.is_empty() { self.wait_for_oldest().await } else { Ok(Some(oldest)) }
     }
 
-    async fn wait_for_oldest(&mut self) -> Result<Vec<CleanedRows>, LoadError> {
+    async fn wait_for_oldest(&mut self) -> Result<Option<Vec<CleanedRows>>, LoadError> {
         match self.running.pop_front() {
-            Some(cleaned) => cleaned.await.map_err(LoadError::internal),
-            None => Ok(Vec::new()),
+            Some(cleaned) => cleaned.await.map(Some).map_err(LoadError::internal),
+            None => Ok(None),
         }
     }
 

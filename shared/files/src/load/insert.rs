@@ -41,6 +41,7 @@ type Inserted = (String, Committed);
 pub(super) struct Committed {
     pub(super) inserted: u64,
     pub(super) superseded: u64,
+    pub(super) duplicates: u64,
     pub(super) outdated: u64,
     pub(super) deleted: u64,
 }
@@ -100,6 +101,7 @@ impl InsertQueue {
             let committed = self.committed.entry(dataset).or_default();
             committed.inserted += rows.inserted;
             committed.superseded += rows.superseded;
+            committed.duplicates += rows.duplicates;
             committed.outdated += rows.outdated;
             committed.deleted += rows.deleted;
         }
@@ -113,7 +115,7 @@ async fn insert(
     contract: Arc<Contract>,
     rows: Vec<RecordBatch>,
 ) -> Result<Inserted, LakeError> {
-    let InsertSummary { inserted, superseded, outdated, deleted, .. } =
+    let InsertSummary { inserted, superseded, duplicates, outdated, deleted, .. } =
         lake.insert(catalog, &contract, &rows).await?;
-    Ok((contract.name.clone(), Committed { inserted, superseded, outdated, deleted }))
+    Ok((contract.name.clone(), Committed { inserted, superseded, duplicates, outdated, deleted }))
 }

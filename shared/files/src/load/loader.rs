@@ -154,13 +154,10 @@ impl Loader {
     /// # Errors
     /// If an insert fails. Loading the same files again is safe.
     pub async fn flush(&mut self) -> Result<(), LoadError> {
-        loop {
-            let cleaned = self.cleaning.next_remaining().await?;
-            if cleaned.is_empty() {
-                return self.inserts.flush().await;
-            }
+        while let Some(cleaned) = self.cleaning.next_remaining().await? {
             self.inserts.push(cleaned).await?;
         }
+        self.inserts.flush().await
     }
 
     /// The files of whose records more than a tenth were quarantined. Complete after [`Loader::flush`].
@@ -183,7 +180,8 @@ impl Loader {
         counts
             .map(|count| {
                 let rows = count.dataset.as_ref().and_then(|dataset| committed.get(dataset));
-                let Committed { inserted, superseded, outdated, deleted } = rows.copied().unwrap_or_default();
+                let Committed { inserted, superseded, duplicates, outdated, deleted } =
+                    rows.copied().unwrap_or_default();
                 let contract = count.dataset.as_ref().and_then(|dataset| self.catalog.contract(dataset));
                 // Also those that are in quarantine from an earlier load: they still break their contract.
                 let quarantined = count.quarantined;
@@ -194,9 +192,7 @@ impl Loader {
                     outdated,
                     deleted,
                     keeps_latest: contract.is_some_and(|contract| contract.keep.is_some()),
-                    duplicates: count
-                        .read
-                        .saturating_sub(inserted + superseded + outdated + deleted + quarantined),
+                    duplicates,
                     quarantined,
                     bytes: count.bytes,
                     skipped: count.skipped,

@@ -125,8 +125,8 @@ pub(crate) struct EpochKeys<'a> {
     pub keys: Cow<'a, [Key]>,
     /// The row of each key; `None` if the keys are in row order.
     rows: Option<Vec<usize>>,
-    /// Whether each row has a value that a row of the epoch with its key does not have, in row order; empty if no row has.
-    has_more: Vec<bool>,
+    /// For each key whether its row takes the place of a row of the epoch that has the key; empty if none does.
+    replaces: Vec<bool>,
 }
 
 impl<'a> EpochKeys<'a> {
@@ -142,25 +142,22 @@ impl<'a> EpochKeys<'a> {
             epoch,
             keys: Cow::Borrowed(keys),
             rows: None,
-            has_more: Vec::new(),
+            replaces: Vec::new(),
         });
         let former = epochs.next().zip(former);
-        let former =
-            former.map(|(epoch, former)| Self::sort(epoch, former.iter().copied().zip(0..), Vec::new()));
+        let former = former.map(|(epoch, former)| {
+            Self::sort(epoch, former.iter().copied().zip(0..).map(|(key, row)| (key, row, false)))
+        });
         current.into_iter().chain(former).collect()
     }
 
-    /// The keys of a batch under another epoch, each with its row. `has_more` says which rows have values that the rows of that epoch do not
-    /// have, in row order.
-    pub(crate) fn sort(
-        epoch: KeyEpoch,
-        keys: impl Iterator<Item = (Key, usize)>,
-        has_more: Vec<bool>,
-    ) -> EpochKeys<'a> {
-        let mut sorted: Vec<(Key, usize)> = keys.collect();
+    /// The keys of a batch under another epoch, each with its row, and whether this row takes the place of a row of the epoch that has the key.
+    pub(crate) fn sort(epoch: KeyEpoch, keys: impl Iterator<Item = (Key, usize, bool)>) -> EpochKeys<'a> {
+        let mut sorted: Vec<(Key, usize, bool)> = keys.collect();
         sorted.sort_unstable();
-        let (keys, rows): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
-        EpochKeys { epoch, keys: Cow::Owned(keys), rows: Some(rows), has_more }
+        let keys = sorted.iter().map(|(key, ..)| *key).collect();
+        let (rows, replaces) = sorted.into_iter().map(|(_, row, replaces)| (row, replaces)).unzip();
+        EpochKeys { epoch, keys: Cow::Owned(keys), rows: Some(rows), replaces }
     }
 
     /// The row of the key at position `at`.
@@ -168,8 +165,8 @@ impl<'a> EpochKeys<'a> {
         self.rows.as_ref().map_or(at, |rows| rows[at])
     }
 
-    /// Whether a row has more values than a row of the epoch with the same key.
-    pub(super) fn has_more(&self, row: usize) -> bool {
-        self.has_more.get(row).copied().unwrap_or_default()
+    /// Whether the row of the key at position `at` takes the place of a row with that key.
+    pub(super) fn replaces(&self, at: usize) -> bool {
+        self.replaces.get(at).copied().unwrap_or_default()
     }
 }

@@ -189,7 +189,7 @@ impl KeyReader<'_> {
             while let Some((source, keys, at, in_file)) = confirmed.try_next().await? {
                 for position in in_file {
                     let row = wanted[at].row(position);
-                    if !wanted[at].has_more(row) {
+                    if !wanted[at].replaces(position) {
                         found.present[row] = true;
                     } else if let KeySource::DataFile(file) = &source {
                         let EpochKeys { epoch, keys, .. } = &wanted[at];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, BooleanArray, FixedSizeBinaryArray, RecordBatch, new_null_array};
+use arrow::array::{Array, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -177,6 +177,15 @@ struct Insert<'a> {
 }
 
 impl Insert<'_> {
+    /// Marks the rows whose key an absent row before them has as present.
+    fn mark_repeated_keys(&mut self) {
+        let mut last_absent = None;
+        for (key, present) in self.input.keys.iter().zip(&mut self.present) {
+            *present |= last_absent == Some(key);
+            last_absent = if *present { last_absent } else { Some(key) };
+        }
+    }
+
     /// The number of new rows of each batch.
     fn count_inserted_by_batch(&self) -> Vec<u64> {
         let mut is_known = self.present.clone();
@@ -224,6 +233,7 @@ impl PrepareCommit for Insert<'_> {
         }
         replaced.retain(|_, keys| !keys.is_empty());
         self.present = present;
+        self.mark_repeated_keys();
         let absent: Vec<Key> = self.input.list_absent(&self.present);
         if absent.is_empty() {
             return Ok(None);
@@ -277,7 +287,7 @@ impl PrepareCommit for Insert<'_> {
 pub(super) struct InsertBatch<'a> {
     pub(super) batches: &'a [RecordBatch],
     pub(super) rows: u64,
-    /// The distinct keys, ascending.
+    /// The keys, ascending. They are distinct, unless the rows have keys of other contracts: equal rows may differ in these.
     pub(super) keys: Vec<Key>,
     /// The same rows' keys of the contract's former epoch, if it has one.
     pub(super) former_keys: Option<Vec<Key>>,
@@ -296,7 +306,12 @@ impl<'a> InsertBatch<'a> {
         }
         let row_count = rows.len() as u64;
         rows.par_sort_unstable();
-        rows.dedup_by_key(|(key, _)| *key);
+        let has_other_keys = batches.iter().any(|batch| {
+            batch.schema_ref().fields().iter().any(|field| field.name().starts_with(OTHER_KEY_PREFIX))
+        });
+        if !has_other_keys {
+            rows.dedup_by_key(|(key, _)| *key);
+        }
         let (keys, positions): (_, Vec<(u32, u32)>) =
             rows.into_iter().map(|(key, position)| (key.to_be_bytes(), position)).unzip();
         let former_keys = contract.former_identity_hash().map(|_| {
@@ -350,9 +365,8 @@ impl<'a> InsertBatch<'a> {
             by_batch.push((keys, has_more));
         }
         let at = |&(batch, row): &(u32, u32)| (&by_batch[batch as usize], row as usize);
-        let keys = self.positions.iter().map(at).map(|((keys, _), row)| key_at(keys, row));
-        let has_more = self.positions.iter().map(at).map(|((_, has_more), row)| has_more[row]).collect();
-        Ok(EpochKeys::sort(epoch, keys.zip(0..), has_more))
+        let keys = self.positions.iter().map(at).map(|((keys, more), row)| (key_at(keys, row), more[row]));
+        Ok(EpochKeys::sort(epoch, keys.zip(0..).map(|((key, has_more), row)| (key, row, has_more))))
     }
 
     /// The rows' keys of another epoch that were computed from their records; `None` if a batch does not have them.
@@ -369,14 +383,13 @@ impl<'a> InsertBatch<'a> {
                 .push(columns.ok_or_else(|| format!("the keys of the identity {epoch} have another type"))?);
         }
         let at = |&(batch, row): &(u32, u32)| (&by_batch[batch as usize], row as usize);
-        let key = |((keys, _), row): (&(&FixedSizeBinaryArray, _), usize)| {
-            keys.is_valid(row).then(|| key_at(keys, row))
-        };
-        let keys = self.positions.iter().map(at).map(key).zip(0..);
-        let keys = keys.filter_map(|(key, row)| Some((key?, row)));
-        let has_more =
-            self.positions.iter().map(at).map(|((_, has_more), row)| has_more.value(row)).collect();
-        Ok(Some(EpochKeys::sort(epoch, keys, has_more)))
+        let rows = self.positions.iter().map(at).zip(0..);
+        let keys = rows.filter_map(|(((keys, has_more), at), row)| {
+            keys.is_valid(at).then(|| (key_at(keys, at), row, has_more.value(at)))
+        });
+        // A row of the epoch may also have the values that the record has under the present rules: then it is the same row.
+        let own = self.keys.iter().zip(0..).map(|(key, row)| (*key, row, false));
+        Ok(Some(EpochKeys::sort(epoch, keys.chain(own))))
     }
 
     /// The keys that are not `present`, ascending.

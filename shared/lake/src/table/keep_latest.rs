@@ -292,8 +292,12 @@ impl PrepareCommit for InsertLatest<'_> {
         let reader = table.key_reader(log).await?;
         let others = reader.epochs.others.iter().map(|other| other.epoch);
         let epochs = [reader.epochs.current()].into_iter().chain(others);
-        let keys_of =
-            |epoch| EpochKeys::sort(epoch, self.input.keys.iter().copied().zip(0..), vec![true; count]);
+        let keys_of = |epoch| {
+            EpochKeys::sort(
+                epoch,
+                self.input.keys.iter().copied().zip(0..).map(|(key, row)| (key, row, true)),
+            )
+        };
         let wanted: Vec<_> = epochs.map(keys_of).collect();
         let found =
             reader.find_present(log.files().iter().map(KeySource::from), &wanted, keys).await?.earlier;

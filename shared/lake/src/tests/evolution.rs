@@ -387,6 +387,66 @@ async fn records_are_known_after_a_rule_of_their_key_has_changed() {
     }
 }
 
+/// A record whose values under the changed rule are those of a row from before is that row.
+#[tokio::test]
+async fn a_rule_that_changes_makes_no_second_row_with_the_same_values() {
+    let cases = [
+        ("case = \"lower\"", r#"{"visitor":1,"page":"X"}"#),
+        ("trim = true", r#"{"visitor":1,"page":"x "}"#),
+        ("remove_prefix = \"p\"", r#"{"visitor":1,"page":"px"}"#),
+        ("default = \"x\"", r#"{"visitor":1}"#),
+        ("from = [\"page\", \"url\"]", r#"{"visitor":1,"url":"x"}"#),
+    ];
+    for identity in ["", "identity = [\"visitor\", \"page\"]"] {
+        for (rule, record) in cases {
+            let (_, lake) = lake();
+            let page = format!("{PAGE}{rule}\n");
+            let (before, after) = (catalog(identity, &[VISITOR, PAGE]), catalog(identity, &[VISITOR, &page]));
+            push(&lake, &before, &[r#"{"visitor":1,"page":"x"}"#]).await.unwrap();
+            for _ in 0..2 {
+                assert_eq!(counts(&lake, &after, &[record]).await, [1, 0, 0, 1], "{identity} {rule}");
+            }
+            assert_eq!(rows(&lake, &after).await, ["1 x"], "{identity} {rule}");
+            push(&lake, &before, &[r#"{"visitor":1,"page":"x"}"#]).await.unwrap();
+            assert_eq!(rows(&lake, &after).await, ["1 x"], "{identity} {rule}, back");
+        }
+    }
+}
+
+/// With an identity of columns the first row stays, and with it the values of the other columns.
+#[tokio::test]
+async fn a_changed_rule_replaces_no_row_of_an_identity_of_columns() {
+    for rule in ["default = \"x\"", "from = [\"page\", \"url\"]"] {
+        let (_, lake) = lake();
+        let identity = "identity = [\"visitor\", \"page\"]";
+        let page = format!("{PAGE}{rule}\n");
+        let (before, after) =
+            (catalog(identity, &[VISITOR, PAGE, AT]), catalog(identity, &[VISITOR, &page, AT]));
+        push(&lake, &before, &[r#"{"visitor":1,"at":5}"#]).await.unwrap();
+        let record = r#"{"visitor":1,"url":"x","at":7}"#;
+        assert_eq!(counts(&lake, &after, &[record]).await, [1, 0, 0, 1], "{rule}");
+        assert_eq!(rows(&lake, &after).await, ["1  5"], "{rule}");
+    }
+}
+
+/// Records that are equal under the present rules, and were not under those from before, in any order and in one batch or several.
+#[tokio::test]
+async fn records_that_a_rule_makes_equal_are_known_each_by_its_own_key() {
+    let page = format!("{PAGE}case = \"lower\"\n");
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, &page]));
+    let (upper, lower) = (r#"{"visitor":1,"page":"X"}"#, r#"{"visitor":1,"page":"x"}"#);
+    for batches in
+        [&[&[upper, lower][..]][..], &[&[lower, upper]], &[&[upper], &[lower]], &[&[lower], &[upper]]]
+    {
+        let (_, lake) = lake();
+        push(&lake, &before, &[upper]).await.unwrap();
+        for batch in batches.iter().chain(batches) {
+            push(&lake, &after, batch).await.unwrap();
+        }
+        assert_eq!(rows(&lake, &after).await, ["1 X", "1 x"], "{batches:?}");
+    }
+}
+
 #[tokio::test]
 async fn columns_of_the_key_become_fractional_or_are_dropped() {
     let (store, lake) = lake();

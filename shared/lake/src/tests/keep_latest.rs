@@ -320,8 +320,5 @@ async fn a_warm_process_has_the_deleted_keys_in_memory() {
     // A process that does not have them inserts nothing rather than bringing a row back.
     let cold = Lake::new(store, env(2));
     let error = push(&cold, &catalog, &[&record(1, 2, "late")]).await.unwrap_err();
-    assert!(
-        error.to_string().contains("the log names this list of keys, and it is missing"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("the log names this list of keys, and it is missing"), "{error}");
 }
