@@ -47,7 +47,8 @@ fn write_groups(integral: &str, locale: NumberLocale, out: &mut String) -> Optio
     let last = groups.clone().count() - 1;
     for (at, group) in groups.enumerate() {
         let is_right = match at {
-            0 => group.len() <= locale.group_digits(),
+            // A number with groups does not begin with 0: the sign of `0.125` is meant as a decimal point.
+            0 => group.len() <= locale.group_digits() && !group.starts_with('0'),
             at if at == last => group.len() == LAST_GROUP_DIGITS,
             _ => group.len() == locale.group_digits(),
         };
@@ -95,6 +96,10 @@ mod tests {
             ("de", "1,", None),
             ("de", "1,2,3", None),
             ("de", "1,234.567", None),
+            ("de", "0.125", None),
+            ("de", "-00.500", None),
+            ("en", "0,125", None),
+            ("de", "0,125", Some("0.125")),
             ("de", "", None),
             ("de", "-", None),
             ("de", "e5", None),

@@ -216,6 +216,9 @@ impl RecordReader {
             }
             None => None,
         };
+        if head.starts_with(BYTE_ORDER_MARK) && declared_utf16.is_none() {
+            encoding = None;
+        }
         if let Some(utf16) = utf16 {
             encoding = None;
             let decoded: Input =
@@ -418,7 +421,13 @@ impl RecordReader {
 fn io_error(name: &str, records: u64, source: std::io::Error) -> ReadError {
     match compression::exceeded_limit(&source) {
         Some(limit) => ReadError::SizeLimitExceeded { name: name.to_owned(), limit },
-        None => ReadError::Io { name: name.to_owned(), records, source },
+        None => {
+            // What `read_exact` says.
+            let is_short = source.kind() == std::io::ErrorKind::UnexpectedEof && source.get_ref().is_none();
+            let source =
+                if is_short { std::io::Error::new(source.kind(), "the data ends early") } else { source };
+            ReadError::Io { name: name.to_owned(), records, source }
+        }
     }
 }
 

@@ -98,7 +98,7 @@ impl BoundedDecoder {
         let decoder: Box<dyn Read + Send> = match compression {
             Compression::Gzip => Box::new(GzipReader::new(compressed, padding)),
             Compression::Zstd => Box::new(ZstdReader::new(compressed, padding)?),
-            Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(compressed)),
+            Compression::Bzip2 => Box::new(Bzip2Reader::new(compressed, padding)),
             Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(compressed, true, XZ_MEMORY_KIB)),
         };
         Ok(Self::around(decoder, taken, limits))
@@ -352,6 +352,104 @@ impl<R: BufRead> Read for ZstdReader<R> {
                 return Ok(written);
             }
         }
+    }
+}
+
+/// Reads any number of bzip2 streams. It returns a block only after its checksum was found right: a damaged block decodes to other bytes.
+struct Bzip2Reader<R> {
+    input: R,
+    decoder: bzip2::Decompress,
+    /// What was decoded of the present block.
+    block: Vec<u8>,
+    /// How much of it has been returned, once its checksum was found right.
+    returned: usize,
+    state: Bzip2State,
+    padding: Arc<AtomicU64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bzip2State {
+    /// The decoder takes input until a block is complete.
+    Reading,
+    /// The stream has ended.
+    Between,
+    End,
+}
+
+impl<R: BufRead> Bzip2Reader<R> {
+    fn new(input: R, padding: Arc<AtomicU64>) -> Self {
+        let state = Bzip2State::Reading;
+        Self { input, decoder: bzip2::Decompress::new(false), block: Vec::new(), returned: 0, state, padding }
+    }
+
+    /// Decodes the next block. `block` stays empty at the end.
+    fn read_block(&mut self) -> Result<()> {
+        self.block.clear();
+        self.returned = 0;
+        while self.block.is_empty() {
+            match self.state {
+                Bzip2State::End => return Ok(()),
+                Bzip2State::Between if !has_next(&mut self.input, &self.padding)? => {
+                    self.state = Bzip2State::End;
+                    return Ok(());
+                }
+                Bzip2State::Between => {
+                    self.decoder = bzip2::Decompress::new(false);
+                    self.state = Bzip2State::Reading;
+                }
+                Bzip2State::Reading => {}
+            }
+            let chunk = self.input.fill_buf()?;
+            if chunk.is_empty() {
+                return Err(Error::new(ErrorKind::UnexpectedEof, "the bzip2 data ends early"));
+            }
+            let before = self.decoder.total_in();
+            // Without space for output, the decoder stops behind the next block.
+            let status = decode_bzip2(&mut self.decoder, chunk, &mut [])?;
+            let read = usize::try_from(self.decoder.total_in() - before).unwrap_or(0);
+            self.input.consume(read);
+            if status == bzip2::Status::StreamEnd {
+                self.state = Bzip2State::Between;
+                continue;
+            }
+            self.drain_block()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the output of a block. The decoder compares the checksum behind the last byte of it.
+    fn drain_block(&mut self) -> Result<()> {
+        let mut part = vec![0; 64 << 10];
+        loop {
+            let before = self.decoder.total_out();
+            let status = decode_bzip2(&mut self.decoder, &[], &mut part)?;
+            let written = usize::try_from(self.decoder.total_out() - before).unwrap_or(0);
+            self.block.extend_from_slice(&part[..written]);
+            if status == bzip2::Status::StreamEnd {
+                self.state = Bzip2State::Between;
+                return Ok(());
+            }
+            if written < part.len() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn decode_bzip2(decoder: &mut bzip2::Decompress, input: &[u8], output: &mut [u8]) -> Result<bzip2::Status> {
+    decoder
+        .decompress(input, output)
+        .map_err(|_| Error::new(ErrorKind::InvalidData, "the bzip2 data is damaged"))
+}
+
+impl<R: BufRead> Read for Bzip2Reader<R> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        if self.returned == self.block.len() {
+            self.read_block()?;
+        }
+        let count = (&self.block[self.returned..]).read(into)?;
+        self.returned += count;
+        Ok(count)
     }
 }
 

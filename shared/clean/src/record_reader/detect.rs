@@ -1,5 +1,7 @@
 //! Detects the format of a file.
 
+use super::compression::{Compression, MAGIC_BYTES};
+
 /// The number of bytes at the beginning of a file that are examined.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
 
@@ -27,9 +29,9 @@ pub(super) fn is_parquet(head: &[u8]) -> bool {
 
 /// What a file is whose first bytes, decompressed, show that it is not one of the formats. The text continues "it is ...".
 pub(super) fn identify_other(name: &str, head: &[u8]) -> Option<&'static str> {
-    const UNPACK: &str = "a zip archive of several files or of a compression that is not read: unpack it, and load the files in it";
+    const UNPACK: &str = "a zip archive in another file: unpack it, and load the files in it";
     const TAR: &str = "a tar archive: unpack it, and load the files in it";
-    const MARKS: [(&[u8], &str); 33] = [
+    const MARKS: [(&[u8], &str); 50] = [
         (b"PARE", "a Parquet file with an encrypted footer: write it without encryption"),
         (b"PK\x03\x04", UNPACK),
         (b"PK\x05\x06", "an empty zip archive"),
@@ -62,20 +64,55 @@ pub(super) fn identify_other(name: &str, head: &[u8]) -> Option<&'static str> {
         (b"\x89PNG\r\n", "a picture"),
         (b"\xff\xd8\xff", "a picture"),
         (b"%PDF-", "a PDF document"),
+        (b"!<arch>\n", "an ar archive: unpack it, and load the files in it"),
+        (b"GIF8", "a picture"),
+        (b"II*\0", "a picture"),
+        (b"MM\0*", "a picture"),
+        (b"RIFF", "a picture, a sound or a film"),
+        (b"\x7fELF", "a program"),
+        (b"\x80\x02", "a pickle of Python: convert it to Parquet"),
+        (b"\x80\x03", "a pickle of Python: convert it to Parquet"),
+        (b"RDX2\n", "a file of R: convert it to Parquet"),
+        (b"RDX3\n", "a file of R: convert it to Parquet"),
+        (b"CDF\x01", "a NetCDF file: convert it to Parquet"),
+        (b"CDF\x02", "a NetCDF file: convert it to Parquet"),
+        (b"SEQ\x06", "a SequenceFile of Hadoop: convert it to Parquet"),
+        (b"RCF\x01", "an RCFile of Hive: convert it to Parquet"),
+        (b"PGDMP", "a dump of PostgreSQL: export its tables as CSV"),
+        (b"\x89LZO\0", "compressed with LZO: unpack it first"),
+        (b"\xed\xab\xee\xdb", "a package: unpack it, and load the files in it"),
         (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
     ];
-    // Two of the marks are letters, with which a CSV file may begin too.
+    // Some of the marks are letters, with which a CSV file may begin too.
     let is_csv = matches!(extension(name).as_str(), "csv" | "tsv" | "tab");
-    let is_binary = |mark: &[u8]| !is_csv || !matches!(mark, b"ORC" | b"FEA1" | b"PARE");
+    let is_binary = |mark: &[u8]| !is_csv || !mark.iter().all(u8::is_ascii_alphanumeric) || head.contains(&0);
     if let Some((_, what)) = MARKS.iter().find(|(mark, _)| head.starts_with(mark) && is_binary(mark)) {
         let has = |part: &[u8]| memchr::memmem::find(head, part).is_some();
-        if *what == UNPACK && (has(b"[Content_Types].xml") || has(b"xl/")) {
-            return Some("an Excel workbook: save its sheet as CSV in UTF-8");
+        if *what != UNPACK {
+            return Some(what);
         }
-        return Some(what);
+        return Some(match () {
+            () if has(b"word/document.xml") => "a Word document",
+            () if has(b"ppt/") && has(b"[Content_Types].xml") => "a presentation",
+            () if has(b"[Content_Types].xml") || has(b"xl/") => {
+                "an Excel workbook: save its sheet as CSV in UTF-8"
+            }
+            () => UNPACK,
+        });
     }
-    if head.get(257..262) == Some(b"ustar") {
+    if head.get(257..262) == Some(b"ustar") || is_old_tar(head) {
         return Some(TAR);
+    }
+    if Compression::detect(name, head.get(..MAGIC_BYTES).unwrap_or(head)) == Some(Compression::Bzip2)
+        && !head.is_empty()
+    {
+        return Some("compressed twice: unpack it once");
+    }
+    if head.get(8..12) == Some(b"DUCK") {
+        return Some("a database of DuckDB: export its tables as Parquet");
+    }
+    if head.get(4..8) == Some(b"ftyp") {
+        return Some("a film");
     }
     if extension(name) == "parquet" && !is_parquet(head) && head.contains(&0) && detect_utf16(head).is_none()
     {
@@ -91,6 +128,17 @@ pub(super) fn identify_other(name: &str, head: &[u8]) -> Option<&'static str> {
         return Some("an XML file: convert it to NDJSON");
     }
     None
+}
+
+/// Whether it is the header of a tar archive before POSIX, which has no mark: its checksum, in octal digits, is the sum of its bytes, with blanks
+/// in place of itself.
+fn is_old_tar(head: &[u8]) -> bool {
+    let Some((header, checksum)) = head.get(..512).zip(head.get(148..156)) else { return false };
+    let digits = checksum.trim_ascii_start().split(|byte| matches!(byte, b' ' | 0)).next();
+    let stated = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+    let stated = stated.and_then(|digits| u32::from_str_radix(digits, 8).ok());
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    stated == Some(sum(header) - sum(checksum) + 8 * u32::from(b' '))
 }
 
 /// How UTF-16 shows itself.
@@ -146,6 +194,12 @@ impl Format {
         });
         if is_array && !is_lines(&ending) {
             return Format::JsonArray;
+        }
+        // No header begins as an object does.
+        let is_object =
+            begun.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""));
+        if is_object && delimiter.is_some() {
+            return detect_objects(begun);
         }
         if let Some(delimiter) = delimiter {
             return Format::Csv { delimiter };
@@ -227,6 +281,9 @@ mod tests {
             ("pin.csv", "a,b\n1,2\n", csv),
             ("pin.csv", "[a],[b]\n1,2\n", csv),
             ("pin.csv", "[ {\"a\":1}]", Format::JsonArray),
+            ("pin.csv", "{\"a\":1}\n{\"a\":2}\n", Format::JsonLines),
+            ("pin.tsv", "{\n  \"a\": 1\n}\n", Format::JsonValues),
+            ("pin.csv", "{a},b\n1,2\n", csv),
             ("pin.tsv", "a\tb\n", Format::Csv { delimiter: b'\t' }),
             ("pin", ",ind,age\n0,1,2\n", csv),
             ("pin.bin", "PAR1....", Format::Parquet),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use pinlake_schema::field_name::{fold_case, normalize};
-use pinlake_schema::{Catalog, Contract, FileFormat, QUARANTINE};
+use pinlake_schema::{CANARY, Catalog, Contract, FileFormat, QUARANTINE};
 
 /// The folder value that means null, in the layout of Hive.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -31,7 +31,8 @@ impl FileContract {
     /// `country=Chile` is the field `country` of all records, if a contract reads a field of this name.
     pub fn new(catalog: &Catalog, dataset: Option<&str>, path: &str) -> Self {
         let contract = dataset.and_then(|dataset| catalog.contract(dataset));
-        let all = catalog.contracts().filter(|contract| contract.name != QUARANTINE);
+        let all =
+            catalog.contracts().filter(|contract| ![QUARANTINE, CANARY].contains(&contract.name.as_str()));
         let contracts: Vec<&Contract> = match contract {
             Some(contract) => vec![contract],
             None => all.map(|contract| &**contract).collect(),

@@ -52,7 +52,7 @@ pub(super) fn check(file: &impl ChunkReader) -> Result<Option<Vec<u8>>, ParquetE
         return Ok(None);
     }
     if magic != b"PAR1" {
-        return Err(refused("it does not end as a Parquet file does; check that it is whole".to_owned()));
+        return Err(refused("it does not end as a Parquet file does".to_owned()));
     }
     let length = length.iter().rev().fold(0, |length, byte| length << 8 | u64::from(*byte));
     let available = size - TAIL_BYTES - 4;

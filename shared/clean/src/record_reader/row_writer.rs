@@ -5,15 +5,16 @@
 //! names the values that JSON cannot express, such as NaN, with the reason for which a column that reads them is quarantined.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
-    Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Decimal256Type, FieldRef, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions, lexical_to_string};
 use base64::Engine as _;
@@ -38,7 +39,7 @@ pub(super) struct RowWriter {
     types: Vec<u8>,
 }
 
-/// Writes the values of a column, or of a member of a structure.
+/// Writes the values of a column, of a member of a structure, or of the items of a list or map.
 struct ColumnWriter {
     /// The name as a JSON string.
     name: Vec<u8>,
@@ -51,6 +52,8 @@ struct ColumnWriter {
     stated: Option<Vec<u8>>,
     /// The members, if it is a structure.
     members: Vec<ColumnWriter>,
+    /// The items of a list, or the keys and values of a map, if there are UUIDs in them.
+    items: Vec<ColumnWriter>,
 }
 
 /// Why a value cannot be written as JSON.
@@ -61,16 +64,16 @@ fn problem(reason: Reason, detail: impl Into<String>) -> Problem {
 }
 
 impl RowWriter {
-    /// `columns` are the name and the type of each column. `is_uuid` says of the names that lead to a value whether it is a UUID,
+    /// `columns` are the name and the type of each column. `uuids` says of each leaf of the columns, in their order, whether it is a UUID;
     /// `is_variant` of the name of a column whether it is a variant or has one inside.
     pub(super) fn new<'a>(
         columns: impl Iterator<Item = (&'a str, &'a DataType)>,
-        is_uuid: &dyn Fn(&[&str]) -> bool,
+        mut uuids: impl Iterator<Item = bool>,
         is_variant: &dyn Fn(&str) -> bool,
     ) -> RowWriter {
         let mut writer = RowWriter { columns: Vec::new(), types: Vec::new() };
         for (name, data_type) in columns {
-            let mut column = ColumnWriter::new(&mut vec![name], data_type, Place::Column, is_uuid);
+            let mut column = ColumnWriter::new(name, data_type, Place::Column, &mut uuids);
             column.is_variant = is_variant(name);
             if let Some(stated) = &column.stated {
                 push_member(&mut writer.types, &column.name, stated);
@@ -113,29 +116,59 @@ impl RowWriter {
 }
 
 impl ColumnWriter {
-    /// `names` lead to the value. Recurses as deep as the schema nests, which `footer` limits.
-    fn new<'a>(
-        names: &mut Vec<&'a str>,
-        data_type: &'a DataType,
+    /// `uuids` are those of the leaves from this one. Recurses as deep as the schema nests, which `footer` limits.
+    fn new(
+        name: &str,
+        data_type: &DataType,
         place: Place,
-        is_uuid: &dyn Fn(&[&str]) -> bool,
+        uuids: &mut dyn Iterator<Item = bool>,
     ) -> ColumnWriter {
-        let mut name = Vec::new();
-        write_text(&mut name, names.last().copied().unwrap_or_default());
-        let is_uuid_here = *data_type == DataType::FixedSizeBinary(16) && is_uuid(names);
-        let mut members = Vec::new();
-        let mut stated = None;
-        if let DataType::Struct(fields) = data_type {
-            for field in fields {
-                names.push(field.name());
-                members.push(ColumnWriter::new(names, field.data_type(), Place::Nested, is_uuid));
-                names.pop();
+        let mut quoted = Vec::new();
+        write_text(&mut quoted, name);
+        let mut writer = ColumnWriter {
+            name: quoted,
+            is_uuid: false,
+            is_variant: false,
+            place,
+            stated: None,
+            members: Vec::new(),
+            items: Vec::new(),
+        };
+        match data_type {
+            DataType::Struct(fields) => {
+                let member = |field: &FieldRef| {
+                    ColumnWriter::new(field.name(), field.data_type(), Place::Nested, uuids)
+                };
+                writer.members = fields.iter().map(member).collect();
+                writer.stated = state_members(&writer.members, |_, member| member.stated.as_deref());
+                return writer;
             }
-            stated = state_members(&members, |_, member| member.stated.as_deref());
-        } else if !is_uuid_here {
-            stated = stated_type(data_type, place);
+            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                writer.items = vec![ColumnWriter::new("", item.data_type(), place.item(), uuids)];
+            }
+            DataType::Map(entries, _) => {
+                if let DataType::Struct(fields) = entries.data_type() {
+                    let items = fields.iter();
+                    let items =
+                        items.map(|field| ColumnWriter::new("", field.data_type(), Place::Nested, uuids));
+                    writer.items = items.collect();
+                }
+            }
+            _ => writer.is_uuid = uuids.next() == Some(true) && *data_type == DataType::FixedSizeBinary(16),
         }
-        ColumnWriter { name, is_uuid: is_uuid_here, is_variant: false, place, stated, members }
+        if writer.items.iter().any(ColumnWriter::has_uuid) {
+            writer.stated = writer.items.last().and_then(|item| item.stated.as_deref()).map(in_array);
+        } else {
+            writer.items.clear();
+            if !writer.is_uuid {
+                writer.stated = stated_type(data_type, place);
+            }
+        }
+        writer
+    }
+
+    fn has_uuid(&self) -> bool {
+        self.is_uuid || self.members.iter().chain(&self.items).any(ColumnWriter::has_uuid)
     }
 
     /// Writes a value. Returns the type to be stated, as JSON, if the value or a part of it cannot be written.
@@ -151,6 +184,9 @@ impl ColumnWriter {
             }
             DataType::Struct(_) if !values.is_null(row) => {
                 return self.write_members(out, values.as_struct().columns(), row);
+            }
+            _ if !self.items.is_empty() && !values.is_null(row) => {
+                return self.write_items(out, values, row);
             }
             _ => write_value(out, values, row, self.place),
         };
@@ -186,6 +222,47 @@ impl ColumnWriter {
         });
         Err(stated.unwrap_or_default())
     }
+}
+
+impl ColumnWriter {
+    /// Writes a list or a map by the writers of its items. If items cannot be written, the type of the first of them is stated.
+    fn write_items(&self, out: &mut Vec<u8>, values: &dyn Array, row: usize) -> Result<(), Vec<u8>> {
+        let mut problem = None;
+        let list = match values.data_type() {
+            DataType::LargeList(_) => values.as_list::<i64>().value(row),
+            DataType::FixedSizeList(..) => values.as_fixed_size_list().value(row),
+            DataType::Map(..) => Arc::new(values.as_map().value(row)),
+            _ => values.as_list::<i32>().value(row),
+        };
+        let is_map = matches!(values.data_type(), DataType::Map(..));
+        out.push(if is_map { b'{' } else { b'[' });
+        for at in 0..list.len() {
+            if at > 0 {
+                out.push(b',');
+            }
+            let written = match (self.items.as_slice(), list.as_struct_opt().map(StructArray::columns)) {
+                ([keys, items], Some([own, values])) if is_map => {
+                    let start = out.len();
+                    let key = keys.write(out, own, at);
+                    quote_key(out, start);
+                    out.push(b':');
+                    key.and(items.write(out, values, at))
+                }
+                ([items], _) => items.write(out, &list, at),
+                _ => Ok(()),
+            };
+            if let Err(stated) = written {
+                problem.get_or_insert(stated);
+            }
+        }
+        out.push(if is_map { b'}' } else { b']' });
+        problem.map_or(Ok(()), |stated| Err(in_array(&stated)))
+    }
+}
+
+/// A type that is stated of the items of a list, or of the values of a map.
+fn in_array(stated: &[u8]) -> Vec<u8> {
+    [b"[", stated, b"]"].concat()
 }
 
 /// The types of the members of a structure as a JSON object, if there is one.
@@ -257,8 +334,7 @@ fn stated_type(data_type: &DataType, place: Place) -> Option<Vec<u8>> {
 
 /// The type of all items of a list, or of all values of a map.
 fn state_items(data_type: &DataType) -> Option<Vec<u8>> {
-    let stated = stated_type(data_type, Place::Nested)?;
-    Some([b"[", stated.as_slice(), b"]"].concat())
+    stated_type(data_type, Place::Nested).map(|stated| in_array(&stated))
 }
 
 /// Where a value is. Only the types of columns, and of the items of their lists, are stated.
@@ -385,6 +461,13 @@ fn write_value(out: &mut Vec<u8>, array: &dyn Array, row: usize, place: Place) -
                 Some(key) => write_value(out, values, key, place)?,
                 None => return Err(problem(Reason::WrongType, "a value that its dictionary does not have")),
             }
+        }
+        // The reader of Parquet drops its months.
+        DataType::Interval(_) => {
+            return Err(problem(
+                Reason::WrongType,
+                "an interval, which is not read; write it as a text or a number",
+            ));
         }
         other => {
             let options = FormatOptions::new();
@@ -519,19 +602,21 @@ fn write_map(out: &mut Vec<u8>, keys: &dyn Array, values: &dyn Array) -> Result<
         }
         let start = out.len();
         write_value(out, keys, at, Place::Nested)?;
-        match out.get(start) {
-            Some(b'"') => {}
-            Some(b'{' | b'[') | None => {
-                return Err(problem(Reason::WrongType, "a map whose keys are lists or structures"));
-            }
-            Some(_) => {
-                out.insert(start, b'"');
-                out.push(b'"');
-            }
+        if matches!(out.get(start), Some(b'{' | b'[') | None) {
+            return Err(problem(Reason::WrongType, "a map whose keys are lists or structures"));
         }
+        quote_key(out, start);
         out.push(b':');
         write_value(out, values, at, Place::Nested)?;
     }
     out.push(b'}');
     Ok(())
+}
+
+/// Makes the value that begins at `start` the name of a member.
+fn quote_key(out: &mut Vec<u8>, start: usize) {
+    if out.get(start) != Some(&b'"') {
+        out.insert(start, b'"');
+        out.push(b'"');
+    }
 }

@@ -62,17 +62,13 @@ impl Table {
             let mut leaves = columns.iter();
             let fields: Fields =
                 read.schema().fields().iter().map(|field| as_read(field, &mut leaves)).collect();
-            let is_uuid = |names: &[&str]| {
-                columns.iter().any(|column| {
-                    column.path().parts() == names && column.logical_type_ref() == Some(&LogicalType::Uuid)
-                })
-            };
+            let uuids = columns.iter().map(|column| column.logical_type_ref() == Some(&LogicalType::Uuid));
             let columns_as_read = fields.iter().map(|field| (field.name().as_str(), field.data_type()));
             let schema = read.metadata().file_metadata().schema();
             let has_one = |field: &&TypePtr| has_variant(field);
             let variants: Vec<&str> =
                 schema.get_fields().iter().filter(has_one).map(|field| field.name()).collect();
-            let rows = RowWriter::new(columns_as_read, &is_uuid, &|name| variants.contains(&name));
+            let rows = RowWriter::new(columns_as_read, uuids, &|name| variants.contains(&name));
             let metadata = ArrowReaderMetadata::try_new(
                 repair_metadata(read.metadata())?,
                 options.with_schema(Arc::new(Schema::new(fields))),
@@ -213,7 +209,8 @@ fn as_read<'a>(field: &FieldRef, leaves: &mut impl Iterator<Item = &'a ColumnDes
                 DataType::Timestamp(_, zone) if is_int96 => {
                     DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
                 }
-                _ => leaf.clone(),
+                // The reader has dictionaries of texts and bytes only.
+                other => other.clone(),
             }
         }
     };

@@ -39,6 +39,12 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
 #[test]
 fn lines_are_records() {
     let text = "\u{feff}{\"a\":1}\r\n\n  \n{\"a\":\nnot json\n{\"a\":2}";

@@ -16,6 +16,8 @@ pub(super) enum ZipError {
     Damaged(String),
     #[error("it is an Excel workbook: save its sheet as CSV in UTF-8")]
     Workbook,
+    #[error("it is a document of Office, not data")]
+    Document,
     #[error("it is a zip archive with {0} files: unpack it, and load the files in it")]
     SeveralFiles(usize),
     #[error("it is a zip archive without files")]
@@ -38,6 +40,11 @@ pub(super) fn open(archive: File) -> Result<(String, impl Read + Send + 'static)
     let names: Result<Vec<String>, _> =
         archive.file_names().take(MAX_ENTRIES).map(|name| name.map(String::from)).collect();
     let names = names.map_err(|error| damaged(&error))?;
+    if names.iter().any(|name| name.starts_with("word/") || name.starts_with("ppt/"))
+        && names.iter().any(|name| name == "[Content_Types].xml")
+    {
+        return Err(ZipError::Document);
+    }
     if names.iter().any(|name| name == "[Content_Types].xml" || name.starts_with("xl/")) {
         return Err(ZipError::Workbook);
     }

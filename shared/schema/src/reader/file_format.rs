@@ -1,6 +1,6 @@
 //! Parses `[file]`: how the text files of a dataset are written.
 
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{BIG5, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE};
 
 use super::field_rules::parse_rules;
 use super::toml_tree::{Diagnostics, Section, Spanned};
@@ -59,6 +59,7 @@ pub(super) fn parse(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) ->
             }
         }
     });
+    check_signs(section, encoding, [delimiter, quote.flatten(), escape], diagnostics);
     let keeps_repeated_headers = match section.string("repeated_headers", diagnostics) {
         None => false,
         Some(word) => match word.value.as_str() {
@@ -88,6 +89,29 @@ pub(super) fn parse(section: &Section<'_>, diagnostics: &mut Diagnostics<'_>) ->
     });
     let skip_when = parse_rules(section, "skip_when", "{ kind = \"total\" }", diagnostics);
     FileFormat { delimiter, quote, escape, comment, encoding, keeps_repeated_headers, records, skip_when }
+}
+
+/// Checks that no sign is a part of characters of the encoding: cells are found in the bytes of the file.
+fn check_signs(
+    section: &Section<'_>,
+    encoding: Option<&'static str>,
+    signs: [Option<u8>; 3],
+    diagnostics: &mut Diagnostics<'_>,
+) {
+    let has_ascii_bytes = |name: &str| {
+        let known = Encoding::for_label(name.as_bytes());
+        known.is_some_and(|known| [BIG5, EUC_KR, GB18030, GBK, SHIFT_JIS].contains(&known))
+    };
+    let sign = signs.into_iter().flatten().find(|sign| *sign >= b'@');
+    if let (Some(name), Some(sign), Some(span)) =
+        (encoding.filter(|name| has_ascii_bytes(name)), sign, section.key_span("encoding"))
+    {
+        diagnostics.add(
+            span,
+            format!("characters of {name} may contain the byte of `{}`", char::from(sign)),
+            "convert the file to UTF-8, or use another sign such as \",\"",
+        );
+    }
 }
 
 fn parse_byte(

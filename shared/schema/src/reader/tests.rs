@@ -322,6 +322,8 @@ fn a_contract_says_how_its_files_are_written() {
         ("delimiter = \"\\\"\"", "the delimiter is the quote"),
         ("encoding = \"utf-7\"", "not an encoding"),
         ("encoding = \"iso-2022-jp\"", "not an encoding"),
+        ("encoding = \"shift_jis\"\ndelimiter = \"|\"", "may contain the byte of `|`"),
+        ("encoding = \"gbk\"\nescape = \"\\\\\"", "may contain the byte"),
         ("comment = \"\"", "cannot begin a comment"),
         ("repeated_headers = \"no\"", "nothing that can be done"),
         ("delimeter = \";\"", "delimeter"),

@@ -1,9 +1,7 @@
 //! What is not data is named, and what can be unpacked is read.
 
-use std::io::Write;
-
 use super::super::{ReadError, ReadLimits, RecordReader};
-use super::{all, gzip, read_rest};
+use super::{all, bzip2, gzip, read_rest};
 
 /// A zip archive of files that are stored as they are.
 fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -51,10 +49,30 @@ fn other_formats_are_named() {
         header[257..262].copy_from_slice(b"ustar");
         header
     };
+    let old_tar = {
+        let mut header = [0; 1024];
+        header[..8].copy_from_slice(b"t.ndjson");
+        let sum: u32 = header[..8].iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{:06o}\0 ", sum + 8 * 32).as_bytes());
+        header
+    };
     for (name, bytes, what) in [
         ("x.tar", &tar[..], "tar archive"),
         ("x.tar.gz", &gzip(&tar), "tar archive"),
         ("x.ndjson.gz", &gzip(&gzip(b"{}")), "compressed twice"),
+        ("x.ndjson.gz", &gzip(&bzip2(b"{}")), "compressed twice"),
+        ("x.zip.gz", &gzip(&zip(&[("a.csv", b"a\n1\n")])), "a zip archive in another file"),
+        ("x.ndjson", &old_tar, "tar archive"),
+        ("x.csv.gz", &gzip(&old_tar), "tar archive"),
+        ("x.a", b"!<arch>\nt.ndjson/", "ar archive"),
+        (
+            "x.docx",
+            &zip(&[("[Content_Types].xml", b"<Types/>"), ("word/document.xml", b"")]),
+            "document of Office",
+        ),
+        ("x.duckdb", b"\x01\x02\x03\x04\x05\x06\x07\x08DUCK", "database of DuckDB"),
+        ("x.csv", b"GIF89a\x01\0\x01\0", "picture"),
+        ("x.csv", b"\x7fELF\x02\x01\x01\0", "program"),
         ("x.avro", b"Obj\x01\x06\x16avro.schema", "Avro"),
         ("x.orc", b"ORC\x0a", "ORC"),
         ("x.parquet", b"PARE....PARE", "encrypted"),
@@ -102,9 +120,7 @@ fn archives_of_one_file_are_read() {
     let damaged = RecordReader::from_bytes("x.zip", damaged.into(), ReadLimits::default());
     let error = damaged.and_then(read_rest).expect_err("damaged").to_string();
     assert!(error.contains("checksum"), "{error}");
-    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-    bzip2.write_all(text).unwrap();
-    let bzip2 = bzip2.finish().unwrap();
+    let bzip2 = bzip2(text);
     assert_eq!(all("x.ndjson.bz2", bzip2.clone()), rows);
     assert_eq!(all("x", [&bzip2[..], &bzip2].concat()).len(), 4);
 }

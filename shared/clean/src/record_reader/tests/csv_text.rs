@@ -34,6 +34,14 @@ fn a_quote_that_ends_nowhere_takes_one_line() {
     );
 }
 
+/// The byte order mark of UTF-8 is stronger than what the contract says.
+#[test]
+fn a_marked_file_is_utf8() {
+    let file = "\u{feff}id,größe\n1,é\n";
+    let rows = read_by_contract("x.csv", file.as_bytes(), "[file]\nencoding = \"windows-1252\"");
+    assert_eq!(rows.unwrap(), ["2:{\"id\":\"1\",\"größe\":\"é\"}"]);
+}
+
 #[test]
 fn rows_end_with_any_line_end() {
     let rows = ["2:{\"a\":\"1\",\"b\":\"x\"}", "3:{\"a\":\"2\",\"b\":null}"];

@@ -192,6 +192,67 @@ fn int96_is_not_wrapped_and_uuids_are_formatted() {
 }
 
 #[test]
+fn uuids_in_lists_maps_and_structures_are_formatted() {
+    let schema = "message m {
+        required group l (LIST) { repeated group list { required fixed_len_byte_array(16) element (UUID); } }
+        required group m (MAP) { repeated group key_value {
+            required fixed_len_byte_array(16) key (UUID); required double value; } }
+        required group s (LIST) { repeated group list { required group element {
+            required fixed_len_byte_array(16) id (UUID); required double x; required fixed_len_byte_array(16) b; } } } }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = Vec::new();
+    let mut writer =
+        SerializedFileWriter::new(&mut file, schema, Arc::new(WriterProperties::default())).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let bytes = |text: &[u8; 16]| FixedLenByteArray::from(text.to_vec());
+    let id = bytes(b"\xfb\xe5\x3c\x66\x34\x42\x47\x73\xb1\x9e\xd3\xec\x6f\x54\xdd\xdf");
+    // Two rows, of one item each.
+    for numbers in [None, None, Some([1.5, f64::NAN]), None, Some([2.5, f64::NAN]), None] {
+        let mut column = group.next_column().unwrap().unwrap();
+        let levels = (Some(&[1, 1][..]), Some(&[0, 0][..]));
+        match numbers {
+            Some(numbers) => {
+                column.typed::<parquet::data_type::DoubleType>().write_batch(&numbers, levels.0, levels.1)
+            }
+            None => {
+                let ids = [id.clone(), id.clone()];
+                column.typed::<FixedLenByteArrayType>().write_batch(&ids, levels.0, levels.1)
+            }
+        }
+        .unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+    let rows = all("x.parquet", file);
+    let uuid = "\"fbe53c66-3442-4773-b19e-d3ec6f54dddf\"";
+    assert!(
+        rows[0].contains(&format!("{{\"l\":[{uuid}],\"m\":{{{uuid}:1.5}},\"s\":[{{\"id\":{uuid},\"x\":2.5,")),
+        "{}",
+        rows[0]
+    );
+    assert!(rows[1].contains("\"m\":[\"out_of_range: NaN\"]"), "{}", rows[1]);
+    assert!(rows[1].contains("\"s\":[{\"x\":\"out_of_range: NaN\",\"b\":\"wrong_type: bytes"), "{}", rows[1]);
+}
+
+#[test]
+fn intervals_are_refused_and_dictionaries_of_any_type_are_read() {
+    let interval =
+        arrow::array::IntervalDayTimeArray::from(vec![arrow::datatypes::IntervalDayTime::new(2, 3500)]);
+    let amounts: ArrayRef =
+        Arc::new(arrow::array::Decimal128Array::from(vec![150]).with_precision_and_scale(5, 2).unwrap());
+    let key = arrow::array::Int8Array::from(vec![0]);
+    let amounts = arrow::array::DictionaryArray::new(key, amounts);
+    let file = write(vec![("h", Arc::new(interval)), ("d", Arc::new(amounts))]);
+    let rows = all("x.parquet", file);
+    assert!(
+        rows[0].contains("\"d\":1.50,") && rows[0].contains("\"h\":\"wrong_type: an interval"),
+        "{}",
+        rows[0]
+    );
+}
+
+#[test]
 fn numbers_of_16_and_32_bits_are_the_digits_that_name_them() {
     let numbers = Float32Array::from(vec![Some(0.1), Some(1.5), Some(-2.0), Some(65504.0), Some(6e-8), None]);
     let half = arrow::compute::cast(&numbers, &DataType::Float16).expect("numbers");
