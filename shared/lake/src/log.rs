@@ -58,6 +58,8 @@ const LAST_CHECKPOINT: &str = "_last_checkpoint";
 const ENGINE_INFO: &str = concat!("pinlake/", env!("CARGO_PKG_VERSION"));
 /// The application id of the `txn` actions of every commit. A table's state keeps every id forever.
 const APP_ID: &str = "pinlake";
+/// The operation in the log of [`Operation::Rebuild`].
+pub(crate) const REBUILD: &str = "REBUILD";
 /// Log files that are fetched at the same time.
 const CONCURRENCY: usize = 16;
 
@@ -85,7 +87,7 @@ impl Operation {
             Operation::Update => UpdateTableOperation::Update,
             Operation::Merge => UpdateTableOperation::Optimize,
             Operation::Upsert => UpdateTableOperation::Merge,
-            Operation::Rebuild => UpdateTableOperation::Custom("REBUILD".to_owned()),
+            Operation::Rebuild => UpdateTableOperation::Custom(REBUILD.to_owned()),
             Operation::ChangeTypes => UpdateTableOperation::Custom("CHANGE COLUMN".to_owned()),
         }
     }

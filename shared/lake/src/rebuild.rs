@@ -20,6 +20,7 @@ use self::staging::Progress;
 use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::lake::Lake;
+use crate::log::REBUILD;
 use crate::table::Table;
 use crate::tables::Tables;
 
@@ -54,8 +55,39 @@ pub(crate) async fn rebuild(
     progress: impl Fn(u64) + Send + Sync,
 ) -> Result<RebuildSummary, LakeError> {
     let table = tables.open_once(contract);
+    let before = table.pin().await?.version.unwrap_or_default();
+    match rebuild_table(tables, &table, catalog, progress).await {
+        // The other one has removed the copy, which they share.
+        Err(_) if was_rebuilt_since(&table, before).await => Err(LakeError::RebuildRefused {
+            dataset: contract.name.clone(),
+            why: "another `pinlake rebuild` has rebuilt it meanwhile; `pinlake check --against` says whether that is enough".to_owned(),
+        }),
+        rebuilt => rebuilt,
+    }
+}
+
+/// Whether a commit after version `before` is that of a rebuild.
+async fn was_rebuilt_since(table: &Table, before: u64) -> bool {
+    let Ok(pinned) = table.pin().await else { return false };
+    for version in before + 1..=pinned.version.unwrap_or_default() {
+        if let Ok(Some(commit)) = table.read_commit(version).await
+            && commit.operation.as_deref() == Some(REBUILD)
+        {
+            return true;
+        }
+    }
+    false
+}
+
+async fn rebuild_table(
+    tables: &Tables,
+    table: &Table,
+    catalog: &Arc<Catalog>,
+    progress: impl Fn(u64) + Send + Sync,
+) -> Result<RebuildSummary, LakeError> {
+    let contract = table.contract();
     let refused = |why: String| LakeError::RebuildRefused { dataset: contract.name.clone(), why };
-    if let Some(why) = check_identity(&table).await? {
+    if let Some(why) = check_identity(table).await? {
         return Err(refused(why.to_owned()));
     }
     let folder = table.root().clone().join(staging::FOLDER).join(staging::name_copy(contract));
@@ -68,12 +100,12 @@ pub(crate) async fn rebuild(
         let Some(version) = pinned.version else {
             return Err(refused("the lake has no table of it".to_owned()));
         };
-        if done.is_outdated(&table, version).await? {
+        if done.is_outdated(table, version).await? {
             // What the handle has read of the copy is gone.
             (done, copy) = (Progress::begin(&*staged, version).await?, open_copy());
         }
         let files = table.data_files().await?;
-        carry_files(&table, &copy, &files, &pinned.schema, &mut done, &*staged, &progress).await?;
+        carry_files(table, &copy, &files, &pinned.schema, &mut done, &*staged, &progress).await?;
         if done.rejected > 0 {
             let (rejected, read) = (done.rejected, done.read);
             let example = done.example.clone().unwrap_or_default();

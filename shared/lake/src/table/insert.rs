@@ -384,9 +384,9 @@ impl<'a> InsertBatch<'a> {
         }
         let at = |&(batch, row): &(u32, u32)| (&by_batch[batch as usize], row as usize);
         let rows = self.positions.iter().map(at).zip(0..);
-        let keys = rows.filter_map(|(((keys, has_more), at), row)| {
-            keys.is_valid(at).then(|| (key_at(keys, at), row, has_more.value(at)))
-        });
+        let keys = rows
+            .filter(|(((keys, _), at), _)| keys.is_valid(*at))
+            .map(|(((keys, has_more), at), row)| (key_at(keys, at), row, has_more.value(at)));
         // A row of the epoch may also have the values that the record has under the present rules: then it is the same row.
         let own = self.keys.iter().zip(0..).map(|(key, row)| (*key, row, false));
         Ok(Some(EpochKeys::sort(epoch, keys.chain(own))))

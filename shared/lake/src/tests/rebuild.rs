@@ -214,6 +214,31 @@ async fn an_interrupted_rebuild_continues() {
     }
 }
 
+/// Both work on the same copy, which the first one that ends removes.
+#[tokio::test]
+async fn a_rebuild_that_another_one_overtakes_says_so() {
+    let after = catalog("identity = [\"id\"]", &[ID, PAGE, SIZE]);
+    let mut overtaken = 0;
+    for version in 0..7 {
+        let (inner, lake, _) = lake().await;
+        let store = Arc::new(FaultyStore::at_version(version, inner.clone()));
+        let (other, catalog) = (Lake::new(inner, env(2)), after.clone());
+        store.inject(Fault::Conflict(Box::pin(async move {
+            rebuild(&other, &catalog).await.unwrap();
+        })));
+        match rebuild(&Lake::new(store, env(3)), &after).await {
+            Ok(_) => {}
+            Err(LakeError::RebuildRefused { why, .. }) => {
+                assert!(why.contains("another `pinlake rebuild`"), "{why}");
+                overtaken += 1;
+            }
+            Err(error) => panic!("{version}: {error}"),
+        }
+        assert_eq!(rows(&lake, &after).await, ["1 a 1.0", "2 NA 2.0", "3  "], "{version}");
+    }
+    assert!(overtaken > 0);
+}
+
 #[tokio::test]
 async fn values_are_carried_over_or_the_rebuild_stops() {
     let value =
