@@ -91,21 +91,19 @@ pub(super) fn identify_other(name: &str, head: &[u8]) -> Option<&'static str> {
         if *what != UNPACK {
             return Some(what);
         }
-        return Some(match () {
-            () if has(b"word/document.xml") => "a Word document",
-            () if has(b"ppt/") && has(b"[Content_Types].xml") => "a presentation",
-            () if has(b"[Content_Types].xml") || has(b"xl/") => {
-                "an Excel workbook: save its sheet as CSV in UTF-8"
-            }
-            () => UNPACK,
+        let is_office = has(b"[Content_Types].xml");
+        return Some(if is_office && (has(b"word/") || has(b"ppt/")) {
+            "a document of Office, not data"
+        } else if is_office || has(b"xl/") {
+            "an Excel workbook: save its sheet as CSV in UTF-8"
+        } else {
+            UNPACK
         });
     }
     if head.get(257..262) == Some(b"ustar") || is_old_tar(head) {
         return Some(TAR);
     }
-    if Compression::detect(name, head.get(..MAGIC_BYTES).unwrap_or(head)) == Some(Compression::Bzip2)
-        && !head.is_empty()
-    {
+    if Compression::detect("", head.get(..MAGIC_BYTES).unwrap_or(head)) == Some(Compression::Bzip2) {
         return Some("compressed twice: unpack it once");
     }
     if head.get(8..12) == Some(b"DUCK") {

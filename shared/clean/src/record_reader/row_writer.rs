@@ -222,9 +222,7 @@ impl ColumnWriter {
         });
         Err(stated.unwrap_or_default())
     }
-}
 
-impl ColumnWriter {
     /// Writes a list or a map by the writers of its items. If items cannot be written, the type of the first of them is stated.
     fn write_items(&self, out: &mut Vec<u8>, values: &dyn Array, row: usize) -> Result<(), Vec<u8>> {
         let mut problem = None;

@@ -177,15 +177,6 @@ struct Insert<'a> {
 }
 
 impl Insert<'_> {
-    /// Marks the rows whose key an absent row before them has as present.
-    fn mark_repeated_keys(&mut self) {
-        let mut last_absent = None;
-        for (key, present) in self.input.keys.iter().zip(&mut self.present) {
-            *present |= last_absent == Some(key);
-            last_absent = if *present { last_absent } else { Some(key) };
-        }
-    }
-
     /// The number of new rows of each batch.
     fn count_inserted_by_batch(&self) -> Vec<u64> {
         let mut is_known = self.present.clone();
@@ -217,7 +208,8 @@ impl PrepareCommit for Insert<'_> {
             table.refresh_replaced_keys(log, replaced_keys).await?;
             sources.extend(replaced_keys.sources());
         }
-        let Presence { present, earlier } = reader.find_present(sources, &wanted, keys).await?;
+        let Presence { mut present, earlier } = reader.find_present(sources, &wanted, keys).await?;
+        self.input.keep_one_absent_row_of_each_key(&mut present, &earlier);
         let mut replaced: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
         let mut replaced_by_epoch: BTreeMap<KeyEpoch, BTreeSet<Key>> = BTreeMap::new();
         self.extending.clear();
@@ -233,7 +225,6 @@ impl PrepareCommit for Insert<'_> {
         }
         replaced.retain(|_, keys| !keys.is_empty());
         self.present = present;
-        self.mark_repeated_keys();
         let absent: Vec<Key> = self.input.list_absent(&self.present);
         if absent.is_empty() {
             return Ok(None);
@@ -321,6 +312,24 @@ impl<'a> InsertBatch<'a> {
             Ok::<_, String>(positions.iter().map(key).collect())
         });
         Ok(Self { batches, rows: row_count, keys, former_keys: former_keys.transpose()?, positions })
+    }
+
+    /// Of absent rows with equal keys, keeps one: the first that takes the place of a row, or else the first. The others become present.
+    fn keep_one_absent_row_of_each_key(&self, present: &mut [bool], earlier: &[EarlierRow]) {
+        let replacing: BTreeSet<usize> = earlier.iter().map(|earlier| earlier.row).collect();
+        let mut end = 0;
+        for equal in self.keys.chunk_by(|key, next| key == next) {
+            let rows = end..end + equal.len();
+            end = rows.end;
+            if equal.len() == 1 {
+                continue;
+            }
+            let absent = || rows.clone().filter(|row| !present[*row]);
+            let kept = absent().find(|row| replacing.contains(row)).or_else(|| absent().next());
+            for row in rows {
+                present[row] |= Some(row) != kept;
+            }
+        }
     }
 
     fn epoch_keys(&self, contract: &Contract) -> Vec<EpochKeys<'_>> {

@@ -429,6 +429,33 @@ async fn a_changed_rule_replaces_no_row_of_an_identity_of_columns() {
     }
 }
 
+/// Each of two records has a row from before, and both are one row now.
+#[tokio::test]
+async fn two_records_that_become_equal_replace_one_row() {
+    let page = format!("{PAGE}case = \"lower\"\n");
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, &page, AT]));
+    for pages in [["x", "X"], ["X", "x"]] {
+        let (_, lake) = lake();
+        let old = pages.map(|page| format!("{{\"visitor\":1,\"page\":\"{page}\"}}"));
+        let new = pages.map(|page| format!("{{\"visitor\":1,\"page\":\"{page}\",\"at\":7}}"));
+        push(&lake, &before, &old.each_ref().map(String::as_str)).await.unwrap();
+        let new = new.each_ref().map(String::as_str);
+        assert_eq!(counts(&lake, &after, &new).await, [2, 0, 1, 1], "{pages:?}");
+        assert_eq!(counts(&lake, &after, &new).await, [2, 0, 0, 2], "{pages:?}, again");
+        assert_eq!(rows(&lake, &after).await.len(), 2, "{pages:?}");
+    }
+    // In one batch the record that has a row from before takes its place, wherever it stands.
+    let page = format!("{PAGE}from = [\"page\", \"url\"]\n");
+    let (before, after) = (by_row(&[VISITOR, PAGE]), by_row(&[VISITOR, &page]));
+    let (fuller, new) = (r#"{"visitor":1,"url":"q"}"#, r#"{"visitor":1,"page":"q"}"#);
+    for batch in [[fuller, new], [new, fuller]] {
+        let (_, lake) = lake();
+        push(&lake, &before, &[r#"{"visitor":1}"#]).await.unwrap();
+        assert_eq!(counts(&lake, &after, &batch).await, [2, 0, 1, 1], "{batch:?}");
+        assert_eq!(rows(&lake, &after).await, ["1 q"], "{batch:?}");
+    }
+}
+
 /// Records that are equal under the present rules, and were not under those from before, in any order and in one batch or several.
 #[tokio::test]
 async fn records_that_a_rule_makes_equal_are_known_each_by_its_own_key() {
