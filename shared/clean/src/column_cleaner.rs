@@ -41,6 +41,14 @@ pub(crate) fn clean_row(
             continue;
         }
         let mut cleaner = ColumnCleaner { column, index, record, text, row };
+        // Most values of most contracts.
+        if let Some(field) = contract.verbatim[index]
+            && let value @ FieldValue::Text(span) = cleaner.record.value(field)
+            && !cleaner.means_null(value)
+        {
+            row.cells.push(Cell::Text(span));
+            continue;
+        }
         let mut cell = match &column.source {
             ColumnSource::Field(_) => cleaner.clean_field(fields.first().map_or(&[], Vec::as_slice))?,
             ColumnSource::Join { separator, .. } => cleaner.join_fields(fields, separator)?,
@@ -103,10 +111,12 @@ impl ColumnCleaner<'_> {
         (FieldValue::Null, 0)
     }
 
+    #[inline]
     fn means_null(&self, value: FieldValue) -> bool {
-        if self.column.null.is_empty() {
-            return false;
-        }
+        !self.column.null.is_empty() && self.is_null_marker(value)
+    }
+
+    fn is_null_marker(&self, value: FieldValue) -> bool {
         match value {
             FieldValue::Text(span)
             | FieldValue::Number(span)

@@ -21,6 +21,8 @@ pub(crate) struct CompiledContract {
     any_of: Vec<FieldId>,
     /// For each column its source fields, each with its alternatives.
     pub(crate) columns: Vec<Vec<Vec<FieldId>>>,
+    /// For each column its field, if the column stores the text of a single field as it is.
+    pub(crate) verbatim: Vec<Option<FieldId>>,
     /// The conditions of records that delete their row.
     delete_when: Vec<CompiledRule>,
     /// The conditions of records that are skipped.
@@ -74,6 +76,14 @@ impl CompiledContract {
             .iter()
             .map(|column| column.source.fields().iter().map(|names| alternatives(names)).collect())
             .collect();
+        let verbatim =
+            contract.columns.iter().zip(&columns).map(|(column, fields)| match fields.as_slice() {
+                [alternatives] if column.stores_text_as_it_is() && alternatives.len() == 1 => {
+                    alternatives.first().copied()
+                }
+                _ => None,
+            });
+        let verbatim = verbatim.collect();
         let mut nested = NestedFields::default();
         for field in contract.fields() {
             if let (Ok(path), Some(id)) = (FieldPath::parse(field), fields.path_id(field))
@@ -116,6 +126,7 @@ impl CompiledContract {
             shape: ids(&contract.route.shape),
             any_of,
             columns,
+            verbatim,
             nested,
             not_in_rest,
             contract: Arc::clone(contract),

@@ -182,8 +182,8 @@ impl RecordCleaner {
     pub fn push(&mut self, record: &[u8], hint: Option<&str>, origin: &RecordOrigin<'_>) -> Disposition {
         let hinted = self.find_dataset(hint);
         self.last_hinted = hinted;
-        if record.trim_ascii() == b"null"
-            && hinted.is_some_and(|at| self.contracts[at].contract.has_deletes())
+        if hinted.is_some_and(|at| self.contracts[at].contract.has_deletes())
+            && record.trim_ascii() == b"null"
         {
             return Disposition::Skipped;
         }

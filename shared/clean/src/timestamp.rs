@@ -75,15 +75,23 @@ fn days_from_epoch(year: i32, month: u32, day: u32) -> Option<i64> {
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
-    /// Passes a number of `min` to `max` digits.
-    fn digits(&mut self, min: usize, max: usize) -> Option<u32> {
-        let count = self.0.iter().take(max).take_while(|byte| byte.is_ascii_digit()).count();
-        if count < min {
-            return None;
-        }
-        let (digits, rest) = self.0.split_at(count);
+    /// Passes a number of one or two digits.
+    fn short_number(&mut self) -> Option<u32> {
+        let (number, rest) = match self.0 {
+            [tens @ b'0'..=b'9', units @ b'0'..=b'9', rest @ ..] => (to_number(&[*tens, *units]), rest),
+            [units @ b'0'..=b'9', rest @ ..] => (to_number(&[*units]), rest),
+            _ => return None,
+        };
         self.0 = rest;
-        Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
+        Some(number)
+    }
+
+    /// Passes a number of `N` digits.
+    fn number<const N: usize>(&mut self) -> Option<u32> {
+        let (digits, rest) = self.0.split_first_chunk::<N>()?;
+        digits.iter().all(u8::is_ascii_digit).then_some(())?;
+        self.0 = rest;
+        Some(to_number(digits))
     }
 
     fn literal(&mut self, expected: char) -> Option<()> {
@@ -101,13 +109,9 @@ impl Cursor<'_> {
         Some(())
     }
 
-    /// Passes the separator of a date that begins with its year: that of the pattern, or another usual one. The order
-    /// of year, month and day is the same in all of them.
-    fn date_separator(&mut self, expected: char) -> Option<()> {
-        match self.0.split_first() {
-            Some((b'-' | b'/' | b':' | b'.', rest)) if matches!(expected, '-' | '/') => self.0 = rest,
-            _ => self.literal(expected)?,
-        }
+    fn date_separator(&mut self) -> Option<()> {
+        let [b'-' | b'/' | b':' | b'.', rest @ ..] = self.0 else { return None };
+        self.0 = rest;
         Some(())
     }
 
@@ -128,9 +132,12 @@ impl Cursor<'_> {
 
     /// Passes a fraction of a second, if there is one; returns microseconds, and ignores further digits.
     fn fraction(&mut self) -> Option<i64> {
-        if self.pass(b".").is_none() && !self.is_at_comma_and_digit() {
-            return Some(0);
-        }
+        self.0 = match self.0 {
+            [b'.', rest @ ..] => rest,
+            // ISO 8601 has it too, and Python's `logging`.
+            [b',', rest @ ..] if rest.first().is_some_and(u8::is_ascii_digit) => rest,
+            _ => return Some(0),
+        };
         let count = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if count == 0 {
             return None;
@@ -139,17 +146,6 @@ impl Cursor<'_> {
         self.0 = rest;
         let micros = digits.iter().chain(b"00000").take(6);
         Some(micros.fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
-    }
-
-    /// Passes the comma of a fraction (ISO 8601, and Python's `logging`).
-    fn is_at_comma_and_digit(&mut self) -> bool {
-        match self.0 {
-            [b',', digit, ..] if digit.is_ascii_digit() => {
-                self.0 = &self.0[1..];
-                true
-            }
-            _ => false,
-        }
     }
 
     /// Passes AM or PM; returns the hours that it adds.
@@ -184,9 +180,9 @@ impl Cursor<'_> {
             }
             _ => return None,
         };
-        let hours = self.digits(2, 2)?;
+        let hours = self.number::<2>()?;
         let has_minutes = self.pass(b":").is_some() || self.0.first().is_some_and(u8::is_ascii_digit);
-        let minutes = if has_minutes { self.digits(2, 2)? } else { 0 };
+        let minutes = if has_minutes { self.number::<2>()? } else { 0 };
         (hours <= 18 && minutes < 60).then(|| sign * i64::from(hours * 3600 + minutes * 60))
     }
 
@@ -200,6 +196,10 @@ impl Cursor<'_> {
         }
         Some(())
     }
+}
+
+fn to_number(digits: &[u8]) -> u32 {
+    digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
 }
 
 /// How a name is written.
@@ -277,38 +277,35 @@ fn parse_pattern(text: &str, parts: &[TimePart], default_zone: Option<Tz>) -> Op
     let (mut year, mut month, mut day) = (1970, 1, 1);
     let (mut hour, mut minute, mut second, mut micros) = (0, 0, 0, 0);
     let (mut has_time, mut half_day, mut zone) = (false, None, None);
-    for (at, part) in parts.iter().enumerate() {
+    for part in parts {
         match part {
-            // Behind a year and behind its month.
-            TimePart::Literal(char) if matches!(at, 1 | 3) && has_numeric_date(parts) => {
-                cursor.date_separator(*char)?;
-            }
             TimePart::Literal(char) => cursor.literal(*char)?,
-            TimePart::Year => year = cursor.digits(4, 4)?,
+            TimePart::DateSeparator => cursor.date_separator()?,
+            TimePart::Year => year = cursor.number::<4>()?,
             TimePart::YearOfCentury => {
-                let number = cursor.digits(2, 2)?;
+                let number = cursor.number::<2>()?;
                 year = if number < 69 { 2000 + number } else { 1900 + number };
             }
-            TimePart::Month => month = cursor.digits(1, 2)?,
+            TimePart::Month => month = cursor.short_number()?,
             TimePart::MonthName => month = cursor.name(&MONTHS, NameForm::Short)?,
             TimePart::FullMonthName => month = cursor.name(&MONTHS, NameForm::Full)?,
             TimePart::Weekday => {
                 cursor.name(&WEEKDAYS, NameForm::Either)?;
             }
             TimePart::Hour12 => {
-                hour = cursor.digits(1, 2).filter(|hour| (1..=12).contains(hour))? % 12;
+                hour = cursor.short_number().filter(|hour| (1..=12).contains(hour))? % 12;
                 has_time = true;
             }
             TimePart::HalfDay => half_day = Some(cursor.half_day()?),
             TimePart::Zone => zone = Some(cursor.zone()?),
-            TimePart::Day => day = cursor.digits(1, 2)?,
+            TimePart::Day => day = cursor.short_number()?,
             TimePart::Hour => {
-                hour = cursor.digits(1, 2)?;
+                hour = cursor.short_number()?;
                 has_time = true;
             }
-            TimePart::Minute => minute = cursor.digits(1, 2)?,
+            TimePart::Minute => minute = cursor.short_number()?,
             TimePart::Second => {
-                second = cursor.digits(1, 2)?;
+                second = cursor.short_number()?;
                 micros = cursor.fraction()?;
             }
         }
@@ -333,21 +330,13 @@ fn parse_pattern(text: &str, parts: &[TimePart], default_zone: Option<Tz>) -> Op
     check_range((local - zone) * MICROS_PER_SECOND + micros)
 }
 
-/// Whether a pattern begins with year, month and day in numbers.
-fn has_numeric_date(parts: &[TimePart]) -> bool {
-    matches!(
-        parts,
-        [TimePart::Year, TimePart::Literal(_), TimePart::Month, TimePart::Literal(_), TimePart::Day, ..]
-    )
-}
-
 const ISO: [TimePart; 11] = {
-    use TimePart::{Day, Hour, Literal, Minute, Month, Second, Year};
+    use TimePart::{DateSeparator, Day, Hour, Literal, Minute, Month, Second, Year};
     [
         Year,
-        Literal('-'),
+        DateSeparator,
         Month,
-        Literal('-'),
+        DateSeparator,
         Day,
         Literal('T'),
         Hour,

@@ -89,10 +89,12 @@ impl<'a> Lexer<'a> {
     #[inline]
     pub fn peek(&mut self) -> Option<u8> {
         loop {
-            match self.text.get(self.at) {
-                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
-                next => return next.copied(),
+            let next = self.text.get(self.at).copied();
+            // One comparison for nearly all tokens.
+            if next.is_some_and(|byte| byte > b' ') || !matches!(next, Some(b' ' | b'\n' | b'\r' | b'\t')) {
+                return next;
             }
+            self.at += 1;
         }
     }
 

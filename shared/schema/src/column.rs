@@ -84,6 +84,37 @@ impl Column {
             checks: None,
         }
     }
+
+    /// Whether a text in the record is stored as it is, unless it means null.
+    pub fn stores_text_as_it_is(&self) -> bool {
+        // All fields are named, so that a new rule is not forgotten here.
+        let Column {
+            name: _,
+            data_type,
+            description: _,
+            source,
+            null: _,
+            required: _,
+            counts: _,
+            remove_prefix,
+            remove_suffix,
+            locale: _,
+            formats: _,
+            zone: _,
+            true_texts: _,
+            false_texts: _,
+            trim,
+            case,
+            default: _,
+            checks,
+        } = self;
+        matches!((data_type, source), (Type::Scalar(Scalar::String), ColumnSource::Field(_)))
+            && remove_prefix.is_none()
+            && remove_suffix.is_none()
+            && !trim
+            && case.is_none()
+            && checks.is_none()
+    }
 }
 
 /// Alternative names of one field, or [paths](crate::field_path) to it: the first that is present and not null is used.

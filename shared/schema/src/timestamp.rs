@@ -30,6 +30,9 @@ pub enum TimeFormat {
 pub enum TimePart {
     /// The character itself.
     Literal(char),
+    /// A `-` or `/` of a date that begins with year and month in numbers: `-`, `/`, `:` or `.`. The order of year, month and day is the same
+    /// with all of them.
+    DateSeparator,
     /// `%Y`: four digits.
     Year,
     /// `%m`: one or two digits.
@@ -112,6 +115,7 @@ impl TimeFormat {
                 other => TimePart::Literal(other),
             });
         }
+        mark_date_separators(&mut parts);
         let has = |part: TimePart| parts.contains(&part);
         let has_year = has(TimePart::Year) != has(TimePart::YearOfCentury);
         let months = [TimePart::Month, TimePart::MonthName, TimePart::FullMonthName].map(has);
@@ -125,7 +129,8 @@ impl TimeFormat {
             return Err("%I and %p belong together, and exclude %H".into());
         }
         let mut seen: Vec<TimePart> = Vec::new();
-        for part in parts.iter().filter(|part| !matches!(part, TimePart::Literal(_))) {
+        let is_sign = |part: &&TimePart| matches!(part, TimePart::Literal(_) | TimePart::DateSeparator);
+        for part in parts.iter().filter(|part| !is_sign(part)) {
             if seen.contains(part) {
                 return Err("names the same part of a date twice".into());
             }
@@ -144,6 +149,17 @@ impl TimeFormat {
             TimeFormat::UnixMicros => "unix_micros",
             TimeFormat::UnixNanos => "unix_nanos",
             TimeFormat::UnixDays => "unix_days",
+        }
+    }
+}
+
+fn mark_date_separators(parts: &mut [TimePart]) {
+    use TimePart::{Day, Literal, Month, Year};
+    if let [Year, Literal(first), Month, Literal(second), Day, ..] = *parts {
+        for (at, char) in [(1, first), (3, second)] {
+            if matches!(char, '-' | '/') {
+                parts[at] = TimePart::DateSeparator;
+            }
         }
     }
 }
