@@ -17,8 +17,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::Array;
 use arrow::array::cast::AsArray;
+use arrow::array::{Array, StructArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use delta_kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
@@ -48,7 +48,7 @@ use self::kernel::{
     CaptureCommitter, InlineExecutor, MIRROR, build_engine, read_captured_commit, read_mirrored,
 };
 use self::listing::{EntryMeta, LogListing, entry_name, mirror_name};
-use crate::data_file::{DataFile, EncodedFile};
+use crate::data_file::DataFile;
 use crate::error::LakeError;
 use crate::key_list::KeyList;
 use crate::partition_values::{self, PartitionValues};
@@ -114,7 +114,10 @@ pub(crate) struct FileChanges<'a> {
 pub(crate) struct AddedFile<'a> {
     /// Relative to the table's folder, URL-encoded.
     pub path: &'a str,
-    pub file: &'a EncodedFile,
+    /// Size in bytes.
+    pub size: u64,
+    /// As in [`EncodedFile`](crate::data_file::EncodedFile).
+    pub stats: &'a StructArray,
     pub partition: &'a PartitionValues,
 }
 
@@ -563,15 +566,15 @@ impl TableLog {
         let mut transaction = self.begin_transaction(changes.operation, Some(info))?;
         let state = transaction.write_state().map_err(&delta)?;
         let mut bytes = 0;
-        for AddedFile { path, file, partition } in &changes.adds {
+        for AddedFile { path, size, stats, partition } in &changes.adds {
             let context = self.write_context(&state, partition)?;
             let location = Url::parse(MIRROR)
                 .and_then(|root| root.join(path))
                 .map_err(|error| LakeError::encode(&self.dataset)(error))?;
-            let meta = FileMeta { location, last_modified: modified_ms, size: file.bytes.len() as u64 };
-            let metadata = DataFileMetadata::new(meta, file.stats.clone());
+            let meta = FileMeta { location, last_modified: modified_ms, size: *size };
+            let metadata = DataFileMetadata::new(meta, (*stats).clone());
             transaction.add_files(build_add_file_metadata(metadata, &context).map_err(&delta)?);
-            bytes += file.bytes.len() as u64;
+            bytes += size;
         }
         for removed in self.scan_files(&changes.removes)? {
             transaction.remove_files(removed);

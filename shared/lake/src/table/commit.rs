@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arrow::array::StructArray;
 use bytes::Bytes;
 use delta_kernel::transaction::BoundWriteContext;
 use object_store::path::Path;
@@ -65,18 +66,26 @@ pub(super) struct StagedCommit {
 pub(super) struct StagedFile {
     /// Relative to the table's folder, URL-encoded.
     pub path: String,
-    pub file: EncodedFile,
-    pub partition: PartitionValues,
-    /// The keys of its rows.
-    pub keys: SortedKeys,
-    /// What to cache of them once the file is committed.
+    /// Size in bytes.
+    size: u64,
+    /// As in [`EncodedFile`].
+    stats: StructArray,
+    partition: PartitionValues,
+    /// What to cache of its keys once it is committed.
     pub cached_keys: FileKeys,
 }
 
 impl StagedFile {
     pub(super) fn as_added(&self) -> AddedFile<'_> {
-        AddedFile { path: &self.path, file: &self.file, partition: &self.partition }
+        AddedFile { path: &self.path, size: self.size, stats: &self.stats, partition: &self.partition }
     }
+}
+
+/// A data file and its key file, which are not written yet.
+pub(super) struct UnwrittenFile {
+    staged: StagedFile,
+    bytes: Bytes,
+    key_file: Bytes,
 }
 
 /// The longest name of a folder of a partition, and the most characters of all of them. File systems allow 255 bytes, and S3 1,024 in a key.
@@ -230,6 +239,18 @@ impl Table {
         keys: SortedKeys,
         partition: &PartitionValues,
     ) -> Result<StagedFile, LakeError> {
+        self.write_file(self.encode_file(log, rows, keys, partition, &self.env.rng.id())?).await
+    }
+
+    /// Encodes rows of one partition and their keys. `id` names the file.
+    pub(super) fn encode_file(
+        &self,
+        log: &TableLog,
+        rows: &[Rows],
+        keys: SortedKeys,
+        partition: &PartitionValues,
+        id: &str,
+    ) -> Result<UnwrittenFile, LakeError> {
         let dataset = &self.contract.name;
         let state = log.write_state()?;
         let context = log.write_context(&state, partition)?;
@@ -248,18 +269,30 @@ impl Table {
             rows = &sorted;
         }
         let stats_columns = state.stats_columns();
-        let file = data_file::encode(dataset, rows, keys.epoch, sorted_by, stats_columns, schema.as_ref())?;
-        let name = format!("part-{}.parquet", self.env.rng.id());
+        let EncodedFile { bytes, stats } =
+            data_file::encode(dataset, rows, keys.epoch, sorted_by, stats_columns, schema.as_ref())?;
+        let name = format!("part-{id}.parquet");
         let path = choose_folder(&context).join(&name).map_err(LakeError::encode(dataset))?;
         let path = context.resolve_file_path(&path).map_err(LakeError::delta(dataset))?;
-        let data_path = data_file::absolute_path(&self.root, &path);
-        let key_path = keys::key_path(&self.root, &path);
+        let (key_file, cached_keys) = keys::encode(&keys);
+        let (size, partition) = (bytes.len() as u64, partition.clone());
+        Ok(UnwrittenFile {
+            staged: StagedFile { path, size, stats, partition, cached_keys },
+            bytes,
+            key_file,
+        })
+    }
+
+    /// Writes a data file and its key file.
+    pub(super) async fn write_file(&self, unwritten: UnwrittenFile) -> Result<StagedFile, LakeError> {
+        let UnwrittenFile { staged, bytes, key_file } = unwritten;
+        let data_path = data_file::absolute_path(&self.root, &staged.path);
+        let key_path = keys::key_path(&self.root, &staged.path);
         let put = async |at: &Path, bytes: Bytes| {
             self.store.put(at, PutPayload::from_bytes(bytes)).await.map_err(LakeError::store(at))
         };
-        let (key_file, cached_keys) = keys::encode(&keys);
-        futures::future::try_join(put(&data_path, file.bytes.clone()), put(&key_path, key_file)).await?;
-        Ok(StagedFile { path, file, partition: partition.clone(), keys, cached_keys })
+        futures::future::try_join(put(&data_path, bytes), put(&key_path, key_file)).await?;
+        Ok(staged)
     }
 
     /// Writes a checkpoint. It only makes reads faster, so a failure is logged and not returned.

@@ -68,7 +68,8 @@ impl Table {
         if read == 0 {
             return Ok(InsertSummary { by_batch: vec![0; batches.len()], ..InsertSummary::default() });
         }
-        let mut insert = Insert { input, present: Vec::new(), extending: BTreeSet::new() };
+        let mut insert =
+            Insert { input, present: Vec::new(), extending: BTreeSet::new(), staged: Vec::new() };
         let committed = self.commit_with_retry(&mut insert).await?;
         let by_batch = insert.count_inserted_by_batch();
         let inserted = by_batch.iter().sum();
@@ -160,13 +161,6 @@ impl Table {
     }
 }
 
-/// Whether files have these keys, ascending, and no others.
-fn has_keys(files: &[StagedFile], keys: &[Key]) -> bool {
-    let mut own: Vec<Key> = files.iter().flat_map(|file| file.keys.keys.iter().copied()).collect();
-    own.sort_unstable();
-    own == keys
-}
-
 /// An insert in progress.
 struct Insert<'a> {
     input: InsertBatch<'a>,
@@ -174,6 +168,8 @@ struct Insert<'a> {
     present: Vec<bool>,
     /// Of the absent keys, those of rows that take the place of one with fewer values.
     extending: BTreeSet<usize>,
+    /// The keys of the rows that were staged last.
+    staged: Vec<Key>,
 }
 
 impl Insert<'_> {
@@ -233,13 +229,13 @@ impl PrepareCommit for Insert<'_> {
         if let Some(previous) = previous
             && replaced.is_empty()
             && previous.removes.is_empty()
-            && has_keys(&previous.adds, &absent)
+            && self.staged == absent
         {
             return Ok(Some(previous));
         }
         let superseded = self.extending.len() as u64;
         let inserted = absent.len() as u64 - superseded;
-        drop(absent);
+        self.staged = absent;
         let columns = table.columns(log)?;
         let mut adds = table.stage_absent_rows(log, &self.input, &self.present, &columns).await?;
         let mut removes = Vec::with_capacity(replaced.len());

@@ -8,7 +8,7 @@
 //! docs/decisions/copy-on-write.md).
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
@@ -16,17 +16,24 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_ar
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, Rows as OrderedRows, SortField};
+use bytes::Bytes;
+use futures::future::try_join_all;
+use object_store::path::Path;
 use pinlake_schema::{Contract, DELETED_COLUMN, Identity, KEY_COLUMN};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::commit::{PrepareCommit, StagedCommit, StagedFile};
+use super::commit::{PrepareCommit, StagedCommit, StagedFile, UnwrittenFile};
 use super::deleted_keys::build_deleted_rows;
 use super::insert::{InsertBatch, InsertSummary};
-use super::{CachedState, Table};
+use super::{CachedState, Table, decode_file};
 use crate::data_file::{DataFile, Rows};
 use crate::error::LakeError;
 use crate::key_list::KeyList;
-use crate::keys::{EpochKeys, Key, KeySource, SortedKeys, key_at, keys_in_column};
-use crate::log::{Operation, RowCounts};
+use crate::keys::{EarlierRow, EpochKeys, Key, KeySource, SortedKeys, key_at, keys_in_column};
+use crate::log::{Operation, RowCounts, TableLog};
+
+/// The most bytes of data files that are compared at the same time, if it is more than one.
+const MAX_GROUP_BYTES: u64 = 64 << 20;
 
 impl Table {
     /// Inserts the rows of records that are later than the table's, and deletes the rows that records delete. `batches` have the contract's
@@ -90,6 +97,65 @@ impl RecordOrder {
         let columns: Vec<ArrayRef> = self.columns.iter().map(column).collect();
         self.converter.convert_columns(&columns).map_err(LakeError::encode(&self.contract))
     }
+}
+
+/// Positions in the keys of the input, by key.
+struct WantedPositions(Vec<(Key, usize)>);
+
+impl WantedPositions {
+    fn new(keys: &[Key], positions: impl Iterator<Item = usize>) -> Self {
+        let mut wanted: Vec<(Key, usize)> = positions.map(|at| (keys[at], at)).collect();
+        wanted.sort_unstable();
+        Self(wanted)
+    }
+
+    fn find(&self, key: &Key) -> Option<usize> {
+        let found = self.0.binary_search_by(|(own, _)| own.cmp(key)).ok()?;
+        Some(self.0[found].1)
+    }
+}
+
+/// A data file to be compared with the input.
+struct FetchedFile<'a> {
+    file: &'a DataFile,
+    path: Path,
+    bytes: Bytes,
+    /// The keys of the input that it has.
+    positions: &'a [usize],
+    /// The name of the file that replaces it.
+    id: String,
+}
+
+/// How the rows of a data file compare to the input.
+#[derive(Default)]
+struct ComparedFile {
+    /// The keys whose row is as late as the record of the input, or later.
+    blocked: Vec<(usize, Ordering)>,
+    /// The keys whose row is of an earlier record.
+    replaced: Vec<usize>,
+    /// The path of the file, if it has such rows.
+    replaces: Option<String>,
+    /// Its other rows.
+    file: Option<UnwrittenFile>,
+}
+
+/// Groups data files that are compared at the same time: as many as there are threads, unless they are large.
+fn group_files<'a>(files: Vec<&'a DataFile>) -> Vec<Vec<&'a DataFile>> {
+    let mut groups: Vec<Vec<&DataFile>> = Vec::new();
+    let mut bytes = 0;
+    for file in files {
+        bytes += file.size;
+        match groups.last_mut() {
+            Some(group) if group.len() < rayon::current_num_threads() && bytes <= MAX_GROUP_BYTES => {
+                group.push(file);
+            }
+            _ => {
+                groups.push(vec![file]);
+                bytes = file.size;
+            }
+        }
+    }
+    groups
 }
 
 /// What became of the latest record of one key in the input.
@@ -187,15 +253,16 @@ impl<'a> InsertLatest<'a> {
         InsertSummary { read, inserted, superseded, duplicates, outdated, deleted, version, by_batch }
     }
 
-    /// Compares rows of the table with the input. Returns those whose key the input has: their number in `rows`, the position of their key,
-    /// and how they compare to the record of the input. `keys` are those of `rows`; `deletes` says whether they are deleted keys.
+    /// Compares rows of the table with the input. Returns those whose key is one of `wanted`: their number in `rows`, the position of their
+    /// key, and how they compare to the record of the input. `keys` are those of `rows`; `deletes` says whether they are deleted keys.
     fn compare_rows(
         &self,
         rows: &RecordBatch,
         keys: impl Iterator<Item = Key>,
+        wanted: &WantedPositions,
         deletes: bool,
     ) -> Result<Vec<(usize, usize, Ordering)>, LakeError> {
-        let find = |(row, key): (u32, Key)| Some((row, self.input.keys.binary_search(&key).ok()?));
+        let find = |(row, key): (u32, Key)| Some((row, wanted.find(&key)?));
         let (known, positions): (Vec<u32>, Vec<usize>) = (0..).zip(keys).filter_map(find).unzip();
         let stored = take_record_batch(rows, &UInt32Array::from(known.clone()));
         let stored = stored.map_err(LakeError::encode(&self.order.contract))?;
@@ -210,11 +277,15 @@ impl<'a> InsertLatest<'a> {
         deleted: Vec<RecordBatch>,
         blocked: &mut [Option<Ordering>],
     ) -> Result<(), LakeError> {
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        let wanted = WantedPositions::new(&self.input.keys, 0..self.input.keys.len());
         for rows in deleted {
             let keys = rows.column_by_name(KEY_COLUMN).and_then(|column| column.as_binary_opt::<i32>());
             let keys =
                 keys.into_iter().flatten().map(|key| key.unwrap_or_default().try_into().unwrap_or_default());
-            for (_, at, own) in self.compare_rows(&rows, keys, true)? {
+            for (_, at, own) in self.compare_rows(&rows, keys, &wanted, true)? {
                 if own.is_ge() {
                     blocked[at] = blocked[at].max(Some(own));
                 }
@@ -223,38 +294,48 @@ impl<'a> InsertLatest<'a> {
         Ok(())
     }
 
-    /// Reads a data file and compares its rows with the input. Returns the file without the rows of earlier records, if it has any. Sets
-    /// `blocked` for keys whose row is as late as the record of the input, or later, and `replaced` for those with an earlier one.
-    async fn compare_file(
+    /// Compares the rows of a data file with the input, and encodes the file without the rows of earlier records, if it has any. `positions`
+    /// are those of the keys that the file has; `id` names the new file.
+    fn compare_file(
         &self,
         table: &Table,
+        log: &TableLog,
         columns: &SchemaRef,
-        file: &DataFile,
-        blocked: &mut [Option<Ordering>],
-        replaced: &mut HashSet<usize>,
-    ) -> Result<Option<(Vec<Rows>, SortedKeys)>, LakeError> {
-        let (mut kept, mut kept_keys, mut has_earlier) = (Vec::new(), Vec::new(), false);
-        for batch in table.read_columns(file, columns).await? {
+        FetchedFile { file, path, bytes, positions, id }: FetchedFile<'_>,
+    ) -> Result<ComparedFile, LakeError> {
+        let wanted = WantedPositions::new(&self.input.keys, positions.iter().copied());
+        let mut compared = ComparedFile::default();
+        let (mut kept, mut kept_keys) = (Vec::new(), Vec::new());
+        for batch in decode_file(&path, bytes, columns, &file.partition)? {
             let keys = pinlake_clean::row_keys(&table.contract, &batch)
                 .map_err(|error| LakeError::encode(&table.contract.name)(error))?;
-            let keys: Vec<Key> = (0..batch.num_rows()).map(|row| key_at(&keys, row)).collect();
-            let mut stays = vec![true; keys.len()];
-            for (row, at, own) in self.compare_rows(&batch, keys.iter().copied(), false)? {
+            let keys = (0..batch.num_rows()).map(|row| key_at(&keys, row));
+            let mut stays = vec![true; batch.num_rows()];
+            for (row, at, own) in self.compare_rows(&batch, keys.clone(), &wanted, false)? {
                 if own.is_lt() {
-                    replaced.insert(at);
+                    compared.replaced.push(at);
                     stays[row] = false;
-                    has_earlier = true;
                 } else {
-                    blocked[at] = blocked[at].max(Some(own));
+                    compared.blocked.push((at, own));
                 }
             }
-            kept_keys.extend(keys.into_iter().zip(&stays).filter(|(_, stays)| **stays).map(|(key, _)| key));
+            // As numbers, which sort as the keys do and compare faster.
+            let own = keys.zip(&stays).filter(|(_, stays)| **stays);
+            kept_keys.extend(own.map(|(key, _)| u128::from_be_bytes(key)));
             kept.push(Rows::filter(batch, stays.into()));
         }
+        if compared.replaced.is_empty() {
+            return Ok(compared);
+        }
+        compared.replaces = Some(file.path.clone());
         kept.retain(|rows| rows.count() > 0);
-        kept_keys.sort_unstable();
-        let keys = SortedKeys { epoch: table.key_epoch()?, keys: kept_keys.into() };
-        Ok(has_earlier.then_some((kept, keys)))
+        if !kept.is_empty() {
+            kept_keys.sort_unstable();
+            let keys = kept_keys.into_iter().map(u128::to_be_bytes).collect();
+            let keys = SortedKeys { epoch: table.key_epoch()?, keys };
+            compared.file = Some(table.encode_file(log, &kept, keys, &file.partition, &id)?);
+        }
+        Ok(compared)
     }
 
     /// The rows of the input that delete, of keys with that outcome.
@@ -301,18 +382,36 @@ impl PrepareCommit for InsertLatest<'_> {
         let wanted: Vec<_> = epochs.map(keys_of).collect();
         let found =
             reader.find_present(log.files().iter().map(KeySource::from), &wanted, keys).await?.earlier;
-        let paths: BTreeSet<String> = found.into_iter().map(|row| row.file).collect();
+        let mut positions: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for EarlierRow { row, file, .. } in found {
+            positions.entry(file).or_default().push(row);
+        }
 
         let mut replaced = HashSet::new();
         let (mut adds, mut removes): (Vec<StagedFile>, Vec<String>) = (Vec::new(), Vec::new());
         let columns = table.columns(log)?;
-        for file in log.files().iter().filter(|file| paths.contains(&file.path)) {
-            let compared = self.compare_file(table, &columns, file, &mut blocked, &mut replaced).await?;
-            let Some((rows, keys)) = compared else { continue };
-            if !rows.is_empty() {
-                adds.push(table.stage_file(log, &rows, keys, &file.partition).await?);
+        let files = log.files().iter().filter(|file| positions.contains_key(&file.path));
+        for group in group_files(files.collect()) {
+            let fetches = group.into_iter().map(|file| {
+                let (positions, id) = (positions[&file.path].as_slice(), table.env.rng.id());
+                async move {
+                    let (path, bytes) = table.fetch_file(file).await?;
+                    Ok::<_, LakeError>(FetchedFile { file, path, bytes, positions, id })
+                }
+            });
+            let fetched = try_join_all(fetches).await?;
+            let compared = fetched.into_par_iter().map(|file| self.compare_file(table, log, &columns, file));
+            let mut unwritten = Vec::new();
+            for compared in compared.collect::<Result<Vec<_>, _>>()? {
+                for (at, own) in compared.blocked {
+                    blocked[at] = blocked[at].max(Some(own));
+                }
+                replaced.extend(compared.replaced);
+                removes.extend(compared.replaces);
+                unwritten.extend(compared.file);
             }
-            removes.push(file.path.clone());
+            let writes = unwritten.into_iter().map(|file| table.write_file(file));
+            adds.extend(try_join_all(writes).await?);
         }
         self.outcomes = (0..count)
             .map(|at| match blocked[at] {

@@ -35,13 +35,13 @@ impl Table {
         keys: &BTreeSet<Key>,
         update: impl UpdateRows,
     ) -> Result<u64, LakeError> {
-        let mut operation = Update { pending: keys.clone(), update };
+        let mut operation = Update { pending: keys.clone(), staged: None, update };
         let mut updated = 0;
         while !operation.pending.is_empty() {
             let Some((_, committed)) = self.commit_with_retry(&mut operation).await? else { break };
             updated += committed.counts.updated;
-            for file in &committed.adds {
-                operation.remove_pending(&file.keys);
+            if let Some(keys) = operation.staged.take() {
+                operation.remove_pending(&keys);
             }
         }
         Ok(updated)
@@ -92,6 +92,8 @@ impl Table {
 struct Update<F> {
     /// Keys whose rows have not been updated yet.
     pending: BTreeSet<Key>,
+    /// The keys of the file that was staged last.
+    staged: Option<SortedKeys>,
     update: F,
 }
 
@@ -115,6 +117,7 @@ impl<F: UpdateRows> PrepareCommit for Update<F> {
                 self.remove_pending(&keys);
                 continue;
             };
+            self.staged = Some(keys.clone());
             let rewritten = table.stage_file(&state.log, &rows, keys, &file.partition).await?;
             return Ok(Some(StagedCommit {
                 operation: Operation::Update,
