@@ -160,9 +160,9 @@ impl Load {
                 Err(error) => Err(error),
             };
             match loaded {
-                Ok(FileSummary { records, padding_bytes }) => {
+                Ok(FileSummary { has_records, padding_bytes }) => {
                     let path = file.path.display();
-                    if records == 0 {
+                    if !has_records {
                         console::say(&format!("note: {path} holds no record"));
                     }
                     if padding_bytes > 0 {

@@ -20,6 +20,7 @@ use crate::nested_fields::read_name;
 use crate::parsed_record::{FieldValue, ItemType, ParsedRecord, Span};
 use crate::reason::{Reason, RecordError, excerpt};
 use crate::record_parser;
+use crate::refused_value;
 use crate::row::{Cell, Row};
 use crate::timestamp::{self, TimeValue};
 
@@ -118,11 +119,12 @@ impl ColumnCleaner<'_> {
 
     fn is_null_marker(&self, value: FieldValue) -> bool {
         match value {
-            FieldValue::Text(span)
-            | FieldValue::Number(span)
-            | FieldValue::Time(span)
-            | FieldValue::Unusable(span) => {
+            FieldValue::Text(span) | FieldValue::Number(span) | FieldValue::Time(span) => {
                 let text = self.record.text(span, self.text);
+                self.column.null.iter().any(|marker| marker == text)
+            }
+            FieldValue::Refused(span) => {
+                let (_, text) = refused_value::split_reason(self.record.text(span, self.text));
                 self.column.null.iter().any(|marker| marker == text)
             }
             FieldValue::Bytes(_) => self.bytes(value).is_ok_and(|bytes| {
@@ -152,6 +154,10 @@ impl ColumnCleaner<'_> {
             FieldValue::Nested(span) => (span, None),
             FieldValue::TypedItems(item_type, span) => (span, Some(item_type)),
             FieldValue::Text(span) => return self.clean_array_text(scalar, value, span, used),
+            FieldValue::Refused(span) => {
+                let (reason, _) = refused_value::split_reason(self.record.text(span, self.text));
+                return Err(self.error(reason, value, 0, used));
+            }
             _ => return Err(self.error(Reason::WrongType, value, 0, used)),
         };
         let json = &self.text[span.range()];
@@ -287,8 +293,15 @@ impl ColumnCleaner<'_> {
             return Ok(Cell::Null);
         }
         let value = match value {
-            FieldValue::Unusable(span) => {
-                return Err(self.record.unusable_error(span).map_or(Reason::WrongType, |error| error.reason));
+            FieldValue::Refused(span) => {
+                return Err(refused_value::split_reason(self.record.text(span, self.text)).0);
+            }
+            // What is stored as a whole must be usable as a whole.
+            FieldValue::Nested(span) | FieldValue::TypedItems(_, span) => {
+                match refused_value::find_in(self.record.text(span, self.text)) {
+                    Some(reason) => return Err(reason),
+                    None => value,
+                }
             }
             // Bytes that are text are that text.
             FieldValue::Bytes(_) if scalar != Scalar::Binary => {
@@ -406,6 +419,9 @@ impl ColumnCleaner<'_> {
         }
         scratch.push('}');
         let sent = Span::in_scratch(start, scratch.len());
+        if let Some(reason) = refused_value::find_in(&scratch[sent.range()]) {
+            return Err(self.error(reason, FieldValue::Nested(sent), 0, 0));
+        }
         let canonical = self.make_canonical(sent);
         canonical.map(Cell::Text).map_err(|reason| self.error(reason, FieldValue::Nested(sent), 0, 0))
     }
@@ -639,7 +655,7 @@ impl ColumnCleaner<'_> {
             FieldValue::Text(span) | FieldValue::Time(span) => return self.json_of_text(span),
             FieldValue::True => self.record.push_scratch("true"),
             FieldValue::False => self.record.push_scratch("false"),
-            FieldValue::Bytes(_) | FieldValue::Unusable(_) | FieldValue::Null | FieldValue::Missing => {
+            FieldValue::Bytes(_) | FieldValue::Refused(_) | FieldValue::Null | FieldValue::Missing => {
                 return Err(Reason::WrongType);
             }
         };
@@ -714,7 +730,9 @@ impl ColumnCleaner<'_> {
             FieldValue::Number(span) | FieldValue::Nested(span) | FieldValue::TypedItems(_, span) => {
                 excerpt(self.record.text(span, self.text))
             }
-            FieldValue::Unusable(span) => excerpt(self.record.text(span, self.text)),
+            FieldValue::Refused(span) => {
+                excerpt(refused_value::split_reason(self.record.text(span, self.text)).1)
+            }
             FieldValue::Bytes(_) => describe_bytes(&self.bytes(value).unwrap_or_default()),
             FieldValue::True => "true".to_owned(),
             FieldValue::False => "false".to_owned(),

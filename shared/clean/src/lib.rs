@@ -47,6 +47,7 @@ mod record_cleaner;
 mod record_origin;
 mod record_parser;
 pub mod record_reader;
+mod refused_value;
 mod row;
 mod row_keys;
 mod timestamp;

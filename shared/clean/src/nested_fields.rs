@@ -13,6 +13,7 @@ use crate::field_table::FieldId;
 use crate::parsed_record::{FieldValue, ParsedRecord, Span};
 use crate::reason::{Reason, RecordError};
 use crate::record_parser;
+use crate::refused_value;
 
 /// The fields that one contract reads by a path.
 #[derive(Debug, Default)]
@@ -177,6 +178,10 @@ impl NestedFields {
             let (span, is_text) = match value {
                 Some(FieldValue::Nested(span)) => (span, false),
                 Some(FieldValue::Text(span)) => (span, true),
+                Some(refused @ FieldValue::Refused(_)) => {
+                    self.set_below(root.node, record, refused);
+                    continue;
+                }
                 _ => continue,
             };
             let json = record.text(span, text);
@@ -201,6 +206,24 @@ impl NestedFields {
                 record.set(field.id, value);
             }
         }
+    }
+
+    /// Sets the fields whose paths lead through a node to its value.
+    fn set_below(&self, node: usize, record: &mut ParsedRecord, value: FieldValue) {
+        for path in self.paths_below(node) {
+            let field = self.paths[path].id;
+            if !record.has(field) {
+                record.set_nested(field, value);
+            }
+        }
+    }
+
+    /// The paths that end at a node or lead through it.
+    fn paths_below(&self, node: usize) -> Vec<usize> {
+        let Node { members, elements, path } = &self.nodes[node];
+        let below = members.iter().map(|member| member.node);
+        let below = below.chain(elements.iter().map(|element| element.node));
+        path.iter().copied().chain(below.flat_map(|node| self.paths_below(node))).collect()
     }
 
     /// Sets the fields whose values were found in the text `root`.
@@ -263,6 +286,14 @@ impl Walk<'_> {
         let kind = lexer.value_kind()?;
         let start = lexer.offset();
         match kind {
+            ValueKind::Object
+                if !own.members.is_empty() && refused_value::is_refused(&self.text[start..]) =>
+            {
+                lexer.skip_value()?;
+                for path in fields.paths_below(node) {
+                    self.values.found[path] = Some((start, lexer.offset()));
+                }
+            }
             ValueKind::Object if !own.members.is_empty() => self.read_object(lexer, &own.members)?,
             ValueKind::Array if !own.elements.is_empty() => self.read_array(lexer, &own.elements)?,
             _ => lexer.skip_value()?,
@@ -322,13 +353,8 @@ impl Walk<'_> {
 
     /// Forgets the values of the paths that lead through the node.
     fn forget(&mut self, node: usize) {
-        let own = &self.fields.nodes[node];
-        if let Some(path) = own.path {
+        for path in self.fields.paths_below(node) {
             self.values.found[path] = None;
-        }
-        let members = own.members.iter().map(|member| member.node);
-        for child in members.chain(own.elements.iter().map(|element| element.node)) {
-            self.forget(child);
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use crate::field_table::{FieldId, SIMILAR};
-use crate::reason::RecordError;
 
 /// The most bytes of a record. A longer one is quarantined. It is the limit of a Kinesis record.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
@@ -67,8 +66,8 @@ pub(crate) enum FieldValue {
     Time(Span),
     /// The JSON text of an array of a typed file whose items are such texts.
     TypedItems(ItemType, Span),
-    /// The text of a value that no column can store: [`ParsedRecord::unusable_error`] says why.
-    Unusable(Span),
+    /// The text of a value that JSON cannot express, behind its reason: [`split_reason`](crate::refused_value::split_reason).
+    Refused(Span),
 }
 
 /// The type of the items of a [`FieldValue::TypedItems`].
@@ -87,8 +86,6 @@ pub(crate) struct ParsedRecord {
     /// The fields that are not [`FieldValue::Missing`].
     present: Vec<FieldId>,
     pub(crate) scratch: String,
-    /// Why the values with these texts cannot be stored.
-    unusable: Vec<(Span, RecordError)>,
     /// The fields that were found inside others.
     nested: Vec<FieldId>,
 }
@@ -96,13 +93,7 @@ pub(crate) struct ParsedRecord {
 impl ParsedRecord {
     pub(crate) fn new(fields: usize) -> ParsedRecord {
         let values = vec![FieldValue::Missing; fields];
-        ParsedRecord {
-            values,
-            present: Vec::with_capacity(64),
-            scratch: String::new(),
-            unusable: Vec::new(),
-            nested: Vec::new(),
-        }
+        ParsedRecord { values, present: Vec::with_capacity(64), scratch: String::new(), nested: Vec::new() }
     }
 
     pub(crate) fn value(&self, field: FieldId) -> FieldValue {
@@ -132,7 +123,6 @@ impl ParsedRecord {
             self.values[field as usize] = FieldValue::Missing;
         }
         self.scratch.clear();
-        self.unusable.clear();
         self.nested.clear();
     }
 
@@ -145,16 +135,6 @@ impl ParsedRecord {
     /// Whether the field was found inside another one.
     pub(crate) fn is_nested(&self, field: FieldId) -> bool {
         self.nested.contains(&field)
-    }
-
-    /// Notes why the value with this text cannot be stored.
-    pub(crate) fn add_unusable(&mut self, span: Span, error: RecordError) {
-        self.unusable.push((span, error));
-    }
-
-    /// Why the value with this text cannot be stored.
-    pub(crate) fn unusable_error(&self, span: Span) -> Option<&RecordError> {
-        self.unusable.iter().find(|(own, _)| *own == span).map(|(_, error)| error)
     }
 
     /// Sets a field. A field that is only similar to the name in the record does not replace one of the very name.

@@ -103,6 +103,7 @@ pub struct RecordReader {
     format_reader: Box<dyn FormatReader + Send>,
     buffer: Vec<u8>,
     records: u64,
+    has_records: bool,
     bytes: u64,
     /// Bytes of the stored file that have been read.
     stored: Arc<AtomicU64>,
@@ -216,6 +217,16 @@ impl RecordReader {
             }
             None => None,
         };
+        if let (None, Some(declared)) = (detect::detect_utf16(&head), declared_utf16)
+            && detect::is_utf8_text(&head)
+        {
+            let contract = options.contract.as_ref();
+            let place = contract.map_or("[file] of its contract".to_owned(), FileContract::place);
+            return Err(content(format!(
+                "it is UTF-8, and the contract says {}: change encoding {place}",
+                declared.name()
+            )));
+        }
         if head.starts_with(BYTE_ORDER_MARK) && declared_utf16.is_none() {
             encoding = None;
         }
@@ -244,10 +255,14 @@ impl RecordReader {
             input = Box::new(BufReader::with_capacity(1 << 16, transcode::Transcoder::new(input, encoding)));
         }
         let records = options.contract.as_ref().and_then(|contract| contract.format.records.clone());
+        let is_json = match format {
+            // The contract says that it is a document, so a damaged one does not become a table.
+            Format::Csv { .. } => !Format::is_called_table(&inner_name),
+            Format::JsonLines | Format::JsonArray | Format::JsonValues => true,
+            Format::Parquet => false,
+        };
         let format_reader: Box<dyn FormatReader + Send> = match (format, records) {
-            (Format::JsonLines | Format::JsonArray | Format::JsonValues, Some(path)) => {
-                Box::new(json_records::JsonRecords::new(input, limits, path))
-            }
+            (_, Some(path)) if is_json => Box::new(json_records::JsonRecords::new(input, limits, path)),
             (Format::JsonLines, _) => {
                 Box::new(json_lines::JsonLines::new(input, limits, !Format::is_called_lines(&inner_name)))
             }
@@ -298,13 +313,14 @@ impl RecordReader {
         limits: ReadLimits,
     ) -> RecordReader {
         let (name, buffer, joined) = (name.to_owned(), Vec::new(), Vec::new());
-        let (records, bytes) = (0, 0);
+        let (records, has_records, bytes) = (0, false, 0);
         RecordReader {
             name,
             format,
             format_reader,
             buffer,
             records,
+            has_records,
             bytes,
             stored,
             padding,
@@ -327,6 +343,11 @@ impl RecordReader {
     /// The number of records so far; of lines that were read many at once, empty ones are included.
     pub fn records(&self) -> u64 {
         self.records
+    }
+
+    /// Whether there was a record so far: not only empty lines.
+    pub fn has_records(&self) -> bool {
+        self.has_records
     }
 
     /// The number of zeros behind the compressed data, which were ignored. Known at the end of the file.
@@ -358,6 +379,7 @@ impl RecordReader {
             Ok(None) => Ok(None),
             Ok(Some(record)) => {
                 self.records += 1;
+                self.has_records = true;
                 self.bytes += record.bytes.len() as u64;
                 let Some(contract) = &self.contract else { return Ok(Some(record)) };
                 if self.format == Format::Parquet
@@ -413,12 +435,16 @@ impl RecordReader {
         }
         let lines = self.format_reader.read_lines(buffer, enough)?;
         self.records += lines.count;
+        self.has_records = self.has_records || !buffer[..lines.bytes].trim_ascii().is_empty();
         self.bytes += lines.bytes as u64;
         Some(lines)
     }
 }
 
 fn io_error(name: &str, records: u64, source: std::io::Error) -> ReadError {
+    if let Some(why) = compression::refused(&source) {
+        return ReadError::Refused { name: name.to_owned(), why: why.to_owned() };
+    }
     match compression::exceeded_limit(&source) {
         Some(limit) => ReadError::SizeLimitExceeded { name: name.to_owned(), limit },
         None => {

@@ -1,9 +1,8 @@
 //! The types of the fields of a record that came from a typed file: `{"b":"AQI=","$parquet":{"b":"binary"}}`.
 //!
 //! The record of a typed file is JSON like any other, so that it can be stored and cleaned again. Its last field says which texts are
-//! more than texts: bytes in base64, points in time and dates. A value that JSON cannot express has the reason for which it is refused:
-//! `{"x":"NaN","$parquet":{"x":"out_of_range: NaN"}}`. The types of the members of a structure are an object, and those of the items of a
-//! list or map are in an array: `{"s":{"at":"timestamp"},"l":[{"at":"timestamp"}]}`.
+//! more than texts: bytes in base64, points in time and dates. The types of the members of a structure are an object, and those of the
+//! items of a list or map are in an array: `{"s":{"at":"timestamp"},"l":[{"at":"timestamp"}]}`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,7 +13,6 @@ use serde_json::{Map, Value};
 use crate::compiled_contract::CompiledContract;
 use crate::field_table::{FieldId, FieldTable};
 use crate::parsed_record::{FieldValue, ItemType, ParsedRecord};
-use crate::reason::{Reason, RecordError};
 
 /// Bytes, in base64.
 pub(crate) const BINARY: &str = "binary";
@@ -26,48 +24,26 @@ pub(crate) const TIMESTAMP: &str = "timestamp";
 pub(crate) const DATE: &str = "date";
 
 /// What the field with the types says of one field.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Stated {
     Bytes,
     BytesAsText,
     Time,
     Items(ItemType),
-    Unusable(RecordError),
 }
 
 impl Stated {
     /// `None` if it says nothing that is known: the value then is what it is in JSON.
     fn parse(stated: &Value) -> Option<Stated> {
-        let text = match stated {
-            Value::String(text) => text,
-            // What is read as a whole must be usable as a whole.
-            other => return find_unusable(other).map(Stated::Unusable),
-        };
-        Some(match text.as_str() {
+        Some(match stated.as_str()? {
             BINARY => Stated::Bytes,
             BINARY_AS_TEXT => Stated::BytesAsText,
             TIMESTAMP | DATE => Stated::Time,
             "list<binary>" => Stated::Items(ItemType::Bytes),
             "list<utf8>" => Stated::Items(ItemType::BytesAsText),
             "list<timestamp>" | "list<date>" => Stated::Items(ItemType::Time),
-            _ => Stated::Unusable(parse_unusable(text)?),
+            _ => return None,
         })
-    }
-}
-
-fn parse_unusable(text: &str) -> Option<RecordError> {
-    let (code, detail) = text.split_once(": ")?;
-    let reason = [Reason::OutOfRange, Reason::WrongType].into_iter().find(|own| own.code() == code)?;
-    Some(RecordError::new(reason, detail))
-}
-
-/// The first problem inside a structure or list. Recurses as deep as the value nests, which serde_json limits to 128 levels.
-fn find_unusable(stated: &Value) -> Option<RecordError> {
-    match stated {
-        Value::String(text) => parse_unusable(text),
-        Value::Array(items) => items.iter().find_map(find_unusable),
-        Value::Object(members) => members.values().find_map(find_unusable),
-        _ => None,
     }
 }
 
@@ -81,8 +57,6 @@ fn find_stated(types: &Map<String, Value>, steps: &[PathStep]) -> Option<Stated>
             Value::Object(members) => element(find_member(members, &step.name)?, step),
             // The values of a map have one type.
             Value::Array(values) => element(values.first()?, step),
-            // All of the value that the path leads into is a text that says why.
-            Value::String(text) => return parse_unusable(text).map(Stated::Unusable),
             _ => return None,
         };
     }
@@ -111,8 +85,7 @@ pub(crate) struct TypedFields {
     /// The dataset whose nested fields are in `nested`.
     dataset: String,
     stated: Vec<(FieldId, Stated)>,
-    /// The nested fields, and those at the top level that they are in.
-    nested: Vec<(FieldId, Vec<FieldId>, Stated)>,
+    nested: Vec<(FieldId, Stated)>,
 }
 
 impl TypedFields {
@@ -130,9 +103,8 @@ impl TypedFields {
             // Fields that no contract reads, and what is not a type, are of no interest.
             let stated: Map<String, Value> = serde_json::from_str(types).unwrap_or_default();
             let paths = contract.nested.paths().iter();
-            self.nested = paths
-                .filter_map(|own| Some((own.id, own.roots.clone(), find_stated(&stated, &own.path.steps)?)))
-                .collect();
+            self.nested =
+                paths.filter_map(|own| Some((own.id, find_stated(&stated, &own.path.steps)?))).collect();
             self.stated = stated
                 .iter()
                 .filter_map(|(name, stated)| Some((fields.resolve(name)?, Stated::parse(stated)?)))
@@ -140,29 +112,21 @@ impl TypedFields {
             types.clone_into(&mut self.text);
             contract.contract.name.clone_into(&mut self.dataset);
         }
-        for (field, roots, stated) in &self.nested {
-            match record.value(*field) {
-                value if record.is_nested(*field) => set_typed(record, text, *field, value, stated),
-                // The value that it would be in could not be written.
-                FieldValue::Missing if matches!(stated, Stated::Unusable(_)) => {
-                    let mut values = roots.iter().map(|root| record.value(*root));
-                    if let Some(value) = values.find(|value| matches!(value, FieldValue::Text(_))) {
-                        set_typed(record, text, *field, value, stated);
-                    }
-                }
-                _ => {}
+        for (field, stated) in &self.nested {
+            if record.is_nested(*field) {
+                set_typed(record, text, *field, *stated);
             }
         }
         for (field, stated) in &self.stated {
-            set_typed(record, text, *field, record.value(*field), stated);
+            set_typed(record, text, *field, *stated);
         }
         contract.nested.set_whole(record);
     }
 }
 
 /// Sets a field to its value with the type that is stated. A value of another form stays what it is in JSON.
-fn set_typed(record: &mut ParsedRecord, text: &str, field: FieldId, value: FieldValue, stated: &Stated) {
-    let value = match (stated, value) {
+fn set_typed(record: &mut ParsedRecord, text: &str, field: FieldId, stated: Stated) {
+    let value = match (stated, record.value(field)) {
         (Stated::Bytes, FieldValue::Text(span)) => FieldValue::Bytes(span),
         (Stated::BytesAsText, FieldValue::Text(span)) => {
             let encoded = BASE64.encode(record.text(span, text));
@@ -171,11 +135,7 @@ fn set_typed(record: &mut ParsedRecord, text: &str, field: FieldId, value: Field
         (Stated::Time, FieldValue::Text(span)) => FieldValue::Time(span),
         // Only a text that was unescaped is elsewhere, which no typed file has.
         (Stated::Items(item), FieldValue::Nested(span)) if !span.is_in_scratch() => {
-            FieldValue::TypedItems(*item, span)
-        }
-        (Stated::Unusable(error), FieldValue::Text(span) | FieldValue::Nested(span)) => {
-            record.add_unusable(span, error.clone());
-            FieldValue::Unusable(span)
+            FieldValue::TypedItems(item, span)
         }
         _ => return,
     };

@@ -7,6 +7,7 @@ use pinlake_json::{Lexer, Malformed, RunEnd, ValueKind};
 
 use crate::field_table::{FieldId, FieldTable};
 use crate::parsed_record::{FieldValue, ParsedRecord, Span};
+use crate::refused_value;
 
 /// Parses the object `text` into `record`. Returns false if the record must be parsed by `serde_path`.
 pub(super) fn parse(text: &str, record: &mut ParsedRecord, fields: &mut FieldTable) -> bool {
@@ -100,7 +101,8 @@ impl FastParser<'_> {
             }
             ValueKind::Object | ValueKind::Array => {
                 skip_value(lexer, kind)?;
-                FieldValue::Nested(Span::new(start, lexer.offset()))
+                let span = Span::new(start, lexer.offset());
+                refused_value::nested_value(&self.text[span.range()], span)
             }
         };
         self.record.set(field, value);

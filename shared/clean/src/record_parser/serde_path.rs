@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::field_table::{FieldId, FieldTable, ReadAs};
 use crate::parsed_record::{FieldValue, ParsedRecord, Span};
 use crate::reason::{Reason, RecordError, excerpt};
+use crate::refused_value;
 
 /// Parses a record of any form. Afterwards `record` has the fields of this record, also after an error.
 pub(super) fn parse(
@@ -54,7 +55,7 @@ pub(crate) fn parse_value(
         }
         Some(b'{' | b'[') => {
             check_depth(raw)?;
-            FieldValue::Nested(span)
+            refused_value::nested_value(raw, span)
         }
         Some(b't') => FieldValue::True,
         Some(b'f') => FieldValue::False,
@@ -121,7 +122,7 @@ impl RecordVisitor<'_> {
             Ok(value) => {
                 match value {
                     FieldValue::Text(_) => self.fields.set_read_as(field, ReadAs::String),
-                    FieldValue::Number(_) | FieldValue::Nested(_) => {
+                    FieldValue::Number(_) | FieldValue::Nested(_) | FieldValue::Refused(_) => {
                         self.fields.set_read_as(field, ReadAs::RawJson);
                     }
                     _ => {}

@@ -99,7 +99,9 @@ impl BoundedDecoder {
             Compression::Gzip => Box::new(GzipReader::new(compressed, padding)),
             Compression::Zstd => Box::new(ZstdReader::new(compressed, padding)?),
             Compression::Bzip2 => Box::new(Bzip2Reader::new(compressed, padding)),
-            Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(compressed, true, XZ_MEMORY_KIB)),
+            Compression::Xz => {
+                Box::new(XzReader(lzma_rust2::XzReader::new_mem_limit(compressed, true, XZ_MEMORY_KIB)))
+            }
         };
         Ok(Self::around(decoder, taken, limits))
     }
@@ -314,7 +316,7 @@ impl<R: BufRead> Read for ZstdReader<R> {
         loop {
             if self.has_output {
                 let mut output = OutBuffer::around(into);
-                let hint = self.decoder.run(&mut InBuffer::around(&[]), &mut output)?;
+                let hint = self.decoder.run(&mut InBuffer::around(&[]), &mut output).map_err(explain_zstd)?;
                 let written = output.pos();
                 self.has_output = hint != 0 && written == into.len();
                 self.wanted = hint;
@@ -342,7 +344,7 @@ impl<R: BufRead> Read for ZstdReader<R> {
             }
             let mut input = InBuffer::around(&chunk[..chunk.len().min(self.wanted)]);
             let mut output = OutBuffer::around(into);
-            let hint = self.decoder.run(&mut input, &mut output)?;
+            let hint = self.decoder.run(&mut input, &mut output).map_err(explain_zstd)?;
             let (read, written) = (input.pos(), output.pos());
             self.input.consume(read);
             self.wanted = hint;
@@ -352,6 +354,34 @@ impl<R: BufRead> Read for ZstdReader<R> {
                 return Ok(written);
             }
         }
+    }
+}
+
+/// Says what to do about a frame that is whole and needs what the reader does not have.
+fn explain_zstd(error: Error) -> Error {
+    // The names of error codes, `ZSTD_getErrorName`.
+    let refused = match error.to_string().as_str() {
+        "Dictionary mismatch" => {
+            "it was compressed with a dictionary, which it does not contain: compress it without one"
+        }
+        "Frame requires too much memory for decoding" => {
+            "its zstd frame needs a window of more than 128 MiB: compress it without --long, or with --long=27 or less"
+        }
+        _ => return error,
+    };
+    Error::other(Refused(refused))
+}
+
+struct XzReader<R>(R);
+
+impl<R: Read> Read for XzReader<R> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        self.0.read(into).map_err(|error| match error.kind() {
+            ErrorKind::OutOfMemory => Error::other(Refused(
+                "its xz dictionary is larger than 128 MiB: compress it with xz -9 or less",
+            )),
+            _ => error,
+        })
     }
 }
 
@@ -465,6 +495,23 @@ impl fmt::Display for SizeLimitExceeded {
 }
 
 impl std::error::Error for SizeLimitExceeded {}
+
+/// The file is whole, and needs what the reader does not have.
+#[derive(Debug)]
+struct Refused(&'static str);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Why the file is refused, if `error` is a [`Refused`].
+pub(super) fn refused(error: &Error) -> Option<&'static str> {
+    error.get_ref()?.downcast_ref::<Refused>().map(|refused| refused.0)
+}
 
 /// The limit that was exceeded, if `error` is a [`SizeLimitExceeded`].
 pub(super) fn exceeded_limit(error: &Error) -> Option<u64> {

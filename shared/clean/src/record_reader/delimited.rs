@@ -477,6 +477,11 @@ impl Delimited {
                 Split::Unknown => return Ok(false),
             };
             let row = &self.data[self.start..self.start + end];
+            if row.trim_ascii().is_empty() {
+                self.line += 1;
+                self.start += next;
+                continue;
+            }
             let header = self.parse_header(row)?;
             self.line += 1 + self.count_inner_lines();
             self.start += next;

@@ -84,7 +84,7 @@ pub(super) fn identify_other(name: &str, head: &[u8]) -> Option<&'static str> {
         (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
     ];
     // Some of the marks are letters, with which a CSV file may begin too.
-    let is_csv = matches!(extension(name).as_str(), "csv" | "tsv" | "tab");
+    let is_csv = Format::is_called_table(name);
     let is_binary = |mark: &[u8]| !is_csv || !mark.iter().all(u8::is_ascii_alphanumeric) || head.contains(&0);
     if let Some((_, what)) = MARKS.iter().find(|(mark, _)| head.starts_with(mark) && is_binary(mark)) {
         let has = |part: &[u8]| memchr::memmem::find(head, part).is_some();
@@ -158,6 +158,14 @@ pub(super) fn detect_utf16(head: &[u8]) -> Option<Utf16> {
     }
 }
 
+/// Whether text has whole lines of UTF-8. Text in UTF-16 has none: where its line feeds are, its other bytes are zero.
+pub(super) fn is_utf8_text(head: &[u8]) -> bool {
+    match memchr::memrchr(b'\n', head) {
+        Some(end) => !head[..end].contains(&0) && simdutf8::basic::from_utf8(&head[..end]).is_ok(),
+        None => false,
+    }
+}
+
 /// What follows the last dot of a name, in lower case.
 fn extension(name: &str) -> String {
     name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default()
@@ -167,6 +175,11 @@ impl Format {
     /// Whether the name says that each line is a record.
     pub(super) fn is_called_lines(name: &str) -> bool {
         is_lines(&extension(name))
+    }
+
+    /// Whether the name says that it is a table of text cells.
+    pub(super) fn is_called_table(name: &str) -> bool {
+        table_delimiter(&extension(name)).is_some()
     }
 
     /// Detects the format by the name of the file, without the suffix of a compression, and its first bytes, decompressed. The bytes take
@@ -180,11 +193,7 @@ impl Format {
             head = rest;
         }
         let ending = extension(name);
-        let delimiter = match ending.as_str() {
-            "csv" => Some(b','),
-            "tsv" | "tab" => Some(b'\t'),
-            _ => None,
-        };
+        let delimiter = table_delimiter(&ending);
         let begun = head.trim_ascii_start();
         let is_array = begun.strip_prefix(b"[").is_some_and(|rest| {
             // The first column name of a CSV file may be in brackets.
@@ -205,12 +214,23 @@ impl Format {
         match (begun.first(), ending.as_str()) {
             // Its name says lines, but its first object spans several.
             (Some(b'{'), ending) if is_lines(ending) && is_open_line(begun, true) => Format::JsonValues,
+            // Whatever its name is. A damaged first line does not make JSON a table.
+            (Some(first), _) if *first != b'{' && looks_like_csv(begun) && !has_json_line(begun) => {
+                Format::Csv { delimiter: b',' }
+            }
             (_, ending) if is_lines(ending) => Format::JsonLines,
             (Some(b'{'), _) => detect_objects(begun),
-            (_, "json") | (None, _) => Format::JsonLines,
-            _ if looks_like_csv(head) => Format::Csv { delimiter: b',' },
             _ => Format::JsonLines,
         }
+    }
+}
+
+/// The usual delimiter of tables whose name ends so.
+fn table_delimiter(ending: &str) -> Option<u8> {
+    match ending {
+        "csv" => Some(b','),
+        "tsv" | "tab" => Some(b'\t'),
+        _ => None,
     }
 }
 
@@ -254,7 +274,14 @@ fn is_open_line(head: &[u8], is_strict: bool) -> bool {
 /// Whether the first line has cells. A `;`, a tab or a `|` may be the delimiter too; the header then says so.
 fn looks_like_csv(head: &[u8]) -> bool {
     let first = head.split(|byte| *byte == b'\n').next().unwrap_or(head);
-    first.iter().any(|byte| matches!(byte, b',' | b';' | b'\t' | b'|')) && !first.contains(&b'{')
+    first.iter().any(|byte| matches!(byte, b',' | b';' | b'\t' | b'|'))
+        && memchr::memchr2(b'{', b'}', first).is_none()
+}
+
+/// Whether a line begins as an object or array does.
+fn has_json_line(head: &[u8]) -> bool {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    lines.any(|line| matches!(line.trim_ascii_start().first(), Some(b'{' | b'[')))
 }
 
 #[cfg(test)]
@@ -284,6 +311,11 @@ mod tests {
             ("pin.csv", "{a},b\n1,2\n", csv),
             ("pin.tsv", "a\tb\n", Format::Csv { delimiter: b'\t' }),
             ("pin", ",ind,age\n0,1,2\n", csv),
+            ("pin", "cut, off\n{\"a\":1}\n", Format::JsonLines),
+            ("pin.json", "\na;b\n1;2\n", csv),
+            ("pin.ndjson", "a,b\n1,2\n", csv),
+            ("pin.ndjson", "\"a\":1,\"b\":2}\n", Format::JsonLines),
+            ("pin.ndjson", "cut, off\n{\"a\":1}\n", Format::JsonLines),
             ("pin.bin", "PAR1....", Format::Parquet),
             ("pin.json", "", Format::JsonLines),
             ("pin.json", "\u{feff}[{}]", Format::JsonArray),

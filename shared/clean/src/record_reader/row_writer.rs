@@ -1,11 +1,11 @@
 //! Writes rows of Arrow columns as JSON objects, each value by its own type.
 //!
 //! JSON has fewer types than Parquet. A column of bytes, points in time or dates is text in JSON, and the last member of the object,
-//! [`TYPES_FIELD`], says what the text is: `{"at":"2020-08-28T03:52:47","b":"AQI=","$parquet":{"at":"timestamp","b":"binary"}}`. It also
-//! names the values that JSON cannot express, such as NaN, with the reason for which a column that reads them is quarantined.
+//! [`TYPES_FIELD`], says what the text is: `{"at":"2020-08-28T03:52:47","b":"AQI=","$parquet":{"at":"timestamp","b":"binary"}}`. It is the
+//! same in all rows of a file. In place of a value that JSON cannot express is an object that says why
+//! ([`refused_value`](crate::refused_value)).
 
 use std::io::Write;
-use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch, StructArray};
@@ -23,6 +23,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Timelike};
 
 use crate::field_table::TYPES_FIELD;
 use crate::reason::{Reason, RecordError};
+use crate::refused_value::write_refused;
 use crate::typed_fields::{BINARY, BINARY_AS_TEXT, DATE, TIMESTAMP};
 
 /// The years that a table may contain.
@@ -34,26 +35,32 @@ const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Writes the rows of batches of one schema.
 pub(super) struct RowWriter {
-    columns: Vec<ColumnWriter>,
-    /// The types that every row states, as members of a JSON object: `"at":"timestamp","b":"binary"`.
+    columns: Vec<(Vec<u8>, ValueWriter)>,
+    /// The types that every row states, as the last member of its object; empty if there are none.
     types: Vec<u8>,
 }
 
 /// Writes the values of a column, of a member of a structure, or of the items of a list or map.
-struct ColumnWriter {
-    /// The name as a JSON string.
-    name: Vec<u8>,
-    is_uuid: bool,
-    /// Whether it is a variant, or has one inside: its bytes are a format of their own, which is not read.
-    is_variant: bool,
-    /// Whether it is a column: the bytes in a structure are the text that they are.
+struct ValueWriter {
+    kind: Kind,
     place: Place,
     /// The type that is stated, as JSON.
     stated: Option<Vec<u8>>,
-    /// The members, if it is a structure.
-    members: Vec<ColumnWriter>,
-    /// The items of a list, or the keys and values of a map, if there are UUIDs in them.
-    items: Vec<ColumnWriter>,
+}
+
+enum Kind {
+    /// A value without others inside.
+    Scalar,
+    /// 16 bytes, written as the digits of a UUID.
+    Uuid,
+    /// Its bytes are a format of their own, which is not read.
+    Variant,
+    /// Each member with its name as a JSON string.
+    Struct(Vec<(Vec<u8>, ValueWriter)>),
+    List(Box<ValueWriter>),
+    /// The keys and the values.
+    Map(Box<[ValueWriter; 2]>),
+    Dictionary(Box<ValueWriter>),
 }
 
 /// Why a value cannot be written as JSON.
@@ -71,191 +78,200 @@ impl RowWriter {
         mut uuids: impl Iterator<Item = bool>,
         is_variant: &dyn Fn(&str) -> bool,
     ) -> RowWriter {
-        let mut writer = RowWriter { columns: Vec::new(), types: Vec::new() };
-        for (name, data_type) in columns {
-            let mut column = ColumnWriter::new(name, data_type, Place::Column, &mut uuids);
-            column.is_variant = is_variant(name);
-            if let Some(stated) = &column.stated {
-                push_member(&mut writer.types, &column.name, stated);
-            }
-            writer.columns.push(column);
+        let columns: Vec<(Vec<u8>, ValueWriter)> = columns
+            .map(|(name, data_type)| {
+                let mut column = ValueWriter::new(data_type, Place::Column, &mut uuids);
+                if is_variant(name) {
+                    column.kind = Kind::Variant;
+                }
+                (quoted(name), column)
+            })
+            .collect();
+        let mut types = Vec::new();
+        if let Some(stated) = state_members(&columns) {
+            types = [quoted(TYPES_FIELD).as_slice(), b":", &stated].concat();
         }
-        writer
+        RowWriter { columns, types }
     }
 
     /// Writes all rows of the batch, each as one line.
     pub(super) fn write(&self, batch: &RecordBatch, out: &mut Vec<u8>) {
-        let mut problems = Vec::new();
         for row in 0..batch.num_rows() {
-            problems.clear();
-            let mut separator = b'{';
-            for (column, values) in self.columns.iter().zip(batch.columns()) {
-                out.push(separator);
-                separator = b',';
-                out.extend_from_slice(&column.name);
-                out.push(b':');
-                if let Err(stated) = column.write(out, values, row) {
-                    push_member(&mut problems, &column.name, &stated);
-                }
-            }
-            if !self.types.is_empty() || !problems.is_empty() {
-                out.push(separator);
-                separator = b',';
-                write_text(out, TYPES_FIELD);
-                out.extend_from_slice(b":{");
-                out.extend_from_slice(&self.types);
-                if !self.types.is_empty() && !problems.is_empty() {
+            write_members(&self.columns, batch.columns(), row, out);
+            if !self.types.is_empty() {
+                // Behind the last member.
+                out.pop();
+                if !self.columns.is_empty() {
                     out.push(b',');
                 }
-                out.extend_from_slice(&problems);
+                out.extend_from_slice(&self.types);
                 out.push(b'}');
             }
-            out.extend_from_slice(if separator == b'{' { b"{}\n" } else { b"}\n" });
+            out.push(b'\n');
         }
     }
 }
 
-impl ColumnWriter {
+impl ValueWriter {
     /// `uuids` are those of the leaves from this one. Recurses as deep as the schema nests, which `footer` limits.
-    fn new(
-        name: &str,
-        data_type: &DataType,
-        place: Place,
-        uuids: &mut dyn Iterator<Item = bool>,
-    ) -> ColumnWriter {
-        let mut quoted = Vec::new();
-        write_text(&mut quoted, name);
-        let mut writer = ColumnWriter {
-            name: quoted,
-            is_uuid: false,
-            is_variant: false,
-            place,
-            stated: None,
-            members: Vec::new(),
-            items: Vec::new(),
-        };
-        match data_type {
+    fn new(data_type: &DataType, place: Place, uuids: &mut dyn Iterator<Item = bool>) -> ValueWriter {
+        let mut nested = |data_type: &DataType| ValueWriter::new(data_type, Place::Nested, uuids);
+        let kind = match data_type {
             DataType::Struct(fields) => {
-                let member = |field: &FieldRef| {
-                    ColumnWriter::new(field.name(), field.data_type(), Place::Nested, uuids)
-                };
-                writer.members = fields.iter().map(member).collect();
-                writer.stated = state_members(&writer.members, |_, member| member.stated.as_deref());
-                return writer;
+                let member = |field: &FieldRef| (quoted(field.name()), nested(field.data_type()));
+                Kind::Struct(fields.iter().map(member).collect())
             }
-            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-                writer.items = vec![ColumnWriter::new("", item.data_type(), place.item(), uuids)];
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::FixedSizeList(item, _)
+            | DataType::ListView(item)
+            | DataType::LargeListView(item) => {
+                Kind::List(Box::new(ValueWriter::new(item.data_type(), place.item(), uuids)))
             }
-            DataType::Map(entries, _) => {
-                if let DataType::Struct(fields) = entries.data_type() {
-                    let items = fields.iter();
-                    let items =
-                        items.map(|field| ColumnWriter::new("", field.data_type(), Place::Nested, uuids));
-                    writer.items = items.collect();
+            DataType::Map(entries, _) => match entries.data_type() {
+                DataType::Struct(fields) if fields.len() == 2 => {
+                    Kind::Map(Box::new([nested(fields[0].data_type()), nested(fields[1].data_type())]))
                 }
+                _ => Kind::Scalar,
+            },
+            DataType::Dictionary(_, values) => {
+                Kind::Dictionary(Box::new(ValueWriter::new(values, place, uuids)))
             }
-            _ => writer.is_uuid = uuids.next() == Some(true) && *data_type == DataType::FixedSizeBinary(16),
-        }
-        if writer.items.iter().any(ColumnWriter::has_uuid) {
-            writer.stated = writer.items.last().and_then(|item| item.stated.as_deref()).map(in_array);
-        } else {
-            writer.items.clear();
-            if !writer.is_uuid {
-                writer.stated = stated_type(data_type, place);
-            }
-        }
-        writer
-    }
-
-    fn has_uuid(&self) -> bool {
-        self.is_uuid || self.members.iter().chain(&self.items).any(ColumnWriter::has_uuid)
-    }
-
-    /// Writes a value. Returns the type to be stated, as JSON, if the value or a part of it cannot be written.
-    fn write(&self, out: &mut Vec<u8>, values: &dyn Array, row: usize) -> Result<(), Vec<u8>> {
-        let start = out.len();
-        let written = match values.data_type() {
-            _ if self.is_variant && !values.is_null(row) => {
-                Err(problem(Reason::WrongType, "a variant, which is not read; write it as a JSON text"))
-            }
-            DataType::FixedSizeBinary(16) if self.is_uuid && !values.is_null(row) => {
-                write_uuid(out, values.as_fixed_size_binary().value(row));
-                Ok(())
-            }
-            DataType::Struct(_) if !values.is_null(row) => {
-                return self.write_members(out, values.as_struct().columns(), row);
-            }
-            _ if !self.items.is_empty() && !values.is_null(row) => {
-                return self.write_items(out, values, row);
-            }
-            _ => write_value(out, values, row, self.place),
+            _ if uuids.next() == Some(true) && *data_type == DataType::FixedSizeBinary(16) => Kind::Uuid,
+            _ => Kind::Scalar,
         };
-        written.map_err(|Problem { reason, detail }| {
-            out.truncate(start);
-            write_text(out, &detail);
-            let mut stated = Vec::new();
-            write_text(&mut stated, &format!("{}: {detail}", reason.code()));
-            stated
-        })
+        let stated = match &kind {
+            Kind::Scalar => stated_type(data_type, place).map(quoted),
+            Kind::Uuid | Kind::Variant => None,
+            Kind::Struct(members) => state_members(members),
+            Kind::List(item) if item.is_scalar() => {
+                let stated = item.stated.as_ref();
+                stated.map(|stated| [b"\"list<", &stated[1..stated.len() - 1], b">\""].concat())
+            }
+            Kind::List(item) => item.stated.as_deref().map(in_array),
+            Kind::Map(entries) => entries[1].stated.as_deref().map(in_array),
+            Kind::Dictionary(values) => values.stated.clone(),
+        };
+        ValueWriter { kind, place, stated }
     }
 
-    fn write_members(&self, out: &mut Vec<u8>, columns: &[ArrayRef], row: usize) -> Result<(), Vec<u8>> {
-        let mut problems: Vec<(usize, Vec<u8>)> = Vec::new();
-        out.push(b'{');
-        for (at, (member, values)) in self.members.iter().zip(columns).enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(&member.name);
-            out.push(b':');
-            if let Err(stated) = member.write(out, values, row) {
-                problems.push((at, stated));
-            }
+    fn is_scalar(&self) -> bool {
+        match &self.kind {
+            Kind::Dictionary(values) => values.is_scalar(),
+            kind => matches!(kind, Kind::Scalar | Kind::Uuid),
         }
-        out.push(b'}');
-        if problems.is_empty() {
+    }
+
+    /// Writes a value, or why it cannot be written.
+    fn write(&self, values: &dyn Array, row: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        if let Err(problem) = self.try_write(values, row, out) {
+            out.truncate(start);
+            write_refused(&problem, out);
+        }
+    }
+
+    fn try_write(&self, values: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<(), Problem> {
+        if values.is_null(row) {
+            out.extend_from_slice(b"null");
             return Ok(());
         }
-        let stated = state_members(&self.members, |at, member| {
-            let problem = problems.iter().find(|(own, _)| *own == at).map(|(_, stated)| stated.as_slice());
-            problem.or(member.stated.as_deref())
-        });
-        Err(stated.unwrap_or_default())
-    }
-
-    /// Writes a list or a map by the writers of its items. If items cannot be written, the type of the first of them is stated.
-    fn write_items(&self, out: &mut Vec<u8>, values: &dyn Array, row: usize) -> Result<(), Vec<u8>> {
-        let mut problem = None;
-        let list = match values.data_type() {
-            DataType::LargeList(_) => values.as_list::<i64>().value(row),
-            DataType::FixedSizeList(..) => values.as_fixed_size_list().value(row),
-            DataType::Map(..) => Arc::new(values.as_map().value(row)),
-            _ => values.as_list::<i32>().value(row),
-        };
-        let is_map = matches!(values.data_type(), DataType::Map(..));
-        out.push(if is_map { b'{' } else { b'[' });
-        for at in 0..list.len() {
-            if at > 0 {
-                out.push(b',');
+        match &self.kind {
+            Kind::Scalar => write_scalar(values, row, self.place, out)?,
+            Kind::Uuid => write_uuid(out, values.as_fixed_size_binary().value(row)),
+            Kind::Variant => {
+                return Err(problem(
+                    Reason::WrongType,
+                    "a variant, which is not read; write it as a JSON text",
+                ));
             }
-            let written = match (self.items.as_slice(), list.as_struct_opt().map(StructArray::columns)) {
-                ([keys, items], Some([own, values])) if is_map => {
-                    let start = out.len();
-                    let key = keys.write(out, own, at);
-                    quote_key(out, start);
-                    out.push(b':');
-                    key.and(items.write(out, values, at))
+            Kind::Struct(members) => write_members(members, values.as_struct().columns(), row, out),
+            Kind::List(item) => {
+                let items = list_items(values, row);
+                out.push(b'[');
+                for at in 0..items.len() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    item.write(&items, at, out);
                 }
-                ([items], _) => items.write(out, &list, at),
-                _ => Ok(()),
-            };
-            if let Err(stated) = written {
-                problem.get_or_insert(stated);
+                out.push(b']');
+            }
+            Kind::Map(entries) => write_map(entries, &values.as_map().value(row), out)?,
+            Kind::Dictionary(own) => {
+                // Of this row only: it makes a copy of the keys.
+                let value = values.slice(row, 1);
+                let dictionary = value.as_any_dictionary();
+                let key = dictionary.normalized_keys().first().copied();
+                match key.filter(|key| *key < dictionary.values().len()) {
+                    Some(key) => own.try_write(dictionary.values(), key, out)?,
+                    None => {
+                        return Err(problem(Reason::WrongType, "a value that its dictionary does not have"));
+                    }
+                }
             }
         }
-        out.push(if is_map { b'}' } else { b']' });
-        problem.map_or(Ok(()), |stated| Err(in_array(&stated)))
+        Ok(())
     }
+}
+
+/// Writes the members of a structure, or the columns of a row, as an object.
+fn write_members(members: &[(Vec<u8>, ValueWriter)], columns: &[ArrayRef], row: usize, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (at, ((name, member), values)) in members.iter().zip(columns).enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(name);
+        out.push(b':');
+        member.write(values, row, out);
+    }
+    out.push(b'}');
+}
+
+/// Writes a map as an object. A name is the text of its key; with a key that has none, the map cannot be written.
+fn write_map(entries: &[ValueWriter; 2], map: &StructArray, out: &mut Vec<u8>) -> Result<(), Problem> {
+    let ([key, value], [keys, values]) = (entries, map.columns()) else {
+        return Err(problem(Reason::WrongType, "a map without values"));
+    };
+    out.push(b'{');
+    for at in 0..map.len() {
+        if at > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        key.try_write(keys, at, out)?;
+        match out.get(start) {
+            Some(b'{' | b'[') | None => {
+                return Err(problem(Reason::WrongType, "a map whose keys are lists or structures"));
+            }
+            Some(b'"') => {}
+            Some(_) => {
+                out.insert(start, b'"');
+                out.push(b'"');
+            }
+        }
+        out.push(b':');
+        value.write(values, at, out);
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn list_items(values: &dyn Array, row: usize) -> ArrayRef {
+    match values.data_type() {
+        DataType::LargeList(_) => values.as_list::<i64>().value(row),
+        DataType::FixedSizeList(..) => values.as_fixed_size_list().value(row),
+        DataType::ListView(_) => values.as_list_view::<i32>().value(row),
+        DataType::LargeListView(_) => values.as_list_view::<i64>().value(row),
+        _ => values.as_list::<i32>().value(row),
+    }
+}
+
+fn quoted(text: &str) -> Vec<u8> {
+    let mut quoted = Vec::new();
+    write_text(&mut quoted, text);
+    quoted
 }
 
 /// A type that is stated of the items of a list, or of the values of a map.
@@ -263,76 +279,31 @@ fn in_array(stated: &[u8]) -> Vec<u8> {
     [b"[", stated, b"]"].concat()
 }
 
-/// The types of the members of a structure as a JSON object, if there is one.
-fn state_members<'a>(
-    members: &'a [ColumnWriter],
-    stated: impl Fn(usize, &'a ColumnWriter) -> Option<&'a [u8]>,
-) -> Option<Vec<u8>> {
-    let mut types = Vec::new();
-    for (at, member) in members.iter().enumerate() {
-        if let Some(stated) = stated(at, member) {
-            push_member(&mut types, &member.name, stated);
+/// The types of members as a JSON object, if there is one.
+fn state_members(members: &[(Vec<u8>, ValueWriter)]) -> Option<Vec<u8>> {
+    let mut types = vec![b'{'];
+    for (name, stated) in members.iter().filter_map(|(name, member)| Some((name, member.stated.as_ref()?))) {
+        if types.len() > 1 {
+            types.push(b',');
         }
+        types.extend_from_slice(name);
+        types.push(b':');
+        types.extend_from_slice(stated);
     }
-    (!types.is_empty()).then(|| [b"{", types.as_slice(), b"}"].concat())
+    types.push(b'}');
+    (types.len() > 2).then_some(types)
 }
 
-/// Appends `"name":json` to the members of an object.
-fn push_member(members: &mut Vec<u8>, quoted_name: &[u8], json: &[u8]) {
-    if !members.is_empty() {
-        members.push(b',');
-    }
-    members.extend_from_slice(quoted_name);
-    members.push(b':');
-    members.extend_from_slice(json);
-}
-
-/// The type of values that are text in JSON and more than text in Parquet, as JSON.
-fn stated_type(data_type: &DataType, place: Place) -> Option<Vec<u8>> {
-    let binary = if place == Place::Nested { BINARY_AS_TEXT } else { BINARY };
-    let scalar = |data_type: &DataType| match data_type {
+/// The type of values that are text in JSON and more than text in Parquet.
+fn stated_type(data_type: &DataType, place: Place) -> Option<&'static str> {
+    match data_type {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            Some(binary)
+            Some(if place == Place::Nested { BINARY_AS_TEXT } else { BINARY })
         }
         DataType::Timestamp(..) => Some(TIMESTAMP),
         DataType::Date32 | DataType::Date64 => Some(DATE),
         _ => None,
-    };
-    let text = |text: &str| {
-        let mut stated = Vec::new();
-        write_text(&mut stated, text);
-        stated
-    };
-    match data_type {
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item) => match scalar(item.data_type()) {
-            Some(scalar) => Some(text(&format!("list<{scalar}>"))),
-            None => state_items(item.data_type()),
-        },
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(fields) => fields.get(1).and_then(|values| state_items(values.data_type())),
-            _ => None,
-        },
-        DataType::Struct(fields) => {
-            let mut types = Vec::new();
-            for field in fields {
-                if let Some(stated) = stated_type(field.data_type(), Place::Nested) {
-                    push_member(&mut types, &text(field.name()), &stated);
-                }
-            }
-            (!types.is_empty()).then(|| [b"{", types.as_slice(), b"}"].concat())
-        }
-        DataType::Dictionary(_, value) => scalar(value).map(text),
-        other => scalar(other).map(text),
     }
-}
-
-/// The type of all items of a list, or of all values of a map.
-fn state_items(data_type: &DataType) -> Option<Vec<u8>> {
-    stated_type(data_type, Place::Nested).map(|stated| in_array(&stated))
 }
 
 /// Where a value is. Only the types of columns, and of the items of their lists, are stated.
@@ -349,11 +320,7 @@ impl Place {
     }
 }
 
-fn write_value(out: &mut Vec<u8>, array: &dyn Array, row: usize, place: Place) -> Result<(), Problem> {
-    if array.is_null(row) {
-        out.extend_from_slice(b"null");
-        return Ok(());
-    }
+fn write_scalar(array: &dyn Array, row: usize, place: Place, out: &mut Vec<u8>) -> Result<(), Problem> {
     match array.data_type() {
         DataType::Null => out.extend_from_slice(b"null"),
         DataType::Boolean => {
@@ -427,38 +394,6 @@ fn write_value(out: &mut Vec<u8>, array: &dyn Array, row: usize, place: Place) -
         }
         DataType::Time64(_) => {
             write_time(out, array.as_primitive::<Time64MicrosecondType>().value(row), 1_000_000)?;
-        }
-        DataType::List(_) => write_items(out, &*array.as_list::<i32>().value(row), place)?,
-        DataType::LargeList(_) => write_items(out, &*array.as_list::<i64>().value(row), place)?,
-        DataType::ListView(_) => write_items(out, &*array.as_list_view::<i32>().value(row), place)?,
-        DataType::LargeListView(_) => write_items(out, &*array.as_list_view::<i64>().value(row), place)?,
-        DataType::FixedSizeList(..) => write_items(out, &*array.as_fixed_size_list().value(row), place)?,
-        DataType::Struct(fields) => {
-            let members = fields.iter().zip(array.as_struct().columns());
-            let mut separator = b'{';
-            for (field, values) in members {
-                out.push(separator);
-                separator = b',';
-                write_text(out, field.name());
-                out.push(b':');
-                write_value(out, values, row, Place::Nested)?;
-            }
-            out.extend_from_slice(if separator == b'{' { b"{}" } else { b"}" });
-        }
-        DataType::Map(..) => {
-            let entries = array.as_map().value(row);
-            let [keys, values] = entries.columns() else {
-                return Err(problem(Reason::WrongType, "a map without values"));
-            };
-            write_map(out, keys, values)?;
-        }
-        DataType::Dictionary(..) => {
-            let dictionary = array.as_any_dictionary();
-            let values = dictionary.values();
-            match dictionary.normalized_keys().get(row).copied().filter(|key| *key < values.len()) {
-                Some(key) => write_value(out, values, key, place)?,
-                None => return Err(problem(Reason::WrongType, "a value that its dictionary does not have")),
-            }
         }
         // The reader of Parquet drops its months.
         DataType::Interval(_) => {
@@ -577,44 +512,4 @@ fn write_time(out: &mut Vec<u8>, number: i64, per_second: i64) -> Result<(), Pro
         .ok_or_else(|| problem(Reason::OutOfRange, format!("{number} is not a time of day")))?;
     let _ = write!(out, "\"{time:?}\"");
     Ok(())
-}
-
-fn write_items(out: &mut Vec<u8>, items: &dyn Array, place: Place) -> Result<(), Problem> {
-    out.push(b'[');
-    for at in 0..items.len() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write_value(out, items, at, place.item())?;
-    }
-    out.push(b']');
-    Ok(())
-}
-
-/// Writes a map as an object. A key is the text of its value.
-fn write_map(out: &mut Vec<u8>, keys: &dyn Array, values: &dyn Array) -> Result<(), Problem> {
-    out.push(b'{');
-    for at in 0..keys.len() {
-        if at > 0 {
-            out.push(b',');
-        }
-        let start = out.len();
-        write_value(out, keys, at, Place::Nested)?;
-        if matches!(out.get(start), Some(b'{' | b'[') | None) {
-            return Err(problem(Reason::WrongType, "a map whose keys are lists or structures"));
-        }
-        quote_key(out, start);
-        out.push(b':');
-        write_value(out, values, at, Place::Nested)?;
-    }
-    out.push(b'}');
-    Ok(())
-}
-
-/// Makes the value that begins at `start` the name of a member.
-fn quote_key(out: &mut Vec<u8>, start: usize) {
-    if out.get(start) != Some(&b'"') {
-        out.insert(start, b'"');
-        out.push(b'"');
-    }
 }

@@ -50,7 +50,12 @@ fn lines_are_records() {
     let text = "\u{feff}{\"a\":1}\r\n\n  \n{\"a\":\nnot json\n{\"a\":2}";
     assert_eq!(all("x.ndjson", text), ["1:{\"a\":1}", "4:{\"a\":", "5:not json", "6:{\"a\":2}"]);
     assert!(all("x.ndjson", "").is_empty());
-    assert!(all("x.ndjson", "\n\n").is_empty());
+    for blank in ["\n\n", " \n\n", "\n"] {
+        for name in ["x.ndjson", "x.csv", "x.tsv", "x.json", "x"] {
+            assert!(all(name, blank).is_empty(), "{name}: {blank:?}");
+        }
+    }
+    assert_eq!(all("x.csv", " \na\n1\n"), ["3:{\"a\":\"1\"}"]);
 }
 
 /// A reader that returns at most `most` bytes per read.

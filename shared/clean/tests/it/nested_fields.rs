@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::builder::{Int64Builder, ListBuilder, StringBuilder, StructBuilder};
+use arrow::array::builder::{Float64Builder, Int64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow::array::{
     ArrayRef, BinaryArray, Date32Array, Float64Array, Int64Array, StringArray, StructArray,
     TimestampMicrosecondArray,
@@ -244,4 +244,66 @@ fn a_member_of_a_structure_is_refused_if_it_is_read() {
             assert!(found.starts_with(expected), "{column}: {found}");
         }
     }
+}
+
+#[test]
+fn an_element_is_refused_if_it_is_read() {
+    let contract = |column: &str| {
+        format!("name = \"t\"\nversion = 1\n[[column]]\nname = \"id\"\ntype = \"int64\"\n{column}\n")
+    };
+    let numbers = |numbers: &[f64]| -> ArrayRef {
+        let mut list = ListBuilder::new(Float64Builder::new());
+        list.values().append_slice(numbers);
+        list.append(true);
+        Arc::new(list.finish())
+    };
+    let fields = Fields::from(vec![
+        Field::new("key", DataType::Utf8, true),
+        Field::new("value", DataType::Float64, true),
+    ]);
+    let mut params = ListBuilder::new(StructBuilder::from_fields(fields, 2));
+    for (key, value) in [("a", f64::INFINITY), ("b", 2.0)] {
+        let element = params.values();
+        element.field_builder::<StringBuilder>(0).unwrap().append_value(key);
+        element.field_builder::<Float64Builder>(1).unwrap().append_value(value);
+        element.append(true);
+    }
+    params.append(true);
+    let params: ArrayRef = Arc::new(params.finish());
+    let file = || {
+        parquet(vec![
+            ("id", Arc::new(Int64Array::from(vec![1]))),
+            ("l", numbers(&[1.5, f64::NAN])),
+            ("params", params.clone()),
+        ])
+    };
+    for (column, expected) in [
+        ("", None),
+        ("[[column]]\nname = \"l\"\ntype = \"array<float64>\"", Some("out_of_range l: NaN does not fit")),
+        ("[[column]]\nname = \"l\"\ntype = \"array<float64>\"\nnull = [\"NaN\"]", None),
+        ("[[column]]\nname = \"l\"\ntype = \"json\"", Some("out_of_range l: [1.5,")),
+        ("[[column]]\nname = \"p\"\ntype = \"float64\"\nfrom = \"params[key=b].value\"", None),
+        (
+            "[[column]]\nname = \"p\"\ntype = \"float64\"\nfrom = \"params[key=a].value\"",
+            Some("out_of_range p (from params[key=a].value): inf does not fit"),
+        ),
+        ("[[column]]\nname = \"p\"\ntype = \"json\"\nfrom = \"params[key=b]\"", None),
+        ("[[column]]\nname = \"p\"\ntype = \"json\"\nfrom = \"params[key=a]\"", Some("out_of_range")),
+    ] {
+        let found = details(&clean(&catalog(&contract(column)), "t.parquet", file()));
+        let matches = match expected {
+            None => found.is_empty(),
+            Some(expected) => found.len() == 1 && found[0].starts_with(expected),
+        };
+        assert!(matches, "{column}: {found:?}");
+    }
+    let rest = contract("").replacen("version", "rest = \"others\"\nversion", 1);
+    let found = details(&clean(&catalog(&rest), "t.parquet", file()));
+    assert!(found.len() == 1 && found[0].starts_with("out_of_range others"), "{found:?}");
+
+    // The same record in NDJSON has the same row and key.
+    let nulls = contract("[[column]]\nname = \"l\"\ntype = \"array<float64>\"\nnull = [\"NaN\"]");
+    let ndjson = br#"{"id":1,"l":[1.5,"NaN"]}"#.to_vec();
+    let rows_of = |name, file| rows(&clean(&catalog(&nulls), name, file));
+    assert_eq!(rows_of("t.parquet", file()), rows_of("t.ndjson", ndjson));
 }

@@ -198,7 +198,7 @@ impl BucketLoader {
             Err(error) => Err(error),
         };
         match read {
-            Ok(summary) if summary.records == 0 => self.empty += 1,
+            Ok(summary) if !summary.has_records => self.empty += 1,
             Ok(_) => {}
             Err(error) => self.cursor.record_unreadable(&error),
         }

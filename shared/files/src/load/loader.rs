@@ -42,8 +42,8 @@ const MIN_FORGET: usize = 1024;
 /// What was read of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSummary {
-    /// Records read; empty lines between them may be included.
-    pub records: u64,
+    /// Whether it has a record.
+    pub has_records: bool,
     /// Zeros behind its compressed data, which were ignored.
     pub padding_bytes: u64,
 }
@@ -120,7 +120,8 @@ impl Loader {
             self.forget_at = (2 * self.files.len()).max(MIN_FORGET);
         }
         self.files.push(source);
-        let summary = FileSummary { records: records.records(), padding_bytes: records.padding_bytes() };
+        let summary =
+            FileSummary { has_records: records.has_records(), padding_bytes: records.padding_bytes() };
         Ok(read.map(|()| summary))
     }
 

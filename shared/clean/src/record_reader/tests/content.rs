@@ -138,3 +138,30 @@ fn xz_is_read() {
     let cut = RecordReader::from_bytes("x.ndjson.xz", XZ[..20].into(), ReadLimits::default());
     assert!(matches!(cut.and_then(read_rest), Err(ReadError::Io { .. })));
 }
+
+#[test]
+fn compressed_files_that_need_more_than_they_contain_are_refused() {
+    // A block of one byte that is not compressed, in a frame with the dictionary 7 and in one with a window of 256 MiB.
+    let block = b"\x09\0\0a";
+    let with_dictionary = [&b"\x28\xb5\x2f\xfd\x21\x07\x01"[..], block].concat();
+    let large_window = [&b"\x28\xb5\x2f\xfd\0\x90"[..], block].concat();
+    // `printf '{"a":1}\n' | xz --lzma2=dict=512MiB`
+    let xz = hex_bytes(
+        "fd377a585a000004e6d6b44602002101220000008240acdc0100077b2261223a317d0a00be4991435504ef8500012008bb19d9bb1fb6f37d01\
+         0000000004595a",
+    );
+    for (name, bytes, why) in [
+        ("x.ndjson.zst", with_dictionary, "compressed with a dictionary"),
+        ("x.ndjson.zst", large_window, "window of more than 128 MiB"),
+        ("x.ndjson.xz", xz, "xz dictionary is larger"),
+    ] {
+        let opened = RecordReader::from_bytes(name, bytes.into(), ReadLimits::default());
+        let error = opened.and_then(read_rest).expect_err(why);
+        assert!(matches!(error, ReadError::Refused { .. }) && error.to_string().contains(why), "{error}");
+    }
+}
+
+fn hex_bytes(digits: &str) -> Vec<u8> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.as_bytes().chunks(2).map(byte).collect()
+}

@@ -417,6 +417,10 @@ pub fn path(path: &str) {
 
 /// A table written as CSV is read back, each row as the object of its cells.
 pub fn table(delimiter: u8, header: &[String], rows: &[Vec<String>]) {
+    if header.iter().all(|name| name.trim().is_empty()) {
+        // A line of white space is no header.
+        return;
+    }
     let mut file = Vec::new();
     let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(&mut file);
     writer.write_record(header).expect("memory");
