@@ -9,10 +9,13 @@ use indicatif::ProgressBar;
 use pinlake_clean::record_reader::ReadLimits;
 use pinlake_clean::record_reader::sandbox::{ProcessLimits, Sandbox};
 use pinlake_env::{Clock, SystemClock};
-use pinlake_files::load::{BucketLoader, DatasetSummary, FileSummary, LoadError, Loader, QuarantinedFile};
+use pinlake_files::load::{
+    BucketLoader, DatasetSummary, FileSummary, LoadError, Loader, QuarantinedFile, RefusedTable,
+};
 use pinlake_files::local::{self, FindError, LocalFile, LocalFiles};
 use pinlake_platform::location::Location;
 use pinlake_schema::Catalog;
+use pinlake_state::with_causes;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -112,16 +115,21 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
         dataset: args.dataset,
         bar: console::progress("loading", Unit::Bytes, total),
         unreadable: Unreadable { count: unreadable.len() as u64, errors: unreadable },
+        refused: Vec::new(),
     };
     load.load_files(&files).await?;
     for address in &addresses {
         load.load_address(&address.to_string_lossy()).await?;
     }
-    load.loader.flush().await?;
+    let flushed = load.loader.flush().await;
+    load.note_refused(flushed)?;
     load.bar.finish_and_clear();
     report_quarantined_files(&load.loader, &args.lake);
-    let quarantined = print_summaries(load.loader.summaries(), started.elapsed().as_secs_f64())?;
-    load.unreadable.print()?;
+    let mut summaries = load.loader.summaries();
+    summaries
+        .retain(|summary| load.refused.iter().all(|table| Some(&table.dataset) != summary.dataset.as_ref()));
+    let quarantined = print_summaries(summaries, started.elapsed().as_secs_f64())?;
+    load.check_complete()?;
     Ok(if args.strict && quarantined > 0 { ExitCode::from(EXIT_QUARANTINED) } else { ExitCode::SUCCESS })
 }
 
@@ -145,6 +153,7 @@ struct Load {
     dataset: Option<String>,
     bar: ProgressBar,
     unreadable: Unreadable,
+    refused: Vec<RefusedTable>,
 }
 
 impl Load {
@@ -191,7 +200,12 @@ impl Load {
         let store = whole_bucket.open().await.map_err(open_error)?;
         let (dataset, sandbox) = (self.dataset.as_deref(), self.sandbox.clone());
         let mut objects = BucketLoader::open(store, &bucket, &prefix, dataset, sandbox, &self.loader).await?;
-        while objects.load_step(&mut self.loader, |bytes| self.bar.inc(bytes)).await? {}
+        loop {
+            let step = objects.load_step(&mut self.loader, |bytes| self.bar.inc(bytes)).await;
+            if self.note_refused(step)? != Some(true) {
+                break;
+            }
+        }
         if objects.empty() > 0 {
             console::say(&format!("note: {} objects of {address} hold no record", objects.empty()));
         }
@@ -199,6 +213,44 @@ impl Load {
         self.unreadable.count += count;
         self.unreadable.errors.extend_from_slice(errors);
         Ok(())
+    }
+}
+
+impl Load {
+    /// Notes tables that did not take their rows, and returns other errors.
+    fn note_refused<T>(&mut self, loaded: Result<T, LoadError>) -> Result<Option<T>, CliError> {
+        match loaded {
+            Ok(loaded) => Ok(Some(loaded)),
+            Err(LoadError::TablesRefused(tables)) => {
+                self.refused.extend(tables);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Prints the errors of files and tables, and fails if there are any.
+    fn check_complete(&self) -> Result<(), CliError> {
+        for error in &self.unreadable.errors {
+            console::say(&format!("error: {error}"));
+        }
+        for RefusedTable { dataset, error } in &self.refused {
+            console::say(&format!(
+                "error: the rows of {dataset} were not all inserted: {}",
+                with_causes(error)
+            ));
+        }
+        match (self.unreadable.count, self.refused.len()) {
+            (0, 0) => Ok(()),
+            (count, 0) => Err(CliError::failed(
+                format!("{count} files could not be read to their end"),
+                "fix them and load them again: rows that are in the lake are not inserted twice",
+            )),
+            (_, tables) => Err(CliError::failed(
+                format!("{tables} tables did not take their rows"),
+                "load the files again after you have changed the contract or the table: rows that are in the lake are not inserted twice",
+            )),
+        }
     }
 }
 
@@ -225,22 +277,6 @@ struct Unreadable {
     count: u64,
     /// Their errors. A bucket gives only the first ones.
     errors: Vec<String>,
-}
-
-impl Unreadable {
-    /// Prints the errors, and fails if there are any.
-    fn print(&self) -> Result<(), CliError> {
-        for error in &self.errors {
-            console::say(&format!("error: {error}"));
-        }
-        match self.count {
-            0 => Ok(()),
-            count => Err(CliError::failed(
-                format!("{count} files could not be read to their end"),
-                "fix them and load them again: rows that are in the lake are not inserted twice",
-            )),
-        }
-    }
 }
 
 /// Prints one JSON line per dataset, and returns the number of quarantined records.
@@ -305,6 +341,8 @@ impl From<LoadError> for CliError {
                 };
                 (advice, source.into())
             }
+            // Their datasets are named before.
+            LoadError::TablesRefused(_) => return CliError::failed(what, ""),
             LoadError::Open { source, .. } => {
                 ("check the address, and your permission to list the bucket (s3:ListBucket)", source)
             }

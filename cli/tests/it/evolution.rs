@@ -189,3 +189,28 @@ async fn the_latest_change_of_each_row_is_loaded() {
         json!({"read":5,"inserted":0,"superseded":0,"duplicates":1,"outdated":4,"deleted":0,"quarantined":0});
     assert_eq!(load(folder, "a.ndjson").await, again);
 }
+
+#[tokio::test]
+async fn a_table_that_refuses_rows_stops_no_other() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("t.ndjson"), "{\"visitor\":1,\"page\":\"1\"}\n").unwrap();
+    deploy(folder, 1, &[VISITOR, PAGE]);
+    load(folder, "t.ndjson").await;
+    // A narrower type needs a rebuild.
+    let route = "[route]\nshape = [\"visitor\"]\n";
+    deploy(folder, 2, &[route, VISITOR, "[[column]]\nname = \"page\"\ntype = \"int64\"\n"]);
+    let other =
+        "name = \"u\"\nversion = 1\n[route]\nshape = [\"n\"]\n[[column]]\nname = \"n\"\ntype = \"int64\"\n";
+    std::fs::write(folder.join("datasets/u.toml"), other).unwrap();
+    std::fs::write(folder.join("u.ndjson"), "{\"n\":1}\n{\"n\":2}\n").unwrap();
+    let ran = run(folder, "load --lake lake --datasets datasets t.ndjson u.ndjson").await;
+    ran.assert_code(1);
+    let line: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&line["dataset"], &line["read"], &line["inserted"]), (&json!("u"), &json!(2), &json!(2)));
+    assert!(
+        ran.stderr.contains("the rows of t were not all inserted") && ran.stderr.contains("page"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -13,6 +13,6 @@ mod loader;
 mod source;
 
 pub use self::bucket::BucketLoader;
-pub use self::error::LoadError;
+pub use self::error::{LoadError, RefusedTable};
 pub use self::loader::{DatasetSummary, FileSummary, Loader, QuarantinedFile};
 pub use self::source::LoadSource;

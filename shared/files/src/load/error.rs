@@ -17,6 +17,9 @@ pub enum LoadError {
     /// Rows could not be inserted.
     #[error("cannot insert rows")]
     Insert(#[source] LakeError),
+    /// Tables did not take their rows. The rows of the other tables are inserted.
+    #[error("{} tables did not take their rows", .0.len())]
+    TablesRefused(Vec<RefusedTable>),
     /// An address could not be opened or listed.
     #[error("cannot read {address}")]
     Open {
@@ -57,6 +60,15 @@ pub enum LoadError {
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// A table that did not take its rows, or not all of them.
+#[derive(Debug)]
+pub struct RefusedTable {
+    /// Its dataset.
+    pub dataset: String,
+    /// Why. It is not retryable.
+    pub error: LakeError,
 }
 
 impl LoadError {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use pinlake_clean::CleanedRows;
 use pinlake_lake::{InsertSummary, Lake, LakeError};
-use pinlake_schema::{Catalog, Contract};
+use pinlake_schema::{Catalog, Contract, QUARANTINE};
 use tokio::task::JoinHandle;
 
-use super::error::LoadError;
+use super::error::{LoadError, RefusedTable};
 
 /// Bytes of a commit, in units of [`CleanedRows::bytes`], if the last commit is done.
 pub(super) const COMMIT_BYTES: u64 = 32 << 20;
@@ -28,13 +28,15 @@ pub(super) struct InsertQueue {
     /// Waiting rows by dataset, in the order of the records.
     gathered: BTreeMap<String, (Arc<Contract>, Vec<RecordBatch>)>,
     gathered_bytes: u64,
-    running: Option<JoinHandle<Result<Vec<Inserted>, LakeError>>>,
+    running: Option<JoinHandle<Vec<Inserted>>>,
+    /// The tables that did not take their rows. They get no others.
+    refused: Vec<RefusedTable>,
     /// What was committed, by dataset.
     pub(super) committed: BTreeMap<String, Committed>,
 }
 
 /// The dataset of an insert, and the rows that it added.
-type Inserted = (String, Committed);
+type Inserted = (String, Result<Committed, LakeError>);
 
 /// Rows that were committed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +56,7 @@ impl InsertQueue {
             gathered: BTreeMap::new(),
             gathered_bytes: 0,
             running: None,
+            refused: Vec::new(),
             committed: BTreeMap::new(),
         }
     }
@@ -72,7 +75,11 @@ impl InsertQueue {
     /// Inserts all rows, and waits for it.
     pub(super) async fn flush(&mut self) -> Result<(), LoadError> {
         self.start_insert().await?;
-        self.wait_for_running().await
+        self.wait_for_running().await?;
+        match std::mem::take(&mut self.refused) {
+            none if none.is_empty() => Ok(()),
+            refused => Err(LoadError::TablesRefused(refused)),
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -82,13 +89,14 @@ impl InsertQueue {
     async fn start_insert(&mut self) -> Result<(), LoadError> {
         self.wait_for_running().await?;
         self.gathered_bytes = 0;
-        let gathered = std::mem::take(&mut self.gathered);
+        let mut gathered = std::mem::take(&mut self.gathered);
+        gathered.retain(|dataset, _| self.refused.iter().all(|refused| refused.dataset != *dataset));
         let (lake, catalog) = (self.lake.clone(), self.catalog.clone());
         self.running = Some(tokio::spawn(async move {
             futures::stream::iter(gathered.into_values())
                 .map(|(contract, rows)| insert(&lake, &catalog, contract, rows))
                 .buffered(CONCURRENCY)
-                .try_collect()
+                .collect()
                 .await
         }));
         Ok(())
@@ -96,8 +104,18 @@ impl InsertQueue {
 
     async fn wait_for_running(&mut self) -> Result<(), LoadError> {
         let Some(running) = self.running.take() else { return Ok(()) };
-        let results = running.await.map_err(LoadError::internal)?.map_err(LoadError::Insert)?;
-        for (dataset, rows) in results {
+        for (dataset, inserted) in running.await.map_err(LoadError::internal)? {
+            let rows = match inserted {
+                Ok(rows) => rows,
+                // The counts of the other datasets include records in quarantine.
+                Err(error) if error.is_retryable() || dataset == QUARANTINE => {
+                    return Err(LoadError::Insert(error));
+                }
+                Err(error) => {
+                    self.refused.push(RefusedTable { dataset, error });
+                    continue;
+                }
+            };
             let committed = self.committed.entry(dataset).or_default();
             committed.inserted += rows.inserted;
             committed.superseded += rows.superseded;
@@ -114,8 +132,14 @@ async fn insert(
     catalog: &Arc<Catalog>,
     contract: Arc<Contract>,
     rows: Vec<RecordBatch>,
-) -> Result<Inserted, LakeError> {
-    let InsertSummary { inserted, superseded, duplicates, outdated, deleted, .. } =
-        lake.insert(catalog, &contract, &rows).await?;
-    Ok((contract.name.clone(), Committed { inserted, superseded, duplicates, outdated, deleted }))
+) -> Inserted {
+    let rows = lake.insert(catalog, &contract, &rows).await;
+    let committed = |InsertSummary { inserted, superseded, duplicates, outdated, deleted, .. }| Committed {
+        inserted,
+        superseded,
+        duplicates,
+        outdated,
+        deleted,
+    };
+    (contract.name.clone(), rows.map(committed))
 }
