@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use pinlake_lake::{Lake, LakeError, PinnedTable, Table};
-use pinlake_schema::{Catalog, Change, ChangeClass, Contract, compare_contracts};
+use pinlake_schema::{Catalog, Change, ChangeClass, Contract, Scalar, Type, compare_contracts};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::console;
 use crate::error::CliError;
@@ -86,7 +87,7 @@ impl From<Change> for Described {
 const NEW: &str = "new";
 const UNCHANGED: &str = "unchanged";
 /// The class of a change that cannot be deployed.
-pub const REFUSED: &str = "refused";
+pub const REFUSED: &str = ChangeClass::Refused.as_str();
 
 /// Runs the command.
 pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
@@ -184,11 +185,12 @@ async fn classify(
         ) => Some(error.to_string()),
         Err(error) => return Err(cannot_be_read(error)),
     };
-    let pinned = table.pin().await.map_err(cannot_be_read)?;
+    let pinned = table.pin_with_statistics().await.map_err(cannot_be_read)?;
     let before = find_contract_of_rows(&table, history).await.map_err(cannot_be_read)?.or(newest);
     let mut found: Vec<Change> = describe_partitions(contract, &pinned).into_iter().collect();
     found.extend(before.into_iter().flat_map(|before| compare_contracts(before, contract)));
     describe_kept_columns(contract, history, &pinned, &mut found);
+    refuse_lost_digits(contract, &pinned, &mut found);
     let mut class = found.iter().map(|change| change.class).max();
     let mut changes: Vec<Described> = found.into_iter().map(Described::from).collect();
     // After a rollback the contract in use has a lower version than others of the history.
@@ -200,10 +202,10 @@ async fn classify(
     }
     let takes_rows = refusal.is_none();
     if let Some(why) = refusal {
-        if class != Some(ChangeClass::Rebuild) {
+        if class < Some(ChangeClass::Rebuild) {
             changes.push(Described::new(ChangeClass::Rebuild.as_str(), why));
+            class = Some(ChangeClass::Rebuild);
         }
-        class = Some(ChangeClass::Rebuild);
     }
     Ok(report(class.map_or(UNCHANGED, ChangeClass::as_str), takes_rows, changes))
 }
@@ -261,6 +263,31 @@ fn describe_kept_columns(
         if own.field_with_name(name).is_err() && !is_described && was_ours(name) {
             let what = "dropped; the table has it until a rebuild".to_owned();
             changes.push(Change { column: Some(name.clone()), class: ChangeClass::Rebuild, what });
+        }
+    }
+}
+
+/// Refuses the change of a column from `int64` to `float64` if the table has a value that would lose digits. The statistics in its log show
+/// the least and the greatest value of each file.
+fn refuse_lost_digits(contract: &Contract, table: &PinnedTable, changes: &mut [Change]) {
+    let statistics = table.files.iter().filter_map(|file| file.statistics.as_deref());
+    let statistics: Vec<Value> = statistics.filter_map(|text| serde_json::from_str(text).ok()).collect();
+    for change in changes {
+        let Some(name) = &change.column else { continue };
+        let mut columns = contract.columns.iter();
+        let is_float =
+            columns.any(|column| column.name == *name && column.data_type == Type::Scalar(Scalar::Float64));
+        let field = table.schema.field_with_name(name);
+        if !is_float || !field.is_ok_and(|field| *field.data_type() == Type::Scalar(Scalar::Int64).arrow()) {
+            continue;
+        }
+        let bounds = statistics.iter().flat_map(|file| [&file["minValues"][name], &file["maxValues"][name]]);
+        let loses_digits = |number: &i64| *number as f64 as i128 != i128::from(*number);
+        if let Some(number) = bounds.filter_map(Value::as_i64).find(loses_digits) {
+            change.class = ChangeClass::Refused;
+            change.what = format!(
+                "type float64 in place of int64, and {number} would lose digits: use decimal(19,0), or keep int64"
+            );
         }
     }
 }

@@ -214,3 +214,46 @@ async fn a_table_that_refuses_rows_stops_no_other() {
         ran.stderr
     );
 }
+
+#[tokio::test]
+async fn a_change_of_type_is_refused_where_values_would_be_lost() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("a.ndjson"), "{\"visitor\":9007199254740993,\"page\":\"p\"}\n").unwrap();
+    deploy(folder, 1, &[VISITOR, PAGE]);
+    load(folder, "a.ndjson").await;
+    for (column, words) in [
+        (VISITOR.replace("int64", "float64"), "9007199254740993 would lose digits"),
+        (VISITOR.replace("int64", "boolean"), "a rebuild does not convert"),
+    ] {
+        deploy(folder, 2, &[&column, PAGE]);
+        let (class, code, changes) = check(folder).await;
+        assert_eq!((class.as_str(), code), ("refused", Some(1)), "{changes}");
+        assert!(changes.contains(words), "{changes}");
+    }
+    deploy(folder, 2, &[&VISITOR.replace("int64", "decimal(19,0)"), PAGE]);
+    assert_eq!(check(folder).await.0, "compatible");
+}
+
+/// Texts of a table are cleaned again, as those of records, so a record that is sent again is known.
+#[tokio::test]
+async fn texts_become_times_numbers_and_booleans() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let rows =
+        "{\"at\":\"28.08.20\",\"n\":\"007\",\"paid\":\"ja\"}\n{\"at\":null,\"n\":\"-\",\"paid\":\"nein\"}\n";
+    std::fs::write(folder.join("a.ndjson"), rows).unwrap();
+    let texts = ["at", "n", "paid"].map(|name| format!("[[column]]\nname = \"{name}\"\ntype = \"string\"\n"));
+    deploy(folder, 1, &texts.each_ref().map(String::as_str));
+    load(folder, "a.ndjson").await;
+    let typed = [
+        "[[column]]\nname = \"at\"\ntype = \"timestamp\"\nformats = [\"%d.%m.%y\"]\n",
+        "[[column]]\nname = \"n\"\ntype = \"int64\"\nnull = [\"-\"]\n",
+        "[[column]]\nname = \"paid\"\ntype = \"boolean\"\ntrue = [\"ja\"]\nfalse = [\"nein\"]\n",
+    ];
+    deploy(folder, 2, &typed);
+    assert_eq!(check(folder).await.0, "rebuild");
+    run(folder, "rebuild --lake lake --dataset t --datasets datasets").await.assert_code(0);
+    let again = load(folder, "a.ndjson").await;
+    assert_eq!(again, json!({"read": 2, "inserted": 0, "duplicates": 2, "quarantined": 0}));
+}

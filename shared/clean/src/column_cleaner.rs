@@ -90,6 +90,20 @@ pub(crate) fn clean_row(
     Ok(())
 }
 
+/// Cleans one value by the rules of a column, as a value of type `scalar`. `text` is the text that its spans are in.
+pub(crate) fn clean_value(
+    column: &Column,
+    scalar: Scalar,
+    value: FieldValue,
+    record: &mut ParsedRecord,
+    text: &str,
+    row: &mut Row,
+) -> Result<Cell, Reason> {
+    let mut cleaner = ColumnCleaner { column, index: 0, record, text, row };
+    let value = if cleaner.means_null(value) { FieldValue::Null } else { value };
+    cleaner.convert(scalar, value)
+}
+
 struct ColumnCleaner<'a> {
     column: &'a Column,
     /// The index of the column.

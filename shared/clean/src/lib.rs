@@ -50,6 +50,7 @@ pub mod record_reader;
 mod refused_value;
 mod row;
 mod row_keys;
+mod stored_values;
 mod timestamp;
 mod typed_fields;
 
@@ -61,3 +62,4 @@ pub use reason::{Reason, RecordError};
 pub use record_cleaner::{CleanedRows, Disposition, RecordCleaner, RecordCounts};
 pub use record_origin::{Position, RecordOrigin};
 pub use row_keys::{RowKeysError, row_keys};
+pub use stored_values::clean_stored_values;

@@ -19,14 +19,17 @@ pub enum ChangeClass {
     Compatible,
     /// Rows that exist change only when the table is built again. If keys change, the table takes no rows until then.
     Rebuild,
+    /// The table cannot take the change: neither an insert nor a rebuild makes the values that it has fit.
+    Refused,
 }
 
 impl ChangeClass {
     /// The name in reports.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             ChangeClass::Compatible => "compatible",
             ChangeClass::Rebuild => "rebuild",
+            ChangeClass::Refused => "refused",
         }
     }
 }
@@ -265,7 +268,12 @@ fn describe_changed(before: &Column, after: &Column, is_in_key: bool) -> Vec<Cha
     };
     if before.data_type != after.data_type {
         let types = format!("type {} in place of {}", after.data_type, before.data_type);
-        if !before.data_type.widens_to(after.data_type) {
+        if !before.data_type.converts_to(after.data_type) {
+            let what = format!(
+                "{types}, and a rebuild does not convert one into the other: give the new column another name, and drop this one"
+            );
+            add(ChangeClass::Refused, what);
+        } else if !before.data_type.widens_to(after.data_type) {
             add(ChangeClass::Rebuild, format!("{types}{}", describe_lost_digits(before, after)));
         } else if is_in_key && !has_same_key_bytes(before.data_type, after.data_type) {
             add(ChangeClass::Rebuild, format!("{types}, and keys cover it"));
@@ -406,7 +414,7 @@ mod tests {
 
     #[test]
     fn each_change_has_a_class() {
-        use ChangeClass::{Compatible, Rebuild};
+        use ChangeClass::{Compatible, Rebuild, Refused};
         const ROW: &str = "";
         const BY_VISITOR: &str = "identity = [\"visitor\"]";
         const BY_RECORD: &str = "identity = \"record\"";
@@ -431,7 +439,10 @@ mod tests {
             (ROW, &widened, Some(Compatible), Some(&[])),
             (ROW, &VISIT.replace("int32", "float64"), Some(Compatible), None),
             (BY_RECORD, &VISIT.replace("int32", "float64"), Some(Compatible), Some(&[])),
-            (BY_RECORD, &VISIT.replace("int32", "array<int32>"), Some(Rebuild), Some(&[])),
+            (BY_RECORD, &VISIT.replace("int32", "array<int32>"), Some(Refused), Some(&[])),
+            (BY_VISITOR, &VISIT.replace("string", "timestamp"), Some(Rebuild), Some(&[])),
+            (BY_VISITOR, &VISIT.replace("string", "array<string>"), Some(Refused), Some(&[])),
+            (BY_RECORD, &VISIT.replace("int32", "boolean"), Some(Refused), Some(&[])),
             (ROW, &relaxed, Some(Compatible), Some(&[])),
             (ROW, &marker, Some(Compatible), None),
             (ROW, &alternative, Some(Compatible), None),

@@ -146,6 +146,25 @@ impl Type {
         is_same_shape && is_wider
     }
 
+    /// Whether `pinlake rebuild` carries values of this type over to a column of type `other`. Those that do not fit stop it. Texts are cleaned
+    /// again, by the rules of the column, and so are integers and dates that become times.
+    pub fn converts_to(self, other: Type) -> bool {
+        use Scalar::{Boolean, Date, Decimal, Float64, Int32, Int64, Json, String, Timestamp};
+        match (self, other) {
+            (own, other) if own == other => true,
+            (Type::Scalar(own), Type::Scalar(other)) => match (own, other) {
+                (String, _)
+                | (Json | Int32 | Int64 | Decimal(_) | Boolean, String)
+                | (Int32 | Int64 | Date, Timestamp)
+                | (Int32 | Int64, Date) => true,
+                (own, other) => own.is_number() && other.is_number(),
+            },
+            (Type::Array(Float64), Type::Array(Decimal(_))) => false,
+            (Type::Array(own), Type::Array(other)) => own.is_number() && other.is_number(),
+            _ => false,
+        }
+    }
+
     /// The type of the value, or of the elements of an array.
     pub fn scalar(self) -> Scalar {
         match self {

@@ -14,7 +14,7 @@ use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, is_nul
 use arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
-use pinlake_clean::{canonicalize_json, derive_values};
+use pinlake_clean::{canonicalize_json, clean_stored_values, derive_values};
 use pinlake_schema::{Column, ColumnSource, Contract, FORMER_KEY_COLUMN, KEY_COLUMN, Scalar, Type};
 
 use crate::error::LakeError;
@@ -169,8 +169,8 @@ fn clear_texts(values: &ArrayRef, is_cleared: impl Fn(&str) -> bool) -> Result<A
     nullif(values, &cleared)
 }
 
-/// Converts values to the type of a column. A value that would change becomes null: one that differs from the original when it is
-/// converted back, and every value if the conversion depends on the column's rules, as from texts to timestamps.
+/// Converts values to the type of a column. Texts are cleaned again, as those of records. Any other value that would change becomes null:
+/// one that differs from the original when it is converted back.
 fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
     let wanted = column.data_type.arrow();
     if *stored.data_type() == wanted {
@@ -180,8 +180,14 @@ fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
             _ => Ok(stored.clone()),
         };
     }
-    if !Type::from_arrow(stored.data_type()).is_some_and(|own| is_convertible(own, column)) {
+    if !Type::from_arrow(stored.data_type()).is_some_and(|own| own.converts_to(column.data_type)) {
         return Ok(new_null_array(&wanted, stored.len()));
+    }
+    let is_time = matches!(column.data_type, Type::Scalar(Scalar::Timestamp | Scalar::Date));
+    if (is_time || *stored.data_type() == DataType::Utf8)
+        && let Some(cleaned) = clean_stored_values(column, stored)
+    {
+        return Ok(cleaned);
     }
     if let Some(numbers) = stored.as_primitive_opt::<Float64Type>()
         && let Type::Scalar(Scalar::Decimal(decimal)) = column.data_type
@@ -201,40 +207,10 @@ fn convert(stored: &ArrayRef, column: &Column) -> Result<ArrayRef, ArrowError> {
         converted = nullif(&converted, &wrong)?;
     }
     let again = cast_with_options(&converted, stored.data_type(), &options)?;
-    if matches!(wanted, DataType::Decimal128(..)) && stored.as_string_opt::<i32>().is_some() {
-        // `1.5` and `1.50` are the same decimal.
-        return nullif(&converted, &distinct(&trim_fractions(&again), &trim_fractions(stored))?);
-    }
     if !wanted.is_nested() {
         return nullif(&converted, &distinct(&again, stored)?);
     }
     // Arrays are not compared row by row: any difference rejects them all.
     let is_same = again.to_data() == stored.to_data();
     Ok(if is_same { converted } else { new_null_array(&wanted, stored.len()) })
-}
-
-/// Numbers in texts without zeros at the end of their fractions.
-fn trim_fractions(texts: &ArrayRef) -> ArrayRef {
-    let trim = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
-    };
-    let texts = texts.as_string_opt::<i32>().into_iter().flatten();
-    Arc::new(texts.map(|text| text.map(trim)).collect::<StringArray>())
-}
-
-/// Whether values of a type may be the same in the type of a column.
-fn is_convertible(own: Type, column: &Column) -> bool {
-    use Scalar::{Boolean, Date, Decimal, Float64, Int32, Int64, String};
-    let has_text_rules = column.locale.is_some() || column.zone.is_some() || column.counts;
-    match (own, column.data_type) {
-        (Type::Scalar(own), Type::Scalar(wanted)) => match (own, wanted) {
-            (String, Int32 | Int64 | Float64 | Decimal(_) | Date) => !has_text_rules,
-            (Int32 | Int64 | Decimal(_) | Boolean, String) => true,
-            (own, wanted) => own.is_number() && wanted.is_number(),
-        },
-        (Type::Array(Float64), Type::Array(Decimal(_))) => false,
-        (Type::Array(own), Type::Array(wanted)) => own.is_number() && wanted.is_number(),
-        _ => false,
-    }
 }
