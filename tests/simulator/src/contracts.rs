@@ -125,7 +125,9 @@ fn build(catalog_version: CatalogVersion) -> Arc<Catalog> {
                     format!("{text}[[column]]\nname = \"flag\"\ntype = \"boolean\"\nnull = [{flag}]\n")
                 }
                 ORDER => {
-                    let keep = "keep = { latest_by = [\"version\"], delete_when = { op = \"d\" } }\n[route]";
+                    // A later record has its row in another partition.
+                    let keep = "keep = { latest_by = [\"version\"], delete_when = { op = \"d\" } }\n\
+                                partition_by = [\"version\"]\n[route]";
                     let text = text.replacen("[route]", keep, 1);
                     format!("{text}[[column]]\nname = \"version\"\ntype = \"int64\"\n")
                 }

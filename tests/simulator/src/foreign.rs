@@ -287,7 +287,8 @@ impl<'a> Table<'a> {
     }
 
     fn keys(&self, file: &str) -> Path {
-        let stem = file.strip_suffix(".parquet").unwrap_or(file);
+        let name = file.rsplit('/').next().unwrap_or(file);
+        let stem = name.strip_suffix(".parquet").unwrap_or(name);
         self.root.clone().join("_pinlake_keys").join(format!("{stem}.keys"))
     }
 
@@ -354,7 +355,7 @@ impl<'a> Table<'a> {
         if files.is_empty() {
             return false;
         }
-        let path = self.root.clone().join(files[self.world.rng.index(files.len())].as_str());
+        let path = invariants::below(&self.root, &files[self.world.rng.index(files.len())]);
         let Some(bytes) = self.delete(&path).await else { return false };
         self.put_back(vec![(path, bytes)]).await;
         true
@@ -387,18 +388,21 @@ impl<'a> Table<'a> {
             book.record_sent(&content, "another program".to_owned());
             book.record_promised(&content, "another program".to_owned());
         }
-        self.commit(&[], rows, true).await
+        self.commit(&[], "", rows, true).await
     }
 
     async fn merge_files(&self) -> bool {
         let mut files = self.files();
+        // Of one partition.
+        let Some(folder) = files.first().map(|file| folder_of(file).to_owned()) else { return false };
+        files.retain(|file| folder_of(file) == folder);
         if files.len() < 2 {
             return false;
         }
         files.truncate(self.world.rng.between(2, files.len() as u64) as usize);
         let mut batches = Vec::new();
         for file in &files {
-            let Ok(got) = self.world.memory.get(&self.root.clone().join(file.as_str())).await else {
+            let Ok(got) = self.world.memory.get(&invariants::below(&self.root, file)).await else {
                 return false;
             };
             let Ok(bytes) = got.bytes().await else { return false };
@@ -407,13 +411,13 @@ impl<'a> Table<'a> {
         }
         let Some(schema) = batches.first().map(RecordBatch::schema) else { return false };
         let Ok(rows) = arrow::compute::concat_batches(&schema, &batches) else { return false };
-        self.commit(&files, rows, false).await
+        self.commit(&files, &folder, rows, false).await
     }
 
-    /// Commits the version after the newest, unless another writer does.
-    async fn commit(&self, removed: &[String], rows: RecordBatch, data_change: bool) -> bool {
+    /// Commits the version after the newest, unless another writer does. `folder` is that of the rows' partition.
+    async fn commit(&self, removed: &[String], folder: &str, rows: RecordBatch, data_change: bool) -> bool {
         let now = self.world.now().timestamp_millis();
-        let file = format!("part-other-{:016x}.parquet", self.world.rng.seed());
+        let file = format!("{folder}part-other-{:016x}.parquet", self.world.rng.seed());
         let mut bytes = Vec::new();
         let written = ArrowWriter::try_new(&mut bytes, rows.schema(), None)
             .and_then(|mut writer| writer.write(&rows).and_then(|()| writer.close()));
@@ -431,7 +435,7 @@ impl<'a> Table<'a> {
                 .push(json!({"remove": {"path": path, "deletionTimestamp": now, "dataChange": data_change}}));
         }
         let mut add = json!({
-            "path": file, "partitionValues": {}, "size": bytes.len(), "modificationTime": now,
+            "path": file, "partitionValues": partition_of(folder), "size": bytes.len(), "modificationTime": now,
             "dataChange": data_change,
         });
         if self.world.rng.chance(700) {
@@ -439,7 +443,7 @@ impl<'a> Table<'a> {
         }
         actions.push(json!({"add": add}));
         let text: String = actions.iter().map(|action: &Value| format!("{action}\n")).collect();
-        self.put(&self.root.clone().join(file.as_str()), bytes.into()).await;
+        self.put(&invariants::below(&self.root, &file), bytes.into()).await;
         let entry = self.entry(self.newest() + 1);
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let text = Bytes::from(text);
@@ -457,8 +461,9 @@ impl<'a> Table<'a> {
         let listed: Result<Vec<_>, _> = self.world.memory.list(Some(&self.root)).try_collect().await;
         let mut deleted = false;
         for meta in listed.unwrap_or_default() {
-            let is_dead = meta.location.parts_count() == 3
-                && meta.location.filename().is_some_and(|name| !live.iter().any(|live| live == name));
+            let is_hidden = meta.location.parts().any(|part| part.as_ref().starts_with('_'));
+            let is_dead =
+                !is_hidden && !live.iter().any(|live| invariants::below(&self.root, live) == meta.location);
             // An unfinished commit names only files that are younger than its process.
             let stamp = self.world.find_stamp(LAKE, &meta.location);
             if is_dead && stamp.is_some_and(|stamp| stamp.time < oldest) {
@@ -480,4 +485,17 @@ async fn damage_landing(world: &Arc<World>) -> bool {
     let path = &listed[world.rng.index(listed.len())].location;
     world.log(|| format!("{path} is overwritten"));
     world.memory.put(path, "no Parquet".into()).await.is_ok()
+}
+
+/// The folder of a data file's partition: `version=2/`, or nothing.
+fn folder_of(file: &str) -> &str {
+    file.rfind('/').map_or("", |end| &file[..=end])
+}
+
+/// The partition of a folder, as the log has it.
+fn partition_of(folder: &str) -> Value {
+    match folder.trim_end_matches('/').split_once('=') {
+        Some((column, value)) => json!({ column: value }),
+        None => json!({}),
+    }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::Int64Type;
-use arrow::array::{Array, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use object_store::path::Path;
@@ -284,6 +284,25 @@ fn remove_file(world: &World, dataset: &str, file: &str) -> Option<u64> {
     Some(rows.len() as u64)
 }
 
+/// Adds the column that the folder of a data file has, such as `version=2/`.
+fn add_partition(batch: RecordBatch, file: &str) -> Result<RecordBatch, ArrowError> {
+    let column = file.split_once('/').and_then(|(folder, _)| folder.split_once('='));
+    let Some((name, value)) = column.and_then(|(name, value)| Some((name, value.parse::<i64>().ok()?)))
+    else {
+        return Ok(batch);
+    };
+    let values: ArrayRef = Arc::new(Int64Array::from(vec![value; batch.num_rows()]));
+    let fields = batch.schema_ref().fields().iter().cloned();
+    let fields: Vec<FieldRef> = fields.chain([Arc::new(Field::new(name, DataType::Int64, true))]).collect();
+    let columns = batch.columns().iter().cloned().chain([values]).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+/// The path of a data file, which the log has relative to the table's folder.
+pub fn below(table: &Path, file: &str) -> Path {
+    Path::from_iter(table.parts().chain(Path::from(file).parts()))
+}
+
 /// Checks a data file that was added to the log. Returns the number of its rows.
 async fn check_added_file(
     world: &Arc<World>,
@@ -292,14 +311,16 @@ async fn check_added_file(
     author: Author,
 ) -> Result<u64, String> {
     let table = Path::from_iter(["tables", dataset]);
-    let data = read(world, &table.clone().join(file)).await?;
-    let batches = read_rows(data)?;
+    let data = read(world, &below(&table, file)).await?;
+    let batches = read_rows(data)?.into_iter().map(|batch| add_partition(batch, file));
+    let batches = batches.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let mut keys = Vec::new();
     for batch in &batches {
         keys.extend(table_keys(dataset, batch)?);
     }
     if author == Author::Pinlake {
-        let stem = file.strip_suffix(".parquet").ok_or("not a .parquet")?;
+        let name = file.rsplit('/').next().unwrap_or(file);
+        let stem = name.strip_suffix(".parquet").ok_or("not a .parquet")?;
         let stored = read(world, &table.join("_pinlake_keys").join(format!("{stem}.keys"))).await?;
         let mut sorted = keys.clone();
         sorted.sort_unstable();

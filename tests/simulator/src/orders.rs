@@ -75,13 +75,15 @@ async fn read_orders(world: &World) -> Result<BTreeMap<u64, u64>, String> {
     let pinned = lake.table(contract).pin().await.map_err(|error| error.to_string())?;
     let mut found = BTreeMap::new();
     for file in pinned.files {
+        let version = file.partition.get("version").cloned().flatten();
+        let version =
+            version.and_then(|version| version.parse::<u64>().ok()).ok_or("a file has no version")?;
         let got = store.get(&file.path).await.map_err(|error| error.to_string())?;
         let bytes = got.bytes().await.map_err(|error| error.to_string())?;
         for batch in invariants::read_rows(bytes)? {
-            let numbers = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<Int64Type>();
-            let (ids, versions) = numbers("id").zip(numbers("version")).ok_or("a column is missing")?;
-            for (id, version) in ids.values().iter().zip(versions.values()) {
-                if found.insert(id.cast_unsigned(), version.cast_unsigned()).is_some() {
+            let ids = batch.column_by_name("id").and_then(|ids| ids.as_primitive_opt::<Int64Type>());
+            for id in ids.ok_or("there are no ids")?.values() {
+                if found.insert(id.cast_unsigned(), version).is_some() {
                     return Err(format!("order {id} has two rows"));
                 }
             }
