@@ -1,5 +1,6 @@
 //! Turns the fields of a record into the cells of a row, by the rules of a contract.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -23,6 +24,7 @@ use crate::record_parser;
 use crate::refused_value;
 use crate::row::{Cell, Row};
 use crate::timestamp::{self, TimeValue};
+use crate::typed_fields::{BINARY, BINARY_ITEMS};
 
 /// Bytes of a value that an error shows.
 const MAX_SHOWN_BYTES: usize = 16;
@@ -104,6 +106,14 @@ pub(crate) fn clean_value(
     cleaner.convert(scalar, value)
 }
 
+/// A member of a record.
+struct Member<'t> {
+    name: Cow<'t, str>,
+    /// Its name in quotes, and the colon.
+    named: &'t str,
+    value: Span,
+}
+
 struct ColumnCleaner<'a> {
     column: &'a Column,
     /// The index of the column.
@@ -144,6 +154,8 @@ impl ColumnCleaner<'_> {
             FieldValue::Bytes(_) => self.bytes(value).is_ok_and(|bytes| {
                 self.column.null.iter().any(|marker| marker.as_bytes() == bytes.as_slice())
             }),
+            FieldValue::True => self.column.null.iter().any(|marker| marker == "true"),
+            FieldValue::False => self.column.null.iter().any(|marker| marker == "false"),
             _ => false,
         }
     }
@@ -168,6 +180,10 @@ impl ColumnCleaner<'_> {
             FieldValue::Nested(span) => (span, None),
             FieldValue::TypedItems(item_type, span) => (span, Some(item_type)),
             FieldValue::Text(span) => return self.clean_array_text(scalar, value, span, used),
+            FieldValue::Bytes(_) => {
+                let span = self.text_of_bytes(value).map_err(|reason| self.error(reason, value, 0, used))?;
+                return self.clean_array_text(scalar, value, span, used);
+            }
             FieldValue::Refused(span) => {
                 let (reason, _) = refused_value::split_reason(self.record.text(span, self.text));
                 return Err(self.error(reason, value, 0, used));
@@ -306,6 +322,11 @@ impl ColumnCleaner<'_> {
         if matches!(value, FieldValue::Null | FieldValue::Missing) {
             return Ok(Cell::Null);
         }
+        // Bytes that are text are that text.
+        let value = match value {
+            FieldValue::Bytes(_) if scalar != Scalar::Binary => FieldValue::Text(self.text_of_bytes(value)?),
+            value => value,
+        };
         let value = match value {
             FieldValue::Refused(span) => {
                 return Err(refused_value::split_reason(self.record.text(span, self.text)).0);
@@ -316,11 +337,6 @@ impl ColumnCleaner<'_> {
                     Some(reason) => return Err(reason),
                     None => value,
                 }
-            }
-            // Bytes that are text are that text.
-            FieldValue::Bytes(_) if scalar != Scalar::Binary => {
-                let text = String::from_utf8(self.bytes(value)?).map_err(|_| Reason::WrongType)?;
-                FieldValue::Text(self.record.push_scratch(&text))
             }
             FieldValue::Text(span) if scalar.is_number() && self.has_number_rules() => {
                 self.plain_number(span)?
@@ -359,7 +375,13 @@ impl ColumnCleaner<'_> {
             FieldValue::Text(span) | FieldValue::Number(span) | FieldValue::Time(span) => span,
             FieldValue::True => self.record.push_scratch("true"),
             FieldValue::False => self.record.push_scratch("false"),
-            FieldValue::Nested(span) if matches!(self.column.data_type, Type::Scalar(_)) => {
+            FieldValue::Nested(span) | FieldValue::TypedItems(_, span)
+                if matches!(self.column.data_type, Type::Scalar(_)) =>
+            {
+                let span = match value {
+                    FieldValue::TypedItems(ItemType::Bytes, span) => self.texts_of_bytes(span)?,
+                    _ => span,
+                };
                 let joined = self.join_elements(span)?;
                 if self.means_null(FieldValue::Text(joined)) {
                     return Ok(Cell::Null);
@@ -393,51 +415,74 @@ impl ColumnCleaner<'_> {
     /// The fields of the record but those that columns read, as a JSON object; null if there is none. `except` has their names, `folded` the
     /// same without regard to case and normal form: a similar name is one of them unless the record has the very name.
     fn collect_rest(&mut self, except: &[String], folded: &HashSet<String>) -> Result<Cell, RecordError> {
-        let start = self.record.scratch.len();
         let text = self.text;
-        let (scratch, mut similar) = (&mut self.record.scratch, Vec::new());
-        let mut exact: Vec<String> = Vec::new();
+        let (mut members, mut similar, mut exact) = (Vec::new(), Vec::new(), Vec::new());
+        let mut types = serde_json::Map::new();
         let mut lexer = Lexer::new(text.as_bytes());
-        let push = |member: &str, scratch: &mut String| {
-            scratch.push(if scratch.len() == start { '{' } else { ',' });
-            scratch.push_str(member);
-        };
         lexer.object(|lexer, _| {
             lexer.peek();
-            let member_start = lexer.offset();
+            let start = lexer.offset();
             let name = read_name(lexer, text)?;
             lexer.colon()?;
             // The depth is limited for each value.
             lexer.peek();
+            let value_start = lexer.offset();
             let mut value = Lexer::new(lexer.rest());
             value.skip_value()?;
             lexer.advance(value.offset());
-            let member = &text[member_start..lexer.offset()];
-            let fold = || fold_case(&normalize(&name));
-            if except.binary_search_by(|own| own.as_str().cmp(&name)).is_ok() {
-                exact.push(fold());
-            } else if folded.contains(&fold()) {
-                similar.push((fold(), member));
-            } else if name != TYPES_FIELD {
-                push(member, scratch);
+            let value = Span::new(value_start, lexer.offset());
+            let member = Member { name, named: &text[start..value_start], value };
+            let fold = |name: &str| fold_case(&normalize(name));
+            if except.binary_search_by(|own| own.as_str().cmp(&member.name)).is_ok() {
+                exact.push(fold(&member.name));
+            } else if folded.contains(&fold(&member.name)) {
+                similar.push((fold(&member.name), member));
+            } else if member.name == TYPES_FIELD && text[value_start..].starts_with('{') {
+                types = serde_json::from_str(&text[value.range()]).unwrap_or_default();
+            } else {
+                members.push(member);
             }
             Ok::<(), Malformed>(())
         })?;
-        for (name, member) in similar {
-            if exact.contains(&name) {
-                push(member, scratch);
-            }
-        }
-        if scratch.len() == start {
+        members
+            .extend(similar.into_iter().filter(|(name, _)| exact.contains(name)).map(|(_, member)| member));
+        if members.is_empty() {
             return Ok(Cell::Null);
         }
-        scratch.push('}');
-        let sent = Span::in_scratch(start, scratch.len());
-        if let Some(reason) = refused_value::find_in(&scratch[sent.range()]) {
+        let mut object = String::from("{");
+        for Member { name, named, value } in members {
+            if object.len() > 1 {
+                object.push(',');
+            }
+            object.push_str(named);
+            let stated = types.get(&*name).and_then(serde_json::Value::as_str);
+            let texts = self.write_texts(value, stated, &mut object);
+            texts.map_err(|reason| self.error(reason, FieldValue::Nested(value), 0, 0))?;
+        }
+        object.push('}');
+        let sent = self.record.push_scratch(&object);
+        if let Some(reason) = refused_value::find_in(&object) {
             return Err(self.error(reason, FieldValue::Nested(sent), 0, 0));
         }
         let canonical = self.make_canonical(sent);
         canonical.map(Cell::Text).map_err(|reason| self.error(reason, FieldValue::Nested(sent), 0, 0))
+    }
+
+    /// Writes the JSON of a member, with the texts that bytes are. `stated` is its type in a typed record.
+    fn write_texts(&mut self, value: Span, stated: Option<&str>, out: &mut String) -> Result<(), Reason> {
+        let json = &self.text[value.range()];
+        match stated {
+            Some(BINARY) if json.starts_with('"') => {
+                let span = self.text_of_bytes(FieldValue::Bytes(value.without_first(1).without_last(1)))?;
+                write_string(self.record.text(span, self.text), out);
+            }
+            Some(BINARY_ITEMS) if json.starts_with('[') => {
+                let span = self.texts_of_bytes(value)?;
+                out.push_str(self.record.text(span, self.text));
+            }
+            _ => out.push_str(json),
+        }
+        Ok(())
     }
 
     fn trim(&self, span: Span) -> Span {
@@ -519,6 +564,12 @@ impl ColumnCleaner<'_> {
         let texts: Vec<String> = serde_json::from_str(json).map_err(|_| Reason::WrongType)?;
         let joined = texts.join(",");
         Ok(self.record.push_scratch(&joined))
+    }
+
+    /// The text that bytes are.
+    fn text_of_bytes(&mut self, value: FieldValue) -> Result<Span, Reason> {
+        let text = String::from_utf8(self.bytes(value)?).map_err(|_| Reason::WrongType)?;
+        Ok(self.record.push_scratch(&text))
     }
 
     /// The bytes that a text is in base64.

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_schema::field_name::{fold_case, normalize};
 use pinlake_schema::field_path::FieldPath;
 use pinlake_schema::{Column, ColumnSource, Contract, FieldRule, Identity};
@@ -11,6 +13,7 @@ use crate::derived::{DerivedColumn, find_derived};
 use crate::field_table::{FieldId, FieldTable};
 use crate::nested_fields::{NestedField, NestedFields};
 use crate::parsed_record::{FieldValue, ParsedRecord};
+use crate::refused_value::split_reason;
 
 #[derive(Debug)]
 pub(crate) struct CompiledContract {
@@ -48,7 +51,13 @@ impl CompiledRule {
     fn is_met(&self, record: &ParsedRecord, text: &str) -> bool {
         let mut values = self.fields.iter().map(|field| record.value(*field));
         match values.find(|value| *value != FieldValue::Missing) {
-            Some(FieldValue::Text(span) | FieldValue::Number(span)) => record.text(span, text) == self.value,
+            Some(FieldValue::Text(span) | FieldValue::Number(span) | FieldValue::Time(span)) => {
+                record.text(span, text) == self.value
+            }
+            Some(FieldValue::Bytes(span)) => {
+                BASE64.decode(record.text(span, text)).is_ok_and(|bytes| bytes == self.value.as_bytes())
+            }
+            Some(FieldValue::Refused(span)) => split_reason(record.text(span, text)).1 == self.value,
             Some(FieldValue::True) => self.value == "true",
             Some(FieldValue::False) => self.value == "false",
             _ => false,

@@ -153,6 +153,11 @@ impl NestedFields {
         self.paths.is_empty()
     }
 
+    /// Whether a path leads into this field of the top level.
+    pub(crate) fn has_root(&self, field: FieldId) -> bool {
+        self.roots.iter().any(|root| root.fields.contains(&field))
+    }
+
     pub(crate) fn paths(&self) -> &[NestedField] {
         &self.paths
     }

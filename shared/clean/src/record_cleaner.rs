@@ -340,7 +340,8 @@ impl RecordCleaner {
             return Err(RecordError::new(Reason::BrokenContract, broken.to_string()));
         }
         if self.record.has(self.fields.types_field()) {
-            self.typed_fields.apply(&mut self.record, text, &self.fields, contract);
+            let Self { typed_fields, record, fields, nested_values, .. } = self;
+            typed_fields.apply(record, text, fields, contract, nested_values)?;
         }
         if contract.skips(&self.record, text) {
             return Ok(false);

@@ -201,7 +201,7 @@ impl RecordReader {
                 Box::new(BufReader::with_capacity(1 << 16, decoder.map_err(io)?))
             }
         };
-        let (mut head, mut input) = read_ahead(input, detect::HEAD_BYTES);
+        let (mut head, mut input) = read_head_of_text(input);
         let declared = options.contract.as_ref().and_then(|contract| contract.format.encoding);
         let mut encoding = declared.and_then(|name| Encoding::for_label(name.as_bytes()));
         let declared_utf16 = encoding.filter(|encoding| [UTF_16BE, UTF_16LE].contains(encoding));
@@ -234,12 +234,13 @@ impl RecordReader {
             encoding = None;
             let decoded: Input =
                 Box::new(BufReader::with_capacity(1 << 16, transcode::Transcoder::new(input, utf16)));
-            (head, input) = read_ahead(decoded, detect::HEAD_BYTES);
+            (head, input) = read_head_of_text(decoded);
         }
         if let Some(what) = detect::identify_other(&inner_name, &head) {
             return Err(content(format!("it is {what}")));
         }
-        let format = Format::detect(&inner_name, &head);
+        let comment = options.contract.as_ref().and_then(|contract| contract.format.comment.as_deref());
+        let format = Format::detect(&inner_name, detect::skip_comments(&head, comment));
         if format == Format::Parquet {
             let whole = spool(name, input, &limits)?;
             let stored = stored.load(Ordering::Relaxed);
@@ -477,6 +478,20 @@ fn read_ahead(mut input: Input, limit: usize) -> (Vec<u8>, Input) {
     match failed {
         None => (head, Box::new(begun.chain(input))),
         Some(error) => (head, Box::new(begun.chain(BufReader::with_capacity(1, Failed(Some(error)))))),
+    }
+}
+
+/// Reads the beginning of the input: more of it if it is blank.
+fn read_head_of_text(mut input: Input) -> (Vec<u8>, Input) {
+    const MAX_BYTES: usize = detect::HEAD_BYTES << 6;
+    let mut limit = detect::HEAD_BYTES;
+    loop {
+        let (head, whole) = read_ahead(input, limit);
+        if head.len() < limit || limit >= MAX_BYTES || !head.trim_ascii().is_empty() {
+            return (head, whole);
+        }
+        input = whole;
+        limit *= 8;
     }
 }
 

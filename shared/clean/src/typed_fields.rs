@@ -12,10 +12,14 @@ use serde_json::{Map, Value};
 
 use crate::compiled_contract::CompiledContract;
 use crate::field_table::{FieldId, FieldTable};
+use crate::nested_fields::NestedValues;
 use crate::parsed_record::{FieldValue, ItemType, ParsedRecord};
+use crate::reason::RecordError;
 
 /// Bytes, in base64.
 pub(crate) const BINARY: &str = "binary";
+/// A list of bytes, in base64.
+pub(crate) const BINARY_ITEMS: &str = "list<binary>";
 /// Bytes, as the text that they are.
 pub(crate) const BINARY_AS_TEXT: &str = "utf8";
 /// A point in time, as ISO 8601.
@@ -39,7 +43,7 @@ impl Stated {
             BINARY => Stated::Bytes,
             BINARY_AS_TEXT => Stated::BytesAsText,
             TIMESTAMP | DATE => Stated::Time,
-            "list<binary>" => Stated::Items(ItemType::Bytes),
+            BINARY_ITEMS => Stated::Items(ItemType::Bytes),
             "list<utf8>" => Stated::Items(ItemType::BytesAsText),
             "list<timestamp>" | "list<date>" => Stated::Items(ItemType::Time),
             _ => return None,
@@ -96,8 +100,9 @@ impl TypedFields {
         text: &str,
         fields: &FieldTable,
         contract: &CompiledContract,
-    ) {
-        let FieldValue::Nested(span) = record.value(fields.types_field()) else { return };
+        nested_values: &mut NestedValues,
+    ) -> Result<(), RecordError> {
+        let FieldValue::Nested(span) = record.value(fields.types_field()) else { return Ok(()) };
         let types = record.text(span, text);
         if types != self.text || contract.contract.name != self.dataset {
             // Fields that no contract reads, and what is not a type, are of no interest.
@@ -120,8 +125,33 @@ impl TypedFields {
         for (field, stated) in &self.stated {
             set_typed(record, text, *field, *stated);
         }
+        for (field, _) in &self.stated {
+            if contract.nested.has_root(*field) {
+                find_in_bytes(record, text, *field, contract, nested_values)?;
+            }
+        }
         contract.nested.set_whole(record);
+        Ok(())
     }
+}
+
+/// Finds the fields inside a field of bytes that are the text of an object or array.
+fn find_in_bytes(
+    record: &mut ParsedRecord,
+    text: &str,
+    field: FieldId,
+    contract: &CompiledContract,
+    nested_values: &mut NestedValues,
+) -> Result<(), RecordError> {
+    let bytes @ FieldValue::Bytes(span) = record.value(field) else { return Ok(()) };
+    let decoded = BASE64.decode(record.text(span, text)).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    if let Some(decoded) = decoded.filter(|text| pinlake_payload::is_container(text.as_bytes())) {
+        let span = record.push_scratch(&decoded);
+        record.set(field, FieldValue::Text(span));
+        contract.nested.find(record, text, nested_values)?;
+        record.set(field, bytes);
+    }
+    Ok(())
 }
 
 /// Sets a field to its value with the type that is stated. A value of another form stays what it is in JSON.

@@ -158,6 +158,18 @@ pub(super) fn detect_utf16(head: &[u8]) -> Option<Utf16> {
     }
 }
 
+/// The text behind its first lines that begin with `comment`.
+pub(super) fn skip_comments<'a>(head: &'a [u8], comment: Option<&str>) -> &'a [u8] {
+    let Some(comment) = comment.filter(|comment| !comment.is_empty()) else { return head };
+    let mut rest = head;
+    while rest.starts_with(comment.as_bytes())
+        && let Some(end) = memchr::memchr(b'\n', rest)
+    {
+        rest = &rest[end + 1..];
+    }
+    rest
+}
+
 /// Whether text has whole lines of UTF-8. Text in UTF-16 has none: where its line feeds are, its other bytes are zero.
 pub(super) fn is_utf8_text(head: &[u8]) -> bool {
     match memchr::memrchr(b'\n', head) {

@@ -328,3 +328,57 @@ fn similar_names_are_the_field_unless_the_field_is_there() {
         }
     }
 }
+
+/// A record in Parquet means the same as in NDJSON, whatever reads its bytes and times.
+#[test]
+fn bytes_and_times_are_their_texts_wherever_texts_are_read() {
+    let id = "[[column]]\nname = \"id\"\ntype = \"int64\"\n";
+    let column = |rules: &str| format!("{id}[[column]]\nname = \"v\"\n{rules}\n");
+    let binary = |text: &str| -> ArrayRef { Arc::new(BinaryArray::from(vec![text.as_bytes()])) };
+    let date: ArrayRef = Arc::new(Date32Array::from(vec![18_502]));
+    let nan: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN]));
+    let skip = |value: &str| format!("[file]\nskip_when = {{ v = \"{value}\" }}\n{id}");
+    let rest = format!("rest = \"others\"\n{id}");
+    for (contract, values, json) in [
+        (skip("d"), binary("d"), r#""d""#),
+        (skip("2020-08-28"), date, r#""2020-08-28""#),
+        (skip("NaN"), nan, r#""NaN""#),
+        (column("type = \"string\"\nfrom = \"v.x\""), binary(r#"{"x":"d"}"#), r#"{"x":"d"}"#),
+        (
+            column("type = \"int64\"\nfrom = \"v[k=a].x\""),
+            binary(r#"[{"k":"a","x":7}]"#),
+            r#"[{"k":"a","x":7}]"#,
+        ),
+        (column("type = \"array<int64>\""), binary("[1,2]"), "[1,2]"),
+        (column("type = \"int64\"\nlocale = \"en\""), binary("1,200"), r#""1,200""#),
+        (rest.clone(), binary("ab"), r#""ab""#),
+        (rest.clone(), binary(r#"a"b"#), r#""a\"b""#),
+        (
+            column("type = \"boolean\"\nnull = [\"false\"]"),
+            Arc::new(BooleanArray::from(vec![false])),
+            "false",
+        ),
+        (
+            column("type = \"boolean\"\nnull = [\"false\"]"),
+            Arc::new(BooleanArray::from(vec![false])),
+            r#""false""#,
+        ),
+    ] {
+        let (top, columns) = match contract.starts_with("rest") {
+            true => contract.split_once('\n').unwrap(),
+            false => ("", contract.as_str()),
+        };
+        let catalog = catalog(&format!("name = \"t\"\nversion = 1\n{top}\n{columns}"));
+        let file = parquet(vec![("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef), ("v", values)]);
+        let ndjson = format!("{{\"id\":1,\"v\":{json}}}").into_bytes();
+        let (typed, text) = (clean(&catalog, "t.parquet", file), clean(&catalog, "t.ndjson", ndjson));
+        assert_eq!((details(&typed), details(&text)), (vec![], vec![]), "{contract}");
+        let rows = |cleaned: &[CleanedRows]| cleaned.iter().map(|rows| rows.rows.clone()).collect::<Vec<_>>();
+        assert_eq!(rows(&typed), rows(&text), "{contract}");
+        assert_eq!(typed.is_empty(), contract.contains("skip_when"), "{contract}");
+    }
+    let refused = catalog(&format!("name = \"t\"\nversion = 1\nrest = \"others\"\n{id}"));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&b"\xff"[..]]));
+    let file = parquet(vec![("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef), ("v", bytes)]);
+    assert!(details(&clean(&refused, "t.parquet", file))[0].starts_with("wrong_type others"));
+}

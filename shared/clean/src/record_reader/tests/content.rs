@@ -161,6 +161,15 @@ fn compressed_files_that_need_more_than_they_contain_are_refused() {
     }
 }
 
+#[test]
+fn blank_lines_do_not_hide_the_format() {
+    let blank = "\n".repeat(70_000);
+    for name in ["x.csv", "x.json", "x"] {
+        assert_eq!(all(name, format!("{blank}{{\"a\":1}}\n")), ["70001:{\"a\":1}"], "{name}");
+        assert_eq!(all(name, format!("{blank}a,b\n1,2\n")), ["70002:{\"a\":\"1\",\"b\":\"2\"}"], "{name}");
+    }
+}
+
 fn hex_bytes(digits: &str) -> Vec<u8> {
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     digits.as_bytes().chunks(2).map(byte).collect()
