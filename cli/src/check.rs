@@ -201,11 +201,11 @@ async fn classify(
         return Ok(report(REFUSED, refusal.is_none(), changes));
     }
     let takes_rows = refusal.is_none();
-    if let Some(why) = refusal {
-        if class < Some(ChangeClass::Rebuild) {
-            changes.push(Described::new(ChangeClass::Rebuild.as_str(), why));
-            class = Some(ChangeClass::Rebuild);
-        }
+    if let Some(why) = refusal
+        && class < Some(ChangeClass::Rebuild)
+    {
+        changes.push(Described::new(ChangeClass::Rebuild.as_str(), why));
+        class = Some(ChangeClass::Rebuild);
     }
     Ok(report(class.map_or(UNCHANGED, ChangeClass::as_str), takes_rows, changes))
 }

@@ -102,6 +102,16 @@ async fn files_without_records_are_named() {
 }
 
 #[tokio::test]
+async fn a_damaged_first_line_does_not_make_json_a_table() {
+    let folder = workspace();
+    for (inserted, first) in [(1, "ab\"}"), (0, "me\":\"z\"}"), (0, "5"), (0, "# hi")] {
+        write(folder.path(), "t.csv", format!("{first}\n{{\"id\":1,\"name\":\"x\"}}\n"));
+        let ran = load(folder.path(), &["t.csv"]).await;
+        assert_eq!(counts(&ran), [2, inserted, 1 - inserted, 1], "{first}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test]
 async fn tables_are_refused_and_files_about_other_files_are_left_out() {
     let folder = workspace();
     write(folder.path(), "files/delta/_delta_log/00000000000000000000.json", "{}");

@@ -240,7 +240,16 @@ impl RecordReader {
             return Err(content(format!("it is {what}")));
         }
         let comment = options.contract.as_ref().and_then(|contract| contract.format.comment.as_deref());
-        let format = Format::detect(&inner_name, detect::skip_comments(&head, comment));
+        let begun = detect::skip_comments(&head, comment);
+        let mut format = Format::detect(&inner_name, begun);
+        // NDJSON called CSV whose first line is damaged: no line of a table is an object, because its quotes are doubled there.
+        if matches!(format, Format::Csv { .. })
+            && let Some(contract) = &options.contract
+            && !detect::cells_of_first_line(begun).any(|name| contract.has_field(&name))
+            && detect::has_object_line(begun)
+        {
+            format = Format::JsonLines;
+        }
         if format == Format::Parquet {
             let whole = spool(name, input, &limits)?;
             let stored = stored.load(Ordering::Relaxed);

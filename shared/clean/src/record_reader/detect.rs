@@ -290,6 +290,20 @@ fn looks_like_csv(head: &[u8]) -> bool {
         && memchr::memchr2(b'{', b'}', first).is_none()
 }
 
+/// The texts between delimiters and quotes in the first line that is not blank.
+pub(super) fn cells_of_first_line(head: &[u8]) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+    let first = head.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let cells = first.split(|byte| b",;\t|:\"'".contains(byte));
+    cells.map(|cell| String::from_utf8_lossy(cell.trim_ascii()))
+}
+
+/// Whether a line is a whole JSON object.
+pub(super) fn has_object_line(head: &[u8]) -> bool {
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let is_object = |line: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();
+    lines.any(|line| line.starts_with(b"{\"") && is_object(line))
+}
+
 /// Whether a line begins as an object or array does.
 fn has_json_line(head: &[u8]) -> bool {
     let mut lines = head.split(|byte| *byte == b'\n');

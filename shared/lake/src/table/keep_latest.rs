@@ -140,7 +140,7 @@ struct ComparedFile {
 }
 
 /// Groups data files that are compared at the same time: as many as there are threads, unless they are large.
-fn group_files<'a>(files: Vec<&'a DataFile>) -> Vec<Vec<&'a DataFile>> {
+fn group_files(files: Vec<&DataFile>) -> Vec<Vec<&DataFile>> {
     let mut groups: Vec<Vec<&DataFile>> = Vec::new();
     let mut bytes = 0;
     for file in files {
