@@ -209,8 +209,7 @@ impl RecordReader {
             Some(Utf16::Marked(marked)) => Some(marked),
             _ if declared_utf16.is_some() => declared_utf16,
             Some(Utf16::Likely) => {
-                let contract = options.contract.as_ref();
-                let place = contract.map_or("in [file] of its contract".to_owned(), FileContract::place);
+                let place = FileContract::place(options.contract.as_ref());
                 return Err(content(format!(
                     "it is UTF-16 without a byte order mark: write encoding = \"utf-16le\" or \"utf-16be\" {place}"
                 )));
@@ -220,8 +219,7 @@ impl RecordReader {
         if let (None, Some(declared)) = (detect::detect_utf16(&head), declared_utf16)
             && detect::is_utf8_text(&head)
         {
-            let contract = options.contract.as_ref();
-            let place = contract.map_or("[file] of its contract".to_owned(), FileContract::place);
+            let place = FileContract::place(options.contract.as_ref());
             return Err(content(format!(
                 "it is UTF-8, and the contract says {}: change encoding {place}",
                 declared.name()

@@ -551,8 +551,7 @@ impl Delimited {
     }
 
     fn wrong_encoding(&self, row: &[u8]) -> String {
-        let place =
-            self.contract.as_ref().map_or("in [file] of its contract".to_owned(), FileContract::place);
+        let place = FileContract::place(self.contract.as_ref());
         let encoding = self.dialect.encoding.map_or("UTF-8", Encoding::name);
         let shown = excerpt(&String::from_utf8_lossy(row));
         format!(
@@ -564,7 +563,7 @@ impl Delimited {
     /// Says that no name of the header is a field, and why that may be.
     fn no_column(&self, contract: &FileContract, names: &[String], header: &str) -> String {
         let mut why = contract.no_field(names, "its header");
-        let place = contract.place();
+        let place = FileContract::place(Some(contract));
         let fields_by = |delimiter: u8| {
             let names = header.split(char::from(delimiter));
             names.filter(|name| contract.has_field(name.trim().trim_matches(['"', '\'']))).count()

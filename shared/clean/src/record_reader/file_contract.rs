@@ -94,10 +94,11 @@ impl FileContract {
     }
 
     /// Where the keys of `[file]` are written, in a message.
-    pub(super) fn place(&self) -> String {
-        match &self.dataset {
-            Some(dataset) => format!("in [file] of datasets/{dataset}.toml"),
-            None => "in [file] of the contract, and name its dataset with --dataset".to_owned(),
+    pub(super) fn place(contract: Option<&Self>) -> String {
+        match contract.map(|contract| &contract.dataset) {
+            Some(Some(dataset)) => format!("in [file] of datasets/{dataset}.toml"),
+            Some(None) => "in [file] of the contract, and name its dataset with --dataset".to_owned(),
+            None => "in [file] of its contract".to_owned(),
         }
     }
 }
