@@ -133,6 +133,7 @@ def copy_checkout() -> None:
     (COPY / "target").mkdir()
     for built in ("debug", rust_target()):
         (COPY / "target" / built).symlink_to(ROOT / "target" / built)
+    (COPY / "target" / "pinlake").symlink_to(program())
     (COPY / ".venv").symlink_to(ROOT / ".venv")
     settings = [
         f"[{name}.global.parameters]\nparameter_overrides = {json.dumps(PARAMETERS)}\n"
@@ -198,6 +199,13 @@ def check_two_stacks(user: Deployment) -> None:
     assert (pinlake.post(1, 3), dev.post(101, 2)) == (200, 200)
     wait_for(pinlake, [1, 2, 3])
     wait_for(dev, [101, 102])
+
+
+def check_smoke_tests(user: Deployment) -> None:
+    """A deployed stack takes a record in each wire format, and has each once."""
+    for block in find("docs/deploy.md", "After a deployment"):
+        output = user.run(block)
+        assert "3 of 3 records are in their table once" in output, output
 
 
 def check_change_set(user: Deployment) -> None:
@@ -329,6 +337,7 @@ def main() -> None:
     try:
         for procedure in (
             check_two_stacks,
+            check_smoke_tests,
             check_change_set,
             check_update,
             check_rollback,
