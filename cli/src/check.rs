@@ -270,8 +270,6 @@ fn describe_kept_columns(
 /// Refuses the change of a column from `int64` to `float64` if the table has a value that would lose digits. The statistics in its log show
 /// the least and the greatest value of each file.
 fn refuse_lost_digits(contract: &Contract, table: &PinnedTable, changes: &mut [Change]) {
-    let statistics = table.files.iter().filter_map(|file| file.statistics.as_deref());
-    let statistics: Vec<Value> = statistics.filter_map(|text| serde_json::from_str(text).ok()).collect();
     for change in changes {
         let Some(name) = &change.column else { continue };
         let mut columns = contract.columns.iter();
@@ -281,9 +279,13 @@ fn refuse_lost_digits(contract: &Contract, table: &PinnedTable, changes: &mut [C
         if !is_float || !field.is_ok_and(|field| *field.data_type() == Type::Scalar(Scalar::Int64).arrow()) {
             continue;
         }
-        let bounds = statistics.iter().flat_map(|file| [&file["minValues"][name], &file["maxValues"][name]]);
+        let statistics = table.files.iter().filter_map(|file| file.statistics.as_deref());
+        let statistics = statistics.filter_map(|text| serde_json::from_str::<Value>(text).ok());
+        let bounds = statistics
+            .flat_map(|file| ["minValues", "maxValues"].map(|bound| file[bound][name.as_str()].as_i64()))
+            .flatten();
         let loses_digits = |number: &i64| *number as f64 as i128 != i128::from(*number);
-        if let Some(number) = bounds.filter_map(Value::as_i64).find(loses_digits) {
+        if let Some(number) = bounds.into_iter().find(loses_digits) {
             change.class = ChangeClass::Refused;
             change.what = format!(
                 "type float64 in place of int64, and {number} would lose digits: use decimal(19,0), or keep int64"

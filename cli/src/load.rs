@@ -214,9 +214,7 @@ impl Load {
         self.unreadable.errors.extend_from_slice(errors);
         Ok(())
     }
-}
 
-impl Load {
     /// Notes tables that did not take their rows, and returns other errors.
     fn note_refused<T>(&mut self, loaded: Result<T, LoadError>) -> Result<Option<T>, CliError> {
         match loaded {

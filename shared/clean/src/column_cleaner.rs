@@ -142,20 +142,17 @@ impl ColumnCleaner<'_> {
     }
 
     fn is_null_marker(&self, value: FieldValue) -> bool {
+        let is_marker = |text: &[u8]| self.column.null.iter().any(|marker| marker.as_bytes() == text);
         match value {
             FieldValue::Text(span) | FieldValue::Number(span) | FieldValue::Time(span) => {
-                let text = self.record.text(span, self.text);
-                self.column.null.iter().any(|marker| marker == text)
+                is_marker(self.record.text(span, self.text).as_bytes())
             }
             FieldValue::Refused(span) => {
-                let (_, text) = refused_value::split_reason(self.record.text(span, self.text));
-                self.column.null.iter().any(|marker| marker == text)
+                is_marker(refused_value::split_reason(self.record.text(span, self.text)).1.as_bytes())
             }
-            FieldValue::Bytes(_) => self.bytes(value).is_ok_and(|bytes| {
-                self.column.null.iter().any(|marker| marker.as_bytes() == bytes.as_slice())
-            }),
-            FieldValue::True => self.column.null.iter().any(|marker| marker == "true"),
-            FieldValue::False => self.column.null.iter().any(|marker| marker == "false"),
+            FieldValue::Bytes(_) => self.bytes(value).is_ok_and(|bytes| is_marker(&bytes)),
+            FieldValue::True => is_marker(b"true"),
+            FieldValue::False => is_marker(b"false"),
             _ => false,
         }
     }
@@ -574,7 +571,12 @@ impl ColumnCleaner<'_> {
 
     /// The bytes that a text is in base64.
     fn bytes(&self, value: FieldValue) -> Result<Vec<u8>, Reason> {
-        BASE64.decode(self.number_text(value)?).map_err(|_| Reason::WrongType)
+        match value {
+            FieldValue::Text(span) | FieldValue::Number(span) | FieldValue::Bytes(span) => {
+                self.record.bytes(span, self.text).ok_or(Reason::WrongType)
+            }
+            _ => Err(Reason::WrongType),
+        }
     }
 
     /// The text of a number or string, without white space around it.

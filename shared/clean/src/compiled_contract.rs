@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use pinlake_schema::field_name::{fold_case, normalize};
 use pinlake_schema::field_path::FieldPath;
 use pinlake_schema::{Column, ColumnSource, Contract, FieldRule, Identity};
@@ -55,7 +53,7 @@ impl CompiledRule {
                 record.text(span, text) == self.value
             }
             Some(FieldValue::Bytes(span)) => {
-                BASE64.decode(record.text(span, text)).is_ok_and(|bytes| bytes == self.value.as_bytes())
+                record.bytes(span, text).is_some_and(|bytes| bytes == self.value.as_bytes())
             }
             Some(FieldValue::Refused(span)) => split_reason(record.text(span, text)).1 == self.value,
             Some(FieldValue::True) => self.value == "true",

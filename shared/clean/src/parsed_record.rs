@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::field_table::{FieldId, SIMILAR};
 
 /// The most bytes of a record. A longer one is quarantined. It is the limit of a Kinesis record.
@@ -108,6 +111,11 @@ impl ParsedRecord {
     pub(crate) fn text<'a>(&'a self, span: Span, record: &'a str) -> &'a str {
         let text = if span.is_in_scratch() { &self.scratch } else { record };
         &text[span.range()]
+    }
+
+    /// The bytes that a text is in base64; `None` if it is not base64.
+    pub(crate) fn bytes(&self, span: Span, record: &str) -> Option<Vec<u8>> {
+        BASE64.decode(self.text(span, record).trim_ascii()).ok()
     }
 
     /// Copies text into the scratch buffer.

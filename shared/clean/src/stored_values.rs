@@ -68,7 +68,7 @@ impl<'a> Values<'a> {
         };
         let scalar = self.column.data_type.scalar();
         let cell = match (scalar, self.clean(scalar, value)) {
-            (Scalar::Float64, Cell::Float(bits)) if !has_digits(&self.text, f64::from_bits(bits)) => {
+            (Scalar::Float64, Cell::Float(bits)) if !has_same_digits(&self.text, f64::from_bits(bits)) => {
                 Cell::Null
             }
             (Scalar::Date, Cell::Date(_)) if matches!(self.clean(Scalar::Timestamp, value), Cell::Timestamp(at) if at % MICROS_PER_DAY != 0) => {
@@ -86,7 +86,7 @@ impl<'a> Values<'a> {
 }
 
 /// Whether a number has the significant digits of a text: with more than 15, not every text is a number of 64 bits.
-fn has_digits(text: &str, number: f64) -> bool {
+fn has_same_digits(text: &str, number: f64) -> bool {
     let significant = |text: &str| {
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
         digits.trim_matches('0').to_owned()

@@ -144,7 +144,7 @@ fn find_in_bytes(
     nested_values: &mut NestedValues,
 ) -> Result<(), RecordError> {
     let bytes @ FieldValue::Bytes(span) = record.value(field) else { return Ok(()) };
-    let decoded = BASE64.decode(record.text(span, text)).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = record.bytes(span, text).and_then(|bytes| String::from_utf8(bytes).ok());
     if let Some(decoded) = decoded.filter(|text| pinlake_payload::is_container(text.as_bytes())) {
         let span = record.push_scratch(&decoded);
         record.set(field, FieldValue::Text(span));

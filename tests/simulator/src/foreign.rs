@@ -287,9 +287,7 @@ impl<'a> Table<'a> {
     }
 
     fn keys(&self, file: &str) -> Path {
-        let name = file.rsplit('/').next().unwrap_or(file);
-        let stem = name.strip_suffix(".parquet").unwrap_or(name);
-        self.root.clone().join("_pinlake_keys").join(format!("{stem}.keys"))
+        invariants::key_path(&self.root, file)
     }
 
     async fn delete_keys(&self) -> bool {

@@ -298,6 +298,13 @@ fn add_partition(batch: RecordBatch, file: &str) -> Result<RecordBatch, ArrowErr
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
+/// The path of the key file of a data file.
+pub fn key_path(table: &Path, file: &str) -> Path {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let stem = name.strip_suffix(".parquet").unwrap_or(name);
+    table.clone().join("_pinlake_keys").join(format!("{stem}.keys"))
+}
+
 /// The path of a data file, which the log has relative to the table's folder.
 pub fn below(table: &Path, file: &str) -> Path {
     Path::from_iter(table.parts().chain(Path::from(file).parts()))
@@ -319,9 +326,10 @@ async fn check_added_file(
         keys.extend(table_keys(dataset, batch)?);
     }
     if author == Author::Pinlake {
-        let name = file.rsplit('/').next().unwrap_or(file);
-        let stem = name.strip_suffix(".parquet").ok_or("not a .parquet")?;
-        let stored = read(world, &table.join("_pinlake_keys").join(format!("{stem}.keys"))).await?;
+        if !file.ends_with(".parquet") {
+            return Err("not a .parquet".to_owned());
+        }
+        let stored = read(world, &key_path(&table, file)).await?;
         let mut sorted = keys.clone();
         sorted.sort_unstable();
         // A key file ends with the keys.
